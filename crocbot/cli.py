@@ -1,0 +1,88 @@
+"""
+The command line to an exit code: 0 done or stopped as asked, 2 the operator must
+change something, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+import click
+
+from crocbot import log, service
+from crocbot import settings as settings_module
+from crocbot.errors import CrocbotError, OperatorError
+from crocbot.settings import Settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(service.VERSION, prog_name="crocbot")
+def cli() -> None:
+    """A Telegram gateway that loses nothing.
+
+    Settings are environment variables, or lines in a file .env here:
+    TELEGRAM_BOT_TOKEN and CROCBOT_ALLOW_FROM are the two to begin with.
+    """
+
+
+@cli.command()
+def gateway() -> None:
+    """Run the gateway until SIGTERM or Ctrl-C."""
+    asyncio.run(service.main(_settings()))
+
+
+@cli.command()
+def check() -> None:
+    """Check the settings and the token; start nothing."""
+    settings = _settings()
+    me = asyncio.run(service.check(settings))
+    click.echo(f"ok: @{me.username} is ours, state in {settings.state_dir}")
+
+
+@cli.command()
+@click.option("--seconds", type=float, help="End after this time; else Ctrl-C does.")
+def demo(seconds: float | None) -> int:
+    """See it work: simulated people, gateway and bridge, no bot needed."""
+    # Not at the top: the gateway has no use for a sandbox.
+    from crocbot.sandbox import demo as play
+
+    return play.run(seconds)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; every error is one line, but for a bug."""
+    log.configure("info", "console")
+    try:
+        return cli.main(arguments, standalone_mode=False) or 0
+    except OperatorError as error:
+        return _say(error, 2)
+    except CrocbotError as error:
+        return _say(error, 1)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return 1
+    except Exception:
+        log.logger(__name__).exception("bug, please report it")
+        return 1
+
+
+def _say(error: Exception, code: int) -> int:
+    click.echo(f"crocbot: {error}", err=True)
+    return code
+
+
+def _settings() -> Settings:
+    """Load the settings and let the logs obey them."""
+    settings, warnings = settings_module.load(os.environ)
+    log.configure(
+        settings.log_level,
+        settings.log_format,
+        secrets=[settings.token.get_secret_value()],
+    )
+    for warning in warnings:
+        log.logger(__name__).warning(warning)
+    return settings

@@ -1,0 +1,90 @@
+"""
+A Message to a Reply, for the commands that the gateway answers itself.
+
+    /start    a greeting               /whoami   ids, for CROCBOT_ALLOW_FROM
+    /help     this list                /status   how the gateway is doing
+
+Only people who are let in get here.  Every other command is the agent's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from crocbot.model import Message, Reply
+
+MENU: Mapping[str, str] = {
+    "start": "Say hello",
+    "help": "What I can do",
+    "whoami": "Your user id and the id of this chat",
+    "status": "How the gateway is doing",
+}
+"""What Telegram shows in its menu: command -> description."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What /status tells.  `polled` is None before the first completed poll."""
+
+    version: str
+    agent: str
+    uptime: float
+    queued: int
+    polled: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The gateway's own commands; `status` is asked when somebody wants to know."""
+
+    status: Callable[[], Status]
+
+    def answer(self, message: Message) -> Reply | None:
+        """Answer a command of the gateway; None if this is not one."""
+        match message.command:
+            case "start":
+                return Reply("Hello. Write to me and I will answer. /help tells more.")
+            case "help":
+                return Reply(_help())
+            case "whoami":
+                return Reply(_whoami(message))
+            case "status":
+                return Reply(_status(self.status()))
+            case _:
+                return None
+
+
+def _help() -> str:
+    lines = [f"/{command} - {text}" for command, text in MENU.items()]
+    return "\n".join([*lines, "Everything else goes to the agent."])
+
+
+def _whoami(message: Message) -> str:
+    return f"user id: {message.sender_id}\nchat id: {message.address.chat_id}"
+
+
+def _status(status: Status) -> str:
+    polled = "not yet" if status.polled is None else f"{_span(status.polled)} ago"
+    return "\n".join(
+        [
+            f"crocbot {status.version}, agent {status.agent}",
+            f"up for {_span(status.uptime)}",
+            f"last poll completed: {polled}",
+            f"messages in work or waiting, with this one: {status.queued}",
+        ]
+    )
+
+
+def _span(seconds: float) -> str:
+    """
+    Seconds as people say them, in the two largest units.
+
+        93784 -> 1 d 2 h       59 -> 59 s
+    """
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    day, hour = divmod(hours, 24)
+    named = [(day, "d"), (hour, "h"), (minute, "min"), (second, "s")]
+    parts = [f"{number} {unit}" for number, unit in named if number]
+    return " ".join(parts[:2]) or "0 s"

@@ -1,0 +1,63 @@
+"""
+What goes wrong in the gateway, as one tree.
+
+Foreign exceptions are translated at the door; no stage raises another library's.
+Each class that can end a turn carries the words it is counted under.
+"""
+
+from __future__ import annotations
+
+from crocbot.model import ErrorType, ReconnectReason, Severity
+
+
+class CrocbotError(Exception):
+    """The root."""
+
+
+class OperatorError(CrocbotError):
+    """Something that the operator must change; its text is the one line to show."""
+
+
+class TurnError(CrocbotError):
+    """A turn that cannot be finished."""
+
+    type = ErrorType.PROCESSING
+    severity = Severity.CRITICAL
+
+
+class EnvelopeError(TurnError):
+    """An update that nobody here can read: it is set aside."""
+
+
+class AgentError(TurnError):
+    """The agent gave no answer."""
+
+    type = ErrorType.AGENT
+    severity = Severity.WARNING
+
+
+class DeliveryError(TurnError):
+    """Telegram did not take the reply, and will not."""
+
+    type = ErrorType.DELIVERY
+    severity = Severity.WARNING
+
+
+class TelegramError(CrocbotError):
+    """The Bot API could not be reached or said no; may be tried again."""
+
+    def __init__(self, message: str, reason: ReconnectReason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class FloodWaitError(CrocbotError):
+    """Telegram asks to wait; `seconds` is how long."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"Telegram asks to wait {seconds:g} s")
+        self.seconds = seconds
+
+
+class InboxError(CrocbotError):
+    """The inbox could not be read or written."""

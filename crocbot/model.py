@@ -1,0 +1,177 @@
+"""
+The nouns of the gateway: what travels between the stages. Read first.
+
+    raw update --> Row --> Message --> Decision --> Reply --> Outcome
+    (botapi)     (inbox)  (envelope)   (access)   (agents)   (turn)
+
+The facts at the end are how a stage tells what happened besides a turn: it calls the
+`Report` that it was given.  Nobody but telemetry's observer consumes them.
+Times are seconds; a moment is Unix time, so that it survives a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+Raw = Mapping[str, Any]
+"""An update as Telegram sent it: parsed JSON, nothing looked at but `update_id`."""
+
+
+class Kind(StrEnum):
+    """What somebody sent: label `type` of crocbot_messages_total."""
+
+    TEXT = "text"
+    MEDIA = "media"
+    COMMAND = "command"
+
+
+class ReconnectReason(StrEnum):
+    """Why a poll failed and was tried again: label `reason`."""
+
+    NETWORK = "network"
+    CONFLICT = "conflict"
+    TIMEOUT = "timeout"
+
+
+class ErrorType(StrEnum):
+    """Where something went wrong: label `type` of crocbot_errors_total."""
+
+    PROCESSING = "processing"
+    NETWORK = "network"
+    TIMEOUT = "timeout"
+    CONFLICT = "conflict"
+    AGENT = "agent"
+    DELIVERY = "delivery"
+    INBOX = "inbox"
+
+
+class Severity(StrEnum):
+    """How bad: critical needs a person, a warning mends itself."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Disposition(StrEnum):
+    """How a row of the inbox ends.  `open` is none of these: it has not ended."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    DENIED = "denied"
+    CANCELLED = "cancelled"
+    IGNORED = "ignored"
+    SET_ASIDE = "set_aside"
+
+
+class Verdict(StrEnum):
+    """Why access was given or not; every value but ALLOWED is a denial."""
+
+    ALLOWED = "allowed"
+    NOT_LISTED = "not_listed"
+    GROUP = "group"
+    NO_SENDER = "no_sender"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a conversation takes place: a chat, or one forum topic of it."""
+
+    chat_id: int
+    thread_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the bot is on Telegram; `username` is without the `@`."""
+
+    user_id: int
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One accepted update in the inbox.  `accepted` is when it was stored."""
+
+    update_id: int
+    raw: Raw
+    accepted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """
+    What somebody wrote, free of Telegram's types.
+
+    `command` is the word after the slash in lower case, without `@bot`; `text` is then
+    what follows it.  For media `text` is the caption, and `media` says what it is.
+    """
+
+    update_id: int
+    address: Address
+    message_id: int
+    sender_id: int | None
+    private: bool
+    kind: Kind
+    text: str
+    command: str | None
+    accepted: float
+    media: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a message is answered, and why not."""
+
+    verdict: Verdict
+
+    @property
+    def allowed(self) -> bool:
+        """Nothing else in the program may answer this."""
+        return self.verdict is Verdict.ALLOWED
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the agent says."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    How one turn ended.
+
+    `kind` is None for an update that is no message.  `seconds` is from accepted to
+    delivered, None unless answered.  `error` is None unless something went wrong.
+    """
+
+    disposition: Disposition
+    kind: Kind | None = None
+    seconds: float | None = None
+    decision: Decision | None = None
+    error: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something went wrong that was not a poll."""
+
+    type: ErrorType
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class PollFailed:
+    """A getUpdates call failed and will be tried again."""
+
+    reason: ReconnectReason
+
+
+Fact = Outcome | Trouble | PollFailed
+Report = Callable[[Fact], None]
+"""How a stage tells a fact.  Never raises, never waits."""

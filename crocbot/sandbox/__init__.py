@@ -1,0 +1,15 @@
+"""
+Telegram in a process: a Bot API server on 127.0.0.1 and people who write to the bot.
+
+    people --> server <-- Bot API over HTTP -- any gateway
+               demo: both, with the gateway and the bridge as child processes
+
+Start reading at `server.py`.
+"""
+
+from __future__ import annotations
+
+from crocbot.sandbox.messages import Chat, Person
+from crocbot.sandbox.server import Server
+
+__all__ = ["Chat", "Person", "Server"]

@@ -1,0 +1,233 @@
+"""
+What Telegram knows about one bot: its chats, messages, updates; and the methods.
+
+    say(person, "hello") --> updates --> getUpdates
+    listen(callback) <------ messages <-- sendMessage, editMessageText
+
+It refuses what Telegram refuses, in the same words.  What is not here: formatting
+(texts stay as they were sent), files, and the delivery of updates to a webhook.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from crocbot.sandbox import faults, messages
+from crocbot.sandbox.messages import Chat, Content, Person, Sent
+from crocbot.sandbox.parameters import Parameters, Refusal
+from crocbot.sandbox.updates import ConflictingPollError, Updates
+
+NAME = "Sandbox crocodile"
+USERNAME = "sandbox_croc_bot"
+LONGEST_TEXT = 4096
+LONGEST_POLL = 50
+FIRST_UPDATE = 700_000_001
+MOST_MESSAGES = 10_000
+MOST_CHATS = 10_000
+ACTIONS = frozenset(
+    {
+        "typing",
+        "choose_sticker",
+        "find_location",
+        "record_video",
+        "record_video_note",
+        "record_voice",
+        "upload_document",
+        "upload_photo",
+        "upload_video",
+        "upload_video_note",
+        "upload_voice",
+    }
+)
+NOT_MODIFIED = (
+    "Bad Request: message is not modified: specified new message content and reply"
+    " markup are exactly the same as a current content and reply markup of the message"
+)
+
+Method = Callable[[Parameters], Awaitable[Any]]
+
+
+class Account:
+    """
+    One bot's side of Telegram.  Owned by the event loop.
+
+    `updates` is what waits for it; `commands` its menu; `methods` has every method
+    by its name in lower case, as Telegram does not mind the case.
+    """
+
+    def __init__(self, bot_id: int, clock: Callable[[], float]) -> None:
+        self.updates = Updates(FIRST_UPDATE)
+        self.commands: list[Any] = []
+        self.methods: Mapping[str, Method] = {
+            "getme": self._get_me,
+            "getupdates": self._get_updates,
+            "sendmessage": self._send_message,
+            "editmessagetext": self._edit_message_text,
+            "sendchataction": self._send_chat_action,
+            "setmycommands": self._set_my_commands,
+            "getmycommands": self._get_my_commands,
+            "setwebhook": self._set_webhook,
+            "deletewebhook": self._delete_webhook,
+            "getwebhookinfo": self._get_webhook_info,
+        }
+        self._user = {
+            "id": bot_id,
+            "is_bot": True,
+            "first_name": NAME,
+            "username": USERNAME,
+        }
+        self._clock = clock
+        self._webhook = ""
+        self._last_message_id = 0
+        self._chats: OrderedDict[int, Chat] = OrderedDict()
+        self._messages: OrderedDict[tuple[int, int], Sent] = OrderedDict()
+        self._listeners: list[Callable[[Sent], None]] = []
+
+    def say(self, person: Person, content: Content, chat: Chat) -> Sent:
+        """Let a person write; returns the Message."""
+        self._chats[chat.chat_id] = chat
+        self._chats.move_to_end(chat.chat_id)
+        _keep(self._chats, MOST_CHATS)
+        sent = self._message(person.as_user(), chat, content)
+        self.updates.put({"message": sent})
+        return sent
+
+    def listen(self, listener: Callable[[Sent], None]) -> None:
+        """Call this with each Message that the bot sends or edits."""
+        self._listeners.append(listener)
+
+    # The methods, with the parameters that matter here.
+
+    async def _get_me(self, _: Parameters) -> dict[str, Any]:
+        return self._user | {
+            "can_join_groups": True,
+            "can_read_all_group_messages": False,
+            "supports_inline_queries": False,
+            "can_connect_to_business": False,
+            "has_main_web_app": False,
+        }
+
+    async def _get_updates(self, parameters: Parameters) -> list[Any]:
+        if self._webhook:
+            raise Refusal(409, faults.WEBHOOK_ACTIVE)
+        seconds = parameters.whole("timeout", 0)
+        limit = parameters.whole("limit", 100)
+        try:
+            return await self.updates.poll(
+                parameters.whole("offset", 0),
+                min(max(limit, 1), 100),
+                min(max(seconds, 0), LONGEST_POLL),
+            )
+        except ConflictingPollError:
+            words = (
+                faults.TERMINATED_BY_WEBHOOK if self._webhook else faults.OTHER_POLLER
+            )
+            raise Refusal(409, words) from None
+
+    async def _send_message(self, parameters: Parameters) -> Sent:
+        chat = self._chat(parameters)
+        content = {"text": _text(parameters)}
+        sent = self._message(self._user, chat, content)
+        self._messages[chat.chat_id, sent["message_id"]] = sent
+        _keep(self._messages, MOST_MESSAGES)
+        self._tell(sent)
+        return sent
+
+    async def _edit_message_text(self, parameters: Parameters) -> Sent:
+        chat = self._chat(parameters)
+        key = chat.chat_id, parameters.whole("message_id")
+        old = self._messages.get(key)
+        if old is None:
+            raise Refusal(400, "Bad Request: message to edit not found")
+        text = _text(parameters)
+        if text == old["text"]:
+            raise Refusal(400, NOT_MODIFIED)
+        edited = {**old, "text": text, "edit_date": int(self._clock())}
+        self._messages[key] = edited
+        self._tell(edited)
+        return edited
+
+    async def _send_chat_action(self, parameters: Parameters) -> bool:
+        self._chat(parameters)
+        if parameters.words("action") not in ACTIONS:
+            raise Refusal(400, "Bad Request: wrong parameter action in request")
+        return True
+
+    async def _set_my_commands(self, parameters: Parameters) -> bool:
+        commands = parameters.structure("commands")
+        if not isinstance(commands, list) or not all(map(_is_command, commands)):
+            raise Refusal(400, "Bad Request: can't parse commands")
+        self.commands = commands
+        return True
+
+    async def _get_my_commands(self, _: Parameters) -> list[Any]:
+        return self.commands
+
+    async def _set_webhook(self, parameters: Parameters) -> bool:
+        self._webhook = parameters.words("url")
+        return self._after_webhook(parameters)
+
+    async def _delete_webhook(self, parameters: Parameters) -> bool:
+        self._webhook = ""
+        return self._after_webhook(parameters)
+
+    async def _get_webhook_info(self, _: Parameters) -> dict[str, Any]:
+        return {
+            "url": self._webhook,
+            "has_custom_certificate": False,
+            "pending_update_count": len(self.updates),
+        }
+
+    def _after_webhook(self, parameters: Parameters) -> bool:
+        if self._webhook:
+            self.updates.conflict()
+        if parameters.words("drop_pending_updates").lower() == "true":
+            self.updates.forget()
+        return True
+
+    def _chat(self, parameters: Parameters) -> Chat:
+        wanted = parameters.words("chat_id")
+        if not wanted:
+            raise Refusal(400, "Bad Request: chat_id is empty")
+        try:
+            return self._chats[int(wanted)]
+        except (ValueError, KeyError):
+            raise Refusal(400, "Bad Request: chat not found") from None
+
+    def _message(self, sender: Mapping[str, Any], chat: Chat, content: Content) -> Sent:
+        self._last_message_id += 1
+        return {
+            "message_id": self._last_message_id,
+            "from": sender,
+            "chat": chat.as_chat(),
+            "date": int(self._clock()),
+            **content,
+        }
+
+    def _tell(self, sent: Sent) -> None:
+        for listener in self._listeners:
+            listener(sent)
+
+
+def _text(parameters: Parameters) -> str:
+    """A text that Telegram would take, without the white space around it."""
+    text = parameters.words("text").strip()
+    if not text:
+        raise Refusal(400, "Bad Request: message text is empty")
+    if messages.units(text) > LONGEST_TEXT:
+        raise Refusal(400, "Bad Request: message is too long")
+    return text
+
+
+def _is_command(command: object) -> bool:
+    return isinstance(command, Mapping) and all(
+        isinstance(command.get(name), str) for name in ("command", "description")
+    )
+
+
+def _keep(remembered: OrderedDict[Any, Any], most: int) -> None:
+    """Forget the oldest beyond a bound."""
+    while len(remembered) > most:
+        remembered.popitem(last=False)

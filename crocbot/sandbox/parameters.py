@@ -1,0 +1,81 @@
+"""
+What comes with a Bot API call to named values, whichever way they were sent.
+
+    ?chat_id=7&text=hi     chat_id=7&text=hi     {"chat_id": 7, "text": "hi"}
+    query                  form or multipart     JSON
+    --> whole("chat_id") == 7, words("text") == "hi"
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+
+class Refusal(Exception):  # noqa: N818 (the answer no is nobody's fault)
+    """The Bot API says no."""
+
+    def __init__(self, status: int, description: str) -> None:
+        super().__init__(description)
+        self.status = status
+        self.description = description
+
+
+class Parameters:
+    """The values of one call."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def words(self, name: str) -> str:
+        """A text; empty if there is none."""
+        value = self._values.get(name, "")
+        return value if isinstance(value, str) else json.dumps(value)
+
+    def whole(self, name: str, default: int | None = None) -> int:
+        """A whole number."""
+        value = self._values.get(name)
+        if value in (None, "") and default is not None:
+            return default
+        try:
+            return int(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            problem = "is not specified" if value in (None, "") else "is invalid"
+            raise Refusal(400, f"Bad Request: {name} {problem}") from None
+
+    def structure(self, name: str) -> Any:
+        """A list or an object, which forms carry as JSON; None if there is none."""
+        value = self._values.get(name)
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value) if value else None
+        except ValueError:
+            raise Refusal(400, f"Bad Request: can't parse {name} JSON object") from None
+
+
+async def read(request: web.Request) -> Parameters:
+    """Read query and body."""
+    values: dict[str, Any] = dict(request.query)
+    if request.content_type == "application/json":
+        values |= await _json(request)
+    elif request.can_read_body:
+        values |= {
+            name: value
+            for name, value in (await request.post()).items()
+            if isinstance(value, str)
+        }
+    return Parameters(values)
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise Refusal(400, "Bad Request: can't parse JSON object")
+    return body

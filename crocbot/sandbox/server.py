@@ -1,0 +1,164 @@
+"""
+A Bot API server for one bot on 127.0.0.1, and the strings to pull in a test.
+
+    POST /bot<token>/<method>          {"ok": true, "result": ...}
+    body: form, multipart or JSON      {"ok": false, "error_code": 400, ...}
+
+    say(person, "hello") --> getUpdates            what people do
+    listen(callback) <------ sendMessage           what the bot does
+    fault("sendMessage", faults.flood_wait(3))     what goes wrong
+
+A long poll is a real one.  What the methods do is in `account.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from asyncio import sleep
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from aiohttp import web
+
+from crocbot.sandbox import faults, messages
+from crocbot.sandbox.account import Account, Method
+from crocbot.sandbox.faults import Drop, Fault, Slow
+from crocbot.sandbox.messages import Chat, Content, Person, Sent
+from crocbot.sandbox.parameters import Parameters, Refusal, read
+from crocbot.sandbox.updates import InterruptedPollError
+
+TOKEN = "4242424242:AAsandbox-token-that-opens-nothing00"  # noqa: S105 (made up)
+
+
+class Server:
+    """
+    The server; enter it inside the event loop, which owns it.
+
+    `url` is the value for CROCBOT_TELEGRAM_API_URL.  `calls` counts the calls of each
+    method, named in lower case, those that went wrong among them.
+    """
+
+    def __init__(
+        self,
+        token: str = TOKEN,
+        *,
+        port: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.token = token
+        self.url = ""
+        self.calls: Counter[str] = Counter()
+        self._port = port
+        self._account = Account(int(token.partition(":")[0]), clock)
+        self._faults: dict[str, deque[Fault]] = {}
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_route("*", "/bot{token}/{method}", self._serve)
+        app.router.add_route("*", "/{path:.*}", _not_found)
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        host, self._port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{self._port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    @property
+    def pending(self) -> int:
+        """Updates that the bot has not acknowledged."""
+        return len(self._account.updates)
+
+    @property
+    def commands(self) -> list[Any]:
+        """The bot's menu, as setMyCommands left it."""
+        return self._account.commands
+
+    def say(
+        self, person: Person, content: str | Content, chat: Chat | None = None
+    ) -> Sent:
+        """Write to the bot, in private unless a chat is named; returns the Message."""
+        if isinstance(content, str):
+            content = messages.text(content)
+        return self._account.say(person, content, chat or messages.private(person))
+
+    def push(self, update: Mapping[str, Any]) -> int:
+        """Queue any update, however strange; returns the id that it was given."""
+        return self._account.updates.put(update)
+
+    def listen(self, listener: Callable[[Sent], None]) -> None:
+        """Call this with each Message that the bot sends or edits."""
+        self._account.listen(listener)
+
+    def fault(self, method: str, fault: Fault, times: int = 1) -> None:
+        """
+        Let the next calls of a method go wrong; faults of one method form a queue.
+
+        A long poll that waits already is the first of these calls.
+        """
+        key = method.lower()
+        if key not in self._account.methods:
+            raise ValueError(f"the sandbox has no method {method}")
+        self._faults.setdefault(key, deque()).extend([fault] * times)
+        if key == "getupdates":
+            self._account.updates.interrupt()
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if request.match_info["token"] != self.token:
+            return _response(faults.unauthorized())
+        key = request.match_info["method"].lower()
+        method = self._account.methods.get(key)
+        if method is None:
+            return _response(faults.refusal(404, "Not Found: method not found"))
+        self.calls[key] += 1
+        try:
+            return await self._run(key, method, request, await read(request))
+        except Refusal as error:
+            return _response(faults.refusal(error.status, error.description))
+
+    async def _run(
+        self, key: str, method: Method, request: web.Request, parameters: Parameters
+    ) -> web.StreamResponse:
+        """The answer of a method, or what goes wrong instead."""
+        fault = self._next_fault(key)
+        match fault:
+            case faults.Answer():
+                return _response(fault)
+            case Drop(carried_out=False):
+                return _cut(request)
+            case Slow(seconds):
+                await sleep(seconds)
+        try:
+            result = await method(parameters)
+        except InterruptedPollError:
+            # The fault that interrupted the poll takes its place.
+            return await self._run(key, method, request, parameters)
+        if fault == Drop(carried_out=True):
+            return _cut(request)
+        return web.json_response({"ok": True, "result": result})
+
+    def _next_fault(self, key: str) -> Fault | None:
+        waiting = self._faults.get(key)
+        return waiting.popleft() if waiting else None
+
+
+async def _not_found(_: web.Request) -> web.StreamResponse:
+    return _response(faults.refusal(404, "Not Found"))
+
+
+def _response(answer: faults.Answer) -> web.Response:
+    return web.Response(
+        status=answer.status, text=answer.body, content_type=answer.content_type
+    )
+
+
+def _cut(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    # Nobody reads it.
+    return web.Response()

@@ -1,0 +1,51 @@
+"""
+Facts in, statsd lines out.  Watches from the side: nothing ever waits for it.
+
+    report(fact) --> observer --.
+               runtime ---------+--> handles --> emitter --> wire --> the bridge
+                    catalogue: every metric, once
+"""
+
+from __future__ import annotations
+
+from crocbot.model import Fact
+from crocbot.telemetry.emitter import Emitter
+from crocbot.telemetry.observer import Observer
+from crocbot.telemetry.runtime import Runtime
+from crocbot.telemetry.wire import Wire
+
+__all__ = ["OFF", "Telemetry"]
+
+OFF = "off"
+"""The host that means: send nothing."""
+
+
+class Telemetry:
+    """
+    Tells a statsd receiver what the gateway does.  Owned by the event loop.
+
+    `host` may be a name, an address of either family, or "off": then nothing is sent
+    and there is no socket.
+    """
+
+    def __init__(self, host: str, port: int, *, version: str) -> None:
+        self._off = host == OFF
+        self._emitter = Emitter(Wire(host, port))
+        self._observer = Observer(self._emitter)
+        self._runtime = Runtime(self._emitter, version=version)
+
+    def report(self, fact: Fact) -> None:
+        """Count a fact, also before the start.  Never raises, never waits."""
+        self._observer.report(fact)
+
+    async def start(self) -> None:
+        """Begin to send.  Returns at once, whether or not anybody listens."""
+        if self._off:
+            return
+        self._emitter.start()
+        self._runtime.start()
+
+    async def stop(self) -> None:
+        """Send what is left and close; may be called again."""
+        await self._runtime.stop()
+        await self._emitter.stop()

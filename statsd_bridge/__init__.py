@@ -1,0 +1,1 @@
+"""Statsd in, Prometheus out. Start reading at model.py, then pipeline.py."""

@@ -1,0 +1,243 @@
+"""
+The tally and the process to the bridge's own metrics.
+
+What means the same as in statsd_exporter has its name, so that its dashboards and
+alerts work; what is new starts with `statsd_bridge_`.  prometheus_client prints these,
+and its collectors tell about process, platform and garbage collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    Metric,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from statsd_bridge.model import Shape, Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What is not counted but read when somebody looks."""
+
+    version: str
+    loaded_mappings: int = 0
+    cache_length: int = 0
+    cache_gets: int = 0
+    cache_hits: int = 0
+    series: int = 0
+    created: Mapping[Shape, int] | None = None
+    """Sets of label names ever made, by type."""
+    kernel_drops: int | None = None
+    """Datagrams that the kernel dropped for our UDP socket; None where unknown."""
+
+
+class Own:
+    """The bridge's own metrics.  `vitals` is called at every scrape."""
+
+    def __init__(self, tally: Tally, vitals: Callable[[], Vitals]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Tallied(tally, vitals))
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """Print all of them in the text format."""
+        return generate_latest(self._registry)
+
+    def names(self) -> frozenset[str]:
+        """List the names that are printed now, of families and of samples."""
+        metrics = list(self._registry.collect())
+        samples = {sample.name for metric in metrics for sample in metric.samples}
+        return frozenset(samples | {metric.name for metric in metrics})
+
+
+def own_names() -> frozenset[str]:
+    """List every name that may ever be printed here: nobody else may have it."""
+    own = Own(Tally(), lambda: Vitals("", kernel_drops=0))
+    return own.names() | set(LATER)
+
+
+# Printed only once there is something to print.
+LATER = (
+    "statsd_exporter_events_total",
+    "statsd_exporter_events_actions_total",
+    "statsd_exporter_events_error_total",
+    "statsd_exporter_events_conflict_total",
+    "statsd_exporter_sample_errors_total",
+    "statsd_exporter_config_reloads_total",
+    "statsd_exporter_metrics_total",
+    "statsd_bridge_dogstatsd_dropped_total",
+    "statsd_bridge_lines_by_source_total",
+    "statsd_bridge_series_refused_total",
+    "statsd_bridge_udp_kernel_drops_total",
+    "promhttp_metric_handler_requests_total",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tallied(Collector):
+    tally: Tally
+    vitals: Callable[[], Vitals]
+
+    def collect(self) -> Iterable[Metric]:
+        """Give what there is to print; a metric without a value has no lines."""
+        metrics = chain(
+            _lines(self.tally),
+            _events(self.tally),
+            _doings(self.tally),
+            _state(self.vitals()),
+        )
+        return [metric for metric in metrics if metric.samples]
+
+
+def _lines(tally: Tally) -> Iterator[Metric]:
+    """What came in and could not be read."""
+    yield _counter("lines", "Lines received, empty ones too.", tally.lines)
+    yield _counter("samples", "Samples found in lines.", tally.samples)
+    yield _by(
+        "sample_errors",
+        "Lines and samples that could not be read, by reason.",
+        "reason",
+        tally.sample_errors,
+    )
+    yield _counter("tags", "Samples with at least one tag.", tally.tags)
+    yield _counter("tag_errors", "Tags that could not be read.", tally.tag_errors)
+    yield _counter("udp_packets", "UDP datagrams read.", tally.packets["udp"])
+    yield _counter(
+        "udp_packet_drops",
+        "Always 0: this program has no queue of its own; see"
+        " statsd_bridge_udp_kernel_drops_total.",
+        0,
+    )
+    yield _by(
+        "dogstatsd_dropped",
+        "DogStatsD events and service checks, which Prometheus has no place for.",
+        "kind",
+        tally.dogstatsd_dropped,
+        prefix="statsd_bridge",
+    )
+    yield _by(
+        "lines_by_source",
+        "Lines by the first segment of their name, for the configured ones.",
+        "source",
+        tally.lines_by_source,
+        prefix="statsd_bridge",
+    )
+
+
+def _events(tally: Tally) -> Iterator[Metric]:
+    """What became of samples."""
+    yield _by("events", "Samples remembered, by type.", "type", tally.events)
+    yield _counter("events_unmapped", "Samples that no rule took.", tally.unmapped)
+    yield _by(
+        "events_actions",
+        "Samples that a rule took, by action.",
+        "action",
+        tally.actions,
+    )
+    yield _by(
+        "events_error",
+        "Samples not remembered, by reason.",
+        "reason",
+        tally.event_errors,
+    )
+    conflicts = CounterMetricFamily(
+        "statsd_exporter_events_conflict",
+        "Samples refused because another type owns the name.",
+        labels=["type", "metric_name"],
+    )
+    for labels, count in tally.conflicts.items():
+        conflicts.add_metric(labels, count)
+    yield conflicts
+    yield _by(
+        "series_refused",
+        "Samples refused because there are as many series as --statsd.max-series.",
+        "metric_name",
+        tally.series_refused,
+        prefix="statsd_bridge",
+    )
+
+
+def _doings(tally: Tally) -> Iterator[Metric]:
+    """What was asked of the bridge."""
+    yield _by(
+        "config_reloads",
+        "Attempts to read the mapping file anew, by outcome.",
+        "outcome",
+        tally.config_reloads,
+    )
+    yield _by(
+        "requests",
+        "Scrapes by HTTP status.",
+        "code",
+        tally.scrapes,
+        prefix="promhttp_metric_handler",
+    )
+
+
+def _state(vitals: Vitals) -> Iterator[Metric]:
+    """How things stand."""
+    yield _gauge("statsd_exporter_loaded_mappings", "Rules.", vitals.loaded_mappings)
+    metrics = GaugeMetricFamily(
+        "statsd_exporter_metrics_total",
+        "Pairs of a name and its label names ever seen, by type.",
+        labels=["type"],
+    )
+    for shape, count in (vitals.created or {}).items():
+        metrics.add_metric([shape], count)
+    yield metrics
+    yield _gauge("statsd_bridge_series", "Series remembered now.", vitals.series)
+    yield _gauge(
+        "statsd_metric_mapper_cache_length", "Names kept.", vitals.cache_length
+    )
+    yield CounterMetricFamily(
+        "statsd_metric_mapper_cache_gets", "Names asked for.", vitals.cache_gets
+    )
+    yield CounterMetricFamily(
+        "statsd_metric_mapper_cache_hits", "Names known.", vitals.cache_hits
+    )
+    if vitals.kernel_drops is not None:
+        yield CounterMetricFamily(
+            "statsd_bridge_udp_kernel_drops",
+            "Datagrams that the kernel dropped because our UDP socket was full.",
+            vitals.kernel_drops,
+        )
+    build = GaugeMetricFamily(
+        "statsd_bridge_build_info", "Always 1; what runs.", labels=["version"]
+    )
+    build.add_metric([vitals.version], 1)
+    yield build
+
+
+def _counter(name: str, help: str, value: float) -> Metric:
+    return CounterMetricFamily(f"statsd_exporter_{name}", help, value)
+
+
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help, value)
+
+
+def _by(
+    name: str,
+    help: str,
+    label: str,
+    counts: Mapping[str, float],
+    *,
+    prefix: str = "statsd_exporter",
+) -> Metric:
+    family = CounterMetricFamily(f"{prefix}_{name}", help, labels=[label])
+    for word, count in counts.items():
+        family.add_metric([word], count)
+    return family

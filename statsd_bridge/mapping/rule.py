@@ -1,0 +1,182 @@
+"""
+One entry of `mappings` in, a checked and frozen rule out; `defaults` likewise.
+
+The order of the checks is statsd_exporter's: labels, name, match, options.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from statsd_bridge.mapping import glob, options, template
+from statsd_bridge.mapping.options import Observer
+from statsd_bridge.mapping.regex import Pattern
+from statsd_bridge.mapping.remarks import quote
+from statsd_bridge.mapping.section import Section
+from statsd_bridge.mapping.template import Template
+from statsd_bridge.model import Action, Form, Kind
+
+# Possessive, since digits could else be shared out in very many ways.
+_REFERENCE = r"\$\{?+[0-9]++\}?+"
+_NAME = re.compile(rf"(?:[a-zA-Z_]|{_REFERENCE})(?:[a-zA-Z0-9_]|{_REFERENCE})*+")
+# One letter is enough, unlike in statsd_exporter.
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_GLUED = re.compile(r"\$([0-9]+)([A-Za-z_][A-Za-z0-9_]*)")
+_REGEX_SIGNS = re.compile(r"[\\^$()\[\]+?|{}]|\.\*[^.]|\.\*$")
+
+_GLOB: Final = "glob"
+_REGEX: Final = "regex"
+# An empty word is not a missing one.
+_MATCH_TYPES: Final = {"glob": _GLOB, "regex": _REGEX, "": _GLOB}
+_ACTIONS: Final = {"map": Action.MAP, "drop": Action.DROP, "": Action.MAP}
+_ANY_KIND: Final = frozenset(Kind)
+# A set is shown as a gauge.
+_KINDS: Final = {
+    "counter": frozenset({Kind.COUNTER}),
+    "gauge": frozenset({Kind.GAUGE, Kind.SET}),
+    "observer": frozenset({Kind.OBSERVER}),
+    "timer": frozenset({Kind.OBSERVER}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds where a rule is silent, and for names that no rule takes."""
+
+    observer: Observer
+    match_type: str
+    ordered: bool
+    ttl: int
+    forms: Mapping[Kind, Form]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """
+    One entry of `mappings`; `index` is its place there, `line` its place in the file.
+
+    A glob has `segments` and captures those numbered `stars`; a regex has a `pattern`.
+    """
+
+    index: int
+    line: int
+    match: str
+    kinds: frozenset[Kind]
+    action: Action
+    name: Template
+    labels: tuple[tuple[str, Template], ...]
+    honor_labels: bool
+    forms: Mapping[Kind, Form]
+    segments: tuple[str, ...] = ()
+    stars: tuple[int, ...] = ()
+    pattern: Pattern | None = None
+
+
+def read_defaults(section: Section) -> Defaults:
+    """Read the `defaults` of a file."""
+    observer = options.settle_defaults(section, options.read_observer(section))
+    ttl = section.nanoseconds("ttl")
+    defaults = Defaults(
+        observer=observer,
+        match_type=section.choice("match_type", _MATCH_TYPES) or _GLOB,
+        ordered=not section.flag("glob_disable_ordering"),
+        ttl=ttl,
+        forms=options.forms(observer, options.HELP, ttl, None),
+    )
+    section.close()
+    return defaults
+
+
+def read_rule(section: Section, index: int, defaults: Defaults) -> Rule:
+    """Read one entry of `mappings`."""
+    labels = _read_labels(section)
+    name = _read_name(section)
+    match = section.text("match")
+    match_type = section.choice("match_type", _MATCH_TYPES) or defaults.match_type
+    pattern = _compile(section, match) if match_type == _REGEX else None
+    segments = () if pattern else _split(section, match)
+    stars = glob.stars(segments)
+    rule = Rule(
+        index=index,
+        line=section.line,
+        match=match,
+        kinds=section.choice("match_metric_type", _KINDS) or _ANY_KIND,
+        action=section.choice("action", _ACTIONS) or Action.MAP,
+        name=_template(section, "name", name, len(stars), pattern),
+        labels=tuple(
+            (key, _template(section, f"labels.{key}", text, len(stars), pattern))
+            for key, text in sorted(labels.items())
+        ),
+        honor_labels=section.flag("honor_labels"),
+        forms=_forms(section, defaults),
+        segments=segments,
+        stars=stars,
+        pattern=pattern,
+    )
+    section.close()
+    return rule
+
+
+def _forms(section: Section, defaults: Defaults) -> Mapping[Kind, Form]:
+    said = options.read_observer(section)
+    settled = options.settle_rule(section, said, defaults.observer)
+    ttl = section.nanoseconds("ttl") or defaults.ttl
+    return options.forms(settled, section.text("help"), ttl, section.number("scale"))
+
+
+def _read_labels(section: Section) -> dict[str, str]:
+    labels = section.texts("labels")
+    for key in labels:
+        if not _LABEL.fullmatch(key):
+            problem = "write letters, digits and _, and no digit first"
+            raise section.mistake("labels", f"{quote(key)} is no label name; {problem}")
+        if key in ("le", "quantile") or key.startswith("__"):
+            problem = "Prometheus keeps it for itself; choose another name"
+            raise section.mistake("labels", f"{quote(key)} is no label name; {problem}")
+    return labels
+
+
+def _read_name(section: Section) -> str:
+    name = section.text("name")
+    if not name:
+        raise section.mistake("name", "is missing; every rule needs one, also to drop")
+    if not _NAME.fullmatch(name):
+        problem = "write letters, digits, _ and references such as ${1}"
+        raise section.mistake("name", f"{quote(name)} is no metric name; {problem}")
+    return name
+
+
+def _split(section: Section, match: str) -> tuple[str, ...]:
+    if glob.is_glob(match):
+        return tuple(match.split("."))
+    problem = "between dots, write a * or letters, digits, _ and -"
+    if _REGEX_SIGNS.search(match):
+        problem += "; or set match_type: regex"
+    raise section.mistake("match", f"{quote(match)} is no glob; {problem}")
+
+
+def _compile(section: Section, match: str) -> Pattern:
+    try:
+        return Pattern(match)
+    except ValueError as error:
+        problem = f"{quote(match)} is no regular expression: {error}"
+        raise section.mistake("match", problem) from error
+
+
+def _template(
+    section: Section, key: str, text: str, stars: int, pattern: Pattern | None
+) -> Template:
+    if pattern is None:
+        read = template.parse_glob(text, stars)
+    else:
+        read = template.parse_regex(text, pattern.groups, pattern.names)
+    for token in read.hollow:
+        captures = stars if pattern is None else pattern.groups
+        glued = _GLUED.fullmatch(token)
+        hint = f"; did you mean ${{{glued[1]}}}{glued[2]}?" if glued else ""
+        problem = f"{quote(token)} is always empty, the match captures {captures}{hint}"
+        section.warn(key, problem)
+    return read

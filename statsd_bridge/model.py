@@ -1,0 +1,220 @@
+"""
+The nouns of the bridge: what travels between the stages. Read first.
+
+    datagram --> line --> mapping --> series --> exposition
+          lines   |  Sample  |  Target  |  Family   ^
+                  |          |          |           |
+                Fault     unmapped   Refusal --> Tally
+
+Times are seconds, sizes are bytes.  A stage returns what it found wrong as a value;
+only pipeline.py counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+Labels = tuple[tuple[str, str], ...]
+"""Pairs of name and value, sorted by name, each name once: hashable, never changed."""
+
+
+class Kind(StrEnum):
+    """What the sender says a sample is; the `type` of statsd_exporter_events_total."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    OBSERVER = "observer"
+    SET = "set"
+
+
+class Shape(StrEnum):
+    """How a series is remembered.  A set is shown as a gauge."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    SUMMARY = "summary"
+    SET = "set"
+
+
+class SampleError(StrEnum):
+    """Why a line or a sample could not be read: `reason` of ..._sample_errors_total."""
+
+    MALFORMED_LINE = "malformed_line"
+    MIXED_TAGGING_STYLES = "mixed_tagging_styles"
+    NOT_ENOUGH_PARTS = "not_enough_parts_after_colon"
+    INVALID_EXTENDED_AGGREGATE = "invalid_extended_aggregate_type"
+    MALFORMED_COMPONENT = "malformed_component"
+    MALFORMED_VALUE = "malformed_value"
+    INVALID_SAMPLE_FACTOR = "invalid_sample_factor"
+    MALFORMED_CONTAINER_ID = "malformed_container_id"
+    ILLEGAL_EVENT = "illegal_event"
+
+
+class EventError(StrEnum):
+    """Why a sample that was read is not remembered."""
+
+    # reason of statsd_exporter_events_error_total
+    ILLEGAL_NEGATIVE_COUNTER = "illegal_negative_counter"
+    EMPTY_METRIC_NAME = "empty_metric_name"
+    RESERVED_LABEL = "reserved_label"
+    # statsd_exporter_events_conflict_total
+    CONFLICT = "conflict"
+    # statsd_bridge_series_refused_total
+    SERIES_LIMIT = "series_limit"
+
+
+class Action(StrEnum):
+    """What the mapping says of a name."""
+
+    MAP = "map"
+    DROP = "drop"
+    UNMAPPED = "unmapped"
+
+
+class Sample(NamedTuple):
+    """
+    One value of one line, in base units (`ms` is already seconds).
+
+    `weight` is how many observations it stands for: int(1/rate) of a timer, else 1.
+    `member` is the text of a set's value; `value` is 0 then.
+    `name` is as sent, without its tags, not yet escaped.
+    """
+
+    kind: Kind
+    name: str
+    value: float
+    labels: Labels = ()
+    relative: bool = False
+    weight: int = 1
+    member: str = ""
+
+
+class Fault(NamedTuple):
+    """What is wrong with a line or one sample of it; `detail` is the text meant."""
+
+    reason: SampleError
+    detail: str
+
+
+class Parsed(NamedTuple):
+    """
+    Everything that one line says.  Half a line can be good: samples and faults.
+
+    `attempted`, `tagged` and `tag_errors` are what samples_total, tags_total and
+    tag_errors_total rise by.  `dogstatsd` names what was recognised and dropped:
+    "event" or "service_check".
+    """
+
+    samples: Sequence[Sample] = ()
+    faults: Sequence[Fault] = ()
+    attempted: int = 0
+    tagged: int = 0
+    tag_errors: int = 0
+    dogstatsd: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """A quantile of a summary and the rank error that is allowed, both in 0..1."""
+
+    quantile: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """
+    How a series is kept: one per rule and kind, shared by its series.
+
+    `buckets` are upper bounds, ascending, without +Inf.  `ttl` 0 is for ever.
+    `max_age` and `age_buckets` are a summary's window and into how many it turns.
+    """
+
+    shape: Shape
+    help: str
+    ttl: float = 0.0
+    scale: float | None = None
+    buckets: tuple[float, ...] = ()
+    quantiles: tuple[Quantile, ...] = ()
+    max_age: float = 600.0
+    age_buckets: int = 5
+
+
+class Target(NamedTuple):
+    """Where a sample goes: the Prometheus name (escaped), all labels, and the form."""
+
+    name: str
+    labels: Labels
+    form: Form
+
+
+class Refusal(NamedTuple):
+    """A sample that the series did not take, and why; `name` is the Prometheus name."""
+
+    reason: EventError
+    kind: Kind
+    name: str
+
+
+class Series(Protocol):
+    """What exposition needs of one series."""
+
+    form: Form
+    template: str | None
+    """Exposition's own: the finished text with a `%s` for each number.  Starts None."""
+
+    def numbers(self, now: float) -> tuple[float, ...]:
+        """
+        Every number of the text, in the order of its lines.
+
+        Counter, gauge, set: the value.  Histogram: cumulative count of each bucket,
+        +Inf, sum, count.  Summary: each quantile (ascending), sum, count.
+        """
+
+
+@dataclass(slots=True)
+class Family:
+    """All series of one metric name, by their labels."""
+
+    name: str
+    shape: Shape
+    help: str
+    series: Mapping[Labels, Series]
+
+
+@dataclass(slots=True)
+class Tally:
+    """
+    What happened, in plain numbers: the pipeline and the doors add, exposition reads.
+
+    Counters only rise.  Keys are the label values; those that senders choose are
+    bounded by whoever adds them.
+    """
+
+    lines: int = 0
+    samples: int = 0
+    tags: int = 0
+    tag_errors: int = 0
+    unmapped: int = 0
+    sample_errors: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    actions: Counter[str] = field(default_factory=Counter)
+    event_errors: Counter[str] = field(default_factory=Counter)
+    conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By kind and metric name."""
+    series_refused: Counter[str] = field(default_factory=Counter)
+    """By metric name."""
+    dogstatsd_dropped: Counter[str] = field(default_factory=Counter)
+    packets: Counter[str] = field(default_factory=Counter)
+    """Datagrams by transport: udp, unixgram."""
+    lines_by_source: Counter[str] = field(default_factory=Counter)
+    """Lines by the first segment of their name, for a configured few."""
+    config_reloads: Counter[str] = field(default_factory=Counter)
+    """By outcome: success, failure."""
+    scrapes: Counter[str] = field(default_factory=Counter)
+    """By HTTP status."""

@@ -1,0 +1,115 @@
+"""
+THE PATH: datagrams in, series changed, everything counted.
+
+    datagrams --> lines --> parse --> look up --> record
+                              |          |          |
+                            Fault    unmapped    Refusal  --> Tally
+
+This is the only place that counts.  The stages return what they found, good and bad.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+from statsd_bridge import datagram, line
+from statsd_bridge.line import Dialect
+from statsd_bridge.mapping import Table
+from statsd_bridge.model import Action, EventError, Refusal, Sample, Tally
+from statsd_bridge.series import Store
+
+MOST_NAMES = 1_000
+"""Names that senders choose and that become labels of our own metrics."""
+
+OTHER = "other"
+
+Key = TypeVar("Key")
+
+
+class Pipeline:
+    """
+    The stages, composed.  Owned by the reactor's thread.
+
+    `table` may be replaced at any time between two batches.  `failed` is told of a bug
+    of ours that one line brought out; the other lines of the batch go on.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        store: Store,
+        tally: Tally,
+        *,
+        failed: Callable[[Exception], None],
+        dialect: Dialect = line.ALL,
+        sources: Collection[str] = (),
+    ) -> None:
+        self.table = table
+        self._store = store
+        self._tally = tally
+        self._dialect = dialect
+        self._failed = failed
+        self._sources = {source.encode(): source for source in sources}
+
+    def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
+        """Take a batch of datagrams that came by a transport, `udp` for one."""
+        if not datagrams:
+            return
+        self._tally.packets[transport] += len(datagrams)
+        for each in datagram.lines(datagrams):
+            self._tally.lines += 1
+            try:
+                self._line(each)
+            except Exception as error:
+                self._failed(error)
+
+    def _line(self, text: bytes) -> None:
+        tally = self._tally
+        if self._sources:
+            source = self._sources.get(text.partition(b".")[0])
+            if source is not None:
+                tally.lines_by_source[source] += 1
+        parsed = line.parse(text, self._dialect)
+        tally.samples += parsed.attempted
+        tally.tags += parsed.tagged
+        tally.tag_errors += parsed.tag_errors
+        if parsed.dogstatsd:
+            tally.dogstatsd_dropped[parsed.dogstatsd] += 1
+        for fault in parsed.faults:
+            tally.sample_errors[fault.reason] += 1
+        for sample in parsed.samples:
+            self._sample(sample)
+
+    def _sample(self, sample: Sample) -> None:
+        tally = self._tally
+        match = self.table.look_up(sample.kind, sample.name)
+        if match.action is Action.UNMAPPED:
+            tally.unmapped += sample.weight
+        elif match.action is Action.DROP:
+            tally.actions[Action.DROP] += sample.weight
+            return
+        elif match.name:
+            tally.actions[Action.MAP] += sample.weight
+        refusal = self._store.record(match.target(sample.labels), sample)
+        if refusal is None:
+            tally.events[sample.kind] += sample.weight
+        else:
+            self._refused(refusal, sample.weight)
+
+    def _refused(self, refusal: Refusal, weight: int) -> None:
+        tally = self._tally
+        if refusal.reason is EventError.CONFLICT:
+            kind = str(refusal.kind)
+            conflict = (kind, refusal.name)
+            _add_bounded(tally.conflicts, conflict, (kind, OTHER), weight)
+        elif refusal.reason is EventError.SERIES_LIMIT:
+            _add_bounded(tally.series_refused, refusal.name, OTHER, weight)
+        else:
+            tally.event_errors[refusal.reason] += weight
+
+
+def _add_bounded(counts: Counter[Key], key: Key, other: Key, by: int) -> None:
+    """Count under a name that a sender chose, or under another when there are many."""
+    counts[key if key in counts or len(counts) < MOST_NAMES else other] += by

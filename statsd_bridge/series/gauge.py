@@ -1,0 +1,30 @@
+"""Values and differences to the current value."""
+
+from __future__ import annotations
+
+from statsd_bridge.model import Form
+
+
+class Gauge:
+    """One gauge; it starts at 0, so a first difference is a value."""
+
+    __slots__ = ("form", "last", "template", "ttl", "value")
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.template: str | None = None
+        self.ttl = form.ttl
+        self.last = 0.0
+        self.value = 0.0
+
+    def set(self, value: float) -> None:
+        """Replace the value."""
+        self.value = value
+
+    def add(self, value: float) -> None:
+        """Change the value by a difference."""
+        self.value += value
+
+    def numbers(self, _now: float) -> tuple[float, ...]:
+        """Give the value."""
+        return (self.value,)

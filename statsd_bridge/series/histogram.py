@@ -1,0 +1,38 @@
+"""Observations to counts by bucket."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import accumulate
+
+from statsd_bridge.model import Form
+
+
+class Histogram:
+    """
+    One histogram.  A bucket takes what is at most its bound.
+
+    NaN is in no bucket but +Inf and makes the sum NaN, as in Prometheus' own clients.
+    """
+
+    __slots__ = ("counts", "form", "last", "sum", "template", "ttl")
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.template: str | None = None
+        self.ttl = form.ttl
+        self.last = 0.0
+        self.counts = [0] * (len(form.buckets) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float, weight: int) -> None:
+        """Count one value `weight` times."""
+        buckets = self.form.buckets
+        at = bisect_left(buckets, value) if value == value else len(buckets)
+        self.counts[at] += weight
+        self.sum += value * weight
+
+    def numbers(self, _now: float) -> tuple[float, ...]:
+        """Give the cumulative counts, +Inf's too, then sum and count."""
+        cumulative = tuple(accumulate(self.counts))
+        return (*cumulative, self.sum, cumulative[-1])

@@ -1,0 +1,238 @@
+"""
+Targets and samples to series: which exist, of what shape, for how long.
+
+- The first kind of sample owns a name until its last series has expired.
+- No two families ever print the same name: a histogram `x` also owns `x_bucket`,
+  `x_sum` and `x_count`, a summary the last two.
+- A refused sample changes nothing.  The limit refuses new series only.
+- Expiry looks at series that have a time to live, when their time comes, and at no
+  others: touching one is an assignment.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Count
+from collections.abc import Callable, Collection
+from heapq import heappop, heappush
+
+from statsd_bridge.model import (
+    EventError,
+    Family,
+    Form,
+    Kind,
+    Labels,
+    Refusal,
+    Sample,
+    Shape,
+    Target,
+)
+from statsd_bridge.series.counter import Counter
+from statsd_bridge.series.gauge import Gauge
+from statsd_bridge.series.histogram import Histogram
+from statsd_bridge.series.set import UniqueSet
+from statsd_bridge.series.summary import Summary
+from statsd_bridge.text import is_reserved_label
+
+AnySeries = Counter | Gauge | Histogram | Summary | UniqueSet
+
+# What a shape prints besides its own name.
+SUFFIXES: dict[Shape, tuple[str, ...]] = {
+    Shape.HISTOGRAM: ("_bucket", "_sum", "_count"),
+    Shape.SUMMARY: ("_sum", "_count"),
+}
+# The label that a shape prints itself.
+OWN_LABEL = {Shape.HISTOGRAM: "le", Shape.SUMMARY: "quantile"}
+
+
+class _Kept:
+    """One family: its series by labels, and the form of each set of label names."""
+
+    __slots__ = ("forms", "help", "ordered", "series", "shape")
+
+    def __init__(self, form: Form) -> None:
+        self.shape = form.shape
+        self.help = form.help
+        self.series: dict[Labels, AnySeries] = {}
+        self.forms: dict[tuple[str, ...], Form] = {}
+        self.ordered = True
+
+
+class Store:
+    """
+    Everything remembered.  Owned by the reactor's thread; nothing here locks.
+
+    `reserved` are names that the bridge prints itself.  `set_window` is seconds.
+    `created` counts label-name sets ever made, by shape; it never falls.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_series: int = 1_000_000,
+        set_window: float = 60.0,
+        reserved: Collection[str] = (),
+        clock: Callable[[], float],
+    ) -> None:
+        self._max_series = max_series
+        self._set_window = set_window
+        self._reserved = frozenset(reserved)
+        self._clock = clock
+        self._families: dict[str, _Kept] = {}
+        self._due: list[tuple[float, int, str, Labels]] = []
+        self._pushed = 0
+        self._live = 0
+        self.created: Count[Shape] = Count()
+
+    def __len__(self) -> int:
+        return self._live
+
+    def record(self, target: Target, sample: Sample) -> Refusal | None:
+        """Add one sample to its series, which comes into being if need be."""
+        scale = target.form.scale
+        value = sample.value if scale is None else sample.value * scale
+        if sample.kind is Kind.COUNTER and value < 0 and target.name:
+            return Refusal(
+                EventError.ILLEGAL_NEGATIVE_COUNTER, sample.kind, target.name
+            )
+        series = self.resolve(sample.kind, target)
+        if isinstance(series, Refusal):
+            return series
+        now = self._clock()
+        match series:
+            case Gauge():
+                (series.add if sample.relative else series.set)(value)
+            case Counter():
+                series.add(value)
+            case Histogram():
+                series.observe(value, sample.weight)
+            case Summary():
+                series.observe(value, sample.weight, now)
+            case UniqueSet():
+                series.add(sample.member, now)
+        self._touch(series, target, now)
+        return None
+
+    def resolve(self, kind: Kind, target: Target) -> AnySeries | Refusal:
+        """Find the series of a target, or make it; or tell why there is none."""
+        name, labels, form = target
+        family = self._families.get(name)
+        if family is not None and family.shape is form.shape:
+            series = family.series.get(labels)
+            if series is not None:
+                return series
+        reason = self._refuses(family, target)
+        if reason is not None:
+            return Refusal(reason, kind, name)
+        return self._create(target)
+
+    def expire(self, now: float) -> int:
+        """Remove the series whose time to live is over; returns how many."""
+        removed = 0
+        while self._due and self._due[0][0] < now:
+            _, _, name, labels = heappop(self._due)
+            family = self._families.get(name)
+            if family is None:
+                continue
+            series = family.series.get(labels)
+            if series is None or not series.ttl:
+                continue
+            if series.last + series.ttl >= now:
+                self._schedule(series, name, labels)
+                continue
+            del family.series[labels]
+            removed += 1
+            if not family.series:
+                del self._families[name]
+        self._live -= removed
+        return removed
+
+    def families(self) -> list[Family]:
+        """List what is remembered by name, as the page shows it."""
+        return [self._family(name) for name in sorted(self._families)]
+
+    def _family(self, name: str) -> Family:
+        family = self._families[name]
+        if not family.ordered:
+            # Fewer labels first, then by values in the order of the label names.
+            family.series = dict(sorted(family.series.items(), key=_page_order))
+            family.ordered = True
+        return Family(name, family.shape, family.help, family.series)
+
+    def _create(self, target: Target) -> AnySeries:
+        name, labels, form = target
+        family = self._families.get(name)
+        if family is None:
+            family = self._families[name] = _Kept(form)
+        names = tuple([label for label, _ in labels])
+        if names not in family.forms:
+            self.created[form.shape] += 1
+        # The first of a set of label names decides on buckets and quantiles.
+        series = self._series(family.forms.setdefault(names, form))
+        series.ttl = 0.0
+        family.series[labels] = series
+        family.ordered = False
+        self._live += 1
+        return series
+
+    def _series(self, form: Form) -> AnySeries:
+        match form.shape:
+            case Shape.COUNTER:
+                return Counter(form)
+            case Shape.GAUGE:
+                return Gauge(form)
+            case Shape.HISTOGRAM:
+                return Histogram(form)
+            case Shape.SUMMARY:
+                return Summary(form, self._clock())
+            case Shape.SET:
+                return UniqueSet(form, self._set_window)
+
+    def _touch(self, series: AnySeries, target: Target, now: float) -> None:
+        """Note an update; a time to live that a reload changed holds from now on."""
+        series.last = now
+        ttl = target.form.ttl
+        if series.ttl != ttl:
+            series.ttl = ttl
+            if ttl:
+                self._schedule(series, target.name, target.labels)
+
+    def _schedule(self, series: AnySeries, name: str, labels: Labels) -> None:
+        self._pushed += 1
+        heappush(self._due, (series.last + series.ttl, self._pushed, name, labels))
+
+    def _refuses(self, family: _Kept | None, target: Target) -> EventError | None:
+        name, labels, form = target
+        if not name:
+            return EventError.EMPTY_METRIC_NAME
+        own = OWN_LABEL.get(form.shape)
+        if any(label == own or is_reserved_label(label) for label, _ in labels):
+            return EventError.RESERVED_LABEL
+        if family is None and self._clashes(name, form.shape):
+            return EventError.CONFLICT
+        if family is not None and family.shape is not form.shape:
+            return EventError.CONFLICT
+        if self._live >= self._max_series:
+            return EventError.SERIES_LIMIT
+        return None
+
+    def _clashes(self, name: str, shape: Shape) -> bool:
+        """Tell whether a new family would print what another prints, or we do."""
+        printed = [name, *(name + suffix for suffix in SUFFIXES.get(shape, ()))]
+        if any(each in self._reserved for each in printed):
+            return True
+        if any(each in self._families for each in printed[1:]):
+            return True
+        return any(
+            self._is_distribution(name.removesuffix(suffix))
+            for suffix in SUFFIXES[Shape.HISTOGRAM]
+            if name.endswith(suffix)
+        )
+
+    def _is_distribution(self, name: str) -> bool:
+        family = self._families.get(name)
+        return family is not None and family.shape in SUFFIXES
+
+
+def _page_order(item: tuple[Labels, AnySeries]) -> tuple[int, tuple[str, ...], Labels]:
+    labels = item[0]
+    return len(labels), tuple([value for _, value in labels]), labels

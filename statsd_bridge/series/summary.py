@@ -1,0 +1,89 @@
+"""
+Observations to quantiles over a sliding window.
+
+The window of `max_age` seconds is cut into `age_buckets`.  Each has a sketch of its
+own, so an observation is kept once; what is asked for is asked of all of them together,
+and the errors add up to the same share.  The oldest is forgotten as a whole.
+
+    |  sketch  |  sketch  |  sketch  |  sketch  | now, filling |
+    '---------------------- max_age ---------------------------'
+
+Sum and count are of everything ever seen.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from statsd_bridge.model import Form
+from statsd_bridge.series import sketch
+from statsd_bridge.series.sketch import Entry, Sketch
+
+# An error of 0 would keep every value.
+LEAST_ERROR = 0.0005
+
+
+class Summary:
+    """One summary."""
+
+    __slots__ = (
+        "count",
+        "error",
+        "form",
+        "last",
+        "sketches",
+        "sum",
+        "template",
+        "ttl",
+        "turns",
+    )
+
+    def __init__(self, form: Form, now: float) -> None:
+        self.form = form
+        self.template: str | None = None
+        self.ttl = form.ttl
+        self.last = 0.0
+        self.sum = 0.0
+        self.count = 0
+        errors = [each.error for each in form.quantiles]
+        # Half, since compressing and answering may each be off by that much.
+        self.error = max(LEAST_ERROR, min(errors, default=1.0)) / 2
+        self.sketches: list[Sketch] = [Sketch(self.error)]
+        self.turns = now + self._stretch
+
+    @property
+    def _stretch(self) -> float:
+        return self.form.max_age / self.form.age_buckets
+
+    def observe(self, value: float, weight: int, now: float) -> None:
+        """Take a value `weight` times; NaN has no rank and is in sum and count only."""
+        self.sum += value * weight
+        self.count += weight
+        if value != value:
+            return
+        self._turn(now)
+        self.sketches[-1].add(value, weight)
+
+    def numbers(self, now: float) -> tuple[float, ...]:
+        """Give each quantile, NaN if the window is empty, then sum and count."""
+        self._turn(now)
+        for each in self.sketches:
+            each.fold()
+        none: list[Entry] = []
+        entries = reduce(sketch.merge, (each.entries for each in self.sketches), none)
+        seen = sum(each.count for each in self.sketches)
+        quantiles = [
+            sketch.quantile(entries, seen, each.quantile)
+            for each in self.form.quantiles
+        ]
+        return (*quantiles, self.sum, self.count)
+
+    def _turn(self, now: float) -> None:
+        """Begin a new sketch for each stretch that has passed; forget the oldest."""
+        if now < self.turns:
+            return
+        passed = int((now - self.turns) / self._stretch) + 1
+        most = self.form.age_buckets
+        fresh = [Sketch(self.error) for _ in range(min(passed, most))]
+        self.sketches = (self.sketches + fresh)[-most:]
+        self.turns += passed * self._stretch

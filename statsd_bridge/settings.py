@@ -1,0 +1,81 @@
+"""
+What an operator can choose: one field for each flag, with its default.
+
+Addresses are `host:port` as statsd_exporter writes them; an empty host is all
+interfaces, IPv4 and IPv6.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from statsd_bridge.errors import BridgeError
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen.  Port 0 lets the kernel choose; `host` is an IP address."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All flags of one run.  Sizes are bytes, times are seconds."""
+
+    listen_udp: Address | None = Address("127.0.0.1", 9125)
+    listen_web: Address = Address("127.0.0.1", 9102)
+    telemetry_path: str = "/metrics"
+    enable_lifecycle: bool = False
+    mapping_config: str = ""
+    mapping_strict: bool = False
+    cache_size: int = 1_000
+    read_buffer: int = 4 * 1024 * 1024
+    max_series: int = 1_000_000
+    set_window: float = 60.0
+    count_lines_from: tuple[str, ...] = ("crocbot",)
+    dogstatsd_tags: bool = True
+    influxdb_tags: bool = True
+    librato_tags: bool = True
+    signalfx_tags: bool = True
+
+
+# host:port, [::1]:port, :port
+_ADDRESS = re.compile(r"(?:\[(?P<six>[^]]*)\]|(?P<four>[^:]*)):(?P<port>[0-9]{1,5})")
+
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|ms|s|m|h)")
+_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+
+
+def address(flag: str, text: str) -> Address:
+    """Read an address; the error names the flag."""
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found["port"]) > 65_535:
+        raise BridgeError(
+            f"--{flag}: {text!r} is no address; write host:port, for example"
+            " 127.0.0.1:9125, or :9125 for all interfaces"
+        )
+    host = found["six"] if found["six"] is not None else found["four"]
+    return Address(host, int(found["port"]))
+
+
+def seconds(flag: str, text: str) -> float:
+    """Read a duration as Go writes it, `1m30s`; the error names the flag."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(parts) != text:
+        raise BridgeError(f"--{flag}: {text!r} is no duration; write 60s or 1m30s")
+    total = 0.0
+    for part in parts:
+        unit = part.lstrip("0123456789.")
+        total += float(part.removesuffix(unit)) * _SECONDS[unit]
+    return total

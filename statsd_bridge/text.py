@@ -1,0 +1,97 @@
+"""
+What Prometheus allows in names, label values and numbers.
+
+Text from a statsd line in, text that is safe on a metrics page out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+# A run of dashes is one underscore; anything else that is not allowed is one each.
+_NOT_ALLOWED = re.compile(r"-+|[^a-zA-Z0-9_]")
+_CLEAN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*").fullmatch
+
+# Go's strconv.ParseFloat: underscores only between digits, hex floats need an exponent.
+_DIGITS = r"[0-9](?:_?[0-9])*"
+_DECIMAL = re.compile(
+    rf"[+-]?(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?"
+).fullmatch
+_HEX_DIGITS = r"[0-9a-fA-F](?:_?[0-9a-fA-F])*"
+_HEX = re.compile(
+    rf"[+-]?0[xX]_?(?:{_HEX_DIGITS}(?:\.(?:{_HEX_DIGITS})?)?|\.{_HEX_DIGITS})"
+    rf"[pP][+-]?{_DIGITS}"
+).fullmatch
+_INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE).fullmatch
+
+
+def metric_name(name: str) -> str:
+    """
+    Turn a statsd name or a tag's key into a Prometheus name; empty stays empty.
+
+    Prometheus data model: [a-zA-Z_][a-zA-Z0-9_]*.
+    """
+    if _CLEAN(name):
+        return name
+    escaped = _NOT_ALLOWED.sub("_", name)
+    return f"_{escaped}" if name[:1].isascii() and name[:1].isdigit() else escaped
+
+
+def is_reserved_label(name: str) -> bool:
+    """Tell whether Prometheus keeps a label's name for itself."""
+    return name.startswith("__")
+
+
+def number(text: str) -> float | None:
+    """Read a number as Go's strconv.ParseFloat does; None where that refuses it."""
+    if _DECIMAL(text):
+        value = float(text)
+    elif _HEX(text):
+        try:
+            value = float.fromhex(text.replace("_", ""))
+        except OverflowError:
+            return None
+    elif _INFINITE(text) or text.lower() == "nan":
+        return float(text)
+    else:
+        return None
+    return None if math.isinf(value) else value
+
+
+def format_number(value: float) -> str:
+    """
+    Print a number as Go's %g with the shortest digits that read back the same.
+
+    The exponent form is used below 1e-4 and from 1e21 in Go's own %v; on a
+    statsd_exporter page from 1e6.
+    """
+    if value == value // 1 and -1e6 < value < 1e6:
+        return str(int(value)) if value or math.copysign(1, value) > 0 else "-0"
+    if value != value:
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    digits, _, exponent = f"{value!r}".partition("e")
+    if 1e-4 <= abs(value) < 1e6:
+        return digits
+    return _scientific(value)
+
+
+def _scientific(value: float) -> str:
+    """1.234567e+06: shortest digits, an exponent of at least two."""
+    for precision in range(17):
+        text = f"{value:.{precision}e}"
+        if float(text) == value:
+            return text
+    return f"{value:.17e}"
+
+
+def label_value(text: str) -> str:
+    """Escape a label's value for the text formats."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def help_text(text: str) -> str:
+    """Escape a HELP line for text 0.0.4; OpenMetrics escapes as a label's value."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n")

@@ -1,0 +1,30 @@
+"""The agents that need nothing from outside."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from crocbot.agents import Echo
+from crocbot.model import Address, Kind, Message
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "media", "answer"),
+    [
+        ("hello", None, None, "hello"),
+        (" two  words\n", None, None, " two  words\n"),
+        ("now", "ask", None, "/ask now"),
+        ("", "ask", None, "/ask"),
+        ("a cat", None, "photo", "a cat"),
+        ("", None, "video_note", "Received: video note, without words."),
+        (" ", None, None, "Received: something, without words."),
+    ],
+)
+def test_echo(text: str, command: str | None, media: str | None, answer: str) -> None:
+    """The echo says the same, or what came when there were no words."""
+    kind = Kind.COMMAND if command else Kind.MEDIA if media else Kind.TEXT
+    message = Message(1, Address(7), 1, 7, True, kind, text, command, 0.0, media)
+
+    assert asyncio.run(Echo().answer(message)).text == answer

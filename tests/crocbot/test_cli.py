@@ -1,0 +1,174 @@
+"""The command line: what it prints and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from crocbot import cli, log, service
+from crocbot.sandbox import Person, Server
+
+
+def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run a command in this process; exit code and what it printed."""
+    code = cli.main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the settings of whoever runs it."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("CROCBOT_", "TELEGRAM_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logging belongs to the process; these tests share theirs with others."""
+    monkeypatch.setattr(log, "configure", lambda *_, **__: None)
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Help names the commands."""
+    code, text = run(["--help"], capsys)
+
+    assert code == 0
+    assert [word for word in ("gateway", "demo", "check") if word not in text] == []
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """The version is that of the package."""
+    assert run(["--version"], capsys) == (0, f"crocbot, version {service.VERSION}\n")
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["gateway", "--fly"]])
+def test_misspelt(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What nobody knows is the operator's to change."""
+    code, text = run(arguments, capsys)
+
+    assert code == 2
+    assert "fly" in text
+
+
+@pytest.mark.parametrize("command", ["gateway", "check"])
+def test_no_token(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a token there is one line, and exit code 2."""
+    code, text = run([command], capsys)
+
+    assert code == 2
+    assert text.startswith("crocbot: TELEGRAM_BOT_TOKEN is not set: ")
+    assert text.count("\n") == 1
+
+
+def test_a_bug(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug has a traceback, and exit code 1."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "_settings", fail)
+    code, text = run(["gateway"], capsys)
+
+    assert code == 1
+    assert "ZeroDivisionError" in text
+
+
+# Real processes, against the sandbox.
+
+
+def meet(scene: Callable[[Server], Awaitable[None]]) -> None:
+    """Play a scene with a server; one that hangs fails."""
+
+    async def play() -> None:
+        async with Server() as server:
+            await scene(server)
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+async def start(
+    server: Server, command: str, folder: Path, token: str = ""
+) -> asyncio.subprocess.Process:
+    """Start a command with the sandbox as Telegram."""
+    environment = os.environ | {
+        "TELEGRAM_BOT_TOKEN": token or server.token,
+        "CROCBOT_TELEGRAM_API_URL": server.url,
+        "CROCBOT_STATE_DIR": str(folder),
+        "CROCBOT_STATSD_HOST": "off",
+        "CROCBOT_ALLOW_FROM": "7",
+    }
+    pipe = asyncio.subprocess.PIPE
+    arguments = [sys.executable, "-m", "crocbot", command]
+    return await asyncio.create_subprocess_exec(
+        *arguments, env=environment, stdout=pipe, stderr=pipe
+    )
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
+    """Wait for the end; exit code, output and errors."""
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+def test_check(tmp_path: Path) -> None:
+    """check tells whose token it is, and changes nothing."""
+
+    async def scene(server: Server) -> None:
+        code, out, err = await ended(await start(server, "check", tmp_path / "s"))
+        assert (code, err) == (0, "")
+        assert out == f"ok: @sandbox_croc_bot is ours, state in {tmp_path / 's'}\n"
+        assert not (tmp_path / "s").exists()
+
+    meet(scene)
+
+
+@pytest.mark.parametrize("command", ["check", "gateway"])
+def test_a_refused_token(command: str, tmp_path: Path) -> None:
+    """A refused token is one line without a traceback, and exit code 2."""
+
+    async def scene(server: Server) -> None:
+        process = await start(server, command, tmp_path, token="1:wrong-secret")
+        code, out, err = await ended(process)
+        assert (code, out) == (2, "")
+        assert err == (
+            "crocbot: Telegram refused the token (Unauthorized):"
+            " set TELEGRAM_BOT_TOKEN to the one that @BotFather shows\n"
+        )
+
+    meet(scene)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_gateway(number: signal.Signals, tmp_path: Path) -> None:
+    """A gateway answers, keeps others off its directory, and stops when asked."""
+
+    async def scene(server: Server) -> None:
+        answered = asyncio.Event()
+        server.listen(lambda _: answered.set())
+        process = await start(server, "gateway", tmp_path)
+        server.say(Person(7, "Ada"), "hello")
+        await answered.wait()
+        second = await ended(await start(server, "gateway", tmp_path))
+        assert second[::2] == (
+            2,
+            f"crocbot: CROCBOT_STATE_DIR: another crocbot gateway works in {tmp_path};"
+            " stop it or choose another directory\n",
+        )
+        process.send_signal(number)
+        code, out, err = await ended(process)
+        assert (code, out) == (0, "")
+        assert " stopped " in err.splitlines()[-1]
+        assert "hello" not in err
+
+    meet(scene)

@@ -1,0 +1,203 @@
+"""The calls of the gateway against the sandbox, and their errors in our words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from crocbot.botapi import Client
+from crocbot.errors import (
+    CrocbotError,
+    DeliveryError,
+    FloodWaitError,
+    OperatorError,
+    TelegramError,
+)
+from crocbot.model import Address, ReconnectReason
+from crocbot.sandbox import Person, Server, faults
+from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
+
+ADA = Person(7, "Ada")
+TOKEN = "123:a-very-secret-token"
+NOT_FOUND = faults.refusal(404, "Not Found")
+
+
+def meet(
+    scene: Callable[[Client, Server], Awaitable[None]], token: str = TOKEN
+) -> None:
+    """Play a scene with a client and the server that it talks to."""
+
+    async def run() -> None:
+        async with (
+            Server(TOKEN) as server,
+            Client(token, server.url, long_poll=0, margin=0.5) as client,
+        ):
+            await scene(client, server)
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_conversation() -> None:
+    """The calls do what they are named for."""
+    sent: list[Any] = []
+
+    async def scene(client: Client, server: Server) -> None:
+        server.listen(sent.append)
+        me = await client.get_me()
+        assert str(me.user_id)
+        assert me.username
+        await client.delete_webhook()
+        await client.set_my_commands({"start": "Say hello"})
+        server.say(ADA, "hello")
+        (update,) = await client.get_updates(0, 100)
+        assert update["message"]["text"] == "hello"
+        assert await client.get_updates(update["update_id"] + 1, 100) == []
+        await client.send_message(Address(7), "hello, too")
+
+    meet(scene)
+    assert [message["text"] for message in sent] == ["hello, too"]
+
+
+def test_the_limit_is_kept() -> None:
+    """A poll brings no more updates than there is room for."""
+
+    async def scene(client: Client, server: Server) -> None:
+        for word in "abc":
+            server.say(ADA, word)
+        assert len(await client.get_updates(0, 2)) == 2
+
+    meet(scene)
+
+
+NETWORK, CONFLICT, TIMEOUT = ReconnectReason
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (
+            faults.unauthorized(),
+            OperatorError(
+                "Telegram refused the token (Unauthorized):"
+                " set TELEGRAM_BOT_TOKEN to the one that @BotFather shows"
+            ),
+        ),
+        (
+            NOT_FOUND,
+            OperatorError(
+                "Telegram refused the token (Not Found):"
+                " set TELEGRAM_BOT_TOKEN to the one that @BotFather shows"
+            ),
+        ),
+        (Answer(404, "<html>"), TelegramError("Not Found (404)", NETWORK)),
+        (faults.flood_wait(3), FloodWaitError(3)),
+        (Answer(429, "<html>"), FloodWaitError(1)),
+        (
+            faults.other_poller(),
+            TelegramError(
+                "another program polls with this token; only one gets the messages",
+                CONFLICT,
+            ),
+        ),
+        (
+            faults.webhook_active(),
+            TelegramError(
+                "a webhook was set for this bot; a restart of crocbot removes it",
+                CONFLICT,
+            ),
+        ),
+        (faults.server_error(), TelegramError("Internal Server Error", NETWORK)),
+        (faults.bad_gateway(), TelegramError("Bad Gateway (502)", NETWORK)),
+        (
+            faults.garbage(),
+            TelegramError("the answer is not a Bot API answer", NETWORK),
+        ),
+        (
+            Answer(200, '{"ok":true}'),
+            TelegramError("the answer is not a Bot API answer", NETWORK),
+        ),
+        (
+            Answer(500, '{"parameters":[1]}'),
+            TelegramError("the answer is not a Bot API answer", NETWORK),
+        ),
+        (Drop(), TelegramError("ServerDisconnectedError", NETWORK)),
+        (Slow(20), TelegramError("no answer within 0.5 s", TIMEOUT)),
+        (
+            faults.refusal(400, "Bad Request: chat not found"),
+            DeliveryError("Telegram said no: Chat not found"),
+        ),
+        (
+            faults.refusal(403, "Forbidden: bot was blocked by the user"),
+            DeliveryError("Telegram said no: Forbidden: bot was blocked by the user"),
+        ),
+        (
+            faults.refusal(400, "upgraded", migrate_to_chat_id=-9),
+            DeliveryError(
+                "Telegram said no: Group migrated to supergroup. New chat id: -9"
+            ),
+        ),
+    ],
+)
+def test_errors(fault: Fault, expected: CrocbotError) -> None:
+    """Each way to fail gives one of our errors, with one line of words."""
+
+    async def scene(client: Client, server: Server) -> None:
+        server.fault("getUpdates", fault)
+        with pytest.raises(type(expected)) as raised:
+            await client.get_updates(0, 1)
+        assert str(raised.value) == str(expected)
+        if isinstance(expected, TelegramError):
+            assert isinstance(raised.value, TelegramError)
+            assert raised.value.reason is expected.reason
+        # The next call is as good as any.
+        assert await client.get_updates(0, 1) == []
+
+    meet(scene)
+
+
+@pytest.mark.parametrize("result", ["5", "null", '{"update_id":1}'])
+def test_updates_that_are_no_list(result: str) -> None:
+    """An answer without a list is no answer."""
+
+    async def scene(client: Client, server: Server) -> None:
+        server.fault("getUpdates", Answer(200, f'{{"ok":true,"result":{result}}}'))
+        with pytest.raises(TelegramError, match="getUpdates gave no list"):
+            await client.get_updates(0, 1)
+
+    meet(scene)
+
+
+@pytest.mark.parametrize("result", ["[]", "{}", '{"id":"7"}'])
+def test_a_bot_without_a_name(result: str) -> None:
+    """getMe must name a bot."""
+
+    async def scene(client: Client, server: Server) -> None:
+        server.fault("getMe", Answer(200, f'{{"ok":true,"result":{result}}}'))
+        with pytest.raises(TelegramError, match="getMe names no bot"):
+            await client.get_me()
+
+    meet(scene)
+
+
+def test_a_sent_message_is_sent_whatever_the_answer_shows() -> None:
+    """What Telegram says about a sent message is not looked at."""
+
+    async def scene(client: Client, server: Server) -> None:
+        server.fault("sendMessage", Answer(200, '{"ok":true,"result":{"date":"?"}}'))
+        await client.send_message(Address(7), "hello")
+
+    meet(scene)
+
+
+def test_a_wrong_token() -> None:
+    """A refused token is the operator's to change, and is not shown."""
+
+    async def scene(client: Client, server: Server) -> None:
+        with pytest.raises(OperatorError) as refused:
+            await client.get_me()
+        assert "other" not in str(refused.value)
+
+    meet(scene, token="123:other-secret-token")

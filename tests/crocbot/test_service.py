@@ -1,0 +1,393 @@
+"""The whole gateway in this process, with the sandbox as Telegram."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from crocbot import inbox, reply, service, settings
+from crocbot.botapi import poller
+from crocbot.commands import MENU
+from crocbot.errors import InboxError, OperatorError
+from crocbot.model import (
+    Address,
+    Decision,
+    Disposition,
+    ErrorType,
+    Fact,
+    Kind,
+    Message,
+    Outcome,
+    PollFailed,
+    ReconnectReason,
+    Severity,
+    Trouble,
+    Verdict,
+)
+from crocbot.sandbox import Person, Server, faults
+from crocbot.sandbox.faults import Slow
+from crocbot.service import Stop, Strangers
+
+ADA, BOB, EVE = Person(7, "Ada"), Person(8, "Bob"), Person(9, "Eve")
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses are tested where they are made."""
+    for module in (service, poller):
+        monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(reply, "FIRST_WAIT", 0.01)
+
+
+class World:
+    """A sandbox, a state directory, and what the gateway did."""
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder = folder
+        self.server = server
+        self.facts: list[Fact] = []
+        self.sent: list[tuple[int, str]] = []
+        self._changed = asyncio.Event()
+        server.listen(self._on_sent)
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """The outcomes among the facts."""
+        return [fact for fact in self.facts if isinstance(fact, Outcome)]
+
+    def report(self, fact: Fact) -> None:
+        """Remember a fact."""
+        self.facts.append(fact)
+        self._changed.set()
+
+    def _on_sent(self, message: Any) -> None:
+        self.sent.append((message["chat"]["id"], message["text"]))
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until facts, messages or the server's counters make this true."""
+        while not condition():
+            self._changed.clear()
+            # The counters wake nobody up.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), 0.02)
+
+    def run(self, stop: Stop, **changes: str) -> Coroutine[Any, Any, None]:
+        """Run a gateway until asked to stop."""
+        environment = {
+            "TELEGRAM_BOT_TOKEN": self.server.token,
+            "CROCBOT_TELEGRAM_API_URL": self.server.url,
+            "CROCBOT_STATE_DIR": str(self.folder),
+            "CROCBOT_ALLOW_FROM": "7,8",
+        }
+        loaded, _ = settings.load(environment | changes, None)
+        return service.serve(loaded, self.report, stop)
+
+    @asynccontextmanager
+    async def gateway(self, **changes: str) -> AsyncIterator[Stop]:
+        """A running gateway, which is stopped and waited for at the end."""
+        stop = Stop()
+        running = asyncio.create_task(self.run(stop, **changes))
+        try:
+            yield stop
+        finally:
+            stop.ask()
+            await running
+
+    async def ledger(self) -> inbox.Ledger:
+        """The totals on disk, once no gateway runs."""
+        async with inbox.Inbox(self.folder / inbox.FILE) as rows:
+            return await rows.ledger()
+
+
+def play(folder: Path, scene: Callable[[World], Coroutine[Any, Any, None]]) -> World:
+    """Play a scene in a new world; one that hangs fails."""
+
+    async def run() -> World:
+        async with Server() as server:
+            world = World(folder, server)
+            await scene(world)
+            return world
+
+    return asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_conversation(tmp_path: Path) -> None:
+    """People are answered, each in order; every row is told once and closed."""
+    words = [f"message {number}" for number in range(20)]
+
+    async def scene(world: World) -> None:
+        async with world.gateway():
+            for word in words:
+                world.server.say(ADA, word)
+                world.server.say(BOB, word)
+            await world.until(lambda: len(world.outcomes) == 40)
+        ledger = await world.ledger()
+        assert (ledger.accepted, ledger.open) == (40, 0)
+        assert ledger.closed[Disposition.ANSWERED] == 40
+
+    world = play(tmp_path, scene)
+    for person in (ADA, BOB):
+        assert [text for chat, text in world.sent if chat == person.user_id] == words
+    assert len(world.facts) == 40
+    assert {outcome.kind for outcome in world.outcomes} == {Kind.TEXT}
+    assert {command["command"] for command in world.server.commands} == set(MENU)
+
+
+def test_a_stop_acknowledges_nothing_that_is_not_stored(tmp_path: Path) -> None:
+    """What Telegram forgot is in the inbox; what it did not comes once more only."""
+
+    async def scene(world: World) -> None:
+        async with world.gateway():
+            world.server.say(ADA, "one")
+            await world.until(lambda: len(world.outcomes) == 1)
+        async with world.gateway():
+            world.server.say(ADA, "two")
+            await world.until(lambda: len(world.outcomes) == 2)
+        assert (await world.ledger()).accepted == 2
+
+    assert play(tmp_path, scene).sent == [(7, "one"), (7, "two")]
+
+
+def test_status(tmp_path: Path) -> None:
+    """/status shows the real numbers."""
+
+    async def scene(world: World) -> None:
+        async with world.gateway():
+            world.server.say(ADA, "/status")
+            await world.until(lambda: len(world.outcomes) == 1)
+
+    ((_, text),) = play(tmp_path, scene).sent
+    version, uptime, polled, queued = text.splitlines()
+    assert version == f"crocbot {service.VERSION}, agent echo"
+    assert uptime.startswith("up for ")
+    assert polled.endswith(" s ago")
+    assert queued == "messages in work or waiting, with this one: 1"
+
+
+def test_strangers(tmp_path: Path) -> None:
+    """Strangers and groups get nothing, and are counted as denied."""
+
+    async def scene(world: World) -> None:
+        async with world.gateway():
+            for word in ("hello", "/start", "again"):
+                world.server.say(EVE, word)
+            world.server.say(ADA, "I am known")
+            await world.until(lambda: len(world.outcomes) == 4)
+
+    world = play(tmp_path, scene)
+    denied = [one for one in world.outcomes if one.disposition is Disposition.DENIED]
+    assert world.sent == [(7, "I am known")]
+    assert [one.decision for one in denied] == [Decision(Verdict.NOT_LISTED)] * 3
+
+
+def test_a_poison_update(tmp_path: Path) -> None:
+    """An update that nobody can read is set aside, and the next one is answered."""
+
+    async def scene(world: World) -> None:
+        async with world.gateway():
+            world.server.push({"message": {"chat": {"id": 7}, "text": ["?"]}})
+            world.server.push({"something_new": {}})
+            world.server.say(ADA, "hello")
+            await world.until(lambda: len(world.outcomes) == 3)
+        closed = (await world.ledger()).closed
+        assert closed[Disposition.SET_ASIDE] == 1
+        assert closed[Disposition.IGNORED] == 1
+
+    assert play(tmp_path, scene).sent == [(7, "hello")]
+
+
+def test_a_stop_finishes_turns(tmp_path: Path) -> None:
+    """Asked to stop, the gateway first delivers what it is about to."""
+
+    async def scene(world: World) -> None:
+        world.server.fault("sendMessage", Slow(0.5))
+        async with world.gateway():
+            world.server.say(ADA, "one")
+            world.server.say(ADA, "two")
+            await world.until(lambda: bool(world.server.calls["sendmessage"]))
+        assert (await world.ledger()).open == 0
+
+    assert play(tmp_path, scene).sent == [(7, "one"), (7, "two")]
+
+
+@pytest.mark.parametrize(("seconds", "asks"), [("0", 1), ("3600", 2)])
+def test_what_is_left_is_taken_up(tmp_path: Path, seconds: str, asks: int) -> None:
+    """Out of time, or hurried, the rest stays open and is answered after the start."""
+
+    async def scene(world: World) -> None:
+        world.server.fault("sendMessage", Slow(3600))
+        stop = Stop()
+        running = asyncio.create_task(world.run(stop, CROCBOT_DRAIN_SECONDS=seconds))
+        world.server.say(ADA, "one")
+        world.server.say(ADA, "two")
+        await world.until(lambda: bool(world.server.calls["sendmessage"]))
+        for _ in range(asks):
+            stop.ask()
+        await running
+        assert (await world.ledger()).open == 2
+        assert world.outcomes == []
+        async with world.gateway():
+            await world.until(lambda: len(world.outcomes) == 2)
+        ledger = await world.ledger()
+        assert (ledger.accepted, ledger.open) == (2, 0)
+
+    assert play(tmp_path, scene).sent == [(7, "one"), (7, "two")]
+
+
+def test_a_reply_waits_for_the_network(tmp_path: Path) -> None:
+    """A reply that fails on the way is sent again, and only then is the row closed."""
+
+    async def scene(world: World) -> None:
+        world.server.fault("sendMessage", faults.bad_gateway())
+        async with world.gateway():
+            world.server.say(ADA, "hello")
+            await world.until(lambda: len(world.outcomes) == 1)
+
+    world = play(tmp_path, scene)
+    assert world.sent == [(7, "hello")]
+    assert world.facts[0] == Trouble(ErrorType.NETWORK, Severity.WARNING)
+
+
+def test_telegram_is_away_at_start(tmp_path: Path) -> None:
+    """The gateway waits for Telegram, tells so, and starts when it is back."""
+
+    async def scene(world: World) -> None:
+        world.server.fault("getMe", faults.bad_gateway())
+        async with world.gateway():
+            world.server.say(ADA, "hello")
+            await world.until(lambda: len(world.outcomes) == 1)
+
+    world = play(tmp_path, scene)
+    assert world.facts[0] == Trouble(ErrorType.NETWORK, Severity.WARNING)
+
+
+def test_a_stop_while_telegram_is_away(tmp_path: Path) -> None:
+    """A gateway that waits for Telegram can be stopped."""
+
+    async def scene(world: World) -> None:
+        world.server.fault("getMe", faults.bad_gateway(), times=1000)
+        async with world.gateway():
+            await world.until(lambda: bool(world.facts))
+
+    assert play(tmp_path, scene).outcomes == []
+
+
+def test_a_menu_is_not_worth_stopping_for(tmp_path: Path) -> None:
+    """A gateway whose menu is refused works all the same."""
+
+    async def scene(world: World) -> None:
+        world.server.fault("setMyCommands", faults.refusal(400, "Bad Request: no"))
+        async with world.gateway():
+            world.server.say(ADA, "hello")
+            await world.until(lambda: len(world.outcomes) == 1)
+
+    assert play(tmp_path, scene).sent == [(7, "hello")]
+
+
+def test_a_failed_poll(tmp_path: Path) -> None:
+    """A failed poll is told with its reason, and nothing is lost."""
+
+    async def scene(world: World) -> None:
+        async with world.gateway():
+            world.server.fault("getUpdates", faults.other_poller())
+            world.server.say(ADA, "hello")
+            await world.until(lambda: len(world.outcomes) == 1)
+
+    assert PollFailed(ReconnectReason.CONFLICT) in play(tmp_path, scene).facts
+
+
+@pytest.mark.parametrize("method", ["getMe", "deleteWebhook", "setMyCommands"])
+def test_a_refused_token(tmp_path: Path, method: str) -> None:
+    """A token that is refused at the start ends the gateway at once."""
+
+    async def scene(world: World) -> None:
+        world.server.fault(method, faults.unauthorized())
+        with pytest.raises(OperatorError, match="Telegram refused the token"):
+            await world.run(Stop())
+
+    play(tmp_path, scene)
+
+
+def test_a_revoked_token(tmp_path: Path) -> None:
+    """A token that is refused later ends the gateway; what it had stays open."""
+
+    async def scene(world: World) -> None:
+        world.server.fault("sendMessage", faults.unauthorized(), times=9)
+        stop = Stop()
+        running = asyncio.create_task(world.run(stop))
+        world.server.say(ADA, "hello")
+        await world.until(lambda: bool(world.server.calls["sendmessage"]))
+        world.server.fault("getUpdates", faults.unauthorized(), times=9)
+        with pytest.raises(OperatorError, match="Telegram refused the token"):
+            await running
+        assert (await world.ledger()).open == 1
+
+    assert play(tmp_path, scene).outcomes == []
+
+
+def test_a_full_disk_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the inbox cannot write nothing is acknowledged; later it all comes."""
+
+    async def scene(world: World) -> None:
+        accept = inbox.Inbox.accept
+        broken = [True]
+
+        async def refuse(rows: inbox.Inbox, raws: Any) -> Any:
+            if raws and broken.pop():
+                broken.append(False)
+                raise InboxError("disk full")
+            return await accept(rows, raws)
+
+        monkeypatch.setattr(inbox.Inbox, "accept", refuse)
+        async with world.gateway():
+            world.server.say(ADA, "hello")
+            await world.until(lambda: len(world.outcomes) == 1)
+
+    world = play(tmp_path, scene)
+    assert world.sent == [(7, "hello")]
+    assert world.facts[0] == Trouble(ErrorType.INBOX, Severity.CRITICAL)
+
+
+def stranger(user: int | None, chat: int) -> Message:
+    """A message from somebody who is not let in."""
+    private = user is not None
+    return Message(1, Address(chat), 1, user, private, Kind.TEXT, "", None, 0.0)
+
+
+def test_strangers_are_logged_once() -> None:
+    """Each stranger's id is logged once, with how to let him in."""
+    strangers = Strangers()
+    with capture_logs() as lines:
+        for user in (9, 9, 10, 9):
+            strangers.note(stranger(user, user), Decision(Verdict.NOT_LISTED))
+        for _ in range(2):
+            strangers.note(stranger(None, -5), Decision(Verdict.GROUP))
+
+    level = {"log_level": "warning"}
+    assert lines == [
+        {"event": "not let in", "user": 9, "to_let_in": "add 9 to CROCBOT_ALLOW_FROM"}
+        | level,
+        {"event": "not let in", "user": 10, "to_let_in": "add 10 to CROCBOT_ALLOW_FROM"}
+        | level,
+        {"event": "not answered", "chat": -5, "why": "group"} | level,
+    ]
+
+
+def test_strangers_take_bounded_memory() -> None:
+    """However many strangers come, only the last of them are remembered."""
+    strangers = Strangers()
+    with capture_logs() as lines:
+        for user in range(1, 2 * service.MOST_STRANGERS + 1):
+            strangers.note(stranger(user, user), Decision(Verdict.NOT_LISTED))
+
+    assert len(lines) == 2 * service.MOST_STRANGERS
+    assert len(strangers._known) <= service.MOST_STRANGERS

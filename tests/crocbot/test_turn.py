@@ -1,0 +1,231 @@
+"""The path: what comes out of a turn, whatever goes wrong inside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from crocbot.access import Policy
+from crocbot.commands import Commands, Status
+from crocbot.errors import (
+    AgentError,
+    DeliveryError,
+    FloodWaitError,
+    OperatorError,
+    TelegramError,
+)
+from crocbot.model import (
+    Address,
+    Decision,
+    Disposition,
+    ErrorType,
+    Identity,
+    Kind,
+    Message,
+    Outcome,
+    ReconnectReason,
+    Reply,
+    Row,
+    Severity,
+    Trouble,
+    Verdict,
+)
+from crocbot.reply import Courier
+from crocbot.turn import SORRY, Turn
+
+YES = Decision(Verdict.ALLOWED)
+STATUS = Status("1", "fake", 0.0, 1, None)
+ADA = {"id": 7, "is_bot": False, "first_name": "Ada"}
+
+
+def row(text: str = "hello", user: int = 7) -> Row:
+    """A private text; a slash makes it a command."""
+    message: dict[str, Any] = {
+        "message_id": 3,
+        "date": 1_700_000_000,
+        "chat": {"id": user, "type": "private"},
+        "from": ADA | {"id": user},
+        "text": text,
+    }
+    if text.startswith("/"):
+        length = len(text.split()[0])
+        message["entities"] = [{"type": "bot_command", "offset": 0, "length": length}]
+    return Row(1, {"update_id": 1, "message": message}, 100.0)
+
+
+class Scene:
+    """A turn with a scripted agent and a scripted Telegram."""
+
+    name = "fake"
+
+    def __init__(self, reply: Callable[[], Reply] = lambda: Reply("answer")) -> None:
+        self.reply = reply
+        self.asked: list[Message] = []
+        self.sent: list[tuple[Address, str]] = []
+        self.send_faults: list[Exception] = []
+        self.denied: list[tuple[int | None, Verdict]] = []
+
+    async def answer(self, message: Message) -> Reply:
+        """The agent."""
+        self.asked.append(message)
+        return self.reply()
+
+    async def send(self, address: Address, text: str) -> None:
+        """Telegram."""
+        if self.send_faults:
+            raise self.send_faults.pop(0)
+        self.sent.append((address, text))
+
+    async def sleep(self, _: float) -> None:
+        """Take no time."""
+
+    def note(self, message: Message, decision: Decision) -> None:
+        """Remember who was not let in."""
+        self.denied.append((message.sender_id, decision.verdict))
+
+    def take(self, taken: Row) -> Outcome:
+        """Take a row, 2.5 s after it was accepted."""
+        turn = Turn(
+            Identity(99, "our_bot"),
+            Policy(frozenset({7})),
+            Commands(lambda: STATUS),
+            self,
+            Courier(self.send, lambda _: None, self.sleep),
+            self.note,
+            clock=lambda: 102.5,
+        )
+        return asyncio.run(turn.take(taken))
+
+
+def test_answered() -> None:
+    """A message from somebody who is let in is answered by the agent."""
+    scene = Scene()
+    outcome = scene.take(row("hello"))
+
+    assert outcome == Outcome(Disposition.ANSWERED, Kind.TEXT, 2.5, YES)
+    assert scene.sent == [(Address(7), "answer")]
+    assert [message.text for message in scene.asked] == ["hello"]
+
+
+def test_own_commands() -> None:
+    """The gateway's own commands never reach the agent; others do."""
+    scene = Scene()
+    own = scene.take(row("/whoami"))
+    other = scene.take(row("/ask now"))
+
+    assert own == other == Outcome(Disposition.ANSWERED, Kind.COMMAND, 2.5, YES)
+    assert [text for _, text in scene.sent] == ["user id: 7\nchat id: 7", "answer"]
+    assert [message.command for message in scene.asked] == ["ask"]
+
+
+@pytest.mark.parametrize("text", ["hello", "/start", "/status"])
+def test_denied(text: str) -> None:
+    """A stranger gets nothing at all, not even to a command."""
+    scene = Scene()
+    outcome = scene.take(row(text, user=8))
+
+    kind = Kind.COMMAND if text.startswith("/") else Kind.TEXT
+    decision = Decision(Verdict.NOT_LISTED)
+    assert outcome == Outcome(Disposition.DENIED, kind, decision=decision)
+    assert (scene.sent, scene.asked) == ([], [])
+    assert scene.denied == [(8, Verdict.NOT_LISTED)]
+
+
+def test_ignored() -> None:
+    """What is no message for us is ignored."""
+    scene = Scene()
+
+    assert scene.take(Row(1, {"update_id": 1}, 0.0)) == Outcome(Disposition.IGNORED)
+
+
+def test_set_aside() -> None:
+    """What cannot be read is set aside and told as critical."""
+    outcome = Scene().take(Row(1, {"update_id": 1, "message": 5}, 0.0))
+
+    trouble = Trouble(ErrorType.PROCESSING, Severity.CRITICAL)
+    assert outcome == Outcome(Disposition.SET_ASIDE, error=trouble)
+
+
+def raising(error: Exception) -> Callable[[], Reply]:
+    """An agent's answer that is an exception."""
+
+    def fail() -> Reply:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("reply", "type_", "severity"),
+    [
+        (raising(ZeroDivisionError()), ErrorType.PROCESSING, Severity.CRITICAL),
+        (raising(TimeoutError()), ErrorType.PROCESSING, Severity.CRITICAL),
+        (raising(AgentError("down")), ErrorType.AGENT, Severity.WARNING),
+        (lambda: Reply(" \n"), ErrorType.AGENT, Severity.WARNING),
+        (lambda: None, ErrorType.PROCESSING, Severity.CRITICAL),
+    ],
+)
+def test_a_failing_agent(
+    reply: Callable[[], Reply], type_: ErrorType, severity: Severity
+) -> None:
+    """An agent that fails gives an Outcome, and the person one kind sentence."""
+    scene = Scene(reply)
+    outcome = scene.take(row())
+
+    trouble = Trouble(type_, severity)
+    assert outcome == Outcome(Disposition.FAILED, Kind.TEXT, None, YES, trouble)
+    assert scene.sent == [(Address(7), SORRY)]
+
+
+def test_a_reply_that_cannot_be_delivered() -> None:
+    """A refused reply fails the turn, and nothing more is sent."""
+    scene = Scene()
+    scene.send_faults = [DeliveryError("blocked")]
+    outcome = scene.take(row())
+
+    trouble = Trouble(ErrorType.DELIVERY, Severity.WARNING)
+    assert outcome == Outcome(Disposition.FAILED, Kind.TEXT, None, YES, trouble)
+    assert scene.sent == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        TelegramError("down", ReconnectReason.NETWORK),
+        FloodWaitError(9),
+        DeliveryError("blocked"),
+    ],
+)
+def test_an_apology_is_tried_once(fault: Exception) -> None:
+    """The kind sentence is not worth waiting for."""
+    scene = Scene(raising(AgentError("down")))
+    scene.send_faults = [fault]
+
+    assert scene.take(row()).disposition is Disposition.FAILED
+    assert scene.sent == []
+
+
+def test_the_operators_errors_pass_through() -> None:
+    """A token that is refused in the middle of a turn leaves the row open."""
+    scene = Scene()
+    scene.send_faults = [OperatorError("refused")]
+
+    with pytest.raises(OperatorError):
+        scene.take(row())
+
+
+def test_a_cancelled_turn_passes_through() -> None:
+    """A turn that is cancelled has no outcome."""
+    with pytest.raises(asyncio.CancelledError):
+        Scene(raising(asyncio.CancelledError())).take(row())  # type: ignore[arg-type]
+
+
+def test_a_clock_that_was_set_back() -> None:
+    """Latency is never negative."""
+    later = row()
+    outcome = Scene().take(Row(1, later.raw, 200.0))
+
+    assert outcome.seconds == 0.0

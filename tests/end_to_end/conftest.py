@@ -1,0 +1,248 @@
+"""
+Real processes, real sockets, real HTTP: what the end-to-end tests share.
+
+    async with world() as w:             a sandbox and free ports, nothing runs yet
+        await w.start_bridge()           python -m statsd_bridge
+        await w.start_gateway()          python -m crocbot gateway
+        await w.eventually(...)          wait for a condition; tests never just sleep
+
+Whatever a test starts is gone when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from crocbot.sandbox import Server, children, page, people
+from crocbot.sandbox.children import Child
+from crocbot.sandbox.people import PEOPLE, Crowd
+from crocbot.sandbox.stage import HOST, free_port
+
+PATIENCE = 90.0
+
+
+class World:
+    """A sandbox, and the programs that a test starts."""
+
+    def __init__(self, home: Path, server: Server, stack: AsyncExitStack) -> None:
+        self.home = home
+        self.server = server
+        self.statsd_port = free_port(0, socket.SOCK_DGRAM)
+        self.web_port = free_port(0, socket.SOCK_STREAM)
+        self.url = f"http://{HOST}:{self.web_port}/metrics"
+        self.crowd = Crowd(PEOPLE, server.say, lambda *_: None)
+        server.listen(self.crowd.hear)
+        self._stack = stack
+        self._started = 0
+
+    async def start_bridge(self) -> Child:
+        """Start the bridge, always on the same ports; returns when it has a page."""
+        bridge = await self._start(
+            "bridge",
+            [
+                "statsd_bridge",
+                f"--statsd.mapping-config={files('crocbot') / 'mapping.yml'}",
+                f"--statsd.listen-udp={HOST}:{self.statsd_port}",
+                f"--web.listen-address={HOST}:{self.web_port}",
+            ],
+            {},
+        )
+        await children.while_alive(self.eventually(self.has_page), bridge)
+        return bridge
+
+    async def start_gateway(self, **settings: str) -> Child:
+        """Start the gateway, everybody let in; returns when it polls."""
+        before = self.server.calls["getupdates"]
+        gateway = await self._start(
+            "gateway", ["crocbot", "gateway"], {**self.settings(), **settings}
+        )
+        await children.while_alive(
+            self.eventually(lambda: self.server.calls["getupdates"] > before), gateway
+        )
+        return gateway
+
+    def settings(self) -> dict[str, str]:
+        """The environment of a gateway that works."""
+        return {
+            "TELEGRAM_BOT_TOKEN": self.server.token,
+            "CROCBOT_TELEGRAM_API_URL": self.server.url,
+            "CROCBOT_ACCESS": "open",
+            "CROCBOT_STATSD_PORT": str(self.statsd_port),
+            "CROCBOT_STATE_DIR": str(self.home / "state"),
+        }
+
+    async def talk(self, stop: asyncio.Event) -> None:
+        """Let people talk until asked to stop and answered."""
+        await self.crowd.converse(stop, random.Random(1))
+
+    async def exchange(self, words: str) -> None:
+        """Let one person say something; returns when it was answered."""
+        talker = self.crowd.talkers[0]
+        talker.write(people.text(words))
+        assert await talker.be_answered(PATIENCE), self.crowd.mistakes
+
+    async def text(self) -> str:
+        """The page of the bridge."""
+        async with aiohttp.ClientSession() as session, session.get(self.url) as answer:
+            assert answer.status == 200
+            return await answer.text()
+
+    async def has_page(self) -> bool:
+        """Whether the bridge has a page."""
+        try:
+            return bool(await self.text())
+        except aiohttp.ClientError:
+            return False
+
+    async def values(self, name: str) -> dict[str, float]:
+        """The values of one metric by its labels' values."""
+        return page.by_label(page.read(await self.text()), name)
+
+    async def eventually(self, condition: Callable[[], Any]) -> Any:
+        """Wait until a condition, which may be a coroutine, gives something true."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                result = condition()
+                if isinstance(result, Awaitable):
+                    result = await result
+                if result:
+                    return result
+                await asyncio.sleep(0.05)
+
+    async def _start(
+        self, name: str, arguments: list[str], settings: Mapping[str, str]
+    ) -> Child:
+        self._started += 1
+        home = self.home / f"{self._started}-{name}"
+        home.mkdir()
+        return await self._stack.enter_async_context(
+            children.start(name, arguments, settings, home, os.environ)
+        )
+
+
+@asynccontextmanager
+async def _world(home: Path) -> AsyncIterator[World]:
+    async with Server() as server, AsyncExitStack() as stack:
+        yield World(home, server, stack)
+
+
+@pytest.fixture(scope="session")
+def make_world() -> Callable[[Path], AbstractAsyncContextManager[World]]:
+    """Make a world in a directory; use it with `async with`."""
+    return _world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[World]]:
+    """Make a world of this test's own; use it with `async with`."""
+    return lambda: _world(tmp_path)
+
+
+class Program:
+    """One of our programs, run by the test from outside."""
+
+    def __init__(
+        self, arguments: list[str], home: Path, settings: Mapping[str, str]
+    ) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=home,
+            env={
+                **children.clean(os.environ),
+                "PYTHONUTF8": "1",
+                "HOME": str(home),
+                **settings,
+            },
+            text=True,
+            start_new_session=True,
+        )
+
+    def read_until(self, words: str) -> None:
+        """Read what it says until it says this."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if words in line:
+                return
+        pytest.fail(f"{words!r} never came; {self.end()}")
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for its end; returns exit code, the rest of the output, and errors."""
+        output, errors = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, output, errors
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Start a program: `run("crocbot", "check", CROCBOT_ACCESS="open")`."""
+    programs: list[Program] = []
+
+    def start(*arguments: str, **settings: str) -> Program:
+        programs.append(Program(list(arguments), tmp_path, settings))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        # First in peace, since only then it ends its own children.
+        program.process.terminate()
+        try:
+            program.process.communicate(timeout=30)
+        except (subprocess.TimeoutExpired, ValueError):
+            program.process.kill()
+            program.process.wait()
+        for pipe in (program.process.stdout, program.process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@pytest.fixture
+def descendants() -> Callable[[int], dict[int, str]]:
+    """The children of a process: their ids and command lines."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("there is no /proc here")
+    return _children
+
+
+def _children(parent: int) -> dict[int, str]:
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # pid (name) state parent ...; a name may have blanks and brackets.
+            _, ppid = stat.read_text().rpartition(")")[2].split()[:2]
+            words = stat.with_name("cmdline").read_text().split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(ppid) == parent:
+            found[int(stat.parent.name)] = " ".join(words).strip()
+    return found
+
+
+@pytest.fixture
+def gone() -> Callable[[int], bool]:
+    """Wait for the end of a process that is no child of ours."""
+
+    def wait(pid: int) -> bool:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if not Path(f"/proc/{pid}").exists():
+                return True
+            time.sleep(0.05)
+        return False
+
+    return wait

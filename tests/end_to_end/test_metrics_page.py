@@ -1,0 +1,164 @@
+"""The page of a full run, as Prometheus would get it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from crocbot.model import ErrorType, Kind, ReconnectReason, Severity
+from crocbot.sandbox import people
+from crocbot.sandbox.page import ERRORS, LATENCY, MESSAGES, RECONNECTS, UPTIME
+
+LINES = (
+    people.text("hello"),
+    people.text("again"),
+    people.command("start", ""),
+    people.photo("Look"),
+)
+
+
+class Pages(NamedTuple):
+    """What a scrape brought before the first message, and after the last."""
+
+    content_type: str
+    before: str
+    after: str
+
+
+@pytest.fixture(scope="module")
+def pages(make_world, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+    """Run everything once: four messages, all answered."""
+    home = tmp_path_factory.mktemp("pages")
+
+    async def scene() -> Pages:
+        async with make_world(home) as w:
+            await w.start_bridge()
+            gateway = await w.start_gateway()
+            await w.eventually(lambda: w.values(RECONNECTS))
+            before = await w.text()
+            for line in LINES:
+                w.crowd.talkers[0].write(line)
+            assert await w.crowd.talkers[0].be_answered()
+            assert await gateway.stop() == 0
+
+            async def counted() -> bool:
+                return sum((await w.values(MESSAGES)).values()) == len(LINES)
+
+            await w.eventually(counted)
+            assert w.crowd.mistakes == []
+            async with aiohttp.ClientSession() as session, session.get(w.url) as page:
+                assert page.status == 200
+                return Pages(page.headers["Content-Type"], before, await page.text())
+
+    return asyncio.run(scene())
+
+
+def families(text: str) -> dict[str, Metric]:
+    """The metrics on a page, read by the official parser."""
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def values(text: str, name: str) -> dict[tuple[str, ...], float]:
+    """The values of one series by its labels' values, in the order of their names."""
+    return {
+        tuple(value for _, value in sorted(sample.labels.items())): sample.value
+        for family in families(text).values()
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+def test_it_is_prometheus_text(pages: Pages) -> None:
+    """The page says in its header what it is."""
+    assert pages.content_type.startswith("text/plain; version=0.0.4")
+
+
+def test_promtool_accepts_it(pages: Pages) -> None:
+    """Prometheus' own checker has no complaint about any name of ours.
+
+    What it says about names that others chose is none of our business.
+    """
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    done = subprocess.run(
+        [promtool, "check", "metrics"],
+        input=pages.after,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    complaints = [line for line in done.stderr.splitlines() if "crocbot" in line]
+
+    assert complaints == []
+    # 3 is the code for complaints about style.
+    assert done.returncode in (0, 3), done.stderr
+
+
+def test_everything_exists_before_the_first_message(pages: Pages) -> None:
+    """Counters of all known labels are 0 from the start; the uptime is there."""
+    zero: dict[str, Any] = {
+        MESSAGES: {(str(kind),): 0 for kind in Kind},
+        ERRORS: {(str(s), str(t)): 0 for s in Severity for t in ErrorType},
+        RECONNECTS: {(str(reason),): 0 for reason in ReconnectReason},
+    }
+
+    assert {name: values(pages.before, name) for name in zero} == zero
+    assert values(pages.before, UPTIME)[()] >= 0
+
+
+def test_the_five_metrics_count_what_happened(pages: Pages) -> None:
+    """After four messages: by type, with their latencies, no error, no reconnect."""
+    after = pages.after
+    expected = {("text",): 2, ("command",): 1, ("media",): 1}
+
+    assert values(after, MESSAGES) == expected
+    assert values(after, f"{LATENCY}_count") == expected
+    assert all(value > 0 for value in values(after, f"{LATENCY}_sum").values())
+    assert set(values(after, ERRORS).values()) == {0}
+    assert set(values(after, RECONNECTS).values()) == {0}
+    assert values(after, UPTIME)[()] > 0
+
+
+def test_the_five_metrics_have_their_types(pages: Pages) -> None:
+    """Gauge, counters and a histogram with the buckets of the contract."""
+    found = families(pages.after)
+    names = (UPTIME, MESSAGES, ERRORS, LATENCY, RECONNECTS)
+    types = [found[name.removesuffix("_total")].type for name in names]
+    buckets = [
+        sample.labels["le"]
+        for sample in found[LATENCY].samples
+        if sample.name.endswith("_bucket") and sample.labels["type"] == "text"
+    ]
+
+    assert types == ["gauge", "counter", "counter", "histogram", "counter"]
+    assert [float(bound) for bound in buckets] == [
+        *(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
+        float("inf"),
+    ]
+
+
+def test_the_bridge_tells_about_itself(pages: Pages) -> None:
+    """The bridge's own process and Python are on the page, beside the gateway's."""
+    names = set(families(pages.after))
+
+    assert {"process_resident_memory_bytes", "python_info"} <= names
+    assert "crocbot_process_resident_memory_bytes" in names
+    assert values(pages.after, "statsd_exporter_lines_total")[()] > 0
+
+
+def test_every_gateway_metric_is_ours_by_name(pages: Pages) -> None:
+    """What the gateway sends is mapped: nothing arrives under a name of its own."""
+    known = ("crocbot_", "process_", "promhttp_", "python_", "statsd_")
+    strangers = [name for name in families(pages.after) if not name.startswith(known)]
+
+    assert strangers == []
+    assert values(pages.after, "statsd_exporter_events_unmapped_total")[()] == 0

@@ -1,0 +1,81 @@
+"""What an operator may write, and the one line he gets when it cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from statsd_bridge import cli
+
+
+def test_a_good_file_passes_the_check(tmp_path: Path) -> None:
+    """--check-config reads everything, starts nothing and exits 0."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text("mappings: [{match: a.*, name: a}]")
+
+    assert cli.main([f"--statsd.mapping-config={rules}", "--check-config"]) == 0
+    assert cli.main(["--statsd.mapping-config", str(rules), "--check-config"]) == 0
+    assert cli.main(["--check-config"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--nonsense"], "--nonsense"),
+        (["stray"], "stray"),
+        (["--statsd.listen-udp=9125"], "--statsd.listen-udp"),
+        (["--statsd.listen-udp="], "at least one"),
+        (["--web.listen-address=x:y"], "--web.listen-address"),
+        (["--web.telemetry-path=metrics"], "--web.telemetry-path"),
+        (["--statsd.cache-size=-1"], "--statsd.cache-size"),
+        (["--statsd.cache-size=many"], "--statsd.cache-size"),
+        (["--statsd.set-window=60"], "--statsd.set-window"),
+        (["--log.level=loud"], "--log.level"),
+        (["--statsd.mapping-config=/no/such/file", "--check-config"], "/no/such/file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line names the flag or the file, and there is no traceback."""
+    code = cli.main(arguments)
+    error = capsys.readouterr().err
+
+    assert code == 2
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_flags_of_parts_that_do_not_exist_here_are_accepted() -> None:
+    """A command line written for statsd_exporter goes on working."""
+    idle = [
+        *("--statsd.event-queue-size=10", "--statsd.event-flush-threshold=1"),
+        *("--statsd.event-flush-interval=1s", "--statsd.udp-packet-queue-size=5"),
+        "--statsd.cache-type=random",
+    ]
+
+    assert cli.main([*idle, "--check-config"]) == 0
+
+
+def test_the_rules_can_be_drawn(tmp_path: Path) -> None:
+    """--debug.dump-fsm writes a Graphviz picture."""
+    rules, picture = tmp_path / "rules.yml", tmp_path / "rules.dot"
+    rules.write_text("mappings: [{match: a.*, name: a}]")
+    code = cli.main(
+        [
+            f"--statsd.mapping-config={rules}",
+            f"--debug.dump-fsm={picture}",
+            "--check-config",
+        ]
+    )
+
+    assert code == 0
+    assert picture.read_text().startswith("digraph")
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "--version"])
+def test_help_and_version_exit_0(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both go to standard output."""
+    assert cli.main([flag]) == 0
+    assert capsys.readouterr().out

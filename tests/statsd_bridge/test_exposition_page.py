@@ -1,0 +1,111 @@
+"""The page: what is printed, judged by prometheus_client's parser."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from statsd_bridge import exposition
+from statsd_bridge.exposition import page
+from statsd_bridge.model import Form, Kind, Labels, Quantile, Sample, Shape, Target
+from statsd_bridge.series import Store
+
+COUNTER = Form(Shape.COUNTER, "How many.")
+HISTOGRAM = Form(Shape.HISTOGRAM, "How long.", buckets=(0.1, 2.5))
+SUMMARY = Form(Shape.SUMMARY, "How long.", quantiles=(Quantile(0.5, 0.05),))
+
+
+def store_of(*records: tuple[Form, Kind, str, Labels, float]) -> Store:
+    """Make a store that has taken these."""
+    store = Store(clock=lambda: 0.0)
+    for form, kind, name, labels, value in records:
+        assert (
+            store.record(Target(name, labels, form), Sample(kind, name, value)) is None
+        )
+    return store
+
+
+def text_of(store: Store) -> str:
+    """Print a store."""
+    return b"".join(exposition.render(store.families(), 0.0)).decode()
+
+
+def test_the_page_reads_as_the_format_says() -> None:
+    """HELP, TYPE, then the series; `le` and `quantile` come last."""
+    store = store_of(
+        (COUNTER, Kind.COUNTER, "c", (("a", 'x"\\\n%s'),), 3.0),
+        (HISTOGRAM, Kind.OBSERVER, "h", (("a", "1"),), 0.25),
+        (SUMMARY, Kind.OBSERVER, "s", (), 7.0),
+    )
+
+    assert text_of(store) == (
+        "# HELP c How many.\n"
+        "# TYPE c counter\n"
+        'c{a="x\\"\\\\\\n%s"} 3\n'
+        "# HELP h How long.\n"
+        "# TYPE h histogram\n"
+        'h_bucket{a="1",le="0.1"} 0\n'
+        'h_bucket{a="1",le="2.5"} 1\n'
+        'h_bucket{a="1",le="+Inf"} 1\n'
+        'h_sum{a="1"} 0.25\n'
+        'h_count{a="1"} 1\n'
+        "# HELP s How long.\n"
+        "# TYPE s summary\n"
+        's{quantile="0.5"} 7\n'
+        "s_sum 7\n"
+        "s_count 1\n"
+    )
+
+
+def test_a_large_page_comes_in_slices_and_is_whole() -> None:
+    """No slice holds more series than the bound, and none is lost."""
+    records = [
+        (COUNTER, Kind.COUNTER, "c", (("n", str(number)),), 1.0)
+        for number in range(3 * page.SLICE)
+    ]
+    slices = list(exposition.render(store_of(*records).families(), 0.0))
+
+    assert all(part.count(b"\nc{") <= page.SLICE for part in slices)
+    assert b"".join(slices).count(b"\nc{") == 3 * page.SLICE
+
+
+def test_series_that_go_between_two_slices_do_no_harm() -> None:
+    """A page that has begun is finished though a series expires meanwhile."""
+    now = [0.0]
+    store = Store(clock=lambda: now[0])
+    for number in range(2 * page.SLICE):
+        target = Target("c", (("n", str(number)),), Form(Shape.COUNTER, "h", ttl=1))
+        store.record(target, Sample(Kind.COUNTER, "c", 1.0))
+    slices = exposition.render(store.families(), 0.0)
+    first = next(slices)
+    store.expire(100.0)
+
+    assert first + b"".join(slices)
+
+
+VALUES = st.text().filter(lambda text: "\0" not in text)
+LABELS = st.dictionaries(
+    st.sampled_from(["a", "b", "le_", "zone"]), VALUES, max_size=3
+).map(lambda labels: tuple(sorted(labels.items())))
+
+
+@given(st.dictionaries(LABELS, st.floats(min_value=0), max_size=8))
+def test_what_is_printed_is_read_back(wanted: dict[Labels, float]) -> None:
+    """Whatever the label values are, somebody else's parser finds the same numbers."""
+    records = [
+        (COUNTER, Kind.COUNTER, "c_total", labels, value)
+        for labels, value in wanted.items()
+    ]
+    families = list(text_string_to_metric_families(text_of(store_of(*records))))
+    found = {
+        tuple(sorted(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+    assert found.keys() == wanted.keys()
+    for labels, value in wanted.items():
+        assert found[labels] == value or math.isnan(value)

@@ -1,0 +1,204 @@
+"""The language of statsd lines, as tables: what is read, what is refused and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge import line
+from statsd_bridge.line import Dialect
+from statsd_bridge.model import Fault, Kind, Sample, SampleError
+
+C, G, T, S = Kind.COUNTER, Kind.GAUGE, Kind.OBSERVER, Kind.SET
+
+
+def sample(kind: Kind, name: str, value: float, **more: Any) -> Sample:
+    """Write a sample with labels as a dict."""
+    labels = tuple(sorted(more.pop("labels", {}).items()))
+    return Sample(kind, name, value, labels, **more)
+
+
+READ = [
+    ("a:1|c", [sample(C, "a", 1)]),
+    ("a:2.5|c\r", [sample(C, "a", 2.5)]),
+    ("a:1|c|@0.1", [sample(C, "a", 10)]),
+    ("a:1|c|@0.5|@0.5", [sample(C, "a", 4)]),
+    ("a:1|c|@0", [sample(C, "a", 1)]),
+    ("a:1|c|@2", [sample(C, "a", 0.5)]),
+    ("a:-1|c", [sample(C, "a", -1)]),
+    ("a:5|g", [sample(G, "a", 5)]),
+    ("a:-5|g|@0.1", [sample(G, "a", -5, relative=True)]),
+    ("a:+3|g", [sample(G, "a", 3, relative=True)]),
+    ("a:320|ms", [sample(T, "a", 0.32)]),
+    ("a:320|h", [sample(T, "a", 320)]),
+    ("a:3|d|@0.3", [sample(T, "a", 3, weight=3)]),
+    ("a:3|ms|@0.000001", [sample(T, "a", 0.003, weight=1_000_000)]),
+    ("a:3|ms|@2", []),
+    ("a:3|ms|@-1", []),
+    ("a:3|ms|@1e-30", []),
+    ("a:42|s", [sample(S, "a", 0, member="42")]),
+    ("a:anna|s", [sample(S, "a", 0, member="anna")]),
+    ("a:1|g:2|g:+1|g", [sample(G, "a", 1), sample(G, "a", 2)]
+     + [sample(G, "a", 1, relative=True)]),
+    ("a:1:2|h|@0.5", [sample(T, "a", 1, weight=2), sample(T, "a", 2, weight=2)]),
+    ("a:1|c|#k:v", [sample(C, "a", 1, labels={"k": "v"})]),
+    ("a:1|c|#k:v,", [sample(C, "a", 1, labels={"k": "v"})]),
+    ("a:1|c|##k:v,#l:w", [sample(C, "a", 1, labels={"k": "v", "l": "w"})]),
+    ("a:1|c|#k:v|#l:w", [sample(C, "a", 1, labels={"k": "v", "l": "w"})]),
+    ("a:1|c|#k:v,k:w", [sample(C, "a", 1, labels={"k": "w"})]),
+    ("a:1|c|#url:http://x:80/p",
+     [sample(C, "a", 1, labels={"url": "http://x:80/p"})]),
+    ("a:1|c|#a.b:1,a-b:2,9x:3,ü:4",
+     [sample(C, "a", 1, labels={"a_b": "2", "_9x": "3", "_": "4"})]),
+    ("a,k=v,j=w:1|c", [sample(C, "a", 1, labels={"k": "v", "j": "w"})]),
+    ("a#k=v#j=w:1|c", [sample(C, "a", 1, labels={"k": "v#j=w"})]),
+    ("a[k=v]b:1|c", [sample(C, "ab", 1, labels={"k": "v"})]),
+    ("a[k=v],j=w:1|c", [sample(C, "a,j=w", 1, labels={"k": "v"})]),
+    ("a[]:1|c", [sample(C, "a", 1)]),
+    (",k=v:1|c", [sample(C, "", 1, labels={"k": "v"})]),
+    ("a,k=v:1:2|ms", [sample(T, "a", 0.001, labels={"k": "v"}),
+                      sample(T, "a", 0.002, labels={"k": "v"})]),
+    ("a:1|c|#k:v|c:abc",
+     [sample(C, "a", 1, labels={"k": "v", "container_id": "abc"})]),
+    ("a:1|c|c:abc", [sample(C, "a", 1, labels={"container_id": "abc"})]),
+    ("a:1|c|@0.5|c:abc|T1656581400",
+     [sample(C, "a", 2, labels={"container_id": "abc"})]),
+    ("a:1|c|T1656581400|e:it-false|card:low", [sample(C, "a", 1)]),
+]  # fmt: skip
+
+# Line, reasons of its faults, samples attempted, samples read.
+REFUSED = [
+    ("foo", ["malformed_line"], 0, 0),
+    (":1|c", ["malformed_line"], 0, 0),
+    ("foo:1", ["not_enough_parts_after_colon"], 0, 0),
+    ("foo:", ["not_enough_parts_after_colon"], 0, 0),
+    ("a,k=v:1|c|#d:e", ["mixed_tagging_styles"], 0, 0),
+    ("a:1:2|c", ["invalid_extended_aggregate_type"], 0, 0),
+    ("a:1:2|ms:3|ms", ["invalid_extended_aggregate_type"], 0, 0),
+    ("a:1|c|", ["malformed_component"], 1, 0),
+    ("a:1|c||#k:v", ["malformed_component"], 1, 0),
+    ("a:x|c", ["malformed_value"], 1, 0),
+    ("a:1:x:3|h|#k:v", ["malformed_value"], 3, 2),
+    ("a::1|h", ["malformed_value"], 2, 1),
+    ("a:1|c|@foo", ["invalid_sample_factor"], 1, 1),
+    ("a:1|c|garbage", ["invalid_sample_factor"], 1, 0),
+    ("a:1|c|!", ["invalid_sample_factor"], 1, 0),
+    ("a:1|c|#k:v|c:", ["malformed_container_id"], 1, 0),
+    ("a:1|kv", ["illegal_event"], 1, 0),
+    ("a:1|C", ["illegal_event"], 1, 0),
+    ("a:1|c:x|ms:3|g", ["malformed_value"], 3, 2),
+    ("a:1|c" + "|T1" * 7, ["malformed_component"], 1, 0),
+]
+
+TAG_ERRORS = [
+    ("a:1|c|#,k:v", 1),
+    ("a:1|c|#prod", 1),
+    ("a:1|c|#k:,:v", 2),
+    ("a:1|c|#k:v,", 0),
+    ("a:1|c|#", 0),
+    ("a[k=v:1|c", 1),
+    ("foo]bar[:1|c", 1),
+    ("a,k:1|c|#d:e", 1),
+]
+
+
+@pytest.mark.parametrize(("text", "samples"), READ)
+def test_a_line_is_read(text: str, samples: list[Sample]) -> None:
+    """The samples are those of the table, and nothing is wrong."""
+    parsed = line.parse(text.encode())
+
+    assert list(parsed.samples) == samples
+    assert list(parsed.faults) == []
+
+
+@pytest.mark.parametrize(("text", "reasons", "attempted", "read"), REFUSED)
+def test_a_bad_part_is_refused_with_its_reason(
+    text: str, reasons: list[str], attempted: int, read: int
+) -> None:
+    """The bad part has its reason, and the good rest of the line is read."""
+    parsed = line.parse(text.encode())
+
+    assert [fault.reason for fault in parsed.faults] == reasons
+    assert (parsed.attempted, len(parsed.samples)) == (attempted, read)
+
+
+@pytest.mark.parametrize(("text", "errors"), TAG_ERRORS)
+def test_a_bad_tag_is_counted_and_left_out(text: str, errors: int) -> None:
+    """The sample survives its bad tags."""
+    parsed = line.parse(text.encode())
+
+    assert parsed.tag_errors == errors
+    assert len(parsed.samples) == 1
+
+
+def test_bytes_that_are_no_utf8_are_a_malformed_line() -> None:
+    """A line is UTF-8 or nothing."""
+    parsed = line.parse(b"a:1|c|#k:\xff")
+
+    assert [fault.reason for fault in parsed.faults] == [SampleError.MALFORMED_LINE]
+
+
+def test_samples_of_one_line_do_not_share_labels() -> None:
+    """A container id of one sample is not the other's."""
+    parsed = line.parse(b"a:1|c|c:abc|T1:2|c")
+
+    assert all(len(each.labels) <= 1 for each in parsed.samples)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("_e{5,4}:title|text|#k:v", "event"), ("_sc|name|0|#env:x", "service_check")],
+)
+def test_events_and_service_checks_are_recognised(text: str, kind: str) -> None:
+    """They are named, not faults, unless DogStatsD is switched off."""
+    parsed = line.parse(text.encode())
+    off = line.parse(text.encode(), Dialect(dogstatsd=False))
+
+    assert (parsed.dogstatsd, list(parsed.faults)) == (kind, [])
+    assert off.dogstatsd == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "dialect", "name"),
+    [
+        ("a#k=v:1|c", Dialect(librato=False), "a#k=v"),
+        ("a,k=v:1|c", Dialect(influxdb=False), "a,k=v"),
+        ("a[k=v]:1|c", Dialect(signalfx=False), "a[k=v]"),
+        ("a:1|c|#k:v", Dialect(dogstatsd=False), "a"),
+    ],
+)
+def test_a_style_that_is_switched_off_is_ordinary_text(
+    text: str, dialect: Dialect, name: str
+) -> None:
+    """The name keeps its characters, and there are no labels."""
+    (found,) = line.parse(text.encode(), dialect).samples
+
+    assert (found.name, found.labels) == (name, ())
+
+
+def test_an_empty_line_says_nothing() -> None:
+    """Neither samples nor faults."""
+    assert line.parse(b"") == line.parse(b"\r") == ((), (), 0, 0, 0, "")
+
+
+ALPHABET = st.sampled_from(list("a1.:|@#,=[]c gmshTe+-_\r\xff"))
+PIECES = st.lists(ALPHABET, max_size=40).map(
+    lambda each: "".join(each).encode("latin-1")
+)
+
+
+@given(st.one_of(st.binary(), PIECES))
+def test_any_bytes_are_samples_and_faults(raw: bytes) -> None:
+    """Nothing raises, and what comes out is well-formed."""
+    parsed = line.parse(raw)
+
+    for found in parsed.samples:
+        names = [name for name, _ in found.labels]
+        assert names == sorted(set(names))
+        assert isinstance(found.value, float)
+        assert found.weight > 0
+    assert all(isinstance(fault, Fault) for fault in parsed.faults)
+    assert parsed.attempted >= len(parsed.samples)

@@ -1,0 +1,158 @@
+"""Text becomes a tree of nodes, or one line that says where it is no YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge.errors import MappingError
+from statsd_bridge.mapping import document
+from statsd_bridge.mapping.document import Node, compose, read
+
+
+def shape(node: Node | None) -> object:
+    """Show a tree as plain lists, pairs and text."""
+    if node is None or node.kind == "scalar":
+        return node and node.text
+    if node.kind == "sequence":
+        return [shape(child) for child in node.children]
+    return [(shape(key), shape(value)) for key, value in node.pairs()]
+
+
+TREES = [
+    ("", None),
+    ("# nothing\n", None),
+    ("a", "a"),
+    ("0x10", "0x10"),
+    ("[007, 1.50, yes]", ["007", "1.50", "yes"]),
+    ("a: {b: [c]}\nd:\n", [("a", [("b", ["c"])]), ("d", "")]),
+    ("a: 1\na: 2\n", [("a", "1"), ("a", "2")]),
+    ("- &x {a: b}\n- *x\n", [[("a", "b")], [("a", "b")]]),
+    ("- &x a\n- &x b\n- *x\n", ["a", "b", "b"]),
+    ("? [a, b]\n: c\n", [(["a", "b"], "c")]),
+    ("a\n---\n[[[ of the second document nothing is read", "a"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), TREES)
+def test_tree(text: str, expected: object) -> None:
+    """A node has its text as written; repeated keys are all there."""
+    assert shape(compose(text, "f")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "plain", "tag"),
+    [
+        ("a", True, ""),
+        ("'a'", False, ""),
+        ('"a"', False, ""),
+        ("|\n a", False, ""),
+        ("!!str a", False, "str"),
+        ("!mine a", False, "!mine"),
+        ("! a", False, "!"),
+    ],
+)
+def test_style(text: str, plain: bool, tag: str) -> None:
+    """A scalar tells whether it was bare and how it was tagged."""
+    node = compose(text, "f")
+
+    assert node is not None
+    assert (node.plain, node.tag) == (plain, tag)
+
+
+def test_line_numbers() -> None:
+    """Nodes count their lines from one; an alias is the node of its anchor."""
+    node = compose("a:\n- b\n- &c d\n- *c\n", "f")
+
+    assert node is not None
+    items = node.children[1].children
+    assert [item.line for item in items] == [2, 3, 3]
+
+
+def test_encodings() -> None:
+    """Text and bytes are the same, and so is UTF-16 with its mark."""
+    assert shape(compose("ü".encode(), "f")) == shape(compose("ü", "f")) == "ü"
+    assert shape(compose("ü".encode("utf-16"), "f")) == "ü"
+
+
+DEEPEST = document.MAX_DEPTH
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "f: line 2, column 1: while parsing a flow node"),
+        ("a: b: c", "f: line 1, column 5: mapping values are not allowed"),
+        ("\tx", "f: line 1, column 1: while scanning for the next token"),
+        ("*x", "f: line 1, column 1: *x has no anchor before it"),
+        ("&x [*x]", "f: line 1, column 5: *x stands inside itself"),
+        ("[" * (DEEPEST + 1), "f: line 1, column 101: is nested deeper than 100"),
+        ("- " * 100_000, "f: line 1, column 201: is nested deeper than 100"),
+        ("{a: " * 100_000, "f: line 1, column 401: is nested deeper than 100"),
+        ("\0", "f: is not text: unacceptable character #x0000"),
+        ("\ud800", "f: is not text: unacceptable character #xd800"),
+        (b"\xff", "f: is not text: unacceptable character #x00ff"),
+        (" " * (document.MAX_BYTES + 1), "f: is larger than 4194304 bytes"),
+        ("[" + "a," * document.MAX_NODES, "f: holds more than 1000000 values"),
+    ],
+)
+def test_refused(text: str | bytes, message: str) -> None:
+    """What is no YAML, or too much of it, is refused in one line."""
+    with pytest.raises(MappingError) as caught:
+        compose(text, "f")
+
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_deepest() -> None:
+    """The depth that is allowed is allowed."""
+    node = compose("[" * DEEPEST + "]" * DEEPEST, "f")
+
+    assert node is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("missing.yml", "No such file or directory"),
+        (".", "Is a directory"),
+        ("a\0b", "embedded null byte"),
+    ],
+)
+def test_unreadable(tmp_path: Path, path: str, reason: str) -> None:
+    """A file that cannot be read is refused with the system's reason."""
+    path = str(tmp_path / path)
+
+    with pytest.raises(MappingError) as caught:
+        read(path)
+
+    assert str(caught.value) == f"{path}: cannot be read: {reason}"
+
+
+def test_read(tmp_path: Path) -> None:
+    """A file is read as bytes."""
+    (tmp_path / "f.yml").write_bytes(b"\xff")
+
+    assert read(str(tmp_path / "f.yml")) == b"\xff"
+
+
+def outcome(text: str | bytes) -> Node | str | None:
+    """Give the tree, or the line of refusal."""
+    try:
+        return compose(text, "f")
+    except MappingError as error:
+        return str(error)
+
+
+@given(
+    st.text(alphabet="ab:-?*&!|>'\"[]{},#%@ \t\n\0é\ud800", max_size=40) | st.binary()
+)
+def test_any_text(text: str | bytes) -> None:
+    """Whatever the text is, there is a tree, or nothing, or one line of refusal."""
+    node = outcome(text)
+
+    assert node is None or isinstance(node, Node) or "\n" not in node

@@ -1,0 +1,177 @@
+"""The trie finds the rule that a plain comparison finds."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge.mapping.glob import MAX_SEGMENTS, Trie, is_glob, stars
+
+GLOBS = [
+    ("a", True),
+    ("*", True),
+    ("*.*", True),
+    ("a.b-c.d_e", True),
+    ("_a.9.-", False),
+    ("_a.9.a-", True),
+    ("a.404", True),
+    ("404.a", False),
+    ("*.404", True),
+    ("-a", False),
+    ("a.-b", False),
+    ("", False),
+    (".", False),
+    ("a.", False),
+    (".a", False),
+    ("a..b", False),
+    ("foo*", False),
+    ("*foo", False),
+    ("**", False),
+    ("a.**", False),
+    ("a b", False),
+    ("ä", False),
+    ("a\n", False),
+    ("a:b", False),
+    (".".join(["*"] * MAX_SEGMENTS), True),
+    (".".join(["*"] * (MAX_SEGMENTS + 1)), False),
+]
+
+
+@pytest.mark.parametrize(("match", "expected"), GLOBS)
+def test_is_glob(match: str, expected: bool) -> None:
+    """Only what statsd_exporter takes is a glob, and not without end."""
+    assert is_glob(match) is expected
+
+
+def test_stars() -> None:
+    """Captures are the places of the stars."""
+    assert stars(["a", "*", "b", "*"]) == (1, 3)
+
+
+def trie(*globs: str, ordered: bool = True) -> Trie:
+    """Plant some globs."""
+    planted = Trie(ordered=ordered)
+    for index, glob in enumerate(globs):
+        planted.add(glob.split("."), index)
+    return planted
+
+
+SHADOWING = ("a.*.c", "a.b.c", "a.b.*", "*.*.*")
+BEST = ("*.*.*", "a.*.c", "a.b.*", "a.b.c")
+
+FOUND = [
+    (SHADOWING, True, "a.b.c", 0),
+    (SHADOWING, True, "a.b.d", 2),
+    (SHADOWING, True, "x.y.z", 3),
+    (SHADOWING, True, "a.b", None),
+    (SHADOWING, True, "a.b.c.d", None),
+    (BEST, False, "a.b.c", 3),
+    (BEST, False, "a.b.d", 2),
+    (BEST, False, "a.x.c", 1),
+    (BEST, False, "a.x.d", 0),
+    # What leads nowhere is left again.
+    (("a.*.*.d", "a.b.c.d", "a.b.e.f"), False, "a.b.e.d", 0),
+    (("a.*.c", "a.b.d"), False, "a.b.c", 0),
+    (("a.*.c", "a.b.d"), True, "a.b.c", 0),
+    # A shorter rule is not lost behind a longer one.
+    (("a.b.c", "a.b"), True, "a.b", 1),
+    (("a.*.c", "a.*"), True, "a.b", 1),
+    (("a.*.c", "a.*"), False, "a.b", 1),
+    # Of the same globs, the first counts, and keeps its place.
+    (("a.*", "*.b", "a.*"), True, "a.b", 0),
+    (("a.*", "*.b", "a.*"), False, "a.b", 0),
+    (("a.b", "a.b"), False, "a.b", 0),
+    # Segments are compared as they are, empty ones too.
+    (("a.*.*",), True, "a..b", 0),
+    (("*",), True, "", 0),
+    (("a",), True, "", None),
+    (("a.b",), True, "A.b", None),
+    (("a.*.*",), True, "a.*.x", 0),
+    (("a.b",), True, "a.*", None),
+    ((), True, "a", None),
+]
+
+
+@pytest.mark.parametrize(("globs", "ordered", "name", "expected"), FOUND)
+def test_find(
+    globs: tuple[str, ...], ordered: bool, name: str, expected: int | None
+) -> None:
+    """A name belongs to the first rule, or to the most literal one."""
+    assert trie(*globs, ordered=ordered).find(name.split(".")) == expected
+
+
+def matches(glob: str, name: str) -> bool:
+    """Compare plainly."""
+    ours, theirs = glob.split("."), name.split(".")
+    same_length = len(ours) == len(theirs)
+    return same_length and all(
+        a in ("*", b) for a, b in zip(ours, theirs, strict=False)
+    )
+
+
+def naive(globs: list[str], name: str, *, ordered: bool) -> int | None:
+    """Find the rule by comparing with each."""
+    found = [index for index, glob in enumerate(globs) if matches(glob, name)]
+    if not ordered:
+        # Literals first, from left to right; "*" is the last of its alphabet here.
+        found.sort(key=lambda index: [s == "*" for s in globs[index].split(".")])
+    return found[0] if found else None
+
+
+SEGMENTS = st.sampled_from(["a", "b", "c", "*"])
+NAMES = st.lists(st.sampled_from(["a", "b", "c", "d", "", "*"]), min_size=1, max_size=4)
+RULES = st.lists(st.lists(SEGMENTS, min_size=1, max_size=4).map(".".join), max_size=12)
+
+
+@given(RULES, NAMES.map(".".join), st.booleans())
+def test_agrees_with_plain_comparison(
+    globs: list[str], name: str, ordered: bool
+) -> None:
+    """On any rules and names, the trie and the plain comparison agree."""
+    found = trie(*globs, ordered=ordered).find(name.split("."))
+
+    assert found == naive(globs, name, ordered=ordered)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_work_is_bounded(ordered: bool) -> None:
+    """However the globs overlap, a look-up visits a state once at most."""
+    globs = [".".join(glob) for glob in itertools.product("a*", repeat=10)]
+    planted = trie(*(f"{glob}.end" for glob in globs), ordered=ordered)
+    visited = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal visited
+        visited += event == "c_call"
+
+    sys.setprofile(count)
+    try:
+        found = planted.find(["a"] * 11)
+    finally:
+        sys.setprofile(None)
+
+    assert found is None
+    # A state is pushed and popped, and asked for a literal.
+    assert visited < 5 * 2**11
+
+
+def test_long_names() -> None:
+    """A glob as long as can be does not exhaust the stack."""
+    longest = ["*"] * MAX_SEGMENTS
+
+    assert trie(".".join(longest)).find(longest) == 0
+    assert trie(".".join(longest)).find(["a"] * 100_000) is None
+
+
+def test_states() -> None:
+    """A state lists its edges, the star last, and knows whether it is final."""
+    root = trie("*.b", "a").root
+
+    assert [(segment, state.is_final()) for segment, state in root.edges()] == [
+        ("a", True),
+        ("*", False),
+    ]

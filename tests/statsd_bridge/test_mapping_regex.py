@@ -1,0 +1,151 @@
+"""Regexes are Go's, and the first of many is found without trying each."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge.mapping.regex import MAX_DEPTH, First, Pattern
+
+SEARCHED = [
+    ("", "a", ("",)),
+    (".+", "my.stats-d", ("my.stats-d",)),
+    (r"foo\.(\w+)", "pre.foo.bar.baz", ("foo.bar", "bar")),
+    (r"^foo", "pre.foo", None),
+    (r"foo$", "foo.bar", None),
+    (r"foo$", "foo\n", None),
+    (r"a(b)?c", "ac", ("ac", "")),
+    (r"(a|ab)(c|bcd)", "abcd", ("abcd", "a", "bcd")),
+    (r"a.c", "a\nc", None),
+    (r"\w+", "ü", None),
+    (r"[[:alpha:]]+\d", "ab1", ("ab1",)),
+    (r"\pL+", "1üa", ("üa",)),
+    (r"(?i)FOO", "foo", ("foo",)),
+    (r"(?U)a+", "aaa", ("a",)),
+    (r"\Qa.b\E+", "a.bb", ("a.bb",)),
+    (r"\Qa.b", "a.b", ("a.b",)),
+    (r"(?P<x>a)(?<y>b)", "ab", ("ab", "a", "b")),
+    (r"\bb\b", "a b", ("b",)),
+    (r"a\z", "a", ("a",)),
+    (r"[\\C]", "C", ("C",)),
+    (r"\\C", "\\C", ("\\C",)),
+    (r"\Q\C\E", "\\C", ("\\C",)),
+    ("(.)", "\ud800", ("\ud800", "\ud800")),
+    ("[(]*[])]", "((]", ("((]",)),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "expected"), SEARCHED)
+def test_search(text: str, name: str, expected: tuple[str, ...] | None) -> None:
+    """The leftmost match and its groups are found; a group left out is empty."""
+    assert Pattern(text).search(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("*foo", "no argument for repetition operator: *"),
+        ("(a", "missing ): (a"),
+        ("a)", "unexpected ): a)"),
+        ("[a", "missing ]: [a"),
+        ("[" * 1_000_000, "missing ]: [[["),
+        ("a(?!b)", "invalid perl operator: (?!"),
+        ("(?=a)", "invalid perl operator: (?="),
+        (r"(a)\1", r"invalid escape sequence: \\1"),
+        (r"a\Z", r"invalid escape sequence: \\Z"),
+        (r"a\C", r"invalid escape sequence: \C"),
+        ("a{1001}", "invalid repetition size: {1001}"),
+        ("a++", "bad repetition operator: ++"),
+        ("(?P<n>a)(?P<n>b)", "duplicate group name: n"),
+        ("(?P<n>a)(?<n>b)", "duplicate group name: n"),
+        ("(" * 2000 + ")" * 2000, f"nested deeper than {MAX_DEPTH} brackets"),
+        ("(?P<\n>a)", r"invalid named capture group: (?P<\n>"),
+        ("((a{1000}){1000}){1000}", "invalid repetition size"),
+    ],
+)
+def test_refused(text: str, message: str) -> None:
+    """What Go does not take is refused in one short line."""
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        Pattern(text)
+
+    said = str(caught.value)
+    assert said.startswith(message)
+    assert said.isprintable()
+    assert len(said) < 150
+
+
+def test_names() -> None:
+    """Named groups are known by their numbers."""
+    pattern = Pattern("(a)(?P<x>b)(?:c)(?<y>d)")
+
+    assert (pattern.groups, pattern.names) == (3, {"x": 2, "y": 3})
+
+
+def test_hard_regex() -> None:
+    """A regex that is exponential elsewhere is not here."""
+    assert Pattern("(a*)*b").search("a" * 5000) is None
+
+
+def first(*texts: str) -> First:
+    """Number some patterns from ten."""
+    return First([(Pattern(text), 10 + i) for i, text in enumerate(texts)])
+
+
+FIRST: list[tuple[tuple[str, ...], str, tuple[int, tuple[str, ...]] | None]] = [
+    ((), "a", None),
+    (("b",), "a", None),
+    (("a", "a"), "a", (10, ("a",))),
+    (("b", "(a)", "(.)"), "a", (11, ("a", "a"))),
+    # The first pattern, and not the leftmost match.
+    (("b", "a"), "ab", (10, ("b",))),
+    (("(?i)B", "b"), "b", (10, ("b",))),
+    (("(?i)X", "b"), "B", None),
+    ((r"\Qx.", r"\Qb\E|c", "."), "c", (11, ("c",))),
+    (("(?P<n>x)", "(?P<n>b)"), "b", (11, ("b", "b"))),
+    (("x|", "b"), "b", (10, ("",))),
+]
+
+
+@pytest.mark.parametrize(("texts", "name", "expected"), FIRST)
+def test_first(
+    texts: tuple[str, ...], name: str, expected: tuple[int, tuple[str, ...]] | None
+) -> None:
+    """Of several patterns, the first that matches counts, with its own captures."""
+    assert first(*texts).find(name) == expected
+
+
+PATTERNS = st.sampled_from(
+    ["a", "b", "^a", "b$", "(a)b", "a|b", "", "[ab]c", "(?i)A", r"\Qa", "a+?", "(?:c)"]
+)
+
+
+@given(st.lists(PATTERNS, max_size=9), st.text(alphabet="abcA", max_size=5))
+def test_first_agrees_with_trying_each(texts: list[str], name: str) -> None:
+    """On any patterns and names, the tree finds what trying each one finds."""
+    tried = ((10 + i, Pattern(text).search(name)) for i, text in enumerate(texts))
+    expected = next((found for found in tried if found[1] is not None), None)
+
+    assert first(*texts).find(name) == expected
+
+
+def test_patterns_that_are_too_much_for_one() -> None:
+    """When patterns do not fit into one, each is tried."""
+    huge = [f"({'abcdefghij' * 100}){{20}}{i}" for i in range(50)]
+
+    assert first(*huge, "(x)").find("x") == (60, ("x", "x"))
+
+
+@given(st.text(alphabet="ab()[]{}*+?|\\QEC.^$<>P:i1,-", max_size=15))
+def test_any_regex(text: str) -> None:
+    """Any text is a regex, also as a part of another, or is refused."""
+    try:
+        pattern = Pattern(text)
+    except ValueError:
+        return
+
+    expected = pattern.search("ab")
+    found = First([(Pattern("nowhere"), 0), (pattern, 1)]).find("ab")
+    assert found == (None if expected is None else (1, expected))

@@ -1,0 +1,187 @@
+"""An entry of `mappings` becomes a rule, or one line that says what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from statsd_bridge import mapping
+from statsd_bridge.errors import MappingError
+from statsd_bridge.mapping import Rule
+from statsd_bridge.model import Action, Kind
+
+
+def rule(text: str) -> Rule:
+    """Read one entry."""
+    return mapping.parse(f"mappings: [{{{text}}}]", "f").rules[0]
+
+
+def test_everything() -> None:
+    """A rule holds what its entry says."""
+    text = """
+    mappings:
+    - match: x
+      name: x
+    - match: a.*.b.*
+      name: ${1}_total
+      labels: {z: $2, b: fixed}
+      honor_labels: yes
+      match_metric_type: gauge
+      action: drop
+    """
+    read = mapping.parse(text, "f").rules[1]
+
+    assert (read.index, read.line, read.match) == (1, 5, "a.*.b.*")
+    assert (read.segments, read.stars) == (("a", "*", "b", "*"), (1, 3))
+    assert read.pattern is None
+    assert read.name.source == "${1}_total"
+    assert [(key, label.source) for key, label in read.labels] == [
+        ("b", "fixed"),
+        ("z", "$2"),
+    ]
+    assert read.honor_labels is True
+    assert read.kinds == {Kind.GAUGE, Kind.SET}
+    assert read.action is Action.DROP
+
+
+NAMES = [
+    ("a", True),
+    ("A_9", True),
+    ("_", True),
+    ("$1", True),
+    ("${1}", True),
+    ("$0", True),
+    ("${1", True),
+    ("$1}", True),
+    ("$1x", True),
+    ("a$1$2_b", True),
+    ("$99999999999999999999", True),
+    ("9a", False),
+    ("a.b", False),
+    ("a-b", False),
+    ("a:b", False),
+    ("a b", False),
+    ("$", False),
+    ("${}", False),
+    ("$a", False),
+    ("${1}}", False),
+    ("$$1", False),
+    ("ä", False),
+    ("$1" * 5000 + "!", False),
+]
+
+
+@pytest.mark.parametrize(("name", "accepted"), NAMES)
+def test_name(name: str, accepted: bool) -> None:
+    """A name is made of letters, digits, underscores and numbered references."""
+    text = f"match: a, name: '{name}'"
+    if accepted:
+        assert rule(text).name.source == name
+        return
+    with pytest.raises(MappingError, match="is no metric name"):
+        rule(text)
+
+
+LABELS = [
+    ("a", True),
+    ("_", True),
+    ("_a", True),
+    ("a9", True),
+    ("job", True),
+    ("le", False),
+    ("quantile", False),
+    ("__", False),
+    ("__name__", False),
+    ("9a", False),
+    ("a-b", False),
+    ("a.b", False),
+    ("$1", False),
+    ("", False),
+    ("ä", False),
+    ("a ", False),
+]
+
+
+@pytest.mark.parametrize(("key", "accepted"), LABELS)
+def test_label(key: str, accepted: bool) -> None:
+    """A label name is Prometheus', one letter is enough, and none is reserved."""
+    text = f"match: a, name: a, labels: {{'{key}': x}}"
+    if accepted:
+        assert [label for label, _ in rule(text).labels] == [key]
+        return
+    with pytest.raises(MappingError, match="is no label name"):
+        rule(text)
+
+
+MATCH_TYPES = [
+    ("", "", False),
+    ("", "match_type: regex", True),
+    ("match_type: regex", "", True),
+    ("match_type: regex", "match_type: glob", False),
+    # An empty word is not a missing one.
+    ("match_type: regex", "match_type: ''", False),
+    ("match_type: regex", "match_type: ~", True),
+    ("match_type: ''", "", False),
+]
+
+
+@pytest.mark.parametrize(("defaults", "text", "is_regex"), MATCH_TYPES)
+def test_match_type(defaults: str, text: str, is_regex: bool) -> None:
+    """The type of a match is the rule's, else the defaults', else glob."""
+    file = f"defaults: {{{defaults}}}\nmappings: [{{match: a, name: a, {text}}}]"
+    read = mapping.parse(file, "f").rules[0]
+
+    assert (read.pattern is not None) is is_regex
+
+
+def test_empty_regex() -> None:
+    """A regex may be empty, and even missing."""
+    assert rule("match: '', match_type: regex, name: a").pattern is not None
+    assert rule("match_type: regex, name: a").pattern is not None
+
+
+@pytest.mark.parametrize(
+    ("word", "kinds"),
+    [
+        ("counter", {Kind.COUNTER}),
+        ("gauge", {Kind.GAUGE, Kind.SET}),
+        ("observer", {Kind.OBSERVER}),
+        ("timer", {Kind.OBSERVER}),
+        ("~", set(Kind)),
+    ],
+)
+def test_metric_type(word: str, kinds: set[Kind]) -> None:
+    """A rule for gauges is for sets, too; timer is the old word for observer."""
+    assert rule(f"match: a, name: a, match_metric_type: {word}").kinds == kinds
+
+
+@pytest.mark.parametrize(
+    ("word", "action"),
+    [("map", Action.MAP), ("drop", Action.DROP), ("''", Action.MAP), ("", Action.MAP)],
+)
+def test_action(word: str, action: Action) -> None:
+    """Mapping is what a rule does unless told otherwise."""
+    assert rule(f"match: a, name: a, action: {word}").action is action
+
+
+HOLLOW = [
+    (
+        "match: a.*, name: $2",
+        "name: '$2' is always empty, the match captures 1",
+    ),
+    (
+        "match: a.*, name: a, labels: {b: $1_x}",
+        "labels.b: '$1_x' is always empty, the match captures 1; did you mean ${1}_x?",
+    ),
+    (
+        "match: a, match_type: regex, name: $1",
+        "name: '$1' is always empty, the match captures 0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "warning"), HOLLOW)
+def test_reference_to_nothing(text: str, warning: str) -> None:
+    """A reference that is always empty is allowed and told."""
+    table = mapping.parse(f"mappings: [{{{text}}}]", "f")
+
+    assert table.warnings == (f"f: mappings[0].{warning} (line 1)",)

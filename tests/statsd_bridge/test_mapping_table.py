@@ -1,0 +1,299 @@
+"""A kind and a name become a match; a file that is wrong becomes one line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from statsd_bridge import mapping
+from statsd_bridge.errors import MappingError
+from statsd_bridge.mapping import Match
+from statsd_bridge.model import Action, Form, Kind, Labels, Shape, Target
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "~", "# nothing", "mappings:", "mappings: []", "defaults:\nmappings: ~"],
+)
+def test_empty_file(text: str) -> None:
+    """A file with nothing in it is a table without rules."""
+    table = mapping.parse(text, "f", strict=True)
+
+    assert (len(table), table.rules, table.warnings) == (0, (), ())
+
+
+def test_no_file() -> None:
+    """Without a file, every name is unmapped."""
+    match = mapping.empty().look_up(Kind.COUNTER, "foo.bar-baz")
+
+    assert match.action is Action.UNMAPPED
+    assert match.target(()) == Target("foo_bar_baz", (), match.form)
+    assert match.form.shape is Shape.COUNTER
+
+
+RULES = """
+defaults: {ttl: 1h}
+mappings:
+- {match: '.*', match_type: regex, match_metric_type: gauge, name: any, labels: {l: $0}}
+- {match: a.*.*, name: 'x_${1}_y', labels: {one: $1, all: $1-$2-$1, suf: $1_x, no: $3}}
+- {match: drop.*, name: dropped, action: drop}
+- {match: t.*, name: t_c, match_metric_type: counter, labels: {who: $1}}
+- {match: t.*, name: t_o, match_metric_type: observer, labels: {who: $1}, scale: 2}
+- {match: '*.empty', name: $1}
+- {match: '^r\\.(?P<n>\\d+)', match_type: regex, name: r, labels: {n: $n, whole: $0}}
+"""
+
+LOOK_UPS: list[tuple[Kind, str, Action, str, Labels, tuple[str, ...]]] = [
+    (
+        Kind.COUNTER,
+        "a.foo.bar",
+        Action.MAP,
+        "x_foo_y",
+        (("all", "foo-bar-foo"), ("no", ""), ("one", "foo"), ("suf", "")),
+        ("foo", "bar"),
+    ),
+    (
+        Kind.COUNTER,
+        "a..b-r",
+        Action.MAP,
+        "x__y",
+        (("all", "-b-r-"), ("no", ""), ("one", ""), ("suf", "")),
+        ("", "b-r"),
+    ),
+    (Kind.COUNTER, "a.b", Action.UNMAPPED, "a_b", (), ()),
+    (Kind.COUNTER, "A.b.c", Action.UNMAPPED, "A_b_c", (), ()),
+    (Kind.COUNTER, "drop.x", Action.DROP, "dropped", (), ("x",)),
+    (Kind.COUNTER, "t.x", Action.MAP, "t_c", (("who", "x"),), ("x",)),
+    (Kind.OBSERVER, "t.x", Action.MAP, "t_o", (("who", "x"),), ("x",)),
+    # A set is a gauge; the regex in the first place waits for the globs.
+    (Kind.GAUGE, "t.x", Action.MAP, "any", (("l", "t.x"),), ()),
+    (Kind.SET, "t.x", Action.MAP, "any", (("l", "t.x"),), ()),
+    (Kind.GAUGE, "drop.x", Action.DROP, "dropped", (), ("x",)),
+    # The name may come out empty, or need escaping.
+    (Kind.COUNTER, ".empty", Action.MAP, "", (), ("",)),
+    (Kind.COUNTER, "4ü.empty", Action.MAP, "_4_", (), ("4ü",)),
+    (
+        Kind.COUNTER,
+        "r.12.x",
+        Action.MAP,
+        "r",
+        (("n", "12"), ("whole", "r.12")),
+        ("12",),
+    ),
+    (Kind.COUNTER, "pre.r.12", Action.UNMAPPED, "pre_r_12", (), ()),
+    (Kind.COUNTER, "", Action.UNMAPPED, "", (), ()),
+    (Kind.GAUGE, "", Action.MAP, "any", (("l", ""),), ()),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "action", "metric", "labels", "captures"), LOOK_UPS
+)
+@pytest.mark.parametrize("cache_size", [0, 1, 1000])
+def test_look_up(
+    kind: Kind,
+    name: str,
+    action: Action,
+    metric: str,
+    labels: Labels,
+    captures: tuple[str, ...],
+    cache_size: int,
+) -> None:
+    """A name is taken by the right rule and expanded, asked once or twice."""
+    table = mapping.parse(RULES, "f", cache_size=cache_size)
+
+    for match in (table.look_up(kind, name), table.look_up(kind, name)):
+        assert match.action is action
+        assert (match.name, match.labels, match.captures) == (metric, labels, captures)
+        assert (match.rule is None) is (action is Action.UNMAPPED)
+        assert match.form.ttl == 3600
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        (Kind.COUNTER, Shape.COUNTER),
+        (Kind.GAUGE, Shape.GAUGE),
+        (Kind.OBSERVER, Shape.SUMMARY),
+        (Kind.SET, Shape.SET),
+    ],
+)
+def test_shape(kind: Kind, shape: Shape) -> None:
+    """Each kind has its shape, with a rule and without."""
+    table = mapping.parse("mappings: [{match: a, name: a}]", "f")
+
+    assert table.look_up(kind, "a").form.shape is shape
+    assert table.look_up(kind, "b").form.shape is shape
+
+
+FORM = Form(Shape.COUNTER, "help")
+TARGETS: list[tuple[Labels, bool, Labels, Labels]] = [
+    ((), False, (), ()),
+    ((("a", "rule"),), False, (), (("a", "rule"),)),
+    ((), False, (("a", "tag"),), (("a", "tag"),)),
+    ((("a", "rule"),), False, (("a", "tag"),), (("a", "rule"),)),
+    ((("a", "rule"),), True, (("a", "tag"),), (("a", "tag"),)),
+    (
+        (("b", "rule"), ("c", "rule")),
+        False,
+        (("a", "tag"), ("c", "tag"), ("d", "tag")),
+        (("a", "tag"), ("b", "rule"), ("c", "rule"), ("d", "tag")),
+    ),
+    (
+        (("b", "rule"), ("c", "rule")),
+        True,
+        (("a", "tag"), ("c", "tag")),
+        (("a", "tag"), ("b", "rule"), ("c", "tag")),
+    ),
+]
+
+
+@pytest.mark.parametrize(("labels", "honor", "tags", "expected"), TARGETS)
+def test_target(labels: Labels, honor: bool, tags: Labels, expected: Labels) -> None:
+    """The rule's labels win over tags, unless it honors them; all are kept, sorted."""
+    match = Match(Action.MAP, Target("name", labels, FORM), honor)
+
+    assert match.target(tags) == Target("name", expected, FORM)
+
+
+def test_target_without_tags_is_made_once() -> None:
+    """Without tags, the target is the one that is kept."""
+    match = mapping.empty().look_up(Kind.COUNTER, "a")
+
+    assert match.target(()) is match.bare
+
+
+def test_cache_counts() -> None:
+    """Misses are kept, too; a name is known by its kind."""
+    table = mapping.parse(RULES, "f")
+    for kind, name in [
+        (Kind.COUNTER, "a.b.c"),
+        (Kind.COUNTER, "a.b.c"),
+        (Kind.GAUGE, "a.b.c"),
+        (Kind.COUNTER, "nobody"),
+        (Kind.COUNTER, "nobody"),
+    ]:
+        table.look_up(kind, name)
+
+    assert (table.cache_length, table.cache_gets, table.cache_hits) == (3, 5, 2)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7])
+def test_cache_is_bounded(size: int) -> None:
+    """Whatever names come, the cache does not outgrow its size."""
+    table = mapping.parse(RULES, "f", cache_size=size)
+    for i in range(100):
+        table.look_up(Kind.COUNTER, f"a.{i}.c")
+
+    assert table.cache_length == size
+
+
+def test_used_lately_is_kept() -> None:
+    """What was asked for lately stays."""
+    table = mapping.parse(RULES, "f", cache_size=2)
+    for name in ("a", "b", "a", "c", "a"):
+        table.look_up(Kind.COUNTER, name)
+
+    assert table.cache_hits == 2
+
+
+def test_long_names_are_not_kept() -> None:
+    """A long name is answered and not kept, so that the cache is small in bytes."""
+    table = mapping.parse(RULES, "f")
+    match = table.look_up(Kind.COUNTER, f"a.{'x' * 60_000}.b")
+
+    assert match.action is Action.MAP
+    assert table.cache_length == 0
+
+
+def test_candidates_leave_the_cache_alone() -> None:
+    """To explain a name does not count as a look-up."""
+    table = mapping.parse(RULES, "f")
+    table.candidates(Kind.COUNTER, "a.b.c")
+
+    assert table.cache_gets == 0
+
+
+NAMES = st.text(alphabet="arbt.12-*ü\0\ud800 \n", max_size=12) | st.text(max_size=5)
+
+
+@given(st.sampled_from(Kind), NAMES)
+def test_any_name(kind: Kind, name: str) -> None:
+    """Any name is answered, and the same way with and without the cache."""
+    kept, plain = mapping.parse(RULES, "f"), mapping.parse(RULES, "f", cache_size=0)
+
+    assert kept.look_up(kind, name)[:3] == plain.look_up(kind, name)[:3]
+
+
+def flow(value: object) -> str:
+    """Write a value as YAML in one line."""
+    if isinstance(value, dict):
+        pairs = (f"{key}: {flow(item)}" for key, item in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(flow, value))}]"
+    return str(value)
+
+
+SCALARS = """
+    ~ yes 0 1 -1 0.5 1e-6 .nan .inf 99999999999999999999 007 a a.* '*.b' '' $1 ${1}x
+    a..b le __x histogram summary glob regex counter gauge drop 10 1s -1s 1h '[' '('
+    &a *a *b !!int !!str
+"""
+KEYS = """
+    defaults mappings match match_type match_metric_type name labels honor_labels action
+    observer_type timer_type summary_options histogram_options ttl scale help quantiles
+    quantile error max_age age_buckets buf_cap buckets native_histogram_bucket_factor
+    native_histogram_max_buckets glob_disable_ordering a le zzz << '<<'
+"""
+KEY = st.sampled_from(KEYS.split())
+VALUES: st.SearchStrategy[object] = st.recursive(
+    st.sampled_from(SCALARS.split()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY, inner, max_size=4),
+    max_leaves=12,
+)
+PLAUSIBLE: dict[str, st.SearchStrategy[object]] = {
+    "observer_type": st.sampled_from(["summary", "histogram", "~", "''"]),
+    "match_type": st.sampled_from(["glob", "regex"]),
+    "ttl": st.sampled_from(["1s", "10", "0"]),
+    "labels": st.just({"a": "$1", "b": "$1_x"}),
+    "quantiles": st.just([{"quantile": "0.5", "error": "0.1"}]),
+    "buckets": st.lists(st.sampled_from(["1", "2", ".inf"]), max_size=3),
+    "summary_options": st.just({"max_age": "1m"}) | st.just({"age_buckets": "9"}),
+    "histogram_options": st.just({"buckets": ["1"]}),
+    "glob_disable_ordering": st.sampled_from(["yes", "no"]),
+}
+SECTIONS = st.dictionaries(KEY, VALUES, max_size=5) | st.fixed_dictionaries(
+    {}, optional=PLAUSIBLE
+)
+ENTRIES = SECTIONS.map(lambda section: {"match": "a.*", "name": "a", **section})
+DOCUMENTS = st.one_of(
+    VALUES,
+    st.fixed_dictionaries({"defaults": SECTIONS, "mappings": st.lists(ENTRIES)}),
+    st.fixed_dictionaries({"mappings": st.lists(ENTRIES, min_size=1, max_size=3)}),
+).map(flow)
+
+
+def outcome(text: str | bytes, *, strict: bool) -> mapping.Table | str:
+    """Give the table, or the line of refusal."""
+    try:
+        return mapping.parse(text, "f", strict=strict)
+    except MappingError as error:
+        return str(error)
+
+
+@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+@given(DOCUMENTS | st.text(max_size=60) | st.binary(max_size=60), st.booleans())
+def test_any_document(text: str | bytes, strict: bool) -> None:
+    """Any document is a table that answers, or one line of refusal."""
+    table = outcome(text, strict=strict)
+    if isinstance(table, str):
+        assert table.startswith("f: ")
+        assert table.isprintable()
+        return
+    for kind in Kind:
+        assert table.look_up(kind, "a.b").rule in (None, *table.rules)
+        table.candidates(kind, "a.b")
+    assert all(warning.isprintable() for warning in table.warnings)
+    mapping.dot(table)

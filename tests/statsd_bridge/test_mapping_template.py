@@ -1,0 +1,123 @@
+"""Captures are put into templates by the grammar of globs and that of regexes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge.mapping.template import parse_glob, parse_regex
+
+# The template, with a glob a.*.* and with a regex of two groups, the second named "n".
+# The name is "all", the captures are Z and Y.
+EXPANDED = [
+    ("", "", ""),
+    ("plain", "plain", "plain"),
+    ("$1", "Z", "Z"),
+    ("${1}", "Z", "Z"),
+    ("${1}_x", "Z_x", "Z_x"),
+    ("$1_x", "", ""),
+    ("$1x", "", ""),
+    ("a$1x b", "a b", "a b"),
+    ("$1-$2-$1", "Z-Y-Z", "Z-Y-Z"),
+    ("$1.$1", "Z.Z", "Z.Z"),
+    ("$1$1", "ZZ", "ZZ"),
+    ("$1$2", "ZY", "ZY"),
+    ("${1}${2}", "ZY", "ZY"),
+    ("$0", "", "all"),
+    ("${0}", "", "all"),
+    ("$3", "", ""),
+    ("${9}", "", ""),
+    ("$99999999999999999999", "", ""),
+    ("$n", "", "Y"),
+    ("${n}", "", "Y"),
+    ("$nope", "", ""),
+    ("$$", "", "$"),
+    ("$$$", "", "$$"),
+    ("$$1", "", "$1"),
+    ("a$$1-b", "a-b", "a$1-b"),
+    ("$-", "$-", "$-"),
+    ("${}", "${}", "${}"),
+    ("${", "${", "${"),
+    ("$", "$", "$"),
+    ("a$", "a$", "a$"),
+    ("$1$", "Z$", "Z$"),
+    ("$ 1", "$ 1", "$ 1"),
+    ("${1", "Z", "${1"),
+    ("${1-", "Z-", "${1-"),
+    ("$1}", "Z", "Z}"),
+    ("$01", "Z", ""),
+    ("${01}", "Z", ""),
+    ("$00", "", ""),
+    ("$1é", "Zé", ""),
+    ("$1½", "Z½", "Z½"),
+    ("${1½}", "Z½}", "${1½}"),
+    ("$\u0661", "$\u0661", ""),
+    ("100%_$1", "100%_Z", "100%_Z"),
+    ("%%-$1", "%%-Z", "%%-Z"),
+    ("%s%d$1", "%s%dZ", "%s%dZ"),
+    ("$1-$10", "Z-", "Z-"),
+    ("*$1*", "*Z*", "*Z*"),
+    ("\\1$1", "\\1Z", "\\1Z"),
+]
+
+
+@pytest.mark.parametrize(("source", "by_glob", "by_regex"), EXPANDED)
+def test_expand(source: str, by_glob: str, by_regex: str) -> None:
+    """A template becomes what it becomes in statsd_exporter, its bugs left out."""
+    captures = ("all", "Z", "Y")
+
+    assert parse_glob(source, 2).expand(captures) == by_glob
+    assert parse_regex(source, 2, {"n": 2}).expand(captures) == by_regex
+
+
+def test_many_captures() -> None:
+    """The tenth capture is not the first with a zero behind it."""
+    captures = tuple("0abcdefghijk")
+
+    assert parse_glob("$1$10${11}", 11).expand(captures) == "ajk"
+    assert parse_regex("$1$10${11}", 11, {}).expand(captures) == "ajk"
+
+
+@pytest.mark.parametrize(
+    ("source", "by_glob", "by_regex"),
+    [
+        ("$1 $2", (), ()),
+        ("$3-$1_x", ("$3", "$1_x"), ("$3", "$1_x")),
+        ("$0 $n", ("$0", "$n"), ()),
+        ("$$", ("$$",), ()),
+    ],
+)
+def test_hollow(
+    source: str, by_glob: tuple[str, ...], by_regex: tuple[str, ...]
+) -> None:
+    """What is always empty is listed."""
+    assert parse_glob(source, 2).hollow == by_glob
+    assert parse_regex(source, 2, {"n": 2}).hollow == by_regex
+
+
+TEMPLATES = st.text(alphabet="${}01239ab_-%*é½\u0661", max_size=12)
+
+
+@given(TEMPLATES, st.integers(0, 3))
+def test_any_template(source: str, captured: int) -> None:
+    """Any template expands, and only refers to what there is."""
+    captures = ("all", *["x"] * captured)
+
+    for template in (
+        parse_glob(source, captured),
+        parse_regex(source, captured, {"a": captured}),
+    ):
+        assert isinstance(template.expand(captures), str)
+
+
+@given(st.text(max_size=5), st.text(max_size=5), st.text(alphabet="$1%*\\", max_size=5))
+def test_captures_are_data(before: str, after: str, captured: str) -> None:
+    """What was captured is put in as it is, never read as a template."""
+    source = f"{before.replace('$', '')}${{1}}{after.replace('$', '')}"
+    expected = f"{before.replace('$', '')}{captured}{after.replace('$', '')}"
+    if after.replace("$", "").startswith("}"):
+        return
+
+    assert parse_glob(source, 1).expand(("", captured)) == expected
+    assert parse_regex(source, 1, {}).expand(("", captured)) == expected

@@ -1,0 +1,151 @@
+"""The path: what each line changes, and what is counted."""
+
+from __future__ import annotations
+
+from statsd_bridge import exposition, mapping, pipeline
+from statsd_bridge.mapping import Table
+from statsd_bridge.model import Tally
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.series import Store
+
+RULES = """
+mappings:
+- {match: app.hits.*, name: app_hits_total, labels: {route: $1}}
+- {match: app.secret, name: unused, action: drop}
+"""
+
+
+def path(
+    rules: str = RULES, *, max_series: int = 1000, sources: tuple[str, ...] = ()
+) -> tuple[Pipeline, Store, Tally, list[Exception]]:
+    """Compose a path in memory."""
+    failures: list[Exception] = []
+    tally = Tally()
+    store = Store(clock=lambda: 0.0, max_series=max_series)
+    table = mapping.parse(rules, "rules.yml")
+    made = Pipeline(table, store, tally, failed=failures.append, sources=sources)
+    return made, store, tally, failures
+
+
+def page(store: Store) -> str:
+    """Print the series without HELP and TYPE."""
+    text = b"".join(exposition.render(store.families(), 0.0)).decode()
+    return "".join(
+        line for line in text.splitlines(keepends=True) if not line.startswith("#")
+    )
+
+
+def test_a_name_becomes_a_series_with_labels() -> None:
+    """A rule's labels and the tags meet in one series; what no rule takes is kept."""
+    made, store, tally, _ = path()
+    made.feed(
+        [b"app.hits.login:3|c|#zone:eu\nother.thing:2|g", b"app.secret:1|c"], "udp"
+    )
+
+    assert page(store) == ('app_hits_total{route="login",zone="eu"} 3\nother_thing 2\n')
+    assert (tally.lines, tally.samples, tally.tags) == (3, 3, 1)
+    assert (tally.unmapped, dict(tally.actions)) == (1, {"map": 1, "drop": 1})
+    assert dict(tally.events) == {"counter": 1, "gauge": 1}
+    assert dict(tally.packets) == {"udp": 2}
+
+
+def test_events_rise_by_the_observations_of_a_sampled_timer() -> None:
+    """One line that stands for a thousand observations is one step of work."""
+    made, store, tally, _ = path()
+    made.feed([b"t:200|ms|@0.001"], "udp")
+
+    assert tally.events["observer"] == 1000
+    assert tally.unmapped == 1000
+    assert "t_count 1000\n" in page(store)
+
+
+def test_every_refusal_is_counted_under_its_reason() -> None:
+    """Conflicts, the limit, negative counters and empty names are told apart."""
+    made, store, tally, _ = path(max_series=1)
+    made.feed([b"a:1|c\na:1|g\nb:1|c\na:-1|c\n,k=v:1|c\nbroken"], "udp")
+
+    assert page(store) == "a 1\n"
+    assert dict(tally.conflicts) == {("gauge", "a"): 1}
+    assert dict(tally.series_refused) == {"b": 1}
+    assert dict(tally.event_errors) == {
+        "illegal_negative_counter": 1,
+        "empty_metric_name": 1,
+    }
+    assert dict(tally.sample_errors) == {"malformed_line": 1}
+
+
+def test_names_that_senders_choose_are_bounded_in_our_own_metrics() -> None:
+    """Beyond the bound refused names are counted as `other`."""
+    made, _, tally, _ = path(max_series=0)
+    names = b"\n".join(b"n%d:1|c" % number for number in range(1500))
+    made.feed([names], "udp")
+
+    assert len(tally.series_refused) == pipeline.MOST_NAMES + 1
+    assert tally.series_refused["other"] == 500
+    assert tally.series_refused.total() == 1500
+
+
+def test_lines_of_named_sources_are_counted_apart() -> None:
+    """What a sender says it sent can be compared with what came."""
+    made, _, tally, _ = path(sources=("app",))
+    made.feed([b"app.hits.x:1|c\napplause:1|c\napp.broken"], "udp")
+
+    assert dict(tally.lines_by_source) == {"app": 2}
+
+
+def test_a_new_table_holds_from_the_next_batch() -> None:
+    """Swapping the rules is one assignment; series stay."""
+    made, store, _, _ = path()
+    made.feed([b"app.hits.a:1|c"], "udp")
+    made.table = mapping.parse("", "empty.yml")
+    made.feed([b"app.hits.a:1|c"], "udp")
+
+    assert page(store) == 'app_hits_a 1\napp_hits_total{route="a"} 1\n'
+
+
+class Broken(Table):
+    """A table with a bug."""
+
+    def __init__(self) -> None:
+        """Take nothing."""
+
+    def look_up(self, *_: object) -> object:  # type: ignore[override]
+        """Fail."""
+        raise RuntimeError("a bug")
+
+
+def test_a_bug_costs_one_line_and_is_told() -> None:
+    """The other lines of the batch go on."""
+    made, store, tally, failures = path()
+    good = made.table
+    made.table = Broken()
+    made.feed([b"a:1|c\nbroken"], "udp")
+    made.table = good
+    made.feed([b"b:1|c"], "udp")
+
+    assert [str(failure) for failure in failures] == ["a bug"]
+    assert (tally.lines, tally.sample_errors["malformed_line"]) == (3, 1)
+    assert page(store) == "b 1\n"
+
+
+def test_what_kills_statsd_exporter_is_one_refused_sample() -> None:
+    """Each of these ends it, or every scrape of it; an innocent line goes on."""
+    made, store, tally, failures = path()
+    killers = [
+        b"foo]bar[:1|c",
+        b"foo:1|ms|#quantile:5",
+        b",a=b:1|c",
+        b"[a=b]:1|c",
+        b"x:1|c|#__a:b",
+        b"x:1|c|#..a:b",
+        b"bar:1|ms",
+        b"bar_count:1|ms",
+        b"a:1|ms|@0.000000001",
+    ]
+    made.feed(killers, "udp")
+    made.feed([b"innocent:1|c"], "udp")
+
+    assert failures == []
+    assert "innocent 1\n" in page(store)
+    assert tally.event_errors == {"empty_metric_name": 2, "reserved_label": 3}
+    assert "a_count 9.99999999e+08\n" in page(store)

@@ -1,0 +1,136 @@
+"""Quantiles over a sliding window, within the rank error that was asked for."""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge.model import Form, Quantile, Shape
+from statsd_bridge.series import sketch
+from statsd_bridge.series.sketch import Sketch
+from statsd_bridge.series.summary import Summary
+
+QUANTILES = (Quantile(0.5, 0.05), Quantile(0.9, 0.01), Quantile(0.99, 0.001))
+MANY = 20_000
+
+DISTRIBUTIONS: dict[str, Callable[[random.Random], list[float]]] = {
+    "uniform": lambda rng: [rng.random() for _ in range(MANY)],
+    "normal": lambda rng: [rng.gauss(0, 1) for _ in range(MANY)],
+    "exponential": lambda rng: [rng.expovariate(1) for _ in range(MANY)],
+    "constant": lambda rng: [3.0] * MANY,
+    "ascending": lambda rng: [float(each) for each in range(MANY)],
+    "descending": lambda rng: [float(-each) for each in range(MANY)],
+}
+
+
+def summary(**more: float) -> Summary:
+    """Make a summary that begins at 0 s."""
+    form = Form(Shape.SUMMARY, "h", quantiles=QUANTILES, max_age=600, age_buckets=5)
+    return Summary(form, 0.0)
+
+
+def rank_error(values: list[float], answer: float, share: float) -> float:
+    """Tell how far, as a share of all, an answer is from the rank wanted."""
+    ranks = bisect_left(values, answer) + 1, bisect_right(values, answer)
+    wanted = max(1, math.ceil(share * len(values)))
+    nearest = min(max(wanted, ranks[0]), ranks[1])
+    return abs(wanted - nearest) / len(values)
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@pytest.mark.parametrize("spread", [0.0, 500.0], ids=["at once", "over the window"])
+def test_each_quantile_is_within_its_rank_error(name: str, spread: float) -> None:
+    """Also when the values lie in different parts of the window."""
+    values = DISTRIBUTIONS[name](random.Random(1))
+    found = summary()
+    for index, value in enumerate(values):
+        found.observe(value, 1, spread * index / len(values))
+    *answers, _, count = found.numbers(spread)
+    values.sort()
+
+    assert count == MANY
+    for each, answer in zip(QUANTILES, answers, strict=True):
+        assert answer in values
+        assert rank_error(values, answer, each.quantile) <= each.error
+
+
+def test_weights_count_as_repeated_values() -> None:
+    """A value of weight n has n ranks."""
+    rng = random.Random(2)
+    found = summary()
+    values: list[float] = []
+    for _ in range(2_000):
+        value, weight = rng.random(), rng.randint(1, 50)
+        found.observe(value, weight, 0.0)
+        values += [value] * weight
+    *answers, _, count = found.numbers(0.0)
+    values.sort()
+
+    assert count == len(values)
+    for each, answer in zip(QUANTILES, answers, strict=True):
+        assert rank_error(values, answer, each.quantile) <= each.error
+
+
+def test_the_window_slides_and_sum_and_count_stay() -> None:
+    """Old values leave a fifth of the window at a time; an empty window is NaN."""
+    found = summary()
+    found.observe(1.0, 1, 0.0)
+    found.observe(9.0, 1, 300.0)
+
+    assert found.numbers(590.0) == (1.0, 9.0, 9.0, 10.0, 2)
+    assert found.numbers(610.0) == (9.0, 9.0, 9.0, 10.0, 2)
+    *quantiles, total, count = found.numbers(5_000.0)
+    assert all(math.isnan(each) for each in quantiles)
+    assert (total, count) == (10.0, 2)
+
+
+def test_nan_has_no_rank() -> None:
+    """It spoils the sum and is counted, and the quantiles go on."""
+    found = summary()
+    found.observe(math.nan, 1, 0.0)
+    found.observe(2.0, 1, 0.0)
+    median, _, _, total, count = found.numbers(0.0)
+
+    assert (median, count) == (2.0, 2)
+    assert math.isnan(total)
+
+
+def test_memory_is_bounded() -> None:
+    """A million values leave a few thousand entries at most."""
+    found = Sketch(0.001)
+    rng = random.Random(3)
+    for _ in range(200_000):
+        found.add(rng.random(), 1)
+    found.fold()
+
+    assert len(found.entries) < 5_000
+
+
+@given(
+    st.lists(st.tuples(st.integers(-9, 9), st.integers(1, 9)), min_size=1, max_size=80),
+    st.floats(0, 1),
+    st.sampled_from([0.01, 0.1, 0.3]),
+)
+def test_a_sketch_answers_within_twice_its_error(
+    weighted: list[tuple[int, int]], share: float, error: float
+) -> None:
+    """Compressing may cost one error, answering another."""
+    found = Sketch(error)
+    values: list[float] = []
+    for value, weight in weighted:
+        found.add(float(value), weight)
+        values += [float(value)] * weight
+        if len(values) % 3 == 0:
+            found.fold()
+    found.fold()
+    values.sort()
+    answer = sketch.quantile(found.entries, found.count, share)
+
+    assert answer in values
+    assert rank_error(values, answer, share) <= 2 * error + 1 / len(values)

@@ -1,0 +1,74 @@
+"""The wiring: reload, expiry and the page, on a reactor in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+
+from statsd_bridge.errors import MappingError
+from statsd_bridge.service import Bridge
+from statsd_bridge.settings import Address, Settings
+
+RULES = "mappings: [{match: a.*, name: a_total, labels: {x: $1}}]"
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    """A mapping file."""
+    file = tmp_path / "rules.yml"
+    file.write_text(RULES)
+    return file
+
+
+@pytest.fixture
+def bridge(rules: Path) -> Iterator[Bridge]:
+    """A bridge with a real UDP socket that nobody watches."""
+    settings = Settings(
+        listen_udp=Address("127.0.0.1", 0), mapping_config=str(rules), read_buffer=0
+    )
+    reactor = MemoryReactorClock()
+    made = Bridge(settings, reactor)
+    made.start()
+    yield made
+    for reader in reactor.readers:
+        reader.connectionLost(None)
+
+
+def page(bridge: Bridge) -> str:
+    """Scrape."""
+    return b"".join(bridge.metrics().slices).decode()
+
+
+def test_a_page_has_the_bridge_s_own_metrics(bridge: Bridge) -> None:
+    """The rules that are loaded are told."""
+    assert "statsd_exporter_loaded_mappings 1.0\n" in page(bridge)
+
+
+def test_a_good_file_replaces_the_rules(bridge: Bridge, rules: Path) -> None:
+    """After a reload the new rules hold, and the success is counted."""
+    rules.write_text("")
+
+    assert bridge.reload() == ""
+    text = page(bridge)
+    assert "statsd_exporter_loaded_mappings 0.0\n" in text
+    assert 'statsd_exporter_config_reloads_total{outcome="success"} 1.0\n' in text
+
+
+def test_a_bad_file_changes_nothing(bridge: Bridge, rules: Path) -> None:
+    """The reason comes back, the old rules stay, the failure is counted."""
+    rules.write_text("mappings: [{match: a..b, name: a}]")
+
+    assert "match" in bridge.reload()
+    text = page(bridge)
+    assert "statsd_exporter_loaded_mappings 1.0\n" in text
+    assert 'statsd_exporter_config_reloads_total{outcome="failure"} 1.0\n' in text
+
+
+def test_a_bad_file_at_start_is_an_error(rules: Path) -> None:
+    """A bridge does not start with rules that it cannot read."""
+    rules.write_text("mappings: 7")
+    with pytest.raises(MappingError, match="mappings"):
+        Bridge(Settings(mapping_config=str(rules)), MemoryReactorClock())

@@ -1,0 +1,140 @@
+"""What Prometheus allows in names, label values and numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge import text
+
+NAMES = [
+    ("foo", "foo"),
+    ("foo.bar", "foo_bar"),
+    ("a---b", "a_b"),
+    ("x.-y", "x__y"),
+    ("x-.-y", "x___y"),
+    ("x..y", "x__y"),
+    ("1a.b", "_1a_b"),
+    ("1a.b-c--d---e", "_1a_b_c_d_e"),
+    ("ü.x", "__x"),
+    ("日本", "__"),
+    ("with😱emoji", "with_emoji"),
+    ("", ""),
+]
+
+NUMBERS = [
+    ("1", 1.0),
+    ("+1", 1.0),
+    ("-1.5", -1.5),
+    (".5", 0.5),
+    ("5.", 5.0),
+    ("1e3", 1000.0),
+    ("1_000", 1000.0),
+    ("1e1_0", 1e10),
+    ("1_0.5_0", 10.5),
+    ("inf", math.inf),
+    ("-Infinity", -math.inf),
+    ("0x1p4", 16.0),
+    ("0X1P-2", 0.25),
+    ("0x_1p4", 16.0),
+    ("0x1_0p4", 256.0),
+    ("1e-400", 0.0),
+]
+
+NO_NUMBERS = [
+    *("", " 1", "1 ", "1e400", "1.8e308", "0x10", "0b11", "+nan", "-nan", "1__0"),
+    *(
+        "_1",
+        "1_",
+        "1_.5",
+        "--5",
+        "+-5",
+        "1,5",
+        "1\0",
+        "١",
+        "9" * 400,
+        "0x1p9999",
+        "1\n",
+    ),
+]
+
+PRINTED = [
+    (0.0001, "0.0001"),
+    (0.00001, "1e-05"),
+    (999999.5, "999999.5"),
+    (999999.0, "999999"),
+    (1000000.0, "1e+06"),
+    (1234567.0, "1.234567e+06"),
+    (123456789.0, "1.23456789e+08"),
+    (12345678.9, "1.23456789e+07"),
+    (0.000001, "1e-06"),
+    (1e300, "1e+300"),
+    (100000.0, "100000"),
+    (2.0999999999999996, "2.0999999999999996"),
+    (-2.5, "-2.5"),
+    (-0.0, "-0"),
+    (0.0, "0"),
+    (7, "7"),
+    (1_000_000, "1e+06"),
+    (math.nan, "NaN"),
+    (math.inf, "+Inf"),
+    (-math.inf, "-Inf"),
+]
+
+
+@pytest.mark.parametrize(("name", "escaped"), NAMES)
+def test_a_name_is_escaped_as_statsd_exporter_does(name: str, escaped: str) -> None:
+    """Each character that is not allowed is one underscore, a run of dashes too."""
+    assert text.metric_name(name) == escaped
+
+
+@given(st.text())
+def test_an_escaped_name_is_legal_and_stays(name: str) -> None:
+    """Whatever was sent becomes a legal name, and escaping it again changes nothing."""
+    escaped = text.metric_name(name)
+
+    assert re.fullmatch(r"([a-zA-Z_][a-zA-Z0-9_]*)?", escaped)
+    assert text.metric_name(escaped) == escaped
+
+
+@pytest.mark.parametrize(("written", "value"), NUMBERS)
+def test_a_number_is_read_as_go_reads_it(written: str, value: float) -> None:
+    """Decimal, hexadecimal, with underscores, infinite: the value is the same."""
+    assert text.number(written) == value
+
+
+def test_nan_is_a_number_without_a_sign() -> None:
+    """`nan` in any case is not a number, as the standard means it."""
+    assert math.isnan(text.number("NaN") or 0.0)
+
+
+@pytest.mark.parametrize("written", NO_NUMBERS)
+def test_what_go_refuses_is_refused(written: str) -> None:
+    """Spaces, overflow, bases without exponent and stray signs are no numbers."""
+    assert text.number(written) is None
+
+
+@pytest.mark.parametrize(("value", "printed"), PRINTED)
+def test_a_number_is_printed_as_statsd_exporter_does(
+    value: float, printed: str
+) -> None:
+    """The exponent form starts below 1e-4 and at 1e6."""
+    assert text.format_number(value) == printed
+
+
+@given(st.floats())
+def test_a_printed_number_reads_back_the_same(value: float) -> None:
+    """No digit is lost on the page."""
+    back = float(text.format_number(value))
+
+    assert back == value or (math.isnan(back) and math.isnan(value))
+
+
+def test_label_values_and_help_are_escaped() -> None:
+    """Backslash and newline everywhere, quotes in label values only."""
+    assert text.label_value('a\\b\n"c"') == 'a\\\\b\\n\\"c\\"'
+    assert text.help_text('a\\b\n"c"') == 'a\\\\b\\n"c"'

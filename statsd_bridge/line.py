@@ -230,8 +230,10 @@ class _Line:
         if section[0] == "@":
             rate = text.number(section[1:])
             if rate is None:
-                # Counted, and the sample is kept as if it said 1.
+                # Counted, and the sample is kept: as if it said 1, or if it is too
+                # large a number, as if it said infinity.
                 self.faults.append(Fault(SampleError.INVALID_SAMPLE_FACTOR, piece))
+                rate = text.overflow(section[1:])
             rates.append(rate or 1.0)
             return None
         if section[0] == "#":

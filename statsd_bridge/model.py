@@ -218,3 +218,5 @@ class Tally:
     """By outcome: success, failure."""
     scrapes: Counter[str] = field(default_factory=Counter)
     """By HTTP status."""
+    bugs: int = 0
+    """Lines and series that an exception of ours left out."""

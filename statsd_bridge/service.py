@@ -6,6 +6,7 @@ Everything runs on the reactor's one thread.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -27,6 +28,12 @@ from statsd_bridge.series import Store
 from statsd_bridge.settings import Address, Settings
 
 EXPIRY_SECONDS = 1.0
+
+QUIET_SECONDS = 60.0
+"""What may happen with every packet is logged once in so long."""
+
+
+EVERYWHERE = "::" if socket.has_dualstack_ipv6() else ""
 
 
 def reactor() -> Any:
@@ -60,6 +67,7 @@ class Bridge:
         self._tally = Tally()
         self._udp: listener.Udp | None = None
         self._version = version("crocbot")
+        self._quiet_until = 0.0
         self._store = Store(
             max_series=settings.max_series,
             set_window=settings.set_window,
@@ -103,7 +111,8 @@ class Bridge:
     def _page(self) -> Iterator[bytes]:
         families = self._store.families()
         return chain(
-            exposition.render(families, time.monotonic()), [self._own.render()]
+            exposition.render(families, time.monotonic(), self._bug),
+            [self._own.render()],
         )
 
     def _path(self, table: Table) -> Pipeline:
@@ -112,7 +121,7 @@ class Bridge:
             table,
             self._store,
             self._tally,
-            failed=lambda error: self._log.error("a bug", exc_info=error),
+            failed=self._bug,
             dialect=Dialect(
                 dogstatsd=settings.dogstatsd_tags,
                 influxdb=settings.influxdb_tags,
@@ -148,7 +157,7 @@ class Bridge:
         self._udp = listener.Udp(
             sock,
             lambda batch: self._pipeline.feed(batch, "udp"),
-            lambda error: self._log.error("udp cannot be read", why=str(error)),
+            lambda error: self._seldom("udp cannot be read", why=str(error)),
         )
         self._reactor.addReader(self._udp)
         return f"{address.host}:{self._udp.port}"
@@ -168,7 +177,7 @@ class Bridge:
         )
         try:
             port = self._reactor.listenTCP(
-                address.port, site, interface=address.host or "::"
+                address.port, site, interface=address.host or EVERYWHERE
             )
         except CannotListenError as error:
             raise BindError(
@@ -176,6 +185,17 @@ class Bridge:
                 f" {error.socketError}; choose a free address of this machine"
             ) from error
         return f"{address.host}:{port.getHost().port}"
+
+    def _bug(self, error: Exception) -> None:
+        self._tally.bugs += 1
+        self._seldom("a bug, please report it", exc_info=error)
+
+    def _seldom(self, event: str, **more: Any) -> None:
+        """Log at most one such line a minute; the counters know how many there are."""
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            self._log.error(event, **more)
 
     def _answered(self, status: int) -> None:
         self._tally.scrapes[str(status)] += 1

@@ -59,22 +59,29 @@ def number(text: str) -> float | None:
     return None if math.isinf(value) else value
 
 
+def overflow(text: str) -> float | None:
+    """Give the infinity that a number is which only its size forbids; else None."""
+    if not _DECIMAL(text):
+        return None
+    value = float(text)
+    return value if math.isinf(value) else None
+
+
 def format_number(value: float) -> str:
     """
-    Print a number as Go's %g with the shortest digits that read back the same.
+    Print a number as statsd_exporter does: the fewest digits that read back the same.
 
-    The exponent form is used below 1e-4 and from 1e21 in Go's own %v; on a
-    statsd_exporter page from 1e6.
+        7   0.0001   999999.5   1e+06   1e-05   NaN   +Inf   -0
     """
+    # Most numbers of a page are small whole ones.
     if value == value // 1 and -1e6 < value < 1e6:
         return str(int(value)) if value or math.copysign(1, value) > 0 else "-0"
     if value != value:
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    digits, _, exponent = f"{value!r}".partition("e")
     if 1e-4 <= abs(value) < 1e6:
-        return digits
+        return repr(value)
     return _scientific(value)
 
 

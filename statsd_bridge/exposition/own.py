@@ -178,6 +178,11 @@ def _doings(tally: Tally) -> Iterator[Metric]:
         "outcome",
         tally.config_reloads,
     )
+    yield CounterMetricFamily(
+        "statsd_bridge_bugs",
+        "Lines and series left out because of a bug in the bridge; the log has one.",
+        tally.bugs,
+    )
     yield _by(
         "requests",
         "Scrapes by HTTP status.",

@@ -14,7 +14,7 @@ comes in slices of bounded work: between two of them the caller may receive pack
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from statsd_bridge.model import Family, Labels, Series, Shape
 from statsd_bridge.text import format_number, help_text, label_value
@@ -28,8 +28,16 @@ SLICE = 500
 TYPES = {shape: str(shape) for shape in Shape} | {Shape.SET: "gauge"}
 
 
-def render(families: Iterable[Family], now: float) -> Iterator[bytes]:
-    """Print all families; a family without series is left out."""
+Failed = Callable[[Exception], None]
+
+
+def render(families: Iterable[Family], now: float, failed: Failed) -> Iterator[bytes]:
+    """
+    Print all families; a family without series is left out.
+
+    `failed` is told of a series that a bug of ours keeps from being printed; the page
+    goes on with the next one.
+    """
     parts: list[str] = []
     for family in families:
         if not family.series:
@@ -40,14 +48,20 @@ def render(families: Iterable[Family], now: float) -> Iterator[bytes]:
         )
         # A copy: series may come and go between two slices.
         for labels, series in list(family.series.items()):
-            if series.template is None:
-                series.template = template(family, labels, series)
-            numbers = tuple([format_number(each) for each in series.numbers(now)])
-            parts.append(series.template % numbers)
+            try:
+                parts.append(_lines(family, labels, series, now))
+            except Exception as error:
+                failed(error)
             if len(parts) >= SLICE:
                 yield "".join(parts).encode()
                 parts.clear()
     yield "".join(parts).encode()
+
+
+def _lines(family: Family, labels: Labels, series: Series, now: float) -> str:
+    if series.template is None:
+        series.template = template(family, labels, series)
+    return series.template % tuple([format_number(n) for n in series.numbers(now)])
 
 
 def template(family: Family, labels: Labels, series: Series) -> str:

@@ -68,7 +68,9 @@ def run(case: dict[str, Any]) -> tuple[str, Tally]:
     )
     for packet in case["packets"]:
         pipeline.feed([packet.encode("latin-1")], "udp")
-    page = b"".join(exposition.render(store.families(), now[0])).decode()
+    page = b"".join(
+        exposition.render(store.families(), now[0], failures.append)
+    ).decode()
 
     assert failures == []
     return page, tally

@@ -10,8 +10,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge import exposition
 from statsd_bridge.exposition import page
-from statsd_bridge.model import Form, Kind, Labels, Quantile, Sample, Shape, Target
+from statsd_bridge.model import (
+    Family,
+    Form,
+    Kind,
+    Labels,
+    Quantile,
+    Sample,
+    Shape,
+    Target,
+)
 from statsd_bridge.series import Store
+from statsd_bridge.series.counter import Counter
 
 COUNTER = Form(Shape.COUNTER, "How many.")
 HISTOGRAM = Form(Shape.HISTOGRAM, "How long.", buckets=(0.1, 2.5))
@@ -28,9 +38,14 @@ def store_of(*records: tuple[Form, Kind, str, Labels, float]) -> Store:
     return store
 
 
+def fail(error: Exception) -> None:
+    """Nothing is left out."""
+    raise error
+
+
 def text_of(store: Store) -> str:
     """Print a store."""
-    return b"".join(exposition.render(store.families(), 0.0)).decode()
+    return b"".join(exposition.render(store.families(), 0.0, fail)).decode()
 
 
 def test_the_page_reads_as_the_format_says() -> None:
@@ -66,7 +81,7 @@ def test_a_large_page_comes_in_slices_and_is_whole() -> None:
         (COUNTER, Kind.COUNTER, "c", (("n", str(number)),), 1.0)
         for number in range(3 * page.SLICE)
     ]
-    slices = list(exposition.render(store_of(*records).families(), 0.0))
+    slices = list(exposition.render(store_of(*records).families(), 0.0, fail))
 
     assert all(part.count(b"\nc{") <= page.SLICE for part in slices)
     assert b"".join(slices).count(b"\nc{") == 3 * page.SLICE
@@ -79,11 +94,30 @@ def test_series_that_go_between_two_slices_do_no_harm() -> None:
     for number in range(2 * page.SLICE):
         target = Target("c", (("n", str(number)),), Form(Shape.COUNTER, "h", ttl=1))
         store.record(target, Sample(Kind.COUNTER, "c", 1.0))
-    slices = exposition.render(store.families(), 0.0)
+    slices = exposition.render(store.families(), 0.0, fail)
     first = next(slices)
     store.expire(100.0)
 
     assert first + b"".join(slices)
+
+
+class Broken(Counter):
+    """A series with a bug."""
+
+    def numbers(self, _now: float) -> tuple[float, ...]:
+        """Fail."""
+        raise RuntimeError("a bug")
+
+
+def test_a_series_with_a_bug_is_left_out_and_told() -> None:
+    """The page goes on with the next series."""
+    errors: list[Exception] = []
+    good, bad = Counter(COUNTER), Broken(COUNTER)
+    family = Family("c", Shape.COUNTER, "h", {(("a", "1"),): bad, (("a", "2"),): good})
+    text = b"".join(exposition.render([family], 0.0, errors.append)).decode()
+
+    assert text.splitlines()[2:] == ['c{a="2"} 0']
+    assert [str(error) for error in errors] == ["a bug"]
 
 
 VALUES = st.text().filter(lambda text: "\0" not in text)

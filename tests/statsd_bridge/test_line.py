@@ -84,6 +84,8 @@ REFUSED = [
     ("a:1:x:3|h|#k:v", ["malformed_value"], 3, 2),
     ("a::1|h", ["malformed_value"], 2, 1),
     ("a:1|c|@foo", ["invalid_sample_factor"], 1, 1),
+    ("a:1|c|@1e999", ["invalid_sample_factor"], 1, 1),
+    ("a:1|ms|@1e999", ["invalid_sample_factor"], 1, 0),
     ("a:1|c|garbage", ["invalid_sample_factor"], 1, 0),
     ("a:1|c|!", ["invalid_sample_factor"], 1, 0),
     ("a:1|c|#k:v|c:", ["malformed_container_id"], 1, 0),

@@ -27,9 +27,14 @@ def path(
     return made, store, tally, failures
 
 
+def fail(error: Exception) -> None:
+    """Nothing is left out."""
+    raise error
+
+
 def page(store: Store) -> str:
     """Print the series without HELP and TYPE."""
-    text = b"".join(exposition.render(store.families(), 0.0)).decode()
+    text = b"".join(exposition.render(store.families(), 0.0, fail)).decode()
     return "".join(
         line for line in text.splitlines(keepends=True) if not line.startswith("#")
     )

@@ -42,7 +42,11 @@ def check() -> None:
 
 
 @cli.command()
-@click.option("--seconds", type=float, help="End after this time; else Ctrl-C does.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    help="End after this time; else Ctrl-C does.",
+)
 def demo(seconds: float | None) -> int:
     """See it work: simulated people, gateway and bridge, no bot needed."""
     # Not at the top: the gateway has no use for a sandbox.

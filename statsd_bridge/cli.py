@@ -7,7 +7,6 @@ The flags have statsd_exporter's names and meaning.  Exit codes: 0 stopped as as
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -109,7 +108,8 @@ def run(**flags: Any) -> int:
         if flags["check_config"]:
             log.logger().info("the configuration is good", rules=len(table))
             return 0
-    return _serve(settings)
+    service.run(settings)
+    return 0
 
 
 def _settings(flags: dict[str, Any]) -> Settings:
@@ -150,14 +150,3 @@ def _write(file: str, text: str) -> None:
             out.write(text)
     except OSError as error:
         raise BridgeError(f"--debug.dump-fsm: {file}: {error.strerror}") from error
-
-
-def _serve(settings: Settings) -> int:
-    # Importing the reactor installs it, so only a run that needs one does.
-    reactor = service.reactor()
-    bridge = service.Bridge(settings, reactor)
-    bridge.start()
-    reload_later = lambda *_: reactor.callFromThread(bridge.reload)  # noqa: E731
-    signal.signal(signal.SIGHUP, reload_later)
-    reactor.run()
-    return 0

@@ -6,6 +6,7 @@ Everything runs on the reactor's one thread.
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -36,11 +37,17 @@ QUIET_SECONDS = 60.0
 EVERYWHERE = "::" if socket.has_dualstack_ipv6() else ""
 
 
-def reactor() -> Any:
-    """Give Twisted's reactor; the first call installs it."""
-    from twisted.internet import reactor as installed
+def run(settings: Settings) -> None:
+    """Run a bridge until a signal or /-/quit; BridgeError: why it cannot start."""
+    # Importing the reactor installs it, so only a run that needs one does.
+    from twisted.internet import reactor
 
-    return installed
+    loop: Any = reactor
+    bridge = Bridge(settings, loop)
+    bridge.start()
+    # Twisted sees to SIGTERM and SIGINT; a reload waits for its turn in the reactor.
+    signal.signal(signal.SIGHUP, lambda *_: loop.callFromThread(bridge.reload))
+    loop.run()
 
 
 def load(settings: Settings) -> Table:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from statsd_bridge.model import Form
+from statsd_bridge.series.kept import Kept
 
 
-class Gauge:
+class Gauge(Kept):
     """One gauge; it starts at 0, so a first difference is a value."""
 
-    __slots__ = ("form", "last", "template", "ttl", "value")
+    __slots__ = ("value",)
 
     def __init__(self, form: Form) -> None:
-        self.form = form
-        self.template: str | None = None
-        self.ttl = form.ttl
-        self.last = 0.0
+        super().__init__(form)
         self.value = 0.0
 
     def set(self, value: float) -> None:

@@ -6,22 +6,20 @@ from bisect import bisect_left
 from itertools import accumulate
 
 from statsd_bridge.model import Form
+from statsd_bridge.series.kept import Kept
 
 
-class Histogram:
+class Histogram(Kept):
     """
     One histogram.  A bucket takes what is at most its bound.
 
     NaN is in no bucket but +Inf and makes the sum NaN, as in Prometheus' own clients.
     """
 
-    __slots__ = ("counts", "form", "last", "sum", "template", "ttl")
+    __slots__ = ("counts", "sum")
 
     def __init__(self, form: Form) -> None:
-        self.form = form
-        self.template: str | None = None
-        self.ttl = form.ttl
-        self.last = 0.0
+        super().__init__(form)
         self.counts = [0] * (len(form.buckets) + 1)
         self.sum = 0.0
 

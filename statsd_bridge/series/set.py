@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from statsd_bridge.model import Form
+from statsd_bridge.series.kept import Kept
 
 MOST_MEMBERS = 10_000
 
 
-class UniqueSet:
+class UniqueSet(Kept):
     """
     The members of one set, each with the time it was last seen.
 
@@ -15,13 +16,10 @@ class UniqueSet:
     longest ago, so the number shown never exceeds the bound.
     """
 
-    __slots__ = ("form", "last", "members", "template", "ttl", "window")
+    __slots__ = ("members", "window")
 
     def __init__(self, form: Form, window: float) -> None:
-        self.form = form
-        self.template: str | None = None
-        self.ttl = form.ttl
-        self.last = 0.0
+        super().__init__(form)
         self.window = window
         # In the order in which they were last seen; only hashes, so that a member's
         # length costs nothing.

@@ -44,7 +44,7 @@ SUFFIXES: dict[Shape, tuple[str, ...]] = {
 OWN_LABEL = {Shape.HISTOGRAM: "le", Shape.SUMMARY: "quantile"}
 
 
-class _Kept:
+class _Kin:
     """One family: its series by labels, and the form of each set of label names."""
 
     __slots__ = ("forms", "help", "ordered", "series", "shape")
@@ -77,7 +77,7 @@ class Store:
         self._set_window = set_window
         self._reserved = frozenset(reserved)
         self._clock = clock
-        self._families: dict[str, _Kept] = {}
+        self._families: dict[str, _Kin] = {}
         self._due: list[tuple[float, int, str, Labels]] = []
         self._pushed = 0
         self._live = 0
@@ -162,13 +162,12 @@ class Store:
         name, labels, form = target
         family = self._families.get(name)
         if family is None:
-            family = self._families[name] = _Kept(form)
+            family = self._families[name] = _Kin(form)
         names = tuple([label for label, _ in labels])
         if names not in family.forms:
             self.created[form.shape] += 1
         # The first of a set of label names decides on buckets and quantiles.
         series = self._series(family.forms.setdefault(names, form))
-        series.ttl = 0.0
         family.series[labels] = series
         family.ordered = False
         self._live += 1
@@ -200,7 +199,7 @@ class Store:
         self._pushed += 1
         heappush(self._due, (series.last + series.ttl, self._pushed, name, labels))
 
-    def _refuses(self, family: _Kept | None, target: Target) -> EventError | None:
+    def _refuses(self, family: _Kin | None, target: Target) -> EventError | None:
         name, labels, form = target
         if not name:
             return EventError.EMPTY_METRIC_NAME

@@ -17,32 +17,20 @@ from functools import reduce
 
 from statsd_bridge.model import Form
 from statsd_bridge.series import sketch
+from statsd_bridge.series.kept import Kept
 from statsd_bridge.series.sketch import Entry, Sketch
 
 # An error of 0 would keep every value.
 LEAST_ERROR = 0.0005
 
 
-class Summary:
+class Summary(Kept):
     """One summary."""
 
-    __slots__ = (
-        "count",
-        "error",
-        "form",
-        "last",
-        "sketches",
-        "sum",
-        "template",
-        "ttl",
-        "turns",
-    )
+    __slots__ = ("count", "error", "sketches", "sum", "turns")
 
     def __init__(self, form: Form, now: float) -> None:
-        self.form = form
-        self.template: str | None = None
-        self.ttl = form.ttl
-        self.last = 0.0
+        super().__init__(form)
         self.sum = 0.0
         self.count = 0
         errors = [each.error for each in form.quantiles]

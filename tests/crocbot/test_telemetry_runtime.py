@@ -179,8 +179,9 @@ def test_lag_is_what_the_clock_says_beyond_the_sleep() -> None:
         # The sampler is asleep by now; its clock jumps.
         await asyncio.sleep(0)
         scene.clock.now += 2.001
-        while not (lines := lag_lines(scene)):
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(5):
+            while not (lines := lag_lines(scene)):
+                await asyncio.sleep(0.001)
         await scene.runtime.stop()
         return lines
 
@@ -205,8 +206,9 @@ def test_samples_are_taken_again() -> None:
         # The sampler is asleep by now; its clock jumps.
         await asyncio.sleep(0)
         scene.clock.now += 6
-        while (text := scene.lines("uptime")["uptime"]) == "0.0|g":
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(5):
+            while (text := scene.lines("uptime")["uptime"]) == "0.0|g":
+                await asyncio.sleep(0.001)
         await scene.runtime.stop()
         return text
 

@@ -1,0 +1,234 @@
+"""
+The gateway's telemetry as it runs, over a real socket into the bridge's path: what
+docs/metrics.md promises is on the page, and counts are exact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import re
+import socket
+from itertools import product
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from crocbot.model import (
+    Disposition,
+    ErrorType,
+    Fact,
+    Kind,
+    Outcome,
+    PollFailed,
+    ReconnectReason,
+    Severity,
+    Trouble,
+)
+from crocbot.telemetry import Telemetry, documents
+from crocbot.telemetry.handles import RESERVOIR, Counter, Timer, rate
+from statsd_bridge import exposition, line, mapping
+from statsd_bridge.model import Tally
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.series import Store
+
+FACTS: list[Fact] = [
+    *(Outcome(Disposition.ANSWERED, kind, seconds=0.75) for kind in Kind),
+    *(Trouble(type, severity) for type in ErrorType for severity in Severity),
+    *(PollFailed(reason) for reason in ReconnectReason),
+]
+
+Series = tuple[str, frozenset[tuple[str, str]]]
+
+
+class Bridge:
+    """The bridge in memory: datagrams in, its page out."""
+
+    def __init__(self) -> None:
+        self.failures: list[Exception] = []
+        self.tally = Tally()
+        self.store = Store(clock=lambda: 0.0, reserved=exposition.own_names())
+        table = mapping.load(str(documents.MAPPING), strict=True)
+        self.pipeline = Pipeline(
+            table, self.store, self.tally, failed=self.failures.append
+        )
+
+    def page(self) -> str:
+        """What Prometheus would read, without the bridge's own metrics."""
+        families = self.store.families()
+        return b"".join(exposition.render(families, 0.0, self.failures.append)).decode()
+
+
+def run_gateway(times: int) -> Bridge:
+    """Let telemetry run from start to stop and report every fact so many times."""
+    bridge = Bridge()
+
+    async def scenario(port: int) -> None:
+        telemetry = Telemetry("127.0.0.1", port, version="0.1.0")
+        await telemetry.start()
+        for generation in range(3):
+            gc.collect(generation)
+        for fact in FACTS * times:
+            telemetry.report(fact)
+        # The sampler of the event loop needs a tenth of a second for its first.
+        await asyncio.sleep(0.15)
+        await telemetry.stop()
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        receiver.bind(("127.0.0.1", 0))
+        receiver.setblocking(False)
+        asyncio.run(scenario(receiver.getsockname()[1]))
+        while datagram := received(receiver):
+            assert len(datagram) < 1432
+            bridge.pipeline.feed([datagram], "udp")
+    return bridge
+
+
+def received(receiver: socket.socket) -> bytes:
+    """One datagram, or nothing."""
+    try:
+        return receiver.recv(65_535)
+    except BlockingIOError:
+        return b""
+
+
+@pytest.fixture(scope="module")
+def bridge() -> Bridge:
+    """A bridge that heard a whole run in which everything happened 700 times."""
+    return run_gateway(700)
+
+
+@pytest.fixture(scope="module")
+def series(bridge: Bridge) -> dict[Series, float]:
+    """Every line of its page."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(bridge.page())
+        for sample in family.samples
+    }
+
+
+def promised() -> dict[str, tuple[str, str, dict[str, list[str]]]]:
+    """Read the table of docs/metrics.md: name -> type, help, labels and their words."""
+    rows = {}
+    for row in Path(documents.TABLE).read_text().splitlines():
+        if not row.startswith("| `crocbot"):
+            continue
+        name, kind, labels, help, *_ = (cell.strip() for cell in row.split(" | "))
+        words = {
+            label: text.split(", ")
+            for label, text in re.findall(r"`(\w+)`: ([^<`]+)(?:<br>|$)", labels)
+        }
+        rows[name.strip("| `")] = (kind.partition(",")[0], help, words)
+    return rows
+
+
+def test_the_page_has_every_promised_metric_and_no_other(bridge: Bridge) -> None:
+    """Name, type and help are those of docs/metrics.md, each of them really sent."""
+    page = bridge.page()
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE))
+    helps = dict(re.findall(r"^# HELP (\S+) (.+)$", page, re.MULTILINE))
+    wanted = promised()
+
+    assert types == {name: kind for name, (kind, _, _) in wanted.items()}
+    assert helps == {name: help for name, (_, help, _) in wanted.items()}
+
+
+@pytest.mark.parametrize("name", promised())
+def test_labels_are_the_promised_words(name: str, series: dict[Series, float]) -> None:
+    """A metric has a series for each combination of its documented words, no other."""
+    _, _, words = promised()[name]
+    found = [
+        dict(labels) for metric, labels in series if metric in (name, f"{name}_sum")
+    ]
+
+    assert all(each.keys() == words.keys() for each in found)
+    if ["one a process"] in words.values():
+        assert len(found) == 1
+        return
+    combinations = [
+        dict(zip(words, each, strict=True)) for each in product(*words.values())
+    ]
+
+    def ordered(all: list[dict[str, str]]) -> list[dict[str, str]]:
+        return sorted(all, key=lambda labels: sorted(labels.items()))
+
+    assert ordered(found) == ordered(combinations)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_counts_are_exact(kind: Kind, series: dict[Series, float]) -> None:
+    """700 of each, though a timer keeps 512: every one is counted."""
+    labels = frozenset({("type", str(kind))})
+
+    assert series["crocbot_messages_total", labels] == 700
+    assert series["crocbot_telegram_latency_seconds_count", labels] == 700
+    assert series["crocbot_telegram_latency_seconds_sum", labels] == pytest.approx(525)
+
+
+def test_a_failed_poll_is_a_reconnect_and_a_warning(
+    series: dict[Series, float],
+) -> None:
+    """Both counters rise; the warning adds to what was reported as trouble."""
+    reconnects = frozenset({("reason", "conflict")})
+    errors = frozenset({("type", "conflict"), ("severity", "warning")})
+
+    assert series["crocbot_telegram_reconnects_total", reconnects] == 700
+    assert series["crocbot_errors_total", errors] == 1400
+
+
+def test_nothing_is_lost_on_the_way(
+    bridge: Bridge, series: dict[Series, float]
+) -> None:
+    """No line is unmapped, refused or misread, none was lost, no value was dropped."""
+    tally = bridge.tally
+    losses = {
+        labels: value
+        for (name, labels), value in series.items()
+        if name.startswith(("crocbot_emitter_lines_lost", "crocbot_emitter_values"))
+    }
+
+    assert bridge.failures == []
+    assert (tally.unmapped, tally.tag_errors, tally.tags) == (0, 0, 0)
+    assert not tally.sample_errors + tally.event_errors + tally.series_refused
+    assert not tally.conflicts
+    assert set(losses.values()) == {0}
+
+
+def test_the_number_of_series_is_the_documented_one(
+    series: dict[Series, float],
+) -> None:
+    """When everything has happened, there are as many as the table says."""
+    found = re.search(r"makes at most (\d+) series", documents.TABLE.read_text())
+
+    assert found is not None
+    assert len(series) == int(found[1]) <= 250
+
+
+@given(weight=st.integers(1, 2**50))
+def test_the_bridge_reads_a_rate_as_its_weight(weight: int) -> None:
+    """What a value stands for survives the wire, whatever it is."""
+    parsed = line.parse(f"a:1.5|ms|@{rate(weight)}".encode(), line.ALL)
+
+    assert [sample.weight for sample in parsed.samples] == [weight]
+    assert not parsed.faults
+
+
+@given(count=st.integers(1, 10**9), kept=st.integers(1, RESERVOIR))
+def test_the_bridge_counts_as_many_as_were_observed(count: int, kept: int) -> None:
+    """n observations in k values: the receiver's sum of weights is n."""
+    timer = Timer("a", Counter("invalid"), Random(1))
+    kept = min(count, kept)
+    for _ in range(kept):
+        timer.observe(0.5)
+    # As if the others had come and were not kept.
+    timer.count = count
+    lines = [f"a:500|ms|@{rate(weight)}" for _, weight in timer.take()]
+    parsed = [line.parse(each.encode(), line.ALL) for each in lines]
+
+    assert sum(sample.weight for each in parsed for sample in each.samples) == count

@@ -72,6 +72,7 @@ def _idle(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @_flag("statsd.listen-udp", "127.0.0.1:9125", 'UDP address for statsd; "" for none.')
+@_flag("statsd.listen-tcp", "", 'TCP address for statsd; "" for none.')
 @_flag("web.listen-address", "127.0.0.1:9102", "HTTP address.")
 @_flag("web.telemetry-path", "/metrics", "Path of the metrics page.")
 @_switch("web.enable-lifecycle", False, "Serve /-/reload and /-/quit.")
@@ -122,11 +123,12 @@ def _settings(flags: dict[str, Any]) -> Settings:
     for flag in ("cache-size", "read-buffer", "max-series"):
         if flags[f"statsd_{flag.replace('-', '_')}"] < 0:
             raise BridgeError(f"--statsd.{flag}: must be 0 or more")
-    udp = flags["statsd_listen_udp"]
-    if not udp:
+    udp, tcp = flags["statsd_listen_udp"], flags["statsd_listen_tcp"]
+    if not (udp or tcp):
         raise BridgeError("--statsd.listen-udp: at least one statsd address is needed")
     return Settings(
-        listen_udp=address("statsd.listen-udp", udp),
+        listen_udp=address("statsd.listen-udp", udp) if udp else None,
+        listen_tcp=address("statsd.listen-tcp", tcp) if tcp else None,
         listen_web=address("web.listen-address", flags["web_listen_address"]),
         telemetry_path=path,
         enable_lifecycle=flags["web_enable_lifecycle"],

@@ -212,6 +212,8 @@ class Tally:
     dogstatsd_dropped: Counter[str] = field(default_factory=Counter)
     packets: Counter[str] = field(default_factory=Counter)
     """Datagrams by transport: udp, unixgram."""
+    tcp: Counter[str] = field(default_factory=Counter)
+    """connections, connection_errors, too_long_lines, connections_refused."""
     lines_by_source: Counter[str] = field(default_factory=Counter)
     """Lines by the first segment of their name, for a configured few."""
     config_reloads: Counter[str] = field(default_factory=Counter)

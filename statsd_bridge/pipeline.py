@@ -58,7 +58,11 @@ class Pipeline:
         if not datagrams:
             return
         self._tally.packets[transport] += len(datagrams)
-        for each in datagram.lines(datagrams):
+        self.take(datagram.lines(datagrams))
+
+    def take(self, lines: Sequence[bytes]) -> None:
+        """Take lines, whichever way they came."""
+        for each in lines:
             self._tally.lines += 1
             try:
                 self._line(each)

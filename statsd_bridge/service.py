@@ -90,6 +90,8 @@ class Bridge:
         where = {}
         if settings.listen_udp is not None:
             where["udp"] = self._listen_udp(settings.listen_udp)
+        if settings.listen_tcp is not None:
+            where["tcp"] = self._listen_tcp(settings.listen_tcp)
         where["http"] = self._listen_web(settings.listen_web)
         self._log.info("ready", version=self._version, **where)
         expiry = LoopingCall(lambda: self._store.expire(time.monotonic()))
@@ -182,16 +184,27 @@ class Bridge:
             telemetry_path=self._settings.telemetry_path,
             lifecycle=self._settings.enable_lifecycle,
         )
+        return self._listen_stream("web.listen-address", address, site)
+
+    def _listen_tcp(self, address: Address) -> str:
+        door = listener.Tcp(self._pipeline.take, self._tell_tcp)
+        return self._listen_stream("statsd.listen-tcp", address, door)
+
+    def _listen_stream(self, flag: str, address: Address, factory: Any) -> str:
+        host = "" if address.host == "0.0.0.0" else address.host  # noqa: S104
         try:
             port = self._reactor.listenTCP(
-                address.port, site, interface=address.host or EVERYWHERE
+                address.port, factory, interface=host or EVERYWHERE
             )
         except CannotListenError as error:
             raise BindError(
-                f"--web.listen-address: cannot listen on {address.host}:{address.port}:"
+                f"--{flag}: cannot listen on {address.host}:{address.port}:"
                 f" {error.socketError}; choose a free address of this machine"
             ) from error
         return f"{address.host}:{port.getHost().port}"
+
+    def _tell_tcp(self, what: str) -> None:
+        self._tally.tcp[what] += 1
 
     def _bug(self, error: Exception) -> None:
         self._tally.bugs += 1

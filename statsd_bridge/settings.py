@@ -26,6 +26,7 @@ class Settings:
     """All flags of one run.  Sizes are bytes, times are seconds."""
 
     listen_udp: Address | None = Address("127.0.0.1", 9125)
+    listen_tcp: Address | None = None
     listen_web: Address = Address("127.0.0.1", 9102)
     telemetry_path: str = "/metrics"
     enable_lifecycle: bool = False

@@ -121,6 +121,24 @@ def _lines(tally: Tally) -> Iterator[Metric]:
         " statsd_bridge_udp_kernel_drops_total.",
         0,
     )
+    yield _counter(
+        "tcp_connections", "TCP connections accepted.", tally.tcp["connections"]
+    )
+    yield _counter(
+        "tcp_connection_errors",
+        "TCP connections that did not end in good order.",
+        tally.tcp["connection_errors"],
+    )
+    yield _counter(
+        "tcp_too_long_lines",
+        "Lines over TCP that were left out for their length.",
+        tally.tcp["too_long_lines"],
+    )
+    yield CounterMetricFamily(
+        "statsd_bridge_tcp_connections_refused",
+        "TCP connections closed at once because there are as many as allowed.",
+        tally.tcp["connections_refused"],
+    )
     yield _by(
         "dogstatsd_dropped",
         "DogStatsD events and service checks, which Prometheus has no place for.",

@@ -77,7 +77,7 @@ def start() -> Iterator[Start]:
         )
         assert process.stderr is not None
         for line in process.stderr:
-            found = re.search(r"udp=\S+:(\d+) http=\S+:(\d+)", line)
+            found = re.search(r"udp=\S+:(\d+) .*http=\S+:(\d+)", line)
             if found:
                 running.append(Running(process, int(found[1]), int(found[2])))
                 return running[-1]
@@ -115,6 +115,21 @@ def test_a_real_client_s_metrics_reach_a_real_scrape(start: Start) -> None:
     assert values["packed_total",] == 5
     assert values["process_resident_memory_bytes",] > 0
     assert bridge.stop() == 0
+
+
+def test_lines_come_over_tcp(start: Start) -> None:
+    """The PyPI client's stream, its last line included."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    bridge = start(f"--statsd.listen-tcp=127.0.0.1:{port}")
+    client = statsd.TCPStatsClient("127.0.0.1", port)
+    for _ in range(5):
+        client.incr("hits")
+    client.close()
+    page = bridge.until("\nhits 5\n")
+
+    assert "statsd_exporter_tcp_connections_total 1.0\n" in page
 
 
 def test_promtool_accepts_the_page(start: Start) -> None:

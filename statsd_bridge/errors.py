@@ -11,8 +11,8 @@ class BridgeError(Exception):
     """Something that the operator must change; its text is the one line to show."""
 
 
-class MappingError(BridgeError):
-    """A mapping file that cannot be used: file, key and reason."""
+class ConfigError(BridgeError):
+    """A file of the operator's that cannot be used: file, key and reason."""
 
 
 class BindError(BridgeError):

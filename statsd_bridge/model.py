@@ -214,11 +214,22 @@ class Tally:
     """Datagrams by transport: udp, unixgram."""
     tcp: Counter[str] = field(default_factory=Counter)
     """connections, connection_errors, too_long_lines, connections_refused."""
+    lines_by_transport: Counter[str] = field(default_factory=Counter)
+    """udp, tcp, unixgram, unix."""
+    relay: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """
+    By what happened (packets, long_lines, lines_relayed, lost_unresolved, lost_full,
+    lost_error) and target.
+    """
     lines_by_source: Counter[str] = field(default_factory=Counter)
     """Lines by the first segment of their name, for a configured few."""
     config_reloads: Counter[str] = field(default_factory=Counter)
     """By outcome: success, failure."""
     scrapes: Counter[str] = field(default_factory=Counter)
     """By HTTP status."""
+    scrapes_in_flight: int = 0
+    scrape_seconds: float = 0.0
+    """Of the last scrape, like the next."""
+    scrape_bytes: int = 0
     bugs: int = 0
     """Lines and series that an exception of ours left out."""

@@ -2,8 +2,8 @@
 THE PATH: datagrams in, series changed, everything counted.
 
     datagrams --> lines --> parse --> look up --> record
-                              |          |          |
-                            Fault    unmapped    Refusal  --> Tally
+                    |         |          |          |
+                  relay     Fault    unmapped    Refusal  --> Tally
 
 This is the only place that counts.  The stages return what they found, good and bad.
 """
@@ -18,6 +18,7 @@ from statsd_bridge import datagram, line
 from statsd_bridge.line import Dialect
 from statsd_bridge.mapping import Table
 from statsd_bridge.model import Action, EventError, Refusal, Sample, Tally
+from statsd_bridge.recent import LONGEST, Recent
 from statsd_bridge.series import Store
 
 MOST_NAMES = 1_000
@@ -33,7 +34,8 @@ class Pipeline:
     The stages, composed.  Owned by the reactor's thread.
 
     `table` may be replaced at any time between two batches.  `failed` is told of a bug
-    of ours that one line brought out; the other lines of the batch go on.
+    of ours that one line brought out; the other lines of the batch go on.  `relay` gets
+    all lines as they came.
     """
 
     def __init__(
@@ -45,12 +47,18 @@ class Pipeline:
         failed: Callable[[Exception], None],
         dialect: Dialect = line.ALL,
         sources: Collection[str] = (),
+        relay: Callable[[Sequence[bytes]], None] | None = None,
     ) -> None:
         self.table = table
+        self.unmapped: Recent[tuple[str, str]] = Recent()
+        """Names that no rule took, each with its kind."""
+        self.refused: Recent[tuple[bytes, str]] = Recent()
+        """Lines of which something was refused, each with the reason."""
         self._store = store
         self._tally = tally
         self._dialect = dialect
         self._failed = failed
+        self._relay = relay
         self._sources = {source.encode(): source for source in sources}
 
     def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
@@ -58,10 +66,13 @@ class Pipeline:
         if not datagrams:
             return
         self._tally.packets[transport] += len(datagrams)
-        self.take(datagram.lines(datagrams))
+        self.take(datagram.lines(datagrams), transport)
 
-    def take(self, lines: Sequence[bytes]) -> None:
-        """Take lines, whichever way they came."""
+    def take(self, lines: Sequence[bytes], transport: str) -> None:
+        """Take lines that came by a transport."""
+        self._tally.lines_by_transport[transport] += len(lines)
+        if self._relay is not None:
+            self._relay(lines)
         for each in lines:
             self._tally.lines += 1
             try:
@@ -83,24 +94,28 @@ class Pipeline:
             tally.dogstatsd_dropped[parsed.dogstatsd] += 1
         for fault in parsed.faults:
             tally.sample_errors[fault.reason] += 1
+            self.refused.add((text[:LONGEST], fault.reason))
         for sample in parsed.samples:
-            self._sample(sample)
+            refusal = self._sample(sample)
+            if refusal is not None:
+                self._refused(refusal, sample.weight)
+                self.refused.add((text[:LONGEST], refusal.reason))
 
-    def _sample(self, sample: Sample) -> None:
+    def _sample(self, sample: Sample) -> Refusal | None:
         tally = self._tally
         match = self.table.look_up(sample.kind, sample.name)
         if match.action is Action.UNMAPPED:
             tally.unmapped += sample.weight
+            self.unmapped.add((sample.name[:LONGEST], sample.kind), sample.weight)
         elif match.action is Action.DROP:
             tally.actions[Action.DROP] += sample.weight
-            return
+            return None
         elif match.name:
             tally.actions[Action.MAP] += sample.weight
         refusal = self._store.record(match.target(sample.labels), sample)
         if refusal is None:
             tally.events[sample.kind] += sample.weight
-        else:
-            self._refused(refusal, sample.weight)
+        return refusal
 
     def _refused(self, refusal: Refusal, weight: int) -> None:
         tally = self._tally

@@ -9,22 +9,23 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
-from itertools import chain
 from typing import Any
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 
-from statsd_bridge import exposition, listener, log, mapping, web
-from statsd_bridge.errors import BindError, MappingError
-from statsd_bridge.exposition import Own
-from statsd_bridge.exposition.own import Vitals
+from statsd_bridge import explain, exposition, listener, log, mapping, web
+from statsd_bridge.errors import BindError, ConfigError
+from statsd_bridge.explain import Explanation
+from statsd_bridge.exposition import Own, Vitals
 from statsd_bridge.line import Dialect
 from statsd_bridge.mapping import Table
-from statsd_bridge.model import Tally
+from statsd_bridge.model import EventError, Sample, Tally, Target
 from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.relay import Relay
 from statsd_bridge.series import Store
 from statsd_bridge.settings import Address, Settings
 
@@ -51,7 +52,7 @@ def run(settings: Settings) -> None:
 
 
 def load(settings: Settings) -> Table:
-    """Read the mapping file, if there is one; a MappingError says what is wrong."""
+    """Read the mapping file, if there is one; a ConfigError says what is wrong."""
     if not settings.mapping_config:
         return mapping.empty(cache_size=settings.cache_size)
     table = mapping.load(
@@ -64,6 +65,23 @@ def load(settings: Settings) -> Table:
     return table
 
 
+def check(settings: Settings) -> Table:
+    """Read everything that a start reads; a BridgeError says what is wrong."""
+    web.Guard(settings.web_config, lambda _: None)
+    return load(settings)
+
+
+def explained(settings: Settings, lines: Sequence[bytes]) -> list[Explanation]:
+    """Tell what would become of lines that come to a new bridge one after the other."""
+    table, store = load(settings), _store(settings)
+
+    def refuses(target: Target, sample: Sample) -> EventError | None:
+        refusal = store.record(target, sample)
+        return refusal.reason if refusal else None
+
+    return [explain.explain(each, _dialect(settings), table, refuses) for each in lines]
+
+
 class Bridge:
     """One bridge, from its settings to a reactor that runs it."""
 
@@ -72,15 +90,14 @@ class Bridge:
         self._reactor = reactor
         self._log = log.logger()
         self._tally = Tally()
-        self._udp: listener.Udp | None = None
+        self._datagrams: list[listener.Datagrams] = []
+        self._udp: listener.Datagrams | None = None
+        self._last_datagram: float | None = None
         self._version = version("crocbot")
         self._quiet_until = 0.0
-        self._store = Store(
-            max_series=settings.max_series,
-            set_window=settings.set_window,
-            reserved=exposition.own_names(),
-            clock=time.monotonic,
-        )
+        self._guard = web.Guard(settings.web_config, self._web_config_failed)
+        self._store = _store(settings)
+        self._relay = self._make_relay()
         self._pipeline = self._path(load(settings))
         self._own = Own(self._tally, self._vitals)
 
@@ -92,7 +109,14 @@ class Bridge:
             where["udp"] = self._listen_udp(settings.listen_udp)
         if settings.listen_tcp is not None:
             where["tcp"] = self._listen_tcp(settings.listen_tcp)
+        if settings.listen_unixgram:
+            where["unixgram"] = self._listen_unixgram(settings.listen_unixgram)
+        if settings.listen_unixstream:
+            where["unixstream"] = self._listen_unixstream(settings.listen_unixstream)
         where["http"] = self._listen_web(settings.listen_web)
+        if self._relay is not None:
+            self._relay.start()
+            self._reactor.addSystemEventTrigger("before", "shutdown", self._last_words)
         self._log.info("ready", version=self._version, **where)
         expiry = LoopingCall(lambda: self._store.expire(time.monotonic()))
         expiry.clock = self._reactor
@@ -100,9 +124,12 @@ class Bridge:
 
     def reload(self) -> str:
         """Read the mapping file anew; returns why it is refused, or nothing."""
+        if not self._settings.mapping_config:
+            self._log.warning("nothing to reload: there is no --statsd.mapping-config")
+            return ""
         try:
             table = load(self._settings)
-        except MappingError as error:
+        except ConfigError as error:
             self._tally.config_reloads["failure"] += 1
             self._log.error("reload refused, the old rules stay", why=str(error))
             return str(error)
@@ -111,18 +138,47 @@ class Bridge:
         self._log.info("reloaded", rules=len(table))
         return ""
 
-    def metrics(self) -> web.Page:
+    def metrics(self, accept: str = "") -> web.Page:
         """Make a page that shows all that the kernel has delivered until now."""
-        if self._udp is not None:
-            self._udp.drain()
-        return web.Page(exposition.CONTENT_TYPE, self._page())
-
-    def _page(self) -> Iterator[bytes]:
+        for door in self._datagrams:
+            door.drain()
+        form = exposition.choose(accept)
         families = self._store.families()
-        return chain(
-            exposition.render(families, time.monotonic(), self._bug),
-            [self._own.render()],
+        slices = exposition.render(
+            form, families, time.monotonic(), self._bug, self._own
         )
+        return web.Page(form.value, slices)
+
+    def explain(self, line: bytes) -> Any:
+        """Tell what would become of a line that came now; nothing changes."""
+        # The samples of one line may be in each other's way, too.
+        scratch = _store(self._settings)
+
+        def refuses(target: Target, sample: Sample) -> EventError | None:
+            refusal = scratch.record(target, sample)
+            within = refusal.reason if refusal else None
+            return self._store.refusal(target, sample) or within
+
+        dialect, table = _dialect(self._settings), self._pipeline.table
+        return explain.as_json(explain.explain(line, dialect, table, refuses))
+
+    def unmapped(self) -> Any:
+        """Tell what was not understood lately, the newest first."""
+        path = self._pipeline
+        return {
+            "unmapped_names": [
+                {"name": name, "type": kind, "count": count}
+                for (name, kind), count in path.unmapped.newest_first()
+            ],
+            "refused_lines": [
+                {
+                    "line": line.decode("utf-8", "backslashreplace"),
+                    "reason": reason,
+                    "count": count,
+                }
+                for (line, reason), count in path.refused.newest_first()
+            ],
+        }
 
     def _path(self, table: Table) -> Pipeline:
         settings = self._settings
@@ -131,80 +187,149 @@ class Bridge:
             self._store,
             self._tally,
             failed=self._bug,
-            dialect=Dialect(
-                dogstatsd=settings.dogstatsd_tags,
-                influxdb=settings.influxdb_tags,
-                librato=settings.librato_tags,
-                signalfx=settings.signalfx_tags,
-            ),
+            dialect=_dialect(settings),
             sources=settings.count_lines_from,
+            relay=self._relay.forward if self._relay else None,
+        )
+
+    def _make_relay(self) -> Relay | None:
+        settings = self._settings
+        if not settings.relay_addresses:
+            return None
+        return Relay(
+            settings.relay_addresses,
+            settings.relay_packet_length,
+            self._tell_relay,
+            self._relay_failed,
+            self._reactor,
         )
 
     def _vitals(self) -> Vitals:
-        table = self._pipeline.table
+        table, last = self._pipeline.table, self._last_datagram
         return Vitals(
             version=self._version,
             loaded_mappings=len(table),
+            cache_size=self._settings.cache_size,
             cache_length=table.cache_length,
             cache_gets=table.cache_gets,
             cache_hits=table.cache_hits,
             series=len(self._store),
             created=self._store.created,
             kernel_drops=self._udp.kernel_drops() if self._udp else None,
+            quiet_seconds=None if last is None else time.monotonic() - last,
         )
 
     def _listen_udp(self, address: Address) -> str:
         asked = self._settings.read_buffer
-        sock, granted = listener.bind(address.host, address.port, asked)
+        sock, granted = listener.open_udp(address.host, address.port, asked)
         if granted < asked:
-            self._log.warning(
-                "the kernel grants a smaller receive buffer than asked for, bursts may"
-                " be lost; raise the sysctl net.core.rmem_max",
-                asked=asked,
-                granted=granted,
-            )
-        self._udp = listener.Udp(
-            sock,
-            lambda batch: self._pipeline.feed(batch, "udp"),
-            lambda error: self._seldom("udp cannot be read", why=str(error)),
+            self._warn_of_buffer("udp", asked, granted)
+        self._udp = self._watch(sock, "udp")
+        return str(Address(address.host, self._udp.port))
+
+    def _listen_unixgram(self, path: str) -> str:
+        settings = self._settings
+        sock, granted = listener.open_unixgram(
+            path, settings.unixsocket_mode, settings.read_buffer
         )
-        self._reactor.addReader(self._udp)
-        return f"{address.host}:{self._udp.port}"
+        if granted < settings.read_buffer:
+            self._warn_of_buffer("unixgram", settings.read_buffer, granted)
+        self._watch(sock, "unixgram")
+        return path
+
+    def _watch(self, sock: socket.socket, transport: str) -> listener.Datagrams:
+        """Have the reactor empty a socket."""
+
+        def feed(batch: list[bytes]) -> None:
+            if batch:
+                self._last_datagram = time.monotonic()
+                self._pipeline.feed(batch, transport)
+
+        def failed(error: OSError) -> None:
+            self._seldom(f"{transport} cannot be read", why=str(error))
+
+        door = listener.Datagrams(sock, feed, failed)
+        self._datagrams.append(door)
+        self._reactor.addReader(door)
+        return door
+
+    def _warn_of_buffer(self, transport: str, asked: int, granted: int) -> None:
+        self._log.warning(
+            "the kernel grants a smaller receive buffer than asked for, bursts may"
+            " be lost; raise the sysctl net.core.rmem_max",
+            transport=transport,
+            asked=asked,
+            granted=granted,
+        )
 
     def _listen_web(self, address: Address) -> str:
         functions = web.Functions(
             metrics=self.metrics,
-            answered=self._answered,
+            began=self._scrape_began,
+            ended=self._scrape_ended,
             reload=self.reload,
             quit=self._reactor.stop,
-            later=lambda call: self._reactor.callLater(0, call),
+            explain=self.explain,
+            unmapped=self.unmapped,
+            later=self._reactor.callLater,
         )
-        site = web.site(
+        door = web.door(
             functions,
+            self._guard,
             telemetry_path=self._settings.telemetry_path,
             lifecycle=self._settings.enable_lifecycle,
+            version=self._version,
         )
-        return self._listen_stream("web.listen-address", address, site)
+        return self._listen_stream("web.listen-address", address, door)
 
     def _listen_tcp(self, address: Address) -> str:
-        door = listener.Tcp(self._pipeline.take, self._tell_tcp)
-        return self._listen_stream("statsd.listen-tcp", address, door)
+        return self._listen_stream("statsd.listen-tcp", address, self._streams("tcp"))
+
+    def _listen_unixstream(self, path: str) -> str:
+        flag, mode = "statsd.listen-unixstream", self._settings.unixsocket_mode
+        where = listener.make_way(flag, path)
+        _opened(
+            flag,
+            path,
+            "choose a path in a directory that exists and may be written",
+            lambda: self._reactor.listenUNIX(where, self._streams("unix"), mode=mode),
+        )
+        return path
+
+    def _streams(self, transport: str) -> listener.Streams:
+        take = partial(self._take, transport)
+        return listener.Streams(take, self._tell_tcp)
+
+    def _take(self, transport: str, lines: list[bytes]) -> None:
+        self._pipeline.take(lines, transport)
 
     def _listen_stream(self, flag: str, address: Address, factory: Any) -> str:
         host = "" if address.host == "0.0.0.0" else address.host  # noqa: S104
-        try:
-            port = self._reactor.listenTCP(
+        port = _opened(
+            flag,
+            str(address),
+            "choose a free address of this machine",
+            lambda: self._reactor.listenTCP(
                 address.port, factory, interface=host or EVERYWHERE
-            )
-        except CannotListenError as error:
-            raise BindError(
-                f"--{flag}: cannot listen on {address.host}:{address.port}:"
-                f" {error.socketError}; choose a free address of this machine"
-            ) from error
-        return f"{address.host}:{port.getHost().port}"
+            ),
+        )
+        return str(Address(address.host, port.getHost().port))
+
+    def _last_words(self) -> None:
+        if self._relay is not None:
+            self._relay.flush()
 
     def _tell_tcp(self, what: str) -> None:
         self._tally.tcp[what] += 1
+
+    def _tell_relay(self, what: str, target: str, count: int) -> None:
+        self._tally.relay[what, target] += count
+
+    def _relay_failed(self, target: str, why: str) -> None:
+        self._seldom("a relay target cannot be looked up", target=target, why=why)
+
+    def _web_config_failed(self, why: str) -> None:
+        self._log.error("web configuration refused, the old one stays", why=why)
 
     def _bug(self, error: Exception) -> None:
         self._tally.bugs += 1
@@ -217,5 +342,38 @@ class Bridge:
             self._quiet_until = now + QUIET_SECONDS
             self._log.error(event, **more)
 
-    def _answered(self, status: int) -> None:
-        self._tally.scrapes[str(status)] += 1
+    def _scrape_began(self) -> None:
+        self._tally.scrapes_in_flight += 1
+
+    def _scrape_ended(self, status: int, seconds: float, size: int) -> None:
+        tally = self._tally
+        tally.scrapes_in_flight -= 1
+        tally.scrapes[str(status)] += 1
+        tally.scrape_seconds, tally.scrape_bytes = seconds, size
+
+
+def _store(settings: Settings) -> Store:
+    return Store(
+        max_series=settings.max_series,
+        set_window=settings.set_window,
+        reserved=exposition.own_names(),
+        clock=time.monotonic,
+    )
+
+
+def _dialect(settings: Settings) -> Dialect:
+    return Dialect(
+        dogstatsd=settings.dogstatsd_tags,
+        influxdb=settings.influxdb_tags,
+        librato=settings.librato_tags,
+        signalfx=settings.signalfx_tags,
+    )
+
+
+def _opened(flag: str, where: str, right: str, listen: Callable[[], Any]) -> Any:
+    try:
+        return listen()
+    except CannotListenError as error:
+        raise BindError(
+            f"--{flag}: cannot listen on {where}: {error.socketError}; {right}"
+        ) from error

@@ -15,10 +15,18 @@ from statsd_bridge.errors import BridgeError
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen.  Port 0 lets the kernel choose; `host` is an IP address."""
+    """
+    Where to listen, or whom to send to.
+
+    To listen, `host` is an IP address, and port 0 lets the kernel choose.
+    """
 
     host: str
     port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +34,14 @@ class Settings:
     """All flags of one run.  Sizes are bytes, times are seconds."""
 
     listen_udp: Address | None = Address("127.0.0.1", 9125)
-    listen_tcp: Address | None = None
+    listen_tcp: Address | None = Address("127.0.0.1", 9125)
+    listen_unixgram: str = ""
+    listen_unixstream: str = ""
+    unixsocket_mode: int = 0o755
     listen_web: Address = Address("127.0.0.1", 9102)
     telemetry_path: str = "/metrics"
     enable_lifecycle: bool = False
+    web_config: str = ""
     mapping_config: str = ""
     mapping_strict: bool = False
     cache_size: int = 1_000
@@ -41,6 +53,18 @@ class Settings:
     influxdb_tags: bool = True
     librato_tags: bool = True
     signalfx_tags: bool = True
+    relay_addresses: tuple[Address, ...] = ()
+    relay_packet_length: int = 1_400
+
+    @property
+    def listens_for_statsd(self) -> bool:
+        """Tell whether there is a way in for statsd."""
+        return bool(
+            self.listen_udp
+            or self.listen_tcp
+            or self.listen_unixgram
+            or self.listen_unixstream
+        )
 
 
 # host:port, [::1]:port, :port
@@ -80,3 +104,10 @@ def seconds(flag: str, text: str) -> float:
         unit = part.lstrip("0123456789.")
         total += float(part.removesuffix(unit)) * _SECONDS[unit]
     return total
+
+
+def octal(flag: str, text: str) -> int:
+    """Read the mode of a file as chmod does; the error names the flag."""
+    if not re.fullmatch("[0-7]{1,4}", text):
+        raise BridgeError(f"--{flag}: {text!r} is no mode; write it octal, as 755")
+    return int(text, 8)

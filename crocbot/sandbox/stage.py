@@ -78,6 +78,7 @@ def _bridge(mapping: Path, statsd_port: int, web_port: int) -> list[str]:
         "statsd_bridge",
         f"--statsd.mapping-config={mapping}",
         f"--statsd.listen-udp={HOST}:{statsd_port}",
+        "--statsd.listen-tcp=",
         f"--web.listen-address={HOST}:{web_port}",
     ]
 

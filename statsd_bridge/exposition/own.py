@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 
 from prometheus_client import (
@@ -21,8 +22,10 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 from prometheus_client.registry import Collector
 
+from statsd_bridge.exposition.formats import Format
 from statsd_bridge.model import Shape, Tally
 
 
@@ -32,6 +35,8 @@ class Vitals:
 
     version: str
     loaded_mappings: int = 0
+    cache_size: int = 0
+    """Names that may be kept; 0: there is no cache, nor numbers of it."""
     cache_length: int = 0
     cache_gets: int = 0
     cache_hits: int = 0
@@ -40,6 +45,8 @@ class Vitals:
     """Sets of label names ever made, by type."""
     kernel_drops: int | None = None
     """Datagrams that the kernel dropped for our UDP socket; None where unknown."""
+    quiet_seconds: float | None = None
+    """Since the last datagram; None before the first."""
 
 
 class Own:
@@ -52,8 +59,12 @@ class Own:
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
-    def render(self) -> bytes:
-        """Print all of them in the text format."""
+    def render(self, form: Format = Format.TEXT) -> bytes:
+        """Print all of them; in OpenMetrics, the end of the page, too."""
+        if form is Format.OPENMETRICS:
+            # Untyped there.
+            write: Callable[[CollectorRegistry], bytes] = open_metrics
+            return write(self._registry)
         return generate_latest(self._registry)
 
     def names(self) -> frozenset[str]:
@@ -63,26 +74,35 @@ class Own:
         return frozenset(samples | {metric.name for metric in metrics})
 
 
+@cache
 def own_names() -> frozenset[str]:
-    """List every name that may ever be printed here: nobody else may have it."""
-    own = Own(Tally(), lambda: Vitals("", kernel_drops=0))
-    return own.names() | set(LATER)
+    """
+    List every name that may ever be printed here: nobody else may have it.
+
+    OpenMetrics names a counter's family without `_total`, so that name is here, too.
+    """
+    vitals = Vitals("", cache_size=1, kernel_drops=0, quiet_seconds=0.0)
+    own = Own(Tally(), lambda: vitals)
+    return own.names().union(*((f"{name}_total", name) for name in LATER))
 
 
-# Printed only once there is something to print.
+# Counters that are printed only once there is something to print, without `_total`.
 LATER = (
-    "statsd_exporter_events_total",
-    "statsd_exporter_events_actions_total",
-    "statsd_exporter_events_error_total",
-    "statsd_exporter_events_conflict_total",
-    "statsd_exporter_sample_errors_total",
-    "statsd_exporter_config_reloads_total",
-    "statsd_exporter_metrics_total",
-    "statsd_bridge_dogstatsd_dropped_total",
-    "statsd_bridge_lines_by_source_total",
-    "statsd_bridge_series_refused_total",
-    "statsd_bridge_udp_kernel_drops_total",
-    "promhttp_metric_handler_requests_total",
+    "statsd_exporter_events",
+    "statsd_exporter_events_actions",
+    "statsd_exporter_events_error",
+    "statsd_exporter_events_conflict",
+    "statsd_exporter_sample_errors",
+    "statsd_exporter_config_reloads",
+    "statsd_exporter_metrics",
+    "statsd_exporter_relay_packets",
+    "statsd_exporter_relay_long_lines",
+    "statsd_exporter_relay_lines_relayed",
+    "statsd_bridge_dogstatsd_dropped",
+    "statsd_bridge_lines_by_source",
+    "statsd_bridge_lines_by_transport",
+    "statsd_bridge_relay_lines_lost",
+    "statsd_bridge_series_refused",
 )
 
 
@@ -96,6 +116,7 @@ class _Tallied(Collector):
         metrics = chain(
             _lines(self.tally),
             _events(self.tally),
+            _relay(self.tally),
             _doings(self.tally),
             _state(self.vitals()),
         )
@@ -115,6 +136,9 @@ def _lines(tally: Tally) -> Iterator[Metric]:
     yield _counter("tags", "Samples with at least one tag.", tally.tags)
     yield _counter("tag_errors", "Tags that could not be read.", tally.tag_errors)
     yield _counter("udp_packets", "UDP datagrams read.", tally.packets["udp"])
+    yield _counter(
+        "unixgram_packets", "Unix datagrams read.", tally.packets["unixgram"]
+    )
     yield _counter(
         "udp_packet_drops",
         "Always 0: this program has no queue of its own; see"
@@ -147,6 +171,13 @@ def _lines(tally: Tally) -> Iterator[Metric]:
         prefix="statsd_bridge",
     )
     yield _by(
+        "lines_by_transport",
+        "Lines by the way they came.",
+        "transport",
+        tally.lines_by_transport,
+        prefix="statsd_bridge",
+    )
+    yield _by(
         "lines_by_source",
         "Lines by the first segment of their name, for the configured ones.",
         "source",
@@ -157,6 +188,9 @@ def _lines(tally: Tally) -> Iterator[Metric]:
 
 def _events(tally: Tally) -> Iterator[Metric]:
     """What became of samples."""
+    yield _counter(
+        "event_queue_flushed", "Always 0: this program has no queue of its own.", 0
+    )
     yield _by("events", "Samples remembered, by type.", "type", tally.events)
     yield _counter("events_unmapped", "Samples that no rule took.", tally.unmapped)
     yield _by(
@@ -188,6 +222,31 @@ def _events(tally: Tally) -> Iterator[Metric]:
     )
 
 
+def _relay(tally: Tally) -> Iterator[Metric]:
+    """What was sent on to other statsd servers; nothing when there are none."""
+    for name, help in (
+        ("packets", "Packets sent on, or tried to."),
+        ("long_lines", "Lines not sent on because they are longer than a packet."),
+        ("lines_relayed", "Lines taken to be sent on."),
+    ):
+        counts = {
+            target: tally.relay[name, target]
+            for what, target in tally.relay
+            if what == name
+        }
+        yield _by(f"relay_{name}", help, "target", counts)
+    lost = CounterMetricFamily(
+        "statsd_bridge_relay_lines_lost",
+        "Lines that could not be sent on: the name is unknown, the kernel's buffer is"
+        " full, or sending failed.",
+        labels=["target", "reason"],
+    )
+    for (what, target), count in tally.relay.items():
+        if what.startswith("lost_"):
+            lost.add_metric([target, what.removeprefix("lost_")], count)
+    yield lost
+
+
 def _doings(tally: Tally) -> Iterator[Metric]:
     """What was asked of the bridge."""
     yield _by(
@@ -205,8 +264,23 @@ def _doings(tally: Tally) -> Iterator[Metric]:
         "requests",
         "Scrapes by HTTP status.",
         "code",
-        tally.scrapes,
+        {"200": 0, "500": 0, "503": 0, **tally.scrapes},
         prefix="promhttp_metric_handler",
+    )
+    yield _gauge(
+        "promhttp_metric_handler_requests_in_flight",
+        "Scrapes being answered now, this one too.",
+        tally.scrapes_in_flight,
+    )
+    yield _gauge(
+        "statsd_bridge_scrape_duration_seconds",
+        "How long the last scrape took, from its request to its last byte.",
+        tally.scrape_seconds,
+    )
+    yield _gauge(
+        "statsd_bridge_scrape_size_bytes",
+        "Bytes of the last scrape as they were sent, compressed or not.",
+        tally.scrape_bytes,
     )
 
 
@@ -222,15 +296,14 @@ def _state(vitals: Vitals) -> Iterator[Metric]:
         metrics.add_metric([shape], count)
     yield metrics
     yield _gauge("statsd_bridge_series", "Series remembered now.", vitals.series)
-    yield _gauge(
-        "statsd_metric_mapper_cache_length", "Names kept.", vitals.cache_length
-    )
-    yield CounterMetricFamily(
-        "statsd_metric_mapper_cache_gets", "Names asked for.", vitals.cache_gets
-    )
-    yield CounterMetricFamily(
-        "statsd_metric_mapper_cache_hits", "Names known.", vitals.cache_hits
-    )
+    if vitals.cache_size:
+        yield from _cache(vitals)
+    if vitals.quiet_seconds is not None:
+        yield _gauge(
+            "statsd_bridge_seconds_since_last_datagram",
+            "Since the last datagram, UDP or Unix.",
+            vitals.quiet_seconds,
+        )
     if vitals.kernel_drops is not None:
         yield CounterMetricFamily(
             "statsd_bridge_udp_kernel_drops",
@@ -242,6 +315,19 @@ def _state(vitals: Vitals) -> Iterator[Metric]:
     )
     build.add_metric([vitals.version], 1)
     yield build
+
+
+def _cache(vitals: Vitals) -> Iterator[Metric]:
+    """How the memory of looked-up names does."""
+    yield _gauge(
+        "statsd_metric_mapper_cache_length", "Names kept.", vitals.cache_length
+    )
+    yield CounterMetricFamily(
+        "statsd_metric_mapper_cache_gets", "Names asked for.", vitals.cache_gets
+    )
+    yield CounterMetricFamily(
+        "statsd_metric_mapper_cache_hits", "Names known.", vitals.cache_hits
+    )
 
 
 def _counter(name: str, help: str, value: float) -> Metric:

@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterable, Iterator
 from statsd_bridge.model import Family, Labels, Series, Shape
 from statsd_bridge.text import format_number, help_text, label_value
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 SLICE = 500
 """Series in one slice."""
 
@@ -38,30 +36,47 @@ def render(families: Iterable[Family], now: float, failed: Failed) -> Iterator[b
     `failed` is told of a series that a bug of ours keeps from being printed; the page
     goes on with the next one.
     """
-    parts: list[str] = []
+    return sliced(_parts(families, now, failed))
+
+
+def sliced(parts: Iterable[str]) -> Iterator[bytes]:
+    """Put parts together, each about one series, so many to a slice."""
+    gathered: list[str] = []
+    for part in parts:
+        gathered.append(part)
+        if len(gathered) >= SLICE:
+            yield "".join(gathered).encode()
+            gathered.clear()
+    yield "".join(gathered).encode()
+
+
+def series(
+    family: Family, now: float, failed: Failed
+) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Write each series of a family; yields its lines, and the numbers in them."""
+    # A copy: series may come and go between two slices.
+    for labels, each in list(family.series.items()):
+        try:
+            if each.template is None:
+                each.template = template(family, labels, each)
+            numbers = each.numbers(now)
+            text = each.template % tuple([format_number(n) for n in numbers])
+        except Exception as error:
+            failed(error)
+        else:
+            yield text, numbers
+
+
+def _parts(families: Iterable[Family], now: float, failed: Failed) -> Iterator[str]:
     for family in families:
         if not family.series:
             continue
-        parts.append(
+        yield (
             f"# HELP {family.name} {help_text(family.help)}\n"
             f"# TYPE {family.name} {TYPES[family.shape]}\n"
         )
-        # A copy: series may come and go between two slices.
-        for labels, series in list(family.series.items()):
-            try:
-                parts.append(_lines(family, labels, series, now))
-            except Exception as error:
-                failed(error)
-            if len(parts) >= SLICE:
-                yield "".join(parts).encode()
-                parts.clear()
-    yield "".join(parts).encode()
-
-
-def _lines(family: Family, labels: Labels, series: Series, now: float) -> str:
-    if series.template is None:
-        series.template = template(family, labels, series)
-    return series.template % tuple([format_number(n) for n in series.numbers(now)])
+        for text, _ in series(family, now, failed):
+            yield text
 
 
 def template(family: Family, labels: Labels, series: Series) -> str:

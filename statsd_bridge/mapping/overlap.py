@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from statsd_bridge.document.remarks import quote
 from statsd_bridge.mapping.glob import Trie
-from statsd_bridge.mapping.remarks import quote
 from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import Kind
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from statsd_bridge.document.remarks import quote
+from statsd_bridge.document.section import Section
 from statsd_bridge.mapping import glob, options, template
 from statsd_bridge.mapping.options import Observer
 from statsd_bridge.mapping.regex import Pattern
-from statsd_bridge.mapping.remarks import quote
-from statsd_bridge.mapping.section import Section
 from statsd_bridge.mapping.template import Template
 from statsd_bridge.model import Action, Form, Kind
 

@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from statsd_bridge.mapping import document, overlap, rule
+from statsd_bridge.document import node
+from statsd_bridge.document.remarks import Remarks
+from statsd_bridge.document.section import Section, present
+from statsd_bridge.mapping import overlap, rule
 from statsd_bridge.mapping.glob import Trie
 from statsd_bridge.mapping.regex import First
-from statsd_bridge.mapping.remarks import Remarks
 from statsd_bridge.mapping.rule import Rule
-from statsd_bridge.mapping.section import Section, present
 from statsd_bridge.model import Action, Form, Kind, Labels, Target
 from statsd_bridge.text import metric_name
 
@@ -95,6 +96,10 @@ class Table:
             return self._find(kind, name)
         return self._kept(kind, name)
 
+    def peek(self, kind: Kind, name: str) -> Match:
+        """Tell the same, and leave the cache and its numbers alone."""
+        return self._find(kind, name)
+
     @property
     def cache_length(self) -> int:
         """How many answers are kept."""
@@ -141,7 +146,7 @@ class Table:
 
 def load(path: str, *, strict: bool = False, cache_size: int = 1000) -> Table:
     """Read a mapping file."""
-    return parse(document.read(path), path, strict=strict, cache_size=cache_size)
+    return parse(node.read(path), path, strict=strict, cache_size=cache_size)
 
 
 def parse(
@@ -149,7 +154,7 @@ def parse(
 ) -> Table:
     """Read the text of a mapping file; `file` is what messages call it."""
     remarks = Remarks(file, strict=strict)
-    section = Section(remarks, "", present(document.compose(text, file)))
+    section = Section(remarks, "", present(node.compose(text, file)))
     nothing = Section(remarks, "defaults", [])
     defaults = rule.read_defaults(section.section("defaults") or nothing)
     entries = section.sections("mappings") or []

@@ -112,6 +112,18 @@ class Store:
         self._touch(series, target, now)
         return None
 
+    def refusal(self, target: Target, sample: Sample) -> EventError | None:
+        """Tell why `record` would refuse a sample; nothing changes."""
+        name, labels, form = target
+        value = sample.value if form.scale is None else sample.value * form.scale
+        if sample.kind is Kind.COUNTER and value < 0 and name:
+            return EventError.ILLEGAL_NEGATIVE_COUNTER
+        family = self._families.get(name)
+        is_kin = family is not None and family.shape is form.shape
+        if family is not None and is_kin and labels in family.series:
+            return None
+        return self._refuses(family, target)
+
     def resolve(self, kind: Kind, target: Target) -> AnySeries | Refusal:
         """Find the series of a target, or make it; or tell why there is none."""
         name, labels, form = target

@@ -81,7 +81,9 @@ def received() -> tuple[dict[Series, float], Tally]:
     store = Store(clock=lambda: 0.0, reserved=exposition.own_names())
     table = mapping.load(str(MAPPING), strict=True)
     Pipeline(table, store, tally, failed=failures.append).feed(datagrams, "udp")
-    page = b"".join(exposition.render(store.families(), 0.0, failures.append)).decode()
+    page = b"".join(
+        exposition.page.render(store.families(), 0.0, failures.append)
+    ).decode()
 
     assert failures == []
     return {

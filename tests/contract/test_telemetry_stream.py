@@ -60,7 +60,9 @@ class Bridge:
     def page(self) -> str:
         """What Prometheus would read, without the bridge's own metrics."""
         families = self.store.families()
-        return b"".join(exposition.render(families, 0.0, self.failures.append)).decode()
+        return b"".join(
+            exposition.page.render(families, 0.0, self.failures.append)
+        ).decode()
 
 
 def run_gateway(times: int) -> Bridge:

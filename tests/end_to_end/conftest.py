@@ -57,6 +57,7 @@ class World:
                 "statsd_bridge",
                 f"--statsd.mapping-config={files('crocbot') / 'mapping.yml'}",
                 f"--statsd.listen-udp={HOST}:{self.statsd_port}",
+                "--statsd.listen-tcp=",
                 f"--web.listen-address={HOST}:{self.web_port}",
             ],
             {},

@@ -69,6 +69,7 @@ def start() -> Iterator[Start]:
             [
                 *COMMAND,
                 "--statsd.listen-udp=127.0.0.1:0",
+                "--statsd.listen-tcp=",
                 "--web.listen-address=127.0.0.1:0",
                 *flags,
             ],

@@ -25,7 +25,7 @@ def test_a_good_file_passes_the_check(tmp_path: Path) -> None:
         (["--nonsense"], "--nonsense"),
         (["stray"], "stray"),
         (["--statsd.listen-udp=9125"], "--statsd.listen-udp"),
-        (["--statsd.listen-udp="], "at least one"),
+        (["--statsd.listen-udp=", "--statsd.listen-tcp="], "at least one"),
         (["--web.listen-address=x:y"], "--web.listen-address"),
         (["--web.telemetry-path=metrics"], "--web.telemetry-path"),
         (["--statsd.cache-size=-1"], "--statsd.cache-size"),

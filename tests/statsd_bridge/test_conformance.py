@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge import exposition, mapping
-from statsd_bridge.errors import MappingError
+from statsd_bridge.errors import ConfigError
 from statsd_bridge.line import Dialect
 from statsd_bridge.model import Tally
 from statsd_bridge.pipeline import Pipeline
@@ -69,7 +69,7 @@ def run(case: dict[str, Any]) -> tuple[str, Tally]:
     for packet in case["packets"]:
         pipeline.feed([packet.encode("latin-1")], "udp")
     page = b"".join(
-        exposition.render(store.families(), now[0], failures.append)
+        exposition.page.render(store.families(), now[0], failures.append)
     ).decode()
 
     assert failures == []
@@ -168,7 +168,7 @@ def test_a_mapping_file_that_is_refused_there_is_refused_here(
     case: dict[str, Any],
 ) -> None:
     """The file does not load, and the reason is one line that names the file."""
-    with pytest.raises(MappingError) as refused:
+    with pytest.raises(ConfigError) as refused:
         mapping.parse(case["mapping"], "case.yml")
 
     assert str(refused.value).startswith("case.yml: ")

@@ -45,7 +45,7 @@ def fail(error: Exception) -> None:
 
 def text_of(store: Store) -> str:
     """Print a store."""
-    return b"".join(exposition.render(store.families(), 0.0, fail)).decode()
+    return b"".join(exposition.page.render(store.families(), 0.0, fail)).decode()
 
 
 def test_the_page_reads_as_the_format_says() -> None:
@@ -81,7 +81,7 @@ def test_a_large_page_comes_in_slices_and_is_whole() -> None:
         (COUNTER, Kind.COUNTER, "c", (("n", str(number)),), 1.0)
         for number in range(3 * page.SLICE)
     ]
-    slices = list(exposition.render(store_of(*records).families(), 0.0, fail))
+    slices = list(exposition.page.render(store_of(*records).families(), 0.0, fail))
 
     assert all(part.count(b"\nc{") <= page.SLICE for part in slices)
     assert b"".join(slices).count(b"\nc{") == 3 * page.SLICE
@@ -94,7 +94,7 @@ def test_series_that_go_between_two_slices_do_no_harm() -> None:
     for number in range(2 * page.SLICE):
         target = Target("c", (("n", str(number)),), Form(Shape.COUNTER, "h", ttl=1))
         store.record(target, Sample(Kind.COUNTER, "c", 1.0))
-    slices = exposition.render(store.families(), 0.0, fail)
+    slices = exposition.page.render(store.families(), 0.0, fail)
     first = next(slices)
     store.expire(100.0)
 
@@ -114,7 +114,7 @@ def test_a_series_with_a_bug_is_left_out_and_told() -> None:
     errors: list[Exception] = []
     good, bad = Counter(COUNTER), Broken(COUNTER)
     family = Family("c", Shape.COUNTER, "h", {(("a", "1"),): bad, (("a", "2"),): good})
-    text = b"".join(exposition.render([family], 0.0, errors.append)).decode()
+    text = b"".join(exposition.page.render([family], 0.0, errors.append)).decode()
 
     assert text.splitlines()[2:] == ['c{a="2"} 0']
     assert [str(error) for error in errors] == ["a bug"]

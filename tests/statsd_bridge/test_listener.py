@@ -1,9 +1,11 @@
-"""The UDP door."""
+"""The doors for statsd: UDP, TCP, Unix."""
 
 from __future__ import annotations
 
 import socket
+import stat
 import sys
+from pathlib import Path
 
 import pytest
 from twisted.internet.error import ConnectionLost
@@ -14,16 +16,19 @@ from twisted.python.failure import Failure
 
 from statsd_bridge import datagram, listener
 from statsd_bridge.errors import BindError
+from statsd_bridge.listener import Datagrams, Streams
+from statsd_bridge.listener.datagrams import Feed
+from statsd_bridge.listener.streams import IDLE_SECONDS
 
 
-def door(feed: listener.Feed, read_buffer: int = 0) -> listener.Udp:
+def door(feed: Feed, read_buffer: int = 0) -> Datagrams:
     """Open a door on loopback; a read error fails the test."""
 
     def failed(error: OSError) -> None:
         raise error
 
-    sock, _ = listener.bind("127.0.0.1", 0, read_buffer)
-    return listener.Udp(sock, feed, failed)
+    sock, _ = listener.open_udp("127.0.0.1", 0, read_buffer)
+    return Datagrams(sock, feed, failed)
 
 
 def send(port: int, *datagrams: bytes) -> None:
@@ -77,7 +82,7 @@ def test_a_read_error_is_told_and_the_door_stays_open() -> None:
     with Flaky(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
         sock.bind(("127.0.0.1", 0))
-        opened = listener.Udp(sock, received.extend, errors.append)
+        opened = Datagrams(sock, received.extend, errors.append)
         send(opened.port, b"a:1|c")
         opened.doRead()
         opened.doRead()
@@ -106,14 +111,14 @@ def test_an_address_in_use_is_named() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         with pytest.raises(BindError, match=rf"listen-udp: .*127\.0\.0\.1:{port}"):
-            listener.bind("127.0.0.1", port, 0)
+            listener.open_udp("127.0.0.1", port, 0)
 
 
 def test_an_empty_host_is_ipv4_and_ipv6() -> None:
     """`:9125` hears both families where the machine has both."""
     received: list[bytes] = []
-    sock, _ = listener.bind("", 0, 0)
-    opened = listener.Udp(sock, received.extend, lambda error: None)
+    sock, _ = listener.open_udp("", 0, 0)
+    opened = Datagrams(sock, received.extend, lambda error: None)
     send(opened.port, b"four")
     opened.doRead()
     opened.connectionLost(None)
@@ -127,7 +132,7 @@ class Tcp:
     def __init__(self, most_connections: int = 10) -> None:
         self.lines: list[bytes] = []
         self.told: list[str] = []
-        self.door = listener.Tcp(
+        self.door = Streams(
             self.lines.extend, self.told.append, most_connections=most_connections
         )
 
@@ -186,7 +191,7 @@ def test_a_connection_that_idles_is_closed() -> None:
     transport = StringTransportWithDisconnection()
     transport.protocol = protocol
     protocol.makeConnection(transport)
-    clock.advance(listener.IDLE_SECONDS - 1)
+    clock.advance(IDLE_SECONDS - 1)
     assert transport.connected
 
     clock.advance(2)
@@ -203,3 +208,81 @@ def test_an_error_of_a_connection_is_counted() -> None:
 
     assert tcp.told == ["connections", "connection_errors", "connections"]
     assert tcp.lines == [b"a:1|c"]
+
+
+def send_unix(path: str, *datagrams: bytes) -> None:
+    """Send datagrams to a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        for each in datagrams:
+            sender.sendto(each, path)
+
+
+def unix_door(path: str, received: list[bytes], mode: int | None = None) -> Datagrams:
+    """Open a Unix door."""
+    sock, _ = listener.open_unixgram(path, mode, 0)
+    return Datagrams(sock, received.extend, lambda error: None)
+
+
+def test_a_unix_socket_takes_datagrams_and_leaves_no_file(tmp_path: Path) -> None:
+    """The file has the mode that was asked for, and goes with the door."""
+    path = tmp_path / "statsd.sock"
+    received: list[bytes] = []
+    opened = unix_door(str(path), received, 0o640)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    send_unix(str(path), b"a:1|c", b"b:2|c")
+    opened.doRead()
+    opened.connectionLost(None)
+
+    assert mode == 0o640
+    assert received == [b"a:1|c", b"b:2|c"]
+    assert opened.kernel_drops is not None
+    assert not path.exists()
+
+
+def test_a_socket_that_a_dead_process_left_is_replaced(tmp_path: Path) -> None:
+    """A crash does not keep the next start from listening."""
+    path = str(tmp_path / "statsd.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:
+        left.bind(path)
+    received: list[bytes] = []
+    opened = unix_door(path, received)
+    send_unix(path, b"a:1|c")
+    opened.doRead()
+    opened.connectionLost(None)
+
+    assert received == [b"a:1|c"]
+
+
+def test_a_living_listener_is_not_replaced(tmp_path: Path) -> None:
+    """Two bridges on one socket: the second is told so, whatever the first takes."""
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        path = str(tmp_path / f"{kind.name}.sock")
+        with socket.socket(socket.AF_UNIX, kind) as alive:
+            alive.bind(path)
+            if kind is socket.SOCK_STREAM:
+                alive.listen()
+            with pytest.raises(BindError, match="another process listens"):
+                listener.open_unixgram(path, None, 0)
+            assert Path(path).exists()
+
+
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    """Nothing of the operator's is removed."""
+    path = tmp_path / "notes.txt"
+    path.write_text("mine")
+    with pytest.raises(BindError, match="listen-unixgram: .* no socket"):
+        listener.open_unixgram(str(path), None, 0)
+
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
+def test_an_abstract_name_has_no_file() -> None:
+    """`@name` is heard under that name."""
+    received: list[bytes] = []
+    opened = unix_door("@crocbot-test-listener", received, 0o600)
+    send_unix("\0crocbot-test-listener", b"a:1|c")
+    opened.doRead()
+    opened.connectionLost(None)
+
+    assert received == [b"a:1|c"]

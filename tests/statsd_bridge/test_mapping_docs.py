@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from statsd_bridge import mapping
-from statsd_bridge.errors import MappingError
+from statsd_bridge.errors import ConfigError
 from statsd_bridge.model import Action, Form, Kind, Labels, Shape
 
 _PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
@@ -51,7 +51,7 @@ def _become(table: mapping.Table, line: str) -> tuple[str, str]:
 def test_example(text: str, said: str) -> None:
     """Every line of an example becomes what stands next to it."""
     if said.startswith("refused"):
-        with pytest.raises(MappingError) as caught:
+        with pytest.raises(ConfigError) as caught:
             mapping.parse(text, "mapping.yml")
 
         assert f"refused  {caught.value}\n" == said

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from statsd_bridge import mapping
-from statsd_bridge.errors import MappingError
+from statsd_bridge.errors import ConfigError
 
 _FILES = Path(__file__).parent / "data" / "mapping"
 
@@ -188,7 +188,7 @@ def test_bad_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bad file is refused in one line: the file, the key, what is wrong, the line."""
     monkeypatch.chdir(_FILES)
 
-    with pytest.raises(MappingError) as caught:
+    with pytest.raises(ConfigError) as caught:
         mapping.load(f"{name}.yml", strict=name.startswith("strict-"))
 
     assert str(caught.value) == f"{name}.yml: {BAD_FILES[name]}"
@@ -196,5 +196,5 @@ def test_bad_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_file() -> None:
     """A file that is not there is refused, too."""
-    with pytest.raises(MappingError, match=r"^no\.yml: cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"^no\.yml: cannot be read: No such file"):
         mapping.load("no.yml")

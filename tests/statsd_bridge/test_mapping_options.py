@@ -7,7 +7,7 @@ import math
 import pytest
 
 from statsd_bridge import mapping
-from statsd_bridge.errors import MappingError
+from statsd_bridge.errors import ConfigError
 from statsd_bridge.mapping import options
 from statsd_bridge.model import Form, Kind, Quantile, Shape
 
@@ -249,5 +249,5 @@ def test_shortest_window(max_age: str, age_buckets: int, accepted: bool) -> None
     if accepted:
         assert observed(said, "").age_buckets == age_buckets
         return
-    with pytest.raises(MappingError, match="too short"):
+    with pytest.raises(ConfigError, match="too short"):
         observed(said, "")

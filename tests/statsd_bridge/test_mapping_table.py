@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from statsd_bridge import mapping
-from statsd_bridge.errors import MappingError
+from statsd_bridge.errors import ConfigError
 from statsd_bridge.mapping import Match
 from statsd_bridge.model import Action, Form, Kind, Labels, Shape, Target
 
@@ -279,7 +279,7 @@ def outcome(text: str | bytes, *, strict: bool) -> mapping.Table | str:
     """Give the table, or the line of refusal."""
     try:
         return mapping.parse(text, "f", strict=strict)
-    except MappingError as error:
+    except ConfigError as error:
         return str(error)
 
 

@@ -34,7 +34,7 @@ def fail(error: Exception) -> None:
 
 def page(store: Store) -> str:
     """Print the series without HELP and TYPE."""
-    text = b"".join(exposition.render(store.families(), 0.0, fail)).decode()
+    text = b"".join(exposition.page.render(store.families(), 0.0, fail)).decode()
     return "".join(
         line for line in text.splitlines(keepends=True) if not line.startswith("#")
     )

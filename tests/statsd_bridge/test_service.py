@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
-from statsd_bridge.errors import MappingError
+from statsd_bridge.errors import ConfigError
 from statsd_bridge.service import Bridge
 from statsd_bridge.settings import Address, Settings
 
@@ -70,5 +70,5 @@ def test_a_bad_file_changes_nothing(bridge: Bridge, rules: Path) -> None:
 def test_a_bad_file_at_start_is_an_error(rules: Path) -> None:
     """A bridge does not start with rules that it cannot read."""
     rules.write_text("mappings: 7")
-    with pytest.raises(MappingError, match="mappings"):
+    with pytest.raises(ConfigError, match="mappings"):
         Bridge(Settings(mapping_config=str(rules)), MemoryReactorClock())

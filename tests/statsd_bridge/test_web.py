@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from twisted.internet.base import DelayedCall
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from statsd_bridge import web
@@ -21,8 +24,10 @@ class Bridge:
         self.quits = 0
         self.turns: list[Callable[[], None]] = []
         self.refused = ""
+        self.in_flight = 0
+        self.sizes: list[int] = []
 
-    def metrics(self) -> web.Page:
+    def metrics(self, accept: str) -> web.Page:
         """Give a page of three slices."""
         return web.Page("text/plain; version=0.0.4; charset=utf-8", self._slices())
 
@@ -36,12 +41,42 @@ class Bridge:
     def functions(self) -> web.Functions:
         """Hand everything over."""
         return web.Functions(
-            self.metrics,
-            self.statuses.append,
-            lambda: self.refused,
-            self.quit,
-            self.turns.append,
+            metrics=self.metrics,
+            began=self.began,
+            ended=self.ended,
+            reload=lambda: self.refused,
+            quit=self.quit,
+            explain=lambda line: {"line": line.decode()},
+            unmapped=lambda: {"unmapped_names": ["<b>"]},
+            later=self.later,
         )
+
+    def began(self) -> None:
+        """Count."""
+        self.in_flight += 1
+
+    def ended(self, status: int, seconds: float, size: int) -> None:
+        """Remember."""
+        self.in_flight -= 1
+        self.statuses.append(status)
+        self.sizes.append(size)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> DelayedCall:
+        """Keep what is to be done next; the bounds of time never come here."""
+        if not seconds:
+            self.turns.append(call)
+        return Clock().callLater(seconds, call)
+
+
+def door(bridge: Bridge, *, lifecycle: bool = True) -> Any:
+    """Build the door of a bridge that lets everybody in."""
+    return web.door(
+        bridge.functions(),
+        web.Guard("", lambda why: None),
+        telemetry_path="/metrics",
+        lifecycle=lifecycle,
+        version="1.2.3",
+    )
 
 
 Ask = Callable[..., tuple[bytes, bytes]]
@@ -60,10 +95,7 @@ def ask(bridge: Bridge) -> Ask:
     def asking(
         method: str, path: str, headers: str = "", *, lifecycle: bool = True
     ) -> tuple[bytes, bytes]:
-        site = web.site(
-            bridge.functions(), telemetry_path="/metrics", lifecycle=lifecycle
-        )
-        channel = site.buildProtocol(None)
+        channel = door(bridge, lifecycle=lifecycle).buildProtocol(None)
         transport = StringTransport()
         channel.makeConnection(transport)
         channel.dataReceived(
@@ -90,8 +122,7 @@ def test_the_page_is_written_slice_by_slice(ask: Ask, bridge: Bridge) -> None:
 
 def test_a_slow_reader_is_not_written_to(bridge: Bridge) -> None:
     """While the transport is full nothing more is made; afterwards the rest follows."""
-    site = web.site(bridge.functions(), telemetry_path="/metrics", lifecycle=False)
-    channel = site.buildProtocol(None)
+    channel = door(bridge).buildProtocol(None)
     transport = StringTransport()
     channel.makeConnection(transport)
     channel.dataReceived(b"GET /metrics HTTP/1.0\r\n\r\n")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from statsd_bridge.errors import MappingError
-from statsd_bridge.mapping import remarks as module
-from statsd_bridge.mapping.remarks import Remarks, quote
+from statsd_bridge.document import remarks as module
+from statsd_bridge.document.remarks import Remarks, quote
+from statsd_bridge.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,5 @@ def test_reads_are_bounded() -> None:
     remarks = Remarks("f")
     remarks.spend(module.MAX_READS)
 
-    with pytest.raises(MappingError, match="f: means more than 1000000 values"):
+    with pytest.raises(ConfigError, match="f: means more than 1000000 values"):
         remarks.spend(1)

@@ -1,5 +1,5 @@
 """
-The text of a mapping file in, a tree of nodes out; the only place that knows YAML.
+The text of a YAML file in, a tree of nodes out; the only place that knows YAML.
 
 A node keeps its text as it was written and the number of its line, because
 `007` is a good label value and a message must say where.  What a scalar means is
@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 
 import yaml
 
-from statsd_bridge.errors import MappingError
+from statsd_bridge.errors import ConfigError
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_NODES = 1_000_000
@@ -54,13 +54,13 @@ class _Mark(Protocol):
 
 
 def read(path: str) -> bytes:
-    """Read a mapping file, or tell why that cannot be done."""
+    """Read a file, or tell why that cannot be done."""
     try:
         with open(path, "rb") as file:
             text = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise MappingError(f"{path}: cannot be read: {reason}") from error
+        raise ConfigError(f"{path}: cannot be read: {reason}") from error
     return text
 
 
@@ -69,7 +69,7 @@ def compose(text: str | bytes, file: str) -> Node | None:
     if isinstance(text, str):
         text = text.encode("utf-8", "surrogatepass")
     if len(text) > MAX_BYTES:
-        raise MappingError(f"{file}: is larger than {MAX_BYTES} bytes")
+        raise ConfigError(f"{file}: is larger than {MAX_BYTES} bytes")
     tree = _Tree(file)
     try:
         # Go's parser is a port of libyaml; PyYAML's own differs in places and is slow.
@@ -78,9 +78,9 @@ def compose(text: str | bytes, file: str) -> Node | None:
                 break
             tree.add(event)
     except yaml.MarkedYAMLError as error:
-        raise MappingError(f"{file}: {_problem(error)}") from error
+        raise ConfigError(f"{file}: {_problem(error)}") from error
     except yaml.YAMLError as error:
-        raise MappingError(f"{file}: is not text: {_one_line(error)}") from error
+        raise ConfigError(f"{file}: is not text: {_one_line(error)}") from error
     return tree.root
 
 
@@ -126,7 +126,7 @@ class _Tree:
     def _grow(self, node: Node) -> None:
         self._count += 1
         if self._count > MAX_NODES:
-            raise MappingError(f"{self._file}: holds more than {MAX_NODES} values")
+            raise ConfigError(f"{self._file}: holds more than {MAX_NODES} values")
         if self._open:
             self._open[-1].children.append(node)
         else:
@@ -144,8 +144,8 @@ class _Tree:
             raise self._refusal(event, f"*{event.anchor} stands inside itself")
         return node
 
-    def _refusal(self, event: yaml.Event, problem: str) -> MappingError:
-        return MappingError(f"{self._file}: {_place(event.start_mark)}{problem}")
+    def _refusal(self, event: yaml.Event, problem: str) -> ConfigError:
+        return ConfigError(f"{self._file}: {_place(event.start_mark)}{problem}")
 
 
 def _line(event: yaml.Event) -> int:

@@ -17,7 +17,7 @@ import re
 from decimal import Decimal
 from typing import Final
 
-from statsd_bridge.mapping.document import Node
+from statsd_bridge.document.node import Node
 
 Value = None | bool | int | float | str
 

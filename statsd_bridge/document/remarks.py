@@ -1,5 +1,5 @@
 """
-What there is to say about a mapping file: mistakes, which end it, and warnings.
+What there is to say about a file: mistakes, which end it, and warnings.
 
     mapping.yml: mappings[3].match: what is wrong; what would be right (line 12)
     file         path of the key    problem
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from statsd_bridge.errors import MappingError
+from statsd_bridge.errors import ConfigError
 
 MAX_WARNINGS: Final = 100
 MAX_READS: Final = 1_000_000
@@ -31,9 +31,9 @@ class Remarks:
         self._unsaid = 0
         self._reads = 0
 
-    def mistake(self, path: str, line: int, problem: str) -> MappingError:
+    def mistake(self, path: str, line: int, problem: str) -> ConfigError:
         """Make the error that tells where the file is wrong, and how."""
-        return MappingError(self._text(path, line, problem))
+        return ConfigError(self._text(path, line, problem))
 
     def warn(self, path: str, line: int, problem: str) -> None:
         """Note something that is allowed and hardly meant."""
@@ -59,7 +59,7 @@ class Remarks:
             problem = (
                 f"means more than {MAX_READS} values once its aliases are followed"
             )
-            raise MappingError(f"{self.file}: {problem}")
+            raise ConfigError(f"{self.file}: {problem}")
 
     def _text(self, path: str, line: int, problem: str) -> str:
         return f"{self.file}: {path + ': ' if path else ''}{problem} (line {line})"

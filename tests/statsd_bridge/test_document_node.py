@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.errors import MappingError
-from statsd_bridge.mapping import document
-from statsd_bridge.mapping.document import Node, compose, read
+from statsd_bridge.document import node as document
+from statsd_bridge.document.node import Node, compose, read
+from statsd_bridge.errors import ConfigError
 
 
 def shape(node: Node | None) -> object:
@@ -101,7 +101,7 @@ DEEPEST = document.MAX_DEPTH
 )
 def test_refused(text: str | bytes, message: str) -> None:
     """What is no YAML, or too much of it, is refused in one line."""
-    with pytest.raises(MappingError) as caught:
+    with pytest.raises(ConfigError) as caught:
         compose(text, "f")
 
     assert str(caught.value).startswith(message)
@@ -127,7 +127,7 @@ def test_unreadable(tmp_path: Path, path: str, reason: str) -> None:
     """A file that cannot be read is refused with the system's reason."""
     path = str(tmp_path / path)
 
-    with pytest.raises(MappingError) as caught:
+    with pytest.raises(ConfigError) as caught:
         read(path)
 
     assert str(caught.value) == f"{path}: cannot be read: {reason}"
@@ -144,7 +144,7 @@ def outcome(text: str | bytes) -> Node | str | None:
     """Give the tree, or the line of refusal."""
     try:
         return compose(text, "f")
-    except MappingError as error:
+    except ConfigError as error:
         return str(error)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from statsd_bridge.errors import MappingError
-from statsd_bridge.mapping.document import compose
-from statsd_bridge.mapping.remarks import Remarks
-from statsd_bridge.mapping.section import Section, present
+from statsd_bridge.document.node import compose
+from statsd_bridge.document.remarks import Remarks
+from statsd_bridge.document.section import Section, present
+from statsd_bridge.errors import ConfigError
 
 
 def sectioned(text: str, *, strict: bool = False) -> tuple[Section, Remarks]:
@@ -153,7 +153,7 @@ REFUSED: list[tuple[Read, str, str]] = [
 @pytest.mark.parametrize(("read", "source", "message"), REFUSED)
 def test_refused(read: Read, source: str, message: str) -> None:
     """What has another type is refused with its path and line."""
-    with pytest.raises(MappingError) as caught:
+    with pytest.raises(ConfigError) as caught:
         read(sectioned(source)[0])
 
     assert str(caught.value) == f"f: {message}"
@@ -209,7 +209,7 @@ def test_unknown_key_is_strict() -> None:
     section, _ = sectioned("label: {}\nzzz: 1", strict=True)
 
     with pytest.raises(
-        MappingError, match=r"^f: label: there is no such key \(line 1\)$"
+        ConfigError, match=r"^f: label: there is no such key \(line 1\)$"
     ):
         section.close()
 
@@ -230,7 +230,7 @@ def test_bomb_of_merges() -> None:
         lines.append(f"a{i + 1}: &a{i + 1} {{<<: [{', '.join([f'*a{i}'] * 10)}]}}")
     section, _ = sectioned("\n".join([*lines, "k: *a20"]))
 
-    with pytest.raises(MappingError, match="f: means more than 1000000 values"):
+    with pytest.raises(ConfigError, match="f: means more than 1000000 values"):
         section.texts("k")
 
 

@@ -17,10 +17,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from statsd_bridge.errors import MappingError
-from statsd_bridge.mapping import scalar
-from statsd_bridge.mapping.document import Node
-from statsd_bridge.mapping.remarks import Remarks, quote
+from statsd_bridge.document import scalar
+from statsd_bridge.document.node import Node
+from statsd_bridge.document.remarks import Remarks, quote
+from statsd_bridge.errors import ConfigError
 
 Choice = TypeVar("Choice")
 
@@ -114,6 +114,14 @@ class Section:
         nodes = self._items(key, node)
         return tuple(self._number(f"{key}[{i}]", item) for i, item in enumerate(nodes))
 
+    def words(self, key: str) -> tuple[str, ...] | None:
+        """Read a list of text; None when there is none."""
+        node = self._find(key)
+        if node is None:
+            return None
+        nodes = self._items(key, node)
+        return tuple(self._text(f"{key}[{i}]", item) for i, item in enumerate(nodes))
+
     def texts(self, key: str) -> dict[str, str]:
         """Read a mapping of text to text; empty when there is none."""
         section = self.section(key)
@@ -150,7 +158,7 @@ class Section:
             else:
                 self.warn(key, f"there is no such key, it is ignored{self._hint(key)}")
 
-    def mistake(self, key: str, problem: str) -> MappingError:
+    def mistake(self, key: str, problem: str) -> ConfigError:
         """Make the error that tells what is wrong with a key, or its absence."""
         return self._remarks.mistake(self._path(key), self._line(key), problem)
 
@@ -212,11 +220,11 @@ class Section:
         except ValueError as error:
             raise self._mistake_at(key, node, f"{quote(node.text)} {error}") from error
 
-    def _unlike(self, key: str, node: Node | None, wanted: str) -> MappingError:
+    def _unlike(self, key: str, node: Node | None, wanted: str) -> ConfigError:
         found, hint = _describe(node) if node else ("nothing", "")
         return self._mistake_at(key, node, f"{found} is not {wanted}{hint}")
 
-    def _mistake_at(self, key: str, node: Node | None, problem: str) -> MappingError:
+    def _mistake_at(self, key: str, node: Node | None, problem: str) -> ConfigError:
         line = node.line if node else self.line
         return self._remarks.mistake(self._path(key), line, problem)
 

@@ -1,0 +1,1 @@
+"""YAML to checked values, for both kinds of file.  Start at section.py."""

@@ -1,0 +1,231 @@
+"""
+One line along the path, told step by step; nothing on the path changes.
+
+    line --> samples, faults --> per sample: rule, near rules, series, refusal
+
+It uses the stages themselves, so what it tells is what happens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from statsd_bridge import line
+from statsd_bridge.line import Dialect
+from statsd_bridge.mapping import Match, Rule, Table
+from statsd_bridge.model import (
+    Action,
+    EventError,
+    Form,
+    Labels,
+    Parsed,
+    Sample,
+    Shape,
+    Target,
+)
+
+MOST_SAMPLES = 20
+"""Samples of one line that are explained."""
+
+MOST_NEAR = 10
+"""Rules that came close, told for one sample."""
+
+Refuses = Callable[[Target, Sample], EventError | None]
+"""Tells why the series would not take a sample, as if those before it were taken."""
+
+WHY = {
+    EventError.ILLEGAL_NEGATIVE_COUNTER: "a counter must not fall",
+    EventError.EMPTY_METRIC_NAME: "the metric name is empty",
+    EventError.RESERVED_LABEL: "Prometheus keeps one of the labels for itself",
+    EventError.CONFLICT: "another type owns the name, or a name that it would print",
+    EventError.SERIES_LIMIT: "there are as many series as --statsd.max-series",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What becomes of one sample; a dropped one has no target."""
+
+    sample: Sample
+    match: Match
+    near: tuple[tuple[Rule, str], ...]
+    target: Target | None
+    refusal: EventError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What becomes of a line.  `unsaid` samples more are not explained."""
+
+    line: bytes
+    parsed: Parsed
+    steps: tuple[Step, ...]
+    unsaid: int = 0
+
+
+def explain(
+    text: bytes, dialect: Dialect, table: Table, refuses: Refuses
+) -> Explanation:
+    """Follow a line; any bytes will do."""
+    parsed = line.parse(text, dialect)
+    samples = parsed.samples[:MOST_SAMPLES]
+    steps = tuple([_step(sample, table, refuses) for sample in samples])
+    return Explanation(text, parsed, steps, len(parsed.samples) - len(samples))
+
+
+def _step(sample: Sample, table: Table, refuses: Refuses) -> Step:
+    match = table.peek(sample.kind, sample.name)
+    near = tuple(table.candidates(sample.kind, sample.name)[:MOST_NEAR])
+    if match.action is Action.DROP:
+        return Step(sample, match, near, None, None)
+    target = match.target(sample.labels)
+    return Step(sample, match, near, target, refuses(target, sample))
+
+
+def as_text(told: Explanation) -> str:
+    """Write an explanation for a terminal; what a sender chose is escaped."""
+    return "".join(f"{row}\n" for row in _rows(told))
+
+
+def _rows(told: Explanation) -> Iterator[str]:
+    yield f"line      {_shown(told.line.decode('utf-8', 'backslashreplace'))}"
+    parsed = told.parsed
+    if parsed.dogstatsd:
+        kind = parsed.dogstatsd
+        yield f"dropped   a DogStatsD {kind}: Prometheus has no place for it"
+    elif not (parsed.samples or parsed.faults):
+        yield "nothing   the line is empty"
+    for fault in parsed.faults:
+        yield f"fault     {fault.reason}: {_shown(fault.detail)}"
+    if parsed.tag_errors:
+        yield f"fault     {parsed.tag_errors} tags that could not be read are left out"
+    for step in told.steps:
+        yield ""
+        yield from _step_rows(step)
+    if told.unsaid:
+        yield f"\nand {told.unsaid} samples more"
+
+
+def _step_rows(step: Step) -> Iterator[str]:
+    sample, match, target = step.sample, step.match, step.target
+    yield f"sample    {_said(sample)}"
+    if match.rule is None:
+        yield "rule      none takes the name: it is unmapped"
+    else:
+        yield f"rule      {_place(match.rule)}"
+        for number, capture in enumerate(match.captures, 1):
+            yield f"capture   ${number} = {_shown(capture)}"
+    for rule, reason in step.near:
+        yield f"near      {_place(rule)}: {reason}"
+    if target is None:
+        yield "dropped   the rule says so"
+        return
+    yield f"series    {_series(target)}"
+    yield f"kept as   {_kept(target.form)}"
+    if step.refusal is None:
+        yield "outcome   remembered"
+    else:
+        yield f"outcome   refused, {step.refusal}: {WHY[step.refusal]}"
+
+
+def as_json(told: Explanation) -> dict[str, Any]:
+    """Give an explanation as what JSON can hold."""
+    parsed = told.parsed
+    return {
+        "line": told.line.decode("utf-8", "backslashreplace"),
+        "dogstatsd": parsed.dogstatsd or None,
+        "faults": [
+            {"reason": str(fault.reason), "text": fault.detail}
+            for fault in parsed.faults
+        ],
+        "tag_errors": parsed.tag_errors,
+        "samples": [_step_json(step) for step in told.steps],
+        "samples_left_out": told.unsaid,
+    }
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    sample, match, target = step.sample, step.match, step.target
+    return {
+        "type": str(sample.kind),
+        "name": sample.name,
+        "value": sample.member if sample.member else _number(sample.value),
+        "relative": sample.relative,
+        "weight": sample.weight,
+        "tags": dict(sample.labels),
+        "action": str(match.action),
+        "rule": _rule_json(match.rule),
+        "captures": list(match.captures),
+        "near": [{**_rule_json(rule), "why": why} for rule, why in step.near],
+        "series": _series(target) if target else None,
+        "kept_as": _form_json(target.form) if target else None,
+        "refused": str(step.refusal) if step.refusal else None,
+        "why": WHY[step.refusal] if step.refusal else None,
+    }
+
+
+def _rule_json(rule: Rule | None) -> dict[str, Any]:
+    if rule is None:
+        return {}
+    return {"index": rule.index, "line": rule.line, "match": rule.match}
+
+
+def _form_json(form: Form) -> dict[str, Any]:
+    kept: dict[str, Any] = {"shape": str(form.shape), "help": form.help}
+    kept |= {"ttl_seconds": form.ttl} if form.ttl else {}
+    kept |= {"scale": form.scale} if form.scale is not None else {}
+    if form.shape is Shape.HISTOGRAM:
+        kept["buckets"] = list(form.buckets)
+    if form.shape is Shape.SUMMARY:
+        kept["quantiles"] = [each.quantile for each in form.quantiles]
+    return kept
+
+
+def _said(sample: Sample) -> str:
+    value = _shown(sample.member) if sample.member else f"{sample.value:g}"
+    if sample.relative:
+        value = f"{sample.value:+g}"
+    weight = f", stands for {sample.weight}" if sample.weight != 1 else ""
+    tags = f", tags {_labels(sample.labels)}" if sample.labels else ""
+    return f"{sample.kind} {_shown(sample.name)} = {value}{weight}{tags}"
+
+
+def _place(rule: Rule) -> str:
+    return f"mappings[{rule.index}] (line {rule.line}) {_shown(rule.match)}"
+
+
+def _series(target: Target) -> str:
+    return f"{target.name}{_labels(target.labels)}"
+
+
+def _labels(labels: Labels) -> str:
+    pairs = [f"{_plain(name)}={_shown(value)}" for name, value in labels]
+    return f"{{{','.join(pairs)}}}" if pairs else ""
+
+
+def _kept(form: Form) -> str:
+    said = [str(form.shape)]
+    said += [f"ttl {form.ttl:g} s"] if form.ttl else []
+    said += [f"scale {form.scale:g}"] if form.scale is not None else []
+    if form.shape is Shape.HISTOGRAM:
+        said += ["buckets " + " ".join(f"{bound:g}" for bound in form.buckets)]
+    if form.shape is Shape.SUMMARY:
+        shares = [f"{each.quantile:g}" for each in form.quantiles]
+        said += ["quantiles " + " ".join(shares)]
+    return ", ".join(said)
+
+
+def _number(value: float) -> float | str:
+    """Keep a number that JSON has; NaN and the infinities are text."""
+    return value if abs(value) < float("inf") else str(value)
+
+
+def _shown(text: str) -> str:
+    return json.dumps(text)
+
+
+def _plain(text: str) -> str:
+    return text if text.isascii() and text.isprintable() else _shown(text)

@@ -1,0 +1,118 @@
+"""
+Families to OpenMetrics 1.0, in slices; the names of the series are the text format's.
+
+    counter api_hits_total      # TYPE api_hits counter         api_hits_total 3
+    counter api_hits            # TYPE api_hits unknown         api_hits 3
+    histogram x, sum NaN        # TYPE x_bucket unknown ...     three families
+
+Whatever OpenMetrics forbids to a type is printed as `unknown`, so that a scraper which
+asks for this format first gets what it would get in the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from statsd_bridge.exposition import page
+from statsd_bridge.exposition.page import Failed
+from statsd_bridge.model import Family, Shape
+from statsd_bridge.text import label_value
+
+# What a histogram and a summary print besides the name of the summary's quantiles.
+PARTS = ("_bucket", "_count", "_sum")
+DISTRIBUTIONS = (Shape.HISTOGRAM, Shape.SUMMARY)
+
+
+def render(
+    families: Sequence[Family], now: float, failed: Failed, taken: Collection[str]
+) -> Iterator[bytes]:
+    """
+    Print all families, without the end; `taken` are names that are printed elsewhere.
+
+    `failed` is told of a series that a bug of ours keeps from being printed.
+    """
+    names = {*taken, *(name for each in families for name in _printed(each))}
+    return page.sliced(_parts(families, now, failed, names))
+
+
+def _parts(
+    families: Iterable[Family], now: float, failed: Failed, names: Collection[str]
+) -> Iterator[str]:
+    for family in families:
+        if not family.series:
+            continue
+        # All numbers first: what a family may be called depends on each.
+        texts: list[str] = []
+        is_allowed = _is_allowed(family, names)
+        for text, numbers in page.series(family, now, failed):
+            texts.append(text)
+            is_allowed = is_allowed and _may_be(family.shape, numbers)
+            # Nothing to print yet, and work that counts.
+            yield ""
+        if is_allowed:
+            yield _head(_title(family), page.TYPES[family.shape], family.help)
+            yield from texts
+        elif family.shape in DISTRIBUTIONS:
+            yield from _taken_apart(family, texts)
+        else:
+            yield _head(family.name, "unknown", family.help)
+            yield from texts
+
+
+def _printed(family: Family) -> list[str]:
+    parts = PARTS if family.shape in DISTRIBUTIONS else ()
+    return [family.name, *(family.name + part for part in parts)]
+
+
+def _title(family: Family) -> str:
+    """Give the name in HELP and TYPE: a counter's is without `_total`."""
+    is_counter = family.shape is Shape.COUNTER
+    return family.name.removesuffix("_total") if is_counter else family.name
+
+
+def _is_allowed(family: Family, names: Collection[str]) -> bool:
+    """Tell whether a family's names leave it its type."""
+    title = _title(family)
+    match family.shape:
+        case Shape.COUNTER:
+            if title in ("", family.name) or title in names:
+                return False
+        case Shape.HISTOGRAM:
+            # The sum of what may be negative may fall, which a sum here must not.
+            forms = {id(each.form): each.form for each in family.series.values()}
+            if any(form.buckets[:1] and form.buckets[0] < 0 for form in forms.values()):
+                return False
+        case Shape.GAUGE | Shape.SET:
+            return True
+    return f"{title}_created" not in names
+
+
+def _may_be(shape: Shape, numbers: tuple[float, ...]) -> bool:
+    """Tell whether the numbers of one series leave a family its type."""
+    match shape:
+        case Shape.COUNTER:
+            return numbers[0] >= 0
+        case Shape.HISTOGRAM:
+            return numbers[-2] >= 0
+        case Shape.SUMMARY:
+            # A quantile of nothing is NaN, which is allowed.
+            return numbers[-2] >= 0 and not any(each < 0 for each in numbers[:-2])
+        case _:
+            return True
+
+
+def _taken_apart(family: Family, texts: Iterable[str]) -> Iterator[str]:
+    """Print each name of a histogram or summary as a family of its own."""
+    lines: dict[str, list[str]] = {}
+    for text in texts:
+        for line in text.rstrip("\n").split("\n"):
+            name = line.partition(" ")[0].partition("{")[0]
+            lines.setdefault(name, []).append(f"{line}\n")
+    for name, of_name in lines.items():
+        yield _head(name, "unknown", family.help)
+        yield from of_name
+
+
+def _head(name: str, kind: str, help: str) -> str:
+    # Here a quotation mark is escaped in a help text, too.
+    return f"# HELP {name} {label_value(help)}\n# TYPE {name} {kind}\n"

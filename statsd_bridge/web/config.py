@@ -1,0 +1,239 @@
+"""
+--web.config.file in, who may read the pages and how out.
+
+The format is that of Prometheus' exporter-toolkit: tls_server_config,
+http_server_config, basic_auth_users.  Unknown keys are refused, as there, and so is
+everything that would make a page less protected than the file says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from statsd_bridge.document import node
+from statsd_bridge.document.remarks import Remarks, quote
+from statsd_bridge.document.section import Section, present
+
+_BCRYPT: Final = re.compile(r"\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]{53}").fullmatch
+
+HEADERS: Final = (
+    "Content-Security-Policy",
+    "Strict-Transport-Security",
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+    "X-XSS-Protection",
+)
+
+
+class ClientAuth(Enum):
+    """
+    What is asked of a client's certificate: is one asked for, needed, verified?
+
+    The words are Go's (crypto/tls, ClientAuthType).
+    """
+
+    NONE = (False, False, False)
+    REQUEST = (True, False, False)
+    REQUIRE_ANY = (True, True, False)
+    VERIFY_IF_GIVEN = (True, False, True)
+    REQUIRE_AND_VERIFY = (True, True, True)
+
+    @property
+    def is_asked(self) -> bool:
+        """Tell whether a certificate is asked for."""
+        return self.value[0]
+
+    @property
+    def is_needed(self) -> bool:
+        """Tell whether a client without one is sent away."""
+        return self.value[1]
+
+    @property
+    def is_verified(self) -> bool:
+        """Tell whether it must be signed by a client CA."""
+        return self.value[2]
+
+
+_CLIENT_AUTH: Final = {
+    "": ClientAuth.NONE,
+    "NoClientCert": ClientAuth.NONE,
+    "RequestClientCert": ClientAuth.REQUEST,
+    "RequireAnyClientCert": ClientAuth.REQUIRE_ANY,
+    "RequireClientCert": ClientAuth.REQUIRE_ANY,
+    "VerifyClientCertIfGiven": ClientAuth.VERIFY_IF_GIVEN,
+    "RequireAndVerifyClientCert": ClientAuth.REQUIRE_AND_VERIFY,
+}
+
+# The numbers of TLS itself (RFC 8446, 4.2.1).
+_VERSIONS: Final = {"TLS10": 0x301, "TLS11": 0x302, "TLS12": 0x303, "TLS13": 0x304}
+
+# Go's names of the TLS 1.2 suites that are still good, and OpenSSL's.  Those of TLS 1.3
+# cannot be chosen, there neither.
+_CIPHERS: Final = {
+    f"TLS_ECDHE_{key}_WITH_{suite}": f"ECDHE-{key}-{name}"
+    for key in ("RSA", "ECDSA")
+    for suite, name in (
+        ("AES_128_GCM_SHA256", "AES128-GCM-SHA256"),
+        ("AES_256_GCM_SHA384", "AES256-GCM-SHA384"),
+        ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
+        ("CHACHA20_POLY1305", "CHACHA20-POLY1305"),
+        ("AES_128_CBC_SHA", "AES128-SHA"),
+        ("AES_256_CBC_SHA", "AES256-SHA"),
+        ("AES_128_CBC_SHA256", "AES128-SHA256"),
+    )
+} | {
+    "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+    "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
+    "TLS_AES_128_GCM_SHA256": "",
+    "TLS_AES_256_GCM_SHA384": "",
+    "TLS_CHACHA20_POLY1305_SHA256": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """
+    What the HTTP door shows and asks for.
+
+    Certificates and keys are PEM; `ciphers` are OpenSSL's names, none means its own
+    choice; `client_sans` are names of which a client's certificate must have one.
+    """
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes = b""
+    client_auth: ClientAuth = ClientAuth.NONE
+    client_sans: frozenset[str] = frozenset()
+    min_version: int = _VERSIONS["TLS12"]
+    max_version: int = _VERSIONS["TLS13"]
+    ciphers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfig:
+    """
+    A whole file; `users` are names and their bcrypt hashes, `files` what it names.
+    """
+
+    tls: Tls | None = None
+    users: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+
+
+def read(path: str) -> WebConfig:
+    """Read a file; a ConfigError has file, key and what would be right."""
+    remarks = Remarks(path, strict=True)
+    root = Section(remarks, "", present(node.compose(node.read(path), path)))
+    tls = root.section("tls_server_config")
+    folder = Path(path).parent
+    config = WebConfig(
+        tls=_tls(tls, folder) if tls else None,
+        users=_users(root),
+        headers=_headers(root.section("http_server_config")),
+        files=tuple(_files(tls, folder)) if tls else (),
+    )
+    root.close()
+    return config
+
+
+def _tls(section: Section, folder: Path) -> Tls:
+    auth = section.choice("client_auth_type", _CLIENT_AUTH) or ClientAuth.NONE
+    client_ca = _pem(section, "client_ca", folder)
+    if client_ca and auth is ClientAuth.NONE:
+        raise section.mistake(
+            "client_auth_type", "is needed with a client CA: RequireAndVerifyClientCert"
+        )
+    if auth.is_verified and not client_ca:
+        raise section.mistake("client_ca_file", "is needed to verify clients")
+    ciphers = [_cipher(section, name) for name in section.words("cipher_suites") or ()]
+    if section.words("curve_preferences"):
+        problem = "cannot be chosen here; remove it, the curves are OpenSSL's"
+        raise section.mistake("curve_preferences", problem)
+    section.flag("prefer_server_cipher_suites")
+    tls = Tls(
+        certificate=_needed(section, "cert", folder),
+        key=_needed(section, "key", folder),
+        client_ca=client_ca,
+        client_auth=auth,
+        client_sans=frozenset(section.words("client_allowed_sans") or ()),
+        min_version=section.choice("min_version", _VERSIONS) or _VERSIONS["TLS12"],
+        max_version=section.choice("max_version", _VERSIONS) or _VERSIONS["TLS13"],
+        ciphers=tuple(filter(None, ciphers)),
+    )
+    if tls.min_version > tls.max_version:
+        raise section.mistake("max_version", "is below min_version")
+    if tls.client_sans and not auth.is_verified:
+        problem = "is of use only with VerifyClientCertIfGiven or"
+        problem += " RequireAndVerifyClientCert"
+        raise section.mistake("client_allowed_sans", problem)
+    section.close()
+    return tls
+
+
+def _needed(section: Section, key: str, folder: Path) -> bytes:
+    pem = _pem(section, key, folder)
+    if not pem:
+        raise section.mistake(f"{key}_file", "is missing, the path of a PEM file")
+    return pem
+
+
+def _pem(section: Section, key: str, folder: Path) -> bytes:
+    """Read what stands in the file or beside it; both is one too many."""
+    text, path = section.text(key), section.text(f"{key}_file")
+    if text and path:
+        raise section.mistake(key, f"is there, and so is {key}_file; keep one of them")
+    if not path:
+        return text.encode()
+    try:
+        return (folder / path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        problem = f"{quote(path)} cannot be read: {reason}"
+        raise section.mistake(f"{key}_file", problem) from error
+
+
+def _files(section: Section, folder: Path) -> Iterator[Path]:
+    for key in ("cert_file", "key_file", "client_ca_file"):
+        if path := section.text(key):
+            yield folder / path
+
+
+def _cipher(section: Section, name: str) -> str:
+    if name not in _CIPHERS:
+        problem = f"{quote(name)} is not known; write one such as"
+        problem += " TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+        raise section.mistake("cipher_suites", problem)
+    return _CIPHERS[name]
+
+
+def _users(root: Section) -> dict[str, bytes]:
+    users = root.texts("basic_auth_users")
+    for name, hashed in users.items():
+        if not _BCRYPT(hashed):
+            problem = "is no bcrypt hash; make one with htpasswd -nBC 10 NAME"
+            raise root.mistake(f"basic_auth_users.{name}", problem)
+    return {name: hashed.encode() for name, hashed in users.items()}
+
+
+def _headers(section: Section | None) -> dict[str, str]:
+    if section is None:
+        return {}
+    # HTTP/1.1 is all there is here, and clients that know HTTP/2 know it, too.
+    section.flag("http2")
+    found = section.texts("headers")
+    for name, value in found.items():
+        if name not in HEADERS:
+            problem = f"is not one of {', '.join(HEADERS)}"
+            raise section.mistake(f"headers.{name}", problem)
+        if "\n" in value or "\r" in value:
+            raise section.mistake(f"headers.{name}", "has more than one line")
+    section.close()
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,168 @@
+"""Pages that are small: whoever made a Functions decides what they say."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+PLAIN = b"text/plain; charset=utf-8"
+JSON = b"application/json"
+
+LONGEST_LINE = 65_535
+"""Bytes of a line that may be asked about: as many as a datagram carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page in slices, and what it is; an empty slice is only a turn for others."""
+
+    content_type: str
+    slices: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    """
+    What the door is handed.
+
+    `metrics` gets the Accept header.  `began` is told of each scrape, `ended` of its
+    status, seconds and bytes.  `reload` returns why the new file is refused, or
+    nothing.  `explain` gets a line and, like `unmapped`, returns what JSON can hold.
+    `later` calls what it is given after so many seconds; 0 is the reactor's next turn.
+    """
+
+    metrics: Callable[[str], Page]
+    began: Callable[[], None]
+    ended: Callable[[int, float, int], None]
+    reload: Callable[[], str]
+    quit: Callable[[], None]
+    explain: Callable[[bytes], Any]
+    unmapped: Callable[[], Any]
+    later: Callable[[float, Callable[[], None]], Any]
+
+
+class Text(Resource):
+    """A text that never changes."""
+
+    isLeaf = True
+
+    def __init__(self, text: bytes, content_type: bytes = PLAIN) -> None:
+        super().__init__()
+        self._text = text
+        self._content_type = content_type
+
+    def render_GET(self, request: Request) -> bytes:
+        """Say it."""
+        request.setHeader(b"content-type", self._content_type)
+        return self._text
+
+
+class NotFound(Resource):
+    """Every path that is not known."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> bytes:
+        """Say so."""
+        request.setResponseCode(404)
+        request.setHeader(b"content-type", PLAIN)
+        return b"404 page not found\n"
+
+
+class Reload(Resource):
+    """Reads the mapping file anew."""
+
+    isLeaf = True
+
+    def __init__(self, reload: Callable[[], str]) -> None:
+        super().__init__()
+        self._reload = reload
+
+    def render_POST(self, request: Request) -> bytes:
+        """Do it, and say why if the file is refused."""
+        request.setHeader(b"content-type", PLAIN)
+        refused = self._reload()
+        if refused:
+            request.setResponseCode(500)
+            return f"{refused}\n".encode()
+        return b"Requesting reload\n"
+
+    render_PUT = render_POST
+
+
+class Quit(Resource):
+    """Ends the bridge."""
+
+    isLeaf = True
+
+    def __init__(self, quit: Callable[[], None]) -> None:
+        super().__init__()
+        self._quit = quit
+
+    def render_POST(self, request: Request) -> bytes:
+        """Say goodbye, then end."""
+        request.setHeader(b"content-type", PLAIN)
+        request.notifyFinish().addBoth(lambda _: self._quit())
+        return b"Requesting termination... Goodbye!\n"
+
+    render_PUT = render_POST
+
+
+class Explain(Resource):
+    """What would become of `?line=`; nothing does."""
+
+    isLeaf = True
+
+    def __init__(self, explain: Callable[[bytes], Any]) -> None:
+        super().__init__()
+        self._explain = explain
+
+    def render_GET(self, request: Request) -> bytes:
+        """Tell, or say how to ask."""
+        lines = (request.args or {}).get(b"line", [])
+        if len(lines) != 1 or not lines[0] or len(lines[0]) > LONGEST_LINE:
+            request.setResponseCode(400)
+            request.setHeader(b"content-type", PLAIN)
+            return b"ask for one line: /explain?line=api.hits:1%7Cc\n"
+        return as_json(request, self._explain(lines[0]))
+
+
+class Told(Resource):
+    """What a function returns now, as JSON."""
+
+    isLeaf = True
+
+    def __init__(self, tell: Callable[[], Any]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def render_GET(self, request: Request) -> bytes:
+        """Tell."""
+        return as_json(request, self._tell())
+
+
+def as_json(request: Request, said: Any) -> bytes:
+    """Write what was said as JSON; senders chose some of it, so all is ASCII."""
+    request.setHeader(b"content-type", JSON)
+    request.setHeader(b"x-content-type-options", b"nosniff")
+    return json.dumps(said, indent=2).encode() + b"\n"
+
+
+def landing(telemetry_path: str, version: str) -> bytes:
+    """Write the page at `/`."""
+    path = html.escape(telemetry_path)
+    return (
+        "<!doctype html><html lang=en><title>StatsD Exporter</title>"
+        "<h1>statsd-bridge</h1><p>Statsd in, Prometheus out."
+        f" Version {html.escape(version)}.</p>"
+        f'<ul><li><a href="{path}">Metrics</a></li>'
+        '<li><a href="/debug/unmapped">Names without a rule, lines refused</a></li>'
+        "</ul><form action=/explain><label>What becomes of a line:"
+        ' <input name=line size=60 value="api.hits:1|c"></label></form>\n'
+    ).encode()

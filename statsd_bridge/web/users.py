@@ -1,0 +1,80 @@
+"""
+Basic authentication (RFC 7617) against bcrypt hashes, off the reactor's thread.
+
+A hash takes a tenth of a second on purpose.  So one is computed at a time, in a thread,
+and what was right once is remembered, salted, for as long as the process lives.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+
+import bcrypt
+from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
+from twisted.internet.threads import deferToThread
+
+MOST_REMEMBERED = 100
+
+# Checked for users who are not there, so that the time taken does not tell.
+_NOBODY = b"$2b$10$QFXxTpnzDq7CHT3SZnbNOu2VeOMTLHJDlWdIdHBZMNbjvNq5RnpLK"
+
+
+class Users:
+    """Who may read the pages.  `hashes` may be replaced at any time."""
+
+    def __init__(self, hashes: Mapping[str, bytes]) -> None:
+        self.hashes = hashes
+        self._one_at_a_time = DeferredSemaphore(1)
+        self._salt = os.urandom(32)
+        self._right: dict[bytes, None] = {}
+
+    def check(self, authorization: bytes | None) -> Deferred[bool]:
+        """Tell whether a header lets one in; without users it always does."""
+        if not self.hashes:
+            return succeed(True)
+        name, password = _read(authorization)
+        hashed = self.hashes.get(name)
+        seen = self._digest(name, password, hashed or b"")
+        if seen in self._right:
+            return succeed(True)
+        checked = self._one_at_a_time.run(
+            deferToThread, _matches, password, hashed or _NOBODY
+        )
+        return checked.addCallback(self._remember, seen, hashed is not None)
+
+    def _remember(self, matches: bool, seen: bytes, is_known: bool) -> bool:
+        if not (matches and is_known):
+            return False
+        if len(self._right) >= MOST_REMEMBERED:
+            self._right.clear()
+        self._right[seen] = None
+        return True
+
+    def _digest(self, name: str, password: bytes, hashed: bytes) -> bytes:
+        parts = name.encode("utf-8", "surrogateescape"), password, hashed
+        framed = b"".join(b"%d:%b" % (len(part), part) for part in parts)
+        return hmac.digest(self._salt, framed, hashlib.sha256)
+
+
+def _matches(password: bytes, hashed: bytes) -> bool:
+    try:
+        return bcrypt.checkpw(password, hashed)
+    except ValueError:
+        # More than bcrypt's 72 bytes, or a NUL.
+        return False
+
+
+def _read(authorization: bytes | None) -> tuple[str, bytes]:
+    scheme, _, encoded = (authorization or b"").partition(b" ")
+    if scheme.lower() != b"basic":
+        return "", b""
+    try:
+        name, _, password = base64.b64decode(encoded.strip()).partition(b":")
+    except binascii.Error:
+        return "", b""
+    return name.decode("utf-8", "surrogateescape"), password

@@ -6,6 +6,7 @@ Everything runs on the reactor's one thread.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import time
@@ -44,7 +45,8 @@ def run(settings: Settings) -> None:
     from twisted.internet import reactor
 
     loop: Any = reactor
-    bridge = Bridge(settings, loop)
+    inherited = listener.Inherited(os.environ, os.getpid())
+    bridge = Bridge(settings, loop, inherited)
     bridge.start()
     # Twisted sees to SIGTERM and SIGINT; a reload waits for its turn in the reactor.
     signal.signal(signal.SIGHUP, lambda *_: loop.callFromThread(bridge.reload))
@@ -85,9 +87,15 @@ def explained(settings: Settings, lines: Sequence[bytes]) -> list[Explanation]:
 class Bridge:
     """One bridge, from its settings to a reactor that runs it."""
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        inherited: listener.Inherited | None = None,
+    ) -> None:
         self._settings = settings
         self._reactor = reactor
+        self._inherited = inherited or listener.Inherited({}, 0)
         self._log = log.logger()
         self._tally = Tally()
         self._datagrams: list[listener.Datagrams] = []
@@ -114,6 +122,7 @@ class Bridge:
         if settings.listen_unixstream:
             where["unixstream"] = self._listen_unixstream(settings.listen_unixstream)
         where["http"] = self._listen_web(settings.listen_web)
+        self._inherited.refuse_rest()
         if self._relay is not None:
             self._relay.start()
             self._reactor.addSystemEventTrigger("before", "shutdown", self._last_words)
@@ -221,11 +230,13 @@ class Bridge:
 
     def _listen_udp(self, address: Address) -> str:
         asked = self._settings.read_buffer
-        sock, granted = listener.open_udp(address.host, address.port, asked)
+        sock, granted = self._inherited.udp(asked) or listener.open_udp(
+            address.host, address.port, asked
+        )
         if granted < asked:
             self._warn_of_buffer("udp", asked, granted)
         self._udp = self._watch(sock, "udp")
-        return str(Address(address.host, self._udp.port))
+        return str(Address(*sock.getsockname()[:2]))
 
     def _listen_unixgram(self, path: str) -> str:
         settings = self._settings
@@ -305,7 +316,7 @@ class Bridge:
 
     def _listen_stream(self, flag: str, address: Address, factory: Any) -> str:
         host = "" if address.host == "0.0.0.0" else address.host  # noqa: S104
-        port = _opened(
+        port = self._inherited.listen(flag, self._reactor, factory) or _opened(
             flag,
             str(address),
             "choose a free address of this machine",
@@ -313,7 +324,8 @@ class Bridge:
                 address.port, factory, interface=host or EVERYWHERE
             ),
         )
-        return str(Address(address.host, port.getHost().port))
+        where = port.getHost()
+        return str(Address(where.host, where.port))
 
     def _last_words(self) -> None:
         if self._relay is not None:

@@ -101,6 +101,13 @@ def make_way(flag: str, path: str) -> str:
     return path
 
 
+def enlarge(sock: socket.socket, read_buffer: int) -> int:
+    """Have a receive buffer of so many bytes or more; returns what is granted."""
+    if _granted(sock) < read_buffer:
+        _ask_for_buffer(sock, read_buffer)
+    return _granted(sock)
+
+
 def _is_alive(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         try:
@@ -119,8 +126,7 @@ def _open(
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        if read_buffer:
-            _ask_for_buffer(sock, read_buffer)
+        enlarge(sock, read_buffer)
         bind(sock)
     except OSError:
         sock.close()

@@ -4,14 +4,13 @@ The nouns of the gateway: what travels between the stages. Read first.
     raw update --> Row --> Message --> Decision --> Reply --> Outcome
     (botapi)     (inbox)  (envelope)   (access)   (agents)   (turn)
 
-The facts at the end are how a stage tells what happened besides a turn: it calls the
-`Report` that it was given.  Nobody but telemetry's observer consumes them.
+What happens besides a turn is told with the facts in `facts.py`.
 Times are seconds; a moment is Unix time, so that it survives a restart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -43,6 +42,7 @@ class ErrorType(StrEnum):
     NETWORK = "network"
     TIMEOUT = "timeout"
     CONFLICT = "conflict"
+    AUTH = "auth"
     AGENT = "agent"
     DELIVERY = "delivery"
     INBOX = "inbox"
@@ -159,19 +159,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something went wrong that was not a poll."""
+    """Something went wrong that was not a poll: a part of an Outcome, or a fact."""
 
     type: ErrorType
     severity: Severity
-
-
-@dataclass(frozen=True, slots=True)
-class PollFailed:
-    """A getUpdates call failed and will be tried again."""
-
-    reason: ReconnectReason
-
-
-Fact = Outcome | Trouble | PollFailed
-Report = Callable[[Fact], None]
-"""How a stage tells a fact.  Never raises, never waits."""

@@ -20,7 +20,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from crocbot.errors import DeliveryError, FloodWaitError, TelegramError
-from crocbot.model import Address, ErrorType, Reply, Report, Severity, Trouble
+from crocbot.facts import Report
+from crocbot.model import Address, ErrorType, Reply, Severity, Trouble
 
 LIMIT = 4096
 PATIENCE = 300.0

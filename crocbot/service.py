@@ -32,6 +32,7 @@ from crocbot.errors import (
     OperatorError,
     TelegramError,
 )
+from crocbot.facts import Report
 from crocbot.model import (
     Decision,
     Disposition,
@@ -40,7 +41,6 @@ from crocbot.model import (
     Message,
     Outcome,
     Raw,
-    Report,
     Row,
     Severity,
     Trouble,

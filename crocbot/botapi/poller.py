@@ -25,15 +25,8 @@ from typing import Any
 
 from crocbot import log
 from crocbot.errors import DeliveryError, FloodWaitError, InboxError, TelegramError
-from crocbot.model import (
-    ErrorType,
-    PollFailed,
-    Raw,
-    ReconnectReason,
-    Report,
-    Severity,
-    Trouble,
-)
+from crocbot.facts import PollFailed, Report
+from crocbot.model import ErrorType, Raw, ReconnectReason, Severity, Trouble
 
 BATCH = 100
 FIRST_PAUSE = 1.0

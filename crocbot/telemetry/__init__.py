@@ -8,7 +8,7 @@ Facts in, statsd lines out.  Watches from the side: nothing ever waits for it.
 
 from __future__ import annotations
 
-from crocbot.model import Fact
+from crocbot.facts import Fact
 from crocbot.telemetry.emitter import Emitter
 from crocbot.telemetry.observer import Observer
 from crocbot.telemetry.runtime import Runtime
@@ -32,7 +32,9 @@ class Telemetry:
         self._off = host == OFF
         self._emitter = Emitter(Wire(host, port))
         self._observer = Observer(self._emitter)
-        self._runtime = Runtime(self._emitter, version=version)
+        self._runtime = Runtime(
+            self._emitter, version=version, also=self._observer.sample
+        )
 
     def report(self, fact: Fact) -> None:
         """Count a fact, also before the start.  Never raises, never waits."""

@@ -29,8 +29,8 @@ END = "<!-- generated: end -->"
 
 _HEADER = """\
 # How the gateway's statsd names become Prometheus metrics.
-# Generated from crocbot/telemetry/catalogue.py by
-# `python -m crocbot.telemetry.documents`: change that file, not this one.
+# Generated from crocbot/telemetry/catalogue/ by
+# `python -m crocbot.telemetry.documents`: change that, not this file.
 # It loads in statsd_bridge and, unchanged, in statsd_exporter 0.30.0 and later.
 """
 
@@ -68,8 +68,8 @@ def _rule(metric: Metric) -> Iterator[str]:
 def table(catalogue: tuple[Metric, ...] = CATALOGUE) -> str:
     """Write the generated part of docs/metrics.md."""
     rows = [
-        "| Metric | Type | Labels | Meaning | Example | Sent as |",
-        "|---|---|---|---|---|---|",
+        "| Metric | Type | Labels | Meaning | Example | Sent as | Told by |",
+        "|---|---|---|---|---|---|---|",
         *map(_row, catalogue),
     ]
     total = sum(metric.series for metric in catalogue)
@@ -90,6 +90,7 @@ def _row(metric: Metric) -> str:
         metric.help,
         f"`{metric.query}`",
         f"`{metric.pattern}`",
+        metric.source,
     )
     # A bar would end the cell, also inside of backticks.
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -2,7 +2,7 @@
 How the process itself is doing, into handles: nothing reports this, so it is sampled.
 
     every 100 ms: how late the event loop woke us, and the garbage collections since
-    every 5 s:    uptime, processor time, memory, file descriptors, tasks
+    every 5 s:    uptime, processor time, memory, file descriptors, tasks, and `also`
 
 Garbage collection calls back in whatever thread triggered it, so a callback only
 appends to a bounded deque, which the event loop empties.
@@ -37,11 +37,13 @@ class Runtime:
         emitter: Emitter,
         *,
         version: str,
+        also: Callable[[], None] = lambda: None,
         lag_seconds: float = 0.1,
         sample_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         proc: Path = process.PROC,
     ) -> None:
+        self._also = also
         self._lag_seconds = lag_seconds
         self._sample_seconds = sample_seconds
         self._clock = clock
@@ -109,6 +111,7 @@ class Runtime:
             value = read()
             if value is not None:
                 gauge.set(value)
+        self._also()
 
     def on_collection(self, phase: str, info: Mapping[str, int]) -> None:
         """Note a garbage collection, in any thread; there is only one at a time."""

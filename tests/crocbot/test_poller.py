@@ -16,15 +16,8 @@ from crocbot.errors import (
     OperatorError,
     TelegramError,
 )
-from crocbot.model import (
-    ErrorType,
-    Fact,
-    PollFailed,
-    Raw,
-    ReconnectReason,
-    Severity,
-    Trouble,
-)
+from crocbot.facts import Fact, PollFailed
+from crocbot.model import ErrorType, Raw, ReconnectReason, Severity, Trouble
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
 

@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot.errors import DeliveryError, FloodWaitError, TelegramError
-from crocbot.model import (
-    Address,
-    ErrorType,
-    Fact,
-    ReconnectReason,
-    Reply,
-    Severity,
-    Trouble,
-)
+from crocbot.facts import Fact
+from crocbot.model import Address, ErrorType, ReconnectReason, Reply, Severity, Trouble
 from crocbot.reply import LIMIT, PATIENCE, Courier, pieces
 
 HERE = Address(7)

@@ -15,7 +15,8 @@ import structlog
 from crocbot import log, service, settings
 from crocbot.botapi import Client, poller
 from crocbot.errors import OperatorError
-from crocbot.model import Fact, Outcome
+from crocbot.facts import Fact
+from crocbot.model import Outcome
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop
 

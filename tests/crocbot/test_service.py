@@ -15,16 +15,15 @@ from crocbot import inbox, reply, service, settings
 from crocbot.botapi import poller
 from crocbot.commands import MENU
 from crocbot.errors import InboxError, OperatorError
+from crocbot.facts import Fact, PollFailed
 from crocbot.model import (
     Address,
     Decision,
     Disposition,
     ErrorType,
-    Fact,
     Kind,
     Message,
     Outcome,
-    PollFailed,
     ReconnectReason,
     Severity,
     Trouble,

@@ -7,7 +7,8 @@ import gc
 import socket
 from contextlib import closing
 
-from crocbot.model import Disposition, Kind, Outcome, PollFailed, ReconnectReason
+from crocbot.facts import PollFailed
+from crocbot.model import Disposition, Kind, Outcome, ReconnectReason
 from crocbot.telemetry import OFF, Telemetry
 
 ANSWERED = Outcome(Disposition.ANSWERED, Kind.TEXT, 1.0)

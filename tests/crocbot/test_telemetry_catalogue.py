@@ -63,6 +63,7 @@ def test_a_row_is_in_the_style_of_prometheus(metric: Metric) -> None:
     assert list(metric.buckets) == sorted(set(metric.buckets))
     assert metric.help.endswith(".")
     assert metric.name in metric.query
+    assert metric.source
     assert metric.ttl == ("60s" if metric.type is Type.GAUGE else "")
 
 

@@ -18,6 +18,7 @@ METRICS = (
         'Says "a | b".',
         "crocbot_long_total",
         (Segment("left", ("a", "b")),),
+        source="Outcome",
     ),
     Metric(
         "crocbot.short",
@@ -74,7 +75,7 @@ def test_a_row_of_the_table_is_one_row() -> None:
 
     assert lines[2] == (
         "| `crocbot_long_total` | counter, things | `left`: a, b "
-        '| Says "a \\| b". | `crocbot_long_total` | `crocbot.long.name.<left>` |'
+        '| Says "a \\| b". | `crocbot_long_total` | `crocbot.long.name.<left>` | Outcome |'
     )
     assert lines[-1] == (
         "One gateway makes at most 8 series, each bucket counted as one."

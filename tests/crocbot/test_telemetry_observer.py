@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from random import Random
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crocbot.facts import (
+    AgentCall,
+    AgentFault,
+    ApiCall,
+    CallOutcome,
+    DeliverySnag,
+    Fact,
+    FirstText,
+    FloodWait,
+    InboxState,
+    Method,
+    PollCompleted,
+    PollFailed,
+    PollingBegan,
+    Snag,
+    TurnsInFlight,
+    UpdateKind,
+    UpdateReceived,
+    WebhookOutcome,
+    WebhookRequest,
+)
 from crocbot.model import (
     Decision,
     Disposition,
     ErrorType,
     Kind,
     Outcome,
-    PollFailed,
     ReconnectReason,
     Severity,
     Trouble,
@@ -26,6 +48,7 @@ from crocbot.telemetry.observer import Observer
 
 AGENT_FAILED = Trouble(ErrorType.AGENT, Severity.WARNING)
 NO_ACCESS = Decision(Verdict.NOT_LISTED)
+LET_IN = Decision(Verdict.ALLOWED)
 UNKNOWN = ["crocbot.emitter.values_dropped.unknown:1|c"]
 
 
@@ -45,13 +68,30 @@ class FakeWire:
         self.lines += datagram.decode().split("\n")
 
 
-def told(*facts: object) -> list[str]:
-    """The lines that facts make."""
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+def watched(clock: Clock, wall: Clock) -> tuple[Observer, Emitter, FakeWire]:
+    """An observer that has told what it tells at the start."""
     wire = FakeWire()
     emitter = Emitter(wire, random=Random(1))  # type: ignore[arg-type]
-    observer = Observer(emitter)
+    observer = Observer(emitter, clock=clock, wall=wall)
     emitter.flush()
     wire.lines.clear()
+    return observer, emitter, wire
+
+
+def told(*facts: object) -> list[str]:
+    """The lines that facts make."""
+    observer, emitter, wire = watched(Clock(100.0), Clock(1000.0))
     for fact in facts:
         observer.report(fact)  # type: ignore[arg-type]
     emitter.flush()
@@ -65,6 +105,7 @@ def told(*facts: object) -> list[str]:
             Outcome(Disposition.ANSWERED, Kind.TEXT, seconds=2.5),
             [
                 "crocbot.messages.text:1|c",
+                "crocbot.turns.answered:1|c",
                 "crocbot.telegram.latency.text:2500.000000|ms",
             ],
         ),
@@ -72,27 +113,43 @@ def told(*facts: object) -> list[str]:
             Outcome(Disposition.ANSWERED, Kind.COMMAND, seconds=0.001),
             [
                 "crocbot.messages.command:1|c",
+                "crocbot.turns.answered:1|c",
                 "crocbot.telegram.latency.command:1.000000|ms",
             ],
         ),
         (
             Outcome(Disposition.DENIED, Kind.TEXT, decision=NO_ACCESS),
-            ["crocbot.messages.text:1|c"],
+            [
+                "crocbot.messages.text:1|c",
+                "crocbot.turns.denied:1|c",
+                "crocbot.access.denials.not_listed:1|c",
+            ],
+        ),
+        (
+            Outcome(Disposition.CANCELLED, Kind.TEXT, decision=LET_IN),
+            ["crocbot.messages.text:1|c", "crocbot.turns.cancelled:1|c"],
         ),
         (
             Outcome(Disposition.FAILED, Kind.MEDIA, error=AGENT_FAILED),
-            ["crocbot.messages.media:1|c", "crocbot.errors.agent.warning:1|c"],
+            [
+                "crocbot.messages.media:1|c",
+                "crocbot.turns.failed:1|c",
+                "crocbot.errors.agent.warning:1|c",
+            ],
         ),
         # Only what was answered has a latency, even if somebody measured one.
-        (Outcome(Disposition.FAILED, Kind.TEXT, 3.0), ["crocbot.messages.text:1|c"]),
+        (
+            Outcome(Disposition.FAILED, Kind.TEXT, 3.0),
+            ["crocbot.messages.text:1|c", "crocbot.turns.failed:1|c"],
+        ),
         # Not everything is a message.
-        (Outcome(Disposition.IGNORED), []),
+        (Outcome(Disposition.IGNORED), ["crocbot.turns.ignored:1|c"]),
         (
             Outcome(
                 Disposition.SET_ASIDE,
                 error=Trouble(ErrorType.PROCESSING, Severity.CRITICAL),
             ),
-            ["crocbot.errors.processing.critical:1|c"],
+            ["crocbot.turns.set_aside:1|c", "crocbot.errors.processing.critical:1|c"],
         ),
         (AGENT_FAILED, ["crocbot.errors.agent.warning:1|c"]),
         *(
@@ -105,9 +162,70 @@ def told(*facts: object) -> list[str]:
             )
             for reason in ReconnectReason
         ),
+        (
+            ApiCall(Method.SEND_MESSAGE, CallOutcome.OK, 0.25),
+            ["crocbot.telegram.api.sendMessage.ok:250.000000|ms"],
+        ),
+        # A refused token is for a person, however it came out.
+        (
+            ApiCall(Method.GET_UPDATES, CallOutcome.UNAUTHORIZED, 0.5),
+            [
+                "crocbot.telegram.api.getUpdates.unauthorized:500.000000|ms",
+                "crocbot.errors.auth.critical:1|c",
+            ],
+        ),
+        (PollingBegan(), ["crocbot.telegram.poll_age:0|g"]),
+        (PollCompleted(), ["crocbot.telegram.poll_age:0|g"]),
+        (
+            FloodWait(2.5),
+            [
+                "crocbot.telegram.flood_waits:1|c",
+                "crocbot.telegram.flood_wait_time:2.5|c",
+            ],
+        ),
+        (
+            UpdateReceived(UpdateKind.CALLBACK_QUERY),
+            ["crocbot.telegram.updates.callback_query:1|c"],
+        ),
+        (
+            WebhookRequest(WebhookOutcome.FORGED),
+            ["crocbot.webhook.requests.forged:1|c"],
+        ),
+        (
+            InboxState(9, 2, {Disposition.ANSWERED: 7}, duplicates=3, oldest=970.0),
+            [
+                "crocbot.inbox.accepted:9|g",
+                "crocbot.inbox.open:2|g",
+                "crocbot.inbox.closed.answered:7|g",
+                "crocbot.inbox.duplicates:3|g",
+                "crocbot.inbox.oldest_age:30.0|g",
+            ],
+        ),
+        (TurnsInFlight(3), ["crocbot.turns_in_flight:3|g"]),
+        (FirstText(0.5), ["crocbot.telegram.first_text:500.000000|ms"]),
+        (
+            AgentCall(2.0, first_token=0.5, input_tokens=11, output_tokens=7),
+            [
+                "crocbot.agent.latency:2000.000000|ms",
+                "crocbot.agent.first_token:500.000000|ms",
+                "crocbot.agent.tokens.input:11|c",
+                "crocbot.agent.tokens.output:7|c",
+            ],
+        ),
+        (
+            AgentCall(60.0, fault=AgentFault.TIMEOUT),
+            [
+                "crocbot.agent.latency:60000.000000|ms",
+                "crocbot.agent.errors.timeout:1|c",
+            ],
+        ),
+        (DeliverySnag(Snag.PLAIN_TEXT), ["crocbot.delivery.snags.plain_text:1|c"]),
         ("no fact", UNKNOWN),
         (None, UNKNOWN),
-        (Outcome(Disposition.ANSWERED, "sticker", 1.0), UNKNOWN),  # type: ignore[arg-type]
+        (
+            Outcome(Disposition.ANSWERED, "sticker", 1.0),  # type: ignore[arg-type]
+            ["crocbot.turns.answered:1|c", *UNKNOWN],
+        ),
         (Trouble(ErrorType.AGENT, "fatal"), UNKNOWN),  # type: ignore[arg-type]
         (Trouble(["agent"], Severity.INFO), UNKNOWN),  # type: ignore[arg-type]
         (PollFailed("weather"), UNKNOWN),  # type: ignore[arg-type]
@@ -119,21 +237,104 @@ def test_a_fact_moves_its_numbers(fact: object, lines: list[str]) -> None:
     assert sorted(told(fact)) == sorted(lines)
 
 
-def test_every_word_of_the_model_is_known() -> None:
-    """No kind, type, severity or reason of the nouns lacks a handle."""
+def test_every_word_is_known() -> None:
+    """No word of the nouns and the facts lacks a handle."""
     facts = [
-        *(Outcome(Disposition.ANSWERED, kind, 1.0) for kind in Kind),
+        *(Outcome(end, kind, 1.0) for end in Disposition for kind in Kind),
+        *(Outcome(Disposition.DENIED, decision=Decision(why)) for why in Verdict),
         *(Trouble(type, severity) for type in ErrorType for severity in Severity),
         *(PollFailed(reason) for reason in ReconnectReason),
+        *(ApiCall(method, how, 1.0) for method in Method for how in CallOutcome),
+        *(UpdateReceived(kind) for kind in UpdateKind),
+        *(WebhookRequest(outcome) for outcome in WebhookOutcome),
+        *(AgentCall(1.0, fault=fault) for fault in AgentFault),
+        *(DeliverySnag(snag) for snag in Snag),
+        InboxState(6, 0, dict.fromkeys(Disposition, 1), 0, None),
     ]
 
     assert not [line for line in told(*facts) if "unknown" in line]
 
 
+def test_every_fact_is_known() -> None:
+    """A fact that was added to the union has its line in the observer."""
+    observer, _, _ = watched(Clock(0.0), Clock(0.0))
+
+    assert set(observer._observers) == set(get_args(Fact))
+
+
+def test_a_poll_grows_old() -> None:
+    """The age grows by itself, through failed polls, until a poll comes back well."""
+    clock = Clock(50.0)
+    observer, emitter, wire = watched(clock, Clock(0.0))
+    ages = []
+    for fact in (PollingBegan(), PollFailed(ReconnectReason.NETWORK), PollCompleted()):
+        observer.report(fact)
+        clock.now += 30
+        observer.sample()
+        emitter.flush()
+        ages += [line for line in wire.lines if "poll_age" in line]
+        wire.lines.clear()
+
+    assert ages == [
+        "crocbot.telegram.poll_age:30.0|g",
+        "crocbot.telegram.poll_age:60.0|g",
+        "crocbot.telegram.poll_age:30.0|g",
+    ]
+
+
+def test_no_polls_have_no_age() -> None:
+    """With a webhook there is no age of polls, and before the inbox none of rows."""
+    observer, emitter, wire = watched(Clock(50.0), Clock(1000.0))
+    observer.sample()
+    emitter.flush()
+
+    assert wire.lines == []
+
+
+def test_the_oldest_row_grows_old() -> None:
+    """The age grows between two reports, and is 0 as soon as no row is open."""
+    wall = Clock(1000.0)
+    observer, emitter, wire = watched(Clock(0.0), wall)
+    nothing = dict.fromkeys(Disposition, 0)
+    observer.report(InboxState(1, 1, nothing, 0, oldest=990.0))
+    wall.now += 25
+    observer.sample()
+    emitter.flush()
+    old = [line for line in wire.lines if "oldest" in line]
+    wire.lines.clear()
+    observer.report(
+        InboxState(1, 0, {**nothing, Disposition.ANSWERED: 1}, 0, oldest=None)
+    )
+    emitter.flush()
+    young = [line for line in wire.lines if "oldest" in line]
+
+    assert old == ["crocbot.inbox.oldest_age:35.0|g"]
+    assert young == ["crocbot.inbox.oldest_age:0|g"]
+
+
+def test_clocks_that_were_set_back_make_no_negative_age() -> None:
+    """An age is 0 at least, whatever happened to the clock."""
+    clock, wall = Clock(50.0), Clock(1000.0)
+    observer, emitter, wire = watched(clock, wall)
+    observer.report(PollCompleted())
+    observer.report(InboxState(1, 1, {}, 0, oldest=1000.0))
+    clock.now, wall.now = 40.0, 900.0
+    observer.sample()
+    emitter.flush()
+
+    assert "crocbot.telegram.poll_age:0|g" in wire.lines
+    assert "crocbot.inbox.oldest_age:0|g" in wire.lines
+
+
 ODD = st.one_of(st.none(), st.text(), st.floats(), st.lists(st.text()))
 
 
-@given(st.one_of(ODD, st.builds(Outcome, ODD, ODD, ODD, ODD, ODD)))
+ODD_FACTS = st.one_of(
+    *(st.builds(fact, *[ODD] * len(fields(fact))) for fact in get_args(Fact))
+)
+
+
+@given(st.one_of(ODD, ODD_FACTS))
 def test_no_fact_raises(fact: object) -> None:
     """Whatever is reported, reporting returns."""
     assert "|" in "".join(told(fact)) or told(fact) == []

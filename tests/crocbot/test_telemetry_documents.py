@@ -75,7 +75,8 @@ def test_a_row_of_the_table_is_one_row() -> None:
 
     assert lines[2] == (
         "| `crocbot_long_total` | counter, things | `left`: a, b "
-        '| Says "a \\| b". | `crocbot_long_total` | `crocbot.long.name.<left>` | Outcome |'
+        '| Says "a \\| b". | `crocbot_long_total` | `crocbot.long.name.<left>` '
+        "| Outcome |"
     )
     assert lines[-1] == (
         "One gateway makes at most 8 series, each bucket counted as one."

@@ -31,8 +31,9 @@ fmt: $(VENV)/.dev ## format the code, mend what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.dev ## write the generated files anew: mapping.yml, docs/metrics.md
+docs: $(VENV)/.dev ## write the generated files anew: mapping.yml, docs/metrics.md, docs/settings.md
 	$(BIN)/python -m crocbot.telemetry.documents
+	$(BIN)/python -m crocbot.settings.table
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -85,7 +85,7 @@ def _settings() -> Settings:
     log.configure(
         settings.log_level,
         settings.log_format,
-        secrets=[settings.token.get_secret_value()],
+        secrets=settings.secrets,
     )
     for warning in warnings:
         log.logger(__name__).warning(warning)

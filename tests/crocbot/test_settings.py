@@ -11,7 +11,7 @@ from crocbot import settings
 from crocbot.errors import OperatorError
 from crocbot.settings import Settings
 
-TOKEN = "123:a-SECRET_token"
+TOKEN = "123:a-HUSHHUSH_token"
 
 
 def load(environment: dict[str, str], env_file: Path | None = None) -> Settings:
@@ -29,7 +29,7 @@ def refusal(environment: dict[str, str], env_file: Path | None = None) -> str:
         settings.load(environment, env_file)
     text = str(refused.value)
     assert "\n" not in text
-    assert "SECRET" not in text
+    assert "HUSH" not in text
     return text
 
 
@@ -39,14 +39,33 @@ def test_defaults() -> None:
 
     assert loaded.token.get_secret_value() == TOKEN
     assert loaded.model_dump(exclude={"token"}) == {
-        "token_file": None,
         "telegram_api_url": "https://api.telegram.org",
         "state_dir": Path("/home/ada/.local/state/crocbot"),
         "access": "allowlist",
         "allow_from": frozenset(),
+        "groups": {},
+        "operators": frozenset(),
         "agent": "echo",
+        "agent_url": None,
+        "agent_command": (),
+        "openai_base_url": "https://api.openai.com/v1",
+        "openai_api_key": None,
+        "model": None,
+        "system_prompt": None,
+        "agent_secret": None,
+        "agent_connect_seconds": 5.0,
+        "agent_first_byte_seconds": 60.0,
+        "agent_total_seconds": 600.0,
+        "history_turns": 20,
+        "history_chars": 20000,
+        "media_max_bytes": 5242880,
+        "gather_seconds": 1.5,
         "statsd_host": "127.0.0.1",
         "statsd_port": 9125,
+        "health_address": "127.0.0.1:8787",
+        "webhook_url": None,
+        "webhook_listen": None,
+        "webhook_secret": None,
         "log_level": "info",
         "log_format": "console",
         "max_turns": 64,
@@ -67,6 +86,35 @@ def test_defaults() -> None:
         ("CROCBOT_ACCESS", " Open ", "access", "open"),
         ("CROCBOT_ALLOW_FROM", "7", "allow_from", {7}),
         ("CROCBOT_ALLOW_FROM", " 7, 8,,7 ", "allow_from", {7, 8}),
+        ("CROCBOT_OPERATORS", "7", "operators", {7}),
+        ("CROCBOT_GROUPS", "-100", "groups", {-100: "mention"}),
+        (
+            "CROCBOT_GROUPS",
+            "-1:always, -2:Mention,-3",
+            "groups",
+            {-1: "always", -2: "mention", -3: "mention"},
+        ),
+        ("CROCBOT_ACCESS", "pairing", "access", "pairing"),
+        ("CROCBOT_AGENT_URL", "http://h:1/a?b=c", "agent_url", "http://h:1/a?b=c"),
+        (
+            "CROCBOT_AGENT_COMMAND",
+            "python3 -c 'print(1)'",
+            "agent_command",
+            ("python3", "-c", "print(1)"),
+        ),
+        (
+            "OPENAI_BASE_URL",
+            "http://[::1]:1/v1/",
+            "openai_base_url",
+            "http://[::1]:1/v1",
+        ),
+        ("CROCBOT_MODEL", "llama3.2", "model", "llama3.2"),
+        ("CROCBOT_SYSTEM_PROMPT", "Be brief.", "system_prompt", "Be brief."),
+        ("CROCBOT_MEDIA_MAX_BYTES", "0", "media_max_bytes", 0),
+        ("CROCBOT_HEALTH_ADDRESS", "[::1]:80", "health_address", "[::1]:80"),
+        ("CROCBOT_HEALTH_ADDRESS", "off", "health_address", "off"),
+        ("CROCBOT_WEBHOOK_URL", "https://h/x", "webhook_url", "https://h/x"),
+        ("CROCBOT_WEBHOOK_LISTEN", "0.0.0.0:8443", "webhook_listen", "0.0.0.0:8443"),
         ("CROCBOT_STATSD_HOST", "off", "statsd_host", "off"),
         ("CROCBOT_STATSD_PORT", "8125", "statsd_port", 8125),
         ("CROCBOT_LOG_LEVEL", "DEBUG", "log_level", "debug"),
@@ -91,13 +139,39 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
             "ftp://x",
             "must be a URL, https://host or http://host:port",
         ),
-        ("ACCESS", "pairing", "must be allowlist or open"),
+        ("ACCESS", "everybody", "must be allowlist, pairing or open"),
+        (
+            "GROUPS",
+            "-100:sometimes",
+            "must be group ids with commas between them, each with :mention"
+            " or :always or nothing behind it, as -1001234,-1005678:always",
+        ),
+        (
+            "GROUPS",
+            "-100:",
+            "must be group ids with commas between them, each with :mention"
+            " or :always or nothing behind it, as -1001234,-1005678:always",
+        ),
+        (
+            "AGENT_COMMAND",
+            "'half",
+            "must be a program and its arguments, quoted as in a shell",
+        ),
+        (
+            "AGENT_URL",
+            "localhost",
+            "must be a URL, https://host/path or http://host:port/path",
+        ),
+        ("AGENT_TOTAL_SECONDS", "0", "must be seconds, 0.1 to 86400"),
+        ("HISTORY_TURNS", "-1", "must be 0 to 1000"),
+        ("MEDIA_MAX_BYTES", "5MB", "must be bytes, 0 to 20000000"),
+        ("HEALTH_ADDRESS", "8787", "must be host:port, or off"),
         (
             "ALLOW_FROM",
             "@ada",
             "must be Telegram user ids with commas between them, as 123,456",
         ),
-        ("AGENT", "openai", "must be echo"),
+        ("AGENT", "oracle", "must be echo, http, openai or command"),
         ("STATSD_HOST", "a b", "must be a host, or off"),
         ("STATSD_PORT", "0", "must be a port, 1 to 65535"),
         ("STATSD_PORT", "65536", "must be a port, 1 to 65535"),
@@ -112,14 +186,12 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
 def test_refusals(name: str, value: str, expected: str) -> None:
     """A bad value gives one line: the variable, what it is, what would be right."""
     environment = {"TELEGRAM_BOT_TOKEN": TOKEN, f"CROCBOT_{name}": value}
-    shown = value.lower() if name.startswith(("ACCESS", "AGENT", "LOG")) else value
+    shown = value.lower() if name.startswith(("ACCESS", "LOG")) else value
 
     assert refusal(environment) == f"CROCBOT_{name} is {shown!r}: {expected}"
 
 
-@pytest.mark.parametrize(
-    "token", ["SECRET", "a:SECRET", "1:", "'1:SECRET'", "1:SEC RET"]
-)
+@pytest.mark.parametrize("token", ["HUSH", "a:HUSH", "1:", "'1:HUSH'", "1:HU SH"])
 def test_bad_token(token: str) -> None:
     """A token of the wrong shape is refused without being shown."""
     assert refusal({"TELEGRAM_BOT_TOKEN": token}).startswith(
@@ -156,6 +228,137 @@ def test_token_file_faults(tmp_path: Path) -> None:
     )
     assert refusal({variable: "/x", "TELEGRAM_BOT_TOKEN": TOKEN}) == (
         f"TELEGRAM_BOT_TOKEN and {variable} are both set: keep one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("OPENAI_API_KEY", "openai_api_key"),
+        ("CROCBOT_AGENT_SECRET", "agent_secret"),
+        ("CROCBOT_WEBHOOK_SECRET", "webhook_secret"),
+    ],
+)
+def test_secrets_from_files(tmp_path: Path, name: str, field: str) -> None:
+    """Every secret may come from a file, and none is shown."""
+    file = tmp_path / "secret"
+    file.write_text("a-HUSH-key\n")
+    loaded = load({f"{name}_FILE": str(file)})
+
+    assert getattr(loaded, field).get_secret_value() == "a-HUSH-key"
+    assert "HUSH-key" not in repr(loaded)
+    assert loaded.secrets == [TOKEN, "a-HUSH-key"]
+    assert refusal({"TELEGRAM_BOT_TOKEN": TOKEN, f"{name}_FILE": "/nowhere"}) == (
+        f"{name}_FILE: cannot read /nowhere: No such file or directory"
+    )
+
+
+def test_a_secret_that_is_not_right(tmp_path: Path) -> None:
+    """A secret that cannot be used, or a file without one, is refused unseen."""
+    file = tmp_path / "empty"
+    file.write_text("\n")
+
+    assert refusal(
+        {"TELEGRAM_BOT_TOKEN": TOKEN, "CROCBOT_WEBHOOK_SECRET": "a HUSH"}
+    ) == (
+        "CROCBOT_WEBHOOK_SECRET is not right:"
+        " must be 1 to 256 of A-Z, a-z, 0-9, _ and -"
+    )
+    assert (
+        refusal({"TELEGRAM_BOT_TOKEN": TOKEN, "CROCBOT_AGENT_SECRET_FILE": str(file)})
+        == f"CROCBOT_AGENT_SECRET_FILE: {file} is empty"
+    )
+
+
+@pytest.mark.parametrize(
+    ("agent", "needs"),
+    [("http", "AGENT_URL"), ("openai", "MODEL"), ("command", "AGENT_COMMAND")],
+)
+def test_what_an_agent_needs(agent: str, needs: str) -> None:
+    """An agent that cannot work for want of a setting is refused, with its name."""
+    environment = {"TELEGRAM_BOT_TOKEN": TOKEN, "CROCBOT_AGENT": agent}
+
+    assert (
+        refusal(environment) == f"CROCBOT_AGENT is {agent!r}: it needs CROCBOT_{needs}"
+    )
+
+
+def config(tmp_path: Path, text: str) -> dict[str, str]:
+    """A TOML file, and the variable that names it."""
+    file = tmp_path / "crocbot.toml"
+    file.write_text(text)
+    return {"CROCBOT_CONFIG": str(file)}
+
+
+def test_toml(tmp_path: Path) -> None:
+    """A TOML file has the same names in lower case; the environment wins."""
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    environment = config(
+        tmp_path,
+        f"telegram_bot_token_file = '{token}'\nallow_from = [7, 8]\n"
+        "groups = ['-100:always', -200]\naccess = 'open'\nmax_turns = 3\n"
+        "agent_command = ['cat', '-n']\nopenai_base_url = 'http://x/v1'\n",
+    )
+    loaded, warnings = settings.load(environment | {"CROCBOT_MAX_TURNS": "4"}, None)
+
+    assert warnings == []
+    assert loaded.token.get_secret_value() == TOKEN
+    assert loaded.allow_from == {7, 8}
+    assert loaded.groups == {-100: "always", -200: "mention"}
+    assert (loaded.access, loaded.max_turns) == ("open", 4)
+    assert loaded.agent_command == ("cat", "-n")
+    assert loaded.openai_base_url == "http://x/v1"
+    assert load(environment).token.get_secret_value() == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("alow_from = 7", "'alow_from' is no setting of crocbot; did you mean allow_f"),
+        ("[crocbot]\nagent='echo'", "'crocbot' is no setting of crocbot"),
+        ("statsd_port = 99999", "statsd_port is 99999: must be a port, 1 to 65535"),
+        ("allow_from = ['ada']", "allow_from is 'ada': must be Telegram user ids"),
+        ("log_level = true", "log_level is True: must be debug, info, warning or"),
+        ("access = ", "is no TOML"),
+    ],
+)
+def test_a_bad_toml_file(tmp_path: Path, text: str, expected: str) -> None:
+    """A mistake in the TOML file is told with the file and the key."""
+    line = refusal({"TELEGRAM_BOT_TOKEN": TOKEN} | config(tmp_path, text))
+
+    assert line.startswith(str(tmp_path / "crocbot.toml"))
+    assert expected in line
+
+
+def test_a_toml_file_that_is_not_there() -> None:
+    """A file that was asked for must be there."""
+    line = refusal({"TELEGRAM_BOT_TOKEN": TOKEN, "CROCBOT_CONFIG": "/nowhere.toml"})
+
+    assert (
+        line == "CROCBOT_CONFIG: cannot read /nowhere.toml: No such file or directory"
+    )
+
+
+def test_what_a_program_inherits() -> None:
+    """A program that answers sees nothing of the environment that may be secret."""
+    environment = {
+        "PATH": "/bin",
+        "LC_ALL": "C",
+        "AWS_SECRET": "x",
+        "OPENAI_API_KEY": "y",
+    }
+
+    assert load(environment).inherited == {"PATH": "/bin", "LC_ALL": "C"}
+
+
+def test_only_the_state_dir(tmp_path: Path) -> None:
+    """A command that needs no bot learns from the same places where the state is."""
+    environment = config(tmp_path, "state_dir = '/s'")
+
+    assert settings.load_state_dir(environment, None) == Path("/s")
+    assert settings.load_state_dir({"HOME": "/h"}, None) == Path(
+        "/h/.local/state/crocbot"
     )
 
 
@@ -227,4 +430,4 @@ def test_unknown_names(tmp_path: Path) -> None:
 
 def test_the_token_is_not_shown() -> None:
     """Settings can be printed."""
-    assert "SECRET" not in repr(load({}))
+    assert "HUSH" not in repr(load({}))

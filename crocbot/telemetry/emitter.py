@@ -4,8 +4,11 @@ Handles in, datagrams out: the only import of statsd.
     counter.inc()      --.
     gauge.set(3)       --+--> flush, every 250 ms --> pipeline --> under 1,432 bytes
     timer.observe(0.2) --'    everything, every 10 s               --> wire
+                                                  lines_sent:4711|g --'
 
-A flush sends what happened since the last one.  A heartbeat also repeats every gauge
+A flush sends what happened since the last one, and after it how many lines were sent
+in all, that one included: so whoever counts what came can tell at any time what did
+not, but for the flush that is under way.  A heartbeat also repeats every gauge
 and declares every counter with `0|c`: so they exist before the first event, and come
 back by themselves when the receiver was restarted.  A new socket gets one at once.
 
@@ -60,7 +63,7 @@ class Emitter:
         self._counters = {self._invalid.name: self._invalid}
         self._gauges: dict[str, Gauge] = {}
         self._timers: dict[str, Timer] = {}
-        self._sent = self.gauge(catalogue.LINES_SENT)
+        self._sent = catalogue.LINES_SENT.path()
         self._lost = {
             reason: self.gauge(catalogue.LINES_LOST, reason) for reason in wire.lost
         }
@@ -68,7 +71,7 @@ class Emitter:
     @property
     def names(self) -> set[str]:
         """Every statsd name that can be sent."""
-        return {*self._counters, *self._gauges, *self._timers}
+        return {*self._counters, *self._gauges, *self._timers, self._sent}
 
     def counter(self, metric: Metric, *words: str) -> Counter:
         """Return the counter of these words, the same one each time."""
@@ -118,15 +121,16 @@ class Emitter:
         if self._declared_to != self._wire.generation:
             self._declared_to = self._wire.generation
             everything = True
-        if everything:
-            self._tell_about_lines()
-        for datagram in self._datagrams(everything):
-            self._wire.send(datagram)
-
-    def _tell_about_lines(self) -> None:
-        self._sent.set(self._wire.sent)
         for reason, gauge in self._lost.items():
             gauge.set(self._wire.lost[reason])
+        datagrams = self._datagrams(everything)
+        for datagram in datagrams:
+            self._wire.send(datagram)
+        if datagrams:
+            packed = _Packed()
+            with Pipeline(packed) as pipeline:
+                pipeline.gauge(self._sent, self._wire.sent + 1)
+            self._wire.send(packed.datagrams[0])
 
     def _datagrams(self, everything: bool) -> list[bytes]:
         """Write and pack, with the client's own formats."""

@@ -7,8 +7,10 @@ without /proc there is no memory, no open file descriptors and no start time.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -20,14 +22,24 @@ def cpu_seconds() -> tuple[float, float]:
     return times.user, times.system
 
 
-def virtual_memory(proc: Path = PROC) -> int | None:
-    """Return reserved address space in bytes."""
-    return _statm(proc, 0)
+def memory(proc: Path = PROC) -> tuple[int, int] | tuple[None, None]:
+    """Return reserved address space and what of it is in RAM, in bytes."""
+    try:
+        # A third of what pathlib and a text file would cost.
+        file = os.open(proc / "self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # 8217 2870 1536 ... pages: all, in RAM, shared
+            virtual, resident = os.read(file, 128).split()[:2]
+        finally:
+            os.close(file)
+        return int(virtual) * _PAGE, int(resident) * _PAGE
+    except (OSError, ValueError):
+        return None, None
 
 
-def resident_memory(proc: Path = PROC) -> int | None:
-    """Return memory in RAM, in bytes."""
-    return _statm(proc, 1)
+def allocated_by_malloc() -> int | None:
+    """Return what the C library handed out, in bytes; only glibc tells."""
+    return None if _mallinfo2 is None else _mallinfo2().in_use
 
 
 def open_fds(proc: Path = PROC) -> int | None:
@@ -62,10 +74,31 @@ def start_time(proc: Path = PROC) -> float | None:
         return None
 
 
-def _statm(proc: Path, field: int) -> int | None:
-    """Read one of the page counts of /proc/self/statm."""
+class _Mallinfo2(ctypes.Structure):
+    """What mallinfo2(3) returns: ten numbers."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+    @property
+    def in_use(self) -> int:
+        """Bytes in use, in the arenas and in mappings of their own."""
+        return int(self.uordblks + self.hblkhd)
+
+
+def _find_mallinfo2() -> Callable[[], _Mallinfo2] | None:
     try:
-        pages = int((proc / "self/statm").read_text().split()[field])
-    except (OSError, ValueError, IndexError):
+        found = ctypes.CDLL(None).mallinfo2
+    except (OSError, AttributeError):
         return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    found.argtypes, found.restype = (), _Mallinfo2
+    return found
+
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_mallinfo2 = _find_mallinfo2()

@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -51,10 +52,39 @@ logger = log.logger(__name__)
 
 
 async def resolve(host: str, port: int) -> list[Address]:
-    """Ask the system's resolver, in a thread."""
+    """
+    Ask the system's resolver, in a thread that nobody waits for.
+
+    A resolver may be silent for half a minute.  asyncio's own threads would hold up
+    the end of the program for as long, beyond the grace that a container gets.
+    """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    return [(family, address) for family, _, _, _, address in found]
+    answer: asyncio.Future[list[Address]] = loop.create_future()
+
+    def tell(addresses: list[Address], error: Exception | None) -> None:
+        if answer.cancelled():
+            return
+        if error is None:
+            answer.set_result(addresses)
+        else:
+            answer.set_exception(error)
+
+    def ask() -> None:
+        addresses: list[Address] = []
+        fault: Exception | None = None
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            addresses = [(family, address) for family, _, _, _, address in found]
+        except Exception as error:
+            fault = error
+        try:
+            loop.call_soon_threadsafe(tell, addresses, fault)
+        except RuntimeError:
+            # The loop has ended meanwhile.
+            pass
+
+    threading.Thread(target=ask, name="statsd-look-up", daemon=True).start()
+    return await answer
 
 
 def connect(address: Address) -> socket.socket | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import time
@@ -29,8 +30,7 @@ def test_memory_is_in_bytes(tmp_path: Path) -> None:
     """Pages become bytes: first all of it, then what is in RAM."""
     fake = proc(tmp_path, self__statm="300 70 9 1 0 40 0\n")
 
-    assert process.virtual_memory(fake) == 300 * PAGE
-    assert process.resident_memory(fake) == 70 * PAGE
+    assert process.memory(fake) == (300 * PAGE, 70 * PAGE)
 
 
 def test_the_start_is_boot_plus_ticks(tmp_path: Path) -> None:
@@ -58,8 +58,7 @@ def test_what_is_missing_is_left_out(tmp_path: Path, files: dict[str, str]) -> N
     """A system without /proc, or with a strange one, makes no error and no guess."""
     fake = proc(tmp_path, **files)
 
-    assert process.virtual_memory(fake) is None
-    assert process.resident_memory(fake) is None
+    assert process.memory(fake) == (None, None)
     assert process.start_time(fake) is None
 
 
@@ -85,8 +84,7 @@ def test_open_files_are_counted(tmp_path: Path) -> None:
 def test_a_real_process_has_plausible_numbers() -> None:
     """This process started before now, and less is in RAM than is reserved."""
     start = process.start_time()
-    resident = process.resident_memory()
-    virtual = process.virtual_memory()
+    virtual, resident = process.memory()
 
     assert start is not None
     assert 0 < start <= time.time() + 1
@@ -108,3 +106,19 @@ def test_there_is_room_for_more_files() -> None:
     limit = process.max_fds()
 
     assert limit is None or limit > 0
+
+
+def test_what_the_c_library_hands_out_is_counted() -> None:
+    """A block of ten megabytes shows, and is gone when it was given back."""
+    before = process.allocated_by_malloc()
+    if before is None:
+        pytest.skip("the C library has no mallinfo2")
+    block = ctypes.create_string_buffer(10_000_000)
+    during = process.allocated_by_malloc()
+    del block
+    after = process.allocated_by_malloc()
+
+    assert during is not None
+    assert after is not None
+    assert during - before >= 10_000_000
+    assert during - after >= 10_000_000

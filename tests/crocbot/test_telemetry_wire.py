@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -449,6 +450,39 @@ def test_settling_has_an_end() -> None:
         return wire.connected
 
     assert asyncio.run(scenario()) is False
+
+
+def test_a_silent_resolver_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The program ends while the system's resolver still waits for an answer."""
+    answer = threading.Event()
+    asking: list[threading.Thread] = []
+
+    def silent(*_: object, **__: object) -> list[object]:
+        asking.append(threading.current_thread())
+        answer.wait(60)
+        return []
+
+    async def scenario() -> None:
+        wire = Wire("bridge", 9125, limit_seconds=0.001)
+        await wire.look_up()
+        await wire.stop()
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    asyncio.run(scenario())
+    still = [thread.is_alive() for thread in asking]
+    answer.set()
+    for thread in asking:
+        thread.join()
+
+    assert still == [True]
+
+
+def test_the_system_does_not_know_every_name() -> None:
+    """The system's own error comes back from the thread that asked."""
+    with pytest.raises(OSError):
+        asyncio.run(resolve("no-such-host.invalid", 9125))
 
 
 def test_the_system_knows_its_own_loopback() -> None:

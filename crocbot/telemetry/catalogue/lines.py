@@ -29,7 +29,7 @@ LINES_SENT = Metric(
     "crocbot_emitter_lines_sent",
     Type.GAUGE,
     "lines",
-    "Running total of statsd lines handed to the kernel.",
+    "Running total of statsd lines handed to the kernel, told with every flush.",
     "increase(crocbot_emitter_lines_sent[5m])",
     source="emitter",
 )

@@ -128,6 +128,24 @@ ALLOCATED_BLOCKS = Metric(
     "deriv(crocbot_allocated_blocks[6h])",
     source="runtime",
 )
+MALLOC = Metric(
+    "crocbot.malloc",
+    "crocbot_malloc_bytes",
+    Type.GAUGE,
+    "bytes",
+    "Memory that the C library handed out; Python's small objects are not in it.",
+    "deriv(crocbot_malloc_bytes[6h])",
+    source="runtime",
+)
+THREADS = Metric(
+    "crocbot.threads",
+    "crocbot_threads",
+    Type.GAUGE,
+    "threads",
+    "Threads that Python knows: the event loop's, the inbox's, look-ups of names.",
+    "max_over_time(crocbot_threads[1h])",
+    source="runtime",
+)
 PYTHON_INFO = Metric(
     "crocbot.python",
     "crocbot_python_info",

@@ -3,6 +3,7 @@ A Message to a Reply, for the commands that the gateway answers itself.
 
     /start    a greeting               /whoami   ids, for CROCBOT_ALLOW_FROM
     /help     this list                /status   how the gateway is doing
+    /stop     ends the turn that this chat is busy with
 
 Only people who are let in get here.  Every other command is the agent's.
 """
@@ -19,6 +20,7 @@ MENU: Mapping[str, str] = {
     "help": "What I can do",
     "whoami": "Your user id and the id of this chat",
     "status": "How the gateway is doing",
+    "stop": "Stop what I am doing for you",
 }
 """What Telegram shows in its menu: command -> description."""
 
@@ -36,9 +38,14 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """The gateway's own commands; `status` is asked when somebody wants to know."""
+    """
+    The gateway's own commands; `status` is asked when somebody wants to know.
+
+    `stop` ends the turn of a message's chat, and tells whether there was one.
+    """
 
     status: Callable[[], Status]
+    stop: Callable[[Message], bool]
 
     def answer(self, message: Message) -> Reply | None:
         """Answer a command of the gateway; None if this is not one."""
@@ -51,6 +58,8 @@ class Commands:
                 return Reply(_whoami(message))
             case "status":
                 return Reply(_status(self.status()))
+            case "stop":
+                return Reply("Stopped." if self.stop(message) else "Nothing to stop.")
             case _:
                 return None
 

@@ -23,6 +23,7 @@ import telegram
 from crocbot.errors import EnvelopeError
 from crocbot.model import Address, Identity, Kind, Message, Raw, Row
 
+STOP = "/stop"
 MEDIA = (
     "animation",  # before document: an animation comes with both
     "audio",
@@ -54,6 +55,15 @@ def chat_key(raw: Raw) -> Hashable:
         if isinstance(chat, Mapping) and isinstance(chat.get("id"), int):
             return int(chat["id"])
     return None
+
+
+def is_stop(raw: Raw) -> bool:
+    """Whether this asks to stop what its chat is busy with, and so cannot wait."""
+    message = raw.get("message")
+    text = message.get("text") if isinstance(message, Mapping) else None
+    if not isinstance(text, str) or not text.startswith("/"):
+        return False
+    return text.split(maxsplit=1)[0].partition("@")[0].lower() == STOP
 
 
 def read(row: Row, me: Identity) -> Message | None:

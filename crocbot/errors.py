@@ -43,6 +43,10 @@ class DeliveryError(TurnError):
     severity = Severity.WARNING
 
 
+class ChatGoneError(DeliveryError):
+    """The chat takes nothing from us any more: blocked, left or deleted."""
+
+
 class TelegramError(CrocbotError):
     """The Bot API could not be reached or said no; may be tried again."""
 

@@ -94,11 +94,16 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One accepted update in the inbox.  `accepted` is when it was stored."""
+    """
+    One accepted update in the inbox.  `accepted` is when it was stored.
+
+    `reply` is an answer that could not be delivered then and is to be tried again.
+    """
 
     update_id: int
     raw: Raw
     accepted: float
+    reply: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +149,12 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    How one turn ended.
+    How one turn ended, and with it the updates that made it.
 
     `kind` is None for an update that is no message.  `seconds` is from accepted to
-    delivered, None unless answered.  `error` is None unless something went wrong.
+    delivered, None unless answered.  `error` is None unless something went wrong;
+    `reason` says then in words what, and `undelivered` is the answer that is left.
+    `gone` means that the chat takes nothing from us any more.
     """
 
     disposition: Disposition
@@ -155,6 +162,10 @@ class Outcome:
     seconds: float | None = None
     decision: Decision | None = None
     error: Trouble | None = None
+    update_ids: tuple[int, ...] = ()
+    reason: str | None = None
+    undelivered: str | None = None
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

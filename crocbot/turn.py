@@ -1,26 +1,31 @@
 """
 THE PATH: one turn, composed.
 
-    Row --> Message --> Decision --> Reply --> delivered --> Outcome
-    (inbox) (envelope)  (access)     (commands,  (reply)
-                                      agents)
+    Rows --> Message --> Decision --> Reply --> delivered --> Outcome
+    (inbox)  (envelope,  (access)     (commands,  (reply)
+              parts)                   agents)
 
-An Outcome always comes back, whatever goes wrong in a stage; only two things pass
-through and leave the row open: a cancelled turn, and what the operator must change.
+Every update of the turn is in one of the Outcomes that come back, whatever goes wrong
+in a stage; only two things pass through and leave the rows open: a cancelled turn, and
+what the operator must change.
+
+A row that brings a reply along has been here before: the reply is sent, nobody is asked
+again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from crocbot import envelope, log
+from crocbot import envelope, log, parts
 from crocbot.access import Policy
 from crocbot.agents import Agent
 from crocbot.commands import Commands
 from crocbot.errors import (
     AgentError,
+    ChatGoneError,
     CrocbotError,
     DeliveryError,
     EnvelopeError,
@@ -33,6 +38,7 @@ from crocbot.model import (
     Identity,
     Message,
     Outcome,
+    Reply,
     Row,
     Trouble,
 )
@@ -55,38 +61,64 @@ class Turn:
     denied: Callable[[Message, Decision], None]
     clock: Callable[[], float] = time.time
 
-    async def take(self, row: Row) -> Outcome:
-        """Take one row from door to door."""
-        try:
-            message = envelope.read(row, self.me)
-        except EnvelopeError as error:
-            logger.error("update set aside", update=row.update_id, why=str(error))
-            return Outcome(Disposition.SET_ASIDE, error=_trouble(error))
-        if message is None:
-            return Outcome(Disposition.IGNORED)
+    async def take(self, rows: Sequence[Row]) -> list[Outcome]:
+        """Take rows that belong together from door to door."""
+        messages: list[Message] = []
+        outcomes = list(self._read(rows, messages))
+        if messages:
+            update_ids = tuple(message.update_id for message in messages)
+            kept = next((row.reply for row in rows if row.reply), None)
+            outcome = await self._answer(parts.join(messages), kept)
+            outcomes.append(replace(outcome, update_ids=update_ids))
+        return outcomes
+
+    def _read(self, rows: Sequence[Row], messages: list[Message]) -> Iterator[Outcome]:
+        """Fill in the messages; what is none has its Outcome at once."""
+        for row in rows:
+            one = (row.update_id,)
+            try:
+                message = envelope.read(row, self.me)
+            except EnvelopeError as error:
+                why = str(error)
+                logger.error("update set aside", update=row.update_id, why=why)
+                yield Outcome(
+                    Disposition.SET_ASIDE,
+                    error=_trouble(error),
+                    update_ids=one,
+                    reason=why,
+                )
+                continue
+            if message is None:
+                yield Outcome(Disposition.IGNORED, update_ids=one)
+            else:
+                messages.append(message)
+
+    async def _answer(self, message: Message, kept: str | None) -> Outcome:
+        """Decide, ask whoever answers, deliver."""
         decision = self.policy.decide(message)
         if not decision.allowed:
             self.denied(message, decision)
             return Outcome(Disposition.DENIED, message.kind, decision=decision)
+        reply = None if kept is None else Reply(kept)
         try:
-            await self._answer(message)
+            reply = reply or await self._ask(message)
+            await self.courier.deliver(reply, message.address)
         except OperatorError:
             raise
         except Exception as error:
-            trouble = await self._failed(message, error)
-            return Outcome(
-                Disposition.FAILED, message.kind, decision=decision, error=trouble
-            )
-        seconds = max(0.0, self.clock() - row.accepted)
+            failed = await self._failed(message, error)
+            lost = reply.text if reply and isinstance(error, DeliveryError) else None
+            return replace(failed, decision=decision, undelivered=lost)
+        seconds = max(0.0, self.clock() - message.accepted)
         return Outcome(Disposition.ANSWERED, message.kind, seconds, decision)
 
-    async def _answer(self, message: Message) -> None:
+    async def _ask(self, message: Message) -> Reply:
         reply = self.commands.answer(message) or await self.agent.answer(message)
         if not reply.text.strip():
             raise AgentError("the agent's answer is empty")
-        await self.courier.deliver(reply, message.address)
+        return reply
 
-    async def _failed(self, message: Message, error: Exception) -> Trouble:
+    async def _failed(self, message: Message, error: Exception) -> Outcome:
         """Log it, and tell the person unless that is what failed."""
         if isinstance(error, TurnError):
             logger.warning("turn failed", update=message.update_id, why=str(error))
@@ -97,7 +129,13 @@ class Turn:
                 await self.courier.send(message.address, SORRY)
             except CrocbotError as fault:
                 logger.warning("apology not sent", why=str(fault))
-        return _trouble(error)
+        return Outcome(
+            Disposition.FAILED,
+            message.kind,
+            error=_trouble(error),
+            reason=str(error) if isinstance(error, TurnError) else "a bug, see the log",
+            gone=isinstance(error, ChatGoneError),
+        )
 
 
 def _trouble(error: Exception) -> Trouble:

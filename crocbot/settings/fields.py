@@ -294,6 +294,11 @@ class Settings(BaseSettings):
         return value.expanduser()
 
     @property
+    def database(self) -> Path:
+        """The one SQLite file of the state directory; all tables share it."""
+        return self.state_dir / "crocbot.sqlite3"
+
+    @property
     def secrets(self) -> list[str]:
         """What no log may show."""
         held = (self.token, self.openai_api_key, self.agent_secret, self.webhook_secret)

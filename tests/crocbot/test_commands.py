@@ -10,10 +10,12 @@ from crocbot.model import Address, Kind, Message, Reply
 STATUS = Status(version="1.2", agent="echo", uptime=93_784, queued=3, polled=4.2)
 
 
-def ask(command: str | None, status: Status = STATUS) -> Reply | None:
+def ask(
+    command: str | None, status: Status = STATUS, *, busy: bool = True
+) -> Reply | None:
     """What the gateway answers to a command."""
     message = Message(1, Address(-5), 1, 7, True, Kind.COMMAND, "", command, 0.0)
-    return Commands(lambda: status).answer(message)
+    return Commands(lambda: status, lambda _: busy).answer(message)
 
 
 def test_every_command_of_the_menu_is_answered() -> None:
@@ -56,3 +58,11 @@ def test_status_before_the_first_poll() -> None:
 
     assert reply is not None
     assert "up for 0 s\nlast poll completed: not yet" in reply.text
+
+
+@pytest.mark.parametrize(
+    ("busy", "says"), [(True, "Stopped."), (False, "Nothing to stop.")]
+)
+def test_stop(busy: bool, says: str) -> None:
+    """/stop tells whether there was anything to stop."""
+    assert ask("stop", busy=busy) == Reply(says)

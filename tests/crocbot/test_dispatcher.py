@@ -4,39 +4,71 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot.dispatcher import Dispatcher
-from crocbot.model import Row
+from crocbot.model import Raw, Row
 
 
-def row(update_id: int, chat: int) -> Row:
+def row(update_id: int, chat: int, **content: Any) -> Row:
     """A row of a chat."""
-    return Row(update_id, {"chat": chat}, 0.0)
+    return Row(update_id, {"chat": chat, **content}, 0.0)
+
+
+class Sorting:
+    """Rows of these tests say themselves what they are."""
+
+    def key(self, raw: Raw) -> int:
+        """The chat."""
+        return int(raw["chat"])
+
+    def urgent(self, raw: Raw) -> bool:
+        """A row that overtakes."""
+        return bool(raw.get("urgent"))
+
+    def may_continue(self, raw: Raw) -> bool:
+        """A row with an album's name, unless it is the last one."""
+        return "album" in raw and "last" not in raw
+
+    def continues(self, previous: Raw, raw: Raw) -> bool:
+        """A row of the same album."""
+        return previous["album"] == raw.get("album")
 
 
 class Turns:
     """Takes rows one at a time per gate; remembers what ran when."""
 
-    def __init__(self, max_turns: int = 2, max_admitted: int = 4) -> None:
+    def __init__(
+        self, max_turns: int = 2, max_admitted: int = 4, gather_seconds: float = 0.0
+    ) -> None:
         self.taken: list[int] = []
+        self.groups: list[list[int]] = []
+        self.cancelled: list[int] = []
         self.finished: list[int] = []
         self.running = 0
         self.most_running = 0
         self.gates: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self.dispatcher = Dispatcher(
             self.take,
-            lambda raw: raw["chat"],
+            self.cancel,
+            Sorting(),
             max_turns=max_turns,
             max_admitted=max_admitted,
+            gather_seconds=gather_seconds,
         )
 
-    async def take(self, row: Row) -> None:
-        """One turn: waits until its gate is opened."""
+    async def cancel(self, rows: Sequence[Row]) -> None:
+        """End the rows of a turn that was stopped."""
+        self.cancelled += [row.update_id for row in rows]
+
+    async def take(self, rows: Sequence[Row]) -> None:
+        """One turn: waits until the gate of its first row is opened."""
+        row = rows[0]
+        self.groups.append([row.update_id for row in rows])
         self.taken.append(row.update_id)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
@@ -163,12 +195,12 @@ def test_a_bug_stops_no_chat() -> None:
         )
         taken = []
 
-        async def take(row: Row) -> None:
-            taken.append(row.update_id)
-            if row.update_id == 1:
+        async def take(rows: Sequence[Row]) -> None:
+            taken.append(rows[0].update_id)
+            if rows[0].update_id == 1:
                 raise ValueError("a bug")
 
-        dispatcher = Dispatcher(take, lambda _: 7, max_turns=1, max_admitted=4)
+        dispatcher = Dispatcher(take, take, Sorting(), max_turns=1, max_admitted=4)
         dispatcher.admit([row(1, 7), row(2, 7)])
         assert await dispatcher.drain(30) == 0
         assert taken == [1, 2]
@@ -194,5 +226,168 @@ def test_any_arrival(chats: list[int], random: Any) -> None:
             own = [n for n in turns.finished if chats[n] == chat]
             assert own == [n for n, other in enumerate(chats) if other == chat]
         assert turns.most_running <= 2
+
+    play(scene())
+
+
+def test_stop_ends_what_runs() -> None:
+    """Stopped, a chat's turn ends at once, what waits behind it is taken."""
+
+    async def scene() -> None:
+        turns = Turns(max_admitted=100)
+        turns.dispatcher.admit([row(1, 7), row(2, 7), row(3, 8)])
+        await settle()
+        assert turns.dispatcher.stop(7)
+        await settle()
+        assert turns.cancelled == [1]
+        assert turns.taken == [1, 3, 2]
+        assert turns.dispatcher.admitted == 2
+        await turns.open(2, 3)
+        assert turns.finished == [2, 3]
+        assert not turns.dispatcher.stop(7)
+        assert not turns.dispatcher.stop(99)
+
+    play(scene())
+
+
+def test_stop_ends_what_waits_for_a_slot() -> None:
+    """A turn that waits for others to end can be stopped before it begins."""
+
+    async def scene() -> None:
+        turns = Turns(max_turns=1, max_admitted=100)
+        turns.dispatcher.admit([row(1, 7), row(2, 8), row(3, 8)])
+        await settle()
+        assert turns.dispatcher.stop(8)
+        await turns.open(1)
+        assert turns.cancelled == [2]
+        await turns.open(3)
+        assert turns.finished == [1, 3]
+        assert turns.dispatcher.admitted == 0
+
+    play(scene())
+
+
+def test_the_urgent_overtakes() -> None:
+    """An urgent row is taken though its chat, and every slot, is busy."""
+
+    async def scene() -> None:
+        turns = Turns(max_turns=1, max_admitted=100)
+        turns.dispatcher.admit([row(1, 7), row(2, 7), row(3, 7, urgent=True)])
+        await turns.open(3)
+        assert turns.finished == [3]
+        await turns.open(1, 2)
+        assert turns.finished == [3, 1, 2]
+        assert turns.dispatcher.admitted == 0
+
+    play(scene())
+
+
+def test_parts_make_one_turn() -> None:
+    """What belongs together is one turn, also when somebody wrote in between."""
+
+    async def scene() -> None:
+        turns = Turns(max_admitted=100)
+        turns.dispatcher.admit(
+            [row(1, 7, album=5), row(2, 7), row(3, 7, album=5), row(4, 7, album=6)]
+        )
+        await turns.open(1, 2, 4)
+        assert turns.groups == [[1, 3], [2], [4]]
+        assert turns.dispatcher.admitted == 0
+
+    play(scene())
+
+
+def test_parts_are_waited_for() -> None:
+    """A turn waits for its last part, and begins at once when that is here."""
+
+    async def scene() -> None:
+        turns = Turns(max_admitted=100, gather_seconds=3600.0)
+        for number in (1, 2):
+            turns.dispatcher.admit([row(number, 7, album=5)])
+            await settle()
+            assert turns.groups == []
+        turns.dispatcher.admit([row(3, 7, album=5, last=True)])
+        await turns.open(1)
+        assert turns.groups == [[1, 2, 3]]
+        assert turns.dispatcher.admitted == 0
+
+    play(scene())
+
+
+def test_a_moment_of_silence_is_enough() -> None:
+    """A turn begins when no more parts come, though more might."""
+
+    async def scene() -> None:
+        turns = Turns(gather_seconds=0.01)
+        turns.gates[1].set()
+        turns.dispatcher.admit([row(1, 7, album=5), row(2, 7, album=5)])
+        assert await turns.dispatcher.drain(30) == 0
+        assert turns.groups == [[1, 2]]
+
+    play(scene())
+
+
+def test_what_is_gathered_can_be_stopped() -> None:
+    """Stopped while it waits for its parts, a turn never begins."""
+
+    async def scene() -> None:
+        turns = Turns(gather_seconds=3600.0)
+        turns.dispatcher.admit([row(1, 7, album=5), row(2, 7, album=5)])
+        await settle()
+        assert turns.dispatcher.stop(7)
+        await settle()
+        assert (turns.cancelled, turns.groups) == ([1, 2], [])
+        assert turns.dispatcher.admitted == 0
+
+    play(scene())
+
+
+def test_an_ordinary_row_is_not_waited_for() -> None:
+    """Only a row that may be continued waits."""
+
+    async def scene() -> None:
+        turns = Turns(gather_seconds=3600.0)
+        turns.dispatcher.admit([row(1, 7)])
+        await turns.open(1)
+        assert turns.finished == [1]
+
+    play(scene())
+
+
+def test_drop() -> None:
+    """What waits in a chat can be taken away; what runs there goes on."""
+
+    async def scene() -> None:
+        turns = Turns(max_admitted=100)
+        turns.dispatcher.admit([row(1, 7), row(2, 7), row(3, 7), row(4, 8)])
+        await settle()
+        dropped = turns.dispatcher.drop(7)
+        assert [row.update_id for row in dropped] == [2, 3]
+        assert list(turns.dispatcher.drop(99)) == []
+        await turns.open(1, 4)
+        assert turns.finished == [1, 4]
+        assert turns.dispatcher.admitted == 0
+
+    play(scene())
+
+
+def test_a_turn_that_heeds_nothing_is_left_behind() -> None:
+    """Draining ends though a turn swallows its cancellation."""
+
+    async def scene() -> None:
+        free = asyncio.Event()
+
+        async def take(_: Sequence[Row]) -> None:
+            while not free.is_set():
+                try:
+                    await free.wait()
+                except asyncio.CancelledError:
+                    pass
+
+        dispatcher = Dispatcher(take, take, Sorting(), max_turns=1, max_admitted=4)
+        dispatcher.admit([row(1, 7)])
+        await settle()
+        assert await dispatcher.drain(0) == 1
+        free.set()
 
     play(scene())

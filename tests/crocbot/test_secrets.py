@@ -19,6 +19,7 @@ from crocbot.facts import Fact
 from crocbot.model import Outcome
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop
+from crocbot.service import greeting
 
 TOKEN = "4242424242:AAthis-is-very-secret-indeed-000000000"
 SECRET = "very-secret"
@@ -42,7 +43,7 @@ def test_no_output_shows_the_token(
     style: str,
 ) -> None:
     """At debug, with every error forced, nothing shows it, even without redaction."""
-    for module in (service, poller):
+    for module in (greeting, poller):
         monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
     stream = io.StringIO()
     log.configure("debug", style, stream=stream)
@@ -75,6 +76,7 @@ async def misery(folder: Path) -> None:
             "CROCBOT_TELEGRAM_API_URL": server.url,
             "CROCBOT_STATE_DIR": str(folder),
             "CROCBOT_ALLOW_FROM": "7",
+            "CROCBOT_HEALTH_ADDRESS": "off",
         }
         loaded, _ = settings.load(environment, None)
         log.logger(__name__).info("settings", all=repr(loaded))

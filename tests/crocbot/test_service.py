@@ -31,7 +31,8 @@ from crocbot.model import (
 )
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Slow
-from crocbot.service import Stop, Strangers
+from crocbot.service import Stop, greeting, strangers
+from crocbot.service.strangers import Strangers
 
 ADA, BOB, EVE = Person(7, "Ada"), Person(8, "Bob"), Person(9, "Eve")
 
@@ -39,7 +40,7 @@ ADA, BOB, EVE = Person(7, "Ada"), Person(8, "Bob"), Person(9, "Eve")
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses are tested where they are made."""
-    for module in (service, poller):
+    for module in (greeting, poller):
         monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(reply, "FIRST_WAIT", 0.01)
 
@@ -84,6 +85,7 @@ class World:
             "CROCBOT_TELEGRAM_API_URL": self.server.url,
             "CROCBOT_STATE_DIR": str(self.folder),
             "CROCBOT_ALLOW_FROM": "7,8",
+            "CROCBOT_HEALTH_ADDRESS": "off",
         }
         loaded, _ = settings.load(environment | changes, None)
         return service.serve(loaded, self.report, stop)
@@ -101,7 +103,7 @@ class World:
 
     async def ledger(self) -> inbox.Ledger:
         """The totals on disk, once no gateway runs."""
-        async with inbox.Inbox(self.folder / inbox.FILE) as rows:
+        async with inbox.Inbox(self.folder / "crocbot.sqlite3") as rows:
             return await rows.ledger()
 
 
@@ -364,12 +366,12 @@ def stranger(user: int | None, chat: int) -> Message:
 
 def test_strangers_are_logged_once() -> None:
     """Each stranger's id is logged once, with how to let him in."""
-    strangers = Strangers()
+    known = Strangers()
     with capture_logs() as lines:
         for user in (9, 9, 10, 9):
-            strangers.note(stranger(user, user), Decision(Verdict.NOT_LISTED))
+            known.note(stranger(user, user), Decision(Verdict.NOT_LISTED))
         for _ in range(2):
-            strangers.note(stranger(None, -5), Decision(Verdict.GROUP))
+            known.note(stranger(None, -5), Decision(Verdict.GROUP))
 
     level = {"log_level": "warning"}
     assert lines == [
@@ -383,10 +385,10 @@ def test_strangers_are_logged_once() -> None:
 
 def test_strangers_take_bounded_memory() -> None:
     """However many strangers come, only the last of them are remembered."""
-    strangers = Strangers()
+    known = Strangers()
     with capture_logs() as lines:
-        for user in range(1, 2 * service.MOST_STRANGERS + 1):
-            strangers.note(stranger(user, user), Decision(Verdict.NOT_LISTED))
+        for user in range(1, 2 * strangers.MOST_STRANGERS + 1):
+            known.note(stranger(user, user), Decision(Verdict.NOT_LISTED))
 
-    assert len(lines) == 2 * service.MOST_STRANGERS
-    assert len(strangers._known) <= service.MOST_STRANGERS
+    assert len(lines) == 2 * strangers.MOST_STRANGERS
+    assert len(known._known) <= strangers.MOST_STRANGERS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from crocbot.access import Policy
 from crocbot.commands import Commands, Status
 from crocbot.errors import (
     AgentError,
+    ChatGoneError,
     DeliveryError,
     FloodWaitError,
     OperatorError,
@@ -87,17 +89,23 @@ class Scene:
         self.denied.append((message.sender_id, decision.verdict))
 
     def take(self, taken: Row) -> Outcome:
-        """Take a row, 2.5 s after it was accepted."""
+        """Take one row alone."""
+        (outcome,) = self.take_all([taken])
+        assert outcome.update_ids == (taken.update_id,)
+        return replace(outcome, update_ids=())
+
+    def take_all(self, rows: list[Row]) -> list[Outcome]:
+        """Take rows that belong together, 2.5 s after they were accepted."""
         turn = Turn(
             Identity(99, "our_bot"),
             Policy(frozenset({7})),
-            Commands(lambda: STATUS),
+            Commands(lambda: STATUS, lambda _: True),
             self,
             Courier(self.send, lambda _: None, self.sleep),
             self.note,
             clock=lambda: 102.5,
         )
-        return asyncio.run(turn.take(taken))
+        return asyncio.run(turn.take(rows))
 
 
 def test_answered() -> None:
@@ -146,7 +154,12 @@ def test_set_aside() -> None:
     outcome = Scene().take(Row(1, {"update_id": 1, "message": 5}, 0.0))
 
     trouble = Trouble(ErrorType.PROCESSING, Severity.CRITICAL)
-    assert outcome == Outcome(Disposition.SET_ASIDE, error=trouble)
+    why = "unreadable update: AttributeError"
+    assert outcome == Outcome(Disposition.SET_ASIDE, error=trouble, reason=why)
+
+
+BUG = "a bug, see the log"
+EMPTY = "the agent's answer is empty"
 
 
 def raising(error: Exception) -> Callable[[], Reply]:
@@ -159,36 +172,78 @@ def raising(error: Exception) -> Callable[[], Reply]:
 
 
 @pytest.mark.parametrize(
-    ("reply", "type_", "severity"),
+    ("reply", "type_", "severity", "reason"),
     [
-        (raising(ZeroDivisionError()), ErrorType.PROCESSING, Severity.CRITICAL),
-        (raising(TimeoutError()), ErrorType.PROCESSING, Severity.CRITICAL),
-        (raising(AgentError("down")), ErrorType.AGENT, Severity.WARNING),
-        (lambda: Reply(" \n"), ErrorType.AGENT, Severity.WARNING),
-        (lambda: None, ErrorType.PROCESSING, Severity.CRITICAL),
+        (raising(ZeroDivisionError()), ErrorType.PROCESSING, Severity.CRITICAL, BUG),
+        (raising(TimeoutError()), ErrorType.PROCESSING, Severity.CRITICAL, BUG),
+        (raising(AgentError("down")), ErrorType.AGENT, Severity.WARNING, "down"),
+        (lambda: Reply(" \n"), ErrorType.AGENT, Severity.WARNING, EMPTY),
+        (lambda: None, ErrorType.PROCESSING, Severity.CRITICAL, BUG),
     ],
 )
 def test_a_failing_agent(
-    reply: Callable[[], Reply], type_: ErrorType, severity: Severity
+    reply: Callable[[], Reply], type_: ErrorType, severity: Severity, reason: str
 ) -> None:
     """An agent that fails gives an Outcome, and the person one kind sentence."""
     scene = Scene(reply)
     outcome = scene.take(row())
 
-    trouble = Trouble(type_, severity)
-    assert outcome == Outcome(Disposition.FAILED, Kind.TEXT, None, YES, trouble)
+    assert outcome == Outcome(
+        Disposition.FAILED,
+        Kind.TEXT,
+        decision=YES,
+        error=Trouble(type_, severity),
+        reason=reason,
+    )
     assert scene.sent == [(Address(7), SORRY)]
 
 
-def test_a_reply_that_cannot_be_delivered() -> None:
-    """A refused reply fails the turn, and nothing more is sent."""
+@pytest.mark.parametrize(
+    ("fault", "gone"), [(DeliveryError("no"), False), (ChatGoneError("no"), True)]
+)
+def test_a_reply_that_cannot_be_delivered(fault: Exception, gone: bool) -> None:
+    """A refused reply fails the turn and is kept; nothing more is sent."""
     scene = Scene()
-    scene.send_faults = [DeliveryError("blocked")]
+    scene.send_faults = [fault]
     outcome = scene.take(row())
 
-    trouble = Trouble(ErrorType.DELIVERY, Severity.WARNING)
-    assert outcome == Outcome(Disposition.FAILED, Kind.TEXT, None, YES, trouble)
+    assert outcome == Outcome(
+        Disposition.FAILED,
+        Kind.TEXT,
+        decision=YES,
+        error=Trouble(ErrorType.DELIVERY, Severity.WARNING),
+        reason="no",
+        undelivered="answer",
+        gone=gone,
+    )
     assert scene.sent == []
+
+
+def test_a_reply_that_was_kept() -> None:
+    """A row that brings its reply along is answered with it; nobody is asked again."""
+    scene = Scene()
+    outcome = scene.take(replace(row(), reply="from yesterday"))
+
+    assert outcome == Outcome(Disposition.ANSWERED, Kind.TEXT, 2.5, YES)
+    assert scene.sent == [(Address(7), "from yesterday")]
+    assert scene.asked == []
+
+
+def test_rows_that_belong_together() -> None:
+    """Several rows make one message; one that cannot be read is set aside alone."""
+    scene = Scene()
+    parts = [replace(row(text), update_id=n) for n, text in enumerate("abc", start=1)]
+    poison = Row(9, {"update_id": 9, "message": 5}, 0.0)
+    ignored = Row(10, {"update_id": 10}, 0.0)
+    outcomes = scene.take_all([*parts, poison, ignored])
+
+    assert [(one.disposition, one.update_ids) for one in outcomes] == [
+        (Disposition.SET_ASIDE, (9,)),
+        (Disposition.IGNORED, (10,)),
+        (Disposition.ANSWERED, (1, 2, 3)),
+    ]
+    assert [message.text for message in scene.asked] == ["a\nb\nc"]
+    assert scene.sent == [(Address(7), "answer")]
 
 
 @pytest.mark.parametrize(

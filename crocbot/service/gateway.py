@@ -1,0 +1,144 @@
+"""The stages of one bot, wired; from the greeting to the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Sequence
+
+from crocbot import envelope, log, parts
+from crocbot.access import Policy
+from crocbot.agents import Agent, Echo
+from crocbot.botapi import Client, Poller
+from crocbot.commands import Commands, Status
+from crocbot.dispatcher import Dispatcher
+from crocbot.facts import Report
+from crocbot.inbox import Inbox
+from crocbot.model import Identity, Message, Raw, Row
+from crocbot.reply import Courier
+from crocbot.service.ending import Ending
+from crocbot.service.greeting import persist
+from crocbot.service.stopping import Stop, unless
+from crocbot.service.strangers import Strangers
+from crocbot.settings import Settings
+from crocbot.turn import Turn
+
+ADMITTED_PER_TURN = 4
+
+logger = log.logger(__name__)
+
+
+class Sorting:
+    """What the dispatcher asks about a raw update."""
+
+    key = staticmethod(envelope.chat_key)
+    urgent = staticmethod(envelope.is_stop)
+    may_continue = staticmethod(parts.may_continue)
+    continues = staticmethod(parts.continues)
+
+
+class Gateway:
+    """The stages of one bot.  `run` it once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        version: str,
+        me: Identity,
+        rows: Inbox,
+        client: Client,
+        report: Report,
+    ) -> None:
+        self._settings = settings
+        self._version = version
+        self._me = me
+        self._inbox = rows
+        self._client = client
+        self._report = report
+        self._started = time.monotonic()
+        self._agent: Agent = Echo()
+        self._policy = Policy(settings.allow_from, settings.access == "open")
+        self._turn = Turn(
+            me,
+            self._policy,
+            Commands(self._status, self._stop),
+            self._agent,
+            Courier(client.send_message, report),
+            Strangers().note,
+        )
+        self._ending = Ending(rows, report, self._drop)
+        self._dispatcher = Dispatcher(
+            self._take,
+            self._ending.cancelled,
+            Sorting(),
+            max_turns=settings.max_turns,
+            max_admitted=settings.max_turns * ADMITTED_PER_TURN,
+            gather_seconds=settings.gather_seconds,
+        )
+        self._poller = Poller(
+            client.get_updates, self._accept, self._dispatcher.room, report
+        )
+
+    async def run(self, stop: Stop) -> None:
+        """Take up what was left, take in until asked to stop, drain."""
+        self._say_hello()
+        left = await self._inbox.open_rows()
+        if left:
+            logger.info("taking up what an earlier run left open", rows=len(left))
+        self._dispatcher.admit(left)
+        try:
+            await unless(stop.asked, self._take_in())
+        finally:
+            await self._drain(stop)
+
+    async def _take_in(self) -> None:
+        await persist(self._client.delete_webhook, self._report)
+        await self._poller.run()
+
+    async def _drain(self, stop: Stop) -> None:
+        waiting = self._dispatcher.admitted
+        if waiting:
+            logger.info("finishing turns", rows=waiting)
+        await unless(stop.hurry, self._dispatcher.drain(self._settings.drain_seconds))
+        left = await self._dispatcher.drain(0)
+        if left:
+            logger.warning("left open for the next start", rows=left)
+
+    async def _accept(self, raws: Sequence[Raw]) -> int:
+        """Store, then admit: what is in memory only is lost in a crash."""
+        rows = await self._inbox.accept(raws)
+        self._dispatcher.admit(rows)
+        return len(rows)
+
+    async def _take(self, rows: Sequence[Row]) -> None:
+        await self._ending.of(rows, self._turn.take)
+
+    def _stop(self, message: Message) -> bool:
+        return self._dispatcher.stop(message.address.chat_id)
+
+    def _drop(self, row: Row) -> Sequence[Row]:
+        key: Hashable = envelope.chat_key(row.raw)
+        return self._dispatcher.drop(key)
+
+    def _status(self) -> Status:
+        now, polled = time.monotonic(), self._poller.completed
+        return Status(
+            self._version,
+            self._agent.name,
+            now - self._started,
+            self._dispatcher.admitted,
+            None if polled is None else now - polled,
+        )
+
+    def _say_hello(self) -> None:
+        logger.info(
+            "gateway started",
+            bot=f"@{self._me.username}",
+            version=self._version,
+            agent=self._agent.name,
+            state_dir=str(self._settings.state_dir),
+        )
+        if self._policy.closed:
+            logger.warning(
+                "nobody is let in yet: write to the bot, this log will show your"
+                " user id; then start again with CROCBOT_ALLOW_FROM set to it"
+            )

@@ -1,0 +1,56 @@
+"""Telegram, met for the first time: who are we?  However long it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from crocbot import log
+from crocbot.botapi import Client
+from crocbot.errors import (
+    CrocbotError,
+    DeliveryError,
+    FloodWaitError,
+    OperatorError,
+    TelegramError,
+)
+from crocbot.facts import Report
+from crocbot.model import ErrorType, Identity, Severity, Trouble
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+
+Result = TypeVar("Result")
+logger = log.logger(__name__)
+
+
+async def greet(client: Client, menu: Mapping[str, str], report: Report) -> Identity:
+    """Learn who we are and show the menu of commands."""
+    me = await persist(client.get_me, report)
+    try:
+        await client.set_my_commands(menu)
+    except OperatorError:
+        raise
+    except CrocbotError as error:
+        logger.warning("the menu of commands was not set", why=str(error))
+    return me
+
+
+async def persist(call: Callable[[], Awaitable[Result]], report: Report) -> Result:
+    """Call until Telegram answers."""
+    pause = FIRST_PAUSE
+    while True:
+        wait, why = pause, ""
+        try:
+            return await call()
+        except FloodWaitError as error:
+            wait, why = error.seconds, str(error)
+        except TelegramError as error:
+            report(Trouble(ErrorType(error.reason), Severity.WARNING))
+            why = str(error)
+        except DeliveryError as error:
+            why = str(error)
+        logger.warning("Telegram cannot be reached yet", why=why, next_in=wait)
+        await asyncio.sleep(wait)
+        pause = min(pause * 1.5, LONGEST_PAUSE)

@@ -1,0 +1,33 @@
+"""Who was not let in: a line in the log for each, once."""
+
+from __future__ import annotations
+
+from crocbot import log
+from crocbot.model import Decision, Message, Verdict
+
+MOST_STRANGERS = 1000
+
+logger = log.logger(__name__)
+
+
+class Strangers:
+    """Logs everybody who was not let in, once; after a thousand it starts anew."""
+
+    def __init__(self) -> None:
+        self._known: set[int] = set()
+
+    def note(self, message: Message, decision: Decision) -> None:
+        """Tell the operator how to let them in, if that is possible."""
+        chat, user = message.address.chat_id, message.sender_id
+        key = user if decision.verdict is Verdict.NOT_LISTED and user else chat
+        if key in self._known:
+            return
+        if len(self._known) >= MOST_STRANGERS:
+            self._known.clear()
+        self._known.add(key)
+        if decision.verdict is Verdict.NOT_LISTED:
+            logger.warning(
+                "not let in", user=user, to_let_in=f"add {user} to CROCBOT_ALLOW_FROM"
+            )
+        else:
+            logger.warning("not answered", chat=chat, why=str(decision.verdict))

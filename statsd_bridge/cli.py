@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import click
@@ -23,14 +24,23 @@ from statsd_bridge.settings import Settings, address, octal, seconds
 
 IDLE = "Accepted as statsd_exporter has it; does nothing here: there is no such part."
 
+
+def duration(text: str) -> float:
+    """Read the one duration among the flags that do nothing here."""
+    return seconds("statsd.event-flush-interval", text)
+
+
 # Flags of parts that this program does not have, with the type of their value.
 IDLE_FLAGS: tuple[tuple[str, Any], ...] = (
     ("statsd.event-queue-size", int),
     ("statsd.event-flush-threshold", int),
-    ("statsd.event-flush-interval", str),
+    ("statsd.event-flush-interval", duration),
     ("statsd.udp-packet-queue-size", int),
     ("statsd.cache-type", click.Choice(["lru", "random"])),
 )
+
+# statsd_exporter takes `INFO`, too.
+LEVEL = click.Choice(log.LEVELS, case_sensitive=False)
 
 TAKEN_PATHS = ("/explain", "/debug/unmapped")
 
@@ -58,13 +68,18 @@ def _spread(arguments: Sequence[str]) -> Iterator[str]:
     """Put the lines of a file in the place of `@file`, as statsd_exporter does."""
     before = ""
     for argument in arguments:
-        # What follows `--flag` is its value: a Unix socket may be called @name.
-        is_value = before.startswith("--") and "=" not in before
-        if argument.startswith("@") and not is_value:
+        # What follows such a flag is its value: a Unix socket may be called @name.
+        if argument.startswith("@") and before not in _flags_with_a_value():
             yield from _lines(argument[1:])
         else:
             yield argument
         before = argument
+
+
+@cache
+def _flags_with_a_value() -> frozenset[str]:
+    options = [each for each in run.params if isinstance(each, click.Option)]
+    return frozenset(name for each in options if not each.is_flag for name in each.opts)
 
 
 def _lines(file: str) -> Iterator[str]:
@@ -163,7 +178,7 @@ def _meaning(command: Callable[..., Any]) -> Callable[..., Any]:
     multiple=True,
 )
 @_flag("statsd.relay.packet-length", 1400, "Most bytes of a packet to it.")
-@_flag("log.level", "info", "Least level to log.", type=click.Choice(log.LEVELS))
+@_flag("log.level", "info", "Least level to log.", type=LEVEL)
 @_flag("log.format", "logfmt", "Form of a log line.", type=click.Choice(log.FORMATS))
 @_flag("debug.dump-fsm", "", "Write the rules as a Graphviz picture to this file.")
 @_switch("check-config", False, "Read everything, start nothing, exit 0 or 2.")
@@ -271,6 +286,8 @@ def _check(flags: dict[str, Any]) -> None:
     for flag in ("cache-size", "read-buffer", "max-series", "relay.packet-length"):
         if flags[_variable(f"statsd.{flag}")] < 0:
             raise BridgeError(f"--statsd.{flag}: must be 0 or more")
+    if not seconds("statsd.set-window", flags["statsd_set_window"]):
+        raise BridgeError("--statsd.set-window: must be more than 0, for example 60s")
 
 
 def _targets(texts: Sequence[str]) -> Iterator[Any]:

@@ -1,10 +1,17 @@
-"""Events to one line each on stderr, logfmt or JSON."""
+"""
+Events to one line each on stderr, logfmt or JSON.
+
+Nothing that is said can break a line or a terminal, and who cannot write to stderr, as
+the disk is full or the reader has gone, works on in silence.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
-from typing import Any
+from collections.abc import Mapping, MutableMapping
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -27,13 +34,44 @@ def configure(level: str, form: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
             structlog.processors.format_exc_info,
+            _escaped,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             threshold or getattr(logging, level.upper())
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Stderr())),
     )
+
+
+class _Stderr(io.TextIOBase):
+    """The stderr of now; what it does not take is lost."""
+
+    def write(self, text: str) -> int:
+        try:
+            return sys.stderr.write(text)
+        except (OSError, ValueError):
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            return
+
+
+def _escaped(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Escape control characters; the newlines of a traceback are the renderer's."""
+    return {
+        key: "".join(map(_seen, value)) if isinstance(value, str) else value
+        for key, value in event.items()
+    }
+
+
+def _seen(character: str) -> str:
+    if character.isprintable() or character == "\n":
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 def logger() -> Any:

@@ -213,9 +213,12 @@ class Tally:
     packets: Counter[str] = field(default_factory=Counter)
     """Datagrams by transport: udp, unixgram."""
     tcp: Counter[str] = field(default_factory=Counter)
-    """connections, connection_errors, too_long_lines, connections_refused."""
+    """
+    connections, connection_errors, too_long_lines, connections_refused; of the Unix
+    stream socket, too.
+    """
     lines_by_transport: Counter[str] = field(default_factory=Counter)
-    """udp, tcp, unixgram, unix."""
+    """udp, tcp, unixgram, unixstream."""
     relay: Counter[tuple[str, str]] = field(default_factory=Counter)
     """
     By what happened (packets, long_lines, lines_relayed, lost_unresolved, lost_full,
@@ -228,6 +231,8 @@ class Tally:
     scrapes: Counter[str] = field(default_factory=Counter)
     """By HTTP status."""
     scrapes_in_flight: int = 0
+    http_closed: int = 0
+    """Connections for pages that were closed to make room for others."""
     scrape_seconds: float = 0.0
     """Of the last scrape, like the next."""
     scrape_bytes: int = 0

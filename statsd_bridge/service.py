@@ -11,32 +11,27 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall
+from twisted.logger import LogLevel, globalLogBeginner
 
-from statsd_bridge import explain, exposition, listener, log, mapping, web
-from statsd_bridge.errors import BindError, ConfigError
+from statsd_bridge import explain, exposition, listener, log, parts, web
+from statsd_bridge.errors import BridgeError, ConfigError
 from statsd_bridge.explain import Explanation
 from statsd_bridge.exposition import Own, Vitals
-from statsd_bridge.line import Dialect
 from statsd_bridge.mapping import Table
 from statsd_bridge.model import EventError, Sample, Tally, Target
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
-from statsd_bridge.series import Store
 from statsd_bridge.settings import Address, Settings
 
 EXPIRY_SECONDS = 1.0
 
 QUIET_SECONDS = 60.0
 """What may happen with every packet is logged once in so long."""
-
-
-EVERYWHERE = "::" if socket.has_dualstack_ipv6() else ""
 
 
 def run(settings: Settings) -> None:
@@ -46,42 +41,36 @@ def run(settings: Settings) -> None:
 
     loop: Any = reactor
     inherited = listener.Inherited(os.environ, os.getpid())
-    bridge = Bridge(settings, loop, inherited)
-    bridge.start()
+    bridge = Bridge(settings, loop, inherited, listener.make_room())
+    hear: Any = bridge.hear_twisted
+    globalLogBeginner.beginLoggingTo([hear], redirectStandardIO=False)
     # Twisted sees to SIGTERM and SIGINT; a reload waits for its turn in the reactor.
     signal.signal(signal.SIGHUP, lambda *_: loop.callFromThread(bridge.reload))
+    try:
+        bridge.start()
+    except BridgeError:
+        bridge.close()
+        raise
     loop.run()
-
-
-def load(settings: Settings) -> Table:
-    """Read the mapping file, if there is one; a ConfigError says what is wrong."""
-    if not settings.mapping_config:
-        return mapping.empty(cache_size=settings.cache_size)
-    table = mapping.load(
-        settings.mapping_config,
-        strict=settings.mapping_strict,
-        cache_size=settings.cache_size,
-    )
-    for warning in table.warnings:
-        log.logger().warning("mapping", what=warning)
-    return table
 
 
 def check(settings: Settings) -> Table:
     """Read everything that a start reads; a BridgeError says what is wrong."""
     web.Guard(settings.web_config, lambda _: None)
-    return load(settings)
+    return parts.table(settings)
 
 
 def explained(settings: Settings, lines: Sequence[bytes]) -> list[Explanation]:
     """Tell what would become of lines that come to a new bridge one after the other."""
-    table, store = load(settings), _store(settings)
+    table, store = parts.table(settings), parts.store(settings)
 
     def refuses(target: Target, sample: Sample) -> EventError | None:
         refusal = store.record(target, sample)
         return refusal.reason if refusal else None
 
-    return [explain.explain(each, _dialect(settings), table, refuses) for each in lines]
+    return [
+        explain.explain(each, parts.dialect(settings), table, refuses) for each in lines
+    ]
 
 
 class Bridge:
@@ -92,21 +81,23 @@ class Bridge:
         settings: Settings,
         reactor: Any,
         inherited: listener.Inherited | None = None,
+        room: listener.Room | None = None,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._inherited = inherited or listener.Inherited({}, 0)
+        self._room = room or listener.Room()
         self._log = log.logger()
         self._tally = Tally()
         self._datagrams: list[listener.Datagrams] = []
         self._udp: listener.Datagrams | None = None
         self._last_datagram: float | None = None
         self._version = version("crocbot")
-        self._quiet_until = 0.0
+        self._quiet_until: dict[str, float] = {}
         self._guard = web.Guard(settings.web_config, self._web_config_failed)
-        self._store = _store(settings)
+        self._store = parts.store(settings)
         self._relay = self._make_relay()
-        self._pipeline = self._path(load(settings))
+        self._pipeline = self._path(parts.table(settings))
         self._own = Own(self._tally, self._vitals)
 
     def start(self) -> None:
@@ -117,19 +108,38 @@ class Bridge:
             where["udp"] = self._listen_udp(settings.listen_udp)
         if settings.listen_tcp is not None:
             where["tcp"] = self._listen_tcp(settings.listen_tcp)
+        where["http"] = self._listen_web(settings.listen_web)
+        self._inherited.refuse_rest()
+        # Last, since a door that cannot be opened must leave no file behind.
         if settings.listen_unixgram:
             where["unixgram"] = self._listen_unixgram(settings.listen_unixgram)
         if settings.listen_unixstream:
             where["unixstream"] = self._listen_unixstream(settings.listen_unixstream)
-        where["http"] = self._listen_web(settings.listen_web)
-        self._inherited.refuse_rest()
+        for transport in where.keys() - {"http"}:
+            self._tally.lines_by_transport[transport] += 0
         if self._relay is not None:
             self._relay.start()
             self._reactor.addSystemEventTrigger("before", "shutdown", self._last_words)
         self._log.info("ready", version=self._version, **where)
-        expiry = LoopingCall(lambda: self._store.expire(time.monotonic()))
+        expiry = LoopingCall(self._expire)
         expiry.clock = self._reactor
         expiry.start(EXPIRY_SECONDS, now=False)
+
+    def close(self) -> None:
+        """Close the doors that were opened before one that could not be."""
+        for door in self._datagrams:
+            self._reactor.removeReader(door)
+            door.connectionLost(None)
+
+    def hear_twisted(self, event: Any) -> None:
+        """Take what Twisted logs: an exception that nobody caught is a bug of ours."""
+        if event["log_level"] < LogLevel.error:
+            return
+        failure = event.get("log_failure")
+        error = failure.value if failure else Exception(event.get("log_format"))
+        # A second SIGTERM while the first is being obeyed.
+        if not isinstance(error, ReactorNotRunning):
+            self._bug(error)
 
     def reload(self) -> str:
         """Read the mapping file anew; returns why it is refused, or nothing."""
@@ -137,7 +147,7 @@ class Bridge:
             self._log.warning("nothing to reload: there is no --statsd.mapping-config")
             return ""
         try:
-            table = load(self._settings)
+            table = parts.table(self._settings)
         except ConfigError as error:
             self._tally.config_reloads["failure"] += 1
             self._log.error("reload refused, the old rules stay", why=str(error))
@@ -161,14 +171,14 @@ class Bridge:
     def explain(self, line: bytes) -> Any:
         """Tell what would become of a line that came now; nothing changes."""
         # The samples of one line may be in each other's way, too.
-        scratch = _store(self._settings)
+        scratch = parts.store(self._settings)
 
         def refuses(target: Target, sample: Sample) -> EventError | None:
             refusal = scratch.record(target, sample)
             within = refusal.reason if refusal else None
             return self._store.refusal(target, sample) or within
 
-        dialect, table = _dialect(self._settings), self._pipeline.table
+        dialect, table = parts.dialect(self._settings), self._pipeline.table
         return explain.as_json(explain.explain(line, dialect, table, refuses))
 
     def unmapped(self) -> Any:
@@ -196,7 +206,7 @@ class Bridge:
             self._store,
             self._tally,
             failed=self._bug,
-            dialect=_dialect(settings),
+            dialect=parts.dialect(settings),
             sources=settings.count_lines_from,
             relay=self._relay.forward if self._relay else None,
         )
@@ -254,7 +264,7 @@ class Bridge:
         def feed(batch: list[bytes]) -> None:
             if batch:
                 self._last_datagram = time.monotonic()
-                self._pipeline.feed(batch, transport)
+                self._safely(lambda: self._pipeline.feed(batch, transport))
 
         def failed(error: OSError) -> None:
             self._seldom(f"{transport} cannot be read", why=str(error))
@@ -279,7 +289,9 @@ class Bridge:
             began=self._scrape_began,
             ended=self._scrape_ended,
             reload=self.reload,
-            quit=self._reactor.stop,
+            failed=self._bug,
+            closed=self._http_closed,
+            quit=self._quit,
             explain=self.explain,
             unmapped=self.unmapped,
             later=self._reactor.callLater,
@@ -290,6 +302,7 @@ class Bridge:
             telemetry_path=self._settings.telemetry_path,
             lifecycle=self._settings.enable_lifecycle,
             version=self._version,
+            most_connections=self._room.pages,
         )
         return self._listen_stream("web.listen-address", address, door)
 
@@ -298,38 +311,52 @@ class Bridge:
 
     def _listen_unixstream(self, path: str) -> str:
         flag, mode = "statsd.listen-unixstream", self._settings.unixsocket_mode
-        where = listener.make_way(flag, path)
-        _opened(
-            flag,
-            path,
-            "choose a path in a directory that exists and may be written",
-            lambda: self._reactor.listenUNIX(where, self._streams("unix"), mode=mode),
+        listener.listen_unix(
+            self._reactor, flag, path, mode, self._streams("unixstream")
         )
         return path
 
     def _streams(self, transport: str) -> listener.Streams:
-        take = partial(self._take, transport)
-        return listener.Streams(take, self._tell_tcp)
+        def take(lines: list[bytes]) -> None:
+            self._safely(lambda: self._pipeline.take(lines, transport))
 
-    def _take(self, transport: str, lines: list[bytes]) -> None:
-        self._pipeline.take(lines, transport)
+        most = self._room.streams
+        return listener.Streams(take, self._tell_tcp, most_connections=most)
 
     def _listen_stream(self, flag: str, address: Address, factory: Any) -> str:
-        host = "" if address.host == "0.0.0.0" else address.host  # noqa: S104
-        port = self._inherited.listen(flag, self._reactor, factory) or _opened(
-            flag,
-            str(address),
-            "choose a free address of this machine",
-            lambda: self._reactor.listenTCP(
-                address.port, factory, interface=host or EVERYWHERE
-            ),
+        port = self._inherited.listen(
+            flag, self._reactor, factory
+        ) or listener.listen_tcp(
+            self._reactor, flag, address.host, address.port, factory
         )
         where = port.getHost()
         return str(Address(where.host, where.port))
 
     def _last_words(self) -> None:
         if self._relay is not None:
+            for door in self._datagrams:
+                door.drain()
             self._relay.flush()
+
+    def _expire(self) -> None:
+        self._safely(lambda: self._store.expire(time.monotonic()))
+
+    def _safely(self, call: Callable[[], object]) -> None:
+        """Call; an exception that the reactor sees closes a door, or ends a loop."""
+        try:
+            call()
+        except Exception as error:
+            self._bug(error)
+
+    def _quit(self) -> None:
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            # It stops already.
+            return
+
+    def _http_closed(self) -> None:
+        self._tally.http_closed += 1
 
     def _tell_tcp(self, what: str) -> None:
         self._tally.tcp[what] += 1
@@ -348,10 +375,10 @@ class Bridge:
         self._seldom("a bug, please report it", exc_info=error)
 
     def _seldom(self, event: str, **more: Any) -> None:
-        """Log at most one such line a minute; the counters know how many there are."""
+        """Log such a line once a minute; the counters know how many there are."""
         now = time.monotonic()
-        if now >= self._quiet_until:
-            self._quiet_until = now + QUIET_SECONDS
+        if now >= self._quiet_until.get(event, now):
+            self._quiet_until[event] = now + QUIET_SECONDS
             self._log.error(event, **more)
 
     def _scrape_began(self) -> None:
@@ -362,30 +389,3 @@ class Bridge:
         tally.scrapes_in_flight -= 1
         tally.scrapes[str(status)] += 1
         tally.scrape_seconds, tally.scrape_bytes = seconds, size
-
-
-def _store(settings: Settings) -> Store:
-    return Store(
-        max_series=settings.max_series,
-        set_window=settings.set_window,
-        reserved=exposition.own_names(),
-        clock=time.monotonic,
-    )
-
-
-def _dialect(settings: Settings) -> Dialect:
-    return Dialect(
-        dogstatsd=settings.dogstatsd_tags,
-        influxdb=settings.influxdb_tags,
-        librato=settings.librato_tags,
-        signalfx=settings.signalfx_tags,
-    )
-
-
-def _opened(flag: str, where: str, right: str, listen: Callable[[], Any]) -> Any:
-    try:
-        return listen()
-    except CannotListenError as error:
-        raise BindError(
-            f"--{flag}: cannot listen on {where}: {error.socketError}; {right}"
-        ) from error

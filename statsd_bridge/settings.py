@@ -70,11 +70,15 @@ class Settings:
 # host:port, [::1]:port, :port
 _ADDRESS = re.compile(r"(?:\[(?P<six>[^]]*)\]|(?P<four>[^:]*)):(?P<port>[0-9]{1,5})")
 
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(
+    r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h)"
+)
 _SECONDS = {
     "ns": 1e-9,
     "us": 1e-6,
-    "µs": 1e-6,
+    # Both letters that look like this one: the micro sign and the Greek letter.
+    "\u00b5s": 1e-6,
+    "\u03bcs": 1e-6,
     "ms": 1e-3,
     "s": 1.0,
     "m": 60.0,
@@ -95,7 +99,9 @@ def address(flag: str, text: str) -> Address:
 
 
 def seconds(flag: str, text: str) -> float:
-    """Read a duration as Go writes it, `1m30s`; the error names the flag."""
+    """Read a duration as Go writes it, `1m30s` or `0`; the error names the flag."""
+    if text == "0":
+        return 0.0
     parts = _DURATION.findall(text)
     if not parts or "".join(parts) != text:
         raise BridgeError(f"--{flag}: {text!r} is no duration; write 60s or 1m30s")

@@ -146,21 +146,23 @@ def _lines(tally: Tally) -> Iterator[Metric]:
         0,
     )
     yield _counter(
-        "tcp_connections", "TCP connections accepted.", tally.tcp["connections"]
+        "tcp_connections",
+        "Connections accepted, TCP and Unix streams.",
+        tally.tcp["connections"],
     )
     yield _counter(
         "tcp_connection_errors",
-        "TCP connections that did not end in good order.",
+        "Those that did not end in good order.",
         tally.tcp["connection_errors"],
     )
     yield _counter(
         "tcp_too_long_lines",
-        "Lines over TCP that were left out for their length.",
+        "Lines over them that were left out for their length.",
         tally.tcp["too_long_lines"],
     )
     yield CounterMetricFamily(
         "statsd_bridge_tcp_connections_refused",
-        "TCP connections closed at once because there are as many as allowed.",
+        "TCP or Unix connections closed at once: there are as many as allowed.",
         tally.tcp["connections_refused"],
     )
     yield _by(
@@ -271,6 +273,11 @@ def _doings(tally: Tally) -> Iterator[Metric]:
         "promhttp_metric_handler_requests_in_flight",
         "Scrapes being answered now, this one too.",
         tally.scrapes_in_flight,
+    )
+    yield CounterMetricFamily(
+        "statsd_bridge_http_connections_closed",
+        "HTTP connections closed because there are as many as allowed and others came.",
+        tally.http_closed,
     )
     yield _gauge(
         "statsd_bridge_scrape_duration_seconds",

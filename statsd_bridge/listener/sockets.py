@@ -17,6 +17,9 @@ from statsd_bridge.errors import BindError
 # Linux: the buffer asked for whatever net.core.rmem_max says; for CAP_NET_ADMIN only.
 SO_RCVBUFFORCE = 33
 
+MOST_BUFFER = 1 << 30
+"""Bytes of a buffer that a kernel can be asked for: it doubles them, in an int."""
+
 
 def open_udp(host: str, port: int, read_buffer: int) -> tuple[socket.socket, int]:
     """
@@ -38,10 +41,12 @@ def open_udp(host: str, port: int, read_buffer: int) -> tuple[socket.socket, int
 
     try:
         sock = _open(family, read_buffer, bind)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        # UnicodeError: a name longer than names are.
         raise BindError(
             f"--statsd.listen-udp: cannot listen on {host}:{port}:"
-            f" {error.strerror or error}; choose a free address of this machine"
+            f" {getattr(error, 'strerror', None) or error}; choose a free address of"
+            " this machine"
         ) from error
     return sock, _granted(sock)
 
@@ -135,6 +140,7 @@ def _open(
 
 
 def _ask_for_buffer(sock: socket.socket, size: int) -> None:
+    size = min(size, MOST_BUFFER)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
     if _granted(sock) < size and _is_linux():
         try:

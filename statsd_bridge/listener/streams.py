@@ -24,7 +24,6 @@ Counts what happens to connections: connections, connection_errors, too_long_lin
 connections_refused.
 """
 
-MOST_CONNECTIONS = 1_024
 IDLE_SECONDS = 3_600
 """A client may be quiet for long, but what is lost for good must not stay open."""
 
@@ -34,9 +33,7 @@ class Streams(Factory):
 
     noisy = False
 
-    def __init__(
-        self, feed: Feed, tell: Tell, *, most_connections: int = MOST_CONNECTIONS
-    ) -> None:
+    def __init__(self, feed: Feed, tell: Tell, *, most_connections: int) -> None:
         self.feed = feed
         self.tell = tell
         self.most_connections = most_connections

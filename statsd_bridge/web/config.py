@@ -2,8 +2,8 @@
 --web.config.file in, who may read the pages and how out.
 
 The format is that of Prometheus' exporter-toolkit: tls_server_config,
-http_server_config, basic_auth_users.  Unknown keys are refused, as there, and so is
-everything that would make a page less protected than the file says.
+http_server_config, basic_auth_users, rate_limit.  Unknown keys are refused, as there,
+and so is everything that would make a page less protected than the file says.
 """
 
 from __future__ import annotations
@@ -117,6 +117,14 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """One request in so many `seconds`, and `burst` of them at once."""
+
+    seconds: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
 class WebConfig:
     """
     A whole file; `users` are names and their bcrypt hashes, `files` what it names.
@@ -125,6 +133,7 @@ class WebConfig:
     tls: Tls | None = None
     users: Mapping[str, bytes] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    rate: Rate | None = None
     files: tuple[Path, ...] = ()
 
 
@@ -138,6 +147,7 @@ def read(path: str) -> WebConfig:
         tls=_tls(tls, folder) if tls else None,
         users=_users(root),
         headers=_headers(root.section("http_server_config")),
+        rate=_rate(root.section("rate_limit")),
         files=tuple(_files(tls, folder)) if tls else (),
     )
     root.close()
@@ -170,8 +180,8 @@ def _tls(section: Section, folder: Path) -> Tls:
     )
     if tls.min_version > tls.max_version:
         raise section.mistake("max_version", "is below min_version")
-    if tls.client_sans and not auth.is_verified:
-        problem = "is of use only with VerifyClientCertIfGiven or"
+    if tls.client_sans and not auth.is_needed:
+        problem = "needs client_auth_type RequireAnyClientCert or"
         problem += " RequireAndVerifyClientCert"
         raise section.mistake("client_allowed_sans", problem)
     section.close()
@@ -221,6 +231,16 @@ def _users(root: Section) -> dict[str, bytes]:
             problem = "is no bcrypt hash; make one with htpasswd -nBC 10 NAME"
             raise root.mistake(f"basic_auth_users.{name}", problem)
     return {name: hashed.encode() for name, hashed in users.items()}
+
+
+def _rate(section: Section | None) -> Rate | None:
+    if section is None:
+        return None
+    seconds, burst = section.nanoseconds("interval") / 1e9, section.count("burst")
+    section.close()
+    if seconds > 0 and not burst:
+        raise section.mistake("burst", "is needed, 1 or more: 0 lets nobody in")
+    return Rate(seconds, burst) if seconds > 0 else None
 
 
 def _headers(section: Section | None) -> dict[str, str]:

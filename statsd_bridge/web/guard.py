@@ -8,6 +8,7 @@ needs no restart.  What cannot be used is told, and what was read before stays.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 from statsd_bridge.errors import BridgeError
 from statsd_bridge.web import config, tls
-from statsd_bridge.web.config import WebConfig
+from statsd_bridge.web.config import Rate, WebConfig
 from statsd_bridge.web.users import Users
 
 Stamp = tuple[tuple[int, int, int], ...]
@@ -31,8 +32,15 @@ class Guard:
     be used at the start.
     """
 
-    def __init__(self, path: str, failed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        failed: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path = path
+        self._clock = clock
+        self._bucket: Bucket | None = None
         self._failed = failed
         self._users = Users({})
         self._config = WebConfig()
@@ -51,9 +59,13 @@ class Guard:
         """Give the headers that every answer has."""
         return self._config.headers
 
+    def has_time(self) -> bool:
+        """Tell whether one more request now is within the rate that is allowed."""
+        self._look()
+        return self._bucket is None or self._bucket.take(self._clock())
+
     def check(self, authorization: bytes | None) -> Deferred[bool]:
         """Tell whether a request with this header is let in."""
-        self._look()
         return self._users.check(authorization)
 
     def context(self) -> SSL.Context:
@@ -84,6 +96,10 @@ class Guard:
                 f"{self._path}: tls_server_config cannot come or go while the bridge"
                 " runs; restart it"
             )
+        if found.rate is None:
+            self._bucket = None
+        elif found.rate != self._config.rate:
+            self._bucket = Bucket(found.rate, self._clock())
         self._config, self._context = found, context
         self._users.hashes = found.users
         self._stamp = self._stamps()
@@ -91,6 +107,25 @@ class Guard:
     def _stamps(self) -> Stamp:
         paths = [Path(self._path), *self._config.files]
         return tuple([_stamp(path) for path in paths])
+
+
+class Bucket:
+    """Tokens for requests: full at first, one more in every interval."""
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self._rate = rate
+        self._tokens = float(rate.burst)
+        self._now = now
+
+    def take(self, now: float) -> bool:
+        """Take a token, if there is one."""
+        gained = (now - self._now) / self._rate.seconds
+        self._tokens = min(self._tokens + gained, self._rate.burst)
+        self._now = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

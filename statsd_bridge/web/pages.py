@@ -14,6 +14,9 @@ from twisted.web.server import Request
 PLAIN = b"text/plain; charset=utf-8"
 JSON = b"application/json"
 
+DOING = (b"PUT", b"POST")
+"""Methods that do something; others are answered with nothing, as there."""
+
 LONGEST_LINE = 65_535
 """Bytes of a line that may be asked about: as many as a datagram carries."""
 
@@ -32,7 +35,8 @@ class Functions:
     What the door is handed.
 
     `metrics` gets the Accept header.  `began` is told of each scrape, `ended` of its
-    status, seconds and bytes.  `reload` returns why the new file is refused, or
+    status, seconds and bytes, `failed` of a bug of ours that broke one, `closed` of a
+    connection that made room.  `reload` returns why the new file is refused, or
     nothing.  `explain` gets a line and, like `unmapped`, returns what JSON can hold.
     `later` calls what it is given after so many seconds; 0 is the reactor's next turn.
     """
@@ -40,6 +44,8 @@ class Functions:
     metrics: Callable[[str], Page]
     began: Callable[[], None]
     ended: Callable[[int, float, int], None]
+    failed: Callable[[Exception], None]
+    closed: Callable[[], None]
     reload: Callable[[], str]
     quit: Callable[[], None]
     explain: Callable[[bytes], Any]
@@ -47,20 +53,34 @@ class Functions:
     later: Callable[[float, Callable[[], None]], Any]
 
 
-class Text(Resource):
-    """A text that never changes."""
+class Landing(Resource):
+    """The page at `/`, whatever the method."""
 
     isLeaf = True
 
-    def __init__(self, text: bytes, content_type: bytes = PLAIN) -> None:
+    def __init__(self, page: bytes) -> None:
         super().__init__()
-        self._text = text
-        self._content_type = content_type
+        self._page = page
 
-    def render_GET(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes:
+        """Show it."""
+        request.setHeader(b"content-type", b"text/html; charset=utf-8")
+        return self._page
+
+
+class Said(Resource):
+    """A sentence; to other methods than GET nothing is said, as there."""
+
+    isLeaf = True
+
+    def __init__(self, words: bytes) -> None:
+        super().__init__()
+        self._words = words
+
+    def render(self, request: Request) -> bytes:
         """Say it."""
-        request.setHeader(b"content-type", self._content_type)
-        return self._text
+        request.setHeader(b"content-type", PLAIN)
+        return self._words if request.method in (b"GET", b"HEAD") else b""
 
 
 class NotFound(Resource):
@@ -76,7 +96,7 @@ class NotFound(Resource):
 
 
 class Reload(Resource):
-    """Reads the mapping file anew."""
+    """Reads the mapping file anew at PUT and POST."""
 
     isLeaf = True
 
@@ -84,20 +104,20 @@ class Reload(Resource):
         super().__init__()
         self._reload = reload
 
-    def render_POST(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes:
         """Do it, and say why if the file is refused."""
         request.setHeader(b"content-type", PLAIN)
+        if request.method not in DOING:
+            return b""
         refused = self._reload()
         if refused:
             request.setResponseCode(500)
             return f"{refused}\n".encode()
         return b"Requesting reload\n"
 
-    render_PUT = render_POST
-
 
 class Quit(Resource):
-    """Ends the bridge."""
+    """Ends the bridge at PUT and POST."""
 
     isLeaf = True
 
@@ -105,13 +125,13 @@ class Quit(Resource):
         super().__init__()
         self._quit = quit
 
-    def render_POST(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes:
         """Say goodbye, then end."""
         request.setHeader(b"content-type", PLAIN)
+        if request.method not in DOING:
+            return b""
         request.notifyFinish().addBoth(lambda _: self._quit())
         return b"Requesting termination... Goodbye!\n"
-
-    render_PUT = render_POST
 
 
 class Explain(Resource):

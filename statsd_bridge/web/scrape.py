@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from statsd_bridge.web.pages import PLAIN, Functions
 
-MOST_SCRAPES = 32
+MOST_SCRAPES = 8
 """Pages on their way at a time: each holds on to the list of series."""
 
 LONGEST_SECONDS = 120
@@ -34,23 +34,34 @@ class Metrics(Resource):
     def __init__(self, functions: Functions) -> None:
         super().__init__()
         self._functions = functions
-        self._under_way = 0
+        # In the order in which they began.
+        self._under_way: dict[_Scrape, None] = {}
 
     def render(self, request: Request) -> int | bytes:
         """Start a page; one too many is told to come again."""
         self._functions.began()
         scrape = _Scrape(request, self._functions)
         request.notifyFinish().addBoth(lambda _: self._ended(scrape))
-        self._under_way += 1
-        if self._under_way > MOST_SCRAPES:
+        if not self._has_room():
             request.setResponseCode(503)
             request.setHeader(b"content-type", PLAIN)
             return b"as many scrapes as allowed are under way; come again\n"
+        self._under_way[scrape] = None
         scrape.start()
         return NOT_DONE_YET
 
+    def _has_room(self) -> bool:
+        """Tell whether one more may start; a reader who stalls makes room."""
+        if len(self._under_way) < MOST_SCRAPES:
+            return True
+        stalled = next((each for each in self._under_way if each.is_stalled), None)
+        if stalled is not None:
+            del self._under_way[stalled]
+            stalled.give_up()
+        return stalled is not None
+
     def _ended(self, scrape: _Scrape) -> None:
-        self._under_way -= 1
+        self._under_way.pop(scrape, None)
         scrape.ended()
 
 
@@ -68,6 +79,11 @@ class _Scrape:
         self._due = False
         self._limit: Any = None
 
+    @property
+    def is_stalled(self) -> bool:
+        """Tell whether the other side does not take what was written."""
+        return not self._going
+
     def start(self) -> None:
         """Write the head, and begin."""
         request = self._request
@@ -81,7 +97,7 @@ class _Scrape:
         if request.method == b"HEAD":
             request.finish()
             return
-        self._limit = self._functions.later(LONGEST_SECONDS, self._give_up)
+        self._limit = self._functions.later(LONGEST_SECONDS, self.give_up)
         request.registerProducer(self, True)
         self.resumeProducing()
 
@@ -92,6 +108,10 @@ class _Scrape:
             self._limit.cancel()
         seconds = time.monotonic() - self._began
         self._functions.ended(self._request.code, seconds, self._size)
+
+    def give_up(self) -> None:
+        """Cut the connection: half a page must not look like a whole one."""
+        self._request.channel.forceAbortClient()
 
     def resumeProducing(self) -> None:
         """Go on: the other side has taken what was written."""
@@ -111,7 +131,12 @@ class _Scrape:
         self._due = False
         if not self._going:
             return
-        part = next(self._slices, None)
+        try:
+            part = next(self._slices, None)
+        except Exception as error:
+            self._functions.failed(error)
+            self._fail()
+            return
         if part is None:
             self._request.unregisterProducer()
             self._request.finish()
@@ -122,8 +147,17 @@ class _Scrape:
         self._due = True
         self._functions.later(0, self._next)
 
-    def _give_up(self) -> None:
-        self._request.channel.forceAbortClient()
+    def _fail(self) -> None:
+        request = self._request
+        request.setResponseCode(500)
+        if request.startedWriting:
+            self.give_up()
+            return
+        request.unregisterProducer()
+        request.responseHeaders.removeHeader(b"content-encoding")
+        request.setHeader(b"content-type", PLAIN)
+        request.write(b"a bug kept the page from being made; the log has more\n")
+        request.finish()
 
 
 def _text(request: Request, header: bytes) -> str:
@@ -142,8 +176,6 @@ def _takes_gzip(accept_encoding: str) -> bool:
 def _gzipped(slices: Iterator[bytes]) -> Iterator[bytes]:
     # 31: the largest window, with gzip's header.
     packer = zlib.compressobj(level=1, wbits=31)
-    for part in slices:
-        packed = packer.compress(part)
-        if packed:
-            yield packed
+    # Often a slice leaves nothing to send yet; others get their turn all the same.
+    yield from map(packer.compress, slices)
     yield packer.flush()

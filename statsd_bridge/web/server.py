@@ -6,10 +6,13 @@ The paths, and the bounds of a connection: how many, how large a head, for how l
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -23,13 +26,11 @@ from statsd_bridge.web.pages import Functions
 from statsd_bridge.web.scrape import Metrics
 from statsd_bridge.web.tls import Connections
 
-MOST_CONNECTIONS = 512
-
 IDLE_SECONDS = 180
 """A connection on which nothing happens for so long is closed."""
 
-HEAD_SECONDS = 30
-"""The head of a request must be there after so long, however it trickles."""
+REQUEST_SECONDS = 30
+"""A request must be there after so long, the handshake too, however it trickles."""
 
 MOST_BODY = 1024 * 1024
 """Bytes of a request's body that are read, to be dropped: no path wants one."""
@@ -42,13 +43,14 @@ def door(
     telemetry_path: str,
     lifecycle: bool,
     version: str,
+    most_connections: int,
 ) -> Any:
     """Build what the reactor listens with."""
     factory: Any = _site(functions, guard, telemetry_path, lifecycle, version)
     if guard.is_tls:
         creator: Any = Connections(guard.context)
         factory = TLSMemoryBIOFactory(creator, False, factory)
-    return _Bounded(factory)
+    return _Bounded(factory, most_connections, functions.closed)
 
 
 def _site(
@@ -58,31 +60,66 @@ def _site(
     lifecycle: bool,
     version: str,
 ) -> Site:
-    root = _Root()
+    metrics = Metrics(functions)
+    # As there, metrics at `/` are at every path that means nothing else.
+    root = _Root(metrics if telemetry_path == "/" else pages.NotFound())
     paths = root.paths
-    paths[b"/"] = pages.Text(
-        pages.landing(telemetry_path, version), b"text/html; charset=utf-8"
-    )
-    paths[b"/-/healthy"] = pages.Text(b"Statsd Exporter is Healthy.\n")
-    paths[b"/-/ready"] = pages.Text(b"Statsd Exporter is Ready.\n")
+    paths[b"/"] = pages.Landing(pages.landing(telemetry_path, version))
+    paths[b"/-/healthy"] = pages.Said(b"Statsd Exporter is Healthy.\n")
+    paths[b"/-/ready"] = pages.Said(b"Statsd Exporter is Ready.\n")
     paths[b"/explain"] = pages.Explain(functions.explain)
     paths[b"/debug/unmapped"] = pages.Told(functions.unmapped)
     if lifecycle:
         paths[b"/-/reload"] = pages.Reload(functions.reload)
         paths[b"/-/quit"] = pages.Quit(functions.quit)
-    paths[telemetry_path.encode()] = Metrics(functions)
-    return _Site(root, guard)
+    paths[os.fsencode(telemetry_path)] = metrics
+    return _Site(root, guard, functions.later)
+
+
+class _Watched(ProtocolWrapper):
+    """A connection, before HTTP and TLS; it tells when something happens on it."""
+
+    factory: Any
+
+    def dataReceived(self, data: bytes) -> None:
+        self.factory.moved(self)
+        super().dataReceived(data)
+
+    def write(self, data: bytes) -> None:
+        self.factory.moved(self)
+        super().write(data)
 
 
 class _Bounded(WrappingFactory):
-    """Closes a connection that is one too many."""
+    """
+    As many connections as allowed; for one more, the one that is quiet the longest
+    goes.  So idle connections keep no scraper out, however many there are.
+    """
 
     noisy = False
+    protocol = _Watched
+    protocols: dict[Any, int]
+
+    def __init__(self, factory: Any, most: int, closed: Callable[[], None]) -> None:
+        super().__init__(factory)
+        self._most = most
+        self._closed = closed
 
     def buildProtocol(self, addr: Any) -> Any:
-        if len(self.protocols) >= MOST_CONNECTIONS:
-            return None
+        if len(self.protocols) >= self._most:
+            quiet = next(iter(self.protocols))
+            del self.protocols[quiet]
+            quiet.abortConnection()
+            self._closed()
         return super().buildProtocol(addr)
+
+    def moved(self, connection: Any) -> None:
+        """Put a connection behind those on which nothing happened since."""
+        if self.protocols.pop(connection, None):
+            self.protocols[connection] = 1
+
+    def unregisterProtocol(self, connection: Any) -> None:
+        self.protocols.pop(connection, None)
 
 
 class _Site(Site):
@@ -90,43 +127,51 @@ class _Site(Site):
 
     displayTracebacks = False
 
-    def __init__(self, root: Resource, guard: Guard) -> None:
+    def __init__(self, root: Resource, guard: Guard, later: Callable[..., Any]) -> None:
         super().__init__(root, requestFactory=_Request, timeout=IDLE_SECONDS)
         self.guard = guard
+        self._later = later
 
     def buildProtocol(self, addr: Any) -> Any:
         channel: Any = _Channel()
         channel.factory = channel.site = self
         channel.requestFactory = self.requestFactory
-        channel.callLater = self.reactor.callLater
+        channel.callLater = self._later
         channel.timeOut = self.timeOut
         return channel
 
 
 class _Channel(HTTPChannel):
-    """One connection; a head that does not end is cut off."""
+    """One connection; a request that does not end is cut off."""
 
     _deadline: Any = None
     site: Any
 
+    def connectionMade(self) -> None:
+        self._wait()
+        super().connectionMade()
+
     def dataReceived(self, data: bytes) -> None:
         if self._deadline is None and not self.requests:
-            self._deadline = self.callLater(HEAD_SECONDS, self._too_slow)
+            self._wait()
         super().dataReceived(data)
 
-    def allHeadersReceived(self) -> None:
-        self._head_is_over()
-        super().allHeadersReceived()
+    def allContentReceived(self) -> None:
+        self._request_is_here()
+        super().allContentReceived()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._head_is_over()
+        self._request_is_here()
         super().connectionLost(reason)
+
+    def _wait(self) -> None:
+        self._deadline = self.callLater(REQUEST_SECONDS, self._too_slow)
 
     def _too_slow(self) -> None:
         self._deadline = None
         self.forceAbortClient()
 
-    def _head_is_over(self) -> None:
+    def _request_is_here(self) -> None:
         deadline, self._deadline = self._deadline, None
         if deadline is not None:
             deadline.cancel()
@@ -148,7 +193,11 @@ class _Request(Request):
             self.channel.forceAbortClient()
 
     def process(self) -> None:
-        checked = self.channel.site.guard.check(self.getHeader(b"authorization"))
+        guard = self.channel.site.guard
+        if not guard.has_time():
+            self._answer(429, b"Too Many Requests\n")
+            return
+        checked = guard.check(self.getHeader(b"authorization"))
         checked.addCallback(self._checked).addErrback(self.processingFailed)
 
     def write(self, data: bytes) -> None:
@@ -159,27 +208,35 @@ class _Request(Request):
     def _checked(self, may_come_in: bool) -> None:
         if self._disconnected:
             return
-        for name, value in self.channel.site.guard.headers.items():
-            self.setHeader(name.encode(), value.encode())
         if may_come_in:
+            self._set_headers()
             super().process()
             return
-        self.setResponseCode(401)
         self.setHeader(b"www-authenticate", b"Basic")
+        self._answer(401, b"Unauthorized\n")
+
+    def _answer(self, status: int, words: bytes) -> None:
+        self._set_headers()
+        self.setResponseCode(status)
         self.setHeader(b"content-type", pages.PLAIN)
-        self.write(b"Unauthorized\n")
+        self.write(words)
         self.finish()
+
+    def _set_headers(self) -> None:
+        for name, value in self.channel.site.guard.headers.items():
+            self.setHeader(name.encode(), value.encode())
 
 
 class _Root(Resource):
     """Whole paths to what answers them."""
 
-    def __init__(self) -> None:
+    def __init__(self, other: Resource) -> None:
         super().__init__()
         self.paths: dict[bytes, Resource] = {}
+        self._other = other
 
     def getChild(self, path: bytes, request: PlainRequest) -> Resource:
-        return self.paths.get(request.path, pages.NotFound())
+        return self.paths.get(unquote_to_bytes(request.path), self._other)
 
     def render(self, request: Request) -> bytes | int:
         # Only the empty path comes here; getChild is asked for all others.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
@@ -35,6 +36,8 @@ def context(tls: Tls) -> SSL.Context:
     made.set_max_proto_version(tls.max_version)
     made.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
     made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    # Without one OpenSSL breaks off when a client that has shown a certificate resumes.
+    made.set_session_id(b"statsd-bridge")
     if tls.ciphers:
         made.set_cipher_list(":".join(tls.ciphers).encode())
     _show(made, tls)
@@ -49,12 +52,12 @@ def _show(made: SSL.Context, tls: Tls) -> None:
         made.use_certificate(own)
         for each in chain:
             made.add_extra_chain_cert(each)
-    except (ValueError, SSL.Error) as error:
+    except (ValueError, UnsupportedAlgorithm, SSL.Error) as error:
         raise _bad("cert_file", "no certificate in PEM") from error
     try:
         key: Any = load_pem_private_key(tls.key, None)
         made.use_privatekey(key)
-    except (ValueError, TypeError, SSL.Error) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, SSL.Error) as error:
         raise _bad("key_file", "no private key in PEM, without a passphrase") from error
     try:
         made.check_privatekey()
@@ -78,9 +81,7 @@ def _ask(made: SSL.Context, tls: Tls) -> None:
     def verify(
         connection: SSL.Connection, shown: crypto.X509, error: int, depth: int, ok: int
     ) -> bool:
-        if not auth.is_verified:
-            return True
-        if not ok:
+        if auth.is_verified and not ok:
             return False
         wanted = tls.client_sans
         is_own = depth == 0

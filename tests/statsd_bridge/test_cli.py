@@ -31,6 +31,21 @@ def test_a_good_file_passes_the_check(tmp_path: Path) -> None:
         (["--statsd.cache-size=-1"], "--statsd.cache-size"),
         (["--statsd.cache-size=many"], "--statsd.cache-size"),
         (["--statsd.set-window=60"], "--statsd.set-window"),
+        (["--statsd.set-window=0"], "--statsd.set-window"),
+        (["--web.enable-lifecycle=false"], "--web.enable-lifecycle"),
+        (["--statsd.parse-dogstatsd-tags=true"], "--statsd.parse-dogstatsd-tags"),
+        (["--web.telemetry-path="], "--web.telemetry-path"),
+        (["--web.telemetry-path=/-/healthy"], "--web.telemetry-path"),
+        (["--web.telemetry-path=/explain"], "--web.telemetry-path"),
+        (["--statsd.unixsocket-mode=9"], "--statsd.unixsocket-mode"),
+        (["--statsd.read-buffer=-1"], "--statsd.read-buffer"),
+        (["--statsd.event-flush-interval=soon"], "--statsd.event-flush-interval"),
+        (["--statsd.cache-type=mru"], "--statsd.cache-type"),
+        (["--statsd.relay.address=:9"], "--statsd.relay.address"),
+        (["--statsd.relay.packet-length=-1"], "--statsd.relay.packet-length"),
+        ([f"--statsd.listen-udp={'x' * 64}.org:1"], "--statsd.listen-udp"),
+        (["--statsd.listen-udp=no.such.invalid:1"], "--statsd.listen-udp"),
+        (["@/no/such/file"], "@/no/such/file"),
         (["--log.level=loud"], "--log.level"),
         (["--statsd.mapping-config=/no/such/file", "--check-config"], "/no/such/file"),
     ],
@@ -47,6 +62,40 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert error.count("\n") == 1
 
 
+def test_switches_are_on_or_off_by_their_names(tmp_path: Path) -> None:
+    """`--x` and `--no-x`, and the last one counts."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text("nonsense: 1")
+    check = [f"--statsd.mapping-config={rules}", "--check-config"]
+    strict, loose = "--statsd.mapping-strict", "--no-statsd.mapping-strict"
+
+    assert cli.main([*check, loose]) == 0
+    assert cli.main([*check, strict]) == 2
+    assert cli.main([*check, strict, loose]) == 0
+
+
+def test_a_file_may_hold_the_arguments(tmp_path: Path) -> None:
+    """One to a line, lines with # are comments, and more may stand around it."""
+    rules, arguments = tmp_path / "rules.yml", tmp_path / "arguments"
+    rules.write_text("mappings: [{match: a..b, name: a}]")
+    arguments.write_text(f"# ours\n--statsd.mapping-config\n{rules}\n\n")
+
+    assert cli.main(["--web.enable-lifecycle", f"@{arguments}", "--check-config"]) == 2
+    rules.write_text("")
+    assert cli.main(["--web.enable-lifecycle", f"@{arguments}", "--check-config"]) == 0
+
+
+def test_a_value_that_begins_with_an_at_sign_is_no_file() -> None:
+    """An abstract Unix socket may be named with or without an equals sign."""
+    for flag in (["--statsd.listen-unixgram", "@x"], ["--statsd.listen-unixgram=@x"]):
+        assert cli.main([*flag, "--check-config"]) == 0
+
+
+def test_levels_may_be_written_large() -> None:
+    """As statsd_exporter takes them."""
+    assert cli.main(["--log.level=INFO", "--check-config"]) == 0
+
+
 def test_flags_of_parts_that_do_not_exist_here_are_accepted() -> None:
     """A command line written for statsd_exporter goes on working."""
     idle = [
@@ -56,6 +105,18 @@ def test_flags_of_parts_that_do_not_exist_here_are_accepted() -> None:
     ]
 
     assert cli.main([*idle, "--check-config"]) == 0
+
+
+def test_help_tells_of_flags_that_do_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each of them says so."""
+    cli.main(["--help"])
+    words = " ".join(capsys.readouterr().out.split())
+
+    for name, _ in cli.IDLE_FLAGS:
+        told = words.partition(f"--{name} ")[2].partition("--")[0]
+        assert "does nothing here" in told
 
 
 def test_the_rules_can_be_drawn(tmp_path: Path) -> None:

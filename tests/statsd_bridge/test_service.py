@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.service import Bridge
@@ -65,6 +68,35 @@ def test_a_bad_file_changes_nothing(bridge: Bridge, rules: Path) -> None:
     text = page(bridge)
     assert "statsd_exporter_loaded_mappings 1.0\n" in text
     assert 'statsd_exporter_config_reloads_total{outcome="failure"} 1.0\n' in text
+
+
+def test_a_bug_does_not_close_a_door(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that nobody expected costs one batch, is counted and told once."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(bridge._pipeline, "feed", broken)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"a:1|c", ("127.0.0.1", bridge._datagrams[0].port))
+    assert "statsd_bridge_bugs_total 1.0\n" in page(bridge)
+
+    monkeypatch.undo()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"b:1|c", ("127.0.0.1", bridge._datagrams[0].port))
+    assert "\nb 1\n" in page(bridge)
+
+
+def test_what_twisted_cannot_tell_anybody_is_a_bug(bridge: Bridge) -> None:
+    """An error in its log is counted, a mere remark is not."""
+    quiet = {"log_level": LogLevel.warn, "log_format": "x"}
+    loud = {"log_level": LogLevel.critical, "log_failure": Failure(ValueError("x"))}
+    bridge.hear_twisted(quiet)
+    bridge.hear_twisted(loud)
+
+    assert "statsd_bridge_bugs_total 1.0\n" in page(bridge)
 
 
 def test_a_bad_file_at_start_is_an_error(rules: Path) -> None:

@@ -32,7 +32,19 @@ def test_a_bad_address_names_its_flag(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("60s", 60.0), ("1m30s", 90.0), ("1.5h", 5400.0), ("250ms", 0.25), (".5s", 0.5)],
+    [
+        ("60s", 60.0),
+        ("1m30s", 90.0),
+        ("1.5h", 5400.0),
+        ("250ms", 0.25),
+        (".5s", 0.5),
+        ("0", 0.0),
+        ("2us", 2e-6),
+        # The micro sign and the Greek letter look alike; Go takes both.
+        ("2\u00b5s", 2e-6),
+        ("2\u03bcs", 2e-6),
+        ("1s3ns", 1.000000003),
+    ],
 )
 def test_a_duration_is_written_as_in_go(text: str, seconds: float) -> None:
     """Units may be added up."""

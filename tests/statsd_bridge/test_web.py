@@ -1,140 +1,48 @@
-"""The HTTP door, spoken to in bytes over a transport in memory."""
+"""The HTTP door: what each path answers."""
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.base import DelayedCall
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from statsd_bridge import web
-
-SLICES = [b"a 1\n", b"b 2\n", b"c 3\n"]
-
-
-class Bridge:
-    """What the door is handed, and what it did with it."""
-
-    def __init__(self) -> None:
-        self.statuses: list[int] = []
-        self.quits = 0
-        self.turns: list[Callable[[], None]] = []
-        self.refused = ""
-        self.in_flight = 0
-        self.sizes: list[int] = []
-
-    def metrics(self, accept: str) -> web.Page:
-        """Give a page of three slices."""
-        return web.Page("text/plain; version=0.0.4; charset=utf-8", self._slices())
-
-    def _slices(self) -> Iterator[bytes]:
-        yield from SLICES
-
-    def quit(self) -> None:
-        """Count."""
-        self.quits += 1
-
-    def functions(self) -> web.Functions:
-        """Hand everything over."""
-        return web.Functions(
-            metrics=self.metrics,
-            began=self.began,
-            ended=self.ended,
-            reload=lambda: self.refused,
-            quit=self.quit,
-            explain=lambda line: {"line": line.decode()},
-            unmapped=lambda: {"unmapped_names": ["<b>"]},
-            later=self.later,
-        )
-
-    def began(self) -> None:
-        """Count."""
-        self.in_flight += 1
-
-    def ended(self, status: int, seconds: float, size: int) -> None:
-        """Remember."""
-        self.in_flight -= 1
-        self.statuses.append(status)
-        self.sizes.append(size)
-
-    def later(self, seconds: float, call: Callable[[], None]) -> DelayedCall:
-        """Keep what is to be done next; the bounds of time never come here."""
-        if not seconds:
-            self.turns.append(call)
-        return Clock().callLater(seconds, call)
-
-
-def door(bridge: Bridge, *, lifecycle: bool = True) -> Any:
-    """Build the door of a bridge that lets everybody in."""
-    return web.door(
-        bridge.functions(),
-        web.Guard("", lambda why: None),
-        telemetry_path="/metrics",
-        lifecycle=lifecycle,
-        version="1.2.3",
-    )
-
+PAGE = b"a 1\nb 2\nc 3\n"
 
 Ask = Callable[..., tuple[bytes, bytes]]
 
 
 @pytest.fixture
-def bridge() -> Bridge:
-    """A bridge in memory."""
-    return Bridge()
-
-
-@pytest.fixture
-def ask(bridge: Bridge) -> Ask:
+def ask(bridge: Any) -> Ask:
     """Ask for a path; gives head and body."""
 
     def asking(
-        method: str, path: str, headers: str = "", *, lifecycle: bool = True
+        method: str, path: str, headers: str = "", **flags: Any
     ) -> tuple[bytes, bytes]:
-        channel = door(bridge, lifecycle=lifecycle).buildProtocol(None)
+        channel = bridge.door(**flags).buildProtocol(None)
         transport = StringTransport()
         channel.makeConnection(transport)
         channel.dataReceived(
             f"{method} {path} HTTP/1.0\r\nHost: x\r\n{headers}\r\n".encode()
         )
-        while bridge.turns:
-            bridge.turns.pop()()
+        bridge.take_turns()
         head, _, body = transport.value().partition(b"\r\n\r\n")
         return head, body
 
     return asking
 
 
-def test_the_page_is_written_slice_by_slice(ask: Ask, bridge: Bridge) -> None:
+def test_the_page_is_written_slice_by_slice(ask: Ask, bridge: Any) -> None:
     """All slices arrive with the content type, and the scrape is told."""
     head, body = ask("GET", "/metrics")
 
     assert head.startswith(b"HTTP/1.0 200 ")
     assert b"Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
     assert b"Server:" not in head
-    assert body == b"".join(SLICES)
+    assert body == PAGE
     assert bridge.statuses == [200]
-
-
-def test_a_slow_reader_is_not_written_to(bridge: Bridge) -> None:
-    """While the transport is full nothing more is made; afterwards the rest follows."""
-    channel = door(bridge).buildProtocol(None)
-    transport = StringTransport()
-    channel.makeConnection(transport)
-    channel.dataReceived(b"GET /metrics HTTP/1.0\r\n\r\n")
-    transport.producer.pauseProducing()
-    bridge.turns.pop()()
-    paused = transport.value()
-    transport.producer.resumeProducing()
-    while bridge.turns:
-        bridge.turns.pop()()
-
-    assert SLICES[1] not in paused
-    assert transport.value().endswith(b"".join(SLICES))
 
 
 def test_the_page_is_compressed_when_asked(ask: Ask) -> None:
@@ -142,7 +50,7 @@ def test_the_page_is_compressed_when_asked(ask: Ask) -> None:
     head, body = ask("GET", "/metrics", "Accept-Encoding: gzip\r\n")
 
     assert b"Content-Encoding: gzip" in head
-    assert gzip.decompress(body) == b"".join(SLICES)
+    assert gzip.decompress(body) == PAGE
 
 
 def test_head_has_no_body(ask: Ask) -> None:
@@ -172,7 +80,7 @@ def test_each_path_answers(ask: Ask, path: str, status: bytes, words: bytes) -> 
     assert words in body
 
 
-def test_reload_says_why_a_file_is_refused(ask: Ask, bridge: Bridge) -> None:
+def test_reload_says_why_a_file_is_refused(ask: Ask, bridge: Any) -> None:
     """200 when the new rules hold, 500 and the reason when the old ones stay."""
     good, _ = ask("POST", "/-/reload")
     bridge.refused = "rules.yml: mappings[0].match: missing"
@@ -183,7 +91,7 @@ def test_reload_says_why_a_file_is_refused(ask: Ask, bridge: Bridge) -> None:
     assert reason == b"rules.yml: mappings[0].match: missing\n"
 
 
-def test_quit_answers_and_then_stops(ask: Ask, bridge: Bridge) -> None:
+def test_quit_answers_and_then_stops(ask: Ask, bridge: Any) -> None:
     """Only PUT and POST stop the bridge."""
     ask("GET", "/-/quit")
     assert bridge.quits == 0
@@ -194,11 +102,78 @@ def test_quit_answers_and_then_stops(ask: Ask, bridge: Bridge) -> None:
 
 
 @pytest.mark.parametrize("path", ["/-/reload", "/-/quit"])
-def test_lifecycle_is_off_unless_switched_on(
-    ask: Ask, bridge: Bridge, path: str
-) -> None:
+def test_lifecycle_is_off_unless_switched_on(ask: Ask, bridge: Any, path: str) -> None:
     """Without the flag nobody can stop or change the bridge over HTTP."""
     head, _ = ask("POST", path, lifecycle=False)
 
     assert head.startswith(b"HTTP/1.0 404 ")
     assert bridge.quits == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        # As statsd_exporter 0.30.0 has it: what a method does not mean is 200, empty.
+        ("HEAD", "/-/healthy", b""),
+        ("POST", "/-/healthy", b""),
+        ("PUT", "/-/ready", b""),
+        ("DELETE", "/-/ready", b""),
+        ("GET", "/-/reload", b""),
+        ("HEAD", "/-/reload", b""),
+        ("GET", "/-/quit", b""),
+        ("DELETE", "/-/quit", b""),
+        ("PUT", "/-/reload", b"Requesting reload\n"),
+        ("PUT", "/-/quit", b"Requesting termination... Goodbye!\n"),
+        ("POST", "/metrics", PAGE),
+        ("DELETE", "/metrics", PAGE),
+    ],
+)
+def test_other_methods_are_answered_as_there(
+    ask: Ask, method: str, path: str, words: bytes
+) -> None:
+    """Only GET reads, only PUT and POST do something, and the page is for all."""
+    head, body = ask(method, path)
+
+    assert head.startswith(b"HTTP/1.0 200 ")
+    assert body == words
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/", b"a 1\n"),
+        ("/nothing", b"a 1\n"),
+        ("/-/healthy", b"Statsd Exporter is Healthy.\n"),
+    ],
+)
+def test_metrics_at_the_root_are_everywhere(ask: Ask, path: str, words: bytes) -> None:
+    """There is no landing page then, and no path is unknown."""
+    head, body = ask("GET", path, telemetry_path="/")
+
+    assert head.startswith(b"HTTP/1.0 200 ")
+    assert words in body
+
+
+def test_a_path_may_be_written_with_escapes(ask: Ask) -> None:
+    """What a client must escape, and what it may, is the same path."""
+    head, _ = ask("GET", "/%6d%C3%BC%20x", telemetry_path="/mü x")
+
+    assert head.startswith(b"HTTP/1.0 200 ")
+
+
+def test_there_is_nothing_to_profile(ask: Ask) -> None:
+    """The profiles that statsd_exporter shows to everybody are not here."""
+    for path in ("/debug/pprof/", "/debug/pprof/heap", "/debug/vars"):
+        assert ask("GET", path)[0].startswith(b"HTTP/1.0 404 ")
+
+
+def test_a_bug_before_the_first_byte_is_a_500(ask: Ask, bridge: Any) -> None:
+    """It is told, counted as 500, and the reader is not left waiting."""
+    bridge.slices = [RuntimeError("a bug")]
+    head, body = ask("GET", "/metrics", "Accept-Encoding: gzip\r\n")
+
+    assert head.startswith(b"HTTP/1.0 500 ")
+    assert b"gzip" not in head
+    assert body.startswith(b"a bug kept")
+    assert [str(error) for error in bridge.failures] == ["a bug"]
+    assert bridge.statuses == [500]

@@ -1,0 +1,49 @@
+"""
+Settings to the parts of the path: the rules, what remembers series, the dialect.
+
+Also what reads a line without a bridge needs them.
+"""
+
+from __future__ import annotations
+
+import time
+
+from statsd_bridge import exposition, log, mapping
+from statsd_bridge.line import Dialect
+from statsd_bridge.mapping import Table
+from statsd_bridge.series import Store
+from statsd_bridge.settings import Settings
+
+
+def table(settings: Settings) -> Table:
+    """Read the mapping file, if there is one; a ConfigError says what is wrong."""
+    if not settings.mapping_config:
+        return mapping.empty(cache_size=settings.cache_size)
+    loaded = mapping.load(
+        settings.mapping_config,
+        strict=settings.mapping_strict,
+        cache_size=settings.cache_size,
+    )
+    for warning in loaded.warnings:
+        log.logger().warning("mapping", what=warning)
+    return loaded
+
+
+def store(settings: Settings) -> Store:
+    """Make what remembers series, empty."""
+    return Store(
+        max_series=settings.max_series,
+        set_window=settings.set_window,
+        reserved=exposition.own_names(),
+        clock=time.monotonic,
+    )
+
+
+def dialect(settings: Settings) -> Dialect:
+    """Name the styles of tags that are read."""
+    return Dialect(
+        dogstatsd=settings.dogstatsd_tags,
+        influxdb=settings.influxdb_tags,
+        librato=settings.librato_tags,
+        signalfx=settings.signalfx_tags,
+    )

@@ -3,6 +3,7 @@ Telegram in a process: a Bot API server on 127.0.0.1 and people who write to the
 
     people --> server <-- Bot API over HTTP -- any gateway
                demo: both, with the gateway and the bridge as child processes
+               python -m crocbot.sandbox: both alone, for a gateway that runs elsewhere
 
 Start reading at `server.py`.
 """

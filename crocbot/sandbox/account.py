@@ -57,8 +57,13 @@ class Account:
     by its name in lower case, as Telegram does not mind the case.
     """
 
-    def __init__(self, bot_id: int, clock: Callable[[], float]) -> None:
-        self.updates = Updates(FIRST_UPDATE)
+    def __init__(
+        self,
+        bot_id: int,
+        clock: Callable[[], float],
+        first_update: int = FIRST_UPDATE,
+    ) -> None:
+        self.updates = Updates(first_update)
         self.commands: list[Any] = []
         self.methods: Mapping[str, Method] = {
             "getme": self._get_me,

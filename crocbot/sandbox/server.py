@@ -22,7 +22,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from crocbot.sandbox import faults, messages
-from crocbot.sandbox.account import Account, Method
+from crocbot.sandbox.account import FIRST_UPDATE, Account, Method
 from crocbot.sandbox.faults import Drop, Fault, Slow
 from crocbot.sandbox.messages import Chat, Content, Person, Sent
 from crocbot.sandbox.parameters import Parameters, Refusal, read
@@ -43,14 +43,17 @@ class Server:
         self,
         token: str = TOKEN,
         *,
+        host: str = "127.0.0.1",
         port: int = 0,
+        first_update: int = FIRST_UPDATE,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.token = token
         self.url = ""
         self.calls: Counter[str] = Counter()
-        self._port = port
-        self._account = Account(int(token.partition(":")[0]), clock)
+        self._host, self._port = host, port
+        bot_id = int(token.partition(":")[0])
+        self._account = Account(bot_id, clock, first_update)
         self._faults: dict[str, deque[Fault]] = {}
 
     async def __aenter__(self) -> Self:
@@ -61,7 +64,7 @@ class Server:
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        await web.TCPSite(self._runner, self._host, self._port).start()
         host, self._port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{self._port}"
         return self

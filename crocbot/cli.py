@@ -30,7 +30,7 @@ def cli() -> None:
 @cli.command()
 def gateway() -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
-    asyncio.run(service.main(_settings()))
+    service.main(_settings())
 
 
 @cli.command()

@@ -53,6 +53,7 @@ class Poller:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
     completed: float | None = field(default=None, init=False)
+    trouble: str | None = field(default=None, init=False)
     _offset: int = field(default=0, init=False)
     _failures: int = field(default=0, init=False)
 

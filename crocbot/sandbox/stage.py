@@ -91,6 +91,7 @@ def _gateway(server: Server, statsd_port: int, home: Path) -> dict[str, str]:
         "CROCBOT_ACCESS": "open",
         "CROCBOT_STATSD_HOST": HOST,
         "CROCBOT_STATSD_PORT": str(statsd_port),
+        "CROCBOT_HEALTH_ADDRESS": "off",
         "CROCBOT_STATE_DIR": str(home / "state"),
         "CROCBOT_LOG_LEVEL": "warning",
     }

@@ -15,6 +15,7 @@ from crocbot.facts import Report
 from crocbot.inbox import Inbox
 from crocbot.model import Identity, Message, Raw, Row
 from crocbot.reply import Courier
+from crocbot.service.conditions import Conditions
 from crocbot.service.ending import Ending
 from crocbot.service.greeting import persist
 from crocbot.service.stopping import Stop, unless
@@ -46,6 +47,7 @@ class Gateway:
         me: Identity,
         rows: Inbox,
         client: Client,
+        conditions: Conditions,
         report: Report,
     ) -> None:
         self._settings = settings
@@ -77,6 +79,10 @@ class Gateway:
         self._poller = Poller(
             client.get_updates, self._accept, self._dispatcher.room, report
         )
+        self._conditions = conditions
+        conditions.greeted = True
+        conditions.heard = lambda: self._poller.completed
+        conditions.trouble = lambda: self._poller.trouble
 
     async def run(self, stop: Stop) -> None:
         """Take up what was left, take in until asked to stop, drain."""
@@ -95,11 +101,14 @@ class Gateway:
         await self._poller.run()
 
     async def _drain(self, stop: Stop) -> None:
+        self._conditions.draining = True
         waiting = self._dispatcher.admitted
         if waiting:
             logger.info("finishing turns", rows=waiting)
-        await unless(stop.hurry, self._dispatcher.drain(self._settings.drain_seconds))
-        left = await self._dispatcher.drain(0)
+        seconds = self._settings.drain_seconds
+        left = await unless(stop.hurry, self._dispatcher.drain(seconds))
+        if left is None:
+            left = await self._dispatcher.drain(0)
         if left:
             logger.warning("left open for the next start", rows=left)
 

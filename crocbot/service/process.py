@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 
 from crocbot import inbox, log
 from crocbot.botapi import Client
 from crocbot.commands import MENU
+from crocbot.errors import OperatorError
 from crocbot.facts import Report
+from crocbot.health import Health
 from crocbot.model import Identity
+from crocbot.service.conditions import Conditions
+from crocbot.service.deadline import exit_within, lingering
 from crocbot.service.gateway import Gateway
 from crocbot.service.greeting import greet
 from crocbot.service.stopping import Stop, unless
@@ -18,17 +23,58 @@ from crocbot.settings import Settings
 from crocbot.telemetry import Telemetry
 
 VERSION = version("crocbot")
+# Beyond the drain: for closing files and the last packets, then for Python's own exit.
+LATE_SECONDS = 1.5
+EXIT_SECONDS = 0.5
 
 logger = log.logger(__name__)
 
 
-async def main(settings: Settings) -> None:
-    """Run the gateway until a signal stops it."""
+def main(settings: Settings) -> None:
+    """Run the gateway until a signal stops it; whatever hangs, the process ends."""
+    loop = asyncio.new_event_loop()
+    code = 1
+    try:
+        loop.run_until_complete(_until_a_signal(settings))
+        code = 0
+    except OperatorError:
+        code = 2
+        raise
+    finally:
+        if not _ended(loop):
+            exit_within(EXIT_SECONDS, code)
+        loop.close()
+
+
+async def _until_a_signal(settings: Settings) -> None:
     stop = Stop()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.ask)
-    await run(settings, stop)
+
+    def on_signal(*_: object) -> None:
+        # Python runs this even while a careless agent blocks the event loop.
+        if not stop.asked.is_set():
+            exit_within(settings.drain_seconds + LATE_SECONDS, 0)
+        loop.call_soon_threadsafe(stop.ask)
+
+    before = {
+        number: signal.signal(number, on_signal)
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        await run(settings, stop)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ended(loop: asyncio.AbstractEventLoop) -> bool:
+    """Cancel what is left; tells whether nothing keeps Python from its exit."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        _, left = loop.run_until_complete(asyncio.wait(left, timeout=EXIT_SECONDS))
+    return not left and not lingering()
 
 
 async def check(settings: Settings) -> Identity:
@@ -53,11 +99,15 @@ async def run(settings: Settings, stop: Stop) -> None:
 async def serve(settings: Settings, report: Report, stop: Stop) -> None:
     """Serve one bot; the state directory is locked, facts go to `report`."""
     token = settings.token.get_secret_value()
-    async with (
-        inbox.Inbox(settings.database) as rows,
-        Client(token, settings.telegram_api_url) as client,
-    ):
+    async with AsyncExitStack() as stack:
+        rows = await stack.enter_async_context(inbox.Inbox(settings.database, report))
+        conditions = Conditions(rows)
+        await stack.enter_async_context(Health(settings.health_address, conditions.all))
+        client = await stack.enter_async_context(
+            Client(token, settings.telegram_api_url)
+        )
         me = await unless(stop.asked, greet(client, MENU, report))
         if me is not None:
-            await Gateway(settings, VERSION, me, rows, client, report).run(stop)
+            gateway = Gateway(settings, VERSION, me, rows, client, conditions, report)
+            await gateway.run(stop)
     logger.info("stopped")

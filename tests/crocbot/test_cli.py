@@ -105,6 +105,7 @@ async def start(
         "TELEGRAM_BOT_TOKEN": token or server.token,
         "CROCBOT_TELEGRAM_API_URL": server.url,
         "CROCBOT_STATE_DIR": str(folder),
+        "CROCBOT_HEALTH_ADDRESS": "off",
         "CROCBOT_STATSD_HOST": "off",
         "CROCBOT_ALLOW_FROM": "7",
     }

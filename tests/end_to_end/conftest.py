@@ -43,7 +43,9 @@ class World:
         self.server = server
         self.statsd_port = free_port(0, socket.SOCK_DGRAM)
         self.web_port = free_port(0, socket.SOCK_STREAM)
+        self.health_port = free_port(0, socket.SOCK_STREAM)
         self.url = f"http://{HOST}:{self.web_port}/metrics"
+        self.health_url = f"http://{HOST}:{self.health_port}"
         self.crowd = Crowd(PEOPLE, server.say, lambda *_: None)
         server.listen(self.crowd.hear)
         self._stack = stack
@@ -83,6 +85,7 @@ class World:
             "CROCBOT_TELEGRAM_API_URL": self.server.url,
             "CROCBOT_ACCESS": "open",
             "CROCBOT_STATSD_PORT": str(self.statsd_port),
+            "CROCBOT_HEALTH_ADDRESS": f"{HOST}:{self.health_port}",
             "CROCBOT_STATE_DIR": str(self.home / "state"),
         }
 

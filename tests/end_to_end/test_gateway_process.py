@@ -131,6 +131,7 @@ def test_it_waits_for_telegram(run, tmp_path) -> None:
             CROCBOT_TELEGRAM_API_URL=f"http://127.0.0.1:{nobody.getsockname()[1]}",
             CROCBOT_STATSD_HOST="off",
             CROCBOT_STATE_DIR=str(tmp_path / "state"),
+            CROCBOT_HEALTH_ADDRESS="off",
         )
         for line in gateway.process.stderr:
             if "cannot be reached" in line:

@@ -1,0 +1,34 @@
+"""
+The end, whatever happens: a process that was asked to stop is gone in time.
+
+An agent may block the event loop, or a thread that Python would wait for at its exit.
+All that must last is in the inbox by then, so leaving at once loses nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+
+def exit_within(seconds: float, code: int) -> None:
+    """End the process with this code after so many seconds, unless it ended itself."""
+    # Not a timer of the event loop: that may be what hangs.
+    threading.Thread(target=_exit, args=(seconds, code), daemon=True).start()
+
+
+def lingering() -> bool:
+    """Whether there are threads that Python would wait for at its exit."""
+    return any(
+        not thread.daemon and thread is not threading.main_thread()
+        for thread in threading.enumerate()
+    )
+
+
+def _exit(seconds: float, code: int) -> None:
+    time.sleep(seconds)
+    print("crocbot: something did not end in time and was left behind", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(code)

@@ -45,37 +45,39 @@ def is_reserved_label(name: str) -> bool:
 
 def number(text: str) -> float | None:
     """Read a number as Go's strconv.ParseFloat does; None where that refuses it."""
-    if _DECIMAL(text):
-        value = float(text)
-    elif _HEX(text):
-        try:
-            value = float.fromhex(text.replace("_", ""))
-        except OverflowError:
-            return None
-    elif _INFINITE(text) or text.lower() == "nan":
+    if _INFINITE(text) or text.lower() == "nan":
         return float(text)
-    else:
-        return None
-    return None if math.isinf(value) else value
+    value = _written(text)
+    return None if value is None or math.isinf(value) else value
 
 
 def overflow(text: str) -> float | None:
     """Give the infinity that a number is which only its size forbids; else None."""
-    if not _DECIMAL(text):
+    value = _written(text)
+    return value if value is not None and math.isinf(value) else None
+
+
+def _written(text: str) -> float | None:
+    """Read what is written in digits; what is too large is infinite."""
+    if _DECIMAL(text):
+        return float(text)
+    if not _HEX(text):
         return None
-    value = float(text)
-    return value if math.isinf(value) else None
+    try:
+        return float.fromhex(text.replace("_", ""))
+    except OverflowError:
+        return -math.inf if text.startswith("-") else math.inf
 
 
 def format_number(value: float) -> str:
     """
     Print a number as statsd_exporter does: the fewest digits that read back the same.
 
-        7   0.0001   999999.5   1e+06   1e-05   NaN   +Inf   -0
+        7   0.0001   999999.5   1e+06   1e-05   NaN   +Inf
     """
     # Most numbers of a page are small whole ones.
     if value == value // 1 and -1e6 < value < 1e6:
-        return str(int(value)) if value or math.copysign(1, value) > 0 else "-0"
+        return str(int(value))
     if value != value:
         return "NaN"
     if math.isinf(value):

@@ -234,14 +234,19 @@ class Store:
         if any(each in self._families for each in printed[1:]):
             return True
         return any(
-            self._is_distribution(name.removesuffix(suffix))
+            self._prints(name.removesuffix(suffix), suffix, shape)
             for suffix in SUFFIXES[Shape.HISTOGRAM]
             if name.endswith(suffix)
         )
 
-    def _is_distribution(self, name: str) -> bool:
-        family = self._families.get(name)
-        return family is not None and family.shape in SUFFIXES
+    def _prints(self, base: str, suffix: str, shape: Shape) -> bool:
+        """Tell whether a family prints its name with a suffix, or is taken to."""
+        family = self._families.get(base)
+        if family is None or family.shape not in SUFFIXES:
+            return False
+        # A summary has no buckets; statsd_exporter refuses a counter or gauge all the
+        # same, and another summary or histogram not.
+        return suffix in SUFFIXES[family.shape] or shape not in SUFFIXES
 
 
 def _page_order(item: tuple[Labels, AnySeries]) -> tuple[int, tuple[str, ...], Labels]:

@@ -1,16 +1,29 @@
-"""The HTTP door in memory: what it is handed, and connections to it."""
+"""
+The HTTP door and the path, in memory: what tests of the bridge share.
+
+    outcome = play(["a:1|c\nb:2|g"], "mappings: ...", ["--no-statsd.parse-..."])
+    outcome.series    {'a': 1.0, 'b': 2.0}, read by somebody else's parser
+    outcome.own       {'lines_total': 2, ...}, the names without statsd_exporter_
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.base import DelayedCall
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from statsd_bridge import web
+from statsd_bridge import exposition, mapping, web
+from statsd_bridge.line import Dialect
+from statsd_bridge.model import Tally
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.series import Store
 
 SLICES = [b"a 1\n", b"b 2\n", b"c 3\n"]
 
@@ -132,3 +145,100 @@ class Bridge:
 def bridge() -> Bridge:
     """A bridge in memory."""
     return Bridge()
+
+
+FLAGS = {
+    "--no-statsd.parse-dogstatsd-tags": "dogstatsd",
+    "--no-statsd.parse-influxdb-tags": "influxdb",
+    "--no-statsd.parse-librato-tags": "librato",
+    "--no-statsd.parse-signalfx-tags": "signalfx",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a page shows, and what was counted."""
+
+    page: str
+    series: dict[str, float]
+    types: dict[str, str]
+    helps: dict[str, str]
+    own: dict[str, float]
+
+
+def _play(
+    packets: Sequence[str | bytes], mapping_text: str = "", flags: Sequence[str] = ()
+) -> Outcome:
+    off = {FLAGS[flag]: False for flag in flags}
+    failures: list[Exception] = []
+    tally = Tally()
+    store = Store(clock=lambda: 1000.0, reserved=exposition.own_names())
+    table = mapping.parse(mapping_text, "case.yml")
+    path = Pipeline(table, store, tally, failed=failures.append, dialect=Dialect(**off))
+    for packet in packets:
+        # Recorded text is Latin-1: one character a byte.
+        raw = packet.encode("latin-1") if isinstance(packet, str) else packet
+        path.feed([raw], "udp")
+    families = store.families()
+    slices = exposition.page.render(families, 1000.0, failures.append)
+    page = b"".join(slices).decode()
+
+    assert failures == []
+    return Outcome(page, *_shown(page), _own(tally))
+
+
+def _shown(page: str) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
+    """Read a page with somebody else's parser: series, types, helps."""
+    series, types, helps = {}, {}, {}
+    declared = [line.split(" ", 3) for line in page.splitlines() if line[0] == "#"]
+    for _, word, name, rest in declared:
+        (types if word == "TYPE" else helps)[name] = rest
+    # The parser adds `_total` to a counter without it; statsd_exporter does not.
+    untyped = re.sub(r"(?m)^(# TYPE \S+) counter$", r"\1 untyped", page)
+    for family in text_string_to_metric_families(untyped):
+        for sample in family.samples:
+            labels = sample.labels
+            if types.get(sample.name.removesuffix("_bucket")) == "histogram":
+                # As the recording has them: whoever made it read them as numbers.
+                labels = {**labels, "le": str(float(labels["le"]))}
+            pairs = sorted(labels.items())
+            text = ",".join(f'{key}="{_escaped(value)}"' for key, value in pairs)
+            name = f"{sample.name}{{{text}}}" if pairs else sample.name
+            assert name not in series
+            series[name] = sample.value
+    return series, types, helps
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _own(tally: Tally) -> dict[str, float]:
+    """Name the counters as the recorded ones are named; those at 0 are left out."""
+    found: dict[str, float] = {
+        "lines_total": tally.lines,
+        "samples_total": tally.samples,
+        "tags_total": tally.tags,
+        "tag_errors_total": tally.tag_errors,
+        "events_unmapped_total": tally.unmapped,
+        "udp_packets_total": tally.packets["udp"],
+    }
+    labelled = [
+        ("events_total", "type", tally.events),
+        ("events_actions_total", "action", tally.actions),
+        ("events_error_total", "reason", tally.event_errors),
+        ("sample_errors_total", "reason", tally.sample_errors),
+    ]
+    for name, label, counts in labelled:
+        for word, count in counts.items():
+            found[f'{name}{{{label}="{word}"}}'] = count
+    for (kind, metric), count in tally.conflicts.items():
+        labels = f'metric_name="{metric}",type="{kind}"'
+        found[f"events_conflict_total{{{labels}}}"] = count
+    return {name: value for name, value in found.items() if value}
+
+
+@pytest.fixture(scope="session")
+def play() -> Callable[..., Outcome]:
+    """Feed packets to a fresh path, one datagram each."""
+    return _play

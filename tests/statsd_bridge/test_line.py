@@ -86,6 +86,7 @@ REFUSED = [
     ("a:1|c|@foo", ["invalid_sample_factor"], 1, 1),
     ("a:1|c|@1e999", ["invalid_sample_factor"], 1, 1),
     ("a:1|ms|@1e999", ["invalid_sample_factor"], 1, 0),
+    ("a:1|ms|@0x1p9999", ["invalid_sample_factor"], 1, 0),
     ("a:1|c|garbage", ["invalid_sample_factor"], 1, 0),
     ("a:1|c|!", ["invalid_sample_factor"], 1, 0),
     ("a:1|c|#k:v|c:", ["malformed_container_id"], 1, 0),

@@ -163,13 +163,18 @@ CONFLICTS = [
     ("summary foo_count", "summary foo", True),
     ("summary foo", "summary foo_count", True),
     ("histogram foo", "histogram foo_bucket", True),
+    ("summary foo", "counter foo_bucket", True),
+    ("summary foo", "gauge foo_bucket", True),
+    ("summary foo", "summary foo_bucket", False),
+    ("summary foo", "histogram foo_bucket", False),
+    ("summary foo_bucket", "summary foo", False),
     ("counter foo", "counter foo_total", False),
 ]
 
 
 @pytest.mark.parametrize(("first", "second", "refused"), CONFLICTS)
 def test_the_first_type_owns_a_name(first: str, second: str, refused: bool) -> None:
-    """The second is refused when both would print the same name."""
+    """The second is refused when both would print the same name, or nearly."""
     store = Store(clock=Clock())
     shape, name = first.split()
     put(store, Shape(shape), name)

@@ -39,8 +39,11 @@ class Streams(Factory):
         self.most_connections = most_connections
         self.connections = 0
 
-    def buildProtocol(self, addr: Any) -> Protocol:
-        """Make what reads one connection."""
+    def buildProtocol(self, addr: Any) -> Protocol | None:
+        """Make what reads one connection; None: one too many, to be closed at once."""
+        if self.connections >= self.most_connections:
+            self.tell("connections_refused")
+            return None
         return _Connection(self)
 
 
@@ -52,21 +55,13 @@ class _Connection(Protocol, TimeoutMixin):
     def __init__(self, door: Streams) -> None:
         self._door = door
         self._stream = datagram.Stream()
-        self._refused = False
 
     def connectionMade(self) -> None:
         self._door.connections += 1
-        if self._door.connections > self._door.most_connections:
-            self._refused = True
-            self._door.tell("connections_refused")
-            self.transport.abortConnection()
-            return
         self._door.tell("connections")
         self.setTimeout(IDLE_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._refused:
-            return
         self.resetTimeout()
         before = self._stream.too_long
         lines = self._stream.feed(data)
@@ -80,5 +75,5 @@ class _Connection(Protocol, TimeoutMixin):
         rest = self._stream.end()
         self._door.feed(rest)
         # As there: what is left of a line hides the error.
-        if not (self._refused or rest or reason.check(ConnectionDone)):
+        if not (rest or reason.check(ConnectionDone)):
             self._door.tell("connection_errors")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -109,7 +110,9 @@ class _Bounded(WrappingFactory):
         if len(self.protocols) >= self._most:
             quiet = next(iter(self.protocols))
             del self.protocols[quiet]
-            quiet.abortConnection()
+            # At once, not in the next turn: this turn may accept a hundred more, and
+            # files are few.
+            quiet.transport.connectionLost(Failure(ConnectionAborted()))
             self._closed()
         return super().buildProtocol(addr)
 

@@ -14,15 +14,26 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+import urllib.error
+import urllib.request
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import pytest
@@ -250,3 +261,119 @@ def gone() -> Callable[[int], bool]:
         return False
 
     return wait
+
+
+class Bridge:
+    """A statsd-bridge of a test's own, on ports that the kernel chose."""
+
+    def __init__(self, home: Path, flags: Sequence[str], most_files: int = 0) -> None:
+        self.home = home
+        self._log = home / "log"
+        command = [
+            *(sys.executable, "-m", "statsd_bridge"),
+            "--statsd.listen-udp=127.0.0.1:0",
+            "--statsd.listen-tcp=",
+            "--web.listen-address=127.0.0.1:0",
+            *flags,
+        ]
+        if most_files:
+            command = ["sh", "-c", f'ulimit -n {most_files}; exec "$@"', "-", *command]
+        # To a file: a pipe that nobody reads fills up.
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stderr=log, cwd=home
+            )
+
+    def log(self) -> str:
+        """All that it has logged."""
+        return self._log.read_text()
+
+    def wait(self) -> Self:
+        """Wait until its doors are open."""
+        deadline = time.monotonic() + PATIENCE
+        while "event=ready" not in self.log():
+            ended = self.process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                pytest.fail(f"the bridge does not start: {self.log()}")
+            time.sleep(0.02)
+        return self
+
+    def port(self, door: str) -> int:
+        """The port of a door."""
+        found = re.search(rf"event=ready .*\b{door}=\S+:(\d+)", self.log())
+        assert found is not None, self.log()
+        return int(found[1])
+
+    @property
+    def udp(self) -> int:
+        """The port of its UDP door."""
+        return self.port("udp")
+
+    @property
+    def tcp(self) -> int:
+        """The port of its TCP door."""
+        return self.port("tcp")
+
+    @property
+    def http(self) -> int:
+        """The port of its HTTP door."""
+        return self.port("http")
+
+    def send(self, *datagrams: bytes) -> None:
+        """Send over UDP."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for each in datagrams:
+                sender.sendto(each, ("127.0.0.1", self.udp))
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+        """Ask over HTTP; gives status and body."""
+        url = f"http://127.0.0.1:{self.http}{path}"
+        request = urllib.request.Request(url, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def get(self, path: str, **headers: str) -> str:
+        """Ask over HTTP for what must be there."""
+        status, body = self.ask(path, **headers)
+        assert status == 200
+        return body
+
+    def until(self, words: str) -> str:
+        """Scrape until a line is there; gives the page."""
+        deadline = time.monotonic() + PATIENCE
+        while words not in (page := self.get("/metrics")):
+            if time.monotonic() > deadline:
+                pytest.fail(f"{words!r} never came up in:\n{page}\n{self.log()}")
+            time.sleep(0.02)
+        return page
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        """End it; gives the exit code."""
+        self.process.send_signal(how)
+        return self.process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Bridge]]:
+    """Start bridges and wait for none of them: `launch("--flag=x", ...)`."""
+    launched: list[Bridge] = []
+
+    def launching(*flags: str, **more: Any) -> Bridge:
+        home = tmp_path_factory.mktemp("bridge")
+        launched.append(Bridge(home, flags, **more))
+        return launched[-1]
+
+    yield launching
+    for each in launched:
+        if each.process.poll() is None:
+            each.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def start(launch: Callable[..., Bridge]) -> Callable[..., Bridge]:
+    """Start a bridge; returns when its doors are open."""
+    return lambda *flags, **more: launch(*flags, **more).wait()

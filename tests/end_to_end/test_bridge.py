@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import statsd
@@ -23,71 +20,7 @@ SECONDS = 30.0
 MAPPING = Path(__file__).parents[2] / "crocbot" / "mapping.yml"
 
 
-@dataclass(slots=True)
-class Running:
-    """A bridge and where its doors are."""
-
-    process: subprocess.Popen[str]
-    udp: int
-    http: int
-
-    def get(self, path: str) -> str:
-        """Ask over HTTP."""
-        url = f"http://127.0.0.1:{self.http}{path}"
-        with urllib.request.urlopen(url, timeout=SECONDS) as answer:
-            return str(answer.read().decode())
-
-    def until(self, words: str) -> str:
-        """Scrape until a line is there."""
-        deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline:
-            page = self.get("/metrics")
-            if words in page:
-                return page
-            time.sleep(0.02)
-        raise AssertionError(f"{words!r} never came up in:\n{page}")
-
-    def stop(self, how: int = signal.SIGTERM) -> int:
-        """End it; gives the exit code."""
-        self.process.send_signal(how)
-        code = self.process.wait(SECONDS)
-        if self.process.stderr is not None:
-            self.process.stderr.close()
-        return code
-
-
-Start = Callable[..., Running]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start bridges on free ports; ends what a test leaves."""
-    running: list[Running] = []
-
-    def starting(*flags: str) -> Running:
-        process = subprocess.Popen(
-            [
-                *COMMAND,
-                "--statsd.listen-udp=127.0.0.1:0",
-                "--statsd.listen-tcp=",
-                "--web.listen-address=127.0.0.1:0",
-                *flags,
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
-        for line in process.stderr:
-            found = re.search(r"udp=\S+:(\d+) .*http=\S+:(\d+)", line)
-            if found:
-                running.append(Running(process, int(found[1]), int(found[2])))
-                return running[-1]
-        raise AssertionError(f"the bridge ended: {process.wait()}")
-
-    yield starting
-    for each in running:
-        if each.process.poll() is None:
-            each.stop(signal.SIGKILL)
+Start = Callable[..., Any]
 
 
 def test_a_real_client_s_metrics_reach_a_real_scrape(start: Start) -> None:
@@ -120,11 +53,8 @@ def test_a_real_client_s_metrics_reach_a_real_scrape(start: Start) -> None:
 
 def test_lines_come_over_tcp(start: Start) -> None:
     """The PyPI client's stream, its last line included."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    bridge = start(f"--statsd.listen-tcp=127.0.0.1:{port}")
-    client = statsd.TCPStatsClient("127.0.0.1", port)
+    bridge = start("--statsd.listen-tcp=127.0.0.1:0")
+    client = statsd.TCPStatsClient("127.0.0.1", bridge.tcp)
     for _ in range(5):
         client.incr("hits")
     client.close()

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.base import DelayedCall
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from statsd_bridge import exposition, mapping, web
 from statsd_bridge.line import Dialect
@@ -28,14 +29,24 @@ from statsd_bridge.series import Store
 SLICES = [b"a 1\n", b"b 2\n", b"c 3\n"]
 
 
+class Transport(StringTransport):
+    """A transport that can be lost, as one over TCP can."""
+
+    protocol: Any
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: N802
+        """Lose it."""
+        self.disconnected = True
+        self.protocol.connectionLost(reason)
+
+
 class Connection:
     """A connection to a door, over a transport in memory."""
 
     def __init__(self, opened: Any) -> None:
-        self.transport = StringTransport()
-        self.channel = opened.buildProtocol(None)
-        if self.channel is not None:
-            self.channel.makeConnection(self.transport)
+        self.transport = Transport()
+        self.channel = self.transport.protocol = opened.buildProtocol(None)
+        self.channel.makeConnection(self.transport)
 
     def send(self, data: bytes) -> None:
         """Send bytes."""

@@ -1,0 +1,377 @@
+"""
+What kills, blinds or fills statsd_exporter 0.30.0, sent to the bridge.
+
+Each against a process of its own, then all into one.  After each the bridge must be
+alive, its page whole, an innocent metric right and its memory bounded.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as open_metrics,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+MEGABYTE = 1024 * 1024
+
+MOST_GROWTH = 64 * MEGABYTE
+"""Resident memory that a killer may cost: those of W2 cost statsd_exporter 1 GB."""
+
+HISTOGRAMS = "defaults: {observer_type: histogram}"
+HELPS = """
+mappings:
+- {match: a, name: helped, help: one}
+- {match: b, name: helped, help: two}
+"""
+
+
+class Killer(NamedTuple):
+    """Datagrams, and the mapping file and flags that they need."""
+
+    datagrams: tuple[bytes, ...]
+    rules: str = ""
+    flags: tuple[str, ...] = ()
+
+
+KILLERS = {
+    # W1: one packet ends the process.
+    "bracket before bracket": Killer((b"foo]bar[:1|c",)),
+    "label quantile on a summary": Killer((b"foo:1|ms|#quantile:5",)),
+    "label le on a histogram": Killer((b"foo:1|h|#le:5",), HISTOGRAMS),
+    # W2: twenty bytes become a billion events.
+    "a million at once": Killer((b"a:1|ms|@0.000001",)),
+    "ten million at once": Killer((b"a:1|ms|@0.0000001",) * 100),
+    "as many as an int holds": Killer((b"a:1|h|@0.00000000000000000011",) * 100),
+    "more than an int holds": Killer((b"a:1|d|@1e-300",) * 100),
+    "packed values": Killer((b"a" + b":1" * 20_000 + b"|ms|@0.000001",)),
+    # W3: one packet and every scrape fails.
+    "no name, influx": Killer((b",a=b:1|c",)),
+    "no name, librato": Killer((b"#a=b:1|c",)),
+    "no name, signalfx": Killer((b"[a=b]:1|c", b"[]:1|c")),
+    "reserved label": Killer((b"x:1|c|#__a:b", b"x:1|c|#..a:b", b"x:1|c|#__name__:b")),
+    "names of its own": Killer(
+        (
+            b"go_goroutines:1|g",
+            b"statsd_exporter_lines_total:1|c",
+            b"statsd_exporter_lines:1|c",
+            b"statsd_exporter_sample_errors_total:1|ms",
+            b"go_gc_duration_seconds_count:1|c",
+            b"process_cpu_seconds_total:1|c|#a:b",
+            b"python_info:1|g",
+            b"statsd_bridge_series:1|g",
+        )
+    ),
+    "timer and its count": Killer((b"foo:1|ms", b"foo_count:1|ms")),
+    "count and its timer": Killer((b"foo_count:1|ms", b"foo:1|ms", b"foo_sum:1|c")),
+    "histogram and its bucket": Killer((b"foo:1|ms", b"foo_bucket:1|ms"), HISTOGRAMS),
+    "bucket and its histogram": Killer((b"foo_bucket:1|ms", b"foo:1|ms"), HISTOGRAMS),
+    "two helps": Killer((b"a:1|c", b"b:1|c|#k:v", b"helped:1|c|#j:v"), HELPS),
+    "text that breaks a page": Killer(
+        (b'x:1|c|#k:a"b\\c', b"y,k=\r\x00\x1b[31m:1|c", "z:1|c|#k:\u2028".encode())
+    ),
+    "numbers without end": Killer(
+        (b"i:inf|c", b"n:nan|g", b"h:nan|h", b"j:-inf|h", b"k:1e308|c|@0.0000001")
+    ),
+    # W4: settings that break with the first event.
+    "regex rules drawn": Killer(
+        (b"a:1|c",),
+        "mappings: [{match: ^a$, match_type: regex, name: a}]",
+        ("--debug.dump-fsm=rules.dot",),
+    ),
+    "no cache": Killer((b"a:1|c",), flags=("--statsd.cache-size=0",)),
+    # W5: the relay freezes everything.
+    "packets that no kernel takes": Killer(
+        tuple([b"a" * 1000 + b"%d:1|c" % n for n in range(300)]),
+        flags=(
+            "--statsd.relay.address=127.0.0.1:9",
+            "--statsd.relay.packet-length=100000",
+        ),
+    ),
+    "a relay to nobody": Killer(
+        (b"a:1|c\n" * 500,) * 20,
+        flags=(
+            "--statsd.relay.address=no.such.host.invalid:8125",
+            "--statsd.relay.address=127.0.0.1:9",
+            "--statsd.relay.address=240.0.0.1:9",
+            f"--statsd.relay.address={'x' * 64}.invalid:9",
+            "--statsd.relay.packet-length=512",
+        ),
+    ),
+    # W9: labels of its own metrics that senders choose.
+    "conflicts without end": Killer(
+        tuple([b"m%d:1|c\nm%d:1|g" % (n, n) for n in range(3000)])
+    ),
+    # W12: what newer clients of Datadog send.
+    "events and checks": Killer(
+        (
+            b"_e{5,4}:title|text",
+            b"_e{99999999999999999999,4}:t|t",
+            b"_sc|name|0|d:123|#env:x|m:msg",
+            b"a:1|c|#a:b|c:in-x|e:y|card:low|T1656581400",
+        )
+    ),
+    "noise": Killer(
+        tuple([random.Random(n).randbytes(n % 1400) for n in range(2000)]),
+    ),
+}
+
+
+def resident(page: str) -> float:
+    """Read the memory of the process from its page."""
+    found = re.search(r"^process_resident_memory_bytes (\S+)$", page, re.MULTILINE)
+    if found is None:
+        pytest.skip("there is no /proc here, so memory is not known")
+    return float(found[1])
+
+
+def series(page: str) -> list[str]:
+    """Read the names and labels of every series."""
+    lines = [line for line in page.split("\n") if not line.startswith("#")]
+    return [line.rpartition(" ")[0] for line in lines]
+
+
+def is_well(bridge: Any, innocent: str) -> float:
+    """Check that a bridge counts and shows; gives its memory."""
+    # A scrape empties the socket, so that there is room for what comes now.
+    bridge.get("/metrics")
+    bridge.send(f"{innocent}:3|c".encode(), f"{innocent}:4|c|#k:v".encode())
+    page = bridge.until(f'\n{innocent}{{k="v"}} 4\n')
+    shown = series(page)
+
+    assert f"\n{innocent} 3\n" in page
+    assert len(shown) == len(set(shown))
+    # Other people's parsers read both formats to the end.
+    list(text_string_to_metric_families(page))
+    list(open_metrics(bridge.get("/metrics", Accept="application/openmetrics-text")))
+    assert bridge.process.poll() is None
+    assert "statsd_bridge_bugs_total 0.0\n" in page
+    assert bridge.ask("/metrics")[0] == 200
+    return resident(page)
+
+
+Launch = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def victims(launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A process for each killer, started side by side."""
+    files = tmp_path_factory.mktemp("rules")
+    started = {}
+    for number, (name, killer) in enumerate(KILLERS.items()):
+        rules = files / f"{number}.yml"
+        rules.write_text(killer.rules)
+        flags = (f"--statsd.mapping-config={rules}", *killer.flags)
+        started[name] = launch(*flags)
+    return started
+
+
+@pytest.mark.parametrize("name", KILLERS)
+def test_a_killer_does_no_harm(victims: dict[str, Any], name: str) -> None:
+    """Alive, a whole page, innocent metrics right, memory bounded."""
+    bridge = victims[name].wait()
+    before = is_well(bridge, "before")
+    for each in KILLERS[name].datagrams:
+        bridge.send(each)
+    after = is_well(bridge, "after")
+
+    assert after - before < MOST_GROWTH
+    assert bridge.log().count("\n") < 20
+    assert bridge.stop() == 0
+
+
+def test_all_killers_do_no_harm_to_one_process(start: Launch, tmp_path: Path) -> None:
+    """One after the other, with a scrape after each, by every way in."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text(
+        "mappings: [{match: h.*, name: h_$1, observer_type: histogram},"
+        " {match: a, name: helped, help: one}, {match: b, name: helped, help: two}]"
+    )
+    relay = KILLERS["a relay to nobody"].flags
+    gram = tmp_path / "gram"
+    bridge = start(
+        f"--statsd.mapping-config={rules}",
+        "--statsd.listen-tcp=127.0.0.1:0",
+        f"--statsd.listen-unixgram={gram}",
+        *relay,
+    )
+    before = is_well(bridge, "before")
+    with (
+        socket.create_connection(("127.0.0.1", bridge.tcp)) as stream,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unix,
+    ):
+        for number, killer in enumerate(KILLERS.values()):
+            for each in killer.datagrams:
+                bridge.send(each, b"h." + each)
+                stream.sendall(each + b"\n")
+                unix.sendto(each, str(gram))
+            is_well(bridge, f"innocent_{number}")
+        stream.sendall(b"by_tcp:1|c\n")
+        unix.sendto(b"by_unix:1|c", str(gram))
+        page = bridge.until("\nby_tcp 1\n") + bridge.until("\nby_unix 1\n")
+
+    assert resident(page) - before < 2 * MOST_GROWTH
+    assert bridge.log().count("\n") < 20
+    assert bridge.log().replace("\n", "").isprintable()
+    assert bridge.stop() == 0
+
+
+BAD_RULES = {
+    "buckets out of order": "histogram_options: {buckets: [2, 1]}",
+    "a bucket twice": "histogram_options: {buckets: [1, 1]}",
+    "a negative age": "summary_options: {max_age: -1s}",
+    "a quantile of 2": "summary_options: {quantiles: [{quantile: 2, error: 0}]}",
+    "a quantile that is none": "summary_options: {quantiles: [{quantile: .nan}]}",
+    "an age of three nanoseconds": "summary_options: {max_age: 3}",
+    "label quantile": "labels: {quantile: x}",
+    "label le": "labels: {le: x}",
+    "label __x": "labels: {__x: x}",
+    "a negative ttl": "ttl: -1s",
+}
+
+
+def test_a_bad_reload_changes_nothing(start: Launch, tmp_path: Path) -> None:
+    """Each is refused with 500 and the key; the old rules hold, and good ones load."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text("mappings: [{match: a.*, name: mapped, labels: {x: $1}}]")
+    bridge = start(f"--statsd.mapping-config={rules}", "--web.enable-lifecycle")
+    for number, bad in enumerate((*BAD_RULES.values(), "name: ''", "]")):
+        rules.write_text(f"mappings: [{{match: b.*, name: other, {bad}}}]")
+        status, reason = bridge.ask("/-/reload", "POST")
+        bridge.send(f"a.{number}:1|c".encode())
+        bridge.until(f'mapped{{x="{number}"}} 1\n')
+
+        assert (status, reason.count("\n")) == (500, 1)
+        assert reason.startswith(f"{rules}: ")
+    rules.unlink()
+    assert bridge.ask("/-/reload", "PUT")[0] == 500
+    rules.write_text("mappings: [{match: a.*, name: newer}]")
+    assert bridge.ask("/-/reload", "POST") == (200, "Requesting reload\n")
+
+    bridge.send(b"a.x:1|c")
+    page = bridge.until("\nnewer 1\n")
+    failures = len(BAD_RULES) + 3
+    assert f'config_reloads_total{{outcome="failure"}} {failures}.0\n' in page
+    assert "statsd_exporter_loaded_mappings 1.0\n" in page
+
+
+def connect(stack: ExitStack, port: int) -> socket.socket:
+    """Open a connection that says nothing."""
+    return stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+
+
+def test_clients_cannot_take_the_files_that_a_scrape_needs(launch: Launch) -> None:
+    """Forty files, sixty clients of each port: alive, and scraped while they stay."""
+    bridge = launch("--statsd.listen-tcp=127.0.0.1:0", most_files=40).wait()
+    with ExitStack() as stack:
+        for _ in range(60):
+            connect(stack, bridge.tcp)
+            connect(stack, bridge.http)
+        is_well(bridge, "during")
+        page = bridge.until("statsd_bridge_tcp_connections_refused_total")
+        refused = re.search(r"connections_refused_total (\d+)\.0", page)
+        closed = re.search(r"http_connections_closed_total (\d+)\.0", page)
+    with socket.create_connection(("127.0.0.1", bridge.tcp)) as stream:
+        # What waits to be accepted belongs to those who have gone.
+        stream.sendall(b"by_tcp:1|c\n")
+
+    assert refused is not None
+    assert closed is not None
+    assert int(refused[1]) > 0
+    assert int(closed[1]) > 0
+    is_well(bridge, "after")
+    assert bridge.stop() == 0
+
+
+def test_idle_clients_and_slow_readers_slow_nobody(start: Launch) -> None:
+    """Fifty idle TCP connections, readers who do not read, and half requests."""
+    bridge = start("--statsd.listen-tcp=127.0.0.1:0")
+    for first in range(0, 20_000, 50):
+        names = range(first, first + 50)
+        bridge.send(b"\n".join(b"m%d:1|c|#a:%s" % (n, b"v" * 100) for n in names))
+        if not first % 2000:
+            bridge.get("/metrics")
+    bridge.until("\nm19999{")
+    with ExitStack() as stack:
+        for _ in range(50):
+            connect(stack, bridge.tcp)
+        for _ in range(20):
+            slow = connect(stack, bridge.http)
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            slow.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(600):
+            connect(stack, bridge.http).sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        before = is_well(bridge, "during")
+        stream = connect(stack, bridge.tcp)
+        stream.sendall(b"by_tcp:1|c\n")
+        page = bridge.until("\nby_tcp 1\n")
+
+        assert resident(page) - before < MOST_GROWTH
+    is_well(bridge, "after")
+
+
+def test_a_line_that_is_too_long_costs_itself(start: Launch) -> None:
+    """Over TCP the connection goes on with the next line."""
+    bridge = start("--statsd.listen-tcp=127.0.0.1:0")
+    with socket.create_connection(("127.0.0.1", bridge.tcp)) as stream:
+        for _ in range(100):
+            stream.sendall(b"x" * 100_000)
+        stream.sendall(b":1|c\ngood:1|c\n")
+        page = bridge.until("\ngood 1\n")
+
+    assert "statsd_exporter_tcp_too_long_lines_total 1.0\n" in page
+    is_well(bridge, "after")
+
+
+def test_a_killed_bridge_s_sockets_are_taken_over(
+    start: Launch, tmp_path: Path
+) -> None:
+    """SIGKILL leaves files; the next start replaces them, and a stop removes them."""
+    gram, stream = tmp_path / "gram", tmp_path / "stream"
+    flags = f"--statsd.listen-unixgram={gram}", f"--statsd.listen-unixstream={stream}"
+    start(*flags).stop(signal.SIGKILL)
+    left = gram.exists(), stream.exists()
+    bridge = start(*flags)
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lines,
+    ):
+        datagrams.sendto(b"a:1|c", str(gram))
+        lines.connect(str(stream))
+        lines.sendall(b"b:1|c\n")
+        bridge.until("\na 1\n")
+        bridge.until("\nb 1\n")
+
+    assert left == (True, True)
+    assert bridge.stop() == 0
+    assert not gram.exists()
+    assert not stream.exists()
+
+
+def test_what_the_kernel_drops_is_on_the_page(start: Launch) -> None:
+    """A bridge that is stopped for a while cannot read, and tells what it missed."""
+    bridge = start("--statsd.read-buffer=0")
+    page = bridge.get("/metrics")
+    if "statsd_bridge_udp_kernel_drops_total" not in page:
+        pytest.skip("this system does not tell what it drops")
+    bridge.process.send_signal(signal.SIGSTOP)
+    for _ in range(100):
+        bridge.send(*[b"x" * 1000] * 50)
+    bridge.process.send_signal(signal.SIGCONT)
+    page = bridge.get("/metrics")
+    dropped = re.search(r"\nstatsd_bridge_udp_kernel_drops_total (\S+)", page)
+    taken = re.search(r"\nstatsd_exporter_udp_packets_total (\S+)", page)
+
+    assert dropped is not None
+    assert taken is not None
+    assert float(dropped[1]) + float(taken[1]) == 5000
+    assert float(dropped[1]) > 0

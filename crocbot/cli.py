@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import click
 
-from crocbot import log, service
+from crocbot import log, pairing, service, store
 from crocbot import settings as settings_module
 from crocbot.errors import CrocbotError, OperatorError
 from crocbot.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,6 +45,53 @@ def check() -> None:
     settings = _settings()
     me = asyncio.run(service.check(settings))
     click.echo(f"ok: @{me.username} is ours, state in {settings.state_dir}")
+
+
+@cli.group("pairing")
+def pairings() -> None:
+    """Let in whom the bot told a code; a running gateway knows at once."""
+
+
+@pairings.command("list")
+def pairing_list() -> None:
+    """Show who waits, and who is let in by a code."""
+    now = time.time()
+    with _pairings() as connection:
+        found = pairing.listed(connection, now)
+    for one in found:
+        click.echo(pairing.describe(one, now))
+    if not found:
+        click.echo("nobody")
+
+
+@pairings.command("approve")
+@click.argument("code")
+def pairing_approve(code: str) -> None:
+    """Let in whom the bot told CODE."""
+    with _pairings() as connection:
+        user_id = pairing.approve(connection, code, time.time())
+    if user_id is None:
+        raise OperatorError(
+            f"{code[:80]!r} is no code that waits: see crocbot pairing list;"
+            " a code is good for one hour and for one approval"
+        )
+    click.echo(f"approved: user {user_id} is let in")
+
+
+@pairings.command("revoke")
+@click.argument("user_id", type=int)
+def pairing_revoke(user_id: int) -> None:
+    """Let USER_ID in no longer, or forget the code that waits."""
+    with _pairings() as connection:
+        known = pairing.revoke(connection, user_id)
+    if not known:
+        raise OperatorError(f"user {user_id} was not paired: see crocbot pairing list")
+    click.echo(f"revoked: user {user_id} is not let in by a code any more")
+
+
+def _pairings() -> AbstractContextManager[Connection]:
+    file = settings_module.load_database(os.environ)
+    return store.opened(file, [pairing.SCHEMA])
 
 
 @cli.command()

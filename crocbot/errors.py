@@ -7,6 +7,7 @@ Each class that can end a turn carries the words it is counted under.
 
 from __future__ import annotations
 
+from crocbot.facts import AgentFault
 from crocbot.model import ErrorType, ReconnectReason, Severity
 
 
@@ -30,10 +31,28 @@ class EnvelopeError(TurnError):
 
 
 class AgentError(TurnError):
-    """The agent gave no answer."""
+    """
+    The agent gave no answer, or not all of it.
+
+    `retry` says that nothing is lost or done twice by asking again, `wait` after how
+    many seconds whoever refused wants to be asked.
+    """
 
     type = ErrorType.AGENT
     severity = Severity.WARNING
+
+    def __init__(
+        self,
+        message: str,
+        fault: AgentFault = AgentFault.OTHER,
+        *,
+        retry: bool = False,
+        wait: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.retry = retry
+        self.wait = wait
 
 
 class DeliveryError(TurnError):
@@ -65,3 +84,7 @@ class FloodWaitError(CrocbotError):
 
 class InboxError(CrocbotError):
     """The inbox could not be read or written."""
+
+
+class StoreError(CrocbotError):
+    """What is remembered besides the inbox could not be read or written."""

@@ -19,6 +19,10 @@ Raw = Mapping[str, Any]
 """An update as Telegram sent it: parsed JSON, nothing looked at but `update_id`."""
 
 
+IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
+"""What models look at."""
+
+
 class Kind(StrEnum):
     """What somebody sent: label `type` of crocbot_messages_total."""
 
@@ -72,7 +76,9 @@ class Verdict(StrEnum):
 
     ALLOWED = "allowed"
     NOT_LISTED = "not_listed"
+    NOT_PAIRED = "not_paired"
     GROUP = "group"
+    NOT_ADDRESSED = "not_addressed"
     NO_SENDER = "no_sender"
 
 
@@ -82,6 +88,12 @@ class Address:
 
     chat_id: int
     thread_id: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The name of the conversation for an agent: -1001234, or -1001234:5."""
+        topic = "" if self.thread_id is None else f":{self.thread_id}"
+        return f"{self.chat_id}{topic}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +119,34 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Medium:
+    """
+    Something that was sent and is no text.
+
+    `kind` is Telegram's word for it, `description` what an agent reads in its place.
+    `file_id` is for Telegram only.
+    """
+
+    kind: str
+    description: str
+    file_id: str | None = None
+    mime_type: str | None = None
+    size: int | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a model may be able to look at it."""
+        return self.file_id is not None and self.mime_type in IMAGE_TYPES
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """
     What somebody wrote, free of Telegram's types.
 
     `command` is the word after the slash in lower case, without `@bot`; `text` is then
-    what follows it.  For media `text` is the caption, and `media` says what it is.
+    what follows it.  For media `text` is the caption, and `media` says what came.
+    `addressed` means that it is for the bot: private, a mention, or a reply to it.
     """
 
     update_id: int
@@ -124,7 +158,8 @@ class Message:
     text: str
     command: str | None
     accepted: float
-    media: str | None = None
+    media: tuple[Medium, ...] = ()
+    addressed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +175,71 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """What was said before: one message, and what was answered."""
+
+    asked: str
+    answered: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture that an agent may look at."""
+
+    mime_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an agent is asked: a message, with what was said before, oldest first."""
+
+    message: Message
+    history: tuple[Exchange, ...] = ()
+    images: tuple[Image, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The message as a text, whatever was sent."""
+        message = self.message
+        command = "" if message.command is None else f"/{message.command} "
+        media = [f"[{medium.description}]" for medium in message.media]
+        return "\n".join(filter(None, [f"{command}{message.text}".strip(), *media]))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens that an answer took, as whoever answered counts them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """What the agent says."""
+    """What is answered; what a model writes is Markdown, everything else is plain."""
 
     text: str
+    markdown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """How a part of a text looks; offset and length are UTF-16 units."""
+
+    type: str
+    offset: int
+    length: int
+    url: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """As much of a reply as fits into one message of Telegram."""
+
+    text: str
+    entities: tuple[Entity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

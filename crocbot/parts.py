@@ -49,12 +49,17 @@ def continues(previous: Raw, raw: Raw) -> bool:
 
 
 def join(messages: Sequence[Message]) -> Message:
-    """One Message of several: what the first one is, with everybody's words."""
+    """One Message of several: the first one, with the words and media of all."""
     text = messages[0].text
     for before, part in pairwise(messages):
         glue = "\n" if text and part.text and not _full(before) else ""
         text += glue + part.text
-    return replace(messages[0], text=text)
+    return replace(
+        messages[0],
+        text=text,
+        media=tuple(medium for message in messages for medium in message.media),
+        addressed=any(message.addressed for message in messages),
+    )
 
 
 def _full(message: Message) -> bool:

@@ -30,6 +30,7 @@ from crocbot.errors import (
     DeliveryError,
     EnvelopeError,
     OperatorError,
+    StoreError,
     TurnError,
 )
 from crocbot.model import (
@@ -41,9 +42,15 @@ from crocbot.model import (
     Reply,
     Row,
     Trouble,
+    Verdict,
 )
+from crocbot.pairing import Pairings
 from crocbot.reply import Courier
 
+PAIR = (
+    "We have not met. If you know who runs this bot, show them this code: {code}\n"
+    "It is good for one hour."
+)
 SORRY = "Sorry, something went wrong here and I have no answer. Please try again."
 
 logger = log.logger(__name__)
@@ -55,6 +62,7 @@ class Turn:
 
     me: Identity
     policy: Policy
+    pairings: Pairings
     commands: Commands
     agent: Agent
     courier: Courier
@@ -95,9 +103,10 @@ class Turn:
 
     async def _answer(self, message: Message, kept: str | None) -> Outcome:
         """Decide, ask whoever answers, deliver."""
-        decision = self.policy.decide(message)
+        decision = await self._decide(message)
         if not decision.allowed:
             self.denied(message, decision)
+            await self._introduce(message, decision)
             return Outcome(Disposition.DENIED, message.kind, decision=decision)
         reply = None if kept is None else Reply(kept)
         try:
@@ -111,6 +120,27 @@ class Turn:
             return replace(failed, decision=decision, undelivered=lost)
         seconds = max(0.0, self.clock() - message.accepted)
         return Outcome(Disposition.ANSWERED, message.kind, seconds, decision)
+
+    async def _decide(self, message: Message) -> Decision:
+        paired = False
+        if self.policy.pairing and message.sender_id is not None:
+            try:
+                paired = await self.pairings.is_paired(message.sender_id)
+            except StoreError as error:
+                logger.error("pairings cannot be read", why=str(error))
+        return self.policy.decide(message, paired=paired)
+
+    async def _introduce(self, message: Message, decision: Decision) -> None:
+        """Tell a stranger his code; there is nothing else that a stranger is told."""
+        if decision.verdict is not Verdict.NOT_PAIRED or message.sender_id is None:
+            return
+        try:
+            code = await self.pairings.offer(message.sender_id)
+            if code is not None:
+                reply = Reply(PAIR.format(code=code))
+                await self.courier.deliver(reply, message.address)
+        except (StoreError, DeliveryError) as error:
+            logger.warning("no code told", user=message.sender_id, why=str(error))
 
     async def _ask(self, message: Message) -> Reply:
         reply = self.commands.answer(message) or await self.agent.answer(message)

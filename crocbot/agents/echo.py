@@ -16,5 +16,5 @@ class Echo:
             return Reply(f"/{message.command} {message.text}".rstrip())
         if message.text.strip():
             return Reply(message.text)
-        medium = (message.media or "something").replace("_", " ")
-        return Reply(f"Received: {medium}, without words.")
+        kinds = [medium.kind.replace("_", " ") for medium in message.media]
+        return Reply(f"Received: {', '.join(kinds) or 'something'}, without words.")

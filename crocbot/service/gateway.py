@@ -14,6 +14,7 @@ from crocbot.dispatcher import Dispatcher
 from crocbot.facts import Report
 from crocbot.inbox import Inbox
 from crocbot.model import Identity, Message, Raw, Row
+from crocbot.pairing import Pairings
 from crocbot.reply import Courier
 from crocbot.service.conditions import Conditions
 from crocbot.service.ending import Ending
@@ -21,6 +22,7 @@ from crocbot.service.greeting import persist
 from crocbot.service.stopping import Stop, unless
 from crocbot.service.strangers import Strangers
 from crocbot.settings import Settings
+from crocbot.store import Store
 from crocbot.turn import Turn
 
 ADMITTED_PER_TURN = 4
@@ -46,6 +48,7 @@ class Gateway:
         version: str,
         me: Identity,
         rows: Inbox,
+        store: Store,
         client: Client,
         conditions: Conditions,
         report: Report,
@@ -58,10 +61,17 @@ class Gateway:
         self._report = report
         self._started = time.monotonic()
         self._agent: Agent = Echo()
-        self._policy = Policy(settings.allow_from, settings.access == "open")
+        self._policy = Policy(
+            settings.allow_from,
+            everyone=settings.access == "open",
+            pairing=settings.access == "pairing",
+            groups=settings.groups,
+            operators=settings.operators,
+        )
         self._turn = Turn(
             me,
             self._policy,
+            Pairings(store),
             Commands(self._status, self._stop),
             self._agent,
             Courier(client.send_message, report),

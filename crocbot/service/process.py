@@ -7,7 +7,7 @@ import signal
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 
-from crocbot import inbox, log
+from crocbot import inbox, log, pairing, sessions
 from crocbot.botapi import Client
 from crocbot.commands import MENU
 from crocbot.errors import OperatorError
@@ -20,6 +20,7 @@ from crocbot.service.gateway import Gateway
 from crocbot.service.greeting import greet
 from crocbot.service.stopping import Stop, unless
 from crocbot.settings import Settings
+from crocbot.store import Store
 from crocbot.telemetry import Telemetry
 
 VERSION = version("crocbot")
@@ -101,6 +102,9 @@ async def serve(settings: Settings, report: Report, stop: Stop) -> None:
     token = settings.token.get_secret_value()
     async with AsyncExitStack() as stack:
         rows = await stack.enter_async_context(inbox.Inbox(settings.database, report))
+        store = await stack.enter_async_context(
+            Store(settings.database, [pairing.SCHEMA, sessions.SCHEMA])
+        )
         conditions = Conditions(rows)
         await stack.enter_async_context(Health(settings.health_address, conditions.all))
         client = await stack.enter_async_context(
@@ -108,6 +112,8 @@ async def serve(settings: Settings, report: Report, stop: Stop) -> None:
         )
         me = await unless(stop.asked, greet(client, MENU, report))
         if me is not None:
-            gateway = Gateway(settings, VERSION, me, rows, client, conditions, report)
+            gateway = Gateway(
+                settings, VERSION, me, rows, store, client, conditions, report
+            )
             await gateway.run(stop)
     logger.info("stopped")

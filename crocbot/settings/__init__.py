@@ -11,6 +11,6 @@ writes `docs/settings.md`.  Nothing else in the program reads the environment.
 from __future__ import annotations
 
 from crocbot.settings.fields import Settings
-from crocbot.settings.sources import load, load_state_dir
+from crocbot.settings.sources import load, load_database
 
-__all__ = ["Settings", "load", "load_state_dir"]
+__all__ = ["Settings", "load", "load_database"]

@@ -35,6 +35,7 @@ URL_RIGHT = "must be a URL, https://host or http://host:port"
 AGENT_URL = r"^https?://[^\s/?#]+[^\s#]*$"
 ADDRESS = r"^(off|(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[0-9]{1,5})$"
 IDS = "must be Telegram user ids with commas between them, as 123,456"
+DATABASE = "crocbot.sqlite3"
 SECONDS = "must be seconds, 0.1 to 86400"
 
 Ids = Annotated[frozenset[int], NoDecode]
@@ -296,7 +297,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> Path:
         """The one SQLite file of the state directory; all tables share it."""
-        return self.state_dir / "crocbot.sqlite3"
+        return self.state_dir / DATABASE
 
     @property
     def secrets(self) -> list[str]:

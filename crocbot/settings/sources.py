@@ -22,6 +22,7 @@ from pydantic_settings import DotEnvSettingsSource
 
 from crocbot.errors import OperatorError
 from crocbot.settings.fields import (
+    DATABASE,
     NAMES,
     NEEDS,
     PREFIX,
@@ -74,13 +75,13 @@ def load(
     return settings, warnings
 
 
-def load_state_dir(
+def load_database(
     environment: Mapping[str, str], env_file: Path | None = ENV_FILE
 ) -> Path:
     """Read only where the state is: for commands that need no bot."""
     values, _ = _read(environment, env_file)
     found, _ = values.get("CROCBOT_STATE_DIR", (_default_state_dir(environment), ""))
-    return Path(found).expanduser()
+    return Path(found).expanduser() / DATABASE
 
 
 def _read(

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from crocbot.agents import Echo
-from crocbot.model import Address, Kind, Message
+from crocbot.model import Address, Kind, Medium, Message
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,7 @@ from crocbot.model import Address, Kind, Message
 def test_echo(text: str, command: str | None, media: str | None, answer: str) -> None:
     """The echo says the same, or what came when there were no words."""
     kind = Kind.COMMAND if command else Kind.MEDIA if media else Kind.TEXT
-    message = Message(1, Address(7), 1, 7, True, kind, text, command, 0.0, media)
+    sent = (Medium(media, "something"),) if media else ()
+    message = Message(1, Address(7), 1, 7, True, kind, text, command, 0.0, sent)
 
     assert asyncio.run(Echo().answer(message)).text == answer

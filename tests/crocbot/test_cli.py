@@ -6,12 +6,13 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from crocbot import cli, log, service
+from crocbot import cli, log, pairing, service, store
 from crocbot.sandbox import Person, Server
 
 
@@ -82,6 +83,35 @@ def test_a_bug(
 
     assert code == 1
     assert "ZeroDivisionError" in text
+
+
+def test_pairing(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The operator sees who waits, lets him in and out again; no token is needed."""
+    monkeypatch.setenv("CROCBOT_STATE_DIR", str(tmp_path / "state"))
+    assert run(["pairing", "list"], capsys) == (0, "nobody\n")
+    with store.opened(tmp_path / "state/crocbot.sqlite3", [pairing.SCHEMA]) as table:
+        code = pairing.offer(table, 8, time.time())
+    assert code is not None
+
+    status, text = run(["pairing", "list"], capsys)
+    assert (status, text) == (0, f"user 8  waits with code {code}, 60 min left\n")
+    assert run(["pairing", "approve", code.lower()], capsys) == (
+        0,
+        "approved: user 8 is let in\n",
+    )
+    assert run(["pairing", "list"], capsys)[1].startswith("user 8  let in since ")
+    assert run(["pairing", "revoke", "8"], capsys)[0] == 0
+    assert run(["pairing", "revoke", "8"], capsys) == (
+        2,
+        "crocbot: user 8 was not paired: see crocbot pairing list\n",
+    )
+    status, text = run(["pairing", "approve", code], capsys)
+    assert (status, text.count("\n")) == (2, 1)
+    assert text.startswith(f"crocbot: {code!r} is no code that waits")
 
 
 # Real processes, against the sandbox.

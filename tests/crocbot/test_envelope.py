@@ -106,7 +106,8 @@ def test_media(parts: dict[str, Any], medium: str) -> None:
     message = read(raw(caption="look", **parts))
 
     assert message is not None
-    assert (message.kind, message.media, message.text) == (Kind.MEDIA, medium, "look")
+    kinds = [one.kind for one in message.media]
+    assert (message.kind, kinds, message.text) == (Kind.MEDIA, [medium], "look")
 
 
 def test_media_without_caption() -> None:
@@ -135,6 +136,73 @@ def test_media_without_caption() -> None:
 def test_nothing_for_us(update: dict[str, Any]) -> None:
     """What is no new message from a person to us gives None."""
     assert read(update) is None
+
+
+def mention(text: str, length: int, **parts: Any) -> dict[str, Any]:
+    """A text in a group that begins with a mention of that length."""
+    entity = {"type": "mention", "offset": 0, "length": length}
+    return raw(text=text, chat=GROUP, entities=[entity], **parts)
+
+
+SAID_BY_US = raw(text="x", **{"from": ROBOT | {"id": 99}})["message"]
+SAID_BY_ADA = raw(text="x")["message"]
+
+
+@pytest.mark.parametrize(
+    ("update", "addressed"),
+    [
+        (raw(text="hello"), True),
+        (raw(text="hello", chat=GROUP), False),
+        (raw(text="@our_bot hello", chat=GROUP), False),
+        (mention("@our_bot hello", 8), True),
+        (mention("@OUR_bot", 8), True),
+        (mention("@our_bots", 9), False),
+        (mention("@other", 6), False),
+        (
+            raw(
+                text="Croc, hello",
+                chat=GROUP,
+                entities=[
+                    {
+                        "type": "text_mention",
+                        "offset": 0,
+                        "length": 4,
+                        "user": ROBOT | {"id": 99},
+                    }
+                ],
+            ),
+            True,
+        ),
+        (
+            raw(
+                photo=[FILE | {"width": 1, "height": 1}],
+                chat=GROUP,
+                caption="@our_bot look",
+                caption_entities=[{"type": "mention", "offset": 0, "length": 8}],
+            ),
+            True,
+        ),
+        (command("/ask", 4, chat=GROUP), False),
+        (command("/ask@our_bot", 12, chat=GROUP), True),
+        (raw(text="yes", chat=GROUP, reply_to_message=SAID_BY_US), True),
+        (raw(text="yes", chat=GROUP, reply_to_message=SAID_BY_ADA), False),
+        (
+            raw(
+                text="yes",
+                chat=GROUP,
+                reply_to_message=SAID_BY_US
+                | {"forum_topic_created": {"name": "x", "icon_color": 1}},
+            ),
+            False,
+        ),
+    ],
+)
+def test_addressed(update: dict[str, Any], addressed: bool) -> None:
+    """In a group a message is for us if it names us or replies to what we said."""
+    message = read(update)
+
+    assert message is not None
+    assert message.addressed is addressed
 
 
 def test_group_and_topic() -> None:

@@ -379,7 +379,12 @@ def test_strangers_are_logged_once() -> None:
         | level,
         {"event": "not let in", "user": 10, "to_let_in": "add 10 to CROCBOT_ALLOW_FROM"}
         | level,
-        {"event": "not answered", "chat": -5, "why": "group"} | level,
+        {
+            "event": "group not let in",
+            "chat": -5,
+            "to_let_in": "add -5 to CROCBOT_GROUPS",
+        }
+        | level,
     ]
 
 

@@ -352,14 +352,15 @@ def test_what_a_program_inherits() -> None:
     assert load(environment).inherited == {"PATH": "/bin", "LC_ALL": "C"}
 
 
-def test_only_the_state_dir(tmp_path: Path) -> None:
+def test_only_the_database(tmp_path: Path) -> None:
     """A command that needs no bot learns from the same places where the state is."""
     environment = config(tmp_path, "state_dir = '/s'")
 
-    assert settings.load_state_dir(environment, None) == Path("/s")
-    assert settings.load_state_dir({"HOME": "/h"}, None) == Path(
-        "/h/.local/state/crocbot"
+    assert settings.load_database(environment, None) == Path("/s/crocbot.sqlite3")
+    assert settings.load_database({"HOME": "/h"}, None) == Path(
+        "/h/.local/state/crocbot/crocbot.sqlite3"
     )
+    assert load(environment).database == Path("/s/crocbot.sqlite3")
 
 
 def test_env_file(tmp_path: Path) -> None:

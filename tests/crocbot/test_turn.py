@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crocbot.access import Policy
 from crocbot.commands import Commands, Status
@@ -36,7 +38,7 @@ from crocbot.model import (
     Verdict,
 )
 from crocbot.reply import Courier
-from crocbot.turn import SORRY, Turn
+from crocbot.turn import PAIR, SORRY, Turn
 
 YES = Decision(Verdict.ALLOWED)
 STATUS = Status("1", "fake", 0.0, 1, None)
@@ -69,6 +71,17 @@ class Scene:
         self.sent: list[tuple[Address, str]] = []
         self.send_faults: list[Exception] = []
         self.denied: list[tuple[int | None, Verdict]] = []
+        self.policy = Policy(frozenset({7}))
+        self.paired: set[int] = set()
+        self.code: str | None = None
+
+    async def is_paired(self, user_id: int) -> bool:
+        """The pairings."""
+        return user_id in self.paired
+
+    async def offer(self, user_id: int) -> str | None:
+        """A code for a stranger."""
+        return self.code
 
     async def answer(self, message: Message) -> Reply:
         """The agent."""
@@ -98,7 +111,8 @@ class Scene:
         """Take rows that belong together, 2.5 s after they were accepted."""
         turn = Turn(
             Identity(99, "our_bot"),
-            Policy(frozenset({7})),
+            self.policy,
+            self,
             Commands(lambda: STATUS, lambda _: True),
             self,
             Courier(self.send, lambda _: None, self.sleep),
@@ -140,6 +154,69 @@ def test_denied(text: str) -> None:
     assert outcome == Outcome(Disposition.DENIED, kind, decision=decision)
     assert (scene.sent, scene.asked) == ([], [])
     assert scene.denied == [(8, Verdict.NOT_LISTED)]
+
+
+def test_pairing() -> None:
+    """A stranger is told his code and nothing else, until he is approved."""
+    scene = Scene()
+    scene.policy = Policy(pairing=True)
+    scene.code = "K7QM2XPD"
+    outcome = scene.take(row("/whoami", user=8))
+    scene.code = None
+    scene.take(row("hello?", user=8))
+    scene.paired.add(8)
+    answered = scene.take(row("hello!", user=8))
+
+    denied = Decision(Verdict.NOT_PAIRED)
+    assert outcome == Outcome(Disposition.DENIED, Kind.COMMAND, decision=denied)
+    assert scene.sent == [
+        (Address(8), PAIR.format(code="K7QM2XPD")),
+        (Address(8), "answer"),
+    ]
+    assert answered.disposition is Disposition.ANSWERED
+    assert [message.text for message in scene.asked] == ["hello!"]
+
+
+POLICIES = st.builds(
+    Policy,
+    st.frozensets(st.integers(1, 3)),
+    everyone=st.just(False),
+    pairing=st.booleans(),
+    groups=st.dictionaries(
+        st.integers(-3, -1), st.sampled_from(["mention", "always"]), max_size=3
+    ),
+    operators=st.frozensets(st.integers(1, 9)),
+)
+SENDERS = st.none() | st.integers(1, 9)
+
+
+@given(POLICIES, st.sets(st.integers(1, 4)), SENDERS, st.integers(-5, 9), st.data())
+def test_no_stranger_reaches_the_agent(
+    policy: Policy,
+    paired: set[int],
+    sender: int | None,
+    chat: int,
+    data: st.DataObject,
+) -> None:
+    """Whatever is sent wherever, the agent hears only whom the operator let in."""
+    text = data.draw(st.sampled_from(["hello", "@our_bot hi", "/ask@our_bot x", "/x"]))
+    taken = row(text)
+    message: dict[str, Any] = dict(taken.raw["message"])
+    kind = (
+        data.draw(st.sampled_from(["group", "supergroup"])) if chat < 0 else "private"
+    )
+    message |= {"chat": {"id": chat, "type": kind}}
+    message |= {"from": None if sender is None else ADA | {"id": sender}}
+    if text.startswith("@"):
+        message["entities"] = [{"type": "mention", "offset": 0, "length": 8}]
+    scene = Scene()
+    scene.policy, scene.paired = policy, paired
+    outcome = scene.take(Row(1, {"update_id": 1, "message": message}, 100.0))
+
+    listed = sender in policy.listed or (policy.pairing and sender in paired)
+    welcome = sender is not None and (chat in policy.groups if chat < 0 else listed)
+    assert welcome or (scene.asked, scene.sent) == ([], [])
+    assert welcome or outcome.disposition is Disposition.DENIED
 
 
 def test_ignored() -> None:

@@ -20,28 +20,11 @@ from collections.abc import Hashable, Mapping
 
 import telegram
 
+from crocbot.envelope import media
 from crocbot.errors import EnvelopeError
-from crocbot.model import Address, Identity, Kind, Message, Raw, Row
+from crocbot.model import Address, Identity, Kind, Medium, Message, Raw, Row
 
 STOP = "/stop"
-MEDIA = (
-    "animation",  # before document: an animation comes with both
-    "audio",
-    "contact",
-    "dice",
-    "document",
-    "game",
-    "paid_media",
-    "photo",
-    "poll",
-    "sticker",
-    "story",
-    "venue",  # before location, for the same reason
-    "location",
-    "video",
-    "video_note",
-    "voice",
-)
 
 
 def chat_key(raw: Raw) -> Hashable:
@@ -79,7 +62,7 @@ def read(row: Row, me: Identity) -> Message | None:
 def _message(message: telegram.Message, row: Row, me: Identity) -> Message | None:
     if message.from_user and message.from_user.is_bot and not message.sender_chat:
         return None
-    kind, text, command, media = _content(message)
+    kind, text, command, medium = _content(message)
     if kind is None:
         return None
     if not isinstance(text, str):
@@ -98,21 +81,58 @@ def _message(message: telegram.Message, row: Row, me: Identity) -> Message | Non
         text=text,
         command=command,
         accepted=row.accepted,
-        media=media,
+        media=(medium,) if medium else (),
+        addressed=message.chat.type == telegram.Chat.PRIVATE or _for(me, message),
     )
+
+
+def _for(me: Identity, message: telegram.Message) -> bool:
+    """Whether it mentions the bot, or replies to it."""
+    if _answers(me, message.reply_to_message):
+        return True
+    marked = {**message.parse_entities(), **message.parse_caption_entities()}
+    name = me.username.lower()
+    return any(
+        _names(entity, words.lower(), me.user_id, name)
+        for entity, words in marked.items()
+    )
+
+
+def _answers(me: Identity, replied: telegram.Message | None) -> bool:
+    """Whether a message that was replied to is ours."""
+    if replied is None or replied.from_user is None:
+        return False
+    # In a topic everything replies to the topic's beginning.
+    return replied.from_user.id == me.user_id and not replied.forum_topic_created
+
+
+def _names(entity: telegram.MessageEntity, words: str, user_id: int, name: str) -> bool:
+    """
+    Whether a marked part of the text is the bot's name.
+
+        @our_bot    /ask@our_bot    Our Bot, as a link to the user
+    """
+    if entity.type == telegram.MessageEntity.TEXT_MENTION:
+        return entity.user is not None and entity.user.id == user_id
+    if entity.type in (
+        telegram.MessageEntity.MENTION,
+        telegram.MessageEntity.BOT_COMMAND,
+    ):
+        return words.partition("@")[2] == name
+    return False
 
 
 def _content(
     message: telegram.Message,
-) -> tuple[Kind | None, str, str | None, str | None]:
+) -> tuple[Kind | None, str, str | None, Medium | None]:
     """What it is, its text, the command as written, and which medium."""
     if message.text is not None:
         command, text = _command(message.text, message.entities)
         return (Kind.COMMAND if command else Kind.TEXT), text, command, None
-    for name in MEDIA:
-        if getattr(message, name):
-            return Kind.MEDIA, message.caption or "", None, name
-    return None, "", None, None
+    medium = media.read(message)
+    if medium is None:
+        return None, "", None, None
+    return Kind.MEDIA, message.caption or "", None, medium
 
 
 def _command(

@@ -1,0 +1,160 @@
+"""
+What was said before in a chat, or in a topic of it, and the tokens that it took.
+
+    remember(address, exchange, usage) --> history(address) --> the last exchanges
+                                           forget(address)      /new
+                                           usage(address)       /usage
+
+At most `turns` exchanges with `chars` characters together are kept in mind; what does
+not fit any more is deleted.  An exchange that alone is too long is cut in the middle.
+Tokens are counted for as long as the file lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from crocbot.model import Address, Exchange, Usage
+from crocbot.store import Store
+from crocbot.text import whole
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS exchanges (
+    id        INTEGER PRIMARY KEY,
+    chat_id   INTEGER NOT NULL,
+    thread_id INTEGER NOT NULL,
+    asked     TEXT NOT NULL,
+    answered  TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS exchanges_of_a_chat ON exchanges (chat_id, thread_id, id);
+CREATE TABLE IF NOT EXISTS tokens (
+    chat_id       INTEGER NOT NULL,
+    thread_id     INTEGER NOT NULL,
+    answers       INTEGER NOT NULL,
+    input_tokens  INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    PRIMARY KEY (chat_id, thread_id)
+) WITHOUT ROWID
+"""
+
+# Telegram gives no topic the id 0.
+NO_THREAD = 0
+
+
+class Sessions:
+    """The memory of all chats."""
+
+    def __init__(self, store: Store, *, turns: int, chars: int) -> None:
+        self._store = store
+        self._turns = turns
+        self._chars = chars
+
+    async def history(self, address: Address) -> tuple[Exchange, ...]:
+        """Read what was said before, oldest first."""
+        if not self._turns or not self._chars:
+            return ()
+        latest = await self._store.run(
+            lambda connection: _latest(connection, address, self._turns)
+        )
+        return tuple(reversed(list(_fitting(latest, self._chars))))
+
+    async def remember(
+        self, address: Address, exchange: Exchange, usage: Usage
+    ) -> None:
+        """Keep an exchange, count its tokens, and delete what is too old."""
+        kept = _cut(exchange, self._chars) if self._turns and self._chars else None
+
+        def job(connection: Connection) -> None:
+            _count(connection, address, usage)
+            if kept is not None:
+                _insert(connection, address, kept)
+            _prune(connection, address, self._turns)
+
+        await self._store.run(job)
+
+    async def forget(self, address: Address) -> None:
+        """Delete what was said; the tokens were spent all the same."""
+        await self._store.run(lambda connection: _prune(connection, address, 0))
+
+    async def usage(self, address: Address) -> tuple[int, Usage]:
+        """Count the answers in this chat, and the tokens that they took."""
+        found = await self._store.run(
+            lambda connection: connection.execute(
+                "SELECT answers, input_tokens, output_tokens FROM tokens"
+                " WHERE chat_id = ? AND thread_id = ?",
+                _key(address),
+            ).fetchone()
+        )
+        answers, *tokens = found or (0, 0, 0)
+        return answers, Usage(*tokens)
+
+
+def _key(address: Address) -> tuple[int, int]:
+    return address.chat_id, address.thread_id or NO_THREAD
+
+
+def _latest(connection: Connection, address: Address, turns: int) -> list[Exchange]:
+    found = connection.execute(
+        "SELECT asked, answered FROM exchanges WHERE chat_id = ? AND thread_id = ?"
+        " ORDER BY id DESC LIMIT ?",
+        (*_key(address), turns),
+    )
+    return [Exchange(*row) for row in found]
+
+
+def _fitting(latest: Iterable[Exchange], chars: int) -> Iterable[Exchange]:
+    """The latest ones, as long as there is room for them."""
+    for exchange in latest:
+        chars -= len(exchange.asked) + len(exchange.answered)
+        if chars < 0:
+            return
+        yield exchange
+
+
+def _cut(exchange: Exchange, chars: int) -> Exchange:
+    """Make an exchange fit; the question gets half of the room, the answer the rest."""
+    asked, answered = whole(exchange.asked), whole(exchange.answered)
+    asked = _shortened(asked, max(chars // 2, chars - len(answered)))
+    return Exchange(asked, _shortened(answered, chars - len(asked)))
+
+
+def _shortened(text: str, chars: int) -> str:
+    """
+    Leave out the middle.
+
+        "abcdefghij", 7 --> "abc…hij"
+    """
+    if len(text) <= chars:
+        return text
+    half = max(chars - 1, 0) // 2
+    return text[: chars - 1 - half] + "…" + text[len(text) - half :] if chars else ""
+
+
+def _insert(connection: Connection, address: Address, exchange: Exchange) -> None:
+    connection.execute(
+        "INSERT INTO exchanges (chat_id, thread_id, asked, answered)"
+        " VALUES (?, ?, ?, ?)",
+        (*_key(address), exchange.asked, exchange.answered),
+    )
+
+
+def _prune(connection: Connection, address: Address, turns: int) -> None:
+    connection.execute(
+        "DELETE FROM exchanges WHERE chat_id = ? AND thread_id = ? AND id NOT IN"
+        " (SELECT id FROM exchanges WHERE chat_id = ? AND thread_id = ?"
+        "  ORDER BY id DESC LIMIT ?)",
+        (*_key(address), *_key(address), turns),
+    )
+
+
+def _count(connection: Connection, address: Address, usage: Usage) -> None:
+    connection.execute(
+        "INSERT INTO tokens VALUES (?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET"
+        " answers = answers + 1, input_tokens = input_tokens + excluded.input_tokens,"
+        " output_tokens = output_tokens + excluded.output_tokens",
+        (*_key(address), usage.input_tokens, usage.output_tokens),
+    )

@@ -74,6 +74,13 @@ class TelegramError(CrocbotError):
         self.reason = reason
 
 
+class WebhookSetError(TelegramError):
+    """Polling is refused, since a webhook is set."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, ReconnectReason.CONFLICT)
+
+
 class FloodWaitError(CrocbotError):
     """Telegram asks to wait; `seconds` is how long."""
 

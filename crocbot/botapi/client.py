@@ -1,26 +1,22 @@
 """
-The few Bot API calls that the gateway makes; Telegram's errors become ours.
+The few Bot API calls that the gateway makes.
 
-| Telegram, or the network             | raised                                |
-|--------------------------------------|---------------------------------------|
-| 401, 404 in Telegram's own words     | OperatorError: the token is wrong     |
-| 429                                  | FloodWaitError                        |
-| 409                                  | TelegramError, CONFLICT               |
-| no answer in time                    | TelegramError, TIMEOUT                |
-| 400, 403                             | DeliveryError: asking again is no use |
-| no connection, 5xx, not a Bot API    | TelegramError, NETWORK                |
+    send_message(...) --> floods: may we? --> bot --> Telegram
+                                               '-- ApiCall, FloodWait to `report`
+
+`bot.py` tells what is raised.  While Telegram wants a chat, or all of them, to wait,
+calls raise FloodWaitError at once and Telegram is not asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
-import telegram
-import telegram.error
-
-from crocbot.botapi.request import PLACEHOLDER, SECONDS, AiohttpRequest, FloodError
+from crocbot.botapi.bot import Bot
+from crocbot.botapi.floods import Floods
+from crocbot.botapi.request import PLACEHOLDER, SECONDS, AiohttpRequest
 from crocbot.errors import (
     CrocbotError,
     DeliveryError,
@@ -28,6 +24,7 @@ from crocbot.errors import (
     OperatorError,
     TelegramError,
 )
+from crocbot.facts import ApiCall, CallOutcome, FloodWait, Method, Report
 from crocbot.model import Address, Identity, ReconnectReason
 
 LONG_POLL = 30
@@ -49,14 +46,19 @@ class Client:
         self,
         token: str,
         api_url: str,
+        report: Report = lambda _: None,
         *,
         long_poll: int = LONG_POLL,
         margin: float = MARGIN,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._report = report
         self._long_poll = long_poll
         self._margin = margin
+        self._clock = clock
+        self._floods = Floods(clock)
         # Two pools: a hanging poll and a burst of replies never wait for each other.
-        self._bot = _Bot(
+        self._bot = Bot(
             PLACEHOLDER,
             base_url=f"{api_url}/bot",
             base_file_url=f"{api_url}/file/bot",
@@ -73,6 +75,10 @@ class Client:
         for request in self._bot.requests:
             await request.shutdown()
 
+    async def renew_polling(self) -> None:
+        """Poll over new connections from now on; the old ones are given up."""
+        await self._bot.requests[0].renew()
+
     async def get_me(self) -> Identity:
         """Who we are; the first call to make, since it judges the token."""
         me = await self._call("getMe")
@@ -80,9 +86,26 @@ class Client:
             raise TelegramError("getMe names no bot", ReconnectReason.NETWORK)
         return Identity(me["id"], str(me.get("username", "")))
 
+    async def set_webhook(self, url: str, secret: str, connections: int) -> None:
+        """Let Telegram call us; what waits for us stays."""
+        await self._call(
+            "setWebhook",
+            url=url,
+            secret_token=secret,
+            max_connections=connections,
+            allowed_updates=WANTED,
+        )
+
     async def delete_webhook(self) -> None:
         """Make polling possible; what waits for us stays."""
         await self._call("deleteWebhook")
+
+    async def get_webhook_info(self) -> Mapping[str, Any]:
+        """How Telegram gets on with our webhook."""
+        info = await self._call("getWebhookInfo")
+        if not isinstance(info, Mapping):
+            raise TelegramError("getWebhookInfo tells nothing", ReconnectReason.NETWORK)
+        return info
 
     async def set_my_commands(self, menu: Mapping[str, str]) -> None:
         """Show these commands in everybody's menu."""
@@ -105,93 +128,50 @@ class Client:
 
     async def send_message(self, address: Address, text: str) -> None:
         """Send one message of plain text."""
-        await self._call(
+        await self._call_chat(
             "sendMessage",
-            chat_id=address.chat_id,
+            address,
             message_thread_id=address.thread_id,
             text=text,
         )
 
+    async def _call_chat(self, method: str, address: Address, **parameters: Any) -> Any:
+        """Call a method about a chat, unless it, or the whole bot, has to wait."""
+        self._floods.check(address.chat_id)
+        try:
+            return await self._call(method, chat_id=address.chat_id, **parameters)
+        except FloodWaitError as error:
+            self._floods.note(address.chat_id, error.seconds)
+            raise
+
     async def _call(
         self, method: str, *, seconds: float = SECONDS, **parameters: Any
     ) -> Any:
-        with _translated():
-            return await self._bot.call(method, parameters, seconds)
+        began = self._clock()
+        outcome = CallOutcome.CANCELLED
+        try:
+            result = await self._bot.call(method, parameters, seconds)
+            outcome = CallOutcome.OK
+            return result
+        except CrocbotError as error:
+            outcome = _outcome(error)
+            if isinstance(error, FloodWaitError):
+                self._report(FloodWait(error.seconds))
+            raise
+        finally:
+            took = self._clock() - began
+            self._report(ApiCall(Method.of(method), outcome, took))
 
 
-class _Bot(telegram.Bot):
-    """
-    python-telegram-bot's Bot with its raw answers.
-
-    Most answers are of no interest; and an answer that it cannot parse must not make
-    a message that was sent look as if it was not.
-    """
-
-    @property
-    def requests(self) -> Sequence[telegram.request.BaseRequest]:
-        """For long polls, for the rest."""
-        return self._request
-
-    async def call(
-        self, method: str, parameters: dict[str, Any], seconds: float
-    ) -> Any:
-        """Call any method; parameters that are None are left out."""
-        return await self._post(method, parameters, read_timeout=seconds)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except telegram.error.TelegramError as error:
-        raise _ours(error) from error
-    except (KeyError, TypeError, AttributeError) as error:
-        # python-telegram-bot met an answer without the parts of one.
-        raise TelegramError(
-            "the answer is not a Bot API answer", ReconnectReason.NETWORK
-        ) from error
-
-
-def _ours(error: telegram.error.TelegramError) -> CrocbotError:
+def _outcome(error: CrocbotError) -> CallOutcome:
     match error:
-        case FloodError():
-            return FloodWaitError(error.seconds)
-        # A refusal without Telegram's JSON comes from something in between.
-        case telegram.error.InvalidToken() if error.__cause__ is None:
-            return OperatorError(
-                f"Telegram refused the token ({_words(error)}):"
-                " set TELEGRAM_BOT_TOKEN to the one that @BotFather shows"
-            )
-        case telegram.error.Conflict():
-            return TelegramError(_conflict(error.message), ReconnectReason.CONFLICT)
-        case telegram.error.TimedOut():
-            return TelegramError(_words(error), ReconnectReason.TIMEOUT)
-        case (
-            telegram.error.BadRequest()
-            | telegram.error.Forbidden()
-            | telegram.error.ChatMigrated()
-        ):
-            return DeliveryError(f"Telegram said no: {_words(error)}")
+        case FloodWaitError():
+            return CallOutcome.FLOOD_WAIT
+        case OperatorError():
+            return CallOutcome.UNAUTHORIZED
+        case DeliveryError():
+            return CallOutcome.REFUSED
+        case TelegramError():
+            return CallOutcome(error.reason.value)
         case _:
-            return TelegramError(_words(error), ReconnectReason.NETWORK)
-
-
-def _words(error: telegram.error.TelegramError) -> str:
-    """
-    What Telegram said, in bounds; not the page that came in its place.
-
-        Bad Gateway (502). Parsing the server response b'<html>...' failed
-    """
-    return error.message.partition(". Parsing the server response")[0][:200]
-
-
-def _conflict(message: str) -> str:
-    """
-    Who is in our way.
-
-        Conflict: terminated by other getUpdates request; make sure that only one ...
-        Conflict: can't use getUpdates method while webhook is active; ...
-    """
-    if "webhook" in message:
-        return "a webhook was set for this bot; a restart of crocbot removes it"
-    return "another program polls with this token; only one gets the messages"
+            return CallOutcome.NETWORK

@@ -9,6 +9,10 @@ getUpdates to raw updates, for as long as the gateway runs.
   so what is not on disk is delivered again.  The first offset is 0.
 - A failed poll is told, and tried again after a pause: 1 s, growing to 30 s, reset by
   the next good poll.  A flood wait is Telegram's own pause and no failure.
+- Another poller lets every other poll through: after a conflict it takes three good
+  polls in a row until all is forgiven.  A webhook that somebody set is deleted.
+- Every poll ends: one that does not heed its own time-out is left behind, and the next
+  one has new connections.  So has every third one that fails.
 - Answers that come at once and bring nothing new are paced, too: no fault of a server
   makes this loop a hot one.
 - Only a refused token ends it: OperatorError.
@@ -19,103 +23,184 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from crocbot import log
-from crocbot.errors import DeliveryError, FloodWaitError, InboxError, TelegramError
-from crocbot.facts import PollFailed, Report
+from crocbot.botapi.updates import by_id
+from crocbot.errors import (
+    CrocbotError,
+    DeliveryError,
+    FloodWaitError,
+    InboxError,
+    OperatorError,
+    TelegramError,
+    WebhookSetError,
+)
+from crocbot.facts import PollCompleted, PollFailed, PollingBegan, Report
 from crocbot.model import ErrorType, Raw, ReconnectReason, Severity, Trouble
 
 BATCH = 100
 FIRST_PAUSE = 1.0
 GROWTH = 1.5
 LONGEST_PAUSE = 30.0
+# The disk is ours, and may be good again at any time.
+LONGEST_INBOX_PAUSE = 5.0
 QUICK = 1.0
+HUNG_SECONDS = 60.0
+RENEW_EVERY = 3
+FORGIVEN_AFTER = 3
+# For about 30 s after a restart Telegram believes in the poll of before.
+CONFLICT_IS_NORMAL_SECONDS = 60.0
 
 logger = log.logger(__name__)
+
+
+async def _nothing() -> None:
+    """Do nothing, where there is nothing to be done."""
 
 
 @dataclass(slots=True)
 class Poller:
     """
     The loop.  `accept` stores updates and returns how many were new; `room` waits
-    until there is room and says for how many.  `completed` is the moment, on `clock`,
-    when the last poll came back well.
+    until there is room and says for how many; `renew` makes new connections, `unhook`
+    deletes a webhook.  `completed` is the moment, on `clock`, when the last poll came
+    back well, `trouble` what went wrong since.
     """
 
     fetch: Callable[[int, int], Awaitable[Sequence[Any]]]
     accept: Callable[[Sequence[Raw]], Awaitable[int]]
     room: Callable[[], Awaitable[int]]
     report: Report
+    renew: Callable[[], Awaitable[None]] = _nothing
+    unhook: Callable[[], Awaitable[None]] = _nothing
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
+    hung_seconds: float = HUNG_SECONDS
     completed: float | None = field(default=None, init=False)
     trouble: str | None = field(default=None, init=False)
     _offset: int = field(default=0, init=False)
     _failures: int = field(default=0, init=False)
+    _good: int = field(default=0, init=False)
+    _conflict_since: float | None = field(default=None, init=False)
 
     async def run(self) -> None:
         """Poll until cancelled, or until the token is refused."""
+        self.report(PollingBegan())
         while True:
             limit = min(BATCH, await self.room())
             try:
                 await self._poll(limit)
             except FloodWaitError as error:
+                self.trouble = str(error)
                 logger.warning("poll postponed", why=str(error))
                 await self.sleep(error.seconds)
+            except WebhookSetError as error:
+                await self._unhook(error)
             except TelegramError as error:
                 await self._back_off(PollFailed(error.reason), error)
             except DeliveryError as error:
                 await self._back_off(PollFailed(ReconnectReason.NETWORK), error)
             except InboxError as error:
                 trouble = Trouble(ErrorType.INBOX, Severity.CRITICAL)
-                await self._back_off(trouble, error)
+                await self._back_off(trouble, error, LONGEST_INBOX_PAUSE)
+            except OperatorError:
+                self.report(Trouble(ErrorType.AUTH, Severity.CRITICAL))
+                raise
 
     async def _poll(self, limit: int) -> None:
         """One good poll, or an exception."""
         began = self.clock()
-        updates = self._updates(await self.fetch(self._offset, limit))
+        updates = by_id(await self._fetch(limit), self.report)
         self.completed = self.clock()
+        self.report(PollCompleted())
         fresh = await self.accept(list(updates.values()))
         if updates:
             self._offset = max(updates) + 1
-        if self._failures:
-            logger.info("polling again", failures=self._failures)
-            self._failures = 0
+        self._forgive()
         if not fresh and self.completed - began < QUICK:
             await self.sleep(FIRST_PAUSE)
 
-    def _updates(self, answer: Sequence[Any]) -> dict[int, Raw]:
-        """Updates by id.  What has none can be neither stored nor acknowledged."""
-        updates = {_update_id(update): update for update in answer}
-        if None in updates:
-            logger.error("an update without a usable id was dropped")
-            self.report(Trouble(ErrorType.PROCESSING, Severity.CRITICAL))
-        return {key: update for key, update in updates.items() if key is not None}
+    async def _fetch(self, limit: int) -> Sequence[Any]:
+        """Ask, and leave behind a question that does not even end when cancelled."""
+        asking = asyncio.ensure_future(self.fetch(self._offset, limit))
+        try:
+            await asyncio.wait({asking}, timeout=self.hung_seconds)
+        finally:
+            if not asking.done():
+                asking.cancel()
+                asking.add_done_callback(_overlook)
+        if asking.done():
+            return asking.result()
+        await self.renew()
+        raise TelegramError(
+            f"a poll hung for {self.hung_seconds:g} s", ReconnectReason.TIMEOUT
+        )
 
-    async def _back_off(self, fact: PollFailed | Trouble, error: Exception) -> None:
+    def _forgive(self) -> None:
+        """A poll was good; are all that failed before it forgotten?"""
+        self.trouble = None
+        self._good += 1
+        if self._conflict_since is not None and self._good < FORGIVEN_AFTER:
+            return
+        if self._failures:
+            logger.info("polling again", failures=self._failures)
+        self._failures, self._conflict_since = 0, None
+
+    async def _unhook(self, error: WebhookSetError) -> None:
+        """We were told to poll, so a webhook is somebody else's, and in our way."""
+        try:
+            await self.unhook()
+            logger.warning("a webhook was set for this bot; it is deleted")
+        except OperatorError:
+            raise
+        except CrocbotError as fault:
+            logger.warning("the webhook could not be deleted", why=str(fault))
+        await self._back_off(PollFailed(error.reason), error)
+
+    async def _back_off(
+        self,
+        fact: PollFailed | Trouble,
+        error: CrocbotError,
+        longest: float = LONGEST_PAUSE,
+    ) -> None:
         """Tell what happened and wait, longer each time."""
         self.report(fact)
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * GROWTH ** min(self._failures, 10))
+        self.trouble = str(error)
+        pause = min(longest, FIRST_PAUSE * GROWTH ** min(self._failures, 10))
         pause *= 0.8 + 0.4 * self.random()
         self._failures += 1
-        logger.warning(
+        self._good = 0
+        say = logger.error if self._is_serious(error) else logger.warning
+        say(
             "poll failed",
             why=str(error),
             failures=self._failures,
             next_in=round(pause, 1),
         )
+        if self._failures % RENEW_EVERY == 0:
+            await self.renew()
         await self.sleep(pause)
 
+    def _is_serious(self, error: CrocbotError) -> bool:
+        """Whether it may need a person; of a conflict its duration tells."""
+        if isinstance(error, InboxError):
+            return True
+        reason = getattr(error, "reason", None)
+        if reason is not ReconnectReason.CONFLICT:
+            return False
+        if self._conflict_since is None:
+            self._conflict_since = self.clock()
+        lasting = self.clock() - self._conflict_since > CONFLICT_IS_NORMAL_SECONDS
+        if lasting:
+            self.report(Trouble(ErrorType.CONFLICT, Severity.CRITICAL))
+        return lasting
 
-def _update_id(update: object) -> int | None:
-    """The id of an update that the inbox can store."""
-    if not isinstance(update, Mapping):
-        return None
-    update_id = update.get("update_id")
-    if type(update_id) is not int or not 0 <= update_id < 2**62:
-        return None
-    return update_id
+
+def _overlook(asking: asyncio.Future[Any]) -> None:
+    """Nobody waits any more for what a question ends with."""
+    if not asking.cancelled():
+        asking.exception()

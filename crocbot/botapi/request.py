@@ -14,6 +14,7 @@ connection whose call timed out is closed and never used again.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from telegram.request import BaseRequest, RequestData
 PLACEHOLDER = "0:redacted"
 SECONDS = 15.0
 CONNECT_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
 MOST_BYTES = 32 * 1024 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -60,15 +62,25 @@ class AiohttpRequest(BaseRequest):
     async def initialize(self) -> None:
         """Open the pool; no connection is made yet."""
         if self._session is None:
-            # aiohttp tries IPv4 a quarter of a second after IPv6, so a host whose
-            # IPv6 leads nowhere works at once.
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._connections, keepalive_timeout=50
-                ),
-                headers={"User-Agent": self.USER_AGENT},
-                trust_env=self._proxies,
-            )
+            self._session = self._open()
+
+    async def renew(self) -> None:
+        """Begin anew with no connection, and no resolved name, of before."""
+        if self._session is not None:
+            old, self._session = self._session, self._open()
+            closing = asyncio.create_task(old.close())
+            await asyncio.wait([closing], timeout=CLOSE_SECONDS)
+
+    def _open(self) -> aiohttp.ClientSession:
+        # aiohttp tries IPv4 a quarter of a second after IPv6, so a host whose IPv6
+        # leads nowhere works at once.
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._connections, keepalive_timeout=50
+            ),
+            headers={"User-Agent": self.USER_AGENT},
+            trust_env=self._proxies,
+        )
 
     async def shutdown(self) -> None:
         """Close the pool."""

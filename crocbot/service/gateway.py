@@ -87,7 +87,12 @@ class Gateway:
             gather_seconds=settings.gather_seconds,
         )
         self._poller = Poller(
-            client.get_updates, self._accept, self._dispatcher.room, report
+            client.get_updates,
+            self._accept,
+            self._dispatcher.room,
+            report,
+            client.renew_polling,
+            client.delete_webhook,
         )
         self._conditions = conditions
         conditions.greeted = True

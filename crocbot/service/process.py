@@ -108,7 +108,7 @@ async def serve(settings: Settings, report: Report, stop: Stop) -> None:
         conditions = Conditions(rows)
         await stack.enter_async_context(Health(settings.health_address, conditions.all))
         client = await stack.enter_async_context(
-            Client(token, settings.telegram_api_url)
+            Client(token, settings.telegram_api_url, report)
         )
         me = await unless(stop.asked, greet(client, MENU, report))
         if me is not None:

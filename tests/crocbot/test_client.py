@@ -10,12 +10,15 @@ import pytest
 
 from crocbot.botapi import Client
 from crocbot.errors import (
+    ChatGoneError,
     CrocbotError,
     DeliveryError,
     FloodWaitError,
     OperatorError,
     TelegramError,
+    WebhookSetError,
 )
+from crocbot.facts import ApiCall, CallOutcome, Fact, FloodWait, Method
 from crocbot.model import Address, ReconnectReason
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
@@ -98,16 +101,14 @@ NETWORK, CONFLICT, TIMEOUT = ReconnectReason
         (
             faults.other_poller(),
             TelegramError(
-                "another program polls with this token; only one gets the messages",
+                "another program polls with this token;"
+                " only one of them gets the messages",
                 CONFLICT,
             ),
         ),
         (
             faults.webhook_active(),
-            TelegramError(
-                "a webhook was set for this bot; a restart of crocbot removes it",
-                CONFLICT,
-            ),
+            WebhookSetError("a webhook is set for this bot"),
         ),
         (faults.server_error(), TelegramError("Internal Server Error", NETWORK)),
         (faults.bad_gateway(), TelegramError("Bad Gateway (502)", NETWORK)),
@@ -127,11 +128,15 @@ NETWORK, CONFLICT, TIMEOUT = ReconnectReason
         (Slow(20), TelegramError("no answer within 0.5 s", TIMEOUT)),
         (
             faults.refusal(400, "Bad Request: chat not found"),
-            DeliveryError("Telegram said no: Chat not found"),
+            ChatGoneError("Telegram said no: Chat not found"),
         ),
         (
             faults.refusal(403, "Forbidden: bot was blocked by the user"),
-            DeliveryError("Telegram said no: Forbidden: bot was blocked by the user"),
+            ChatGoneError("Telegram said no: Forbidden: bot was blocked by the user"),
+        ),
+        (
+            faults.refusal(400, "Bad Request: can't parse entities"),
+            DeliveryError("Telegram said no: Can't parse entities"),
         ),
         (
             faults.refusal(400, "upgraded", migrate_to_chat_id=-9),
@@ -201,3 +206,94 @@ def test_a_wrong_token() -> None:
         assert "other" not in str(refused.value)
 
     meet(scene, token="123:other-secret-token")
+
+
+def test_a_chat_that_has_to_wait_is_not_written_to() -> None:
+    """During a flood wait Telegram is not asked again about this chat."""
+
+    async def scene(client: Client, server: Server) -> None:
+        for person in (ADA, Person(8, "Bob")):
+            server.say(person, "hello")
+        server.fault("sendMessage", faults.flood_wait(60))
+        for _ in range(3):
+            with pytest.raises(FloodWaitError):
+                await client.send_message(Address(7), "hello")
+        assert server.calls["sendmessage"] == 1
+        await client.send_message(Address(8), "hello")
+        assert server.calls["sendmessage"] == 2
+
+    meet(scene)
+
+
+def test_every_call_is_told() -> None:
+    """Each call is reported with its method and how it ended, a flood wait as well."""
+    facts: list[Fact] = []
+
+    async def scene() -> None:
+        async with (
+            Server(TOKEN) as server,
+            Client(TOKEN, server.url, facts.append, clock=lambda: 0.0) as client,
+        ):
+            for fault in (
+                faults.flood_wait(3),
+                faults.unauthorized(),
+                faults.other_poller(),
+                faults.server_error(),
+                faults.refusal(400, "Bad Request: no"),
+            ):
+                server.fault("getMe", fault)
+                with pytest.raises(CrocbotError):
+                    await client.get_me()
+            await client.get_me()
+            server.fault("getMe", Slow(3600))
+            asking = asyncio.create_task(client.get_me())
+            while server.calls["getme"] < 7:
+                await asyncio.sleep(0.01)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(scene(), 30))
+    assert facts == [
+        FloodWait(3.0),
+        *(
+            ApiCall(Method.GET_ME, outcome, 0.0)
+            for outcome in (
+                CallOutcome.FLOOD_WAIT,
+                CallOutcome.UNAUTHORIZED,
+                CallOutcome.CONFLICT,
+                CallOutcome.NETWORK,
+                CallOutcome.REFUSED,
+                CallOutcome.OK,
+                CallOutcome.CANCELLED,
+            )
+        ),
+    ]
+
+
+def test_webhooks() -> None:
+    """A webhook can be set, looked at and deleted."""
+
+    async def scene(client: Client, _: Server) -> None:
+        await client.set_webhook("https://example.org/x", "secret", 7)
+        assert (await client.get_webhook_info())["url"] == "https://example.org/x"
+        await client.delete_webhook()
+        assert (await client.get_webhook_info())["url"] == ""
+
+    meet(scene)
+
+
+def test_renewed_connections_work() -> None:
+    """After a renewal polls go on; a poll of before ends without an answer."""
+
+    async def scene(client: Client, server: Server) -> None:
+        server.fault("getUpdates", Slow(3600))
+        old = asyncio.create_task(client.get_updates(0, 1))
+        while not server.calls["getupdates"]:
+            await asyncio.sleep(0.01)
+        await client.renew_polling()
+        server.say(ADA, "hello")
+        assert len(await client.get_updates(0, 1)) == 1
+        with pytest.raises(TelegramError):
+            await old
+
+    meet(scene)

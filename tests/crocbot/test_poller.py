@@ -15,8 +15,16 @@ from crocbot.errors import (
     InboxError,
     OperatorError,
     TelegramError,
+    WebhookSetError,
 )
-from crocbot.facts import Fact, PollFailed
+from crocbot.facts import (
+    Fact,
+    PollCompleted,
+    PollFailed,
+    PollingBegan,
+    UpdateKind,
+    UpdateReceived,
+)
 from crocbot.model import ErrorType, Raw, ReconnectReason, Severity, Trouble
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
@@ -55,6 +63,9 @@ class World:
         self.inbox_faults: list[Exception] = []
         self.free = 1000
         self.facts: list[Fact] = []
+        self.routine: list[Fact] = []
+        self.renewals = 0
+        self.unhooked = 0
         self.slept: list[float] = []
         self.quiet = asyncio.Event()
 
@@ -89,13 +100,30 @@ class World:
         self.slept.append(seconds)
         self.now += seconds
 
+    def report(self, fact: Fact) -> None:
+        """Remember a fact, unless it only says that all is well."""
+        if isinstance(fact, PollingBegan | PollCompleted | UpdateReceived):
+            self.routine.append(fact)
+        else:
+            self.facts.append(fact)
+
+    async def renew(self) -> None:
+        """Make new connections."""
+        self.renewals += 1
+
+    async def unhook(self) -> None:
+        """Delete the webhook."""
+        self.unhooked += 1
+
     def poller(self) -> Poller:
         """A poller in this world, without jitter."""
         return Poller(
             self.fetch,
             self.accept,
             self.room,
-            self.facts.append,
+            self.report,
+            self.renew,
+            self.unhook,
             clock=lambda: self.now,
             sleep=self.sleep,
             random=lambda: 0.5,
@@ -272,8 +300,123 @@ def test_what_has_no_id_is_told_and_dropped() -> None:
     play(world)
 
     assert world.stored == [7]
-    assert world.facts == [POISON]
+    assert world.facts == [POISON] * len(strange)
     assert world.offsets == [0, 8]
+
+
+def test_all_is_well_is_told_too() -> None:
+    """Each completed poll is told, and each update with its kind."""
+    world = World([{"update_id": 1, "message": {}}, {"update_id": 2}], [])
+    play(world)
+
+    assert world.routine == [
+        PollingBegan(),
+        UpdateReceived(UpdateKind.MESSAGE),
+        UpdateReceived(UpdateKind.OTHER),
+        PollCompleted(),
+        PollCompleted(),
+        # The one that hangs at the end was not completed.
+    ]
+
+
+def test_a_conflict_is_not_forgiven_at_once() -> None:
+    """Two pollers let each other through in turn; the pauses grow all the same."""
+    conflict = down(CONFLICT)
+    script = [conflict, updates(1), conflict, updates(2), conflict]
+    world = World(*script, updates(3), updates(4), updates(5), conflict)
+    play(world)
+
+    assert world.slept == [1.0, 1.5, 2.25, 1.0]
+
+
+def test_a_conflict_that_lasts_is_critical() -> None:
+    """A minute after the first conflict it is no leftover of a restart any more."""
+    world = World(*[down(CONFLICT)] * 4)
+    play(world)
+
+    assert world.facts == [
+        PollFailed(CONFLICT),
+        PollFailed(CONFLICT),
+        PollFailed(CONFLICT),
+        Trouble(ErrorType.CONFLICT, Severity.CRITICAL),
+        PollFailed(CONFLICT),
+        Trouble(ErrorType.CONFLICT, Severity.CRITICAL),
+    ]
+
+
+def test_a_webhook_is_deleted() -> None:
+    """Told to poll, the gateway removes a webhook that is in its way, and says so."""
+    world = World(WebhookSetError("a webhook is set for this bot"), updates(1))
+    play(world)
+
+    assert world.unhooked == 1
+    assert world.facts == [PollFailed(CONFLICT)]
+    assert world.stored == [1]
+
+
+def test_a_webhook_that_stays() -> None:
+    """If it cannot be deleted the poller keeps trying, with pauses."""
+    world = World(*[WebhookSetError("a webhook is set for this bot")] * 2)
+
+    async def fail() -> None:
+        raise down()
+
+    async def scene() -> None:
+        poller = world.poller()
+        poller.unhook = fail
+        await until(poller, world.quiet.wait)
+
+    asyncio.run(scene())
+    assert world.facts == [PollFailed(CONFLICT)] * 2
+    assert world.slept == [1.0, 1.5]
+
+
+def test_connections_are_renewed() -> None:
+    """Every third failure in a row makes new connections."""
+    world = World(*[down()] * 7, updates(1), *[down()] * 2)
+    play(world)
+
+    assert world.renewals == 2
+
+
+def test_a_poll_that_hangs_is_left_behind() -> None:
+    """A poll that ignores its time-out and its end costs one poll, not the bot."""
+    world = World()
+    hung = asyncio.Event()
+
+    async def fetch(offset: int, limit: int) -> Sequence[Any]:
+        if hung.is_set():
+            world.stored.append(1)
+            world.quiet.set()
+            await asyncio.Event().wait()
+        hung.set()
+        while not world.quiet.is_set():
+            try:
+                await world.quiet.wait()
+            except asyncio.CancelledError:
+                pass
+        raise ZeroDivisionError
+
+    async def scene() -> None:
+        poller = world.poller()
+        poller.fetch, poller.hung_seconds = fetch, 0.05
+        await until(poller, world.quiet.wait)
+        await asyncio.sleep(0)
+
+    asyncio.run(scene())
+    assert world.stored == [1]
+    assert world.renewals == 1
+    assert world.facts == [PollFailed(TIMEOUT)]
+
+
+def test_a_full_disk_is_tried_often() -> None:
+    """The disk may be good again at any time: the pauses stay short."""
+    world = World(*[updates(1)] * 9)
+    world.inbox_faults = [InboxError("disk full")] * 8
+    play(world)
+
+    assert max(world.slept) == 5.0
+    assert world.stored == [1]
 
 
 def test_a_refused_token_ends_it() -> None:
@@ -359,9 +502,11 @@ def test_a_wrong_token_on_the_wire() -> None:
 
     async def scene() -> None:
         async with Server() as server, Client("1:wrong", server.url) as client:
-            poller = World().poller()
+            poller = world.poller()
             poller.fetch = client.get_updates
             await poller.run()
 
+    world = World()
     with pytest.raises(OperatorError, match="Telegram refused the token"):
         asyncio.run(asyncio.wait_for(scene(), 30))
+    assert world.facts == [Trouble(ErrorType.AUTH, Severity.CRITICAL)]

@@ -61,6 +61,11 @@ class World:
         """The outcomes among the facts."""
         return [fact for fact in self.facts if isinstance(fact, Outcome)]
 
+    @property
+    def troubles(self) -> list[Trouble]:
+        """What went wrong, among the facts."""
+        return [fact for fact in self.facts if isinstance(fact, Trouble)]
+
     def report(self, fact: Fact) -> None:
         """Remember a fact."""
         self.facts.append(fact)
@@ -136,7 +141,7 @@ def test_a_conversation(tmp_path: Path) -> None:
     world = play(tmp_path, scene)
     for person in (ADA, BOB):
         assert [text for chat, text in world.sent if chat == person.user_id] == words
-    assert len(world.facts) == 40
+    assert world.troubles == []
     assert {outcome.kind for outcome in world.outcomes} == {Kind.TEXT}
     assert {command["command"] for command in world.server.commands} == set(MENU)
 
@@ -253,7 +258,7 @@ def test_a_reply_waits_for_the_network(tmp_path: Path) -> None:
 
     world = play(tmp_path, scene)
     assert world.sent == [(7, "hello")]
-    assert world.facts[0] == Trouble(ErrorType.NETWORK, Severity.WARNING)
+    assert world.troubles[0] == Trouble(ErrorType.NETWORK, Severity.WARNING)
 
 
 def test_telegram_is_away_at_start(tmp_path: Path) -> None:
@@ -266,7 +271,7 @@ def test_telegram_is_away_at_start(tmp_path: Path) -> None:
             await world.until(lambda: len(world.outcomes) == 1)
 
     world = play(tmp_path, scene)
-    assert world.facts[0] == Trouble(ErrorType.NETWORK, Severity.WARNING)
+    assert world.troubles[0] == Trouble(ErrorType.NETWORK, Severity.WARNING)
 
 
 def test_a_stop_while_telegram_is_away(tmp_path: Path) -> None:
@@ -275,7 +280,7 @@ def test_a_stop_while_telegram_is_away(tmp_path: Path) -> None:
     async def scene(world: World) -> None:
         world.server.fault("getMe", faults.bad_gateway(), times=1000)
         async with world.gateway():
-            await world.until(lambda: bool(world.facts))
+            await world.until(lambda: bool(world.troubles))
 
     assert play(tmp_path, scene).outcomes == []
 
@@ -355,7 +360,7 @@ def test_a_full_disk_loses_nothing(
 
     world = play(tmp_path, scene)
     assert world.sent == [(7, "hello")]
-    assert world.facts[0] == Trouble(ErrorType.INBOX, Severity.CRITICAL)
+    assert world.troubles[0] == Trouble(ErrorType.INBOX, Severity.CRITICAL)
 
 
 def stranger(user: int | None, chat: int) -> Message:

@@ -1,0 +1,151 @@
+"""The Grafana dashboard: sane as JSON, true to the catalogue, and complete."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from crocbot.telemetry.catalogue import CATALOGUE, Metric
+from statsd_bridge import exposition
+
+ROOT = Path(__file__).parents[2]
+DASHBOARD = ROOT / "compose" / "grafana" / "dashboards" / "crocbot.json"
+RULES = ROOT / "compose" / "prometheus" / "rules" / "crocbot.yml"
+
+BOARD: dict[str, Any] = json.loads(DASHBOARD.read_text())
+PANELS: list[dict[str, Any]] = BOARD["panels"]
+SHOWING = [panel for panel in PANELS if panel["type"] != "row"]
+NAME = re.compile(r"\b(?:crocbot[_:]|statsd_|process_|python_)[a-zA-Z0-9_:]*")
+
+
+def queries() -> list[tuple[str, str]]:
+    """Every query with its panel's title, as Grafana would send it."""
+    return [
+        (panel["title"], plain(target["expr"]))
+        for panel in SHOWING
+        for target in panel["targets"]
+    ]
+
+
+def plain(query: str) -> str:
+    """Fill in the variables."""
+    return query.replace("$__rate_interval", "1m").replace("$instance", ".*")
+
+
+def test_panels_have_ids_of_their_own() -> None:
+    """Grafana opens a panel by its id."""
+    ids = [panel["id"] for panel in PANELS]
+
+    assert len(set(ids)) == len(ids)
+
+
+def test_panels_do_not_overlap() -> None:
+    """Each has its place on a grid of 24 columns, and none covers another."""
+
+    def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+        return (
+            one["x"] < other["x"] + other["w"]
+            and other["x"] < one["x"] + one["w"]
+            and one["y"] < other["y"] + other["h"]
+            and other["y"] < one["y"] + one["h"]
+        )
+
+    places = [panel["gridPos"] for panel in PANELS]
+
+    assert all(0 <= place["x"] <= 24 - place["w"] for place in places)
+    assert all(place["w"] > 0 and place["h"] > 0 for place in places)
+    assert not any(overlap(one, other) for one, other in combinations(places, 2))
+
+
+@pytest.mark.parametrize("panel", SHOWING, ids=lambda panel: panel["title"])
+def test_a_panel_explains_itself(panel: dict[str, Any]) -> None:
+    """It has a title, a sentence, a unit, a query with a legend, and no fixed source."""
+    targets = panel["targets"]
+    sources = [panel["datasource"], *(target["datasource"] for target in targets)]
+
+    assert panel["title"]
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert len({target["refId"] for target in targets}) == len(targets) > 0
+    assert all(target["legendFormat"] or panel["type"] == "stat" for target in targets)
+    assert all(source["uid"] == "${datasource}" for source in sources)
+
+
+def test_titles_are_there_once() -> None:
+    """People talk about a panel by its title."""
+    titles = [panel["title"] for panel in PANELS]
+
+    assert sorted(set(titles)) == sorted(titles)
+
+
+def test_the_source_is_a_variable() -> None:
+    """It can be imported anywhere: the data source is chosen, not written down."""
+    variables = {each["name"]: each for each in BOARD["templating"]["list"]}
+
+    assert variables["datasource"]["type"] == "datasource"
+    assert variables["datasource"]["query"] == "prometheus"
+    assert set(re.findall(r"\$\{?(\w+)", DASHBOARD.read_text())) <= {
+        *variables,
+        "__rate_interval",
+        "__all",
+    }
+
+
+def series_of(metric: Metric) -> set[str]:
+    """The names of the series that a metric has in Prometheus."""
+    if not metric.buckets:
+        return {metric.name}
+    return {f"{metric.name}_{end}" for end in ("bucket", "sum", "count")}
+
+
+def test_panels_use_only_metrics_that_exist() -> None:
+    """A panel with a wrong name would be empty for ever."""
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    records = {rule.get("record") for group in groups for rule in group["rules"]}
+    known = {
+        *(name for metric in CATALOGUE for name in series_of(metric)),
+        *exposition.own_names(),
+        *records,
+    }
+    used = {name for _, query in queries() for name in NAME.findall(query)}
+
+    assert used - known == set()
+
+
+@pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
+def test_every_metric_of_the_gateway_is_shown(metric: Metric) -> None:
+    """There is a panel for each row of the catalogue."""
+    used = {name for _, query in queries() for name in NAME.findall(query)}
+
+    assert used & series_of(metric)
+
+
+def test_every_query_can_be_parsed(tmp_path: Path) -> None:
+    """Prometheus' own parser takes each of them, also those of docs/metrics.md."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    examples = [(metric.name, metric.query) for metric in CATALOGUE]
+    rules = [
+        {"record": f"query:{number}", "expr": query}
+        for number, (_, query) in enumerate([*queries(), *examples])
+    ]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": rules}]}))
+    done = subprocess.run(
+        [promtool, "check", "rules", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr

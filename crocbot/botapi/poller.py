@@ -107,9 +107,6 @@ class Poller:
             except InboxError as error:
                 trouble = Trouble(ErrorType.INBOX, Severity.CRITICAL)
                 await self._back_off(trouble, error, LONGEST_INBOX_PAUSE)
-            except OperatorError:
-                self.report(Trouble(ErrorType.AUTH, Severity.CRITICAL))
-                raise
 
     async def _poll(self, limit: int) -> None:
         """One good poll, or an exception."""

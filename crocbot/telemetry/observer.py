@@ -144,7 +144,8 @@ class Observer:
             self._denials[outcome.decision.verdict].inc()
         if outcome.kind is None:
             return
-        self._messages[outcome.kind].inc()
+        # An album is one turn, and as many messages.
+        self._messages[outcome.kind].inc(len(outcome.update_ids) or 1)
         answered = outcome.disposition is Disposition.ANSWERED
         if answered and outcome.seconds is not None:
             self._latency[outcome.kind].observe(outcome.seconds)

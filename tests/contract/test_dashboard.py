@@ -67,7 +67,7 @@ def test_panels_do_not_overlap() -> None:
 
 @pytest.mark.parametrize("panel", SHOWING, ids=lambda panel: panel["title"])
 def test_a_panel_explains_itself(panel: dict[str, Any]) -> None:
-    """It has a title, a sentence, a unit, a query with a legend, and no fixed source."""
+    """It has a title, a sentence, a unit, a query with a legend, no fixed source."""
     targets = panel["targets"]
     sources = [panel["datasource"], *(target["datasource"] for target in targets)]
 

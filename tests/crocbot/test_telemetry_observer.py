@@ -138,6 +138,11 @@ def told(*facts: object) -> list[str]:
                 "crocbot.errors.agent.warning:1|c",
             ],
         ),
+        # An album is one turn, and as many messages.
+        (
+            Outcome(Disposition.CANCELLED, Kind.MEDIA, update_ids=(7, 8, 9)),
+            ["crocbot.messages.media:3|c", "crocbot.turns.cancelled:1|c"],
+        ),
         # Only what was answered has a latency, even if somebody measured one.
         (
             Outcome(Disposition.FAILED, Kind.TEXT, 3.0),

@@ -25,20 +25,37 @@ _VERSIONS = ("", "1.0.0", "0.0.1")
 MOST_RANGES = 100
 
 
+# Which formats a media range means, and how closely.
+_EXACT, _TYPE, _ANY = 3, 2, 1
+_RANGES = {
+    "application/openmetrics-text": [(Format.OPENMETRICS, _EXACT)],
+    "application/*": [(Format.OPENMETRICS, _TYPE)],
+    "text/plain": [(Format.TEXT, _EXACT)],
+    "text/*": [(Format.TEXT, _TYPE)],
+    "*/*": [(Format.OPENMETRICS, _ANY), (Format.TEXT, _ANY)],
+}
+
+
 def choose(accept: str) -> Format:
-    """Choose by an Accept header (RFC 9110, 12.5.1); what it cannot mean is ignored."""
-    open_metrics = text = 0.0
+    """
+    Choose by an Accept header (RFC 9110, 12.5.1); what it cannot mean is ignored.
+
+    The closest range decides on a format.  Of two that are as good, OpenMetrics must
+    have been named.
+    """
+    best = dict.fromkeys(Format, (0, 0.0))
     for media_range in accept.split(",", MOST_RANGES)[:MOST_RANGES]:
         media_type, *parameters = [part.strip() for part in media_range.split(";")]
         values = dict(_pair(parameter) for parameter in parameters)
         quality = number(values.get("q", "1")) or 0.0
-        match media_type.lower():
-            case "application/openmetrics-text":
-                if values.get("version", "") in _VERSIONS:
-                    open_metrics = max(open_metrics, quality)
-            case "text/plain" | "text/*" | "*/*":
-                text = max(text, quality)
-    return Format.OPENMETRICS if open_metrics and open_metrics >= text else Format.TEXT
+        for form, closeness in _RANGES.get(media_type.lower(), ()):
+            if form is Format.TEXT or values.get("version", "") in _VERSIONS:
+                best[form] = max(best[form], (closeness, quality))
+    closeness, quality = best[Format.OPENMETRICS]
+    _, of_text = best[Format.TEXT]
+    is_asked = closeness == _EXACT and quality > 0
+    is_better = quality > of_text or (is_asked and quality == of_text)
+    return Format.OPENMETRICS if is_better else Format.TEXT
 
 
 def _pair(parameter: str) -> tuple[str, str]:

@@ -1,0 +1,94 @@
+"""Which format an Accept header asks for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge.exposition import Format, choose
+
+OPEN = Format.OPENMETRICS
+TEXT = Format.TEXT
+
+PROMETHEUS_2 = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;"
+    "version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+# With native histograms, protobuf comes first; we have none.
+PROMETHEUS_2_PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+    "encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,"
+    "application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+PROMETHEUS_3_TEXT_FIRST = (
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "text/plain;version=0.0.4;q=0.5,"
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+    "application/openmetrics-text;version=0.0.1;q=0.3,*/*;q=0.2"
+)
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+ONLY_PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+    "encoding=delimited"
+)
+
+HEADERS = [
+    ("", TEXT),
+    ("*/*", TEXT),
+    (PROMETHEUS_2, OPEN),
+    (PROMETHEUS_2_PROTOBUF, OPEN),
+    (PROMETHEUS_3, OPEN),
+    (PROMETHEUS_3_TEXT_FIRST, TEXT),
+    (BROWSER, TEXT),
+    # Better something that can be read than nothing.
+    (ONLY_PROTOBUF, TEXT),
+    ("application/json", TEXT),
+    ("text/plain", TEXT),
+    ("text/plain;version=0.0.4", TEXT),
+    ("application/openmetrics-text", OPEN),
+    ("Application/OpenMetrics-Text; Version=1.0.0 ; Q=1", OPEN),
+    ('application/openmetrics-text; version="1.0.0"', OPEN),
+    ("application/openmetrics-text;version=0.0.1", OPEN),
+    # A version that we do not print.
+    ("application/openmetrics-text;version=2.0.0", TEXT),
+    ("application/openmetrics-text;version=2.0.0,text/plain;q=0.1", TEXT),
+    # q=0 is a refusal.
+    ("application/openmetrics-text;q=0", TEXT),
+    ("application/openmetrics-text;q=0,*/*", TEXT),
+    ("text/plain;q=0,application/openmetrics-text;q=0.1", OPEN),
+    ("text/plain;q=0.9,application/openmetrics-text;q=0.9", OPEN),
+    ("text/plain,application/openmetrics-text;q=0.9", TEXT),
+    # The closest range decides.
+    ("application/*", OPEN),
+    ("application/*,text/*", TEXT),
+    ("text/plain;q=0,*/*", OPEN),
+    ("application/openmetrics-text;q=0.2,*/*", TEXT),
+    ("application/openmetrics-text;q=high", TEXT),
+    (",;,q=1;=,", TEXT),
+]
+
+
+@pytest.mark.parametrize(("accept", "form"), HEADERS)
+def test_a_header_gets_the_format_it_asks_for(accept: str, form: Format) -> None:
+    """The better one of the two that we have; the text format when in doubt."""
+    assert choose(accept) is form
+
+
+@given(st.text() | st.text(alphabet="*/,;q=.01 textplai-openmrcs"))
+def test_any_header_gets_a_page(accept: str) -> None:
+    """No header is an error."""
+    assert choose(accept) in Format
+
+
+@pytest.mark.parametrize("form", Format)
+def test_a_format_names_itself(form: Format) -> None:
+    """What is answered is what was chosen when somebody asks for just that."""
+    assert choose(form.value.replace("; charset=utf-8", "")) is form

@@ -1,0 +1,198 @@
+"""OpenMetrics: prometheus_client's strict parser takes it, and it is the same page."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_open_metrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from statsd_bridge import exposition
+from statsd_bridge.exposition import Format, Own, Vitals
+from statsd_bridge.model import (
+    Form,
+    Kind,
+    Labels,
+    Quantile,
+    Sample,
+    Shape,
+    Tally,
+    Target,
+)
+from statsd_bridge.series import Store
+
+OWN = ("statsd_", "process_", "python_", "promhttp_")
+KINDS = {
+    Shape.COUNTER: Kind.COUNTER,
+    Shape.GAUGE: Kind.GAUGE,
+    Shape.HISTOGRAM: Kind.OBSERVER,
+    Shape.SUMMARY: Kind.OBSERVER,
+    Shape.SET: Kind.SET,
+}
+Record = tuple[Shape, str, Labels, float]
+
+
+def fail(error: Exception) -> None:
+    """Nothing is left out."""
+    raise error
+
+
+def store_of(*records: Record, help: str = "How many.", **more: Any) -> Store:
+    """Make a store that has taken these, as far as it takes them."""
+    buckets = more.get("buckets", (0.5, 1.0, 1e7))
+    quantiles = (Quantile(0.0, 0.1), Quantile(0.5, 0.05), Quantile(1.0, 0.01))
+    store = Store(clock=lambda: 0.0, reserved=exposition.own_names())
+    for shape, name, labels, value in records:
+        form = Form(shape, help, buckets=buckets, quantiles=quantiles)
+        sample = Sample(KINDS[shape], name, value, member=str(value))
+        store.record(Target(name, labels, form), sample)
+    return store
+
+
+def page(store: Store, form: Format = Format.OPENMETRICS) -> str:
+    """Print everything, our own metrics last."""
+    own = Own(Tally(), lambda: Vitals("1"))
+    slices = exposition.render(form, store.families(), 0.0, fail, own)
+    return b"".join(slices).decode()
+
+
+def types(text: str) -> dict[str, str]:
+    """Read the type of each mapped family."""
+    rows = [line.split(" ") for line in text.splitlines() if line.startswith("# TYPE")]
+    return {name: kind for _, _, name, kind in rows if not name.startswith(OWN)}
+
+
+def samples(families: Any) -> dict[tuple[str, Labels], str]:
+    """Name each value that is not our own; as text, since NaN is not NaN."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): repr(float(sample.value))
+        for family in families
+        for sample in family.samples
+        if not sample.name.startswith(OWN)
+    }
+
+
+# What is remembered, and what it is in OpenMetrics.
+TYPED: list[tuple[list[Record], dict[str, str]]] = [
+    ([(Shape.COUNTER, "hits_total", (), 3)], {"hits": "counter"}),
+    # A counter must end in _total there, and the name may not change.
+    ([(Shape.COUNTER, "hits", (), 3)], {"hits": "unknown"}),
+    ([(Shape.COUNTER, "_total", (), 3)], {"_total": "unknown"}),
+    ([(Shape.COUNTER, "hits_total", (), math.nan)], {"hits_total": "unknown"}),
+    ([(Shape.COUNTER, "hits_total", (), math.inf)], {"hits": "counter"}),
+    # Two families would have one name.
+    (
+        [(Shape.COUNTER, "hits_total", (), 3), (Shape.GAUGE, "hits", (), 1)],
+        {"hits_total": "unknown", "hits": "gauge"},
+    ),
+    # The time of creation of a counter has a name of its own.
+    (
+        [(Shape.COUNTER, "hits_total", (), 3), (Shape.GAUGE, "hits_created", (), 1)],
+        {"hits_total": "unknown", "hits_created": "gauge"},
+    ),
+    ([(Shape.GAUGE, "load", (), -math.inf)], {"load": "gauge"}),
+    ([(Shape.GAUGE, "load_total", (), 1)], {"load_total": "gauge"}),
+    ([(Shape.SET, "users", (), 1)], {"users": "gauge"}),
+    ([(Shape.HISTOGRAM, "t", (), 2)], {"t": "histogram"}),
+    (
+        [(Shape.HISTOGRAM, "t", (), -2)],
+        dict.fromkeys(("t_bucket", "t_sum", "t_count"), "unknown"),
+    ),
+    (
+        [(Shape.HISTOGRAM, "t", (), 2), (Shape.GAUGE, "t_created", (), 2)],
+        {"t_created": "gauge"}
+        | dict.fromkeys(("t_bucket", "t_sum", "t_count"), "unknown"),
+    ),
+    ([(Shape.SUMMARY, "t", (), 2)], {"t": "summary"}),
+    (
+        [(Shape.SUMMARY, "t", (), -2)],
+        dict.fromkeys(("t", "t_sum", "t_count"), "unknown"),
+    ),
+    # One series is enough to decide on its family.
+    (
+        [(Shape.SUMMARY, "t", (("k", "v"),), math.nan), (Shape.SUMMARY, "t", (), 1)],
+        dict.fromkeys(("t", "t_sum", "t_count"), "unknown"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("records", "wanted"), TYPED)
+def test_what_a_type_forbids_is_unknown(
+    records: list[Record], wanted: dict[str, str]
+) -> None:
+    """The type is kept where OpenMetrics allows it, and the strict parser agrees."""
+    text = page(store_of(*records))
+
+    assert types(text) == wanted
+    list(parse_open_metrics(text))
+
+
+def test_the_page_reads_as_the_standard_says() -> None:
+    """HELP and TYPE without `_total`, a quotation mark escaped, `# EOF` at the end."""
+    store = store_of(
+        (Shape.COUNTER, "hits_total", (("a", 'x"\\\n'),), 1e6), help='Say "hi"\\\n'
+    )
+    text = page(store)
+
+    assert text.startswith(
+        '# HELP hits Say \\"hi\\"\\\\\\n\n'
+        "# TYPE hits counter\n"
+        'hits_total{a="x\\"\\\\\\n"} 1e+06\n'
+    )
+    assert text.endswith("\n# EOF\n")
+    assert text.count("# EOF") == 1
+
+
+def test_bounds_below_zero_have_no_sum() -> None:
+    """A histogram of values that may be negative is taken apart from the start."""
+    store = store_of((Shape.HISTOGRAM, "t", (), 2), buckets=(-1.0, 1.0))
+
+    assert set(types(page(store)).values()) == {"unknown"}
+
+
+def test_our_own_metrics_keep_their_types() -> None:
+    """Counters are counters, and nothing of theirs clashes."""
+    families = {each.name: each for each in parse_open_metrics(page(store_of()))}
+
+    assert families["statsd_exporter_lines"].type == "counter"
+    assert families["process_resident_memory_bytes"].type == "gauge"
+
+
+NAMES = st.sampled_from(
+    "a a_total a_created a_sum a_count a_bucket a_info a_total_total a_total_created"
+    " _total b b_total b_sum b_count c_bytes".split()
+)
+LABELS = st.dictionaries(
+    st.sampled_from(["k", "le", "quantile", "job"]),
+    st.sampled_from(["", "v", '"\\\n', "é ☃", "1", "# {}"]),
+    max_size=2,
+).map(lambda labels: tuple(sorted(labels.items())))
+VALUES = st.one_of(
+    st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e6, math.nan, math.inf, -math.inf]),
+    st.floats(),
+)
+RECORDS = st.lists(st.tuples(st.sampled_from(Shape), NAMES, LABELS, VALUES))
+
+
+@settings(max_examples=300, deadline=None)
+@given(RECORDS, st.text(max_size=20), st.sampled_from([(0.5, 1.0), (-1.0, 2.0), ()]))
+def test_any_store_is_the_same_in_both_formats(
+    records: list[Record], help: str, buckets: tuple[float, ...]
+) -> None:
+    """Both parsers take what is printed, and read the same series and values."""
+    allowed = [
+        each for each in records if each[0] is not Shape.COUNTER or not each[3] < 0
+    ]
+    store = store_of(*allowed, help=help.replace("\r", " "), buckets=buckets)
+    open_metrics = samples(parse_open_metrics(page(store)))
+    text = page(store, Format.TEXT)
+    # The parser adds `_total` to a counter without it.
+    plain = samples(parse_text(text.replace(" counter\n", " untyped\n")))
+
+    assert open_metrics == plain

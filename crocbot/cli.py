@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from crocbot import log, pairing, service, store
+from crocbot import inbox, log, pairing, service, store
 from crocbot import settings as settings_module
-from crocbot.errors import CrocbotError, OperatorError
+from crocbot.errors import CrocbotError, InboxError, OperatorError
 from crocbot.settings import Settings
 
 if TYPE_CHECKING:
@@ -92,6 +92,49 @@ def pairing_revoke(user_id: int) -> None:
 def _pairings() -> AbstractContextManager[Connection]:
     file = settings_module.load_database(os.environ)
     return store.opened(file, [pairing.SCHEMA])
+
+
+@cli.group("inbox", invoke_without_command=True)
+@click.pass_context
+def inbox_(context: click.Context) -> None:
+    """Show what waits for an answer, and what failed.
+
+    Failed rows are kept for 48 hours.
+    """
+    if context.invoked_subcommand is None:
+        with _inbox() as rows:
+            for line in inbox.describe(rows.state(), rows.failures(), time.time()):
+                click.echo(line)
+
+
+@inbox_.command("retry")
+@click.argument("update_ids", metavar="[UPDATE]...", nargs=-1, type=int)
+def inbox_retry(update_ids: tuple[int, ...]) -> None:
+    """Try failed updates again: these, or all of them.
+
+    A running gateway takes them up within two seconds, else the next one does.
+    An answer that was not delivered is sent, nobody is asked again.
+    """
+    with _inbox() as rows:
+        opened = rows.reopen(update_ids or None)
+    click.echo(f"{opened} to be tried again")
+    if opened < len(set(update_ids)):
+        raise OperatorError("not all of these updates have failed: see crocbot inbox")
+
+
+@contextmanager
+def _inbox() -> Iterator[inbox.Database]:
+    file = settings_module.load_database(os.environ)
+    if not file.exists():
+        raise OperatorError(f"CROCBOT_STATE_DIR: there is no inbox in {file.parent}")
+    rows = inbox.Database(file, time.time)
+    rows.open()
+    try:
+        yield rows
+    except InboxError as error:
+        raise OperatorError(f"{file} cannot be used as inbox: {error}") from error
+    finally:
+        rows.close()
 
 
 @cli.command()

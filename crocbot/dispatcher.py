@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from crocbot.facts import Report, TurnsInFlight
 from crocbot.model import Raw, Row
 
 MOST_PARTS = 50
@@ -72,6 +73,7 @@ class Dispatcher:
         max_turns: int,
         max_admitted: int,
         gather_seconds: float = 0.0,
+        report: Report = lambda _: None,
     ) -> None:
         self._take = take
         self._cancelled = cancelled
@@ -79,6 +81,8 @@ class Dispatcher:
         self._slots = asyncio.Semaphore(max_turns)
         self._max_admitted = max_admitted
         self._gather_seconds = gather_seconds
+        self._report = report
+        self._in_flight = 0
         self._admitted = 0
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -89,11 +93,6 @@ class Dispatcher:
     def admitted(self) -> int:
         """Rows in work or waiting."""
         return self._admitted
-
-    @property
-    def in_flight(self) -> int:
-        """Turns that run now."""
-        return sum(1 for lane in self._lanes.values() if lane.taken)
 
     async def room(self) -> int:
         """Wait until there is room; returns for how many rows."""
@@ -189,6 +188,7 @@ class Dispatcher:
     async def _turn(self, rows: Sequence[Row]) -> None:
         if not rows:
             return
+        self._flying(+1)
         try:
             await self._take(rows)
         except Exception as error:
@@ -196,6 +196,12 @@ class Dispatcher:
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "a turn was left by an exception", "exception": error}
             )
+        finally:
+            self._flying(-1)
+
+    def _flying(self, by: int) -> None:
+        self._in_flight += by
+        self._report(TurnsInFlight(self._in_flight))
 
     async def _gather(self, lane: _Lane) -> None:
         """Wait while more of what comes next may be on its way."""

@@ -13,8 +13,9 @@ Raw updates to rows that survive a crash, until each has ended.
 
 from __future__ import annotations
 
-from crocbot.inbox.database import Database, Failure, Ledger
+from crocbot.inbox.database import Database, Failure
 from crocbot.inbox.inbox import Inbox
 from crocbot.inbox.lock import locked
+from crocbot.inbox.report import describe
 
-__all__ = ["Database", "Failure", "Inbox", "Ledger", "locked"]
+__all__ = ["Database", "Failure", "Inbox", "describe", "locked"]

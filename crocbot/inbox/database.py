@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from crocbot.errors import InboxError, OperatorError
+from crocbot.facts import InboxState
 from crocbot.model import Disposition, Outcome, Raw, Row
 
 VERSION = 1
@@ -46,21 +47,6 @@ CREATE INDEX open_rows ON rows (accepted, update_id) WHERE disposition IS NULL;
 CREATE INDEX finished_rows ON rows (closed) WHERE disposition IS NOT NULL;
 CREATE TABLE ledger (line TEXT PRIMARY KEY, count INTEGER NOT NULL);
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """
-    Totals since the file was made.  `open` is counted, not computed.
-
-    `oldest` is when the oldest open row was accepted.  `duplicates` were not accepted.
-    """
-
-    accepted: int
-    open: int
-    closed: Mapping[Disposition, int]
-    duplicates: int = 0
-    oldest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,23 +180,29 @@ class Database:
         self._count(connection, str(outcome.disposition), ended)
         return ended
 
-    def open_rows(self, *, reopened: bool = False) -> list[Row]:
-        """
-        What has not ended, oldest first; or only what the operator opened again.
-
-        A row that was opened again is told of once.
-        """
+    def open_rows(self) -> list[Row]:
+        """What has not ended, oldest first."""
         with self._transaction() as connection:
-            found = connection.execute(
-                "SELECT update_id, raw, accepted, reply FROM rows"
-                " WHERE disposition IS NULL AND reopened >= ?"
-                " ORDER BY accepted, update_id",
-                (reopened,),
-            ).fetchall()
-            connection.execute(
-                "UPDATE rows SET reopened = 0 WHERE disposition IS NULL AND reopened"
-            )
-        return [Row(number, json.loads(raw), at, say) for number, raw, at, say in found]
+            self._settle(connection)
+            return list(_rows(connection, "disposition IS NULL"))
+
+    def reopened(self) -> list[Row]:
+        """What the operator opened again since the last time, oldest first."""
+        chosen = "disposition IS NULL AND reopened"
+        with self._transaction(write=False) as connection:
+            if not any(_rows(connection, chosen)):
+                return []
+        with self._transaction() as connection:
+            found = list(_rows(connection, chosen))
+            self._settle(connection)
+        return found
+
+    @staticmethod
+    def _settle(connection: sqlite3.Connection) -> None:
+        """A row that was opened again is told of once."""
+        connection.execute(
+            "UPDATE rows SET reopened = 0 WHERE disposition IS NULL AND reopened"
+        )
 
     def failures(self) -> list[Failure]:
         """Rows that failed and are not yet forgotten, oldest first."""
@@ -244,26 +236,20 @@ class Database:
             self._count(connection, str(Disposition.FAILED), -opened)
         return opened
 
-    def ledger(self) -> Ledger:
+    def state(self) -> InboxState:
         """Count everything, in one transaction."""
         with self._transaction(write=False) as connection:
             lines = dict(connection.execute("SELECT line, count FROM ledger"))
             still_open, oldest = connection.execute(
                 "SELECT count(*), min(accepted) FROM rows WHERE disposition IS NULL"
             ).fetchone()
-        return Ledger(
+        return InboxState(
             lines["accepted"],
             still_open,
             {end: lines[end] for end in Disposition},
             lines["duplicates"],
             oldest,
         )
-
-    def changed(self) -> int:
-        """A number that changes when another process has written to the file."""
-        with self._transaction(write=False) as connection:
-            (version,) = connection.execute("PRAGMA data_version").fetchone()
-        return int(version)
 
     def probe(self) -> None:
         """Write something of no consequence: can the next update be stored?"""
@@ -278,7 +264,8 @@ class Database:
         with self._transaction() as connection:
             self._forget(connection, self._clock())
         try:
-            connection.execute(f"PRAGMA incremental_vacuum({FREE_PAGES})").fetchall()
+            # Each step frees one page; execute() would stop after the first.
+            connection.executescript(f"PRAGMA incremental_vacuum({FREE_PAGES})")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
             raise InboxError(str(error)) from error
@@ -324,6 +311,15 @@ class Database:
             raise InboxError(f"{self._file}: {error.strerror}") from error
         if inode != self._inode:
             raise InboxError(f"{self._file} is another file now: restart the gateway")
+
+
+def _rows(connection: sqlite3.Connection, where: str) -> Iterator[Row]:
+    found = connection.execute(
+        "SELECT update_id, raw, accepted, reply FROM rows"  # noqa: S608 (ours)
+        f" WHERE {where} ORDER BY accepted, update_id"
+    )
+    for update_id, raw, accepted, reply in found:
+        yield Row(update_id, json.loads(raw), accepted, reply)
 
 
 def _clean(text: str) -> str:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from crocbot.errors import InboxError
-from crocbot.facts import Report
-from crocbot.inbox.database import Database, Ledger
+from crocbot.facts import InboxState, Report
+from crocbot.inbox.database import Database
 from crocbot.model import (
     ErrorType,
     Outcome,
@@ -97,15 +97,11 @@ class Inbox:
 
     async def reopened(self) -> list[Row]:
         """What the operator opened again since the last time; oldest first."""
-        return await self._run(partial(self._database.open_rows, reopened=True))
+        return await self._run(self._database.reopened, write=False)
 
-    async def ledger(self) -> Ledger:
+    async def state(self) -> InboxState:
         """Count everything, in one transaction."""
-        return await self._run(self._database.ledger, write=False)
-
-    async def changed(self) -> int:
-        """A number that changes when another process has written to the file."""
-        return await self._run(self._database.changed, write=False)
+        return await self._run(self._database.state, write=False)
 
     async def probe(self) -> None:
         """Try to write; raises InboxError."""

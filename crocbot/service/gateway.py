@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 
 from crocbot import envelope, log, parts
 from crocbot.access import Policy
@@ -11,6 +12,7 @@ from crocbot.agents import Agent, Echo
 from crocbot.botapi import Client, Poller
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
+from crocbot.errors import InboxError
 from crocbot.facts import Report
 from crocbot.inbox import Inbox
 from crocbot.model import Identity, Message, Raw, Row
@@ -19,8 +21,9 @@ from crocbot.reply import Courier
 from crocbot.service.conditions import Conditions
 from crocbot.service.ending import Ending
 from crocbot.service.greeting import persist
-from crocbot.service.stopping import Stop, unless
+from crocbot.service.stopping import Stop, first, unless
 from crocbot.service.strangers import Strangers
+from crocbot.service.watch import Watch
 from crocbot.settings import Settings
 from crocbot.store import Store
 from crocbot.turn import Turn
@@ -85,7 +88,9 @@ class Gateway:
             max_turns=settings.max_turns,
             max_admitted=settings.max_turns * ADMITTED_PER_TURN,
             gather_seconds=settings.gather_seconds,
+            report=report,
         )
+        self._watch = Watch(rows, self._dispatcher.admit, report)
         self._poller = Poller(
             client.get_updates,
             self._accept,
@@ -107,9 +112,13 @@ class Gateway:
             logger.info("taking up what an earlier run left open", rows=len(left))
         self._dispatcher.admit(left)
         try:
-            await unless(stop.asked, self._take_in())
+            await unless(stop.asked, self._work())
         finally:
             await self._drain(stop)
+
+    async def _work(self) -> None:
+        """Take in, and look after the inbox; only an error ends it."""
+        await first(self._watch.run(), self._take_in())
 
     async def _take_in(self) -> None:
         await persist(self._client.delete_webhook, self._report)
@@ -126,6 +135,8 @@ class Gateway:
             left = await self._dispatcher.drain(0)
         if left:
             logger.warning("left open for the next start", rows=left)
+        with suppress(InboxError):
+            await self._watch.tell()
 
     async def _accept(self, raws: Sequence[Raw]) -> int:
         """Store, then admit: what is in memory only is lost in a crash."""

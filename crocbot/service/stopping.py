@@ -25,14 +25,20 @@ async def unless(
     event: asyncio.Event, work: Coroutine[Any, Any, Result]
 ) -> Result | None:
     """Do the work, or give it up with None when the event comes first."""
-    doing = asyncio.create_task(work)
-    waiting = asyncio.create_task(event.wait())
+    return await first(work, _wait(event))
+
+
+async def first(*works: Coroutine[Any, Any, Result]) -> Result:
+    """Do all of it until one ends, with a result or an error; give up the others."""
+    tasks = [asyncio.create_task(work) for work in works]
     try:
-        await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            return doing.result()
-        return None
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task.result() for task in tasks if task.done())
     finally:
-        doing.cancel()
-        waiting.cancel()
-        await asyncio.gather(doing, waiting, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

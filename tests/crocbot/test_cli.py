@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from crocbot import cli, log, pairing, service, store
+from crocbot import cli, inbox, log, pairing, service, store
+from crocbot.model import Disposition, Outcome
 from crocbot.sandbox import Person, Server
 
 
@@ -112,6 +113,34 @@ def test_pairing(
     status, text = run(["pairing", "approve", code], capsys)
     assert (status, text.count("\n")) == (2, 1)
     assert text.startswith(f"crocbot: {code!r} is no code that waits")
+
+
+def test_inbox(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """inbox shows what failed, inbox retry opens it again; no token is needed."""
+    monkeypatch.setenv("CROCBOT_STATE_DIR", str(tmp_path))
+    code, text = run(["inbox"], capsys)
+    assert (code, text) == (
+        2,
+        f"crocbot: CROCBOT_STATE_DIR: there is no inbox in {tmp_path}\n",
+    )
+    rows = inbox.Database(tmp_path / "crocbot.sqlite3", time.time)
+    rows.open()
+    rows.accept([{"update_id": 5}, {"update_id": 6}])
+    rows.end([Outcome(Disposition.FAILED, update_ids=(5, 6), reason="blocked")])
+    rows.close()
+
+    code, text = run(["inbox"], capsys)
+    assert code == 0
+    assert text.startswith("open: 0\naccepted 2 = answered 0 + failed 2 + ")
+    assert "  update 5, 0 s ago: blocked\n" in text
+    assert run(["inbox", "retry", "5"], capsys) == (0, "1 to be tried again\n")
+    code, text = run(["inbox", "retry", "5"], capsys)
+    assert code == 2
+    assert "not all of these updates have failed" in text
+    assert run(["inbox", "retry"], capsys) == (0, "1 to be tried again\n")
+    assert run(["inbox"], capsys)[1].startswith("open: 2, the oldest for 0 s\n")
 
 
 # Real processes, against the sandbox.

@@ -8,13 +8,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from crocbot.errors import InboxError, OperatorError
-from crocbot.inbox import Inbox, Ledger, locked
+from crocbot.facts import InboxState
+from crocbot.inbox import Database, Failure, Inbox, locked
+from crocbot.inbox import database as database_module
 from crocbot.inbox.database import KEEP
 from crocbot.model import Disposition, Outcome, Row
 
@@ -50,7 +53,7 @@ def closed(**counts: int) -> dict[Disposition, int]:
     return {end: counts.get(end.value, 0) for end in Disposition}
 
 
-def brief(ledger: Ledger) -> tuple[int, int, object]:
+def brief(ledger: InboxState) -> tuple[int, int, object]:
     """The part of the ledger that must add up."""
     return ledger.accepted, ledger.open, ledger.closed
 
@@ -63,10 +66,10 @@ def test_accept_and_close(tmp_path: Path) -> None:
         rows = [Row(1, one, 100.0), Row(2, two, 100.0)]
         assert await inbox.accept([one, two]) == rows
         assert await inbox.open_rows() == rows
-        assert brief(await inbox.ledger()) == (2, 2, closed())
+        assert brief(await inbox.state()) == (2, 2, closed())
         await inbox.close(end(ANSWERED, 1))
         assert await inbox.open_rows() == rows[1:]
-        assert brief(await inbox.ledger()) == (2, 1, closed(answered=1))
+        assert brief(await inbox.state()) == (2, 1, closed(answered=1))
 
     use(tmp_path, scene)
 
@@ -81,7 +84,7 @@ def test_duplicates(tmp_path: Path) -> None:
         await inbox.close(end(ANSWERED, 1))
         assert await inbox.accept([update]) == []
         assert await inbox.open_rows() == []
-        assert (await inbox.ledger()).accepted == 1
+        assert (await inbox.state()).accepted == 1
 
     use(tmp_path, scene)
 
@@ -103,7 +106,7 @@ def test_a_row_ends_once(tmp_path: Path) -> None:
         await inbox.close(end(ANSWERED, 1))
         await inbox.close(end(Disposition.FAILED, 1))
         await inbox.close(end(ANSWERED, 2))
-        assert brief(await inbox.ledger()) == (1, 0, closed(answered=1))
+        assert brief(await inbox.state()) == (1, 0, closed(answered=1))
 
     use(tmp_path, scene)
 
@@ -144,7 +147,7 @@ def test_closes_share_a_transaction(tmp_path: Path) -> None:
         await asyncio.gather(
             *(inbox.close(end(ANSWERED, number)) for number in range(100))
         )
-        assert brief(await inbox.ledger()) == (100, 0, closed(answered=100))
+        assert brief(await inbox.state()) == (100, 0, closed(answered=100))
         assert commits(tmp_path) - before < 10
 
     use(tmp_path, scene)
@@ -203,7 +206,7 @@ def test_finished_rows_are_forgotten(tmp_path: Path) -> None:
         now[0] = KEEP + 1
         fresh = await inbox.accept([{"update_id": 1}, {"update_id": 2}])
         assert [row.update_id for row in fresh] == [1]
-        assert brief(await inbox.ledger()) == (3, 2, closed(answered=1))
+        assert brief(await inbox.state()) == (3, 2, closed(answered=1))
 
     use(tmp_path, scene, lambda: now[0])
 
@@ -217,7 +220,7 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
 
     async def second(inbox: Inbox) -> None:
         assert await inbox.open_rows() == [Row(2, {"update_id": 2}, 100.0)]
-        assert brief(await inbox.ledger()) == (2, 1, closed(answered=1))
+        assert brief(await inbox.state()) == (2, 1, closed(answered=1))
 
     use(tmp_path, first)
     use(tmp_path, second)
@@ -249,16 +252,214 @@ def test_a_fault_of_the_disk(tmp_path: Path) -> None:
         closing = asyncio.create_task(inbox.close(end(ANSWERED, 1)))
         while not troubles:
             await asyncio.sleep(0.01)
-        assert brief(await inbox.ledger()) == (1, 1, closed())
+        assert brief(await inbox.state()) == (1, 1, closed())
         assert inbox.fault == "no room"
         other.execute("DROP TRIGGER stop")
         other.close()
         assert await closing == 1
         assert inbox.fault is None
-        assert brief(await inbox.ledger()) == (1, 0, closed(answered=1))
+        assert brief(await inbox.state()) == (1, 0, closed(answered=1))
 
     troubles: list[object] = []
     use(tmp_path, scene, report=troubles.append)
+
+
+FAILED = Outcome(
+    Disposition.FAILED, update_ids=(1, 2), reason="no \ud800?", undelivered="the answer"
+)
+
+
+def test_what_failed_is_kept(tmp_path: Path) -> None:
+    """A failed row keeps its content, its reason and the answer that is left."""
+
+    async def scene(inbox: Inbox) -> None:
+        await inbox.accept([{"update_id": 1}, {"update_id": 2}])
+        await inbox.close(FAILED)
+
+    use(tmp_path, scene)
+    with database(tmp_path) as rows:
+        assert rows.failures() == [
+            Failure(1, 100.0, "no ??", {"update_id": 1}),
+            Failure(2, 100.0, "no ??", {"update_id": 2}),
+        ]
+
+
+def test_what_failed_can_be_opened_again(tmp_path: Path) -> None:
+    """Opened again, also by another process, a row is told of once, with its answer."""
+
+    async def scene(inbox: Inbox) -> None:
+        await inbox.accept([{"update_id": 1}, {"update_id": 2}, {"update_id": 3}])
+        await inbox.close(FAILED)
+        await inbox.close(end(ANSWERED, 3))
+        assert await inbox.reopened() == []
+        with database(tmp_path) as rows:
+            assert rows.reopen([3, 99]) == 0
+            assert rows.reopen([1]) == 1
+            assert rows.reopen(None) == 1
+            assert rows.failures() == []
+        assert brief(await inbox.state()) == (3, 2, closed(answered=1))
+        again = [
+            Row(1, {"update_id": 1}, 100.0, "the answer"),
+            Row(2, {"update_id": 2}, 100.0),
+        ]
+        assert await inbox.reopened() == again
+        assert await inbox.reopened() == []
+        assert await inbox.open_rows() == again
+        await inbox.close(end(ANSWERED, 1, 2))
+        assert brief(await inbox.state()) == (3, 0, closed(answered=3))
+
+    use(tmp_path, scene)
+
+
+def test_opened_again_while_nobody_runs(tmp_path: Path) -> None:
+    """The next start takes up what was opened again, once."""
+
+    async def first(inbox: Inbox) -> None:
+        await inbox.accept([{"update_id": 1}, {"update_id": 2}])
+        await inbox.close(FAILED)
+
+    async def second(inbox: Inbox) -> None:
+        assert [row.update_id for row in await inbox.open_rows()] == [1, 2]
+        assert await inbox.reopened() == []
+
+    use(tmp_path, first)
+    with database(tmp_path) as rows:
+        rows.reopen(None)
+    use(tmp_path, second)
+
+
+@contextmanager
+def database(folder: Path) -> Iterator[Database]:
+    """The file as a command of the operator has it."""
+    rows = Database(folder / FILE, lambda: 100.0)
+    rows.open()
+    yield rows
+    rows.close()
+
+
+def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
+    """What was forgotten is given back to the file system, the log as well."""
+    now = [0.0]
+
+    async def scene(inbox: Inbox) -> None:
+        for start in range(0, 2000, 100):
+            ids = range(start, start + 100)
+            await inbox.accept([{"update_id": n, "text": "x" * 2000} for n in ids])
+            await inbox.close(end(Disposition.FAILED, *ids))
+        await inbox.tidy()
+        before = (tmp_path / FILE).stat().st_size
+        now[0] = KEEP + 1
+        for _ in range(3):
+            await inbox.tidy()
+        assert (tmp_path / FILE).stat().st_size < before / 10
+        assert (tmp_path / f"{FILE}-wal").stat().st_size == 0
+
+    use(tmp_path, scene, lambda: now[0])
+
+
+def test_a_file_of_before_can_shrink_too(tmp_path: Path) -> None:
+    """A file that somebody made without room for that is made anew at the start."""
+    other = sqlite3.connect(tmp_path / FILE)
+    other.execute("CREATE TABLE somebody_elses (x)")
+    other.close()
+
+    async def scene(inbox: Inbox) -> None:
+        connection = inbox._database._connection
+        assert connection is not None
+        assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        assert connection.execute("SELECT * FROM somebody_elses").fetchall() == []
+
+    use(tmp_path, scene)
+
+
+def test_a_file_that_went_away(tmp_path: Path) -> None:
+    """Nothing is accepted into a file that the next start will not find."""
+    file, elsewhere = tmp_path / FILE, tmp_path / "elsewhere"
+
+    async def scene(inbox: Inbox) -> None:
+        file.rename(elsewhere)
+        with pytest.raises(InboxError, match="No such file"):
+            await inbox.accept([{"update_id": 1}])
+        assert inbox.fault is not None
+        file.touch()
+        with pytest.raises(InboxError, match="is another file now"):
+            await inbox.accept([{"update_id": 1}])
+        elsewhere.rename(file)
+        assert len(await inbox.accept([{"update_id": 1}])) == 1
+        assert inbox.fault is None
+
+    use(tmp_path, scene)
+
+
+def test_a_locked_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another program keeps the file for itself nothing is accepted."""
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
+
+    async def scene(inbox: Inbox) -> None:
+        other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(InboxError, match="locked"):
+            await inbox.accept([{"update_id": 1}])
+        with pytest.raises(InboxError, match="locked"):
+            await inbox.probe()
+        other.close()
+        await inbox.probe()
+        assert len(await inbox.accept([{"update_id": 1}])) == 1
+
+    use(tmp_path, scene)
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """A write for which there is no room is undone as a whole; later all goes on."""
+
+    async def scene(inbox: Inbox) -> None:
+        connection = inbox._database._connection
+        assert connection is not None
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count={pages + 2}")
+        update = {"update_id": 1, "text": "x" * 100_000}
+        with pytest.raises(InboxError, match="full"):
+            await inbox.accept([{"update_id": 2}, update])
+        assert brief(await inbox.state()) == (0, 0, closed())
+        assert inbox.fault == "database or disk is full"
+        connection.execute("PRAGMA max_page_count=1000000")
+        assert len(await inbox.accept([{"update_id": 2}, update])) == 2
+        assert inbox.fault is None
+
+    use(tmp_path, scene)
+
+
+def test_a_disk_that_stays_full(tmp_path: Path) -> None:
+    """The end of the gateway does not wait for ends that cannot be written."""
+
+    async def scene(inbox: Inbox) -> None:
+        await inbox.accept([{"update_id": 1}])
+        (tmp_path / FILE).rename(tmp_path / "elsewhere")
+        closing = asyncio.create_task(inbox.close(end(ANSWERED, 1)))
+        while not troubles:
+            await asyncio.sleep(0.01)
+        assert inbox.unwritten == 1
+        closing.cancel()
+
+    troubles: list[object] = []
+    use(tmp_path, scene, report=troubles.append)
+
+
+def test_a_damaged_file(tmp_path: Path) -> None:
+    """A file with broken pages is refused at the start, and left as it is."""
+
+    async def scene(inbox: Inbox) -> None:
+        await inbox.accept([{"update_id": n, "t": "x" * 999} for n in range(100)])
+
+    use(tmp_path, scene)
+    file = tmp_path / FILE
+    damaged = bytearray(file.read_bytes())
+    damaged[8192:40960] = b"\xff" * (40960 - 8192)
+    file.write_bytes(damaged)
+    with pytest.raises(OperatorError, match="move it away to start with an empty one"):
+        use(tmp_path, None)  # type: ignore[arg-type]
+
+    assert file.read_bytes() == damaged
 
 
 def test_not_our_file(tmp_path: Path) -> None:
@@ -336,7 +537,7 @@ def test_a_killed_process_loses_nothing(tmp_path: Path, lines: int) -> None:
 
     async def scene(inbox: Inbox) -> None:
         rows = {row.update_id for row in await inbox.open_rows()}
-        ledger = await inbox.ledger()
+        ledger = await inbox.state()
         assert rows.isdisjoint(done)
         assert ledger.accepted == ledger.open + sum(ledger.closed.values())
         assert ledger.accepted > accepted[-1]

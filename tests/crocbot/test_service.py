@@ -15,7 +15,7 @@ from crocbot import inbox, reply, service, settings
 from crocbot.botapi import poller
 from crocbot.commands import MENU
 from crocbot.errors import InboxError, OperatorError
-from crocbot.facts import Fact, PollFailed
+from crocbot.facts import Fact, InboxState, PollFailed
 from crocbot.model import (
     Address,
     Decision,
@@ -29,9 +29,9 @@ from crocbot.model import (
     Trouble,
     Verdict,
 )
-from crocbot.sandbox import Person, Server, faults
+from crocbot.sandbox import Person, Server, faults, messages
 from crocbot.sandbox.faults import Slow
-from crocbot.service import Stop, greeting, strangers
+from crocbot.service import Stop, greeting, strangers, watch
 from crocbot.service.strangers import Strangers
 
 ADA, BOB, EVE = Person(7, "Ada"), Person(8, "Bob"), Person(9, "Eve")
@@ -106,10 +106,10 @@ class World:
             stop.ask()
             await running
 
-    async def ledger(self) -> inbox.Ledger:
+    async def ledger(self) -> InboxState:
         """The totals on disk, once no gateway runs."""
         async with inbox.Inbox(self.folder / "crocbot.sqlite3") as rows:
-            return await rows.ledger()
+            return await rows.state()
 
 
 def play(folder: Path, scene: Callable[[World], Coroutine[Any, Any, None]]) -> World:
@@ -361,6 +361,108 @@ def test_a_full_disk_loses_nothing(
     world = play(tmp_path, scene)
     assert world.sent == [(7, "hello")]
     assert world.troubles[0] == Trouble(ErrorType.INBOX, Severity.CRITICAL)
+
+
+def test_stop_at_once(tmp_path: Path) -> None:
+    """/stop ends the turn that its chat is in; the next message is answered."""
+
+    async def scene(world: World) -> None:
+        world.server.fault("sendMessage", Slow(3600))
+        async with world.gateway():
+            world.server.say(ADA, "one")
+            await world.until(lambda: bool(world.server.calls["sendmessage"]))
+            world.server.say(ADA, "two")
+            world.server.say(ADA, "/stop")
+            await world.until(lambda: len(world.outcomes) == 3)
+        closed = (await world.ledger()).closed
+        assert closed[Disposition.CANCELLED] == 1
+        assert closed[Disposition.ANSWERED] == 2
+
+    assert sorted(play(tmp_path, scene).sent) == [(7, "Stopped."), (7, "two")]
+
+
+def test_an_album_is_one_turn(tmp_path: Path) -> None:
+    """The pictures of an album get one answer, and all of their rows are closed."""
+
+    async def scene(world: World) -> None:
+        async with world.gateway(CROCBOT_GATHER_SECONDS="0.3"):
+            for words in ("Look", "", ""):
+                content = {**messages.photo(words), "media_group_id": "5"}
+                world.server.say(ADA, content)
+            await world.until(lambda: len(world.outcomes) == 1)
+        assert (await world.ledger()).closed[Disposition.ANSWERED] == 3
+
+    world = play(tmp_path, scene)
+    assert world.sent == [(7, "Look")]
+    assert len(world.outcomes[0].update_ids) == 3
+
+
+def test_a_paste_is_one_turn(tmp_path: Path) -> None:
+    """A text that was cut in two gets one answer, after a crash as well."""
+
+    async def scene(world: World) -> None:
+        async with world.gateway(CROCBOT_GATHER_SECONDS="60") as stop:
+            world.server.say(ADA, "x" * 4096)
+            await world.until(lambda: world.server.pending == 0)
+            stop.ask()
+            stop.ask()
+        async with world.gateway(CROCBOT_GATHER_SECONDS="60"):
+            world.server.say(ADA, "y")
+            await world.until(lambda: len(world.outcomes) == 1)
+        assert (await world.ledger()).closed[Disposition.ANSWERED] == 2
+
+    assert play(tmp_path, scene).sent == [(7, "x" * 4096), (7, "y")]
+
+
+def test_a_chat_that_blocked_the_bot(tmp_path: Path) -> None:
+    """Rows of a chat that takes nothing are closed, and only one answer was tried."""
+
+    async def scene(world: World) -> None:
+        world.server.fault("sendMessage", Slow(0.3))
+        blocked = faults.refusal(403, "Forbidden: bot was blocked by the user")
+        async with world.gateway():
+            world.server.say(ADA, "one")
+            await world.until(lambda: bool(world.server.calls["sendmessage"]))
+            world.server.fault("sendMessage", blocked)
+            for word in ("two", "three", "four"):
+                world.server.say(ADA, word)
+            await world.until(lambda: len(world.outcomes) == 3)
+            world.server.say(BOB, "hello")
+            await world.until(lambda: len(world.outcomes) == 4)
+        state = await world.ledger()
+        assert (state.closed[Disposition.FAILED], state.open) == (3, 0)
+
+    world = play(tmp_path, scene)
+    assert world.sent == [(7, "one"), (8, "hello")]
+    assert [len(one.update_ids) for one in world.outcomes] == [1, 1, 2, 1]
+
+
+def test_a_retry_while_the_gateway_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed answer that the operator opens again is sent as it was."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.01)
+
+    async def scene(world: World) -> None:
+        world.server.fault("sendMessage", faults.refusal(400, "Bad Request: no"))
+        async with world.gateway():
+            world.server.say(ADA, "hello")
+            await world.until(lambda: len(world.outcomes) == 1)
+            rows = inbox.Database(world.folder / "crocbot.sqlite3", lambda: 0.0)
+            rows.open()
+            (failure,) = rows.failures()
+            assert failure.reason == "Telegram said no: No"
+            assert rows.reopen(None) == 1
+            rows.close()
+            await world.until(lambda: len(world.outcomes) == 2)
+        state = await world.ledger()
+        assert state.closed[Disposition.ANSWERED] == state.accepted == 1
+
+    world = play(tmp_path, scene)
+    assert world.sent == [(7, "hello")]
+    assert world.outcomes[0].undelivered == "hello"
+    states = [fact for fact in world.facts if isinstance(fact, InboxState)]
+    assert states[-1].closed[Disposition.ANSWERED] == 1
 
 
 def stranger(user: int | None, chat: int) -> Message:

@@ -1,0 +1,48 @@
+"""What an operator reads about an inbox."""
+
+from __future__ import annotations
+
+from crocbot.facts import InboxState
+from crocbot.inbox import Failure, describe
+from crocbot.inbox.report import MOST_SHOWN
+from crocbot.model import Disposition
+
+CLOSED = dict.fromkeys(Disposition, 0) | {Disposition.ANSWERED: 9}
+LEDGER = (
+    "accepted 12 = answered 9 + failed 0 + denied 0 + cancelled 0 + ignored 0"
+    " + set_aside 0 + open 3"
+)
+
+
+def test_an_inbox() -> None:
+    """Depth, age, the equation, and every failed row with its reason."""
+    failures = [
+        Failure(1, 0.0, "no\nforged line", {"message": {"chat": {"id": -5}}}),
+        Failure(2, 880.0, "blocked", {"message": "?"}),
+    ]
+    lines = list(describe(InboxState(12, 3, CLOSED, 0, 100.0), failures, 1000.0))
+
+    assert lines == [
+        "open: 3, the oldest for 15 min",
+        LEDGER,
+        "failed, kept for a retry: 2",
+        "  update 2, 2 min ago: blocked",
+        "  update 1 of chat -5, 16 min ago: no?forged line",
+    ]
+
+
+def test_an_empty_inbox() -> None:
+    """Nothing open has no age."""
+    empty = InboxState(0, 0, dict.fromkeys(Disposition, 0), 0, None)
+
+    assert next(describe(empty, [], 0.0)) == "open: 0"
+
+
+def test_many_failures() -> None:
+    """Of too many failures the latest are shown."""
+    failures = [Failure(n, float(n), "no", {}) for n in range(MOST_SHOWN + 7)]
+    lines = list(describe(InboxState(0, 0, {}, 0, None), failures, 1e6))
+
+    assert len(lines) == 3 + MOST_SHOWN + 1
+    assert lines[3].startswith(f"  update {MOST_SHOWN + 6}, 11 d ago")
+    assert lines[-1] == "  and 7 older ones"

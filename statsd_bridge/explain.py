@@ -101,7 +101,7 @@ def _rows(told: Explanation) -> Iterator[str]:
     for fault in parsed.faults:
         yield f"fault     {fault.reason}: {_shown(fault.detail)}"
     if parsed.tag_errors:
-        yield f"fault     {parsed.tag_errors} tags that could not be read are left out"
+        yield f"fault     tags that could not be read, left out: {parsed.tag_errors}"
     for step in told.steps:
         yield ""
         yield from _step_rows(step)

@@ -61,7 +61,8 @@ def parse(line: bytes, dialect: Dialect = ALL) -> Parsed:
     try:
         whole = raw.decode()
     except UnicodeDecodeError:
-        return _refused(SampleError.MALFORMED_LINE, repr(raw))
+        shown = raw.decode("utf-8", "backslashreplace")
+        return _refused(SampleError.MALFORMED_LINE, shown)
     if dialect.dogstatsd and whole.startswith(("_e{", "_sc|")):
         kind = "event" if whole[1] == "e" else "service_check"
         return Parsed(dogstatsd=kind)

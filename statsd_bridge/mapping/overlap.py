@@ -44,5 +44,5 @@ def near_miss(rule: Rule, name: str) -> str | None:
     if len(differing) == 1:
         at = differing[0]
         found, wanted = quote(segments[at]), quote(rule.segments[at])
-        return f"segment {at + 1} of the name is {found}, not {wanted}"
+        return f"segment {at + 1} is {found}, not {wanted}"
     return "" if differing else None

@@ -53,8 +53,8 @@ def test_useless(
 
 NEAR = [
     ("a.b.c", "a.b.c", []),
-    ("a.b.c", "a.b.d", ["segment 3 of the name is 'd', not 'c'"]),
-    ("a.*.c", "x.y.c", ["segment 1 of the name is 'x', not 'a'"]),
+    ("a.b.c", "a.b.d", ["segment 3 is 'd', not 'c'"]),
+    ("a.*.c", "x.y.c", ["segment 1 is 'x', not 'a'"]),
     ("a.b.c", "a.x.y", []),
     ("a.b.c", "a.b", ["has 3 segments, the name has 2"]),
     ("a.b", "a.b.c", ["has 2 segments, the name has 3"]),
@@ -63,7 +63,7 @@ NEAR = [
     (f"a.b, {GAUGE}", "a.b", ["is for another metric type"]),
     (f"^x, {REGEX}", "a.b", []),
     (f"^a, {REGEX}, {GAUGE}", "a.b", ["is for another metric type"]),
-    ("a.b", "a.\x1b", ["segment 2 of the name is '\\x1b', not 'b'"]),
+    ("a.b", "a.\x1b", ["segment 2 is '\\x1b', not 'b'"]),
 ]
 
 
@@ -81,8 +81,8 @@ def test_candidates() -> None:
     near = table(*rules).candidates(Kind.COUNTER, "a.b")
 
     assert [(rule.index, reason) for rule, reason in near] == [
-        (0, "segment 2 of the name is 'b', not 'c'"),
+        (0, "segment 2 is 'b', not 'c'"),
         (2, "mappings[1] goes first"),
         (3, "mappings[1] goes first"),
-        (4, "segment 1 of the name is 'a', not 'z'"),
+        (4, "segment 1 is 'a', not 'z'"),
     ]

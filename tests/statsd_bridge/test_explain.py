@@ -1,0 +1,296 @@
+"""What is told of a line: to a terminal, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge import explain, mapping
+from statsd_bridge.explain import Explanation, as_json, as_text
+from statsd_bridge.line import ALL, Dialect
+from statsd_bridge.model import EventError, Sample, Target
+from statsd_bridge.series import Store
+
+RULES = r"""
+defaults: {ttl: 1m}
+mappings:
+- match: app.req.*
+  name: app_requests_total
+  match_metric_type: counter
+  labels: {code: $1}
+- match: app.req.*
+  name: app_request_seconds
+  match_metric_type: observer
+  observer_type: histogram
+  histogram_options: {buckets: [0.1, 1]}
+  labels: {code: $1}
+- {match: app.secret, name: unused, action: drop}
+- {match: 'lib\.(\w)(.+)', match_type: regex, name: lib, scale: 0.5, help: Half.}
+- {match: app.req.500, name: never_total}
+"""
+
+
+def told(line: str | bytes, dialect: Dialect = ALL) -> Explanation:
+    """Explain a line to a new bridge."""
+    store = Store(clock=lambda: 0.0)
+
+    def refuses(target: Target, sample: Sample) -> EventError | None:
+        refusal = store.record(target, sample)
+        return refusal.reason if refusal else None
+
+    raw = line.encode() if isinstance(line, str) else line
+    return explain.explain(raw, dialect, mapping.parse(RULES, "f"), refuses)
+
+
+# Line, what is said below it.
+TEXTS = {
+    "app.req.200:12|ms|#a:b": """
+sample    observer "app.req.200" = 0.012, tags {a="b"}
+rule      mappings[1] (line 8) "app.req.*"
+capture   $1 = "200"
+near      mappings[0] (line 4) "app.req.*": is for another metric type
+near      mappings[4] (line 16) "app.req.500": segment 3 is '200', not '500'
+series    app_request_seconds{a="b",code="200"}
+kept as   histogram, ttl 60 s, buckets 0.1 1
+outcome   remembered
+""",
+    # The first rule of the file wins.
+    "app.req.500:1|c|@0.1": """
+sample    counter "app.req.500" = 10
+rule      mappings[0] (line 4) "app.req.*"
+capture   $1 = "500"
+near      mappings[1] (line 8) "app.req.*": is for another metric type
+near      mappings[4] (line 16) "app.req.500": mappings[0] goes first
+series    app_requests_total{code="500"}
+kept as   counter, ttl 60 s
+outcome   remembered
+""",
+    "app.secret:1|c": """
+sample    counter "app.secret" = 1
+rule      mappings[2] (line 14) "app.secret"
+dropped   the rule says so
+""",
+    "lib.a.b:+4|g": """
+sample    gauge "lib.a.b" = +4
+rule      mappings[3] (line 15) "lib\\\\.(\\\\w)(.+)"
+capture   $1 = "a"
+capture   $2 = ".b"
+series    lib
+kept as   gauge, ttl 60 s, scale 0.5
+outcome   remembered
+""",
+    "app.rex:1|c": """
+sample    counter "app.rex" = 1
+rule      none takes the name: it is unmapped
+near      mappings[2] (line 14) "app.secret": segment 2 is 'rex', not 'secret'
+series    app_rex
+kept as   counter, ttl 60 s
+outcome   remembered
+""",
+    "app.req:1|h|@0.01": """
+sample    observer "app.req" = 1, stands for 100
+rule      none takes the name: it is unmapped
+near      mappings[0] (line 4) "app.req.*": has 3 segments, the name has 2
+near      mappings[1] (line 8) "app.req.*": has 3 segments, the name has 2
+near      mappings[2] (line 14) "app.secret": segment 2 is 'req', not 'secret'
+near      mappings[4] (line 16) "app.req.500": has 3 segments, the name has 2
+series    app_req
+kept as   summary, ttl 60 s, quantiles 0.5 0.9 0.99
+outcome   remembered
+""",
+    # The samples of a line may be in each other's way.
+    "foo:1|c:1|g:-1|c:x|c": """
+fault     malformed_value: "x|c"
+
+sample    counter "foo" = 1
+rule      none takes the name: it is unmapped
+series    foo
+kept as   counter, ttl 60 s
+outcome   remembered
+
+sample    gauge "foo" = 1
+rule      none takes the name: it is unmapped
+series    foo
+kept as   gauge, ttl 60 s
+outcome   refused, conflict: another type owns the name, or a name that it would print
+
+sample    counter "foo" = -1
+rule      none takes the name: it is unmapped
+series    foo
+kept as   counter, ttl 60 s
+outcome   refused, illegal_negative_counter: a counter must not fall
+""",
+    "foo:1|c|#__x:1": """
+sample    counter "foo" = 1, tags {__x="1"}
+rule      none takes the name: it is unmapped
+series    foo{__x="1"}
+kept as   counter, ttl 60 s
+outcome   refused, reserved_label: Prometheus keeps one of the labels for itself
+""",
+    ",k=v:anna|s": """
+sample    set "" = "anna", tags {k="v"}
+rule      none takes the name: it is unmapped
+series    {k="v"}
+kept as   set, ttl 60 s
+outcome   refused, empty_metric_name: the metric name is empty
+""",
+    "foo": """fault     malformed_line: "foo"
+""",
+    "foo:1|c|@2|#bad,:x": """fault     tags that could not be read, left out: 2
+
+sample    counter "foo" = 0.5
+rule      none takes the name: it is unmapped
+series    foo
+kept as   counter, ttl 60 s
+outcome   remembered
+""",
+    "_e{5,4}:title|text": (
+        "dropped   a DogStatsD event: Prometheus has no place for it\n"
+    ),
+    "_sc|name|0": (
+        "dropped   a DogStatsD service_check: Prometheus has no place for it\n"
+    ),
+    "": "nothing   the line is empty\n",
+}
+
+
+@pytest.mark.parametrize("line", TEXTS)
+def test_a_terminal_is_told_each_step(line: str) -> None:
+    """The line, then sample, rule, near rules, series, outcome."""
+    told_text = as_text(told(line))
+    head, _, rest = told_text.partition("\n")
+
+    assert head == f'line      "{line}"'
+    assert rest.strip("\n") == TEXTS[line].strip("\n")
+
+
+def test_json_tells_the_same() -> None:
+    """Every field of a sample that a rule took."""
+    assert as_json(told("app.req.200:12|ms|@0.5|#a:b,bad")) == {
+        "line": "app.req.200:12|ms|@0.5|#a:b,bad",
+        "dogstatsd": None,
+        "faults": [],
+        "tag_errors": 1,
+        "samples": [
+            {
+                "type": "observer",
+                "name": "app.req.200",
+                "value": 0.012,
+                "relative": False,
+                "weight": 2,
+                "tags": {"a": "b"},
+                "action": "map",
+                "rule": {"index": 1, "line": 8, "match": "app.req.*"},
+                "captures": ["200"],
+                "near": [
+                    {
+                        "index": 0,
+                        "line": 4,
+                        "match": "app.req.*",
+                        "why": "is for another metric type",
+                    },
+                    {
+                        "index": 4,
+                        "line": 16,
+                        "match": "app.req.500",
+                        "why": "segment 3 is '200', not '500'",
+                    },
+                ],
+                "series": 'app_request_seconds{a="b",code="200"}',
+                "kept_as": {
+                    "shape": "histogram",
+                    "help": "Metric autogenerated by statsd_exporter.",
+                    "ttl_seconds": 60.0,
+                    "buckets": [0.1, 1.0],
+                },
+                "refused": None,
+                "why": None,
+            }
+        ],
+        "samples_left_out": 0,
+    }
+
+
+# Line, path in the JSON, what is there.
+PARTS: list[tuple[str, tuple[str | int, ...], object]] = [
+    ("app.secret:1|c", ("samples", 0, "action"), "drop"),
+    ("app.secret:1|c", ("samples", 0, "series"), None),
+    ("app.secret:1|c", ("samples", 0, "kept_as"), None),
+    ("foo:1|c", ("samples", 0, "action"), "unmapped"),
+    ("foo:1|c", ("samples", 0, "rule"), {}),
+    ("foo:-1|g", ("samples", 0, "relative"), True),
+    ("foo:anna|s", ("samples", 0, "value"), "anna"),
+    # JSON has no such numbers.
+    ("foo:nan|g", ("samples", 0, "value"), "nan"),
+    ("foo:inf|g", ("samples", 0, "value"), "inf"),
+    ("lib.ab:1|c", ("samples", 0, "kept_as", "scale"), 0.5),
+    ("lib.ab:1|c", ("samples", 0, "kept_as", "help"), "Half."),
+    ("foo:1|h", ("samples", 0, "kept_as", "quantiles"), [0.5, 0.9, 0.99]),
+    ("foo:-1|c", ("samples", 0, "refused"), "illegal_negative_counter"),
+    ("foo:-1|c", ("samples", 0, "why"), "a counter must not fall"),
+    ("foo:1|c:x|c", ("faults", 0), {"reason": "malformed_value", "text": "x|c"}),
+    ("_sc|name|0", ("dogstatsd",), "service_check"),
+    ("foo:" + ":".join(["1|c"] * 25), ("samples_left_out",), 5),
+]
+
+
+@pytest.mark.parametrize(("line", "path", "wanted"), PARTS)
+def test_a_part_of_the_json(
+    line: str, path: tuple[str | int, ...], wanted: object
+) -> None:
+    """The part is what it should be, and all of it can be written as JSON."""
+    part: Any = as_json(told(line))
+    json.dumps(part, allow_nan=False)
+    for step in path:
+        part = part[step]
+
+    assert part == wanted
+
+
+def test_what_a_sender_chose_is_escaped() -> None:
+    """Neither a terminal nor a log line can be taken over."""
+    text = as_text(told(b"\x1b[31m\xe2\x80\xaered:1|c|#k:\x07\r\n:v,l:\x9b\xff"))
+    colour = as_text(told("\x1b[31m\u202ered\x85:1|c|#k:\x07v:x|c"))
+
+    assert '"\\u001b[31m' in text
+    assert all(line.isascii() and line.isprintable() for line in text.splitlines())
+    assert all(line.isascii() and line.isprintable() for line in colour.splitlines())
+
+
+@given(st.binary() | st.text(alphabet="a.1:|@#,=[]cgmsh\x1b\u202e", max_size=40))
+def test_any_line_is_told(line: str | bytes) -> None:
+    """Whatever the line is, there is one text that is safe to show, and one JSON."""
+    explanation = told(line)
+    rows = as_text(explanation).splitlines()
+
+    assert all(row.isascii() and row.isprintable() for row in rows)
+    json.dumps(as_json(explanation), allow_nan=False)
+
+
+def test_a_style_that_is_switched_off_is_told_so() -> None:
+    """What is explained is what the flags make of a line."""
+    (sample,) = as_json(told("a#k=v:1|c", Dialect(librato=False)))["samples"]
+
+    assert (sample["tags"], sample["series"]) == ({}, "a_k_v")
+
+
+def test_many_near_rules_are_not_all_told() -> None:
+    """Ten are enough to see what is amiss."""
+    rules = "\n".join(f"- {{match: a.b{i}, name: x}}" for i in range(50))
+    table = mapping.parse(f"mappings:\n{rules}", "f")
+    explanation = explain.explain(b"a.c:1|c", ALL, table, lambda target, sample: None)
+
+    assert as_text(explanation).count("\nnear ") == explain.MOST_NEAR
+
+
+def test_the_table_does_not_notice() -> None:
+    """To explain is no traffic: its cache and the numbers of it stay as they are."""
+    table = mapping.parse(RULES, "f")
+    for line in TEXTS:
+        explain.explain(line.encode(), ALL, table, lambda target, sample: None)
+
+    assert (table.cache_gets, table.cache_length) == (0, 0)

@@ -17,6 +17,9 @@ JSON = b"application/json"
 DOING = (b"PUT", b"POST")
 """Methods that do something; others are answered with nothing, as there."""
 
+GOODBYE_SECONDS = 0.1
+"""So long the last answer has to reach the kernel before the reactor stops."""
+
 LONGEST_LINE = 65_535
 """Bytes of a line that may be asked about: as many as a datagram carries."""
 
@@ -121,16 +124,16 @@ class Quit(Resource):
 
     isLeaf = True
 
-    def __init__(self, quit: Callable[[], None]) -> None:
+    def __init__(self, functions: Functions) -> None:
         super().__init__()
-        self._quit = quit
+        self._functions = functions
 
     def render(self, request: Request) -> bytes:
         """Say goodbye, then end."""
         request.setHeader(b"content-type", PLAIN)
         if request.method not in DOING:
             return b""
-        request.notifyFinish().addBoth(lambda _: self._quit())
+        self._functions.later(GOODBYE_SECONDS, self._functions.quit)
         return b"Requesting termination... Goodbye!\n"
 
 

@@ -72,7 +72,7 @@ def _site(
     paths[b"/debug/unmapped"] = pages.Told(functions.unmapped)
     if lifecycle:
         paths[b"/-/reload"] = pages.Reload(functions.reload)
-        paths[b"/-/quit"] = pages.Quit(functions.quit)
+        paths[b"/-/quit"] = pages.Quit(functions)
     paths[os.fsencode(telemetry_path)] = metrics
     return _Site(root, guard, functions.later)
 

@@ -94,10 +94,13 @@ def test_reload_says_why_a_file_is_refused(ask: Ask, bridge: Any) -> None:
 def test_quit_answers_and_then_stops(ask: Ask, bridge: Any) -> None:
     """Only PUT and POST stop the bridge."""
     ask("GET", "/-/quit")
+    bridge.clock.advance(1)
     assert bridge.quits == 0
 
     head, _ = ask("POST", "/-/quit")
     assert head.startswith(b"HTTP/1.0 200 ")
+    assert bridge.quits == 0
+    bridge.clock.advance(1)
     assert bridge.quits == 1
 
 

@@ -1,0 +1,285 @@
+"""Prometheus itself scrapes: over TLS with users, in OpenMetrics and in text."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+PATIENCE = 90.0
+
+Series = dict[tuple[Any, ...], str]
+"""Values by name and pairs of a label and its value."""
+
+CONFIG = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+- job_name: openmetrics
+  scheme: https
+  tls_config: {{ca_file: {ca}, cert_file: {cert}, key_file: {key}}}
+  basic_auth: {{username: prometheus, password: secret}}
+  static_configs: [{{targets: ['127.0.0.1:{bridge}']}}]
+- job_name: text
+  static_configs: [{{targets: ['127.0.0.1:{proxy}']}}]
+- job_name: stranger
+  scheme: https
+  tls_config: {{ca_file: {ca}, cert_file: {cert}, key_file: {key}}}
+  basic_auth: {{username: prometheus, password: wrong}}
+  static_configs: [{{targets: ['127.0.0.1:{bridge}']}}]
+"""
+
+LINES = [
+    b"hits:3|c",
+    b"hits_total:4|c|#k:v",
+    b"below:-1|g\nnan:nan|g\nplus:inf|g",
+    b"nan_counter:nan|c",
+    b"work:250|ms\nwork:500|ms|@0.1|#a:b",
+    b"below_zero:-5|h",
+    b"nan_sum:nan|h",
+    b"users:alice|s\nusers:bob|s",
+    b'odd:1|c|#q:a"b\\c d,u:\xc3\xbc',
+    b"info:1|g\nthing_info:1|g\nthing_created:5|g\nthing_bucket:1|c",
+    b"h.one:20|h\nh.one:0.02|h|#k:v\nh.below:-3|h",
+    b"helped:1|c\nlong_count:1|c\nlong_sum:1|g",
+]
+
+RULES = r"""
+mappings:
+- {match: h.*, name: hist_$1, observer_type: histogram}
+- {match: helped, name: helped_total, help: "a \\ b\nc \"d\""}
+"""
+
+
+class Text(http.server.BaseHTTPRequestHandler):
+    """Asks the bridge for text, whatever Prometheus would rather have."""
+
+    fetch: Any
+
+    def do_GET(self) -> None:  # noqa: N802
+        """Hand the page on."""
+        with self.fetch() as answer:
+            page, sort = answer.read(), answer.headers["Content-Type"]
+        self.send_response(200)
+        self.send_header("Content-Type", sort)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def proxy(fetch: Callable[[], Any]) -> Iterator[int]:
+    """Run such a server; gives its port."""
+    handler = type("Handler", (Text,), {"fetch": staticmethod(fetch)})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        yield int(served.server_address[1])
+        served.shutdown()
+        thread.join()
+
+
+class Server:
+    """A Prometheus, and what it knows."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/api/v1"
+
+    def ask(self, path: str, **parameters: str) -> Any:
+        """Ask its API."""
+        query = urllib.parse.urlencode(parameters)
+        with urllib.request.urlopen(f"{self._url}/{path}?{query}") as answer:
+            return json.load(answer)["data"]
+
+    def targets(self) -> dict[str, Any]:
+        """Wait until each target was scraped; gives them by job."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                found = self.ask("targets", state="active")["activeTargets"]
+            except (OSError, ValueError):
+                found = []
+            if len(found) == 3 and all(each["health"] != "unknown" for each in found):
+                return {each["labels"]["job"]: each for each in found}
+            time.sleep(0.1)
+        pytest.fail("Prometheus does not scrape")
+
+    def series(self, job: str) -> Series:
+        """The newest values of a job."""
+        found = {}
+        for each in self.ask("query", query=f'{{job="{job}"}}')["result"]:
+            labels = each["metric"]
+            for known in ("job", "instance"):
+                del labels[known]
+            name = labels.pop("__name__")
+            found[name, *sorted(labels.items())] = each["value"][1]
+        return found
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def bridge(
+    launch: Callable[..., Any],
+    authority: Any,
+    hashed: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
+    """Start a bridge that wants certificates and passwords."""
+    home = tmp_path_factory.mktemp("bridge")
+    (home / "rules.yml").write_text(RULES)
+    cert, key = authority.issue("server")
+    tls = {
+        "cert_file": str(cert),
+        "key_file": str(key),
+        "client_ca_file": str(authority.file),
+        "client_auth_type": "RequireAndVerifyClientCert",
+    }
+    users = {"prometheus": hashed("secret")}
+    web = {"tls_server_config": tls, "basic_auth_users": users}
+    # YAML is JSON and more.
+    (home / "web.yml").write_text(json.dumps(web))
+    started = launch(
+        f"--statsd.mapping-config={home / 'rules.yml'}",
+        f"--web.config.file={home / 'web.yml'}",
+    ).wait()
+    started.send(*LINES)
+    return started
+
+
+@pytest.fixture(scope="module")
+def server(
+    bridge: Any, authority: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Start a Prometheus that scrapes it."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("prometheus is missing: Debian's package of that name has it")
+    home = tmp_path_factory.mktemp("prometheus")
+    cert, key = authority.issue("prometheus")
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.load_cert_chain(cert, key)
+    secret = base64.b64encode(b"prometheus:secret").decode()
+    request = urllib.request.Request(
+        f"https://127.0.0.1:{bridge.http}/metrics",
+        headers={"Authorization": f"Basic {secret}", "Accept": "text/plain"},
+    )
+
+    def fetch() -> Any:
+        return urllib.request.urlopen(request, timeout=PATIENCE, context=context)
+
+    port = free_port()
+    with proxy(fetch) as text_port, (home / "log").open("w") as log:
+        (home / "prometheus.yml").write_text(
+            CONFIG.format(
+                ca=authority.file,
+                cert=cert,
+                key=key,
+                bridge=bridge.http,
+                proxy=text_port,
+            )
+        )
+        process = subprocess.Popen(
+            [
+                program,
+                f"--config.file={home / 'prometheus.yml'}",
+                f"--storage.tsdb.path={home / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stderr=log,
+            cwd=home,
+        )
+        yield Server(port)
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+OWN = ("statsd_", "process_", "python_", "promhttp_")
+SCRAPED = ("up", "scrape_")
+
+
+def names(series: Series) -> set[str]:
+    """The names of series, without those that Prometheus adds."""
+    return {key[0] for key in series if not key[0].startswith(SCRAPED)}
+
+
+def sent(series: Series) -> Series:
+    """The series that came over statsd."""
+    return {
+        key: value
+        for key, value in series.items()
+        if not key[0].startswith((*OWN, *SCRAPED))
+    }
+
+
+def test_prometheus_scrapes_over_tls_with_a_certificate_and_a_user(
+    server: Server,
+) -> None:
+    """Up with the right password, down with a wrong one; nothing is complained of."""
+    targets = server.targets()
+
+    assert targets["openmetrics"]["lastError"] == ""
+    assert targets["openmetrics"]["health"] == "up"
+    assert targets["text"]["lastError"] == ""
+    assert targets["stranger"]["health"] == "down"
+    assert "401" in targets["stranger"]["lastError"]
+
+
+def test_both_formats_bring_the_same_series(server: Server) -> None:
+    """The same names, labels and values, whichever format was asked for."""
+    server.targets()
+    open_metrics, text = server.series("openmetrics"), server.series("text")
+
+    assert sent(open_metrics) == sent(text)
+    assert names(open_metrics) == names(text)
+    assert len(sent(text)) > 50
+
+
+def test_the_values_are_those_that_were_sent(server: Server) -> None:
+    """A few of each type, as Prometheus stores them."""
+    server.targets()
+    found = server.series("openmetrics")
+
+    assert found["hits",] == "3"
+    assert found["hits_total", ("k", "v")] == "4"
+    assert found["nan",] == "NaN"
+    assert found["plus",] == "+Inf"
+    assert found["work_count", ("a", "b")] == "10"
+    assert found["users",] == "2"
+    assert found["odd", ("q", 'a"b\\c d'), ("u", "\u00fc")] == "1"
+    assert found["hist_one_bucket", ("le", "+Inf")] == "1"
+    assert found["helped_total",] == "1"
+
+
+def test_help_and_types_are_kept(server: Server) -> None:
+    """What the rules say of a metric is what Prometheus shows of it."""
+    server.targets()
+    metadata = {
+        each["target"]["job"]: each
+        for each in server.ask("targets/metadata", metric="helped_total")
+        + server.ask("targets/metadata", metric="helped")
+    }
+
+    assert metadata["text"]["help"] == 'a \\ b\nc "d"'
+    assert {each["type"] for each in metadata.values()} == {"counter"}
+    assert {each["help"] for each in metadata.values()} == {'a \\ b\nc "d"'}

@@ -299,7 +299,7 @@ def test_reserved_labels_cost_one_sample(play: Callable[..., Any]) -> None:
     assert (histogram.series, histogram.own[reserved]) == ({"ok": 1}, 1)
 
 
-def test_a_table_of_the_lines_that_break_there(play: Callable[..., Any]) -> None:
+def test_lines_that_break_a_page_there(play: Callable[..., Any]) -> None:
     """Empty names and names of our own are refused, and the page is whole."""
     names = [",a=b", "#a=b", "[a=b]", "[]", "foo]bar["]
     outcome = play([f"{name}:1|c" for name in names])

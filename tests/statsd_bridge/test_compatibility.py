@@ -1,0 +1,75 @@
+"""docs/compatibility.md: every row has a test that exists, and no row is missing."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from statsd_bridge.exposition import Own, Vitals
+from statsd_bridge.model import Tally
+from statsd_bridge.settings import Address, Settings
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "compatibility.md").read_text()
+REFERENCES = sorted(set(re.findall(r"`(\w+/test_\w+\.py)::(\w+)`", PAGE)))
+ROWS = {line.split("|")[1].strip(): line for line in PAGE.splitlines() if "|" in line}
+
+
+@pytest.mark.parametrize(("file", "name"), REFERENCES)
+def test_a_test_that_is_named_exists(file: str, name: str) -> None:
+    """The page does not promise what nothing shows."""
+    tree = ast.parse((ROOT / "tests" / file).read_text())
+
+    assert name in {
+        each.name for each in tree.body if isinstance(each, ast.FunctionDef)
+    }
+
+
+def test_every_difference_and_weakness_has_a_row_with_a_test() -> None:
+    """Nineteen and twelve, none without a test."""
+    numbers = [*map(str, range(1, 20)), *(f"W{n}" for n in range(1, 13))]
+
+    assert [number for number in numbers if "::" not in ROWS.get(number, "")] == []
+
+
+def test_a_set_is_a_gauge_of_distinct_values(play: Callable[..., Any]) -> None:
+    """Rules for gauges match it, and it is counted as what it is."""
+    rules = "mappings: [{match: u, name: users, match_metric_type: gauge}]"
+    outcome = play(["u:1|s", "u:2|s", "u:1|s", "u:anna|s", "v:1|s"], rules)
+
+    assert outcome.series == {"users": 3, "v": 1}
+    assert outcome.types == {"users": "gauge", "v": "gauge"}
+    assert outcome.own['events_total{type="set"}'] == 5
+
+
+def test_defaults_are_safe() -> None:
+    """Nobody from outside is heard or answered unless the operator says so."""
+    assert Settings().listen_udp == Address("127.0.0.1", 9125)
+    assert Settings().listen_tcp == Address("127.0.0.1", 9125)
+    assert Settings().listen_web == Address("127.0.0.1", 9102)
+    assert Settings().read_buffer == 4 * 1024 * 1024
+    assert not Settings().enable_lifecycle
+
+
+def test_dashboards_find_what_we_have_no_part_for() -> None:
+    """The two constants are there; Go's own and a foreign build info are not."""
+    page = Own(Tally(), lambda: Vitals("1.2.3", cache_size=5)).render().decode()
+
+    assert "\nstatsd_exporter_event_queue_flushed_total 0.0\n" in page
+    assert "\nstatsd_exporter_udp_packet_drops_total 0.0\n" in page
+    assert "\nstatsd_metric_mapper_cache_length 0.0\n" in page
+    assert '\nstatsd_bridge_build_info{version="1.2.3"} 1.0\n' in page
+    assert "\ngo_" not in page
+    assert "statsd_exporter_build_info" not in page
+
+
+def test_no_cache_has_no_numbers() -> None:
+    """As there, `--statsd.cache-size=0` takes the three metrics away."""
+    page = Own(Tally(), lambda: Vitals("1.2.3", cache_size=0)).render().decode()
+
+    assert "statsd_metric_mapper_cache" not in page

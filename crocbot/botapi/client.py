@@ -17,6 +17,7 @@ from typing import Any, Self
 from crocbot.botapi.bot import Bot
 from crocbot.botapi.floods import Floods
 from crocbot.botapi.request import PLACEHOLDER, SECONDS, AiohttpRequest
+from crocbot.botapi.webhook import Door
 from crocbot.errors import (
     CrocbotError,
     DeliveryError,
@@ -30,6 +31,8 @@ from crocbot.model import Address, Identity, ReconnectReason
 LONG_POLL = 30
 MARGIN = 10.0
 CONNECTIONS = 64
+# How many calls of Telegram at once; those of one chat come one after the other.
+CALLS = 40
 
 # Nothing else is read; Telegram keeps what is not named from us.
 WANTED = ("message",)
@@ -86,13 +89,13 @@ class Client:
             raise TelegramError("getMe names no bot", ReconnectReason.NETWORK)
         return Identity(me["id"], str(me.get("username", "")))
 
-    async def set_webhook(self, url: str, secret: str, connections: int) -> None:
+    async def set_webhook(self, door: Door) -> None:
         """Let Telegram call us; what waits for us stays."""
         await self._call(
             "setWebhook",
-            url=url,
-            secret_token=secret,
-            max_connections=connections,
+            url=door.url,
+            secret_token=door.secret,
+            max_connections=CALLS,
             allowed_updates=WANTED,
         )
 

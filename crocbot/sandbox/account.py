@@ -5,7 +5,7 @@ What Telegram knows about one bot: its chats, messages, updates; and the methods
     listen(callback) <------ messages <-- sendMessage, editMessageText
 
 It refuses what Telegram refuses, in the same words.  What is not here: formatting
-(texts stay as they were sent), files, and the delivery of updates to a webhook.
+(texts stay as they were sent) and files.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from crocbot.sandbox import faults, messages
+from crocbot.sandbox.hook import Hook
 from crocbot.sandbox.messages import Chat, Content, Person, Sent
 from crocbot.sandbox.parameters import Parameters, Refusal
 from crocbot.sandbox.updates import ConflictingPollError, Updates
@@ -84,7 +85,7 @@ class Account:
             "username": USERNAME,
         }
         self._clock = clock
-        self._webhook = ""
+        self.webhook: Hook | None = None
         self._last_message_id = 0
         self._chats: OrderedDict[int, Chat] = OrderedDict()
         self._messages: OrderedDict[tuple[int, int], Sent] = OrderedDict()
@@ -115,7 +116,7 @@ class Account:
         }
 
     async def _get_updates(self, parameters: Parameters) -> list[Any]:
-        if self._webhook:
+        if self.webhook:
             raise Refusal(409, faults.WEBHOOK_ACTIVE)
         seconds = parameters.whole("timeout", 0)
         limit = parameters.whole("limit", 100)
@@ -127,7 +128,7 @@ class Account:
             )
         except ConflictingPollError:
             words = (
-                faults.TERMINATED_BY_WEBHOOK if self._webhook else faults.OTHER_POLLER
+                faults.TERMINATED_BY_WEBHOOK if self.webhook else faults.OTHER_POLLER
             )
             raise Refusal(409, words) from None
 
@@ -171,22 +172,31 @@ class Account:
         return self.commands
 
     async def _set_webhook(self, parameters: Parameters) -> bool:
-        self._webhook = parameters.words("url")
+        url, secret = parameters.words("url"), parameters.words("secret_token")
+        self.webhook = Hook(url, secret) if url else None
         return self._after_webhook(parameters)
 
     async def _delete_webhook(self, parameters: Parameters) -> bool:
-        self._webhook = ""
+        self.webhook = None
         return self._after_webhook(parameters)
 
     async def _get_webhook_info(self, _: Parameters) -> dict[str, Any]:
+        hook = self.webhook
+        failed = {}
+        if hook is not None and hook.failed_at is not None:
+            failed = {
+                "last_error_date": int(hook.failed_at),
+                "last_error_message": hook.failure,
+            }
         return {
-            "url": self._webhook,
+            "url": hook.url if hook else "",
             "has_custom_certificate": False,
             "pending_update_count": len(self.updates),
+            **failed,
         }
 
     def _after_webhook(self, parameters: Parameters) -> bool:
-        if self._webhook:
+        if self.webhook:
             self.updates.conflict()
         if parameters.words("drop_pending_updates").lower() == "true":
             self.updates.forget()

@@ -14,7 +14,7 @@ A long poll is a real one.  What the methods do is in `account.py`.
 from __future__ import annotations
 
 import time
-from asyncio import sleep
+from asyncio import create_task, gather, sleep
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any, Self
@@ -24,6 +24,7 @@ from aiohttp import web
 from crocbot.sandbox import faults, messages
 from crocbot.sandbox.account import FIRST_UPDATE, Account, Method
 from crocbot.sandbox.faults import Drop, Fault, Slow
+from crocbot.sandbox.hook import deliver
 from crocbot.sandbox.messages import Chat, Content, Person, Sent
 from crocbot.sandbox.parameters import Parameters, Refusal, read
 from crocbot.sandbox.updates import InterruptedPollError
@@ -52,6 +53,7 @@ class Server:
         self.url = ""
         self.calls: Counter[str] = Counter()
         self._host, self._port = host, port
+        self._clock = clock
         bot_id = int(token.partition(":")[0])
         self._account = Account(bot_id, clock, first_update)
         self._faults: dict[str, deque[Fault]] = {}
@@ -67,9 +69,15 @@ class Server:
         await web.TCPSite(self._runner, self._host, self._port).start()
         host, self._port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{self._port}"
+        account = self._account
+        self._delivery = create_task(
+            deliver(account.updates, lambda: account.webhook, self._clock)
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._delivery.cancel()
+        await gather(self._delivery, return_exceptions=True)
         await self._runner.cleanup()
 
     @property

@@ -9,7 +9,7 @@ from contextlib import suppress
 from crocbot import envelope, log, parts
 from crocbot.access import Policy
 from crocbot.agents import Agent, Echo
-from crocbot.botapi import Client, Poller
+from crocbot.botapi import Client, Door, Poller, Webhook, door
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
@@ -91,18 +91,11 @@ class Gateway:
             report=report,
         )
         self._watch = Watch(rows, self._dispatcher.admit, report)
-        self._poller = Poller(
-            client.get_updates,
-            self._accept,
-            self._dispatcher.room,
-            report,
-            client.renew_polling,
-            client.delete_webhook,
-        )
+        self._intake = self._webhook() if settings.webhook_url else self._poller()
         self._conditions = conditions
         conditions.greeted = True
-        conditions.heard = lambda: self._poller.completed
-        conditions.trouble = lambda: self._poller.trouble
+        conditions.heard = lambda: self._intake.completed
+        conditions.trouble = lambda: self._intake.trouble
 
     async def run(self, stop: Stop) -> None:
         """Take up what was left, take in until asked to stop, drain."""
@@ -121,8 +114,34 @@ class Gateway:
         await first(self._watch.run(), self._take_in())
 
     async def _take_in(self) -> None:
-        await persist(self._client.delete_webhook, self._report)
-        await self._poller.run()
+        if isinstance(self._intake, Poller):
+            await persist(self._client.delete_webhook, self._report)
+        await self._intake.run()
+
+    def _poller(self) -> Poller:
+        return Poller(
+            self._client.get_updates,
+            self._accept,
+            self._dispatcher.room,
+            self._report,
+            self._client.renew_polling,
+            self._client.delete_webhook,
+        )
+
+    def _webhook(self) -> Webhook:
+        settings = self._settings
+        url, listen = settings.webhook_url or "", settings.webhook_listen
+        return Webhook(
+            door(url, settings.webhook_key, listen),
+            self._hook,
+            self._client.get_webhook_info,
+            self._accept,
+            self._dispatcher.room,
+            self._report,
+        )
+
+    async def _hook(self, where: Door) -> None:
+        await persist(lambda: self._client.set_webhook(where), self._report)
 
     async def _drain(self, stop: Stop) -> None:
         self._conditions.draining = True
@@ -155,7 +174,7 @@ class Gateway:
         return self._dispatcher.drop(key)
 
     def _status(self) -> Status:
-        now, polled = time.monotonic(), self._poller.completed
+        now, polled = time.monotonic(), self._intake.completed
         return Status(
             self._version,
             self._agent.name,

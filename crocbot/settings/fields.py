@@ -10,6 +10,8 @@ table in the docs; the description completes "NAME is 'value': ...".
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import shlex
 from collections.abc import Mapping
@@ -33,6 +35,7 @@ TOKEN_RIGHT = "must be a bot token as @BotFather shows it, 123456:ABC..."  # noq
 URL = r"^https?://[^\s/?#]+[^\s?#]*$"
 URL_RIGHT = "must be a URL, https://host or http://host:port"
 AGENT_URL = r"^https?://[^\s/?#]+[^\s#]*$"
+LISTEN = r"^((\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[0-9]{1,5})$"
 ADDRESS = r"^(off|(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[0-9]{1,5})$"
 IDS = "must be Telegram user ids with commas between them, as 123,456"
 DATABASE = "crocbot.sqlite3"
@@ -203,15 +206,15 @@ class Settings(BaseSettings):
         "polled.",
         description="must be a URL, https://host/path",
     )
-    webhook_listen: str | None = Field(
-        None,
-        pattern=ADDRESS,
-        title="Where these calls are taken.",
+    webhook_listen: str = Field(
+        "127.0.0.1:8443",
+        pattern=LISTEN,
+        title="Where these calls are taken, behind a proxy that speaks TLS.",
         description="must be host:port",
     )
     webhook_secret: SecretStr | None = Field(
         None,
-        title="What Telegram must show with each call.",
+        title="What Telegram must show with each call; if empty, made of the token.",
         description="must be 1 to 256 of A-Z, a-z, 0-9, _ and -",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -303,7 +306,21 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """What no log may show."""
         held = (self.token, self.openai_api_key, self.agent_secret, self.webhook_secret)
-        return [secret.get_secret_value() for secret in held if secret]
+        known = [secret.get_secret_value() for secret in held if secret]
+        made = self.webhook_url and not self.webhook_secret
+        return [*known, self.webhook_key] if made else known
+
+    @property
+    def webhook_key(self) -> str:
+        """
+        What Telegram must show.
+
+        Made of the token it is stable, and does not tell it.
+        """
+        if self.webhook_secret is not None:
+            return self.webhook_secret.get_secret_value()
+        key = self.token.get_secret_value().encode()
+        return hmac.new(key, b"webhook", hashlib.sha256).hexdigest()
 
     @classmethod
     def settings_customise_sources(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crocbot.botapi import Client
+from crocbot.botapi import Client, Door
 from crocbot.errors import (
     ChatGoneError,
     CrocbotError,
@@ -274,7 +274,9 @@ def test_webhooks() -> None:
     """A webhook can be set, looked at and deleted."""
 
     async def scene(client: Client, _: Server) -> None:
-        await client.set_webhook("https://example.org/x", "secret", 7)
+        await client.set_webhook(
+            Door("https://example.org/x", "secret", "127.0.0.1", 1)
+        )
         assert (await client.get_webhook_info())["url"] == "https://example.org/x"
         await client.delete_webhook()
         assert (await client.get_webhook_info())["url"] == ""

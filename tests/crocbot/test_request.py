@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 import telegram.error
@@ -15,6 +17,7 @@ from telegram.request import RequestData
 from telegram.request._requestparameter import RequestParameter
 
 from crocbot.botapi.request import PLACEHOLDER, AiohttpRequest, FloodError
+from crocbot.sandbox import Server
 
 TOKEN = "123:a-very-secret-token"
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -257,3 +260,54 @@ def test_what_is_no_answer(payload: bytes) -> None:
     """What is no JSON object is no Bot API answer."""
     with pytest.raises(telegram.error.TelegramError, match="not a Bot API answer"):
         AiohttpRequest.parse_json_payload(payload)
+
+
+def test_a_host_whose_ipv6_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first address swallows every packet the next one is tried soon."""
+    if not socket.has_ipv6:
+        pytest.skip("there is no IPv6 here")
+
+    async def scene() -> None:
+        async with Server() as server:
+            port = int(server.url.rpartition(":")[2])
+            loop = asyncio.get_running_loop()
+
+            async def resolve(*_: Any, **__: Any) -> list[Any]:
+                kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+                return [
+                    (socket.AF_INET6, *kind, ("::1", port, 0, 0)),
+                    (socket.AF_INET, *kind, ("127.0.0.1", port)),
+                ]
+
+            monkeypatch.setattr(loop, "getaddrinfo", resolve)
+            url = f"http://telegram.invalid:{port}"
+            with deaf("::1", port):
+                request = AiohttpRequest(server.token, url, connections=1)
+                await request.initialize()
+                try:
+                    status, _ = await request.do_request(
+                        f"{url}/bot{PLACEHOLDER}/getMe", "POST", read_timeout=9
+                    )
+                finally:
+                    await request.shutdown()
+            assert status == 200
+
+    asyncio.run(asyncio.wait_for(scene(), 30))
+
+
+@contextmanager
+def deaf(host: str, port: int) -> Iterator[None]:
+    """Listen, but answer no packet: who connects waits for ever."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_INET6))
+        try:
+            listener.bind((host, port))
+        except OSError:
+            pytest.skip("there is no IPv6 here")
+        # The few connections that a full queue has room for are taken by us.
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket(socket.AF_INET6))
+            filler.setblocking(False)
+            filler.connect_ex((host, port))
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,13 @@ from crocbot import inbox, reply, service, settings
 from crocbot.botapi import poller
 from crocbot.commands import MENU
 from crocbot.errors import InboxError, OperatorError
-from crocbot.facts import Fact, InboxState, PollFailed
+from crocbot.facts import (
+    Fact,
+    InboxState,
+    PollFailed,
+    WebhookOutcome,
+    WebhookRequest,
+)
 from crocbot.model import (
     Address,
     Decision,
@@ -31,6 +38,7 @@ from crocbot.model import (
 )
 from crocbot.sandbox import Person, Server, faults, messages
 from crocbot.sandbox.faults import Slow
+from crocbot.sandbox.stage import free_port
 from crocbot.service import Stop, greeting, strangers, watch
 from crocbot.service.strangers import Strangers
 
@@ -463,6 +471,32 @@ def test_a_retry_while_the_gateway_runs(
     assert world.outcomes[0].undelivered == "hello"
     states = [fact for fact in world.facts if isinstance(fact, InboxState)]
     assert states[-1].closed[Disposition.ANSWERED] == 1
+
+
+def test_by_webhook(tmp_path: Path) -> None:
+    """Telegram calls, is told 200 when it is stored, and people are answered."""
+    port = free_port(0, socket.SOCK_STREAM)
+    settings = {
+        "CROCBOT_WEBHOOK_URL": f"http://127.0.0.1:{port}/hook",
+        "CROCBOT_WEBHOOK_LISTEN": f"127.0.0.1:{port}",
+    }
+
+    async def scene(world: World) -> None:
+        async with world.gateway(**settings):
+            for word in ("one", "two"):
+                world.server.say(ADA, word)
+            await world.until(lambda: len(world.outcomes) == 2)
+            await world.until(lambda: world.server.pending == 0)
+        world.server.say(ADA, "three")
+        # Back to polling, the webhook is taken away.
+        async with world.gateway():
+            await world.until(lambda: len(world.outcomes) == 3)
+        state = await world.ledger()
+        assert (state.accepted, state.duplicates) == (3, 0)
+
+    world = play(tmp_path, scene)
+    assert world.sent == [(7, "one"), (7, "two"), (7, "three")]
+    assert WebhookRequest(WebhookOutcome.ACCEPTED) in world.facts
 
 
 def stranger(user: int | None, chat: int) -> Message:

@@ -64,7 +64,7 @@ def test_defaults() -> None:
         "statsd_port": 9125,
         "health_address": "127.0.0.1:8787",
         "webhook_url": None,
-        "webhook_listen": None,
+        "webhook_listen": "127.0.0.1:8443",
         "webhook_secret": None,
         "log_level": "info",
         "log_format": "console",

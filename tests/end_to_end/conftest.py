@@ -89,6 +89,10 @@ class World:
         )
         return gateway
 
+    async def start(self, arguments: list[str], settings: Mapping[str, str]) -> Child:
+        """Start any program of ours, as `python -m` with these arguments."""
+        return await self._start(arguments[0], arguments, settings)
+
     def settings(self) -> dict[str, str]:
         """The environment of a gateway that works."""
         return {

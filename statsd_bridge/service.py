@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -44,11 +45,12 @@ def run(settings: Settings) -> None:
     bridge = Bridge(settings, loop, inherited, listener.make_room())
     hear: Any = bridge.hear_twisted
     globalLogBeginner.beginLoggingTo([hear], redirectStandardIO=False)
-    # Twisted sees to SIGTERM and SIGINT; a reload waits for its turn in the reactor.
+    # A reload waits for its turn in the reactor, which sees to the others when it runs.
     signal.signal(signal.SIGHUP, lambda *_: loop.callFromThread(bridge.reload))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         bridge.start()
-    except BridgeError:
+    except (BridgeError, SystemExit):
         bridge.close()
         raise
     loop.run()
@@ -120,7 +122,10 @@ class Bridge:
         if self._relay is not None:
             self._relay.start()
             self._reactor.addSystemEventTrigger("before", "shutdown", self._last_words)
-        self._log.info("ready", version=self._version, **where)
+        # Who reads it may send a signal at once.
+        self._reactor.callWhenRunning(
+            lambda: self._log.info("ready", version=self._version, **where)
+        )
         expiry = LoopingCall(self._expire)
         expiry.clock = self._reactor
         expiry.start(EXPIRY_SECONDS, now=False)

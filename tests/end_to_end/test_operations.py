@@ -1,0 +1,167 @@
+"""What an operator and an orchestrator do with a bridge: signals, pages, flags."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Start = Callable[..., Any]
+
+
+def test_quit_answers_and_ends_with_0(start: Start) -> None:
+    """Only by PUT or POST, and only if enabled; the goodbye arrives."""
+    bridge = start("--web.enable-lifecycle")
+    closed = start()
+
+    assert closed.ask("/-/quit", "POST") == (404, "404 page not found\n")
+    assert bridge.ask("/-/quit") == (200, "")
+    assert bridge.ask("/-/quit", "PUT") == (200, "Requesting termination... Goodbye!\n")
+    assert bridge.process.wait(90) == 0
+
+
+def test_a_reload_without_rules_is_a_remark(start: Start) -> None:
+    """By signal and over HTTP: nothing is counted, nothing ends."""
+    bridge = start("--web.enable-lifecycle")
+    bridge.process.send_signal(signal.SIGHUP)
+
+    assert bridge.ask("/-/reload", "POST")[0] == 200
+    page = bridge.get("/metrics")
+    assert "config_reloads_total{" not in page
+    assert "nothing to reload" in bridge.log()
+
+
+def test_a_stop_waits_for_nobody(start: Start) -> None:
+    """Idle clients and a reader who does not read are left behind; two signals, too."""
+    bridge = start("--statsd.listen-tcp=127.0.0.1:0")
+    for first in range(0, 5_000, 50):
+        names = range(first, first + 50)
+        bridge.send(b"\n".join(b"m%d:1|c|#a:%s" % (n, b"v" * 100) for n in names))
+    bridge.until("\nm4999{")
+    with (
+        socket.create_connection(("127.0.0.1", bridge.tcp)) as idle,
+        socket.socket() as slow,
+    ):
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        slow.connect(("127.0.0.1", bridge.http))
+        slow.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        slow.recv(10)
+        idle.sendall(b"half a li")
+        bridge.process.send_signal(signal.SIGTERM)
+        code = bridge.stop(signal.SIGTERM)
+
+    assert code == 0
+    assert "Traceback" not in bridge.log()
+    assert "a bug" not in bridge.log()
+
+
+def test_pages_at_the_root(start: Start) -> None:
+    """With the metrics at `/` they are at every path that means nothing else."""
+    bridge = start("--web.telemetry-path=/")
+
+    for path in ("/", "/metrics", "/anything"):
+        assert "statsd_exporter_lines_total" in bridge.get(path)
+    assert bridge.get("/-/ready") == "Statsd Exporter is Ready.\n"
+
+
+def test_head_has_the_headers_and_no_page(start: Start) -> None:
+    """On a kept connection the next answer follows at once."""
+    bridge = start()
+    with socket.create_connection(("127.0.0.1", bridge.http)) as sock:
+        sock.sendall(
+            b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"HEAD /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        with sock.makefile("rb") as answers:
+            said = answers.read()
+    first, second, third, body = said.split(b"\r\n\r\n", 3)
+
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert b"text/plain; version=0.0.4" in first
+    assert second.startswith(b"HTTP/1.1 200 ")
+    assert third.startswith(b"HTTP/1.1 404 ")
+    assert b"404 page not found\n" in body
+
+
+def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    """The reader of the log goes, and the bridge goes on."""
+    reader, writer = os.pipe()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "statsd_bridge"),
+            "--statsd.listen-udp=127.0.0.1:0",
+            "--statsd.listen-tcp=",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--web.enable-lifecycle",
+        ],
+        stderr=writer,
+        cwd=tmp_path,
+    )
+    os.close(writer)
+    with os.fdopen(reader, "rb") as log:
+        assert b"event=ready" in log.readline()
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.sendall(b"POST /-/reload HTTP/1.0\r\n\r\n")
+            assert sock.recv(100).startswith(b"HTTP/1.0 200 ")
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(90) == 0
+
+
+@pytest.mark.parametrize("how", ["file", "flags"])
+def test_a_command_line_of_statsd_exporter_works(
+    start: Start, tmp_path: Path, how: str
+) -> None:
+    """Every flag of 0.30.0 at once, from the command line and from a file."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text("mappings: [{match: a.*, name: mapped_$1}]")
+    flags = [
+        "--web.listen-address=127.0.0.1:0",
+        "--web.enable-lifecycle",
+        "--web.telemetry-path=/metrics",
+        "--statsd.listen-udp=127.0.0.1:0",
+        "--statsd.listen-tcp=127.0.0.1:0",
+        f"--statsd.listen-unixgram={tmp_path / 'gram'}",
+        "--statsd.unixsocket-mode=755",
+        f"--statsd.mapping-config={rules}",
+        "--statsd.read-buffer=0",
+        "--statsd.cache-size=1000",
+        "--statsd.cache-type=lru",
+        "--statsd.event-queue-size=10000",
+        "--statsd.event-flush-threshold=1000",
+        "--statsd.event-flush-interval=200ms",
+        f"--debug.dump-fsm={tmp_path / 'rules.dot'}",
+        "--no-check-config",
+        "--statsd.parse-dogstatsd-tags",
+        "--statsd.parse-influxdb-tags",
+        "--statsd.parse-librato-tags",
+        "--no-statsd.parse-signalfx-tags",
+        "--statsd.relay.address=127.0.0.1:9",
+        "--statsd.relay.packet-length=1400",
+        "--statsd.udp-packet-queue-size=10000",
+        "--log.level=info",
+        "--log.format=logfmt",
+    ]
+    if how == "file":
+        arguments = tmp_path / "arguments"
+        arguments.write_text("\n".join(["# all of them", *flags, ""]))
+        flags = [f"@{arguments}"]
+    bridge = start(*flags)
+    bridge.send(b"a.b:1|c", b"a[k=v]:1|c")
+    page = bridge.until("\na_k_v_ 1\n")
+
+    assert "\nmapped_b 1\n" in page
+    assert (tmp_path / "rules.dot").read_text().startswith("digraph")
+    assert bridge.stop() == 0

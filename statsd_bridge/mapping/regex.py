@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import re2
 
 MAX_DEPTH = 1000
+# RE2 complains on stderr, log_errors or not, of what takes it too long to simplify.
+MAX_LENGTH = 100_000
 _MAX_MESSAGE = 100
 
 # An escape, quoted text or a class; else what Go does not take, or a bracket.
@@ -78,8 +80,11 @@ class First:
 
 def _any_of(texts: Sequence[str]) -> re2._Regexp | None:
     """Join regexes; None when they are too much for one."""
+    joined = "|".join(f"(?:{text})" for text in texts)
+    if len(joined) > MAX_LENGTH:
+        return None
     try:
-        return _compile("|".join(f"(?:{text})" for text in texts), captures=False)
+        return _compile(joined, captures=False)
     except ValueError:
         return None
 
@@ -100,6 +105,8 @@ def _encode(text: str) -> bytes:
 
 def _checked(text: str) -> str:
     """Refuse what Go refuses; return the same regex fit to be a part of another."""
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"longer than {MAX_LENGTH} characters")
     names: set[str] = set()
     depth = 0
     closing = ""

@@ -184,10 +184,15 @@ def _tries(rules: Sequence[Rule], *, ordered: bool) -> Mapping[Kind, Trie]:
 
 def _regexes(rules: Sequence[Rule]) -> Mapping[Kind, First]:
     firsts: dict[Kind, First] = {}
+    # Most rules are for every kind, and compiled regexes are large.
+    shared: dict[tuple[int, ...], First] = {}
     for kind in (Kind.COUNTER, Kind.GAUGE, Kind.OBSERVER):
         of_kind = [each for each in rules if kind in each.kinds]
         patterns = [(each.pattern, each.index) for each in of_kind if each.pattern]
-        firsts[kind] = First(patterns)
+        numbers = tuple([number for _, number in patterns])
+        if numbers not in shared:
+            shared[numbers] = First(patterns)
+        firsts[kind] = shared[numbers]
     return {**firsts, Kind.SET: firsts[Kind.GAUGE]}
 
 

@@ -1,0 +1,300 @@
+"""
+The gateway's numbers as a real Prometheus has them: every panel shows something, the
+ledger closes after a crash, and what is lost on the way is found.
+
+    gateway --> relay, which drops what it is told to --> bridge <-- Prometheus
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from crocbot.sandbox import faults, people
+from crocbot.sandbox.stage import HOST, free_port
+
+ROOT = Path(__file__).parents[2]
+DASHBOARD = ROOT / "compose" / "grafana" / "dashboards" / "crocbot.json"
+RULES = ROOT / "compose" / "prometheus" / "rules" / "crocbot.yml"
+PROMETHEUS = shutil.which("prometheus")
+
+pytestmark = pytest.mark.skipif(
+    PROMETHEUS is None, reason="prometheus is not installed"
+)
+
+# Panels with a query that may find nothing though all is well.
+MAY_BE_EMPTY = {
+    "Not understood": "the bridge understood everything",
+    "Series": "no series was refused",
+    "Until the first words": "the agent here tells nothing",
+    "Answers": "the agent here tells nothing",
+    "First token": "the agent here tells nothing",
+    "Questions": "the agent here tells nothing",
+}
+
+
+class Prometheus:
+    """One that scrapes a page each second, with the rules of this project."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url = url
+        self._session = session
+
+    async def ask(self, query: str) -> list[dict[str, Any]]:
+        """Evaluate a query now; an answer that is no success fails the test."""
+        async with self._session.get(
+            f"{self.url}/api/v1/query", params={"query": query}
+        ) as answer:
+            found = await answer.json()
+        assert found["status"] == "success", (query, found)
+        return list(found["data"]["result"])
+
+    async def value(self, query: str) -> float | None:
+        """The one value that a query finds; None if it finds nothing."""
+        found = await self.ask(query)
+        assert len(found) <= 1, (query, found)
+        return float(found[0]["value"][1]) if found else None
+
+    async def ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            async with self._session.get(f"{self.url}/-/ready") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+
+@asynccontextmanager
+async def prometheus(w: Any) -> AsyncIterator[Prometheus]:
+    """Run one beside the bridge of a world."""
+    port = free_port(0, socket.SOCK_STREAM)
+    config = w.home / "prometheus.yml"
+    config.write_text(
+        json.dumps(
+            {
+                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+                "rule_files": [str(RULES)],
+                "scrape_configs": [
+                    {
+                        "job_name": "bridge",
+                        "static_configs": [{"targets": [f"{HOST}:{w.web_port}"]}],
+                    }
+                ],
+            }
+        )
+    )
+    with (w.home / "prometheus.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            str(PROMETHEUS),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={w.home / 'tsdb'}",
+            f"--web.listen-address={HOST}:{port}",
+            "--log.level=warn",
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        async with aiohttp.ClientSession() as session:
+            server = Prometheus(f"http://{HOST}:{port}", session)
+            await w.eventually(server.ready)
+            yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+class Relay(asyncio.DatagramProtocol):
+    """Hands datagrams on, but for one in `drop_each`, whose lines it counts."""
+
+    def __init__(self, port: int) -> None:
+        self.drop_each = 0
+        self.passed = self.dropped = 0
+        self._seen = 0
+        self._to = (HOST, port)
+
+    def connection_made(self, transport: Any) -> None:
+        """Keep the way out."""
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        """Pass it on, or not."""
+        self._seen += 1
+        lines = data.count(b"\n") + 1
+        if self.drop_each and self._seen % self.drop_each == 0:
+            self.dropped += lines
+            return
+        self.passed += lines
+        self._transport.sendto(data, self._to)
+
+
+@asynccontextmanager
+async def relay(w: Any) -> AsyncIterator[tuple[Relay, int]]:
+    """Stand before the bridge of a world; gives the relay and its port."""
+    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: Relay(w.statsd_port), local_addr=(HOST, 0)
+    )
+    try:
+        yield protocol, transport.get_extra_info("sockname")[1]
+    finally:
+        transport.close()
+
+
+def queries() -> list[tuple[str, str]]:
+    """Every query of the dashboard with its panel's title, variables filled in."""
+    return [
+        (
+            panel["title"],
+            target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*"),
+        )
+        for panel in json.loads(DASHBOARD.read_text())["panels"]
+        for target in panel.get("targets", [])
+    ]
+
+
+def shows(found: list[dict[str, Any]]) -> bool:
+    """Whether there is something to draw: a value that is a number."""
+    return any(one["value"][1] != "NaN" for one in found)
+
+
+async def everything_that_happens(w: Any) -> None:
+    """People talk, and Telegram has some of its bad moments."""
+    stop = asyncio.Event()
+    talking = asyncio.create_task(w.talk(stop))
+    w.server.fault("sendMessage", faults.flood_wait(1))
+    w.server.fault("sendMessage", faults.bad_gateway())
+    w.server.fault("getUpdates", faults.bad_gateway())
+    goal = w.crowd.answered.total() + 25
+    await w.eventually(lambda: w.crowd.answered.total() >= goal)
+    stop.set()
+    await talking
+
+
+def test_every_panel_shows_something(world) -> None:
+    """After a few minutes of a gateway no query is empty, but for the listed few."""
+
+    async def scene() -> None:
+        async with world() as w:
+            await w.start_bridge()
+            async with prometheus(w) as server:
+                gateway = await w.start_gateway()
+                await everything_that_happens(w)
+                await everything_that_happens(w)
+
+                async def empty() -> list[tuple[str, str]]:
+                    return [
+                        (title, query)
+                        for title, query in queries()
+                        if not shows(await server.ask(query))
+                        and title not in MAY_BE_EMPTY
+                    ]
+
+                async def complete() -> bool:
+                    return not await empty()
+
+                try:
+                    await w.eventually(complete)
+                except TimeoutError:
+                    pytest.fail(f"nothing to draw for {await empty()}")
+                assert await gateway.stop() == 0
+
+    asyncio.run(scene())
+
+
+def test_the_ledger_closes_after_a_crash(world) -> None:
+    """A gateway is killed at work; once all is quiet, accepted is ended and open."""
+
+    async def scene() -> None:
+        async with world() as w:
+            await w.start_bridge()
+            async with prometheus(w) as server:
+                for _ in range(3):
+                    gateway = await w.start_gateway()
+                    for talker in w.crowd.talkers:
+                        talker.write(people.text("hello"))
+                    await w.eventually(lambda: w.server.calls["sendmessage"])
+                    gateway.process.kill()
+                    await gateway.process.wait()
+                gateway = await w.start_gateway()
+
+                async def ledger() -> list[float | None]:
+                    return [
+                        await server.value("crocbot_inbox_accepted_rows"),
+                        await server.value("crocbot_inbox_open_rows"),
+                        await server.value("crocbot:ledger:difference_rows"),
+                    ]
+
+                async def closes() -> bool:
+                    return await ledger() == [3 * len(w.crowd.talkers), 0, 0]
+
+                try:
+                    await w.eventually(closes)
+                except TimeoutError:
+                    pytest.fail(f"accepted, open, difference: {await ledger()}")
+                assert await gateway.stop() == 0
+
+    asyncio.run(scene())
+
+
+def test_forced_loss_is_found(world) -> None:
+    """One datagram in three is dropped on the way: the rule finds it within 1 %."""
+
+    async def scene() -> None:
+        async with world() as w, relay(w) as (between, port):
+            await w.start_bridge()
+            async with prometheus(w) as server:
+                gateway = await w.start_gateway(CROCBOT_STATSD_PORT=str(port))
+                await w.eventually(lambda: known(server))
+                assert not await server.value("crocbot:telemetry_loss:ratio5m")
+
+                between.drop_each = 3
+                while between.dropped < 300:
+                    await asyncio.gather(*(many(talker) for talker in w.crowd.talkers))
+                between.drop_each = 0
+
+                async def found() -> float:
+                    """Lines lost since the first scrape, as Prometheus has it."""
+                    lost = await server.value("crocbot:telemetry_lost_lines:increase5m")
+                    scale = await server.value(SCALE)
+                    return (lost or 0) * (scale or 0)
+
+                async def right() -> bool:
+                    return abs(await found() - between.dropped) <= between.dropped / 100
+
+                try:
+                    await w.eventually(right)
+                except TimeoutError:
+                    pytest.fail(f"{await found()} found, {between.dropped} dropped")
+                assert await gateway.stop() == 0
+
+    async def many(talker: Any) -> None:
+        for _ in range(10):
+            talker.write(people.text("lost?"))
+        assert await talker.be_answered()
+
+    async def known(server: Prometheus) -> bool:
+        return await server.value("crocbot:telemetry_loss:ratio5m") is not None
+
+    asyncio.run(scene())
+
+
+# increase() answers for the whole window, which is longer than the test: back to what
+# was seen of it.
+SCALE = re.sub(
+    r"\s+",
+    " ",
+    """
+    (crocbot_emitter_lines_sent - min_over_time(crocbot_emitter_lines_sent[5m]))
+    / crocbot:telemetry_sent_lines:increase5m
+    """,
+)

@@ -9,7 +9,7 @@ import pytest
 
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
-from statsd_bridge.model import Action, Form, Kind, Labels, Shape
+from statsd_bridge.model import Action, Form, Kind, Labels
 
 _PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
 _EXAMPLE = re.compile(r"```yaml\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
@@ -20,10 +20,18 @@ _KINDS = {"c": Kind.COUNTER, "g": Kind.GAUGE, "ms": Kind.OBSERVER, "h": Kind.OBS
 EXAMPLES = _EXAMPLE.findall(_PAGE.read_text())
 
 
-def _shown(form: Form) -> str:
-    if form.shape is Shape.HISTOGRAM:
-        return f" histogram {' '.join(map(str, form.buckets))}"
-    return f" summary {' '.join(str(each.quantile) for each in form.quantiles)}"
+def _shown(form: Form, words: str) -> str:
+    """Show of a form what an example shows."""
+    buckets = " ".join(map(str, form.buckets))
+    quantiles = " ".join(str(each.quantile) for each in form.quantiles)
+    parts = {
+        "histogram": f"{form.shape} {buckets}",
+        "summary": f"{form.shape} {quantiles}",
+        "ttl": f"ttl {form.ttl:g}",
+        "scale": f"scale {form.scale or 0:g}",
+        "help": f"help {form.help}",
+    }
+    return "".join(f" {part}" for word, part in parts.items() if f" {word} " in words)
 
 
 def _outcome(table: mapping.Table, kind: Kind, name: str, tags: Labels) -> str:
@@ -42,9 +50,7 @@ def _become(table: mapping.Table, line: str) -> tuple[str, str]:
     kind = _KINDS[type_]
     pairs = [tag.split(":", 1) for tag in tags.split(",")] if tags else []
     actual = _outcome(table, kind, name, tuple((key, value) for key, value in pairs))
-    if " histogram " in expected or " summary " in expected:
-        actual += _shown(table.look_up(kind, name).form)
-    return actual, expected
+    return actual + _shown(table.look_up(kind, name).form, expected), expected
 
 
 @pytest.mark.parametrize(("text", "said"), EXAMPLES)

@@ -162,6 +162,7 @@ def _meaning(command: Callable[..., Any]) -> Callable[..., Any]:
 @_flag(
     "statsd.read-buffer", 4 * 1024 * 1024, "Receive buffer of datagram sockets, bytes."
 )
+@_switch("statsd.batch", True, "Work on batches of lines; off: line by line, slower.")
 @_flag("statsd.cache-size", 1000, "Names whose mapping is kept; 0 for none.", type=int)
 @_flag("statsd.max-series", 1_000_000, "Most series; new ones beyond are refused.")
 @_flag("statsd.set-window", "60s", "How long a set remembers a member.")
@@ -264,6 +265,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
         web_config=flags["web_config_file"],
         cache_size=flags["statsd_cache_size"],
         read_buffer=flags["statsd_read_buffer"],
+        batch=flags["statsd_batch"],
         max_series=flags["statsd_max_series"],
         set_window=seconds("statsd.set-window", flags["statsd_set_window"]),
         count_lines_from=tuple(flags["statsd_count_lines_from"]),

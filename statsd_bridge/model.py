@@ -165,8 +165,6 @@ class Series(Protocol):
     """What exposition needs of one series."""
 
     form: Form
-    template: str | None
-    """Exposition's own: the finished text with a `%s` for each number.  Starts None."""
 
     def numbers(self, now: float) -> tuple[float, ...]:
         """
@@ -177,14 +175,31 @@ class Series(Protocol):
         """
 
 
-@dataclass(slots=True)
-class Family:
-    """All series of one metric name, by their labels."""
+class Family(Protocol):
+    """
+    All series of one metric name, by the text of their labels as it is printed.
 
-    name: str
-    shape: Shape
-    help: str
-    series: Mapping[Labels, Series]
+        a="1",b="2"     ->  a series
+    """
+
+    @property
+    def name(self) -> str:
+        """The metric's."""
+
+    @property
+    def shape(self) -> Shape:
+        """Of all series."""
+
+    @property
+    def help(self) -> str:
+        """Not escaped."""
+
+    @property
+    def series(self) -> Mapping[str, Series]:
+        """Those that are remembered now."""
+
+    def texts(self) -> Sequence[str]:
+        """List the keys of `series` as the page has them; later some may be gone."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from typing import TypeVar
 from statsd_bridge import datagram, line
 from statsd_bridge.line import Dialect
 from statsd_bridge.mapping import Table
-from statsd_bridge.model import Action, EventError, Refusal, Sample, Tally
+from statsd_bridge.model import Action, EventError, Parsed, Refusal, Sample, Tally
 from statsd_bridge.recent import LONGEST, Recent
 from statsd_bridge.series import Store
 
@@ -35,7 +35,7 @@ class Pipeline:
 
     `table` may be replaced at any time between two batches.  `failed` is told of a bug
     of ours that one line brought out; the other lines of the batch go on.  `relay` gets
-    all lines as they came.
+    all lines as they came.  Before anybody looks at store or tally: `settle`.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class Pipeline:
         relay: Callable[[Sequence[bytes]], None] | None = None,
     ) -> None:
         self.table = table
+        self.by_lane = 0
+        """Lines for which the table was not asked, since it had been before."""
         self.unmapped: Recent[tuple[str, str]] = Recent()
         """Names that no rule took, each with its kind."""
         self.refused: Recent[tuple[bytes, str]] = Recent()
@@ -80,7 +82,10 @@ class Pipeline:
             except Exception as error:
                 self._failed(error)
 
-    def _line(self, text: bytes) -> None:
+    def settle(self) -> None:
+        """Do what was put off; here is nothing."""
+
+    def _line(self, text: bytes) -> Parsed:
         tally = self._tally
         if self._sources:
             source = self._sources.get(text.partition(b".")[0])
@@ -100,6 +105,7 @@ class Pipeline:
             if refusal is not None:
                 self._refused(refusal, sample.weight)
                 self.refused.add((text[:LONGEST], refusal.reason))
+        return parsed
 
     def _sample(self, sample: Sample) -> Refusal | None:
         tally = self._tally

@@ -20,6 +20,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import LogLevel, globalLogBeginner
 
 from statsd_bridge import explain, exposition, listener, log, parts, web
+from statsd_bridge.batch import Batched
 from statsd_bridge.errors import BridgeError, ConfigError
 from statsd_bridge.explain import Explanation
 from statsd_bridge.exposition import Own, Vitals
@@ -166,6 +167,7 @@ class Bridge:
         """Make a page that shows all that the kernel has delivered until now."""
         for door in self._datagrams:
             door.drain()
+        self._pipeline.settle()
         form = exposition.choose(accept)
         families = self._store.families()
         slices = exposition.render(
@@ -189,6 +191,7 @@ class Bridge:
     def unmapped(self) -> Any:
         """Tell what was not understood lately, the newest first."""
         path = self._pipeline
+        path.settle()
         return {
             "unmapped_names": [
                 {"name": name, "type": kind, "count": count}
@@ -206,7 +209,8 @@ class Bridge:
 
     def _path(self, table: Table) -> Pipeline:
         settings = self._settings
-        return Pipeline(
+        path = Batched if settings.batch else Pipeline
+        return path(
             table,
             self._store,
             self._tally,
@@ -235,8 +239,8 @@ class Bridge:
             loaded_mappings=len(table),
             cache_size=self._settings.cache_size,
             cache_length=table.cache_length,
-            cache_gets=table.cache_gets,
-            cache_hits=table.cache_hits,
+            cache_gets=table.cache_gets + self._pipeline.by_lane,
+            cache_hits=table.cache_hits + self._pipeline.by_lane,
             series=len(self._store),
             created=self._store.created,
             kernel_drops=self._udp.kernel_drops() if self._udp else None,
@@ -250,7 +254,7 @@ class Bridge:
         )
         if granted < asked:
             self._warn_of_buffer("udp", asked, granted)
-        self._udp = self._watch(sock, "udp")
+        self._udp = self._watch(sock, "udp", granted)
         return str(Address(*sock.getsockname()[:2]))
 
     def _listen_unixgram(self, path: str) -> str:
@@ -260,23 +264,24 @@ class Bridge:
         )
         if granted < settings.read_buffer:
             self._warn_of_buffer("unixgram", settings.read_buffer, granted)
-        self._watch(sock, "unixgram")
+        self._watch(sock, "unixgram", granted)
         return path
 
-    def _watch(self, sock: socket.socket, transport: str) -> listener.Datagrams:
+    def _watch(
+        self, sock: socket.socket, transport: str, granted: int
+    ) -> listener.Datagrams:
         """Have the reactor empty a socket."""
 
         def feed(batch: list[bytes]) -> None:
-            if batch:
-                self._last_datagram = time.monotonic()
-                self._safely(lambda: self._pipeline.feed(batch, transport))
+            self._last_datagram = time.monotonic()
+            self._safely(lambda: self._pipeline.feed(batch, transport))
 
         def failed(error: OSError) -> None:
             self._seldom(f"{transport} cannot be read", why=str(error))
 
-        door = listener.Datagrams(sock, feed, failed)
+        door = listener.Datagrams(sock, feed, failed, self._reactor, granted)
         self._datagrams.append(door)
-        self._reactor.addReader(door)
+        door.open()
         return door
 
     def _warn_of_buffer(self, transport: str, asked: int, granted: int) -> None:
@@ -344,6 +349,7 @@ class Bridge:
             self._relay.flush()
 
     def _expire(self) -> None:
+        self._safely(self._pipeline.settle)
         self._safely(lambda: self._store.expire(time.monotonic()))
 
     def _safely(self, call: Callable[[], object]) -> None:

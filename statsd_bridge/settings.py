@@ -46,6 +46,7 @@ class Settings:
     mapping_strict: bool = False
     cache_size: int = 1_000
     read_buffer: int = 4 * 1024 * 1024
+    batch: bool = True
     max_series: int = 1_000_000
     set_window: float = 60.0
     count_lines_from: tuple[str, ...] = ("crocbot",)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 
 # A run of dashes is one underscore; anything else that is not allowed is one each.
 _NOT_ALLOWED = re.compile(r"-+|[^a-zA-Z0-9_]")
@@ -98,7 +99,18 @@ def _scientific(value: float) -> str:
 
 def label_value(text: str) -> str:
     """Escape a label's value for the text formats."""
+    if text.isalnum():
+        return text
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def label_pairs(labels: Iterable[tuple[str, str]]) -> str:
+    """
+    Write labels as they stand between the braces.
+
+    a="1",b="2"
+    """
+    return ",".join([f'{name}="{label_value(value)}"' for name, value in labels])
 
 
 def help_text(text: str) -> str:

@@ -3,24 +3,25 @@ Families to the text format 0.0.4, in slices.
 
     # HELP api_seconds How long it takes.
     # TYPE api_seconds histogram
-    api_seconds_bucket{route="a",le="0.1"} 3      <- template: ...,le="0.1"} %s
+    api_seconds_bucket{route="a",le="0.1"} 3
     api_seconds_bucket{route="a",le="+Inf"} 4
     api_seconds_sum{route="a"} 0.9
     api_seconds_count{route="a"} 4
 
-A series keeps its finished text, so a scrape only prints numbers into it.  The text
-comes in slices of bounded work: between two of them the caller may receive packets.
+The labels are kept as text, so a scrape only prints the numbers.  The page comes in
+slices of bounded work: between two of them the caller may receive packets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 
-from statsd_bridge.model import Family, Labels, Series, Shape
-from statsd_bridge.text import format_number, help_text, label_value
+from statsd_bridge.model import Family, Form, Shape
+from statsd_bridge.text import format_number, help_text
 
 SLICE = 500
-"""Series in one slice."""
+"""Series in one slice: a few milliseconds at most."""
 
 # A set is shown as a gauge.
 TYPES = {shape: str(shape) for shape in Shape} | {Shape.SET: "gauge"}
@@ -54,13 +55,16 @@ def series(
     family: Family, now: float, failed: Failed
 ) -> Iterator[tuple[str, tuple[float, ...]]]:
     """Write each series of a family; yields its lines, and the numbers in them."""
-    # A copy: series may come and go between two slices.
-    for labels, each in list(family.series.items()):
+    write = _writer(family)
+    get = family.series.get
+    for labels in family.texts():
+        each = get(labels)
+        if each is None:
+            # It went between two slices.
+            continue
         try:
-            if each.template is None:
-                each.template = template(family, labels, each)
             numbers = each.numbers(now)
-            text = each.template % tuple([format_number(n) for n in numbers])
+            text = write(labels, each.form, numbers)
         except Exception as error:
             failed(error)
         else:
@@ -79,29 +83,56 @@ def _parts(families: Iterable[Family], now: float, failed: Failed) -> Iterator[s
             yield text
 
 
-def template(family: Family, labels: Labels, series: Series) -> str:
-    """Write all lines of a series, with `%s` for each number."""
-    name = family.name
-    text = [f'{label}="{label_value(value)}"' for label, value in labels]
-    plain = _braced(text)
+Write = Callable[[str, Form, tuple[float, ...]], str]
+"""Writes the lines of one series: its labels, its form and its numbers in, text out."""
+
+
+def _writer(family: Family) -> Write:
     match family.shape:
         case Shape.HISTOGRAM:
-            bounds = [*map(format_number, series.form.buckets), "+Inf"]
-            lines = [(f"{name}_bucket", [*text, f'le="{le}"']) for le in bounds]
+            return partial(_distribution, f"{family.name}_bucket", _bounds, family.name)
         case Shape.SUMMARY:
-            shares = [format_number(each.quantile) for each in series.form.quantiles]
-            lines = [(name, [*text, f'quantile="{share}"']) for share in shares]
+            return partial(_distribution, family.name, _shares, family.name)
         case _:
-            return f"{name}{_percent(plain)} %s\n"
-    written = [f"{start}{_percent(_braced(pairs))} %s\n" for start, pairs in lines]
-    totals = [f"{name}{end}{_percent(plain)} %s\n" for end in ("_sum", "_count")]
-    return "".join(written + totals)
+            return partial(_single, family.name)
 
 
-def _braced(pairs: list[str]) -> str:
-    return f"{{{','.join(pairs)}}}" if pairs else ""
+def _single(name: str, labels: str, _: Form, numbers: tuple[float, ...]) -> str:
+    number = format_number(numbers[0])
+    return f"{name}{{{labels}}} {number}\n" if labels else f"{name} {number}\n"
 
 
-def _percent(text: str) -> str:
-    """Keep a percent sign of a label's value apart from the template's own."""
-    return text.replace("%", "%%")
+def _distribution(
+    line: str,
+    ends: Callable[[Form], tuple[str, ...]],
+    name: str,
+    labels: str,
+    form: Form,
+    numbers: tuple[float, ...],
+) -> str:
+    """
+    Write a line for each end, then sum and count.
+
+        name_bucket{route="a",  +  le="0.1"} 3
+    """
+    texts = [format_number(number) for number in numbers]
+    *_, total, count = texts
+    # The start of a line is what joins the ends of all lines: one join instead of as
+    # many formats as there are buckets.
+    start = f"{line}{{{labels}," if labels else f"{line}{{"
+    rest = [f"{end}{text}\n" for end, text in zip(ends(form), texts)]  # noqa: B905
+    plain = f"{{{labels}}}" if labels else ""
+    sums = f"{name}_sum{plain} {total}\n{name}_count{plain} {count}\n"
+    return start.join(["", *rest]) + sums
+
+
+@lru_cache
+def _bounds(form: Form) -> tuple[str, ...]:
+    bounds = [*map(format_number, form.buckets), "+Inf"]
+    return tuple([f'le="{bound}"}} ' for bound in bounds])
+
+
+@lru_cache
+def _shares(form: Form) -> tuple[str, ...]:
+    shares = [format_number(each.quantile) for each in form.quantiles]
+    return tuple([f'quantile="{share}"}} ' for share in shares])

@@ -14,6 +14,7 @@ A value may stand for many: it is kept as its first and its last copy.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 
 Entry = tuple[float, int, int]
 
@@ -35,6 +36,13 @@ class Sketch:
         """Take a value `weight` times; it must not be NaN."""
         self.count += weight
         self.pending.append((value, weight))
+        if len(self.pending) >= BATCH:
+            self.fold()
+
+    def add_all(self, values: Sequence[float], weight: int) -> None:
+        """Take many values, each `weight` times; none may be NaN."""
+        self.count += len(values) * weight
+        self.pending.extend(zip(values, repeat(weight)))  # noqa: B905
         if len(self.pending) >= BATCH:
             self.fold()
 

@@ -20,7 +20,6 @@ from statsd_bridge.model import (
     Family,
     Form,
     Kind,
-    Labels,
     Refusal,
     Sample,
     Shape,
@@ -29,9 +28,11 @@ from statsd_bridge.model import (
 from statsd_bridge.series.counter import Counter
 from statsd_bridge.series.gauge import Gauge
 from statsd_bridge.series.histogram import Histogram
+from statsd_bridge.series.lanes import Lanes
+from statsd_bridge.series.ordered import Ordered
 from statsd_bridge.series.set import UniqueSet
 from statsd_bridge.series.summary import Summary
-from statsd_bridge.text import is_reserved_label
+from statsd_bridge.text import is_reserved_label, label_pairs
 
 AnySeries = Counter | Gauge | Histogram | Summary | UniqueSet
 
@@ -45,16 +46,26 @@ OWN_LABEL = {Shape.HISTOGRAM: "le", Shape.SUMMARY: "quantile"}
 
 
 class _Kin:
-    """One family: its series by labels, and the form of each set of label names."""
+    """
+    One family: its series by labels, and the form of each set of label names.
 
-    __slots__ = ("forms", "help", "ordered", "series", "shape")
+    A series is known by the text of its labels, which is printed as it is: one string
+    where a tuple of pairs of strings took 500 bytes for three labels.
+    """
 
-    def __init__(self, form: Form) -> None:
+    __slots__ = ("forms", "help", "name", "series", "shape")
+
+    def __init__(self, name: str, form: Form) -> None:
+        self.name = name
         self.shape = form.shape
         self.help = form.help
-        self.series: dict[Labels, AnySeries] = {}
+        self.series: Ordered[AnySeries] = Ordered()
         self.forms: dict[tuple[str, ...], Form] = {}
-        self.ordered = True
+
+    def texts(self) -> list[str]:
+        """List the labels of all series, fewer first, then as they are written."""
+        is_mixed = len({len(names) for names in self.forms}) > 1
+        return self.series.in_order(_rank if is_mixed else None)
 
 
 class Store:
@@ -62,7 +73,8 @@ class Store:
     Everything remembered.  Owned by the reactor's thread; nothing here locks.
 
     `reserved` are names that the bridge prints itself.  `set_window` is seconds.
-    `created` counts label-name sets ever made, by shape; it never falls.
+    `created` counts label-name sets ever made, by shape, `ever` series; neither falls.
+    `lanes` lead numbers to the series here.
     """
 
     def __init__(
@@ -77,14 +89,20 @@ class Store:
         self._set_window = set_window
         self._reserved = frozenset(reserved)
         self._clock = clock
-        self._families: dict[str, _Kin] = {}
-        self._due: list[tuple[float, int, str, Labels]] = []
+        self._families: Ordered[_Kin] = Ordered()
+        self._due: list[tuple[float, int, str, str]] = []
         self._pushed = 0
         self._live = 0
         self.created: Count[Shape] = Count()
+        self.ever = 0
+        self.lanes = Lanes()
 
     def __len__(self) -> int:
         return self._live
+
+    def now(self) -> float:
+        """Tell the time by which series live."""
+        return self._clock()
 
     def record(self, target: Target, sample: Sample) -> Refusal | None:
         """Add one sample to its series, which comes into being if need be."""
@@ -98,6 +116,8 @@ class Store:
         if isinstance(series, Refusal):
             return series
         now = self._clock()
+        if series.lane is not None:
+            self._catch_up(series, target, now)
         match series:
             case Gauge():
                 (series.add if sample.relative else series.set)(value)
@@ -114,76 +134,86 @@ class Store:
 
     def refusal(self, target: Target, sample: Sample) -> EventError | None:
         """Tell why `record` would refuse a sample; nothing changes."""
-        name, labels, form = target
+        name, _, form = target
         value = sample.value if form.scale is None else sample.value * form.scale
         if sample.kind is Kind.COUNTER and value < 0 and name:
             return EventError.ILLEGAL_NEGATIVE_COUNTER
-        family = self._families.get(name)
-        is_kin = family is not None and family.shape is form.shape
-        if family is not None and is_kin and labels in family.series:
+        if self.find(target) is not None:
             return None
-        return self._refuses(family, target)
+        return self._refuses(self._families.get(name), target)
+
+    def find(self, target: Target) -> AnySeries | None:
+        """Find the series of a target."""
+        family = self._families.get(target.name)
+        if family is None or family.shape is not target.form.shape:
+            return None
+        return family.series.get(label_pairs(target.labels))
 
     def resolve(self, kind: Kind, target: Target) -> AnySeries | Refusal:
         """Find the series of a target, or make it; or tell why there is none."""
         name, labels, form = target
         family = self._families.get(name)
+        text = label_pairs(labels)
         if family is not None and family.shape is form.shape:
-            series = family.series.get(labels)
+            series = family.series.get(text)
             if series is not None:
                 return series
         reason = self._refuses(family, target)
         if reason is not None:
             return Refusal(reason, kind, name)
-        return self._create(target)
+        return self._create(family or self._found(target), target, text)
 
     def expire(self, now: float) -> int:
         """Remove the series whose time to live is over; returns how many."""
         removed = 0
         while self._due and self._due[0][0] < now:
-            _, _, name, labels = heappop(self._due)
+            _, _, name, text = heappop(self._due)
             family = self._families.get(name)
-            if family is None:
-                continue
-            series = family.series.get(labels)
-            if series is None or not series.ttl:
+            series = family.series.get(text) if family is not None else None
+            if family is None or series is None or not series.ttl:
                 continue
             if series.last + series.ttl >= now:
-                self._schedule(series, name, labels)
+                self._schedule(series, name, text)
                 continue
-            del family.series[labels]
+            self._remove(family, text)
             removed += 1
-            if not family.series:
-                del self._families[name]
-        self._live -= removed
         return removed
 
     def families(self) -> list[Family]:
         """List what is remembered by name, as the page shows it."""
-        return [self._family(name) for name in sorted(self._families)]
+        return [self._families[name] for name in self._families.in_order()]
 
-    def _family(self, name: str) -> Family:
-        family = self._families[name]
-        if not family.ordered:
-            # Fewer labels first, then by values in the order of the label names.
-            family.series = dict(sorted(family.series.items(), key=_page_order))
-            family.ordered = True
-        return Family(name, family.shape, family.help, family.series)
+    def _found(self, target: Target) -> _Kin:
+        family = self._families[target.name] = _Kin(target.name, target.form)
+        return family
 
-    def _create(self, target: Target) -> AnySeries:
-        name, labels, form = target
-        family = self._families.get(name)
-        if family is None:
-            family = self._families[name] = _Kin(form)
+    def _create(self, family: _Kin, target: Target, text: str) -> AnySeries:
+        _, labels, form = target
         names = tuple([label for label, _ in labels])
         if names not in family.forms:
             self.created[form.shape] += 1
         # The first of a set of label names decides on buckets and quantiles.
         series = self._series(family.forms.setdefault(names, form))
-        family.series[labels] = series
-        family.ordered = False
+        family.series[text] = series
         self._live += 1
+        self.ever += 1
         return series
+
+    def _remove(self, family: _Kin, text: str) -> None:
+        self.lanes.forget(family.series[text])
+        family.series.remove(text)
+        if not family.series:
+            self._families.remove(family.name)
+        self._live -= 1
+
+    def _catch_up(self, series: AnySeries, target: Target, now: float) -> None:
+        """Let what waits for a series go before a sample that does not wait."""
+        if series.ttl != target.form.ttl:
+            # What would come by the lanes has another one.
+            self.lanes.fold(self.lanes.to(series), now)
+            self.lanes.forget(series)
+        elif isinstance(series, Gauge):
+            self.lanes.fold(self.lanes.to(series), now)
 
     def _series(self, form: Form) -> AnySeries:
         match form.shape:
@@ -200,16 +230,18 @@ class Store:
 
     def _touch(self, series: AnySeries, target: Target, now: float) -> None:
         """Note an update; a time to live that a reload changed holds from now on."""
-        series.last = now
         ttl = target.form.ttl
+        if ttl:
+            # Only then, since a time is an object of its own.
+            series.last = now
         if series.ttl != ttl:
             series.ttl = ttl
             if ttl:
-                self._schedule(series, target.name, target.labels)
+                self._schedule(series, target.name, label_pairs(target.labels))
 
-    def _schedule(self, series: AnySeries, name: str, labels: Labels) -> None:
+    def _schedule(self, series: AnySeries, name: str, text: str) -> None:
         self._pushed += 1
-        heappush(self._due, (series.last + series.ttl, self._pushed, name, labels))
+        heappush(self._due, (series.last + series.ttl, self._pushed, name, text))
 
     def _refuses(self, family: _Kin | None, target: Target) -> EventError | None:
         name, labels, form = target
@@ -249,6 +281,6 @@ class Store:
         return suffix in SUFFIXES[family.shape] or shape not in SUFFIXES
 
 
-def _page_order(item: tuple[Labels, AnySeries]) -> tuple[int, tuple[str, ...], Labels]:
-    labels = item[0]
-    return len(labels), tuple([value for _, value in labels]), labels
+def _rank(text: str) -> tuple[int, str]:
+    # In a value the quotation mark is escaped, so this counts labels.
+    return text.count('="'), text

@@ -52,6 +52,13 @@ class Summary(Kept):
         self._turn(now)
         self.sketches[-1].add(value, weight)
 
+    def observe_all(self, values: list[float], weight: int, now: float) -> None:
+        """Take many values, none of them NaN, `weight` times each."""
+        self.sum += sum(values) * weight
+        self.count += len(values) * weight
+        self._turn(now)
+        self.sketches[-1].add_all(values, weight)
+
     def numbers(self, now: float) -> tuple[float, ...]:
         """Give each quantile, NaN if the window is empty, then sum and count."""
         self._turn(now)

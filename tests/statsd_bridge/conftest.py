@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from statsd_bridge import exposition, mapping, web
+from statsd_bridge.batch import Batched
 from statsd_bridge.line import Dialect
 from statsd_bridge.model import Tally
 from statsd_bridge.pipeline import Pipeline
@@ -178,18 +180,23 @@ class Outcome:
 
 
 def _play(
-    packets: Sequence[str | bytes], mapping_text: str = "", flags: Sequence[str] = ()
+    made: type[Pipeline],
+    packets: Sequence[str | bytes],
+    mapping_text: str = "",
+    flags: Sequence[str] = (),
 ) -> Outcome:
     off = {FLAGS[flag]: False for flag in flags}
     failures: list[Exception] = []
     tally = Tally()
     store = Store(clock=lambda: 1000.0, reserved=exposition.own_names())
     table = mapping.parse(mapping_text, "case.yml")
-    path = Pipeline(table, store, tally, failed=failures.append, dialect=Dialect(**off))
-    for packet in packets:
-        # Recorded text is Latin-1: one character a byte.
-        raw = packet.encode("latin-1") if isinstance(packet, str) else packet
-        path.feed([raw], "udp")
+    path = made(table, store, tally, failed=failures.append, dialect=Dialect(**off))
+    # Recorded text is Latin-1: one character a byte.
+    raw = [
+        each.encode("latin-1") if isinstance(each, str) else each for each in packets
+    ]
+    path.feed(raw, "udp")
+    path.settle()
     families = store.families()
     slices = exposition.page.render(families, 1000.0, failures.append)
     page = b"".join(slices).decode()
@@ -249,7 +256,7 @@ def _own(tally: Tally) -> dict[str, float]:
     return {name: value for name, value in found.items() if value}
 
 
-@pytest.fixture(scope="session")
-def play() -> Callable[..., Outcome]:
-    """Feed packets to a fresh path, one datagram each."""
-    return _play
+@pytest.fixture(scope="session", params=[Pipeline, Batched])
+def play(request: pytest.FixtureRequest) -> Callable[..., Outcome]:
+    """Feed packets to a fresh path, one datagram each: the plain one, the quick one."""
+    return partial(_play, request.param)

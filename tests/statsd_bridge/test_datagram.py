@@ -2,27 +2,102 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge import datagram
+from statsd_bridge.datagram import Receive, mmsg
 
 
-def test_receive_takes_what_is_there_and_no_more_than_asked() -> None:
-    """A batch is bounded, keeps the borders of datagrams, and never waits."""
+@pytest.fixture(params=["recvmmsg", "recv"])
+def pair(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[socket.socket, Receive]]:
+    """A socket to send to, and what receives there: the quick and the portable way."""
+    if request.param == "recv":
+        monkeypatch.setattr(mmsg, "is_there", lambda: False)
+    elif not mmsg.is_there():
+        pytest.skip("this system has no recvmmsg")
     left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with left, right:
         right.setblocking(False)
-        for number in range(5):
-            left.send(b"a:%d|c" % number)
-        left.send(b"")
+        left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        yield left, datagram.receiver(right)
 
-        assert datagram.receive(right, 2) == [b"a:0|c", b"a:1|c"]
-        assert datagram.receive(right) == [b"a:2|c", b"a:3|c", b"a:4|c", b""]
-        assert datagram.receive(right) == []
+
+Pair = tuple[socket.socket, Receive]
+
+
+def test_a_batch_keeps_the_borders_of_datagrams(pair: Pair) -> None:
+    """Empty ones, too; when there are none it does not wait."""
+    left, receive = pair
+    sent = [b"a:1|c\nb:2|c", b"", b"c:3|c"]
+    for each in sent:
+        left.send(each)
+
+    assert receive() == (sent, 0)
+    assert receive() == ([], 0)
+
+
+def test_a_batch_is_bounded(pair: Pair) -> None:
+    """What is left comes with the next, in order."""
+    left, receive = pair
+    sent: list[bytes] = []
+    received: list[bytes] = []
+    while len(received) <= datagram.BATCH:
+        try:
+            left.send(b"a:%d|c" % len(sent), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            received += receive().datagrams
+        else:
+            sent.append(b"a:%d|c" % len(sent))
+    while batch := receive().datagrams:
+        assert len(batch) <= datagram.BATCH
+        received += batch
+
+    assert received == sent
+
+
+@pytest.mark.parametrize(
+    "size", [1, mmsg.HEAD - 1, mmsg.HEAD, mmsg.HEAD + 1, 9_000, datagram.LARGEST]
+)
+def test_large_and_small_datagrams_come_whole(pair: Pair, size: int) -> None:
+    """Wherever a slot ends, and whatever the neighbours are."""
+    left, receive = pair
+    sent = [b"before", random.Random(size).randbytes(size), b"after"]
+    for each in sent:
+        left.send(each)
+
+    assert receive() == (sent, 0)
+
+
+def test_what_is_too_large_loses_its_last_line_and_no_other(pair: Pair) -> None:
+    """Half a line could be read as another value; it is dropped and told."""
+    left, receive = pair
+    line = b"x" * 9_999
+    left.send(b"\n".join([line] * 7))
+    left.send(b"a:1|c")
+
+    assert receive() == ([b"\n".join([line] * 6), b"a:1|c"], 1)
+    left.send(b"a:1|c")
+    assert receive() == ([b"a:1|c"], 0)
+
+
+def test_an_error_passes(pair: Pair) -> None:
+    """Whoever opened the socket hears of it."""
+    left, receive = pair
+    left.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.setblocking(False)
+        receive = datagram.receiver(closed)
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        receive()
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,14 @@ import pytest
 from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.internet.testing import (
+    MemoryReactorClock,
+    StringTransportWithDisconnection,
+)
 from twisted.python.failure import Failure
 
 from statsd_bridge import datagram, listener
+from statsd_bridge.datagram import Receive, Received
 from statsd_bridge.errors import BindError
 from statsd_bridge.listener import Datagrams, Streams
 from statsd_bridge.listener.datagrams import Feed
@@ -28,7 +32,7 @@ def door(feed: Feed, read_buffer: int = 0) -> Datagrams:
         raise error
 
     sock, _ = listener.open_udp("127.0.0.1", 0, read_buffer)
-    return Datagrams(sock, feed, failed)
+    return Datagrams(sock, feed, failed, MemoryReactorClock())
 
 
 def send(port: int, *datagrams: bytes) -> None:
@@ -49,46 +53,142 @@ def test_a_read_hands_over_a_batch() -> None:
     assert batches == [[b"a:1|c", b"b:2|c"]]
 
 
-def test_drain_takes_more_than_one_batch() -> None:
+def test_drain_takes_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A scrape shows all that the kernel had delivered before it."""
     received: list[bytes] = []
     opened = door(received.extend, 1 << 20)
-    sent = [b"%d" % number for number in range(150)]
-    most, datagram.BATCH = datagram.BATCH, 50
-    try:
-        send(opened.port, *sent)
-        opened.drain()
-    finally:
-        datagram.BATCH = most
-        opened.connectionLost(None)
+    sent = [b"%d" % number for number in range(datagram.BATCH + 100)]
+    send(opened.port, *sent)
+    opened.drain()
+    opened.connectionLost(None)
 
     assert received == sent
 
 
-def test_a_read_error_is_told_and_the_door_stays_open() -> None:
+def test_a_read_error_is_told_and_the_door_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The next datagram is received."""
     errors: list[OSError] = []
     received: list[bytes] = []
 
-    class Flaky(socket.socket):
-        """A socket whose first read fails."""
-
-        def recv(self, *arguments: int) -> bytes:  # type: ignore[override]
-            """Fail once."""
+    def flaky(_: socket.socket) -> Receive:
+        def receive() -> Received:
             if not errors:
                 raise ConnectionRefusedError("once")
-            return super().recv(*arguments)
+            return Received([b"a:1|c"])
 
-    with Flaky(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        sock.bind(("127.0.0.1", 0))
-        opened = Datagrams(sock, received.extend, errors.append)
-        send(opened.port, b"a:1|c")
+        return receive
+
+    monkeypatch.setattr(datagram, "receiver", flaky)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        reactor = MemoryReactorClock()
+        opened = Datagrams(sock, received.extend, errors.append, reactor)
         opened.doRead()
         opened.doRead()
 
     assert [str(error) for error in errors] == ["once"]
     assert received == [b"a:1|c"]
+
+
+GRANTED = 4 * 1024 * 1024
+
+
+class Steady:
+    """A door on a reactor in memory, and a sender that sends at a rate."""
+
+    def __init__(self, granted: int = GRANTED) -> None:
+        self.reactor = MemoryReactorClock()
+        self.batches: list[int] = []
+        sock, _ = listener.open_udp("127.0.0.1", 0, 0)
+        self.door = Datagrams(
+            sock,
+            lambda batch: self.batches.append(len(batch)),
+            lambda error: None,
+            self.reactor,
+            granted,
+        )
+        self.door.open()
+
+    def __enter__(self) -> Steady:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.door.connectionLost(None)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the reactor tells the door of a datagram at once."""
+        return self.door in self.reactor.readers
+
+    def run(self, rate: int, seconds: float) -> None:
+        """Let datagrams come, and the reactor turn at each."""
+        for _ in range(int(rate * seconds)):
+            self.reactor.advance(1 / rate)
+            send(self.door.port, b"a:1|c")
+            if self.is_watched:
+                self.door.doRead()
+
+
+def test_datagrams_that_come_steadily_wait_for_each_other() -> None:
+    """Many are taken at a time, though each could be taken at once."""
+    with Steady() as steady:
+        steady.run(5_000, 0.1)
+
+        assert sum(steady.batches) > 400
+        assert len(steady.batches) < 40
+
+
+def test_a_few_datagrams_do_not_wait() -> None:
+    """There would be nothing to take with them."""
+    with Steady() as steady:
+        steady.run(100, 0.5)
+
+        assert steady.batches == [1] * 50
+        assert steady.is_watched
+
+
+def test_nothing_waits_where_the_kernel_granted_little() -> None:
+    """A burst within the wait would be lost."""
+    with Steady(granted=106_496) as steady:
+        steady.run(5_000, 0.02)
+
+        assert steady.batches == [1] * 100
+
+
+def test_who_drains_sees_what_waits() -> None:
+    """A scrape is not kept waiting."""
+    with Steady() as steady:
+        steady.run(5_000, 0.02)
+        assert not steady.is_watched
+        send(steady.door.port, b"a:1|c")
+        before = sum(steady.batches)
+        steady.door.drain()
+
+        assert sum(steady.batches) > before
+
+
+def test_a_door_that_rests_is_watched_again_when_it_is_quiet() -> None:
+    """An idle bridge has no timers."""
+    with Steady() as steady:
+        steady.run(5_000, 0.02)
+        steady.reactor.pump([0.01] * 3)
+
+        assert steady.is_watched
+        assert steady.reactor.getDelayedCalls() == []
+
+
+def test_the_reactor_closes_a_door_that_rests() -> None:
+    """What it does not watch it would forget."""
+    with Steady() as steady:
+        steady.run(5_000, 0.02)
+        assert not steady.is_watched
+        for function, arguments, named in steady.reactor.triggers["before"]["shutdown"]:
+            function(*arguments, **named)
+
+        assert steady.is_watched
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/net/udp is Linux's")
@@ -118,7 +218,7 @@ def test_an_empty_host_is_ipv4_and_ipv6() -> None:
     """`:9125` hears both families where the machine has both."""
     received: list[bytes] = []
     sock, _ = listener.open_udp("", 0, 0)
-    opened = Datagrams(sock, received.extend, lambda error: None)
+    opened = Datagrams(sock, received.extend, lambda error: None, MemoryReactorClock())
     send(opened.port, b"four")
     opened.doRead()
     opened.connectionLost(None)
@@ -218,7 +318,7 @@ def send_unix(path: str, *datagrams: bytes) -> None:
 def unix_door(path: str, received: list[bytes], mode: int | None = None) -> Datagrams:
     """Open a Unix door."""
     sock, _ = listener.open_unixgram(path, mode, 0)
-    return Datagrams(sock, received.extend, lambda error: None)
+    return Datagrams(sock, received.extend, lambda error: None, MemoryReactorClock())
 
 
 def test_a_unix_socket_takes_datagrams_and_leaves_no_file(tmp_path: Path) -> None:

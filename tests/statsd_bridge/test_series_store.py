@@ -19,6 +19,7 @@ from statsd_bridge.model import (
     Target,
 )
 from statsd_bridge.series import Store
+from statsd_bridge.series.ordered import Ordered
 from statsd_bridge.series.store import SUFFIXES
 
 KINDS = {
@@ -271,12 +272,30 @@ def test_families_and_series_are_in_the_order_of_the_page() -> None:
     second, first = store.families()[1], store.families()[0]
 
     assert first.name == "w"
-    assert list(second.series) == [
-        (),
-        (("a", "1"),),
-        (("a", "2"),),
-        (("a", "1"), ("b", "0")),
-    ]
+    assert list(second.texts()) == ["", 'a="1"', 'a="2"', 'a="1",b="0"']
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("+-?"), st.sampled_from("abcdefgh")), max_size=40
+    )
+)
+def test_keys_are_in_order_whenever_somebody_looks(
+    steps: list[tuple[str, str]],
+) -> None:
+    """Keys come, go and come back; what was seen before stays as it was."""
+    keys: Ordered[int] = Ordered()
+    looks: list[tuple[list[str], list[str]]] = []
+    for step, key in steps:
+        if step == "+":
+            keys[key] = 1
+        elif step == "-" and key in keys:
+            keys.remove(key)
+        elif step == "?":
+            looks.append((keys.in_order(), sorted(keys)))
+
+    assert keys.in_order() == sorted(keys)
+    assert [seen for seen, _ in looks] == [right for _, right in looks]
 
 
 def test_buckets_are_fixed_by_the_first_series_of_a_label_set() -> None:
@@ -291,8 +310,4 @@ def test_buckets_are_fixed_by_the_first_series_of_a_label_set() -> None:
 
     assert {
         labels: len(each.form.buckets) for labels, each in family.series.items()
-    } == {
-        (): 2,
-        (("a", "1"),): 1,
-        (("a", "2"),): 1,
-    }
+    } == {"": 2, 'a="1"': 1, 'a="2"': 1}

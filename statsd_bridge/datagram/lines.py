@@ -1,36 +1,15 @@
 """
-A socket to a batch of datagrams; datagrams, or the bytes of a stream, to lines.
+Datagrams, or the bytes of a stream, to lines.
 
-    recv, recv, recv ... until the kernel has no more  ->  [b"a:1|c\nb:2|c", b"c:3|c"]
-
-A batch is bounded, so that a flood cannot keep everybody else waiting.
+    [b"a:1|c\\nb:2|c", b"c:3|c"]  ->  [b"a:1|c", b"b:2|c", b"c:3|c"]
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
-
-LARGEST = 65_535
-"""Bytes of the largest datagram that UDP can carry."""
-
-BATCH = 1_000
-"""Datagrams in one batch."""
 
 LONGEST_LINE = 4_095
 """Bytes of a line in a stream, as statsd_exporter has it: 4,096 with the newline."""
-
-
-def receive(sock: socket.socket, most: int = BATCH) -> list[bytes]:
-    """Take what the kernel has for a non-blocking socket; its OSErrors pass."""
-    batch: list[bytes] = []
-    recv = sock.recv
-    try:
-        while len(batch) < most:
-            batch.append(recv(LARGEST))
-    except (BlockingIOError, InterruptedError):
-        pass
-    return batch
 
 
 def lines(datagrams: Iterable[bytes]) -> list[bytes]:

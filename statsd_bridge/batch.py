@@ -1,0 +1,241 @@
+"""
+THE QUICK PATH: the same as pipeline.py for a batch at a time; read that one first.
+
+    datagrams --> columns --> lanes --> series
+                     |          |
+                     '- what has no lane, or says more than a number --> plain path
+
+A lane is all that a line says besides its value, looked up once: see series/lanes.py.
+Numbers gather in lanes and reach their series in bulk: when there are enough, every
+second, and before anybody looks (`settle`).  Until then the tally lacks them, too.
+
+What a line means is only ever decided by the plain path: a lane is made of what it
+said of a line, and only once the series is there.  So new series come into being in the
+order of their lines, whatever their types; and a line that takes the plain path waits
+until those before it are in their lanes, so that nothing overtakes in a gauge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from operator import length_hint
+from typing import Any
+
+from statsd_bridge import columns, line
+from statsd_bridge.columns import Columns
+from statsd_bridge.model import Action, Kind, Parsed, Sample
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.recent import LONGEST
+from statsd_bridge.series import Lane, Way
+
+PIECE = 256 * 1024
+"""Bytes that are cut at a time: some thousand lines, few enough for a CPU's cache."""
+
+ENOUGH = 4_096
+"""Numbers that are folded at once: few enough to be in the cache still."""
+
+
+class Batched(Pipeline):
+    """The stages, composed for batches."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._lanes = self._store.lanes
+        self._lanes_of = self.table
+        self._arrived = self._store.now()
+        self._waiting = 0
+
+    def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
+        """Take a batch of datagrams that came by a transport, `udp` for one."""
+        if datagrams:
+            self._tally.packets[transport] += len(datagrams)
+            self._take(b"\n".join(datagrams), transport)
+
+    def take(self, lines: Sequence[bytes], transport: str) -> None:
+        """Take lines that came by a transport."""
+        if lines:
+            self._take(b"\n".join(lines), transport)
+
+    def settle(self) -> None:
+        """Hand all that waits to the series, and count it."""
+        if self._waiting:
+            self._lanes.fold(self._lanes, self._arrived)
+            self._waiting = 0
+        self._count_folded()
+
+    def _take(self, data: bytes, transport: str) -> None:
+        tally, count = self._tally, data.count(b"\n") + 1
+        tally.lines += count
+        tally.lines_by_transport[transport] += count
+        if self._relay is not None:
+            self._relay(data.split(b"\n"))
+        self._arrived = self._store.now()
+        if self.table is not self._lanes_of or self._lanes.are_stale:
+            self.settle()
+            self._lanes.clear()
+            self._lanes_of, self.by_lane = self.table, 0
+        for piece in _pieces(data):
+            self._piece(piece)
+
+    def _piece(self, data: bytes) -> None:
+        try:
+            rows = columns.cut(data)
+            lanes = self._lanes.find(rows.heads, rows.tails)
+            numbers, odd = columns.numbers(rows.values)
+        except Exception as error:
+            self._failed(error)
+            for each in data.split(b"\n"):
+                self._plain(each)
+            return
+        for index in odd:
+            lanes[index] = None
+        self._gather(rows, lanes, numbers)
+        if len(lanes) * 4 < len(self._lanes):
+            # Fewer lines than lanes: look at those that they touched, not at all.
+            touched = {id(lane): lane for lane in lanes if lane is not None}
+            self._lanes.fold(touched.values(), self._arrived)
+        else:
+            self._waiting += len(lanes)
+        if self._waiting > max(ENOUGH, len(self._lanes)):
+            self._lanes.fold(self._lanes, self._arrived)
+            self._waiting = 0
+
+    def _gather(
+        self, rows: Columns, lanes: list[Lane | None], numbers: list[float]
+    ) -> None:
+        """Put each number in its lane; lines without one go the plain path, in turn."""
+        left = iter(lanes)
+        # All in C, 30 ns a line; a loop that asks for None takes 60.  A None is what
+        # stops it, and then it goes on behind.
+        gathering = map(list.append, left, numbers)  # type: ignore[arg-type]
+        while True:
+            try:
+                deque(gathering, maxlen=0)
+            except TypeError:
+                self._odd(rows, len(lanes) - 1 - length_hint(left))
+            else:
+                return
+
+    def _odd(self, rows: Columns, index: int) -> None:
+        head, value, tail = rows.heads[index], rows.values[index], rows.tails[index]
+        # It may have been made since the batch was cut.
+        lane = self._lanes.get(head, tail) if tail else None
+        if lane is None or not self._late(lane, value):
+            before = self._store.ever
+            parsed = self._plain(rows.line(index))
+            # A name that came once may never come again.
+            if tail and parsed is not None and self._store.ever == before:
+                self._learn(head, value, tail, parsed)
+
+    def _late(self, lane: Lane, value: bytes) -> bool:
+        """Put one number in its lane; False if that is more than a lane can do."""
+        number = columns.number(value)
+        if number is None:
+            return False
+        kind = lane.way.kind
+        if value[:1] not in b"+-" or kind is Kind.OBSERVER:
+            lane.append(number)
+            self._waiting += 1
+        elif kind is Kind.GAUGE:
+            self._lanes.change(lane, number, self._arrived)
+        else:
+            return False
+        return True
+
+    def _plain(self, text: bytes) -> Parsed | None:
+        try:
+            return self._line(text)
+        except Exception as error:
+            self._failed(error)
+            return None
+
+    def _learn(self, head: bytes, value: bytes, tail: bytes, parsed: Parsed) -> None:
+        """Make a lane of what the plain path said of a line, if it is that simple."""
+        number = columns.number(value)
+        if number is None or parsed.faults or parsed.attempted != 1:
+            return
+        # What does a 1 mean?
+        ones = line.parse(b"%b:1|%b" % (head, tail), self._dialect).samples
+        if len(ones) != 1 or len(parsed.samples) != 1 or ones[0].kind is Kind.SET:
+            return
+        sample, one = parsed.samples[0], ones[0]
+        if not _is_multiple(sample, number, one):
+            return
+        match = self.table.peek(sample.kind, sample.name)
+        target = match.target(sample.labels)
+        series = None if match.action is Action.DROP else self._store.find(target)
+        scale = None if match.action is Action.DROP else target.form.scale
+        if series is None and match.action is not Action.DROP:
+            return
+        if scale is not None and not 0 < scale < math.inf:
+            return
+        way = Way(
+            kind=sample.kind,
+            action=match.action,
+            unit=1 / one.value,
+            scale=scale,
+            weight=sample.weight,
+            is_tagged=bool(parsed.tagged),
+            tag_errors=parsed.tag_errors,
+            source=self._source(head),
+        )
+        name = sample.name[:LONGEST] if match.action is Action.UNMAPPED else ""
+        self._lanes.add(head, tail, way, series, name)
+
+    def _source(self, head: bytes) -> str:
+        # Without a dot the first segment is the whole line, and no source.
+        first, dot, _ = head.partition(b".")
+        return self._sources.get(first, "") if dot else ""
+
+    def _count_folded(self) -> None:
+        tally, lanes = self._tally, self._lanes
+        for way, lines in lanes.folded.items():
+            events = lines * way.weight
+            self.by_lane += lines
+            tally.samples += lines
+            tally.tags += lines * way.is_tagged
+            tally.tag_errors += lines * way.tag_errors
+            if way.source:
+                tally.lines_by_source[way.source] += lines
+            if way.action is Action.UNMAPPED:
+                tally.unmapped += events
+            else:
+                tally.actions[way.action] += events
+            if way.action is not Action.DROP:
+                tally.events[way.kind] += events
+        lanes.folded.clear()
+        for seen, events in lanes.unmapped.items():
+            self.unmapped.add(seen, events)
+        lanes.unmapped.clear()
+        for error in lanes.failures:
+            self._failed(error)
+        lanes.failures.clear()
+
+
+def _is_multiple(sample: Sample, number: float, one: Sample) -> bool:
+    """Tell whether a value is to its number as one's value is to 1."""
+    if not 0 < one.value < math.inf:
+        return False
+    value = number / (1 / one.value)
+    if sample.kind is Kind.COUNTER:
+        # A rate may leave a last digit's difference in a sum.
+        return math.isclose(value, sample.value)
+    # A bucket is a sharp border.
+    return value == sample.value
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """Cut a large batch between lines."""
+    start = 0
+    while len(data) - start > PIECE:
+        end = data.rfind(b"\n", start, start + PIECE)
+        if end < 0:
+            # A line that is longer than a piece.
+            end = data.find(b"\n", start)
+            if end < 0:
+                break
+        yield data[start:end]
+        start = end + 1
+    yield data[start:] if start else data

@@ -1,0 +1,120 @@
+"""
+The lines of a whole batch to columns: C code inside CPython does the loops.
+
+    api.hits:3|c                     heads          values   tails
+    api.time:12.5|ms|@0.1      ->    api.hits       3        c
+                                     api.time       12.5     ms|@0.1
+
+A line's head ends at its first colon, its value at the first bar after that.  What they
+mean is not known here: line.py has the grammar.  A line that cannot be cut like this,
+and a value that is not a plain number, is marked, and somebody else reads it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import repeat
+from typing import NamedTuple
+
+# Deletes everything but what cuts a line.
+_CUTS = b":|\n"
+_ALL_BUT_CUTS = bytes(set(range(256)) - set(_CUTS))
+_CUT_TO_NEWLINE = bytes.maketrans(b":|", b"\n\n")
+
+_DIGITS = b"0123456789."
+_EXPONENT = b"eE+-"
+
+
+class Columns(NamedTuple):
+    """
+    The lines that are not empty, cut, in the order in which they came.
+
+    A line that cannot be cut is all head, and has an empty value and no tail.
+    """
+
+    heads: Sequence[bytes]
+    values: Sequence[bytes]
+    tails: Sequence[bytes | None]
+
+    def line(self, index: int) -> bytes:
+        """Put a line together again."""
+        head, value, tail = self.heads[index], self.values[index], self.tails[index]
+        return head if tail is None else b"%b:%b|%b" % (head, value, tail)
+
+
+def cut(data: bytes) -> Columns:
+    """Cut lines that are joined by newlines."""
+    data = _without_empty_lines(data)
+    if not data:
+        return Columns((), (), ())
+    # Lines are nearly always `head:value|type`.  Then one translate and one split cut
+    # the whole batch: 80 ns a line, where cutting line by line takes 200.
+    if data.translate(None, _ALL_BUT_CUTS) == b":|\n" * data.count(b"\n"):
+        flat = data.translate(_CUT_TO_NEWLINE).split(b"\n")
+        # Nothing comes after the last newline.
+        flat.pop()
+        return Columns(flat[0::3], flat[1::3], flat[2::3])
+    lines = data.split(b"\n")
+    lines.pop()
+    heads, _, rests = zip(*map(bytes.partition, lines, repeat(b":")), strict=True)
+    values, bars, tails = zip(*map(bytes.partition, rests, repeat(b"|")), strict=True)
+    if b"" in bars:
+        return _uncut(lines, Columns(heads, values, tails), bars)
+    return Columns(heads, values, tails)
+
+
+def numbers(values: Sequence[bytes]) -> tuple[list[float], list[int]]:
+    """
+    Read a column of values.
+
+    Returns the numbers, and where there is none: a value that is not plain, or that has
+    a sign, which means more than a number to a gauge.
+    """
+    joined = b"\n" + b"\n".join(values)
+    others = joined.translate(None, _DIGITS + b"\n")
+    # float() also takes spaces, words and underscores.  A sign inside is an exponent's.
+    if not others.strip(_EXPONENT) and not (b"\n-" in joined or b"\n+" in joined):
+        try:
+            read = list(map(float, values))
+        except ValueError:
+            pass
+        else:
+            # One that is too large is infinite, and then so is the sum.
+            if math.isfinite(sum(read)):
+                return read, []
+    one_by_one = [
+        None if value[:1] in (b"-", b"+") else number(value) for value in values
+    ]
+    odd = [index for index, read in enumerate(one_by_one) if read is None]
+    return [read or 0.0 for read in one_by_one], odd
+
+
+def number(value: bytes) -> float | None:
+    """Read one value, which may have a sign; None where it is not a plain number."""
+    if not value or value.strip(_DIGITS + _EXPONENT):
+        return None
+    try:
+        read = float(value)
+    except ValueError:
+        return None
+    return read if math.isfinite(read) else None
+
+
+def _without_empty_lines(data: bytes) -> bytes:
+    """Squeeze newlines, in a time that grows with the length; the last one stays."""
+    while b"\n\n" in data:
+        data = data.replace(b"\n\n", b"\n")
+    return data.strip(b"\n") + b"\n" if data.strip(b"\n") else b""
+
+
+def _uncut(lines: Sequence[bytes], rows: Columns, bars: Sequence[bytes]) -> Columns:
+    """Give the lines that had no bar back whole."""
+    heads, values, tails = zip(
+        *[
+            row if bar else (line, b"", None)
+            for line, row, bar in zip(lines, zip(*rows, strict=True), bars, strict=True)
+        ],
+        strict=True,
+    )
+    return Columns(heads, values, tails)

@@ -1,0 +1,233 @@
+"""
+Numbers on their way to series: batches of them, sorted by where they go.
+
+    head        tail
+    api.hits    c             -->  lane  [3.0, 1.0, 1.0]     -->  counter   + 5
+    api.time    ms|@0.1       -->  lane  [12.5, 8.25]        -->  histogram, 10 of each
+
+Everything of a line but its value decides on the series, so the way to it is looked up
+once and kept: a lane.  A lane only gathers; `fold` hands all that it has gathered to
+the series at once, which costs a fraction of one by one.  Who folds says when.
+
+- A lane leads to a series that exists; it never makes one, and never outlives one.
+- A gauge has one lane at most, so that nothing overtakes in it.
+- Lanes are bounded in number and in bytes.  When there are too many the newcomers have
+  none, and once in a while all are forgotten and those in use come back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Count
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import repeat
+
+from statsd_bridge.model import Action, Kind
+from statsd_bridge.series.counter import Counter
+from statsd_bridge.series.gauge import Gauge
+from statsd_bridge.series.histogram import Histogram
+from statsd_bridge.series.kept import Kept
+from statsd_bridge.series.summary import Summary
+
+MOST = 100_000
+"""Lanes; one with its key takes 250 bytes."""
+
+LONGEST = 1_024
+"""Bytes of head and tail of a lane."""
+
+ROUNDS = 10
+"""Newcomers for each lane before all are forgotten."""
+
+_NONE: dict[bytes, Lane] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """
+    What the numbers of a lane mean, and what they count as: shared by many lanes.
+
+    A value is `number / unit * scale`, and stands for `weight` observations.
+    """
+
+    kind: Kind
+    action: Action
+    unit: float = 1.0
+    scale: float | None = None
+    weight: int = 1
+    is_tagged: bool = False
+    tag_errors: int = 0
+    source: str = ""
+
+    def values(self, numbers: list[float]) -> list[float]:
+        """Turn the numbers of lines into values."""
+        unit, scale = self.unit, self.scale
+        if unit != 1.0:
+            numbers = [number / unit for number in numbers]
+        if scale is not None:
+            numbers = [number * scale for number in numbers]
+        return numbers
+
+
+class Lane(list[float]):
+    """
+    The numbers that wait, in the order in which they came.
+
+    A list itself, since a million lanes would need a second object each otherwise.
+    `series` is None where the rules drop the name.
+    """
+
+    __slots__ = ("head", "name", "other", "series", "tail", "way")
+
+    def __init__(
+        self,
+        head: bytes,
+        tail: bytes,
+        way: Way,
+        series: Kept | None,
+        name: str = "",
+    ) -> None:
+        self.head = head
+        self.tail = tail
+        self.way = way
+        self.series = series
+        self.name = name
+        """As sent, of a lane that no rule took."""
+        self.other: Lane | None = series.lane if series is not None else None
+        """The next one that leads to the same series."""
+
+
+class Lanes:
+    """
+    All of them.
+
+    What was folded is told until somebody takes it out: lines in `folded`, observations
+    of names that no rule took in `unmapped`, bugs of ours in `failures`.
+    """
+
+    def __init__(self) -> None:
+        self.folded: Count[Way] = Count()
+        self.unmapped: Count[tuple[str, Kind]] = Count()
+        self.failures: list[Exception] = []
+        self._tables: dict[bytes | None, dict[bytes, Lane]] = {}
+        self._ways: dict[Way, Way] = {}
+        self._count = 0
+        self._turned_away = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Lane]:
+        for table in self._tables.values():
+            yield from table.values()
+
+    def find(
+        self, heads: Iterable[bytes], tails: Iterable[bytes | None]
+    ) -> list[Lane | None]:
+        """Find the lanes of many lines, None where there is none; 80 ns each."""
+        tables = map(self._tables.get, tails, repeat(_NONE))
+        return list(map(dict.get, tables, heads))
+
+    def get(self, head: bytes, tail: bytes) -> Lane | None:
+        """Find one."""
+        return self._tables.get(tail, _NONE).get(head)
+
+    def add(
+        self,
+        head: bytes,
+        tail: bytes,
+        way: Way,
+        series: Kept | None,
+        name: str,
+    ) -> None:
+        """Lead a head and a tail to a series, if there is room."""
+        if isinstance(series, Gauge) and series.lane is not None:
+            return
+        if len(head) + len(tail) > LONGEST or not self._has_room():
+            return
+        way = self._ways.setdefault(way, way)
+        lane = Lane(head, tail, way, series, name)
+        self._tables.setdefault(tail, {})[head] = lane
+        self._count += 1
+        if series is not None:
+            series.lane = lane
+
+    def to(self, series: Kept) -> Iterator[Lane]:
+        """List those that lead to a series."""
+        lane = series.lane
+        while lane is not None:
+            yield lane
+            lane = lane.other
+
+    def forget(self, series: Kept) -> None:
+        """Drop all that lead to a series, empty as they must be."""
+        for lane in self.to(series):
+            table = self._tables[lane.tail]
+            del table[lane.head]
+            if not table:
+                del self._tables[lane.tail]
+            self._count -= 1
+        series.lane = None
+
+    def clear(self) -> None:
+        """Drop all, empty as they must be."""
+        for lane in self:
+            if lane.series is not None:
+                lane.series.lane = None
+        self._tables.clear()
+        self._ways.clear()
+        self._count = self._turned_away = 0
+
+    def fold(self, lanes: Iterable[Lane], now: float) -> None:
+        """Hand what has gathered to the series."""
+        for lane in lanes:
+            if lane:
+                self._count_lines(lane, len(lane))
+                try:
+                    _add(lane, now)
+                except Exception as error:
+                    self.failures.append(error)
+                lane.clear()
+
+    def change(self, lane: Lane, number: float, now: float) -> None:
+        """Change a gauge by a difference, after what its lane has gathered."""
+        self.fold([lane], now)
+        self._count_lines(lane, 1)
+        if isinstance(lane.series, Gauge):
+            lane.series.add(lane.way.values([number])[0])
+            if lane.series.ttl:
+                lane.series.last = now
+
+    def _count_lines(self, lane: Lane, lines: int) -> None:
+        way = lane.way
+        self.folded[way] += lines
+        if way.action is Action.UNMAPPED:
+            self.unmapped[lane.name, way.kind] += lines * way.weight
+
+    def _has_room(self) -> bool:
+        if self._count < MOST:
+            return True
+        self._turned_away += 1
+        return False
+
+    @property
+    def are_stale(self) -> bool:
+        """Tell whether so many were turned away that it is time to clear."""
+        return self._turned_away > ROUNDS * MOST
+
+
+def _add(lane: Lane, now: float) -> None:
+    series, weight = lane.series, lane.way.weight
+    if series is None:
+        return
+    values = lane.way.values(lane)
+    if series.ttl:
+        series.last = now
+    match series:
+        case Counter():
+            series.add(sum(values))
+        case Gauge():
+            series.set(values[-1])
+        case Histogram():
+            series.observe_all(values, weight)
+        case Summary():
+            series.observe_all(values, weight, now)

@@ -1,0 +1,317 @@
+"""The quick path against the plain one: the same lines, the same results."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge import batch, exposition, mapping
+from statsd_bridge.batch import Batched
+from statsd_bridge.model import Tally
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.series import Store, lanes
+
+RULES = """
+mappings:
+- {match: app.hits.*, name: app_hits_total, labels: {route: $1}}
+- {match: other.hits.*, name: app_hits_total, labels: {route: $1}}
+- {match: app.secret, name: unused, action: drop}
+- {match: app.scaled, name: scaled, scale: 0.5}
+- {match: app.negated, name: negated, scale: -1}
+- match: app.time.*
+  name: app_seconds
+  labels: {route: $1}
+  observer_type: histogram
+  histogram_options: {buckets: [0.009, 0.05, 1]}
+- {match: app.brief, name: brief, ttl: 5s}
+- {match: app.briefer, name: brief, ttl: 2s}
+"""
+
+
+TABLE = mapping.parse(RULES, "rules.yml")
+
+
+class Path:
+    """One path in memory, with a clock that the test moves."""
+
+    def __init__(self, made: type[Pipeline], max_series: int = 1000) -> None:
+        self.now = 1000.0
+        self.failures: list[Exception] = []
+        self.tally = Tally()
+        self.store = Store(clock=lambda: self.now, max_series=max_series)
+        self.relayed: list[bytes] = []
+        self.path = made(
+            TABLE,
+            self.store,
+            self.tally,
+            failed=self.failures.append,
+            sources=("app", "fresh"),
+            relay=self.relayed.extend,
+        )
+
+    def feed(self, *datagrams: bytes) -> None:
+        """Take a batch."""
+        self.path.feed(list(datagrams), "udp")
+
+    def pass_seconds(self, seconds: float) -> None:
+        """Let time pass as the service does, which looks after series every second."""
+        self.now += seconds
+        self.path.settle()
+        self.store.expire(self.now)
+
+    def page(self) -> dict[str, float]:
+        """Read every number of the page."""
+        self.path.settle()
+        slices = exposition.page.render(
+            self.store.families(), self.now, self.failures.append
+        )
+        rows = b"".join(slices).decode().splitlines()
+        pairs = [row.rpartition(" ") for row in rows if not row.startswith("#")]
+        return {name: float(number) for name, _, number in pairs}
+
+
+def same(first: dict[str, float], second: dict[str, float]) -> bool:
+    """Compare two pages: sums as numbers, everything else exactly."""
+    return first.keys() == second.keys() and all(
+        (math.isnan(value) and math.isnan(second[name]))
+        or value == second[name]
+        or (
+            re.match(r"[a-z_.]*_sum\b|app_hits|scaled|hits", name)
+            and math.isclose(value, second[name], rel_tol=1e-9, abs_tol=1e-12)
+        )
+        for name, value in first.items()
+    )
+
+
+NAMES = [
+    "app.hits.a",
+    "app.hits.b",
+    "other.hits.a",
+    "app.secret",
+    "app.scaled",
+    "app.negated",
+    "app.time.a",
+    "app.time.b",
+    "app.brief",
+    "app.briefer",
+    "app",
+    "hits",
+    "hits,zone=eu",
+    "hits[zone=eu]",
+    "hits,bad",
+    "depth",
+    "depth_count",
+    "na\u00efve",
+    "",
+    "_e{1,2}",
+]
+VALUES = [
+    *("1", "2", "9", "29.5", "50", "0", "-3", "+4", "-0", "1e-3", "1e400", "007", ".5"),
+    *("5.", "1_0", " 1", "inf", "nan", "0x1p3", "x", "", "1:2", "1.2.3", "-", "1|c:2"),
+]
+TAILS = [
+    *("c", "g", "ms", "h", "s", "c|@0.1", "ms|@0.1", "ms|@0.3", "h|@0", "c|@x"),
+    *("c|#zone:eu", "g|#zone:eu", "ms|#zone:eu,a:b", "c|#zone", "c|#quantile:1"),
+    *("c\r", "c|c:abc", "g|T123", "c|", "x", "", "ms|@0.1|#a:b", "ms|#le:1"),
+]
+
+# Mostly lines that a lane takes, since those of the plain path are its own business.
+LINES = st.one_of(
+    st.builds(
+        "{}:{}|{}".format,
+        st.sampled_from(NAMES),
+        st.sampled_from(VALUES),
+        st.sampled_from(TAILS),
+    ),
+    st.builds(
+        "{}:{}|{}".format,
+        st.sampled_from(NAMES),
+        st.integers(0, 99),
+        st.sampled_from(["c", "g", "ms"]),
+    ),
+    st.sampled_from(["", "broken", "depth:+3|g", "depth:7|g", "hits:1|c"]),
+).map(str.encode)
+DATAGRAMS = st.lists(LINES, max_size=6).map(b"\n".join)
+BATCHES = st.lists(
+    st.one_of(st.lists(DATAGRAMS, max_size=8), st.sampled_from([0.5, 2.5])),
+    max_size=12,
+)
+
+
+@given(BATCHES, st.sampled_from([3, 1000]), st.booleans())
+def test_both_paths_show_the_same(
+    batches: Sequence[list[bytes] | float], max_series: int, is_tight: bool
+) -> None:
+    """Pages, own counters, refusals and what is remembered of them, at every moment."""
+    plain, quick = (Path(each, max_series) for each in (Pipeline, Batched))
+    most, enough, piece = lanes.MOST, batch.ENOUGH, batch.PIECE
+    if is_tight:
+        # Bounds that even a few lines reach.
+        lanes.MOST, batch.ENOUGH, batch.PIECE = 3, 2, 40
+    try:
+        for each in batches:
+            for path in (plain, quick):
+                if isinstance(each, float):
+                    path.pass_seconds(each)
+                else:
+                    path.feed(*each)
+                    path.pass_seconds(0)
+            assert same(quick.page(), plain.page())
+            assert quick.tally == plain.tally
+    finally:
+        lanes.MOST, batch.ENOUGH, batch.PIECE = most, enough, piece
+    assert quick.store.created == plain.store.created
+    assert quick.relayed == plain.relayed
+    assert dict(quick.path.unmapped.newest_first()) == dict(
+        plain.path.unmapped.newest_first()
+    )
+    assert list(quick.path.refused.newest_first()) == list(
+        plain.path.refused.newest_first()
+    )
+    assert quick.failures == plain.failures == []
+
+
+@given(BATCHES)
+def test_nothing_needs_to_settle_in_between(
+    batches: Sequence[list[bytes] | float],
+) -> None:
+    """However many batches wait, the page shows them all."""
+    plain, quick = Path(Pipeline), Path(Batched)
+    for each in batches:
+        if not isinstance(each, float):
+            plain.feed(*each)
+            quick.feed(*each)
+
+    assert same(quick.page(), plain.page())
+    assert quick.tally == plain.tally
+
+
+@pytest.mark.parametrize("made", [Pipeline, Batched])
+def test_what_touches_one_gauge_keeps_its_order(made: type[Pipeline]) -> None:
+    """Values, differences, a spelling that has no lane: the last word wins."""
+    path = Path(made)
+    for _ in range(3):
+        path.feed(b"g:1|g\ng:+2|g\ng:5|g\ng:-1|g\ng:+0x1p1|g\ng:3|g|#a:b\ng,a=b:4|g")
+
+    assert path.page() == {"g": 6, 'g{a="b"}': 4}
+
+
+@pytest.mark.parametrize("made", [Pipeline, Batched])
+def test_new_series_come_in_the_order_of_their_lines(made: type[Pipeline]) -> None:
+    """The first type owns the name and the limit refuses the later one."""
+    path = Path(made, max_series=2)
+    path.feed(b"b:1|c\nb:1|c\nb:1|c")
+    path.feed(b"b:1|c\na:1|g\na:1|c\nc:1|c\nb:1|c")
+
+    assert path.page() == {"b": 5, "a": 1}
+    assert dict(path.tally.conflicts) == {("counter", "a"): 1}
+    assert dict(path.tally.series_refused) == {"c": 1}
+
+
+def test_a_series_that_expired_comes_anew_in_its_turn() -> None:
+    """Its lanes go with it, and its name is anybody's."""
+    path = Path(Batched)
+    for _ in range(3):
+        path.feed(b"app.brief:1|c")
+    path.pass_seconds(6)
+    assert path.page() == {}
+
+    path.feed(b"app.brief:7|g\napp.brief:1|c")
+    assert path.page() == {"brief": 7}
+    assert dict(path.tally.conflicts) == {("counter", "brief"): 1}
+
+
+def test_what_waits_keeps_a_series_alive() -> None:
+    """A number in a lane refreshes its series before anything expires."""
+    path = Path(Batched)
+    for _ in range(4):
+        path.feed(b"app.brief:1|c")
+        path.pass_seconds(4)
+
+    assert path.page() == {"brief": 4}
+
+
+def test_a_reload_holds_from_the_next_batch() -> None:
+    """What came before it goes where the old rules said."""
+    path = Path(Batched)
+    for _ in range(3):
+        path.feed(b"app.hits.a:1|c")
+    path.path.table = mapping.parse("", "empty.yml")
+    path.feed(b"app.hits.a:1|c")
+
+    assert path.page() == {'app_hits_total{route="a"}': 3, "app_hits_a": 1}
+
+
+def test_lines_that_a_lane_takes_do_not_reach_the_plain_path() -> None:
+    """Third and later ones are cheap, in batches of one kind and mixed ones."""
+    path = Path(Batched)
+    plain: list[bytes] = []
+    line = path.path._line
+
+    def noted(text: bytes) -> object:
+        plain.append(text)
+        return line(text)
+
+    path.path._line = noted  # type: ignore[method-assign, assignment]
+    packet = b"hits:1|c\ndepth:3|g\nwork:5|ms|@0.1\ntagged:1|c|#a:b\napp.secret:1|c"
+    for _ in range(5):
+        path.feed(packet)
+        path.feed(packet + b"\n")
+
+    # The rules drop the last one, so its lane need not wait for a series.
+    assert len(plain) == 2 * 4 + 1
+
+
+class Buggy(Batched):
+    """A path with a bug in one line."""
+
+    def _line(self, text: bytes) -> object:  # type: ignore[override]
+        if text == b"bug:1|c":
+            raise RuntimeError("a bug")
+        return super()._line(text)
+
+
+def test_a_bug_costs_one_line_and_is_told() -> None:
+    """The other lines of the batch go on."""
+    path = Path(Buggy)
+    path.feed(b"a:1|c\nbug:1|c\nb:1|c")
+
+    assert [str(failure) for failure in path.failures] == ["a bug"]
+    assert path.page() == {"a": 1, "b": 1}
+
+
+def test_a_bug_in_taking_a_batch_apart_costs_no_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The plain path takes the lines."""
+
+    def broken(_: bytes) -> object:
+        raise RuntimeError("a bug")
+
+    path = Path(Batched)
+    monkeypatch.setattr("statsd_bridge.columns.cut", broken)
+    path.feed(b"a:1|c\nb:1|c", b"c:1|c\n")
+
+    assert [str(failure) for failure in path.failures] == ["a bug"]
+    assert path.page() == {"a": 1, "b": 1, "c": 1}
+
+
+def test_a_bug_in_folding_costs_one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are folded, and it is told."""
+
+    def broken(self: object, values: list[float], weight: int) -> None:
+        raise RuntimeError("a bug")
+
+    path = Path(Batched)
+    for _ in range(2):
+        path.feed(b"app.time.a:1|ms\nhits:1|c")
+    monkeypatch.setattr("statsd_bridge.series.histogram.Histogram.observe_all", broken)
+    path.feed(b"app.time.a:1|ms\nhits:1|c")
+
+    assert path.page()["hits"] == 3
+    assert [str(failure) for failure in path.failures] == ["a bug"]

@@ -11,6 +11,7 @@ moves is found, and one that is not there yet.
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -172,10 +173,9 @@ class _Target:
         self._tell("packets")
         try:
             self._socket(family).sendto(packet, where)
-        except BlockingIOError:
-            self._tell("lost_full", lines)
-        except OSError:
-            self._tell("lost_error", lines)
+        except OSError as error:
+            is_full = error.errno in (errno.EAGAIN, errno.ENOBUFS)
+            self._tell("lost_full" if is_full else "lost_error", lines)
 
     def resolve(self, now: float) -> None:
         # One question at a time: a server for names that hangs holds one thread.

@@ -97,7 +97,14 @@ def make_way(flag: str, path: str) -> str:
             f"--{flag}: {path} is there and no socket; choose another path, or remove"
             " it"
         )
-    if _is_alive(path):
+    try:
+        alive = _is_alive(path)
+    except OSError as error:
+        raise BindError(
+            f"--{flag}: {path} is there, and whether somebody listens cannot be told:"
+            f" {error.strerror}; remove it, or choose another path"
+        ) from error
+    if alive:
         raise BindError(
             f"--{flag}: another process listens on {path}; choose another path, or"
             " stop it"
@@ -118,8 +125,11 @@ def _is_alive(path: str) -> bool:
         try:
             sock.connect(path)
         except OSError as error:
-            # A listener for streams says EPROTOTYPE.
-            return error.errno != errno.ECONNREFUSED
+            if error.errno == errno.ECONNREFUSED:
+                return False
+            # That is what a listener for streams says.
+            if error.errno != errno.EPROTOTYPE:
+                raise
     return True
 
 

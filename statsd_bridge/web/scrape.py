@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -21,6 +21,12 @@ from statsd_bridge.web.pages import PLAIN, Functions
 
 MOST_SCRAPES = 8
 """Pages on their way at a time: each holds on to the list of series."""
+
+MOST_WAITING = 64
+"""Scrapes that may wait until one of these is out."""
+
+STALL_SECONDS = 1.0
+"""Who takes nothing for so long makes room for those who wait."""
 
 LONGEST_SECONDS = 120
 """Who has not taken a page after so long does not want it."""
@@ -34,21 +40,29 @@ class Metrics(Resource):
     def __init__(self, functions: Functions) -> None:
         super().__init__()
         self._functions = functions
-        # In the order in which they began.
+        # Both in the order in which they came.
+        self._waiting: dict[_Scrape, None] = {}
         self._under_way: dict[_Scrape, None] = {}
 
     def render(self, request: Request) -> int | bytes:
-        """Start a page; one too many is told to come again."""
+        """Start a page, or let it wait; one too many is told to come again."""
         self._functions.began()
-        scrape = _Scrape(request, self._functions)
+        scrape = _Scrape(request, self._functions, self._start_waiting)
         request.notifyFinish().addBoth(lambda _: self._ended(scrape))
-        if not self._has_room():
+        if len(self._waiting) >= MOST_WAITING:
             request.setResponseCode(503)
             request.setHeader(b"content-type", PLAIN)
             return b"as many scrapes as allowed are under way; come again\n"
-        self._under_way[scrape] = None
-        scrape.start()
+        self._waiting[scrape] = None
+        self._start_waiting()
         return NOT_DONE_YET
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self._has_room():
+            scrape = next(iter(self._waiting))
+            del self._waiting[scrape]
+            self._under_way[scrape] = None
+            scrape.start()
 
     def _has_room(self) -> bool:
         """Tell whether one more may start; a reader who stalls makes room."""
@@ -61,33 +75,43 @@ class Metrics(Resource):
         return stalled is not None
 
     def _ended(self, scrape: _Scrape) -> None:
+        self._waiting.pop(scrape, None)
         self._under_way.pop(scrape, None)
         scrape.ended()
+        self._start_waiting()
 
 
 @implementer(IPushProducer)
 class _Scrape:
-    """One page: one slice a turn of the reactor, while it is taken."""
+    """
+    One page: one slice a turn of the reactor, while it is taken.
 
-    def __init__(self, request: Request, functions: Functions) -> None:
+    `stalled` is called when it has not been taken for a while.
+    """
+
+    def __init__(
+        self, request: Request, functions: Functions, stalled: Callable[[], None]
+    ) -> None:
+        self.is_stalled = False
         self._request = request
         self._functions = functions
+        self._stalled = stalled
         self._slices: Iterator[bytes] = iter(())
         self._began = time.monotonic()
         self._size = 0
         self._going = False
         self._due = False
-        self._limit: Any = None
-
-    @property
-    def is_stalled(self) -> bool:
-        """Tell whether the other side does not take what was written."""
-        return not self._going
+        self._patience: Any = None
+        self._limit = functions.later(LONGEST_SECONDS, self.give_up)
 
     def start(self) -> None:
         """Write the head, and begin."""
         request = self._request
-        page = self._functions.metrics(_text(request, b"accept"))
+        try:
+            page = self._functions.metrics(_text(request, b"accept"))
+        except Exception as error:
+            self._fail(error)
+            return
         self._slices = page.slices
         request.setHeader(b"content-type", page.content_type.encode())
         request.setHeader(b"vary", b"Accept, Accept-Encoding")
@@ -97,14 +121,13 @@ class _Scrape:
         if request.method == b"HEAD":
             request.finish()
             return
-        self._limit = self._functions.later(LONGEST_SECONDS, self.give_up)
         request.registerProducer(self, True)
         self.resumeProducing()
 
     def ended(self) -> None:
         """Count a page that is out, or given up."""
-        self._going = False
-        if self._limit is not None and self._limit.active():
+        self.stopProducing()
+        if self._limit.active():
             self._limit.cancel()
         seconds = time.monotonic() - self._began
         self._functions.ended(self._request.code, seconds, self._size)
@@ -115,17 +138,25 @@ class _Scrape:
 
     def resumeProducing(self) -> None:
         """Go on: the other side has taken what was written."""
+        self.stopProducing()
         self._going = True
         if not self._due:
             self._next()
 
     def pauseProducing(self) -> None:
         """Wait: the other side reads more slowly than we write."""
-        self._going = False
+        self.stopProducing()
+        self._patience = self._functions.later(STALL_SECONDS, self._stall)
 
     def stopProducing(self) -> None:
         """Forget the rest: the other side has gone."""
-        self._going = False
+        self._going = self.is_stalled = False
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
+
+    def _stall(self) -> None:
+        self.is_stalled = True
+        self._stalled()
 
     def _next(self) -> None:
         self._due = False
@@ -134,8 +165,7 @@ class _Scrape:
         try:
             part = next(self._slices, None)
         except Exception as error:
-            self._functions.failed(error)
-            self._fail()
+            self._fail(error)
             return
         if part is None:
             self._request.unregisterProducer()
@@ -147,13 +177,15 @@ class _Scrape:
         self._due = True
         self._functions.later(0, self._next)
 
-    def _fail(self) -> None:
+    def _fail(self, error: Exception) -> None:
+        self._functions.failed(error)
         request = self._request
         request.setResponseCode(500)
         if request.startedWriting:
             self.give_up()
             return
-        request.unregisterProducer()
+        if self._going:
+            request.unregisterProducer()
         request.responseHeaders.removeHeader(b"content-encoding")
         request.setHeader(b"content-type", PLAIN)
         request.write(b"a bug kept the page from being made; the log has more\n")

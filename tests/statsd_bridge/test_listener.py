@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import stat
 import sys
@@ -362,6 +363,36 @@ def test_a_living_listener_is_not_replaced(tmp_path: Path) -> None:
             with pytest.raises(BindError, match="another process listens"):
                 listener.open_unixgram(path, None, 0)
             assert Path(path).exists()
+
+
+def test_a_socket_that_cannot_be_asked_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's socket: the line says that we may not ask."""
+
+    class Foreign(socket.socket):
+        """A socket that may not connect."""
+
+        def connect(self, address: object) -> None:
+            """Refuse."""
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = str(tmp_path / "statsd.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:
+        left.bind(path)
+    monkeypatch.setattr("statsd_bridge.listener.sockets.socket.socket", Foreign)
+    with pytest.raises(BindError, match="Permission denied; remove it"):
+        listener.open_unixgram(path, None, 0)
+
+    assert Path(path).exists()
+
+
+def test_a_buffer_of_any_size_may_be_asked_for() -> None:
+    """More than a kernel can count in is cut to what it can."""
+    sock, granted = listener.open_udp("127.0.0.1", 0, 1 << 40)
+    sock.close()
+
+    assert granted > 0
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:

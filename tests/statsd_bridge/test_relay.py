@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -227,9 +228,10 @@ def test_a_target_that_is_gone_stops_nothing(other: Other) -> None:
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (BlockingIOError(), "lost_full"),
-        (PermissionError(), "lost_error"),
-        (OSError(90, "Message too long"), "lost_error"),
+        (BlockingIOError(errno.EAGAIN, "again"), "lost_full"),
+        (OSError(errno.ENOBUFS, "no buffer space"), "lost_full"),
+        (PermissionError(errno.EPERM, "not permitted"), "lost_error"),
+        (OSError(errno.EMSGSIZE, "too long"), "lost_error"),
     ],
 )
 def test_what_the_kernel_refuses_is_counted_and_the_next_goes(

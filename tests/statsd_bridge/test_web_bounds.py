@@ -6,9 +6,16 @@ import gzip
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
-from statsd_bridge.web.scrape import LONGEST_SECONDS, MOST_SCRAPES
+from statsd_bridge.web.scrape import (
+    LONGEST_SECONDS,
+    MOST_SCRAPES,
+    MOST_WAITING,
+    STALL_SECONDS,
+)
 from statsd_bridge.web.server import IDLE_SECONDS, REQUEST_SECONDS
 
 PAGE = b"a 1\nb 2\nc 3\n"
@@ -55,18 +62,30 @@ def test_compression_gives_others_their_turn(bridge: Any) -> None:
     assert gzip.decompress(body) == b"a" * 50_000
 
 
-def test_a_reader_who_stalls_makes_room(bridge: Any) -> None:
-    """As many as allowed do not read: the next scrape is answered all the same."""
-    opened = bridge.door()
+SCRAPE = b"GET /metrics HTTP/1.0\r\n\r\n"
+
+
+def stall(bridge: Any, opened: Any) -> list[Any]:
+    """Have as many scrapes under way as allowed, none of which is read."""
     stalled = [bridge.connect(opened) for _ in range(MOST_SCRAPES)]
     for each in stalled:
-        each.send(b"GET /metrics HTTP/1.0\r\n\r\n")
+        each.send(SCRAPE)
         each.transport.producer.pauseProducing()
-        bridge.turns.clear()
+    bridge.turns.clear()
+    return stalled
+
+
+def test_readers_who_stall_make_room(bridge: Any) -> None:
+    """The next scrape waits until it is clear that they do; the oldest goes."""
+    opened = bridge.door()
+    stalled = stall(bridge, opened)
     scraper = bridge.connect(opened)
-    scraper.send(b"GET /metrics HTTP/1.0\r\n\r\n")
+    scraper.send(SCRAPE)
+    before = scraper.transport.value()
+    bridge.clock.advance(STALL_SECONDS)
     bridge.take_turns()
 
+    assert before == b""
     assert scraper.transport.value().endswith(PAGE)
     assert [each.transport.disconnected for each in stalled] == [
         True,
@@ -74,17 +93,45 @@ def test_a_reader_who_stalls_makes_room(bridge: Any) -> None:
     ]
 
 
-def test_one_scrape_too_many_comes_again(bridge: Any) -> None:
-    """While all read, the next is told 503, and the count of it is right."""
+def test_readers_who_go_on_in_time_stay(bridge: Any) -> None:
+    """A pause that is not a stall costs nobody the page, and those who wait come."""
     opened = bridge.door()
-    for _ in range(MOST_SCRAPES):
-        bridge.connect(opened).send(b"GET /metrics HTTP/1.0\r\n\r\n")
+    slow = stall(bridge, opened)
+    scraper = bridge.connect(opened)
+    scraper.send(SCRAPE)
+    bridge.clock.advance(STALL_SECONDS / 2)
+    for each in slow:
+        each.transport.producer.resumeProducing()
+    bridge.clock.advance(STALL_SECONDS)
+    bridge.take_turns()
+
+    assert all(each.transport.value().endswith(PAGE) for each in (*slow, scraper))
+    assert bridge.statuses == [200] * (MOST_SCRAPES + 1)
+
+
+def test_who_waits_and_goes_is_forgotten(bridge: Any) -> None:
+    """A scraper that gives up while it waits is counted as ended."""
+    opened = bridge.door()
+    stall(bridge, opened)
+    scraper = bridge.connect(opened)
+    scraper.send(SCRAPE)
+    scraper.transport.connectionLost(Failure(ConnectionDone()))
+
+    assert bridge.in_flight == MOST_SCRAPES
+
+
+def test_one_scrape_too_many_comes_again(bridge: Any) -> None:
+    """When too many wait, the next is told 503, and the count of it is right."""
+    opened = bridge.door(most_connections=500)
+    stall(bridge, opened)
+    for _ in range(MOST_WAITING):
+        bridge.connect(opened).send(SCRAPE)
     late = bridge.connect(opened)
-    late.send(b"GET /metrics HTTP/1.0\r\n\r\n")
+    late.send(SCRAPE)
 
     assert late.transport.value().startswith(b"HTTP/1.0 503 ")
     assert bridge.statuses == [503]
-    assert bridge.in_flight == MOST_SCRAPES
+    assert bridge.in_flight == MOST_SCRAPES + MOST_WAITING
 
 
 def test_a_page_that_is_not_taken_is_given_up(bridge: Any) -> None:

@@ -13,12 +13,16 @@ A value may stand for many: it is kept as its first and its last copy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import repeat
 
 Entry = tuple[float, int, int]
 
 BATCH = 512
+
+EXACT = 500
+"""Entries that are kept whatever the error: few values are answered as they came."""
 
 
 class Sketch:
@@ -58,7 +62,8 @@ class Sketch:
                 fresh.append((value, weight - 1, 0))
         self.pending.clear()
         merged = merge(self.entries, fresh)
-        self.entries = compress(merged, 2 * self.error * self.count)
+        few = len(merged) <= EXACT
+        self.entries = merged if few else compress(merged, 2 * self.error * self.count)
 
 
 def merge(left: Sequence[Entry], right: Sequence[Entry]) -> list[Entry]:
@@ -108,7 +113,7 @@ def quantile(entries: Sequence[Entry], count: int, share: float) -> float:
     """Answer with a value that was seen, whose rank is near `share` of all; or NaN."""
     if not entries:
         return float("nan")
-    rank = max(1, min(count, int(share * count + 0.999999)))
+    rank = max(1, min(count, math.ceil(share * count)))
     best, nearest = entries[0][0], float("inf")
     lowest = 0
     for value, g, delta in entries:

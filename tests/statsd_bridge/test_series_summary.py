@@ -60,6 +60,21 @@ def test_each_quantile_is_within_its_rank_error(name: str, spread: float) -> Non
         assert rank_error(values, answer, each.quantile) <= each.error
 
 
+@given(
+    st.lists(st.integers(-50, 50), min_size=1, max_size=400),
+    st.sampled_from([0.0, 0.25, 0.5, 0.9, 0.99, 1.0]),
+)
+def test_few_values_are_answered_exactly(values: list[int], share: float) -> None:
+    """As in statsd_exporter, whatever error was asked for: the value of that rank."""
+    form = Form(Shape.SUMMARY, "h", quantiles=(Quantile(share, 0.2),))
+    found = Summary(form, 0.0)
+    for value in values:
+        found.observe(float(value), 1, 0.0)
+    (answer, *_) = found.numbers(0.0)
+
+    assert answer == sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
+
+
 def test_weights_count_as_repeated_values() -> None:
     """A value of weight n has n ranks."""
     rng = random.Random(2)

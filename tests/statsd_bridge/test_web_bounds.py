@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -182,6 +188,48 @@ def test_a_request_that_does_not_end_is_cut_off(bridge: Any, trickle: bytes) -> 
 
     bridge.clock.advance(2)
     assert opened.is_cut
+
+
+@pytest.fixture
+def protected(tmp_path: Path) -> str:
+    """A web configuration file with a certificate that signed itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    day, now = datetime.timedelta(days=1), datetime.datetime.now(datetime.UTC)
+    certificate = x509.CertificateBuilder(
+        name, name, key.public_key(), 1, now - day, now + day
+    ).sign(key, hashes.SHA256())
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (tmp_path / "cert").write_bytes(certificate.public_bytes(pem))
+    (tmp_path / "key").write_bytes(
+        key.private_bytes(pem, pkcs8, serialization.NoEncryption())
+    )
+    file = tmp_path / "web.yml"
+    file.write_text("tls_server_config: {cert_file: cert, key_file: key}")
+    return str(file)
+
+
+def test_a_handshake_that_does_not_end_is_cut_off(bridge: Any, protected: str) -> None:
+    """The time for a request begins with the connection, and trickles gain none."""
+    opened = bridge.connect(bridge.door(config=protected))
+    # The head of a record of TLS, as long as they may be.
+    opened.send(b"\x16\x03\x01\x3f\xff")
+    for _ in range(REQUEST_SECONDS - 1):
+        bridge.clock.advance(1)
+        opened.send(b"x")
+    assert not opened.is_cut
+
+    bridge.clock.advance(2)
+    assert opened.is_cut
+
+
+def test_what_is_no_tls_is_cut_off_at_once(bridge: Any, protected: str) -> None:
+    """A request in the clear gets no answer of ours."""
+    opened = bridge.connect(bridge.door(config=protected))
+    opened.send(SCRAPE)
+
+    assert opened.is_cut
+    assert b"HTTP" not in opened.transport.value()
 
 
 def test_a_connection_may_idle_between_requests(bridge: Any) -> None:

@@ -1,0 +1,62 @@
+"""docs/bridge.md against the program."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from twisted.web.http import HTTPChannel
+
+from statsd_bridge import datagram, relay
+from statsd_bridge.listener.room import Room
+from statsd_bridge.listener.streams import IDLE_SECONDS
+from statsd_bridge.settings import Settings
+from statsd_bridge.web import config, scrape, server
+
+PAGE = (Path(__file__).parents[2] / "docs" / "bridge.md").read_text()
+
+
+def test_the_example_is_read(tmp_path: Path) -> None:
+    """The web configuration on the page is a good one."""
+    example = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert example is not None
+    file = tmp_path / "web.yml"
+    file.write_text(example[1])
+    for name in ("bridge.pem", "bridge.key", "clients.pem"):
+        (tmp_path / name).write_text("x")
+    found = config.read(str(file))
+
+    assert found.tls is not None
+    assert set(found.users) == {"prometheus"}
+    assert found.rate == config.Rate(0.1, 50)
+
+
+@pytest.mark.parametrize(
+    ("row", "bounds"),
+    [
+        ("series", [Settings().max_series]),
+        ("line over TCP", [datagram.LONGEST_LINE]),
+        ("connections of a statsd door", [Room().streams]),
+        ("silence", [IDLE_SECONDS // 3600]),
+        ("HTTP connections", [Room().pages]),
+        ("head", [HTTPChannel.totalHeadersSize // 1024, HTTPChannel.maxHeaders]),
+        ("body", [server.MOST_BODY // 1024**2]),
+        ("time for a request", [server.REQUEST_SECONDS]),
+        ("pages on their way", [scrape.MOST_SCRAPES, scrape.MOST_WAITING]),
+        ("time to take a page", [scrape.LONGEST_SECONDS, scrape.STALL_SECONDS]),
+    ],
+)
+def test_the_bounds_are_those_of_the_program(row: str, bounds: list[float]) -> None:
+    """Each number of the table."""
+    line = re.search(rf"^\| {row}[^|]*\|([^|]*)\|", PAGE, re.MULTILINE)
+    assert line is not None
+    numbers = re.findall(r"\d+", line[1].replace(",", ""))
+
+    assert [float(each) for each in numbers] == bounds
+
+
+def test_the_times_of_the_relay() -> None:
+    """How often names are looked up."""
+    assert f"every {relay.RESOLVE_SECONDS:.0f} seconds" in PAGE
+    assert f"every {relay.RETRY_SECONDS:.0f};" in PAGE

@@ -99,7 +99,7 @@ def scrape(port: int, packets: int) -> tuple[dict[str, float], list[str]]:
     for family in text_string_to_metric_families(untyped):
         for sample in family.samples:
             labels = sample.labels
-            if sample.name.endswith("_bucket"):
+            if family.type == "histogram" and "le" in labels:
                 labels = {**labels, "le": str(float(labels["le"]))}
             pairs = ",".join(
                 f'{key}="{escaped(value)}"' for key, value in sorted(labels.items())

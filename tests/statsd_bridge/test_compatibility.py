@@ -16,7 +16,7 @@ from statsd_bridge.settings import Address, Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "compatibility.md").read_text()
-REFERENCES = sorted(set(re.findall(r"`(\w+/test_\w+\.py)::(\w+)`", PAGE)))
+REFERENCES = sorted(set(re.findall(r"`([\w/]+/test_\w+\.py)::(\w+)`", PAGE)))
 ROWS = {line.split("|")[1].strip(): line for line in PAGE.splitlines() if "|" in line}
 
 

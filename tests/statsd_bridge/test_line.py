@@ -22,28 +22,41 @@ def sample(kind: Kind, name: str, value: float, **more: Any) -> Sample:
 
 
 READ = [
+    # Types and values.
     ("a:1|c", [sample(C, "a", 1)]),
     ("a:2.5|c\r", [sample(C, "a", 2.5)]),
-    ("a:1|c|@0.1", [sample(C, "a", 10)]),
-    ("a:1|c|@0.5|@0.5", [sample(C, "a", 4)]),
-    ("a:1|c|@0", [sample(C, "a", 1)]),
-    ("a:1|c|@2", [sample(C, "a", 0.5)]),
     ("a:-1|c", [sample(C, "a", -1)]),
     ("a:5|g", [sample(G, "a", 5)]),
     ("a:-5|g|@0.1", [sample(G, "a", -5, relative=True)]),
     ("a:+3|g", [sample(G, "a", 3, relative=True)]),
+    ("a:-0|g", [sample(G, "a", -0.0, relative=True)]),
+    ("a:+inf|g", [sample(G, "a", float("inf"), relative=True)]),
+    ("a:0x1p4|c", [sample(C, "a", 16)]),
+    ("a:1_000|c", [sample(C, "a", 1000)]),
     ("a:320|ms", [sample(T, "a", 0.32)]),
     ("a:320|h", [sample(T, "a", 320)]),
+    ("a:42|s", [sample(S, "a", 0, member="42")]),
+    ("a:anna|s", [sample(S, "a", 0, member="anna")]),
+    # Rates: a counter is divided by each, a timer repeated by the last.
+    ("a:1|c|@0.1", [sample(C, "a", 10)]),
+    ("a:1|c|@0.5|@0.5", [sample(C, "a", 4)]),
+    ("a:1|c|@0", [sample(C, "a", 1)]),
+    ("a:1|c|@2", [sample(C, "a", 0.5)]),
+    ("a:1|c|@inf", [sample(C, "a", 0)]),
     ("a:3|d|@0.3", [sample(T, "a", 3, weight=3)]),
     ("a:3|ms|@0.000001", [sample(T, "a", 0.003, weight=1_000_000)]),
     ("a:3|ms|@2", []),
     ("a:3|ms|@-1", []),
     ("a:3|ms|@1e-30", []),
-    ("a:42|s", [sample(S, "a", 0, member="42")]),
-    ("a:anna|s", [sample(S, "a", 0, member="anna")]),
+    ("a:3|ms|@nan", []),
+    ("a:3|ms|@inf", []),
+    ("a:3|ms|@0.5|@0.25", [sample(T, "a", 0.003, weight=4)]),
+    # Several samples of a name; several values of a timer.
     ("a:1|g:2|g:+1|g", [sample(G, "a", 1), sample(G, "a", 2)]
      + [sample(G, "a", 1, relative=True)]),
     ("a:1:2|h|@0.5", [sample(T, "a", 1, weight=2), sample(T, "a", 2, weight=2)]),
+    # DogStatsD tags.
+    ("a:1|c|#", [sample(C, "a", 1)]),
     ("a:1|c|#k:v", [sample(C, "a", 1, labels={"k": "v"})]),
     ("a:1|c|#k:v,", [sample(C, "a", 1, labels={"k": "v"})]),
     ("a:1|c|##k:v,#l:w", [sample(C, "a", 1, labels={"k": "v", "l": "w"})]),
@@ -53,24 +66,33 @@ READ = [
      [sample(C, "a", 1, labels={"url": "http://x:80/p"})]),
     ("a:1|c|#a.b:1,a-b:2,9x:3,ü:4",
      [sample(C, "a", 1, labels={"a_b": "2", "_9x": "3", "_": "4"})]),
+    # InfluxDB, Librato and SignalFX tags.
     ("a,k=v,j=w:1|c", [sample(C, "a", 1, labels={"k": "v", "j": "w"})]),
     ("a#k=v#j=w:1|c", [sample(C, "a", 1, labels={"k": "v#j=w"})]),
     ("a[k=v]b:1|c", [sample(C, "ab", 1, labels={"k": "v"})]),
     ("a[k=v],j=w:1|c", [sample(C, "a,j=w", 1, labels={"k": "v"})]),
+    ("a#k=v,#j=w:1|c", [sample(C, "a", 1, labels={"k": "v", "_j": "w"})]),
+    ("a[k=v][j=w]:1|c", [sample(C, "a[j=w]", 1, labels={"k": "v"})]),
+    ("a[k=v]x]y:1|c", [sample(C, "ax]y", 1, labels={"k": "v"})]),
+    ("a#:1|c", [sample(C, "a", 1)]),
     ("a[]:1|c", [sample(C, "a", 1)]),
     (",k=v:1|c", [sample(C, "", 1, labels={"k": "v"})]),
     ("a,k=v:1:2|ms", [sample(T, "a", 0.001, labels={"k": "v"}),
                       sample(T, "a", 0.002, labels={"k": "v"})]),
+    # Container ids and sections that are read over.
     ("a:1|c|#k:v|c:abc",
      [sample(C, "a", 1, labels={"k": "v", "container_id": "abc"})]),
     ("a:1|c|c:abc", [sample(C, "a", 1, labels={"container_id": "abc"})]),
     ("a:1|c|@0.5|c:abc|T1656581400",
      [sample(C, "a", 2, labels={"container_id": "abc"})]),
     ("a:1|c|T1656581400|e:it-false|card:low", [sample(C, "a", 1)]),
+    ("a:1|c|c:x:y|#k:v",
+     [sample(C, "a", 1, labels={"k": "v", "container_id": "x:y"})]),
 ]  # fmt: skip
 
 # Line, reasons of its faults, samples attempted, samples read.
 REFUSED = [
+    # The whole line.
     ("foo", ["malformed_line"], 0, 0),
     (":1|c", ["malformed_line"], 0, 0),
     ("foo:1", ["not_enough_parts_after_colon"], 0, 0),
@@ -78,11 +100,16 @@ REFUSED = [
     ("a,k=v:1|c|#d:e", ["mixed_tagging_styles"], 0, 0),
     ("a:1:2|c", ["invalid_extended_aggregate_type"], 0, 0),
     ("a:1:2|ms:3|ms", ["invalid_extended_aggregate_type"], 0, 0),
+    # A sample.
+    ("a:|c", ["malformed_value"], 1, 0),
+    ("a:1|", ["illegal_event"], 1, 0),
     ("a:1|c|", ["malformed_component"], 1, 0),
     ("a:1|c||#k:v", ["malformed_component"], 1, 0),
     ("a:x|c", ["malformed_value"], 1, 0),
     ("a:1:x:3|h|#k:v", ["malformed_value"], 3, 2),
     ("a::1|h", ["malformed_value"], 2, 1),
+    ("a:1|c|@", ["invalid_sample_factor"], 1, 1),
+    ("a:5|g|@x", ["invalid_sample_factor"], 1, 1),
     ("a:1|c|@foo", ["invalid_sample_factor"], 1, 1),
     ("a:1|c|@1e999", ["invalid_sample_factor"], 1, 1),
     ("a:1|ms|@1e999", ["invalid_sample_factor"], 1, 0),
@@ -92,6 +119,11 @@ REFUSED = [
     ("a:1|c|#k:v|c:", ["malformed_container_id"], 1, 0),
     ("a:1|kv", ["illegal_event"], 1, 0),
     ("a:1|C", ["illegal_event"], 1, 0),
+    # The value is looked at before the type, the value and empty sections before all.
+    ("a:x|s:y|C", ["malformed_value"], 2, 1),
+    ("a:x|c|", ["malformed_value"], 1, 0),
+    ("a:1|c|@x|", ["malformed_component"], 1, 0),
+    # A bad sample does not hinder the others.
     ("a:1|c:x|ms:3|g", ["malformed_value"], 3, 2),
     ("a:1|c" + "|T1" * 7, ["malformed_component"], 1, 0),
 ]

@@ -33,6 +33,9 @@ MOST_SAMPLES = 20
 MOST_NEAR = 10
 """Rules that came close, told for one sample."""
 
+Near = tuple[tuple[Rule, str], ...]
+"""Rules that came close to taking a name, each with what was amiss."""
+
 Refuses = Callable[[Target, Sample], EventError | None]
 """Tells why the series would not take a sample, as if those before it were taken."""
 
@@ -51,7 +54,7 @@ class Step:
 
     sample: Sample
     match: Match
-    near: tuple[tuple[Rule, str], ...]
+    near: Near
     target: Target | None
     refusal: EventError | None
 
@@ -72,13 +75,19 @@ def explain(
     """Follow a line; any bytes will do."""
     parsed = line.parse(text, dialect)
     samples = parsed.samples[:MOST_SAMPLES]
-    steps = tuple([_step(sample, table, refuses) for sample in samples])
+    # All samples of a line have its name, so rules are gone through once for a kind.
+    near = {
+        kind: tuple(table.candidates(kind, name)[:MOST_NEAR])
+        for kind, name in {(sample.kind, sample.name) for sample in samples}
+    }
+    steps = tuple(
+        [_step(sample, table, near[sample.kind], refuses) for sample in samples]
+    )
     return Explanation(text, parsed, steps, len(parsed.samples) - len(samples))
 
 
-def _step(sample: Sample, table: Table, refuses: Refuses) -> Step:
+def _step(sample: Sample, table: Table, near: Near, refuses: Refuses) -> Step:
     match = table.peek(sample.kind, sample.name)
-    near = tuple(table.candidates(sample.kind, sample.name)[:MOST_NEAR])
     if match.action is Action.DROP:
         return Step(sample, match, near, None, None)
     target = match.target(sample.labels)

@@ -1,0 +1,294 @@
+"""
+What a gateway at work really sent, kept as a file: this bridge makes the expected page
+of it, and an existing statsd_exporter the same one.
+
+    python tests/contract/test_recorded_stream.py     records anew
+
+data/gateway.json is a list of datagrams, as text: a run against the sandbox with some
+of Telegram's bad moments, then a burst that overflows the reservoir of a timer, so that
+lines with a rate are in it, too.  data/gateway.prom is the page that is expected; look
+at what changed in it before you commit it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from crocbot.model import Disposition, Kind, Outcome
+from crocbot.sandbox import Server, children, faults, people
+from crocbot.sandbox.people import PEOPLE, Crowd
+from crocbot.sandbox.stage import HOST, free_port
+from crocbot.telemetry import Telemetry
+from crocbot.telemetry.catalogue import CATALOGUE, Metric
+from crocbot.telemetry.emitter import DATAGRAM_BYTES
+from statsd_bridge import exposition, mapping
+from statsd_bridge.model import Tally
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.series import Store
+
+DATA = Path(__file__).parent / "data"
+STREAM, PAGE = DATA / "gateway.json", DATA / "gateway.prom"
+MAPPING = files("crocbot") / "mapping.yml"
+STATSD_EXPORTER = os.environ.get("STATSD_EXPORTER", "")
+PATIENCE = 60.0
+BURST = 5000
+ENOUGH = 12
+
+
+def page(datagrams: list[str]) -> str:
+    """What the bridge prints for them, without its own metrics."""
+    faults: list[Exception] = []
+    store = Store(clock=lambda: 0.0, reserved=exposition.own_names())
+    table = mapping.load(str(MAPPING), strict=True)
+    pipeline = Pipeline(table, store, Tally(), failed=faults.append)
+    for datagram in datagrams:
+        pipeline.feed([datagram.encode()], "udp")
+    text = b"".join(exposition.page.render(store.families(), 0.0, faults.append))
+    if faults:
+        raise faults[0]
+    return text.decode()
+
+
+@pytest.fixture(scope="module")
+def stream() -> list[str]:
+    """The recorded datagrams."""
+    return list(json.loads(STREAM.read_text()))
+
+
+def test_the_bridge_makes_the_expected_page(stream: list[str]) -> None:
+    """Names, labels, types, help, buckets and numbers are those of the file."""
+    assert page(stream) == PAGE.read_text()
+
+
+def test_every_datagram_fits_a_frame(stream: list[str]) -> None:
+    """They are under 1,432 bytes, and several lines share one."""
+    assert all(0 < len(datagram) < DATAGRAM_BYTES for datagram in stream)
+    assert sum(datagram.count("\n") for datagram in stream) > len(stream)
+
+
+def test_the_page_has_what_was_sent(stream: list[str]) -> None:
+    """A second, simpler reading of the lines finds the same numbers on the page."""
+    counts: dict[str, float] = defaultdict(float)
+    gauges: dict[str, float] = {}
+    for line in "\n".join(stream).split("\n"):
+        path, _, text = line.partition(":")
+        value, kind, *rest = text.split("|")
+        name = named(path).name
+        if kind == "g":
+            gauges[path] = float(value)
+        elif kind == "c":
+            counts[name] += float(value)
+        else:
+            counts[f"{name}_count"] += int(1 / float(rest[0][1:])) if rest else 1
+    sums: dict[str, float] = defaultdict(float)
+    for family in text_string_to_metric_families(PAGE.read_text()):
+        for sample in family.samples:
+            sums[sample.name] += sample.value
+    for path, number in gauges.items():
+        counts[named(path).name] += number
+
+    assert {name: sums[name] for name in counts} == pytest.approx(counts)
+    assert counts["crocbot_telegram_latency_seconds_count"] > BURST
+
+
+def named(path: str) -> Metric:
+    """The row of the catalogue that a statsd name belongs to."""
+    (found,) = (
+        metric
+        for metric in CATALOGUE
+        if path.startswith(metric.statsd)
+        and path.removeprefix(metric.statsd).count(".") == len(metric.segments)
+        and path.removeprefix(metric.statsd)[:1] in ("", ".")
+    )
+    return found
+
+
+def test_lines_with_a_rate_are_in_it(stream: list[str]) -> None:
+    """The stream shows the weights that both bridges must read alike."""
+    rated = [line for line in "\n".join(stream).split("\n") if "|@" in line]
+
+    assert len(rated) > 100
+    assert all("|ms|@" in line for line in rated)
+
+
+@contextmanager
+def running(command: list[str], home: Path) -> Iterator[tuple[int, str]]:
+    """Run a bridge with our mapping; gives its statsd port and the page's address."""
+    statsd, web = free_port(0, socket.SOCK_DGRAM), free_port(0, socket.SOCK_STREAM)
+    url = f"http://{HOST}:{web}/metrics"
+    log = home / f"{Path(command[0]).name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *command,
+                f"--statsd.mapping-config={MAPPING}",
+                f"--statsd.listen-udp={HOST}:{statsd}",
+                "--statsd.listen-tcp=",
+                f"--web.listen-address={HOST}:{web}",
+            ],
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+    try:
+        wait(lambda: fetched(url) is not None, process)
+        yield statsd, url
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def wait(condition: object, process: subprocess.Popen[bytes]) -> None:
+    """Wait until something holds, as long as the program lives."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():  # type: ignore[operator]
+        assert process.poll() is None, "it ended"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def fetched(url: str) -> str | None:
+    """The page, if there is one."""
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return None
+
+
+def told(command: list[str], stream: list[str], home: Path) -> list[str]:
+    """The lines about the gateway that a bridge prints after the stream."""
+    lines = sum(datagram.count("\n") + 1 for datagram in stream)
+    with (
+        running(command, home) as (port, url),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        deadline = time.monotonic() + PATIENCE
+        for datagram in stream:
+            sender.sendto(datagram.encode(), (HOST, port))
+            # Nothing may be lost, however small a buffer is.
+            time.sleep(0.005)
+        while True:
+            text = fetched(url) or ""
+            arrived = re.search(r"^statsd_exporter_lines_total (\S+)$", text, re.M)
+            if arrived is not None and float(arrived[1]) == lines:
+                return [line for line in text.split("\n") if "crocbot_" in line]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.mark.skipif(
+    not STATSD_EXPORTER, reason="STATSD_EXPORTER does not name its binary"
+)
+def test_statsd_exporter_makes_the_same_page(stream: list[str], tmp_path: Path) -> None:
+    """Line for line; only sums may differ in their last digits, as batches add up."""
+    ours = told([sys.executable, "-m", "statsd_bridge"], stream, tmp_path)
+    theirs = told([STATSD_EXPORTER], stream, tmp_path)
+
+    def exact(lines: list[str]) -> list[str]:
+        return [line for line in lines if not is_sum(line)]
+
+    def sums(lines: list[str]) -> dict[str, float]:
+        pairs = (line.rsplit(" ", 1) for line in lines if is_sum(line))
+        return {name: float(number) for name, number in pairs}
+
+    assert exact(ours) == exact(theirs)
+    assert sums(ours) == pytest.approx(sums(theirs), rel=1e-9)
+
+
+def is_sum(line: str) -> bool:
+    """Whether it is the sum of a histogram, not a comment."""
+    return "_seconds_sum" in line and not line.startswith("#")
+
+
+class Recorder(asyncio.DatagramProtocol):
+    """Keeps what comes."""
+
+    def __init__(self) -> None:
+        self.datagrams: list[str] = []
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        """Keep it."""
+        self.datagrams.append(data.decode("ascii"))
+
+
+async def record() -> list[str]:
+    """Run a gateway and a burst, and return every datagram."""
+    loop = asyncio.get_running_loop()
+    transport, recorder = await loop.create_datagram_endpoint(
+        Recorder, local_addr=("127.0.0.1", 0)
+    )
+    transport.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20
+    )
+    port = transport.get_extra_info("sockname")[1]
+    with TemporaryDirectory() as home:
+        await run_gateway(Path(home), port)
+    telemetry = Telemetry("127.0.0.1", port, version="0.1.0")
+    for number in range(BURST):
+        seconds = 0.004 * number
+        telemetry.report(Outcome(Disposition.ANSWERED, Kind.TEXT, seconds))
+    await telemetry.start()
+    await telemetry.stop()
+    await asyncio.sleep(0.5)
+    transport.close()
+    return recorder.datagrams
+
+
+async def run_gateway(home: Path, port: int) -> None:
+    """Let people talk to a gateway until they have answers enough."""
+    async with Server() as server:
+        crowd = Crowd(PEOPLE, server.say, lambda *_: None)
+        server.listen(crowd.hear)
+        settings = {
+            "TELEGRAM_BOT_TOKEN": server.token,
+            "CROCBOT_TELEGRAM_API_URL": server.url,
+            "CROCBOT_ACCESS": "open",
+            "CROCBOT_STATSD_PORT": str(port),
+            "CROCBOT_HEALTH_ADDRESS": "127.0.0.1:0",
+            "CROCBOT_STATE_DIR": str(home / "state"),
+        }
+        server.fault("sendMessage", faults.flood_wait(1))
+        server.fault("sendMessage", faults.bad_gateway())
+        server.fault("getUpdates", faults.other_poller())
+        stop = asyncio.Event()
+        async with children.start(
+            "gateway", ["crocbot", "gateway"], settings, home, os.environ
+        ) as gateway:
+            talking = asyncio.create_task(crowd.converse(stop, random.Random(1)))
+            while crowd.answered.total() < ENOUGH:
+                await asyncio.sleep(0.1)
+            crowd.talkers[0].write(people.photo("Look"))
+            stop.set()
+            await talking
+            await gateway.stop()
+
+
+def main() -> None:
+    """Write both files."""
+    datagrams = asyncio.run(record())
+    DATA.mkdir(exist_ok=True)
+    STREAM.write_text(json.dumps(datagrams, indent=0) + "\n")
+    PAGE.write_text(page(datagrams))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from statsd_bridge.model import Action, Form, Kind, Labels
 
 _PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
 _EXAMPLE = re.compile(r"```yaml\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
+_COMMAND = re.compile(r"```sh\n(statsd-bridge .*)\n```\n\n```console\n((?s:.*?))```")
 # shop.fr.open:1|g|#via:app   what it becomes
 _LINE = re.compile(r"([^:]+):[^|]+\|(\w+)(?:\|#(\S+))?\s+(.*)")
 _KINDS = {"c": Kind.COUNTER, "g": Kind.GAUGE, "ms": Kind.OBSERVER, "h": Kind.OBSERVER}
@@ -67,6 +71,22 @@ def test_example(text: str, said: str) -> None:
     for line in said.splitlines():
         actual, expected = _become(table, line)
         assert actual == expected
+
+
+def test_the_explanation_is_what_the_command_says(tmp_path: Path) -> None:
+    """The command on the page, with the first file of it, prints what stands below."""
+    (command, said) = _COMMAND.findall(_PAGE.read_text())[0]
+    (tmp_path / "mapping.yml").write_text(EXAMPLES[0][0])
+    _, *arguments = shlex.split(command)
+    done = subprocess.run(
+        [sys.executable, "-m", "statsd_bridge", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == said
 
 
 def test_every_block_is_an_example() -> None:

@@ -3,26 +3,33 @@ A Message to a Reply, for the commands that the gateway answers itself.
 
     /start    a greeting               /whoami   ids, for CROCBOT_ALLOW_FROM
     /help     this list                /status   how the gateway is doing
+    /new      forgets what was said    /usage    the tokens of this chat
     /stop     ends the turn that this chat is busy with
 
-Only people who are let in get here.  Every other command is the agent's.
+Only people who are let in get here, and /status is for operators.  Every other command
+is the agent's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from crocbot.model import Message, Reply
+from crocbot.errors import StoreError
+from crocbot.model import Address, Message, Reply, Usage
 
 MENU: Mapping[str, str] = {
     "start": "Say hello",
     "help": "What I can do",
+    "new": "Forget what was said here",
+    "usage": "The tokens that this chat has used",
     "whoami": "Your user id and the id of this chat",
-    "status": "How the gateway is doing",
+    "status": "How the gateway is doing, for operators",
     "stop": "Stop what I am doing for you",
 }
 """What Telegram shows in its menu: command -> description."""
+
+FOR_OPERATORS = "Only an operator of this bot may ask that."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +49,15 @@ class Commands:
     The gateway's own commands; `status` is asked when somebody wants to know.
 
     `stop` ends the turn of a message's chat, and tells whether there was one.
+    `forget` and `usage` are about the memory of one chat, or topic of it.
     """
 
     status: Callable[[], Status]
     stop: Callable[[Message], bool]
+    forget: Callable[[Address], Awaitable[None]]
+    usage: Callable[[Address], Awaitable[tuple[int, Usage]]]
 
-    def answer(self, message: Message) -> Reply | None:
+    async def answer(self, message: Message, *, operator: bool) -> Reply | None:
         """Answer a command of the gateway; None if this is not one."""
         match message.command:
             case "start":
@@ -57,11 +67,23 @@ class Commands:
             case "whoami":
                 return Reply(_whoami(message))
             case "status":
-                return Reply(_status(self.status()))
+                told = _status(self.status()) if operator else FOR_OPERATORS
+                return Reply(told)
+            case "new" | "usage":
+                return await self._memory(message)
             case "stop":
                 return Reply("Stopped." if self.stop(message) else "Nothing to stop.")
             case _:
                 return None
+
+    async def _memory(self, message: Message) -> Reply:
+        try:
+            if message.command == "usage":
+                return Reply(_usage(*await self.usage(message.address)))
+            await self.forget(message.address)
+        except StoreError:
+            return Reply("Sorry, I cannot reach my memory. Please try again.")
+        return Reply("Let us begin anew: I have forgotten what was said here.")
 
 
 def _help() -> str:
@@ -71,6 +93,18 @@ def _help() -> str:
 
 def _whoami(message: Message) -> str:
     return f"user id: {message.sender_id}\nchat id: {message.address.chat_id}"
+
+
+def _usage(answers: int, usage: Usage) -> str:
+    total = usage.input_tokens + usage.output_tokens
+    if not total:
+        return f"answers in this chat: {answers}\ntokens: not told by the agent"
+    return "\n".join(
+        [
+            f"answers in this chat: {answers}",
+            f"tokens: {total} (in {usage.input_tokens}, out {usage.output_tokens})",
+        ]
+    )
 
 
 def _status(status: Status) -> str:

@@ -124,6 +124,11 @@ class Dispatcher:
         lane.task.cancel()
         return True
 
+    def waiting(self, key: Hashable) -> int:
+        """How many rows of a chat came after the turn that it is in."""
+        lane = self._lanes.get(key)
+        return 0 if lane is None else len(lane.waiting)
+
     def drop(self, key: Hashable) -> Sequence[Row]:
         """Take away what waits in a chat; whoever asks ends these rows."""
         lane = self._lanes.get(key)

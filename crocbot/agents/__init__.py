@@ -1,27 +1,22 @@
 """
-A Message to a Reply: whoever answers.
+A Question to an answer, streamed: whoever answers.
+
+    Question --> answer() --> "Hel" "lo." Usage(12, 3)
+
+`echo.py`, `http.py`, `openai.py` and `command.py` are whoever answers; `choice.py`
+makes the one that the settings name; `hearing.py` listens to it, with a time-out for
+the first piece and one for all of it.
 
 An agent is asked for one message at a time per chat, for many chats at once.  It may
-take minutes; it is cancelled when the gateway must stop.  If it has no answer it
-raises `AgentError`; anything else that it raises is a bug and is counted as one.
+take minutes; it is cancelled when somebody says /stop or the gateway must stop, and
+lets go of everything then.  If it has no answer it raises `AgentError`; anything else
+that it raises is a bug and is counted as one.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from crocbot.agents.agent import Agent
+from crocbot.agents.choice import choose
+from crocbot.agents.hearing import Hearing, Limits
 
-from crocbot.agents.echo import Echo
-from crocbot.model import Message, Reply
-
-__all__ = ["Agent", "Echo"]
-
-
-class Agent(Protocol):
-    """Whoever answers.  `name` is shown by /status."""
-
-    @property
-    def name(self) -> str:
-        """One word, as in CROCBOT_AGENT."""
-
-    async def answer(self, message: Message) -> Reply:
-        """Answer one message."""
+__all__ = ["Agent", "Hearing", "Limits", "choose"]

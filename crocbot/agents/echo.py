@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from crocbot.model import Message, Reply
+from crocbot.agents.agent import Answer
+from crocbot.model import Question
 
 
 class Echo:
     """Says what it was told.  Remembers nothing."""
 
     name = "echo"
+    markdown = False
+    remembers = False
 
-    async def answer(self, message: Message) -> Reply:
+    async def answer(self, question: Question) -> Answer:
         """Answer with the same words, or say what came when there were none."""
-        if message.command is not None:
-            return Reply(f"/{message.command} {message.text}".rstrip())
-        if message.text.strip():
-            return Reply(message.text)
+        message = question.message
         kinds = [medium.kind.replace("_", " ") for medium in message.media]
-        return Reply(f"Received: {', '.join(kinds) or 'something'}, without words.")
+        if message.command is not None:
+            yield f"/{message.command} {message.text}".rstrip()
+        elif message.text.strip():
+            yield message.text
+        else:
+            yield f"Received: {', '.join(kinds) or 'something'}, without words."
+
+    async def check(self) -> str:
+        """Nothing can be wrong with it."""
+        return "echo answers the same text"
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""

@@ -10,9 +10,11 @@ calls raise FloodWaitError at once and Telegram is not asked.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Self, TypeVar
 
 from crocbot.botapi.bot import Bot
 from crocbot.botapi.floods import Floods
@@ -26,13 +28,20 @@ from crocbot.errors import (
     TelegramError,
 )
 from crocbot.facts import ApiCall, CallOutcome, FloodWait, Method, Report
-from crocbot.model import Address, Identity, ReconnectReason
+from crocbot.model import Address, Identity, Piece, ReconnectReason
 
 LONG_POLL = 30
 MARGIN = 10.0
 CONNECTIONS = 64
 # How many calls of Telegram at once; those of one chat come one after the other.
 CALLS = 40
+
+NOT_MODIFIED = "message is not modified"
+FILE_SECONDS = 60.0
+# As photos/file_1.jpg; a server of one's own may tell a path of its own disk.
+PATH = re.compile(r"[A-Za-z0-9_][\w./ -]{0,500}")
+
+Result = TypeVar("Result")
 
 # Nothing else is read; Telegram keeps what is not named from us.
 WANTED = ("message",)
@@ -129,14 +138,70 @@ class Client:
             raise TelegramError("getUpdates gave no list", ReconnectReason.NETWORK)
         return updates
 
-    async def send_message(self, address: Address, text: str) -> None:
-        """Send one message of plain text."""
-        await self._call_chat(
+    async def send_message(
+        self, address: Address, piece: Piece, reply_to: int | None = None
+    ) -> int:
+        """Send one message, as an answer to another one; returns its id."""
+        quoted = {"message_id": reply_to, "allow_sending_without_reply": True}
+        sent = await self._call_chat(
             "sendMessage",
             address,
             message_thread_id=address.thread_id,
-            text=text,
+            text=piece.text,
+            entities=_entities(piece),
+            reply_parameters=None if reply_to is None else quoted,
         )
+        message_id = sent.get("message_id") if isinstance(sent, Mapping) else None
+        # It was sent, whatever the answer looks like; 0 is a message that nobody has.
+        return message_id if isinstance(message_id, int) else 0
+
+    async def edit_message(
+        self, address: Address, message_id: int, piece: Piece
+    ) -> None:
+        """Replace what a message says."""
+        try:
+            await self._call_chat(
+                "editMessageText",
+                address,
+                message_id=message_id,
+                text=piece.text,
+                entities=_entities(piece),
+            )
+        except DeliveryError as error:
+            # An answer that was lost on its way leaves the message as it should be.
+            if NOT_MODIFIED not in str(error).lower():
+                raise
+
+    async def delete_message(self, address: Address, message_id: int) -> None:
+        """Take a message back."""
+        await self._call_chat("deleteMessage", address, message_id=message_id)
+
+    async def send_typing(self, address: Address) -> None:
+        """Show for five seconds that an answer is on its way."""
+        await self._call_chat(
+            "sendChatAction",
+            address,
+            message_thread_id=address.thread_id,
+            action="typing",
+        )
+
+    async def download(self, file_id: str, most_bytes: int) -> bytes:
+        """
+        Load a file that somebody sent; DeliveryError if it is too large.
+
+        Its link has the token in it and stays in here.
+        """
+        found = await self._call("getFile", file_id=file_id)
+        path = found.get("file_path") if isinstance(found, Mapping) else None
+        if not isinstance(path, str) or not PATH.fullmatch(path) or ".." in path:
+            raise DeliveryError("Telegram has no file to load")
+        size = found.get("file_size")
+        if isinstance(size, int) and size > most_bytes:
+            raise DeliveryError(f"the file has {size} bytes, more than {most_bytes}")
+        content = await self._told(Method.FILE, self._bot.load(path, FILE_SECONDS))
+        if len(content) > most_bytes:
+            raise DeliveryError(f"the file has more than {most_bytes} bytes")
+        return content
 
     async def _call_chat(self, method: str, address: Address, **parameters: Any) -> Any:
         """Call a method about a chat, unless it, or the whole bot, has to wait."""
@@ -150,10 +215,15 @@ class Client:
     async def _call(
         self, method: str, *, seconds: float = SECONDS, **parameters: Any
     ) -> Any:
+        call = self._bot.call(method, parameters, seconds)
+        return await self._told(Method.of(method), call)
+
+    async def _told(self, method: Method, call: Awaitable[Result]) -> Result:
+        """Make a call, and tell how it went."""
         began = self._clock()
         outcome = CallOutcome.CANCELLED
         try:
-            result = await self._bot.call(method, parameters, seconds)
+            result = await call
             outcome = CallOutcome.OK
             return result
         except CrocbotError as error:
@@ -163,7 +233,15 @@ class Client:
             raise
         finally:
             took = self._clock() - began
-            self._report(ApiCall(Method.of(method), outcome, took))
+            self._report(ApiCall(method, outcome, took))
+
+
+def _entities(piece: Piece) -> list[dict[str, Any]] | None:
+    """How a text looks, in Telegram's form; None for a text that has no looks."""
+    return [
+        {name: value for name, value in asdict(entity).items() if value is not None}
+        for entity in piece.entities
+    ] or None
 
 
 def _outcome(error: CrocbotError) -> CallOutcome:

@@ -23,6 +23,7 @@ import telegram
 from crocbot.envelope import media
 from crocbot.errors import EnvelopeError
 from crocbot.model import Address, Identity, Kind, Medium, Message, Raw, Row
+from crocbot.text import whole
 
 STOP = "/stop"
 
@@ -78,7 +79,7 @@ def _message(message: telegram.Message, row: Row, me: Identity) -> Message | Non
         sender_id=_sender(message),
         private=message.chat.type == telegram.Chat.PRIVATE,
         kind=kind,
-        text=text,
+        text=whole(text),
         command=command,
         accepted=row.accepted,
         media=(medium,) if medium else (),

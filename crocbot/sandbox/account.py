@@ -4,8 +4,8 @@ What Telegram knows about one bot: its chats, messages, updates; and the methods
     say(person, "hello") --> updates --> getUpdates
     listen(callback) <------ messages <-- sendMessage, editMessageText
 
-It refuses what Telegram refuses, in the same words.  What is not here: formatting
-(texts stay as they were sent) and files.
+It refuses what Telegram refuses, in the same words.  Formatting comes as entities only,
+and these must lie within their text.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ ACTIONS = frozenset(
         "upload_voice",
     }
 )
+FORMATTED = ("text", "entities")
 NOT_MODIFIED = (
     "Bad Request: message is not modified: specified new message content and reply"
     " markup are exactly the same as a current content and reply markup of the message"
@@ -71,6 +72,8 @@ class Account:
             "getupdates": self._get_updates,
             "sendmessage": self._send_message,
             "editmessagetext": self._edit_message_text,
+            "deletemessage": self._delete_message,
+            "getfile": self._get_file,
             "sendchataction": self._send_chat_action,
             "setmycommands": self._set_my_commands,
             "getmycommands": self._get_my_commands,
@@ -90,6 +93,7 @@ class Account:
         self._chats: OrderedDict[int, Chat] = OrderedDict()
         self._messages: OrderedDict[tuple[int, int], Sent] = OrderedDict()
         self._listeners: list[Callable[[Sent], None]] = []
+        self.files: dict[str, bytes] = {}
 
     def say(self, person: Person, content: Content, chat: Chat) -> Sent:
         """Let a person write; returns the Message."""
@@ -134,7 +138,7 @@ class Account:
 
     async def _send_message(self, parameters: Parameters) -> Sent:
         chat = self._chat(parameters)
-        content = {"text": _text(parameters)}
+        content = _formatted(parameters) | _place(parameters)
         sent = self._message(self._user, chat, content)
         self._messages[chat.chat_id, sent["message_id"]] = sent
         _keep(self._messages, MOST_MESSAGES)
@@ -147,13 +151,29 @@ class Account:
         old = self._messages.get(key)
         if old is None:
             raise Refusal(400, "Bad Request: message to edit not found")
-        text = _text(parameters)
-        if text == old["text"]:
+        content = _formatted(parameters)
+        if content == {name: old[name] for name in FORMATTED if name in old}:
             raise Refusal(400, NOT_MODIFIED)
-        edited = {**old, "text": text, "edit_date": int(self._clock())}
+        kept = {name: value for name, value in old.items() if name not in FORMATTED}
+        edited = {**kept, **content, "edit_date": int(self._clock())}
         self._messages[key] = edited
         self._tell(edited)
         return edited
+
+    async def _delete_message(self, parameters: Parameters) -> bool:
+        chat = self._chat(parameters)
+        key = chat.chat_id, parameters.whole("message_id")
+        if self._messages.pop(key, None) is None:
+            raise Refusal(400, "Bad Request: message to delete not found")
+        return True
+
+    async def _get_file(self, parameters: Parameters) -> dict[str, Any]:
+        file_id = parameters.words("file_id")
+        content = self.files.get(file_id)
+        if content is None:
+            raise Refusal(400, "Bad Request: invalid file_id")
+        named = {"file_id": file_id, "file_unique_id": file_id}
+        return named | {"file_size": len(content), "file_path": f"files/{file_id}"}
 
     async def _send_chat_action(self, parameters: Parameters) -> bool:
         self._chat(parameters)
@@ -234,6 +254,30 @@ def _text(parameters: Parameters) -> str:
     if messages.units(text) > LONGEST_TEXT:
         raise Refusal(400, "Bad Request: message is too long")
     return text
+
+
+def _formatted(parameters: Parameters) -> dict[str, Any]:
+    """A text with its entities."""
+    text = _text(parameters)
+    entities = parameters.structure("entities")
+    if not entities:
+        return {"text": text}
+    for entity in entities:
+        end = entity["offset"] + entity["length"]
+        if not 0 <= entity["offset"] < end <= messages.units(text):
+            raise Refusal(400, "Bad Request: entity is out of the text's bounds")
+    return {"text": text, "entities": entities}
+
+
+def _place(parameters: Parameters) -> dict[str, Any]:
+    """Which topic a message is in, and which message it answers."""
+    thread = parameters.whole("message_thread_id", 0)
+    reply = parameters.structure("reply_parameters")
+    topic = {"message_thread_id": thread, "is_topic_message": True} if thread else {}
+    answered = (
+        {"reply_to_message": {"message_id": reply["message_id"]}} if reply else {}
+    )
+    return topic | answered
 
 
 def _is_command(command: object) -> bool:

@@ -61,6 +61,7 @@ class Server:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_route("*", "/bot{token}/{method}", self._serve)
+        app.router.add_get("/file/bot{token}/files/{file_id}", self._file)
         app.router.add_route("*", "/{path:.*}", _not_found)
         self._runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
@@ -98,6 +99,10 @@ class Server:
             content = messages.text(content)
         return self._account.say(person, content, chat or messages.private(person))
 
+    def upload(self, file_id: str, content: bytes) -> None:
+        """Let getFile find a file: the photo of `messages.photo` is `photo-large`."""
+        self._account.files[file_id] = content
+
     def push(self, update: Mapping[str, Any]) -> int:
         """Queue any update, however strange; returns the id that it was given."""
         return self._account.updates.put(update)
@@ -131,6 +136,14 @@ class Server:
             return await self._run(key, method, request, await read(request))
         except Refusal as error:
             return _response(faults.refusal(error.status, error.description))
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        if request.match_info["token"] != self.token:
+            return _response(faults.unauthorized())
+        content = self._account.files.get(request.match_info["file_id"])
+        if content is None:
+            return _response(faults.refusal(404, "Not Found"))
+        return web.Response(body=content)
 
     async def _run(
         self, key: str, method: Method, request: web.Request, parameters: Parameters

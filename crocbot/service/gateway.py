@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from crocbot import envelope, log, parts
 from crocbot.access import Policy
-from crocbot.agents import Agent, Echo
+from crocbot.agents import Agent, Limits
 from crocbot.botapi import Client, Door, Poller, Webhook, door
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
@@ -17,16 +17,17 @@ from crocbot.facts import Report
 from crocbot.inbox import Inbox
 from crocbot.model import Identity, Message, Raw, Row
 from crocbot.pairing import Pairings
-from crocbot.reply import Courier
+from crocbot.reply import Courier, Stream
 from crocbot.service.conditions import Conditions
 from crocbot.service.ending import Ending
 from crocbot.service.greeting import persist
 from crocbot.service.stopping import Stop, first, unless
 from crocbot.service.strangers import Strangers
 from crocbot.service.watch import Watch
+from crocbot.sessions import Sessions
 from crocbot.settings import Settings
 from crocbot.store import Store
-from crocbot.turn import Turn
+from crocbot.turn import Asking, Turn
 
 ADMITTED_PER_TURN = 4
 
@@ -53,6 +54,7 @@ class Gateway:
         rows: Inbox,
         store: Store,
         client: Client,
+        agent: Agent,
         conditions: Conditions,
         report: Report,
     ) -> None:
@@ -63,7 +65,7 @@ class Gateway:
         self._client = client
         self._report = report
         self._started = time.monotonic()
-        self._agent: Agent = Echo()
+        self._agent = agent
         self._policy = Policy(
             settings.allow_from,
             everyone=settings.access == "open",
@@ -71,13 +73,26 @@ class Gateway:
             groups=settings.groups,
             operators=settings.operators,
         )
+        memory = Sessions(
+            store, turns=settings.history_turns, chars=settings.history_chars
+        )
+        courier = Courier(client, report)
         self._turn = Turn(
             me,
             self._policy,
             Pairings(store),
-            Commands(self._status, self._stop),
-            self._agent,
-            Courier(client.send_message, report),
+            Commands(self._status, self._stop, memory.forget, memory.usage),
+            Asking(
+                agent,
+                Limits(settings.agent_first_byte_seconds, settings.agent_total_seconds),
+                memory,
+                Stream(courier),
+                report,
+                client.download,
+                settings.media_max_bytes,
+            ),
+            courier,
+            self._is_overtaken,
             Strangers().note,
         )
         self._ending = Ending(rows, report, self._drop)
@@ -165,6 +180,9 @@ class Gateway:
 
     async def _take(self, rows: Sequence[Row]) -> None:
         await self._ending.of(rows, self._turn.take)
+
+    def _is_overtaken(self, message: Message) -> bool:
+        return self._dispatcher.waiting(message.address.chat_id) > 0
 
     def _stop(self, message: Message) -> bool:
         return self._dispatcher.stop(message.address.chat_id)

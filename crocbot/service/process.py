@@ -7,7 +7,7 @@ import signal
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 
-from crocbot import inbox, log, pairing, sessions
+from crocbot import agents, inbox, log, pairing, sessions
 from crocbot.botapi import Client
 from crocbot.commands import MENU
 from crocbot.errors import OperatorError
@@ -110,10 +110,12 @@ async def serve(settings: Settings, report: Report, stop: Stop) -> None:
         client = await stack.enter_async_context(
             Client(token, settings.telegram_api_url, report)
         )
+        agent = agents.choose(settings)
+        stack.push_async_callback(agent.close)
         me = await unless(stop.asked, greet(client, MENU, report))
         if me is not None:
             gateway = Gateway(
-                settings, VERSION, me, rows, store, client, conditions, report
+                settings, VERSION, me, rows, store, client, agent, conditions, report
             )
             await gateway.run(stop)
     logger.info("stopped")

@@ -19,7 +19,7 @@ from crocbot.errors import (
     WebhookSetError,
 )
 from crocbot.facts import ApiCall, CallOutcome, Fact, FloodWait, Method
-from crocbot.model import Address, ReconnectReason
+from crocbot.model import Address, Entity, Piece, ReconnectReason
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
 
@@ -58,10 +58,74 @@ def test_a_conversation() -> None:
         (update,) = await client.get_updates(0, 100)
         assert update["message"]["text"] == "hello"
         assert await client.get_updates(update["update_id"] + 1, 100) == []
-        await client.send_message(Address(7), "hello, too")
+        await client.send_message(Address(7), Piece("hello, too"))
 
     meet(scene)
     assert [message["text"] for message in sent] == ["hello, too"]
+
+
+def test_how_a_message_looks() -> None:
+    """A message has its entities, its topic and what it answers; an edit changes it."""
+    sent: list[Any] = []
+
+    async def scene(client: Client, server: Server) -> None:
+        server.listen(sent.append)
+        server.say(ADA, "hello")
+        bold = Piece("bold link", (Entity("bold", 0, 4),))
+        link = Piece("bold link", (Entity("text_link", 5, 4, "https://x.y"),))
+        number = await client.send_message(Address(7, 4), bold, 1)
+        for _ in range(2):
+            # The second time nothing changes, which is as good.
+            await client.edit_message(Address(7, 4), number, link)
+        await client.delete_message(Address(7, 4), number)
+        with pytest.raises(DeliveryError):
+            await client.edit_message(Address(7, 4), number, bold)
+        await client.send_typing(Address(7, 4))
+        assert server.calls["sendchataction"] == 1
+
+    meet(scene)
+    first, second = sent
+    assert first["entities"] == [{"type": "bold", "offset": 0, "length": 4}]
+    assert first["message_thread_id"] == 4
+    assert first["reply_to_message"] == {"message_id": 1}
+    assert second["entities"] == [
+        {"type": "text_link", "offset": 5, "length": 4, "url": "https://x.y"}
+    ]
+
+
+def test_a_download() -> None:
+    """A file is loaded if it is there and small enough; nobody sees its link."""
+
+    async def scene(client: Client, server: Server) -> None:
+        server.upload("photo", b"x" * 100)
+        assert await client.download("photo", 100) == b"x" * 100
+        for file_id, most in (("photo", 99), ("other", 100)):
+            with pytest.raises(DeliveryError) as refused:
+                await client.download(file_id, most)
+            assert "secret" not in f"{refused.value!r} {refused.value.__context__!r}"
+
+    meet(scene)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "true",
+        "{}",
+        '{"file_path": "/var/lib/telegram-bot-api/photo"}',
+        '{"file_path": "../../bot/getMe"}',
+        '{"file_path": "files/gone"}',
+    ],
+)
+def test_files_that_cannot_be_loaded(found: str) -> None:
+    """A file that is gone, or is not where files are, fails no more than itself."""
+
+    async def scene(client: Client, server: Server) -> None:
+        server.fault("getFile", Answer(200, f'{{"ok":true,"result":{found}}}'))
+        with pytest.raises(DeliveryError):
+            await client.download("photo", 100)
+
+    meet(scene)
 
 
 def test_the_limit_is_kept() -> None:
@@ -192,7 +256,7 @@ def test_a_sent_message_is_sent_whatever_the_answer_shows() -> None:
 
     async def scene(client: Client, server: Server) -> None:
         server.fault("sendMessage", Answer(200, '{"ok":true,"result":{"date":"?"}}'))
-        await client.send_message(Address(7), "hello")
+        await client.send_message(Address(7), Piece("hello"))
 
     meet(scene)
 
@@ -217,9 +281,9 @@ def test_a_chat_that_has_to_wait_is_not_written_to() -> None:
         server.fault("sendMessage", faults.flood_wait(60))
         for _ in range(3):
             with pytest.raises(FloodWaitError):
-                await client.send_message(Address(7), "hello")
+                await client.send_message(Address(7), Piece("hello"))
         assert server.calls["sendmessage"] == 1
-        await client.send_message(Address(8), "hello")
+        await client.send_message(Address(8), Piece("hello"))
         assert server.calls["sendmessage"] == 2
 
     meet(scene)

@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from crocbot.commands import MENU, Commands, Status
-from crocbot.model import Address, Kind, Message, Reply
+from crocbot.commands import FOR_OPERATORS, MENU, Commands, Status
+from crocbot.errors import StoreError
+from crocbot.model import Address, Kind, Message, Reply, Usage
 
 STATUS = Status(version="1.2", agent="echo", uptime=93_784, queued=3, polled=4.2)
 
 
+class Memory:
+    """The memory of one topic, or none that works."""
+
+    def __init__(
+        self, usage: Usage | None = None, fault: Exception | None = None
+    ) -> None:
+        self.used = usage or Usage()
+        self.fault = fault
+        self.forgotten: list[Address] = []
+
+    async def forget(self, address: Address) -> None:
+        """Forget, or fail."""
+        if self.fault:
+            raise self.fault
+        self.forgotten.append(address)
+
+    async def usage(self, address: Address) -> tuple[int, Usage]:
+        """Count, or fail."""
+        if self.fault:
+            raise self.fault
+        return 3, self.used
+
+
 def ask(
-    command: str | None, status: Status = STATUS, *, busy: bool = True
+    command: str | None,
+    status: Status = STATUS,
+    *,
+    busy: bool = True,
+    operator: bool = True,
+    memory: Memory | None = None,
 ) -> Reply | None:
     """What the gateway answers to a command."""
-    message = Message(1, Address(-5), 1, 7, True, Kind.COMMAND, "", command, 0.0)
-    return Commands(lambda: status, lambda _: busy).answer(message)
+    message = Message(1, Address(-5, 4), 1, 7, True, Kind.COMMAND, "", command, 0.0)
+    memory = memory or Memory()
+    commands = Commands(lambda: status, lambda _: busy, memory.forget, memory.usage)
+    return asyncio.run(commands.answer(message, operator=operator))
 
 
 def test_every_command_of_the_menu_is_answered() -> None:
@@ -66,3 +99,39 @@ def test_status_before_the_first_poll() -> None:
 def test_stop(busy: bool, says: str) -> None:
     """/stop tells whether there was anything to stop."""
     assert ask("stop", busy=busy) == Reply(says)
+
+
+def test_status_is_for_operators() -> None:
+    """Others are told so, and nothing else."""
+    assert ask("status", operator=False) == Reply(FOR_OPERATORS)
+
+
+def test_new() -> None:
+    """/new forgets this topic of this chat."""
+    memory = Memory()
+    reply = ask("new", memory=memory, operator=False)
+
+    assert reply is not None
+    assert "forgotten" in reply.text
+    assert memory.forgotten == [Address(-5, 4)]
+
+
+@pytest.mark.parametrize(
+    ("usage", "says"),
+    [
+        (Usage(12, 30), "answers in this chat: 3\ntokens: 42 (in 12, out 30)"),
+        (Usage(), "answers in this chat: 3\ntokens: not told by the agent"),
+    ],
+)
+def test_usage(usage: Usage, says: str) -> None:
+    """/usage tells the tokens of this chat, if anybody knows them."""
+    assert ask("usage", memory=Memory(usage), operator=False) == Reply(says)
+
+
+@pytest.mark.parametrize("command", ["new", "usage"])
+def test_a_memory_that_cannot_be_reached(command: str) -> None:
+    """Who asks about the memory hears when it cannot be reached."""
+    reply = ask(command, memory=Memory(fault=StoreError("disk is full")))
+
+    assert reply is not None
+    assert reply.text == "Sorry, I cannot reach my memory. Please try again."

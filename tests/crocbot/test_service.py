@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from crocbot import inbox, reply, service, settings
+from crocbot import inbox, service, settings
 from crocbot.botapi import poller
 from crocbot.commands import MENU
 from crocbot.errors import InboxError, OperatorError
@@ -36,6 +36,7 @@ from crocbot.model import (
     Trouble,
     Verdict,
 )
+from crocbot.reply import courier
 from crocbot.sandbox import Person, Server, faults, messages
 from crocbot.sandbox.faults import Slow
 from crocbot.sandbox.stage import free_port
@@ -50,7 +51,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses are tested where they are made."""
     for module in (greeting, poller):
         monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(reply, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(courier, "FIRST_WAIT", 0.01)
 
 
 class World:

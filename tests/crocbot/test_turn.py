@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot.access import Policy
+from crocbot.agents import Limits
 from crocbot.commands import Commands, Status
 from crocbot.errors import (
     AgentError,
@@ -19,26 +20,32 @@ from crocbot.errors import (
     DeliveryError,
     FloodWaitError,
     OperatorError,
+    StoreError,
     TelegramError,
 )
+from crocbot.facts import AgentCall, AgentFault, Fact, FirstText
 from crocbot.model import (
     Address,
     Decision,
     Disposition,
     ErrorType,
+    Exchange,
     Identity,
+    Image,
     Kind,
     Message,
     Outcome,
+    Question,
     ReconnectReason,
-    Reply,
     Row,
     Severity,
     Trouble,
+    Usage,
     Verdict,
 )
-from crocbot.reply import Courier
-from crocbot.turn import PAIR, SORRY, Turn
+from crocbot.reply import Courier, Stream
+from crocbot.turn import Asking, Turn
+from crocbot.turn.sentences import PAIR, SENTENCES, SORRY
 
 YES = Decision(Verdict.ALLOWED)
 STATUS = Status("1", "fake", 0.0, 1, None)
@@ -63,11 +70,19 @@ def row(text: str = "hello", user: int = 7) -> Row:
 class Scene:
     """A turn with a scripted agent and a scripted Telegram."""
 
-    name = "fake"
+    name, markdown, remembers = "fake", False, True
 
-    def __init__(self, reply: Callable[[], Reply] = lambda: Reply("answer")) -> None:
-        self.reply = reply
-        self.asked: list[Message] = []
+    def __init__(self, *reply: Any) -> None:
+        self.reply = reply or ("answer",)
+        self.questions: list[Question] = []
+        self.facts: list[Fact] = []
+        self.remembered: list[tuple[Address, Exchange, Usage]] = []
+        self.past: tuple[Exchange, ...] = ()
+        self.files: dict[str, bytes] = {}
+        self.store_fault: Exception | None = None
+        self.overtaken = False
+        self.quoted: list[int | None] = []
+        self.typed = 0
         self.sent: list[tuple[Address, str]] = []
         self.send_faults: list[Exception] = []
         self.denied: list[tuple[int | None, Verdict]] = []
@@ -83,16 +98,59 @@ class Scene:
         """A code for a stranger."""
         return self.code
 
-    async def answer(self, message: Message) -> Reply:
-        """The agent."""
-        self.asked.append(message)
-        return self.reply()
+    @property
+    def asked(self) -> list[Message]:
+        """What the agent was asked."""
+        return [question.message for question in self.questions]
 
-    async def send(self, address: Address, text: str) -> None:
+    async def answer(self, question: Question) -> AsyncGenerator[Any, None]:
+        """The agent: it says these pieces, or raises them."""
+        self.questions.append(question)
+        for piece in self.reply:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+
+    async def history(self, address: Address) -> tuple[Exchange, ...]:
+        """The memory."""
+        if self.store_fault:
+            raise self.store_fault
+        return self.past
+
+    async def remember(
+        self, address: Address, exchange: Exchange, usage: Usage
+    ) -> None:
+        """The memory, afterwards."""
+        if self.store_fault:
+            raise self.store_fault
+        self.remembered.append((address, exchange, usage))
+
+    async def forget(self, address: Address) -> None:
+        """The memory, when asked to."""
+
+    async def usage(self, address: Address) -> tuple[int, Usage]:
+        """The tokens."""
+        return 0, Usage()
+
+    async def download(self, file_id: str, most_bytes: int) -> bytes:
+        """Telegram's files."""
+        if file_id not in self.files:
+            raise DeliveryError("the file is gone")
+        return self.files[file_id]
+
+    async def send_message(
+        self, address: Address, piece: Any, reply_to: int | None = None
+    ) -> int:
         """Telegram."""
         if self.send_faults:
             raise self.send_faults.pop(0)
-        self.sent.append((address, text))
+        self.sent.append((address, piece.text))
+        self.quoted.append(reply_to)
+        return len(self.sent)
+
+    async def send_typing(self, address: Address) -> None:
+        """Telegram, while the agent thinks."""
+        self.typed += 1
 
     async def sleep(self, _: float) -> None:
         """Take no time."""
@@ -109,13 +167,25 @@ class Scene:
 
     def take_all(self, rows: list[Row]) -> list[Outcome]:
         """Take rows that belong together, 2.5 s after they were accepted."""
+        courier = Courier(self, self.facts.append, self.sleep)
+        asking = Asking(
+            self,
+            Limits(30, 30),
+            self,
+            Stream(courier),
+            self.facts.append,
+            self.download,
+            media_max_bytes=100,
+            clock=lambda: 102.5,
+        )
         turn = Turn(
             Identity(99, "our_bot"),
             self.policy,
             self,
-            Commands(lambda: STATUS, lambda _: True),
-            self,
-            Courier(self.send, lambda _: None, self.sleep),
+            Commands(lambda: STATUS, lambda _: True, self.forget, self.usage),
+            asking,
+            courier,
+            lambda _: self.overtaken,
             self.note,
             clock=lambda: 102.5,
         )
@@ -239,40 +309,145 @@ BUG = "a bug, see the log"
 EMPTY = "the agent's answer is empty"
 
 
-def raising(error: Exception) -> Callable[[], Reply]:
-    """An agent's answer that is an exception."""
-
-    def fail() -> Reply:
-        raise error
-
-    return fail
-
-
-@pytest.mark.parametrize(
-    ("reply", "type_", "severity", "reason"),
-    [
-        (raising(ZeroDivisionError()), ErrorType.PROCESSING, Severity.CRITICAL, BUG),
-        (raising(TimeoutError()), ErrorType.PROCESSING, Severity.CRITICAL, BUG),
-        (raising(AgentError("down")), ErrorType.AGENT, Severity.WARNING, "down"),
-        (lambda: Reply(" \n"), ErrorType.AGENT, Severity.WARNING, EMPTY),
-        (lambda: None, ErrorType.PROCESSING, Severity.CRITICAL, BUG),
-    ],
-)
-def test_a_failing_agent(
-    reply: Callable[[], Reply], type_: ErrorType, severity: Severity, reason: str
-) -> None:
-    """An agent that fails gives an Outcome, and the person one kind sentence."""
-    scene = Scene(reply)
-    outcome = scene.take(row())
-
-    assert outcome == Outcome(
+def failed(type_: ErrorType, severity: Severity, reason: str) -> Outcome:
+    """The outcome of a turn that failed."""
+    return Outcome(
         Disposition.FAILED,
         Kind.TEXT,
         decision=YES,
         error=Trouble(type_, severity),
         reason=reason,
     )
-    assert scene.sent == [(Address(7), SORRY)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "type_", "severity", "reason", "says"),
+    [
+        (ZeroDivisionError(), ErrorType.PROCESSING, Severity.CRITICAL, BUG, SORRY),
+        (AgentError("down"), ErrorType.AGENT, Severity.WARNING, "down", SORRY),
+        (
+            AgentError("slow", AgentFault.TIMEOUT),
+            *(ErrorType.AGENT, Severity.WARNING, "slow"),
+            SENTENCES[AgentFault.TIMEOUT],
+        ),
+        (
+            " \n",
+            *(ErrorType.AGENT, Severity.WARNING, EMPTY),
+            SENTENCES[AgentFault.EMPTY],
+        ),
+    ],
+)
+def test_a_failing_agent(
+    reply: Any, type_: ErrorType, severity: Severity, reason: str, says: str
+) -> None:
+    """An agent that fails gives an Outcome, and the person one kind sentence."""
+    scene = Scene(reply)
+
+    assert scene.take(row()) == failed(type_, severity, reason)
+    assert [text for _, text in scene.sent] == [says]
+    assert scene.remembered == []
+
+
+def test_every_fault_has_a_sentence() -> None:
+    """Whatever goes wrong, there is one kind sentence for it, and all differ."""
+    assert set(SENTENCES) == set(AgentFault)
+    assert len(set(SENTENCES.values())) == len(AgentFault)
+    assert all(len(text) < 150 for text in SENTENCES.values())
+
+
+def test_an_answer_that_breaks_off() -> None:
+    """What came of an answer is shown, and then why there is no more of it."""
+    scene = Scene("The answer is", AgentError("cut", AgentFault.FAILED))
+    outcome = scene.take(row())
+
+    assert outcome == failed(ErrorType.AGENT, Severity.WARNING, "cut")
+    assert [text for _, text in scene.sent] == [
+        "The answer is",
+        SENTENCES[AgentFault.FAILED],
+    ]
+
+
+def test_memory() -> None:
+    """The agent is told what was said before, and what it says is remembered."""
+    scene = Scene("The ", "answer.", Usage(5, 2))
+    scene.past = (Exchange("hi", "Hello."),)
+    scene.take(row("and now?"))
+
+    assert [question.history for question in scene.questions] == [scene.past]
+    assert scene.remembered == [
+        (Address(7), Exchange("and now?", "The answer."), Usage(5, 2))
+    ]
+
+
+def test_an_agent_that_remembers_nothing() -> None:
+    """Who has no use for the memory is not told, and leaves nothing there."""
+    scene = Scene()
+    scene.remembers = False
+    scene.past = (Exchange("hi", "Hello."),)
+    scene.take(row())
+
+    assert scene.questions[0].history == ()
+    assert scene.remembered == []
+
+
+def test_a_memory_that_fails() -> None:
+    """Without its memory the agent answers all the same, and the operator hears it."""
+    scene = Scene()
+    scene.store_fault = StoreError("disk is full")
+    outcome = scene.take(row())
+
+    assert outcome.disposition is Disposition.ANSWERED
+    assert scene.facts.count(Trouble(ErrorType.INBOX, Severity.CRITICAL)) == 2
+
+
+def test_what_is_told_about_the_agent() -> None:
+    """Each question is one fact, with times and tokens, and what went wrong."""
+    scene = Scene("a", Usage(5, 2))
+    scene.take(row())
+    scene.reply = (AgentError("slow", AgentFault.TIMEOUT),)
+    scene.take(row())
+    calls = [fact for fact in scene.facts if isinstance(fact, AgentCall)]
+
+    assert [(one.input_tokens, one.output_tokens, one.fault) for one in calls] == [
+        (5, 2, None),
+        (0, 0, AgentFault.TIMEOUT),
+    ]
+    assert [one.first_token is None for one in calls] == [False, True]
+    assert scene.facts.count(FirstText(2.5)) == 1
+
+
+def photo(*sizes: int | None) -> list[Row]:
+    """An album of photos, with the sizes of their files."""
+    rows = []
+    for number, size in enumerate(sizes, start=1):
+        message = dict(row("").raw["message"])
+        del message["text"]
+        file = {"file_id": f"f{number}", "file_unique_id": "u", "file_size": size}
+        message["photo"] = [file | {"width": 2, "height": 1}]
+        rows.append(Row(number, {"update_id": number, "message": message}, 100.0))
+    return rows
+
+
+def test_images() -> None:
+    """Images that are small enough and can be had are loaded, all are described."""
+    scene = Scene()
+    scene.files = {"f1": b"1", "f2": b"2", "f4": b"4"}
+    scene.take_all(photo(10, 101, 10, None))
+
+    (question,) = scene.questions
+    assert question.images == (Image("image/jpeg", b"1"), Image("image/jpeg", b"4"))
+    assert question.words == "\n".join(["[photo, 2x1]"] * 4)
+
+
+@pytest.mark.parametrize(("overtaken", "quoted"), [(False, [None]), (True, [3])])
+@pytest.mark.parametrize("text", ["hello", "/start"])
+def test_quoting(overtaken: bool, quoted: list[int | None], text: str) -> None:
+    """A reply quotes its message when others came since."""
+    scene = Scene()
+    scene.overtaken = overtaken
+    scene.take(row(text))
+
+    assert scene.quoted == quoted
 
 
 @pytest.mark.parametrize(
@@ -324,20 +499,20 @@ def test_rows_that_belong_together() -> None:
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "sent"),
     [
-        TelegramError("down", ReconnectReason.NETWORK),
-        FloodWaitError(9),
-        DeliveryError("blocked"),
+        (TelegramError("down", ReconnectReason.NETWORK), [(Address(7), SORRY)]),
+        (FloodWaitError(9), [(Address(7), SORRY)]),
+        (DeliveryError("blocked"), []),
     ],
 )
-def test_an_apology_is_tried_once(fault: Exception) -> None:
-    """The kind sentence is not worth waiting for."""
-    scene = Scene(raising(AgentError("down")))
+def test_an_apology(fault: Exception, sent: list[tuple[Address, str]]) -> None:
+    """The kind sentence is delivered like an answer, unless Telegram says no."""
+    scene = Scene(AgentError("down"))
     scene.send_faults = [fault]
 
     assert scene.take(row()).disposition is Disposition.FAILED
-    assert scene.sent == []
+    assert scene.sent == sent
 
 
 def test_the_operators_errors_pass_through() -> None:
@@ -352,7 +527,7 @@ def test_the_operators_errors_pass_through() -> None:
 def test_a_cancelled_turn_passes_through() -> None:
     """A turn that is cancelled has no outcome."""
     with pytest.raises(asyncio.CancelledError):
-        Scene(raising(asyncio.CancelledError())).take(row())  # type: ignore[arg-type]
+        Scene(asyncio.CancelledError()).take(row())
 
 
 def test_a_clock_that_was_set_back() -> None:

@@ -1,16 +1,16 @@
 """
 THE PATH: one turn, composed.
 
-    Rows --> Message --> Decision --> Reply --> delivered --> Outcome
-    (inbox)  (envelope,  (access)     (commands,  (reply)
-              parts)                   agents)
+    Rows --> Message --> Decision --> Question --> pieces ... --> delivered --> Outcome
+    (inbox)  (envelope,  (access,     (sessions)   (commands,     (reply)
+              parts)      pairing)                  agents)
 
 Every update of the turn is in one of the Outcomes that come back, whatever goes wrong
 in a stage; only two things pass through and leave the rows open: a cancelled turn, and
 what the operator must change.
 
-A row that brings a reply along has been here before: the reply is sent, nobody is asked
-again.
+Who is let in always gets an answer or one sentence that says why there is none.  A row
+that brings a reply along has been here before: it is sent, and nobody is asked again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ from dataclasses import dataclass, replace
 
 from crocbot import envelope, log, parts
 from crocbot.access import Policy
-from crocbot.agents import Agent
 from crocbot.commands import Commands
 from crocbot.errors import (
-    AgentError,
     ChatGoneError,
     CrocbotError,
     DeliveryError,
@@ -45,27 +43,29 @@ from crocbot.model import (
     Verdict,
 )
 from crocbot.pairing import Pairings
-from crocbot.reply import Courier
-
-PAIR = (
-    "We have not met. If you know who runs this bot, show them this code: {code}\n"
-    "It is good for one hour."
-)
-SORRY = "Sorry, something went wrong here and I have no answer. Please try again."
+from crocbot.reply import Courier, Shown
+from crocbot.turn.asking import Asking
+from crocbot.turn.sentences import PAIR, sentence
 
 logger = log.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The stages that a row passes; `denied` is told about who was not let in."""
+    """
+    The stages that a row passes.
+
+    `overtaken` tells whether somebody wrote in the chat after a message; `denied` is
+    told about who was not let in.
+    """
 
     me: Identity
     policy: Policy
     pairings: Pairings
     commands: Commands
-    agent: Agent
+    asking: Asking
     courier: Courier
+    overtaken: Callable[[Message], bool]
     denied: Callable[[Message, Decision], None]
     clock: Callable[[], float] = time.time
 
@@ -76,7 +76,7 @@ class Turn:
         if messages:
             update_ids = tuple(message.update_id for message in messages)
             kept = next((row.reply for row in rows if row.reply), None)
-            outcome = await self._answer(parts.join(messages), kept)
+            outcome = await self._turn(parts.join(messages), kept)
             outcomes.append(replace(outcome, update_ids=update_ids))
         return outcomes
 
@@ -101,23 +101,22 @@ class Turn:
             else:
                 messages.append(message)
 
-    async def _answer(self, message: Message, kept: str | None) -> Outcome:
+    async def _turn(self, message: Message, kept: str | None) -> Outcome:
         """Decide, ask whoever answers, deliver."""
         decision = await self._decide(message)
         if not decision.allowed:
             self.denied(message, decision)
             await self._introduce(message, decision)
             return Outcome(Disposition.DENIED, message.kind, decision=decision)
-        reply = None if kept is None else Reply(kept)
+        said: list[str] = []
         try:
-            reply = reply or await self._ask(message)
-            await self.courier.deliver(reply, message.address)
+            await self._answer(message, kept, said)
         except OperatorError:
             raise
         except Exception as error:
             failed = await self._failed(message, error)
-            lost = reply.text if reply and isinstance(error, DeliveryError) else None
-            return replace(failed, decision=decision, undelivered=lost)
+            lost = "".join(said) if isinstance(error, DeliveryError) else None
+            return replace(failed, decision=decision, undelivered=lost or None)
         seconds = max(0.0, self.clock() - message.accepted)
         return Outcome(Disposition.ANSWERED, message.kind, seconds, decision)
 
@@ -142,11 +141,23 @@ class Turn:
         except (StoreError, DeliveryError) as error:
             logger.warning("no code told", user=message.sender_id, why=str(error))
 
-    async def _ask(self, message: Message) -> Reply:
-        reply = self.commands.answer(message) or await self.agent.answer(message)
-        if not reply.text.strip():
-            raise AgentError("the agent's answer is empty")
-        return reply
+    async def _answer(
+        self, message: Message, kept: str | None, said: list[str]
+    ) -> None:
+        """Answer from what was kept, with a command, or through the agent."""
+        if kept is None:
+            operator = self.policy.is_operator(message)
+            reply = await self.commands.answer(message, operator=operator)
+        else:
+            reply = Reply(kept, self.asking.agent.markdown)
+        quote = message.message_id if self.overtaken(message) else None
+        shown = Shown(message.address, quote)
+        if reply is None:
+            await self.asking.ask(message, shown, said)
+            return
+        said.append(reply.text)
+        await self.courier.complete(shown, reply)
+        self.asking.seen(message)
 
     async def _failed(self, message: Message, error: Exception) -> Outcome:
         """Log it, and tell the person unless that is what failed."""
@@ -155,10 +166,13 @@ class Turn:
         else:
             logger.error("bug in a turn", update=message.update_id, exc_info=error)
         if not isinstance(error, DeliveryError):
+            sorry = Reply(sentence(error))
             try:
-                await self.courier.send(message.address, SORRY)
-            except CrocbotError as fault:
-                logger.warning("apology not sent", why=str(fault))
+                await self.courier.deliver(sorry, message.address)
+            except OperatorError:
+                raise
+            except CrocbotError as failure:
+                logger.warning("apology not sent", why=str(failure))
         return Outcome(
             Disposition.FAILED,
             message.kind,

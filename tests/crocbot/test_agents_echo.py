@@ -1,4 +1,4 @@
-"""The agents that need nothing from outside."""
+"""The agent that needs nothing from outside."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import asyncio
 
 import pytest
 
-from crocbot.agents import Echo
-from crocbot.model import Address, Kind, Medium, Message
+from crocbot.agents.echo import Echo
+from crocbot.model import Address, Kind, Medium, Message, Question
+
+
+async def said(question: Question) -> list[object]:
+    """Everything that the echo says."""
+    return [piece async for piece in Echo().answer(question)]
 
 
 @pytest.mark.parametrize(
@@ -28,4 +33,5 @@ def test_echo(text: str, command: str | None, media: str | None, answer: str) ->
     sent = (Medium(media, "something"),) if media else ()
     message = Message(1, Address(7), 1, 7, True, kind, text, command, 0.0, sent)
 
-    assert asyncio.run(Echo().answer(message)).text == answer
+    assert asyncio.run(said(Question(message))) == [answer]
+    assert asyncio.run(Echo().check()) == "echo answers the same text"

@@ -1,0 +1,181 @@
+"""Markdown to text and entities: nothing visible is lost, whatever a model writes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from crocbot.model import Entity
+from crocbot.reply.markdown import Block, blocks
+from crocbot.text import units, whole
+
+CROC = "🐊"
+
+
+@pytest.mark.parametrize(
+    ("text", "block"),
+    [
+        ("plain", Block("plain")),
+        ("a **b** c", Block("a b c", (Entity("bold", 2, 1),))),
+        (f"{CROC} *b*", Block(f"{CROC} b", (Entity("italic", 3, 1),))),
+        ("`a < b`", Block("a < b", (Entity("code", 0, 5),))),
+        (
+            "[x](https://y/z)",
+            Block("x", (Entity("text_link", 0, 1, "https://y/z"),)),
+        ),
+        (
+            "![x](https://y/z)",
+            Block("x", (Entity("text_link", 0, 1, "https://y/z"),)),
+        ),
+        (
+            "```py\na <b>\n\n$x$\n```",
+            Block("a <b>\n\n$x$", (Entity("pre", 0, 10, None, "py"),)),
+        ),
+        ("```\nnever closed", Block("never closed", (Entity("pre", 0, 12),))),
+        (
+            "# Title",
+            Block("Title", (Entity("underline", 0, 5), Entity("bold", 0, 5))),
+        ),
+        ("- a\n- b", Block("• a\n• b\n")),
+        ("1. a\n1. b", Block("1. a\n2. b\n")),
+        ("- [x] a\n- [ ] b", Block("☑ a\n☐ b\n")),
+        ("**1. One**", Block("1. One", (Entity("bold", 0, 6),))),
+        ("> a", Block("a", (Entity("blockquote", 0, 1),))),
+        ("AT&amp;T", Block("AT&T")),
+    ],
+)
+def test_formatting(text: str, block: Block) -> None:
+    """What models write becomes what Telegram shows."""
+    assert list(blocks(text)) == [Block(block.text, block.entities, 1)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 < 2 and 3 > 2 && <b>bold</b>",
+        "<div>an HTML block</div>",
+        "It costs $5, or $10 for two.",
+        "a || b || c",
+        "A note[^1].",
+        "[^1]: The note.",
+        "[a link][1]",
+        "[1]: https://example.com",
+        "[a file](docs/a.md)",
+        '[x](https://y "a title")',
+        "![](https://y/z.png)",
+        "<!-- a comment -->",
+        "snake_case_name and 2 * 3 * 4",
+        "~5 to ~10",
+        "&lt;",
+        "\\(x^2\\)",
+    ],
+)
+def test_what_would_be_lost(text: str) -> None:
+    """What Markdown would hide, or Telegram cannot show, stays as it was written."""
+    shown = "".join(block.text for block in blocks(text))
+
+    assert shown in (text, text.replace("&lt;", "<"), text.replace("\\", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("", []),
+        ("\n \n", []),
+        ("a\nb", [("a\nb", 1)]),
+        ("a\n\nb\n\n\n\nc", [("a", 1), ("b", 2), ("c", 2)]),
+        ("a\n```\nb\n\nc\n```\nd", [("a", 1), ("b\n\nc", 1), ("d", 1)]),
+        ("~~~\na\n```\n~~~\nb", [("a\n```", 1), ("b", 1)]),
+        ("- a\n\n  more\n\nb", [("• a\nmore\n", 1), ("b", 2)]),
+        ("    indented", [("    indented", 1)]),
+        ("a\r\n\r\nb", [("a", 1), ("b", 2)]),
+    ],
+)
+def test_blocks(text: str, cut: list[tuple[str, int]]) -> None:
+    """A text is cut at blank lines and around code, and not within either."""
+    found = [(block.text.strip("\n"), block.lines) for block in blocks(text)]
+
+    assert [(words.strip(), lines) for words, lines in found] == [
+        (words.strip(), lines) for words, lines in cut
+    ]
+
+
+SNIPPETS = st.sampled_from(
+    [
+        *("**", "*", "_", "`", "```", "~~", "~~~", "||", "[", "](", ")", "](http://x/"),
+        *("# ", "> ", "- ", "1. ", "10) ", "- [x] ", "| a | b |\n|---|---|\n", "---"),
+        *(
+            "<b>",
+            "</b>",
+            "<!--",
+            "-->",
+            "<br/>",
+            "&lt;",
+            "&amp;",
+            "$",
+            "$$",
+            "\\(",
+            "\\",
+        ),
+        *("[^1]", "[^1]: ", "[1]: http://x", "![", "\n", "\n\n", "    ", "\t", " "),
+        *(
+            "word",
+            "Wörter",
+            CROC,
+            "👩‍👩‍👧",
+            "你好",
+            "\ue000",
+            "\ud83d",
+            "\x00",
+            "\u200b",
+        ),
+    ]
+)
+TEXTS = st.lists(SNIPPETS | st.text(max_size=5), max_size=30).map("".join)
+WORD = re.compile(r"[^\W\d_]+")
+
+
+@given(TEXTS)
+@example("1. a\n\n```\n1. b\n```")
+@example("[a](http://b)[c](http://d)")
+def test_no_word_is_lost(text: str) -> None:
+    """Every word of any text is shown, or is where a link leads, or a language."""
+    found = list(blocks(text))
+    shown = "\n".join(block.text for block in found)
+    besides = " ".join(
+        f"{one.url or ''} {one.language or ''}"
+        for block in found
+        for one in block.entities
+    )
+    written = Counter("".join(WORD.findall(_without_marks(whole(text)))))
+
+    assert written - Counter("".join(WORD.findall(f"{shown} {besides}"))) == Counter()
+
+
+def _without_marks(text: str) -> str:
+    """A text without entities of HTML and the x of tasks: these are not words."""
+    text = re.sub(r"&\w+;", " ", text)
+    return re.sub(r"\[[xX]\]", " ", text)
+
+
+@given(TEXTS)
+def test_entities_are_within_their_text(text: str) -> None:
+    """Every entity of any text marks a part of it, and no half of a character."""
+    for block in blocks(text):
+        data = block.text.encode("utf-16-le")
+        for entity in block.entities:
+            end = entity.offset + entity.length
+            assert 0 <= entity.offset < end <= units(block.text)
+            data[2 * entity.offset : 2 * end].decode("utf-16-le")
+
+
+@given(TEXTS, TEXTS)
+def test_what_grows_changes_nothing_before_it(before: str, after: str) -> None:
+    """Blocks that are complete stay the same, whatever is written behind them."""
+    complete = list(blocks(f"{before}\n\nend"))[:-1]
+    if before.count("```") + before.count("~~~") == 0:
+        assert list(blocks(f"{before}\n\nend {after}"))[: len(complete)] == complete

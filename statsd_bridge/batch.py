@@ -66,9 +66,6 @@ class Batched(Pipeline):
         self._count_folded()
 
     def _take(self, data: bytes, transport: str) -> None:
-        tally, count = self._tally, data.count(b"\n") + 1
-        tally.lines += count
-        tally.lines_by_transport[transport] += count
         if self._relay is not None:
             self._relay(data.split(b"\n"))
         self._arrived = self._store.now()
@@ -77,21 +74,26 @@ class Batched(Pipeline):
             self._lanes.clear()
             self._lanes_of, self.by_lane = self.table, 0
         for piece in _pieces(data):
-            self._piece(piece)
+            lines = self._piece(piece)
+            self._tally.lines += lines
+            self._tally.lines_by_transport[transport] += lines
 
-    def _piece(self, data: bytes) -> None:
+    def _piece(self, data: bytes) -> int:
+        """Take some lines; returns how many they are, empty ones too."""
         try:
             rows = columns.cut(data)
             lanes = self._lanes.find(rows.heads, rows.tails)
             numbers, odd = columns.numbers(rows.values)
         except Exception as error:
             self._failed(error)
-            for each in data.split(b"\n"):
+            lines = data.split(b"\n")
+            for each in lines:
                 self._plain(each)
-            return
+            return len(lines)
         for index in odd:
             lanes[index] = None
         self._gather(rows, lanes, numbers)
+        self._lanes.fold_closed(self._arrived)
         if len(lanes) * 4 < len(self._lanes):
             # Fewer lines than lanes: look at those that they touched, not at all.
             touched = {id(lane): lane for lane in lanes if lane is not None}
@@ -101,6 +103,7 @@ class Batched(Pipeline):
         if self._waiting > max(ENOUGH, len(self._lanes)):
             self._lanes.fold(self._lanes, self._arrived)
             self._waiting = 0
+        return len(lanes) + rows.empty
 
     def _gather(
         self, rows: Columns, lanes: list[Lane | None], numbers: list[float]
@@ -122,12 +125,13 @@ class Batched(Pipeline):
         head, value, tail = rows.heads[index], rows.values[index], rows.tails[index]
         # It may have been made since the batch was cut.
         lane = self._lanes.get(head, tail) if tail else None
-        if lane is None or not self._late(lane, value):
-            before = self._store.ever
-            parsed = self._plain(rows.line(index))
-            # A name that came once may never come again.
-            if tail and parsed is not None and self._store.ever == before:
-                self._learn(head, value, tail, parsed)
+        if lane is not None and self._late(lane, value):
+            return
+        before = self._store.ever
+        parsed = self._plain(rows.line(index))
+        # A name that came once may never come again.
+        if tail and lane is None and parsed and self._store.ever == before:
+            self._learn(head, value, tail, parsed)
 
     def _late(self, lane: Lane, value: bytes) -> bool:
         """Put one number in its lane; False if that is more than a lane can do."""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 # Deletes everything but what cuts a line.
 _CUTS = b":|\n"
 _ALL_BUT_CUTS = bytes(set(range(256)) - set(_CUTS))
-_CUT_TO_NEWLINE = bytes.maketrans(b":|", b"\n\n")
+_CUTS_TO_NEWLINES = bytes.maketrans(b":|", b"\n\n")
 
 _DIGITS = b"0123456789."
 _EXPONENT = b"eE+-"
@@ -30,12 +30,14 @@ class Columns(NamedTuple):
     """
     The lines that are not empty, cut, in the order in which they came.
 
-    A line that cannot be cut is all head, and has an empty value and no tail.
+    A line that cannot be cut is all head, and has an empty value and no tail.  `empty`
+    counts the lines that are left out.
     """
 
     heads: Sequence[bytes]
     values: Sequence[bytes]
     tails: Sequence[bytes | None]
+    empty: int = 0
 
     def line(self, index: int) -> bytes:
         """Put a line together again."""
@@ -45,16 +47,36 @@ class Columns(NamedTuple):
 
 def cut(data: bytes) -> Columns:
     """Cut lines that are joined by newlines."""
-    data = _without_empty_lines(data)
-    if not data:
-        return Columns((), (), ())
-    # Lines are nearly always `head:value|type`.  Then one translate and one split cut
-    # the whole batch: 80 ns a line, where cutting line by line takes 200.
-    if data.translate(None, _ALL_BUT_CUTS) == b":|\n" * data.count(b"\n"):
-        flat = data.translate(_CUT_TO_NEWLINE).split(b"\n")
-        # Nothing comes after the last newline.
-        flat.pop()
-        return Columns(flat[0::3], flat[1::3], flat[2::3])
+    data += b"\n"
+    rows, empty = _cut_at_once(data), 0
+    if rows is None and (b"\n\n" in data or data.startswith(b"\n")):
+        # Some clients end each datagram with a newline, which makes an empty line.
+        before = data.count(b"\n")
+        data = _without_empty_lines(data)
+        empty = before - data.count(b"\n")
+        rows = _cut_at_once(data)
+    if rows is None:
+        rows = _cut_one_by_one(data)
+    return rows._replace(empty=empty) if empty else rows
+
+
+def _cut_at_once(data: bytes) -> Columns | None:
+    """
+    Cut lines that all are `head:value|tail`, as they nearly always are.
+
+    One translate and one split for all of them take 70 ns a line, where cutting each
+    takes 200.
+    """
+    cuts = data.translate(None, _ALL_BUT_CUTS)
+    if cuts != b":|\n" * (len(cuts) // 3):
+        return None
+    flat = data.translate(_CUTS_TO_NEWLINES).split(b"\n")
+    # Nothing comes after the last newline.
+    flat.pop()
+    return Columns(flat[0::3], flat[1::3], flat[2::3])
+
+
+def _cut_one_by_one(data: bytes) -> Columns:
     lines = data.split(b"\n")
     lines.pop()
     heads, _, rests = zip(*map(bytes.partition, lines, repeat(b":")), strict=True)
@@ -62,6 +84,13 @@ def cut(data: bytes) -> Columns:
     if b"" in bars:
         return _uncut(lines, Columns(heads, values, tails), bars)
     return Columns(heads, values, tails)
+
+
+def _without_empty_lines(data: bytes) -> bytes:
+    """Squeeze newlines, in a time that grows with the length; the last one stays."""
+    while b"\n\n" in data:
+        data = data.replace(b"\n\n", b"\n")
+    return data.removeprefix(b"\n")
 
 
 def numbers(values: Sequence[bytes]) -> tuple[list[float], list[int]]:
@@ -74,7 +103,9 @@ def numbers(values: Sequence[bytes]) -> tuple[list[float], list[int]]:
     joined = b"\n" + b"\n".join(values)
     others = joined.translate(None, _DIGITS + b"\n")
     # float() also takes spaces, words and underscores.  A sign inside is an exponent's.
-    if not others.strip(_EXPONENT) and not (b"\n-" in joined or b"\n+" in joined):
+    if not others or not (
+        others.strip(_EXPONENT) or b"\n-" in joined or b"\n+" in joined
+    ):
         try:
             read = list(map(float, values))
         except ValueError:
@@ -101,19 +132,14 @@ def number(value: bytes) -> float | None:
     return read if math.isfinite(read) else None
 
 
-def _without_empty_lines(data: bytes) -> bytes:
-    """Squeeze newlines, in a time that grows with the length; the last one stays."""
-    while b"\n\n" in data:
-        data = data.replace(b"\n\n", b"\n")
-    return data.strip(b"\n") + b"\n" if data.strip(b"\n") else b""
-
-
 def _uncut(lines: Sequence[bytes], rows: Columns, bars: Sequence[bytes]) -> Columns:
     """Give the lines that had no bar back whole."""
     heads, values, tails = zip(
         *[
-            row if bar else (line, b"", None)
-            for line, row, bar in zip(lines, zip(*rows, strict=True), bars, strict=True)
+            (head, value, tail) if bar else (line, b"", None)
+            for line, head, value, tail, bar in zip(
+                lines, rows.heads, rows.values, rows.tails, bars, strict=True
+            )
         ],
         strict=True,
     )

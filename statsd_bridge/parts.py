@@ -1,5 +1,5 @@
 """
-Settings to the parts of the path: the rules, what remembers series, the dialect.
+Settings to the path and its parts: the rules, what remembers series, the dialect.
 
 Also what reads a line without a bridge needs them.
 """
@@ -7,10 +7,14 @@ Also what reads a line without a bridge needs them.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 
 from statsd_bridge import exposition, log, mapping
+from statsd_bridge.batch import Batched
 from statsd_bridge.line import Dialect
 from statsd_bridge.mapping import Table
+from statsd_bridge.model import Tally
+from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Store
 from statsd_bridge.settings import Settings
 
@@ -46,4 +50,25 @@ def dialect(settings: Settings) -> Dialect:
         influxdb=settings.influxdb_tags,
         librato=settings.librato_tags,
         signalfx=settings.signalfx_tags,
+    )
+
+
+def path(
+    settings: Settings,
+    store: Store,
+    tally: Tally,
+    *,
+    failed: Callable[[Exception], None],
+    relay: Callable[[Sequence[bytes]], None] | None,
+) -> Pipeline:
+    """Compose the path, the quick one or the plain one."""
+    made = Batched if settings.batch else Pipeline
+    return made(
+        table(settings),
+        store,
+        tally,
+        failed=failed,
+        dialect=dialect(settings),
+        sources=settings.count_lines_from,
+        relay=relay,
     )

@@ -96,6 +96,10 @@ class Lane(list[float]):
         """The next one that leads to the same series."""
 
 
+CLOSED = Lane(b"", b"", Way(Kind.COUNTER, Action.DROP), None)
+"""In the place of the lanes of a series that must not have any."""
+
+
 class Lanes:
     """
     All of them.
@@ -110,6 +114,7 @@ class Lanes:
         self.failures: list[Exception] = []
         self._tables: dict[bytes | None, dict[bytes, Lane]] = {}
         self._ways: dict[Way, Way] = {}
+        self._closed: list[Lane] = []
         self._count = 0
         self._turned_away = 0
 
@@ -140,7 +145,8 @@ class Lanes:
         name: str,
     ) -> None:
         """Lead a head and a tail to a series, if there is room."""
-        if isinstance(series, Gauge) and series.lane is not None:
+        other = series.lane if series is not None else None
+        if other is CLOSED or (other is not None and isinstance(series, Gauge)):
             return
         if len(head) + len(tail) > LONGEST or not self._has_room():
             return
@@ -158,9 +164,29 @@ class Lanes:
             yield lane
             lane = lane.other
 
+    def close(self, series: Kept, now: float) -> None:
+        """
+        Let a series have no lanes, from now on.
+
+        A batch that is under way may know them still: what they gather until it ends is
+        folded then, by `fold_closed`.
+        """
+        self.fold(self.to(series), now)
+        self._closed += self.to(series)
+        self.forget(series)
+        series.lane = CLOSED
+
+    def fold_closed(self, now: float) -> None:
+        """Fold what was closed while a batch was under way."""
+        if self._closed:
+            self.fold(self._closed, now)
+            self._closed.clear()
+
     def forget(self, series: Kept) -> None:
         """Drop all that lead to a series, empty as they must be."""
         for lane in self.to(series):
+            if lane is CLOSED:
+                continue
             table = self._tables[lane.tail]
             del table[lane.head]
             if not table:

@@ -209,9 +209,8 @@ class Store:
     def _catch_up(self, series: AnySeries, target: Target, now: float) -> None:
         """Let what waits for a series go before a sample that does not wait."""
         if series.ttl != target.form.ttl:
-            # What would come by the lanes has another one.
-            self.lanes.fold(self.lanes.to(series), now)
-            self.lanes.forget(series)
+            # Two rules that do not agree on it: each sample must say its own.
+            self.lanes.close(series, now)
         elif isinstance(series, Gauge):
             self.lanes.fold(self.lanes.to(series), now)
 

@@ -98,7 +98,6 @@ NAMES = [
     "app.time.a",
     "app.time.b",
     "app.brief",
-    "app.briefer",
     "app",
     "hits",
     "hits,zone=eu",
@@ -224,6 +223,22 @@ def test_a_series_that_expired_comes_anew_in_its_turn() -> None:
     path.feed(b"app.brief:7|g\napp.brief:1|c")
     assert path.page() == {"brief": 7}
     assert dict(path.tally.conflicts) == {("counter", "brief"): 1}
+
+
+@pytest.mark.parametrize("made", [Pipeline, Batched])
+def test_two_rules_may_give_a_series_two_times_to_live(made: type[Pipeline]) -> None:
+    """Nothing is lost, in whichever order they come, and the last one holds."""
+    path = Path(made)
+    for _ in range(4):
+        path.feed(b"app.brief:1|c\napp.briefer:1|c\napp.brief:1|c\napp.briefer:1|c")
+    assert path.page() == {"brief": 16}
+
+    path.feed(b"app.brief:1|c")
+    path.pass_seconds(4)
+    assert path.page() == {"brief": 17}
+    path.feed(b"app.briefer:1|c")
+    path.pass_seconds(4)
+    assert path.page() == {}
 
 
 def test_what_waits_keeps_a_series_alive() -> None:

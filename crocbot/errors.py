@@ -66,6 +66,14 @@ class ChatGoneError(DeliveryError):
     """The chat takes nothing from us any more: blocked, left or deleted."""
 
 
+class ChatMovedError(DeliveryError):
+    """The chat has another id now."""
+
+    def __init__(self, message: str, chat_id: int) -> None:
+        super().__init__(message)
+        self.chat_id = chat_id
+
+
 class TelegramError(CrocbotError):
     """The Bot API could not be reached or said no; may be tried again."""
 

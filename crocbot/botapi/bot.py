@@ -9,7 +9,8 @@ One call to the Bot API, and python-telegram-bot's errors as ours.
 | 409, another poller                  | TelegramError, CONFLICT                |
 | no answer in time                    | TelegramError, TIMEOUT                 |
 | 403, or a chat that is not there     | ChatGoneError, a DeliveryError         |
-| 400                                  | DeliveryError: asking again is no use  |
+| 400, a group with another id now     | ChatMovedError, a DeliveryError        |
+| any other 400                        | DeliveryError: asking again is no use  |
 | no connection, 5xx, not a Bot API    | TelegramError, NETWORK                 |
 """
 
@@ -26,6 +27,7 @@ import telegram.error
 from crocbot.botapi.request import AiohttpRequest, FloodError
 from crocbot.errors import (
     ChatGoneError,
+    ChatMovedError,
     CrocbotError,
     DeliveryError,
     FloodWaitError,
@@ -116,7 +118,11 @@ def _ours(error: telegram.error.TelegramError) -> CrocbotError:
             return ChatGoneError(f"Telegram said no: {_words(error)}")
         case telegram.error.BadRequest() if _is_gone(error.message):
             return ChatGoneError(f"Telegram said no: {_words(error)}")
-        case telegram.error.BadRequest() | telegram.error.ChatMigrated():
+        case telegram.error.ChatMigrated():
+            return ChatMovedError(
+                f"Telegram said no: {_words(error)}", error.new_chat_id
+            )
+        case telegram.error.BadRequest():
             return DeliveryError(f"Telegram said no: {_words(error)}")
         case _:
             return TelegramError(_words(error), ReconnectReason.NETWORK)

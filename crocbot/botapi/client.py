@@ -21,6 +21,7 @@ from crocbot.botapi.floods import Floods
 from crocbot.botapi.request import PLACEHOLDER, SECONDS, AiohttpRequest
 from crocbot.botapi.webhook import Door
 from crocbot.errors import (
+    ChatMovedError,
     CrocbotError,
     DeliveryError,
     FloodWaitError,
@@ -211,6 +212,9 @@ class Client:
         except FloodWaitError as error:
             self._floods.note(address.chat_id, error.seconds)
             raise
+        except ChatMovedError as error:
+            # Only once: what moved there is a supergroup, which stays.
+            return await self._call(method, chat_id=error.chat_id, **parameters)
 
     async def _call(
         self, method: str, *, seconds: float = SECONDS, **parameters: Any

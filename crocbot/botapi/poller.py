@@ -84,8 +84,9 @@ class Poller:
     trouble: str | None = field(default=None, init=False)
     _offset: int = field(default=0, init=False)
     _failures: int = field(default=0, init=False)
-    _good: int = field(default=0, init=False)
+    _conflicts: int = field(default=0, init=False)
     _conflict_since: float | None = field(default=None, init=False)
+    _good: int = field(default=0, init=False)
 
     async def run(self) -> None:
         """Poll until cancelled, or until the token is refused."""
@@ -141,11 +142,12 @@ class Poller:
         """A poll was good; are all that failed before it forgotten?"""
         self.trouble = None
         self._good += 1
-        if self._conflict_since is not None and self._good < FORGIVEN_AFTER:
-            return
+        if self._conflicts and self._good >= FORGIVEN_AFTER:
+            logger.info("no conflict any more", conflicts=self._conflicts)
+            self._conflicts, self._conflict_since = 0, None
         if self._failures:
             logger.info("polling again", failures=self._failures)
-        self._failures, self._conflict_since = 0, None
+            self._failures = 0
 
     async def _unhook(self, error: WebhookSetError) -> None:
         """We were told to poll, so a webhook is somebody else's, and in our way."""
@@ -167,31 +169,32 @@ class Poller:
         """Tell what happened and wait, longer each time."""
         self.report(fact)
         self.trouble = str(error)
-        pause = min(longest, FIRST_PAUSE * GROWTH ** min(self._failures, 10))
+        if getattr(error, "reason", None) is ReconnectReason.CONFLICT:
+            self._good = 0
+            self._conflicts += 1
+            failures, serious = self._conflicts, self._is_lasting()
+        else:
+            self._failures += 1
+            failures, serious = self._failures, isinstance(error, InboxError)
+        pause = min(longest, FIRST_PAUSE * GROWTH ** min(failures - 1, 10))
         pause *= 0.8 + 0.4 * self.random()
-        self._failures += 1
-        self._good = 0
-        say = logger.error if self._is_serious(error) else logger.warning
+        say = logger.error if serious else logger.warning
         say(
             "poll failed",
             why=str(error),
-            failures=self._failures,
+            failures=failures,
             next_in=round(pause, 1),
         )
-        if self._failures % RENEW_EVERY == 0:
+        if failures % RENEW_EVERY == 0:
             await self.renew()
         await self.sleep(pause)
 
-    def _is_serious(self, error: CrocbotError) -> bool:
-        """Whether it may need a person; of a conflict its duration tells."""
-        if isinstance(error, InboxError):
-            return True
-        reason = getattr(error, "reason", None)
-        if reason is not ReconnectReason.CONFLICT:
-            return False
+    def _is_lasting(self) -> bool:
+        """Whether conflicts go on for too long to be a leftover of a restart."""
+        now = self.clock()
         if self._conflict_since is None:
-            self._conflict_since = self.clock()
-        lasting = self.clock() - self._conflict_since > CONFLICT_IS_NORMAL_SECONDS
+            self._conflict_since = now
+        lasting = now - self._conflict_since > CONFLICT_IS_NORMAL_SECONDS
         if lasting:
             self.report(Trouble(ErrorType.CONFLICT, Severity.CRITICAL))
         return lasting

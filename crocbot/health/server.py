@@ -15,7 +15,7 @@ from crocbot.errors import OperatorError
 OFF = "off"
 SETTING = "CROCBOT_HEALTH_ADDRESS"
 RETRY_SECONDS = 5.0
-PATIENCE = 3.0
+PATIENCE = 4.0
 
 Conditions = Callable[[], Awaitable[Mapping[str, str | None]]]
 """What must hold for the gateway to be ready, by name: None, or why it does not."""

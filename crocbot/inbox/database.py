@@ -25,7 +25,7 @@ from crocbot.model import Disposition, Outcome, Raw, Row
 VERSION = 1
 KEEP = 48 * 3600.0
 MOST_DELETED = 1000
-BUSY_SECONDS = 5.0
+BUSY_SECONDS = 2.0
 FREE_PAGES = 1000
 INCREMENTAL = 2
 LONGEST_REASON = 300

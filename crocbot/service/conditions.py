@@ -31,6 +31,7 @@ class Conditions:
     heard: Callable[[], float | None] = lambda: None
     trouble: Callable[[], str | None] = lambda: None
     _probed: float | None = field(default=None, init=False)
+    _probing: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def all(self) -> Mapping[str, str | None]:
         """Look at everything; None is good."""
@@ -56,13 +57,22 @@ class Conditions:
     async def _inbox(self) -> str | None:
         """Whether the next update could be stored; tried, but not at every question."""
         now = self.clock()
-        if self._probed is None or now - self._probed >= PROBE_SECONDS:
-            try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    await self.inbox.probe()
-                self._probed = now
-            except InboxError as error:
-                return str(error)
-            except TimeoutError:
-                return f"the disk gives no answer within {ANSWER_SECONDS:g} s"
+        if self._probing is None and (
+            self._probed is None or now - self._probed >= PROBE_SECONDS
+        ):
+            self._probing = asyncio.create_task(self._probe())
+        if self._probing is not None:
+            done, _ = await asyncio.wait({self._probing}, timeout=ANSWER_SECONDS)
+            if not done:
+                silent = f"the disk gives no answer within {ANSWER_SECONDS:g} s"
+                return self.inbox.fault or silent
+            self._probing = None
         return self.inbox.fault
+
+    async def _probe(self) -> None:
+        try:
+            await self.inbox.probe()
+            self._probed = self.clock()
+        except InboxError:
+            # The inbox remembers it.
+            self._probed = None

@@ -57,6 +57,7 @@ class World:
         self.health_port = free_port(0, socket.SOCK_STREAM)
         self.url = f"http://{HOST}:{self.web_port}/metrics"
         self.health_url = f"http://{HOST}:{self.health_port}"
+        self.database = home / "state" / "crocbot.sqlite3"
         self.crowd = Crowd(PEOPLE, server.say, lambda *_: None)
         server.listen(self.crowd.hear)
         self._stack = stack

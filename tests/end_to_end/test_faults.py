@@ -1,0 +1,399 @@
+"""Every fault of the table in docs/operations.md: what the operator sees, and after."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import resource
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from crocbot.sandbox import Chat, Person, faults, messages, page
+from crocbot.sandbox.children import Child
+from crocbot.sandbox.faults import Drop, Fault, Slow
+
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+SERIES = re.compile(r"`(crocbot_\w+)(?:\{(.*?)\})?`")
+ADA = Person(7, "Ada")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault, as the page tells it."""
+
+    fault: str
+    log: str
+    ready: str
+    metrics: tuple[tuple[str, dict[str, str]], ...]
+
+
+def table() -> Iterator[Row]:
+    """The rows of the page."""
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition("## Faults")
+    lines = [line for line in rest.splitlines() if line.startswith("| ")][1:]
+    for line in lines:
+        fault, _, log, ready, metrics = (cell.strip() for cell in line[1:-1].split("|"))
+        named = [
+            (name, dict(page.LABEL.findall(labels)))
+            for name, labels in SERIES.findall(metrics)
+        ]
+        yield Row(fault, log.strip("`"), ready.strip("`"), tuple(named))
+
+
+class Scene:
+    """A world with a bridge and a gateway, which reaches Telegram through `proxy`."""
+
+    def __init__(self, world: Any, gateway: Child, proxy: Proxy) -> None:
+        self.world = world
+        self.server = world.server
+        self.gateway = gateway
+        self.proxy = proxy
+        self.heard: list[tuple[int, str]] = []
+        self.server.listen(lambda m: self.heard.append((m["chat"]["id"], m["text"])))
+
+    @property
+    def log(self) -> str:
+        """All that the gateway wrote."""
+        return self.gateway.output.read_text()
+
+    async def ready(self) -> str:
+        """The page of /readyz."""
+        async with (
+            aiohttp.ClientSession() as web,
+            web.get(f"{self.world.health_url}/readyz") as answer,
+        ):
+            return await answer.text()
+
+    async def values(self, row: Row) -> list[float]:
+        """The values of the metrics that a row names."""
+        series = page.read(await self.world.text())
+        return [
+            sum(one.value for one in series if one.name == name and one.labels == want)
+            for name, want in row.metrics
+        ]
+
+    async def eventually(self, condition: Callable[[], Any]) -> None:
+        """Wait for it."""
+        await self.world.eventually(condition)
+
+    async def answered(self, words: str) -> None:
+        """Say something and wait for its answer."""
+        self.server.say(ADA, words)
+        await self.eventually(lambda: (ADA.user_id, words) in self.heard)
+
+
+class Proxy:
+    """A way to the sandbox that can be closed."""
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        self._target = parts.hostname, parts.port
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self._port = 0
+
+    async def open(self) -> str:
+        """Listen, always on the same port; returns the URL."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{self._port}"
+
+    async def close(self) -> None:
+        """Refuse connections, cut those that there are."""
+        assert self._server is not None
+        self._server.close()
+        await self._server.wait_closed()
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            there, back = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, back}
+        await asyncio.gather(_pump(reader, back), _pump(there, writer))
+        self._writers -= {writer, back}
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def stage(world: Any) -> AsyncIterator[Scene]:
+    """Everything that a fault needs."""
+    async with world() as w:
+        proxy = Proxy(w.server.url)
+        url = await proxy.open()
+        await w.start_bridge()
+        gateway = await w.start_gateway(
+            CROCBOT_TELEGRAM_API_URL=url, CROCBOT_GROUPS="-5:always"
+        )
+        scene = Scene(w, gateway, proxy)
+        try:
+            yield scene
+        finally:
+            await gateway.stop()
+            await proxy.close()
+
+
+# How each fault is caused.  Those that last return what ends them.
+
+End = Callable[[], Awaitable[None]]
+Cause = Callable[[Scene], Awaitable[End | None]]
+
+
+def poll(fault: Fault) -> Cause:
+    """The next poll goes wrong."""
+
+    async def cause(scene: Scene) -> None:
+        scene.server.fault("getUpdates", fault)
+
+    return cause
+
+
+def send(fault: Fault) -> Cause:
+    """The next reply goes wrong."""
+
+    async def cause(scene: Scene) -> None:
+        scene.server.fault("sendMessage", fault)
+        scene.server.say(ADA, "anybody there?")
+
+    return cause
+
+
+async def set_webhook(scene: Scene) -> None:
+    """Somebody sets a webhook."""
+    url = f"{scene.server.url}/bot{scene.server.token}/setWebhook"
+    async with (
+        aiohttp.ClientSession() as web,
+        web.post(url, json={"url": "http://127.0.0.1:1/"}) as answer,
+    ):
+        assert answer.status == 200
+
+
+async def refuse_connections(scene: Scene) -> End:
+    """Nobody listens where Telegram was."""
+    await scene.proxy.close()
+
+    async def end() -> None:
+        await scene.proxy.open()
+
+    return end
+
+
+async def unreadable(scene: Scene) -> None:
+    """Telegram hands over what nobody can read."""
+    scene.server.push({"message": {"chat": {"id": 7}, "text": ["?"]}})
+
+
+async def without_id(scene: Scene) -> None:
+    """Telegram hands over what nobody can acknowledge."""
+    body = '{"ok": true, "result": [{"message": {}}]}'
+    scene.server.fault("getUpdates", faults.Answer(200, body))
+
+
+async def supergroup(scene: Scene) -> None:
+    """A group gets another id while the reply is on its way."""
+    old, new = Chat(-5, "Friends"), Chat(-100500, "Friends", "supergroup")
+    # The sandbox knows a chat in which somebody spoke.
+    scene.server.say(ADA, messages.sticker(), new)
+    moved = faults.refusal(
+        400,
+        "Bad Request: group chat was upgraded to a supergroup chat",
+        migrate_to_chat_id=new.chat_id,
+    )
+    scene.server.fault("sendMessage", moved)
+    scene.server.say(ADA, "still here?", old)
+    await scene.eventually(lambda: (new.chat_id, "still here?") in scene.heard)
+
+
+async def lock(scene: Scene) -> End:
+    """Another program keeps the file for itself."""
+    other = sqlite3.connect(scene.world.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    scene.server.say(ADA, "is it locked?")
+
+    async def end() -> None:
+        other.close()
+
+    return end
+
+
+async def fill_the_disk(scene: Scene) -> End:
+    """No file of the gateway's may grow any more."""
+    process = scene.gateway.process.pid
+    before = resource.prlimit(process, resource.RLIMIT_FSIZE)
+    size = scene.gateway.output.stat().st_size
+    # Its log is a file as well: so much is left for telling us.
+    resource.prlimit(process, resource.RLIMIT_FSIZE, (size + 4000, before[1]))
+    for _ in range(20):
+        scene.server.say(ADA, "x" * 2000)
+
+    async def end() -> None:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, before)
+
+    return end
+
+
+async def move_the_file(scene: Scene) -> End:
+    """Somebody moves the file away."""
+    file: Path = scene.world.database
+    elsewhere = file.with_name("elsewhere")
+    os.rename(file, elsewhere)
+    scene.server.say(ADA, "is it gone?")
+
+    async def end() -> None:
+        os.rename(elsewhere, file)
+
+    return end
+
+
+BLOCKED = faults.refusal(403, "Forbidden: bot was blocked by the user")
+CAUSES: dict[str, Cause] = {
+    "another program polls": poll(faults.other_poller()),
+    "a webhook is set": set_webhook,
+    "a poll meets a flood wait": poll(faults.flood_wait(1)),
+    "nobody listens": refuse_connections,
+    "the connection is cut": poll(Drop()),
+    "500": poll(faults.server_error()),
+    "502": poll(faults.bad_gateway()),
+    "a page instead of JSON": poll(faults.garbage()),
+    "an update that nobody can read": unreadable,
+    "an update without an id": without_id,
+    "a reply meets a flood wait": send(faults.flood_wait(1)),
+    "a reply meets a bad network": send(faults.bad_gateway()),
+    "a reply is refused": send(faults.refusal(400, "Bad Request: no")),
+    "the bot was blocked": send(BLOCKED),
+    "a group became a supergroup": supergroup,
+    "the inbox is locked": lock,
+    "the inbox file went away": move_the_file,
+    "the disk is full": fill_the_disk,
+}
+SLOW = "no answer to a poll"
+# One poll goes wrong, and the next one does not.
+ONCE = {"another program polls", "500", "502", "a page instead of JSON", SLOW}
+FATAL = {"Telegram refuses the token", "the inbox file is damaged"}
+ROWS = {row.fault: row for row in table()}
+
+
+def test_the_page_has_every_fault() -> None:
+    """Nothing is tested that is not told, and nothing told that is not tested."""
+    assert set(ROWS) == {*CAUSES, SLOW, *FATAL}
+
+
+def test_every_fault_that_passes(world) -> None:
+    """Each fault is seen where the page says; after it people are answered again."""
+
+    async def scene() -> None:
+        async with stage(world) as s:
+            await s.answered("before")
+            for fault, cause in CAUSES.items():
+                await meet(s, ROWS[fault], cause)
+            assert "Traceback" not in s.log
+
+    asyncio.run(scene())
+
+
+def test_no_answer_to_a_poll(world) -> None:
+    """A poll without an answer is given up when its time is over."""
+
+    async def scene() -> None:
+        async with stage(world) as s:
+            await s.answered("before")
+            await meet(s, ROWS[SLOW], poll(Slow(600)))
+
+    asyncio.run(scene())
+
+
+async def meet(scene: Scene, row: Row, cause: Cause) -> None:
+    """Cause a fault, look at everything that the page names, and end it."""
+    before, told = await scene.values(row), len(scene.log)
+    end = await cause(scene)
+
+    async def shown() -> bool:
+        values = await scene.values(row)
+        return all(new > old for new, old in zip(values, before, strict=True))
+
+    async def ready() -> bool:
+        return row.ready in await scene.ready()
+
+    async def well() -> bool:
+        return "\nready" in await scene.ready()
+
+    try:
+        await scene.eventually(lambda: row.log in scene.log[told:])
+        await scene.eventually(ready)
+        await scene.eventually(shown)
+        if end is not None:
+            await end()
+        await scene.answered(f"after: {row.fault}")
+        await scene.eventually(well)
+        if row.fault in ONCE:
+            assert await scene.values(row) == [value + 1 for value in before]
+    except TimeoutError:
+        pytest.fail(f"{row}: {await scene.values(row)}\n{scene.log[told:]}")
+
+
+def test_a_token_that_is_refused(world) -> None:
+    """A refused token ends the gateway, and the number is still sent."""
+    row = ROWS["Telegram refuses the token"]
+
+    async def scene() -> None:
+        async with stage(world) as s:
+            s.server.fault("getUpdates", faults.unauthorized())
+            assert await s.gateway.process.wait() == 2
+            assert row.log in s.log
+
+            async def shown() -> bool:
+                return all(await s.values(row))
+
+            await s.eventually(shown)
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await s.ready()
+
+    asyncio.run(scene())
+
+
+def test_a_damaged_inbox(world, run) -> None:
+    """A damaged file is refused and left as it is."""
+    row = ROWS["the inbox file is damaged"]
+
+    async def scene() -> None:
+        async with world() as w:
+            w.database.parent.mkdir()
+            w.database.write_bytes(b"nonsense" * 1000)
+            gateway = run("crocbot", "gateway", **w.settings())
+            code, _, errors = await asyncio.to_thread(gateway.end)
+
+            assert code == 2
+            assert row.log in errors
+            assert "move it away to start with an empty one" in errors
+            assert w.database.read_bytes() == b"nonsense" * 1000
+
+    asyncio.run(scene())
+
+
+if sys.platform != "linux":
+    # Only Linux lets us change the limits of another process.
+    del CAUSES["the disk is full"], ROWS["the disk is full"]

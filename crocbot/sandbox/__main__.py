@@ -28,7 +28,7 @@ from crocbot.sandbox.screen import Screen
 from crocbot.sandbox.server import Server
 
 PORT = 8081
-THOUGHT = (1.0, 8.0)
+THOUGHT = (0.5, 5.0)
 LAST_ANSWERS_SECONDS = 5.0
 LOOK_EVERY = 0.2
 

@@ -1,0 +1,157 @@
+"""What holds for the files in compose/ with no engine at hand."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from crocbot.sandbox.server import TOKEN
+from crocbot.settings.fields import NAMES, SECRETS, Settings
+from crocbot.settings.sources import CONFIG
+
+COMPOSE = Path(__file__).parents[2] / "compose"
+# What the machine decides, or a person, or compose.yml.
+ELSEWHERE = {"TELEGRAM_BOT_TOKEN", "CROCBOT_STATE_DIR", "CROCBOT_STATSD_HOST"}
+SERVICES = yaml.safe_load((COMPOSE / "compose.yml").read_text())["services"]
+
+
+@pytest.fixture(scope="module")
+def example() -> dict[str, str]:
+    """The example of an .env, with what is commented out."""
+    lines = (COMPOSE / ".env.example").read_text().splitlines()
+    settings = [line for line in lines if re.match(r"#?[A-Z][A-Z_]+=", line)]
+    return dict(line.lstrip("#").split("=", 1) for line in settings)
+
+
+def test_every_setting_is_in_the_example(example: dict[str, str]) -> None:
+    """The gateway's with their defaults, those of compose.yml, and no other."""
+    files = {f"{name}_FILE" for name in SECRETS}
+    used = set(re.findall(r"\$\{([A-Z_]+)", (COMPOSE / "compose.yml").read_text()))
+
+    assert set(example) == {*NAMES, *files, CONFIG} | used
+    for name in NAMES.keys() - ELSEWHERE:
+        assert example[name] == _shown(Settings.model_fields[NAMES[name]].default)
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, float):
+        return f"{default:g}"
+    return str(default) if default or default == 0 else ""
+
+
+def test_the_example_says_what_compose_does_without_it(example: dict[str, str]) -> None:
+    """Where compose.yml has a default of its own, the example shows it."""
+    text = (COMPOSE / "compose.yml").read_text()
+    for name, default in re.findall(r"\$\{([A-Z_]+):-([^}$]+)\}", text):
+        if name != "ALERT_WEBHOOK_URL" and name != "ALERT_TELEGRAM_CHAT":
+            assert example[name] == default
+
+
+def test_the_example_sets_nothing() -> None:
+    """A copy that was not edited changes nothing."""
+    lines = (COMPOSE / ".env.example").read_text().splitlines()
+
+    assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+def test_without_a_token_the_gateway_is_in_the_sandbox() -> None:
+    """Its settings there are in one file, which a token turns off."""
+    lines = (COMPOSE / "sandbox.env").read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+
+    assert settings == {
+        "TELEGRAM_BOT_TOKEN": TOKEN,
+        "CROCBOT_TELEGRAM_API_URL": "http://sandbox:8081",
+        "CROCBOT_ACCESS": "open",
+        "CROCBOT_AGENT": "echo",
+    }
+    assert TOKEN in str(SERVICES["sandbox"]["healthcheck"])
+    assert sorted(COMPOSE.glob("sandbox*.env")) == [COMPOSE / "sandbox.env"]
+
+
+def test_images_are_pinned() -> None:
+    """What is not built here has a whole version."""
+    images = [each["image"] for each in SERVICES.values()]
+    others = [image for image in images if not image.startswith("crocbot:")]
+
+    assert len(others) == 4
+    assert [i for i in others if not re.search(r":v?\d+\.\d+\.\d+$", i)] == []
+
+
+def test_the_image_builds_where_no_registry_is() -> None:
+    """Neither a frontend nor a digest has to be fetched for the Dockerfile."""
+    text = (COMPOSE / "Dockerfile").read_text()
+
+    assert re.findall("^ARG BASE=(.*)", text, re.MULTILINE) == [
+        "python:3.12-slim-bookworm"
+    ]
+    assert re.findall("^FROM (\\S+)", text, re.MULTILINE) == ["${BASE}"] * 2
+    assert not re.match("#\\s*syntax", text)
+    assert "@sha256" not in text
+
+
+def test_statsd_exporter_stands_in_with_nothing_else_changed() -> None:
+    """The same flags, mapping file, port, and name in the network."""
+    bridge, other = SERVICES["bridge"], SERVICES["statsd-exporter"]
+
+    assert other["profiles"] == ["statsd-exporter"]
+    assert other["command"] == bridge["command"][1:]
+    assert other["volumes"] == bridge["volumes"]
+    assert other["ports"] == bridge["ports"]
+    assert other["networks"] == {"default": {"aliases": ["bridge"]}}
+
+
+def test_a_stop_is_given_more_time_than_it_takes() -> None:
+    """The grace is longer than the gateway waits for answers."""
+    grace = int(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
+
+    assert grace > 2 * Settings.model_fields["drain_seconds"].default
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_bounded_and_harmless(name: str) -> None:
+    """Also those that no test can start: Grafana and statsd-exporter."""
+    service = SERVICES[name]
+
+    assert service["restart"] == "unless-stopped"
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is (name != "alertmanager")
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert {"mem_limit", "cpus", "pids_limit"} <= service.keys()
+    for port in service.get("ports", []):
+        assert port.startswith("127.0.0.1:")
+        assert not port.endswith("/udp")
+
+
+def test_promtool_accepts_the_configuration() -> None:
+    """With the rules that it names, as Prometheus would read them."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is missing: Debian's package prometheus has it")
+    config = COMPOSE / "prometheus" / "prometheus.yml"
+    done = subprocess.run(
+        [promtool, "check", "config", config], capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    wanted: list[Any] = yaml.safe_load(config.read_text())["rule_files"]
+    assert wanted == ["rules/*.yml"]
+
+
+def test_grafana_finds_what_it_is_given() -> None:
+    """The data source that dashboards name, and the folder that is mounted."""
+    provisioning = COMPOSE / "grafana" / "provisioning"
+    source = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())
+    dashboards = yaml.safe_load((provisioning / "dashboards/crocbot.yml").read_text())
+    mounts = SERVICES["grafana"]["volumes"]
+
+    assert source["datasources"][0]["url"] == "http://prometheus:9090"
+    folder = dashboards["providers"][0]["options"]["path"]
+    assert f"./grafana/dashboards:{folder}:ro" in mounts

@@ -10,13 +10,15 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TextIO, cast
 
 import structlog
 
 LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("logfmt", "json")
+
+QUIET_SECONDS = 60.0
 
 
 def configure(level: str, form: str) -> None:
@@ -42,6 +44,21 @@ def configure(level: str, form: str) -> None:
         ),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Stderr())),
     )
+
+
+class Seldom:
+    """Logs what may happen with every packet: each sort of event once a minute."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._quiet_until: dict[str, float] = {}
+
+    def __call__(self, event: str, **more: Any) -> None:
+        """Log it as an error, or not at all."""
+        now = self._clock()
+        if now >= self._quiet_until.get(event, now):
+            self._quiet_until[event] = now + QUIET_SECONDS
+            logger().error(event, **more)
 
 
 class _Stderr(io.TextIOBase):

@@ -31,9 +31,6 @@ from statsd_bridge.settings import Address, Settings
 
 EXPIRY_SECONDS = 1.0
 
-QUIET_SECONDS = 60.0
-"""What may happen with every packet is logged once in so long."""
-
 
 def run(settings: Settings) -> None:
     """Run a bridge until a signal or /-/quit; BridgeError: why it cannot start."""
@@ -99,7 +96,8 @@ class Bridge:
         self._udp: listener.Datagrams | None = None
         self._last_datagram: float | None = None
         self._version = version("crocbot")
-        self._quiet_until: dict[str, float] = {}
+        # The counters know how many there are.
+        self._seldom = log.Seldom(time.monotonic)
         self._guard = web.Guard(settings.web_config, self._web_config_failed)
         self._store = parts.store(settings)
         self._relay = self._make_relay()
@@ -380,13 +378,6 @@ class Bridge:
     def _bug(self, error: Exception) -> None:
         self._tally.bugs += 1
         self._seldom("a bug, please report it", exc_info=error)
-
-    def _seldom(self, event: str, **more: Any) -> None:
-        """Log such a line once a minute; the counters know how many there are."""
-        now = time.monotonic()
-        if now >= self._quiet_until.get(event, now):
-            self._quiet_until[event] = now + QUIET_SECONDS
-            self._log.error(event, **more)
 
     def _scrape_began(self) -> None:
         self._tally.scrapes_in_flight += 1

@@ -58,3 +58,17 @@ def test_a_stderr_that_takes_nothing_stops_nobody(
         if not isinstance(stderr, Full):
             stderr.close()
         log.logger().info("what")
+
+
+def test_what_happens_often_is_told_seldom(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Once a minute, each event for itself."""
+    log.configure("info", "logfmt")
+    now = [100.0]
+    seldom = log.Seldom(lambda: now[0])
+    for now[0], event in ((100, "a"), (101, "a"), (101, "b"), (160, "a"), (161, "b")):
+        seldom(event)
+    told = [line.split("event=")[1] for line in capsys.readouterr().err.splitlines()]
+
+    assert told == ["a", "b", "a", "b"]

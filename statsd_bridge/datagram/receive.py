@@ -63,6 +63,10 @@ def _one_by_one(sock: socket.socket) -> Receive:
                 batch.append(recv(LARGEST + 1))
         except (BlockingIOError, InterruptedError):
             pass
+        except OSError:
+            # What has come is taken; an error that stays comes again.
+            if not batch:
+                raise
         return _cut(batch)
 
     return receive

@@ -56,7 +56,9 @@ class Datagrams:
         self._failed = failed
         self._reactor = reactor
         self._receive = datagram.receiver(sock)
-        self._rest = Rest(granted, reactor.seconds)
+        # Of a Unix socket the kernel keeps 10 datagrams, whatever their bytes are
+        # (net.unix.max_dgram_qlen): it never rests, or senders wait or give up.
+        self._rest = Rest(0 if self._is_unix() else granted, reactor.seconds)
         self._resting: Any = None
 
     def open(self) -> None:

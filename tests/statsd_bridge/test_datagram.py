@@ -44,6 +44,31 @@ def test_a_batch_keeps_the_borders_of_datagrams(pair: Pair) -> None:
     assert receive() == ([], 0)
 
 
+def test_an_error_costs_nothing_that_came_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the socket gave is taken; the error is told when there is nothing else."""
+    monkeypatch.setattr(mmsg, "is_there", lambda: False)
+    comes: list[bytes | OSError] = [b"a:1|c", OSError("once"), OSError("again")]
+
+    class Flaky(socket.socket):
+        """A socket with a script."""
+
+        def recv(self, *arguments: int) -> bytes:  # type: ignore[override]
+            """Play the next part."""
+            part = comes.pop(0)
+            if isinstance(part, OSError):
+                raise part
+            return part
+
+    with Flaky(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        receive = datagram.receiver(sock)
+
+        assert receive() == ([b"a:1|c"], 0)
+        with pytest.raises(OSError, match="again"):
+            receive()
+
+
 def test_a_batch_is_bounded(pair: Pair) -> None:
     """What is left comes with the next, in order."""
     left, receive = pair

@@ -395,6 +395,24 @@ def test_a_buffer_of_any_size_may_be_asked_for() -> None:
     assert granted > 0
 
 
+def test_a_unix_door_never_rests(tmp_path: Path) -> None:
+    """Its queue holds ten datagrams: who may not wait would give up."""
+    path = str(tmp_path / "statsd.sock")
+    sock, granted = listener.open_unixgram(path, None, 1 << 22)
+    reactor = MemoryReactorClock()
+    received: list[bytes] = []
+    opened = Datagrams(sock, received.extend, lambda error: None, reactor, granted)
+    opened.open()
+    for _ in range(500):
+        reactor.advance(0.0002)
+        send_unix(path, b"a:1|c")
+        assert opened in reactor.readers
+        opened.doRead()
+    opened.connectionLost(None)
+
+    assert len(received) == 500
+
+
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     """Nothing of the operator's is removed."""
     path = tmp_path / "notes.txt"

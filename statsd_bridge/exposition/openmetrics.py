@@ -12,6 +12,7 @@ asks for this format first gets what it would get in the other.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 
 from statsd_bridge.exposition import page
 from statsd_bridge.exposition.page import Failed
@@ -37,26 +38,26 @@ def render(
 
 def _parts(
     families: Iterable[Family], now: float, failed: Failed, names: Collection[str]
-) -> Iterator[str]:
+) -> Iterator[tuple[str, int]]:
     for family in families:
         if not family.series:
             continue
         # All numbers first: what a family may be called depends on each.
         texts: list[str] = []
         is_allowed = _is_allowed(family, names)
-        for text, numbers in page.series(family, now, failed):
-            texts.append(text)
-            is_allowed = is_allowed and _may_be(family.shape, numbers)
+        for some, numbers in page.written(family, now, failed):
+            texts.append("".join(some))
+            is_allowed = is_allowed and all(_may_be(family.shape, n) for n in numbers)
             # Nothing to print yet, and work that counts.
-            yield ""
+            yield "", sum(map(len, numbers)) + 2
         if is_allowed:
-            yield _head(_title(family), page.TYPES[family.shape], family.help)
-            yield from texts
+            title, kind = _title(family), page.TYPES[family.shape]
+            yield from _with_head(_head(title, kind, family.help), texts)
         elif family.shape in DISTRIBUTIONS:
-            yield from _taken_apart(family, texts)
+            for name, lines in _taken_apart(texts).items():
+                yield from _with_head(_head(name, "unknown", family.help), lines)
         else:
-            yield _head(family.name, "unknown", family.help)
-            yield from texts
+            yield from _with_head(_head(family.name, "unknown", family.help), texts)
 
 
 def _printed(family: Family) -> list[str]:
@@ -101,16 +102,19 @@ def _may_be(shape: Shape, numbers: tuple[float, ...]) -> bool:
             return True
 
 
-def _taken_apart(family: Family, texts: Iterable[str]) -> Iterator[str]:
-    """Print each name of a histogram or summary as a family of its own."""
+def _taken_apart(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Sort the lines of a histogram or summary by their names, families now."""
     lines: dict[str, list[str]] = {}
     for text in texts:
-        for line in text.rstrip("\n").split("\n"):
+        for line in text.removesuffix("\n").split("\n"):
             name = line.partition(" ")[0].partition("{")[0]
             lines.setdefault(name, []).append(f"{line}\n")
-    for name, of_name in lines.items():
-        yield _head(name, "unknown", family.help)
-        yield from of_name
+    return lines
+
+
+def _with_head(head: str, texts: Iterable[str]) -> Iterator[tuple[str, int]]:
+    # The texts are made: to put them together is little work.
+    return ((text, 1) for text in chain([head], texts))
 
 
 def _head(name: str, kind: str, help: str) -> str:

@@ -14,20 +14,22 @@ slices of bounded work: between two of them the caller may receive packets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from statsd_bridge.model import Family, Form, Shape
 from statsd_bridge.text import format_number, help_text
 
-SLICE = 500
-"""Series in one slice: a few milliseconds at most."""
+SLICE = 1_000
+"""Lines in one slice, about a millisecond's work; a single series may have more."""
 
 # A set is shown as a gauge.
 TYPES = {shape: str(shape) for shape in Shape} | {Shape.SET: "gauge"}
 
 
 Failed = Callable[[Exception], None]
+
+Numbers = tuple[float, ...]
+"""Those of one series, in the order of its lines."""
 
 
 def render(families: Iterable[Family], now: float, failed: Failed) -> Iterator[bytes]:
@@ -40,99 +42,116 @@ def render(families: Iterable[Family], now: float, failed: Failed) -> Iterator[b
     return sliced(_parts(families, now, failed))
 
 
-def sliced(parts: Iterable[str]) -> Iterator[bytes]:
-    """Put parts together, each about one series, so many to a slice."""
+def sliced(parts: Iterable[tuple[str, int]]) -> Iterator[bytes]:
+    """Put texts together until they stand for so many lines."""
     gathered: list[str] = []
-    for part in parts:
-        gathered.append(part)
-        if len(gathered) >= SLICE:
+    lines = 0
+    for text, more in parts:
+        gathered.append(text)
+        lines += more
+        if lines >= SLICE:
             yield "".join(gathered).encode()
             gathered.clear()
+            lines = 0
     yield "".join(gathered).encode()
 
 
-def series(
+def written(
     family: Family, now: float, failed: Failed
-) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """Write each series of a family; yields its lines, and the numbers in them."""
-    write = _writer(family)
-    get = family.series.get
-    for labels in family.texts():
-        each = get(labels)
-        if each is None:
-            # It went between two slices.
-            continue
-        try:
-            numbers = each.numbers(now)
-            text = write(labels, each.form, numbers)
-        except Exception as error:
-            failed(error)
-        else:
-            yield text, numbers
+) -> Iterator[tuple[list[str], list[Numbers]]]:
+    """Write the series of a family, a slice's worth at a time; their numbers, too."""
+    write, get = _writer(family), family.series.get
+    # Most of a large page is in this loop: 0.4 us for a counter.
+    for some in _worth_a_slice(family):
+        texts: list[str] = []
+        all_numbers: list[Numbers] = []
+        for labels in some:
+            series = get(labels)
+            if series is None:
+                # It went between two slices.
+                continue
+            try:
+                numbers = series.numbers(now)
+                texts.append(write(labels, series.form, numbers))
+                all_numbers.append(numbers)
+            except Exception as error:
+                failed(error)
+        yield texts, all_numbers
 
 
-def _parts(families: Iterable[Family], now: float, failed: Failed) -> Iterator[str]:
+def _worth_a_slice(family: Family) -> Iterator[Sequence[str]]:
+    texts, lines = family.texts(), 1
+    if family.shape in (Shape.HISTOGRAM, Shape.SUMMARY):
+        form = next(iter(family.series.values())).form
+        lines = len(form.buckets) + len(form.quantiles) + 3
+    size = max(1, SLICE // lines)
+    for start in range(0, len(texts), size):
+        yield texts[start : start + size]
+
+
+def _parts(
+    families: Iterable[Family], now: float, failed: Failed
+) -> Iterator[tuple[str, int]]:
     for family in families:
         if not family.series:
             continue
-        yield (
+        head = (
             f"# HELP {family.name} {help_text(family.help)}\n"
             f"# TYPE {family.name} {TYPES[family.shape]}\n"
         )
-        for text, _ in series(family, now, failed):
-            yield text
+        for texts, numbers in written(family, now, failed):
+            yield head + "".join(texts), sum(map(len, numbers)) + 2
+            head = ""
 
 
-Write = Callable[[str, Form, tuple[float, ...]], str]
+Write = Callable[[str, Form, Numbers], str]
 """Writes the lines of one series: its labels, its form and its numbers in, text out."""
 
 
 def _writer(family: Family) -> Write:
+    name = family.name
     match family.shape:
         case Shape.HISTOGRAM:
-            return partial(_distribution, f"{family.name}_bucket", _bounds, family.name)
+            return _distribution(name, f"{name}_bucket", _bounds)
         case Shape.SUMMARY:
-            return partial(_distribution, family.name, _shares, family.name)
-        case _:
-            return partial(_single, family.name)
+            return _distribution(name, name, _shares)
 
+    def write(labels: str, _: Form, numbers: Numbers) -> str:
+        number = format_number(numbers[0])
+        return f"{name}{{{labels}}} {number}\n" if labels else f"{name} {number}\n"
 
-def _single(name: str, labels: str, _: Form, numbers: tuple[float, ...]) -> str:
-    number = format_number(numbers[0])
-    return f"{name}{{{labels}}} {number}\n" if labels else f"{name} {number}\n"
+    return write
 
 
 def _distribution(
-    line: str,
-    ends: Callable[[Form], tuple[str, ...]],
-    name: str,
-    labels: str,
-    form: Form,
-    numbers: tuple[float, ...],
-) -> str:
+    name: str, line: str, list_ends: Callable[[Form], Sequence[str]]
+) -> Write:
     """
     Write a line for each end, then sum and count.
 
         name_bucket{route="a",  +  le="0.1"} 3
     """
-    texts = [format_number(number) for number in numbers]
-    *_, total, count = texts
-    # The start of a line is what joins the ends of all lines: one join instead of as
-    # many formats as there are buckets.
-    start = f"{line}{{{labels}," if labels else f"{line}{{"
-    rest = [f"{end}{text}\n" for end, text in zip(ends(form), texts)]  # noqa: B905
-    plain = f"{{{labels}}}" if labels else ""
-    sums = f"{name}_sum{plain} {total}\n{name}_count{plain} {count}\n"
-    return start.join(["", *rest]) + sums
+    ends_of: dict[int, Sequence[str]] = {}
+
+    def write(labels: str, form: Form, numbers: Numbers) -> str:
+        ends = ends_of.get(id(form)) or ends_of.setdefault(id(form), list_ends(form))
+        *rows, total, count = map(format_number, numbers)
+        # The start of a line is what joins the ends of all lines: one join instead of
+        # as many formats as there are buckets.
+        start = f"{line}{{{labels}," if labels else f"{line}{{"
+        rest = [f"{end}{row}\n" for end, row in zip(ends, rows, strict=True)]
+        plain = f"{{{labels}}}" if labels else ""
+        sums = f"{name}_sum{plain} {total}\n{name}_count{plain} {count}\n"
+        return start.join(["", *rest]) + sums
+
+    return write
 
 
-@lru_cache
-def _bounds(form: Form) -> tuple[str, ...]:
+def _bounds(form: Form) -> list[str]:
     bounds = [*map(format_number, form.buckets), "+Inf"]
-    return tuple([f'le="{bound}"}} ' for bound in bounds])
+    return [f'le="{bound}"}} ' for bound in bounds]
 
 
-@lru_cache
-def _shares(form: Form) -> tuple[str, ...]:
+def _shares(form: Form) -> list[str]:
     shares = [format_number(each.quantile) for each in form.quantiles]
-    return tuple([f'quantile="{share}"}} ' for share in shares])
+    return [f'quantile="{share}"}} ' for share in shares]

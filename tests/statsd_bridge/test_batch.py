@@ -81,7 +81,7 @@ def same(first: dict[str, float], second: dict[str, float]) -> bool:
         (math.isnan(value) and math.isnan(second[name]))
         or value == second[name]
         or (
-            re.match(r"[a-z_.]*_sum\b|app_hits|scaled|hits", name)
+            not re.match(r"\w+_(bucket|count)\b", name)
             and math.isclose(value, second[name], rel_tol=1e-9, abs_tol=1e-12)
         )
         for name, value in first.items()

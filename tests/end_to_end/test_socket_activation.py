@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -120,3 +121,32 @@ def test_a_restart_loses_no_datagram_and_no_scrape(units: Units) -> None:
     until(lambda: units.value("meanwhile") == 200.0)
     assert units.value("statsd_bridge_udp_kernel_drops_total") == 0.0
     assert units.stop() == 0
+
+
+def test_systemd_s_own_tool_starts_it(tmp_path: Path) -> None:
+    """A scrape starts the bridge, on the socket that systemd-socket-activate holds."""
+    tool = shutil.which("systemd-socket-activate")
+    if tool is None:
+        pytest.skip("systemd-socket-activate is missing: it comes with systemd")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    bridge = [sys.executable, "-m", "statsd_bridge"]
+    flags = ["--statsd.listen-tcp=", "--statsd.listen-udp=127.0.0.1:0"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [tool, f"--listen=127.0.0.1:{port}", "--fdname=http", *bridge, *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until(lambda: b"Listening on" in (tmp_path / "log").read_bytes())
+        url = f"http://127.0.0.1:{port}/-/healthy"
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            assert answer.status == 200
+    finally:
+        process.terminate()
+        code = process.wait(PATIENCE)
+
+    # The tool has become the bridge.
+    assert code == 0

@@ -311,3 +311,17 @@ def test_buckets_are_fixed_by_the_first_series_of_a_label_set() -> None:
     assert {
         labels: len(each.form.buckets) for labels, each in family.series.items()
     } == {"": 2, 'a="1"': 1, 'a="2"': 1}
+
+
+def test_sets_of_label_names_are_counted_once_and_for_ever() -> None:
+    """As statsd_exporter_metrics_total has them: by type, refused ones left out."""
+    clock = Clock()
+    store = Store(clock=clock)
+    for labels in ((), (("a", "1"),), (("a", "2"),), (("b", "1"),)):
+        put(store, Shape.COUNTER, "x", labels=labels, ttl=1.0)
+    put(store, Shape.GAUGE, "x")
+    put(store, Shape.SUMMARY, "y")
+    clock.now += 5.0
+    store.expire(clock.now)
+
+    assert dict(store.created) == {Shape.COUNTER: 3, Shape.SUMMARY: 1}

@@ -40,11 +40,9 @@ def gateway() -> None:
 
 
 @cli.command()
-def check() -> None:
-    """Check the settings and the token; start nothing."""
-    settings = _settings()
-    me = asyncio.run(service.check(settings))
-    click.echo(f"ok: @{me.username} is ours, state in {settings.state_dir}")
+def check() -> int:
+    """Look at settings, database, token and agent; change nothing."""
+    return asyncio.run(_check(_settings()))
 
 
 @cli.group("pairing")
@@ -55,9 +53,11 @@ def pairings() -> None:
 @pairings.command("list")
 def pairing_list() -> None:
     """Show who waits, and who is let in by a code."""
-    now = time.time()
-    with _pairings() as connection:
-        found = pairing.listed(connection, now)
+    now, found = time.time(), list[pairing.Pairing]()
+    # Who only looks makes no file.
+    if settings_module.load_database(os.environ).exists():
+        with _pairings() as connection:
+            found += pairing.listed(connection, now)
     for one in found:
         click.echo(pairing.describe(one, now))
     if not found:
@@ -170,7 +170,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _say(error: Exception, code: int) -> int:
+async def _check(settings: Settings) -> int:
+    """A line for everything, as soon as it is known; what is wrong goes to stderr."""
+    code = 0
+    async for found in service.check(settings):
+        if found.well:
+            click.echo(f"ok: {found.what}: {found.words}")
+        else:
+            code = _say(f"{found.what}: {found.words}", 2)
+    return code
+
+
+def _say(error: object, code: int) -> int:
     click.echo(f"crocbot: {error}", err=True)
     return code
 

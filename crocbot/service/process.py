@@ -13,7 +13,6 @@ from crocbot.commands import MENU
 from crocbot.errors import OperatorError
 from crocbot.facts import Report
 from crocbot.health import Health
-from crocbot.model import Identity
 from crocbot.service.conditions import Conditions
 from crocbot.service.deadline import exit_within, lingering
 from crocbot.service.gateway import Gateway
@@ -76,13 +75,6 @@ def _ended(loop: asyncio.AbstractEventLoop) -> bool:
     if left:
         _, left = loop.run_until_complete(asyncio.wait(left, timeout=EXIT_SECONDS))
     return not left and not lingering()
-
-
-async def check(settings: Settings) -> Identity:
-    """Ask Telegram once who we are; changes nothing anywhere."""
-    token = settings.token.get_secret_value()
-    async with Client(token, settings.telegram_api_url) as client:
-        return await client.get_me()
 
 
 async def run(settings: Settings, stop: Stop) -> None:

@@ -157,17 +157,21 @@ def meet(scene: Callable[[Server], Awaitable[None]]) -> None:
 
 
 async def start(
-    server: Server, command: str, folder: Path, token: str = ""
+    server: Server, command: str, folder: Path, token: str = "", **settings: str
 ) -> asyncio.subprocess.Process:
     """Start a command with the sandbox as Telegram."""
-    environment = os.environ | {
-        "TELEGRAM_BOT_TOKEN": token or server.token,
-        "CROCBOT_TELEGRAM_API_URL": server.url,
-        "CROCBOT_STATE_DIR": str(folder),
-        "CROCBOT_HEALTH_ADDRESS": "off",
-        "CROCBOT_STATSD_HOST": "off",
-        "CROCBOT_ALLOW_FROM": "7",
-    }
+    environment = (
+        os.environ
+        | {
+            "TELEGRAM_BOT_TOKEN": token or server.token,
+            "CROCBOT_TELEGRAM_API_URL": server.url,
+            "CROCBOT_STATE_DIR": str(folder),
+            "CROCBOT_HEALTH_ADDRESS": "off",
+            "CROCBOT_STATSD_HOST": "off",
+            "CROCBOT_ALLOW_FROM": "7",
+        }
+        | settings
+    )
     pipe = asyncio.subprocess.PIPE
     arguments = [sys.executable, "-m", "crocbot", command]
     return await asyncio.create_subprocess_exec(
@@ -182,23 +186,55 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, s
 
 
 def test_check(tmp_path: Path) -> None:
-    """check tells whose token it is, and changes nothing."""
+    """check has a line for everything that is well, and changes nothing."""
 
     async def scene(server: Server) -> None:
         code, out, err = await ended(await start(server, "check", tmp_path / "s"))
         assert (code, err) == (0, "")
-        assert out == f"ok: @sandbox_croc_bot is ours, state in {tmp_path / 's'}\n"
+        assert out.splitlines() == [
+            "ok: settings: access allowlist, 1 listed, 0 groups",
+            f"ok: database: {tmp_path}/s/crocbot.sqlite3 will be made",
+            "ok: telegram: @sandbox_croc_bot is ours",
+            "ok: agent: echo answers the same text",
+        ]
         assert not (tmp_path / "s").exists()
 
     meet(scene)
 
 
-@pytest.mark.parametrize("command", ["check", "gateway"])
-def test_a_refused_token(command: str, tmp_path: Path) -> None:
+def test_check_finds_everything_that_is_wrong(tmp_path: Path) -> None:
+    """check goes on after a fault, has one line for each, and ends with 2."""
+    letter = tmp_path / "crocbot.sqlite3"
+    letter.write_text("Dear aunt, this is no database at all. " * 20)
+
+    async def scene(server: Server) -> None:
+        process = await start(
+            server,
+            "check",
+            tmp_path,
+            token="1:wrong-secret",
+            CROCBOT_AGENT="command",
+            CROCBOT_AGENT_COMMAND="/nowhere/program",
+        )
+        code, out, err = await ended(process)
+        assert code == 2
+        assert out == "ok: settings: access allowlist, 1 listed, 0 groups\n"
+        database, telegram, agent = err.splitlines()
+        assert database.startswith(f"crocbot: database: {letter} cannot be used")
+        assert telegram.startswith("crocbot: telegram: Telegram refused the token")
+        assert agent == (
+            "crocbot: agent: /nowhere/program is no program that can be started"
+        )
+        assert letter.read_text().startswith("Dear aunt")
+
+    meet(scene)
+
+
+def test_a_refused_token(tmp_path: Path) -> None:
     """A refused token is one line without a traceback, and exit code 2."""
 
     async def scene(server: Server) -> None:
-        process = await start(server, command, tmp_path, token="1:wrong-secret")
+        process = await start(server, "gateway", tmp_path, token="1:wrong-secret")
         code, out, err = await ended(process)
         assert (code, out) == (2, "")
         assert err == (

@@ -120,8 +120,10 @@ class Dispatcher:
         lane = self._lanes.get(key)
         if lane is None or lane.task is None or not (lane.taken or lane.waiting):
             return False
-        lane.stopped = True
-        lane.task.cancel()
+        if not lane.stopped:
+            # Once: a second one would meet the end of the rows, and end the chat.
+            lane.stopped = True
+            lane.task.cancel()
         return True
 
     def waiting(self, key: Hashable) -> int:

@@ -48,6 +48,7 @@ class Turns:
         self.taken: list[int] = []
         self.groups: list[list[int]] = []
         self.cancelled: list[int] = []
+        self.ending: asyncio.Event | None = None
         self.finished: list[int] = []
         self.running = 0
         self.most_running = 0
@@ -62,7 +63,9 @@ class Turns:
         )
 
     async def cancel(self, rows: Sequence[Row]) -> None:
-        """End the rows of a turn that was stopped."""
+        """End the rows of a turn that was stopped; it may take a while."""
+        if self.ending is not None:
+            await self.ending.wait()
         self.cancelled += [row.update_id for row in rows]
 
     async def take(self, rows: Sequence[Row]) -> None:
@@ -246,6 +249,28 @@ def test_stop_ends_what_runs() -> None:
         assert turns.finished == [2, 3]
         assert not turns.dispatcher.stop(7)
         assert not turns.dispatcher.stop(99)
+
+    play(scene())
+
+
+def test_stop_may_be_asked_for_again() -> None:
+    """An impatient second stop, while the rows are ended, does not end the chat."""
+
+    async def scene() -> None:
+        turns = Turns(max_admitted=100)
+        turns.dispatcher.admit([row(1, 7), row(2, 7)])
+        await settle()
+        turns.ending = asyncio.Event()
+        assert turns.dispatcher.stop(7)
+        await settle()
+        assert turns.dispatcher.stop(7)
+        await settle()
+        turns.ending.set()
+        await settle()
+        await turns.open(2)
+        assert turns.cancelled == [1]
+        assert turns.finished == [2]
+        assert turns.dispatcher.admitted == 0
 
     play(scene())
 

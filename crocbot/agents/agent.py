@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from crocbot.model import Question, Usage
 
@@ -37,6 +38,12 @@ class Agent(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+
+
+def without_password(url: str) -> str:
+    """A URL that may be shown."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from crocbot.agents.agent import Answer, retry_after
+from crocbot.agents.agent import Answer, retry_after, without_password
 from crocbot.errors import AgentError
 from crocbot.facts import AgentFault
 from crocbot.model import Question, Usage
@@ -71,7 +71,8 @@ class Http:
         """See whether a server answers at all; HEAD is not supposed to do anything."""
         try:
             async with self._request("HEAD", {}, None) as response:
-                return f"{self._url} is there (HEAD: {response.status})"
+                shown = without_password(self._url)
+                return f"{shown} is there (HEAD: {response.status})"
         except aiohttp.ClientError as error:
             raise _ours(error) from error
 

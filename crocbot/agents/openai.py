@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from crocbot.agents.agent import Answer, retry_after
+from crocbot.agents.agent import Answer, retry_after, without_password
 from crocbot.errors import AgentError, OperatorError
 from crocbot.facts import AgentFault
 from crocbot.model import Question, Usage
@@ -65,16 +65,17 @@ class OpenAI:
 
     async def check(self) -> str:
         """List the models; a server that cannot is there all the same."""
+        url = without_password(self._base_url)
         try:
             async with _translated():
                 listed = await self._client.models.list(timeout=20.0)
         except AgentError as error:
             if error.fault is AgentFault.REFUSED:
-                return f"{self._base_url} is there, and lists no models"
+                return f"{url} is there, and lists no models"
             raise
         names = [str(getattr(model, "id", "")) for model in listed.data or ()]
         known = "" if self._model in names else f", without {self._model!r}"
-        return f"{self._base_url} has {len(names)} models{known}"
+        return f"{url} has {len(names)} models{known}"
 
     async def close(self) -> None:
         """Close the pool."""

@@ -44,6 +44,9 @@ VEILS = [chr(code) for code in range(0xE000, 0xF8FF)]
 MARKS = frozenset(string.punctuation + BULLET + DONE + TO_DO + RULE)
 NUMBERS = re.compile(r"^(?:[^\w\n]|_)*\d{1,9}[.)](?=[\s*_]|$)", re.MULTILINE)
 TASKS = re.compile(r"^([ \t>]*[-*+]) +\[[ xX]\](?=\s)", re.MULTILINE)
+# Lists in lists and quotes in quotes, all in one line: the indentation of the inner
+# ones would grow with the square of how many there are.
+DEEP = re.compile(r"^[ \t]*(?:>[ \t]*|(?:[-*+]|\d{1,9}[.)])[ \t]+){16}", re.M)
 
 
 def _config() -> RenderConfig:
@@ -127,6 +130,8 @@ def _fence(line: str) -> str:
 
 @lru_cache(maxsize=128)
 def _convert(source: str) -> Block:
+    if DEEP.search(source):
+        return Block(source)
     try:
         block = _rendered(source)
     except (KeyboardInterrupt, SystemExit):

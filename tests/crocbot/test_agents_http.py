@@ -319,11 +319,14 @@ def test_check() -> None:
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        agent = Http(f"http://127.0.0.1:{runner.addresses[0][1]}/ask", None, 5.0)
+        place = f"127.0.0.1:{runner.addresses[0][1]}/ask"
+        agent = Http(f"http://me:hush@{place}", None, 5.0)
         told = await agent.check()
         await agent.close()
         await runner.cleanup()
         return told
 
-    assert asyncio.run(run()).endswith("/ask is there (HEAD: 405)")
+    told = asyncio.run(run())
+    assert told.startswith("http://127.0.0.1:")
+    assert told.endswith("/ask is there (HEAD: 405)")
     assert calls == []

@@ -46,6 +46,10 @@ CROC = "🐊"
         ("**1. One**", Block("1. One", (Entity("bold", 0, 6),))),
         ("> a", Block("a", (Entity("blockquote", 0, 1),))),
         ("AT&amp;T", Block("AT&T")),
+        (
+            "Title\n-----------------------",
+            Block("Title", (Entity("underline", 0, 5), Entity("bold", 0, 5))),
+        ),
     ],
 )
 def test_formatting(text: str, block: Block) -> None:
@@ -102,6 +106,12 @@ def test_blocks(text: str, cut: list[tuple[str, int]]) -> None:
     assert [(words.strip(), lines) for words, lines in found] == [
         (words.strip(), lines) for words, lines in cut
     ]
+
+
+@pytest.mark.parametrize("text", ["1. " * 20_000, "> " * 20_000, "+ " * 20_000])
+def test_a_list_without_a_bottom(text: str) -> None:
+    """What is nested deeper than anybody reads stays as it was written."""
+    assert [block.text for block in blocks(text)] == [text]
 
 
 SNIPPETS = st.sampled_from(

@@ -155,6 +155,21 @@ def test_a_conversation(tmp_path: Path) -> None:
     assert {command["command"] for command in world.server.commands} == set(MENU)
 
 
+def test_a_reply_quotes_when_others_came_between(tmp_path: Path) -> None:
+    """Of what was written in a row, all but the last are quoted in their replies."""
+    sent: list[Any] = []
+
+    async def scene(world: World) -> None:
+        world.server.listen(sent.append)
+        said = [world.server.say(ADA, word)["message_id"] for word in ("a", "b", "c")]
+        async with world.gateway():
+            await world.until(lambda: len(world.outcomes) == 3)
+        quoted = [one.get("reply_to_message", {}).get("message_id") for one in sent]
+        assert quoted == [said[0], said[1], None]
+
+    play(tmp_path, scene)
+
+
 def test_a_stop_acknowledges_nothing_that_is_not_stored(tmp_path: Path) -> None:
     """What Telegram forgot is in the inbox; what it did not comes once more only."""
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge import exposition, mapping
+from statsd_bridge.batch import Batched
 from statsd_bridge.model import Tally
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Store
+
+Made = type[Pipeline]
 
 RULES = """
 defaults: {observer_type: histogram, histogram_options: {buckets: [1, 10]}}
@@ -48,21 +52,25 @@ def fail(error: Exception) -> None:
     raise error
 
 
-def played(batches: list[list[bytes]], most: int = 20) -> tuple[str, Tally, Store]:
+def played(made: Made, batches: list[list[bytes]]) -> tuple[str, Tally, Store]:
     """Feed batches to a fresh path; gives its page."""
-    tally, store = Tally(), Store(clock=lambda: 0.0, max_series=most)
-    path = Pipeline(mapping.parse(RULES, "rules.yml"), store, tally, failed=fail)
+    tally, store = Tally(), Store(clock=lambda: 0.0, max_series=20)
+    path = made(mapping.parse(RULES, "rules.yml"), store, tally, failed=fail)
     for batch in batches:
         path.feed(batch, "udp")
+    path.settle()
     slices = exposition.page.render(store.families(), 0.0, fail)
     return b"".join(slices).decode(), tally, store
 
 
+@pytest.mark.parametrize("made", [Pipeline, Batched])
 @settings(deadline=None)
 @given(DATAGRAMS)
-def test_every_line_and_every_event_is_accounted_for(datagrams: list[bytes]) -> None:
+def test_every_line_and_every_event_is_accounted_for(
+    made: Made, datagrams: list[bytes]
+) -> None:
     """What came in is the sum of what became of it, and the page is whole."""
-    page, tally, store = played([[each] for each in datagrams])
+    page, tally, store = played(made, [[each] for each in datagrams])
     lines = sum(each.count(b"\n") + 1 for each in datagrams)
     read = sum(len(family.samples) for family in text_string_to_metric_families(page))
 
@@ -78,9 +86,12 @@ def test_every_line_and_every_event_is_accounted_for(datagrams: list[bytes]) -> 
     assert read >= len(store)
 
 
+@pytest.mark.parametrize("made", [Pipeline, Batched])
 @settings(deadline=None)
 @given(DATAGRAMS, st.lists(st.integers(1, 9), min_size=1))
-def test_batches_do_not_matter(datagrams: list[bytes], sizes: list[int]) -> None:
+def test_batches_do_not_matter(
+    made: Made, datagrams: list[bytes], sizes: list[int]
+) -> None:
     """However datagrams are put together on their way in, the outcome is the same."""
     batches: list[list[bytes]] = []
     rest = datagrams
@@ -88,9 +99,9 @@ def test_batches_do_not_matter(datagrams: list[bytes], sizes: list[int]) -> None
         if rest:
             batches.append(rest[:size])
             rest = rest[size:]
-    one_by_one, first, _ = played([[each] for each in datagrams])
-    together, second, _ = played(batches)
-    at_once, third, _ = played([datagrams])
+    one_by_one, first, _ = played(made, [[each] for each in datagrams])
+    together, second, _ = played(made, batches)
+    at_once, third, _ = played(made, [datagrams])
 
     assert one_by_one == together == at_once
     assert first == second == third

@@ -5,8 +5,9 @@ A reply that is still being written, seen while it grows.
       |          |              |      |
      send ..... edit ......... edit   the whole reply, by the courier
 
-- The first words are shown after a moment; each edit waits a little longer than the
-  one before, and longer in groups: Telegram counts edits like messages.
+- An answer that is there at once is one message.  Else the first words are shown
+  after a moment, and each edit waits a little longer than the one before, and longer in
+  groups: Telegram counts edits like messages.
 - All chats share a budget of edits.  An edit that does not fit in it, or fails, is not
   made up for: the next one shows more anyway, and the courier delivers the whole.
 - As long as there is nothing to be seen, Telegram shows that somebody is typing.
@@ -26,7 +27,7 @@ from crocbot.reply.courier import Courier, Shown
 from crocbot.reply.cutting import pieces
 
 EDITS_PER_SECOND = 20.0
-TYPING_AFTER = 0.3
+AT_ONCE = 0.3
 TYPING_AGAIN = 4.5
 
 
@@ -40,7 +41,7 @@ class Pace:
     longest: float
 
 
-PRIVATE = Pace(0.7, 1.5, 1.25, 6.0)
+PRIVATE = Pace(0.5, 1.5, 1.25, 6.0)
 # A group takes twenty messages a minute, whoever they are for.
 GROUP = Pace(2.0, 4.0, 1.25, 12.0)
 
@@ -100,10 +101,14 @@ class Stream:
             markdown,
             seen,
         )
-        beside = [
-            asyncio.create_task(growing.show()),
-            asyncio.create_task(growing.type()),
-        ]
+        beside: list[asyncio.Task[None]] = []
+
+        def begin() -> None:
+            beside.append(asyncio.create_task(growing.show()))
+            beside.append(asyncio.create_task(growing.type()))
+
+        # An answer that is there at once needs none of it.
+        timer = asyncio.get_running_loop().call_later(AT_ONCE, begin)
         try:
             async for text in texts:
                 growing.add(text)
@@ -114,6 +119,7 @@ class Stream:
         finally:
             # A message that is on its way must not be sent a second time: its task is
             # not cancelled, but waited for.
+            timer.cancel()
             growing.end()
             await asyncio.gather(*beside, return_exceptions=True)
         await self.courier.complete(shown, growing.reply)
@@ -164,12 +170,11 @@ class _Growing:
 
     async def type(self) -> None:
         """Show that somebody is typing, until there is something to be seen."""
-        pause = TYPING_AFTER
-        while not await self._ends_within(pause) and not self.shown.messages:
+        while not (self.ended.is_set() or self.shown.messages):
             # If it does not work, it is not worth a word.
             with suppress(TelegramError, FloodWaitError, DeliveryError):
                 await self.courier.transport.send_typing(self.shown.address)
-            pause = TYPING_AGAIN
+            await self._ends_within(TYPING_AGAIN)
 
     async def _edit(self) -> float:
         """Bring what is shown up to date; returns how long Telegram wants to rest."""

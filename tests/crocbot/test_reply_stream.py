@@ -19,6 +19,12 @@ QUICK = Pace(0.01, 0.01, 1.0, 0.01)
 NEVER = Pace(1e6, 1e6, 1.0, 1e6)
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is at once in a test need not take long."""
+    monkeypatch.setattr(stream, "AT_ONCE", 0.01)
+
+
 class Telegram:
     """Remembers what was shown, in order; `faults` are raised by kind of call."""
 
@@ -157,7 +163,6 @@ def test_growing_over_the_limit() -> None:
 
 def test_typing(monkeypatch: pytest.MonkeyPatch) -> None:
     """While there is nothing to be seen, somebody types, and a fault is no matter."""
-    monkeypatch.setattr(stream, "TYPING_AFTER", 0.01)
     monkeypatch.setattr(stream, "TYPING_AGAIN", 0.01)
 
     async def scene(telegram: Telegram) -> None:

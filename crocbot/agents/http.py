@@ -33,7 +33,7 @@ from crocbot.model import Question, Usage
 
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
-REPLY_KEYS = ("reply", "text", "answer", "message")
+REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
 MOST_BYTES = 1024 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -172,7 +172,8 @@ async def _read(response: aiohttp.ClientResponse) -> Answer:
             async for data in _events(response.content):
                 for piece in _event(data):
                     yield piece
-        case "text/plain" | "text/markdown":
+        # The last one is what there is without a Content-Type, too.
+        case "text/plain" | "text/markdown" | "application/octet-stream":
             async for piece in _texts(response.content):
                 yield piece
         case other:

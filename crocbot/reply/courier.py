@@ -79,12 +79,6 @@ class Courier:
     random: Callable[[], float] = random.random
     clock: Callable[[], float] = time.monotonic
 
-    async def deliver(
-        self, reply: Reply, address: Address, quote: int | None = None
-    ) -> None:
-        """Deliver every piece, or raise DeliveryError."""
-        await self.complete(Shown(address, quote), reply)
-
     async def complete(self, shown: Shown, reply: Reply) -> None:
         """Make what can be seen the whole reply, or raise DeliveryError."""
         cut = pieces(reply)

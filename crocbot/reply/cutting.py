@@ -21,6 +21,8 @@ from crocbot.reply.markdown import Block, blocks, plain
 from crocbot.text import units
 
 LIMIT = 4096
+# Telegram drops those beyond.
+MOST_ENTITIES = 100
 # White space of all kinds, control characters and what only changes others.
 INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
@@ -39,7 +41,8 @@ def _packed(cut: Iterable[Block], limit: int) -> Iterator[Piece]:
         if not piece.text:
             continue
         both = _joined(packed, piece, block.lines)
-        if units(both.text) <= limit:
+        fits = units(both.text) <= limit and len(both.entities) <= MOST_ENTITIES
+        if fits:
             packed = both
             continue
         if packed.text:

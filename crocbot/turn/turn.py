@@ -47,6 +47,9 @@ from crocbot.reply import Courier, Shown
 from crocbot.turn.asking import Asking
 from crocbot.turn.sentences import PAIR, sentence
 
+# For words that nobody asked for; they must not keep others waiting for long.
+BRIEF_PATIENCE = 60.0
+
 logger = log.logger(__name__)
 
 
@@ -136,8 +139,8 @@ class Turn:
         try:
             code = await self.pairings.offer(message.sender_id)
             if code is not None:
-                reply = Reply(PAIR.format(code=code))
-                await self.courier.deliver(reply, message.address)
+                shown = Shown(message.address, patience=BRIEF_PATIENCE)
+                await self.courier.complete(shown, Reply(PAIR.format(code=code)))
         except (StoreError, DeliveryError) as error:
             logger.warning("no code told", user=message.sender_id, why=str(error))
 
@@ -166,9 +169,9 @@ class Turn:
         else:
             logger.error("bug in a turn", update=message.update_id, exc_info=error)
         if not isinstance(error, DeliveryError):
-            sorry = Reply(sentence(error))
+            shown = Shown(message.address, patience=BRIEF_PATIENCE)
             try:
-                await self.courier.deliver(sorry, message.address)
+                await self.courier.complete(shown, Reply(sentence(error)))
             except OperatorError:
                 raise
             except CrocbotError as failure:

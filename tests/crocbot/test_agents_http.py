@@ -132,6 +132,7 @@ def test_without_a_secret() -> None:
     [
         ({"reply": "Yes."}, Usage()),
         ({"text": "Yes."}, Usage()),
+        ({"response": "Yes."}, Usage()),
         ({"reply": "Yes.", "text": "No."}, Usage()),
         (
             {"reply": "Yes.", "usage": {"input_tokens": 3, "output_tokens": 1}},
@@ -179,6 +180,11 @@ def test_text() -> None:
 
     assert (heard.text, heard.fault) == ("A 🐊!", None)
     assert len(heard.pieces) > 1
+
+
+def test_no_content_type() -> None:
+    """What a service does not name is a text."""
+    assert hear(streaming("application/octet-stream", b"Yes.")).text == "Yes."
 
 
 @pytest.mark.parametrize(

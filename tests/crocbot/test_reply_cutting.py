@@ -131,6 +131,13 @@ def test_cutting_loses_nothing(text: str) -> None:
     assert [one for one in missing if one.isprintable()] == []
 
 
+def test_entities_are_bounded() -> None:
+    """No piece has more entities than Telegram shows."""
+    cut = pieces(Reply("\n\n".join(["**a** *b*"] * 120), markdown=True))
+
+    assert [len(piece.entities) for piece in cut] == [100, 100, 40]
+
+
 def test_the_limit_of_formatted_pieces() -> None:
     """The real limit is kept by formatted text, too."""
     text = "\n\n".join(f"**{number}** " + "word " * 300 for number in range(20))

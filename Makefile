@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types arch tests fmt docs clean
+.PHONY: help demo test lint types arch tests fmt bench docs clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ tests: $(VENV)/.dev
 fmt: $(VENV)/.dev ## format the code, mend what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## measure the bridge and others in one run; see benchmarks/README.md
+	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.dev ## write the generated files anew: mapping.yml, docs/metrics.md, docs/settings.md
 	$(BIN)/python -m crocbot.telemetry.documents

@@ -238,6 +238,7 @@ class Bridge:
             series=len(self._store),
             created=self._store.created,
             kernel_drops=self._udp.kernel_drops() if self._udp else None,
+            datagrams_cut=sum(door.cut for door in self._datagrams),
             quiet_seconds=None if last is None else time.monotonic() - last,
         )
 

@@ -45,6 +45,8 @@ class Vitals:
     """Sets of label names ever made, by type."""
     kernel_drops: int | None = None
     """Datagrams that the kernel dropped for our UDP socket; None where unknown."""
+    datagrams_cut: int = 0
+    """Those that were larger than we take."""
     quiet_seconds: float | None = None
     """Since the last datagram; None before the first."""
 
@@ -317,6 +319,11 @@ def _state(vitals: Vitals) -> Iterator[Metric]:
             "Datagrams that the kernel dropped because our UDP socket was full.",
             vitals.kernel_drops,
         )
+    yield CounterMetricFamily(
+        "statsd_bridge_datagrams_cut",
+        "Datagrams that lost their last line, being larger than 65,535 bytes.",
+        vitals.datagrams_cut,
+    )
     build = GaugeMetricFamily(
         "statsd_bridge_build_info", "Always 1; what runs.", labels=["version"]
     )

@@ -1,0 +1,44 @@
+"""
+The least that Python can spend: a loop that counts packets and never waits for more.
+
+It receives as the bridge does, with `recvmmsg`, sleeps in the kernel until there is at
+least one packet, looks at none, and answers on TCP how many there were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import select
+import socket
+
+from statsd_bridge import datagram
+
+
+def main() -> None:
+    """Count until killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--udp", type=int, required=True)
+    parser.add_argument("--tcp", type=int, required=True)
+    parser.add_argument("--buffer", type=int, required=True)
+    asked = parser.parse_args()
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, asked.buffer)
+    udp.bind(("127.0.0.1", asked.udp))
+    udp.setblocking(False)
+    tcp = socket.create_server(("127.0.0.1", asked.tcp))
+    poll = select.epoll()
+    poll.register(udp, select.EPOLLIN)
+    poll.register(tcp, select.EPOLLIN)
+    fill, count = datagram.mmsg.Slots().fill, 0
+    while True:
+        for ready, _ in poll.poll():
+            if ready == udp.fileno():
+                count += fill(udp.fileno())
+                continue
+            connection, _ = tcp.accept()
+            with connection:
+                connection.sendall(b"packets %d\n" % count)
+
+
+if __name__ == "__main__":
+    main()

@@ -158,14 +158,14 @@ class Batched(Pipeline):
     def _learn(self, head: bytes, value: bytes, tail: bytes, parsed: Parsed) -> None:
         """Make a lane of what the plain path said of a line, if it is that simple."""
         number = columns.number(value)
-        if number is None or parsed.faults or parsed.attempted != 1:
+        if number is None or parsed.attempted != 1 or len(parsed.samples) != 1:
+            return
+        sample = parsed.samples[0]
+        if sample.kind is Kind.SET:
             return
         # What does a 1 mean?
         ones = line.parse(b"%b:1|%b" % (head, tail), self._dialect).samples
-        if len(ones) != 1 or len(parsed.samples) != 1 or ones[0].kind is Kind.SET:
-            return
-        sample, one = parsed.samples[0], ones[0]
-        if not _is_multiple(sample, number, one):
+        if len(ones) != 1 or not _is_multiple(sample, number, ones[0]):
             return
         match = self.table.peek(sample.kind, sample.name)
         target = match.target(sample.labels)
@@ -178,7 +178,7 @@ class Batched(Pipeline):
         way = Way(
             kind=sample.kind,
             action=match.action,
-            unit=1 / one.value,
+            unit=1 / ones[0].value,
             scale=scale,
             weight=sample.weight,
             is_tagged=bool(parsed.tagged),

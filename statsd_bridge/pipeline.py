@@ -85,8 +85,10 @@ class Pipeline:
     def settle(self) -> None:
         """Do what was put off; here is nothing."""
 
-    def _line(self, text: bytes) -> Parsed:
+    def _line(self, text: bytes) -> Parsed | None:
+        """Take a line; returns what it says unless something of it was refused."""
         tally = self._tally
+        is_good = True
         if self._sources:
             source = self._sources.get(text.partition(b".")[0])
             if source is not None:
@@ -100,12 +102,14 @@ class Pipeline:
         for fault in parsed.faults:
             tally.sample_errors[fault.reason] += 1
             self.refused.add((text[:LONGEST], fault.reason))
+            is_good = False
         for sample in parsed.samples:
             refusal = self._sample(sample)
             if refusal is not None:
                 self._refused(refusal, sample.weight)
                 self.refused.add((text[:LONGEST], refusal.reason))
-        return parsed
+                is_good = False
+        return parsed if is_good else None
 
     def _sample(self, sample: Sample) -> Refusal | None:
         tally = self._tally

@@ -87,8 +87,7 @@ class Batched(Pipeline):
         except Exception as error:
             self._failed(error)
             lines = data.split(b"\n")
-            for each in lines:
-                self._plain(each)
+            self._one_by_one(lines)
             return len(lines)
         for index in odd:
             lanes[index] = None
@@ -116,10 +115,13 @@ class Batched(Pipeline):
         while True:
             try:
                 deque(gathering, maxlen=0)
-            except TypeError:
-                self._odd(rows, len(lanes) - 1 - length_hint(left))
-            else:
                 return
+            except TypeError:
+                index = len(lanes) - 1 - length_hint(left)
+            try:
+                self._odd(rows, index)
+            except Exception as error:
+                self._failed(error)
 
     def _odd(self, rows: Columns, index: int) -> None:
         head, value, tail = rows.heads[index], rows.values[index], rows.tails[index]
@@ -128,7 +130,7 @@ class Batched(Pipeline):
         if lane is not None and self._late(lane, value):
             return
         before = self._store.ever
-        parsed = self._plain(rows.line(index))
+        parsed = self._line(rows.line(index))
         # A name that came once may never come again.
         if tail and lane is None and parsed and self._store.ever == before:
             self._learn(head, value, tail, parsed)
@@ -148,13 +150,6 @@ class Batched(Pipeline):
             return False
         return True
 
-    def _plain(self, text: bytes) -> Parsed | None:
-        try:
-            return self._line(text)
-        except Exception as error:
-            self._failed(error)
-            return None
-
     def _learn(self, head: bytes, value: bytes, tail: bytes, parsed: Parsed) -> None:
         """Make a lane of what the plain path said of a line, if it is that simple."""
         number = columns.number(value)
@@ -168,25 +163,25 @@ class Batched(Pipeline):
         if len(ones) != 1 or not _is_multiple(sample, number, ones[0]):
             return
         match = self.table.peek(sample.kind, sample.name)
-        target = match.target(sample.labels)
-        series = None if match.action is Action.DROP else self._store.find(target)
-        scale = None if match.action is Action.DROP else target.form.scale
-        if series is None and match.action is not Action.DROP:
-            return
-        if scale is not None and not 0 < scale < math.inf:
-            return
         way = Way(
             kind=sample.kind,
             action=match.action,
             unit=1 / ones[0].value,
-            scale=scale,
+            scale=match.form.scale,
             weight=sample.weight,
             is_tagged=bool(parsed.tagged),
             tag_errors=parsed.tag_errors,
             source=self._source(head),
         )
-        name = sample.name[:LONGEST] if match.action is Action.UNMAPPED else ""
-        self._lanes.add(head, tail, way, series, name)
+        if match.action is Action.DROP:
+            self._lanes.add(head, tail, way, None, "")
+            return
+        series = self._store.find(match.target(sample.labels))
+        # With another scale, whose sign or size turns the order of values around, a
+        # number alone does not tell whether it is refused.
+        if series is not None and (way.scale is None or 0 < way.scale < math.inf):
+            name = sample.name[:LONGEST] if match.action is Action.UNMAPPED else ""
+            self._lanes.add(head, tail, way, series, name)
 
     def _source(self, head: bytes) -> str:
         # Without a dot the first segment is the whole line, and no source.

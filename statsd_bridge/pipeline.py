@@ -75,15 +75,18 @@ class Pipeline:
         self._tally.lines_by_transport[transport] += len(lines)
         if self._relay is not None:
             self._relay(lines)
+        self._tally.lines += len(lines)
+        self._one_by_one(lines)
+
+    def settle(self) -> None:
+        """Do what was put off; here is nothing."""
+
+    def _one_by_one(self, lines: Sequence[bytes]) -> None:
         for each in lines:
-            self._tally.lines += 1
             try:
                 self._line(each)
             except Exception as error:
                 self._failed(error)
-
-    def settle(self) -> None:
-        """Do what was put off; here is nothing."""
 
     def _line(self, text: bytes) -> Parsed | None:
         """Take a line; returns what it says unless something of it was refused."""

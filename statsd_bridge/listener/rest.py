@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-LONGEST_SECONDS = 0.008
+LONGEST_SECONDS = 0.005
 SHORTEST_SECONDS = 0.001
 """What is shorter is not worth a timer."""
 

@@ -29,6 +29,9 @@ from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.kept import Kept
 from statsd_bridge.series.summary import Summary
 
+MOST_WAYS = 1_000
+"""Ways that are shared; senders choose rates."""
+
 MOST = 100_000
 """Lanes; one with its key takes 250 bytes."""
 
@@ -41,12 +44,13 @@ ROUNDS = 10
 _NONE: dict[bytes, Lane] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Way:
     """
     What the numbers of a lane mean, and what they count as: shared by many lanes.
 
-    A value is `number / unit * scale`, and stands for `weight` observations.
+    A value is `number / unit * scale`, and stands for `weight` observations.  Ways are
+    told apart by identity, since to hash their fields takes a microsecond.
     """
 
     kind: Kind
@@ -113,7 +117,7 @@ class Lanes:
         self.unmapped: Count[tuple[str, Kind]] = Count()
         self.failures: list[Exception] = []
         self._tables: dict[bytes | None, dict[bytes, Lane]] = {}
-        self._ways: dict[Way, Way] = {}
+        self._ways: dict[tuple[object, ...], Way] = {}
         self._closed: list[Lane] = []
         self._count = 0
         self._turned_away = 0
@@ -150,8 +154,7 @@ class Lanes:
             return
         if len(head) + len(tail) > LONGEST or not self._has_room():
             return
-        way = self._ways.setdefault(way, way)
-        lane = Lane(head, tail, way, series, name)
+        lane = Lane(head, tail, self._shared(way), series, name)
         self._tables.setdefault(tail, {})[head] = lane
         self._count += 1
         if series is not None:
@@ -228,6 +231,12 @@ class Lanes:
         self.folded[way] += lines
         if way.action is Action.UNMAPPED:
             self.unmapped[lane.name, way.kind] += lines * way.weight
+
+    def _shared(self, way: Way) -> Way:
+        key = tuple(getattr(way, each) for each in Way.__slots__)
+        if len(self._ways) >= MOST_WAYS:
+            return self._ways.get(key, way)
+        return self._ways.setdefault(key, way)
 
     def _has_room(self) -> bool:
         if self._count < MOST:

@@ -1,0 +1,107 @@
+"""The lines of a batch, cut into columns."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge import columns
+
+
+@pytest.mark.parametrize(
+    ("data", "rows", "empty"),
+    [
+        (b"a:1|c", [(b"a", b"1", b"c")], 0),
+        (b"a:1|c\nb:2|ms", [(b"a", b"1", b"c"), (b"b", b"2", b"ms")], 0),
+        (b"a:1|c|@0.1|#k:v", [(b"a", b"1", b"c|@0.1|#k:v")], 0),
+        (b"a,k=v:1|c", [(b"a,k=v", b"1", b"c")], 0),
+        (b"a:1:2|ms", [(b"a", b"1:2", b"ms")], 0),
+        # The same number of each cut, in another order or spread over lines.
+        (b"a|1:c", [(b"a|1:c", b"", None)], 0),
+        (b"a\n1\nc", [(b"a", b"", None), (b"1", b"", None), (b"c", b"", None)], 0),
+        (b"a:1:2|c\nb|c", [(b"a", b"1:2", b"c"), (b"b|c", b"", None)], 0),
+        (b"a:1", [(b"a:1", b"", None)], 0),
+        (b"a:1|", [(b"a", b"1", b"")], 0),
+        (b"a:|c", [(b"a", b"", b"c")], 0),
+        (b":1|c", [(b"", b"1", b"c")], 0),
+        (b"", [], 1),
+        (b"\n\n", [], 3),
+        (b"a:1|c\n", [(b"a", b"1", b"c")], 1),
+        (b"\n\na:1|c\n\n\nbroken\n", [(b"a", b"1", b"c"), (b"broken", b"", None)], 5),
+    ],
+)
+def test_lines_are_cut(
+    data: bytes, rows: list[tuple[bytes, bytes, bytes | None]], empty: int
+) -> None:
+    """At the first colon and the first bar behind it; what has neither stays whole."""
+    found = columns.cut(data)
+
+    assert list(zip(found.heads, found.values, found.tails, strict=True)) == rows
+    assert found.empty == empty
+
+
+LINES = st.lists(
+    st.text(alphabet="ab:|1\r#", max_size=8).map(str.encode), min_size=1, max_size=8
+)
+
+
+@given(LINES)
+def test_no_line_changes(lines: list[bytes]) -> None:
+    """Put together again they are what came, whichever way they were cut."""
+    found = columns.cut(b"\n".join(lines))
+
+    assert [found.line(index) for index in range(len(found.heads))] == [
+        line for line in lines if line
+    ]
+    assert found.empty == lines.count(b"")
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (b"1", 1.0),
+        (b"12.5", 12.5),
+        (b".5", 0.5),
+        (b"5.", 5.0),
+        (b"1e-05", 1e-05),
+        (b"1E3", 1000.0),
+        (b"-3", -3.0),
+        (b"+3", 3.0),
+        (b"", None),
+        (b".", None),
+        (b"1.2.3", None),
+        (b"1_0", None),
+        (b" 1", None),
+        (b"1\r", None),
+        (b"inf", None),
+        (b"nan", None),
+        (b"0x1p3", None),
+        (b"1e999", None),
+        (b"1-5", None),
+        (b"e", None),
+        (b"\xd9\xa1", None),
+    ],
+)
+def test_a_plain_number_is_read(value: bytes, number: float | None) -> None:
+    """Digits, a point, an exponent; everything else is somebody else's to read."""
+    assert columns.number(value) == number
+    is_signed = value[:1] in (b"-", b"+")
+    # In a column, beside others, and alone.
+    for others in ([], [b"7"], [b"7", b"1e-5"]):
+        read, odd = columns.numbers([*others, value])
+        assert odd == ([len(others)] if number is None or is_signed else [])
+        assert read[: len(others)] == [float(each) for each in others]
+        assert odd or read[-1] == number
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20))
+def test_numbers_are_read_as_they_were_written(values: list[float]) -> None:
+    """As Python writes them, which many clients do."""
+    read, odd = columns.numbers([repr(value).encode() for value in values])
+
+    signed = [i for i, value in enumerate(values) if math.copysign(1, value) < 0]
+    assert odd == signed
+    assert all(read[i] == value for i, value in enumerate(values) if i not in odd)

@@ -1,0 +1,135 @@
+"""Lanes: what gathers in them, and how it reaches the series."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statsd_bridge.model import Action, Form, Kind, Quantile, Sample, Shape, Target
+from statsd_bridge.series import Store, Way, lanes
+from statsd_bridge.series.histogram import Histogram
+from statsd_bridge.series.kept import Kept
+
+FORMS = {
+    Kind.COUNTER: Form(Shape.COUNTER, "h"),
+    Kind.GAUGE: Form(Shape.GAUGE, "h"),
+    Kind.OBSERVER: Form(Shape.HISTOGRAM, "h", buckets=(0.009, 1.0)),
+}
+
+
+def store_with(kind: Kind, name: str = "x") -> tuple[Store, Kept]:
+    """Make a store with one series, which has seen a 0."""
+    store = Store(clock=lambda: 0.0)
+    target = Target(name, (), FORMS[kind])
+    store.record(target, Sample(kind, name, 0.0))
+    series = store.find(target)
+    assert series is not None
+    return store, series
+
+
+@pytest.mark.parametrize(
+    ("kind", "way", "numbers", "shown"),
+    [
+        (Kind.COUNTER, {}, [1, 2, 3], (6,)),
+        (Kind.COUNTER, {"unit": 0.1}, [1, 2], (30,)),
+        (Kind.COUNTER, {"scale": 0.5}, [4, 2], (3,)),
+        (Kind.GAUGE, {}, [1, 2, 3], (3,)),
+        (Kind.GAUGE, {"scale": 10.0}, [1, 2], (20,)),
+        (Kind.OBSERVER, {"unit": 1000.0}, [9, 10, 1000], (2, 4, 4, 1.019, 4)),
+        (Kind.OBSERVER, {"weight": 10}, [2], (1, 1, 11, 20, 11)),
+    ],
+)
+def test_what_has_gathered_reaches_the_series(
+    kind: Kind, way: dict[str, float], numbers: list[float], shown: tuple[float, ...]
+) -> None:
+    """Divided, scaled and weighed as one by one; folding again changes nothing."""
+    store, series = store_with(kind)
+    store.lanes.add(b"x", b"t", Way(kind, Action.MAP, **way), series, "")  # type: ignore[arg-type]
+    lane = store.lanes.get(b"x", b"t")
+    assert lane is not None
+    lane.extend(numbers)
+    for _ in range(2):
+        store.lanes.fold(store.lanes, 0.0)
+
+    assert store.families()[0].series[""].numbers(0.0) == pytest.approx(shown)
+    assert store.lanes.folded.total() == len(numbers)
+
+
+def test_a_gauge_has_one_lane() -> None:
+    """Two could not be put in order."""
+    store, series = store_with(Kind.GAUGE)
+    way = Way(Kind.GAUGE, Action.MAP)
+    store.lanes.add(b"x", b"g", way, series, "")
+    store.lanes.add(b"x", b"g|#", way, series, "")
+
+    assert store.lanes.find([b"x", b"x"], [b"g", b"g|#"])[1] is None
+    assert len(store.lanes) == 1
+
+
+def test_forgetting_a_series_leaves_those_of_others() -> None:
+    """All of its lanes go, and no table stays for nothing."""
+    store, series = store_with(Kind.COUNTER)
+    other = Kept(FORMS[Kind.COUNTER])
+    way = Way(Kind.COUNTER, Action.MAP)
+    for head, to in ((b"a", series), (b"b", other), (b"c", series)):
+        store.lanes.add(head, b"c", way, to, "")
+    store.lanes.forget(series)
+
+    assert [lane.head for lane in store.lanes] == [b"b"]
+    assert len(store.lanes) == 1
+    store.lanes.forget(other)
+    assert list(store.lanes) == []
+    assert store.lanes.find([b"b"], [b"c"]) == [None]
+
+
+def test_lanes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound there are no new ones until many were turned away."""
+    monkeypatch.setattr(lanes, "MOST", 2)
+    store, series = store_with(Kind.COUNTER)
+    way = Way(Kind.COUNTER, Action.MAP)
+    for number in range(2 + 2 * lanes.ROUNDS):
+        store.lanes.add(b"%d" % number, b"c", way, series, "")
+        assert not store.lanes.are_stale
+    store.lanes.add(b"one more", b"c", way, series, "")
+
+    assert len(store.lanes) == 2
+    assert store.lanes.are_stale
+    store.lanes.clear()
+    assert not store.lanes.are_stale
+    store.lanes.add(b"x" * lanes.LONGEST, b"c", way, series, "")
+    assert len(store.lanes) == 0
+
+
+@given(
+    st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 9.0]), max_size=40),
+    st.integers(1, 5),
+)
+def test_many_values_count_as_one_by_one(values: list[float], weight: int) -> None:
+    """Bounds belong to their bucket, however many values there are."""
+    form = Form(Shape.HISTOGRAM, "h", buckets=(0.0, 1.0, 2.0))
+    together, apart = Histogram(form), Histogram(form)
+    together.observe_all(values, weight)
+    for value in values:
+        apart.observe(value, weight)
+
+    assert together.numbers(0.0) == pytest.approx(apart.numbers(0.0))
+
+
+def test_a_summary_takes_many_at_once() -> None:
+    """Into the part of its window that is filling."""
+    form = Form(Shape.SUMMARY, "h", quantiles=(Quantile(0.5, 0.05),))
+    store = Store(clock=lambda: 0.0)
+    target = Target("x", (), form)
+    store.record(target, Sample(Kind.OBSERVER, "x", 5.0))
+    series = store.find(target)
+    way = Way(Kind.OBSERVER, Action.MAP, unit=1000.0)
+    store.lanes.add(b"x", b"ms", way, series, "")
+    lane = store.lanes.get(b"x", b"ms")
+    assert lane is not None
+    lane.extend([1000.0, 9000.0] * 1000)
+    store.lanes.fold([lane], 0.0)
+    median, total, count = store.families()[0].series[""].numbers(0.0)
+
+    assert median in (1.0, 5.0, 9.0)
+    assert (total, count) == (10_005.0, 2001)

@@ -1,0 +1,1 @@
+"""The gateway against a plain echo bot of python-telegram-bot, in one run."""

@@ -12,8 +12,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 from crocbot import cli
-from crocbot.agents import Echo
-from crocbot.model import Message, Reply
+from crocbot.agents.agent import Answer
+from crocbot.agents.echo import Echo
+from crocbot.model import Question
 
 HOURS = 3 * 3600.0
 
@@ -51,11 +52,12 @@ def main(way: str) -> int:
     """Run a gateway whose echo hangs when it is asked to."""
     answer = Echo.answer
 
-    async def hang(echo: Echo, message: Message) -> Reply:
-        if message.text == "hang":
+    async def hang(echo: Echo, question: Question) -> Answer:
+        if question.message.text == "hang":
             print("hanging", flush=True)
             await WAYS[way]()
-        return await answer(echo, message)
+        async for piece in answer(echo, question):
+            yield piece
 
     Echo.answer = hang  # type: ignore[method-assign]
     return cli.main(["gateway"])

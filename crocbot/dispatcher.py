@@ -7,7 +7,9 @@ Rows to turns: in order within a chat, many chats at once, all of it bounded.
                     an urgent row ----------------> take(rows), at once
 
 - `room()` is the back-pressure: the poller asks it before it asks Telegram, so no more
-  than `max_admitted` rows wait here however fast people write.
+  than `max_admitted` rows wait here however fast people write.  Where they are of few
+  chats, so that turns are free for others, up to `most_admitted` may wait: somebody
+  who writes much makes nobody else wait.
 - Rows that belong together make one turn.  It begins when the last of them is here, or
   when `gather_seconds` went by without another.
 - `stop` ends the turn that a chat is in, or is about to begin; those behind it go on.
@@ -72,6 +74,7 @@ class Dispatcher:
         *,
         max_turns: int,
         max_admitted: int,
+        most_admitted: int = 0,
         gather_seconds: float = 0.0,
         report: Report = lambda _: None,
     ) -> None:
@@ -79,7 +82,9 @@ class Dispatcher:
         self._cancelled = cancelled
         self._sorting = sorting
         self._slots = asyncio.Semaphore(max_turns)
+        self._max_turns = max_turns
         self._max_admitted = max_admitted
+        self._most_admitted = max(max_admitted, most_admitted)
         self._gather_seconds = gather_seconds
         self._report = report
         self._in_flight = 0
@@ -97,7 +102,8 @@ class Dispatcher:
     async def room(self) -> int:
         """Wait until there is room; returns for how many rows."""
         await self._has_room.wait()
-        return self._max_admitted - self._admitted
+        # Nobody knows yet of how many chats the next rows are.
+        return min(self._bound - self._admitted, self._max_admitted)
 
     def admit(self, rows: Iterable[Row]) -> None:
         """Queue rows; each key's rows are taken in this order."""
@@ -114,6 +120,7 @@ class Dispatcher:
                 lane.task = self._start(self._serve(key, lane))
             lane.waiting.append((row, now))
             lane.grown.set()
+        self._look_for_room()
 
     def stop(self, key: Hashable) -> bool:
         """Cancel what a chat is busy with; tells whether there was anything."""
@@ -179,6 +186,7 @@ class Dispatcher:
             self._change(-len(lane.taken))
             lane.taken, lane.stopped = (), False
         del self._lanes[key]
+        self._look_for_room()
 
     @staticmethod
     def _resume() -> None:
@@ -256,7 +264,17 @@ class Dispatcher:
         one update at a time otherwise.
         """
         self._admitted += by
-        if self._admitted >= self._max_admitted:
+        self._look_for_room()
+
+    @property
+    def _bound(self) -> int:
+        """How many rows may be here: it depends on whether turns are free."""
+        busy = len(self._lanes) >= self._max_turns
+        return self._max_admitted if busy else self._most_admitted
+
+    def _look_for_room(self) -> None:
+        bound = self._bound
+        if self._admitted >= bound:
             self._has_room.clear()
-        elif self._admitted <= self._max_admitted // 2:
+        elif self._admitted <= bound // 2:
             self._has_room.set()

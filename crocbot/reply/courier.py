@@ -28,7 +28,8 @@ from crocbot.facts import DeliverySnag, Report, Snag
 from crocbot.model import Address, ErrorType, Piece, Reply, Severity, Trouble
 from crocbot.reply.cutting import pieces
 
-PATIENCE = 300.0
+# Longer than most networks are away; after it the reply is kept for a retry.
+PATIENCE = 3600.0
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 30.0
 

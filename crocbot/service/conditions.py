@@ -33,6 +33,10 @@ class Conditions:
     _probed: float | None = field(default=None, init=False)
     _probing: asyncio.Task[None] | None = field(default=None, init=False)
 
+    def note(self, why: str) -> None:
+        """Remember what hinders us, until somebody knows better."""
+        self.trouble = lambda: why
+
     async def all(self) -> Mapping[str, str | None]:
         """Look at everything; None is good."""
         return {

@@ -12,7 +12,7 @@ from crocbot.agents import Agent, Limits
 from crocbot.botapi import Client, Door, Poller, Webhook, door
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
-from crocbot.errors import InboxError
+from crocbot.errors import DeliveryError, InboxError, OperatorError
 from crocbot.facts import Report
 from crocbot.inbox import Inbox
 from crocbot.model import Identity, Message, Raw, Row
@@ -30,6 +30,8 @@ from crocbot.store import Store
 from crocbot.turn import Asking, Turn
 
 ADMITTED_PER_TURN = 4
+# For few chats that write much: the others must be heard all the same, and /stop, too.
+MOST_PER_TURN = 40
 
 logger = log.logger(__name__)
 
@@ -102,6 +104,7 @@ class Gateway:
             Sorting(),
             max_turns=settings.max_turns,
             max_admitted=settings.max_turns * ADMITTED_PER_TURN,
+            most_admitted=settings.max_turns * MOST_PER_TURN,
             gather_seconds=settings.gather_seconds,
             report=report,
         )
@@ -156,7 +159,13 @@ class Gateway:
         )
 
     async def _hook(self, where: Door) -> None:
-        await persist(lambda: self._client.set_webhook(where), self._report)
+        async def ask() -> None:
+            try:
+                await self._client.set_webhook(where)
+            except DeliveryError as error:
+                raise OperatorError(f"CROCBOT_WEBHOOK_URL: {error}") from error
+
+        await persist(ask, self._report)
 
     async def _drain(self, stop: Stop) -> None:
         self._conditions.draining = True

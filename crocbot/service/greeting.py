@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
@@ -25,9 +26,14 @@ Result = TypeVar("Result")
 logger = log.logger(__name__)
 
 
-async def greet(client: Client, menu: Mapping[str, str], report: Report) -> Identity:
-    """Learn who we are and show the menu of commands."""
-    me = await persist(client.get_me, report)
+async def greet(
+    client: Client,
+    menu: Mapping[str, str],
+    report: Report,
+    note: Callable[[str], None] = lambda _: None,
+) -> Identity:
+    """Learn who we are and show the menu of commands; `note` is told what hinders."""
+    me = await persist(client.get_me, report, note)
     try:
         await client.set_my_commands(menu)
     except OperatorError:
@@ -37,11 +43,15 @@ async def greet(client: Client, menu: Mapping[str, str], report: Report) -> Iden
     return me
 
 
-async def persist(call: Callable[[], Awaitable[Result]], report: Report) -> Result:
+async def persist(
+    call: Callable[[], Awaitable[Result]],
+    report: Report,
+    note: Callable[[str], None] = lambda _: None,
+) -> Result:
     """Call until Telegram answers."""
     pause = FIRST_PAUSE
     while True:
-        wait, why = pause, ""
+        wait, why = pause * random.uniform(0.8, 1.2), ""
         try:
             return await call()
         except FloodWaitError as error:
@@ -51,6 +61,8 @@ async def persist(call: Callable[[], Awaitable[Result]], report: Report) -> Resu
             why = str(error)
         except DeliveryError as error:
             why = str(error)
-        logger.warning("Telegram cannot be reached yet", why=why, next_in=wait)
+        note(why)
+        next_in = round(wait, 1)
+        logger.warning("Telegram cannot be reached yet", why=why, next_in=next_in)
         await asyncio.sleep(wait)
         pause = min(pause * 1.5, LONGEST_PAUSE)

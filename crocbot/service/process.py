@@ -104,7 +104,7 @@ async def serve(settings: Settings, report: Report, stop: Stop) -> None:
         )
         agent = agents.choose(settings)
         stack.push_async_callback(agent.close)
-        me = await unless(stop.asked, greet(client, MENU, report))
+        me = await unless(stop.asked, greet(client, MENU, report, conditions.note))
         if me is not None:
             gateway = Gateway(
                 settings, VERSION, me, rows, store, client, agent, conditions, report

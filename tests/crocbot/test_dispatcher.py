@@ -43,7 +43,11 @@ class Turns:
     """Takes rows one at a time per gate; remembers what ran when."""
 
     def __init__(
-        self, max_turns: int = 2, max_admitted: int = 4, gather_seconds: float = 0.0
+        self,
+        max_turns: int = 2,
+        max_admitted: int = 4,
+        gather_seconds: float = 0.0,
+        most_admitted: int = 0,
     ) -> None:
         self.taken: list[int] = []
         self.groups: list[list[int]] = []
@@ -59,6 +63,7 @@ class Turns:
             Sorting(),
             max_turns=max_turns,
             max_admitted=max_admitted,
+            most_admitted=most_admitted,
             gather_seconds=gather_seconds,
         )
 
@@ -147,6 +152,26 @@ def test_room() -> None:
         await turns.open(2)
         assert await asking == 2
         await turns.open(3, 4)
+
+    play(scene())
+
+
+def test_one_busy_chat_makes_nobody_wait() -> None:
+    """While turns are free there is room beyond, and then not any more."""
+
+    async def scene() -> None:
+        turns = Turns(max_turns=2, max_admitted=4, most_admitted=8)
+        turns.dispatcher.admit(row(number, 7) for number in range(6))
+        assert await turns.dispatcher.room() == 2
+        # Another chat takes the last turn that is free: now there is too much.
+        turns.dispatcher.admit([row(6, 8)])
+        asking = asyncio.create_task(turns.dispatcher.room())
+        await settle()
+        assert not asking.done()
+        await turns.open(*range(5))
+        assert await asking == 2
+        await turns.open(5, 6)
+        assert await turns.dispatcher.room() == 4
 
     play(scene())
 

@@ -515,6 +515,22 @@ def test_by_webhook(tmp_path: Path) -> None:
     assert WebhookRequest(WebhookOutcome.ACCEPTED) in world.facts
 
 
+def test_a_webhook_that_telegram_refuses(tmp_path: Path) -> None:
+    """A URL that Telegram does not take is the operator's to change."""
+
+    async def scene(world: World) -> None:
+        refusal = faults.refusal(400, "Bad Request: bad webhook: HTTPS is needed")
+        world.server.fault("setWebhook", refusal)
+        settings = {
+            "CROCBOT_WEBHOOK_URL": "http://example.org",
+            "CROCBOT_WEBHOOK_LISTEN": f"127.0.0.1:{free_port(0, socket.SOCK_STREAM)}",
+        }
+        with pytest.raises(OperatorError, match="CROCBOT_WEBHOOK_URL: Telegram said"):
+            await world.run(Stop(), **settings)
+
+    play(tmp_path, scene)
+
+
 def stranger(user: int | None, chat: int) -> Message:
     """A message from somebody who is not let in."""
     private = user is not None

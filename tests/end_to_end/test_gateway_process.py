@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
 from crocbot.sandbox import faults, people
 from crocbot.sandbox.faults import Drop
+from crocbot.sandbox.stage import free_port
 
 SECRET = "AAsandbox-token-that-opens-nothing00"
 TOKEN = f"4242424242:{SECRET}"
@@ -122,7 +125,8 @@ def test_people_are_answered_without_a_bridge(world, host: str) -> None:
 
 
 def test_it_waits_for_telegram(run, tmp_path) -> None:
-    """Without a network at the start it keeps trying, and still ends when asked."""
+    """Without a network it keeps trying, is not ready, and still ends when asked."""
+    health = free_port(0, socket.SOCK_STREAM)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         gateway = run(
@@ -131,11 +135,18 @@ def test_it_waits_for_telegram(run, tmp_path) -> None:
             CROCBOT_TELEGRAM_API_URL=f"http://127.0.0.1:{nobody.getsockname()[1]}",
             CROCBOT_STATSD_HOST="off",
             CROCBOT_STATE_DIR=str(tmp_path / "state"),
-            CROCBOT_HEALTH_ADDRESS="off",
+            CROCBOT_HEALTH_ADDRESS=f"127.0.0.1:{health}",
         )
         for line in gateway.process.stderr:
             if "cannot be reached" in line:
                 break
+        with pytest.raises(HTTPError) as not_ready:
+            urlopen(f"http://127.0.0.1:{health}/readyz")
+        with not_ready.value as answer:
+            assert answer.status == 503
+            said = answer.read().decode()
+        assert "[-]telegram failed: not reached yet: " in said
+        assert "Connect call failed" in said
         gateway.process.terminate()
         code, _, errors = gateway.end()
 

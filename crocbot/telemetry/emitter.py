@@ -8,7 +8,8 @@ Handles in, datagrams out: the only import of statsd.
 
 A flush sends what happened since the last one, and after it how many lines were sent
 in all, that one included: so whoever counts what came can tell at any time what did
-not, but for the flush that is under way.  A heartbeat also repeats every gauge
+not, but for the flush that is under way.  A large one goes out in portions, between
+which the event loop has other things to do.  A heartbeat also repeats every gauge
 and declares every counter with `0|c`: so they exist before the first event, and come
 back by themselves when the receiver was restarted.  A new socket gets one at once.
 
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 
 from statsd.client.udp import Pipeline
@@ -34,6 +35,9 @@ from crocbot.telemetry.wire import Wire
 
 DATAGRAM_BYTES = 1432
 """Datagrams stay under it: an Ethernet frame less the headers of IPv6 and UDP."""
+
+PORTION = 512
+"""Lines of timers after which others get their turn: less than a millisecond."""
 
 _SETTLE_SECONDS = 1.0
 """How long the last flush waits for a first look-up that is under way."""
@@ -111,11 +115,17 @@ class Emitter:
             due = self._clock() >= heartbeat
             if due:
                 heartbeat = self._clock() + self._heartbeat_seconds
-            self.flush(everything=due)
+            for _ in self._flushing(due):
+                await asyncio.sleep(0)
             await asyncio.sleep(self._flush_seconds)
 
     def flush(self, *, everything: bool = False) -> None:
-        """Send what is pending; `everything` is a heartbeat."""
+        """Send what is pending at once; `everything` is a heartbeat."""
+        for _ in self._flushing(everything):
+            pass
+
+    def _flushing(self, everything: bool) -> Iterator[None]:
+        """Send what is pending, and pause between two portions."""
         if not self._wire.connected:
             return
         if self._declared_to != self._wire.generation:
@@ -123,17 +133,20 @@ class Emitter:
             everything = True
         for reason, gauge in self._lost.items():
             gauge.set(self._wire.lost[reason])
-        datagrams = self._datagrams(everything)
-        for datagram in datagrams:
-            self._wire.send(datagram)
-        if datagrams:
+        told = False
+        for datagrams in self._portions(everything):
+            for datagram in datagrams:
+                self._wire.send(datagram)
+            told = True
+            yield
+        if told:
             packed = _Packed()
             with Pipeline(packed) as pipeline:
                 pipeline.gauge(self._sent, self._wire.sent + 1)
             self._wire.send(packed.datagrams[0])
 
-    def _datagrams(self, everything: bool) -> list[bytes]:
-        """Write and pack, with the client's own formats."""
+    def _portions(self, everything: bool) -> Iterator[list[bytes]]:
+        """Write and pack, with the client's own formats; what was taken is given."""
         packed = _Packed()
         pipeline = Pipeline(packed)
         for counter in self._counters.values():
@@ -143,11 +156,19 @@ class Emitter:
             if gauge.changed or (everything and gauge.value is not None):
                 pipeline.gauge(gauge.name, gauge.value)
                 gauge.changed = False
-        for timer in self._timers.values():
-            for seconds, weight in timer.take():
+        lines = 0
+        for timer in list(self._timers.values()):
+            taken = timer.take()
+            for seconds, weight in taken:
                 _time(pipeline, timer.name, 1000 * seconds, weight)
+            lines += len(taken)
+            if lines >= PORTION:
+                pipeline.send()
+                yield packed.take()
+                lines = 0
         pipeline.send()
-        return packed.datagrams
+        if packed.datagrams:
+            yield packed.take()
 
 
 class _Packed:
@@ -161,6 +182,11 @@ class _Packed:
 
     def _after(self, datagram: str) -> None:
         self.datagrams.append(datagram.encode("ascii"))
+
+    def take(self) -> list[bytes]:
+        """Return the datagrams and start again empty."""
+        datagrams, self.datagrams = self.datagrams, []
+        return datagrams
 
 
 def _time(pipeline: Pipeline, name: str, milliseconds: float, weight: int) -> None:

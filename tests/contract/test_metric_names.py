@@ -114,8 +114,9 @@ def emit_everything(sender: socket.socket) -> None:
                 emitter.gauge(metric, *words).set(3)
             else:
                 emitter.timer(metric, *words).observe(0.25)
-    for datagram in emitter._datagrams(everything=True):
-        sender.send(datagram)
+    for datagrams in emitter._portions(everything=True):
+        for datagram in datagrams:
+            sender.send(datagram)
 
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)

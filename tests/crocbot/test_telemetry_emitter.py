@@ -385,6 +385,49 @@ def test_between_two_heartbeats_it_flushes() -> None:
     assert asyncio.run(scenario()) == ["crocbot.messages.text:1|c"]
 
 
+def test_a_large_flush_leaves_others_their_turn() -> None:
+    """Between two portions the event loop goes round; no line is lost or told twice."""
+
+    async def scenario() -> tuple[int, list[str]]:
+        wire = FakeWire()
+        emitter = Emitter(wire, flush_seconds=3600)  # type: ignore[arg-type]
+        timers = [emitter.timer(catalogue.LATENCY, kind) for kind in Kind]
+        for timer in timers:
+            for _ in range(RESERVOIR):
+                timer.observe(0.25)
+        emitter.start()
+        turns = 0
+        while not any(TOTAL.encode() in each for each in wire.datagrams):
+            await asyncio.sleep(0)
+            turns += 1
+        lines = wire.take()
+        await emitter.stop()
+        return turns, [line for line in lines if "|ms" in line]
+
+    turns, lines = asyncio.run(scenario())
+
+    assert turns > len(Kind)
+    assert observations(lines) == len(lines) == len(Kind) * RESERVOIR
+
+
+def test_stopping_in_the_middle_of_a_flush_loses_nothing() -> None:
+    """What the flusher had not sent yet goes out with the last flush."""
+
+    async def scenario() -> list[str]:
+        wire = FakeWire()
+        emitter = Emitter(wire, flush_seconds=3600)  # type: ignore[arg-type]
+        for kind in Kind:
+            timer = emitter.timer(catalogue.LATENCY, kind)
+            for _ in range(RESERVOIR):
+                timer.observe(0.25)
+        emitter.start()
+        await asyncio.wait_for(wire.got.wait(), 5)
+        await emitter.stop()
+        return [line for line in wire.take() if "|ms" in line]
+
+    assert observations(asyncio.run(scenario())) == len(Kind) * RESERVOIR
+
+
 def test_stopping_sends_what_is_left() -> None:
     """The last flush is a heartbeat, then the wire is closed; again does nothing."""
 

@@ -31,7 +31,8 @@ fmt: $(VENV)/.dev ## format the code, mend what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## measure the bridge and others in one run; see benchmarks/README.md
+bench: $(VENV)/.dev ## measure both programs and others in one run; see benchmarks/
+	$(BIN)/python -m benchmarks.telemetry
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.dev ## write the generated files anew: mapping.yml, docs/metrics.md, docs/settings.md

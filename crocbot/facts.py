@@ -28,6 +28,7 @@ class Method(StrEnum):
     SET_MY_COMMANDS = "setMyCommands"
     SEND_MESSAGE = "sendMessage"
     EDIT_MESSAGE_TEXT = "editMessageText"
+    DELETE_MESSAGE = "deleteMessage"
     SEND_CHAT_ACTION = "sendChatAction"
     GET_FILE = "getFile"
     FILE = "file"

@@ -1,0 +1,1 @@
+"""The gateway's telemetry against the plain statsd client, in one run."""

@@ -1,0 +1,121 @@
+"""
+An event loop that tells of a thousand messages a second, and its worst pause.
+
+    python -m benchmarks.telemetry.loop --client ours --host 127.0.0.1 --port 9125 ...
+
+A ticker wants to wake each millisecond; how much too late it wakes is the pause.
+Prints the longest, in milliseconds.  Where the system permits it the loop has real-time
+priority, so that other programs on the machine do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import time
+from collections.abc import Callable
+
+from statsd import StatsClient
+
+from crocbot.facts import AgentCall, ApiCall, CallOutcome, FirstText, Method
+from crocbot.model import Disposition, Kind, Outcome
+from crocbot.telemetry import Telemetry
+
+TICK = 0.001
+BURST = 10
+"""Messages each ten ticks."""
+
+FACTS = (
+    ApiCall(Method.SEND_MESSAGE, CallOutcome.OK, 0.05),
+    AgentCall(0.5, 0.1, input_tokens=100, output_tokens=20),
+    FirstText(0.2),
+    Outcome(Disposition.ANSWERED, Kind.TEXT, 0.6),
+)
+"""Nine events and one more counter: ten and the answer."""
+
+
+async def ours(host: str, port: int) -> Callable[[], None]:
+    """Start the gateway's telemetry."""
+    telemetry = Telemetry(host, port, version="0.0.0")
+    await telemetry.start()
+
+    def message() -> None:
+        for fact in FACTS:
+            telemetry.report(fact)
+
+    return message
+
+
+async def plain(host: str, port: int) -> Callable[[], None]:
+    """Make the client as its manual shows it, at the start of the program."""
+    client = StatsClient(host, port)
+
+    def message() -> None:
+        for number in range(6):
+            client.incr(f"a.counter.{number}")
+        for number in range(3):
+            client.timing(f"a.timer.{number}", 250)
+        client.gauge("a.gauge", 7)
+
+    return message
+
+
+async def nothing(host: str, port: int) -> Callable[[], None]:
+    """Tell nothing: what the machine itself adds."""
+    return lambda: None
+
+
+CLIENTS = {"ours": ours, "plain": plain, "nothing": nothing}
+
+
+async def measure(client: str, host: str, port: int, seconds: float) -> float:
+    """Return the worst pause of a run, in seconds."""
+    worst = 0.0
+
+    async def tick() -> None:
+        nonlocal worst
+        while True:
+            due = time.monotonic() + TICK
+            await asyncio.sleep(TICK)
+            worst = max(worst, time.monotonic() - due)
+
+    async def talk() -> None:
+        message = await CLIENTS[client](host, port)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for _ in range(BURST):
+                message()
+            await asyncio.sleep(BURST * TICK)
+
+    ticking = asyncio.create_task(tick())
+    # Imports and first calls are no fault of anybody's.
+    await asyncio.sleep(0.2)
+    worst = 0.0
+    try:
+        await talk()
+    except OSError:
+        # A name that cannot be looked up: the pause has been measured.
+        await asyncio.sleep(10 * TICK)
+    ticking.cancel()
+    return worst
+
+
+def main() -> None:
+    """Measure one run."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--client", choices=CLIENTS, required=True)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    asked = parser.parse_args()
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except (OSError, AttributeError):
+        pass
+    worst = asyncio.run(measure(asked.client, asked.host, asked.port, asked.seconds))
+    print(f"{1000 * worst:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from functools import lru_cache
 from itertools import accumulate
+from math import inf, nextafter
 
 from statsd_bridge.model import Form
 from statsd_bridge.series.kept import Kept
@@ -33,27 +35,48 @@ class Histogram(Kept):
         self.counts[at] += weight
         self.sum += value * weight
 
-    def observe_all(self, values: list[float], weight: int) -> None:
+    def observe_all(self, numbers: list[float], unit: float, weight: int) -> None:
         """
         Count many values, none of them NaN, `weight` times each.
 
-        Sorting them and looking each bound up takes 25 ns a value, a bound for each
-        value 150.
+        A value is its number divided by `unit`.  Sorting them and looking each bound up
+        takes 60 ns a value, a bound for each value 110.
         """
-        if len(values) < FEW:
-            for value in values:
-                self.observe(value, weight)
+        if len(numbers) < FEW:
+            for number in numbers:
+                self.observe(number / unit, weight)
             return
         counts, below = self.counts, 0
-        ascending = sorted(values)
-        for at, bound in enumerate(self.form.buckets):
-            upto = bisect_right(ascending, bound, below)
+        ascending = sorted(numbers)
+        for at, border in enumerate(_borders(self.form.buckets, unit)):
+            upto = bisect_right(ascending, border, below)
             counts[at] += (upto - below) * weight
             below = upto
-        counts[-1] += (len(values) - below) * weight
-        self.sum += sum(values) * weight
+        counts[-1] += (len(numbers) - below) * weight
+        self.sum += sum(numbers) / unit * weight
 
     def numbers(self, _now: float) -> tuple[float, ...]:
         """Give the cumulative counts, +Inf's too, then sum and count."""
         cumulative = tuple(accumulate(self.counts))
         return (*cumulative, self.sum, cumulative[-1])
+
+
+@lru_cache
+def _borders(buckets: tuple[float, ...], unit: float) -> tuple[float, ...]:
+    """
+    Find the greatest number whose value is still in each bucket.
+
+    It saves dividing each number, 25 ns.  The product may be off by a last digit, and a
+    bucket is a sharp border: 0.009 s is 9 ms, though 0.009 * 1000 is a little less.
+    """
+    if unit == 1.0:
+        return buckets
+    borders = []
+    for bound in buckets:
+        border = bound * unit
+        while border / unit > bound:
+            border = nextafter(border, -inf)
+        while border < inf and nextafter(border, inf) / unit <= bound:
+            border = nextafter(border, inf)
+        borders.append(border)
+    return tuple(borders)

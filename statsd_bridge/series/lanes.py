@@ -118,7 +118,6 @@ class Lanes:
         self.failures: list[Exception] = []
         self._tables: dict[bytes | None, dict[bytes, Lane]] = {}
         self._ways: dict[tuple[object, ...], Way] = {}
-        self._closed: list[Lane] = []
         self._count = 0
         self._turned_away = 0
 
@@ -130,11 +129,11 @@ class Lanes:
             yield from table.values()
 
     def find(
-        self, heads: Iterable[bytes], tails: Iterable[bytes | None]
-    ) -> list[Lane | None]:
-        """Find the lanes of many lines, None where there is none; 80 ns each."""
+        self, heads: Iterable[bytes | None], tails: Iterable[bytes | None]
+    ) -> Iterator[Lane | None]:
+        """Find the lanes of many lines, each when it is asked for; None: it has none."""
         tables = map(self._tables.get, tails, repeat(_NONE))
-        return list(map(dict.get, tables, heads))
+        return map(dict.get, tables, heads)  # type: ignore[arg-type]
 
     def get(self, head: bytes, tail: bytes) -> Lane | None:
         """Find one."""
@@ -168,22 +167,10 @@ class Lanes:
             lane = lane.other
 
     def close(self, series: Kept, now: float) -> None:
-        """
-        Let a series have no lanes, from now on.
-
-        A batch that is under way may know them still: what they gather until it ends is
-        folded then, by `fold_closed`.
-        """
+        """Fold the lanes of a series; from now on it has none."""
         self.fold(self.to(series), now)
-        self._closed += self.to(series)
         self.forget(series)
         series.lane = CLOSED
-
-    def fold_closed(self, now: float) -> None:
-        """Fold what was closed while a batch was under way."""
-        if self._closed:
-            self.fold(self._closed, now)
-            self._closed.clear()
 
     def forget(self, series: Kept) -> None:
         """Drop all that lead to a series, empty as they must be."""
@@ -251,18 +238,19 @@ class Lanes:
 
 
 def _add(lane: Lane, now: float) -> None:
-    series, weight = lane.series, lane.way.weight
+    way, series = lane.way, lane.series
     if series is None:
         return
-    values = lane.way.values(lane)
     if series.ttl:
         series.last = now
     match series:
         case Counter():
-            series.add(sum(values))
+            series.add(sum(way.values(lane)))
         case Gauge():
-            series.set(values[-1])
+            series.set(way.values(lane[-1:])[0])
+        case Histogram() if way.scale is None:
+            series.observe_all(lane, way.unit, way.weight)
         case Histogram():
-            series.observe_all(values, weight)
+            series.observe_all(way.values(lane), 1.0, way.weight)
         case Summary():
-            series.observe_all(values, weight, now)
+            series.observe_all(way.values(lane), way.weight, now)

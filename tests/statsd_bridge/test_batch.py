@@ -319,7 +319,7 @@ def test_a_bug_in_taking_a_batch_apart_costs_no_line(
 def test_a_bug_in_folding_costs_one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are folded, and it is told."""
 
-    def broken(self: object, values: list[float], weight: int) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
     path = Path(Batched)

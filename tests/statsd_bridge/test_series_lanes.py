@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,7 +65,7 @@ def test_a_gauge_has_one_lane() -> None:
     store.lanes.add(b"x", b"g", way, series, "")
     store.lanes.add(b"x", b"g|#", way, series, "")
 
-    assert store.lanes.find([b"x", b"x"], [b"g", b"g|#"])[1] is None
+    assert list(store.lanes.find([b"x", b"x"], [b"g", b"g|#"]))[1] is None
     assert len(store.lanes) == 1
 
 
@@ -80,7 +82,7 @@ def test_forgetting_a_series_leaves_those_of_others() -> None:
     assert len(store.lanes) == 1
     store.lanes.forget(other)
     assert list(store.lanes) == []
-    assert store.lanes.find([b"b"], [b"c"]) == [None]
+    assert list(store.lanes.find([b"b"], [b"c"])) == [None]
 
 
 def test_lanes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,11 +111,30 @@ def test_many_values_count_as_one_by_one(values: list[float], weight: int) -> No
     """Bounds belong to their bucket, however many values there are."""
     form = Form(Shape.HISTOGRAM, "h", buckets=(0.0, 1.0, 2.0))
     together, apart = Histogram(form), Histogram(form)
-    together.observe_all(values, weight)
+    together.observe_all(values, 1.0, weight)
     for value in values:
         apart.observe(value, weight)
 
     assert together.numbers(0.0) == pytest.approx(apart.numbers(0.0))
+
+
+@given(
+    st.lists(st.floats(-10, 10), min_size=1, max_size=5, unique=True),
+    st.sampled_from([1000.0, 3.0, 0.7]),
+)
+def test_a_bucket_is_as_sharp_in_milliseconds(bounds: list[float], unit: float) -> None:
+    """The numbers next to a border fall where dividing them puts them."""
+    form = Form(Shape.HISTOGRAM, "h", buckets=tuple(sorted(bounds)))
+    together, apart = Histogram(form), Histogram(form)
+    near = [bound * unit for bound in bounds]
+    for toward in (-math.inf, math.inf):
+        near += [math.nextafter(number, toward) for number in near]
+    numbers = near * 2
+    together.observe_all(numbers, unit, 1)
+    for number in numbers:
+        apart.observe(number / unit, 1)
+
+    assert together.counts == apart.counts
 
 
 def test_a_summary_takes_many_at_once() -> None:

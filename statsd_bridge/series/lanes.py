@@ -131,7 +131,7 @@ class Lanes:
     def find(
         self, heads: Iterable[bytes | None], tails: Iterable[bytes | None]
     ) -> Iterator[Lane | None]:
-        """Find the lanes of many lines, each when it is asked for; None: it has none."""
+        """Find the lane of each line when it is asked for; None if it has none."""
         tables = map(self._tables.get, tails, repeat(_NONE))
         return map(dict.get, tables, heads)  # type: ignore[arg-type]
 

@@ -125,14 +125,16 @@ class Client:
         commands = [{"command": name, "description": menu[name]} for name in menu]
         await self._call("setMyCommands", commands=commands)
 
-    async def get_updates(self, offset: int, limit: int) -> Sequence[Any]:
-        """Long-poll; the answer is a list, its entries are not looked at."""
+    async def get_updates(
+        self, offset: int, limit: int, patient: bool = True
+    ) -> Sequence[Any]:
+        """Poll, with patience until there is news; the entries are not looked at."""
         updates = await self._call(
             "getUpdates",
             seconds=self._long_poll + self._margin,
             offset=offset,
             limit=limit,
-            timeout=self._long_poll,
+            timeout=self._long_poll if patient else 0,
             allowed_updates=WANTED,
         )
         if not isinstance(updates, list):

@@ -13,6 +13,8 @@ getUpdates to raw updates, for as long as the gateway runs.
   polls in a row until all is forgiven.  A webhook that somebody set is deleted.
 - Every poll ends: one that does not heed its own time-out is left behind, and the next
   one has new connections.  So has every third one that fails.
+- The first poll, and the first one after a failure, does not wait for news: whether
+  all is well is known at once.
 - Answers that come at once and bring nothing new are paced, too: no fault of a server
   makes this loop a hot one.
 - Only a refused token ends it: OperatorError.
@@ -64,13 +66,14 @@ async def _nothing() -> None:
 @dataclass(slots=True)
 class Poller:
     """
-    The loop.  `accept` stores updates and returns how many were new; `room` waits
+    The loop.  `fetch` asks from an offset for so many updates, and waits for news if
+    told so.  `accept` stores updates and returns how many were new; `room` waits
     until there is room and says for how many; `renew` makes new connections, `unhook`
     deletes a webhook.  `completed` is the moment, on `clock`, when the last poll came
     back well, `trouble` what went wrong since.
     """
 
-    fetch: Callable[[int, int], Awaitable[Sequence[Any]]]
+    fetch: Callable[[int, int, bool], Awaitable[Sequence[Any]]]
     accept: Callable[[Sequence[Raw]], Awaitable[int]]
     room: Callable[[], Awaitable[int]]
     report: Report
@@ -112,19 +115,20 @@ class Poller:
     async def _poll(self, limit: int) -> None:
         """One good poll, or an exception."""
         began = self.clock()
-        updates = by_id(await self._fetch(limit), self.report)
+        patient = self.trouble is None and self.completed is not None
+        updates = by_id(await self._fetch(limit, patient), self.report)
         self.completed = self.clock()
         self.report(PollCompleted())
         fresh = await self.accept(list(updates.values()))
         if updates:
             self._offset = max(updates) + 1
         self._forgive()
-        if not fresh and self.completed - began < QUICK:
+        if patient and not fresh and self.completed - began < QUICK:
             await self.sleep(FIRST_PAUSE)
 
-    async def _fetch(self, limit: int) -> Sequence[Any]:
+    async def _fetch(self, limit: int, patient: bool) -> Sequence[Any]:
         """Ask, and leave behind a question that does not even end when cancelled."""
-        asking = asyncio.ensure_future(self.fetch(self._offset, limit))
+        asking = asyncio.ensure_future(self.fetch(self._offset, limit, patient))
         try:
             await asyncio.wait({asking}, timeout=self.hung_seconds)
         finally:

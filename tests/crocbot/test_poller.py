@@ -64,13 +64,15 @@ class World:
         self.free = 1000
         self.facts: list[Fact] = []
         self.routine: list[Fact] = []
+        self.patience: list[bool] = []
         self.renewals = 0
         self.unhooked = 0
         self.slept: list[float] = []
         self.quiet = asyncio.Event()
 
-    async def fetch(self, offset: int, limit: int) -> Sequence[Any]:
+    async def fetch(self, offset: int, limit: int, patient: bool) -> Sequence[Any]:
         """Answer as scripted."""
+        self.patience.append(patient)
         self.offsets.append(offset)
         self.limits.append(limit)
         if not self.answers:
@@ -304,6 +306,16 @@ def test_what_has_no_id_is_told_and_dropped() -> None:
     assert world.offsets == [0, 8]
 
 
+def test_what_may_be_wrong_is_not_waited_for() -> None:
+    """The first poll and the one after a failure return at once."""
+    world = World([], [], down(), [], took=0.0)
+    play(world)
+
+    assert world.patience == [False, True, True, False, True]
+    # Only an empty answer to a patient poll is suspicious; the other is a failure.
+    assert world.slept == [1.0, 1.0]
+
+
 def test_all_is_well_is_told_too() -> None:
     """Each completed poll is told, and each update with its kind."""
     world = World([{"update_id": 1, "message": {}}, {"update_id": 2}], [])
@@ -384,7 +396,7 @@ def test_a_poll_that_hangs_is_left_behind() -> None:
     world = World()
     hung = asyncio.Event()
 
-    async def fetch(offset: int, limit: int) -> Sequence[Any]:
+    async def fetch(offset: int, limit: int, patient: bool) -> Sequence[Any]:
         if hung.is_set():
             world.stored.append(1)
             world.quiet.set()

@@ -1,0 +1,172 @@
+"""
+The gateway and an independent Bot API: telegram-test-api from the npm registry.
+
+Somebody else's idea of Telegram: what our own sandbox gets wrong would not be seen with
+it.  `telegram_test_api.js` puts before it what it lacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from crocbot.sandbox import children
+from crocbot.sandbox.stage import HOST, free_port
+
+VERSION = "4.2.1"
+SHIM = Path(__file__).with_name("telegram_test_api.js")
+TOKEN = "4242424242:AAsomebody-elses-idea-of-a-token000"
+CHATS = 4
+EACH = 25
+
+
+@pytest.fixture(scope="session")
+def node_path() -> str:
+    """The folder in which Node finds the package; skips where it cannot be had."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is missing: Debian has it in the package {program}")
+    folder = Path(tempfile.gettempdir()) / f"crocbot-telegram-test-api-{VERSION}"
+    modules = folder / "node_modules"
+    if not (modules / "telegram-test-api").exists():
+        folder.mkdir(exist_ok=True)
+        install = subprocess.run(
+            [
+                *("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"),
+                *("--prefix", folder, f"telegram-test-api@{VERSION}"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if install.returncode:
+            shutil.rmtree(folder)
+            why = install.stderr.strip().splitlines()[-1:]
+            pytest.skip(f"npm could not install telegram-test-api: {why}")
+    return str(modules)
+
+
+class Emulator:
+    """The emulator, and the people in it."""
+
+    def __init__(self, url: str, web: aiohttp.ClientSession) -> None:
+        self.url = url
+        self._web = web
+
+    async def say(self, chat: int, text: str) -> None:
+        """Let somebody write; a slash makes it a command."""
+        user = {"id": chat, "first_name": "Ada", "is_bot": False}
+        message: dict[str, Any] = {
+            "botToken": TOKEN,
+            "date": 1_700_000_000,
+            "from": user,
+            "chat": {"id": chat, "type": "private", "first_name": "Ada"},
+            "text": text,
+        }
+        method = "sendMessage"
+        if text.startswith("/"):
+            method = "sendCommand"
+            command = {"type": "bot_command", "offset": 0, "length": len(text)}
+            message["entities"] = [command]
+        await self._post(method, message)
+
+    async def told(self) -> dict[int, list[str]]:
+        """What the bot said in each chat, in order."""
+        history = await self._post("getUpdatesHistory", {"token": TOKEN})
+        told = defaultdict(list)
+        for message in (one["message"] for one in history["result"]):
+            # What people said has a chat instead.
+            if "chat_id" in message:
+                told[int(message["chat_id"])].append(message["text"])
+        return told
+
+    async def _post(self, path: str, body: Any) -> Any:
+        async with self._web.post(f"{self.url}/{path}", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+
+@asynccontextmanager
+async def emulator(node_path: str) -> AsyncIterator[Emulator]:
+    """Run the emulator."""
+    port = free_port(0, socket.SOCK_STREAM)
+    process = await asyncio.create_subprocess_exec(
+        *("node", str(SHIM), str(port)),
+        env={**os.environ, "NODE_PATH": node_path},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        assert await process.stdout.readline() == b"listening\n"
+        async with aiohttp.ClientSession() as web:
+            yield Emulator(f"http://{HOST}:{port}", web)
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+@pytest.mark.parametrize("intake", ["polling", "webhook"])
+def test_a_conversation(world, node_path: str, intake: str) -> None:
+    """Everybody is answered in order, by polling and by webhook."""
+
+    async def scene() -> None:
+        async with world() as w, emulator(node_path) as telegram:
+            settings = {
+                "TELEGRAM_BOT_TOKEN": TOKEN,
+                "CROCBOT_TELEGRAM_API_URL": telegram.url,
+            }
+            if intake == "webhook":
+                port = free_port(0, socket.SOCK_STREAM)
+                settings["CROCBOT_WEBHOOK_URL"] = f"http://{HOST}:{port}"
+                settings["CROCBOT_WEBHOOK_LISTEN"] = f"{HOST}:{port}"
+            gateway = await w.start(
+                ["crocbot", "gateway"], {**w.settings(), **settings}
+            )
+            await children.while_alive(
+                w.eventually(lambda: ready(w.health_url)), gateway
+            )
+
+            for number in range(EACH):
+                for chat in range(1, CHATS + 1):
+                    await telegram.say(chat, f"message {number}")
+            for chat in range(1, CHATS + 1):
+                await telegram.say(chat, "/whoami")
+
+            async def all_told() -> bool:
+                told = await telegram.told()
+                return sum(map(len, told.values())) == CHATS * (EACH + 1)
+
+            await w.eventually(all_told)
+            for chat, texts in (await telegram.told()).items():
+                assert texts[:-1] == [f"message {number}" for number in range(EACH)]
+                assert texts[-1] == f"user id: {chat}\nchat id: {chat}"
+            log = gateway.output.read_text()
+            assert "poll failed" not in log
+            assert "menu of commands was not set" not in log
+            assert await gateway.stop() == 0
+
+    asyncio.run(scene())
+
+
+async def ready(health_url: str) -> bool:
+    """Whether the gateway says that it is ready."""
+    try:
+        async with (
+            aiohttp.ClientSession() as web,
+            web.get(f"{health_url}/readyz") as answer,
+        ):
+            return answer.status == 200
+    except aiohttp.ClientError:
+        return False

@@ -33,6 +33,7 @@ fmt: $(VENV)/.dev ## format the code, mend what ruff can
 
 bench: $(VENV)/.dev ## measure both programs and others in one run; see benchmarks/
 	$(BIN)/python -m benchmarks.telemetry
+	$(BIN)/python -m benchmarks.gateway
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.dev ## write the generated files anew: mapping.yml, docs/metrics.md, docs/settings.md

@@ -104,15 +104,21 @@ def _escaped(match: re.Match[str]) -> str:
     return match.group().encode("unicode_escape").decode()
 
 
-def _redact(secrets: Sequence[str]) -> Callable[[object, str, Any], str]:
-    """Take secrets out of a finished line."""
+def redactor(secrets: Sequence[str]) -> Callable[[str], str]:
+    """Make a function that takes secrets out of a text."""
     # The half of a bot token behind the colon is the secret one.  A short one, as in
     # a test, may be an ordinary word.
     halves = [secret.partition(":")[2] for secret in secrets]
     parts = [*filter(None, secrets), *(half for half in halves if len(half) > 15)]
     shown = {form for part in parts for form in (part, quote(part, safe=""))}
     if not shown:
-        return lambda _, __, line: str(line)
+        return str
     longest_first = sorted(shown, key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, longest_first)))
-    return lambda _, __, line: pattern.sub(HIDDEN, str(line))
+    return lambda text: pattern.sub(HIDDEN, text)
+
+
+def _redact(secrets: Sequence[str]) -> Callable[[object, str, Any], str]:
+    """Take secrets out of a finished line."""
+    redact = redactor(secrets)
+    return lambda _, __, line: redact(str(line))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crocbot import log
 from crocbot.errors import InboxError, OperatorError
@@ -35,12 +35,14 @@ logger = log.logger(__name__)
 class Ending:
     """
     Ends rows.  `drop` takes away what waits in the chat of a row: a chat that takes
-    nothing any more needs no answers.
+    nothing any more needs no answers.  `redact` takes secrets out of reasons, which
+    may be a stranger's words and stay in the inbox.
     """
 
     inbox: Inbox
     report: Report
     drop: Callable[[Row], Sequence[Row]]
+    redact: Callable[[str], str]
 
     async def of(
         self,
@@ -82,6 +84,8 @@ class Ending:
 
     async def _end(self, outcome: Outcome) -> None:
         """End the rows of one outcome, then tell it; a row is told of once."""
+        if outcome.reason is not None:
+            outcome = replace(outcome, reason=self.redact(outcome.reason))
         try:
             ended = await self.inbox.close(outcome)
         except InboxError as error:

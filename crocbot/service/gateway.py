@@ -97,7 +97,7 @@ class Gateway:
             self._is_overtaken,
             Strangers().note,
         )
-        self._ending = Ending(rows, report, self._drop)
+        self._ending = Ending(rows, report, self._drop, log.redactor(settings.secrets))
         self._dispatcher = Dispatcher(
             self._take,
             self._ending.cancelled,

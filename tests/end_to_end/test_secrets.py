@@ -1,0 +1,133 @@
+"""
+Every secret, looked for in everything that comes out while everything goes wrong.
+
+The gateway runs at the noisiest level, by polling and by webhook, with an agent that
+needs a key and fails; Telegram and the agent show the secrets in their errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from crocbot.sandbox import Person, faults
+from crocbot.sandbox.faults import Answer, Drop
+from crocbot.sandbox.stage import HOST, free_port
+
+ADA = Person(7, "Ada")
+API_KEY = "sk-key-that-nobody-may-see-0123456789"
+AGENT_SECRET = "agent-secret-that-nobody-may-see"
+WEBHOOK_SECRET = "webhook-secret-that-nobody-may-see"
+
+
+@pytest.mark.parametrize(
+    ("intake", "style"), [("polling", "console"), ("webhook", "json")]
+)
+def test_no_secret_comes_out(world, intake: str, style: str) -> None:
+    """No log, file, page, metric or reply shows the token or a key."""
+
+    async def scene() -> None:
+        async with world() as w, rude_model() as model:
+            replies: list[str] = []
+            w.server.listen(lambda sent: replies.append(sent["text"]))
+            await w.start_bridge()
+            token = w.server.token
+            page = Answer(502, f"<html>no /bot{token}/x here", "text/html")
+            refused = faults.refusal(400, f"Bad Request: {token} {API_KEY}")
+            w.server.fault("getMe", page)
+            w.server.fault("setMyCommands", refused)
+            for fault in (page, Drop(), faults.other_poller(), faults.garbage()):
+                w.server.fault("getUpdates", fault)
+            w.server.fault("setWebhook", page)
+            w.server.fault("sendMessage", page)
+            gateway = await w.start(
+                ["crocbot", "gateway"],
+                {**w.settings(), **settings(w, model, intake, style)},
+            )
+            await w.eventually(lambda: readable(w.health_url))
+            w.server.say(ADA, "hello")
+            await w.eventually(lambda: replies)
+            w.server.fault("sendMessage", refused)
+            w.server.say(ADA, "once more")
+            await w.eventually(lambda: "Telegram said no" in gateway.output.read_text())
+            pages = [await w.text(), await readable(w.health_url)]
+            w.server.fault("getUpdates", faults.unauthorized(), times=9)
+            w.server.fault("getWebhookInfo", faults.unauthorized(), times=9)
+            if intake == "polling":
+                assert await gateway.process.wait() == 2
+            else:
+                assert await gateway.stop() == 0
+
+            log = gateway.output.read_text()
+            assert "debug" in log
+            files = b"".join(map(read, (w.home / "state").iterdir()))
+            seen = "\n".join([log, *pages, *replies, files.decode(errors="replace")])
+            halves = [token.partition(":")[2], token]
+            secrets = [API_KEY, AGENT_SECRET, WEBHOOK_SECRET, *halves]
+            found = [secret for secret in secrets if secret in seen]
+            assert found == []
+
+    asyncio.run(scene())
+
+
+def settings(w: Any, model: str, intake: str, style: str) -> dict[str, str]:
+    """Secrets wherever there can be one, and the noisiest log."""
+    chosen = {
+        "CROCBOT_LOG_LEVEL": "debug",
+        "CROCBOT_LOG_FORMAT": style,
+        "CROCBOT_AGENT": "openai",
+        "CROCBOT_MODEL": "rude",
+        "OPENAI_BASE_URL": model,
+        "OPENAI_API_KEY": API_KEY,
+        "CROCBOT_AGENT_SECRET": AGENT_SECRET,
+        "CROCBOT_WEBHOOK_SECRET": WEBHOOK_SECRET,
+    }
+    if intake == "webhook":
+        port = free_port(0, socket.SOCK_STREAM)
+        chosen["CROCBOT_WEBHOOK_URL"] = f"http://{HOST}:{port}"
+        chosen["CROCBOT_WEBHOOK_LISTEN"] = f"{HOST}:{port}"
+    return chosen
+
+
+@asynccontextmanager
+async def rude_model() -> AsyncIterator[str]:
+    """A model's server that only says what it was sent, as an error."""
+
+    async def answer(request: web.Request) -> web.Response:
+        words = {"error": {"message": f"no: {dict(request.headers)}"}}
+        return web.json_response(words, status=401)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, HOST, 0).start()
+    try:
+        yield f"http://{HOST}:{runner.addresses[0][1]}/v1"
+    finally:
+        await runner.cleanup()
+
+
+async def readable(health_url: str) -> str:
+    """The page of /readyz; empty while there is none."""
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{health_url}/readyz") as answer,
+        ):
+            return await answer.text()
+    except aiohttp.ClientError:
+        return ""
+
+
+def read(file: Path) -> bytes:
+    """What is in a file of the state directory."""
+    return file.read_bytes()

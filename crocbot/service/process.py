@@ -14,7 +14,7 @@ from crocbot.errors import OperatorError
 from crocbot.facts import Report
 from crocbot.health import Health
 from crocbot.service.conditions import Conditions
-from crocbot.service.deadline import exit_within, lingering
+from crocbot.service.deadline import exit_within, leave, lingering
 from crocbot.service.gateway import Gateway
 from crocbot.service.greeting import greet
 from crocbot.service.stopping import Stop, unless
@@ -23,7 +23,7 @@ from crocbot.store import Store
 from crocbot.telemetry import Telemetry
 
 VERSION = version("crocbot")
-# Beyond the drain: for closing files and the last packets, then for Python's own exit.
+# Beyond the drain, for closing files and the last packets; then for what is left.
 LATE_SECONDS = 1.5
 EXIT_SECONDS = 0.5
 
@@ -41,7 +41,10 @@ def main(settings: Settings) -> None:
         code = 2
         raise
     finally:
-        if not _ended(loop):
+        ended = _ended(loop)
+        if code == 0:
+            leave(code)
+        if not ended:
             exit_within(EXIT_SECONDS, code)
         loop.close()
 

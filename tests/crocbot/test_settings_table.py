@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from crocbot.generated import END, begin
 from crocbot.settings import table
 from crocbot.settings.fields import NAMES, SECRETS, Settings
+
+BEGIN = begin(table.MODULE)
 
 
 def test_the_page_is_fresh() -> None:
@@ -30,13 +33,13 @@ def test_every_setting_is_explained() -> None:
 def test_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stale page is told of or written anew, one without the marks is refused."""
     page = tmp_path / "settings.md"
-    page.write_text(f"# Title\n{table.BEGIN}\nold\n{table.END}\nThe end.\n")
+    page.write_text(f"# Title\n{BEGIN}\nold\n{END}\nThe end.\n")
     monkeypatch.setattr(table, "PAGE", page)
 
     assert table.main(["--check"]) == 1
     assert "old" in page.read_text()
     assert table.main([]) == 0
     assert table.main(["--check"]) == 0
-    assert page.read_text().endswith(f"{table.END}\nThe end.\n")
+    assert page.read_text().endswith(f"{END}\nThe end.\n")
     page.write_text("no marks")
     assert table.main([]) == 2

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from crocbot.generated import END, begin
 from crocbot.telemetry import documents
 from crocbot.telemetry.catalogue import Metric, Segment, Type
 
+BEGIN = begin(documents.MODULE)
 METRICS = (
     Metric(
         "crocbot.long.name",
@@ -37,7 +39,7 @@ METRICS = (
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """The two files, elsewhere, before the first writing."""
     mapping, table = tmp_path / "mapping.yml", tmp_path / "metrics.md"
-    table.write_text(f"# Title\n\n{documents.BEGIN}\n{documents.END}\n\nThe end.\n")
+    table.write_text(f"# Title\n\n{BEGIN}\n{END}\n\nThe end.\n")
     monkeypatch.setattr(documents, "MAPPING", mapping)
     monkeypatch.setattr(documents, "TABLE", table)
     return mapping, table
@@ -118,7 +120,7 @@ def test_a_stale_file_is_named(
     assert (code, capsys.readouterr().out) == (1, f"stale: {mapping}\n")
 
 
-@pytest.mark.parametrize("page", ["", documents.BEGIN, documents.END, None])
+@pytest.mark.parametrize("page", ["", BEGIN, END, None])
 def test_a_page_without_marks_is_not_touched(
     files: tuple[Path, Path], page: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:

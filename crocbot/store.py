@@ -7,8 +7,8 @@ The SQLite file of the state directory, for whatever must be remembered besides 
     with opened(file, [SCHEMA]) as connection: ...      for the command line
 
 One thread owns the connection; the event loop never waits for the disk.  The inbox has
-another connection to the same file, and so may a command have that runs meanwhile:
-whoever comes second waits, at most `BUSY_SECONDS`.
+another connection to the same file, made and used by the functions here, and so may a
+command have that runs meanwhile: whoever comes second waits, at most `BUSY_SECONDS`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Store:
     def _run(self, job: Job[Result]) -> Result:
         if self._connection is None:
             raise StoreError("the file is closed")
-        with _transaction(self._connection):
+        with transaction(self._connection):
             return job(self._connection)
 
 
@@ -78,7 +78,7 @@ def opened(file: Path, schemas: Sequence[str]) -> Iterator[sqlite3.Connection]:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         connection = _connect(file, schemas)
         try:
-            with _transaction(connection):
+            with transaction(connection):
                 yield connection
         finally:
             connection.close()
@@ -105,26 +105,25 @@ def inspect(file: Path) -> None:
         ) from error
 
 
-def _connect(file: Path, schemas: Sequence[str]) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        file, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
+def connect(file: Path, busy_seconds: float) -> sqlite3.Connection:
+    """Open a file without looking into it; whoever uses it waits so long for others."""
+    return sqlite3.connect(
+        file, isolation_level=None, check_same_thread=False, timeout=busy_seconds
     )
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        with _transaction(connection):
-            for schema in schemas:
-                for statement in schema.split(";"):
-                    connection.execute(statement)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+
+
+def make_durable(connection: sqlite3.Connection) -> None:
+    """Let a commit survive a power cut, and readers not wait for the one who writes."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(
+    connection: sqlite3.Connection, *, write: bool = True
+) -> Iterator[None]:
+    """All of what is done, or nothing if it raises."""
+    connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
     try:
         yield
         connection.execute("COMMIT")
@@ -133,3 +132,17 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _connect(file: Path, schemas: Sequence[str]) -> sqlite3.Connection:
+    connection = connect(file, BUSY_SECONDS)
+    try:
+        make_durable(connection)
+        with transaction(connection):
+            for schema in schemas:
+                for statement in schema.split(";"):
+                    connection.execute(statement)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

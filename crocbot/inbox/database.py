@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from crocbot import store
 from crocbot.errors import InboxError, OperatorError
 from crocbot.facts import InboxState
 from crocbot.model import Disposition, Outcome, Raw, Row
@@ -89,19 +90,13 @@ class Database:
             ) from error
 
     def _open(self) -> None:
-        self._connection = connection = sqlite3.connect(
-            self._file,
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=BUSY_SECONDS,
-        )
+        self._connection = connection = store.connect(self._file, BUSY_SECONDS)
         try:
             self._inode = self._file.stat().st_ino
             if connection.execute("PRAGMA auto_vacuum").fetchone() != (INCREMENTAL,):
                 connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
                 connection.execute("VACUUM")
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
+            store.make_durable(connection)
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise InboxError("it is damaged")
@@ -291,15 +286,8 @@ class Database:
             raise InboxError("the inbox is closed")
         self._still_there()
         try:
-            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-            try:
+            with store.transaction(connection, write=write):
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                # After some faults, a full disk for one, SQLite has rolled back.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
         except sqlite3.Error as error:
             raise InboxError(str(error)) from error
 

@@ -1,13 +1,16 @@
 """
 THE QUICK PATH: the same as pipeline.py for a batch at a time; read that one first.
 
-    datagrams --> columns --> lanes --> series
-                     |          |
-                     '- what has no lane, or says more than a number --> plain path
+    datagrams --> columns or groups --> lanes --> series
+                     |                    |
+                     '--------------------+-- what has no lane, or says more than
+                                              a number --> plain path
 
 A lane is all that a line says besides its value, looked up once: see series/lanes.py.
 Numbers gather in lanes and reach their series in bulk: when there are enough, every
 second, and before anybody looks (`settle`).  Until then the tally lacks them, too.
+Large batches of few names, all simple and all with lanes, are grouped by name first,
+which is quicker; all others are cut into columns, and whatever is odd is found there.
 
 What a line means is only ever decided by the plain path: a lane is made of what it
 said of a line, and only once the series is there.  So new series come into being in the
@@ -19,11 +22,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from operator import length_hint
 from typing import Any
 
-from statsd_bridge import columns, line
+from statsd_bridge import columns, datagram, grouping, line
 from statsd_bridge.columns import Columns
 from statsd_bridge.model import Action, Kind, Parsed, Sample
 from statsd_bridge.pipeline import Pipeline
@@ -36,6 +40,12 @@ PIECE = 256 * 1024
 ENOUGH = 4_096
 """Numbers that are folded at once: few enough to be in the cache still."""
 
+GROUPED = 8_192
+"""Bytes, of some hundred lines, from which on it is worth a try to group them."""
+
+LONGEST_PAUSE = 15
+"""Pieces until the next try, when tries fail: they cost 120 ns a line."""
+
 
 class Batched(Pipeline):
     """The stages, composed for batches."""
@@ -46,17 +56,31 @@ class Batched(Pipeline):
         self._lanes_of = self.table
         self._arrived = self._store.now()
         self._waiting = 0
+        self._pause = self._next_pause = 0
 
     def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
         """Take a batch of datagrams that came by a transport, `udp` for one."""
-        if datagrams:
-            self._tally.packets[transport] += len(datagrams)
-            self._take(b"\n".join(datagrams), transport)
+        if not datagrams:
+            return
+        self._tally.packets[transport] += len(datagrams)
+        if self._relay is not None:
+            self._relay(datagram.lines(datagrams))
+        empty = 0
+        if datagrams[0].endswith(b"\n"):
+            # Some clients end each datagram with a newline, which makes an empty line.
+            # To find those among others takes 100 ns a line, here 5.
+            trimmed = list(map(bytes.removesuffix, datagrams, repeat(b"\n")))
+            empty = sum(map(len, datagrams)) - sum(map(len, trimmed))
+            datagrams = trimmed
+        self._take(b"\n".join(datagrams), transport, empty)
 
     def take(self, lines: Sequence[bytes], transport: str) -> None:
         """Take lines that came by a transport."""
-        if lines:
-            self._take(b"\n".join(lines), transport)
+        if not lines:
+            return
+        if self._relay is not None:
+            self._relay(lines)
+        self._take(b"\n".join(lines), transport)
 
     def settle(self) -> None:
         """Hand all that waits to the series, and count it."""
@@ -65,22 +89,26 @@ class Batched(Pipeline):
             self._waiting = 0
         self._count_folded()
 
-    def _take(self, data: bytes, transport: str) -> None:
-        if self._relay is not None:
-            self._relay(data.split(b"\n"))
+    def _take(self, data: bytes, transport: str, empty: int = 0) -> None:
         self._arrived = self._store.now()
         if self.table is not self._lanes_of or self._lanes.are_stale:
             self.settle()
             self._lanes.clear()
             self._lanes_of, self.by_lane = self.table, 0
+        self._count(empty, transport)
         for piece in _pieces(data):
-            lines = self._piece(piece)
-            self._tally.lines += lines
-            self._tally.lines_by_transport[transport] += lines
+            self._count(self._piece(piece), transport)
+
+    def _count(self, lines: int, transport: str) -> None:
+        self._tally.lines += lines
+        self._tally.lines_by_transport[transport] += lines
 
     def _piece(self, data: bytes) -> int:
         """Take some lines; returns how many they are, empty ones too."""
         try:
+            grouped = self._grouped(data)
+            if grouped:
+                return grouped
             rows = columns.cut(data)
             numbers, odd = columns.numbers(rows.values)
         except Exception as error:
@@ -94,17 +122,40 @@ class Batched(Pipeline):
             without = set(odd)
             heads = [None if i in without else head for i, head in enumerate(heads)]
         self._gather(rows, self._lanes.find(heads, rows.tails), numbers)
-        if len(numbers) * 4 < len(self._lanes):
-            # Fewer lines than lanes: look at those that they touched, not at all.
-            lanes = self._lanes.find(heads, rows.tails)
-            touched = {id(lane): lane for lane in lanes if lane is not None}
-            self._lanes.fold(touched.values(), self._arrived)
-        else:
-            self._waiting += len(numbers)
+        self._wait(len(numbers), filter(None, self._lanes.find(heads, rows.tails)))
+        return len(numbers) + rows.empty
+
+    def _grouped(self, data: bytes) -> int:
+        """Take lines that come in groups, all with lanes; 0 and none taken if not."""
+        if len(data) < GROUPED:
+            return 0
+        if self._pause:
+            self._pause -= 1
+            return 0
+        groups = grouping.group(data) or []
+        lanes = [self._lanes.get(head, tail) for head, tail, _ in groups]
+        found = [lane for lane in lanes if lane is not None]
+        if not groups or len(found) < len(groups):
+            self._pause = self._next_pause
+            self._next_pause = min(2 * self._next_pause + 1, LONGEST_PAUSE)
+            return 0
+        self._next_pause = 0
+        for lane, (_, _, numbers) in zip(found, groups, strict=True):
+            lane.extend(numbers)
+        lines = sum(len(numbers) for _, _, numbers in groups)
+        self._wait(lines, found)
+        return lines
+
+    def _wait(self, lines: int, touched: Iterable[Lane]) -> None:
+        """Let the numbers of so many lines wait in the lanes that they touched."""
+        if lines * 4 < len(self._lanes):
+            # Fewer lines than lanes: fold those that they touched and look at no other.
+            self._lanes.fold(touched, self._arrived)
+            return
+        self._waiting += lines
         if self._waiting > max(ENOUGH, len(self._lanes)):
             self._lanes.fold(self._lanes, self._arrived)
             self._waiting = 0
-        return len(numbers) + rows.empty
 
     def _gather(
         self, rows: Columns, lanes: Iterator[Lane | None], numbers: list[float]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge import batch, exposition, mapping
+from statsd_bridge import batch, exposition, grouping, mapping
 from statsd_bridge.batch import Batched
 from statsd_bridge.model import Tally
 from statsd_bridge.pipeline import Pipeline
@@ -137,17 +139,39 @@ BATCHES = st.lists(
 )
 
 
-@given(BATCHES, st.sampled_from([3, 1000]), st.booleans())
+Bounds = dict[tuple[Any, str], int]
+
+NORMAL: Bounds = {}
+TIGHT: Bounds = {(lanes, "MOST"): 3, (batch, "ENOUGH"): 2, (batch, "PIECE"): 40}
+"""Bounds that even a few lines reach."""
+GROUPED: Bounds = {
+    (batch, "GROUPED"): 0,
+    (batch, "LONGEST_PAUSE"): 0,
+    (grouping, "MEAN"): 1,
+}
+"""A few lines are grouped, too."""
+
+
+@contextmanager
+def bounded(bounds: Bounds) -> Iterator[None]:
+    """Set bounds, and set them back."""
+    with pytest.MonkeyPatch.context() as patch:
+        for (module, name), bound in bounds.items():
+            patch.setattr(module, name, bound)
+        yield
+
+
+@given(
+    BATCHES,
+    st.sampled_from([3, 1000]),
+    st.sampled_from([NORMAL, TIGHT, GROUPED, TIGHT | GROUPED]),
+)
 def test_both_paths_show_the_same(
-    batches: Sequence[list[bytes] | float], max_series: int, is_tight: bool
+    batches: Sequence[list[bytes] | float], max_series: int, bounds: Bounds
 ) -> None:
     """Pages, own counters, refusals and what is remembered of them, at every moment."""
     plain, quick = (Path(each, max_series) for each in (Pipeline, Batched))
-    most, enough, piece = lanes.MOST, batch.ENOUGH, batch.PIECE
-    if is_tight:
-        # Bounds that even a few lines reach.
-        lanes.MOST, batch.ENOUGH, batch.PIECE = 3, 2, 40
-    try:
+    with bounded(bounds):
         for each in batches:
             for path in (plain, quick):
                 if isinstance(each, float):
@@ -157,8 +181,6 @@ def test_both_paths_show_the_same(
                     path.pass_seconds(0)
             assert same(quick.page(), plain.page())
             assert quick.tally == plain.tally
-    finally:
-        lanes.MOST, batch.ENOUGH, batch.PIECE = most, enough, piece
     assert quick.store.created == plain.store.created
     assert quick.relayed == plain.relayed
     assert dict(quick.path.unmapped.newest_first()) == dict(
@@ -183,6 +205,66 @@ def test_nothing_needs_to_settle_in_between(
 
     assert same(quick.page(), plain.page())
     assert quick.tally == plain.tally
+
+
+AGAIN = st.lists(
+    st.one_of(
+        st.builds(
+            "{}:{}|{}".format,
+            st.sampled_from(["app.hits.a", "other.hits.a", "hits", "app.secret"]),
+            st.sampled_from(["1", "1", "2", "07"]),
+            st.sampled_from(["c", "c|@0.1"]),
+        ),
+        st.builds("app.time.{}:{}|ms".format, st.sampled_from("ab"), st.integers(0)),
+        st.builds("depth:{}|g".format, st.sampled_from(["1", "2.5", "3", "+1", "-2"])),
+        st.sampled_from(["depth:4|g", "app.brief:1|g", "app.briefer:2|g", "", "hits"]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""What is said again and again: mostly what a group takes, and what it must not."""
+
+
+@given(
+    st.lists(st.tuples(AGAIN, st.integers(1, 4)), min_size=1, max_size=8),
+    st.sampled_from(["", "\n", "\n\n"]),
+)
+def test_groups_show_the_same(batches: list[tuple[list[str], int]], end: str) -> None:
+    """The same lines again and again, with others between, in groups or one by one."""
+    plain, quick = Path(Pipeline), Path(Batched)
+    with bounded(GROUPED):
+        for lines, times in batches:
+            datagram = ("\n".join(lines * times) + end).encode()
+            for path in (plain, quick):
+                path.feed(datagram, datagram)
+                path.feed(datagram)
+            assert same(quick.page(), plain.page())
+            assert quick.tally == plain.tally
+    assert quick.failures == plain.failures == []
+
+
+def test_tries_that_fail_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One piece in sixteen is tried in vain, and the first good one ends that."""
+    tries = 0
+
+    def counted(data: bytes) -> list[grouping.Group] | None:
+        nonlocal tries
+        tries += 1
+        return real(data)
+
+    real = grouping.group
+    monkeypatch.setattr(grouping, "group", counted)
+    good = b"\n".join([b"hits:1|c"] * 1_000)
+    bad = good + b"\nhits:0x1p1|c"
+    path = Path(Batched)
+    for _ in range(160):
+        path.feed(bad)
+    in_vain, tries = tries, 0
+    for _ in range(100):
+        path.feed(good)
+
+    assert 10 <= in_vain <= 15
+    assert 84 <= tries <= 100
 
 
 @pytest.mark.parametrize("made", [Pipeline, Batched])

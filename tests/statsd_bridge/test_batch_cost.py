@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from statsd_bridge import mapping
+from statsd_bridge import batch, grouping, mapping
 from statsd_bridge.batch import Batched
 from statsd_bridge.model import Tally
 from statsd_bridge.series import Store
@@ -33,6 +33,9 @@ HARD: dict[str, Callable[[int], bytes]] = {
         b"a:1|c|@0.%d" % i for i in range(n)
     ),
     "two types in turn": lambda n: b"a:1|c\na:1|g\n" * n,
+    "one name and then another": lambda n: b"a:1|c\n" * n + b"b:1|c\n" * n,
+    "one name and then none": lambda n: b"a:1|c\n" * n + b"\n",
+    "names in turn": lambda n: b"\n".join(b"n%d:%d|c" % (i % 20, i) for i in range(n)),
     "packed": lambda n: b"t:1:2:3:4:5:6:7:8|ms\n" * n,
     "one packed line": lambda n: b"t:" + b"1:" * n + b"1|ms",
 }
@@ -62,9 +65,14 @@ def steps(text: bytes) -> int:
     return count
 
 
+@pytest.mark.parametrize("mean", [1, grouping.MEAN])
 @pytest.mark.parametrize("kind", HARD)
-def test_twice_the_lines_are_no_more_than_twice_the_work(kind: str) -> None:
+def test_twice_the_lines_are_no_more_than_twice_the_work(
+    kind: str, mean: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Give or take what does not depend on their number."""
+    monkeypatch.setattr(grouping, "MEAN", mean)
+    monkeypatch.setattr(batch, "GROUPED", 0)
     once, twice = (steps(HARD[kind](n)) for n in (150, 300))
 
     assert twice <= 2.2 * once + 200

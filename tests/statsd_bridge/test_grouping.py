@@ -1,0 +1,140 @@
+"""The lines of a batch, grouped by head."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from statsd_bridge import columns, grouping
+
+
+@pytest.fixture(autouse=True)
+def groups_of_one(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a single line be a group."""
+    with monkeypatch.context() as patch:
+        patch.setattr(grouping, "MEAN", 1)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("data", "groups"),
+    [
+        (b"a:1|c", [(b"a", b"c", [1])]),
+        (b"a:1|c\na:1|c", [(b"a", b"c", [1, 1])]),
+        (b"a:1|c\nb:2.5|ms\na:3|c", [(b"a", b"c", [1, 3]), (b"b", b"ms", [2.5])]),
+        (b"a:1|c\na:2|c\na:1|c", [(b"a", b"c", [1, 2, 1])]),
+        (b"a:.5|g\na:5.|g", [(b"a", b"g", [0.5, 5])]),
+        (b"a:1|ms|@0.1\na:12|ms|@0.1", [(b"a", b"ms|@0.1", [1, 12])]),
+        (b"a,k=v:1|c\na:1|c", [(b"a,k=v", b"c", [1]), (b"a", b"c", [1])]),
+        (b":1|c", [(b"", b"c", [1])]),
+        (b"a:1|\na:2|", [(b"a", b"", [1, 2])]),
+    ],
+)
+def test_simple_lines_are_grouped(
+    data: bytes, groups: list[tuple[bytes, bytes, list[float]]]
+) -> None:
+    """By head, in the order of their first lines; numbers in the order of theirs."""
+    found = grouping.group(data)
+
+    assert found is not None
+    assert [(head, tail, list(numbers)) for head, tail, numbers in found] == groups
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\n",
+        b"a",
+        b"a:1",
+        b"a:|c",
+        b"a:.|c",
+        b"a:1|c\n",
+        b"a:1|c\n\na:1|c",
+        b"a:1|c\na:2|g",
+        b"a:-1|g\na:-2|g",
+        b"a:-1|g",
+        b"a:+1|g",
+        b"a:1|g\na:+1|g\na:1|g",
+        b"a:1e3|c",
+        b"a:1_0|c",
+        b"a: 1|c",
+        b"a:inf|c",
+        b"a:1|c\na:nan|c",
+        b"a:1.2.3|c",
+        b"a:%s|c" % (b"9" * 400),
+        b"a:1|c\na:%s|c" % (b"9" * 400),
+        b"a:1:2|c",
+        b"a:1|c|#k:v",
+        # The same digits, bars and letters, cut elsewhere.
+        b"a:1|ms|@0.1\na:12|ms|@0.2",
+        b"a:1|ms|@0.1\na:1|ms|@.01",
+        b"a:1|c1\na:2|c",
+        b"a:|1c\na:2|c",
+        # As many colons as newlines, but not in turn.
+        b"a\n1|c:a:1|c",
+        b"a:1|c:a\n1|c",
+        b"a|1:c",
+        b"a:b:1|c\nc",
+        b"a\n12|c",
+        b"a:1|c:b:1|c",
+        b"a\nb:1|c:c",
+    ],
+)
+def test_others_are_left_to_others(data: bytes) -> None:
+    """One line that says more than a number, and nothing is grouped."""
+    assert grouping.group(data) is None
+
+
+def test_names_that_hardly_come_again_are_left_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Groups must have MEAN lines on average."""
+    monkeypatch.setattr(grouping, "MEAN", 3)
+
+    assert grouping.group(b"a:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is None
+    assert grouping.group(b"a:1|c\na:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is not None
+
+
+def test_a_long_tail_is_not_multiplied() -> None:
+    """What a try needs is a few times what came, whatever came."""
+    data = b"a:1|%s\n" % (b"x" * 60_000) + b"\n".join([b"a:1|c", b"a:2|c"] * 5_000)
+    tracemalloc.start()
+    try:
+        found = grouping.group(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert found is None
+    assert peak < 20 * len(data)
+
+
+WORDS = st.text(alphabet="ab1", max_size=2)
+NUMBERS = st.text(alphabet="019.", max_size=3)
+LINES = st.one_of(
+    st.builds("{}:{}|{}".format, WORDS, NUMBERS, st.sampled_from(["c", "c1", "c|@.1"])),
+    st.text(alphabet="a1.:|", max_size=6),
+)
+
+
+@given(st.lists(LINES, min_size=1, max_size=6).map("\n".join).map(str.encode))
+@example(b"a:1|c\na:1|c1")
+def test_groups_say_what_columns_say(data: bytes) -> None:
+    """Two ways to take lines apart, one meaning."""
+    groups = grouping.group(data)
+    if groups is None:
+        return
+
+    rows = columns.cut(data)
+    numbers, odd = columns.numbers(rows.values)
+    expected: defaultdict[tuple[bytes, bytes | None], list[float]] = defaultdict(list)
+    for head, tail, number in zip(rows.heads, rows.tails, numbers, strict=True):
+        expected[head, tail].append(number)
+    assert not odd
+    assert {(each.head, each.tail): list(each.numbers) for each in groups} == expected

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import repeat
 from operator import length_hint
 from typing import Any
@@ -43,6 +44,9 @@ ENOUGH = 4_096
 GROUPED = 8_192
 """Bytes, of some hundred lines, from which on it is worth a try to group them."""
 
+TAILS = 1_000
+"""Tails of which it is remembered what a 1 means."""
+
 LONGEST_PAUSE = 15
 """Pieces until the next try, when tries fail: they cost 120 ns a line."""
 
@@ -57,6 +61,7 @@ class Batched(Pipeline):
         self._arrived = self._store.now()
         self._waiting = 0
         self._pause = self._next_pause = 0
+        self._one = lru_cache(maxsize=TAILS)(self._what_one_means)
 
     def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
         """Take a batch of datagrams that came by a transport, `udp` for one."""
@@ -210,17 +215,16 @@ class Batched(Pipeline):
         if number is None or parsed.attempted != 1 or len(parsed.samples) != 1:
             return
         sample = parsed.samples[0]
-        if sample.kind is Kind.SET:
+        if sample.kind is Kind.SET or not self._lanes.has_room(head, tail):
             return
-        # What does a 1 mean?
-        ones = line.parse(b"%b:1|%b" % (head, tail), self._dialect).samples
-        if len(ones) != 1 or not _is_multiple(sample, number, ones[0]):
+        one = self._one(tail)
+        if one is None or not _is_multiple(sample, number, one):
             return
         match = self.table.peek(sample.kind, sample.name)
         way = Way(
             kind=sample.kind,
             action=match.action,
-            unit=1 / ones[0].value,
+            unit=1 / one,
             scale=match.form.scale,
             weight=sample.weight,
             is_tagged=bool(parsed.tagged),
@@ -236,6 +240,12 @@ class Batched(Pipeline):
         if series is not None and (way.scale is None or 0 < way.scale < math.inf):
             name = sample.name[:LONGEST] if match.action is Action.UNMAPPED else ""
             self._lanes.add(head, tail, way, series, name)
+
+    def _what_one_means(self, tail: bytes) -> float | None:
+        """Ask for the value of a 1; None if a tail makes anything else of it."""
+        # No name has a say in that.
+        samples = line.parse(b"x:1|%b" % tail, self._dialect).samples
+        return samples[0].value if len(samples) == 1 else None
 
     def _source(self, head: bytes) -> str:
         # Without a dot the first segment is the whole line, and no source.
@@ -267,11 +277,11 @@ class Batched(Pipeline):
         lanes.failures.clear()
 
 
-def _is_multiple(sample: Sample, number: float, one: Sample) -> bool:
+def _is_multiple(sample: Sample, number: float, one: float) -> bool:
     """Tell whether a value is to its number as one's value is to 1."""
-    if not 0 < one.value < math.inf:
+    if not 0 < one < math.inf:
         return False
-    value = number / (1 / one.value)
+    value = number / (1 / one)
     if sample.kind is Kind.COUNTER:
         # A rate may leave a last digit's difference in a sum.
         return math.isclose(value, sample.value)

@@ -18,9 +18,11 @@ the series at once, which costs a fraction of one by one.  Who folds says when.
 from __future__ import annotations
 
 from collections import Counter as Count
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from operator import attrgetter
 
 from statsd_bridge.model import Action, Kind
 from statsd_bridge.series.counter import Counter
@@ -35,6 +37,9 @@ MOST_WAYS = 1_000
 MOST = 100_000
 """Lanes; one with its key takes 250 bytes."""
 
+MOST_UNMAPPED = 1_000
+"""Names of one fold that no rule took, and that are told."""
+
 LONGEST = 1_024
 """Bytes of head and tail of a lane."""
 
@@ -44,13 +49,14 @@ ROUNDS = 10
 _NONE: dict[bytes, Lane] = {}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Way:
     """
     What the numbers of a lane mean, and what they count as: shared by many lanes.
 
     A value is `number / unit * scale`, and stands for `weight` observations.  Ways are
-    told apart by identity, since to hash their fields takes a microsecond.
+    told apart by identity, since to hash their fields takes a microsecond.  None ever
+    changes; a frozen one takes another microsecond to make.
     """
 
     kind: Kind
@@ -70,6 +76,9 @@ class Way:
         if scale is not None:
             numbers = [number * scale for number in numbers]
         return numbers
+
+
+_means = attrgetter(*Way.__slots__)
 
 
 class Lane(list[float]):
@@ -139,6 +148,15 @@ class Lanes:
         """Find one."""
         return self._tables.get(tail, _NONE).get(head)
 
+    def has_room(self, head: bytes, tail: bytes) -> bool:
+        """Tell whether there is room for a newcomer, and note it if there is none."""
+        if len(head) + len(tail) > LONGEST:
+            return False
+        if self._count < MOST:
+            return True
+        self._turned_away += 1
+        return False
+
     def add(
         self,
         head: bytes,
@@ -147,11 +165,9 @@ class Lanes:
         series: Kept | None,
         name: str,
     ) -> None:
-        """Lead a head and a tail to a series, if there is room."""
+        """Lead a head and a tail to a series."""
         other = series.lane if series is not None else None
         if other is CLOSED or (other is not None and isinstance(series, Gauge)):
-            return
-        if len(head) + len(tail) > LONGEST or not self._has_room():
             return
         lane = Lane(head, tail, self._shared(way), series, name)
         self._tables.setdefault(tail, {})[head] = lane
@@ -195,41 +211,40 @@ class Lanes:
 
     def fold(self, lanes: Iterable[Lane], now: float) -> None:
         """Hand what has gathered to the series."""
+        folded = self.folded
+        # Only the newest are of interest, and a tuple for each of many lanes would have
+        # the garbage collector look at all of them.
+        unmapped: deque[tuple[str, Kind, int]] = deque(maxlen=MOST_UNMAPPED)
         for lane in lanes:
             if lane:
-                self._count_lines(lane, len(lane))
+                way, lines = lane.way, len(lane)
+                folded[way] = folded.get(way, 0) + lines
+                if lane.name:
+                    unmapped.append((lane.name, way.kind, lines * way.weight))
                 try:
-                    _add(lane, now)
+                    _add(lane, way, now)
                 except Exception as error:
                     self.failures.append(error)
                 lane.clear()
+        for name, kind, events in unmapped:
+            self.unmapped[name, kind] += events
 
     def change(self, lane: Lane, number: float, now: float) -> None:
         """Change a gauge by a difference, after what its lane has gathered."""
         self.fold([lane], now)
-        self._count_lines(lane, 1)
+        self.folded[lane.way] += 1
+        if lane.name:
+            self.unmapped[lane.name, lane.way.kind] += lane.way.weight
         if isinstance(lane.series, Gauge):
             lane.series.add(lane.way.values([number])[0])
             if lane.series.ttl:
                 lane.series.last = now
 
-    def _count_lines(self, lane: Lane, lines: int) -> None:
-        way = lane.way
-        self.folded[way] += lines
-        if way.action is Action.UNMAPPED:
-            self.unmapped[lane.name, way.kind] += lines * way.weight
-
     def _shared(self, way: Way) -> Way:
-        key = tuple(getattr(way, each) for each in Way.__slots__)
+        means = _means(way)
         if len(self._ways) >= MOST_WAYS:
-            return self._ways.get(key, way)
-        return self._ways.setdefault(key, way)
-
-    def _has_room(self) -> bool:
-        if self._count < MOST:
-            return True
-        self._turned_away += 1
-        return False
+            return self._ways.get(means, way)
+        return self._ways.setdefault(means, way)
 
     @property
     def are_stale(self) -> bool:
@@ -237,8 +252,8 @@ class Lanes:
         return self._turned_away > ROUNDS * MOST
 
 
-def _add(lane: Lane, now: float) -> None:
-    way, series = lane.way, lane.series
+def _add(lane: Lane, way: Way, now: float) -> None:
+    series = lane.series
     if series is None:
         return
     if series.ttl:

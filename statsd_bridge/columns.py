@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 # Deletes everything but what cuts a line.
@@ -64,8 +63,8 @@ def _cut_at_once(data: bytes) -> Columns | None:
     """
     Cut lines that all are `head:value|tail`, as they nearly always are.
 
-    One translate and one split for all of them take 70 ns a line, where cutting each
-    takes 200.
+    Two translates and one split for all of them take 95 ns a line, where cutting each
+    takes 170.
     """
     cuts = data.translate(None, _ALL_BUT_CUTS)
     if cuts != b":|\n" * (len(cuts) // 3):
@@ -79,10 +78,15 @@ def _cut_at_once(data: bytes) -> Columns | None:
 def _cut_one_by_one(data: bytes) -> Columns:
     lines = data.split(b"\n")
     lines.pop()
-    heads, _, rests = zip(*map(bytes.partition, lines, repeat(b":")), strict=True)
-    values, bars, tails = zip(*map(bytes.partition, rests, repeat(b"|")), strict=True)
-    if b"" in bars:
-        return _uncut(lines, Columns(heads, values, tails), bars)
+    heads: list[bytes] = []
+    values: list[bytes] = []
+    tails: list[bytes | None] = []
+    for line in lines:
+        head, _, rest = line.partition(b":")
+        value, bar, tail = rest.partition(b"|")
+        heads.append(head if bar else line)
+        values.append(value if bar else b"")
+        tails.append(tail if bar else None)
     return Columns(heads, values, tails)
 
 
@@ -130,17 +134,3 @@ def number(value: bytes) -> float | None:
     except ValueError:
         return None
     return read if math.isfinite(read) else None
-
-
-def _uncut(lines: Sequence[bytes], rows: Columns, bars: Sequence[bytes]) -> Columns:
-    """Give the lines that had no bar back whole."""
-    heads, values, tails = zip(
-        *[
-            (head, value, tail) if bar else (line, b"", None)
-            for line, head, value, tail, bar in zip(
-                lines, rows.heads, rows.values, rows.tails, bars, strict=True
-            )
-        ],
-        strict=True,
-    )
-    return Columns(heads, values, tails)

@@ -132,12 +132,13 @@ class Pipeline:
 
     def _refused(self, refusal: Refusal, weight: int) -> None:
         tally = self._tally
+        # A name may be as long as a datagram, and a thousand of these are kept.
+        name = refusal.name if len(refusal.name) <= LONGEST else OTHER
         if refusal.reason is EventError.CONFLICT:
             kind = str(refusal.kind)
-            conflict = (kind, refusal.name)
-            _add_bounded(tally.conflicts, conflict, (kind, OTHER), weight)
+            _add_bounded(tally.conflicts, (kind, name), (kind, OTHER), weight)
         elif refusal.reason is EventError.SERIES_LIMIT:
-            _add_bounded(tally.series_refused, refusal.name, OTHER, weight)
+            _add_bounded(tally.series_refused, name, OTHER, weight)
         else:
             tally.event_errors[refusal.reason] += weight
 

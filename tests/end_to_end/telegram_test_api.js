@@ -19,7 +19,10 @@ class Shimmed extends TelegramServer {
       setMyCommands: async () => true,
       sendChatAction: async () => true,
     };
-    this.webServer = (request, response) => this.serve(inner, request, response);
+    // A bot may go away in the middle of a request: the end of that, not of all.
+    this.webServer = (request, response) => {
+      this.serve(inner, request, response).catch(() => response.destroy());
+    };
     this.webServer.settings = inner.settings;
   }
 

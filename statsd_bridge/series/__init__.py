@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statsd_bridge.series.lanes import Lane, Way
+from statsd_bridge.series.kept import Lane, Way
 from statsd_bridge.series.store import Store
 
 __all__ = ["Lane", "Store", "Way"]

@@ -243,6 +243,11 @@ async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[str]:
             elif not line and data:
                 yield "\n".join(data)
                 data.clear()
+    # Some leave out the line after the last one.
+    if rest.startswith("data:"):
+        data.append(rest[5:].removeprefix(" "))
+    if data:
+        yield "\n".join(data)
 
 
 def _event(data: str) -> list[str | Usage]:

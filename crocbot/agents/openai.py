@@ -5,6 +5,7 @@ Any server that speaks OpenAI's chat completions, streamed, through the official
     choices[0].delta.content ...             <--  server-sent events
     usage                                    <--  the last of them, where known
 
+A server that does not stream answers with one JSON object, which is as good.
 A completion changes nothing in the world, so as long as nothing of it came it is safe
 to ask again, after whatever failed.
 """
@@ -12,7 +13,8 @@ to ask again, after whatever failed.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterable
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +26,12 @@ from crocbot.model import Question, Usage
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
+MOST_BYTES = 1024 * 1024
 # The SDK refuses to start without one; a server of one's own does not look at it.
 NO_KEY = "none"
+JSON = "application/json"
+# What comes of reading what is no JSON, or JSON of another shape.
+SHAPES = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
 class OpenAI:
@@ -55,11 +61,15 @@ class OpenAI:
         async with _translated():
             stream = await self._create(messages)
             try:
+                if stream.response.headers.get("Content-Type", "").startswith(JSON):
+                    for piece in _completion(await _whole(stream.response)):
+                        yield piece
+                    return
                 async for chunk in stream:
                     # Reasoning and other parts are a sign of life, and no answer.
                     yield _words(chunk)
                     if getattr(chunk, "usage", None) is not None:
-                        yield _usage(chunk.usage)
+                        yield _usage(vars(chunk.usage))
             finally:
                 await stream.close()
 
@@ -145,9 +155,29 @@ def _words(chunk: Any) -> str:
     return words if isinstance(words, str) else ""
 
 
-def _usage(usage: Any) -> Usage:
-    counts = (usage.prompt_tokens, usage.completion_tokens)
-    return Usage(*(count if isinstance(count, int) else 0 for count in counts))
+async def _whole(response: Any) -> bytes:
+    payload = bytearray()
+    async for part in response.aiter_bytes():
+        payload += part
+        if len(payload) > MOST_BYTES:
+            raise AgentError("the model's JSON is too long", AgentFault.TOO_LONG)
+    return bytes(payload)
+
+
+def _completion(payload: bytes) -> list[str | Usage]:
+    """The text of a completion that came in one piece, and the tokens."""
+    completion = json.loads(payload)
+    message = completion["choices"][0]["message"]
+    words = message.get("content") or message.get("refusal")
+    usage = completion.get("usage")
+    tokens = [_usage(usage)] if isinstance(usage, Mapping) else []
+    return [words if isinstance(words, str) else "", *tokens]
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    """What a server counted; what is no count is none."""
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    return Usage(*(n if type(n) is int and 0 <= n < 2**53 else 0 for n in counts))
 
 
 @asynccontextmanager
@@ -167,8 +197,7 @@ async def _translated() -> AsyncIterator[None]:
         raise _broken(error.__cause__ or error) from error
     except (openai.APIError, httpx2.HTTPError) as error:
         raise _broken(error) from error
-    except (ValueError, TypeError, AttributeError, openai.OpenAIError) as error:
-        # What came was no JSON, or JSON of another shape.
+    except (*SHAPES, openai.OpenAIError) as error:
         words = f"the model's answer cannot be read: {type(error).__name__}"
         raise AgentError(words, AgentFault.MALFORMED, retry=True) from error
 

@@ -204,6 +204,8 @@ def test_no_content_type() -> None:
         ),
         ([b'data: {"no": "json of ours"}\n\n'], '{"no": "json of ours"}', Usage()),
         ([b"data: {broken\n\n"], "{broken", Usage()),
+        ([b"data: a\n\ndata: b\n"], "ab", Usage()),
+        ([b"data: a\n\ndata: b\ndata: c"], "ab\nc", Usage()),
     ],
 )
 def test_events(chunks: list[bytes], text: str, usage: Usage) -> None:

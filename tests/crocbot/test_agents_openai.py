@@ -55,6 +55,7 @@ class Model:
         slow: float = 0.0,
         refuses_usage: bool = False,
         headers: dict[str, str] | None = None,
+        content_type: str = "text/event-stream",
     ) -> None:
         self.chunks = chunks
         self.status = status
@@ -62,6 +63,7 @@ class Model:
         self.slow = slow
         self.refuses_usage = refuses_usage
         self.headers = headers or {}
+        self.content_type = content_type
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
 
@@ -76,7 +78,7 @@ class Model:
         if self.status != 200:
             words = {"error": {"message": "no"}}
             return web.json_response(words, status=self.status, headers=self.headers)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers={"Content-Type": self.content_type})
         response.enable_chunked_encoding()
         await response.prepare(request)
         for one in self.chunks:
@@ -208,6 +210,7 @@ def test_a_server_that_does_not_count() -> None:
         (Model(cut=True), AgentFault.FAILED, "", 3),
         (Model(b"data: {broken\n\n"), AgentFault.MALFORMED, "", 3),
         (Model(b'data: {"choices": 7}\n\n'), AgentFault.MALFORMED, "", 3),
+        (Model(b'data: {"choices": {"a": 1}}\n\n'), AgentFault.MALFORMED, "", 3),
         (Model(b"data: []\n\n", DONE), AgentFault.EMPTY, "", 1),
         (Model(b"<html>"), AgentFault.EMPTY, "", 1),
         (Model(DONE), AgentFault.EMPTY, "", 1),
@@ -220,6 +223,65 @@ def test_faults(model: Model, fault: AgentFault, text: str, asked: int) -> None:
 
     assert error is not None
     assert (error.fault, hearing.text, len(model.asked)) == (fault, text, asked)
+
+
+@pytest.mark.parametrize(
+    ("completion", "text", "usage"),
+    [
+        (
+            {
+                "choices": [{"message": {"content": "Hi."}}],
+                "usage": {"prompt_tokens": 9, "completion_tokens": 2},
+            },
+            "Hi.",
+            Usage(9, 2),
+        ),
+        ({"choices": [{"message": {"refusal": "No."}}]}, "No.", Usage()),
+        (
+            {"choices": [{"message": {"content": "Hi."}}], "usage": {"a": 1}},
+            "Hi.",
+            Usage(),
+        ),
+    ],
+)
+def test_a_server_that_does_not_stream(
+    completion: Any, text: str, usage: Usage
+) -> None:
+    """An answer in one JSON object is as good as a stream."""
+    model = Model(json.dumps(completion).encode(), content_type="application/json")
+    hearing, error = hear(model)
+
+    assert (hearing.text, hearing.usage, error) == (text, usage, None)
+
+
+@pytest.mark.parametrize(
+    ("payload", "fault"),
+    [
+        (b"{}", AgentFault.MALFORMED),
+        (b'{"choices": []}', AgentFault.MALFORMED),
+        (b'{"choices": [{"message": null}]}', AgentFault.MALFORMED),
+        (b'{"choices": [{"message": {"tool_calls": []}}]}', AgentFault.EMPTY),
+        (b'{"choices": [{"message": {"content": 7}}]}', AgentFault.EMPTY),
+        (b"[" * 100_000, AgentFault.MALFORMED),
+        (b'"' + b"x" * 2**21, AgentFault.TOO_LONG),
+    ],
+)
+def test_objects_that_are_no_answer(payload: bytes, fault: AgentFault) -> None:
+    """An object without an answer in it is a fault."""
+    _, error = hear(Model(payload, content_type="application/json"))
+
+    assert error is not None
+    assert error.fault is fault
+
+
+@pytest.mark.parametrize(
+    "usage", [{}, {"total_tokens": 3}, {"prompt_tokens": -1, "completion_tokens": "x"}]
+)
+def test_tokens_that_are_no_counts(usage: dict[str, Any]) -> None:
+    """A server that counts in its own way spoils no answer."""
+    hearing, error = hear(Model(chunk("Hi."), chunk(choices=[], usage=usage), DONE))
+
+    assert (hearing.text, hearing.usage, error) == ("Hi.", Usage(), None)
 
 
 @pytest.mark.parametrize("limits", [Limits(0.3, 30), Limits(30, 0.3)])

@@ -3,7 +3,8 @@
 //   node telegram_test_api.js <port>     prints "listening" when it is
 //
 // Its getUpdates knows no offset and no long poll, so it forgets what was not
-// acknowledged; some methods are missing; its webhook shows no secret.
+// acknowledged; some methods are missing; its webhook shows no secret, and is called for
+// all messages at once, where Telegram calls for those of a chat one after the other.
 
 'use strict';
 
@@ -13,6 +14,7 @@ class Shimmed extends TelegramServer {
   constructor(config) {
     super(config);
     const inner = this.webServer;
+    this.called = new Map();
     this.methods = {
       getUpdates: (token, values) => this.poll(token, values),
       getWebhookInfo: async (token) => this.webhookInfo(token),
@@ -76,15 +78,25 @@ class Shimmed extends TelegramServer {
       return;
     }
     this.updateId += 1;
-    const answer = await fetch(webhook.url, {
-      method: 'POST',
-      headers: {
-        'Content-Type': 'application/json',
-        'X-Telegram-Bot-Api-Secret-Token': webhook.secret_token,
-      },
-      body: JSON.stringify(TelegramServer.formatUpdate(update)),
-    });
-    if (!answer.ok) throw new Error(`the webhook answered ${answer.status}`);
+    const body = JSON.stringify(TelegramServer.formatUpdate(update));
+    const chat = update.message.chat.id;
+    const before = this.called.get(chat) || Promise.resolve();
+    this.called.set(chat, before.then(() => this.call(webhook, body)));
+    await this.called.get(chat);
+  }
+
+  // What the bot does not take comes again.
+  async call(webhook, body) {
+    const headers = {
+      'Content-Type': 'application/json',
+      'X-Telegram-Bot-Api-Secret-Token': webhook.secret_token,
+    };
+    for (;;) {
+      const answer = await fetch(webhook.url, { method: 'POST', headers, body })
+        .catch(() => ({ ok: false }));
+      if (answer.ok) return;
+      await new Promise((resolve) => { setTimeout(resolve, 100); });
+    }
   }
 }
 

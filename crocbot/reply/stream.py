@@ -101,11 +101,12 @@ class Stream:
             markdown,
             seen,
         )
-        beside: list[asyncio.Task[None]] = []
+        showing: list[asyncio.Task[None]] = []
+        typing: list[asyncio.Task[None]] = []
 
         def begin() -> None:
-            beside.append(asyncio.create_task(growing.show()))
-            beside.append(asyncio.create_task(growing.type()))
+            showing.append(asyncio.create_task(growing.show()))
+            typing.append(asyncio.create_task(growing.type()))
 
         # An answer that is there at once needs none of it.
         timer = asyncio.get_running_loop().call_later(AT_ONCE, begin)
@@ -113,15 +114,17 @@ class Stream:
             async for text in texts:
                 growing.add(text)
         except asyncio.CancelledError:
-            for task in beside:
+            for task in showing:
                 task.cancel()
             raise
         finally:
             # A message that is on its way must not be sent a second time: its task is
-            # not cancelled, but waited for.
+            # not cancelled, but waited for.  That somebody typed is old news.
             timer.cancel()
             growing.end()
-            await asyncio.gather(*beside, return_exceptions=True)
+            for task in typing:
+                task.cancel()
+            await asyncio.gather(*showing, *typing, return_exceptions=True)
         await self.courier.complete(shown, growing.reply)
         growing.tell()
 

@@ -32,6 +32,7 @@ class Telegram:
         self.seen: list[str] = []
         self.current: dict[int, str] = {}
         self.typed = 0
+        self.typing_hangs = False
         self.faults: dict[str, list[Exception]] = {"send": [], "edit": [], "type": []}
         self.facts: list[Fact] = []
         self.slept: list[float] = []
@@ -71,6 +72,8 @@ class Telegram:
         self.typed += 1
         self.changed.set()
         self._call("type")
+        if self.typing_hangs:
+            await asyncio.Event().wait()
 
     async def sleep(self, seconds: float) -> None:
         """Remember instead of sleeping."""
@@ -159,6 +162,21 @@ def test_growing_over_the_limit() -> None:
 
     telegram = play(scene)
     assert telegram.current == {1: "a" * 4000, 2: "b" * 4000 + "c"}
+
+
+def test_typing_that_hangs() -> None:
+    """An answer does not wait for a call that only shows that somebody types."""
+
+    async def scene(telegram: Telegram) -> None:
+        telegram.typing_hangs = True
+
+        async def texts() -> AsyncIterator[str]:
+            await telegram.until(lambda: telegram.typed >= 1)
+            yield "done"
+
+        await telegram.deliver(texts(), NEVER)
+
+    assert play(scene).seen == ["done"]
 
 
 def test_typing(monkeypatch: pytest.MonkeyPatch) -> None:

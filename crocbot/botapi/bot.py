@@ -4,6 +4,7 @@ One call to the Bot API, and python-telegram-bot's errors as ours.
 | Telegram, or the network             | raised                                 |
 |--------------------------------------|----------------------------------------|
 | 401, 404 in Telegram's own words     | OperatorError: the token is wrong      |
+| 404 about a method of no need        | DeliveryError: this server has none    |
 | 429                                  | FloodWaitError                         |
 | 409, a webhook is set                | WebhookSetError, a TelegramError       |
 | 409, another poller                  | TelegramError, CONFLICT                |
@@ -24,7 +25,7 @@ from urllib.parse import quote
 import telegram
 import telegram.error
 
-from crocbot.botapi.request import AiohttpRequest, FloodError
+from crocbot.botapi.request import AiohttpRequest, FloodError, NotFoundError
 from crocbot.errors import (
     ChatGoneError,
     ChatMovedError,
@@ -40,6 +41,9 @@ from crocbot.model import ReconnectReason
 OTHER_POLLER = (
     "another program polls with this token; only one of them gets the messages"
 )
+# Every server has these: where one of them is not found, it is the token.  Others may
+# be missing from a server of one's own.
+NEEDED = frozenset({"getMe", "getUpdates", "setWebhook", "sendMessage"})
 # What Telegram says with a 400 about a chat that takes nothing any more; all that it
 # says with a 403 means the same.
 GONE = (
@@ -71,7 +75,13 @@ class Bot(telegram.Bot):
     ) -> Any:
         """Call any method; parameters that are None are left out."""
         with _translated():
-            return await self._post(method, parameters, read_timeout=seconds)
+            try:
+                return await self._post(method, parameters, read_timeout=seconds)
+            except NotFoundError as error:
+                if method in NEEDED:
+                    raise
+                words = f"{method}: {error.message}"
+                raise telegram.error.BadRequest(words) from error
 
     async def load(self, path: str, seconds: float) -> bytes:
         """Load a file by the path that getFile tells; its URL has the token in it."""

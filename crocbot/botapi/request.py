@@ -43,6 +43,14 @@ class FloodError(telegram.error.TelegramError):
         self.seconds = seconds
 
 
+class NotFoundError(telegram.error.InvalidToken):
+    """
+    404 in Telegram's own words: a malformed token, or a method that is not there.
+
+    python-telegram-bot takes both, and a 401, for the first.
+    """
+
+
 class AiohttpRequest(BaseRequest):
     """Requests over one pool of connections, which `initialize` opens."""
 
@@ -122,6 +130,8 @@ class AiohttpRequest(BaseRequest):
         else:
             if status == 429:
                 raise FloodError(_retry_after(payload))
+            if status == 404 and (words := _description(payload)):
+                raise NotFoundError(words)
             # Pages of servers in between may show the URL that was asked for.
             return status, payload.replace(self._secret, PLACEHOLDER.encode())
         # Outside of the except clauses: a context would keep the URL.
@@ -162,13 +172,21 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(payload)
 
 
+def _description(payload: bytes) -> str:
+    """What Telegram says about a failure; nothing if it was not Telegram."""
+    try:
+        return str(json.loads(payload)["description"])
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return ""
+
+
 def _retry_after(payload: bytes) -> float:
-    """How long to wait; a second where Telegram does not say."""
+    """How long to wait: a second at least, also where Telegram does not say."""
     try:
         seconds = float(json.loads(payload)["parameters"]["retry_after"])
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return 1.0
-    return min(max(seconds, 0.0), 86_400.0) if seconds == seconds else 1.0
+    return min(max(seconds, 1.0), 86_400.0) if seconds == seconds else 1.0
 
 
 def _describe(error: Exception) -> str:

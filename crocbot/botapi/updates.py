@@ -13,7 +13,11 @@ logger = log.logger(__name__)
 
 
 def by_id(answer: Sequence[Any], report: Report) -> dict[int, Raw]:
-    """Sort out what has no id: it can be neither stored nor acknowledged."""
+    """
+    Put them in the order in which people wrote.
+
+    What has no id is sorted out: it can be neither stored nor acknowledged.
+    """
     updates = {}
     dropped = 0
     for update in answer:
@@ -26,7 +30,7 @@ def by_id(answer: Sequence[Any], report: Report) -> dict[int, Raw]:
         report(UpdateReceived(UpdateKind.of(update)))
     if dropped:
         logger.error("updates without a usable id were dropped", updates=dropped)
-    return updates
+    return dict(sorted(updates.items()))
 
 
 def _update_id(update: object) -> int | None:

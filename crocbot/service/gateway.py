@@ -12,7 +12,7 @@ from crocbot.agents import Agent, Limits
 from crocbot.botapi import Client, Door, Poller, Webhook, door
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
-from crocbot.errors import DeliveryError, InboxError, OperatorError
+from crocbot.errors import CrocbotError, DeliveryError, InboxError, OperatorError
 from crocbot.facts import Report
 from crocbot.inbox import Inbox
 from crocbot.model import Identity, Message, Raw, Row
@@ -133,8 +133,17 @@ class Gateway:
 
     async def _take_in(self) -> None:
         if isinstance(self._intake, Poller):
-            await persist(self._client.delete_webhook, self._report)
+            await self._unhook()
         await self._intake.run()
+
+    async def _unhook(self) -> None:
+        """Make room for polls; if that fails, the first of them tells more."""
+        try:
+            await self._client.delete_webhook()
+        except OperatorError:
+            raise
+        except CrocbotError as error:
+            logger.warning("the webhook could not be deleted", why=str(error))
 
     def _poller(self) -> Poller:
         return Poller(

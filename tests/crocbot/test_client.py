@@ -139,6 +139,27 @@ def test_the_limit_is_kept() -> None:
     meet(scene)
 
 
+def test_methods_that_are_not_there() -> None:
+    """A server without a method of no need is no reason to doubt the token."""
+
+    async def scene(client: Client, server: Server) -> None:
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "deleteWebhook": client.delete_webhook,
+            "getWebhookInfo": client.get_webhook_info,
+            "setMyCommands": lambda: client.set_my_commands({"start": "Hello"}),
+            "editMessageText": lambda: client.edit_message(Address(7), 1, Piece("x")),
+            "deleteMessage": lambda: client.delete_message(Address(7), 1),
+            "sendChatAction": lambda: client.send_typing(Address(7)),
+            "getFile": lambda: client.download("photo", 100),
+        }
+        for method, call in calls.items():
+            server.fault(method, NOT_FOUND)
+            with pytest.raises(DeliveryError, match=f"no: {method}: Not Found"):
+                await call()
+
+    meet(scene)
+
+
 NETWORK, CONFLICT, TIMEOUT = ReconnectReason
 
 

@@ -160,12 +160,12 @@ def play(world: World) -> Poller:
 
 
 def test_the_offset_follows_what_is_stored() -> None:
-    """The first offset is 0; then it is one above the highest stored id."""
+    """The first offset is 0, then one above the highest id; ids are the order."""
     world = World(updates(5, 6), [], updates(9, 8))
     play(world)
 
     assert world.offsets == [0, 7, 7, 10]
-    assert world.stored == [5, 6, 9, 8]
+    assert world.stored == [5, 6, 8, 9]
     assert world.slept == []
 
 

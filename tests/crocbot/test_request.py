@@ -136,7 +136,7 @@ def test_a_redirect_is_not_followed() -> None:
     [
         ('{"ok":false,"parameters":{"retry_after":35}}', 35.0),
         ('{"ok":false,"parameters":{"retry_after":1e999}}', 86_400.0),
-        ('{"ok":false,"parameters":{"retry_after":-5}}', 0.0),
+        ('{"ok":false,"parameters":{"retry_after":-5}}', 1.0),
         ('{"ok":false,"parameters":{"retry_after":NaN}}', 1.0),
         ('{"ok":false,"parameters":{"retry_after":"soon"}}', 1.0),
         ('{"ok":false,"parameters":[]}', 1.0),

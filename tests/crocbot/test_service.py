@@ -309,11 +309,26 @@ def test_a_stop_while_telegram_is_away(tmp_path: Path) -> None:
     assert play(tmp_path, scene).outcomes == []
 
 
-def test_a_menu_is_not_worth_stopping_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [400, 404, 429, 500])
+def test_a_menu_is_not_worth_stopping_for(tmp_path: Path, status: int) -> None:
     """A gateway whose menu is refused works all the same."""
 
     async def scene(world: World) -> None:
-        world.server.fault("setMyCommands", faults.refusal(400, "Bad Request: no"))
+        world.server.fault("setMyCommands", faults.refusal(status, "no"))
+        async with world.gateway():
+            world.server.say(ADA, "hello")
+            await world.until(lambda: len(world.outcomes) == 1)
+
+    assert play(tmp_path, scene).sent == [(7, "hello")]
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_a_webhook_that_is_not_deleted(tmp_path: Path, status: int) -> None:
+    """A gateway that cannot delete the webhook polls all the same."""
+
+    async def scene(world: World) -> None:
+        refusal = faults.refusal(status, "no")
+        world.server.fault("deleteWebhook", refusal, times=1000)
         async with world.gateway():
             world.server.say(ADA, "hello")
             await world.until(lambda: len(world.outcomes) == 1)

@@ -99,11 +99,12 @@ def _pairings() -> AbstractContextManager[Connection]:
 def inbox_(context: click.Context) -> None:
     """Show what waits for an answer, and what failed.
 
-    Failed rows are kept for 48 hours.
+    Failed rows, and those that could not be read, are kept for 48 hours.
     """
     if context.invoked_subcommand is None:
         with _inbox() as rows:
-            for line in inbox.describe(rows.state(), rows.failures(), time.time()):
+            state, waiting = rows.state(), rows.waiting(inbox.MOST_SHOWN)
+            for line in inbox.describe(state, waiting, rows.failures(), time.time()):
                 click.echo(line)
 
 

@@ -16,6 +16,6 @@ from __future__ import annotations
 from crocbot.inbox.database import Database, Failure
 from crocbot.inbox.inbox import Inbox
 from crocbot.inbox.lock import locked
-from crocbot.inbox.report import describe
+from crocbot.inbox.report import MOST_SHOWN, describe
 
-__all__ = ["Database", "Failure", "Inbox", "describe", "locked"]
+__all__ = ["MOST_SHOWN", "Database", "Failure", "Inbox", "describe", "locked"]

@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from crocbot import store
@@ -52,12 +53,13 @@ CREATE TABLE ledger (line TEXT PRIMARY KEY, count INTEGER NOT NULL);
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A row that got no answer, for the operator; `closed` is when."""
+    """A row that failed or was set aside, for the operator; `closed` is when."""
 
     update_id: int
     closed: float
     reason: str
     raw: Raw
+    disposition: Disposition = Disposition.FAILED
 
 
 class Database:
@@ -199,17 +201,22 @@ class Database:
             "UPDATE rows SET reopened = 0 WHERE disposition IS NULL AND reopened"
         )
 
+    def waiting(self, most: int) -> list[Row]:
+        """Show so many of the rows that have not ended, oldest first."""
+        with self._transaction(write=False) as connection:
+            return list(islice(_rows(connection, "disposition IS NULL"), most))
+
     def failures(self) -> list[Failure]:
-        """Rows that failed and are not yet forgotten, oldest first."""
+        """Rows that failed or were set aside, not yet forgotten, oldest first."""
         with self._transaction() as connection:
             found = connection.execute(
-                "SELECT update_id, closed, coalesce(reason, ''), raw FROM rows"
-                " WHERE disposition = ? ORDER BY closed, update_id",
-                (str(Disposition.FAILED),),
+                "SELECT update_id, closed, coalesce(reason, ''), raw, disposition"
+                " FROM rows WHERE disposition IN (?, ?) ORDER BY closed, update_id",
+                (str(Disposition.FAILED), str(Disposition.SET_ASIDE)),
             ).fetchall()
         return [
-            Failure(number, closed, reason, json.loads(raw))
-            for number, closed, reason, raw in found
+            Failure(number, closed, reason, json.loads(raw), Disposition(end))
+            for number, closed, reason, raw, end in found
         ]
 
     def reopen(self, update_ids: Sequence[int] | None) -> int:

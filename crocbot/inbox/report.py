@@ -2,9 +2,13 @@
 The state of an inbox to the lines that an operator reads.
 
     open: 2, the oldest for 40 s
-    accepted 12 = answered 9 + failed 1 + ... + open 2
-    failed: 1
+      update 700000011 of chat 7, 40 s ago
+      update 700000012 of chat 8, 3 s ago
+    accepted 13 = answered 9 + failed 1 + ... + open 2
+    failed, kept for a retry: 1
       update 700000009 of chat 7, 5 min ago: Telegram said no: Chat not found
+    set aside, for a report: 1
+      update 700000010, 4 min ago: ...
 """
 
 from __future__ import annotations
@@ -13,22 +17,40 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from crocbot.facts import InboxState
 from crocbot.inbox.database import Failure
-from crocbot.model import Raw
+from crocbot.model import Disposition, Raw, Row
 
 MOST_SHOWN = 100
 
 
 def describe(
-    state: InboxState, failures: Sequence[Failure], now: float
+    state: InboxState, waiting: Sequence[Row], failures: Sequence[Failure], now: float
 ) -> Iterator[str]:
-    """Tell depth, age and ledger, then each row that failed, the latest first."""
+    """
+    Tell depth and age, the ledger, and which rows want to be looked at.
+
+    `waiting` are the oldest of those that are open.
+    """
     age = ""
     if state.oldest is not None:
         age = f", the oldest for {_span(now - state.oldest)}"
     yield f"open: {state.open}{age}"
+    for row in waiting:
+        chat, ago = _chat(row.raw), _span(now - row.accepted)
+        yield f"  update {row.update_id}{chat}, {ago} ago"
+    if state.open > len(waiting):
+        yield f"  and {state.open - len(waiting)} newer ones"
     ends = [f"{end} {count}" for end, count in state.closed.items()]
     yield f"accepted {state.accepted} = {' + '.join([*ends, f'open {state.open}'])}"
-    yield f"failed, kept for a retry: {len(failures)}"
+    failed = [each for each in failures if each.disposition is Disposition.FAILED]
+    yield f"failed, kept for a retry: {len(failed)}"
+    yield from _latest(failed, now)
+    aside = [each for each in failures if each.disposition is Disposition.SET_ASIDE]
+    if aside:
+        yield f"set aside, for a report: {len(aside)}"
+        yield from _latest(aside, now)
+
+
+def _latest(failures: Sequence[Failure], now: float) -> Iterator[str]:
     for failure in list(reversed(failures))[:MOST_SHOWN]:
         chat, ago = _chat(failure.raw), _span(now - failure.closed)
         yield f"  update {failure.update_id}{chat}, {ago} ago: {_line(failure.reason)}"

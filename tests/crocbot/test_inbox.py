@@ -284,6 +284,24 @@ def test_what_failed_is_kept(tmp_path: Path) -> None:
         ]
 
 
+def test_what_an_operator_wants_to_see(tmp_path: Path) -> None:
+    """The oldest that wait, and what was set aside, which no retry opens again."""
+
+    async def scene(inbox: Inbox) -> None:
+        await inbox.accept([{"update_id": 3}])
+        await inbox.accept([{"update_id": 1}, {"update_id": 2}])
+        aside = Outcome(Disposition.SET_ASIDE, update_ids=(3,), reason="no date")
+        await inbox.close(aside)
+
+    use(tmp_path, scene)
+    with database(tmp_path) as rows:
+        assert [row.update_id for row in rows.waiting(1)] == [1]
+        assert rows.failures() == [
+            Failure(3, 100.0, "no date", {"update_id": 3}, Disposition.SET_ASIDE)
+        ]
+        assert rows.reopen([3]) == 0
+
+
 def test_what_failed_can_be_opened_again(tmp_path: Path) -> None:
     """Opened again, also by another process, a row is told of once, with its answer."""
 

@@ -41,7 +41,8 @@ docs: $(VENV)/.dev ## write the generated files anew: mapping.yml, docs/metrics.
 	$(BIN)/python -m crocbot.settings.table
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	  .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

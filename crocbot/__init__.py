@@ -1,1 +1,1 @@
-"""A Telegram gateway that loses nothing. Start reading at model.py, then turn.py."""
+"""A Telegram gateway that loses nothing. Start at model.py, then turn/turn.py."""

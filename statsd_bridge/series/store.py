@@ -11,6 +11,7 @@ Targets and samples to series: which exist, of what shape, for how long.
 
 from __future__ import annotations
 
+import re
 from collections import Counter as Count
 from collections.abc import Callable, Collection
 from heapq import heappop, heappush
@@ -44,6 +45,12 @@ SUFFIXES: dict[Shape, tuple[str, ...]] = {
 # The label that a shape prints itself.
 OWN_LABEL = {Shape.HISTOGRAM: "le", Shape.SUMMARY: "quantile"}
 
+# a="1",b="2"  -->  1  2
+_values = re.compile(r'="([^"\\]*(?:\\.[^"\\]*)*)"').findall
+_ESCAPED = re.compile(r"\\(.)")
+# What sorts before the mark that ends a value, or is not written as it is.
+_odd = re.compile(r"[\x00-!\\]").search
+
 
 class _Kin:
     """
@@ -53,7 +60,7 @@ class _Kin:
     where a tuple of pairs of strings took 500 bytes for three labels.
     """
 
-    __slots__ = ("forms", "help", "name", "series", "shape")
+    __slots__ = ("forms", "help", "is_plain", "name", "series", "shape")
 
     def __init__(self, name: str, form: Form) -> None:
         self.name = name
@@ -61,11 +68,12 @@ class _Kin:
         self.help = form.help
         self.series: Ordered[AnySeries] = Ordered()
         self.forms: dict[tuple[str, ...], Form] = {}
+        self.is_plain = True
+        """Whether the texts, sorted as they are, are in the order of the page."""
 
     def texts(self) -> list[str]:
-        """List the labels of all series, fewer first, then as they are written."""
-        is_mixed = len({len(names) for names in self.forms}) > 1
-        return self.series.in_order(_rank if is_mixed else None)
+        """List the labels of all series, fewer first, then by their values in turn."""
+        return self.series.in_order(None if self.is_plain else _rank)
 
 
 class Store:
@@ -195,6 +203,8 @@ class Store:
         # The first of a set of label names decides on buckets and quantiles.
         series = self._series(family.forms.setdefault(names, form))
         family.series[text] = series
+        if family.is_plain:
+            family.is_plain = len(family.forms) == 1 and not _odd(text)
         self._live += 1
         self.ever += 1
         return series
@@ -280,6 +290,15 @@ class Store:
         return suffix in SUFFIXES[family.shape] or shape not in SUFFIXES
 
 
-def _rank(text: str) -> tuple[int, str]:
-    # In a value the quotation mark is escaped, so this counts labels.
-    return text.count('="'), text
+def _rank(text: str) -> str:
+    # As statsd_exporter has it: the names of labels do not count.  One string sorts
+    # five times as fast as a list of them.
+    values = _values(text)
+    rank = "\0".join(values)
+    if "\\" in rank:
+        rank = _ESCAPED.sub(_meant, rank)
+    return chr(len(values)) + rank
+
+
+def _meant(escaped: re.Match[str]) -> str:
+    return "\n" if escaped[1] == "n" else escaped[1]

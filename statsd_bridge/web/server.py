@@ -239,9 +239,18 @@ class _Root(Resource):
         self._other = other
 
     def getChild(self, path: bytes, request: PlainRequest) -> Resource:
-        return self.paths.get(unquote_to_bytes(request.path), self._other)
+        return self.paths.get(_path(request.path), self._other)
 
     def render(self, request: Request) -> bytes | int:
         # Only the empty path comes here; getChild is asked for all others.
         found: bytes | int = self.getChild(b"", request).render(request)
         return found
+
+
+def _path(target: bytes) -> bytes:
+    """Give the path that is asked for; who asks by a proxy names the host, too."""
+    _, is_absolute, rest = target.partition(b"://")
+    if is_absolute and not target.startswith(b"/"):
+        # RFC 9112, 3.2.2: http://bridge.example.org:9102/metrics
+        target = b"/" + rest.partition(b"/")[2]
+    return unquote_to_bytes(target)

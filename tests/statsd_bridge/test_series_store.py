@@ -21,6 +21,7 @@ from statsd_bridge.model import (
 from statsd_bridge.series import Store
 from statsd_bridge.series.ordered import Ordered
 from statsd_bridge.series.store import SUFFIXES
+from statsd_bridge.text import label_pairs
 
 KINDS = {
     Shape.COUNTER: Kind.COUNTER,
@@ -273,6 +274,34 @@ def test_families_and_series_are_in_the_order_of_the_page() -> None:
 
     assert first.name == "w"
     assert list(second.texts()) == ["", 'a="1"', 'a="2"', 'a="1",b="0"']
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from("abc"), st.text('ab= !"\\\n,', min_size=1), max_size=2
+        ).map(lambda labels: tuple(sorted(labels.items()))),
+        unique=True,
+    ),
+    st.integers(0, 9),
+)
+def test_series_are_in_the_order_of_their_values(
+    all_labels: list[Labels], looked: int
+) -> None:
+    """Fewer labels first, then value by value as sent, whatever the labels' names."""
+    store = Store(clock=Clock())
+    for labels in all_labels[:looked]:
+        put(store, Shape.COUNTER, "x", labels=labels)
+    for family in store.families():
+        family.texts()
+    for labels in all_labels[looked:]:
+        put(store, Shape.COUNTER, "x", labels=labels)
+    seen = [text for family in store.families() for text in family.texts()]
+    labels_of = {label_pairs(labels): labels for labels in all_labels}
+    values = [[value for _, value in labels_of[text]] for text in seen]
+
+    assert len(seen) == len(all_labels)
+    assert values == sorted(values, key=lambda each: (len(each), each))
 
 
 @given(

@@ -70,6 +70,11 @@ def test_head_has_no_body(ask: Ask) -> None:
         ("/nothing", b"404", b"404 page not found\n"),
         ("/metrics/more", b"404", b"404 page not found\n"),
         ("/metrics?name=x", b"200", b"a 1\n"),
+        # As a proxy is asked.
+        ("http://bridge.example.org:9102/metrics?name=x", b"200", b"a 1\n"),
+        ("http://bridge.example.org", b"200", b'<a href="/metrics">'),
+        ("http://bridge.example.org/more", b"404", b"404 page not found\n"),
+        ("/http://bridge.example.org/metrics", b"404", b"404 page not found\n"),
     ],
 )
 def test_each_path_answers(ask: Ask, path: str, status: bytes, words: bytes) -> None:

@@ -37,13 +37,17 @@ class Stream:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what came; returns the lines that it finished."""
-        *ended, rest = (self._rest + data).split(b"\n")
+        text = self._rest + data
+        *ended, rest = text.split(b"\n")
         if ended and self._skipping:
             # The end of a line that is counted already.
             del ended[0]
             self._skipping = False
         whole = [line for line in ended if len(line) <= LONGEST_LINE]
         self.too_long += len(ended) - len(whole)
+        if b"\r" in text:
+            # Part of the newline, as there: a relay would hand it on as part of a type.
+            whole = [line.removesuffix(b"\r") for line in whole]
         if len(rest) > LONGEST_LINE and not self._skipping:
             self.too_long += 1
             self._skipping = True

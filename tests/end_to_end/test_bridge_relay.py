@@ -46,6 +46,27 @@ def test_every_line_of_every_door_reaches_the_others(
             assert lost in after
 
 
+def test_lines_leave_as_they_came_without_the_ends_of_streams(start: Start) -> None:
+    """A carriage return ends a line over TCP, and belongs to it over UDP, as there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
+        target.bind(("127.0.0.1", 0))
+        target.settimeout(30)
+        port = target.getsockname()[1]
+        bridge = start(
+            "--statsd.listen-tcp=127.0.0.1:0",
+            f"--statsd.relay.address=127.0.0.1:{port}",
+        )
+        with socket.create_connection(("127.0.0.1", bridge.tcp)) as sock:
+            sock.sendall(b"a:1|c\r\n\r\nb:1|c\r\n")
+        bridge.until("\nb 1\n")
+        bridge.send(b"c:1|c\r\nd:1|c\n")
+        packets = b""
+        while b"d" not in packets:
+            packets += target.recv(65_535)
+
+    assert packets == b"a:1|c\nb:1|c\nc:1|c\r\nd:1|c\n"
+
+
 def test_a_target_may_have_a_name(start: Start) -> None:
     """What comes once the name is known is passed on, over IPv4 if there is one."""
     other = start()

@@ -17,6 +17,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -39,6 +40,7 @@ LISTEN = r"^((\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[0-9]{1,5})$"
 ADDRESS = r"^(off|(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[0-9]{1,5})$"
 IDS = "must be Telegram user ids with commas between them, as 123,456"
 DATABASE = "crocbot.sqlite3"
+MOST_PORTS = 65535
 SECONDS = "must be seconds, 0.1 to 86400"
 
 Ids = Annotated[frozenset[int], NoDecode]
@@ -273,6 +275,23 @@ class Settings(BaseSettings):
             raise ValueError("there is no program")
         return words
 
+    @field_validator("telegram_api_url", "openai_base_url", "agent_url", "webhook_url")
+    @classmethod
+    def _reachable(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            # Both look harmless, and raise ValueError for what no name or port is.
+            _ = (parts.hostname or "").encode("idna"), parts.port
+        return value
+
+    @field_validator("health_address", "webhook_listen")
+    @classmethod
+    def _listenable(cls, value: str) -> str:
+        port = value.rpartition(":")[2]
+        if port.isdigit() and int(port) > MOST_PORTS:
+            raise ValueError("there is no such port")
+        return value
+
     @field_validator("telegram_api_url", "openai_base_url")
     @classmethod
     def _without_slash(cls, value: str) -> str:
@@ -295,7 +314,12 @@ class Settings(BaseSettings):
     @field_validator("state_dir")
     @classmethod
     def _expanded(cls, value: Path) -> Path:
-        return value.expanduser()
+        if "\0" in str(value):
+            raise ValueError("no name of a file has this character")
+        try:
+            return value.expanduser()
+        except RuntimeError as error:
+            raise ValueError("nobody has this home") from error
 
     @property
     def database(self) -> Path:

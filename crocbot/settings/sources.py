@@ -80,8 +80,16 @@ def load_database(
 ) -> Path:
     """Read only where the state is: for commands that need no bot."""
     values, _ = _read(environment, env_file)
-    found, _ = values.get("CROCBOT_STATE_DIR", (_default_state_dir(environment), ""))
-    return Path(found).expanduser() / DATABASE
+    if "CROCBOT_STATE_DIR" not in values:
+        return _default_state_dir(environment) / DATABASE
+    return _path(*values["CROCBOT_STATE_DIR"]) / DATABASE
+
+
+def _path(value: object, place: str) -> Path:
+    try:
+        return Path(str(value)).expanduser()
+    except RuntimeError as error:
+        raise OperatorError(f"{place} is {value!r}: nobody has this home") from error
 
 
 def _read(
@@ -92,7 +100,7 @@ def _read(
     texts = _set(dotenv) | _set(environment)
     found: dict[str, tuple[Any, str]] = {}
     if CONFIG in texts:
-        keys = _toml(Path(texts[CONFIG]).expanduser())
+        keys = _toml(_path(texts[CONFIG], CONFIG))
         # A secret and the file for it are one setting.
         found |= {name: key for name, key in keys.items() if _twin(name) not in texts}
     found |= {name: (text, name) for name, text in texts.items() if name in KNOWN}

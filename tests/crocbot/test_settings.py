@@ -139,6 +139,19 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
             "ftp://x",
             "must be a URL, https://host or http://host:port",
         ),
+        *(
+            ("TELEGRAM_API_URL", url, "must be a URL, https://host or http://host:port")
+            for url in ("http://h:65536", "http://h:abc", "http://[::1", "http://a..b")
+        ),
+        (
+            "AGENT_URL",
+            "http://h:1:2/",
+            "must be a URL, https://host/path or http://host:port/path",
+        ),
+        ("WEBHOOK_URL", "https://h:70000/", "must be a URL, https://host/path"),
+        ("WEBHOOK_LISTEN", "127.0.0.1:65536", "must be host:port"),
+        ("STATE_DIR", "~nobody-of-this-name/x", "must be a directory"),
+        ("STATE_DIR", "a\0b", "must be a directory"),
         ("ACCESS", "everybody", "must be allowlist, pairing or open"),
         (
             "GROUPS",
@@ -166,6 +179,7 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
         ("HISTORY_TURNS", "-1", "must be 0 to 1000"),
         ("MEDIA_MAX_BYTES", "5MB", "must be bytes, 0 to 20000000"),
         ("HEALTH_ADDRESS", "8787", "must be host:port, or off"),
+        ("HEALTH_ADDRESS", "[::1]:65536", "must be host:port, or off"),
         (
             "ALLOW_FROM",
             "@ada",
@@ -361,6 +375,13 @@ def test_only_the_database(tmp_path: Path) -> None:
         "/h/.local/state/crocbot/crocbot.sqlite3"
     )
     assert load(environment).database == Path("/s/crocbot.sqlite3")
+
+
+@pytest.mark.parametrize("name", ["CROCBOT_STATE_DIR", "CROCBOT_CONFIG"])
+def test_a_home_that_nobody_has(name: str) -> None:
+    """A path in the home of somebody unknown is one line, for every command."""
+    with pytest.raises(OperatorError, match=f"{name} is .*: nobody has this"):
+        settings.load_database({name: "~nobody-of-this-name/x"}, None)
 
 
 def test_env_file(tmp_path: Path) -> None:

@@ -1,11 +1,26 @@
-"""What Telegram counts in: UTF-16 units; an emoji takes two of them."""
+"""
+What Telegram makes of a text.
+
+It counts in UTF-16 units, of which an emoji takes two, and takes no message that shows
+nothing.
+"""
 
 from __future__ import annotations
+
+import unicodedata
+
+# White space of all kinds, control characters and what only changes others.
+INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
 def units(text: str) -> int:
     """The length of a text as Telegram counts it."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def visible(text: str) -> bool:
+    """Whether a text shows anything."""
+    return any(unicodedata.category(one) not in INVISIBLE for one in text)
 
 
 def whole(text: str) -> str:

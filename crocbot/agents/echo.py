@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crocbot.agents.agent import Answer
 from crocbot.model import Question
+from crocbot.text import visible
 
 
 class Echo:
@@ -19,7 +20,7 @@ class Echo:
         kinds = [medium.kind.replace("_", " ") for medium in message.media]
         if message.command is not None:
             yield f"/{message.command} {message.text}".rstrip()
-        elif message.text.strip():
+        elif visible(message.text):
             yield message.text
         else:
             yield f"Received: {', '.join(kinds) or 'something'}, without words."

@@ -25,6 +25,7 @@ from crocbot.agents.agent import Agent
 from crocbot.errors import AgentError
 from crocbot.facts import AgentCall, AgentFault
 from crocbot.model import Question, Usage
+from crocbot.text import visible
 
 MOST_CHARS = 65536
 TRIES = 3
@@ -93,7 +94,7 @@ class Hearing:
                     raise
             await self.sleep(wait)
             pause *= 2
-        if not self.text.strip():
+        if not visible(self.text):
             raise AgentError("the agent's answer is empty", AgentFault.EMPTY)
 
     async def _once(self, deadline: float) -> AsyncGenerator[str, None]:

@@ -12,25 +12,22 @@ entity that is cut goes on in the next piece.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from crocbot.model import Entity, Piece, Reply
 from crocbot.reply.markdown import Block, blocks, plain
-from crocbot.text import units
+from crocbot.text import units, visible
 
 LIMIT = 4096
 # Telegram drops those beyond.
 MOST_ENTITIES = 100
-# White space of all kinds, control characters and what only changes others.
-INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
 def pieces(reply: Reply, limit: int = LIMIT) -> list[Piece]:
     """Make messages of a reply; none of them is empty."""
     cut = blocks(reply.text) if reply.markdown else plain(reply.text)
-    return [piece for piece in _packed(cut, limit) if _is_visible(piece.text)]
+    return [piece for piece in _packed(cut, limit) if visible(piece.text)]
 
 
 def _packed(cut: Iterable[Block], limit: int) -> Iterator[Piece]:
@@ -107,7 +104,3 @@ def _clipped(entity: Entity, first: int, last: int) -> Entity:
     begin = max(entity.offset, first)
     length = min(entity.offset + entity.length, last) - begin
     return replace(entity, offset=begin - first, length=length)
-
-
-def _is_visible(text: str) -> bool:
-    return any(unicodedata.category(one) not in INVISIBLE for one in text)

@@ -25,6 +25,7 @@ async def said(question: Question) -> list[object]:
         ("a cat", None, "photo", "a cat"),
         ("", None, "video_note", "Received: video note, without words."),
         (" ", None, None, "Received: something, without words."),
+        ("\u200b", None, None, "Received: something, without words."),
     ],
 )
 def test_echo(text: str, command: str | None, media: str | None, answer: str) -> None:

@@ -92,7 +92,7 @@ def test_an_answer() -> None:
     assert 0 <= fact.first_token <= fact.seconds
 
 
-@pytest.mark.parametrize("pieces", [(), ("", " \n"), (Usage(1, 0),)])
+@pytest.mark.parametrize("pieces", [(), ("", " \n\u200b"), (Usage(1, 0),)])
 def test_an_empty_answer(pieces: tuple[Any, ...]) -> None:
     """An answer without words is a fault."""
     _, _, error, _ = hear(saying(*pieces))

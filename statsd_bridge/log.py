@@ -7,7 +7,6 @@ the disk is full or the reader has gone, works on in silence.
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
@@ -61,8 +60,12 @@ class Seldom:
             logger().error(event, **more)
 
 
-class _Stderr(io.TextIOBase):
-    """The stderr of now; what it does not take is lost."""
+class _Stderr:
+    """
+    The stderr of now; what it does not take is lost.
+
+    No file of `io`: those flush themselves when the interpreter has ended already.
+    """
 
     def write(self, text: str) -> int:
         try:

@@ -35,11 +35,19 @@ LOOK_EVERY = 0.2
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser("python -m crocbot.sandbox", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m crocbot.sandbox",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--host", default="127.0.0.1", help="where to listen")
     parser.add_argument("--port", default=PORT, type=int, help="0: a free one")
     given = parser.parse_args(arguments)
-    asyncio.run(_serve(given.host, given.port))
+    try:
+        asyncio.run(_serve(given.host, given.port))
+    except (OSError, OverflowError) as error:
+        place = f"--host {given.host} --port {given.port}"
+        parser.exit(2, f"{parser.prog}: {place}: cannot listen there: {error}\n")
 
 
 async def _serve(host: str, port: int) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from io import StringIO
 
 import aiohttp
+import pytest
 
 from crocbot.sandbox import Server
-from crocbot.sandbox.__main__ import Town
+from crocbot.sandbox.__main__ import Town, main
 from crocbot.sandbox.screen import Screen
 
 
@@ -92,3 +94,19 @@ def test_it_runs_as_a_program(tmp_path) -> None:
         assert json.loads(rest) == {"sent": {}, "answered": {}, "mistakes": 0}
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("port", [None, 99999])
+def test_a_port_that_cannot_be_had_is_one_line(
+    port: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A port that is taken, or is none, ends it with exit code 2 and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        asked = port or taken.getsockname()[1]
+        with pytest.raises(SystemExit) as end:
+            main(["--port", str(asked)])
+
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert f"--port {asked}: cannot listen there: " in said
+    assert said.count("\n") == 1

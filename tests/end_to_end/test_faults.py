@@ -112,9 +112,10 @@ class Proxy:
         """Refuse connections, cut those that there are."""
         assert self._server is not None
         self._server.close()
-        await self._server.wait_closed()
         for writer in list(self._writers):
             writer.transport.abort()
+        # Since Python 3.12 it is only closed when its connections are.
+        await self._server.wait_closed()
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

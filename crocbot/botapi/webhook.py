@@ -9,7 +9,7 @@ Calls from Telegram to raw updates: a small HTTP server behind a proxy of the op
 | 200    | the update is stored; Telegram forgets it                         |
 | 403    | the secret is not ours                                            |
 | 404    | the path is not ours                                              |
-| 400    | no JSON object                                                    |
+| 400    | no JSON object, or not all of it                                  |
 | 408    | the body did not come in time                                     |
 | 413    | the body is too long                                              |
 | 500    | the update could not be stored; Telegram brings it again          |
@@ -172,7 +172,7 @@ class Webhook:
             return WebhookOutcome.TOO_LARGE, 413
         except TimeoutError:
             return WebhookOutcome.MALFORMED, 408
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, web.RequestPayloadError, OSError):
             return WebhookOutcome.MALFORMED, 400
         if not isinstance(update, dict):
             return WebhookOutcome.MALFORMED, 400

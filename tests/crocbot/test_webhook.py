@@ -91,9 +91,10 @@ class World:
         secret: str = SECRET,
         path: str | None = None,
         method: str = "POST",
+        coding: str = "identity",
     ) -> int:
         """Call as Telegram does; returns the status."""
-        headers = {HEADER: secret} if secret else {}
+        headers = {"Content-Encoding": coding, **({HEADER: secret} if secret else {})}
         async with (
             aiohttp.ClientSession() as web,
             web.request(
@@ -143,6 +144,7 @@ async def nothing(_: World) -> None:
         ({"body": b"\xff"}, 400, WebhookOutcome.MALFORMED),
         ({"body": "[]"}, 400, WebhookOutcome.MALFORMED),
         ({"body": "[" * 100_000}, 400, WebhookOutcome.MALFORMED),
+        ({"body": "{}", "coding": "gzip"}, 400, WebhookOutcome.MALFORMED),
         ({"body": "x" * (MOST_BYTES + 1)}, 413, WebhookOutcome.TOO_LARGE),
         ({"path": "/"}, 404, None),
         ({"path": "/bot"}, 404, None),
@@ -162,6 +164,24 @@ def test_calls(
     told = [fact for fact in world.facts if isinstance(fact, WebhookRequest)]
     assert told == ([WebhookRequest(outcome)] if outcome else [])
     assert len(world.stored) == (status == 200)
+
+
+def test_a_call_that_breaks_off() -> None:
+    """Half a body is told as no JSON, and nothing else comes of it."""
+
+    async def scene(world: World) -> None:
+        host, _, port = world.base.removeprefix("http://").partition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST {world.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n"
+        writer.write(f'{head}{HEADER}: {SECRET}\r\n\r\n{{"update_id"'.encode())
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        while not world.facts:
+            await asyncio.sleep(0.01)
+
+    world = play(scene)
+    assert world.facts == [WebhookRequest(WebhookOutcome.MALFORMED)]
 
 
 def test_an_accepted_call() -> None:

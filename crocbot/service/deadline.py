@@ -30,8 +30,10 @@ def leave(code: int) -> None:
     Python's own exit takes a second on a busy machine, and waits for every thread.
     """
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # Whoever read it may be gone, which is no failure of ours.
+        with suppress(OSError, ValueError):
+            stream.flush()
     os._exit(code)
 
 

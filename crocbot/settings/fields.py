@@ -32,6 +32,7 @@ TOKEN = "TELEGRAM_BOT_TOKEN"  # noqa: S105 (a name, not a token)
 API_KEY = "OPENAI_API_KEY"
 TOKEN_SHAPE = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
 WEBHOOK_SECRET_SHAPE = re.compile(r"[A-Za-z0-9_-]{1,256}")
+HEADER_SHAPE = re.compile(r"[!-~]+")
 TOKEN_RIGHT = "must be a bot token as @BotFather shows it, 123456:ABC..."  # noqa: S105
 URL = r"^https?://[^\s/?#]+[^\s?#]*$"
 URL_RIGHT = "must be a URL, https://host or http://host:port"
@@ -309,6 +310,13 @@ class Settings(BaseSettings):
     def _showable(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not WEBHOOK_SECRET_SHAPE.fullmatch(value.get_secret_value()):
             raise ValueError("Telegram does not take it")
+        return value
+
+    @field_validator("openai_api_key")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not HEADER_SHAPE.fullmatch(value.get_secret_value()):
+            raise ValueError("no header takes it")
         return value
 
     @field_validator("state_dir")

@@ -279,6 +279,10 @@ def test_a_secret_that_is_not_right(tmp_path: Path) -> None:
         " must be 1 to 256 of A-Z, a-z, 0-9, _ and -"
     )
     assert (
+        refusal({"TELEGRAM_BOT_TOKEN": TOKEN, "OPENAI_API_KEY": "“HUSH”"})
+        == "OPENAI_API_KEY is not right: must be the key of the server"
+    )
+    assert (
         refusal({"TELEGRAM_BOT_TOKEN": TOKEN, "CROCBOT_AGENT_SECRET_FILE": str(file)})
         == f"CROCBOT_AGENT_SECRET_FILE: {file} is empty"
     )

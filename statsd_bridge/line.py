@@ -16,8 +16,9 @@ One statsd line to the samples in it, and what is wrong with the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from statsd_bridge import text
 from statsd_bridge.model import Fault, Kind, Labels, Parsed, Sample, SampleError
@@ -37,6 +38,12 @@ MOST_COMPONENTS = 8
 
 # int(1/rate) of statsd_exporter overflows here, and the sample vanishes.
 MOST_OBSERVATIONS = 2.0**63
+
+# Characters of what is wrong with a sample, besides its value.
+LONGEST_DETAIL = 1_024
+
+# Samples without tags of their own, and those of one container.
+MOST_MERGED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +83,41 @@ def _refused(reason: SampleError, detail: str, tag_errors: int = 0) -> Parsed:
     return Parsed(faults=(Fault(reason, detail),), tag_errors=tag_errors)
 
 
+class _Rest(NamedTuple):
+    """What follows the value of a sample: the same for all values that share it."""
+
+    kind_text: str
+    labels: Labels = ()
+    rates: Sequence[float] = ()
+    tag_errors: int = 0
+    bad_rates: int = 0
+    too_many: bool = False
+    """It has more components than a sample may."""
+    fault: SampleError | None = None
+    """The first one, if any, of a section."""
+
+
 @dataclass(slots=True)
 class _Line:
-    """What has been found so far in one line."""
+    """
+    What has been found so far in one line.
+
+    What samples share is read once, however many they are: a line with thousands of
+    values and thousands of tags must not cost the product of both.
+    """
 
     whole: str
     dialect: Dialect
+    name: str = ""
+    name_tags: dict[str, str] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     attempted: int = 0
     tagged: int = 0
     tag_errors: int = 0
+    rests: dict[str, _Rest] = field(default_factory=dict)
+    merged: list[tuple[dict[str, str], Labels]] = field(default_factory=list)
+    """Tags of samples, each with the labels that they make with the name's."""
 
     def read(self, left: str, right: str) -> Parsed:
         """
@@ -94,9 +125,9 @@ class _Line:
 
             left : right
         """
-        name, name_tags = self._name(left)
+        self.name, self.name_tags = self._name(left)
         dog = "|#" in right
-        if dog and name_tags:
+        if dog and self.name_tags:
             return self._line_fault(SampleError.MIXED_TAGGING_STYLES)
         if "|" not in right:
             return self._line_fault(SampleError.NOT_ENOUGH_PARTS)
@@ -104,11 +135,12 @@ class _Line:
         if ":" in values:
             if rest.partition("|")[0] not in PACKABLE:
                 return self._line_fault(SampleError.INVALID_EXTENDED_AGGREGATE)
-            pieces = [f"{value}|{rest}" for value in values.split(":")]
+            for value in values.split(":"):
+                self._sample(value, rest)
         else:
-            pieces = [right] if dog else list(_several(right))
-        for piece in pieces:
-            self._sample(name, name_tags, piece)
+            for piece in [right] if dog else _several(right):
+                value, bar, rest = piece.partition("|")
+                self._sample(value, rest if bar else None)
         return self._parsed()
 
     def _parsed(self) -> Parsed:
@@ -132,7 +164,7 @@ class _Line:
             if start < 0 or end < start:
                 self.tag_errors += 1
                 return left, {}
-            tags = self._tags(left[start + 1 : end], "=")
+            tags, self.tag_errors = _tags(left[start + 1 : end], "=")
             return left[:start] + left[end + 1 :], tags
         starts = [
             left.find(mark)
@@ -145,140 +177,195 @@ class _Line:
         if not starts:
             return left, {}
         first = min(starts)
-        return left[:first], self._tags(left[first + 1 :], "=")
+        tags, self.tag_errors = _tags(left[first + 1 :], "=")
+        return left[:first], tags
 
-    def _tags(self, listed: str, separator: str) -> dict[str, str]:
-        """
-        Read a list of tags; a bad one is counted and left out, the last one wins.
-
-            k=v,j=w     or     k:v,#j:w
-        """
-        tags: dict[str, str] = {}
-        parts = listed.split(",")
-        if not parts[-1]:
-            # Nothing at all, or one trailing comma, is no error.
-            parts.pop()
-        for part in parts:
-            pair = part.removeprefix("#") if separator == ":" else part
-            key, found, value = pair.partition(separator)
-            if not (key and found and value):
-                self.tag_errors += 1
-                continue
-            tags[text.metric_name(key)] = value
-        return tags
-
-    def _sample(self, name: str, name_tags: dict[str, str], piece: str) -> None:
+    def _sample(self, value: str, rest: str | None) -> None:
         """
         Read one sample.
 
             3|c|@0.1|#zone:eu
+            value  rest
         """
         self.attempted += 1
-        found = self._components(name, name_tags, piece)
+        found = self._components(value, rest)
         if isinstance(found, SampleError):
-            self.faults.append(Fault(found, piece))
-        elif found is not None and found.weight > 0:
+            self._fault(found, value, rest)
+        elif found.weight > 0:
             self.samples.append(found)
 
-    def _components(
-        self, name: str, name_tags: dict[str, str], piece: str
-    ) -> Sample | SampleError:
-        components = piece.split("|")
-        if not 2 <= len(components) <= MOST_COMPONENTS:
+    def _fault(self, reason: SampleError, value: str, rest: str | None) -> None:
+        detail = value if rest is None else f"{value}|{rest[:LONGEST_DETAIL]}"
+        self.faults.append(Fault(reason, detail))
+
+    def _components(self, written: str, after: str | None) -> Sample | SampleError:
+        if after is None:
             return SampleError.MALFORMED_COMPONENT
-        written, kind_text, *sections = components
+        rest = self.rests.get(after)
+        if rest is None:
+            rest = self.rests[after] = self._rest(after)
+        if rest.too_many:
+            return SampleError.MALFORMED_COMPONENT
         value = text.number(written)
-        kind = KINDS.get(kind_text)
+        kind = KINDS.get(rest.kind_text)
         member = ""
         if kind is Kind.SET and written:
             # A member is any text: user ids need not be numbers.
             value, member = 0.0, written
         if value is None:
             return SampleError.MALFORMED_VALUE
-        if not all(sections):
-            return SampleError.MALFORMED_COMPONENT
-        tags = dict(name_tags)
-        rates: list[float] = []
-        for section in sections:
-            fault = self._section(section, tags, rates, piece)
-            if fault is not None:
-                return fault
-        if tags:
+        self.tag_errors += rest.tag_errors
+        for _ in range(rest.bad_rates):
+            self._fault(SampleError.INVALID_SAMPLE_FACTOR, written, after)
+        if rest.fault is not None:
+            return rest.fault
+        if rest.labels:
             self.tagged += 1
         if kind is None:
             return SampleError.ILLEGAL_EVENT
         return _sampled(
             Sample(
                 kind,
-                name,
+                self.name,
                 # statsd times in milliseconds, Prometheus in seconds.
-                value / 1000 if kind_text == "ms" else value,
-                _labels(tags),
+                value / 1000 if rest.kind_text == "ms" else value,
+                rest.labels,
                 relative=kind is Kind.GAUGE and written[0] in "+-",
                 member=member,
             ),
-            rates,
+            rest.rates,
         )
 
-    def _section(
-        self, section: str, tags: dict[str, str], rates: list[float], piece: str
-    ) -> SampleError | None:
+    def _rest(self, after: str) -> _Rest:
         """
-        Read one section after the type.
+        Read what follows a value.
 
-            @0.1   #k:v,j:w   c:1f3a   T1656581400   e:it-false   card:low
+            c|@0.1|#zone:eu
         """
-        if section[0] == "@":
-            rate = text.number(section[1:])
-            if rate is None:
-                # Counted, and the sample is kept: as if it said 1, or if it is too
-                # large a number, as if it said infinity.
-                self.faults.append(Fault(SampleError.INVALID_SAMPLE_FACTOR, piece))
-                rate = text.overflow(section[1:])
-            rates.append(rate or 1.0)
+        kind_text, *sections = after.split("|")
+        if len(sections) > MOST_COMPONENTS - 2:
+            return _Rest(kind_text, too_many=True)
+        if not all(sections):
+            return _Rest(kind_text, fault=SampleError.MALFORMED_COMPONENT)
+        tags: dict[str, str] = {}
+        rates: list[float] = []
+        tag_errors = bad_rates = 0
+        fault: SampleError | None = None
+        for section in sections:
+            if section[0] == "@":
+                rate, is_good = _rate(section[1:])
+                rates.append(rate)
+                bad_rates += not is_good
+            elif section[0] == "#":
+                if self.dialect.dogstatsd:
+                    more, errors = _tags(section[1:], ":")
+                    tags.update(more)
+                    tag_errors += errors
+            else:
+                fault = _section(section, tags)
+                if fault is not None:
+                    break
+        labels = self._labels(tags)
+        if labels is None:
+            fault, labels = fault or SampleError.MALFORMED_CONTAINER_ID, ()
+        return _Rest(kind_text, labels, rates, tag_errors, bad_rates, fault=fault)
+
+    def _labels(self, tags: dict[str, str]) -> Labels | None:
+        """
+        Merge the tags of a sample with the name's; None is one set of them too many.
+
+        Only a container joins the tags of a name, and a line comes from one: more would
+        multiply the tags.
+        """
+        if not self.name_tags:
+            return _labels(tags)
+        for known, labels in self.merged:
+            if known == tags:
+                return labels
+        if len(self.merged) == MOST_MERGED:
             return None
-        if section[0] == "#":
-            if self.dialect.dogstatsd:
-                tags.update(self._tags(section[1:], ":"))
-            return None
-        if section[0] == "T" or section.startswith(("e:", "card:")):
-            return None
-        if section[0] == "c":
-            if not section.startswith("c:") or len(section) == 2:
-                return SampleError.MALFORMED_CONTAINER_ID
-            tags["container_id"] = section[2:]
-            return None
-        return SampleError.INVALID_SAMPLE_FACTOR
+        labels = _labels(self.name_tags | tags)
+        self.merged.append((tags, labels))
+        return labels
+
+
+def _tags(listed: str, separator: str) -> tuple[dict[str, str], int]:
+    """
+    Read a list of tags; a bad one is counted and left out, the last one wins.
+
+        k=v,j=w     or     k:v,#j:w
+    """
+    tags: dict[str, str] = {}
+    errors = 0
+    parts = listed.split(",")
+    if not parts[-1]:
+        # Nothing at all, or one trailing comma, is no error.
+        parts.pop()
+    for part in parts:
+        pair = part.removeprefix("#") if separator == ":" else part
+        key, found, value = pair.partition(separator)
+        if not (key and found and value):
+            errors += 1
+            continue
+        tags[text.metric_name(key)] = value
+    return tags, errors
+
+
+def _rate(written: str) -> tuple[float, bool]:
+    """
+    Read a rate, and tell whether it is good.
+
+    A bad one is counted, and the sample is kept: as if it said 1, or if it is too large
+    a number, as if it said infinity.
+    """
+    rate = text.number(written)
+    if rate is not None:
+        return rate or 1.0, True
+    return text.overflow(written) or 1.0, False
+
+
+def _section(section: str, tags: dict[str, str]) -> SampleError | None:
+    """
+    Read a section that is neither rate nor tags.
+
+        c:1f3a   T1656581400   e:it-false   card:low
+    """
+    if section[0] == "T" or section.startswith(("e:", "card:")):
+        return None
+    if section[0] == "c":
+        if not section.startswith("c:") or len(section) == 2:
+            return SampleError.MALFORMED_CONTAINER_ID
+        tags["container_id"] = section[2:]
+        return None
+    return SampleError.INVALID_SAMPLE_FACTOR
 
 
 def _several(right: str) -> Iterator[str]:
     """
-    Cut samples that share a name: `1|c:2|ms` is two.
+    Cut samples that share a name: `1|c:2|c` is two.
 
     A colon also belongs to the sections `c:`, `e:` and `card:`; statsd_exporter cuts
     there as well.  They come third or later, and no complete sample follows them:
 
         1|c|c:1f3a     one       1|c:2|c     two
     """
-    pending = ""
+    pending: list[str] = []
     for piece in right.split(":"):
-        if pending and (
-            text.number(piece.partition("|")[0]) is None or "|" not in piece
-        ):
-            pending = f"{pending}:{piece}"
-        else:
-            if pending:
-                yield pending
-            pending = piece
-        components = pending.split("|")
-        if len(components) < 3 or components[-1] not in ("c", "e", "card"):
-            yield pending
-            pending = ""
+        value, bar, _ = piece.partition("|")
+        if pending and bar and text.number(value) is not None:
+            yield ":".join(pending)
+            pending = []
+        # It goes on if it ends in such a section's first word.
+        goes_on = piece.count("|") > (0 if pending else 1)
+        pending.append(piece)
+        if not (goes_on and piece.rpartition("|")[2] in ("c", "e", "card")):
+            yield ":".join(pending)
+            pending = []
     if pending:
-        yield pending
+        yield ":".join(pending)
 
 
-def _sampled(sample: Sample, rates: list[float]) -> Sample:
+def _sampled(sample: Sample, rates: Sequence[float]) -> Sample:
     """Weigh a sample by its rates: a counter by each, a timer by the last."""
     if not rates:
         return sample

@@ -151,11 +151,16 @@ class Form:
 
 
 class Target(NamedTuple):
-    """Where a sample goes: the Prometheus name (escaped), all labels, and the form."""
+    """
+    Where a sample goes: the Prometheus name (escaped), all labels, and the form.
+
+    `text` is the labels as they are printed, if somebody knows it.
+    """
 
     name: str
     labels: Labels
     form: Form
+    text: str | None = None
 
 
 class Refusal(NamedTuple):

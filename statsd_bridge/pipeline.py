@@ -16,10 +16,20 @@ from typing import TypeVar
 
 from statsd_bridge import datagram, line
 from statsd_bridge.line import Dialect
-from statsd_bridge.mapping import Table
-from statsd_bridge.model import Action, EventError, Parsed, Refusal, Sample, Tally
+from statsd_bridge.mapping import Match, Table
+from statsd_bridge.model import (
+    Action,
+    EventError,
+    Kind,
+    Parsed,
+    Refusal,
+    Sample,
+    Tally,
+    Target,
+)
 from statsd_bridge.recent import LONGEST, Recent
 from statsd_bridge.series import Store
+from statsd_bridge.text import label_pairs
 
 MOST_NAMES = 1_000
 """Names that senders choose and that become labels of our own metrics."""
@@ -27,6 +37,9 @@ MOST_NAMES = 1_000
 OTHER = "other"
 
 Key = TypeVar("Key")
+
+Known = dict[tuple[Kind, int], tuple[Match, Target]]
+"""What samples of one line mean, by kind and labels; these are known by identity."""
 
 
 class Pipeline:
@@ -51,7 +64,7 @@ class Pipeline:
     ) -> None:
         self.table = table
         self.by_lane = 0
-        """Lines for which the table was not asked, since it had been before."""
+        """Samples for which the table was not asked, since it had been before."""
         self.unmapped: Recent[tuple[str, str]] = Recent()
         """Names that no rule took, each with its kind."""
         self.refused: Recent[tuple[bytes, str]] = Recent()
@@ -106,17 +119,32 @@ class Pipeline:
             tally.sample_errors[fault.reason] += 1
             self.refused.add((text[:LONGEST], fault.reason))
             is_good = False
+        # What many samples of one line mean is asked once.
+        known: Known | None = {} if len(parsed.samples) > 1 else None
         for sample in parsed.samples:
-            refusal = self._sample(sample)
+            refusal = self._sample(sample, known)
             if refusal is not None:
                 self._refused(refusal, sample.weight)
                 self.refused.add((text[:LONGEST], refusal.reason))
                 is_good = False
         return parsed if is_good else None
 
-    def _sample(self, sample: Sample) -> Refusal | None:
-        tally = self._tally
+    def _look_up(self, sample: Sample, known: Known | None) -> tuple[Match, Target]:
+        key = sample.kind, id(sample.labels)
+        found = known.get(key) if known else None
+        if found is not None:
+            self.by_lane += 1
+            return found
         match = self.table.look_up(sample.kind, sample.name)
+        target = match.target(sample.labels)
+        if known is not None:
+            target = target._replace(text=label_pairs(target.labels))
+            known[key] = match, target
+        return match, target
+
+    def _sample(self, sample: Sample, known: Known | None) -> Refusal | None:
+        tally = self._tally
+        match, target = self._look_up(sample, known)
         if match.action is Action.UNMAPPED:
             tally.unmapped += sample.weight
             self.unmapped.add((sample.name[:LONGEST], sample.kind), sample.weight)
@@ -125,7 +153,7 @@ class Pipeline:
             return None
         elif match.name:
             tally.actions[Action.MAP] += sample.weight
-        refusal = self._store.record(match.target(sample.labels), sample)
+        refusal = self._store.record(target, sample)
         if refusal is None:
             tally.events[sample.kind] += sample.weight
         return refusal

@@ -61,7 +61,7 @@ class Match(NamedTuple):
         """Merge the tags of a sample in: the rule's labels win, unless it honors."""
         if not tags:
             return self.bare
-        name, labels, form = self.bare
+        name, labels, form, _ = self.bare
         if not labels:
             return Target(name, tags, form)
         winners, others = (tags, labels) if self.honor_labels else (labels, tags)

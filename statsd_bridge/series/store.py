@@ -12,6 +12,7 @@ Targets and samples to series: which exist, of what shape, for how long.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter as Count
 from collections.abc import Callable, Collection
 from heapq import heappop, heappush
@@ -142,7 +143,7 @@ class Store:
 
     def refusal(self, target: Target, sample: Sample) -> EventError | None:
         """Tell why `record` would refuse a sample; nothing changes."""
-        name, _, form = target
+        name, form = target.name, target.form
         value = sample.value if form.scale is None else sample.value * form.scale
         if sample.kind is Kind.COUNTER and value < 0 and name:
             return EventError.ILLEGAL_NEGATIVE_COUNTER
@@ -155,13 +156,13 @@ class Store:
         family = self._families.get(target.name)
         if family is None or family.shape is not target.form.shape:
             return None
-        return family.series.get(label_pairs(target.labels))
+        return family.series.get(_text(target))
 
     def resolve(self, kind: Kind, target: Target) -> AnySeries | Refusal:
         """Find the series of a target, or make it; or tell why there is none."""
-        name, labels, form = target
+        name, form = target.name, target.form
         family = self._families.get(name)
-        text = label_pairs(labels)
+        text = _text(target)
         if family is not None and family.shape is form.shape:
             series = family.series.get(text)
             if series is not None:
@@ -196,7 +197,7 @@ class Store:
         return family
 
     def _create(self, family: _Kin, target: Target, text: str) -> AnySeries:
-        _, labels, form = target
+        labels, form = target.labels, target.form
         names = tuple([label for label, _ in labels])
         if names not in family.forms:
             self.created[form.shape] += 1
@@ -246,18 +247,17 @@ class Store:
         if series.ttl != ttl:
             series.ttl = ttl
             if ttl:
-                self._schedule(series, target.name, label_pairs(target.labels))
+                self._schedule(series, target.name, _text(target))
 
     def _schedule(self, series: AnySeries, name: str, text: str) -> None:
         self._pushed += 1
         heappush(self._due, (series.last + series.ttl, self._pushed, name, text))
 
     def _refuses(self, family: _Kin | None, target: Target) -> EventError | None:
-        name, labels, form = target
+        name, form = target.name, target.form
         if not name:
             return EventError.EMPTY_METRIC_NAME
-        own = OWN_LABEL.get(form.shape)
-        if any(label == own or is_reserved_label(label) for label, _ in labels):
+        if _has_reserved(target):
             return EventError.RESERVED_LABEL
         if family is None and self._clashes(name, form.shape):
             return EventError.CONFLICT
@@ -288,6 +288,19 @@ class Store:
         # A summary has no buckets; statsd_exporter refuses a counter or gauge all the
         # same, and another summary or histogram not.
         return suffix in SUFFIXES[family.shape] or shape not in SUFFIXES
+
+
+def _text(target: Target) -> str:
+    return label_pairs(target.labels) if target.text is None else target.text
+
+
+def _has_reserved(target: Target) -> bool:
+    # They are sorted, and a sender may send thousands with thousands of values.
+    labels, own = target.labels, OWN_LABEL.get(target.form.shape)
+    names = ["__", own] if own else ["__"]
+    places = [bisect_left(labels, (name,)) for name in names]
+    found = [labels[at][0] for at in places if at < len(labels)]
+    return own in found or any(map(is_reserved_label, found))
 
 
 def _rank(text: str) -> str:

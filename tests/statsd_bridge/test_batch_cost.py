@@ -14,6 +14,12 @@ from statsd_bridge.batch import Batched
 from statsd_bridge.model import Tally
 from statsd_bridge.series import Store
 
+
+def tags(count: int, separator: bytes) -> bytes:
+    """Make a list of tags."""
+    return b",".join(b"k%d%bv" % (i, separator) for i in range(count))
+
+
 HARD: dict[str, Callable[[int], bytes]] = {
     "new names": lambda n: b"\n".join(b"n%d:1|c" % i for i in range(n)),
     "names that come twice": lambda n: b"\n".join(
@@ -37,6 +43,20 @@ HARD: dict[str, Callable[[int], bytes]] = {
     "one name and then none": lambda n: b"a:1|c\n" * n + b"\n",
     "names in turn": lambda n: b"\n".join(b"n%d:%d|c" % (i % 20, i) for i in range(n)),
     "packed": lambda n: b"t:1:2:3:4:5:6:7:8|ms\n" * n,
+    "packed with tags": lambda n: b"t" + b":1" * n + b"|ms|#" + tags(n, b":"),
+    "packed with tags, refused": lambda n: (
+        b"t" + b":1" * n + b"|ms|#quantile:1," + tags(n, b":")
+    ),
+    "packed with tags, broken": lambda n: b"t" + b":x" * n + b"|ms|#" + tags(n, b":"),
+    "samples with tags": lambda n: b"t," + tags(n, b"=") + b":1|c:1|ms" * n,
+    "samples with tags and rates": lambda n: (
+        b"t," + tags(n, b"=") + b"".join(b":1|c|@0.%d" % i for i in range(1, n))
+    ),
+    "samples with tags and containers": lambda n: (
+        b"t," + tags(n, b"=") + b"".join(b":1|c|c:%d" % i for i in range(n))
+    ),
+    "containers": lambda n: b"t:1|c" + b"|c:" * n,
+    "samples of a long name": lambda n: b"a." * n + b"a:1|c" + b":1|c:1|ms" * n,
     "one packed line": lambda n: b"t:" + b"1:" * n + b"1|ms",
 }
 

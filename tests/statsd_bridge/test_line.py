@@ -183,6 +183,28 @@ def test_samples_of_one_line_do_not_share_labels() -> None:
     assert all(len(each.labels) <= 1 for each in parsed.samples)
 
 
+def test_the_tags_of_a_name_are_not_multiplied_by_containers() -> None:
+    """Samples with and without one are read; a line that names more is refused them."""
+    parsed = line.parse(b"a,k=v:1|c:2|c|c:x:3|c|c:x:4|c|c:y:5|c")
+
+    assert [(each.value, dict(each.labels)) for each in parsed.samples] == [
+        (1, {"k": "v"}),
+        (2, {"k": "v", "container_id": "x"}),
+        (3, {"k": "v", "container_id": "x"}),
+        (5, {"k": "v"}),
+    ]
+    assert [each.reason for each in parsed.faults] == ["malformed_container_id"]
+    assert parsed.attempted == 5
+
+
+def test_what_is_told_of_many_broken_samples_is_bounded() -> None:
+    """A thousand bad values do not keep a thousand copies of the tags behind them."""
+    parsed = line.parse(b"a" + b":x" * 1_000 + b"|ms|#k:" + b"v" * 10_000)
+
+    assert len(parsed.faults) == 1_000
+    assert max(len(each.detail) for each in parsed.faults) < 1_100
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [("_e{5,4}:title|text|#k:v", "event"), ("_sc|name|0|#env:x", "service_check")],

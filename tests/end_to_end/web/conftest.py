@@ -58,11 +58,37 @@ class Authority:
             .add_extension(
                 x509.BasicConstraints(ca=is_authority, path_length=None), critical=True
             )
+            # Clients with Python 3.13 want these, too.
+            .add_extension(_usage(is_authority), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+                critical=False,
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                    self._key.public_key()
+                ),
+                critical=False,
+            )
         )
         file = self.folder / f"{self.name}-{name}.pem"
         certificate = built.sign(self._key, hashes.SHA256())
         file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return file
+
+
+def _usage(is_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _named(name: str) -> x509.Name:

@@ -97,6 +97,9 @@ class _Rest(NamedTuple):
     """The first one, if any, of a section."""
 
 
+_NO_REST = _Rest("")
+
+
 @dataclass(slots=True)
 class _Line:
     """
@@ -108,15 +111,16 @@ class _Line:
 
     whole: str
     dialect: Dialect
-    name: str = ""
-    name_tags: dict[str, str] = field(default_factory=dict)
+    name: str = field(init=False)
+    name_tags: dict[str, str] = field(init=False)
     samples: list[Sample] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     attempted: int = 0
     tagged: int = 0
     tag_errors: int = 0
-    rests: dict[str, _Rest] = field(default_factory=dict)
-    merged: list[tuple[dict[str, str], Labels]] = field(default_factory=list)
+    last: tuple[str | None, _Rest] = (None, _NO_REST)
+    """What followed the last value, and what that means."""
+    merged: tuple[tuple[dict[str, str], Labels], ...] = ()
     """Tags of samples, each with the labels that they make with the name's."""
 
     def read(self, left: str, right: str) -> Parsed:
@@ -201,9 +205,10 @@ class _Line:
     def _components(self, written: str, after: str | None) -> Sample | SampleError:
         if after is None:
             return SampleError.MALFORMED_COMPONENT
-        rest = self.rests.get(after)
-        if rest is None:
-            rest = self.rests[after] = self._rest(after)
+        seen, rest = self.last
+        if after != seen:
+            rest = self._rest(after)
+            self.last = after, rest
         if rest.too_many:
             return SampleError.MALFORMED_COMPONENT
         value = text.number(written)
@@ -243,6 +248,8 @@ class _Line:
             c|@0.1|#zone:eu
         """
         kind_text, *sections = after.split("|")
+        if not sections and not self.name_tags:
+            return _Rest(kind_text)
         if len(sections) > MOST_COMPONENTS - 2:
             return _Rest(kind_text, too_many=True)
         if not all(sections):
@@ -285,7 +292,7 @@ class _Line:
         if len(self.merged) == MOST_MERGED:
             return None
         labels = _labels(self.name_tags | tags)
-        self.merged.append((tags, labels))
+        self.merged = (*self.merged, (tags, labels))
         return labels
 
 

@@ -129,22 +129,25 @@ class Pipeline:
                 is_good = False
         return parsed if is_good else None
 
-    def _look_up(self, sample: Sample, known: Known | None) -> tuple[Match, Target]:
+    def _look_up(self, sample: Sample, known: Known) -> tuple[Match, Target]:
         key = sample.kind, id(sample.labels)
-        found = known.get(key) if known else None
+        found = known.get(key)
         if found is not None:
             self.by_lane += 1
             return found
         match = self.table.look_up(sample.kind, sample.name)
-        target = match.target(sample.labels)
-        if known is not None:
-            target = target._replace(text=label_pairs(target.labels))
-            known[key] = match, target
-        return match, target
+        name, labels, form, _ = match.target(sample.labels)
+        found = match, Target(name, labels, form, label_pairs(labels))
+        known[key] = found
+        return found
 
     def _sample(self, sample: Sample, known: Known | None) -> Refusal | None:
         tally = self._tally
-        match, target = self._look_up(sample, known)
+        if known is None:
+            match = self.table.look_up(sample.kind, sample.name)
+            target = match.target(sample.labels)
+        else:
+            match, target = self._look_up(sample, known)
         if match.action is Action.UNMAPPED:
             tally.unmapped += sample.weight
             self.unmapped.add((sample.name[:LONGEST], sample.kind), sample.weight)

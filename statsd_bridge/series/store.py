@@ -295,12 +295,16 @@ def _text(target: Target) -> str:
 
 
 def _has_reserved(target: Target) -> bool:
+    labels = target.labels
+    if not labels:
+        return False
     # They are sorted, and a sender may send thousands with thousands of values.
-    labels, own = target.labels, OWN_LABEL.get(target.form.shape)
-    names = ["__", own] if own else ["__"]
-    places = [bisect_left(labels, (name,)) for name in names]
-    found = [labels[at][0] for at in places if at < len(labels)]
-    return own in found or any(map(is_reserved_label, found))
+    at = bisect_left(labels, ("__",))
+    if at < len(labels) and is_reserved_label(labels[at][0]):
+        return True
+    own = OWN_LABEL.get(target.form.shape)
+    at = bisect_left(labels, (own,)) if own else len(labels)
+    return at < len(labels) and labels[at][0] == own
 
 
 def _rank(text: str) -> str:

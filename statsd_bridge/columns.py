@@ -16,6 +16,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from statsd_bridge import text
+
 # Deletes everything but what cuts a line.
 _CUTS = b":|\n"
 _ALL_BUT_CUTS = bytes(set(range(256)) - set(_CUTS))
@@ -110,14 +112,9 @@ def numbers(values: Sequence[bytes]) -> tuple[list[float], list[int]]:
     if not others or not (
         others.strip(_EXPONENT) or b"\n-" in joined or b"\n+" in joined
     ):
-        try:
-            read = list(map(float, values))
-        except ValueError:
-            pass
-        else:
-            # One that is too large is infinite, and then so is the sum.
-            if math.isfinite(sum(read)):
-                return read, []
+        read = text.floats(values)
+        if read is not None:
+            return read, []
     one_by_one = [
         None if value[:1] in (b"-", b"+") else number(value) for value in values
     ]

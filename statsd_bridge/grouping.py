@@ -14,10 +14,11 @@ that is not `head:number|tail`, or with two tails for one head, is left to colum
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from statsd_bridge import text
 
 MEAN = 25
 """Lines in a group, on average, from which on groups cost less than columns."""
@@ -64,8 +65,8 @@ def _read(rests: list[bytes]) -> tuple[bytes, Sequence[float]] | None:
     if first == rests[-1] and rests.count(first) == count:
         # Most counters only ever say 1.
         is_plain = value[:1] == b":" and not value[1:].strip(_DIGITS)
-        numbers = _numbers([value[1:]]) if is_plain else []
-        return (tail, numbers * count) if numbers else None
+        one = text.floats([value[1:]]) if is_plain else None
+        return (tail, one * count) if one is not None else None
     joined = b"".join(rests)
     if len(joined) < count * (len(tail) + 3):
         # A tail that is longer than others; it must not be multiplied.
@@ -79,15 +80,5 @@ def _read(rests: list[bytes]) -> tuple[bytes, Sequence[float]] | None:
     if len(values) != count + 1:
         return None
     values[0] = values[0][1:]
-    numbers = _numbers(values[:-1])
-    return (tail, numbers) if numbers else None
-
-
-def _numbers(values: list[bytes]) -> list[float]:
-    """Read values of digits and points; an empty list if one of them is no number."""
-    try:
-        numbers = list(map(float, values))
-    except ValueError:
-        return []
-    # One that is too large is infinite, and then so is the sum.
-    return numbers if math.isfinite(sum(numbers)) else []
+    numbers = text.floats(values[:-1])
+    return (tail, numbers) if numbers is not None else None

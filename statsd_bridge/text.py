@@ -52,6 +52,20 @@ def number(text: str) -> float | None:
     return None if value is None or math.isinf(value) else value
 
 
+def floats(values: Iterable[bytes]) -> list[float] | None:
+    """
+    Read many numbers at once; None if one of them is none, or too large.
+
+    float() reads more than Go does: who calls has made sure of the characters.
+    """
+    try:
+        numbers = list(map(float, values))
+    except ValueError:
+        return None
+    # One that is too large is infinite, and then so is the sum.
+    return numbers if math.isfinite(sum(numbers)) else None
+
+
 def overflow(text: str) -> float | None:
     """Give the infinity that a number is which only its size forbids; else None."""
     value = _written(text)

@@ -21,7 +21,7 @@ ALWAYS = "always"
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class AccessPolicy:
     """
     Who may talk to the bot.
 

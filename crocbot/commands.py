@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from crocbot.errors import StoreError
-from crocbot.model import Address, Message, Reply, Usage
+from crocbot.model import ChatThread, Message, Reply, Usage
 
 MENU: Mapping[str, str] = {
     "start": "Say hello",
@@ -54,8 +54,8 @@ class Commands:
 
     status: Callable[[], Status]
     stop: Callable[[Message], bool]
-    forget: Callable[[Address], Awaitable[None]]
-    usage: Callable[[Address], Awaitable[tuple[int, Usage]]]
+    forget: Callable[[ChatThread], Awaitable[None]]
+    usage: Callable[[ChatThread], Awaitable[tuple[int, Usage]]]
 
     async def answer(self, message: Message, *, operator: bool) -> Reply | None:
         """Answer a command of the gateway; None if this is not one."""

@@ -24,31 +24,31 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from crocbot.facts import Report, TurnsInFlight
-from crocbot.model import Raw, Row
+from crocbot.events import Report, TurnsInFlight
+from crocbot.model import RawUpdate, Row
 
 MOST_PARTS = 50
 CANCEL_SECONDS = 0.5
 
 
-class Sorting(Protocol):
+class RowClassifier(Protocol):
     """What the dispatcher must know of a raw update; raises nothing."""
 
-    def key(self, raw: Raw) -> Hashable:
+    def key(self, raw: RawUpdate) -> Hashable:
         """Whose order it belongs to."""
 
-    def urgent(self, raw: Raw) -> bool:
+    def urgent(self, raw: RawUpdate) -> bool:
         """Whether it overtakes the queue."""
 
-    def may_continue(self, raw: Raw) -> bool:
+    def may_continue(self, raw: RawUpdate) -> bool:
         """Whether more may follow that belong to it."""
 
-    def continues(self, previous: Raw, raw: Raw) -> bool:
+    def continues(self, previous: RawUpdate, raw: RawUpdate) -> bool:
         """Whether it belongs to the one before it."""
 
 
 @dataclass(slots=True)
-class _Lane:
+class ChatQueue:
     """One chat: what waits, what is in work, and whether that is to be stopped."""
 
     waiting: deque[tuple[Row, float]] = field(default_factory=deque)
@@ -70,7 +70,7 @@ class Dispatcher:
         self,
         take: Callable[[Sequence[Row]], Awaitable[None]],
         cancelled: Callable[[Sequence[Row]], Awaitable[None]],
-        sorting: Sorting,
+        sorting: RowClassifier,
         *,
         max_turns: int,
         max_admitted: int,
@@ -91,7 +91,7 @@ class Dispatcher:
         self._admitted = 0
         self._has_room = asyncio.Event()
         self._has_room.set()
-        self._lanes: dict[Hashable, _Lane] = {}
+        self._lanes: dict[Hashable, ChatQueue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -116,7 +116,7 @@ class Dispatcher:
             key = self._sorting.key(row.raw)
             lane = self._lanes.get(key)
             if lane is None:
-                lane = self._lanes[key] = _Lane()
+                lane = self._lanes[key] = ChatQueue()
                 lane.task = self._start(self._serve(key, lane))
             lane.waiting.append((row, now))
             lane.grown.set()
@@ -169,7 +169,7 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _serve(self, key: Hashable, lane: _Lane) -> None:
+    async def _serve(self, key: Hashable, lane: ChatQueue) -> None:
         """One chat, until nothing of it waits."""
         while lane.waiting:
             try:
@@ -218,7 +218,7 @@ class Dispatcher:
         self._in_flight += by
         self._report(TurnsInFlight(self._in_flight))
 
-    async def _gather(self, lane: _Lane) -> None:
+    async def _gather(self, lane: ChatQueue) -> None:
         """Wait while more of what comes next may be on its way."""
         clock = asyncio.get_running_loop().time
         while lane.waiting:
@@ -232,7 +232,7 @@ class Dispatcher:
                 async with asyncio.timeout(left):
                     await lane.grown.wait()
 
-    def _next(self, lane: _Lane) -> Sequence[Row]:
+    def _next(self, lane: ChatQueue) -> Sequence[Row]:
         """Take the next row from the queue, with those that belong to it."""
         if not lane.waiting:
             return ()
@@ -242,7 +242,7 @@ class Dispatcher:
             del lane.waiting[place]
         return rows
 
-    def _together(self, lane: _Lane) -> list[int]:
+    def _together(self, lane: ChatQueue) -> list[int]:
         """Places in the queue of the first row and of those that continue it."""
         places = [0]
         last = lane.waiting[0][0]

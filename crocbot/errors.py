@@ -7,7 +7,7 @@ Each class that can end a turn carries the words it is counted under.
 
 from __future__ import annotations
 
-from crocbot.facts import AgentFault
+from crocbot.events import AgentErrorReason
 from crocbot.model import ErrorType, ReconnectReason, Severity
 
 
@@ -44,7 +44,7 @@ class AgentError(TurnError):
     def __init__(
         self,
         message: str,
-        fault: AgentFault = AgentFault.OTHER,
+        fault: AgentErrorReason = AgentErrorReason.OTHER,
         *,
         retry: bool = False,
         wait: float | None = None,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-Raw = Mapping[str, Any]
+RawUpdate = Mapping[str, Any]
 """An update as Telegram sent it: parsed JSON, nothing looked at but `update_id`."""
 
 
@@ -23,7 +23,7 @@ IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
 """What models look at."""
 
 
-class Kind(StrEnum):
+class MessageType(StrEnum):
     """What somebody sent: label `type` of crocbot_messages_total."""
 
     TEXT = "text"
@@ -83,7 +83,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ChatThread:
     """Where a conversation takes place: a chat, or one forum topic of it."""
 
     chat_id: int
@@ -113,13 +113,13 @@ class Row:
     """
 
     update_id: int
-    raw: Raw
+    raw: RawUpdate
     accepted: float
     reply: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Medium:
+class Attachment:
     """
     Something that was sent and is no text.
 
@@ -150,15 +150,15 @@ class Message:
     """
 
     update_id: int
-    address: Address
+    address: ChatThread
     message_id: int
     sender_id: int | None
     private: bool
-    kind: Kind
+    kind: MessageType
     text: str
     command: str | None
     accepted: float
-    media: tuple[Medium, ...] = ()
+    media: tuple[Attachment, ...] = ()
     addressed: bool = True
 
 
@@ -254,10 +254,10 @@ class Outcome:
     """
 
     disposition: Disposition
-    kind: Kind | None = None
+    kind: MessageType | None = None
     seconds: float | None = None
     decision: Decision | None = None
-    error: Trouble | None = None
+    error: ErrorEvent | None = None
     update_ids: tuple[int, ...] = ()
     reason: str | None = None
     undelivered: str | None = None
@@ -265,7 +265,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ErrorEvent:
     """Something went wrong that was not a poll: a part of an Outcome, or a fact."""
 
     type: ErrorType

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from crocbot.model import Address, Exchange, Usage
+from crocbot.model import ChatThread, Exchange, Usage
 from crocbot.store import Store
 from crocbot.text import whole
 
@@ -53,7 +53,7 @@ class Sessions:
         self._turns = turns
         self._chars = chars
 
-    async def history(self, address: Address) -> tuple[Exchange, ...]:
+    async def history(self, address: ChatThread) -> tuple[Exchange, ...]:
         """Read what was said before, oldest first."""
         if not self._turns or not self._chars:
             return ()
@@ -63,7 +63,7 @@ class Sessions:
         return tuple(reversed(list(_fitting(latest, self._chars))))
 
     async def remember(
-        self, address: Address, exchange: Exchange, usage: Usage
+        self, address: ChatThread, exchange: Exchange, usage: Usage
     ) -> None:
         """Keep an exchange, count its tokens, and delete what is too old."""
         kept = _cut(exchange, self._chars) if self._turns and self._chars else None
@@ -76,11 +76,11 @@ class Sessions:
 
         await self._store.run(job)
 
-    async def forget(self, address: Address) -> None:
+    async def forget(self, address: ChatThread) -> None:
         """Delete what was said; the tokens were spent all the same."""
         await self._store.run(lambda connection: _prune(connection, address, 0))
 
-    async def usage(self, address: Address) -> tuple[int, Usage]:
+    async def usage(self, address: ChatThread) -> tuple[int, Usage]:
         """Count the answers in this chat, and the tokens that they took."""
         found = await self._store.run(
             lambda connection: connection.execute(
@@ -93,11 +93,11 @@ class Sessions:
         return answers, Usage(*tokens)
 
 
-def _key(address: Address) -> tuple[int, int]:
+def _key(address: ChatThread) -> tuple[int, int]:
     return address.chat_id, address.thread_id or NO_THREAD
 
 
-def _latest(connection: Connection, address: Address, turns: int) -> list[Exchange]:
+def _latest(connection: Connection, address: ChatThread, turns: int) -> list[Exchange]:
     found = connection.execute(
         "SELECT asked, answered FROM exchanges WHERE chat_id = ? AND thread_id = ?"
         " ORDER BY id DESC LIMIT ?",
@@ -134,7 +134,7 @@ def _shortened(text: str, chars: int) -> str:
     return text[: chars - 1 - half] + "…" + text[len(text) - half :] if chars else ""
 
 
-def _insert(connection: Connection, address: Address, exchange: Exchange) -> None:
+def _insert(connection: Connection, address: ChatThread, exchange: Exchange) -> None:
     connection.execute(
         "INSERT INTO exchanges (chat_id, thread_id, asked, answered)"
         " VALUES (?, ?, ?, ?)",
@@ -142,7 +142,7 @@ def _insert(connection: Connection, address: Address, exchange: Exchange) -> Non
     )
 
 
-def _prune(connection: Connection, address: Address, turns: int) -> None:
+def _prune(connection: Connection, address: ChatThread, turns: int) -> None:
     connection.execute(
         "DELETE FROM exchanges WHERE chat_id = ? AND thread_id = ? AND id NOT IN"
         " (SELECT id FROM exchanges WHERE chat_id = ? AND thread_id = ?"
@@ -151,7 +151,7 @@ def _prune(connection: Connection, address: Address, turns: int) -> None:
     )
 
 
-def _count(connection: Connection, address: Address, usage: Usage) -> None:
+def _count(connection: Connection, address: ChatThread, usage: Usage) -> None:
     connection.execute(
         "INSERT INTO tokens VALUES (?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET"
         " answers = answers + 1, input_tokens = input_tokens + excluded.input_tokens,"

@@ -30,10 +30,10 @@ from typing import Any
 
 from statsd_bridge import columns, datagram, grouping, line
 from statsd_bridge.columns import Columns
-from statsd_bridge.model import Action, Kind, Parsed, Sample
+from statsd_bridge.model import Action, Parsed, Sample, SampleType
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.recent import LONGEST
-from statsd_bridge.series import Lane, Way
+from statsd_bridge.series import SampleBuffer, SampleFormat
 
 PIECE = 256 * 1024
 """Bytes that are cut at a time: some thousand lines, few enough for a CPU's cache."""
@@ -51,7 +51,7 @@ LONGEST_PAUSE = 15
 """Pieces until the next try, when tries fail: they cost 120 ns a line."""
 
 
-class Batched(Pipeline):
+class FastPipeline(Pipeline):
     """The stages, composed for batches."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
@@ -151,7 +151,7 @@ class Batched(Pipeline):
         self._wait(lines, found)
         return lines
 
-    def _wait(self, lines: int, touched: Iterable[Lane]) -> None:
+    def _wait(self, lines: int, touched: Iterable[SampleBuffer]) -> None:
         """Let the numbers of so many lines wait in the lanes that they touched."""
         if lines * 4 < len(self._lanes):
             # Fewer lines than lanes: fold those that they touched and look at no other.
@@ -163,7 +163,7 @@ class Batched(Pipeline):
             self._waiting = 0
 
     def _gather(
-        self, rows: Columns, lanes: Iterator[Lane | None], numbers: list[float]
+        self, rows: Columns, lanes: Iterator[SampleBuffer | None], numbers: list[float]
     ) -> None:
         """Put each number in its lane; lines without one go the plain path, in turn."""
         left = iter(numbers)
@@ -194,16 +194,16 @@ class Batched(Pipeline):
         if tail and lane is None and parsed and self._store.ever == before:
             self._learn(head, value, tail, parsed)
 
-    def _late(self, lane: Lane, value: bytes) -> bool:
+    def _late(self, lane: SampleBuffer, value: bytes) -> bool:
         """Put one number in its lane; False if that is more than a lane can do."""
         number = columns.number(value)
         if number is None:
             return False
         kind = lane.way.kind
-        if value[:1] not in b"+-" or kind is Kind.OBSERVER:
+        if value[:1] not in b"+-" or kind is SampleType.OBSERVER:
             lane.append(number)
             self._waiting += 1
-        elif kind is Kind.GAUGE:
+        elif kind is SampleType.GAUGE:
             self._lanes.change(lane, number, self._arrived)
         else:
             return False
@@ -215,13 +215,13 @@ class Batched(Pipeline):
         if number is None or parsed.attempted != 1 or len(parsed.samples) != 1:
             return
         sample = parsed.samples[0]
-        if sample.kind is Kind.SET or not self._lanes.has_room(head, tail):
+        if sample.kind is SampleType.SET or not self._lanes.has_room(head, tail):
             return
         one = self._one(tail)
         if one is None or not _is_multiple(sample, number, one):
             return
         match = self.table.peek(sample.kind, sample.name)
-        way = Way(
+        way = SampleFormat(
             kind=sample.kind,
             action=match.action,
             unit=1 / one,
@@ -282,7 +282,7 @@ def _is_multiple(sample: Sample, number: float, one: float) -> bool:
     if not 0 < one < math.inf:
         return False
     value = number / (1 / one)
-    if sample.kind is Kind.COUNTER:
+    if sample.kind is SampleType.COUNTER:
         # A rate may leave a last digit's difference in a sum.
         return math.isclose(value, sample.value)
     # A bucket is a sharp border.

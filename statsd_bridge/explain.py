@@ -15,16 +15,16 @@ from typing import Any
 
 from statsd_bridge import line
 from statsd_bridge.line import Dialect
-from statsd_bridge.mapping import Match, Rule, Table
+from statsd_bridge.mapping import MappingTable, Match, Rule
 from statsd_bridge.model import (
     Action,
     EventError,
-    Form,
     Labels,
+    MetricOptions,
+    MetricType,
     Parsed,
     Sample,
-    Shape,
-    Target,
+    SeriesSpec,
 )
 
 MOST_SAMPLES = 20
@@ -36,7 +36,7 @@ MOST_NEAR = 10
 Near = tuple[tuple[Rule, str], ...]
 """Rules that came close to taking a name, each with what was amiss."""
 
-Refuses = Callable[[Target, Sample], EventError | None]
+Refuses = Callable[[SeriesSpec, Sample], EventError | None]
 """Tells why the series would not take a sample, as if those before it were taken."""
 
 WHY = {
@@ -55,7 +55,7 @@ class Step:
     sample: Sample
     match: Match
     near: Near
-    target: Target | None
+    target: SeriesSpec | None
     refusal: EventError | None
 
 
@@ -70,7 +70,7 @@ class Explanation:
 
 
 def explain(
-    text: bytes, dialect: Dialect, table: Table, refuses: Refuses
+    text: bytes, dialect: Dialect, table: MappingTable, refuses: Refuses
 ) -> Explanation:
     """Follow a line; any bytes will do."""
     parsed = line.parse(text, dialect)
@@ -86,7 +86,7 @@ def explain(
     return Explanation(text, parsed, steps, len(parsed.samples) - len(samples))
 
 
-def _step(sample: Sample, table: Table, near: Near, refuses: Refuses) -> Step:
+def _step(sample: Sample, table: MappingTable, near: Near, refuses: Refuses) -> Step:
     match = table.peek(sample.kind, sample.name)
     if match.action is Action.DROP:
         return Step(sample, match, near, None, None)
@@ -182,13 +182,13 @@ def _rule_json(rule: Rule | None) -> dict[str, Any]:
     return {"index": rule.index, "line": rule.line, "match": rule.match}
 
 
-def _form_json(form: Form) -> dict[str, Any]:
+def _form_json(form: MetricOptions) -> dict[str, Any]:
     kept: dict[str, Any] = {"shape": str(form.shape), "help": form.help}
     kept |= {"ttl_seconds": form.ttl} if form.ttl else {}
     kept |= {"scale": form.scale} if form.scale is not None else {}
-    if form.shape is Shape.HISTOGRAM:
+    if form.shape is MetricType.HISTOGRAM:
         kept["buckets"] = list(form.buckets)
-    if form.shape is Shape.SUMMARY:
+    if form.shape is MetricType.SUMMARY:
         kept["quantiles"] = [each.quantile for each in form.quantiles]
     return kept
 
@@ -206,7 +206,7 @@ def _place(rule: Rule) -> str:
     return f"mappings[{rule.index}] (line {rule.line}) {_shown(rule.match)}"
 
 
-def _series(target: Target) -> str:
+def _series(target: SeriesSpec) -> str:
     return f"{target.name}{_labels(target.labels)}"
 
 
@@ -215,13 +215,13 @@ def _labels(labels: Labels) -> str:
     return f"{{{','.join(pairs)}}}" if pairs else ""
 
 
-def _kept(form: Form) -> str:
+def _kept(form: MetricOptions) -> str:
     said = [str(form.shape)]
     said += [f"ttl {form.ttl:g} s"] if form.ttl else []
     said += [f"scale {form.scale:g}"] if form.scale is not None else []
-    if form.shape is Shape.HISTOGRAM:
+    if form.shape is MetricType.HISTOGRAM:
         said += ["buckets " + " ".join(f"{bound:g}" for bound in form.buckets)]
-    if form.shape is Shape.SUMMARY:
+    if form.shape is MetricType.SUMMARY:
         shares = [f"{each.quantile:g}" for each in form.quantiles]
         said += ["quantiles " + " ".join(shares)]
     return ", ".join(said)

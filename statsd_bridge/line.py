@@ -21,15 +21,22 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from statsd_bridge import text
-from statsd_bridge.model import Fault, Kind, Labels, Parsed, Sample, SampleError
+from statsd_bridge.model import (
+    Labels,
+    Parsed,
+    ParseError,
+    Sample,
+    SampleError,
+    SampleType,
+)
 
 KINDS = {
-    "c": Kind.COUNTER,
-    "g": Kind.GAUGE,
-    "ms": Kind.OBSERVER,
-    "h": Kind.OBSERVER,
-    "d": Kind.OBSERVER,
-    "s": Kind.SET,
+    "c": SampleType.COUNTER,
+    "g": SampleType.GAUGE,
+    "ms": SampleType.OBSERVER,
+    "h": SampleType.OBSERVER,
+    "d": SampleType.OBSERVER,
+    "s": SampleType.SET,
 }
 PACKABLE = frozenset({"ms", "h", "d"})
 
@@ -80,7 +87,7 @@ def parse(line: bytes, dialect: Dialect = ALL) -> Parsed:
 
 
 def _refused(reason: SampleError, detail: str, tag_errors: int = 0) -> Parsed:
-    return Parsed(faults=(Fault(reason, detail),), tag_errors=tag_errors)
+    return Parsed(faults=(ParseError(reason, detail),), tag_errors=tag_errors)
 
 
 class _Rest(NamedTuple):
@@ -114,7 +121,7 @@ class _Line:
     name: str = field(init=False)
     name_tags: dict[str, str] = field(init=False)
     samples: list[Sample] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[ParseError] = field(default_factory=list)
     attempted: int = 0
     tagged: int = 0
     tag_errors: int = 0
@@ -200,7 +207,7 @@ class _Line:
 
     def _fault(self, reason: SampleError, value: str, rest: str | None) -> None:
         detail = value if rest is None else f"{value}|{rest[:LONGEST_DETAIL]}"
-        self.faults.append(Fault(reason, detail))
+        self.faults.append(ParseError(reason, detail))
 
     def _components(self, written: str, after: str | None) -> Sample | SampleError:
         if after is None:
@@ -214,7 +221,7 @@ class _Line:
         value = text.number(written)
         kind = KINDS.get(rest.kind_text)
         member = ""
-        if kind is Kind.SET and written:
+        if kind is SampleType.SET and written:
             # A member is any text: user ids need not be numbers.
             value, member = 0.0, written
         if value is None:
@@ -235,7 +242,7 @@ class _Line:
                 # statsd times in milliseconds, Prometheus in seconds.
                 value / 1000 if rest.kind_text == "ms" else value,
                 rest.labels,
-                relative=kind is Kind.GAUGE and written[0] in "+-",
+                relative=kind is SampleType.GAUGE and written[0] in "+-",
                 member=member,
             ),
             rest.rates,
@@ -376,12 +383,12 @@ def _sampled(sample: Sample, rates: Sequence[float]) -> Sample:
     """Weigh a sample by its rates: a counter by each, a timer by the last."""
     if not rates:
         return sample
-    if sample.kind is Kind.COUNTER:
+    if sample.kind is SampleType.COUNTER:
         value = sample.value
         for rate in rates:
             value /= rate
         return sample._replace(value=value)
-    if sample.kind is Kind.OBSERVER:
+    if sample.kind is SampleType.OBSERVER:
         share = 1 / rates[-1]
         return sample._replace(
             weight=int(share) if 0 < share < MOST_OBSERVATIONS else 0

@@ -45,7 +45,7 @@ def configure(level: str, form: str) -> None:
     )
 
 
-class Seldom:
+class RateLimitedLog:
     """Logs what may happen with every packet: each sort of event once a minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

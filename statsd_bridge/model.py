@@ -22,7 +22,7 @@ Labels = tuple[tuple[str, str], ...]
 """Pairs of name and value, sorted by name, each name once: hashable, never changed."""
 
 
-class Kind(StrEnum):
+class SampleType(StrEnum):
     """What the sender says a sample is; the `type` of statsd_exporter_events_total."""
 
     COUNTER = "counter"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
     __hash__ = str.__hash__
 
 
-class Shape(StrEnum):
+class MetricType(StrEnum):
     """How a series is remembered.  A set is shown as a gauge."""
 
     COUNTER = "counter"
@@ -90,7 +90,7 @@ class Sample(NamedTuple):
     `name` is as sent, without its tags, not yet escaped.
     """
 
-    kind: Kind
+    kind: SampleType
     name: str
     value: float
     labels: Labels = ()
@@ -99,7 +99,7 @@ class Sample(NamedTuple):
     member: str = ""
 
 
-class Fault(NamedTuple):
+class ParseError(NamedTuple):
     """What is wrong with a line or one sample of it; `detail` is the text meant."""
 
     reason: SampleError
@@ -116,7 +116,7 @@ class Parsed(NamedTuple):
     """
 
     samples: Sequence[Sample] = ()
-    faults: Sequence[Fault] = ()
+    faults: Sequence[ParseError] = ()
     attempted: int = 0
     tagged: int = 0
     tag_errors: int = 0
@@ -132,7 +132,7 @@ class Quantile:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class MetricOptions:
     """
     How a series is kept: one per rule and kind, shared by its series.
 
@@ -140,7 +140,7 @@ class Form:
     `max_age` and `age_buckets` are a summary's window and into how many it turns.
     """
 
-    shape: Shape
+    shape: MetricType
     help: str
     ttl: float = 0.0
     scale: float | None = None
@@ -150,7 +150,7 @@ class Form:
     age_buckets: int = 5
 
 
-class Target(NamedTuple):
+class SeriesSpec(NamedTuple):
     """
     Where a sample goes: the Prometheus name (escaped), all labels, and the form.
 
@@ -159,22 +159,22 @@ class Target(NamedTuple):
 
     name: str
     labels: Labels
-    form: Form
+    form: MetricOptions
     text: str | None = None
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
     """A sample that the series did not take, and why; `name` is the Prometheus name."""
 
     reason: EventError
-    kind: Kind
+    kind: SampleType
     name: str
 
 
 class Series(Protocol):
     """What exposition needs of one series."""
 
-    form: Form
+    form: MetricOptions
 
     def numbers(self, now: float) -> tuple[float, ...]:
         """
@@ -197,7 +197,7 @@ class Family(Protocol):
         """The metric's."""
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> MetricType:
         """Of all series."""
 
     @property
@@ -213,7 +213,7 @@ class Family(Protocol):
 
 
 @dataclass(slots=True)
-class Tally:
+class Stats:
     """
     What happened, in plain numbers: the pipeline and the doors add, exposition reads.
 

@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Sequence
 
 from statsd_bridge import exposition, log, mapping
-from statsd_bridge.batch import Batched
+from statsd_bridge.batch import FastPipeline
 from statsd_bridge.line import Dialect
-from statsd_bridge.mapping import Table
-from statsd_bridge.model import Tally
+from statsd_bridge.mapping import MappingTable
+from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Store
 from statsd_bridge.settings import Settings
 
 
-def table(settings: Settings) -> Table:
+def table(settings: Settings) -> MappingTable:
     """Read the mapping file, if there is one; a ConfigError says what is wrong."""
     if not settings.mapping_config:
         return mapping.empty(cache_size=settings.cache_size)
@@ -38,7 +38,7 @@ def store(settings: Settings) -> Store:
     return Store(
         max_series=settings.max_series,
         set_window=settings.set_window,
-        reserved=exposition.own_names(),
+        reserved=exposition.reserved_names(),
         clock=time.monotonic,
     )
 
@@ -56,13 +56,13 @@ def dialect(settings: Settings) -> Dialect:
 def path(
     settings: Settings,
     store: Store,
-    tally: Tally,
+    tally: Stats,
     *,
     failed: Callable[[Exception], None],
     relay: Callable[[Sequence[bytes]], None] | None,
 ) -> Pipeline:
     """Compose the path, the quick one or the plain one."""
-    made = Batched if settings.batch else Pipeline
+    made = FastPipeline if settings.batch else Pipeline
     return made(
         table(settings),
         store,

@@ -16,16 +16,16 @@ from typing import TypeVar
 
 from statsd_bridge import datagram, line
 from statsd_bridge.line import Dialect
-from statsd_bridge.mapping import Match, Table
+from statsd_bridge.mapping import MappingTable, Match
 from statsd_bridge.model import (
     Action,
     EventError,
-    Kind,
     Parsed,
-    Refusal,
+    Rejection,
     Sample,
-    Tally,
-    Target,
+    SampleType,
+    SeriesSpec,
+    Stats,
 )
 from statsd_bridge.recent import LONGEST, Recent
 from statsd_bridge.series import Store
@@ -38,7 +38,7 @@ OTHER = "other"
 
 Key = TypeVar("Key")
 
-Known = dict[tuple[Kind, int], tuple[Match, Target]]
+Known = dict[tuple[SampleType, int], tuple[Match, SeriesSpec]]
 """What samples of one line mean, by kind and labels; these are known by identity."""
 
 
@@ -53,9 +53,9 @@ class Pipeline:
 
     def __init__(
         self,
-        table: Table,
+        table: MappingTable,
         store: Store,
-        tally: Tally,
+        tally: Stats,
         *,
         failed: Callable[[Exception], None],
         dialect: Dialect = line.ALL,
@@ -129,7 +129,7 @@ class Pipeline:
                 is_good = False
         return parsed if is_good else None
 
-    def _look_up(self, sample: Sample, known: Known) -> tuple[Match, Target]:
+    def _look_up(self, sample: Sample, known: Known) -> tuple[Match, SeriesSpec]:
         key = sample.kind, id(sample.labels)
         found = known.get(key)
         if found is not None:
@@ -137,11 +137,11 @@ class Pipeline:
             return found
         match = self.table.look_up(sample.kind, sample.name)
         name, labels, form, _ = match.target(sample.labels)
-        found = match, Target(name, labels, form, label_pairs(labels))
+        found = match, SeriesSpec(name, labels, form, label_pairs(labels))
         known[key] = found
         return found
 
-    def _sample(self, sample: Sample, known: Known | None) -> Refusal | None:
+    def _sample(self, sample: Sample, known: Known | None) -> Rejection | None:
         tally = self._tally
         if known is None:
             match = self.table.look_up(sample.kind, sample.name)
@@ -161,7 +161,7 @@ class Pipeline:
             tally.events[sample.kind] += sample.weight
         return refusal
 
-    def _refused(self, refusal: Refusal, weight: int) -> None:
+    def _refused(self, refusal: Rejection, weight: int) -> None:
         tally = self._tally
         # A name may be as long as a datagram, and a thousand of these are kept.
         name = refusal.name if len(refusal.name) <= LONGEST else OTHER

@@ -23,7 +23,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from statsd_bridge.settings import Address
+from statsd_bridge.settings import HostPort
 
 Tell = Callable[[str, str, int], None]
 """Counts: what happened, in the words of model.Tally.relay; the target; how often."""
@@ -33,7 +33,7 @@ Failed = Callable[[str, str], None]
 
 Destination = tuple[socket.AddressFamily, Any]
 
-LookUp = Callable[[Address], Deferred[Destination]]
+LookUp = Callable[[HostPort], Deferred[Destination]]
 
 OUTCOMES = (
     "packets",
@@ -65,7 +65,7 @@ class Relay:
 
     def __init__(
         self,
-        addresses: Sequence[Address],
+        addresses: Sequence[HostPort],
         packet_length: int,
         tell: Tell,
         failed: Failed,
@@ -120,7 +120,7 @@ class _Target:
 
     def __init__(
         self,
-        address: Address,
+        address: HostPort,
         packet_length: int,
         tell: Callable[..., None],
         failed: Callable[[str], None],
@@ -220,13 +220,13 @@ def _in_threads(reactor: Any, most: int) -> LookUp:
     pool.threadFactory = partial(pool.threadFactory, daemon=True)  # type: ignore[assignment]
     pool.start()
 
-    def look_up(address: Address) -> Deferred[Destination]:
+    def look_up(address: HostPort) -> Deferred[Destination]:
         return deferToThreadPool(reactor, pool, _ask, address)
 
     return look_up
 
 
-def _ask(address: Address, flags: int = 0) -> Destination:
+def _ask(address: HostPort, flags: int = 0) -> Destination:
     found = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_DGRAM, flags=flags
     )
@@ -236,7 +236,7 @@ def _ask(address: Address, flags: int = 0) -> Destination:
     return family, where
 
 
-def _literal(address: Address) -> Destination | None:
+def _literal(address: HostPort) -> Destination | None:
     """Read an address that needs no look-up."""
     try:
         return _ask(address, socket.AI_NUMERICHOST)

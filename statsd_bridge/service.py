@@ -23,11 +23,11 @@ from twisted.logger import LogLevel, globalLogBeginner
 from statsd_bridge import explain, exposition, listener, log, parts, web
 from statsd_bridge.errors import BridgeError, ConfigError
 from statsd_bridge.explain import Explanation
-from statsd_bridge.exposition import Own, Vitals
-from statsd_bridge.mapping import Table
-from statsd_bridge.model import EventError, Sample, Tally, Target
+from statsd_bridge.exposition import SelfMetrics, Vitals
+from statsd_bridge.mapping import MappingTable
+from statsd_bridge.model import EventError, Sample, SeriesSpec, Stats
 from statsd_bridge.relay import Relay
-from statsd_bridge.settings import Address, Settings
+from statsd_bridge.settings import HostPort, Settings
 
 EXPIRY_SECONDS = 1.0
 
@@ -43,7 +43,7 @@ def run(settings: Settings) -> None:
     gc.set_threshold(100_000, 20, 20)
     loop: Any = reactor
     inherited = listener.Inherited(os.environ, os.getpid())
-    bridge = Bridge(settings, loop, inherited, listener.make_room())
+    bridge = Bridge(settings, loop, inherited, listener.connection_limits())
     hear: Any = bridge.hear_twisted
     globalLogBeginner.beginLoggingTo([hear], redirectStandardIO=False)
     # A reload waits for its turn in the reactor, which sees to the others when it runs.
@@ -57,7 +57,7 @@ def run(settings: Settings) -> None:
     loop.run()
 
 
-def check(settings: Settings) -> Table:
+def check(settings: Settings) -> MappingTable:
     """Read everything that a start reads; a BridgeError says what is wrong."""
     web.Guard(settings.web_config, lambda _: None)
     return parts.table(settings)
@@ -67,7 +67,7 @@ def explained(settings: Settings, lines: Sequence[bytes]) -> list[Explanation]:
     """Tell what would become of lines that come to a new bridge one after the other."""
     table, store = parts.table(settings), parts.store(settings)
 
-    def refuses(target: Target, sample: Sample) -> EventError | None:
+    def refuses(target: SeriesSpec, sample: Sample) -> EventError | None:
         refusal = store.record(target, sample)
         return refusal.reason if refusal else None
 
@@ -84,20 +84,20 @@ class Bridge:
         settings: Settings,
         reactor: Any,
         inherited: listener.Inherited | None = None,
-        room: listener.Room | None = None,
+        room: listener.ConnectionLimits | None = None,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._inherited = inherited or listener.Inherited({}, 0)
-        self._room = room or listener.Room()
+        self._room = room or listener.ConnectionLimits()
         self._log = log.logger()
-        self._tally = Tally()
+        self._tally = Stats()
         self._datagrams: list[listener.Datagrams] = []
         self._udp: listener.Datagrams | None = None
         self._last_datagram: float | None = None
         self._version = version("crocbot")
         # The counters know how many there are.
-        self._seldom = log.Seldom(time.monotonic)
+        self._seldom = log.RateLimitedLog(time.monotonic)
         self._guard = web.Guard(settings.web_config, self._web_config_failed)
         self._store = parts.store(settings)
         self._relay = self._make_relay()
@@ -108,7 +108,7 @@ class Bridge:
             failed=self._bug,
             relay=self._relay.forward if self._relay else None,
         )
-        self._own = Own(self._tally, self._vitals)
+        self._own = SelfMetrics(self._tally, self._vitals)
 
     def start(self) -> None:
         """Open the doors; a BindError says which one cannot be opened."""
@@ -187,7 +187,7 @@ class Bridge:
         # The samples of one line may be in each other's way, too.
         scratch = parts.store(self._settings)
 
-        def refuses(target: Target, sample: Sample) -> EventError | None:
+        def refuses(target: SeriesSpec, sample: Sample) -> EventError | None:
             refusal = scratch.record(target, sample)
             within = refusal.reason if refusal else None
             return self._store.refusal(target, sample) or within
@@ -242,7 +242,7 @@ class Bridge:
             quiet_seconds=None if last is None else time.monotonic() - last,
         )
 
-    def _listen_udp(self, address: Address) -> str:
+    def _listen_udp(self, address: HostPort) -> str:
         asked = self._settings.read_buffer
         sock, granted = self._inherited.udp(asked) or listener.open_udp(
             address.host, address.port, asked
@@ -250,7 +250,7 @@ class Bridge:
         if granted < asked:
             self._warn_of_buffer("udp", asked, granted)
         self._udp = self._watch(sock, "udp", granted)
-        return str(Address(*sock.getsockname()[:2]))
+        return str(HostPort(*sock.getsockname()[:2]))
 
     def _listen_unixgram(self, path: str) -> str:
         settings = self._settings
@@ -288,7 +288,7 @@ class Bridge:
             granted=granted,
         )
 
-    def _listen_web(self, address: Address) -> str:
+    def _listen_web(self, address: HostPort) -> str:
         functions = web.Functions(
             metrics=self.metrics,
             began=self._scrape_began,
@@ -311,7 +311,7 @@ class Bridge:
         )
         return self._listen_stream("web.listen-address", address, door)
 
-    def _listen_tcp(self, address: Address) -> str:
+    def _listen_tcp(self, address: HostPort) -> str:
         return self._listen_stream("statsd.listen-tcp", address, self._streams("tcp"))
 
     def _listen_unixstream(self, path: str) -> str:
@@ -328,14 +328,14 @@ class Bridge:
         most = self._room.streams
         return listener.Streams(take, self._tell_tcp, most_connections=most)
 
-    def _listen_stream(self, flag: str, address: Address, factory: Any) -> str:
+    def _listen_stream(self, flag: str, address: HostPort, factory: Any) -> str:
         port = self._inherited.listen(
             flag, self._reactor, factory
         ) or listener.listen_tcp(
             self._reactor, flag, address.host, address.port, factory
         )
         where = port.getHost()
-        return str(Address(where.host, where.port))
+        return str(HostPort(where.host, where.port))
 
     def _last_words(self) -> None:
         if self._relay is not None:

@@ -14,7 +14,7 @@ from statsd_bridge.errors import BridgeError
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class HostPort:
     """
     Where to listen, or whom to send to.
 
@@ -33,12 +33,12 @@ class Address:
 class Settings:
     """All flags of one run.  Sizes are bytes, times are seconds."""
 
-    listen_udp: Address | None = Address("127.0.0.1", 9125)
-    listen_tcp: Address | None = Address("127.0.0.1", 9125)
+    listen_udp: HostPort | None = HostPort("127.0.0.1", 9125)
+    listen_tcp: HostPort | None = HostPort("127.0.0.1", 9125)
     listen_unixgram: str = ""
     listen_unixstream: str = ""
     unixsocket_mode: int = 0o755
-    listen_web: Address = Address("127.0.0.1", 9102)
+    listen_web: HostPort = HostPort("127.0.0.1", 9102)
     telemetry_path: str = "/metrics"
     enable_lifecycle: bool = False
     web_config: str = ""
@@ -54,7 +54,7 @@ class Settings:
     influxdb_tags: bool = True
     librato_tags: bool = True
     signalfx_tags: bool = True
-    relay_addresses: tuple[Address, ...] = ()
+    relay_addresses: tuple[HostPort, ...] = ()
     relay_packet_length: int = 1_400
 
     @property
@@ -87,7 +87,7 @@ _SECONDS = {
 }
 
 
-def address(flag: str, text: str) -> Address:
+def address(flag: str, text: str) -> HostPort:
     """Read an address; the error names the flag."""
     found = _ADDRESS.fullmatch(text)
     if found is None or int(found["port"]) > 65_535:
@@ -96,7 +96,7 @@ def address(flag: str, text: str) -> Address:
             " 127.0.0.1:9125, or :9125 for all interfaces"
         )
     host = found["six"] if found["six"] is not None else found["four"]
-    return Address(host, int(found["port"]))
+    return HostPort(host, int(found["port"]))
 
 
 def seconds(flag: str, text: str) -> float:

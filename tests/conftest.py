@@ -18,6 +18,12 @@ settings.load_profile("unhurried")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run `async def` tests on asyncio only."""
+    return "asyncio"
+
+
 @pytest.fixture(autouse=True)
 def _logging_ends_with_the_test() -> Iterator[None]:
     """A program configures logging for its process; the next test shares it."""

@@ -21,9 +21,9 @@ from statsd import StatsClient
 
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.emitter import Emitter
-from crocbot.telemetry.handles import RESERVOIR
+from crocbot.telemetry.instruments import RESERVOIR
 from crocbot.telemetry.runtime import Runtime
-from crocbot.telemetry.wire import Wire
+from crocbot.telemetry.udp import UdpSender
 
 HOST = "127.0.0.1"
 CALLS = 100_000
@@ -89,7 +89,7 @@ class Ours:
     """The gateway's handles, connected to a port."""
 
     def __init__(self, port: int) -> None:
-        wire = Wire(HOST, port)
+        wire = UdpSender(HOST, port)
         asyncio.run(wire.look_up())
         self.emitter = Emitter(wire)
         self.counters = [
@@ -183,7 +183,7 @@ def samples(times: int = 2000) -> Iterator[tuple[int, float]]:
     """A sample of the runtime by how many tasks there are, in microseconds."""
 
     async def measure(tasks: int) -> float:
-        runtime = Runtime(Emitter(Wire(HOST, 9)), version="0.0.0")
+        runtime = Runtime(Emitter(UdpSender(HOST, 9)), version="0.0.0")
         sleeping = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(tasks)]
         await asyncio.sleep(0)
         cost, _ = spread(runtime.sample, times)

@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 from statsd import StatsClient
 
-from crocbot.facts import AgentCall, ApiCall, CallOutcome, FirstText, Method
-from crocbot.model import Disposition, Kind, Outcome
+from crocbot.events import AgentCall, ApiCall, CallOutcome, FirstText, Method
+from crocbot.model import Disposition, MessageType, Outcome
 from crocbot.telemetry import Telemetry
 
 TICK = 0.001
@@ -30,7 +30,7 @@ FACTS = (
     ApiCall(Method.SEND_MESSAGE, CallOutcome.OK, 0.05),
     AgentCall(0.5, 0.1, input_tokens=100, output_tokens=20),
     FirstText(0.2),
-    Outcome(Disposition.ANSWERED, Kind.TEXT, 0.6),
+    Outcome(Disposition.ANSWERED, MessageType.TEXT, 0.6),
 )
 """Nine events and one more counter: ten and the answer."""
 

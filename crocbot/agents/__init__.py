@@ -16,7 +16,7 @@ that it raises is a bug and is counted as one.
 from __future__ import annotations
 
 from crocbot.agents.agent import Agent
+from crocbot.agents.answer import AnswerReader, Limits
 from crocbot.agents.choice import choose
-from crocbot.agents.hearing import Hearing, Limits
 
-__all__ = ["Agent", "Hearing", "Limits", "choose"]
+__all__ = ["Agent", "AnswerReader", "Limits", "choose"]

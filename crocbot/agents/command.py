@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from crocbot.agents.agent import Answer
 from crocbot.errors import AgentError
-from crocbot.facts import AgentFault
+from crocbot.events import AgentErrorReason
 from crocbot.model import Question
 
 CHUNK = 4096
@@ -73,7 +73,7 @@ class Command:
         if code:
             said = complaint.decode("utf-8", "replace").strip()
             words = f"the program ended with {code}: {said}".rstrip(": ")
-            raise AgentError(words, AgentFault.FAILED)
+            raise AgentError(words, AgentErrorReason.FAILED)
 
     async def check(self) -> str:
         """Look whether the program is there; it is not started."""
@@ -81,7 +81,7 @@ class Command:
         path = shutil.which(program, path=self._environment.get("PATH"))
         if path is None:
             words = f"{program} is no program that can be started"
-            raise AgentError(words, AgentFault.UNREACHABLE)
+            raise AgentError(words, AgentErrorReason.UNREACHABLE)
         return f"{path} can be started"
 
     async def close(self) -> None:
@@ -109,7 +109,7 @@ class Command:
             )
         except (OSError, ValueError) as error:
             words = f"{self._arguments[0]} cannot be started: {error}"
-            raise AgentError(words, AgentFault.UNREACHABLE) from error
+            raise AgentError(words, AgentErrorReason.UNREACHABLE) from error
         return transport, Process(transport, family, loop), family
 
 

@@ -28,7 +28,7 @@ import aiohttp
 
 from crocbot.agents.agent import Answer, retry_after, without_password
 from crocbot.errors import AgentError
-from crocbot.facts import AgentFault
+from crocbot.events import AgentErrorReason
 from crocbot.model import Question, Usage
 
 SIGNATURE = "X-Crocbot-Signature"
@@ -143,24 +143,28 @@ def _judge(status: int, headers: Mapping[str, str]) -> None:
     wait = retry_after(headers)
     match status:
         case 401 | 403:
-            raise AgentError(words, AgentFault.UNAUTHORIZED)
+            raise AgentError(words, AgentErrorReason.UNAUTHORIZED)
         case 429:
-            raise AgentError(words, AgentFault.RATE_LIMITED, retry=True, wait=wait)
+            raise AgentError(
+                words, AgentErrorReason.RATE_LIMITED, retry=True, wait=wait
+            )
         case 503:
-            raise AgentError(words, AgentFault.FAILED, retry=True, wait=wait)
+            raise AgentError(words, AgentErrorReason.FAILED, retry=True, wait=wait)
         case _ if 400 <= status < 500:
-            raise AgentError(words, AgentFault.REFUSED)
+            raise AgentError(words, AgentErrorReason.REFUSED)
         case _:
-            raise AgentError(words, AgentFault.FAILED)
+            raise AgentError(words, AgentErrorReason.FAILED)
 
 
 def _ours(error: aiohttp.ClientError) -> AgentError:
     kind = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return AgentError(
-            f"cannot connect to the agent: {error}", AgentFault.UNREACHABLE, retry=True
+            f"cannot connect to the agent: {error}",
+            AgentErrorReason.UNREACHABLE,
+            retry=True,
         )
-    return AgentError(f"the agent broke off: {kind}", AgentFault.FAILED)
+    return AgentError(f"the agent broke off: {kind}", AgentErrorReason.FAILED)
 
 
 async def _read(response: aiohttp.ClientResponse) -> Answer:
@@ -178,7 +182,7 @@ async def _read(response: aiohttp.ClientResponse) -> Answer:
                 yield piece
         case other:
             words = f"the agent answered with {other[:80]}"
-            raise AgentError(words, AgentFault.MALFORMED)
+            raise AgentError(words, AgentErrorReason.MALFORMED)
 
 
 async def _whole(response: aiohttp.ClientResponse) -> Any:
@@ -186,21 +190,23 @@ async def _whole(response: aiohttp.ClientResponse) -> Any:
     async for chunk in response.content.iter_any():
         payload += chunk
         if len(payload) > MOST_BYTES:
-            raise AgentError("the agent's JSON is too long", AgentFault.TOO_LONG)
+            raise AgentError("the agent's JSON is too long", AgentErrorReason.TOO_LONG)
     try:
         return json.loads(payload)
     except (ValueError, RecursionError) as error:
-        raise AgentError("the agent's JSON is none", AgentFault.MALFORMED) from error
+        raise AgentError(
+            "the agent's JSON is none", AgentErrorReason.MALFORMED
+        ) from error
 
 
 def _object(value: object) -> list[str | Usage]:
     """The text in an object, and the tokens, if there are any."""
     if not isinstance(value, Mapping):
-        raise AgentError("the agent's JSON is no object", AgentFault.MALFORMED)
+        raise AgentError("the agent's JSON is no object", AgentErrorReason.MALFORMED)
     texts = [value[key] for key in REPLY_KEYS if isinstance(value.get(key), str)]
     usage = value.get("usage")
     if not texts and not isinstance(usage, Mapping):
-        raise AgentError("the agent's JSON has no reply", AgentFault.MALFORMED)
+        raise AgentError("the agent's JSON has no reply", AgentErrorReason.MALFORMED)
     tokens = [_usage(usage)] if isinstance(usage, Mapping) else []
     return [*texts[:1], *tokens]
 
@@ -236,7 +242,7 @@ async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[str]:
     async for text in _texts(stream):
         *lines, rest = (rest + text).replace("\r\n", "\n").split("\n")
         if len(rest) > MOST_BYTES:
-            raise AgentError("an event is too long", AgentFault.TOO_LONG)
+            raise AgentError("an event is too long", AgentErrorReason.TOO_LONG)
         for line in lines:
             if line.startswith("data:"):
                 data.append(line[5:].removeprefix(" "))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from crocbot.agents.agent import Answer, retry_after, without_password
 from crocbot.errors import AgentError, OperatorError
-from crocbot.facts import AgentFault
+from crocbot.events import AgentErrorReason
 from crocbot.model import Question, Usage
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class OpenAI:
             async with _translated():
                 listed = await self._client.models.list(timeout=20.0)
         except AgentError as error:
-            if error.fault is AgentFault.REFUSED:
+            if error.fault is AgentErrorReason.REFUSED:
                 return f"{url} is there, and lists no models"
             raise
         names = [str(getattr(model, "id", "")) for model in listed.data or ()]
@@ -160,7 +160,7 @@ async def _whole(response: Any) -> bytes:
     async for part in response.aiter_bytes():
         payload += part
         if len(payload) > MOST_BYTES:
-            raise AgentError("the model's JSON is too long", AgentFault.TOO_LONG)
+            raise AgentError("the model's JSON is too long", AgentErrorReason.TOO_LONG)
     return bytes(payload)
 
 
@@ -193,18 +193,18 @@ async def _translated() -> AsyncIterator[None]:
         # It names the time-out of a connection like any other.
         if "Connect" in type(error.__cause__).__name__:
             words = f"cannot connect to the model: {error.__cause__}"
-            raise AgentError(words, AgentFault.UNREACHABLE, retry=True) from error
+            raise AgentError(words, AgentErrorReason.UNREACHABLE, retry=True) from error
         raise _broken(error.__cause__ or error) from error
     except (openai.APIError, httpx2.HTTPError) as error:
         raise _broken(error) from error
     except (*SHAPES, openai.OpenAIError) as error:
         words = f"the model's answer cannot be read: {type(error).__name__}"
-        raise AgentError(words, AgentFault.MALFORMED, retry=True) from error
+        raise AgentError(words, AgentErrorReason.MALFORMED, retry=True) from error
 
 
 def _broken(error: BaseException) -> AgentError:
     words = f"the model broke off: {type(error).__name__}"
-    return AgentError(words, AgentFault.FAILED, retry=True)
+    return AgentError(words, AgentErrorReason.FAILED, retry=True)
 
 
 def _refused(error: APIStatusError) -> AgentError:
@@ -212,9 +212,9 @@ def _refused(error: APIStatusError) -> AgentError:
     words = f"the model's server answered {status}: {error.message[:200]}"
     wait = retry_after(error.response.headers)
     if status in (401, 403):
-        return AgentError(words, AgentFault.UNAUTHORIZED)
+        return AgentError(words, AgentErrorReason.UNAUTHORIZED)
     if status == 429:
-        return AgentError(words, AgentFault.RATE_LIMITED, retry=True, wait=wait)
+        return AgentError(words, AgentErrorReason.RATE_LIMITED, retry=True, wait=wait)
     if status >= 500 or status in (408, 409):
-        return AgentError(words, AgentFault.FAILED, retry=True, wait=wait)
-    return AgentError(words, AgentFault.REFUSED)
+        return AgentError(words, AgentErrorReason.FAILED, retry=True, wait=wait)
+    return AgentError(words, AgentErrorReason.REFUSED)

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import Any, Self, TypeVar
 
 from crocbot.botapi.bot import Bot
-from crocbot.botapi.floods import Floods
+from crocbot.botapi.flood_control import FloodControl
 from crocbot.botapi.request import PLACEHOLDER, SECONDS, AiohttpRequest
 from crocbot.botapi.webhook import Door
 from crocbot.errors import (
@@ -28,8 +28,8 @@ from crocbot.errors import (
     OperatorError,
     TelegramError,
 )
-from crocbot.facts import ApiCall, CallOutcome, FloodWait, Method, Report
-from crocbot.model import Address, Identity, Piece, ReconnectReason
+from crocbot.events import ApiCall, CallOutcome, FloodWait, Method, Report
+from crocbot.model import ChatThread, Identity, Piece, ReconnectReason
 
 LONG_POLL = 30
 MARGIN = 10.0
@@ -69,7 +69,7 @@ class Client:
         self._long_poll = long_poll
         self._margin = margin
         self._clock = clock
-        self._floods = Floods(clock)
+        self._floods = FloodControl(clock)
         # Two pools: a hanging poll and a burst of replies never wait for each other.
         self._bot = Bot(
             PLACEHOLDER,
@@ -142,7 +142,7 @@ class Client:
         return updates
 
     async def send_message(
-        self, address: Address, piece: Piece, reply_to: int | None = None
+        self, address: ChatThread, piece: Piece, reply_to: int | None = None
     ) -> int:
         """Send one message, as an answer to another one; returns its id."""
         quoted = {"message_id": reply_to, "allow_sending_without_reply": True}
@@ -159,7 +159,7 @@ class Client:
         return message_id if isinstance(message_id, int) else 0
 
     async def edit_message(
-        self, address: Address, message_id: int, piece: Piece
+        self, address: ChatThread, message_id: int, piece: Piece
     ) -> None:
         """Replace what a message says."""
         try:
@@ -175,11 +175,11 @@ class Client:
             if NOT_MODIFIED not in str(error).lower():
                 raise
 
-    async def delete_message(self, address: Address, message_id: int) -> None:
+    async def delete_message(self, address: ChatThread, message_id: int) -> None:
         """Take a message back."""
         await self._call_chat("deleteMessage", address, message_id=message_id)
 
-    async def send_typing(self, address: Address) -> None:
+    async def send_typing(self, address: ChatThread) -> None:
         """Show for five seconds that an answer is on its way."""
         await self._call_chat(
             "sendChatAction",
@@ -206,7 +206,9 @@ class Client:
             raise DeliveryError(f"the file has more than {most_bytes} bytes")
         return content
 
-    async def _call_chat(self, method: str, address: Address, **parameters: Any) -> Any:
+    async def _call_chat(
+        self, method: str, address: ChatThread, **parameters: Any
+    ) -> Any:
         """Call a method about a chat, unless it, or the whole bot, has to wait."""
         self._floods.check(address.chat_id)
         try:

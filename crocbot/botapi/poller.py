@@ -40,8 +40,8 @@ from crocbot.errors import (
     TelegramError,
     WebhookSetError,
 )
-from crocbot.facts import PollCompleted, PollFailed, PollingBegan, Report
-from crocbot.model import ErrorType, Raw, ReconnectReason, Severity, Trouble
+from crocbot.events import PollCompleted, PollFailed, PollingBegan, Report
+from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
 
 BATCH = 100
 FIRST_PAUSE = 1.0
@@ -74,7 +74,7 @@ class Poller:
     """
 
     fetch: Callable[[int, int, bool], Awaitable[Sequence[Any]]]
-    accept: Callable[[Sequence[Raw]], Awaitable[int]]
+    accept: Callable[[Sequence[RawUpdate]], Awaitable[int]]
     room: Callable[[], Awaitable[int]]
     report: Report
     renew: Callable[[], Awaitable[None]] = _nothing
@@ -109,7 +109,7 @@ class Poller:
             except DeliveryError as error:
                 await self._back_off(PollFailed(ReconnectReason.NETWORK), error)
             except InboxError as error:
-                trouble = Trouble(ErrorType.INBOX, Severity.CRITICAL)
+                trouble = ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)
                 await self._back_off(trouble, error, LONGEST_INBOX_PAUSE)
 
     async def _poll(self, limit: int) -> None:
@@ -166,7 +166,7 @@ class Poller:
 
     async def _back_off(
         self,
-        fact: PollFailed | Trouble,
+        fact: PollFailed | ErrorEvent,
         error: CrocbotError,
         longest: float = LONGEST_PAUSE,
     ) -> None:
@@ -200,7 +200,7 @@ class Poller:
             self._conflict_since = now
         lasting = now - self._conflict_since > CONFLICT_IS_NORMAL_SECONDS
         if lasting:
-            self.report(Trouble(ErrorType.CONFLICT, Severity.CRITICAL))
+            self.report(ErrorEvent(ErrorType.CONFLICT, Severity.CRITICAL))
         return lasting
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crocbot import log
-from crocbot.facts import Report, UpdateKind, UpdateReceived
-from crocbot.model import ErrorType, Raw, Severity, Trouble
+from crocbot.events import Report, UpdateKind, UpdateReceived
+from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Severity
 
 logger = log.logger(__name__)
 
 
-def by_id(answer: Sequence[Any], report: Report) -> dict[int, Raw]:
+def by_id(answer: Sequence[Any], report: Report) -> dict[int, RawUpdate]:
     """
     Put them in the order in which people wrote.
 
@@ -24,7 +24,7 @@ def by_id(answer: Sequence[Any], report: Report) -> dict[int, Raw]:
         update_id = _update_id(update)
         if update_id is None:
             dropped += 1
-            report(Trouble(ErrorType.PROCESSING, Severity.CRITICAL))
+            report(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
             continue
         updates[update_id] = update
         report(UpdateReceived(UpdateKind.of(update)))

@@ -37,8 +37,8 @@ from aiohttp import web
 from crocbot import log
 from crocbot.botapi.updates import by_id
 from crocbot.errors import CrocbotError, InboxError, OperatorError
-from crocbot.facts import PollFailed, Report, WebhookOutcome, WebhookRequest
-from crocbot.model import ErrorType, Raw, ReconnectReason, Severity, Trouble
+from crocbot.events import PollFailed, Report, WebhookOutcome, WebhookRequest
+from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
 
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
 MOST_BYTES = 1024 * 1024
@@ -88,7 +88,7 @@ class Webhook:
     door: Door
     hook: Callable[[Door], Awaitable[None]]
     look: Callable[[], Awaitable[Mapping[str, Any]]]
-    accept: Callable[[Sequence[Raw]], Awaitable[int]]
+    accept: Callable[[Sequence[RawUpdate]], Awaitable[int]]
     room: Callable[[], Awaitable[int]]
     report: Report
     clock: Callable[[], float] = time.monotonic
@@ -137,7 +137,7 @@ class Webhook:
                 await self._set()
                 return
         except OperatorError:
-            self.report(Trouble(ErrorType.AUTH, Severity.CRITICAL))
+            self.report(ErrorEvent(ErrorType.AUTH, Severity.CRITICAL))
             raise
         except CrocbotError as error:
             self.trouble = str(error)
@@ -178,7 +178,7 @@ class Webhook:
             return WebhookOutcome.MALFORMED, 400
         return await self._store(update)
 
-    async def _store(self, update: Raw) -> tuple[WebhookOutcome, int]:
+    async def _store(self, update: RawUpdate) -> tuple[WebhookOutcome, int]:
         try:
             async with asyncio.timeout(ROOM_SECONDS):
                 await self.room()
@@ -187,7 +187,7 @@ class Webhook:
         try:
             await self.accept(list(by_id([update], self.report).values()))
         except InboxError as error:
-            self.report(Trouble(ErrorType.INBOX, Severity.CRITICAL))
+            self.report(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
             logger.error("an update could not be stored", why=str(error))
             return WebhookOutcome.UNAVAILABLE, 500
         return WebhookOutcome.ACCEPTED, 200

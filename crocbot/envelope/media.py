@@ -14,19 +14,19 @@ from typing import Any
 
 import telegram
 
-from crocbot.model import Medium
+from crocbot.model import Attachment
 
 LONGEST = 300
 
 
-def read(message: telegram.Message) -> Medium | None:
+def read(message: telegram.Message) -> Attachment | None:
     """Find the first medium that the message has."""
     for kind, describe in DESCRIPTIONS.items():
         value = getattr(message, kind)
         if value:
             file = _file(value)
             words = ", ".join(part for part in describe(value) if part)
-            return Medium(
+            return Attachment(
                 kind,
                 " ".join(words.split())[:LONGEST],
                 _text(getattr(file, "file_id", None)),

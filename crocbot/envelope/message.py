@@ -22,13 +22,21 @@ import telegram
 
 from crocbot.envelope import media
 from crocbot.errors import EnvelopeError
-from crocbot.model import Address, Identity, Kind, Medium, Message, Raw, Row
+from crocbot.model import (
+    Attachment,
+    ChatThread,
+    Identity,
+    Message,
+    MessageType,
+    RawUpdate,
+    Row,
+)
 from crocbot.text import whole
 
 STOP = "/stop"
 
 
-def chat_key(raw: Raw) -> Hashable:
+def chat_key(raw: RawUpdate) -> Hashable:
     """The chat whose order an update belongs to; looks at the raw JSON only."""
     for value in raw.values():
         if not isinstance(value, Mapping):
@@ -41,7 +49,7 @@ def chat_key(raw: Raw) -> Hashable:
     return None
 
 
-def is_stop(raw: Raw) -> bool:
+def is_stop(raw: RawUpdate) -> bool:
     """Whether this asks to stop what its chat is busy with, and so cannot wait."""
     message = raw.get("message")
     text = message.get("text") if isinstance(message, Mapping) else None
@@ -74,7 +82,7 @@ def _message(message: telegram.Message, row: Row, me: Identity) -> Message | Non
             return None
     return Message(
         update_id=row.update_id,
-        address=Address(_whole(message.chat.id), _thread(message)),
+        address=ChatThread(_whole(message.chat.id), _thread(message)),
         message_id=_whole(message.message_id),
         sender_id=_sender(message),
         private=message.chat.type == telegram.Chat.PRIVATE,
@@ -125,15 +133,20 @@ def _names(entity: telegram.MessageEntity, words: str, user_id: int, name: str) 
 
 def _content(
     message: telegram.Message,
-) -> tuple[Kind | None, str, str | None, Medium | None]:
+) -> tuple[MessageType | None, str, str | None, Attachment | None]:
     """What it is, its text, the command as written, and which medium."""
     if message.text is not None:
         command, text = _command(message.text, message.entities)
-        return (Kind.COMMAND if command else Kind.TEXT), text, command, None
+        return (
+            (MessageType.COMMAND if command else MessageType.TEXT),
+            text,
+            command,
+            None,
+        )
     medium = media.read(message)
     if medium is None:
         return None, "", None, None
-    return Kind.MEDIA, message.caption or "", None, medium
+    return MessageType.MEDIA, message.caption or "", None, medium
 
 
 def _command(

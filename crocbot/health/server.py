@@ -17,7 +17,7 @@ SETTING = "CROCBOT_HEALTH_ADDRESS"
 RETRY_SECONDS = 5.0
 PATIENCE = 4.0
 
-Conditions = Callable[[], Awaitable[Mapping[str, str | None]]]
+Readiness = Callable[[], Awaitable[Mapping[str, str | None]]]
 """What must hold for the gateway to be ready, by name: None, or why it does not."""
 
 logger = log.logger(__name__)
@@ -32,7 +32,7 @@ class Health:
     there is one.
     """
 
-    def __init__(self, address: str, conditions: Conditions) -> None:
+    def __init__(self, address: str, conditions: Readiness) -> None:
         self._address = address
         self._conditions = conditions
         self._trying: asyncio.Task[None] | None = None

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from crocbot import store
 from crocbot.errors import InboxError, OperatorError
-from crocbot.facts import InboxState
-from crocbot.model import Disposition, Outcome, Raw, Row
+from crocbot.events import InboxState
+from crocbot.model import Disposition, Outcome, RawUpdate, Row
 
 VERSION = 1
 KEEP = 48 * 3600.0
@@ -58,7 +58,7 @@ class Failure:
     update_id: int
     closed: float
     reason: str
-    raw: Raw
+    raw: RawUpdate
     disposition: Disposition = Disposition.FAILED
 
 
@@ -130,7 +130,7 @@ class Database:
             )
             connection.execute(f"PRAGMA user_version={VERSION}")
 
-    def accept(self, raws: Sequence[Raw]) -> list[Row]:
+    def accept(self, raws: Sequence[RawUpdate]) -> list[Row]:
         """Store updates; returns the new ones."""
         now = self._clock()
         fresh = []

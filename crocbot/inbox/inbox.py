@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from crocbot.errors import InboxError
-from crocbot.facts import InboxState, Report
+from crocbot.events import InboxState, Report
 from crocbot.inbox.database import Database
 from crocbot.model import (
+    ErrorEvent,
     ErrorType,
     Outcome,
-    Raw,
+    RawUpdate,
     Row,
     Severity,
-    Trouble,
 )
 
 RETRY_SECONDS = 1.0
@@ -85,7 +85,7 @@ class Inbox:
         """Ends that are not on disk yet."""
         return sum(not done.done() for _, done in self._closing)
 
-    async def accept(self, raws: Sequence[Raw]) -> list[Row]:
+    async def accept(self, raws: Sequence[RawUpdate]) -> list[Row]:
         """Store updates; returns the new ones.  Each has a whole `update_id`."""
         if not raws:
             return []
@@ -131,7 +131,7 @@ class Inbox:
             try:
                 ended = await self._run(partial(self._database.end, outcomes))
             except InboxError:
-                self._report(Trouble(ErrorType.INBOX, Severity.CRITICAL))
+                self._report(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
                 await self._sleep(RETRY_SECONDS)
                 continue
             except Exception as error:

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from crocbot.facts import InboxState
+from crocbot.events import InboxState
 from crocbot.inbox.database import Failure
-from crocbot.model import Disposition, Raw, Row
+from crocbot.model import Disposition, RawUpdate, Row
 
 MOST_SHOWN = 100
 
@@ -58,7 +58,7 @@ def _latest(failures: Sequence[Failure], now: float) -> Iterator[str]:
         yield f"  and {len(failures) - MOST_SHOWN} older ones"
 
 
-def _chat(raw: Raw) -> str:
+def _chat(raw: RawUpdate) -> str:
     """Only the id: whatever else there is, people wrote."""
     message = raw.get("message")
     chat = message.get("chat") if isinstance(message, Mapping) else None

@@ -9,7 +9,7 @@ A Reply to what Telegram can carry, delivered in order, and seen while it grows.
 
 from __future__ import annotations
 
-from crocbot.reply.courier import Courier, Shown, Transport
-from crocbot.reply.stream import Stream
+from crocbot.reply.delivery import Delivery, SentReply, Transport
+from crocbot.reply.live import Stream
 
-__all__ = ["Courier", "Shown", "Stream", "Transport"]
+__all__ = ["Delivery", "SentReply", "Stream", "Transport"]

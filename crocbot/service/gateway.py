@@ -6,24 +6,24 @@ import time
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 
-from crocbot import envelope, log, parts
-from crocbot.access import Policy
+from crocbot import envelope, fragments, log
+from crocbot.access import AccessPolicy
 from crocbot.agents import Agent, Limits
 from crocbot.botapi import Client, Door, Poller, Webhook, door
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import CrocbotError, DeliveryError, InboxError, OperatorError
-from crocbot.facts import Report
+from crocbot.events import Report
 from crocbot.inbox import Inbox
-from crocbot.model import Identity, Message, Raw, Row
+from crocbot.model import Identity, Message, RawUpdate, Row
 from crocbot.pairing import Pairings
-from crocbot.reply import Courier, Stream
-from crocbot.service.conditions import Conditions
-from crocbot.service.ending import Ending
+from crocbot.reply import Delivery, Stream
+from crocbot.service.completion import Completion
 from crocbot.service.greeting import persist
+from crocbot.service.maintenance import Maintenance
+from crocbot.service.readiness import Readiness
 from crocbot.service.stopping import Stop, first, unless
 from crocbot.service.strangers import Strangers
-from crocbot.service.watch import Watch
 from crocbot.sessions import Sessions
 from crocbot.settings import Settings
 from crocbot.store import Store
@@ -36,13 +36,13 @@ MOST_PER_TURN = 40
 logger = log.logger(__name__)
 
 
-class Sorting:
+class RowClassifier:
     """What the dispatcher asks about a raw update."""
 
     key = staticmethod(envelope.chat_key)
     urgent = staticmethod(envelope.is_stop)
-    may_continue = staticmethod(parts.may_continue)
-    continues = staticmethod(parts.continues)
+    may_continue = staticmethod(fragments.may_continue)
+    continues = staticmethod(fragments.continues)
 
 
 class Gateway:
@@ -57,7 +57,7 @@ class Gateway:
         store: Store,
         client: Client,
         agent: Agent,
-        conditions: Conditions,
+        conditions: Readiness,
         report: Report,
     ) -> None:
         self._settings = settings
@@ -68,7 +68,7 @@ class Gateway:
         self._report = report
         self._started = time.monotonic()
         self._agent = agent
-        self._policy = Policy(
+        self._policy = AccessPolicy(
             settings.allow_from,
             everyone=settings.access == "open",
             pairing=settings.access == "pairing",
@@ -78,7 +78,7 @@ class Gateway:
         memory = Sessions(
             store, turns=settings.history_turns, chars=settings.history_chars
         )
-        courier = Courier(client, report)
+        courier = Delivery(client, report)
         self._turn = Turn(
             me,
             self._policy,
@@ -97,18 +97,20 @@ class Gateway:
             self._is_overtaken,
             Strangers().note,
         )
-        self._ending = Ending(rows, report, self._drop, log.redactor(settings.secrets))
+        self._ending = Completion(
+            rows, report, self._drop, log.redactor(settings.secrets)
+        )
         self._dispatcher = Dispatcher(
             self._take,
             self._ending.cancelled,
-            Sorting(),
+            RowClassifier(),
             max_turns=settings.max_turns,
             max_admitted=settings.max_turns * ADMITTED_PER_TURN,
             most_admitted=settings.max_turns * MOST_PER_TURN,
             gather_seconds=settings.gather_seconds,
             report=report,
         )
-        self._watch = Watch(rows, self._dispatcher.admit, report)
+        self._watch = Maintenance(rows, self._dispatcher.admit, report)
         self._intake = self._webhook() if settings.webhook_url else self._poller()
         self._conditions = conditions
         conditions.greeted = True
@@ -190,7 +192,7 @@ class Gateway:
         with suppress(InboxError):
             await self._watch.tell()
 
-    async def _accept(self, raws: Sequence[Raw]) -> int:
+    async def _accept(self, raws: Sequence[RawUpdate]) -> int:
         """Store, then admit: what is in memory only is lost in a crash."""
         rows = await self._inbox.accept(raws)
         self._dispatcher.admit(rows)

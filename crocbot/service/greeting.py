@@ -16,8 +16,8 @@ from crocbot.errors import (
     OperatorError,
     TelegramError,
 )
-from crocbot.facts import Report
-from crocbot.model import ErrorType, Identity, Severity, Trouble
+from crocbot.events import Report
+from crocbot.model import ErrorEvent, ErrorType, Identity, Severity
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
@@ -57,7 +57,7 @@ async def persist(
         except FloodWaitError as error:
             wait, why = error.seconds, str(error)
         except TelegramError as error:
-            report(Trouble(ErrorType(error.reason), Severity.WARNING))
+            report(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
             why = str(error)
         except DeliveryError as error:
             why = str(error)

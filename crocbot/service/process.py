@@ -11,12 +11,12 @@ from crocbot import agents, inbox, log, pairing, sessions
 from crocbot.botapi import Client
 from crocbot.commands import MENU
 from crocbot.errors import OperatorError
-from crocbot.facts import Report
+from crocbot.events import Report
 from crocbot.health import Health
-from crocbot.service.conditions import Conditions
 from crocbot.service.deadline import exit_within, leave, lingering
 from crocbot.service.gateway import Gateway
 from crocbot.service.greeting import greet
+from crocbot.service.readiness import Readiness
 from crocbot.service.stopping import Stop, unless
 from crocbot.settings import Settings
 from crocbot.store import Store
@@ -100,7 +100,7 @@ async def serve(settings: Settings, report: Report, stop: Stop) -> None:
         store = await stack.enter_async_context(
             Store(settings.database, [pairing.SCHEMA, sessions.SCHEMA])
         )
-        conditions = Conditions(rows)
+        conditions = Readiness(rows)
         await stack.enter_async_context(Health(settings.health_address, conditions.all))
         client = await stack.enter_async_context(
             Client(token, settings.telegram_api_url, report)

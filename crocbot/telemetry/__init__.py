@@ -8,11 +8,11 @@ Facts in, statsd lines out.  Watches from the side: nothing ever waits for it.
 
 from __future__ import annotations
 
-from crocbot.facts import Fact
+from crocbot.events import Event
 from crocbot.telemetry.emitter import Emitter
 from crocbot.telemetry.observer import Observer
 from crocbot.telemetry.runtime import Runtime
-from crocbot.telemetry.wire import Wire
+from crocbot.telemetry.udp import UdpSender
 
 __all__ = ["OFF", "Telemetry"]
 
@@ -30,13 +30,13 @@ class Telemetry:
 
     def __init__(self, host: str, port: int, *, version: str) -> None:
         self._off = host == OFF
-        self._emitter = Emitter(Wire(host, port))
+        self._emitter = Emitter(UdpSender(host, port))
         self._observer = Observer(self._emitter)
         self._runtime = Runtime(
             self._emitter, version=version, also=self._observer.sample
         )
 
-    def report(self, fact: Fact) -> None:
+    def report(self, fact: Event) -> None:
         """Count a fact, also before the start.  Never raises, never waits."""
         self._observer.report(fact)
 

@@ -30,8 +30,8 @@ from statsd.client.udp import Pipeline
 
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.catalogue import Drop, Metric
-from crocbot.telemetry.handles import Counter, Gauge, Timer, rate
-from crocbot.telemetry.wire import Wire
+from crocbot.telemetry.instruments import Counter, Gauge, Timer, rate
+from crocbot.telemetry.udp import UdpSender
 
 DATAGRAM_BYTES = 1432
 """Datagrams stay under it: an Ethernet frame less the headers of IPv6 and UDP."""
@@ -48,7 +48,7 @@ class Emitter:
 
     def __init__(
         self,
-        wire: Wire,
+        wire: UdpSender,
         *,
         flush_seconds: float = 0.25,
         heartbeat_seconds: float = 10.0,

@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from crocbot.facts import (
+from crocbot.events import (
     AgentCall,
-    AgentFault,
+    AgentErrorReason,
     ApiCall,
     CallOutcome,
-    DeliverySnag,
-    Fact,
+    DeliveryEvent,
+    DeliveryIssue,
+    Event,
     FirstText,
     FloodWait,
     InboxState,
@@ -30,7 +31,6 @@ from crocbot.facts import (
     PollCompleted,
     PollFailed,
     PollingBegan,
-    Snag,
     TurnsInFlight,
     UpdateKind,
     UpdateReceived,
@@ -39,18 +39,18 @@ from crocbot.facts import (
 )
 from crocbot.model import (
     Disposition,
+    ErrorEvent,
     ErrorType,
-    Kind,
+    MessageType,
     Outcome,
     ReconnectReason,
     Severity,
-    Trouble,
     Verdict,
 )
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.catalogue import Direction, Drop
 from crocbot.telemetry.emitter import Emitter
-from crocbot.telemetry.handles import Counter
+from crocbot.telemetry.instruments import Counter
 
 
 class Observer:
@@ -79,7 +79,7 @@ class Observer:
         self._unknown = emitter.counter(catalogue.VALUES_DROPPED, Drop.UNKNOWN)
         self._observers: Mapping[type, Callable[[Any], None]] = {
             Outcome: self._turn,
-            Trouble: self._trouble,
+            ErrorEvent: self._trouble,
             ApiCall: self._api_call,
             PollingBegan: self._poll,
             PollCompleted: self._poll,
@@ -91,10 +91,10 @@ class Observer:
             TurnsInFlight: lambda fact: self._in_flight.set(fact.count),
             FirstText: lambda fact: self._first_text.observe(fact.seconds),
             AgentCall: self._agent_call,
-            DeliverySnag: lambda fact: self._snags[fact.snag].inc(),
+            DeliveryEvent: lambda fact: self._snags[fact.snag].inc(),
         }
 
-    def report(self, fact: Fact) -> None:
+    def report(self, fact: Event) -> None:
         """Count a fact.  Never raises, never waits."""
         try:
             self._observers[type(fact)](fact)
@@ -113,9 +113,11 @@ class Observer:
 
     def _turn_handles(self, emitter: Emitter) -> None:
         self._messages = {
-            kind: emitter.counter(catalogue.MESSAGES, kind) for kind in Kind
+            kind: emitter.counter(catalogue.MESSAGES, kind) for kind in MessageType
         }
-        self._latency = {kind: emitter.timer(catalogue.LATENCY, kind) for kind in Kind}
+        self._latency = {
+            kind: emitter.timer(catalogue.LATENCY, kind) for kind in MessageType
+        }
         self._errors = {
             (type, severity): emitter.counter(catalogue.ERRORS, type, severity)
             for type in ErrorType
@@ -133,7 +135,8 @@ class Observer:
         self._in_flight.set(0)
         self._first_text = emitter.timer(catalogue.FIRST_TEXT)
         self._snags = {
-            snag: emitter.counter(catalogue.DELIVERY_SNAGS, snag) for snag in Snag
+            snag: emitter.counter(catalogue.DELIVERY_SNAGS, snag)
+            for snag in DeliveryIssue
         }
 
     def _turn(self, outcome: Outcome) -> None:
@@ -150,7 +153,7 @@ class Observer:
         if answered and outcome.seconds is not None:
             self._latency[outcome.kind].observe(outcome.seconds)
 
-    def _trouble(self, trouble: Trouble) -> None:
+    def _trouble(self, trouble: ErrorEvent) -> None:
         self._errors[trouble.type, trouble.severity].inc()
 
     def _agent_handles(self, emitter: Emitter) -> None:
@@ -161,7 +164,7 @@ class Observer:
         }
         self._agent_errors = {
             fault: emitter.counter(catalogue.AGENT_ERRORS, fault)
-            for fault in AgentFault
+            for fault in AgentErrorReason
         }
 
     def _agent_call(self, call: AgentCall) -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from crocbot.telemetry import catalogue, process
 from crocbot.telemetry.catalogue import Drop, Generation, Mode
 from crocbot.telemetry.emitter import Emitter
-from crocbot.telemetry.handles import Gauge
+from crocbot.telemetry.instruments import Gauge
 
 MAX_PAUSES = 4096
 """Garbage collections that are remembered until the event loop comes by."""

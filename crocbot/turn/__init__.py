@@ -7,7 +7,7 @@ are told when there is no answer.
 
 from __future__ import annotations
 
-from crocbot.turn.asking import Asking
+from crocbot.turn.ask import Asking
 from crocbot.turn.turn import Turn
 
 __all__ = ["Asking", "Turn"]

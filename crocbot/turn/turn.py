@@ -3,7 +3,7 @@ THE PATH: one turn, composed.
 
     Rows --> Message --> Decision --> Question --> pieces ... --> delivered --> Outcome
     (inbox)  (envelope,  (access,     (sessions)   (commands,     (reply)
-              parts)      pairing)                  agents)
+              fragments)      pairing)                  agents)
 
 Every update of the turn is in one of the Outcomes that come back, whatever goes wrong
 in a stage; only two things pass through and leave the rows open: a cancelled turn, and
@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from crocbot import envelope, log, parts
-from crocbot.access import Policy
+from crocbot import envelope, fragments, log
+from crocbot.access import AccessPolicy
 from crocbot.commands import Commands
 from crocbot.errors import (
     ChatGoneError,
@@ -34,18 +34,18 @@ from crocbot.errors import (
 from crocbot.model import (
     Decision,
     Disposition,
+    ErrorEvent,
     Identity,
     Message,
     Outcome,
     Reply,
     Row,
-    Trouble,
     Verdict,
 )
 from crocbot.pairing import Pairings
-from crocbot.reply import Courier, Shown
-from crocbot.turn.asking import Asking
-from crocbot.turn.sentences import PAIR, sentence
+from crocbot.reply import Delivery, SentReply
+from crocbot.turn.ask import Asking
+from crocbot.turn.messages import PAIR, sentence
 
 # For words that nobody asked for; they must not keep others waiting for long.
 BRIEF_PATIENCE = 60.0
@@ -63,11 +63,11 @@ class Turn:
     """
 
     me: Identity
-    policy: Policy
+    policy: AccessPolicy
     pairings: Pairings
     commands: Commands
     asking: Asking
-    courier: Courier
+    courier: Delivery
     overtaken: Callable[[Message], bool]
     denied: Callable[[Message, Decision], None]
     clock: Callable[[], float] = time.time
@@ -79,7 +79,7 @@ class Turn:
         if messages:
             update_ids = tuple(message.update_id for message in messages)
             kept = next((row.reply for row in rows if row.reply), None)
-            outcome = await self._turn(parts.join(messages), kept)
+            outcome = await self._turn(fragments.join(messages), kept)
             outcomes.append(replace(outcome, update_ids=update_ids))
         return outcomes
 
@@ -139,7 +139,7 @@ class Turn:
         try:
             code = await self.pairings.offer(message.sender_id)
             if code is not None:
-                shown = Shown(message.address, patience=BRIEF_PATIENCE)
+                shown = SentReply(message.address, patience=BRIEF_PATIENCE)
                 await self.courier.complete(shown, Reply(PAIR.format(code=code)))
         except (StoreError, DeliveryError) as error:
             logger.warning("no code told", user=message.sender_id, why=str(error))
@@ -154,7 +154,7 @@ class Turn:
         else:
             reply = Reply(kept, self.asking.agent.markdown)
         quote = message.message_id if self.overtaken(message) else None
-        shown = Shown(message.address, quote)
+        shown = SentReply(message.address, quote)
         if reply is None:
             await self.asking.ask(message, shown, said)
             return
@@ -169,7 +169,7 @@ class Turn:
         else:
             logger.error("bug in a turn", update=message.update_id, exc_info=error)
         if not isinstance(error, DeliveryError):
-            shown = Shown(message.address, patience=BRIEF_PATIENCE)
+            shown = SentReply(message.address, patience=BRIEF_PATIENCE)
             try:
                 await self.courier.complete(shown, Reply(sentence(error)))
             except OperatorError:
@@ -185,7 +185,7 @@ class Turn:
         )
 
 
-def _trouble(error: Exception) -> Trouble:
+def _trouble(error: Exception) -> ErrorEvent:
     """The words to count it under; a bug counts as the class of errors unforeseen."""
     kind = error if isinstance(error, TurnError) else TurnError()
-    return Trouble(kind.type, kind.severity)
+    return ErrorEvent(kind.type, kind.severity)

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from statsd_bridge.document import scalar
+from statsd_bridge.document.diagnostics import Diagnostics, quote
 from statsd_bridge.document.node import Node
-from statsd_bridge.document.remarks import Remarks, quote
 from statsd_bridge.errors import ConfigError
 
 Choice = TypeVar("Choice")
@@ -38,7 +38,7 @@ def present(node: Node | None) -> list[Node]:
 class Section:
     """One mapping of the file under its path; `nodes` are merged in their order."""
 
-    def __init__(self, remarks: Remarks, path: str, nodes: Sequence[Node]) -> None:
+    def __init__(self, remarks: Diagnostics, path: str, nodes: Sequence[Node]) -> None:
         self.path = path
         self.line = nodes[-1].line if nodes else 1
         self._remarks = remarks

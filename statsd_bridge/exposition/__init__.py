@@ -6,15 +6,19 @@ from collections.abc import Iterator, Sequence
 
 from statsd_bridge.exposition import openmetrics, page
 from statsd_bridge.exposition.formats import Format, choose
-from statsd_bridge.exposition.own import Own, Vitals, own_names
 from statsd_bridge.exposition.page import Failed
+from statsd_bridge.exposition.self_metrics import SelfMetrics, Vitals, reserved_names
 from statsd_bridge.model import Family
 
-__all__ = ["Format", "Own", "Vitals", "choose", "own_names", "render"]
+__all__ = ["Format", "SelfMetrics", "Vitals", "choose", "reserved_names", "render"]
 
 
 def render(
-    form: Format, families: Sequence[Family], now: float, failed: Failed, own: Own
+    form: Format,
+    families: Sequence[Family],
+    now: float,
+    failed: Failed,
+    own: SelfMetrics,
 ) -> Iterator[bytes]:
     """
     Make a whole page in slices, the bridge's own metrics last.
@@ -23,7 +27,7 @@ def render(
     of ours keeps from being printed.
     """
     if form is Format.OPENMETRICS:
-        yield from openmetrics.render(families, now, failed, own_names())
+        yield from openmetrics.render(families, now, failed, reserved_names())
     else:
         yield from page.render(families, now, failed)
     yield own.render(form)

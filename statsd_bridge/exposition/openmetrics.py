@@ -16,12 +16,12 @@ from itertools import chain
 
 from statsd_bridge.exposition import page
 from statsd_bridge.exposition.page import Failed
-from statsd_bridge.model import Family, Shape
+from statsd_bridge.model import Family, MetricType
 from statsd_bridge.text import label_value
 
 # What a histogram and a summary print besides the name of the summary's quantiles.
 PARTS = ("_bucket", "_count", "_sum")
-DISTRIBUTIONS = (Shape.HISTOGRAM, Shape.SUMMARY)
+DISTRIBUTIONS = (MetricType.HISTOGRAM, MetricType.SUMMARY)
 
 
 def render(
@@ -67,7 +67,7 @@ def _printed(family: Family) -> list[str]:
 
 def _title(family: Family) -> str:
     """Give the name in HELP and TYPE: a counter's is without `_total`."""
-    is_counter = family.shape is Shape.COUNTER
+    is_counter = family.shape is MetricType.COUNTER
     return family.name.removesuffix("_total") if is_counter else family.name
 
 
@@ -75,27 +75,27 @@ def _is_allowed(family: Family, names: Collection[str]) -> bool:
     """Tell whether a family's names leave it its type."""
     title = _title(family)
     match family.shape:
-        case Shape.COUNTER:
+        case MetricType.COUNTER:
             if title in ("", family.name) or title in names:
                 return False
-        case Shape.HISTOGRAM:
+        case MetricType.HISTOGRAM:
             # The sum of what may be negative may fall, which a sum here must not.
             forms = {id(each.form): each.form for each in family.series.values()}
             if any(form.buckets[:1] and form.buckets[0] < 0 for form in forms.values()):
                 return False
-        case Shape.GAUGE | Shape.SET:
+        case MetricType.GAUGE | MetricType.SET:
             return True
     return f"{title}_created" not in names
 
 
-def _may_be(shape: Shape, numbers: tuple[float, ...]) -> bool:
+def _may_be(shape: MetricType, numbers: tuple[float, ...]) -> bool:
     """Tell whether the numbers of one series leave a family its type."""
     match shape:
-        case Shape.COUNTER:
+        case MetricType.COUNTER:
             return numbers[0] >= 0
-        case Shape.HISTOGRAM:
+        case MetricType.HISTOGRAM:
             return numbers[-2] >= 0
-        case Shape.SUMMARY:
+        case MetricType.SUMMARY:
             # A quantile of nothing is NaN, which is allowed.
             return numbers[-2] >= 0 and not any(each < 0 for each in numbers[:-2])
         case _:

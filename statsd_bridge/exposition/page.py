@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from statsd_bridge.model import Family, Form, Shape
+from statsd_bridge.model import Family, MetricOptions, MetricType
 from statsd_bridge.text import format_number, help_text
 
 SLICE = 1_000
 """Lines in one slice, about a millisecond's work; a single series may have more."""
 
 # A set is shown as a gauge.
-TYPES = {shape: str(shape) for shape in Shape} | {Shape.SET: "gauge"}
+TYPES = {shape: str(shape) for shape in MetricType} | {MetricType.SET: "gauge"}
 
 
 Failed = Callable[[Exception], None]
@@ -81,7 +81,7 @@ def written(
 
 def _worth_a_slice(family: Family) -> Iterator[Sequence[str]]:
     texts, lines = family.texts(), 1
-    if family.shape in (Shape.HISTOGRAM, Shape.SUMMARY):
+    if family.shape in (MetricType.HISTOGRAM, MetricType.SUMMARY):
         form = next(iter(family.series.values())).form
         lines = len(form.buckets) + len(form.quantiles) + 3
     size = max(1, SLICE // lines)
@@ -104,19 +104,19 @@ def _parts(
             head = ""
 
 
-Write = Callable[[str, Form, Numbers], str]
+Write = Callable[[str, MetricOptions, Numbers], str]
 """Writes the lines of one series: its labels, its form and its numbers in, text out."""
 
 
 def _writer(family: Family) -> Write:
     name = family.name
     match family.shape:
-        case Shape.HISTOGRAM:
+        case MetricType.HISTOGRAM:
             return _distribution(name, f"{name}_bucket", _bounds)
-        case Shape.SUMMARY:
+        case MetricType.SUMMARY:
             return _distribution(name, name, _shares)
 
-    def write(labels: str, _: Form, numbers: Numbers) -> str:
+    def write(labels: str, _: MetricOptions, numbers: Numbers) -> str:
         number = format_number(numbers[0])
         return f"{name}{{{labels}}} {number}\n" if labels else f"{name} {number}\n"
 
@@ -124,7 +124,7 @@ def _writer(family: Family) -> Write:
 
 
 def _distribution(
-    name: str, line: str, list_ends: Callable[[Form], Sequence[str]]
+    name: str, line: str, list_ends: Callable[[MetricOptions], Sequence[str]]
 ) -> Write:
     """
     Write a line for each end, then sum and count.
@@ -133,7 +133,7 @@ def _distribution(
     """
     ends_of: dict[int, Sequence[str]] = {}
 
-    def write(labels: str, form: Form, numbers: Numbers) -> str:
+    def write(labels: str, form: MetricOptions, numbers: Numbers) -> str:
         ends = ends_of.get(id(form)) or ends_of.setdefault(id(form), list_ends(form))
         *rows, total, count = map(format_number, numbers)
         # The start of a line is what joins the ends of all lines: one join instead of
@@ -147,11 +147,11 @@ def _distribution(
     return write
 
 
-def _bounds(form: Form) -> list[str]:
+def _bounds(form: MetricOptions) -> list[str]:
     bounds = [*map(format_number, form.buckets), "+Inf"]
     return [f'le="{bound}"}} ' for bound in bounds]
 
 
-def _shares(form: Form) -> list[str]:
+def _shares(form: MetricOptions) -> list[str]:
     shares = [format_number(each.quantile) for each in form.quantiles]
     return [f'quantile="{share}"}} ' for share in shares]

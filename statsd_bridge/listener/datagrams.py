@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
 from statsd_bridge import datagram
-from statsd_bridge.listener.rest import Rest
+from statsd_bridge.listener.coalesce import CoalescingDelay
 
 Feed = Callable[[list[bytes]], None]
 
@@ -58,7 +58,7 @@ class Datagrams:
         self._receive = datagram.receiver(sock)
         # Of a Unix socket the kernel keeps 10 datagrams, whatever their bytes are
         # (net.unix.max_dgram_qlen): it never rests, or senders wait or give up.
-        self._rest = Rest(0 if self._is_unix() else granted, reactor.seconds)
+        self._rest = CoalescingDelay(0 if self._is_unix() else granted, reactor.seconds)
         self._resting: Any = None
 
     def open(self) -> None:

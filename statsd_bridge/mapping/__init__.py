@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from statsd_bridge.mapping.dump import dot
 from statsd_bridge.mapping.rule import Rule
-from statsd_bridge.mapping.table import Match, Table, empty, load, parse
+from statsd_bridge.mapping.table import MappingTable, Match, empty, load, parse
 
-__all__ = ["Match", "Rule", "Table", "dot", "empty", "load", "parse"]
+__all__ = ["Match", "Rule", "MappingTable", "dot", "empty", "load", "parse"]

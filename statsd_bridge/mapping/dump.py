@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 
 from statsd_bridge.mapping.glob import State
-from statsd_bridge.mapping.table import Table
-from statsd_bridge.model import Kind
+from statsd_bridge.mapping.table import MappingTable
+from statsd_bridge.model import SampleType
 
 _HEAD = (
     "digraph g {",
@@ -22,10 +22,10 @@ _HEAD = (
 _KIND_COLOUR = 'color="#4C72B0",fillcolor="#DCE6F5"'
 _FINAL_COLOUR = 'color="#55A868",fillcolor="#E0F2E4"'
 # A set takes the gauges' way.
-_KINDS = (Kind.COUNTER, Kind.GAUGE, Kind.OBSERVER)
+_KINDS = (SampleType.COUNTER, SampleType.GAUGE, SampleType.OBSERVER)
 
 
-def dot(table: Table) -> str:
+def dot(table: MappingTable) -> str:
     """Draw the automaton of a table's globs."""
     start = State()
     start.literals = {str(kind): table.globs[kind].root for kind in _KINDS}

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from statsd_bridge.document.remarks import quote
+from statsd_bridge.document.diagnostics import quote
 from statsd_bridge.mapping.glob import Trie
 from statsd_bridge.mapping.rule import Rule
-from statsd_bridge.model import Kind
+from statsd_bridge.model import SampleType
 
 
 def useless(
-    rules: Sequence[Rule], globs: Mapping[Kind, Trie]
+    rules: Sequence[Rule], globs: Mapping[SampleType, Trie]
 ) -> Iterator[tuple[Rule, Rule]]:
     """Yield the rules that can never match, each with the one that goes before it."""
-    regexes: dict[tuple[str, Kind], Rule] = {}
+    regexes: dict[tuple[str, SampleType], Rule] = {}
     for rule in rules:
         if rule.pattern:
             firsts = {regexes.setdefault((rule.match, k), rule) for k in rule.kinds}

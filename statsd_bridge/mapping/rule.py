@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from statsd_bridge.document.remarks import quote
+from statsd_bridge.document.diagnostics import quote
 from statsd_bridge.document.section import Section
 from statsd_bridge.mapping import glob, options, template
 from statsd_bridge.mapping.options import Observer
 from statsd_bridge.mapping.regex import Pattern
 from statsd_bridge.mapping.template import Template
-from statsd_bridge.model import Action, Form, Kind
+from statsd_bridge.model import Action, MetricOptions, SampleType
 
 # Possessive, since digits could else be shared out in very many ways.
 _REFERENCE = r"\$\{?+[0-9]++\}?+"
@@ -32,13 +32,13 @@ _REGEX: Final = "regex"
 # An empty word is not a missing one.
 _MATCH_TYPES: Final = {"glob": _GLOB, "regex": _REGEX, "": _GLOB}
 _ACTIONS: Final = {"map": Action.MAP, "drop": Action.DROP, "": Action.MAP}
-_ANY_KIND: Final = frozenset(Kind)
+_ANY_KIND: Final = frozenset(SampleType)
 # A set is shown as a gauge.
 _KINDS: Final = {
-    "counter": frozenset({Kind.COUNTER}),
-    "gauge": frozenset({Kind.GAUGE, Kind.SET}),
-    "observer": frozenset({Kind.OBSERVER}),
-    "timer": frozenset({Kind.OBSERVER}),
+    "counter": frozenset({SampleType.COUNTER}),
+    "gauge": frozenset({SampleType.GAUGE, SampleType.SET}),
+    "observer": frozenset({SampleType.OBSERVER}),
+    "timer": frozenset({SampleType.OBSERVER}),
 }
 
 
@@ -50,7 +50,7 @@ class Defaults:
     match_type: str
     ordered: bool
     ttl: int
-    forms: Mapping[Kind, Form]
+    forms: Mapping[SampleType, MetricOptions]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,12 +64,12 @@ class Rule:
     index: int
     line: int
     match: str
-    kinds: frozenset[Kind]
+    kinds: frozenset[SampleType]
     action: Action
     name: Template
     labels: tuple[tuple[str, Template], ...]
     honor_labels: bool
-    forms: Mapping[Kind, Form]
+    forms: Mapping[SampleType, MetricOptions]
     segments: tuple[str, ...] = ()
     stars: tuple[int, ...] = ()
     pattern: Pattern | None = None
@@ -120,7 +120,7 @@ def read_rule(section: Section, index: int, defaults: Defaults) -> Rule:
     return rule
 
 
-def _forms(section: Section, defaults: Defaults) -> Mapping[Kind, Form]:
+def _forms(section: Section, defaults: Defaults) -> Mapping[SampleType, MetricOptions]:
     said = options.read_observer(section)
     settled = options.settle_rule(section, said, defaults.observer)
     ttl = section.nanoseconds("ttl") or defaults.ttl

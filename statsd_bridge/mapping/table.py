@@ -15,13 +15,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from statsd_bridge.document import node
-from statsd_bridge.document.remarks import Remarks
+from statsd_bridge.document.diagnostics import Diagnostics
 from statsd_bridge.document.section import Section, present
 from statsd_bridge.mapping import overlap, rule
 from statsd_bridge.mapping.glob import Trie
 from statsd_bridge.mapping.regex import First
 from statsd_bridge.mapping.rule import Rule
-from statsd_bridge.model import Action, Form, Kind, Labels, Target
+from statsd_bridge.model import Action, Labels, MetricOptions, SampleType, SeriesSpec
 from statsd_bridge.text import metric_name
 
 # What has a longer name is not kept, so that the cache is bounded in bytes, too.
@@ -37,7 +37,7 @@ class Match(NamedTuple):
     """
 
     action: Action
-    bare: Target
+    bare: SeriesSpec
     honor_labels: bool = False
     rule: Rule | None = None
     captures: tuple[str, ...] = ()
@@ -53,30 +53,30 @@ class Match(NamedTuple):
         return self.bare.labels
 
     @property
-    def form(self) -> Form:
+    def form(self) -> MetricOptions:
         """How the series is kept."""
         return self.bare.form
 
-    def target(self, tags: Labels) -> Target:
+    def target(self, tags: Labels) -> SeriesSpec:
         """Merge the tags of a sample in: the rule's labels win, unless it honors."""
         if not tags:
             return self.bare
         name, labels, form, _ = self.bare
         if not labels:
-            return Target(name, tags, form)
+            return SeriesSpec(name, tags, form)
         winners, others = (tags, labels) if self.honor_labels else (labels, tags)
         merged = {**dict(others), **dict(winners)}
-        return Target(name, tuple(sorted(merged.items())), form)
+        return SeriesSpec(name, tuple(sorted(merged.items())), form)
 
 
-class Table:
+class MappingTable:
     """The rules of one mapping file; nothing but its cache ever changes."""
 
     def __init__(
         self,
         rules: Sequence[Rule],
-        globs: Mapping[Kind, Trie],
-        unmapped: Mapping[Kind, Form],
+        globs: Mapping[SampleType, Trie],
+        unmapped: Mapping[SampleType, MetricOptions],
         warnings: Sequence[str] = (),
         cache_size: int = 1000,
     ) -> None:
@@ -90,13 +90,13 @@ class Table:
     def __len__(self) -> int:
         return len(self.rules)
 
-    def look_up(self, kind: Kind, name: str) -> Match:
+    def look_up(self, kind: SampleType, name: str) -> Match:
         """Tell what becomes of a name, which is as sent and without its tags."""
         if len(name) > _LONGEST_KEPT:
             return self._find(kind, name)
         return self._kept(kind, name)
 
-    def peek(self, kind: Kind, name: str) -> Match:
+    def peek(self, kind: SampleType, name: str) -> Match:
         """Tell the same, and leave the cache and its numbers alone."""
         return self._find(kind, name)
 
@@ -116,7 +116,7 @@ class Table:
         """How often the cache knew."""
         return self._kept.cache_info().hits
 
-    def candidates(self, kind: Kind, name: str) -> list[tuple[Rule, str]]:
+    def candidates(self, kind: SampleType, name: str) -> list[tuple[Rule, str]]:
         """List the rules that came close to taking a name, each with what was amiss."""
         taken = self._find(kind, name).rule
         near: list[tuple[Rule, str]] = []
@@ -130,7 +130,7 @@ class Table:
                 near.append((each, reason))
         return near
 
-    def _find(self, kind: Kind, name: str) -> Match:
+    def _find(self, kind: SampleType, name: str) -> Match:
         segments = name.split(".")
         index = self.globs[kind].find(segments)
         if index is not None:
@@ -140,20 +140,20 @@ class Table:
         if by_regex := self._regexes[kind].find(name):
             index, groups = by_regex
             return _match(self.rules[index], kind, groups)
-        bare = Target(metric_name(name), (), self._unmapped[kind])
+        bare = SeriesSpec(metric_name(name), (), self._unmapped[kind])
         return Match(Action.UNMAPPED, bare)
 
 
-def load(path: str, *, strict: bool = False, cache_size: int = 1000) -> Table:
+def load(path: str, *, strict: bool = False, cache_size: int = 1000) -> MappingTable:
     """Read a mapping file."""
     return parse(node.read(path), path, strict=strict, cache_size=cache_size)
 
 
 def parse(
     text: str | bytes, file: str, *, strict: bool = False, cache_size: int = 1000
-) -> Table:
+) -> MappingTable:
     """Read the text of a mapping file; `file` is what messages call it."""
-    remarks = Remarks(file, strict=strict)
+    remarks = Diagnostics(file, strict=strict)
     section = Section(remarks, "", present(node.compose(text, file)))
     nothing = Section(remarks, "defaults", [])
     defaults = rule.read_defaults(section.section("defaults") or nothing)
@@ -164,41 +164,41 @@ def parse(
     for each, first in overlap.useless(rules, globs):
         problem = f"never matches: mappings[{first.index}] takes all its names"
         remarks.warn(f"mappings[{each.index}]", each.line, problem)
-    return Table(rules, globs, defaults.forms, remarks.warnings(), cache_size)
+    return MappingTable(rules, globs, defaults.forms, remarks.warnings(), cache_size)
 
 
-def empty(*, cache_size: int = 1000) -> Table:
+def empty(*, cache_size: int = 1000) -> MappingTable:
     """Make the table of a bridge that has no mapping file."""
     return parse("", "", cache_size=cache_size)
 
 
-def _tries(rules: Sequence[Rule], *, ordered: bool) -> Mapping[Kind, Trie]:
-    tries = {kind: Trie(ordered=ordered) for kind in Kind}
+def _tries(rules: Sequence[Rule], *, ordered: bool) -> Mapping[SampleType, Trie]:
+    tries = {kind: Trie(ordered=ordered) for kind in SampleType}
     # Rules for gauges take sets.
-    tries[Kind.SET] = tries[Kind.GAUGE]
+    tries[SampleType.SET] = tries[SampleType.GAUGE]
     for each in rules:
-        for kind in () if each.pattern else each.kinds - {Kind.SET}:
+        for kind in () if each.pattern else each.kinds - {SampleType.SET}:
             tries[kind].add(each.segments, each.index)
     return tries
 
 
-def _regexes(rules: Sequence[Rule]) -> Mapping[Kind, First]:
-    firsts: dict[Kind, First] = {}
+def _regexes(rules: Sequence[Rule]) -> Mapping[SampleType, First]:
+    firsts: dict[SampleType, First] = {}
     # Most rules are for every kind, and compiled regexes are large.
     shared: dict[tuple[int, ...], First] = {}
-    for kind in (Kind.COUNTER, Kind.GAUGE, Kind.OBSERVER):
+    for kind in (SampleType.COUNTER, SampleType.GAUGE, SampleType.OBSERVER):
         of_kind = [each for each in rules if kind in each.kinds]
         patterns = [(each.pattern, each.index) for each in of_kind if each.pattern]
         numbers = tuple([number for _, number in patterns])
         if numbers not in shared:
             shared[numbers] = First(patterns)
         firsts[kind] = shared[numbers]
-    return {**firsts, Kind.SET: firsts[Kind.GAUGE]}
+    return {**firsts, SampleType.SET: firsts[SampleType.GAUGE]}
 
 
-def _match(rule: Rule, kind: Kind, captures: tuple[str, ...]) -> Match:
+def _match(rule: Rule, kind: SampleType, captures: tuple[str, ...]) -> Match:
     """Expand the templates; the first capture is the whole match."""
     name = metric_name(rule.name.expand(captures))
     labels = tuple([(key, each.expand(captures)) for key, each in rule.labels])
-    target = Target(name, labels, rule.forms[kind])
+    target = SeriesSpec(name, labels, rule.forms[kind])
     return Match(rule.action, target, rule.honor_labels, rule, captures[1:])

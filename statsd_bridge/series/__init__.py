@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statsd_bridge.series.kept import Lane, Way
+from statsd_bridge.series.base import SampleBuffer, SampleFormat
 from statsd_bridge.series.store import Store
 
-__all__ = ["Lane", "Store", "Way"]
+__all__ = ["SampleBuffer", "Store", "SampleFormat"]

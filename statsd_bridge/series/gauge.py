@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from statsd_bridge.model import Form
-from statsd_bridge.series.kept import Kept
+from statsd_bridge.model import MetricOptions
+from statsd_bridge.series.base import BaseSeries
 
 
-class Gauge(Kept):
+class Gauge(BaseSeries):
     """One gauge; it starts at 0, so a first difference is a value."""
 
     __slots__ = ("value",)
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: MetricOptions) -> None:
         super().__init__(form)
         self.value = 0.0
 

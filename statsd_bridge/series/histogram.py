@@ -7,14 +7,14 @@ from functools import lru_cache
 from itertools import accumulate
 from math import inf, nextafter
 
-from statsd_bridge.model import Form
-from statsd_bridge.series.kept import Kept
+from statsd_bridge.model import MetricOptions
+from statsd_bridge.series.base import BaseSeries
 
 FEW = 8
 """Values that are sooner counted one by one."""
 
 
-class Histogram(Kept):
+class Histogram(BaseSeries):
     """
     One histogram.  A bucket takes what is at most its bound.
 
@@ -23,7 +23,7 @@ class Histogram(Kept):
 
     __slots__ = ("counts", "sum")
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: MetricOptions) -> None:
         super().__init__(form)
         self.counts = [0] * (len(form.buckets) + 1)
         self.sum = 0.0

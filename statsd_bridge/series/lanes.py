@@ -23,11 +23,11 @@ from collections.abc import Iterable, Iterator
 from itertools import repeat
 from operator import attrgetter
 
-from statsd_bridge.model import Kind
+from statsd_bridge.model import SampleType
+from statsd_bridge.series.base import CLOSED, BaseSeries, SampleBuffer, SampleFormat
 from statsd_bridge.series.counter import Counter
 from statsd_bridge.series.gauge import Gauge
 from statsd_bridge.series.histogram import Histogram
-from statsd_bridge.series.kept import CLOSED, Kept, Lane, Way
 from statsd_bridge.series.summary import Summary
 
 MOST_WAYS = 1_000
@@ -45,12 +45,12 @@ LONGEST = 1_024
 ROUNDS = 10
 """Newcomers for each lane before all are forgotten."""
 
-_NONE: dict[bytes, Lane] = {}
+_NONE: dict[bytes, SampleBuffer] = {}
 
-_means = attrgetter(*Way.__slots__)
+_means = attrgetter(*SampleFormat.__slots__)
 
 
-class Lanes:
+class SampleBuffers:
     """
     All of them.
 
@@ -59,29 +59,29 @@ class Lanes:
     """
 
     def __init__(self) -> None:
-        self.folded: Count[Way] = Count()
-        self.unmapped: Count[tuple[str, Kind]] = Count()
+        self.folded: Count[SampleFormat] = Count()
+        self.unmapped: Count[tuple[str, SampleType]] = Count()
         self.failures: list[Exception] = []
-        self._tables: dict[bytes | None, dict[bytes, Lane]] = {}
-        self._ways: dict[tuple[object, ...], Way] = {}
+        self._tables: dict[bytes | None, dict[bytes, SampleBuffer]] = {}
+        self._ways: dict[tuple[object, ...], SampleFormat] = {}
         self._count = 0
         self._turned_away = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Lane]:
+    def __iter__(self) -> Iterator[SampleBuffer]:
         for table in self._tables.values():
             yield from table.values()
 
     def find(
         self, heads: Iterable[bytes | None], tails: Iterable[bytes | None]
-    ) -> Iterator[Lane | None]:
+    ) -> Iterator[SampleBuffer | None]:
         """Find the lane of each line when it is asked for; None if it has none."""
         tables = map(self._tables.get, tails, repeat(_NONE))
         return map(dict.get, tables, heads)  # type: ignore[arg-type]
 
-    def get(self, head: bytes, tail: bytes) -> Lane | None:
+    def get(self, head: bytes, tail: bytes) -> SampleBuffer | None:
         """Find one."""
         return self._tables.get(tail, _NONE).get(head)
 
@@ -98,34 +98,34 @@ class Lanes:
         self,
         head: bytes,
         tail: bytes,
-        way: Way,
-        series: Kept | None,
+        way: SampleFormat,
+        series: BaseSeries | None,
         name: str,
     ) -> None:
         """Lead a head and a tail to a series."""
         other = series.lane if series is not None else None
         if other is CLOSED or (other is not None and isinstance(series, Gauge)):
             return
-        lane = Lane(head, tail, self._shared(way), series, name)
+        lane = SampleBuffer(head, tail, self._shared(way), series, name)
         self._tables.setdefault(tail, {})[head] = lane
         self._count += 1
         if series is not None:
             series.lane = lane
 
-    def to(self, series: Kept) -> Iterator[Lane]:
+    def to(self, series: BaseSeries) -> Iterator[SampleBuffer]:
         """List those that lead to a series."""
         lane = series.lane
         while lane is not None:
             yield lane
             lane = lane.other
 
-    def close(self, series: Kept, now: float) -> None:
+    def close(self, series: BaseSeries, now: float) -> None:
         """Fold the lanes of a series; from now on it has none."""
         self.fold(self.to(series), now)
         self.forget(series)
         series.lane = CLOSED
 
-    def forget(self, series: Kept) -> None:
+    def forget(self, series: BaseSeries) -> None:
         """Drop all that lead to a series, empty as they must be."""
         for lane in self.to(series):
             if lane is CLOSED:
@@ -146,12 +146,12 @@ class Lanes:
         self._ways.clear()
         self._count = self._turned_away = 0
 
-    def fold(self, lanes: Iterable[Lane], now: float) -> None:
+    def fold(self, lanes: Iterable[SampleBuffer], now: float) -> None:
         """Hand what has gathered to the series."""
         folded = self.folded
         # Only the newest are of interest, and a tuple for each of many lanes would have
         # the garbage collector look at all of them.
-        unmapped: deque[tuple[str, Kind, int]] = deque(maxlen=MOST_UNMAPPED)
+        unmapped: deque[tuple[str, SampleType, int]] = deque(maxlen=MOST_UNMAPPED)
         for lane in lanes:
             if lane:
                 way, lines = lane.way, len(lane)
@@ -166,7 +166,7 @@ class Lanes:
         for name, kind, events in unmapped:
             self.unmapped[name, kind] += events
 
-    def change(self, lane: Lane, number: float, now: float) -> None:
+    def change(self, lane: SampleBuffer, number: float, now: float) -> None:
         """Change a gauge by a difference, after what its lane has gathered."""
         self.fold([lane], now)
         self.folded[lane.way] += 1
@@ -177,7 +177,7 @@ class Lanes:
             if lane.series.ttl:
                 lane.series.last = now
 
-    def _shared(self, way: Way) -> Way:
+    def _shared(self, way: SampleFormat) -> SampleFormat:
         means = _means(way)
         if len(self._ways) >= MOST_WAYS:
             return self._ways.get(means, way)
@@ -189,7 +189,7 @@ class Lanes:
         return self._turned_away > ROUNDS * MOST
 
 
-def _add(lane: Lane, way: Way, now: float) -> None:
+def _add(lane: SampleBuffer, way: SampleFormat, now: float) -> None:
     series = lane.series
     if series is None:
         return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from statsd_bridge.model import Form
-from statsd_bridge.series.kept import Kept
+from statsd_bridge.model import MetricOptions
+from statsd_bridge.series.base import BaseSeries
 
 MOST_MEMBERS = 10_000
 
 
-class UniqueSet(Kept):
+class UniqueSet(BaseSeries):
     """
     The members of one set, each with the time it was last seen.
 
@@ -18,7 +18,7 @@ class UniqueSet(Kept):
 
     __slots__ = ("members", "window")
 
-    def __init__(self, form: Form, window: float) -> None:
+    def __init__(self, form: MetricOptions, window: float) -> None:
         super().__init__(form)
         self.window = window
         # In the order in which they were last seen; only hashes, so that a member's

@@ -20,17 +20,17 @@ from heapq import heappop, heappush
 from statsd_bridge.model import (
     EventError,
     Family,
-    Form,
-    Kind,
-    Refusal,
+    MetricOptions,
+    MetricType,
+    Rejection,
     Sample,
-    Shape,
-    Target,
+    SampleType,
+    SeriesSpec,
 )
 from statsd_bridge.series.counter import Counter
 from statsd_bridge.series.gauge import Gauge
 from statsd_bridge.series.histogram import Histogram
-from statsd_bridge.series.lanes import Lanes
+from statsd_bridge.series.lanes import SampleBuffers
 from statsd_bridge.series.ordered import Ordered
 from statsd_bridge.series.set import UniqueSet
 from statsd_bridge.series.summary import Summary
@@ -39,12 +39,12 @@ from statsd_bridge.text import is_reserved_label, label_pairs
 AnySeries = Counter | Gauge | Histogram | Summary | UniqueSet
 
 # What a shape prints besides its own name.
-SUFFIXES: dict[Shape, tuple[str, ...]] = {
-    Shape.HISTOGRAM: ("_bucket", "_sum", "_count"),
-    Shape.SUMMARY: ("_sum", "_count"),
+SUFFIXES: dict[MetricType, tuple[str, ...]] = {
+    MetricType.HISTOGRAM: ("_bucket", "_sum", "_count"),
+    MetricType.SUMMARY: ("_sum", "_count"),
 }
 # The label that a shape prints itself.
-OWN_LABEL = {Shape.HISTOGRAM: "le", Shape.SUMMARY: "quantile"}
+OWN_LABEL = {MetricType.HISTOGRAM: "le", MetricType.SUMMARY: "quantile"}
 
 # a="1",b="2"  -->  1  2
 _values = re.compile(r'="([^"\\]*(?:\\.[^"\\]*)*)"').findall
@@ -53,7 +53,7 @@ _ESCAPED = re.compile(r"\\(.)")
 _odd = re.compile(r"[\x00-!\\]").search
 
 
-class _Kin:
+class MetricFamily:
     """
     One family: its series by labels, and the form of each set of label names.
 
@@ -63,12 +63,12 @@ class _Kin:
 
     __slots__ = ("forms", "help", "is_plain", "name", "series", "shape")
 
-    def __init__(self, name: str, form: Form) -> None:
+    def __init__(self, name: str, form: MetricOptions) -> None:
         self.name = name
         self.shape = form.shape
         self.help = form.help
         self.series: Ordered[AnySeries] = Ordered()
-        self.forms: dict[tuple[str, ...], Form] = {}
+        self.forms: dict[tuple[str, ...], MetricOptions] = {}
         self.is_plain = True
         """Whether the texts, sorted as they are, are in the order of the page."""
 
@@ -98,13 +98,13 @@ class Store:
         self._set_window = set_window
         self._reserved = frozenset(reserved)
         self._clock = clock
-        self._families: Ordered[_Kin] = Ordered()
+        self._families: Ordered[MetricFamily] = Ordered()
         self._due: list[tuple[float, int, str, str]] = []
         self._pushed = 0
         self._live = 0
-        self.created: Count[Shape] = Count()
+        self.created: Count[MetricType] = Count()
         self.ever = 0
-        self.lanes = Lanes()
+        self.lanes = SampleBuffers()
 
     def __len__(self) -> int:
         return self._live
@@ -113,16 +113,16 @@ class Store:
         """Tell the time by which series live."""
         return self._clock()
 
-    def record(self, target: Target, sample: Sample) -> Refusal | None:
+    def record(self, target: SeriesSpec, sample: Sample) -> Rejection | None:
         """Add one sample to its series, which comes into being if need be."""
         scale = target.form.scale
         value = sample.value if scale is None else sample.value * scale
-        if sample.kind is Kind.COUNTER and value < 0 and target.name:
-            return Refusal(
+        if sample.kind is SampleType.COUNTER and value < 0 and target.name:
+            return Rejection(
                 EventError.ILLEGAL_NEGATIVE_COUNTER, sample.kind, target.name
             )
         series = self.resolve(sample.kind, target)
-        if isinstance(series, Refusal):
+        if isinstance(series, Rejection):
             return series
         now = self._clock()
         if series.lane is not None:
@@ -141,24 +141,24 @@ class Store:
         self._touch(series, target, now)
         return None
 
-    def refusal(self, target: Target, sample: Sample) -> EventError | None:
+    def refusal(self, target: SeriesSpec, sample: Sample) -> EventError | None:
         """Tell why `record` would refuse a sample; nothing changes."""
         name, form = target.name, target.form
         value = sample.value if form.scale is None else sample.value * form.scale
-        if sample.kind is Kind.COUNTER and value < 0 and name:
+        if sample.kind is SampleType.COUNTER and value < 0 and name:
             return EventError.ILLEGAL_NEGATIVE_COUNTER
         if self.find(target) is not None:
             return None
         return self._refuses(self._families.get(name), target)
 
-    def find(self, target: Target) -> AnySeries | None:
+    def find(self, target: SeriesSpec) -> AnySeries | None:
         """Find the series of a target."""
         family = self._families.get(target.name)
         if family is None or family.shape is not target.form.shape:
             return None
         return family.series.get(_text(target))
 
-    def resolve(self, kind: Kind, target: Target) -> AnySeries | Refusal:
+    def resolve(self, kind: SampleType, target: SeriesSpec) -> AnySeries | Rejection:
         """Find the series of a target, or make it; or tell why there is none."""
         name, form = target.name, target.form
         family = self._families.get(name)
@@ -169,7 +169,7 @@ class Store:
                 return series
         reason = self._refuses(family, target)
         if reason is not None:
-            return Refusal(reason, kind, name)
+            return Rejection(reason, kind, name)
         return self._create(family or self._found(target), target, text)
 
     def expire(self, now: float) -> int:
@@ -192,11 +192,11 @@ class Store:
         """List what is remembered by name, as the page shows it."""
         return [self._families[name] for name in self._families.in_order()]
 
-    def _found(self, target: Target) -> _Kin:
-        family = self._families[target.name] = _Kin(target.name, target.form)
+    def _found(self, target: SeriesSpec) -> MetricFamily:
+        family = self._families[target.name] = MetricFamily(target.name, target.form)
         return family
 
-    def _create(self, family: _Kin, target: Target, text: str) -> AnySeries:
+    def _create(self, family: MetricFamily, target: SeriesSpec, text: str) -> AnySeries:
         labels, form = target.labels, target.form
         names = tuple([label for label, _ in labels])
         if names not in family.forms:
@@ -210,14 +210,14 @@ class Store:
         self.ever += 1
         return series
 
-    def _remove(self, family: _Kin, text: str) -> None:
+    def _remove(self, family: MetricFamily, text: str) -> None:
         self.lanes.forget(family.series[text])
         family.series.remove(text)
         if not family.series:
             self._families.remove(family.name)
         self._live -= 1
 
-    def _catch_up(self, series: AnySeries, target: Target, now: float) -> None:
+    def _catch_up(self, series: AnySeries, target: SeriesSpec, now: float) -> None:
         """Let what waits for a series go before a sample that does not wait."""
         if series.ttl != target.form.ttl:
             # Two rules that do not agree on it: each sample must say its own.
@@ -225,20 +225,20 @@ class Store:
         elif isinstance(series, Gauge):
             self.lanes.fold(self.lanes.to(series), now)
 
-    def _series(self, form: Form) -> AnySeries:
+    def _series(self, form: MetricOptions) -> AnySeries:
         match form.shape:
-            case Shape.COUNTER:
+            case MetricType.COUNTER:
                 return Counter(form)
-            case Shape.GAUGE:
+            case MetricType.GAUGE:
                 return Gauge(form)
-            case Shape.HISTOGRAM:
+            case MetricType.HISTOGRAM:
                 return Histogram(form)
-            case Shape.SUMMARY:
+            case MetricType.SUMMARY:
                 return Summary(form, self._clock())
-            case Shape.SET:
+            case MetricType.SET:
                 return UniqueSet(form, self._set_window)
 
-    def _touch(self, series: AnySeries, target: Target, now: float) -> None:
+    def _touch(self, series: AnySeries, target: SeriesSpec, now: float) -> None:
         """Note an update; a time to live that a reload changed holds from now on."""
         ttl = target.form.ttl
         if ttl:
@@ -253,7 +253,9 @@ class Store:
         self._pushed += 1
         heappush(self._due, (series.last + series.ttl, self._pushed, name, text))
 
-    def _refuses(self, family: _Kin | None, target: Target) -> EventError | None:
+    def _refuses(
+        self, family: MetricFamily | None, target: SeriesSpec
+    ) -> EventError | None:
         name, form = target.name, target.form
         if not name:
             return EventError.EMPTY_METRIC_NAME
@@ -267,7 +269,7 @@ class Store:
             return EventError.SERIES_LIMIT
         return None
 
-    def _clashes(self, name: str, shape: Shape) -> bool:
+    def _clashes(self, name: str, shape: MetricType) -> bool:
         """Tell whether a new family would print what another prints, or we do."""
         printed = [name, *(name + suffix for suffix in SUFFIXES.get(shape, ()))]
         if any(each in self._reserved for each in printed):
@@ -276,11 +278,11 @@ class Store:
             return True
         return any(
             self._prints(name.removesuffix(suffix), suffix, shape)
-            for suffix in SUFFIXES[Shape.HISTOGRAM]
+            for suffix in SUFFIXES[MetricType.HISTOGRAM]
             if name.endswith(suffix)
         )
 
-    def _prints(self, base: str, suffix: str, shape: Shape) -> bool:
+    def _prints(self, base: str, suffix: str, shape: MetricType) -> bool:
         """Tell whether a family prints its name with a suffix, or is taken to."""
         family = self._families.get(base)
         if family is None or family.shape not in SUFFIXES:
@@ -290,11 +292,11 @@ class Store:
         return suffix in SUFFIXES[family.shape] or shape not in SUFFIXES
 
 
-def _text(target: Target) -> str:
+def _text(target: SeriesSpec) -> str:
     return label_pairs(target.labels) if target.text is None else target.text
 
 
-def _has_reserved(target: Target) -> bool:
+def _has_reserved(target: SeriesSpec) -> bool:
     labels = target.labels
     if not labels:
         return False

@@ -15,21 +15,21 @@ from __future__ import annotations
 
 from functools import reduce
 
-from statsd_bridge.model import Form
+from statsd_bridge.model import MetricOptions
 from statsd_bridge.series import sketch
-from statsd_bridge.series.kept import Kept
+from statsd_bridge.series.base import BaseSeries
 from statsd_bridge.series.sketch import Entry, Sketch
 
 # An error of 0 would keep every value.
 LEAST_ERROR = 0.0005
 
 
-class Summary(Kept):
+class Summary(BaseSeries):
     """One summary."""
 
     __slots__ = ("count", "error", "sketches", "sum", "turns")
 
-    def __init__(self, form: Form, now: float) -> None:
+    def __init__(self, form: MetricOptions, now: float) -> None:
         super().__init__(form)
         self.sum = 0.0
         self.count = 0

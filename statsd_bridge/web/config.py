@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from statsd_bridge.document import node
-from statsd_bridge.document.remarks import Remarks, quote
+from statsd_bridge.document.diagnostics import Diagnostics, quote
 from statsd_bridge.document.section import Section, present
 
 _BCRYPT: Final = re.compile(r"\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]{53}").fullmatch
@@ -139,7 +139,7 @@ class WebConfig:
 
 def read(path: str) -> WebConfig:
     """Read a file; a ConfigError has file, key and what would be right."""
-    remarks = Remarks(path, strict=True)
+    remarks = Diagnostics(path, strict=True)
     root = Section(remarks, "", present(node.compose(node.read(path), path)))
     tls = root.section("tls_server_config")
     folder = Path(path).parent

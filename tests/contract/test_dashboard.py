@@ -112,7 +112,7 @@ def test_panels_use_only_metrics_that_exist() -> None:
     records = {rule.get("record") for group in groups for rule in group["rules"]}
     known = {
         *(name for metric in CATALOGUE for name in series_of(metric)),
-        *exposition.own_names(),
+        *exposition.reserved_names(),
         *records,
     }
     used = {name for _, query in queries() for name in NAME.findall(query)}

@@ -15,13 +15,13 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from crocbot.model import ErrorType, Kind, ReconnectReason, Severity
+from crocbot.model import ErrorType, MessageType, ReconnectReason, Severity
 from crocbot.telemetry import catalogue, documents
 from crocbot.telemetry.catalogue import CATALOGUE, Metric, Type
 from crocbot.telemetry.emitter import Emitter
-from crocbot.telemetry.wire import Wire
+from crocbot.telemetry.udp import UdpSender
 from statsd_bridge import exposition, mapping
-from statsd_bridge.model import Tally
+from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Store
 
@@ -35,12 +35,12 @@ MOST_SERIES = 2000
 
 MISSION = {
     "crocbot_uptime_seconds": (Type.GAUGE, {}),
-    "crocbot_messages_total": (Type.COUNTER, {"type": Kind}),
+    "crocbot_messages_total": (Type.COUNTER, {"type": MessageType}),
     "crocbot_errors_total": (
         Type.COUNTER,
         {"type": ErrorType, "severity": Severity},
     ),
-    "crocbot_telegram_latency_seconds": (Type.HISTOGRAM, {"type": Kind}),
+    "crocbot_telegram_latency_seconds": (Type.HISTOGRAM, {"type": MessageType}),
     "crocbot_telegram_reconnects_total": (Type.COUNTER, {"reason": ReconnectReason}),
 }
 
@@ -66,7 +66,7 @@ Series = tuple[str, frozenset[tuple[str, str]]]
 
 
 @pytest.fixture(scope="module")
-def received() -> tuple[dict[Series, float], Tally]:
+def received() -> tuple[dict[Series, float], Stats]:
     """Emit everything once over a real socket, and read the bridge's page."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
@@ -78,8 +78,8 @@ def received() -> tuple[dict[Series, float], Tally]:
         emit_everything(sender)
         datagrams = list(iter(lambda: receive(receiver), b""))
     failures: list[Exception] = []
-    tally = Tally()
-    store = Store(clock=lambda: 0.0, reserved=exposition.own_names())
+    tally = Stats()
+    store = Store(clock=lambda: 0.0, reserved=exposition.reserved_names())
     table = mapping.load(str(MAPPING), strict=True)
     Pipeline(table, store, tally, failed=failures.append).feed(datagrams, "udp")
     page = b"".join(
@@ -104,7 +104,7 @@ def receive(receiver: socket.socket) -> bytes:
 
 def emit_everything(sender: socket.socket) -> None:
     """Make each handle of the catalogue tell something, and flush."""
-    wire = Wire("127.0.0.1", 0)
+    wire = UdpSender("127.0.0.1", 0)
     emitter = Emitter(wire)
     for metric in CATALOGUE:
         for words in every_path(metric):
@@ -121,7 +121,7 @@ def emit_everything(sender: socket.socket) -> None:
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
 def test_everything_emitted_becomes_the_documented_series(
-    metric: Metric, received: tuple[dict[Series, float], Tally]
+    metric: Metric, received: tuple[dict[Series, float], Stats]
 ) -> None:
     """Name, labels and value are what the catalogue says, for every word."""
     series, _ = received
@@ -138,7 +138,7 @@ def test_everything_emitted_becomes_the_documented_series(
 
 
 def test_a_histogram_has_the_documented_buckets(
-    received: tuple[dict[Series, float], Tally],
+    received: tuple[dict[Series, float], Stats],
 ) -> None:
     """A quarter of a second lies in every bucket from 0.25 s on."""
     series, _ = received
@@ -154,7 +154,7 @@ def test_a_histogram_has_the_documented_buckets(
     }
 
 
-def test_nothing_else_comes_out(received: tuple[dict[Series, float], Tally]) -> None:
+def test_nothing_else_comes_out(received: tuple[dict[Series, float], Stats]) -> None:
     """Nothing is unmapped, refused or in conflict, and every name is documented."""
     series, tally = received
     known = {metric.name for metric in CATALOGUE}
@@ -168,7 +168,7 @@ def test_nothing_else_comes_out(received: tuple[dict[Series, float], Tally]) -> 
 
 
 def test_the_number_of_series_is_counted_and_bounded(
-    received: tuple[dict[Series, float], Tally],
+    received: tuple[dict[Series, float], Stats],
 ) -> None:
     """The catalogue's own count is what comes out, and it stays small."""
     series, _ = received

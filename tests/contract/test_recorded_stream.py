@@ -32,7 +32,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from crocbot.model import Disposition, Kind, Outcome
+from crocbot.model import Disposition, MessageType, Outcome
 from crocbot.sandbox import Server, children, faults, people
 from crocbot.sandbox.people import PEOPLE, Crowd
 from crocbot.sandbox.stage import HOST, free_port
@@ -40,7 +40,7 @@ from crocbot.telemetry import Telemetry
 from crocbot.telemetry.catalogue import CATALOGUE, Metric
 from crocbot.telemetry.emitter import DATAGRAM_BYTES
 from statsd_bridge import exposition, mapping
-from statsd_bridge.model import Tally
+from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Store
 
@@ -56,9 +56,9 @@ ENOUGH = 12
 def page(datagrams: list[str]) -> str:
     """What the bridge prints for them, without its own metrics."""
     faults: list[Exception] = []
-    store = Store(clock=lambda: 0.0, reserved=exposition.own_names())
+    store = Store(clock=lambda: 0.0, reserved=exposition.reserved_names())
     table = mapping.load(str(MAPPING), strict=True)
-    pipeline = Pipeline(table, store, Tally(), failed=faults.append)
+    pipeline = Pipeline(table, store, Stats(), failed=faults.append)
     for datagram in datagrams:
         pipeline.feed([datagram.encode()], "udp")
     text = b"".join(exposition.page.render(store.families(), 0.0, faults.append))
@@ -245,7 +245,7 @@ async def record() -> list[str]:
     telemetry = Telemetry("127.0.0.1", port, version="0.1.0")
     for number in range(BURST):
         seconds = 0.004 * number
-        telemetry.report(Outcome(Disposition.ANSWERED, Kind.TEXT, seconds))
+        telemetry.report(Outcome(Disposition.ANSWERED, MessageType.TEXT, seconds))
     await telemetry.start()
     await telemetry.stop()
     await asyncio.sleep(0.5)

@@ -18,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from crocbot.facts import (
+from crocbot.events import (
     AgentCall,
-    AgentFault,
+    AgentErrorReason,
     ApiCall,
     CallOutcome,
-    DeliverySnag,
-    Fact,
+    DeliveryEvent,
+    DeliveryIssue,
+    Event,
     FirstText,
     FloodWait,
     InboxState,
@@ -32,7 +33,6 @@ from crocbot.facts import (
     PollCompleted,
     PollFailed,
     PollingBegan,
-    Snag,
     TurnsInFlight,
     UpdateKind,
     UpdateReceived,
@@ -42,26 +42,26 @@ from crocbot.facts import (
 from crocbot.model import (
     Decision,
     Disposition,
+    ErrorEvent,
     ErrorType,
-    Kind,
+    MessageType,
     Outcome,
     ReconnectReason,
     Severity,
-    Trouble,
     Verdict,
 )
 from crocbot.telemetry import Telemetry, documents
-from crocbot.telemetry.handles import RESERVOIR, Counter, Timer, rate
+from crocbot.telemetry.instruments import RESERVOIR, Counter, Timer, rate
 from statsd_bridge import exposition, line, mapping
-from statsd_bridge.model import Tally
+from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Store
 
-FACTS: list[Fact] = [
-    *(Outcome(Disposition.ANSWERED, kind, seconds=0.75) for kind in Kind),
+FACTS: list[Event] = [
+    *(Outcome(Disposition.ANSWERED, kind, seconds=0.75) for kind in MessageType),
     *(Outcome(disposition) for disposition in Disposition),
     *(Outcome(Disposition.DENIED, decision=Decision(why)) for why in Verdict),
-    *(Trouble(type, severity) for type in ErrorType for severity in Severity),
+    *(ErrorEvent(type, severity) for type in ErrorType for severity in Severity),
     PollingBegan(),
     PollCompleted(),
     *(PollFailed(reason) for reason in ReconnectReason),
@@ -71,8 +71,8 @@ FACTS: list[Fact] = [
     InboxState(700, 100, dict.fromkeys(Disposition, 100), 5, oldest=1.0),
     TurnsInFlight(2),
     FirstText(0.5),
-    *(AgentCall(2.0, 0.5, 30, 20, fault) for fault in AgentFault),
-    *(DeliverySnag(snag) for snag in Snag),
+    *(AgentCall(2.0, 0.5, 30, 20, fault) for fault in AgentErrorReason),
+    *(DeliveryEvent(snag) for snag in DeliveryIssue),
 ]
 # Once is enough: as often as the rest they would overrun the receiver's buffer.
 CALLS = [ApiCall(method, how, 0.5) for method in Method for how in CallOutcome]
@@ -85,8 +85,8 @@ class Bridge:
 
     def __init__(self) -> None:
         self.failures: list[Exception] = []
-        self.tally = Tally()
-        self.store = Store(clock=lambda: 0.0, reserved=exposition.own_names())
+        self.tally = Stats()
+        self.store = Store(clock=lambda: 0.0, reserved=exposition.reserved_names())
         table = mapping.load(str(documents.MAPPING), strict=True)
         self.pipeline = Pipeline(
             table, self.store, self.tally, failed=self.failures.append
@@ -198,8 +198,8 @@ def test_labels_are_the_promised_words(name: str, series: dict[Series, float]) -
     assert ordered(found) == ordered(combinations)
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_counts_are_exact(kind: Kind, series: dict[Series, float]) -> None:
+@pytest.mark.parametrize("kind", MessageType)
+def test_counts_are_exact(kind: MessageType, series: dict[Series, float]) -> None:
     """700 of each, though a timer keeps 512: every one is counted."""
     labels = frozenset({("type", str(kind))})
 

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from crocbot.access import Policy
-from crocbot.model import Address, Kind, Message, Verdict
+from crocbot.access import AccessPolicy
+from crocbot.model import ChatThread, Message, MessageType, Verdict
 
-CLOSED = Policy()
-LISTED = Policy(frozenset({7}))
-PAIRED = Policy(frozenset({7}), pairing=True)
-OPEN = Policy(everyone=True)
-GROUPS = Policy(frozenset({7}), groups={-100: "mention", -200: "always"})
+CLOSED = AccessPolicy()
+LISTED = AccessPolicy(frozenset({7}))
+PAIRED = AccessPolicy(frozenset({7}), pairing=True)
+OPEN = AccessPolicy(everyone=True)
+GROUPS = AccessPolicy(frozenset({7}), groups={-100: "mention", -200: "always"})
 
 
 def message(sender: int | None, chat: int | None, addressed: bool = True) -> Message:
     """A message from somebody, in a group, or in private if no chat is named."""
     return Message(
         update_id=1,
-        address=Address(chat or sender or 1),
+        address=ChatThread(chat or sender or 1),
         message_id=1,
         sender_id=sender,
         private=chat is None,
-        kind=Kind.TEXT,
+        kind=MessageType.TEXT,
         text="hello",
         command=None,
         accepted=0.0,
@@ -60,7 +60,7 @@ def message(sender: int | None, chat: int | None, addressed: bool = True) -> Mes
     ],
 )
 def test_verdicts(
-    policy: Policy,
+    policy: AccessPolicy,
     sender: int | None,
     chat: int | None,
     addressed: bool,
@@ -78,7 +78,7 @@ def test_verdicts(
     ("policy", "closed"),
     [(CLOSED, True), (LISTED, False), (PAIRED, False), (OPEN, False), (GROUPS, False)],
 )
-def test_closed(policy: Policy, closed: bool) -> None:
+def test_closed(policy: AccessPolicy, closed: bool) -> None:
     """A policy says whether it can let anybody in at all."""
     assert policy.closed is closed
 
@@ -91,10 +91,10 @@ def test_closed(policy: Policy, closed: bool) -> None:
         (OPEN, 7, False),
         (PAIRED, 8, False),
         (LISTED, None, False),
-        (Policy(frozenset({7}), operators=frozenset({8})), 7, False),
-        (Policy(frozenset({7}), operators=frozenset({8})), 8, True),
+        (AccessPolicy(frozenset({7}), operators=frozenset({8})), 7, False),
+        (AccessPolicy(frozenset({7}), operators=frozenset({8})), 8, True),
     ],
 )
-def test_operators(policy: Policy, sender: int | None, is_operator: bool) -> None:
+def test_operators(policy: AccessPolicy, sender: int | None, is_operator: bool) -> None:
     """Operators are those who were named, else the listed; never anybody else."""
     assert policy.is_operator(message(sender, None)) is is_operator

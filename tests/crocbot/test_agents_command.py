@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from crocbot.agents.answer import AnswerReader, Limits
 from crocbot.agents.command import Command
-from crocbot.agents.hearing import Hearing, Limits
 from crocbot.errors import AgentError
-from crocbot.facts import AgentFault
-from crocbot.model import Address, Kind, Medium, Message, Question
+from crocbot.events import AgentErrorReason
+from crocbot.model import Attachment, ChatThread, Message, MessageType, Question
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 PATIENT = Limits(30.0, 30.0)
 MESSAGE = Message(
-    *(1, Address(-5, 4), 1, 7, False, Kind.MEDIA, "Grüße 🐊", None, 0.0),
-    (Medium("photo", "photo, 2x1"),),
+    *(1, ChatThread(-5, 4), 1, 7, False, MessageType.MEDIA, "Grüße 🐊", None, 0.0),
+    (Attachment("photo", "photo, 2x1"),),
 )
 
 
@@ -29,7 +29,7 @@ def hear(
 ) -> tuple[str, AgentError | None]:
     """Let a Python script answer."""
     agent = Command([sys.executable, "-c", script], ENVIRONMENT)
-    hearing = Hearing(agent, Question(message), limits)
+    hearing = AnswerReader(agent, Question(message), limits)
 
     async def run() -> AgentError | None:
         try:
@@ -52,7 +52,9 @@ def test_the_message_goes_in_and_the_answer_comes_out() -> None:
 
 def test_who_does_not_listen_may_answer() -> None:
     """A program may answer without reading a message that fills every pipe."""
-    long = Message(1, Address(7), 1, 7, True, Kind.TEXT, "x" * 500_000, None, 0.0)
+    long = Message(
+        1, ChatThread(7), 1, 7, True, MessageType.TEXT, "x" * 500_000, None, 0.0
+    )
 
     assert hear("print('hi')", message=long) == ("hi\n", None)
 
@@ -76,7 +78,7 @@ def test_a_failure() -> None:
 
     assert text == "half\n"
     assert error is not None
-    assert error.fault is AgentFault.FAILED
+    assert error.fault is AgentErrorReason.FAILED
     assert str(error).startswith("the program ended with 3: ")
     assert str(error).endswith("no such thing")
     assert len(str(error)) < 600
@@ -86,7 +88,7 @@ def test_a_failure() -> None:
 def test_a_program_that_cannot_be_started(program: str) -> None:
     """What is not there, or is no program, cannot be reached."""
     agent = Command([program], ENVIRONMENT)
-    hearing = Hearing(agent, Question(MESSAGE), PATIENT)
+    hearing = AnswerReader(agent, Question(MESSAGE), PATIENT)
 
     async def run() -> None:
         async for _ in hearing.pieces():
@@ -94,7 +96,7 @@ def test_a_program_that_cannot_be_started(program: str) -> None:
 
     with pytest.raises(AgentError) as refused:
         asyncio.run(run())
-    assert refused.value.fault is AgentFault.UNREACHABLE
+    assert refused.value.fault is AgentErrorReason.UNREACHABLE
     with pytest.raises(AgentError):
         asyncio.run(agent.check())
 
@@ -140,14 +142,14 @@ def all_end(pids: list[int]) -> bool:
 @pytest.mark.parametrize(
     ("then", "limits", "fault"),
     [
-        ("time.sleep(600)", Limits(30, 2.0), AgentFault.TIMEOUT),
+        ("time.sleep(600)", Limits(30, 2.0), AgentErrorReason.TIMEOUT),
         ("pass", PATIENT, None),
-        ("sys.exit(1)", PATIENT, AgentFault.FAILED),
+        ("sys.exit(1)", PATIENT, AgentErrorReason.FAILED),
         ("while True: print('.', flush=True)", Limits(30, 2.0), None),
     ],
 )
 def test_no_child_is_left(
-    tmp_path: Path, then: str, limits: Limits, fault: AgentFault | None
+    tmp_path: Path, then: str, limits: Limits, fault: AgentErrorReason | None
 ) -> None:
     """Whatever ends the program, its children end with it, and hold nothing up."""
     file = tmp_path / "pids"
@@ -157,7 +159,7 @@ def test_no_child_is_left(
     assert text.startswith("started\n")
     if "while" in then:
         assert error is not None
-        assert error.fault in (AgentFault.TIMEOUT, AgentFault.TOO_LONG)
+        assert error.fault in (AgentErrorReason.TIMEOUT, AgentErrorReason.TOO_LONG)
     else:
         assert (error and error.fault) == fault
     assert all_end(pids)
@@ -171,7 +173,7 @@ def test_stopped(tmp_path: Path) -> None:
     agent = Command([sys.executable, "-c", script], ENVIRONMENT)
 
     async def scene() -> None:
-        hearing = Hearing(agent, Question(MESSAGE), PATIENT)
+        hearing = AnswerReader(agent, Question(MESSAGE), PATIENT)
         begun = asyncio.Event()
 
         async def listen() -> None:

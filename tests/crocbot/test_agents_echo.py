@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from crocbot.agents.echo import Echo
-from crocbot.model import Address, Kind, Medium, Message, Question
+from crocbot.model import Attachment, ChatThread, Message, MessageType, Question
 
 
 async def said(question: Question) -> list[object]:
@@ -30,9 +30,15 @@ async def said(question: Question) -> list[object]:
 )
 def test_echo(text: str, command: str | None, media: str | None, answer: str) -> None:
     """The echo says the same, or what came when there were no words."""
-    kind = Kind.COMMAND if command else Kind.MEDIA if media else Kind.TEXT
-    sent = (Medium(media, "something"),) if media else ()
-    message = Message(1, Address(7), 1, 7, True, kind, text, command, 0.0, sent)
+    kind = (
+        MessageType.COMMAND
+        if command
+        else MessageType.MEDIA
+        if media
+        else MessageType.TEXT
+    )
+    sent = (Attachment(media, "something"),) if media else ()
+    message = Message(1, ChatThread(7), 1, 7, True, kind, text, command, 0.0, sent)
 
     assert asyncio.run(said(Question(message))) == [answer]
     assert asyncio.run(Echo().check()) == "echo answers the same text"

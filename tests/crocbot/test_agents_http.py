@@ -13,25 +13,25 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from crocbot.agents.hearing import Hearing, Limits
+from crocbot.agents.answer import AnswerReader, Limits
 from crocbot.agents.http import SIGNATURE, Http
 from crocbot.errors import AgentError
-from crocbot.facts import AgentFault
+from crocbot.events import AgentErrorReason
 from crocbot.model import (
-    Address,
+    Attachment,
+    ChatThread,
     Exchange,
     Image,
-    Kind,
-    Medium,
     Message,
+    MessageType,
     Question,
     Usage,
 )
 
 PATIENT = Limits(30.0, 30.0)
 MESSAGE = Message(
-    *(11, Address(-5, 4), 3, 7, False, Kind.MEDIA, "look", None, 0.0),
-    (Medium("photo", "photo, 2x1"),),
+    *(11, ChatThread(-5, 4), 3, 7, False, MessageType.MEDIA, "look", None, 0.0),
+    (Attachment("photo", "photo, 2x1"),),
 )
 QUESTION = Question(MESSAGE, (Exchange("hi", "Hello."),), (Image("image/png", b"\0P"),))
 Service = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -48,7 +48,7 @@ class Heard:
         self.asked = 0
 
     @property
-    def fault(self) -> AgentFault | None:
+    def fault(self) -> AgentErrorReason | None:
         """Why there is no answer, or not all of it."""
         return None if self.error is None else self.error.fault
 
@@ -81,7 +81,7 @@ def hear(
 
 async def listen(agent: Http, limits: Limits, heard: Heard) -> None:
     """Hear an answer to its end; pauses are short."""
-    hearing = Hearing(agent, QUESTION, limits, sleep=lambda _: asyncio.sleep(0))
+    hearing = AnswerReader(agent, QUESTION, limits, sleep=lambda _: asyncio.sleep(0))
     try:
         async for piece in hearing.pieces():
             heard.pieces.append(piece)
@@ -228,19 +228,19 @@ def status(code: int, **headers: str) -> Service:
 @pytest.mark.parametrize(
     ("service", "fault", "asked"),
     [
-        (status(400), AgentFault.REFUSED, 1),
-        (status(401), AgentFault.UNAUTHORIZED, 1),
-        (status(403), AgentFault.UNAUTHORIZED, 1),
-        (status(404), AgentFault.REFUSED, 1),
-        (status(429, Retry_After="0"), AgentFault.RATE_LIMITED, 3),
-        (status(500), AgentFault.FAILED, 1),
-        (status(502), AgentFault.FAILED, 1),
-        (status(503), AgentFault.FAILED, 3),
-        (status(302, Location="http://127.0.0.1:1/"), AgentFault.FAILED, 1),
-        (status(204), AgentFault.FAILED, 1),
+        (status(400), AgentErrorReason.REFUSED, 1),
+        (status(401), AgentErrorReason.UNAUTHORIZED, 1),
+        (status(403), AgentErrorReason.UNAUTHORIZED, 1),
+        (status(404), AgentErrorReason.REFUSED, 1),
+        (status(429, Retry_After="0"), AgentErrorReason.RATE_LIMITED, 3),
+        (status(500), AgentErrorReason.FAILED, 1),
+        (status(502), AgentErrorReason.FAILED, 1),
+        (status(503), AgentErrorReason.FAILED, 3),
+        (status(302, Location="http://127.0.0.1:1/"), AgentErrorReason.FAILED, 1),
+        (status(204), AgentErrorReason.FAILED, 1),
     ],
 )
-def test_refusals(service: Service, fault: AgentFault, asked: int) -> None:
+def test_refusals(service: Service, fault: AgentErrorReason, asked: int) -> None:
     """Each status is a fault of its own; only who was too busy is asked again."""
     heard = hear(service)
 
@@ -259,20 +259,26 @@ def answering(text: str, content_type: str) -> Service:
 @pytest.mark.parametrize(
     ("text", "content_type", "fault"),
     [
-        ("{", "application/json", AgentFault.MALFORMED),
-        ("[]", "application/json", AgentFault.MALFORMED),
-        ("{}", "application/json", AgentFault.MALFORMED),
-        ('{"reply": 7}', "application/json", AgentFault.MALFORMED),
-        ('{"reply": ""}', "application/json", AgentFault.EMPTY),
-        ("[" * 100_000, "application/json", AgentFault.MALFORMED),
-        (f'{{"reply": "{"x" * 2**21}"}}', "application/json", AgentFault.TOO_LONG),
-        ("<html>", "text/html", AgentFault.MALFORMED),
-        ("", "text/plain", AgentFault.EMPTY),
-        ("x" * 2**21, "text/plain", AgentFault.TOO_LONG),
-        ("x" * 2**21, "text/event-stream", AgentFault.TOO_LONG),
+        ("{", "application/json", AgentErrorReason.MALFORMED),
+        ("[]", "application/json", AgentErrorReason.MALFORMED),
+        ("{}", "application/json", AgentErrorReason.MALFORMED),
+        ('{"reply": 7}', "application/json", AgentErrorReason.MALFORMED),
+        ('{"reply": ""}', "application/json", AgentErrorReason.EMPTY),
+        ("[" * 100_000, "application/json", AgentErrorReason.MALFORMED),
+        (
+            f'{{"reply": "{"x" * 2**21}"}}',
+            "application/json",
+            AgentErrorReason.TOO_LONG,
+        ),
+        ("<html>", "text/html", AgentErrorReason.MALFORMED),
+        ("", "text/plain", AgentErrorReason.EMPTY),
+        ("x" * 2**21, "text/plain", AgentErrorReason.TOO_LONG),
+        ("x" * 2**21, "text/event-stream", AgentErrorReason.TOO_LONG),
     ],
 )
-def test_answers_that_are_none(text: str, content_type: str, fault: AgentFault) -> None:
+def test_answers_that_are_none(
+    text: str, content_type: str, fault: AgentErrorReason
+) -> None:
     """What cannot be read, says nothing or has no end is a fault of its own."""
     assert hear(answering(text, content_type)).fault is fault
 
@@ -281,7 +287,7 @@ def test_a_cut_stream() -> None:
     """What came before the connection broke is kept."""
     heard = hear(streaming("text/plain", b"The answer is", cut=True))
 
-    assert (heard.text, heard.fault) == ("The answer is", AgentFault.FAILED)
+    assert (heard.text, heard.fault) == ("The answer is", AgentErrorReason.FAILED)
 
 
 def test_slow() -> None:
@@ -292,7 +298,7 @@ def test_slow() -> None:
         return web.Response()
 
     heard = hear(service, Limits(0.2, 30))
-    assert (heard.fault, heard.asked) == (AgentFault.TIMEOUT, 1)
+    assert (heard.fault, heard.asked) == (AgentErrorReason.TIMEOUT, 1)
 
 
 def test_nobody_there() -> None:
@@ -310,7 +316,7 @@ def test_nobody_there() -> None:
             return str(refused.value)
 
     assert "cannot connect" in asyncio.run(run())
-    assert heard.fault is AgentFault.UNREACHABLE
+    assert heard.fault is AgentErrorReason.UNREACHABLE
 
 
 def test_check() -> None:

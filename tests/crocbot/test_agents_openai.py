@@ -15,17 +15,27 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from crocbot.agents.hearing import Hearing, Limits
+from crocbot.agents.answer import AnswerReader, Limits
 from crocbot.errors import AgentError
-from crocbot.facts import AgentFault
-from crocbot.model import Address, Exchange, Image, Kind, Message, Question, Usage
+from crocbot.events import AgentErrorReason
+from crocbot.model import (
+    ChatThread,
+    Exchange,
+    Image,
+    Message,
+    MessageType,
+    Question,
+    Usage,
+)
 
 pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")
 
 from crocbot.agents.openai import OpenAI  # noqa: E402
 
 PATIENT = Limits(30.0, 30.0)
-MESSAGE = Message(11, Address(7), 3, 7, True, Kind.TEXT, "hello there", None, 0.0)
+MESSAGE = Message(
+    11, ChatThread(7), 3, 7, True, MessageType.TEXT, "hello there", None, 0.0
+)
 QUESTION = Question(MESSAGE)
 
 
@@ -102,10 +112,10 @@ async def ask(
     limits: Limits,
     key: str | None = None,
     model: str = "m",
-) -> tuple[Hearing, AgentError | None]:
+) -> tuple[AnswerReader, AgentError | None]:
     """Ask a server; pauses are short."""
     agent = OpenAI(base_url, key, model, "Be brief.", 5.0)
-    hearing = Hearing(agent, question, limits, sleep=lambda _: asyncio.sleep(0))
+    hearing = AnswerReader(agent, question, limits, sleep=lambda _: asyncio.sleep(0))
     try:
         async for _ in hearing.pieces():
             pass
@@ -139,9 +149,9 @@ def hear(
     question: Question = QUESTION,
     limits: Limits = PATIENT,
     key: str | None = None,
-) -> tuple[Hearing, AgentError | None]:
+) -> tuple[AnswerReader, AgentError | None]:
     """Ask a scripted model."""
-    found: tuple[Hearing, AgentError | None] = meet(
+    found: tuple[AnswerReader, AgentError | None] = meet(
         model, lambda url: ask(url, question, limits, key)
     )
     return found
@@ -195,29 +205,29 @@ def test_a_server_that_does_not_count() -> None:
 @pytest.mark.parametrize(
     ("model", "fault", "text", "asked"),
     [
-        (Model(status=400), AgentFault.REFUSED, "", 1),
-        (Model(status=401), AgentFault.UNAUTHORIZED, "", 1),
-        (Model(status=404), AgentFault.REFUSED, "", 1),
+        (Model(status=400), AgentErrorReason.REFUSED, "", 1),
+        (Model(status=401), AgentErrorReason.UNAUTHORIZED, "", 1),
+        (Model(status=404), AgentErrorReason.REFUSED, "", 1),
         (
             Model(status=429, headers={"Retry-After": "0"}),
-            AgentFault.RATE_LIMITED,
+            AgentErrorReason.RATE_LIMITED,
             "",
             3,
         ),
-        (Model(status=500), AgentFault.FAILED, "", 3),
-        (Model(status=503), AgentFault.FAILED, "", 3),
-        (Model(chunk("The ans"), cut=True), AgentFault.FAILED, "The ans", 1),
-        (Model(cut=True), AgentFault.FAILED, "", 3),
-        (Model(b"data: {broken\n\n"), AgentFault.MALFORMED, "", 3),
-        (Model(b'data: {"choices": 7}\n\n'), AgentFault.MALFORMED, "", 3),
-        (Model(b'data: {"choices": {"a": 1}}\n\n'), AgentFault.MALFORMED, "", 3),
-        (Model(b"data: []\n\n", DONE), AgentFault.EMPTY, "", 1),
-        (Model(b"<html>"), AgentFault.EMPTY, "", 1),
-        (Model(DONE), AgentFault.EMPTY, "", 1),
-        (Model(*[chunk("x" * 8192)] * 9), AgentFault.TOO_LONG, "x" * 65536, 1),
+        (Model(status=500), AgentErrorReason.FAILED, "", 3),
+        (Model(status=503), AgentErrorReason.FAILED, "", 3),
+        (Model(chunk("The ans"), cut=True), AgentErrorReason.FAILED, "The ans", 1),
+        (Model(cut=True), AgentErrorReason.FAILED, "", 3),
+        (Model(b"data: {broken\n\n"), AgentErrorReason.MALFORMED, "", 3),
+        (Model(b'data: {"choices": 7}\n\n'), AgentErrorReason.MALFORMED, "", 3),
+        (Model(b'data: {"choices": {"a": 1}}\n\n'), AgentErrorReason.MALFORMED, "", 3),
+        (Model(b"data: []\n\n", DONE), AgentErrorReason.EMPTY, "", 1),
+        (Model(b"<html>"), AgentErrorReason.EMPTY, "", 1),
+        (Model(DONE), AgentErrorReason.EMPTY, "", 1),
+        (Model(*[chunk("x" * 8192)] * 9), AgentErrorReason.TOO_LONG, "x" * 65536, 1),
     ],
 )
-def test_faults(model: Model, fault: AgentFault, text: str, asked: int) -> None:
+def test_faults(model: Model, fault: AgentErrorReason, text: str, asked: int) -> None:
     """Each way to fail is a fault of its own; what came is kept."""
     hearing, error = hear(model)
 
@@ -257,16 +267,16 @@ def test_a_server_that_does_not_stream(
 @pytest.mark.parametrize(
     ("payload", "fault"),
     [
-        (b"{}", AgentFault.MALFORMED),
-        (b'{"choices": []}', AgentFault.MALFORMED),
-        (b'{"choices": [{"message": null}]}', AgentFault.MALFORMED),
-        (b'{"choices": [{"message": {"tool_calls": []}}]}', AgentFault.EMPTY),
-        (b'{"choices": [{"message": {"content": 7}}]}', AgentFault.EMPTY),
-        (b"[" * 100_000, AgentFault.MALFORMED),
-        (b'"' + b"x" * 2**21, AgentFault.TOO_LONG),
+        (b"{}", AgentErrorReason.MALFORMED),
+        (b'{"choices": []}', AgentErrorReason.MALFORMED),
+        (b'{"choices": [{"message": null}]}', AgentErrorReason.MALFORMED),
+        (b'{"choices": [{"message": {"tool_calls": []}}]}', AgentErrorReason.EMPTY),
+        (b'{"choices": [{"message": {"content": 7}}]}', AgentErrorReason.EMPTY),
+        (b"[" * 100_000, AgentErrorReason.MALFORMED),
+        (b'"' + b"x" * 2**21, AgentErrorReason.TOO_LONG),
     ],
 )
-def test_objects_that_are_no_answer(payload: bytes, fault: AgentFault) -> None:
+def test_objects_that_are_no_answer(payload: bytes, fault: AgentErrorReason) -> None:
     """An object without an answer in it is a fault."""
     _, error = hear(Model(payload, content_type="application/json"))
 
@@ -290,7 +300,7 @@ def test_slow(limits: Limits) -> None:
     _, error = hear(Model(chunk("late"), slow=60), limits=limits)
 
     assert error is not None
-    assert error.fault is AgentFault.TIMEOUT
+    assert error.fault is AgentErrorReason.TIMEOUT
 
 
 def test_nobody_there() -> None:
@@ -301,7 +311,7 @@ def test_nobody_there() -> None:
         _, error = asyncio.run(ask(url, QUESTION, PATIENT))
 
     assert error is not None
-    assert error.fault is AgentFault.UNREACHABLE
+    assert error.fault is AgentErrorReason.UNREACHABLE
 
 
 @pytest.mark.parametrize(
@@ -395,7 +405,7 @@ async def answers_at(url: str) -> None:
 )
 def test_somebody_elses_server(mockllm: str, words: str, says: str) -> None:
     """An independent server that speaks chat completions is understood."""
-    message = Message(1, Address(7), 1, 7, True, Kind.TEXT, words, None, 0.0)
+    message = Message(1, ChatThread(7), 1, 7, True, MessageType.TEXT, words, None, 0.0)
     hearing, error = asyncio.run(
         ask(mockllm, Question(message), PATIENT, model="gpt-4o")
     )

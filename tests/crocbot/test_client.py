@@ -18,8 +18,8 @@ from crocbot.errors import (
     TelegramError,
     WebhookSetError,
 )
-from crocbot.facts import ApiCall, CallOutcome, Fact, FloodWait, Method
-from crocbot.model import Address, Entity, Piece, ReconnectReason
+from crocbot.events import ApiCall, CallOutcome, Event, FloodWait, Method
+from crocbot.model import ChatThread, Entity, Piece, ReconnectReason
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
 
@@ -58,7 +58,7 @@ def test_a_conversation() -> None:
         (update,) = await client.get_updates(0, 100)
         assert update["message"]["text"] == "hello"
         assert await client.get_updates(update["update_id"] + 1, 100) == []
-        await client.send_message(Address(7), Piece("hello, too"))
+        await client.send_message(ChatThread(7), Piece("hello, too"))
 
     meet(scene)
     assert [message["text"] for message in sent] == ["hello, too"]
@@ -73,14 +73,14 @@ def test_how_a_message_looks() -> None:
         server.say(ADA, "hello")
         bold = Piece("bold link", (Entity("bold", 0, 4),))
         link = Piece("bold link", (Entity("text_link", 5, 4, "https://x.y"),))
-        number = await client.send_message(Address(7, 4), bold, 1)
+        number = await client.send_message(ChatThread(7, 4), bold, 1)
         for _ in range(2):
             # The second time nothing changes, which is as good.
-            await client.edit_message(Address(7, 4), number, link)
-        await client.delete_message(Address(7, 4), number)
+            await client.edit_message(ChatThread(7, 4), number, link)
+        await client.delete_message(ChatThread(7, 4), number)
         with pytest.raises(DeliveryError):
-            await client.edit_message(Address(7, 4), number, bold)
-        await client.send_typing(Address(7, 4))
+            await client.edit_message(ChatThread(7, 4), number, bold)
+        await client.send_typing(ChatThread(7, 4))
         assert server.calls["sendchataction"] == 1
 
     meet(scene)
@@ -147,9 +147,11 @@ def test_methods_that_are_not_there() -> None:
             "deleteWebhook": client.delete_webhook,
             "getWebhookInfo": client.get_webhook_info,
             "setMyCommands": lambda: client.set_my_commands({"start": "Hello"}),
-            "editMessageText": lambda: client.edit_message(Address(7), 1, Piece("x")),
-            "deleteMessage": lambda: client.delete_message(Address(7), 1),
-            "sendChatAction": lambda: client.send_typing(Address(7)),
+            "editMessageText": lambda: client.edit_message(
+                ChatThread(7), 1, Piece("x")
+            ),
+            "deleteMessage": lambda: client.delete_message(ChatThread(7), 1),
+            "sendChatAction": lambda: client.send_typing(ChatThread(7)),
             "getFile": lambda: client.download("photo", 100),
         }
         for method, call in calls.items():
@@ -277,7 +279,7 @@ def test_a_sent_message_is_sent_whatever_the_answer_shows() -> None:
 
     async def scene(client: Client, server: Server) -> None:
         server.fault("sendMessage", Answer(200, '{"ok":true,"result":{"date":"?"}}'))
-        await client.send_message(Address(7), Piece("hello"))
+        await client.send_message(ChatThread(7), Piece("hello"))
 
     meet(scene)
 
@@ -302,9 +304,9 @@ def test_a_chat_that_has_to_wait_is_not_written_to() -> None:
         server.fault("sendMessage", faults.flood_wait(60))
         for _ in range(3):
             with pytest.raises(FloodWaitError):
-                await client.send_message(Address(7), Piece("hello"))
+                await client.send_message(ChatThread(7), Piece("hello"))
         assert server.calls["sendmessage"] == 1
-        await client.send_message(Address(8), Piece("hello"))
+        await client.send_message(ChatThread(8), Piece("hello"))
         assert server.calls["sendmessage"] == 2
 
     meet(scene)
@@ -312,7 +314,7 @@ def test_a_chat_that_has_to_wait_is_not_written_to() -> None:
 
 def test_every_call_is_told() -> None:
     """Each call is reported with its method and how it ended, a flood wait as well."""
-    facts: list[Fact] = []
+    facts: list[Event] = []
 
     async def scene() -> None:
         async with (

@@ -8,7 +8,7 @@ import pytest
 
 from crocbot.commands import FOR_OPERATORS, MENU, Commands, Status
 from crocbot.errors import StoreError
-from crocbot.model import Address, Kind, Message, Reply, Usage
+from crocbot.model import ChatThread, Message, MessageType, Reply, Usage
 
 STATUS = Status(version="1.2", agent="echo", uptime=93_784, queued=3, polled=4.2)
 
@@ -21,15 +21,15 @@ class Memory:
     ) -> None:
         self.used = usage or Usage()
         self.fault = fault
-        self.forgotten: list[Address] = []
+        self.forgotten: list[ChatThread] = []
 
-    async def forget(self, address: Address) -> None:
+    async def forget(self, address: ChatThread) -> None:
         """Forget, or fail."""
         if self.fault:
             raise self.fault
         self.forgotten.append(address)
 
-    async def usage(self, address: Address) -> tuple[int, Usage]:
+    async def usage(self, address: ChatThread) -> tuple[int, Usage]:
         """Count, or fail."""
         if self.fault:
             raise self.fault
@@ -45,7 +45,9 @@ def ask(
     memory: Memory | None = None,
 ) -> Reply | None:
     """What the gateway answers to a command."""
-    message = Message(1, Address(-5, 4), 1, 7, True, Kind.COMMAND, "", command, 0.0)
+    message = Message(
+        1, ChatThread(-5, 4), 1, 7, True, MessageType.COMMAND, "", command, 0.0
+    )
     memory = memory or Memory()
     commands = Commands(lambda: status, lambda _: busy, memory.forget, memory.usage)
     return asyncio.run(commands.answer(message, operator=operator))
@@ -113,7 +115,7 @@ def test_new() -> None:
 
     assert reply is not None
     assert "forgotten" in reply.text
-    assert memory.forgotten == [Address(-5, 4)]
+    assert memory.forgotten == [ChatThread(-5, 4)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot.dispatcher import Dispatcher
-from crocbot.model import Raw, Row
+from crocbot.model import RawUpdate, Row
 
 
 def row(update_id: int, chat: int, **content: Any) -> Row:
@@ -19,22 +19,22 @@ def row(update_id: int, chat: int, **content: Any) -> Row:
     return Row(update_id, {"chat": chat, **content}, 0.0)
 
 
-class Sorting:
+class RowClassifier:
     """Rows of these tests say themselves what they are."""
 
-    def key(self, raw: Raw) -> int:
+    def key(self, raw: RawUpdate) -> int:
         """The chat."""
         return int(raw["chat"])
 
-    def urgent(self, raw: Raw) -> bool:
+    def urgent(self, raw: RawUpdate) -> bool:
         """A row that overtakes."""
         return bool(raw.get("urgent"))
 
-    def may_continue(self, raw: Raw) -> bool:
+    def may_continue(self, raw: RawUpdate) -> bool:
         """A row with an album's name, unless it is the last one."""
         return "album" in raw and "last" not in raw
 
-    def continues(self, previous: Raw, raw: Raw) -> bool:
+    def continues(self, previous: RawUpdate, raw: RawUpdate) -> bool:
         """A row of the same album."""
         return previous["album"] == raw.get("album")
 
@@ -60,7 +60,7 @@ class Turns:
         self.dispatcher = Dispatcher(
             self.take,
             self.cancel,
-            Sorting(),
+            RowClassifier(),
             max_turns=max_turns,
             max_admitted=max_admitted,
             most_admitted=most_admitted,
@@ -228,7 +228,9 @@ def test_a_bug_stops_no_chat() -> None:
             if rows[0].update_id == 1:
                 raise ValueError("a bug")
 
-        dispatcher = Dispatcher(take, take, Sorting(), max_turns=1, max_admitted=4)
+        dispatcher = Dispatcher(
+            take, take, RowClassifier(), max_turns=1, max_admitted=4
+        )
         dispatcher.admit([row(1, 7), row(2, 7)])
         assert await dispatcher.drain(30) == 0
         assert taken == [1, 2]
@@ -434,7 +436,9 @@ def test_a_turn_that_heeds_nothing_is_left_behind() -> None:
                 except asyncio.CancelledError:
                     pass
 
-        dispatcher = Dispatcher(take, take, Sorting(), max_turns=1, max_admitted=4)
+        dispatcher = Dispatcher(
+            take, take, RowClassifier(), max_turns=1, max_admitted=4
+        )
         dispatcher.admit([row(1, 7)])
         await settle()
         assert await dispatcher.drain(0) == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crocbot import envelope
 from crocbot.errors import EnvelopeError
-from crocbot.model import Address, Identity, Kind, Message, Row
+from crocbot.model import ChatThread, Identity, Message, MessageType, Row
 
 ME = Identity(99, "Our_Bot")
 ADA = {"id": 7, "is_bot": False, "first_name": "Ada"}
@@ -42,11 +42,11 @@ def test_text() -> None:
     """A private text becomes a message with everything in its place."""
     assert read(raw(text="hello")) == Message(
         update_id=1,
-        address=Address(7),
+        address=ChatThread(7),
         message_id=3,
         sender_id=7,
         private=True,
-        kind=Kind.TEXT,
+        kind=MessageType.TEXT,
         text="hello",
         command=None,
         accepted=5.0,
@@ -56,25 +56,25 @@ def test_text() -> None:
 @pytest.mark.parametrize(
     ("update", "kind", "text", "name"),
     [
-        (command("/start", 6), Kind.COMMAND, "", "start"),
-        (command("/ask  what is it?\n", 4), Kind.COMMAND, "what is it?", "ask"),
-        (command("/Ask@our_bot now", 12), Kind.COMMAND, "now", "ask"),
-        (command("/ask@OUR_BOT", 12), Kind.COMMAND, "", "ask"),
-        (raw(text="/not marked"), Kind.TEXT, "/not marked", None),
-        (raw(text=""), Kind.TEXT, "", None),
+        (command("/start", 6), MessageType.COMMAND, "", "start"),
+        (command("/ask  what is it?\n", 4), MessageType.COMMAND, "what is it?", "ask"),
+        (command("/Ask@our_bot now", 12), MessageType.COMMAND, "now", "ask"),
+        (command("/ask@OUR_BOT", 12), MessageType.COMMAND, "", "ask"),
+        (raw(text="/not marked"), MessageType.TEXT, "/not marked", None),
+        (raw(text=""), MessageType.TEXT, "", None),
         (
             raw(
                 text="see /help",
                 entities=[{"type": "bot_command", "offset": 4, "length": 5}],
             ),
-            Kind.TEXT,
+            MessageType.TEXT,
             "see /help",
             None,
         ),
     ],
 )
 def test_commands(
-    update: dict[str, Any], kind: Kind, text: str, name: str | None
+    update: dict[str, Any], kind: MessageType, text: str, name: str | None
 ) -> None:
     """Only a command at the very start, for nobody or for us, is one."""
     message = read(update)
@@ -107,7 +107,7 @@ def test_media(parts: dict[str, Any], medium: str) -> None:
 
     assert message is not None
     kinds = [one.kind for one in message.media]
-    assert (message.kind, kinds, message.text) == (Kind.MEDIA, [medium], "look")
+    assert (message.kind, kinds, message.text) == (MessageType.MEDIA, [medium], "look")
 
 
 def test_media_without_caption() -> None:
@@ -212,7 +212,7 @@ def test_group_and_topic() -> None:
     )
 
     assert message is not None
-    assert (message.address, message.private) == (Address(-5, 4), False)
+    assert (message.address, message.private) == (ChatThread(-5, 4), False)
 
 
 def test_chain_of_answers_is_no_topic() -> None:
@@ -220,7 +220,7 @@ def test_chain_of_answers_is_no_topic() -> None:
     message = read(raw(text="x", chat=GROUP, message_thread_id=4))
 
     assert message is not None
-    assert message.address == Address(-5)
+    assert message.address == ChatThread(-5)
 
 
 @pytest.mark.parametrize("parts", [{"sender_chat": GROUP}, {"from": None}])

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from crocbot import envelope
-from crocbot.model import Identity, Medium, Row
+from crocbot.model import Attachment, Identity, Row
 
 FILE = {"file_id": "f", "file_unique_id": "u"}
 PLACE = {"latitude": 52.52, "longitude": 13.405}
 
 
-def read(parts: dict[str, Any]) -> Medium:
+def read(parts: dict[str, Any]) -> Attachment:
     """Read the medium of a message with these parts."""
     chat = {"id": 7, "type": "private", "first_name": "Ada"}
     sender = {"id": 7, "is_bot": False, "first_name": "Ada"}
@@ -38,11 +38,11 @@ STICKER = FILE | {"width": 512, "height": 512, "type": "regular", "emoji": "X"}
                     FILE | {"width": 1280, "height": 853, "file_size": 9},
                 ]
             },
-            Medium("photo", "photo, 1280x853", "f", "image/jpeg", 9),
+            Attachment("photo", "photo, 1280x853", "f", "image/jpeg", 9),
         ),
         (
             {"voice": FILE | {"duration": 3, "mime_type": "audio/ogg"}},
-            Medium("voice", "voice message, 3 s, audio/ogg", "f", "audio/ogg"),
+            Attachment("voice", "voice message, 3 s, audio/ogg", "f", "audio/ogg"),
         ),
         (
             {
@@ -53,7 +53,7 @@ STICKER = FILE | {"width": 512, "height": 512, "type": "regular", "emoji": "X"}
                     "file_size": 12,
                 }
             },
-            Medium(
+            Attachment(
                 "document",
                 "document, a b.pdf, application/pdf, 12 bytes",
                 "f",
@@ -61,42 +61,44 @@ STICKER = FILE | {"width": 512, "height": 512, "type": "regular", "emoji": "X"}
                 12,
             ),
         ),
-        ({"document": FILE}, Medium("document", "document", "f")),
+        ({"document": FILE}, Attachment("document", "document", "f")),
         (
             {"sticker": STICKER | {"is_animated": False, "is_video": False}},
-            Medium("sticker", "sticker X", "f", "image/webp"),
+            Attachment("sticker", "sticker X", "f", "image/webp"),
         ),
         (
             {"sticker": STICKER | {"is_animated": True, "is_video": False}},
-            Medium("sticker", "sticker X", "f"),
+            Attachment("sticker", "sticker X", "f"),
         ),
         (
             {"location": PLACE},
-            Medium("location", "location, latitude 52.52, longitude 13.405"),
+            Attachment("location", "location, latitude 52.52, longitude 13.405"),
         ),
         (
             {"venue": {"location": PLACE, "title": "Zoo", "address": "Street 1"}},
-            Medium("venue", "venue Zoo, Street 1, latitude 52.52, longitude 13.405"),
+            Attachment(
+                "venue", "venue Zoo, Street 1, latitude 52.52, longitude 13.405"
+            ),
         ),
         (
             {"contact": {"phone_number": "+1", "first_name": "Bob"}},
-            Medium("contact", "contact Bob, phone +1"),
+            Attachment("contact", "contact Bob, phone +1"),
         ),
-        ({"dice": {"value": 3, "emoji": "D"}}, Medium("dice", "dice D, showing 3")),
+        ({"dice": {"value": 3, "emoji": "D"}}, Attachment("dice", "dice D, showing 3")),
         (
             {
                 "video": FILE
                 | {"width": 2, "height": 1, "duration": 5, "mime_type": "video/mp4"}
             },
-            Medium("video", "video, 5 s, 2x1", "f", "video/mp4"),
+            Attachment("video", "video, 5 s, 2x1", "f", "video/mp4"),
         ),
         (
             {"video_note": FILE | {"length": 1, "duration": 5}},
-            Medium("video_note", "video message, 5 s", "f"),
+            Attachment("video_note", "video message, 5 s", "f"),
         ),
         (
             {"audio": FILE | {"duration": 60, "performer": "Croc", "title": "Snap"}},
-            Medium("audio", "audio, Croc, Snap, 60 s", "f"),
+            Attachment("audio", "audio, Croc, Snap, 60 s", "f"),
         ),
         (
             {
@@ -116,11 +118,11 @@ STICKER = FILE | {"width": 512, "height": 512, "type": "regular", "emoji": "X"}
                     "members_only": False,
                 }
             },
-            Medium("poll", "poll: Which?, A / B"),
+            Attachment("poll", "poll: Which?, A / B"),
         ),
     ],
 )
-def test_descriptions(parts: dict[str, Any], medium: Medium) -> None:
+def test_descriptions(parts: dict[str, Any], medium: Attachment) -> None:
     """Every kind of medium says in words what it is; a photo is the largest size."""
     assert read(parts) == medium
 

@@ -14,12 +14,12 @@ from crocbot.errors import OperatorError
 from crocbot.health import Health, server
 from crocbot.health.__main__ import main as ask
 
-Conditions = Mapping[str, str | None]
-GOOD: Conditions = {"telegram": None, "inbox": None}
+Readiness = Mapping[str, str | None]
+GOOD: Readiness = {"telegram": None, "inbox": None}
 
 
 def play(
-    conditions: Callable[[], Awaitable[Conditions]],
+    conditions: Callable[[], Awaitable[Readiness]],
     scene: Callable[[Health, aiohttp.ClientSession], Awaitable[None]],
     address: str = "127.0.0.1:0",
 ) -> None:
@@ -35,10 +35,10 @@ def play(
     asyncio.run(asyncio.wait_for(run(), 30))
 
 
-def always(conditions: Conditions) -> Callable[[], Awaitable[Conditions]]:
+def always(conditions: Readiness) -> Callable[[], Awaitable[Readiness]]:
     """Conditions that do not change."""
 
-    async def tell() -> Conditions:
+    async def tell() -> Readiness:
         return conditions
 
     return tell
@@ -72,7 +72,7 @@ async def get(
         ),
     ],
 )
-def test_readyz(conditions: Conditions, status: int, lines: list[str]) -> None:
+def test_readyz(conditions: Readiness, status: int, lines: list[str]) -> None:
     """Each condition is named on one line; one that fails makes it a 503."""
 
     async def scene(health: Health, web: aiohttp.ClientSession) -> None:
@@ -87,7 +87,7 @@ def test_conditions_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway that cannot tell in time is not ready, and says so."""
     monkeypatch.setattr(server, "PATIENCE", 0.01)
 
-    async def hang() -> Conditions:
+    async def hang() -> Readiness:
         await asyncio.Event().wait()
         return {}
 
@@ -141,7 +141,7 @@ def test_an_address_of_somebody_else() -> None:
     ],
 )
 def test_asking(
-    conditions: Conditions,
+    conditions: Readiness,
     ready: bool,
     code: int,
     says: str,

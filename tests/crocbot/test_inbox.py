@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from crocbot.errors import InboxError, OperatorError
-from crocbot.facts import InboxState
+from crocbot.events import InboxState
 from crocbot.inbox import Database, Failure, Inbox, locked
 from crocbot.inbox import database as database_module
 from crocbot.inbox.database import KEEP

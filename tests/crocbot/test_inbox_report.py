@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crocbot.facts import InboxState
+from crocbot.events import InboxState
 from crocbot.inbox import Failure, describe
 from crocbot.inbox.report import MOST_SHOWN
 from crocbot.model import Disposition, Row

@@ -17,21 +17,21 @@ from crocbot.errors import (
     TelegramError,
     WebhookSetError,
 )
-from crocbot.facts import (
-    Fact,
+from crocbot.events import (
+    Event,
     PollCompleted,
     PollFailed,
     PollingBegan,
     UpdateKind,
     UpdateReceived,
 )
-from crocbot.model import ErrorType, Raw, ReconnectReason, Severity, Trouble
+from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
 
 NETWORK, CONFLICT, TIMEOUT = ReconnectReason
-INBOX = Trouble(ErrorType.INBOX, Severity.CRITICAL)
-POISON = Trouble(ErrorType.PROCESSING, Severity.CRITICAL)
+INBOX = ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)
+POISON = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 ADA = Person(7, "Ada")
 
 
@@ -40,7 +40,7 @@ def down(reason: ReconnectReason = NETWORK) -> TelegramError:
     return TelegramError("down", reason)
 
 
-def updates(*update_ids: int) -> list[Raw]:
+def updates(*update_ids: int) -> list[RawUpdate]:
     """Updates with these ids."""
     return [{"update_id": update_id} for update_id in update_ids]
 
@@ -62,8 +62,8 @@ class World:
         self.stored: list[int] = []
         self.inbox_faults: list[Exception] = []
         self.free = 1000
-        self.facts: list[Fact] = []
-        self.routine: list[Fact] = []
+        self.facts: list[Event] = []
+        self.routine: list[Event] = []
         self.patience: list[bool] = []
         self.renewals = 0
         self.unhooked = 0
@@ -84,7 +84,7 @@ class World:
             raise answer
         return answer
 
-    async def accept(self, raws: Sequence[Raw]) -> int:
+    async def accept(self, raws: Sequence[RawUpdate]) -> int:
         """Store; returns how many were new."""
         if self.inbox_faults:
             raise self.inbox_faults.pop(0)
@@ -102,7 +102,7 @@ class World:
         self.slept.append(seconds)
         self.now += seconds
 
-    def report(self, fact: Fact) -> None:
+    def report(self, fact: Event) -> None:
         """Remember a fact, unless it only says that all is well."""
         if isinstance(fact, PollingBegan | PollCompleted | UpdateReceived):
             self.routine.append(fact)
@@ -226,7 +226,7 @@ def test_no_room_no_poll() -> None:
         (DeliveryError("400"), PollFailed(NETWORK)),
     ],
 )
-def test_failed_polls_are_told(error: Exception, fact: Fact) -> None:
+def test_failed_polls_are_told(error: Exception, fact: Event) -> None:
     """Each failed poll is told with its reason, once."""
     world = World(error, updates(1))
     poller = play(world)
@@ -350,9 +350,9 @@ def test_a_conflict_that_lasts_is_critical() -> None:
         PollFailed(CONFLICT),
         PollFailed(CONFLICT),
         PollFailed(CONFLICT),
-        Trouble(ErrorType.CONFLICT, Severity.CRITICAL),
+        ErrorEvent(ErrorType.CONFLICT, Severity.CRITICAL),
         PollFailed(CONFLICT),
-        Trouble(ErrorType.CONFLICT, Severity.CRITICAL),
+        ErrorEvent(ErrorType.CONFLICT, Severity.CRITICAL),
     ]
 
 
@@ -457,7 +457,7 @@ def test_a_refused_token_ends_it() -> None:
     ],
 )
 def test_faults_on_the_wire(
-    fault: Fault, facts: list[Fact], pauses: list[float]
+    fault: Fault, facts: list[Event], pauses: list[float]
 ) -> None:
     """After each fault the next poll gets what waits; the fault is told and paced."""
     world = World()
@@ -465,7 +465,7 @@ def test_faults_on_the_wire(
     async def scene() -> None:
         arrived = asyncio.Event()
 
-        async def accept(raws: Sequence[Raw]) -> int:
+        async def accept(raws: Sequence[RawUpdate]) -> int:
             if raws:
                 arrived.set()
             return await world.accept(raws)

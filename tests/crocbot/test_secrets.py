@@ -15,7 +15,7 @@ import structlog
 from crocbot import log, service, settings
 from crocbot.botapi import Client, poller
 from crocbot.errors import OperatorError
-from crocbot.facts import Fact
+from crocbot.events import Event
 from crocbot.model import Outcome
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop
@@ -60,7 +60,7 @@ async def misery(folder: Path) -> None:
     """Run a gateway through every kind of fault to its end."""
     done = asyncio.Event()
 
-    def report(fact: Fact) -> None:
+    def report(fact: Event) -> None:
         if isinstance(fact, Outcome):
             done.set()
 

@@ -16,31 +16,31 @@ from crocbot import inbox, service, settings
 from crocbot.botapi import poller
 from crocbot.commands import MENU
 from crocbot.errors import InboxError, OperatorError
-from crocbot.facts import (
-    Fact,
+from crocbot.events import (
+    Event,
     InboxState,
     PollFailed,
     WebhookOutcome,
     WebhookRequest,
 )
 from crocbot.model import (
-    Address,
+    ChatThread,
     Decision,
     Disposition,
+    ErrorEvent,
     ErrorType,
-    Kind,
     Message,
+    MessageType,
     Outcome,
     ReconnectReason,
     Severity,
-    Trouble,
     Verdict,
 )
-from crocbot.reply import courier
+from crocbot.reply import delivery as courier
 from crocbot.sandbox import Person, Server, faults, messages
 from crocbot.sandbox.faults import Slow
 from crocbot.sandbox.stage import free_port
-from crocbot.service import Stop, greeting, strangers, watch
+from crocbot.service import Stop, greeting, maintenance, strangers
 from crocbot.service.strangers import Strangers
 
 ADA, BOB, EVE = Person(7, "Ada"), Person(8, "Bob"), Person(9, "Eve")
@@ -60,7 +60,7 @@ class World:
     def __init__(self, folder: Path, server: Server) -> None:
         self.folder = folder
         self.server = server
-        self.facts: list[Fact] = []
+        self.facts: list[Event] = []
         self.sent: list[tuple[int, str]] = []
         self._changed = asyncio.Event()
         server.listen(self._on_sent)
@@ -71,11 +71,11 @@ class World:
         return [fact for fact in self.facts if isinstance(fact, Outcome)]
 
     @property
-    def troubles(self) -> list[Trouble]:
+    def troubles(self) -> list[ErrorEvent]:
         """What went wrong, among the facts."""
-        return [fact for fact in self.facts if isinstance(fact, Trouble)]
+        return [fact for fact in self.facts if isinstance(fact, ErrorEvent)]
 
-    def report(self, fact: Fact) -> None:
+    def report(self, fact: Event) -> None:
         """Remember a fact."""
         self.facts.append(fact)
         self._changed.set()
@@ -151,7 +151,7 @@ def test_a_conversation(tmp_path: Path) -> None:
     for person in (ADA, BOB):
         assert [text for chat, text in world.sent if chat == person.user_id] == words
     assert world.troubles == []
-    assert {outcome.kind for outcome in world.outcomes} == {Kind.TEXT}
+    assert {outcome.kind for outcome in world.outcomes} == {MessageType.TEXT}
     assert {command["command"] for command in world.server.commands} == set(MENU)
 
 
@@ -282,7 +282,7 @@ def test_a_reply_waits_for_the_network(tmp_path: Path) -> None:
 
     world = play(tmp_path, scene)
     assert world.sent == [(7, "hello")]
-    assert world.troubles[0] == Trouble(ErrorType.NETWORK, Severity.WARNING)
+    assert world.troubles[0] == ErrorEvent(ErrorType.NETWORK, Severity.WARNING)
 
 
 def test_telegram_is_away_at_start(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_telegram_is_away_at_start(tmp_path: Path) -> None:
             await world.until(lambda: len(world.outcomes) == 1)
 
     world = play(tmp_path, scene)
-    assert world.troubles[0] == Trouble(ErrorType.NETWORK, Severity.WARNING)
+    assert world.troubles[0] == ErrorEvent(ErrorType.NETWORK, Severity.WARNING)
 
 
 def test_a_stop_while_telegram_is_away(tmp_path: Path) -> None:
@@ -399,7 +399,7 @@ def test_a_full_disk_loses_nothing(
 
     world = play(tmp_path, scene)
     assert world.sent == [(7, "hello")]
-    assert world.troubles[0] == Trouble(ErrorType.INBOX, Severity.CRITICAL)
+    assert world.troubles[0] == ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)
 
 
 def test_stop_at_once(tmp_path: Path) -> None:
@@ -480,7 +480,7 @@ def test_a_retry_while_the_gateway_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failed answer that the operator opens again is sent as it was."""
-    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance, "LOOK_SECONDS", 0.01)
 
     async def scene(world: World) -> None:
         world.server.fault("sendMessage", faults.refusal(400, "Bad Request: no"))
@@ -549,7 +549,9 @@ def test_a_webhook_that_telegram_refuses(tmp_path: Path) -> None:
 def stranger(user: int | None, chat: int) -> Message:
     """A message from somebody who is not let in."""
     private = user is not None
-    return Message(1, Address(chat), 1, user, private, Kind.TEXT, "", None, 0.0)
+    return Message(
+        1, ChatThread(chat), 1, user, private, MessageType.TEXT, "", None, 0.0
+    )
 
 
 def test_strangers_are_logged_once() -> None:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot import sessions
-from crocbot.model import Address, Exchange, Usage
+from crocbot.model import ChatThread, Exchange, Usage
 from crocbot.sessions import Sessions
 from crocbot.store import Store
 
-HERE, TOPIC, ELSEWHERE = Address(-5), Address(-5, 4), Address(7)
+HERE, TOPIC, ELSEWHERE = ChatThread(-5), ChatThread(-5, 4), ChatThread(7)
 
 
 def play(

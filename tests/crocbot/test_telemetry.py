@@ -7,11 +7,11 @@ import gc
 import socket
 from contextlib import closing
 
-from crocbot.facts import PollFailed
-from crocbot.model import Disposition, Kind, Outcome, ReconnectReason
+from crocbot.events import PollFailed
+from crocbot.model import Disposition, MessageType, Outcome, ReconnectReason
 from crocbot.telemetry import OFF, Telemetry
 
-ANSWERED = Outcome(Disposition.ANSWERED, Kind.TEXT, 1.0)
+ANSWERED = Outcome(Disposition.ANSWERED, MessageType.TEXT, 1.0)
 
 
 def received(receiver: socket.socket) -> list[str]:

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crocbot.model import Kind
+from crocbot.model import MessageType
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.catalogue import CATALOGUE, Loss, Type
 from crocbot.telemetry.emitter import DATAGRAM_BYTES, Emitter
-from crocbot.telemetry.handles import LARGEST, RESERVOIR
-from crocbot.telemetry.wire import Address, Wire
+from crocbot.telemetry.instruments import LARGEST, RESERVOIR
+from crocbot.telemetry.udp import ChatThread, UdpSender
 
 TOTAL = "crocbot.emitter.lines_sent:"
 
@@ -85,12 +85,12 @@ def observations(lines: list[str]) -> int:
 def test_a_flush_tells_only_what_happened() -> None:
     """One line for each handle that was touched, and none the next time."""
     emitter, wire = quiet()
-    text = emitter.counter(catalogue.MESSAGES, Kind.TEXT)
-    emitter.counter(catalogue.MESSAGES, Kind.MEDIA)
+    text = emitter.counter(catalogue.MESSAGES, MessageType.TEXT)
+    emitter.counter(catalogue.MESSAGES, MessageType.MEDIA)
     text.inc()
     text.inc(2)
     emitter.gauge(catalogue.UPTIME).set(12.5)
-    emitter.timer(catalogue.LATENCY, Kind.TEXT).observe(1.5)
+    emitter.timer(catalogue.LATENCY, MessageType.TEXT).observe(1.5)
     emitter.flush()
 
     assert wire.take() == [
@@ -107,7 +107,7 @@ def test_a_flush_tells_only_what_happened() -> None:
 def test_a_heartbeat_tells_everything() -> None:
     """Counters are declared at 0 and gauges repeated; a gauge without value is not."""
     emitter, wire = quiet()
-    emitter.counter(catalogue.MESSAGES, Kind.TEXT)
+    emitter.counter(catalogue.MESSAGES, MessageType.TEXT)
     emitter.gauge(catalogue.UPTIME).set(7)
     emitter.gauge(catalogue.TASKS)
     emitter.timer(catalogue.LOOP_LAG)
@@ -129,7 +129,7 @@ def test_a_heartbeat_tells_everything() -> None:
 def test_every_flush_ends_with_how_many_lines_were_sent() -> None:
     """The running total has its own line in it, so it is what a receiver counts."""
     emitter, wire = quiet()
-    counter = emitter.counter(catalogue.MESSAGES, Kind.TEXT)
+    counter = emitter.counter(catalogue.MESSAGES, MessageType.TEXT)
     received = wire.sent
     for everything in (False, True, False):
         counter.inc()
@@ -144,7 +144,7 @@ def test_every_flush_ends_with_how_many_lines_were_sent() -> None:
 def test_what_was_not_taken_is_not_in_the_total() -> None:
     """Lines that the kernel refused are told as lost, and not as sent."""
     emitter, wire = quiet()
-    counter = emitter.counter(catalogue.MESSAGES, Kind.TEXT)
+    counter = emitter.counter(catalogue.MESSAGES, MessageType.TEXT)
     before = wire.sent
     counter.inc()
     wire.full = 1
@@ -170,7 +170,7 @@ def test_a_quiet_flush_sends_no_total() -> None:
 def test_a_new_socket_is_told_everything() -> None:
     """Who listens there may know nothing: it need not wait for the heartbeat."""
     emitter, wire = quiet()
-    emitter.counter(catalogue.MESSAGES, Kind.TEXT)
+    emitter.counter(catalogue.MESSAGES, MessageType.TEXT)
     wire.generation += 1
     emitter.flush()
 
@@ -183,7 +183,7 @@ def test_without_an_address_everything_adds_up() -> None:
     wire.connected = False
     emitter = Emitter(wire, random=Random(1))  # type: ignore[arg-type]
     for value in range(2000):
-        emitter.counter(catalogue.MESSAGES, Kind.TEXT).inc()
+        emitter.counter(catalogue.MESSAGES, MessageType.TEXT).inc()
         emitter.gauge(catalogue.TASKS).set(value)
         emitter.timer(catalogue.LOOP_LAG).observe(value)
         emitter.flush()
@@ -304,7 +304,7 @@ def every_handle(emitter: Emitter) -> list:
 def test_what_is_no_number_is_counted_and_told() -> None:
     """A refused value is known at the next flush."""
     emitter, wire = quiet()
-    emitter.counter(catalogue.MESSAGES, Kind.TEXT).inc(None)  # type: ignore[arg-type]
+    emitter.counter(catalogue.MESSAGES, MessageType.TEXT).inc(None)  # type: ignore[arg-type]
     emitter.gauge(catalogue.TASKS).set(math.nan)
     emitter.timer(catalogue.LOOP_LAG).observe("1")  # type: ignore[arg-type]
     emitter.flush()
@@ -320,14 +320,14 @@ def test_a_handle_is_made_once() -> None:
         (emitter.counter, catalogue.MESSAGES),
         (emitter.timer, catalogue.LATENCY),
     ):
-        assert make(metric, Kind.TEXT) is make(metric, Kind.TEXT)
+        assert make(metric, MessageType.TEXT) is make(metric, MessageType.TEXT)
     assert emitter.gauge(catalogue.UPTIME) is emitter.gauge(catalogue.UPTIME)
 
 
 def test_memory_is_bounded() -> None:
     """A million numbers are held as a few, and as a few datagrams."""
     emitter, wire = quiet()
-    counter = emitter.counter(catalogue.MESSAGES, Kind.TEXT)
+    counter = emitter.counter(catalogue.MESSAGES, MessageType.TEXT)
     timer = emitter.timer(catalogue.LOOP_LAG)
     wire.connected = False
     for _ in range(200_000):
@@ -352,7 +352,7 @@ def test_the_heart_beats_by_itself() -> None:
             heartbeat_seconds=10,
             clock=lambda: now,
         )
-        emitter.counter(catalogue.MESSAGES, Kind.TEXT)
+        emitter.counter(catalogue.MESSAGES, MessageType.TEXT)
         emitter.start()
         beats = []
         for _ in range(3):
@@ -378,7 +378,7 @@ def test_between_two_heartbeats_it_flushes() -> None:
         await asyncio.wait_for(wire.got.wait(), 5)
         wire.take()
         wire.got.clear()
-        emitter.counter(catalogue.MESSAGES, Kind.TEXT).inc()
+        emitter.counter(catalogue.MESSAGES, MessageType.TEXT).inc()
         await asyncio.wait_for(wire.got.wait(), 5)
         lines = wire.take()
         await emitter.stop()
@@ -393,7 +393,7 @@ def test_a_large_flush_leaves_others_their_turn() -> None:
     async def scenario() -> tuple[int, list[str]]:
         wire = FakeWire()
         emitter = Emitter(wire, flush_seconds=3600)  # type: ignore[arg-type]
-        timers = [emitter.timer(catalogue.LATENCY, kind) for kind in Kind]
+        timers = [emitter.timer(catalogue.LATENCY, kind) for kind in MessageType]
         for timer in timers:
             for _ in range(RESERVOIR):
                 timer.observe(0.25)
@@ -408,8 +408,8 @@ def test_a_large_flush_leaves_others_their_turn() -> None:
 
     turns, lines = asyncio.run(scenario())
 
-    assert turns > len(Kind)
-    assert observations(lines) == len(lines) == len(Kind) * RESERVOIR
+    assert turns > len(MessageType)
+    assert observations(lines) == len(lines) == len(MessageType) * RESERVOIR
 
 
 def test_stopping_in_the_middle_of_a_flush_loses_nothing() -> None:
@@ -418,7 +418,7 @@ def test_stopping_in_the_middle_of_a_flush_loses_nothing() -> None:
     async def scenario() -> list[str]:
         wire = FakeWire()
         emitter = Emitter(wire, flush_seconds=3600)  # type: ignore[arg-type]
-        for kind in Kind:
+        for kind in MessageType:
             timer = emitter.timer(catalogue.LATENCY, kind)
             for _ in range(RESERVOIR):
                 timer.observe(0.25)
@@ -427,7 +427,7 @@ def test_stopping_in_the_middle_of_a_flush_loses_nothing() -> None:
         await emitter.stop()
         return [line for line in wire.take() if "|ms" in line]
 
-    assert observations(asyncio.run(scenario())) == len(Kind) * RESERVOIR
+    assert observations(asyncio.run(scenario())) == len(MessageType) * RESERVOIR
 
 
 def test_stopping_sends_what_is_left() -> None:
@@ -439,7 +439,7 @@ def test_stopping_sends_what_is_left() -> None:
         emitter.start()
         await asyncio.wait_for(wire.got.wait(), 5)
         wire.take()
-        emitter.counter(catalogue.MESSAGES, Kind.TEXT).inc(5)
+        emitter.counter(catalogue.MESSAGES, MessageType.TEXT).inc(5)
         await emitter.stop()
         left = wire.take()
         await emitter.stop()
@@ -455,12 +455,12 @@ def test_stopping_sends_what_is_left() -> None:
 def test_counters_come_back_after_the_receiver_restarts() -> None:
     """Losses are counted, and whoever listens next is told everything at once."""
 
-    async def scenario() -> tuple[Wire, list[str]]:
+    async def scenario() -> tuple[UdpSender, list[str]]:
         with closing(listen()) as first:
             port = first.getsockname()[1]
-        wire = Wire("bridge", port, resolve=loopback)
+        wire = UdpSender("bridge", port, resolve=loopback)
         emitter = Emitter(wire)
-        messages = emitter.counter(catalogue.MESSAGES, Kind.TEXT)
+        messages = emitter.counter(catalogue.MESSAGES, MessageType.TEXT)
         await wire.look_up()
         for _ in range(3):
             messages.inc()
@@ -490,6 +490,6 @@ def listen(port: int = 0) -> socket.socket:
     return receiver
 
 
-async def loopback(host: str, port: int) -> list[Address]:
+async def loopback(host: str, port: int) -> list[ChatThread]:
     """Every name is this machine."""
     return [(socket.AF_INET, ("127.0.0.1", port))]

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crocbot.facts import (
+from crocbot.events import (
     AgentCall,
-    AgentFault,
+    AgentErrorReason,
     ApiCall,
     CallOutcome,
-    DeliverySnag,
-    Fact,
+    DeliveryEvent,
+    DeliveryIssue,
+    Event,
     FirstText,
     FloodWait,
     InboxState,
@@ -24,7 +25,6 @@ from crocbot.facts import (
     PollCompleted,
     PollFailed,
     PollingBegan,
-    Snag,
     TurnsInFlight,
     UpdateKind,
     UpdateReceived,
@@ -34,19 +34,19 @@ from crocbot.facts import (
 from crocbot.model import (
     Decision,
     Disposition,
+    ErrorEvent,
     ErrorType,
-    Kind,
+    MessageType,
     Outcome,
     ReconnectReason,
     Severity,
-    Trouble,
     Verdict,
 )
 from crocbot.telemetry.catalogue import Loss
 from crocbot.telemetry.emitter import Emitter
 from crocbot.telemetry.observer import Observer
 
-AGENT_FAILED = Trouble(ErrorType.AGENT, Severity.WARNING)
+AGENT_FAILED = ErrorEvent(ErrorType.AGENT, Severity.WARNING)
 NO_ACCESS = Decision(Verdict.NOT_LISTED)
 LET_IN = Decision(Verdict.ALLOWED)
 UNKNOWN = ["crocbot.emitter.values_dropped.unknown:1|c"]
@@ -103,7 +103,7 @@ def told(*facts: object) -> list[str]:
     ("fact", "lines"),
     [
         (
-            Outcome(Disposition.ANSWERED, Kind.TEXT, seconds=2.5),
+            Outcome(Disposition.ANSWERED, MessageType.TEXT, seconds=2.5),
             [
                 "crocbot.messages.text:1|c",
                 "crocbot.turns.answered:1|c",
@@ -111,7 +111,7 @@ def told(*facts: object) -> list[str]:
             ],
         ),
         (
-            Outcome(Disposition.ANSWERED, Kind.COMMAND, seconds=0.001),
+            Outcome(Disposition.ANSWERED, MessageType.COMMAND, seconds=0.001),
             [
                 "crocbot.messages.command:1|c",
                 "crocbot.turns.answered:1|c",
@@ -119,7 +119,7 @@ def told(*facts: object) -> list[str]:
             ],
         ),
         (
-            Outcome(Disposition.DENIED, Kind.TEXT, decision=NO_ACCESS),
+            Outcome(Disposition.DENIED, MessageType.TEXT, decision=NO_ACCESS),
             [
                 "crocbot.messages.text:1|c",
                 "crocbot.turns.denied:1|c",
@@ -127,11 +127,11 @@ def told(*facts: object) -> list[str]:
             ],
         ),
         (
-            Outcome(Disposition.CANCELLED, Kind.TEXT, decision=LET_IN),
+            Outcome(Disposition.CANCELLED, MessageType.TEXT, decision=LET_IN),
             ["crocbot.messages.text:1|c", "crocbot.turns.cancelled:1|c"],
         ),
         (
-            Outcome(Disposition.FAILED, Kind.MEDIA, error=AGENT_FAILED),
+            Outcome(Disposition.FAILED, MessageType.MEDIA, error=AGENT_FAILED),
             [
                 "crocbot.messages.media:1|c",
                 "crocbot.turns.failed:1|c",
@@ -140,12 +140,12 @@ def told(*facts: object) -> list[str]:
         ),
         # An album is one turn, and as many messages.
         (
-            Outcome(Disposition.CANCELLED, Kind.MEDIA, update_ids=(7, 8, 9)),
+            Outcome(Disposition.CANCELLED, MessageType.MEDIA, update_ids=(7, 8, 9)),
             ["crocbot.messages.media:3|c", "crocbot.turns.cancelled:1|c"],
         ),
         # Only what was answered has a latency, even if somebody measured one.
         (
-            Outcome(Disposition.FAILED, Kind.TEXT, 3.0),
+            Outcome(Disposition.FAILED, MessageType.TEXT, 3.0),
             ["crocbot.messages.text:1|c", "crocbot.turns.failed:1|c"],
         ),
         # Not everything is a message.
@@ -153,7 +153,7 @@ def told(*facts: object) -> list[str]:
         (
             Outcome(
                 Disposition.SET_ASIDE,
-                error=Trouble(ErrorType.PROCESSING, Severity.CRITICAL),
+                error=ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL),
             ),
             ["crocbot.turns.set_aside:1|c", "crocbot.errors.processing.critical:1|c"],
         ),
@@ -219,21 +219,24 @@ def told(*facts: object) -> list[str]:
             ],
         ),
         (
-            AgentCall(60.0, fault=AgentFault.TIMEOUT),
+            AgentCall(60.0, fault=AgentErrorReason.TIMEOUT),
             [
                 "crocbot.agent.latency:60000.000000|ms",
                 "crocbot.agent.errors.timeout:1|c",
             ],
         ),
-        (DeliverySnag(Snag.PLAIN_TEXT), ["crocbot.delivery.snags.plain_text:1|c"]),
+        (
+            DeliveryEvent(DeliveryIssue.PLAIN_TEXT),
+            ["crocbot.delivery.snags.plain_text:1|c"],
+        ),
         ("no fact", UNKNOWN),
         (None, UNKNOWN),
         (
             Outcome(Disposition.ANSWERED, "sticker", 1.0),  # type: ignore[arg-type]
             ["crocbot.turns.answered:1|c", *UNKNOWN],
         ),
-        (Trouble(ErrorType.AGENT, "fatal"), UNKNOWN),  # type: ignore[arg-type]
-        (Trouble(["agent"], Severity.INFO), UNKNOWN),  # type: ignore[arg-type]
+        (ErrorEvent(ErrorType.AGENT, "fatal"), UNKNOWN),  # type: ignore[arg-type]
+        (ErrorEvent(["agent"], Severity.INFO), UNKNOWN),  # type: ignore[arg-type]
         (PollFailed("weather"), UNKNOWN),  # type: ignore[arg-type]
         (PollFailed(None), UNKNOWN),  # type: ignore[arg-type]
     ],
@@ -246,15 +249,15 @@ def test_a_fact_moves_its_numbers(fact: object, lines: list[str]) -> None:
 def test_every_word_is_known() -> None:
     """No word of the nouns and the facts lacks a handle."""
     facts = [
-        *(Outcome(end, kind, 1.0) for end in Disposition for kind in Kind),
+        *(Outcome(end, kind, 1.0) for end in Disposition for kind in MessageType),
         *(Outcome(Disposition.DENIED, decision=Decision(why)) for why in Verdict),
-        *(Trouble(type, severity) for type in ErrorType for severity in Severity),
+        *(ErrorEvent(type, severity) for type in ErrorType for severity in Severity),
         *(PollFailed(reason) for reason in ReconnectReason),
         *(ApiCall(method, how, 1.0) for method in Method for how in CallOutcome),
         *(UpdateReceived(kind) for kind in UpdateKind),
         *(WebhookRequest(outcome) for outcome in WebhookOutcome),
-        *(AgentCall(1.0, fault=fault) for fault in AgentFault),
-        *(DeliverySnag(snag) for snag in Snag),
+        *(AgentCall(1.0, fault=fault) for fault in AgentErrorReason),
+        *(DeliveryEvent(snag) for snag in DeliveryIssue),
         InboxState(6, 0, dict.fromkeys(Disposition, 1), 0, None),
     ]
 
@@ -265,7 +268,7 @@ def test_every_fact_is_known() -> None:
     """A fact that was added to the union has its line in the observer."""
     observer, _, _ = watched(Clock(0.0), Clock(0.0))
 
-    assert set(observer._observers) == set(get_args(Fact))
+    assert set(observer._observers) == set(get_args(Event))
 
 
 def test_a_poll_grows_old() -> None:
@@ -336,7 +339,7 @@ ODD = st.one_of(st.none(), st.text(), st.floats(), st.lists(st.text()))
 
 
 ODD_FACTS = st.one_of(
-    *(st.builds(fact, *[ODD] * len(fields(fact))) for fact in get_args(Fact))
+    *(st.builds(fact, *[ODD] * len(fields(fact))) for fact in get_args(Event))
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crocbot.access import Policy
+from crocbot.access import AccessPolicy
 from crocbot.agents import Limits
 from crocbot.commands import Commands, Status
 from crocbot.errors import (
@@ -23,29 +23,29 @@ from crocbot.errors import (
     StoreError,
     TelegramError,
 )
-from crocbot.facts import AgentCall, AgentFault, Fact, FirstText
+from crocbot.events import AgentCall, AgentErrorReason, Event, FirstText
 from crocbot.model import (
-    Address,
+    ChatThread,
     Decision,
     Disposition,
+    ErrorEvent,
     ErrorType,
     Exchange,
     Identity,
     Image,
-    Kind,
     Message,
+    MessageType,
     Outcome,
     Question,
     ReconnectReason,
     Row,
     Severity,
-    Trouble,
     Usage,
     Verdict,
 )
-from crocbot.reply import Courier, Stream
+from crocbot.reply import Delivery, Stream
 from crocbot.turn import Asking, Turn
-from crocbot.turn.sentences import PAIR, SENTENCES, SORRY
+from crocbot.turn.messages import PAIR, SENTENCES, SORRY
 
 YES = Decision(Verdict.ALLOWED)
 STATUS = Status("1", "fake", 0.0, 1, None)
@@ -75,18 +75,18 @@ class Scene:
     def __init__(self, *reply: Any) -> None:
         self.reply = reply or ("answer",)
         self.questions: list[Question] = []
-        self.facts: list[Fact] = []
-        self.remembered: list[tuple[Address, Exchange, Usage]] = []
+        self.facts: list[Event] = []
+        self.remembered: list[tuple[ChatThread, Exchange, Usage]] = []
         self.past: tuple[Exchange, ...] = ()
         self.files: dict[str, bytes] = {}
         self.store_fault: Exception | None = None
         self.overtaken = False
         self.quoted: list[int | None] = []
         self.typed = 0
-        self.sent: list[tuple[Address, str]] = []
+        self.sent: list[tuple[ChatThread, str]] = []
         self.send_faults: list[Exception] = []
         self.denied: list[tuple[int | None, Verdict]] = []
-        self.policy = Policy(frozenset({7}))
+        self.policy = AccessPolicy(frozenset({7}))
         self.paired: set[int] = set()
         self.code: str | None = None
 
@@ -111,24 +111,24 @@ class Scene:
                 raise piece
             yield piece
 
-    async def history(self, address: Address) -> tuple[Exchange, ...]:
+    async def history(self, address: ChatThread) -> tuple[Exchange, ...]:
         """The memory."""
         if self.store_fault:
             raise self.store_fault
         return self.past
 
     async def remember(
-        self, address: Address, exchange: Exchange, usage: Usage
+        self, address: ChatThread, exchange: Exchange, usage: Usage
     ) -> None:
         """The memory, afterwards."""
         if self.store_fault:
             raise self.store_fault
         self.remembered.append((address, exchange, usage))
 
-    async def forget(self, address: Address) -> None:
+    async def forget(self, address: ChatThread) -> None:
         """The memory, when asked to."""
 
-    async def usage(self, address: Address) -> tuple[int, Usage]:
+    async def usage(self, address: ChatThread) -> tuple[int, Usage]:
         """The tokens."""
         return 0, Usage()
 
@@ -139,7 +139,7 @@ class Scene:
         return self.files[file_id]
 
     async def send_message(
-        self, address: Address, piece: Any, reply_to: int | None = None
+        self, address: ChatThread, piece: Any, reply_to: int | None = None
     ) -> int:
         """Telegram."""
         if self.send_faults:
@@ -148,7 +148,7 @@ class Scene:
         self.quoted.append(reply_to)
         return len(self.sent)
 
-    async def send_typing(self, address: Address) -> None:
+    async def send_typing(self, address: ChatThread) -> None:
         """Telegram, while the agent thinks."""
         self.typed += 1
 
@@ -167,7 +167,7 @@ class Scene:
 
     def take_all(self, rows: list[Row]) -> list[Outcome]:
         """Take rows that belong together, 2.5 s after they were accepted."""
-        courier = Courier(self, self.facts.append, self.sleep)
+        courier = Delivery(self, self.facts.append, self.sleep)
         asking = Asking(
             self,
             Limits(30, 30),
@@ -197,8 +197,8 @@ def test_answered() -> None:
     scene = Scene()
     outcome = scene.take(row("hello"))
 
-    assert outcome == Outcome(Disposition.ANSWERED, Kind.TEXT, 2.5, YES)
-    assert scene.sent == [(Address(7), "answer")]
+    assert outcome == Outcome(Disposition.ANSWERED, MessageType.TEXT, 2.5, YES)
+    assert scene.sent == [(ChatThread(7), "answer")]
     assert [message.text for message in scene.asked] == ["hello"]
 
 
@@ -208,7 +208,7 @@ def test_own_commands() -> None:
     own = scene.take(row("/whoami"))
     other = scene.take(row("/ask now"))
 
-    assert own == other == Outcome(Disposition.ANSWERED, Kind.COMMAND, 2.5, YES)
+    assert own == other == Outcome(Disposition.ANSWERED, MessageType.COMMAND, 2.5, YES)
     assert [text for _, text in scene.sent] == ["user id: 7\nchat id: 7", "answer"]
     assert [message.command for message in scene.asked] == ["ask"]
 
@@ -219,7 +219,7 @@ def test_denied(text: str) -> None:
     scene = Scene()
     outcome = scene.take(row(text, user=8))
 
-    kind = Kind.COMMAND if text.startswith("/") else Kind.TEXT
+    kind = MessageType.COMMAND if text.startswith("/") else MessageType.TEXT
     decision = Decision(Verdict.NOT_LISTED)
     assert outcome == Outcome(Disposition.DENIED, kind, decision=decision)
     assert (scene.sent, scene.asked) == ([], [])
@@ -229,7 +229,7 @@ def test_denied(text: str) -> None:
 def test_pairing() -> None:
     """A stranger is told his code and nothing else, until he is approved."""
     scene = Scene()
-    scene.policy = Policy(pairing=True)
+    scene.policy = AccessPolicy(pairing=True)
     scene.code = "K7QM2XPD"
     outcome = scene.take(row("/whoami", user=8))
     scene.code = None
@@ -238,17 +238,17 @@ def test_pairing() -> None:
     answered = scene.take(row("hello!", user=8))
 
     denied = Decision(Verdict.NOT_PAIRED)
-    assert outcome == Outcome(Disposition.DENIED, Kind.COMMAND, decision=denied)
+    assert outcome == Outcome(Disposition.DENIED, MessageType.COMMAND, decision=denied)
     assert scene.sent == [
-        (Address(8), PAIR.format(code="K7QM2XPD")),
-        (Address(8), "answer"),
+        (ChatThread(8), PAIR.format(code="K7QM2XPD")),
+        (ChatThread(8), "answer"),
     ]
     assert answered.disposition is Disposition.ANSWERED
     assert [message.text for message in scene.asked] == ["hello!"]
 
 
 POLICIES = st.builds(
-    Policy,
+    AccessPolicy,
     st.frozensets(st.integers(1, 3)),
     everyone=st.just(False),
     pairing=st.booleans(),
@@ -262,7 +262,7 @@ SENDERS = st.none() | st.integers(1, 9)
 
 @given(POLICIES, st.sets(st.integers(1, 4)), SENDERS, st.integers(-5, 9), st.data())
 def test_no_stranger_reaches_the_agent(
-    policy: Policy,
+    policy: AccessPolicy,
     paired: set[int],
     sender: int | None,
     chat: int,
@@ -300,7 +300,7 @@ def test_set_aside() -> None:
     """What cannot be read is set aside and told as critical."""
     outcome = Scene().take(Row(1, {"update_id": 1, "message": 5}, 0.0))
 
-    trouble = Trouble(ErrorType.PROCESSING, Severity.CRITICAL)
+    trouble = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
     why = "unreadable update: AttributeError"
     assert outcome == Outcome(Disposition.SET_ASIDE, error=trouble, reason=why)
 
@@ -313,9 +313,9 @@ def failed(type_: ErrorType, severity: Severity, reason: str) -> Outcome:
     """The outcome of a turn that failed."""
     return Outcome(
         Disposition.FAILED,
-        Kind.TEXT,
+        MessageType.TEXT,
         decision=YES,
-        error=Trouble(type_, severity),
+        error=ErrorEvent(type_, severity),
         reason=reason,
     )
 
@@ -326,14 +326,14 @@ def failed(type_: ErrorType, severity: Severity, reason: str) -> Outcome:
         (ZeroDivisionError(), ErrorType.PROCESSING, Severity.CRITICAL, BUG, SORRY),
         (AgentError("down"), ErrorType.AGENT, Severity.WARNING, "down", SORRY),
         (
-            AgentError("slow", AgentFault.TIMEOUT),
+            AgentError("slow", AgentErrorReason.TIMEOUT),
             *(ErrorType.AGENT, Severity.WARNING, "slow"),
-            SENTENCES[AgentFault.TIMEOUT],
+            SENTENCES[AgentErrorReason.TIMEOUT],
         ),
         (
             " \n",
             *(ErrorType.AGENT, Severity.WARNING, EMPTY),
-            SENTENCES[AgentFault.EMPTY],
+            SENTENCES[AgentErrorReason.EMPTY],
         ),
     ],
 )
@@ -350,20 +350,20 @@ def test_a_failing_agent(
 
 def test_every_fault_has_a_sentence() -> None:
     """Whatever goes wrong, there is one kind sentence for it, and all differ."""
-    assert set(SENTENCES) == set(AgentFault)
-    assert len(set(SENTENCES.values())) == len(AgentFault)
+    assert set(SENTENCES) == set(AgentErrorReason)
+    assert len(set(SENTENCES.values())) == len(AgentErrorReason)
     assert all(len(text) < 150 for text in SENTENCES.values())
 
 
 def test_an_answer_that_breaks_off() -> None:
     """What came of an answer is shown, and then why there is no more of it."""
-    scene = Scene("The answer is", AgentError("cut", AgentFault.FAILED))
+    scene = Scene("The answer is", AgentError("cut", AgentErrorReason.FAILED))
     outcome = scene.take(row())
 
     assert outcome == failed(ErrorType.AGENT, Severity.WARNING, "cut")
     assert [text for _, text in scene.sent] == [
         "The answer is",
-        SENTENCES[AgentFault.FAILED],
+        SENTENCES[AgentErrorReason.FAILED],
     ]
 
 
@@ -375,7 +375,7 @@ def test_memory() -> None:
 
     assert [question.history for question in scene.questions] == [scene.past]
     assert scene.remembered == [
-        (Address(7), Exchange("and now?", "The answer."), Usage(5, 2))
+        (ChatThread(7), Exchange("and now?", "The answer."), Usage(5, 2))
     ]
 
 
@@ -397,20 +397,20 @@ def test_a_memory_that_fails() -> None:
     outcome = scene.take(row())
 
     assert outcome.disposition is Disposition.ANSWERED
-    assert scene.facts.count(Trouble(ErrorType.INBOX, Severity.CRITICAL)) == 2
+    assert scene.facts.count(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)) == 2
 
 
 def test_what_is_told_about_the_agent() -> None:
     """Each question is one fact, with times and tokens, and what went wrong."""
     scene = Scene("a", Usage(5, 2))
     scene.take(row())
-    scene.reply = (AgentError("slow", AgentFault.TIMEOUT),)
+    scene.reply = (AgentError("slow", AgentErrorReason.TIMEOUT),)
     scene.take(row())
     calls = [fact for fact in scene.facts if isinstance(fact, AgentCall)]
 
     assert [(one.input_tokens, one.output_tokens, one.fault) for one in calls] == [
         (5, 2, None),
-        (0, 0, AgentFault.TIMEOUT),
+        (0, 0, AgentErrorReason.TIMEOUT),
     ]
     assert [one.first_token is None for one in calls] == [False, True]
     assert scene.facts.count(FirstText(2.5)) == 1
@@ -461,9 +461,9 @@ def test_a_reply_that_cannot_be_delivered(fault: Exception, gone: bool) -> None:
 
     assert outcome == Outcome(
         Disposition.FAILED,
-        Kind.TEXT,
+        MessageType.TEXT,
         decision=YES,
-        error=Trouble(ErrorType.DELIVERY, Severity.WARNING),
+        error=ErrorEvent(ErrorType.DELIVERY, Severity.WARNING),
         reason="no",
         undelivered="answer",
         gone=gone,
@@ -476,8 +476,8 @@ def test_a_reply_that_was_kept() -> None:
     scene = Scene()
     outcome = scene.take(replace(row(), reply="from yesterday"))
 
-    assert outcome == Outcome(Disposition.ANSWERED, Kind.TEXT, 2.5, YES)
-    assert scene.sent == [(Address(7), "from yesterday")]
+    assert outcome == Outcome(Disposition.ANSWERED, MessageType.TEXT, 2.5, YES)
+    assert scene.sent == [(ChatThread(7), "from yesterday")]
     assert scene.asked == []
 
 
@@ -495,18 +495,18 @@ def test_rows_that_belong_together() -> None:
         (Disposition.ANSWERED, (1, 2, 3)),
     ]
     assert [message.text for message in scene.asked] == ["a\nb\nc"]
-    assert scene.sent == [(Address(7), "answer")]
+    assert scene.sent == [(ChatThread(7), "answer")]
 
 
 @pytest.mark.parametrize(
     ("fault", "sent"),
     [
-        (TelegramError("down", ReconnectReason.NETWORK), [(Address(7), SORRY)]),
-        (FloodWaitError(9), [(Address(7), SORRY)]),
+        (TelegramError("down", ReconnectReason.NETWORK), [(ChatThread(7), SORRY)]),
+        (FloodWaitError(9), [(ChatThread(7), SORRY)]),
         (DeliveryError("blocked"), []),
     ],
 )
-def test_an_apology(fault: Exception, sent: list[tuple[Address, str]]) -> None:
+def test_an_apology(fault: Exception, sent: list[tuple[ChatThread, str]]) -> None:
     """The kind sentence is delivered like an answer, unless Telegram says no."""
     scene = Scene(AgentError("down"))
     scene.send_faults = [fault]

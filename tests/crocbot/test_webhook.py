@@ -14,15 +14,15 @@ import pytest
 from crocbot.botapi import Webhook, door, webhook
 from crocbot.botapi.webhook import HEADER, MOST_BYTES
 from crocbot.errors import InboxError, OperatorError, TelegramError
-from crocbot.facts import (
-    Fact,
+from crocbot.events import (
+    Event,
     PollFailed,
     UpdateKind,
     UpdateReceived,
     WebhookOutcome,
     WebhookRequest,
 )
-from crocbot.model import ErrorType, Raw, ReconnectReason, Severity, Trouble
+from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
 from crocbot.sandbox.stage import free_port
 
 SECRET = "a-secret-of-the-operator"
@@ -34,8 +34,8 @@ class World:
 
     def __init__(self) -> None:
         port = free_port(0, socket.SOCK_STREAM)
-        self.facts: list[Fact] = []
-        self.stored: list[Raw] = []
+        self.facts: list[Event] = []
+        self.stored: list[RawUpdate] = []
         self.inbox_fault: Exception | None = None
         self.has_room = asyncio.Event()
         self.has_room.set()
@@ -73,7 +73,7 @@ class World:
             self.looked.set()
             await asyncio.Event().wait()
 
-    async def accept(self, raws: Sequence[Raw]) -> int:
+    async def accept(self, raws: Sequence[RawUpdate]) -> int:
         """Store."""
         if self.inbox_fault is not None:
             raise self.inbox_fault
@@ -221,7 +221,7 @@ def test_what_is_not_stored_is_not_acknowledged() -> None:
         assert await world.call() == 200
 
     world = play(scene)
-    assert Trouble(ErrorType.INBOX, Severity.CRITICAL) in world.facts
+    assert ErrorEvent(ErrorType.INBOX, Severity.CRITICAL) in world.facts
     assert WebhookRequest(WebhookOutcome.UNAVAILABLE) in world.facts
 
 
@@ -247,7 +247,7 @@ def test_an_update_without_an_id() -> None:
 
     world = play(scene)
     assert world.stored == []
-    assert Trouble(ErrorType.PROCESSING, Severity.CRITICAL) in world.facts
+    assert ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL) in world.facts
 
 
 def test_all_is_well() -> None:

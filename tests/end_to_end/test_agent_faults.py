@@ -11,21 +11,21 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from crocbot.facts import AgentFault
+from crocbot.events import AgentErrorReason
 from crocbot.sandbox import Person, messages
 from crocbot.sandbox.stage import HOST
-from crocbot.turn.sentences import SENTENCES
+from crocbot.turn.messages import SENTENCES
 
 # What the agent does, by what it is asked; and what the person reads in the end.
 FAULTS: dict[str, list[str]] = {
     "well": ["All is well."],
-    "slow first byte": [SENTENCES[AgentFault.TIMEOUT]],
-    "cut": ["The answer is", SENTENCES[AgentFault.FAILED]],
-    "429": [SENTENCES[AgentFault.RATE_LIMITED]],
-    "500": [SENTENCES[AgentFault.FAILED]],
-    "endless": ["...", SENTENCES[AgentFault.TIMEOUT]],
-    "wrong json": [SENTENCES[AgentFault.MALFORMED]],
-    "empty": [SENTENCES[AgentFault.EMPTY]],
+    "slow first byte": [SENTENCES[AgentErrorReason.TIMEOUT]],
+    "cut": ["The answer is", SENTENCES[AgentErrorReason.FAILED]],
+    "429": [SENTENCES[AgentErrorReason.RATE_LIMITED]],
+    "500": [SENTENCES[AgentErrorReason.FAILED]],
+    "endless": ["...", SENTENCES[AgentErrorReason.TIMEOUT]],
+    "wrong json": [SENTENCES[AgentErrorReason.MALFORMED]],
+    "empty": [SENTENCES[AgentErrorReason.EMPTY]],
 }
 
 

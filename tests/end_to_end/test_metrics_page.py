@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from crocbot.model import ErrorType, Kind, ReconnectReason, Severity
+from crocbot.model import ErrorType, MessageType, ReconnectReason, Severity
 from crocbot.sandbox import people
 from crocbot.sandbox.page import ERRORS, LATENCY, MESSAGES, RECONNECTS, UPTIME
 
@@ -106,7 +106,7 @@ def test_promtool_accepts_it(pages: Pages) -> None:
 def test_everything_exists_before_the_first_message(pages: Pages) -> None:
     """Counters of all known labels are 0 from the start; the uptime is there."""
     zero: dict[str, Any] = {
-        MESSAGES: {(str(kind),): 0 for kind in Kind},
+        MESSAGES: {(str(kind),): 0 for kind in MessageType},
         ERRORS: {(str(s), str(t)): 0 for s in Severity for t in ErrorType},
         RECONNECTS: {(str(reason),): 0 for reason in ReconnectReason},
     }

@@ -22,9 +22,9 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from statsd_bridge import exposition, mapping, web
-from statsd_bridge.batch import Batched
+from statsd_bridge.batch import FastPipeline
 from statsd_bridge.line import Dialect
-from statsd_bridge.model import Tally
+from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Store
 
@@ -191,8 +191,8 @@ def _play(
 ) -> Outcome:
     off = {FLAGS[flag]: False for flag in flags}
     failures: list[Exception] = []
-    tally = Tally()
-    store = Store(clock=lambda: 1000.0, reserved=exposition.own_names())
+    tally = Stats()
+    store = Store(clock=lambda: 1000.0, reserved=exposition.reserved_names())
     table = mapping.parse(mapping_text, "case.yml")
     path = made(table, store, tally, failed=failures.append, dialect=Dialect(**off))
     # Recorded text is Latin-1: one character a byte.
@@ -235,7 +235,7 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def _own(tally: Tally) -> dict[str, float]:
+def _own(tally: Stats) -> dict[str, float]:
     """Name the counters as the recorded ones are named; those at 0 are left out."""
     found: dict[str, float] = {
         "lines_total": tally.lines,
@@ -260,7 +260,7 @@ def _own(tally: Tally) -> dict[str, float]:
     return {name: value for name, value in found.items() if value}
 
 
-@pytest.fixture(scope="session", params=[Pipeline, Batched])
+@pytest.fixture(scope="session", params=[Pipeline, FastPipeline])
 def play(request: pytest.FixtureRequest) -> Callable[..., Outcome]:
     """Feed packets to a fresh path, one datagram each: the plain one, the quick one."""
     return partial(_play, request.param)

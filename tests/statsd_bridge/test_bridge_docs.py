@@ -9,7 +9,7 @@ import pytest
 from twisted.web.http import HTTPChannel
 
 from statsd_bridge import datagram, relay
-from statsd_bridge.listener.room import Room
+from statsd_bridge.listener.limits import ConnectionLimits
 from statsd_bridge.listener.streams import IDLE_SECONDS
 from statsd_bridge.settings import Settings
 from statsd_bridge.web import config, scrape, server
@@ -37,9 +37,9 @@ def test_the_example_is_read(tmp_path: Path) -> None:
     [
         ("series", [Settings().max_series]),
         ("line over TCP", [datagram.LONGEST_LINE]),
-        ("connections of a statsd door", [Room().streams]),
+        ("connections of a statsd door", [ConnectionLimits().streams]),
         ("silence", [IDLE_SECONDS // 3600]),
-        ("HTTP connections", [Room().pages]),
+        ("HTTP connections", [ConnectionLimits().pages]),
         ("head", [HTTPChannel.totalHeadersSize // 1024, HTTPChannel.maxHeaders]),
         ("body", [server.MOST_BODY // 1024**2]),
         ("time for a request", [server.REQUEST_SECONDS]),

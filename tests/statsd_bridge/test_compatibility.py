@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from statsd_bridge.exposition import Own, Vitals
-from statsd_bridge.model import Tally
-from statsd_bridge.settings import Address, Settings
+from statsd_bridge.exposition import SelfMetrics, Vitals
+from statsd_bridge.model import Stats
+from statsd_bridge.settings import HostPort, Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "compatibility.md").read_text()
@@ -49,16 +49,16 @@ def test_a_set_is_a_gauge_of_distinct_values(play: Callable[..., Any]) -> None:
 
 def test_defaults_are_safe() -> None:
     """Nobody from outside is heard or answered unless the operator says so."""
-    assert Settings().listen_udp == Address("127.0.0.1", 9125)
-    assert Settings().listen_tcp == Address("127.0.0.1", 9125)
-    assert Settings().listen_web == Address("127.0.0.1", 9102)
+    assert Settings().listen_udp == HostPort("127.0.0.1", 9125)
+    assert Settings().listen_tcp == HostPort("127.0.0.1", 9125)
+    assert Settings().listen_web == HostPort("127.0.0.1", 9102)
     assert Settings().read_buffer == 4 * 1024 * 1024
     assert not Settings().enable_lifecycle
 
 
 def test_dashboards_find_what_we_have_no_part_for() -> None:
     """The two constants are there; Go's own and a foreign build info are not."""
-    page = Own(Tally(), lambda: Vitals("1.2.3", cache_size=5)).render().decode()
+    page = SelfMetrics(Stats(), lambda: Vitals("1.2.3", cache_size=5)).render().decode()
 
     assert "\nstatsd_exporter_event_queue_flushed_total 0.0\n" in page
     assert "\nstatsd_exporter_udp_packet_drops_total 0.0\n" in page
@@ -70,6 +70,6 @@ def test_dashboards_find_what_we_have_no_part_for() -> None:
 
 def test_no_cache_has_no_numbers() -> None:
     """As there, `--statsd.cache-size=0` takes the three metrics away."""
-    page = Own(Tally(), lambda: Vitals("1.2.3", cache_size=0)).render().decode()
+    page = SelfMetrics(Stats(), lambda: Vitals("1.2.3", cache_size=0)).render().decode()
 
     assert "statsd_metric_mapper_cache" not in page

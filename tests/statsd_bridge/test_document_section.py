@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
+from statsd_bridge.document.diagnostics import Diagnostics
 from statsd_bridge.document.node import compose
-from statsd_bridge.document.remarks import Remarks
 from statsd_bridge.document.section import Section, present
 from statsd_bridge.errors import ConfigError
 
 
-def sectioned(text: str, *, strict: bool = False) -> tuple[Section, Remarks]:
+def sectioned(text: str, *, strict: bool = False) -> tuple[Section, Diagnostics]:
     """Read text as a section."""
-    remarks = Remarks("f", strict=strict)
+    remarks = Diagnostics("f", strict=strict)
     return Section(remarks, "", present(compose(text, "f"))), remarks
 
 

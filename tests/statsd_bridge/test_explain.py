@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from statsd_bridge import explain, mapping
 from statsd_bridge.explain import Explanation, as_json, as_text
 from statsd_bridge.line import ALL, Dialect
-from statsd_bridge.model import EventError, Sample, Target
+from statsd_bridge.model import EventError, Sample, SeriesSpec
 from statsd_bridge.series import Store
 
 RULES = r"""
@@ -38,7 +38,7 @@ def told(line: str | bytes, dialect: Dialect = ALL) -> Explanation:
     """Explain a line to a new bridge."""
     store = Store(clock=lambda: 0.0)
 
-    def refuses(target: Target, sample: Sample) -> EventError | None:
+    def refuses(target: SeriesSpec, sample: Sample) -> EventError | None:
         refusal = store.record(target, sample)
         return refusal.reason if refusal else None
 

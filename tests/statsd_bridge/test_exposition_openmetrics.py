@@ -14,28 +14,28 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from statsd_bridge import exposition
-from statsd_bridge.exposition import Format, Own, Vitals
+from statsd_bridge.exposition import Format, SelfMetrics, Vitals
 from statsd_bridge.model import (
-    Form,
-    Kind,
     Labels,
+    MetricOptions,
+    MetricType,
     Quantile,
     Sample,
-    Shape,
-    Tally,
-    Target,
+    SampleType,
+    SeriesSpec,
+    Stats,
 )
 from statsd_bridge.series import Store
 
 OWN = ("statsd_", "process_", "python_", "promhttp_")
 KINDS = {
-    Shape.COUNTER: Kind.COUNTER,
-    Shape.GAUGE: Kind.GAUGE,
-    Shape.HISTOGRAM: Kind.OBSERVER,
-    Shape.SUMMARY: Kind.OBSERVER,
-    Shape.SET: Kind.SET,
+    MetricType.COUNTER: SampleType.COUNTER,
+    MetricType.GAUGE: SampleType.GAUGE,
+    MetricType.HISTOGRAM: SampleType.OBSERVER,
+    MetricType.SUMMARY: SampleType.OBSERVER,
+    MetricType.SET: SampleType.SET,
 }
-Record = tuple[Shape, str, Labels, float]
+Record = tuple[MetricType, str, Labels, float]
 
 
 def fail(error: Exception) -> None:
@@ -47,17 +47,17 @@ def store_of(*records: Record, help: str = "How many.", **more: Any) -> Store:
     """Make a store that has taken these, as far as it takes them."""
     buckets = more.get("buckets", (0.5, 1.0, 1e7))
     quantiles = (Quantile(0.0, 0.1), Quantile(0.5, 0.05), Quantile(1.0, 0.01))
-    store = Store(clock=lambda: 0.0, reserved=exposition.own_names())
+    store = Store(clock=lambda: 0.0, reserved=exposition.reserved_names())
     for shape, name, labels, value in records:
-        form = Form(shape, help, buckets=buckets, quantiles=quantiles)
+        form = MetricOptions(shape, help, buckets=buckets, quantiles=quantiles)
         sample = Sample(KINDS[shape], name, value, member=str(value))
-        store.record(Target(name, labels, form), sample)
+        store.record(SeriesSpec(name, labels, form), sample)
     return store
 
 
 def page(store: Store, form: Format = Format.OPENMETRICS) -> str:
     """Print everything, our own metrics last."""
-    own = Own(Tally(), lambda: Vitals("1"))
+    own = SelfMetrics(Stats(), lambda: Vitals("1"))
     slices = exposition.render(form, store.families(), 0.0, fail, own)
     return b"".join(slices).decode()
 
@@ -80,43 +80,49 @@ def samples(families: Any) -> dict[tuple[str, Labels], str]:
 
 # What is remembered, and what it is in OpenMetrics.
 TYPED: list[tuple[list[Record], dict[str, str]]] = [
-    ([(Shape.COUNTER, "hits_total", (), 3)], {"hits": "counter"}),
+    ([(MetricType.COUNTER, "hits_total", (), 3)], {"hits": "counter"}),
     # A counter must end in _total there, and the name may not change.
-    ([(Shape.COUNTER, "hits", (), 3)], {"hits": "unknown"}),
-    ([(Shape.COUNTER, "_total", (), 3)], {"_total": "unknown"}),
-    ([(Shape.COUNTER, "hits_total", (), math.nan)], {"hits_total": "unknown"}),
-    ([(Shape.COUNTER, "hits_total", (), math.inf)], {"hits": "counter"}),
+    ([(MetricType.COUNTER, "hits", (), 3)], {"hits": "unknown"}),
+    ([(MetricType.COUNTER, "_total", (), 3)], {"_total": "unknown"}),
+    ([(MetricType.COUNTER, "hits_total", (), math.nan)], {"hits_total": "unknown"}),
+    ([(MetricType.COUNTER, "hits_total", (), math.inf)], {"hits": "counter"}),
     # Two families would have one name.
     (
-        [(Shape.COUNTER, "hits_total", (), 3), (Shape.GAUGE, "hits", (), 1)],
+        [(MetricType.COUNTER, "hits_total", (), 3), (MetricType.GAUGE, "hits", (), 1)],
         {"hits_total": "unknown", "hits": "gauge"},
     ),
     # The time of creation of a counter has a name of its own.
     (
-        [(Shape.COUNTER, "hits_total", (), 3), (Shape.GAUGE, "hits_created", (), 1)],
+        [
+            (MetricType.COUNTER, "hits_total", (), 3),
+            (MetricType.GAUGE, "hits_created", (), 1),
+        ],
         {"hits_total": "unknown", "hits_created": "gauge"},
     ),
-    ([(Shape.GAUGE, "load", (), -math.inf)], {"load": "gauge"}),
-    ([(Shape.GAUGE, "load_total", (), 1)], {"load_total": "gauge"}),
-    ([(Shape.SET, "users", (), 1)], {"users": "gauge"}),
-    ([(Shape.HISTOGRAM, "t", (), 2)], {"t": "histogram"}),
+    ([(MetricType.GAUGE, "load", (), -math.inf)], {"load": "gauge"}),
+    ([(MetricType.GAUGE, "load_total", (), 1)], {"load_total": "gauge"}),
+    ([(MetricType.SET, "users", (), 1)], {"users": "gauge"}),
+    ([(MetricType.HISTOGRAM, "t", (), 2)], {"t": "histogram"}),
     (
-        [(Shape.HISTOGRAM, "t", (), -2)],
+        [(MetricType.HISTOGRAM, "t", (), -2)],
         dict.fromkeys(("t_bucket", "t_sum", "t_count"), "unknown"),
     ),
     (
-        [(Shape.HISTOGRAM, "t", (), 2), (Shape.GAUGE, "t_created", (), 2)],
+        [(MetricType.HISTOGRAM, "t", (), 2), (MetricType.GAUGE, "t_created", (), 2)],
         {"t_created": "gauge"}
         | dict.fromkeys(("t_bucket", "t_sum", "t_count"), "unknown"),
     ),
-    ([(Shape.SUMMARY, "t", (), 2)], {"t": "summary"}),
+    ([(MetricType.SUMMARY, "t", (), 2)], {"t": "summary"}),
     (
-        [(Shape.SUMMARY, "t", (), -2)],
+        [(MetricType.SUMMARY, "t", (), -2)],
         dict.fromkeys(("t", "t_sum", "t_count"), "unknown"),
     ),
     # One series is enough to decide on its family.
     (
-        [(Shape.SUMMARY, "t", (("k", "v"),), math.nan), (Shape.SUMMARY, "t", (), 1)],
+        [
+            (MetricType.SUMMARY, "t", (("k", "v"),), math.nan),
+            (MetricType.SUMMARY, "t", (), 1),
+        ],
         dict.fromkeys(("t", "t_sum", "t_count"), "unknown"),
     ),
 ]
@@ -136,7 +142,7 @@ def test_what_a_type_forbids_is_unknown(
 def test_the_page_reads_as_the_standard_says() -> None:
     """HELP and TYPE without `_total`, a quotation mark escaped, `# EOF` at the end."""
     store = store_of(
-        (Shape.COUNTER, "hits_total", (("a", 'x"\\\n'),), 1e6), help='Say "hi"\\\n'
+        (MetricType.COUNTER, "hits_total", (("a", 'x"\\\n'),), 1e6), help='Say "hi"\\\n'
     )
     text = page(store)
 
@@ -151,7 +157,7 @@ def test_the_page_reads_as_the_standard_says() -> None:
 
 def test_bounds_below_zero_have_no_sum() -> None:
     """A histogram of values that may be negative is taken apart from the start."""
-    store = store_of((Shape.HISTOGRAM, "t", (), 2), buckets=(-1.0, 1.0))
+    store = store_of((MetricType.HISTOGRAM, "t", (), 2), buckets=(-1.0, 1.0))
 
     assert set(types(page(store)).values()) == {"unknown"}
 
@@ -177,7 +183,7 @@ VALUES = st.one_of(
     st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e6, math.nan, math.inf, -math.inf]),
     st.floats(),
 )
-RECORDS = st.lists(st.tuples(st.sampled_from(Shape), NAMES, LABELS, VALUES))
+RECORDS = st.lists(st.tuples(st.sampled_from(MetricType), NAMES, LABELS, VALUES))
 
 
 @settings(max_examples=300, deadline=None)
@@ -187,7 +193,7 @@ def test_any_store_is_the_same_in_both_formats(
 ) -> None:
     """Both parsers take what is printed, and read the same series and values."""
     allowed = [
-        each for each in records if each[0] is not Shape.COUNTER or not each[3] < 0
+        each for each in records if each[0] is not MetricType.COUNTER or not each[3] < 0
     ]
     store = store_of(*allowed, help=help.replace("\r", " "), buckets=buckets)
     open_metrics = samples(parse_open_metrics(page(store)))

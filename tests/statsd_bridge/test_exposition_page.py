@@ -12,28 +12,31 @@ from prometheus_client.parser import text_string_to_metric_families
 from statsd_bridge import exposition
 from statsd_bridge.exposition import page
 from statsd_bridge.model import (
-    Form,
-    Kind,
     Labels,
+    MetricOptions,
+    MetricType,
     Quantile,
     Sample,
-    Shape,
-    Target,
+    SampleType,
+    SeriesSpec,
 )
 from statsd_bridge.series import Store
 from statsd_bridge.series.counter import Counter
 
-COUNTER = Form(Shape.COUNTER, "How many.")
-HISTOGRAM = Form(Shape.HISTOGRAM, "How long.", buckets=(0.1, 2.5))
-SUMMARY = Form(Shape.SUMMARY, "How long.", quantiles=(Quantile(0.5, 0.05),))
+COUNTER = MetricOptions(MetricType.COUNTER, "How many.")
+HISTOGRAM = MetricOptions(MetricType.HISTOGRAM, "How long.", buckets=(0.1, 2.5))
+SUMMARY = MetricOptions(
+    MetricType.SUMMARY, "How long.", quantiles=(Quantile(0.5, 0.05),)
+)
 
 
-def store_of(*records: tuple[Form, Kind, str, Labels, float]) -> Store:
+def store_of(*records: tuple[MetricOptions, SampleType, str, Labels, float]) -> Store:
     """Make a store that has taken these."""
     store = Store(clock=lambda: 0.0)
     for form, kind, name, labels, value in records:
         assert (
-            store.record(Target(name, labels, form), Sample(kind, name, value)) is None
+            store.record(SeriesSpec(name, labels, form), Sample(kind, name, value))
+            is None
         )
     return store
 
@@ -51,9 +54,9 @@ def text_of(store: Store) -> str:
 def test_the_page_reads_as_the_format_says() -> None:
     """HELP, TYPE, then the series; `le` and `quantile` come last."""
     store = store_of(
-        (COUNTER, Kind.COUNTER, "c", (("a", 'x"\\\n%s'),), 3.0),
-        (HISTOGRAM, Kind.OBSERVER, "h", (("a", "1"),), 0.25),
-        (SUMMARY, Kind.OBSERVER, "s", (), 7.0),
+        (COUNTER, SampleType.COUNTER, "c", (("a", 'x"\\\n%s'),), 3.0),
+        (HISTOGRAM, SampleType.OBSERVER, "h", (("a", "1"),), 0.25),
+        (SUMMARY, SampleType.OBSERVER, "s", (), 7.0),
     )
 
     assert text_of(store) == (
@@ -78,7 +81,7 @@ def test_the_page_reads_as_the_format_says() -> None:
 def test_a_large_page_comes_in_slices_and_is_whole() -> None:
     """No slice holds more series than the bound, and none is lost."""
     records = [
-        (COUNTER, Kind.COUNTER, "c", (("n", str(number)),), 1.0)
+        (COUNTER, SampleType.COUNTER, "c", (("n", str(number)),), 1.0)
         for number in range(3 * page.SLICE)
     ]
     slices = list(exposition.page.render(store_of(*records).families(), 0.0, fail))
@@ -92,8 +95,10 @@ def test_series_that_go_between_two_slices_do_no_harm() -> None:
     now = [0.0]
     store = Store(clock=lambda: now[0])
     for number in range(2 * page.SLICE):
-        target = Target("c", (("n", str(number)),), Form(Shape.COUNTER, "h", ttl=1))
-        store.record(target, Sample(Kind.COUNTER, "c", 1.0))
+        target = SeriesSpec(
+            "c", (("n", str(number)),), MetricOptions(MetricType.COUNTER, "h", ttl=1)
+        )
+        store.record(target, Sample(SampleType.COUNTER, "c", 1.0))
     slices = exposition.page.render(store.families(), 0.0, fail)
     first = next(slices)
     store.expire(100.0)
@@ -106,7 +111,7 @@ class Family:
     """Series of a name, in no order."""
 
     name: str
-    shape: Shape
+    shape: MetricType
     help: str
     series: dict[str, Counter]
 
@@ -127,7 +132,7 @@ def test_a_series_with_a_bug_is_left_out_and_told() -> None:
     """The page goes on with the next series."""
     errors: list[Exception] = []
     good, bad = Counter(COUNTER), Broken(COUNTER)
-    family = Family("c", Shape.COUNTER, "h", {'a="1"': bad, 'a="2"': good})
+    family = Family("c", MetricType.COUNTER, "h", {'a="1"': bad, 'a="2"': good})
     text = b"".join(exposition.page.render([family], 0.0, errors.append)).decode()
 
     assert text.splitlines()[2:] == ['c{a="2"} 0']
@@ -144,7 +149,7 @@ LABELS = st.dictionaries(
 def test_what_is_printed_is_read_back(wanted: dict[Labels, float]) -> None:
     """Whatever the label values are, somebody else's parser finds the same numbers."""
     records = [
-        (COUNTER, Kind.COUNTER, "c_total", labels, value)
+        (COUNTER, SampleType.COUNTER, "c_total", labels, value)
         for labels, value in wanted.items()
     ]
     families = list(text_string_to_metric_families(text_of(store_of(*records))))

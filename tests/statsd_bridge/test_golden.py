@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from statsd_bridge import exposition, mapping
-from statsd_bridge.model import EventError, Tally
+from statsd_bridge.model import EventError, Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Store
 
-Table = dict[str, float]
+MappingTable = dict[str, float]
 
 NEGATIVE = 'events_error_total{reason="illegal_negative_counter"}'
 VALUE = 'sample_errors_total{reason="malformed_value"}'
@@ -34,7 +34,7 @@ def conflict(kind: str, name: str) -> str:
     return f'events_conflict_total{{metric_name="{name}",type="{kind}"}}'
 
 
-NO_MAPPING: list[tuple[str, Table, Table]] = [
+NO_MAPPING: list[tuple[str, MappingTable, MappingTable]] = [
     ("c1:1|c · c1:2.5|c · c1:1|c|@0.1", {"c1": 13.5}, {}),
     ("c1:1|c|@foo", {"c1": 1}, {FACTOR: 1}),
     ("c1:1|c|@-0.5", {}, {NEGATIVE: 1}),
@@ -131,7 +131,7 @@ mappings:
 - {match: nothing, name: nothing, scale: 0}
 - {match: unset, name: unset, scale: ~}
 """
-MAPPED: list[tuple[str, str, Table, Table]] = [
+MAPPED: list[tuple[str, str, MappingTable, MappingTable]] = [
     (
         GLOB,
         "a.foo.bar:1|c · a..bar:1|c",
@@ -182,7 +182,7 @@ MAPPED: list[tuple[str, str, Table, Table]] = [
 ]
 
 
-def check(outcome: Any, series: Table, own: Table) -> None:
+def check(outcome: Any, series: MappingTable, own: MappingTable) -> None:
     """Compare what is shown with what should be, and what was counted."""
     found = {k: v for k, v in outcome.series.items() if 'quantile="0.' not in k}
     assert found == pytest.approx(series, nan_ok=True)
@@ -194,7 +194,7 @@ def check(outcome: Any, series: Table, own: Table) -> None:
 
 @pytest.mark.parametrize(("packets", "series", "own"), NO_MAPPING)
 def test_lines_without_a_mapping(
-    play: Callable[..., Any], packets: str, series: Table, own: Table
+    play: Callable[..., Any], packets: str, series: MappingTable, own: MappingTable
 ) -> None:
     """Series and errors are those of the table, and no others."""
     check(play([each.encode() for each in packets.split(" · ")]), series, own)
@@ -202,20 +202,24 @@ def test_lines_without_a_mapping(
 
 @pytest.mark.parametrize(("rules", "packets", "series", "own"), MAPPED)
 def test_lines_with_a_mapping(
-    play: Callable[..., Any], rules: str, packets: str, series: Table, own: Table
+    play: Callable[..., Any],
+    rules: str,
+    packets: str,
+    series: MappingTable,
+    own: MappingTable,
 ) -> None:
     """Series and errors are those of the table, and no others."""
     check(play([each.encode() for each in packets.split(" · ")], rules), series, own)
 
 
-def timed(rules: str) -> tuple[Pipeline, Store, Tally, list[float]]:
+def timed(rules: str) -> tuple[Pipeline, Store, Stats, list[float]]:
     """Compose a path with a clock that stands still; what fails, raises."""
 
     def fail(error: Exception) -> None:
         raise error
 
     now = [100.0]
-    tally, store = Tally(), Store(clock=lambda: now[0])
+    tally, store = Stats(), Store(clock=lambda: now[0])
     path = Pipeline(mapping.parse(rules, "rules.yml"), store, tally, failed=fail)
     return path, store, tally, now
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from statsd_bridge import line
 from statsd_bridge.line import Dialect
-from statsd_bridge.model import Fault, Kind, Sample, SampleError
+from statsd_bridge.model import ParseError, Sample, SampleError, SampleType
 
-C, G, T, S = Kind.COUNTER, Kind.GAUGE, Kind.OBSERVER, Kind.SET
+C, G, T, S = SampleType.COUNTER, SampleType.GAUGE, SampleType.OBSERVER, SampleType.SET
 
 
-def sample(kind: Kind, name: str, value: float, **more: Any) -> Sample:
+def sample(kind: SampleType, name: str, value: float, **more: Any) -> Sample:
     """Write a sample with labels as a dict."""
     labels = tuple(sorted(more.pop("labels", {}).items()))
     return Sample(kind, name, value, labels, **more)
@@ -257,5 +257,5 @@ def test_any_bytes_are_samples_and_faults(raw: bytes) -> None:
         assert names == sorted(set(names))
         assert isinstance(found.value, float)
         assert found.weight > 0
-    assert all(isinstance(fault, Fault) for fault in parsed.faults)
+    assert all(isinstance(fault, ParseError) for fault in parsed.faults)
     assert parsed.attempted >= len(parsed.samples)

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statsd_bridge import line
-from statsd_bridge.model import Kind
+from statsd_bridge.model import SampleType
 
 Tags = dict[str, str]
 
-KINDS = {"c": Kind.COUNTER, "g": Kind.GAUGE, "s": Kind.SET}
-KINDS |= dict.fromkeys(("ms", "h", "d"), Kind.OBSERVER)
+KINDS = {"c": SampleType.COUNTER, "g": SampleType.GAUGE, "s": SampleType.SET}
+KINDS |= dict.fromkeys(("ms", "h", "d"), SampleType.OBSERVER)
 WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
 

@@ -66,7 +66,7 @@ def test_what_happens_often_is_told_seldom(
     """Once a minute, each event for itself."""
     log.configure("info", "logfmt")
     now = [100.0]
-    seldom = log.Seldom(lambda: now[0])
+    seldom = log.RateLimitedLog(lambda: now[0])
     for now[0], event in ((100, "a"), (101, "a"), (101, "b"), (160, "a"), (161, "b")):
         seldom(event)
     told = [line.split("event=")[1] for line in capsys.readouterr().err.splitlines()]

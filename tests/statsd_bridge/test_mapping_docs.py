@@ -12,19 +12,24 @@ import pytest
 
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
-from statsd_bridge.model import Action, Form, Kind, Labels
+from statsd_bridge.model import Action, Labels, MetricOptions, SampleType
 
 _PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
 _EXAMPLE = re.compile(r"```yaml\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
 _COMMAND = re.compile(r"```sh\n(statsd-bridge .*)\n```\n\n```console\n((?s:.*?))```")
 # shop.fr.open:1|g|#via:app   what it becomes
 _LINE = re.compile(r"([^:]+):[^|]+\|(\w+)(?:\|#(\S+))?\s+(.*)")
-_KINDS = {"c": Kind.COUNTER, "g": Kind.GAUGE, "ms": Kind.OBSERVER, "h": Kind.OBSERVER}
+_KINDS = {
+    "c": SampleType.COUNTER,
+    "g": SampleType.GAUGE,
+    "ms": SampleType.OBSERVER,
+    "h": SampleType.OBSERVER,
+}
 
 EXAMPLES = _EXAMPLE.findall(_PAGE.read_text())
 
 
-def _shown(form: Form, words: str) -> str:
+def _shown(form: MetricOptions, words: str) -> str:
     """Show of a form what an example shows."""
     buckets = " ".join(map(str, form.buckets))
     quantiles = " ".join(str(each.quantile) for each in form.quantiles)
@@ -38,7 +43,9 @@ def _shown(form: Form, words: str) -> str:
     return "".join(f" {part}" for word, part in parts.items() if f" {word} " in words)
 
 
-def _outcome(table: mapping.Table, kind: Kind, name: str, tags: Labels) -> str:
+def _outcome(
+    table: mapping.MappingTable, kind: SampleType, name: str, tags: Labels
+) -> str:
     match = table.look_up(kind, name)
     if match.action is Action.DROP:
         return f"dropped by mappings[{match.rule.index if match.rule else ''}]"
@@ -47,7 +54,7 @@ def _outcome(table: mapping.Table, kind: Kind, name: str, tags: Labels) -> str:
     return target.name + (f"{{{labels}}}" if labels else "")
 
 
-def _become(table: mapping.Table, line: str) -> tuple[str, str]:
+def _become(table: mapping.MappingTable, line: str) -> tuple[str, str]:
     found = _LINE.fullmatch(line)
     assert found, line
     name, type_, tags, expected = found.groups()

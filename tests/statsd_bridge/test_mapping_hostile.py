@@ -6,7 +6,7 @@ import pytest
 
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
-from statsd_bridge.model import Kind
+from statsd_bridge.model import SampleType
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]\n" for i in range(20)
@@ -103,7 +103,7 @@ def test_it_is_read_as_it_is(what: str) -> None:
         text = f"mappings:\n{text}"
     table = mapping.parse(text, "f.yml")
 
-    assert table.look_up(Kind.COUNTER, "a.b").rule is table.rules[0]
+    assert table.look_up(SampleType.COUNTER, "a.b").rule is table.rules[0]
     assert len(table.warnings) <= 101
 
 
@@ -117,8 +117,8 @@ def test_regexes_that_are_too_long_for_one_are_tried_by_halves(
     )
     table = mapping.parse(f"mappings:\n{rules}", "f.yml")
 
-    assert table.look_up(Kind.COUNTER, "a77").rule is table.rules[77]
-    assert table.look_up(Kind.COUNTER, "b").rule is None
+    assert table.look_up(SampleType.COUNTER, "a77").rule is table.rules[77]
+    assert table.look_up(SampleType.COUNTER, "b").rule is None
     assert capfd.readouterr() == ("", "")
 
 
@@ -130,6 +130,6 @@ def test_one_regex_is_not_compiled_for_each_kind() -> None:
         "f.yml",
     )
 
-    assert table.look_up(Kind.COUNTER, "b").rule is None
-    assert table.look_up(Kind.GAUGE, "b").rule is table.rules[1]
-    assert table._regexes[Kind.COUNTER] is table._regexes[Kind.OBSERVER]
+    assert table.look_up(SampleType.COUNTER, "b").rule is None
+    assert table.look_up(SampleType.GAUGE, "b").rule is table.rules[1]
+    assert table._regexes[SampleType.COUNTER] is table._regexes[SampleType.OBSERVER]

@@ -9,10 +9,10 @@ import pytest
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.mapping import options
-from statsd_bridge.model import Form, Kind, Quantile, Shape
+from statsd_bridge.model import MetricOptions, MetricType, Quantile, SampleType
 
-SUMMARY = Form(Shape.SUMMARY, options.HELP, quantiles=options.QUANTILES)
-HISTOGRAM = Form(Shape.HISTOGRAM, options.HELP, buckets=options.BUCKETS)
+SUMMARY = MetricOptions(MetricType.SUMMARY, options.HELP, quantiles=options.QUANTILES)
+HISTOGRAM = MetricOptions(MetricType.HISTOGRAM, options.HELP, buckets=options.BUCKETS)
 
 LOW = "quantiles: [{quantile: 0.4, error: 0.04}]"
 LOW_READ = (Quantile(0.4, 0.04),)
@@ -21,18 +21,18 @@ HIGH_READ = (Quantile(0.8, 0.08),)
 ONE_AND_TWO = (1.0, 2.0)
 
 
-def observed(defaults: str, rule: str) -> Form:
+def observed(defaults: str, rule: str) -> MetricOptions:
     """Give the form of a timer that a rule takes."""
     text = f"defaults: {{{defaults}}}\nmappings: [{{match: a, name: a, {rule}}}]"
-    return mapping.parse(text, "f").look_up(Kind.OBSERVER, "a").form
+    return mapping.parse(text, "f").look_up(SampleType.OBSERVER, "a").form
 
 
 def summary(
     quantiles: tuple[Quantile, ...], max_age: float = 600.0, age_buckets: int = 5
-) -> Form:
+) -> MetricOptions:
     """Make the form of a summary."""
-    return Form(
-        Shape.SUMMARY,
+    return MetricOptions(
+        MetricType.SUMMARY,
         options.HELP,
         quantiles=quantiles,
         max_age=max_age,
@@ -40,9 +40,9 @@ def summary(
     )
 
 
-def histogram(*buckets: float) -> Form:
+def histogram(*buckets: float) -> MetricOptions:
     """Make the form of a histogram."""
-    return Form(Shape.HISTOGRAM, options.HELP, buckets=buckets)
+    return MetricOptions(MetricType.HISTOGRAM, options.HELP, buckets=buckets)
 
 
 RESOLVED = [
@@ -154,7 +154,7 @@ RESOLVED = [
 
 
 @pytest.mark.parametrize(("defaults", "rule", "expected"), RESOLVED)
-def test_resolved(defaults: str, rule: str, expected: Form) -> None:
+def test_resolved(defaults: str, rule: str, expected: MetricOptions) -> None:
     """The form of a timer follows statsd_exporter's rules of inheritance."""
     assert observed(defaults, rule) == expected
 
@@ -172,11 +172,11 @@ def test_unmapped() -> None:
     text = "defaults: {observer_type: histogram, ttl: 1h, buckets: [1, 2]}"
     table = mapping.parse(text, "f")
 
-    assert [table.look_up(kind, "a").form for kind in Kind] == [
-        Form(Shape.COUNTER, options.HELP, 3600.0),
-        Form(Shape.GAUGE, options.HELP, 3600.0),
-        Form(Shape.HISTOGRAM, options.HELP, 3600.0, buckets=ONE_AND_TWO),
-        Form(Shape.SET, options.HELP, 3600.0),
+    assert [table.look_up(kind, "a").form for kind in SampleType] == [
+        MetricOptions(MetricType.COUNTER, options.HELP, 3600.0),
+        MetricOptions(MetricType.GAUGE, options.HELP, 3600.0),
+        MetricOptions(MetricType.HISTOGRAM, options.HELP, 3600.0, buckets=ONE_AND_TWO),
+        MetricOptions(MetricType.SET, options.HELP, 3600.0),
     ]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from statsd_bridge import mapping
-from statsd_bridge.model import Kind
+from statsd_bridge.model import SampleType
 
 
-def table(*rules: str, defaults: str = "") -> mapping.Table:
+def table(*rules: str, defaults: str = "") -> mapping.MappingTable:
     """Read rules given as `match` and what follows."""
     entries = ",".join(f"{{name: x, match: {rule}}}" for rule in rules)
     return mapping.parse(f"defaults: {{{defaults}}}\nmappings: [{entries}]", "f")
@@ -70,7 +70,7 @@ NEAR = [
 @pytest.mark.parametrize(("rule", "name", "expected"), NEAR)
 def test_near_miss(rule: str, name: str, expected: list[str]) -> None:
     """A rule that nearly took a name tells what was amiss."""
-    near = table(rule).candidates(Kind.COUNTER, name)
+    near = table(rule).candidates(SampleType.COUNTER, name)
 
     assert [reason for _, reason in near] == expected
 
@@ -78,7 +78,7 @@ def test_near_miss(rule: str, name: str, expected: list[str]) -> None:
 def test_candidates() -> None:
     """Rules that would have taken a name tell which one goes before them."""
     rules = ("a.c", "a.*", f". , {REGEX}", "a.b", "z.*")
-    near = table(*rules).candidates(Kind.COUNTER, "a.b")
+    near = table(*rules).candidates(SampleType.COUNTER, "a.b")
 
     assert [(rule.index, reason) for rule, reason in near] == [
         (0, "segment 2 is 'b', not 'c'"),

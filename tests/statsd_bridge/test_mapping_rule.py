@@ -7,7 +7,7 @@ import pytest
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.mapping import Rule
-from statsd_bridge.model import Action, Kind
+from statsd_bridge.model import Action, SampleType
 
 
 def rule(text: str) -> Rule:
@@ -39,7 +39,7 @@ def test_everything() -> None:
         ("z", "$2"),
     ]
     assert read.honor_labels is True
-    assert read.kinds == {Kind.GAUGE, Kind.SET}
+    assert read.kinds == {SampleType.GAUGE, SampleType.SET}
     assert read.action is Action.DROP
 
 
@@ -142,14 +142,14 @@ def test_empty_regex() -> None:
 @pytest.mark.parametrize(
     ("word", "kinds"),
     [
-        ("counter", {Kind.COUNTER}),
-        ("gauge", {Kind.GAUGE, Kind.SET}),
-        ("observer", {Kind.OBSERVER}),
-        ("timer", {Kind.OBSERVER}),
-        ("~", set(Kind)),
+        ("counter", {SampleType.COUNTER}),
+        ("gauge", {SampleType.GAUGE, SampleType.SET}),
+        ("observer", {SampleType.OBSERVER}),
+        ("timer", {SampleType.OBSERVER}),
+        ("~", set(SampleType)),
     ],
 )
-def test_metric_type(word: str, kinds: set[Kind]) -> None:
+def test_metric_type(word: str, kinds: set[SampleType]) -> None:
     """A rule for gauges is for sets, too; timer is the old word for observer."""
     assert rule(f"match: a, name: a, match_metric_type: {word}").kinds == kinds
 

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.mapping import Match
-from statsd_bridge.model import Action, Form, Kind, Labels, Shape, Target
+from statsd_bridge.model import (
+    Action,
+    Labels,
+    MetricOptions,
+    MetricType,
+    SampleType,
+    SeriesSpec,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,11 +32,11 @@ def test_empty_file(text: str) -> None:
 
 def test_no_file() -> None:
     """Without a file, every name is unmapped."""
-    match = mapping.empty().look_up(Kind.COUNTER, "foo.bar-baz")
+    match = mapping.empty().look_up(SampleType.COUNTER, "foo.bar-baz")
 
     assert match.action is Action.UNMAPPED
-    assert match.target(()) == Target("foo_bar_baz", (), match.form)
-    assert match.form.shape is Shape.COUNTER
+    assert match.target(()) == SeriesSpec("foo_bar_baz", (), match.form)
+    assert match.form.shape is MetricType.COUNTER
 
 
 RULES = """
@@ -44,9 +51,9 @@ mappings:
 - {match: '^r\\.(?P<n>\\d+)', match_type: regex, name: r, labels: {n: $n, whole: $0}}
 """
 
-LOOK_UPS: list[tuple[Kind, str, Action, str, Labels, tuple[str, ...]]] = [
+LOOK_UPS: list[tuple[SampleType, str, Action, str, Labels, tuple[str, ...]]] = [
     (
-        Kind.COUNTER,
+        SampleType.COUNTER,
         "a.foo.bar",
         Action.MAP,
         "x_foo_y",
@@ -54,36 +61,36 @@ LOOK_UPS: list[tuple[Kind, str, Action, str, Labels, tuple[str, ...]]] = [
         ("foo", "bar"),
     ),
     (
-        Kind.COUNTER,
+        SampleType.COUNTER,
         "a..b-r",
         Action.MAP,
         "x__y",
         (("all", "-b-r-"), ("no", ""), ("one", ""), ("suf", "")),
         ("", "b-r"),
     ),
-    (Kind.COUNTER, "a.b", Action.UNMAPPED, "a_b", (), ()),
-    (Kind.COUNTER, "A.b.c", Action.UNMAPPED, "A_b_c", (), ()),
-    (Kind.COUNTER, "drop.x", Action.DROP, "dropped", (), ("x",)),
-    (Kind.COUNTER, "t.x", Action.MAP, "t_c", (("who", "x"),), ("x",)),
-    (Kind.OBSERVER, "t.x", Action.MAP, "t_o", (("who", "x"),), ("x",)),
+    (SampleType.COUNTER, "a.b", Action.UNMAPPED, "a_b", (), ()),
+    (SampleType.COUNTER, "A.b.c", Action.UNMAPPED, "A_b_c", (), ()),
+    (SampleType.COUNTER, "drop.x", Action.DROP, "dropped", (), ("x",)),
+    (SampleType.COUNTER, "t.x", Action.MAP, "t_c", (("who", "x"),), ("x",)),
+    (SampleType.OBSERVER, "t.x", Action.MAP, "t_o", (("who", "x"),), ("x",)),
     # A set is a gauge; the regex in the first place waits for the globs.
-    (Kind.GAUGE, "t.x", Action.MAP, "any", (("l", "t.x"),), ()),
-    (Kind.SET, "t.x", Action.MAP, "any", (("l", "t.x"),), ()),
-    (Kind.GAUGE, "drop.x", Action.DROP, "dropped", (), ("x",)),
+    (SampleType.GAUGE, "t.x", Action.MAP, "any", (("l", "t.x"),), ()),
+    (SampleType.SET, "t.x", Action.MAP, "any", (("l", "t.x"),), ()),
+    (SampleType.GAUGE, "drop.x", Action.DROP, "dropped", (), ("x",)),
     # The name may come out empty, or need escaping.
-    (Kind.COUNTER, ".empty", Action.MAP, "", (), ("",)),
-    (Kind.COUNTER, "4ü.empty", Action.MAP, "_4_", (), ("4ü",)),
+    (SampleType.COUNTER, ".empty", Action.MAP, "", (), ("",)),
+    (SampleType.COUNTER, "4ü.empty", Action.MAP, "_4_", (), ("4ü",)),
     (
-        Kind.COUNTER,
+        SampleType.COUNTER,
         "r.12.x",
         Action.MAP,
         "r",
         (("n", "12"), ("whole", "r.12")),
         ("12",),
     ),
-    (Kind.COUNTER, "pre.r.12", Action.UNMAPPED, "pre_r_12", (), ()),
-    (Kind.COUNTER, "", Action.UNMAPPED, "", (), ()),
-    (Kind.GAUGE, "", Action.MAP, "any", (("l", ""),), ()),
+    (SampleType.COUNTER, "pre.r.12", Action.UNMAPPED, "pre_r_12", (), ()),
+    (SampleType.COUNTER, "", Action.UNMAPPED, "", (), ()),
+    (SampleType.GAUGE, "", Action.MAP, "any", (("l", ""),), ()),
 ]
 
 
@@ -92,7 +99,7 @@ LOOK_UPS: list[tuple[Kind, str, Action, str, Labels, tuple[str, ...]]] = [
 )
 @pytest.mark.parametrize("cache_size", [0, 1, 1000])
 def test_look_up(
-    kind: Kind,
+    kind: SampleType,
     name: str,
     action: Action,
     metric: str,
@@ -113,13 +120,13 @@ def test_look_up(
 @pytest.mark.parametrize(
     ("kind", "shape"),
     [
-        (Kind.COUNTER, Shape.COUNTER),
-        (Kind.GAUGE, Shape.GAUGE),
-        (Kind.OBSERVER, Shape.SUMMARY),
-        (Kind.SET, Shape.SET),
+        (SampleType.COUNTER, MetricType.COUNTER),
+        (SampleType.GAUGE, MetricType.GAUGE),
+        (SampleType.OBSERVER, MetricType.SUMMARY),
+        (SampleType.SET, MetricType.SET),
     ],
 )
-def test_shape(kind: Kind, shape: Shape) -> None:
+def test_shape(kind: SampleType, shape: MetricType) -> None:
     """Each kind has its shape, with a rule and without."""
     table = mapping.parse("mappings: [{match: a, name: a}]", "f")
 
@@ -127,7 +134,7 @@ def test_shape(kind: Kind, shape: Shape) -> None:
     assert table.look_up(kind, "b").form.shape is shape
 
 
-FORM = Form(Shape.COUNTER, "help")
+FORM = MetricOptions(MetricType.COUNTER, "help")
 TARGETS: list[tuple[Labels, bool, Labels, Labels]] = [
     ((), False, (), ()),
     ((("a", "rule"),), False, (), (("a", "rule"),)),
@@ -152,14 +159,14 @@ TARGETS: list[tuple[Labels, bool, Labels, Labels]] = [
 @pytest.mark.parametrize(("labels", "honor", "tags", "expected"), TARGETS)
 def test_target(labels: Labels, honor: bool, tags: Labels, expected: Labels) -> None:
     """The rule's labels win over tags, unless it honors them; all are kept, sorted."""
-    match = Match(Action.MAP, Target("name", labels, FORM), honor)
+    match = Match(Action.MAP, SeriesSpec("name", labels, FORM), honor)
 
-    assert match.target(tags) == Target("name", expected, FORM)
+    assert match.target(tags) == SeriesSpec("name", expected, FORM)
 
 
 def test_target_without_tags_is_made_once() -> None:
     """Without tags, the target is the one that is kept."""
-    match = mapping.empty().look_up(Kind.COUNTER, "a")
+    match = mapping.empty().look_up(SampleType.COUNTER, "a")
 
     assert match.target(()) is match.bare
 
@@ -168,11 +175,11 @@ def test_cache_counts() -> None:
     """Misses are kept, too; a name is known by its kind."""
     table = mapping.parse(RULES, "f")
     for kind, name in [
-        (Kind.COUNTER, "a.b.c"),
-        (Kind.COUNTER, "a.b.c"),
-        (Kind.GAUGE, "a.b.c"),
-        (Kind.COUNTER, "nobody"),
-        (Kind.COUNTER, "nobody"),
+        (SampleType.COUNTER, "a.b.c"),
+        (SampleType.COUNTER, "a.b.c"),
+        (SampleType.GAUGE, "a.b.c"),
+        (SampleType.COUNTER, "nobody"),
+        (SampleType.COUNTER, "nobody"),
     ]:
         table.look_up(kind, name)
 
@@ -184,7 +191,7 @@ def test_cache_is_bounded(size: int) -> None:
     """Whatever names come, the cache does not outgrow its size."""
     table = mapping.parse(RULES, "f", cache_size=size)
     for i in range(100):
-        table.look_up(Kind.COUNTER, f"a.{i}.c")
+        table.look_up(SampleType.COUNTER, f"a.{i}.c")
 
     assert table.cache_length == size
 
@@ -193,7 +200,7 @@ def test_used_lately_is_kept() -> None:
     """What was asked for lately stays."""
     table = mapping.parse(RULES, "f", cache_size=2)
     for name in ("a", "b", "a", "c", "a"):
-        table.look_up(Kind.COUNTER, name)
+        table.look_up(SampleType.COUNTER, name)
 
     assert table.cache_hits == 2
 
@@ -201,7 +208,7 @@ def test_used_lately_is_kept() -> None:
 def test_long_names_are_not_kept() -> None:
     """A long name is answered and not kept, so that the cache is small in bytes."""
     table = mapping.parse(RULES, "f")
-    match = table.look_up(Kind.COUNTER, f"a.{'x' * 60_000}.b")
+    match = table.look_up(SampleType.COUNTER, f"a.{'x' * 60_000}.b")
 
     assert match.action is Action.MAP
     assert table.cache_length == 0
@@ -210,7 +217,7 @@ def test_long_names_are_not_kept() -> None:
 def test_candidates_leave_the_cache_alone() -> None:
     """To explain a name does not count as a look-up."""
     table = mapping.parse(RULES, "f")
-    table.candidates(Kind.COUNTER, "a.b.c")
+    table.candidates(SampleType.COUNTER, "a.b.c")
 
     assert table.cache_gets == 0
 
@@ -218,8 +225,8 @@ def test_candidates_leave_the_cache_alone() -> None:
 NAMES = st.text(alphabet="arbt.12-*ü\0\ud800 \n", max_size=12) | st.text(max_size=5)
 
 
-@given(st.sampled_from(Kind), NAMES)
-def test_any_name(kind: Kind, name: str) -> None:
+@given(st.sampled_from(SampleType), NAMES)
+def test_any_name(kind: SampleType, name: str) -> None:
     """Any name is answered, and the same way with and without the cache."""
     kept, plain = mapping.parse(RULES, "f"), mapping.parse(RULES, "f", cache_size=0)
 
@@ -275,7 +282,7 @@ DOCUMENTS = st.one_of(
 ).map(flow)
 
 
-def outcome(text: str | bytes, *, strict: bool) -> mapping.Table | str:
+def outcome(text: str | bytes, *, strict: bool) -> mapping.MappingTable | str:
     """Give the table, or the line of refusal."""
     try:
         return mapping.parse(text, "f", strict=strict)
@@ -292,7 +299,7 @@ def test_any_document(text: str | bytes, strict: bool) -> None:
         assert table.startswith("f: ")
         assert table.isprintable()
         return
-    for kind in Kind:
+    for kind in SampleType:
         assert table.look_up(kind, "a.b").rule in (None, *table.rules)
         table.candidates(kind, "a.b")
     assert all(warning.isprintable() for warning in table.warnings)

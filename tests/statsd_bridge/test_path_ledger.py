@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge import exposition, mapping
-from statsd_bridge.batch import Batched
-from statsd_bridge.model import Tally
+from statsd_bridge.batch import FastPipeline
+from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Store
 
@@ -52,9 +52,9 @@ def fail(error: Exception) -> None:
     raise error
 
 
-def played(made: Made, batches: list[list[bytes]]) -> tuple[str, Tally, Store]:
+def played(made: Made, batches: list[list[bytes]]) -> tuple[str, Stats, Store]:
     """Feed batches to a fresh path; gives its page."""
-    tally, store = Tally(), Store(clock=lambda: 0.0, max_series=20)
+    tally, store = Stats(), Store(clock=lambda: 0.0, max_series=20)
     path = made(mapping.parse(RULES, "rules.yml"), store, tally, failed=fail)
     for batch in batches:
         path.feed(batch, "udp")
@@ -63,7 +63,7 @@ def played(made: Made, batches: list[list[bytes]]) -> tuple[str, Tally, Store]:
     return b"".join(slices).decode(), tally, store
 
 
-@pytest.mark.parametrize("made", [Pipeline, Batched])
+@pytest.mark.parametrize("made", [Pipeline, FastPipeline])
 @settings(deadline=None)
 @given(DATAGRAMS)
 def test_every_line_and_every_event_is_accounted_for(
@@ -86,7 +86,7 @@ def test_every_line_and_every_event_is_accounted_for(
     assert read >= len(store)
 
 
-@pytest.mark.parametrize("made", [Pipeline, Batched])
+@pytest.mark.parametrize("made", [Pipeline, FastPipeline])
 @settings(deadline=None)
 @given(DATAGRAMS, st.lists(st.integers(1, 9), min_size=1))
 def test_batches_do_not_matter(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from statsd_bridge import exposition, mapping, pipeline
-from statsd_bridge.mapping import Table
-from statsd_bridge.model import Tally
+from statsd_bridge.mapping import MappingTable
+from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Store
 
@@ -17,10 +17,10 @@ mappings:
 
 def path(
     rules: str = RULES, *, max_series: int = 1000, sources: tuple[str, ...] = ()
-) -> tuple[Pipeline, Store, Tally, list[Exception]]:
+) -> tuple[Pipeline, Store, Stats, list[Exception]]:
     """Compose a path in memory."""
     failures: list[Exception] = []
-    tally = Tally()
+    tally = Stats()
     store = Store(clock=lambda: 0.0, max_series=max_series)
     table = mapping.parse(rules, "rules.yml")
     made = Pipeline(table, store, tally, failed=failures.append, sources=sources)
@@ -109,7 +109,7 @@ def test_a_new_table_holds_from_the_next_batch() -> None:
     assert page(store) == 'app_hits_a 1\napp_hits_total{route="a"} 1\n'
 
 
-class Broken(Table):
+class Broken(MappingTable):
     """A table with a bug."""
 
     def __init__(self) -> None:

@@ -21,9 +21,9 @@ from statsd_bridge.relay import (
     LookUp,
     Relay,
 )
-from statsd_bridge.settings import Address
+from statsd_bridge.settings import HostPort
 
-NAMED = Address("statsd.example.org", 8125)
+NAMED = HostPort("statsd.example.org", 8125)
 
 
 class Other:
@@ -31,7 +31,7 @@ class Other:
 
     def __init__(self) -> None:
         self.socket = listening()
-        self.address = Address(*self.socket.getsockname())
+        self.address = HostPort(*self.socket.getsockname())
         self.destination: Destination = (socket.AF_INET, self.socket.getsockname())
         self.told: Counter[str] = Counter()
         self.failures: list[str] = []
@@ -41,7 +41,7 @@ class Other:
     def relay(
         self,
         packet_length: int = 1400,
-        addresses: Sequence[Address] = (),
+        addresses: Sequence[HostPort] = (),
         look_up: LookUp | None = None,
     ) -> Relay:
         """Start a relay to it, or to other addresses."""
@@ -144,7 +144,7 @@ def test_a_packet_is_never_longer_than_udp_allows(other: Other) -> None:
 def test_every_target_gets_every_line(other: Other) -> None:
     """Two servers, the same packets."""
     with listening() as second:
-        addresses = [other.address, Address(*second.getsockname())]
+        addresses = [other.address, HostPort(*second.getsockname())]
         other.relay(addresses=addresses).forward([b"a:1|c"])
         other.clock.advance(FLUSH_SECONDS)
 
@@ -163,7 +163,7 @@ def test_a_name_that_hangs_keeps_nobody_waiting(other: Other) -> None:
     """Lines are lost and counted, one question is open, and its answer is used."""
     asked: list[Deferred[Destination]] = []
 
-    def look_up(_: Address) -> Deferred[Destination]:
+    def look_up(_: HostPort) -> Deferred[Destination]:
         asked.append(Deferred())
         return asked[-1]
 
@@ -267,7 +267,7 @@ def test_a_name_that_cannot_be_is_a_target_that_is_not_found(other: Other) -> No
     """No traceback for a label longer than a name may have."""
     look_up = succeed(other.destination)
     relay = other.relay(
-        addresses=[Address("x" * 64 + ".org", 1)], look_up=lambda _: look_up
+        addresses=[HostPort("x" * 64 + ".org", 1)], look_up=lambda _: look_up
     )
     relay.forward([b"a:1|c"])
     relay.flush()
@@ -277,13 +277,13 @@ def test_a_name_that_cannot_be_is_a_target_that_is_not_found(other: Other) -> No
 
 def test_ipv4_and_ipv6_addresses_need_no_look_up(other: Other) -> None:
     """Only names are asked for."""
-    asked: list[Address] = []
+    asked: list[HostPort] = []
 
-    def look_up(address: Address) -> Deferred[Destination]:
+    def look_up(address: HostPort) -> Deferred[Destination]:
         asked.append(address)
         return Deferred()
 
-    addresses = [Address("127.0.0.1", 1), Address("::1", 1), NAMED]
+    addresses = [HostPort("127.0.0.1", 1), HostPort("::1", 1), NAMED]
     other.relay(addresses=addresses, look_up=look_up)
 
     assert asked == [NAMED]

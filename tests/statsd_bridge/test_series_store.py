@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from statsd_bridge.model import (
     EventError,
-    Form,
-    Kind,
     Labels,
-    Refusal,
+    MetricOptions,
+    MetricType,
+    Rejection,
     Sample,
-    Shape,
-    Target,
+    SampleType,
+    SeriesSpec,
 )
 from statsd_bridge.series import Store
 from statsd_bridge.series.ordered import Ordered
@@ -24,11 +24,11 @@ from statsd_bridge.series.store import SUFFIXES
 from statsd_bridge.text import label_pairs
 
 KINDS = {
-    Shape.COUNTER: Kind.COUNTER,
-    Shape.GAUGE: Kind.GAUGE,
-    Shape.HISTOGRAM: Kind.OBSERVER,
-    Shape.SUMMARY: Kind.OBSERVER,
-    Shape.SET: Kind.SET,
+    MetricType.COUNTER: SampleType.COUNTER,
+    MetricType.GAUGE: SampleType.GAUGE,
+    MetricType.HISTOGRAM: SampleType.OBSERVER,
+    MetricType.SUMMARY: SampleType.OBSERVER,
+    MetricType.SET: SampleType.SET,
 }
 
 
@@ -45,7 +45,7 @@ class Clock:
 
 def put(
     store: Store,
-    shape: Shape,
+    shape: MetricType,
     name: str,
     value: float = 1.0,
     labels: Labels = (),
@@ -55,12 +55,12 @@ def put(
     member: str = "",
     ttl: float = 0.0,
     scale: float | None = None,
-) -> Refusal | None:
+) -> Rejection | None:
     """Record one sample under a form of its own."""
-    form = Form(shape, "help", ttl=ttl, scale=scale, buckets=(0.1, 1.0))
+    form = MetricOptions(shape, "help", ttl=ttl, scale=scale, buckets=(0.1, 1.0))
     kind = KINDS[shape]
     sample = Sample(kind, name, value, labels, relative, weight, member)
-    return store.record(Target(name, labels, form), sample)
+    return store.record(SeriesSpec(name, labels, form), sample)
 
 
 def numbers(store: Store, now: float = 1000.0) -> dict[str, list[tuple[float, ...]]]:
@@ -74,11 +74,11 @@ def numbers(store: Store, now: float = 1000.0) -> dict[str, list[tuple[float, ..
 def test_counters_add_and_gauges_take_the_last_value() -> None:
     """A difference to a gauge that does not exist yet starts from 0."""
     store = Store(clock=Clock())
-    put(store, Shape.COUNTER, "c", 2)
-    put(store, Shape.COUNTER, "c", 3)
-    put(store, Shape.GAUGE, "g", -5, relative=True)
-    put(store, Shape.GAUGE, "h", 333)
-    put(store, Shape.GAUGE, "h", -10, relative=True)
+    put(store, MetricType.COUNTER, "c", 2)
+    put(store, MetricType.COUNTER, "c", 3)
+    put(store, MetricType.GAUGE, "g", -5, relative=True)
+    put(store, MetricType.GAUGE, "h", 333)
+    put(store, MetricType.GAUGE, "h", -10, relative=True)
 
     assert numbers(store) == {"c": [(5,)], "g": [(-5,)], "h": [(323,)]}
 
@@ -87,10 +87,10 @@ def test_a_histogram_counts_by_bucket() -> None:
     """A bound belongs to its bucket; NaN is in +Inf only and spoils the sum."""
     store = Store(clock=Clock())
     for value, weight in ((0.1, 1), (0.5, 3), (-1.0, 1), (7.0, 1)):
-        put(store, Shape.HISTOGRAM, "h", value, weight=weight)
+        put(store, MetricType.HISTOGRAM, "h", value, weight=weight)
 
     assert numbers(store)["h"] == [(2, 5, 6, pytest.approx(7.6), 6)]
-    put(store, Shape.HISTOGRAM, "h", float("nan"))
+    put(store, MetricType.HISTOGRAM, "h", float("nan"))
     *counts, total, count = numbers(store)["h"][0]
     assert (counts, count) == ([2, 5, 7], 7)
     assert total != total
@@ -101,9 +101,9 @@ def test_a_set_counts_distinct_members_within_its_window() -> None:
     clock = Clock()
     store = Store(clock=clock, set_window=60)
     for member in ("anna", "ben", "anna"):
-        put(store, Shape.SET, "s", member=member)
+        put(store, MetricType.SET, "s", member=member)
     clock.now += 30
-    put(store, Shape.SET, "s", member="ben")
+    put(store, MetricType.SET, "s", member="ben")
 
     assert numbers(store, 1030.0)["s"] == [(2.0,)]
     assert numbers(store, 1061.0)["s"] == [(1.0,)]
@@ -114,9 +114,9 @@ def test_scale_comes_before_the_sign_is_judged() -> None:
     """-5 scaled by -1 is a legal increment; -1 is not, and makes no series."""
     store = Store(clock=Clock())
 
-    assert put(store, Shape.COUNTER, "a", -5, scale=-1) is None
-    assert put(store, Shape.COUNTER, "b", -1) == Refusal(
-        EventError.ILLEGAL_NEGATIVE_COUNTER, Kind.COUNTER, "b"
+    assert put(store, MetricType.COUNTER, "a", -5, scale=-1) is None
+    assert put(store, MetricType.COUNTER, "b", -1) == Rejection(
+        EventError.ILLEGAL_NEGATIVE_COUNTER, SampleType.COUNTER, "b"
     )
     assert numbers(store) == {"a": [(5,)]}
 
@@ -124,15 +124,15 @@ def test_scale_comes_before_the_sign_is_judged() -> None:
 @pytest.mark.parametrize(
     ("shape", "labels", "reason"),
     [
-        (Shape.COUNTER, (("__x", "1"),), EventError.RESERVED_LABEL),
-        (Shape.HISTOGRAM, (("le", "1"),), EventError.RESERVED_LABEL),
-        (Shape.SUMMARY, (("quantile", "1"),), EventError.RESERVED_LABEL),
-        (Shape.COUNTER, (("le", "1"),), None),
-        (Shape.HISTOGRAM, (("quantile", "1"),), None),
+        (MetricType.COUNTER, (("__x", "1"),), EventError.RESERVED_LABEL),
+        (MetricType.HISTOGRAM, (("le", "1"),), EventError.RESERVED_LABEL),
+        (MetricType.SUMMARY, (("quantile", "1"),), EventError.RESERVED_LABEL),
+        (MetricType.COUNTER, (("le", "1"),), None),
+        (MetricType.HISTOGRAM, (("quantile", "1"),), None),
     ],
 )
 def test_labels_that_the_shape_prints_itself_are_refused(
-    shape: Shape, labels: Labels, reason: EventError | None
+    shape: MetricType, labels: Labels, reason: EventError | None
 ) -> None:
     """`le` is a histogram's, `quantile` a summary's, `__*` Prometheus' own."""
     refusal = put(Store(clock=Clock()), shape, "x", labels=labels)
@@ -142,7 +142,7 @@ def test_labels_that_the_shape_prints_itself_are_refused(
 
 def test_an_empty_name_is_refused() -> None:
     """A name that mapping or tags left empty has no series."""
-    refusal = put(Store(clock=Clock()), Shape.COUNTER, "")
+    refusal = put(Store(clock=Clock()), MetricType.COUNTER, "")
 
     assert refusal
     assert refusal.reason is EventError.EMPTY_METRIC_NAME
@@ -179,9 +179,9 @@ def test_the_first_type_owns_a_name(first: str, second: str, refused: bool) -> N
     """The second is refused when both would print the same name, or nearly."""
     store = Store(clock=Clock())
     shape, name = first.split()
-    put(store, Shape(shape), name)
+    put(store, MetricType(shape), name)
     shape, name = second.split()
-    refusal = put(store, Shape(shape), name)
+    refusal = put(store, MetricType(shape), name)
 
     assert (refusal is not None) == refused
     assert not refused or (refusal and refusal.reason is EventError.CONFLICT)
@@ -190,8 +190,10 @@ def test_the_first_type_owns_a_name(first: str, second: str, refused: bool) -> N
 NAMES = st.sampled_from(["a", "a_sum", "a_count", "a_bucket", "a_count_sum"])
 
 
-@given(st.lists(st.tuples(st.sampled_from(list(Shape)), NAMES), max_size=12))
-def test_no_two_families_print_the_same_name(wanted: list[tuple[Shape, str]]) -> None:
+@given(st.lists(st.tuples(st.sampled_from(list(MetricType)), NAMES), max_size=12))
+def test_no_two_families_print_the_same_name(
+    wanted: list[tuple[MetricType, str]],
+) -> None:
     """Whatever comes in whatever order, each printed name has one family."""
     store = Store(clock=Clock())
     for shape, name in wanted:
@@ -208,8 +210,8 @@ def test_no_two_families_print_the_same_name(wanted: list[tuple[Shape, str]]) ->
 def test_names_of_our_own_are_refused() -> None:
     """Neither the name itself nor one that a histogram would add to it."""
     store = Store(clock=Clock(), reserved={"go", "x_sum"})
-    first = put(store, Shape.GAUGE, "go")
-    second = put(store, Shape.HISTOGRAM, "x")
+    first = put(store, MetricType.GAUGE, "go")
+    second = put(store, MetricType.HISTOGRAM, "x")
 
     assert first
     assert second
@@ -219,10 +221,10 @@ def test_names_of_our_own_are_refused() -> None:
 def test_the_limit_refuses_new_series_and_keeps_old_ones() -> None:
     """Beyond the limit an old series still counts."""
     store = Store(clock=Clock(), max_series=2)
-    put(store, Shape.COUNTER, "a")
-    put(store, Shape.COUNTER, "b")
-    refusal = put(store, Shape.COUNTER, "c")
-    put(store, Shape.COUNTER, "a")
+    put(store, MetricType.COUNTER, "a")
+    put(store, MetricType.COUNTER, "b")
+    refusal = put(store, MetricType.COUNTER, "c")
+    put(store, MetricType.COUNTER, "a")
 
     assert refusal
     assert refusal.reason is EventError.SERIES_LIMIT
@@ -233,10 +235,10 @@ def test_a_series_expires_when_it_was_not_updated_for_its_ttl() -> None:
     """An update refreshes it; what expired starts anew, and its type is released."""
     clock = Clock()
     store = Store(clock=clock)
-    put(store, Shape.COUNTER, "a", ttl=10)
-    put(store, Shape.COUNTER, "b")
+    put(store, MetricType.COUNTER, "a", ttl=10)
+    put(store, MetricType.COUNTER, "b")
     clock.now += 8
-    put(store, Shape.COUNTER, "a", ttl=10)
+    put(store, MetricType.COUNTER, "a", ttl=10)
 
     clock.now += 8
     assert store.expire(clock.now) == 0
@@ -244,20 +246,20 @@ def test_a_series_expires_when_it_was_not_updated_for_its_ttl() -> None:
     assert store.expire(clock.now) == 1
     assert set(numbers(store)) == {"b"}
     assert len(store) == 1
-    assert put(store, Shape.GAUGE, "a") is None
+    assert put(store, MetricType.GAUGE, "a") is None
 
 
 def test_a_changed_ttl_holds_from_the_next_sample() -> None:
     """A reload may shorten, set or lift the time to live."""
     clock = Clock()
     store = Store(clock=clock)
-    put(store, Shape.COUNTER, "a", ttl=1000)
-    put(store, Shape.COUNTER, "b")
-    put(store, Shape.COUNTER, "c", ttl=5)
+    put(store, MetricType.COUNTER, "a", ttl=1000)
+    put(store, MetricType.COUNTER, "b")
+    put(store, MetricType.COUNTER, "c", ttl=5)
     clock.now += 1
-    put(store, Shape.COUNTER, "a", ttl=5)
-    put(store, Shape.COUNTER, "b", ttl=5)
-    put(store, Shape.COUNTER, "c")
+    put(store, MetricType.COUNTER, "a", ttl=5)
+    put(store, MetricType.COUNTER, "b", ttl=5)
+    put(store, MetricType.COUNTER, "c")
     clock.now += 6
 
     assert store.expire(clock.now) == 2
@@ -268,8 +270,8 @@ def test_families_and_series_are_in_the_order_of_the_page() -> None:
     """Names ascend; fewer labels come first, then the values."""
     store = Store(clock=Clock())
     for labels in ((("a", "2"),), (("a", "1"), ("b", "0")), (), (("a", "1"),)):
-        put(store, Shape.COUNTER, "x", labels=labels)
-    put(store, Shape.COUNTER, "w")
+        put(store, MetricType.COUNTER, "x", labels=labels)
+    put(store, MetricType.COUNTER, "w")
     second, first = store.families()[1], store.families()[0]
 
     assert first.name == "w"
@@ -291,11 +293,11 @@ def test_series_are_in_the_order_of_their_values(
     """Fewer labels first, then value by value as sent, whatever the labels' names."""
     store = Store(clock=Clock())
     for labels in all_labels[:looked]:
-        put(store, Shape.COUNTER, "x", labels=labels)
+        put(store, MetricType.COUNTER, "x", labels=labels)
     for family in store.families():
         family.texts()
     for labels in all_labels[looked:]:
-        put(store, Shape.COUNTER, "x", labels=labels)
+        put(store, MetricType.COUNTER, "x", labels=labels)
     seen = [text for family in store.families() for text in family.texts()]
     labels_of = {label_pairs(labels): labels for labels in all_labels}
     values = [[value for _, value in labels_of[text]] for text in seen]
@@ -330,11 +332,11 @@ def test_keys_are_in_order_whenever_somebody_looks(
 def test_buckets_are_fixed_by_the_first_series_of_a_label_set() -> None:
     """The same label names keep the first form; others take the new one."""
     store = Store(clock=Clock())
-    old = Form(Shape.HISTOGRAM, "h", buckets=(1.0,))
-    new = Form(Shape.HISTOGRAM, "h", buckets=(1.0, 2.0))
+    old = MetricOptions(MetricType.HISTOGRAM, "h", buckets=(1.0,))
+    new = MetricOptions(MetricType.HISTOGRAM, "h", buckets=(1.0, 2.0))
     for form, labels in ((old, (("a", "1"),)), (new, (("a", "2"),)), (new, ())):
-        sample = Sample(Kind.OBSERVER, "h", 1.0)
-        store.record(Target("h", labels, form), sample)
+        sample = Sample(SampleType.OBSERVER, "h", 1.0)
+        store.record(SeriesSpec("h", labels, form), sample)
     (family,) = store.families()
 
     assert {
@@ -347,10 +349,10 @@ def test_sets_of_label_names_are_counted_once_and_for_ever() -> None:
     clock = Clock()
     store = Store(clock=clock)
     for labels in ((), (("a", "1"),), (("a", "2"),), (("b", "1"),)):
-        put(store, Shape.COUNTER, "x", labels=labels, ttl=1.0)
-    put(store, Shape.GAUGE, "x")
-    put(store, Shape.SUMMARY, "y")
+        put(store, MetricType.COUNTER, "x", labels=labels, ttl=1.0)
+    put(store, MetricType.GAUGE, "x")
+    put(store, MetricType.SUMMARY, "y")
     clock.now += 5.0
     store.expire(clock.now)
 
-    assert dict(store.created) == {Shape.COUNTER: 3, Shape.SUMMARY: 1}
+    assert dict(store.created) == {MetricType.COUNTER: 3, MetricType.SUMMARY: 1}

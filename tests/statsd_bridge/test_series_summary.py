@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.model import Form, Quantile, Shape
+from statsd_bridge.model import MetricOptions, MetricType, Quantile
 from statsd_bridge.series import sketch
 from statsd_bridge.series.sketch import Sketch
 from statsd_bridge.series.summary import Summary
@@ -31,7 +31,9 @@ DISTRIBUTIONS: dict[str, Callable[[random.Random], list[float]]] = {
 
 def summary(**more: float) -> Summary:
     """Make a summary that begins at 0 s."""
-    form = Form(Shape.SUMMARY, "h", quantiles=QUANTILES, max_age=600, age_buckets=5)
+    form = MetricOptions(
+        MetricType.SUMMARY, "h", quantiles=QUANTILES, max_age=600, age_buckets=5
+    )
     return Summary(form, 0.0)
 
 
@@ -66,7 +68,7 @@ def test_each_quantile_is_within_its_rank_error(name: str, spread: float) -> Non
 )
 def test_few_values_are_answered_exactly(values: list[int], share: float) -> None:
     """As in statsd_exporter, whatever error was asked for: the value of that rank."""
-    form = Form(Shape.SUMMARY, "h", quantiles=(Quantile(share, 0.2),))
+    form = MetricOptions(MetricType.SUMMARY, "h", quantiles=(Quantile(share, 0.2),))
     found = Summary(form, 0.0)
     for value in values:
         found.observe(float(value), 1, 0.0)

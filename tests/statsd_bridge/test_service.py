@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.service import Bridge
-from statsd_bridge.settings import Address, Settings
+from statsd_bridge.settings import HostPort, Settings
 
 RULES = "mappings: [{match: a.*, name: a_total, labels: {x: $1}}]"
 
@@ -30,7 +30,7 @@ def rules(tmp_path: Path) -> Path:
 def bridge(rules: Path) -> Iterator[Bridge]:
     """A bridge with a real UDP socket that nobody watches."""
     settings = Settings(
-        listen_udp=Address("127.0.0.1", 0), mapping_config=str(rules), read_buffer=0
+        listen_udp=HostPort("127.0.0.1", 0), mapping_config=str(rules), read_buffer=0
     )
     reactor = MemoryReactorClock()
     made = Bridge(settings, reactor)

@@ -6,19 +6,19 @@ import pytest
 
 from statsd_bridge import settings
 from statsd_bridge.errors import BridgeError
-from statsd_bridge.settings import Address
+from statsd_bridge.settings import HostPort
 
 
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        (":9125", Address("", 9125)),
-        ("127.0.0.1:0", Address("127.0.0.1", 0)),
-        ("[::1]:9102", Address("::1", 9102)),
-        ("localhost:1", Address("localhost", 1)),
+        (":9125", HostPort("", 9125)),
+        ("127.0.0.1:0", HostPort("127.0.0.1", 0)),
+        ("[::1]:9102", HostPort("::1", 9102)),
+        ("localhost:1", HostPort("localhost", 1)),
     ],
 )
-def test_an_address_is_host_and_port(text: str, address: Address) -> None:
+def test_an_address_is_host_and_port(text: str, address: HostPort) -> None:
     """An empty host is all interfaces, IPv6 is in brackets."""
     assert settings.address("flag", text) == address
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crocbot.facts import CallOutcome, Method, UpdateKind, WebhookOutcome
+from crocbot.events import CallOutcome, Method, UpdateKind, WebhookOutcome
 from crocbot.model import Disposition, ReconnectReason
 from crocbot.telemetry.catalogue.metric import Metric, Type, words
 

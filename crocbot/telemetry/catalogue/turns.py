@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from crocbot.facts import AgentFault, Snag
-from crocbot.model import Disposition, ErrorType, Kind, Severity, Verdict
+from crocbot.events import AgentErrorReason, DeliveryIssue
+from crocbot.model import Disposition, ErrorType, MessageType, Severity, Verdict
 from crocbot.telemetry.catalogue.metric import Metric, Segment, Type, words
 
 
@@ -29,7 +29,7 @@ MESSAGES = Metric(
     "messages",
     "Messages whose turn has ended, answered or not, by what was sent.",
     "sum by (type) (rate(crocbot_messages_total[5m]))",
-    (words("type", Kind),),
+    (words("type", MessageType),),
     source="Outcome",
 )
 ERRORS = Metric(
@@ -40,7 +40,7 @@ ERRORS = Metric(
     "What went wrong, by where; critical needs a person, a warning mends itself.",
     'sum by (type) (increase(crocbot_errors_total{severity="critical"}[1h]))',
     (words("type", ErrorType), words("severity", Severity)),
-    source="Outcome, Trouble, PollFailed, ApiCall",
+    source="Outcome, ErrorEvent, PollFailed, ApiCall",
 )
 LATENCY = Metric(
     "crocbot.telegram.latency",
@@ -50,7 +50,7 @@ LATENCY = Metric(
     "From a message received to its reply delivered; only messages that were answered.",
     "histogram_quantile(0.95, sum by (le) "
     "(rate(crocbot_telegram_latency_seconds_bucket[5m])))",
-    (words("type", Kind),),
+    (words("type", MessageType),),
     buckets=TURN_BUCKETS,
     source="Outcome",
 )
@@ -138,7 +138,7 @@ AGENT_ERRORS = Metric(
     "questions",
     "Questions to the agent that got no answer, by why.",
     "sum by (reason) (increase(crocbot_agent_errors_total[1h]))",
-    (words("reason", AgentFault),),
+    (words("reason", AgentErrorReason),),
     source="AgentCall",
 )
 DELIVERY_SNAGS = Metric(
@@ -148,6 +148,6 @@ DELIVERY_SNAGS = Metric(
     "pieces",
     "Pieces of replies that did not go out as they were meant, by what happened.",
     "sum by (snag) (increase(crocbot_delivery_snags_total[1h]))",
-    (words("snag", Snag),),
-    source="DeliverySnag",
+    (words("snag", DeliveryIssue),),
+    source="DeliveryEvent",
 )

@@ -1,0 +1,116 @@
+"""Which updates belong together, and what they say together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crocbot import fragments
+from crocbot.model import ChatThread, Message, MessageType, RawUpdate
+
+LONG = "x" * 4096
+
+
+def update(sender: Any = 7, date: Any = 100, **content: Any) -> RawUpdate:
+    """An update with a message of this content."""
+    return {
+        "update_id": 1,
+        "message": {"from": {"id": sender}, "date": date, **content},
+    }
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (update(media_group_id="5", photo=[]), True),
+        (update(text=LONG), True),
+        (update(text="\U0001f40a" * 1536), True),
+        (update(text="x" * 3071), False),
+        (update(text="hello"), False),
+        (update(photo=[], caption=LONG), False),
+        (update(media_group_id=5), False),
+        ({"update_id": 1, "edited_message": {"text": LONG}}, False),
+        ({"update_id": 1, "message": "?"}, False),
+    ],
+)
+def test_may_continue(raw: RawUpdate, expected: bool) -> None:
+    """Parts of albums and long texts may have more behind them, nothing else."""
+    assert fragments.may_continue(raw) is expected
+
+
+ALBUM = update(media_group_id="5", photo=[])
+PASTE = update(text=LONG)
+
+
+@pytest.mark.parametrize(
+    ("previous", "raw", "expected"),
+    [
+        (ALBUM, update(media_group_id="5", video={}), True),
+        (ALBUM, update(media_group_id="6", photo=[]), False),
+        (ALBUM, update(text="nice, are they not?"), False),
+        (PASTE, update(text="the rest"), True),
+        (PASTE, update(text=LONG), True),
+        (PASTE, update(text="much later", date=106), False),
+        (PASTE, update(text="somebody else", sender=8), False),
+        (PASTE, update(photo=[]), False),
+        (PASTE, ALBUM, False),
+        (update(text=LONG, sender=None), update(text="rest", sender=None), False),
+        (update(text="short"), update(text="also short"), False),
+        (PASTE, {"update_id": 2}, False),
+    ],
+)
+def test_continues(previous: RawUpdate, raw: RawUpdate, expected: bool) -> None:
+    """The same album, or the same person's next words at the same moment."""
+    assert fragments.continues(previous, raw) is expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["one"], "one"),
+        (["", "a caption", ""], "a caption"),
+        (["first", "second"], "first\nsecond"),
+        ([LONG, "rest"], LONG + "rest"),
+        (["x" * 4000, LONG, "rest"], "x" * 4000 + "\n" + LONG + "rest"),
+    ],
+)
+def test_join(texts: list[str], expected: str) -> None:
+    """Words come one after the other; a word that was cut in two is whole again."""
+    messages = [message(text) for text in texts]
+
+    assert fragments.join(messages) == message(expected)
+
+
+def test_a_long_command() -> None:
+    """What follows a command with much text belongs to the command."""
+    head = message("x" * 4090, "ask")
+
+    assert fragments.join([head, message("rest")]).text == "x" * 4090 + "\nrest"
+    head = message("x" * (4096 - len("/ask ")), "ask")
+    assert fragments.join([head, message("rest")]).text.endswith("xrest")
+
+
+def message(text: str, command: str | None = None) -> Message:
+    """A private message."""
+    return Message(1, ChatThread(7), 1, 7, True, MessageType.TEXT, text, command, 0.0)
+
+
+WORDS = st.sampled_from(["", "id", "x" * 4000])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | WORDS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner),
+    max_leaves=4,
+)
+FIELDS = st.dictionaries(
+    st.sampled_from(["text", "from", "date", "media_group_id"]), JSON
+)
+
+
+@given(st.dictionaries(st.sampled_from(["message", "x"]), JSON | FIELDS))
+def test_any_json(raw: dict[str, Any]) -> None:
+    """Whatever Telegram may send, there is an answer."""
+    assert fragments.may_continue(raw) in {True, False}
+    assert fragments.continues(raw, raw) in {True, False}

@@ -1,0 +1,98 @@
+"""No input makes a batch cost more than its lines: work is counted, not timed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from statsd_bridge import batch, grouping, mapping
+from statsd_bridge.batch import FastPipeline
+from statsd_bridge.model import Stats
+from statsd_bridge.series import Store
+
+
+def tags(count: int, separator: bytes) -> bytes:
+    """Make a list of tags."""
+    return b",".join(b"k%d%bv" % (i, separator) for i in range(count))
+
+
+HARD: dict[str, Callable[[int], bytes]] = {
+    "new names": lambda n: b"\n".join(b"n%d:1|c" % i for i in range(n)),
+    "names that come twice": lambda n: b"\n".join(
+        b"n%d:1|c" % (i // 2) for i in range(n)
+    ),
+    "differences": lambda n: b"g:1|g\n" + b"g:+1|g\n" * n,
+    "odd numbers": lambda n: b"g:1|g\n" * n + b"g:0x1p1|g\n" * n,
+    "odd and even": lambda n: b"g:1|g\ng:0x1p1|g\nt:5|ms\nt:nan|ms\n" * n,
+    "no bars": lambda n: b"a:1\nb:1|c\n" * n,
+    "no colons": lambda n: b"broken\nb:1|c\n" * n,
+    "empty lines": lambda n: b"\n" * n + b"b:1|c" + b"\n" * n,
+    "one long line": lambda n: b"x" * n * 20,
+    "a tail of its own each": lambda n: b"\n".join(
+        b"a:1|c|#k:%d" % i for i in range(n)
+    ),
+    "a rate of its own each": lambda n: b"\n".join(
+        b"a:1|c|@0.%d" % i for i in range(n)
+    ),
+    "two types in turn": lambda n: b"a:1|c\na:1|g\n" * n,
+    "one name and then another": lambda n: b"a:1|c\n" * n + b"b:1|c\n" * n,
+    "one name and then none": lambda n: b"a:1|c\n" * n + b"\n",
+    "names in turn": lambda n: b"\n".join(b"n%d:%d|c" % (i % 20, i) for i in range(n)),
+    "packed": lambda n: b"t:1:2:3:4:5:6:7:8|ms\n" * n,
+    "packed with tags": lambda n: b"t" + b":1" * n + b"|ms|#" + tags(n, b":"),
+    "packed with tags, refused": lambda n: (
+        b"t" + b":1" * n + b"|ms|#quantile:1," + tags(n, b":")
+    ),
+    "packed with tags, broken": lambda n: b"t" + b":x" * n + b"|ms|#" + tags(n, b":"),
+    "samples with tags": lambda n: b"t," + tags(n, b"=") + b":1|c:1|ms" * n,
+    "samples with tags and rates": lambda n: (
+        b"t," + tags(n, b"=") + b"".join(b":1|c|@0.%d" % i for i in range(1, n))
+    ),
+    "samples with tags and containers": lambda n: (
+        b"t," + tags(n, b"=") + b"".join(b":1|c|c:%d" % i for i in range(n))
+    ),
+    "containers": lambda n: b"t:1|c" + b"|c:" * n,
+    "samples of a long name": lambda n: b"a." * n + b"a:1|c" + b":1|c:1|ms" * n,
+    "one packed line": lambda n: b"t:" + b"1:" * n + b"1|ms",
+}
+
+
+def steps(text: bytes) -> int:
+    """Count the lines of Python that three batches of a text run, and their bytes."""
+    count = 0
+    store = Store(clock=lambda: 0.0)
+    path = FastPipeline(
+        mapping.empty(), store, Stats(), failed=lambda error: None, sources=("app",)
+    )
+
+    def step(_: FrameType, event: str, __: Any) -> Any:
+        nonlocal count
+        count += event == "line"
+        return step
+
+    for _ in range(3):
+        before = sys.gettrace()
+        sys.settrace(step)
+        try:
+            path.feed([text], "udp")
+            path.settle()
+        finally:
+            sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("mean", [1, grouping.MEAN])
+@pytest.mark.parametrize("kind", HARD)
+def test_twice_the_lines_are_no_more_than_twice_the_work(
+    kind: str, mean: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Give or take what does not depend on their number."""
+    monkeypatch.setattr(grouping, "MEAN", mean)
+    monkeypatch.setattr(batch, "GROUPED", 0)
+    once, twice = (steps(HARD[kind](n)) for n in (150, 300))
+
+    assert twice <= 2.2 * once + 200

@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from crocbot.events import Report, TurnsInFlight
+from crocbot.events import NO_EVENTS, EventListener, TurnsInFlight
 from crocbot.model import RawUpdate, Row
 
 MOST_PARTS = 50
@@ -76,7 +76,7 @@ class Dispatcher:
         max_admitted: int,
         most_admitted: int = 0,
         gather_seconds: float = 0.0,
-        report: Report = lambda _: None,
+        events: EventListener = NO_EVENTS,
     ) -> None:
         self._take = take
         self._cancelled = cancelled
@@ -86,7 +86,7 @@ class Dispatcher:
         self._max_admitted = max_admitted
         self._most_admitted = max(max_admitted, most_admitted)
         self._gather_seconds = gather_seconds
-        self._report = report
+        self._events = events
         self._in_flight = 0
         self._admitted = 0
         self._has_room = asyncio.Event()
@@ -216,7 +216,7 @@ class Dispatcher:
 
     def _flying(self, by: int) -> None:
         self._in_flight += by
-        self._report(TurnsInFlight(self._in_flight))
+        self._events.emit(TurnsInFlight(self._in_flight))
 
     async def _gather(self, lane: ChatQueue) -> None:
         """Wait while more of what comes next may be on its way."""

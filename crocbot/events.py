@@ -1,18 +1,19 @@
 """
-The facts: how a stage tells what happened, besides its result.
+Events: what a stage reports besides its result.
 
-    stage -- report(fact) --> telemetry's observer, and nobody else
+    stage -- emit(event) --> EventListener (telemetry's observer)
 
-A stage calls the `Report` that it was given; it may do so from the event loop only.
-The words are labels of metrics: closed sets, never text from outside.
-Times are seconds; a moment is Unix time, so that it survives a restart.
+Events are emitted on the event loop only.  Their enumerations are label values of
+metrics: closed sets, never text from outside.  Durations are seconds; times are Unix
+time, so that they survive a restart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from crocbot.model import Disposition, ErrorEvent, Outcome, RawUpdate, ReconnectReason
 
@@ -221,7 +222,24 @@ Event = (
     | AgentCall
     | DeliveryEvent
 )
-Report = Callable[[Event], None]
-"""How a stage tells a fact.  Never raises, never waits."""
+
+
+class EventListener(Protocol):
+    """Receives events; telemetry is the only listener of the gateway."""
+
+    def emit(self, event: Event) -> None:
+        """Take one event.  Never raises, never blocks; event loop only."""
+
+
+class _NoEvents:
+    """Discards events."""
+
+    def emit(self, event: Event) -> None:
+        pass
+
+
+NO_EVENTS: EventListener = _NoEvents()
+"""For commands that run a stage without telemetry, such as `crocbot check`."""
+
 
 _METHODS: Mapping[str, Method] = {method.value: method for method in Method}

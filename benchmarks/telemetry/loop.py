@@ -42,7 +42,7 @@ async def ours(host: str, port: int) -> Callable[[], None]:
 
     def message() -> None:
         for fact in FACTS:
-            telemetry.report(fact)
+            telemetry.emit(fact)
 
     return message
 

@@ -2,7 +2,7 @@
 The few Bot API calls that the gateway makes.
 
     send_message(...) --> floods: may we? --> bot --> Telegram
-                                               '-- ApiCall, FloodWait to `report`
+                                               '-- ApiCall, FloodWait to `events`
 
 `bot.py` tells what is raised.  While Telegram wants a chat, or all of them, to wait,
 calls raise FloodWaitError at once and Telegram is not asked.
@@ -28,7 +28,14 @@ from crocbot.errors import (
     OperatorError,
     TelegramError,
 )
-from crocbot.events import ApiCall, CallOutcome, FloodWait, Method, Report
+from crocbot.events import (
+    NO_EVENTS,
+    ApiCall,
+    CallOutcome,
+    EventListener,
+    FloodWait,
+    Method,
+)
 from crocbot.model import ChatThread, Identity, Piece, ReconnectReason
 
 LONG_POLL = 30
@@ -59,13 +66,13 @@ class Client:
         self,
         token: str,
         api_url: str,
-        report: Report = lambda _: None,
+        events: EventListener = NO_EVENTS,
         *,
         long_poll: int = LONG_POLL,
         margin: float = MARGIN,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._report = report
+        self._events = events
         self._long_poll = long_poll
         self._margin = margin
         self._clock = clock
@@ -237,11 +244,11 @@ class Client:
         except CrocbotError as error:
             outcome = _outcome(error)
             if isinstance(error, FloodWaitError):
-                self._report(FloodWait(error.seconds))
+                self._events.emit(FloodWait(error.seconds))
             raise
         finally:
             took = self._clock() - began
-            self._report(ApiCall(method, outcome, took))
+            self._events.emit(ApiCall(method, outcome, took))
 
 
 def _entities(piece: Piece) -> list[dict[str, Any]] | None:

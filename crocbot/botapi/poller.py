@@ -40,7 +40,7 @@ from crocbot.errors import (
     TelegramError,
     WebhookSetError,
 )
-from crocbot.events import PollCompleted, PollFailed, PollingBegan, Report
+from crocbot.events import EventListener, PollCompleted, PollFailed, PollingBegan
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
 
 BATCH = 100
@@ -76,7 +76,7 @@ class Poller:
     fetch: Callable[[int, int, bool], Awaitable[Sequence[Any]]]
     accept: Callable[[Sequence[RawUpdate]], Awaitable[int]]
     room: Callable[[], Awaitable[int]]
-    report: Report
+    events: EventListener
     renew: Callable[[], Awaitable[None]] = _nothing
     unhook: Callable[[], Awaitable[None]] = _nothing
     clock: Callable[[], float] = time.monotonic
@@ -93,7 +93,7 @@ class Poller:
 
     async def run(self) -> None:
         """Poll until cancelled, or until the token is refused."""
-        self.report(PollingBegan())
+        self.events.emit(PollingBegan())
         while True:
             limit = min(BATCH, await self.room())
             try:
@@ -116,9 +116,9 @@ class Poller:
         """One good poll, or an exception."""
         began = self.clock()
         patient = self.trouble is None and self.completed is not None
-        updates = by_id(await self._fetch(limit, patient), self.report)
+        updates = by_id(await self._fetch(limit, patient), self.events)
         self.completed = self.clock()
-        self.report(PollCompleted())
+        self.events.emit(PollCompleted())
         fresh = await self.accept(list(updates.values()))
         if updates:
             self._offset = max(updates) + 1
@@ -171,7 +171,7 @@ class Poller:
         longest: float = LONGEST_PAUSE,
     ) -> None:
         """Tell what happened and wait, longer each time."""
-        self.report(fact)
+        self.events.emit(fact)
         self.trouble = str(error)
         if getattr(error, "reason", None) is ReconnectReason.CONFLICT:
             self._good = 0
@@ -200,7 +200,7 @@ class Poller:
             self._conflict_since = now
         lasting = now - self._conflict_since > CONFLICT_IS_NORMAL_SECONDS
         if lasting:
-            self.report(ErrorEvent(ErrorType.CONFLICT, Severity.CRITICAL))
+            self.events.emit(ErrorEvent(ErrorType.CONFLICT, Severity.CRITICAL))
         return lasting
 
 

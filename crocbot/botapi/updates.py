@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crocbot import log
-from crocbot.events import Report, UpdateKind, UpdateReceived
+from crocbot.events import EventListener, UpdateKind, UpdateReceived
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Severity
 
 logger = log.logger(__name__)
 
 
-def by_id(answer: Sequence[Any], report: Report) -> dict[int, RawUpdate]:
+def by_id(answer: Sequence[Any], events: EventListener) -> dict[int, RawUpdate]:
     """
     Put them in the order in which people wrote.
 
@@ -24,10 +24,10 @@ def by_id(answer: Sequence[Any], report: Report) -> dict[int, RawUpdate]:
         update_id = _update_id(update)
         if update_id is None:
             dropped += 1
-            report(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
+            events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
             continue
         updates[update_id] = update
-        report(UpdateReceived(UpdateKind.of(update)))
+        events.emit(UpdateReceived(UpdateKind.of(update)))
     if dropped:
         logger.error("updates without a usable id were dropped", updates=dropped)
     return dict(sorted(updates.items()))

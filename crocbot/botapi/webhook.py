@@ -37,7 +37,7 @@ from aiohttp import web
 from crocbot import log
 from crocbot.botapi.updates import by_id
 from crocbot.errors import CrocbotError, InboxError, OperatorError
-from crocbot.events import PollFailed, Report, WebhookOutcome, WebhookRequest
+from crocbot.events import EventListener, PollFailed, WebhookOutcome, WebhookRequest
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
 
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
@@ -90,7 +90,7 @@ class Webhook:
     look: Callable[[], Awaitable[Mapping[str, Any]]]
     accept: Callable[[Sequence[RawUpdate]], Awaitable[int]]
     room: Callable[[], Awaitable[int]]
-    report: Report
+    events: EventListener
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     completed: float | None = field(default=None, init=False)
@@ -132,12 +132,12 @@ class Webhook:
         try:
             info = await self.look()
             if info.get("url") != self.door.url:
-                self.report(PollFailed(ReconnectReason.CONFLICT))
+                self.events.emit(PollFailed(ReconnectReason.CONFLICT))
                 logger.warning("somebody else changed the webhook; it is set again")
                 await self._set()
                 return
         except OperatorError:
-            self.report(ErrorEvent(ErrorType.AUTH, Severity.CRITICAL))
+            self.events.emit(ErrorEvent(ErrorType.AUTH, Severity.CRITICAL))
             raise
         except CrocbotError as error:
             self.trouble = str(error)
@@ -147,7 +147,7 @@ class Webhook:
         if failed_at is not None and failed_at != self._failed_at:
             self._failed_at = failed_at
             self.trouble = f"Telegram says: {str(info.get('last_error_message'))[:200]}"
-            self.report(PollFailed(ReconnectReason.NETWORK))
+            self.events.emit(PollFailed(ReconnectReason.NETWORK))
             logger.warning("Telegram does not get through to us", why=self.trouble)
             return
         self.completed, self.trouble = self.clock(), None
@@ -157,7 +157,7 @@ class Webhook:
         if not _same(_last(request.path), wanted):
             return web.Response(status=404)
         outcome, status = await self._take(request)
-        self.report(WebhookRequest(outcome))
+        self.events.emit(WebhookRequest(outcome))
         if outcome is WebhookOutcome.ACCEPTED:
             self.completed = self.clock()
         return web.Response(status=status)
@@ -185,9 +185,9 @@ class Webhook:
         except TimeoutError:
             return WebhookOutcome.UNAVAILABLE, 503
         try:
-            await self.accept(list(by_id([update], self.report).values()))
+            await self.accept(list(by_id([update], self.events).values()))
         except InboxError as error:
-            self.report(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
+            self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
             logger.error("an update could not be stored", why=str(error))
             return WebhookOutcome.UNAVAILABLE, 500
         return WebhookOutcome.ACCEPTED, 200

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from crocbot.errors import InboxError
-from crocbot.events import InboxState, Report
+from crocbot.events import NO_EVENTS, EventListener, InboxState
 from crocbot.inbox.database import Database
 from crocbot.model import (
     ErrorEvent,
@@ -46,13 +46,13 @@ class Inbox:
     def __init__(
         self,
         file: Path,
-        report: Report = lambda _: None,
+        events: EventListener = NO_EVENTS,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._database = Database(file, clock)
-        self._report = report
+        self._events = events
         self._sleep = sleep
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inbox")
         self._closing: list[Close] = []
@@ -131,7 +131,7 @@ class Inbox:
             try:
                 ended = await self._run(partial(self._database.end, outcomes))
             except InboxError:
-                self._report(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
+                self._events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
                 await self._sleep(RETRY_SECONDS)
                 continue
             except Exception as error:

@@ -24,7 +24,7 @@ from crocbot.errors import (
     FloodWaitError,
     TelegramError,
 )
-from crocbot.events import DeliveryEvent, DeliveryIssue, Report
+from crocbot.events import DeliveryEvent, DeliveryIssue, EventListener
 from crocbot.model import ChatThread, ErrorEvent, ErrorType, Piece, Reply, Severity
 from crocbot.reply.split import pieces
 
@@ -75,7 +75,7 @@ class Delivery:
     """Delivers replies; shared by all turns, remembers nothing between them."""
 
     transport: Transport
-    report: Report
+    events: EventListener
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
     clock: Callable[[], float] = time.monotonic
@@ -88,10 +88,10 @@ class Delivery:
         except DeliveryError as error:
             snag = _snag(error)
             if snag is DeliveryIssue.REFUSED and any(piece.entities for piece in cut):
-                self.report(DeliveryEvent(DeliveryIssue.PLAIN_TEXT))
+                self.events.emit(DeliveryEvent(DeliveryIssue.PLAIN_TEXT))
                 await self.complete(shown, replace(reply, markdown=False))
                 return
-            self.report(DeliveryEvent(snag))
+            self.events.emit(DeliveryEvent(snag))
             raise
 
     async def _complete(self, shown: SentReply, cut: Sequence[Piece]) -> None:
@@ -126,7 +126,7 @@ class Delivery:
             except FloodWaitError as error:
                 await self._wait(shown, error.seconds, error)
             except TelegramError as error:
-                self.report(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
+                self.events.emit(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
                 await self._wait(shown, pause * (0.8 + 0.4 * self.random()), error)
                 pause = min(pause * 2, LONGEST_WAIT)
             except DeliveryError:
@@ -141,7 +141,7 @@ class Delivery:
         shown.patience -= seconds
         if shown.patience < 0:
             raise DeliveryError(f"gave up: {fault}") from fault
-        self.report(DeliveryEvent(DeliveryIssue.RETRIED))
+        self.events.emit(DeliveryEvent(DeliveryIssue.RETRIED))
         await self.sleep(seconds)
 
     async def _remove(self, address: ChatThread, message_id: int) -> None:
@@ -149,7 +149,7 @@ class Delivery:
             await self.transport.delete_message(address, message_id)
         except (TelegramError, FloodWaitError, DeliveryError):
             # It says what the reply once said; that is not worth a failed turn.
-            self.report(DeliveryEvent(DeliveryIssue.EDIT_LOST))
+            self.events.emit(DeliveryEvent(DeliveryIssue.EDIT_LOST))
 
 
 def _snag(error: DeliveryError) -> DeliveryIssue:

@@ -190,10 +190,10 @@ class LiveReply:
             self.tell()
         except FloodWaitError as error:
             self.shown.quiet_until = self.courier.clock() + error.seconds
-            self.courier.report(DeliveryEvent(DeliveryIssue.EDIT_LOST))
+            self.courier.events.emit(DeliveryEvent(DeliveryIssue.EDIT_LOST))
             return error.seconds
         except (TelegramError, DeliveryError):
-            self.courier.report(DeliveryEvent(DeliveryIssue.EDIT_LOST))
+            self.courier.events.emit(DeliveryEvent(DeliveryIssue.EDIT_LOST))
         return 0.0
 
     def _slower(self, pause: float) -> float:

@@ -1,7 +1,7 @@
 """
 What a turn left: the ends of its rows on disk, then the facts.
 
-    take(rows) --> [Outcome] --> inbox.close --> report, log
+    take(rows) --> [Outcome] --> inbox.close --> events, log
 
 A reply that is out must not be sent again: a turn that is cancelled after its delivery
 still ends its rows.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from crocbot import log
 from crocbot.errors import InboxError, OperatorError
-from crocbot.events import Report
+from crocbot.events import EventListener
 from crocbot.inbox import Inbox
 from crocbot.model import (
     Disposition,
@@ -40,7 +40,7 @@ class Completion:
     """
 
     inbox: Inbox
-    report: Report
+    events: EventListener
     drop: Callable[[Row], Sequence[Row]]
     redact: Callable[[str], str]
 
@@ -91,11 +91,11 @@ class Completion:
         except InboxError as error:
             update = outcome.update_ids[0]
             logger.error("row not closed", update=update, why=str(error))
-            self.report(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
+            self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
             return
         if not ended:
             return
-        self.report(outcome)
+        self.events.emit(outcome)
         if outcome.disposition is Disposition.ANSWERED:
             seconds = round(outcome.seconds or 0.0, 3)
             logger.info("answered", update=outcome.update_ids[0], seconds=seconds)

@@ -13,7 +13,7 @@ from crocbot.botapi import Client, Door, Poller, Webhook, door
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import CrocbotError, DeliveryError, InboxError, OperatorError
-from crocbot.events import Report
+from crocbot.events import EventListener
 from crocbot.inbox import Inbox
 from crocbot.model import Identity, Message, RawUpdate, Row
 from crocbot.pairing import Pairings
@@ -58,14 +58,14 @@ class Gateway:
         client: Client,
         agent: Agent,
         conditions: Readiness,
-        report: Report,
+        events: EventListener,
     ) -> None:
         self._settings = settings
         self._version = version
         self._me = me
         self._inbox = rows
         self._client = client
-        self._report = report
+        self._events = events
         self._started = time.monotonic()
         self._agent = agent
         self._policy = AccessPolicy(
@@ -78,7 +78,7 @@ class Gateway:
         memory = Sessions(
             store, turns=settings.history_turns, chars=settings.history_chars
         )
-        courier = Delivery(client, report)
+        courier = Delivery(client, events)
         self._turn = Turn(
             me,
             self._policy,
@@ -89,7 +89,7 @@ class Gateway:
                 Limits(settings.agent_first_byte_seconds, settings.agent_total_seconds),
                 memory,
                 Stream(courier),
-                report,
+                events,
                 client.download,
                 settings.media_max_bytes,
             ),
@@ -98,7 +98,7 @@ class Gateway:
             Strangers().note,
         )
         self._ending = Completion(
-            rows, report, self._drop, log.redactor(settings.secrets)
+            rows, events, self._drop, log.redactor(settings.secrets)
         )
         self._dispatcher = Dispatcher(
             self._take,
@@ -108,9 +108,9 @@ class Gateway:
             max_admitted=settings.max_turns * ADMITTED_PER_TURN,
             most_admitted=settings.max_turns * MOST_PER_TURN,
             gather_seconds=settings.gather_seconds,
-            report=report,
+            events=events,
         )
-        self._watch = Maintenance(rows, self._dispatcher.admit, report)
+        self._watch = Maintenance(rows, self._dispatcher.admit, events)
         self._intake = self._webhook() if settings.webhook_url else self._poller()
         self._conditions = conditions
         conditions.greeted = True
@@ -152,7 +152,7 @@ class Gateway:
             self._client.get_updates,
             self._accept,
             self._dispatcher.room,
-            self._report,
+            self._events,
             self._client.renew_polling,
             self._client.delete_webhook,
         )
@@ -166,7 +166,7 @@ class Gateway:
             self._client.get_webhook_info,
             self._accept,
             self._dispatcher.room,
-            self._report,
+            self._events,
         )
 
     async def _hook(self, where: Door) -> None:
@@ -176,7 +176,7 @@ class Gateway:
             except DeliveryError as error:
                 raise OperatorError(f"CROCBOT_WEBHOOK_URL: {error}") from error
 
-        await persist(ask, self._report)
+        await persist(ask, self._events)
 
     async def _drain(self, stop: Stop) -> None:
         self._conditions.draining = True

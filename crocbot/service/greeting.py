@@ -16,7 +16,7 @@ from crocbot.errors import (
     OperatorError,
     TelegramError,
 )
-from crocbot.events import Report
+from crocbot.events import EventListener
 from crocbot.model import ErrorEvent, ErrorType, Identity, Severity
 
 FIRST_PAUSE = 1.0
@@ -29,11 +29,11 @@ logger = log.logger(__name__)
 async def greet(
     client: Client,
     menu: Mapping[str, str],
-    report: Report,
+    events: EventListener,
     note: Callable[[str], None] = lambda _: None,
 ) -> Identity:
     """Learn who we are and show the menu of commands; `note` is told what hinders."""
-    me = await persist(client.get_me, report, note)
+    me = await persist(client.get_me, events, note)
     try:
         await client.set_my_commands(menu)
     except OperatorError:
@@ -45,7 +45,7 @@ async def greet(
 
 async def persist(
     call: Callable[[], Awaitable[Result]],
-    report: Report,
+    events: EventListener,
     note: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Call until Telegram answers."""
@@ -57,7 +57,7 @@ async def persist(
         except FloodWaitError as error:
             wait, why = error.seconds, str(error)
         except TelegramError as error:
-            report(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
+            events.emit(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
             why = str(error)
         except DeliveryError as error:
             why = str(error)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from crocbot import log
 from crocbot.errors import InboxError
-from crocbot.events import Report
+from crocbot.events import EventListener
 from crocbot.inbox import Inbox
 from crocbot.model import Row
 
@@ -29,7 +29,7 @@ class Maintenance:
 
     inbox: Inbox
     admit: Callable[[Iterable[Row]], None]
-    report: Report
+    events: EventListener
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def run(self) -> None:
@@ -55,4 +55,4 @@ class Maintenance:
 
     async def tell(self) -> None:
         """Tell the ledger."""
-        self.report(await self.inbox.state())
+        self.events.emit(await self.inbox.state())

@@ -11,7 +11,7 @@ from crocbot import agents, inbox, log, pairing, sessions
 from crocbot.botapi import Client
 from crocbot.commands import MENU
 from crocbot.errors import OperatorError
-from crocbot.events import Report
+from crocbot.events import EventListener
 from crocbot.health import Health
 from crocbot.service.deadline import exit_within, leave, lingering
 from crocbot.service.gateway import Gateway
@@ -87,30 +87,30 @@ async def run(settings: Settings, stop: Stop) -> None:
         telemetry = Telemetry(host, port, version=VERSION)
         await telemetry.start()
         try:
-            await serve(settings, telemetry.report, stop)
+            await serve(settings, telemetry, stop)
         finally:
             await telemetry.stop()
 
 
-async def serve(settings: Settings, report: Report, stop: Stop) -> None:
-    """Serve one bot; the state directory is locked, facts go to `report`."""
+async def serve(settings: Settings, events: EventListener, stop: Stop) -> None:
+    """Serve one bot; the state directory is locked, events go to `events`."""
     token = settings.token.get_secret_value()
     async with AsyncExitStack() as stack:
-        rows = await stack.enter_async_context(inbox.Inbox(settings.database, report))
+        rows = await stack.enter_async_context(inbox.Inbox(settings.database, events))
         store = await stack.enter_async_context(
             Store(settings.database, [pairing.SCHEMA, sessions.SCHEMA])
         )
         conditions = Readiness(rows)
         await stack.enter_async_context(Health(settings.health_address, conditions.all))
         client = await stack.enter_async_context(
-            Client(token, settings.telegram_api_url, report)
+            Client(token, settings.telegram_api_url, events)
         )
         agent = agents.choose(settings)
         stack.push_async_callback(agent.close)
-        me = await unless(stop.asked, greet(client, MENU, report, conditions.note))
+        me = await unless(stop.asked, greet(client, MENU, events, conditions.note))
         if me is not None:
             gateway = Gateway(
-                settings, VERSION, me, rows, store, client, agent, conditions, report
+                settings, VERSION, me, rows, store, client, agent, conditions, events
             )
             await gateway.run(stop)
     logger.info("stopped")

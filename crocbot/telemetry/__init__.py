@@ -1,7 +1,7 @@
 """
 Facts in, statsd lines out.  Watches from the side: nothing ever waits for it.
 
-    report(fact) --> observer --.
+    emit(event) --> observer --.
                runtime ---------+--> handles --> emitter --> wire --> the bridge
                     catalogue: every metric, once
 """
@@ -36,9 +36,9 @@ class Telemetry:
             self._emitter, version=version, also=self._observer.sample
         )
 
-    def report(self, fact: Event) -> None:
-        """Count a fact, also before the start.  Never raises, never waits."""
-        self._observer.report(fact)
+    def emit(self, event: Event) -> None:
+        """Record an event, also before `start`.  Never raises, never blocks."""
+        self._observer.emit(event)
 
     async def start(self) -> None:
         """Begin to send.  Returns at once, whether or not anybody listens."""

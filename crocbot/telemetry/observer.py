@@ -94,10 +94,10 @@ class Observer:
             DeliveryEvent: lambda fact: self._snags[fact.snag].inc(),
         }
 
-    def report(self, fact: Event) -> None:
-        """Count a fact.  Never raises, never waits."""
+    def emit(self, event: Event) -> None:
+        """Record an event as metrics.  Never raises, never blocks."""
         try:
-            self._observers[type(fact)](fact)
+            self._observers[type(event)](event)
         except Exception:
             self._unknown.inc()
 

@@ -25,7 +25,7 @@ from crocbot.errors import (
     StoreError,
     TelegramError,
 )
-from crocbot.events import AgentErrorReason, FirstText, Report
+from crocbot.events import AgentErrorReason, EventListener, FirstText
 from crocbot.model import (
     ErrorEvent,
     ErrorType,
@@ -55,7 +55,7 @@ class Asking:
     limits: Limits
     sessions: Sessions
     stream: Stream
-    report: Report
+    events: EventListener
     download: Callable[[str, int], Awaitable[bytes]]
     media_max_bytes: int = 0
     clock: Callable[[], float] = time.time
@@ -79,7 +79,7 @@ class Asking:
 
     def seen(self, message: Message) -> None:
         """Tell that the first words of the answer can be read."""
-        self.report(FirstText(max(0.0, self.clock() - message.accepted)))
+        self.events.emit(FirstText(max(0.0, self.clock() - message.accepted)))
 
     async def _heard(
         self, hearing: AnswerReader, said: list[str], fault: list[Exception]
@@ -91,7 +91,7 @@ class Asking:
                     yield piece
         except Exception as error:
             fault.append(error)
-        self.report(hearing.fact(_word(fault[0]) if fault else None))
+        self.events.emit(hearing.fact(_word(fault[0]) if fault else None))
 
     async def _question(self, message: Message) -> Question:
         if not self.agent.remembers:
@@ -127,7 +127,7 @@ class Asking:
     def _forgotten(self, what: str, error: StoreError) -> None:
         """People are answered all the same."""
         logger.error(what, why=str(error))
-        self.report(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
+        self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
 
 
 def _word(error: Exception) -> AgentErrorReason:

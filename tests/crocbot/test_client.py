@@ -18,10 +18,11 @@ from crocbot.errors import (
     TelegramError,
     WebhookSetError,
 )
-from crocbot.events import ApiCall, CallOutcome, Event, FloodWait, Method
+from crocbot.events import ApiCall, CallOutcome, FloodWait, Method
 from crocbot.model import ChatThread, Entity, Piece, ReconnectReason
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
+from tests.crocbot.fakes import RecordedEvents
 
 ADA = Person(7, "Ada")
 TOKEN = "123:a-very-secret-token"
@@ -314,12 +315,12 @@ def test_a_chat_that_has_to_wait_is_not_written_to() -> None:
 
 def test_every_call_is_told() -> None:
     """Each call is reported with its method and how it ended, a flood wait as well."""
-    facts: list[Event] = []
+    events = RecordedEvents()
 
     async def scene() -> None:
         async with (
             Server(TOKEN) as server,
-            Client(TOKEN, server.url, facts.append, clock=lambda: 0.0) as client,
+            Client(TOKEN, server.url, events, clock=lambda: 0.0) as client,
         ):
             for fault in (
                 faults.flood_wait(3),
@@ -340,7 +341,7 @@ def test_every_call_is_told() -> None:
             await asyncio.gather(asking, return_exceptions=True)
 
     asyncio.run(asyncio.wait_for(scene(), 30))
-    assert facts == [
+    assert events == [
         FloodWait(3.0),
         *(
             ApiCall(Method.GET_ME, outcome, 0.0)

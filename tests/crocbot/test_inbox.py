@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from crocbot.errors import InboxError, OperatorError
-from crocbot.events import InboxState
+from crocbot.events import NO_EVENTS, EventListener, InboxState
 from crocbot.inbox import Database, Failure, Inbox, locked
 from crocbot.inbox import database as database_module
 from crocbot.inbox.database import KEEP
 from crocbot.model import Disposition, Outcome, Row
+from tests.crocbot.fakes import RecordedEvents
 
 FILE = "crocbot.sqlite3"
 ANSWERED, SET_ASIDE = Disposition.ANSWERED, Disposition.SET_ASIDE
@@ -34,7 +35,7 @@ def use(
     folder: Path,
     scene: Callable[[Inbox], Awaitable[None]],
     clock: Callable[[], float] = lambda: 100.0,
-    report: Callable[[object], None] = lambda _: None,
+    events: EventListener = NO_EVENTS,
 ) -> None:
     """Open the inbox of a folder, play a scene with it, close it."""
 
@@ -42,7 +43,7 @@ def use(
         await asyncio.sleep(0.01)
 
     async def run() -> None:
-        async with Inbox(folder / FILE, report, clock=clock, sleep=sleep) as inbox:
+        async with Inbox(folder / FILE, events, clock=clock, sleep=sleep) as inbox:
             await scene(inbox)
 
     asyncio.run(asyncio.wait_for(run(), 30))
@@ -260,8 +261,8 @@ def test_a_fault_of_the_disk(tmp_path: Path) -> None:
         assert inbox.fault is None
         assert brief(await inbox.state()) == (1, 0, closed(answered=1))
 
-    troubles: list[object] = []
-    use(tmp_path, scene, report=troubles.append)
+    troubles = RecordedEvents()
+    use(tmp_path, scene, events=troubles)
 
 
 FAILED = Outcome(
@@ -459,8 +460,8 @@ def test_a_disk_that_stays_full(tmp_path: Path) -> None:
         assert inbox.unwritten == 1
         closing.cancel()
 
-    troubles: list[object] = []
-    use(tmp_path, scene, report=troubles.append)
+    troubles = RecordedEvents()
+    use(tmp_path, scene, events=troubles)
 
 
 def test_a_damaged_file(tmp_path: Path) -> None:

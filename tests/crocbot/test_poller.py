@@ -28,8 +28,10 @@ from crocbot.events import (
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
+from tests.crocbot.fakes import RecordedEvents
 
 NETWORK, CONFLICT, TIMEOUT = ReconnectReason
+ROUTINE = (PollingBegan, PollCompleted, UpdateReceived)
 INBOX = ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)
 POISON = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 ADA = Person(7, "Ada")
@@ -62,8 +64,7 @@ class World:
         self.stored: list[int] = []
         self.inbox_faults: list[Exception] = []
         self.free = 1000
-        self.facts: list[Event] = []
-        self.routine: list[Event] = []
+        self.events = RecordedEvents()
         self.patience: list[bool] = []
         self.renewals = 0
         self.unhooked = 0
@@ -102,12 +103,15 @@ class World:
         self.slept.append(seconds)
         self.now += seconds
 
-    def report(self, fact: Event) -> None:
-        """Remember a fact, unless it only says that all is well."""
-        if isinstance(fact, PollingBegan | PollCompleted | UpdateReceived):
-            self.routine.append(fact)
-        else:
-            self.facts.append(fact)
+    @property
+    def problems(self) -> list[Event]:
+        """The events that do not belong to a poll that went well."""
+        return [event for event in self.events if not isinstance(event, ROUTINE)]
+
+    @property
+    def routine(self) -> list[Event]:
+        """The events of polls that went well."""
+        return [event for event in self.events if isinstance(event, ROUTINE)]
 
     async def renew(self) -> None:
         """Make new connections."""
@@ -123,7 +127,7 @@ class World:
             self.fetch,
             self.accept,
             self.room,
-            self.report,
+            self.events,
             self.renew,
             self.unhook,
             clock=lambda: self.now,
@@ -177,7 +181,7 @@ def test_what_is_not_stored_is_not_acknowledged() -> None:
 
     assert world.offsets == [0, 0, 6]
     assert world.stored == [5]
-    assert world.facts == [INBOX]
+    assert world.problems == [INBOX]
     assert world.slept == [1.0]
 
 
@@ -231,7 +235,7 @@ def test_failed_polls_are_told(error: Exception, fact: Event) -> None:
     world = World(error, updates(1))
     poller = play(world)
 
-    assert world.facts == [fact]
+    assert world.problems == [fact]
     assert world.stored == [1]
     assert poller.completed == 61.0
 
@@ -266,7 +270,7 @@ def test_flood_wait() -> None:
     play(world)
 
     assert world.slept == [35.0]
-    assert world.facts == []
+    assert world.problems == []
 
 
 @pytest.mark.parametrize(
@@ -302,7 +306,7 @@ def test_what_has_no_id_is_told_and_dropped() -> None:
     play(world)
 
     assert world.stored == [7]
-    assert world.facts == [POISON] * len(strange)
+    assert world.problems == [POISON] * len(strange)
     assert world.offsets == [0, 8]
 
 
@@ -346,7 +350,7 @@ def test_a_conflict_that_lasts_is_critical() -> None:
     world = World(*[down(CONFLICT)] * 4)
     play(world)
 
-    assert world.facts == [
+    assert world.problems == [
         PollFailed(CONFLICT),
         PollFailed(CONFLICT),
         PollFailed(CONFLICT),
@@ -362,7 +366,7 @@ def test_a_webhook_is_deleted() -> None:
     play(world)
 
     assert world.unhooked == 1
-    assert world.facts == [PollFailed(CONFLICT)]
+    assert world.problems == [PollFailed(CONFLICT)]
     assert world.stored == [1]
 
 
@@ -379,7 +383,7 @@ def test_a_webhook_that_stays() -> None:
         await until(poller, world.quiet.wait)
 
     asyncio.run(scene())
-    assert world.facts == [PollFailed(CONFLICT)] * 2
+    assert world.problems == [PollFailed(CONFLICT)] * 2
     assert world.slept == [1.0, 1.5]
 
 
@@ -418,7 +422,7 @@ def test_a_poll_that_hangs_is_left_behind() -> None:
     asyncio.run(scene())
     assert world.stored == [1]
     assert world.renewals == 1
-    assert world.facts == [PollFailed(TIMEOUT)]
+    assert world.problems == [PollFailed(TIMEOUT)]
 
 
 def test_a_full_disk_is_tried_often() -> None:
@@ -482,7 +486,7 @@ def test_faults_on_the_wire(
 
     asyncio.run(scene())
     assert len(world.stored) == 1
-    assert world.facts == facts
+    assert world.problems == facts
     assert world.slept == pauses
 
 
@@ -505,7 +509,7 @@ def test_a_server_that_is_away() -> None:
             await until(poller, tired.wait)
 
     asyncio.run(scene())
-    assert world.facts == [PollFailed(NETWORK)] * 5
+    assert world.problems == [PollFailed(NETWORK)] * 5
     assert world.slept == [1.0, 1.5, 2.25, 3.375, 5.0625]
 
 
@@ -521,4 +525,4 @@ def test_a_wrong_token_on_the_wire() -> None:
     world = World()
     with pytest.raises(OperatorError, match="Telegram refused the token"):
         asyncio.run(asyncio.wait_for(scene(), 30))
-    assert world.facts == []
+    assert world.problems == []

@@ -13,7 +13,7 @@ from crocbot.errors import (
     FloodWaitError,
     TelegramError,
 )
-from crocbot.events import DeliveryEvent, DeliveryIssue, Event
+from crocbot.events import DeliveryEvent, DeliveryIssue
 from crocbot.model import (
     ChatThread,
     Entity,
@@ -27,6 +27,7 @@ from crocbot.model import (
 from crocbot.reply import Delivery, SentReply
 from crocbot.reply.delivery import PATIENCE
 from crocbot.reply.split import LIMIT
+from tests.crocbot.fakes import RecordedEvents
 
 HERE = ChatThread(7, 4)
 DOWN = TelegramError("down", ReconnectReason.NETWORK)
@@ -44,7 +45,7 @@ class Telegram:
         self.calls: list[str] = []
         self.quoted: list[int | None] = []
         self.slept: list[float] = []
-        self.facts: list[Event] = []
+        self.events = RecordedEvents()
 
     def _call(self, name: str, address: ChatThread) -> None:
         assert address == HERE
@@ -83,7 +84,7 @@ class Telegram:
         """A courier without jitter."""
         return Delivery(
             self,  # type: ignore[arg-type]
-            self.facts.append,
+            self.events,
             self.sleep,
             lambda: 0.5,
             lambda: 100.0,
@@ -116,7 +117,7 @@ def test_flood_wait() -> None:
 
     assert telegram.texts == ["hello"]
     assert telegram.slept == [35.0]
-    assert telegram.facts == [DeliveryEvent(DeliveryIssue.RETRIED)]
+    assert telegram.events == [DeliveryEvent(DeliveryIssue.RETRIED)]
 
 
 def test_network_faults() -> None:
@@ -126,7 +127,7 @@ def test_network_faults() -> None:
 
     assert telegram.texts == ["hello"]
     assert telegram.slept == [1.0, 2.0, 4.0]
-    assert [fact for fact in telegram.facts if isinstance(fact, ErrorEvent)] == [
+    assert telegram.events.of_type(ErrorEvent) == [
         ErrorEvent(ErrorType.NETWORK, Severity.WARNING),
         ErrorEvent(ErrorType.TIMEOUT, Severity.WARNING),
         ErrorEvent(ErrorType.NETWORK, Severity.WARNING),
@@ -142,7 +143,7 @@ def test_patience_ends(fault: Exception) -> None:
 
     assert telegram.texts == []
     assert sum(telegram.slept) <= PATIENCE
-    assert telegram.facts[-1] == DeliveryEvent(DeliveryIssue.GAVE_UP)
+    assert telegram.events[-1] == DeliveryEvent(DeliveryIssue.GAVE_UP)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_a_no_is_final(fault: Exception, snag: DeliveryIssue) -> None:
         telegram.deliver("hello")
 
     assert (telegram.texts, telegram.slept) == ([], [])
-    assert telegram.facts == [DeliveryEvent(snag)]
+    assert telegram.events == [DeliveryEvent(snag)]
 
 
 def test_formatting_that_is_refused() -> None:
@@ -165,7 +166,7 @@ def test_formatting_that_is_refused() -> None:
     telegram.deliver("**bold** and [a link](https://x.y)")
 
     assert telegram.texts == ["**bold** and [a link](https://x.y)"]
-    assert telegram.facts == [DeliveryEvent(DeliveryIssue.PLAIN_TEXT)]
+    assert telegram.events == [DeliveryEvent(DeliveryIssue.PLAIN_TEXT)]
 
 
 def test_a_chat_that_is_gone_is_not_tried_without_formatting() -> None:
@@ -228,4 +229,4 @@ def test_what_cannot_be_taken_back_stays() -> None:
     telegram.faults = [NO]
     telegram.deliver("a" * LIMIT, shown)
 
-    assert telegram.facts == [DeliveryEvent(DeliveryIssue.EDIT_LOST)]
+    assert telegram.events == [DeliveryEvent(DeliveryIssue.EDIT_LOST)]

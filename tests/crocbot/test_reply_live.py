@@ -9,11 +9,12 @@ from contextlib import suppress
 import pytest
 
 from crocbot.errors import DeliveryError, FloodWaitError, TelegramError
-from crocbot.events import DeliveryEvent, DeliveryIssue, Event
+from crocbot.events import DeliveryEvent, DeliveryIssue
 from crocbot.model import ChatThread, Piece, ReconnectReason
 from crocbot.reply import Delivery, SentReply, Stream
 from crocbot.reply import live as stream
 from crocbot.reply.live import EditSchedule, TokenBucket
+from tests.crocbot.fakes import RecordedEvents
 
 HERE = ChatThread(7)
 QUICK = EditSchedule(0.01, 0.01, 1.0, 0.01)
@@ -35,7 +36,7 @@ class Telegram:
         self.typed = 0
         self.typing_hangs = False
         self.faults: dict[str, list[Exception]] = {"send": [], "edit": [], "type": []}
-        self.facts: list[Event] = []
+        self.events = RecordedEvents()
         self.slept: list[float] = []
         self.noticed = 0
         self.changed = asyncio.Event()
@@ -95,7 +96,7 @@ class Telegram:
         self, texts: AsyncIterator[str], pace: EditSchedule = QUICK
     ) -> SentReply:
         """Deliver what grows."""
-        courier = Delivery(self, self.facts.append, self.sleep)  # type: ignore[arg-type]
+        courier = Delivery(self, self.events, self.sleep)  # type: ignore[arg-type]
         shown = SentReply(HERE)
         await Stream(courier, pace, pace).deliver(
             texts, shown, markdown=True, private=True, seen=self.notice
@@ -222,7 +223,7 @@ def test_an_edit_that_fails(fault: Exception) -> None:
 
     telegram = play(scene)
     assert telegram.current[max(telegram.current)] == "first second"
-    assert DeliveryEvent(DeliveryIssue.EDIT_LOST) in telegram.facts
+    assert DeliveryEvent(DeliveryIssue.EDIT_LOST) in telegram.events
     # What Telegram asked for is waited out before the reply is completed.
     waited = 7 if isinstance(fault, FloodWaitError) else 0
     assert sum(telegram.slept) == pytest.approx(waited, abs=1)

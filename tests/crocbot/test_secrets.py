@@ -15,11 +15,11 @@ import structlog
 from crocbot import log, service, settings
 from crocbot.botapi import Client, poller
 from crocbot.errors import OperatorError
-from crocbot.events import Event
 from crocbot.model import Outcome
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop
 from crocbot.service import greeting
+from tests.crocbot.fakes import RecordedEvents
 
 TOKEN = "4242424242:AAthis-is-very-secret-indeed-000000000"
 SECRET = "very-secret"
@@ -58,11 +58,7 @@ def test_no_output_shows_the_token(
 
 async def misery(folder: Path) -> None:
     """Run a gateway through every kind of fault to its end."""
-    done = asyncio.Event()
-
-    def report(fact: Event) -> None:
-        if isinstance(fact, Outcome):
-            done.set()
+    events = RecordedEvents()
 
     async with Server(TOKEN) as server:
         page = Answer(502, f"<html>no /bot{TOKEN}/getUpdates here", "text/html")
@@ -80,9 +76,9 @@ async def misery(folder: Path) -> None:
         }
         loaded, _ = settings.load(environment, None)
         log.logger(__name__).info("settings", all=repr(loaded))
-        running = asyncio.create_task(service.serve(loaded, report, service.Stop()))
+        running = asyncio.create_task(service.serve(loaded, events, service.Stop()))
         server.say(Person(7, "Ada"), "hello")
-        await done.wait()
+        await events.wait_for(Outcome)
         server.fault("getUpdates", faults.unauthorized(), times=2)
         with pytest.raises(OperatorError) as refused:
             await running

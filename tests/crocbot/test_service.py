@@ -17,7 +17,6 @@ from crocbot.botapi import poller
 from crocbot.commands import MENU
 from crocbot.errors import InboxError, OperatorError
 from crocbot.events import (
-    Event,
     InboxState,
     PollFailed,
     WebhookOutcome,
@@ -42,6 +41,7 @@ from crocbot.sandbox.faults import Slow
 from crocbot.sandbox.stage import free_port
 from crocbot.service import Stop, greeting, maintenance, strangers
 from crocbot.service.strangers import Strangers
+from tests.crocbot.fakes import RecordedEvents
 
 ADA, BOB, EVE = Person(7, "Ada"), Person(8, "Bob"), Person(9, "Eve")
 
@@ -60,32 +60,27 @@ class World:
     def __init__(self, folder: Path, server: Server) -> None:
         self.folder = folder
         self.server = server
-        self.facts: list[Event] = []
+        self.events = RecordedEvents()
         self.sent: list[tuple[int, str]] = []
-        self._changed = asyncio.Event()
+        self._changed = self.events.changed
         server.listen(self._on_sent)
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """The outcomes among the facts."""
-        return [fact for fact in self.facts if isinstance(fact, Outcome)]
+        """The outcomes among the events."""
+        return self.events.of_type(Outcome)
 
     @property
     def troubles(self) -> list[ErrorEvent]:
-        """What went wrong, among the facts."""
-        return [fact for fact in self.facts if isinstance(fact, ErrorEvent)]
-
-    def report(self, fact: Event) -> None:
-        """Remember a fact."""
-        self.facts.append(fact)
-        self._changed.set()
+        """What went wrong, among the events."""
+        return self.events.of_type(ErrorEvent)
 
     def _on_sent(self, message: Any) -> None:
         self.sent.append((message["chat"]["id"], message["text"]))
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until facts, messages or the server's counters make this true."""
+        """Wait until events, messages or the server's counters make this true."""
         while not condition():
             self._changed.clear()
             # The counters wake nobody up.
@@ -102,7 +97,7 @@ class World:
             "CROCBOT_HEALTH_ADDRESS": "off",
         }
         loaded, _ = settings.load(environment | changes, None)
-        return service.serve(loaded, self.report, stop)
+        return service.serve(loaded, self.events, stop)
 
     @asynccontextmanager
     async def gateway(self, **changes: str) -> AsyncIterator[Stop]:
@@ -345,7 +340,7 @@ def test_a_failed_poll(tmp_path: Path) -> None:
             world.server.say(ADA, "hello")
             await world.until(lambda: len(world.outcomes) == 1)
 
-    assert PollFailed(ReconnectReason.CONFLICT) in play(tmp_path, scene).facts
+    assert PollFailed(ReconnectReason.CONFLICT) in play(tmp_path, scene).events
 
 
 @pytest.mark.parametrize("method", ["getMe", "deleteWebhook", "setMyCommands"])
@@ -500,7 +495,7 @@ def test_a_retry_while_the_gateway_runs(
     world = play(tmp_path, scene)
     assert world.sent == [(7, "hello")]
     assert world.outcomes[0].undelivered == "hello"
-    states = [fact for fact in world.facts if isinstance(fact, InboxState)]
+    states = world.events.of_type(InboxState)
     assert states[-1].closed[Disposition.ANSWERED] == 1
 
 
@@ -527,7 +522,7 @@ def test_by_webhook(tmp_path: Path) -> None:
 
     world = play(tmp_path, scene)
     assert world.sent == [(7, "one"), (7, "two"), (7, "three")]
-    assert WebhookRequest(WebhookOutcome.ACCEPTED) in world.facts
+    assert WebhookRequest(WebhookOutcome.ACCEPTED) in world.events
 
 
 def test_a_webhook_that_telegram_refuses(tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ def test_what_is_reported_arrives() -> None:
 
     async def scenario(port: int) -> None:
         telemetry = Telemetry("127.0.0.1", port, version="0.1.0")
-        telemetry.report(ANSWERED)
+        telemetry.emit(ANSWERED)
         await telemetry.start()
-        telemetry.report(PollFailed(ReconnectReason.CONFLICT))
+        telemetry.emit(PollFailed(ReconnectReason.CONFLICT))
         await telemetry.stop()
         await telemetry.stop()
 
@@ -59,7 +59,7 @@ def test_nobody_listening_hurts_nobody() -> None:
         telemetry = Telemetry("127.0.0.1", port, version="0.1.0")
         await telemetry.start()
         for _ in range(1000):
-            telemetry.report(ANSWERED)
+            telemetry.emit(ANSWERED)
         await telemetry.stop()
         return len(asyncio.all_tasks())
 
@@ -72,9 +72,9 @@ def test_off_means_off() -> None:
     async def scenario() -> tuple[int, int]:
         callbacks = len(gc.callbacks)
         telemetry = Telemetry(OFF, 9125, version="0.1.0")
-        telemetry.report(ANSWERED)
+        telemetry.emit(ANSWERED)
         await telemetry.start()
-        telemetry.report(ANSWERED)
+        telemetry.emit(ANSWERED)
         tasks, hooked = len(asyncio.all_tasks()), len(gc.callbacks) - callbacks
         await telemetry.stop()
         return tasks, hooked

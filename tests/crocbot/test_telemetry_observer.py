@@ -94,7 +94,7 @@ def told(*facts: object) -> list[str]:
     """The lines that facts make."""
     observer, emitter, wire = watched(Clock(100.0), Clock(1000.0))
     for fact in facts:
-        observer.report(fact)  # type: ignore[arg-type]
+        observer.emit(fact)  # type: ignore[arg-type]
     emitter.flush()
     return wire.lines
 
@@ -277,7 +277,7 @@ def test_a_poll_grows_old() -> None:
     observer, emitter, wire = watched(clock, Clock(0.0))
     ages = []
     for fact in (PollingBegan(), PollFailed(ReconnectReason.NETWORK), PollCompleted()):
-        observer.report(fact)
+        observer.emit(fact)
         clock.now += 30
         observer.sample()
         emitter.flush()
@@ -305,13 +305,13 @@ def test_the_oldest_row_grows_old() -> None:
     wall = Clock(1000.0)
     observer, emitter, wire = watched(Clock(0.0), wall)
     nothing = dict.fromkeys(Disposition, 0)
-    observer.report(InboxState(1, 1, nothing, 0, oldest=990.0))
+    observer.emit(InboxState(1, 1, nothing, 0, oldest=990.0))
     wall.now += 25
     observer.sample()
     emitter.flush()
     old = [line for line in wire.lines if "oldest" in line]
     wire.lines.clear()
-    observer.report(
+    observer.emit(
         InboxState(1, 0, {**nothing, Disposition.ANSWERED: 1}, 0, oldest=None)
     )
     emitter.flush()
@@ -325,8 +325,8 @@ def test_clocks_that_were_set_back_make_no_negative_age() -> None:
     """An age is 0 at least, whatever happened to the clock."""
     clock, wall = Clock(50.0), Clock(1000.0)
     observer, emitter, wire = watched(clock, wall)
-    observer.report(PollCompleted())
-    observer.report(InboxState(1, 1, {}, 0, oldest=1000.0))
+    observer.emit(PollCompleted())
+    observer.emit(InboxState(1, 1, {}, 0, oldest=1000.0))
     clock.now, wall.now = 40.0, 900.0
     observer.sample()
     emitter.flush()

@@ -23,7 +23,7 @@ from crocbot.errors import (
     StoreError,
     TelegramError,
 )
-from crocbot.events import AgentCall, AgentErrorReason, Event, FirstText
+from crocbot.events import AgentCall, AgentErrorReason, FirstText
 from crocbot.model import (
     ChatThread,
     Decision,
@@ -46,6 +46,7 @@ from crocbot.model import (
 from crocbot.reply import Delivery, Stream
 from crocbot.turn import Asking, Turn
 from crocbot.turn.messages import PAIR, SENTENCES, SORRY
+from tests.crocbot.fakes import RecordedEvents
 
 YES = Decision(Verdict.ALLOWED)
 STATUS = Status("1", "fake", 0.0, 1, None)
@@ -75,7 +76,7 @@ class Scene:
     def __init__(self, *reply: Any) -> None:
         self.reply = reply or ("answer",)
         self.questions: list[Question] = []
-        self.facts: list[Event] = []
+        self.events = RecordedEvents()
         self.remembered: list[tuple[ChatThread, Exchange, Usage]] = []
         self.past: tuple[Exchange, ...] = ()
         self.files: dict[str, bytes] = {}
@@ -167,13 +168,13 @@ class Scene:
 
     def take_all(self, rows: list[Row]) -> list[Outcome]:
         """Take rows that belong together, 2.5 s after they were accepted."""
-        courier = Delivery(self, self.facts.append, self.sleep)
+        courier = Delivery(self, self.events, self.sleep)
         asking = Asking(
             self,
             Limits(30, 30),
             self,
             Stream(courier),
-            self.facts.append,
+            self.events,
             self.download,
             media_max_bytes=100,
             clock=lambda: 102.5,
@@ -397,7 +398,7 @@ def test_a_memory_that_fails() -> None:
     outcome = scene.take(row())
 
     assert outcome.disposition is Disposition.ANSWERED
-    assert scene.facts.count(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)) == 2
+    assert scene.events.count(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)) == 2
 
 
 def test_what_is_told_about_the_agent() -> None:
@@ -406,14 +407,14 @@ def test_what_is_told_about_the_agent() -> None:
     scene.take(row())
     scene.reply = (AgentError("slow", AgentErrorReason.TIMEOUT),)
     scene.take(row())
-    calls = [fact for fact in scene.facts if isinstance(fact, AgentCall)]
+    calls = scene.events.of_type(AgentCall)
 
     assert [(one.input_tokens, one.output_tokens, one.fault) for one in calls] == [
         (5, 2, None),
         (0, 0, AgentErrorReason.TIMEOUT),
     ]
     assert [one.first_token is None for one in calls] == [False, True]
-    assert scene.facts.count(FirstText(2.5)) == 1
+    assert scene.events.count(FirstText(2.5)) == 1
 
 
 def photo(*sizes: int | None) -> list[Row]:

@@ -15,7 +15,6 @@ from crocbot.botapi import Webhook, door, webhook
 from crocbot.botapi.webhook import HEADER, MOST_BYTES
 from crocbot.errors import InboxError, OperatorError, TelegramError
 from crocbot.events import (
-    Event,
     PollFailed,
     UpdateKind,
     UpdateReceived,
@@ -24,6 +23,7 @@ from crocbot.events import (
 )
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
 from crocbot.sandbox.stage import free_port
+from tests.crocbot.fakes import RecordedEvents
 
 SECRET = "a-secret-of-the-operator"
 DOOR = door("https://example.org/bot", SECRET, "127.0.0.1:0")
@@ -34,7 +34,7 @@ class World:
 
     def __init__(self) -> None:
         port = free_port(0, socket.SOCK_STREAM)
-        self.facts: list[Event] = []
+        self.events = RecordedEvents()
         self.stored: list[RawUpdate] = []
         self.inbox_fault: Exception | None = None
         self.has_room = asyncio.Event()
@@ -49,7 +49,7 @@ class World:
             self.look,
             self.accept,
             self.room,
-            self.facts.append,
+            self.events,
             clock=lambda: self.now,
             sleep=self.sleep,
         )
@@ -161,7 +161,7 @@ def test_calls(
         assert await world.call(**changes) == status
 
     world = play(scene)
-    told = [fact for fact in world.facts if isinstance(fact, WebhookRequest)]
+    told = world.events.of_type(WebhookRequest)
     assert told == ([WebhookRequest(outcome)] if outcome else [])
     assert len(world.stored) == (status == 200)
 
@@ -177,11 +177,11 @@ def test_a_call_that_breaks_off() -> None:
         await writer.drain()
         writer.close()
         await writer.wait_closed()
-        while not world.facts:
+        while not world.events:
             await asyncio.sleep(0.01)
 
     world = play(scene)
-    assert world.facts == [WebhookRequest(WebhookOutcome.MALFORMED)]
+    assert world.events == [WebhookRequest(WebhookOutcome.MALFORMED)]
 
 
 def test_an_accepted_call() -> None:
@@ -194,7 +194,7 @@ def test_an_accepted_call() -> None:
         assert world.webhook.completed == 200.0
 
     world = play(scene)
-    assert world.facts == [
+    assert world.events == [
         UpdateReceived(UpdateKind.MESSAGE),
         WebhookRequest(WebhookOutcome.ACCEPTED),
     ]
@@ -221,8 +221,8 @@ def test_what_is_not_stored_is_not_acknowledged() -> None:
         assert await world.call() == 200
 
     world = play(scene)
-    assert ErrorEvent(ErrorType.INBOX, Severity.CRITICAL) in world.facts
-    assert WebhookRequest(WebhookOutcome.UNAVAILABLE) in world.facts
+    assert ErrorEvent(ErrorType.INBOX, Severity.CRITICAL) in world.events
+    assert WebhookRequest(WebhookOutcome.UNAVAILABLE) in world.events
 
 
 def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +236,7 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
         world.has_room.set()
         assert await world.call() == 200
 
-    assert WebhookRequest(WebhookOutcome.UNAVAILABLE) in play(scene).facts
+    assert WebhookRequest(WebhookOutcome.UNAVAILABLE) in play(scene).events
 
 
 def test_an_update_without_an_id() -> None:
@@ -247,7 +247,7 @@ def test_an_update_without_an_id() -> None:
 
     world = play(scene)
     assert world.stored == []
-    assert ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL) in world.facts
+    assert ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL) in world.events
 
 
 def test_all_is_well() -> None:
@@ -266,9 +266,9 @@ def test_telegram_does_not_get_through() -> None:
         assert world.webhook.trouble == "Telegram says: Connection refused"
 
     world = play(scene, failed)
-    assert world.facts == [PollFailed(ReconnectReason.NETWORK)]
+    assert world.events == [PollFailed(ReconnectReason.NETWORK)]
     world = play(nothing, failed, failed)
-    assert world.facts == [PollFailed(ReconnectReason.NETWORK)]
+    assert world.events == [PollFailed(ReconnectReason.NETWORK)]
     assert world.webhook.trouble is None
 
 
@@ -277,7 +277,7 @@ def test_somebody_else_changed_it() -> None:
     world = play(nothing, {"url": ""}, {})
 
     assert world.hooked == 2
-    assert world.facts == [PollFailed(ReconnectReason.CONFLICT)]
+    assert world.events == [PollFailed(ReconnectReason.CONFLICT)]
 
 
 def test_telegram_cannot_be_asked() -> None:

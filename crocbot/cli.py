@@ -190,11 +190,7 @@ def _say(error: object, code: int) -> int:
 def _settings() -> Settings:
     """Load the settings and let the logs obey them."""
     settings, warnings = settings_module.load(os.environ)
-    log.configure(
-        settings.log_level,
-        settings.log_format,
-        secrets=settings.secrets,
-    )
+    log.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
     for warning in warnings:
         log.logger(__name__).warning(warning)
     return settings

@@ -1,11 +1,15 @@
 """
-Structured logs to stderr: one event, key=value pairs; for people or as JSON.
+Structured logs: one event with its fields a line, to stderr, for people or as JSON.
 
-    2026-01-31T12:00:00Z [warning] poll failed   failures=2 next_in=1.5 why=...
+    2026-01-31T12:00:00Z [warn ] poll failed   error='no route' failures=2 next_in=1.5
+    {"ts": "2026-01-31T12:00:00Z", "level": "warn", "event": "poll failed", ...}
 
-Everything goes through here, also what libraries log.  Nothing is printed as it came:
-control characters are escaped, so nobody can forge a line or colour a terminal, and
-the secrets are taken out of the finished line, whatever way they got into it.
+The fields `ts` (UTC), `level` (debug, info, warn, error) and `event` come first; the
+text of an error is the field `error`, a traceback the field `exception`.
+
+Libraries log through this module, too.  Control characters are escaped, so that no
+text from outside can forge a line or colour a terminal.  Secrets are replaced in the
+finished line, so that no field, traceback or library can show one.
 """
 
 from __future__ import annotations
@@ -13,42 +17,46 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TextIO
 from urllib.parse import quote
 
 import structlog
 from structlog.typing import EventDict, Processor
 
+LEVELS = ("debug", "info", "warn", "error")
+FORMATS = ("console", "json")
 HIDDEN = "[redacted]"
+MIN_SECRET_HALF = 16
 # C0 without tab, DEL, C1, line and paragraph separators, bidirectional overrides.
 CONTROL = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
-CHATTY = ("aiohttp", "asyncio", "telegram")
+# These log much at level info that only a developer needs.
+VERBOSE_LIBRARIES = ("aiohttp", "asyncio", "telegram")
+# What structlog and the standard library call levels that have another name here.
+LEVEL_NAMES = {"warning": "warn", "critical": "error"}
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger; cheap, may be made before `configure` was called."""
+    """Return a logger; it may be made before `configure` was called."""
     bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return bound
 
 
 def configure(
     level: str,
-    style: str,
+    format: str,
     *,
-    secrets: Sequence[str] = (),
     stream: TextIO | None = None,
+    secrets: Sequence[str] = (),
 ) -> None:
-    """Set up all logging; `level` is debug, ..., error, `style` console or json."""
+    """Set up the logs of the process: a level of LEVELS, a format of FORMATS."""
     stream = stream or sys.stderr
     shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _add_time_and_level,
         _escape,
     ]
     structlog.configure(
@@ -61,37 +69,71 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+    redactor = Redactor(secrets)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _renderer(style, stream),
-                _redact(secrets),
+                _renderer(format, colors=stream.isatty()),
+                lambda _, __, line: redactor.redact(str(line)),
             ],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name in CHATTY:
-        quiet = level != "debug"
-        logging.getLogger(name).setLevel(logging.WARNING if quiet else logging.DEBUG)
+    for name in VERBOSE_LIBRARIES:
+        verbose = level == "debug"
+        logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
-def _renderer(style: str, stream: TextIO) -> Processor:
-    if style == "json":
+class Redactor:
+    """Replaces secrets in texts, as they are and as they look in a URL."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        # The half of a bot token behind the colon is the secret one.  A short one, as
+        # in a test, may be an ordinary word.
+        halves = [secret.partition(":")[2] for secret in secrets]
+        long_halves = [half for half in halves if len(half) >= MIN_SECRET_HALF]
+        plain = [*filter(None, secrets), *long_halves]
+        texts = {text for one in plain for text in (one, quote(one, safe=""))}
+        longest_first = sorted(texts, key=len, reverse=True)
+        # Without secrets the pattern must match nothing; an empty one matches all.
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+
+    def redact(self, text: str) -> str:
+        """Return the text with HIDDEN in place of each secret."""
+        return self._pattern.sub(HIDDEN, text)
+
+
+_timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts")
+
+
+def _add_time_and_level(logger: Any, method: str, event: EventDict) -> EventDict:
+    """Put `ts`, `level` and `event` before the fields."""
+    level = structlog.stdlib.add_log_level(logger, method, {})["level"]
+    first = {"ts": "", "level": LEVEL_NAMES.get(level, level), "event": ""}
+    return _timestamp(logger, method, {**first, **event})
+
+
+def _renderer(format: str, *, colors: bool) -> Processor:
+    if format == "json":
         return structlog.processors.JSONRenderer()
+    styles = structlog.dev.ConsoleRenderer.get_default_level_styles(colors)
+    styles["warn"] = styles["warning"]
     return structlog.dev.ConsoleRenderer(
-        colors=stream.isatty(),
-        # The plain one: it prints no local variables, among which are secrets.
+        colors=colors,
+        timestamp_key="ts",
+        level_styles={level: styles[level] for level in LEVELS},
+        # The plain one prints no local variables, which may hold secrets.
         exception_formatter=structlog.dev.plain_traceback,
     )
 
 
 def _escape(_: object, __: str, event: EventDict) -> EventDict:
-    """Make every text one line of harmless characters; a traceback keeps its lines."""
+    """Escape control characters in every text; a traceback keeps its line ends."""
     for key, value in event.items():
         if not isinstance(value, str):
             continue
@@ -102,23 +144,3 @@ def _escape(_: object, __: str, event: EventDict) -> EventDict:
 
 def _escaped(match: re.Match[str]) -> str:
     return match.group().encode("unicode_escape").decode()
-
-
-def redactor(secrets: Sequence[str]) -> Callable[[str], str]:
-    """Make a function that takes secrets out of a text."""
-    # The half of a bot token behind the colon is the secret one.  A short one, as in
-    # a test, may be an ordinary word.
-    halves = [secret.partition(":")[2] for secret in secrets]
-    parts = [*filter(None, secrets), *(half for half in halves if len(half) > 15)]
-    shown = {form for part in parts for form in (part, quote(part, safe=""))}
-    if not shown:
-        return str
-    longest_first = sorted(shown, key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, longest_first)))
-    return lambda text: pattern.sub(HIDDEN, text)
-
-
-def _redact(secrets: Sequence[str]) -> Callable[[object, str, Any], str]:
-    """Take secrets out of a finished line."""
-    redact = redactor(secrets)
-    return lambda _, __, line: redact(str(line))

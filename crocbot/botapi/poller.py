@@ -100,7 +100,7 @@ class Poller:
                 await self._poll(limit)
             except FloodWaitError as error:
                 self.trouble = str(error)
-                logger.warning("poll postponed", why=str(error))
+                logger.warning("poll postponed", error=str(error))
                 await self.sleep(error.seconds)
             except WebhookSetError as error:
                 await self._unhook(error)
@@ -161,7 +161,7 @@ class Poller:
         except OperatorError:
             raise
         except CrocbotError as fault:
-            logger.warning("the webhook could not be deleted", why=str(fault))
+            logger.warning("the webhook could not be deleted", error=str(fault))
         await self._back_off(PollFailed(error.reason), error)
 
     async def _back_off(
@@ -185,7 +185,7 @@ class Poller:
         say = logger.error if serious else logger.warning
         say(
             "poll failed",
-            why=str(error),
+            error=str(error),
             failures=failures,
             next_in=round(pause, 1),
         )

@@ -141,14 +141,14 @@ class Webhook:
             raise
         except CrocbotError as error:
             self.trouble = str(error)
-            logger.warning("Telegram does not tell how it gets on", why=str(error))
+            logger.warning("Telegram does not tell how it gets on", error=str(error))
             return
         failed_at = info.get("last_error_date")
         if failed_at is not None and failed_at != self._failed_at:
             self._failed_at = failed_at
             self.trouble = f"Telegram says: {str(info.get('last_error_message'))[:200]}"
             self.events.emit(PollFailed(ReconnectReason.NETWORK))
-            logger.warning("Telegram does not get through to us", why=self.trouble)
+            logger.warning("Telegram does not get through to us", error=self.trouble)
             return
         self.completed, self.trouble = self.clock(), None
 
@@ -188,7 +188,7 @@ class Webhook:
             await self.accept(list(by_id([update], self.events).values()))
         except InboxError as error:
             self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
-            logger.error("an update could not be stored", why=str(error))
+            logger.error("an update could not be stored", error=str(error))
             return WebhookOutcome.UNAVAILABLE, 500
         return WebhookOutcome.ACCEPTED, 200
 

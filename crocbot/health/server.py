@@ -82,7 +82,7 @@ class Health:
                 if await self._listen():
                     return
             except OperatorError as error:
-                logger.error("no health page", why=str(error))
+                logger.error("no health page", error=str(error))
 
     async def _ready(self, _: web.Request) -> web.Response:
         try:

@@ -54,7 +54,7 @@ class Completion:
             outcomes = await take(rows)
         except OperatorError as error:
             # The poller meets the same and ends the program.
-            logger.error("row left open", update=rows[0].update_id, why=str(error))
+            logger.error("row left open", update=rows[0].update_id, error=str(error))
             return
         closing = asyncio.create_task(self._close(rows, outcomes))
         try:
@@ -90,7 +90,7 @@ class Completion:
             ended = await self.inbox.close(outcome)
         except InboxError as error:
             update = outcome.update_ids[0]
-            logger.error("row not closed", update=update, why=str(error))
+            logger.error("row not closed", update=update, error=str(error))
             self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
             return
         if not ended:

@@ -98,7 +98,7 @@ class Gateway:
             Strangers().note,
         )
         self._ending = Completion(
-            rows, events, self._drop, log.redactor(settings.secrets)
+            rows, events, self._drop, log.Redactor(settings.secrets).redact
         )
         self._dispatcher = Dispatcher(
             self._take,
@@ -145,7 +145,7 @@ class Gateway:
         except OperatorError:
             raise
         except CrocbotError as error:
-            logger.warning("the webhook could not be deleted", why=str(error))
+            logger.warning("the webhook could not be deleted", error=str(error))
 
     def _poller(self) -> Poller:
         return Poller(

@@ -39,7 +39,7 @@ async def greet(
     except OperatorError:
         raise
     except CrocbotError as error:
-        logger.warning("the menu of commands was not set", why=str(error))
+        logger.warning("the menu of commands was not set", error=str(error))
     return me
 
 
@@ -63,6 +63,6 @@ async def persist(
             why = str(error)
         note(why)
         next_in = round(wait, 1)
-        logger.warning("Telegram cannot be reached yet", why=why, next_in=next_in)
+        logger.warning("Telegram cannot be reached yet", error=why, next_in=next_in)
         await asyncio.sleep(wait)
         pause = min(pause * 1.5, LONGEST_PAUSE)

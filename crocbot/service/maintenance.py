@@ -42,7 +42,7 @@ class Maintenance:
                 if looks % LOOKS_UNTIL_TIDY == 0:
                     await self.inbox.tidy()
             except InboxError as error:
-                logger.debug("the inbox cannot be looked at", why=str(error))
+                logger.debug("the inbox cannot be looked at", error=str(error))
             await self.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:

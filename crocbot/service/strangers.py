@@ -38,4 +38,4 @@ class Strangers:
             hint = f"add {chat} to CROCBOT_GROUPS"
             logger.warning("group not let in", chat=chat, to_let_in=hint)
         else:
-            logger.warning("not answered", chat=chat, why=str(decision.verdict))
+            logger.warning("not answered", chat=chat, reason=str(decision.verdict))

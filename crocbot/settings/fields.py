@@ -220,10 +220,10 @@ class Settings(BaseSettings):
         title="What Telegram must show with each call; if empty, made of the token.",
         description="must be 1 to 256 of A-Z, a-z, 0-9, _ and -",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Literal["debug", "info", "warn", "error"] = Field(
         "info",
         title="The least important kind of event that is logged.",
-        description="must be debug, info, warning or error",
+        description="must be debug, info, warn or error",
     )
     log_format: Literal["console", "json"] = Field(
         "console",
@@ -250,7 +250,8 @@ class Settings(BaseSettings):
     @field_validator("access", "agent", "log_level", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
+        word = value.strip().lower() if isinstance(value, str) else value
+        return "warn" if word == "warning" else word
 
     @field_validator("allow_from", "operators", mode="before")
     @classmethod

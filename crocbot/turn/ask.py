@@ -113,7 +113,7 @@ class Asking:
             try:
                 content = await self.download(medium.file_id or "", most)
             except (DeliveryError, TelegramError, FloodWaitError) as error:
-                logger.warning("image not loaded", why=str(error))
+                logger.warning("image not loaded", error=str(error))
                 continue
             yield Image(medium.mime_type or "", content)
 
@@ -126,7 +126,7 @@ class Asking:
 
     def _forgotten(self, what: str, error: StoreError) -> None:
         """People are answered all the same."""
-        logger.error(what, why=str(error))
+        logger.error(what, error=str(error))
         self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
 
 

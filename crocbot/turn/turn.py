@@ -91,7 +91,7 @@ class Turn:
                 message = envelope.read(row, self.me)
             except EnvelopeError as error:
                 why = str(error)
-                logger.error("update set aside", update=row.update_id, why=why)
+                logger.error("update set aside", update=row.update_id, error=why)
                 yield Outcome(
                     Disposition.SET_ASIDE,
                     error=_trouble(error),
@@ -129,7 +129,7 @@ class Turn:
             try:
                 paired = await self.pairings.is_paired(message.sender_id)
             except StoreError as error:
-                logger.error("pairings cannot be read", why=str(error))
+                logger.error("pairings cannot be read", error=str(error))
         return self.policy.decide(message, paired=paired)
 
     async def _introduce(self, message: Message, decision: Decision) -> None:
@@ -142,7 +142,7 @@ class Turn:
                 shown = SentReply(message.address, patience=BRIEF_PATIENCE)
                 await self.courier.complete(shown, Reply(PAIR.format(code=code)))
         except (StoreError, DeliveryError) as error:
-            logger.warning("no code told", user=message.sender_id, why=str(error))
+            logger.warning("no code told", user=message.sender_id, error=str(error))
 
     async def _answer(
         self, message: Message, kept: str | None, said: list[str]
@@ -165,7 +165,7 @@ class Turn:
     async def _failed(self, message: Message, error: Exception) -> Outcome:
         """Log it, and tell the person unless that is what failed."""
         if isinstance(error, TurnError):
-            logger.warning("turn failed", update=message.update_id, why=str(error))
+            logger.warning("turn failed", update=message.update_id, error=str(error))
         else:
             logger.error("bug in a turn", update=message.update_id, exc_info=error)
         if not isinstance(error, DeliveryError):
@@ -175,7 +175,7 @@ class Turn:
             except OperatorError:
                 raise
             except CrocbotError as failure:
-                logger.warning("apology not sent", why=str(failure))
+                logger.warning("apology not sent", error=str(failure))
         return Outcome(
             Disposition.FAILED,
             message.kind,

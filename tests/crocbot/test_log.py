@@ -35,12 +35,12 @@ def written(level: str = "info", style: str = "console") -> io.StringIO:
 def test_console() -> None:
     """A line for people has time, level, event and the pairs."""
     stream = written()
-    log.logger("crocbot.test").warning("poll failed", failures=2, why="no route")
+    log.logger("crocbot.test").warning("poll failed", failures=2, error="no route")
     line = stream.getvalue()
 
     assert line.endswith("\n")
     assert line.count("\n") == 1
-    words = ["[warning", "poll failed", "failures=2", "crocbot.test"]
+    words = ["[warn ]", "poll failed", "failures=2", "error='no route'"]
     assert [word for word in words if word not in line] == []
     assert "\x1b" not in line
 
@@ -51,13 +51,12 @@ def test_json() -> None:
     log.logger("crocbot.test").info("answered", seconds=0.5)
     line = json.loads(stream.getvalue())
 
-    assert line.pop("timestamp").endswith("Z")
-    assert line == {
-        "event": "answered",
-        "level": "info",
-        "logger": "crocbot.test",
-        "seconds": 0.5,
-    }
+    assert line.pop("ts").endswith("Z")
+    assert list(line.items()) == [
+        ("level", "info"),
+        ("event", "answered"),
+        ("seconds", 0.5),
+    ]
 
 
 def test_level() -> None:

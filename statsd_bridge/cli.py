@@ -20,7 +20,14 @@ from statsd_bridge import log, service
 from statsd_bridge.errors import BridgeError
 from statsd_bridge.explain import as_json, as_text
 from statsd_bridge.mapping import dot
-from statsd_bridge.settings import Settings, address, octal, seconds
+from statsd_bridge.settings import (
+    FORMATS,
+    LEVELS,
+    Settings,
+    address,
+    octal,
+    seconds,
+)
 
 IDLE = "Accepted as statsd_exporter has it; does nothing here: there is no such part."
 
@@ -40,7 +47,7 @@ IDLE_FLAGS: tuple[tuple[str, Any], ...] = (
 )
 
 # statsd_exporter takes `INFO`, too.
-LEVEL = click.Choice(log.LEVELS, case_sensitive=False)
+LEVEL = click.Choice(LEVELS, case_sensitive=False)
 
 TAKEN_PATHS = ("/explain", "/debug/unmapped")
 
@@ -180,7 +187,7 @@ def _meaning(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_flag("statsd.relay.packet-length", 1400, "Most bytes of a packet to it.")
 @_flag("log.level", "info", "Least level to log.", type=LEVEL)
-@_flag("log.format", "logfmt", "Form of a log line.", type=click.Choice(log.FORMATS))
+@_flag("log.format", "logfmt", "Form of a log line.", type=click.Choice(FORMATS))
 @_flag("debug.dump-fsm", "", "Write the rules as a Graphviz picture to this file.")
 @_switch("check-config", False, "Read everything, start nothing, exit 0 or 2.")
 @_idle
@@ -198,7 +205,7 @@ def run(context: click.Context, /, **flags: Any) -> int:
         if flags["debug_dump_fsm"]:
             _write(flags["debug_dump_fsm"], dot(table))
         if flags["check_config"]:
-            log.logger().info("the configuration is good", rules=len(table))
+            log.logger(__name__).info("the configuration is good", rules=len(table))
             return 0
     service.run(settings)
     return 0

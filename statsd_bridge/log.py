@@ -1,8 +1,12 @@
 """
-Events to one line each on stderr, logfmt or JSON.
+Structured logs on stderr: one line per event, as logfmt or JSON.
 
-Nothing that is said can break a line or a terminal, and who cannot write to stderr, as
-the disk is full or the reader has gone, works on in silence.
+    ts=2026-01-31T12:00:00Z level=info event=reloaded rules=12
+
+The fields are `ts`, `level` (debug, info, warn, error), `event`, then those of the
+event: `error` is the text of an exception or a reason, `exception` is a traceback.
+Control characters are escaped, so that no text can forge a line or control a terminal.
+A stderr that cannot be written to (a full disk, a closed pipe) loses lines silently.
 """
 
 from __future__ import annotations
@@ -13,87 +17,96 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TextIO, cast
 
 import structlog
-
-LEVELS = ("debug", "info", "warn", "error")
-FORMATS = ("logfmt", "json")
+from structlog.typing import FilteringBoundLogger
 
 QUIET_SECONDS = 60.0
+"""A rate-limited event is logged at most once in this time."""
 
 
-def configure(level: str, form: str) -> None:
-    """Set up logging for the process; to be called once, by the CLI."""
-    threshold = {"warn": logging.WARNING}.get(level)
+def logger(name: str) -> FilteringBoundLogger:
+    """Return the logger of a module; the name is not printed."""
+    bound: FilteringBoundLogger = structlog.get_logger(name)
+    return bound
+
+
+def configure(level: str, format: str, *, stream: TextIO | None = None) -> None:
+    """Set up logging: debug, info, warn or error and up; `logfmt` or `json`."""
     renderer: Any = (
         structlog.processors.JSONRenderer()
-        if form == "json"
+        if format == "json"
         else structlog.processors.LogfmtRenderer(
             key_order=["ts", "level", "event"], bool_as_flag=False
         )
     )
     structlog.configure(
         processors=[
-            structlog.processors.add_log_level,
+            _add_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
             structlog.processors.format_exc_info,
-            _escaped,
+            _escape,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
-            threshold or getattr(logging, level.upper())
+            logging.WARNING if level == "warn" else level
         ),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Stderr())),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Stream(stream))),
     )
 
 
 class RateLimitedLog:
-    """Logs what may happen with every packet: each sort of event once a minute."""
+    """Logs errors that every packet may cause: each event once a minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._quiet_until: dict[str, float] = {}
 
-    def __call__(self, event: str, **more: Any) -> None:
-        """Log it as an error, or not at all."""
+    def error(self, event: str, **fields: Any) -> None:
+        """Log an error, unless the same event was logged within the last minute."""
         now = self._clock()
         if now >= self._quiet_until.get(event, now):
             self._quiet_until[event] = now + QUIET_SECONDS
-            logger().error(event, **more)
+            logger(__name__).error(event, **fields)
 
 
-class _Stderr:
+class _Stream:
     """
-    The stderr of now; what it does not take is lost.
+    A stream, or the `sys.stderr` of the moment of writing, without errors.
 
-    No file of `io`: those flush themselves when the interpreter has ended already.
+    It is not an `io` class because those flush when the interpreter has shut down.
     """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
 
     def write(self, text: str) -> int:
         try:
-            return sys.stderr.write(text)
+            return (self._stream or sys.stderr).write(text)
         except (OSError, ValueError):
             return len(text)
 
     def flush(self) -> None:
         try:
-            sys.stderr.flush()
+            (self._stream or sys.stderr).flush()
         except (OSError, ValueError):
             return
 
 
-def _escaped(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Escape control characters; the newlines of a traceback are the renderer's."""
+def _add_level(
+    _: Any, method: str, event: MutableMapping[str, Any]
+) -> Mapping[str, Any]:
+    event["level"] = "warn" if method == "warning" else method
+    return event
+
+
+def _escape(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Escape control characters; the renderer escapes the newlines of a traceback."""
     return {
-        key: "".join(map(_seen, value)) if isinstance(value, str) else value
+        key: "".join(map(_escape_character, value)) if isinstance(value, str) else value
         for key, value in event.items()
     }
 
 
-def _seen(character: str) -> str:
+def _escape_character(character: str) -> str:
     if character.isprintable() or character == "\n":
         return character
     return character.encode("unicode_escape").decode()
-
-
-def logger() -> Any:
-    """Give a logger: `log.logger().info("what happened", key=value)`."""
-    return structlog.get_logger()

@@ -12,14 +12,42 @@ only pipeline.py counts.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 Labels = tuple[tuple[str, str], ...]
 """Pairs of name and value, sorted by name, each name once: hashable, never changed."""
+
+
+_HOST_PORT = re.compile(r"(?:\[([^]]*)\]|([^:]*)):([0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """
+    A network address.  The host is a name or an IP address without brackets.
+
+    To listen, an empty host is every interface and port 0 lets the kernel choose.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `host:port`, `[::1]:port` or `:port`; raise ValueError otherwise."""
+        match = _HOST_PORT.fullmatch(text)
+        if match is None or int(match[3]) > 65_535:
+            raise ValueError(f"{text!r} is not an address; write host:port")
+        return cls(match[1] if match[1] is not None else match[2], int(match[3]))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 class SampleType(StrEnum):

@@ -29,7 +29,7 @@ def table(settings: Settings) -> MappingTable:
         cache_size=settings.cache_size,
     )
     for warning in loaded.warnings:
-        log.logger().warning("mapping", what=warning)
+        log.logger(__name__).warning("mapping", what=warning)
     return loaded
 
 

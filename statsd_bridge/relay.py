@@ -23,7 +23,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from statsd_bridge.settings import HostPort
+from statsd_bridge.model import HostPort
 
 Tell = Callable[[str, str, int], None]
 """Counts: what happened, in the words of model.Tally.relay; the target; how often."""

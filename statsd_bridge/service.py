@@ -21,13 +21,14 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import LogLevel, globalLogBeginner
 
 from statsd_bridge import explain, exposition, listener, log, parts, web
+from statsd_bridge.bugs import BugReporter
 from statsd_bridge.errors import BridgeError, ConfigError
 from statsd_bridge.explain import Explanation
 from statsd_bridge.exposition import SelfMetrics, Vitals
 from statsd_bridge.mapping import MappingTable
-from statsd_bridge.model import EventError, Sample, SeriesSpec, Stats
+from statsd_bridge.model import EventError, HostPort, Sample, SeriesSpec, Stats
 from statsd_bridge.relay import Relay
-from statsd_bridge.settings import HostPort, Settings
+from statsd_bridge.settings import Settings
 
 EXPIRY_SECONDS = 1.0
 
@@ -90,14 +91,15 @@ class Bridge:
         self._reactor = reactor
         self._inherited = inherited or listener.Inherited({}, 0)
         self._room = room or listener.ConnectionLimits()
-        self._log = log.logger()
+        self._log = log.logger(__name__)
         self._tally = Stats()
         self._datagrams: list[listener.Datagrams] = []
         self._udp: listener.Datagrams | None = None
         self._last_datagram: float | None = None
         self._version = version("crocbot")
         # The counters know how many there are.
-        self._seldom = log.RateLimitedLog(time.monotonic)
+        self._errors = log.RateLimitedLog(time.monotonic)
+        self._bugs = BugReporter(self._tally, self._errors)
         self._guard = web.Guard(settings.web_config, self._web_config_failed)
         self._store = parts.store(settings)
         self._relay = self._make_relay()
@@ -105,7 +107,7 @@ class Bridge:
             settings,
             self._store,
             self._tally,
-            failed=self._bug,
+            failed=self._bugs.report,
             relay=self._relay.forward if self._relay else None,
         )
         self._own = SelfMetrics(self._tally, self._vitals)
@@ -152,7 +154,7 @@ class Bridge:
         error = failure.value if failure else Exception(event.get("log_format"))
         # A second SIGTERM while the first is being obeyed.
         if not isinstance(error, ReactorNotRunning):
-            self._bug(error)
+            self._bugs.report(error)
 
     def reload(self) -> str:
         """Read the mapping file anew; returns why it is refused, or nothing."""
@@ -163,7 +165,7 @@ class Bridge:
             table = parts.table(self._settings)
         except ConfigError as error:
             self._tally.config_reloads["failure"] += 1
-            self._log.error("reload refused, the old rules stay", why=str(error))
+            self._log.error("reload refused, the old rules stay", error=str(error))
             return str(error)
         self._tally.config_reloads["success"] += 1
         self._pipeline.table = table
@@ -178,7 +180,7 @@ class Bridge:
         form = exposition.choose(accept)
         families = self._store.families()
         slices = exposition.render(
-            form, families, time.monotonic(), self._bug, self._own
+            form, families, time.monotonic(), self._bugs.report, self._own
         )
         return web.Page(form.value, slices)
 
@@ -272,7 +274,7 @@ class Bridge:
             self._safely(lambda: self._pipeline.feed(batch, transport))
 
         def failed(error: OSError) -> None:
-            self._seldom(f"{transport} cannot be read", why=str(error))
+            self._errors.error(f"{transport} cannot be read", error=str(error))
 
         door = listener.Datagrams(sock, feed, failed, self._reactor, granted)
         self._datagrams.append(door)
@@ -294,7 +296,7 @@ class Bridge:
             began=self._scrape_began,
             ended=self._scrape_ended,
             reload=self.reload,
-            failed=self._bug,
+            failed=self._bugs.report,
             closed=self._http_closed,
             quit=self._quit,
             explain=self.explain,
@@ -352,7 +354,7 @@ class Bridge:
         try:
             call()
         except Exception as error:
-            self._bug(error)
+            self._bugs.report(error)
 
     def _quit(self) -> None:
         try:
@@ -371,14 +373,12 @@ class Bridge:
         self._tally.relay[what, target] += count
 
     def _relay_failed(self, target: str, why: str) -> None:
-        self._seldom("a relay target cannot be looked up", target=target, why=why)
+        self._errors.error(
+            "a relay target cannot be looked up", target=target, error=why
+        )
 
     def _web_config_failed(self, why: str) -> None:
-        self._log.error("web configuration refused, the old one stays", why=why)
-
-    def _bug(self, error: Exception) -> None:
-        self._tally.bugs += 1
-        self._seldom("a bug, please report it", exc_info=error)
+        self._log.error("web configuration refused, the old one stays", error=why)
 
     def _scrape_began(self) -> None:
         self._tally.scrapes_in_flight += 1

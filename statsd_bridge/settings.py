@@ -11,22 +11,10 @@ import re
 from dataclasses import dataclass
 
 from statsd_bridge.errors import BridgeError
+from statsd_bridge.model import HostPort
 
-
-@dataclass(frozen=True, slots=True)
-class HostPort:
-    """
-    Where to listen, or whom to send to.
-
-    To listen, `host` is an IP address, and port 0 lets the kernel choose.
-    """
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+LEVELS = ("debug", "info", "warn", "error")
+FORMATS = ("logfmt", "json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +56,6 @@ class Settings:
         )
 
 
-# host:port, [::1]:port, :port
-_ADDRESS = re.compile(r"(?:\[(?P<six>[^]]*)\]|(?P<four>[^:]*)):(?P<port>[0-9]{1,5})")
-
 _DURATION = re.compile(
     r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h)"
 )
@@ -89,14 +74,13 @@ _SECONDS = {
 
 def address(flag: str, text: str) -> HostPort:
     """Read an address; the error names the flag."""
-    found = _ADDRESS.fullmatch(text)
-    if found is None or int(found["port"]) > 65_535:
+    try:
+        return HostPort.parse(text)
+    except ValueError as error:
         raise BridgeError(
-            f"--{flag}: {text!r} is no address; write host:port, for example"
-            " 127.0.0.1:9125, or :9125 for all interfaces"
-        )
-    host = found["six"] if found["six"] is not None else found["four"]
-    return HostPort(host, int(found["port"]))
+            f"--{flag}: {error}, for example 127.0.0.1:9125, or :9125 for all"
+            " interfaces"
+        ) from error
 
 
 def seconds(flag: str, text: str) -> float:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from statsd_bridge.exposition import SelfMetrics, Vitals
-from statsd_bridge.model import Stats
-from statsd_bridge.settings import HostPort, Settings
+from statsd_bridge.model import HostPort, Stats
+from statsd_bridge.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "compatibility.md").read_text()

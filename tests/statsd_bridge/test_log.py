@@ -1,74 +1,69 @@
-"""Log lines: one to an event, whatever is in it."""
+"""Log lines: one per event, whatever the event holds."""
 
 from __future__ import annotations
 
 import io
 import json
-import sys
 
 import pytest
 
 from statsd_bridge import log
+from statsd_bridge.settings import FORMATS
 
 
-@pytest.mark.parametrize("form", log.FORMATS)
-def test_nothing_breaks_a_line_or_a_terminal(
-    form: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Control characters are escaped, in values and in tracebacks."""
-    log.configure("info", form)
+@pytest.mark.parametrize("format_", FORMATS)
+def test_no_text_breaks_a_line_or_controls_a_terminal(format_: str) -> None:
+    """Control characters are escaped in values and in tracebacks."""
+    stream = io.StringIO()
+    log.configure("info", format_, stream=stream)
     try:
         raise RuntimeError("a\x1b[31m\nlevel=info\u202e")
     except RuntimeError as error:
-        log.logger().error("what", why="\x1b]0;x\x07\n", exc_info=error)
-    said = capsys.readouterr().err
+        log.logger("x").error("what", error="\x1b]0;x\x07\n", exc_info=error)
+    line = stream.getvalue()
 
-    assert said.count("\n") == 1
-    assert said.rstrip("\n").isprintable()
-
-
-def test_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """Level and values come back."""
-    log.configure("info", "json")
-    log.logger().warning("what", count=3)
-    said = json.loads(capsys.readouterr().err)
-
-    assert (said["event"], said["level"], said["count"]) == ("what", "warning", 3)
+    assert line.count("\n") == 1
+    assert line.rstrip("\n").isprintable()
+    assert "exception" in line
 
 
-def test_a_stderr_that_takes_nothing_stops_nobody(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A full disk and a reader who has gone raise no error here."""
+def test_json_has_the_fields_of_the_schema() -> None:
+    """`ts` in UTC, `level` as it is written in settings, `event`, then the fields."""
+    stream = io.StringIO()
+    log.configure("warn", "json", stream=stream)
+    log.logger("x").info("not logged")
+    log.logger("x").warning("what", count=3)
+    fields = json.loads(stream.getvalue())
 
-    class Full(io.StringIO):
-        """A file on a full disk."""
+    assert fields.pop("ts").endswith("Z")
+    assert fields == {"event": "what", "level": "warn", "count": 3}
 
+
+def test_a_stream_that_fails_does_not_raise() -> None:
+    """Neither a full disk nor a closed stream."""
+
+    class FullDisk(io.StringIO):
         def write(self, text: str) -> int:
-            """Fail."""
             raise OSError(28, "No space left on device")
 
         def flush(self) -> None:
-            """Fail."""
             raise OSError(28, "No space left on device")
 
-    log.configure("info", "logfmt")
-    for stderr in (Full(), io.StringIO()):
-        monkeypatch.setattr(sys, "stderr", stderr)
-        if not isinstance(stderr, Full):
-            stderr.close()
-        log.logger().info("what")
+    closed = io.StringIO()
+    closed.close()
+    for stream in (FullDisk(), closed):
+        log.configure("info", "logfmt", stream=stream)
+        log.logger("x").info("what")
 
 
-def test_what_happens_often_is_told_seldom(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """Once a minute, each event for itself."""
-    log.configure("info", "logfmt")
+def test_the_rate_of_an_event_is_limited() -> None:
+    """Each event once a minute."""
+    stream = io.StringIO()
+    log.configure("info", "logfmt", stream=stream)
     now = [100.0]
-    seldom = log.RateLimitedLog(lambda: now[0])
+    limited = log.RateLimitedLog(lambda: now[0])
     for now[0], event in ((100, "a"), (101, "a"), (101, "b"), (160, "a"), (161, "b")):
-        seldom(event)
-    told = [line.split("event=")[1] for line in capsys.readouterr().err.splitlines()]
+        limited.error(event)
+    events = [line.split("event=")[1] for line in stream.getvalue().splitlines()]
 
-    assert told == ["a", "b", "a", "b"]
+    assert events == ["a", "b", "a", "b"]

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
+from statsd_bridge.model import HostPort
 from statsd_bridge.relay import (
     FLUSH_SECONDS,
     LARGEST,
@@ -21,7 +22,6 @@ from statsd_bridge.relay import (
     LookUp,
     Relay,
 )
-from statsd_bridge.settings import HostPort
 
 NAMED = HostPort("statsd.example.org", 8125)
 

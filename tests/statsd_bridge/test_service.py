@@ -12,8 +12,9 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from statsd_bridge.errors import ConfigError
+from statsd_bridge.model import HostPort
 from statsd_bridge.service import Bridge
-from statsd_bridge.settings import HostPort, Settings
+from statsd_bridge.settings import Settings
 
 RULES = "mappings: [{match: a.*, name: a_total, labels: {x: $1}}]"
 

@@ -6,7 +6,7 @@ import pytest
 
 from statsd_bridge import settings
 from statsd_bridge.errors import BridgeError
-from statsd_bridge.settings import HostPort
+from statsd_bridge.model import HostPort
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class AccessPolicy:
         return Verdict.ALLOWED if paired else Verdict.NOT_PAIRED
 
     def _group(self, message: Message, _: bool) -> Verdict:
-        mode = self.groups.get(message.address.chat_id)
+        mode = self.groups.get(message.chat.chat_id)
         if mode is None:
             return Verdict.GROUP
         if message.sender_id is None:

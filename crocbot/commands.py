@@ -79,8 +79,8 @@ class Commands:
     async def _memory(self, message: Message) -> Reply:
         try:
             if message.command == "usage":
-                return Reply(_usage(*await self.usage(message.address)))
-            await self.forget(message.address)
+                return Reply(_usage(*await self.usage(message.chat)))
+            await self.forget(message.chat)
         except StoreError:
             return Reply("Sorry, I cannot reach my memory. Please try again.")
         return Reply("Let us begin anew: I have forgotten what was said here.")
@@ -92,7 +92,7 @@ def _help() -> str:
 
 
 def _whoami(message: Message) -> str:
-    return f"user id: {message.sender_id}\nchat id: {message.address.chat_id}"
+    return f"user id: {message.sender_id}\nchat id: {message.chat.chat_id}"
 
 
 def _usage(answers: int, usage: Usage) -> str:

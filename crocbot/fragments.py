@@ -57,7 +57,9 @@ def join(messages: Sequence[Message]) -> Message:
     return replace(
         messages[0],
         text=text,
-        media=tuple(medium for message in messages for medium in message.media),
+        attachments=tuple(
+            medium for message in messages for medium in message.attachments
+        ),
         addressed=any(message.addressed for message in messages),
     )
 

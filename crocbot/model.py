@@ -4,8 +4,8 @@ The nouns of the gateway: what travels between the stages. Read first.
     raw update --> Row --> Message --> Decision --> Reply --> Outcome
     (botapi)     (inbox)  (envelope)   (access)   (agents)   (turn)
 
-What happens besides a turn is told with the facts in `facts.py`.
-Times are seconds; a moment is Unix time, so that it survives a restart.
+What stages report besides their results is in `events.py`.
+Durations are seconds.  A point in time is Unix time, so that it survives a restart.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-RawUpdate = Mapping[str, Any]
-"""An update as Telegram sent it: parsed JSON, nothing looked at but `update_id`."""
+MAX_PORT = 65_535
 
+RawUpdate = Mapping[str, Any]
+"""An update as Telegram sent it: parsed JSON, of which only `update_id` was checked."""
 
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
-"""What models look at."""
+"""The MIME types that models accept as images."""
 
 
 class MessageType(StrEnum):
-    """What somebody sent: label `type` of crocbot_messages_total."""
+    """The type of a message: label `type` of crocbot_messages_total."""
 
     TEXT = "text"
     MEDIA = "media"
@@ -32,7 +33,7 @@ class MessageType(StrEnum):
 
 
 class ReconnectReason(StrEnum):
-    """Why a poll failed and was tried again: label `reason`."""
+    """Why a poll failed: label `reason` of crocbot_telegram_reconnects_total."""
 
     NETWORK = "network"
     CONFLICT = "conflict"
@@ -40,7 +41,7 @@ class ReconnectReason(StrEnum):
 
 
 class ErrorType(StrEnum):
-    """Where something went wrong: label `type` of crocbot_errors_total."""
+    """The part that failed: label `type` of crocbot_errors_total."""
 
     PROCESSING = "processing"
     NETWORK = "network"
@@ -53,7 +54,7 @@ class ErrorType(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad: critical needs a person, a warning mends itself."""
+    """How bad an error is: critical needs a person, a warning passes by itself."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -61,7 +62,7 @@ class Severity(StrEnum):
 
 
 class Disposition(StrEnum):
-    """How a row of the inbox ends.  `open` is none of these: it has not ended."""
+    """How a row of the inbox was closed.  An open row has no disposition yet."""
 
     ANSWERED = "answered"
     FAILED = "failed"
@@ -72,7 +73,7 @@ class Disposition(StrEnum):
 
 
 class Verdict(StrEnum):
-    """Why access was given or not; every value but ALLOWED is a denial."""
+    """The result of the access policy; every value but ALLOWED is a denial."""
 
     ALLOWED = "allowed"
     NOT_LISTED = "not_listed"
@@ -83,22 +84,52 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class HostPort:
+    """A network address.  `host` is a name or an IP address, without brackets."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> HostPort:
+        """
+        Read `host:port`; an IPv6 address stands in brackets.  Raise ValueError.
+
+            [::1]:8787 --> HostPort("::1", 8787)
+        """
+        host, _, port = text.rpartition(":")
+        bracketed = host.startswith("[") and host.endswith("]")
+        host = host[1:-1] if bracketed else host
+        if not host or not (port.isascii() and port.isdigit()):
+            raise ValueError(f"{text!r} has no host or no port: write host:port")
+        if int(port) > MAX_PORT:
+            raise ValueError(f"{text!r} has a port above {MAX_PORT}")
+        if ":" in host and not bracketed:
+            raise ValueError(f"{text!r}: write [{host}]:{port} for an IPv6 address")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class ChatThread:
-    """Where a conversation takes place: a chat, or one forum topic of it."""
+    """The chat that a message belongs to, or one forum topic of it."""
 
     chat_id: int
     thread_id: int | None = None
 
     @property
     def key(self) -> str:
-        """The name of the conversation for an agent: -1001234, or -1001234:5."""
+        """Return the name of the conversation for an agent: -1001234 or -1001234:5."""
         topic = "" if self.thread_id is None else f":{self.thread_id}"
         return f"{self.chat_id}{topic}"
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the bot is on Telegram; `username` is without the `@`."""
+class BotIdentity:
+    """The bot's account on Telegram; `username` is without the `@`."""
 
     user_id: int
     username: str
@@ -107,27 +138,28 @@ class Identity:
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    One accepted update in the inbox.  `accepted` is when it was stored.
+    One update in the inbox, stored at `accepted_at`.
 
-    `reply` is an answer that could not be delivered then and is to be tried again.
+    `reply` is the answer of an earlier turn that could not be delivered: it is
+    delivered instead of asking the agent again.
     """
 
     update_id: int
     raw: RawUpdate
-    accepted: float
+    accepted_at: float
     reply: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """
-    Something that was sent and is no text.
+    A photo, file, location or anything else in a message besides its text.
 
-    `kind` is Telegram's word for it, `description` what an agent reads in its place.
-    `file_id` is for Telegram only.
+    `type` is Telegram's word for it, `description` what an agent reads in its place.
+    `file_id` is valid at the Bot API only; `size` is in bytes.
     """
 
-    kind: str
+    type: str
     description: str
     file_id: str | None = None
     mime_type: str | None = None
@@ -135,81 +167,82 @@ class Attachment:
 
     @property
     def is_image(self) -> bool:
-        """Whether a model may be able to look at it."""
+        """Return whether it can be given to a model as an image."""
         return self.file_id is not None and self.mime_type in IMAGE_TYPES
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """
-    What somebody wrote, free of Telegram's types.
+    A message to the bot, free of Telegram's types.
 
     `command` is the word after the slash in lower case, without `@bot`; `text` is then
-    what follows it.  For media `text` is the caption, and `media` says what came.
-    `addressed` means that it is for the bot: private, a mention, or a reply to it.
+    the text after it.  With attachments `text` is their caption.  `addressed` means
+    that the message is for the bot: private, a mention, or a reply to the bot.
     """
 
     update_id: int
-    address: ChatThread
+    chat: ChatThread
     message_id: int
     sender_id: int | None
     private: bool
-    kind: MessageType
+    type: MessageType
     text: str
     command: str | None
-    accepted: float
-    media: tuple[Attachment, ...] = ()
+    accepted_at: float
+    attachments: tuple[Attachment, ...] = ()
     addressed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a message is answered, and why not."""
+    """Whether a message may be answered, and if not, why."""
 
     verdict: Verdict
 
     @property
     def allowed(self) -> bool:
-        """Nothing else in the program may answer this."""
+        """Return whether the message may be answered; the only place that knows."""
         return self.verdict is Verdict.ALLOWED
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What was said before: one message, and what was answered."""
+    """One earlier message of a chat and the answer to it."""
 
-    asked: str
-    answered: str
+    prompt: str
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture that an agent may look at."""
+    """An image for the agent."""
 
     mime_type: str
     content: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What an agent is asked: a message, with what was said before, oldest first."""
+class Prompt:
+    """The input of an agent: a message and the chat's history, oldest first."""
 
     message: Message
     history: tuple[Exchange, ...] = ()
     images: tuple[Image, ...] = ()
 
     @property
-    def words(self) -> str:
-        """The message as a text, whatever was sent."""
+    def text(self) -> str:
+        """Return the message as text, with a description of each attachment."""
         message = self.message
         command = "" if message.command is None else f"/{message.command} "
-        media = [f"[{medium.description}]" for medium in message.media]
-        return "\n".join(filter(None, [f"{command}{message.text}".strip(), *media]))
+        descriptions = [f"[{each.description}]" for each in message.attachments]
+        lines = [f"{command}{message.text}".strip(), *descriptions]
+        return "\n".join(filter(None, lines))
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens that an answer took, as whoever answered counts them."""
+    """The tokens that an answer took, as the agent counts them."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -217,7 +250,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is answered; what a model writes is Markdown, everything else is plain."""
+    """The text of an answer, in Markdown if a model wrote it, else plain."""
 
     text: str
     markdown: bool = False
@@ -225,7 +258,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """How a part of a text looks; offset and length are UTF-16 units."""
+    """Telegram's MessageEntity: formatting of a part of a text, in UTF-16 units."""
 
     type: str
     offset: int
@@ -235,8 +268,8 @@ class Entity:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """As much of a reply as fits into one message of Telegram."""
+class MessagePart:
+    """A part of a reply that fits into one Telegram message."""
 
     text: str
     entities: tuple[Entity, ...] = ()
@@ -245,28 +278,28 @@ class Piece:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    How one turn ended, and with it the updates that made it.
+    The result of one turn, which closes the rows of `update_ids`.
 
-    `kind` is None for an update that is no message.  `seconds` is from accepted to
-    delivered, None unless answered.  `error` is None unless something went wrong;
-    `reason` says then in words what, and `undelivered` is the answer that is left.
-    `gone` means that the chat takes nothing from us any more.
+    `message_type` is None for an update that is not a message.  `seconds` is the time
+    from acceptance to delivery, None unless answered.  If the turn failed, `error` is
+    the class of the error, `reason` its text, and `undelivered` the answer that did not
+    reach the chat.  `chat_gone` means that the chat accepts no messages any more.
     """
 
     disposition: Disposition
-    kind: MessageType | None = None
+    message_type: MessageType | None = None
     seconds: float | None = None
     decision: Decision | None = None
     error: ErrorEvent | None = None
     update_ids: tuple[int, ...] = ()
     reason: str | None = None
     undelivered: str | None = None
-    gone: bool = False
+    chat_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """Something went wrong that was not a poll: a part of an Outcome, or a fact."""
+    """An error other than a failed poll: in an Outcome, or reported by itself."""
 
     type: ErrorType
     severity: Severity

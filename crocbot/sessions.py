@@ -53,55 +53,55 @@ class Sessions:
         self._turns = turns
         self._chars = chars
 
-    async def history(self, address: ChatThread) -> tuple[Exchange, ...]:
+    async def history(self, chat: ChatThread) -> tuple[Exchange, ...]:
         """Read what was said before, oldest first."""
         if not self._turns or not self._chars:
             return ()
         latest = await self._store.run(
-            lambda connection: _latest(connection, address, self._turns)
+            lambda connection: _latest(connection, chat, self._turns)
         )
         return tuple(reversed(list(_fitting(latest, self._chars))))
 
     async def remember(
-        self, address: ChatThread, exchange: Exchange, usage: Usage
+        self, chat: ChatThread, exchange: Exchange, usage: Usage
     ) -> None:
         """Keep an exchange, count its tokens, and delete what is too old."""
         kept = _cut(exchange, self._chars) if self._turns and self._chars else None
 
         def job(connection: Connection) -> None:
-            _count(connection, address, usage)
+            _count(connection, chat, usage)
             if kept is not None:
-                _insert(connection, address, kept)
-            _prune(connection, address, self._turns)
+                _insert(connection, chat, kept)
+            _prune(connection, chat, self._turns)
 
         await self._store.run(job)
 
-    async def forget(self, address: ChatThread) -> None:
+    async def forget(self, chat: ChatThread) -> None:
         """Delete what was said; the tokens were spent all the same."""
-        await self._store.run(lambda connection: _prune(connection, address, 0))
+        await self._store.run(lambda connection: _prune(connection, chat, 0))
 
-    async def usage(self, address: ChatThread) -> tuple[int, Usage]:
+    async def usage(self, chat: ChatThread) -> tuple[int, Usage]:
         """Count the answers in this chat, and the tokens that they took."""
         found = await self._store.run(
             lambda connection: connection.execute(
                 "SELECT answers, input_tokens, output_tokens FROM tokens"
                 " WHERE chat_id = ? AND thread_id = ?",
-                _key(address),
+                _key(chat),
             ).fetchone()
         )
         answers, *tokens = found or (0, 0, 0)
         return answers, Usage(*tokens)
 
 
-def _key(address: ChatThread) -> tuple[int, int]:
-    return address.chat_id, address.thread_id or NO_THREAD
+def _key(chat: ChatThread) -> tuple[int, int]:
+    return chat.chat_id, chat.thread_id or NO_THREAD
 
 
-def _latest(connection: Connection, address: ChatThread, turns: int) -> list[Exchange]:
+def _latest(connection: Connection, chat: ChatThread, turns: int) -> list[Exchange]:
     found = connection.execute(
         "SELECT asked, answered FROM exchanges WHERE chat_id = ? AND thread_id = ?"
         " ORDER BY id DESC LIMIT ?",
-        (*_key(address), turns),
+        (*_key(chat), turns),
     )
     return [Exchange(*row) for row in found]
 
@@ -109,7 +109,7 @@ def _latest(connection: Connection, address: ChatThread, turns: int) -> list[Exc
 def _fitting(latest: Iterable[Exchange], chars: int) -> Iterable[Exchange]:
     """The latest ones, as long as there is room for them."""
     for exchange in latest:
-        chars -= len(exchange.asked) + len(exchange.answered)
+        chars -= len(exchange.prompt) + len(exchange.answer)
         if chars < 0:
             return
         yield exchange
@@ -117,7 +117,7 @@ def _fitting(latest: Iterable[Exchange], chars: int) -> Iterable[Exchange]:
 
 def _cut(exchange: Exchange, chars: int) -> Exchange:
     """Make an exchange fit; the question gets half of the room, the answer the rest."""
-    asked, answered = whole(exchange.asked), whole(exchange.answered)
+    asked, answered = whole(exchange.prompt), whole(exchange.answer)
     asked = _shortened(asked, max(chars // 2, chars - len(answered)))
     return Exchange(asked, _shortened(answered, chars - len(asked)))
 
@@ -134,27 +134,27 @@ def _shortened(text: str, chars: int) -> str:
     return text[: chars - 1 - half] + "…" + text[len(text) - half :] if chars else ""
 
 
-def _insert(connection: Connection, address: ChatThread, exchange: Exchange) -> None:
+def _insert(connection: Connection, chat: ChatThread, exchange: Exchange) -> None:
     connection.execute(
         "INSERT INTO exchanges (chat_id, thread_id, asked, answered)"
         " VALUES (?, ?, ?, ?)",
-        (*_key(address), exchange.asked, exchange.answered),
+        (*_key(chat), exchange.prompt, exchange.answer),
     )
 
 
-def _prune(connection: Connection, address: ChatThread, turns: int) -> None:
+def _prune(connection: Connection, chat: ChatThread, turns: int) -> None:
     connection.execute(
         "DELETE FROM exchanges WHERE chat_id = ? AND thread_id = ? AND id NOT IN"
         " (SELECT id FROM exchanges WHERE chat_id = ? AND thread_id = ?"
         "  ORDER BY id DESC LIMIT ?)",
-        (*_key(address), *_key(address), turns),
+        (*_key(chat), *_key(chat), turns),
     )
 
 
-def _count(connection: Connection, address: ChatThread, usage: Usage) -> None:
+def _count(connection: Connection, chat: ChatThread, usage: Usage) -> None:
     connection.execute(
         "INSERT INTO tokens VALUES (?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET"
         " answers = answers + 1, input_tokens = input_tokens + excluded.input_tokens,"
         " output_tokens = output_tokens + excluded.output_tokens",
-        (*_key(address), usage.input_tokens, usage.output_tokens),
+        (*_key(chat), usage.input_tokens, usage.output_tokens),
     )

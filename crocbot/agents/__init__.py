@@ -1,7 +1,7 @@
 """
-A Question to an answer, streamed: whoever answers.
+A Prompt to an answer, streamed: whoever answers.
 
-    Question --> answer() --> "Hel" "lo." Usage(12, 3)
+    Prompt --> answer() --> "Hel" "lo." Usage(12, 3)
 
 `echo.py`, `http.py`, `openai.py` and `command.py` are whoever answers; `choice.py`
 makes the one that the settings name; `hearing.py` listens to it, with a time-out for

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from crocbot.model import Question, Usage
+from crocbot.model import Prompt, Usage
 
 LONGEST_WAIT = 60.0
 
@@ -30,7 +30,7 @@ class Agent(Protocol):
     markdown: bool
     remembers: bool
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, prompt: Prompt) -> Answer:
         """Answer one question.  Raises AgentError."""
 
     async def check(self) -> str:

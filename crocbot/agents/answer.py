@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from crocbot.agents.agent import Agent
 from crocbot.errors import AgentError
 from crocbot.events import AgentCall, AgentErrorReason
-from crocbot.model import Question, Usage
+from crocbot.model import Prompt, Usage
 from crocbot.text import visible
 
 MOST_CHARS = 65536
@@ -49,7 +49,7 @@ class AnswerReader:
     """
 
     agent: Agent
-    question: Question
+    prompt: Prompt
     limits: Limits
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -101,7 +101,7 @@ class AnswerReader:
         """Ask once."""
         loop = asyncio.get_running_loop()
         until = min(deadline, loop.time() + self.limits.first_byte)
-        answer = self.agent.answer(self.question)
+        answer = self.agent.answer(self.prompt)
         try:
             while True:
                 async with asyncio.timeout_at(until):

@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from crocbot.agents.agent import Answer
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
-from crocbot.model import Question
+from crocbot.model import Prompt
 
 CHUNK = 4096
 LONGEST_COMPLAINT = 500
@@ -45,12 +45,12 @@ class Command:
         self._arguments = tuple(arguments)
         self._environment = dict(environment)
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, prompt: Prompt) -> Answer:
         """Run the program, and pass on what it writes as it writes it."""
-        transport, process, family = await self._start(question)
+        transport, process, family = await self._start(prompt)
         complaint = bytearray()
         besides = [
-            asyncio.create_task(_feed(process.stdin, question.words.encode())),
+            asyncio.create_task(_feed(process.stdin, prompt.text.encode())),
             asyncio.create_task(_tail(process.stderr, complaint)),
         ]
         try:
@@ -88,12 +88,12 @@ class Command:
         """Every program ends with its answer."""
 
     async def _start(
-        self, question: Question
+        self, prompt: Prompt
     ) -> tuple[asyncio.SubprocessTransport, Process, _Family]:
-        message = question.message
+        message = prompt.message
         environment = {
             **self._environment,
-            "CROCBOT_CHAT": message.address.key,
+            "CROCBOT_CHAT": message.chat.key,
             "CROCBOT_SENDER": str(message.sender_id or ""),
         }
         loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crocbot.agents.agent import Answer
-from crocbot.model import Question
+from crocbot.model import Prompt
 from crocbot.text import visible
 
 
@@ -14,10 +14,10 @@ class Echo:
     markdown = False
     remembers = False
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, prompt: Prompt) -> Answer:
         """Answer with the same words, or say what came when there were none."""
-        message = question.message
-        kinds = [medium.kind.replace("_", " ") for medium in message.media]
+        message = prompt.message
+        kinds = [medium.type.replace("_", " ") for medium in message.attachments]
         if message.command is not None:
             yield f"/{message.command} {message.text}".rstrip()
         elif visible(message.text):

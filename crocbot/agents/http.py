@@ -29,7 +29,7 @@ import aiohttp
 from crocbot.agents.agent import Answer, retry_after, without_password
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
-from crocbot.model import Question, Usage
+from crocbot.model import Prompt, Usage
 
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
@@ -51,9 +51,9 @@ class Http:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
         self._session: aiohttp.ClientSession | None = None
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, prompt: Prompt) -> Answer:
         """Post the question and read the answer as it comes."""
-        payload = json.dumps(body(question)).encode()
+        payload = json.dumps(body(prompt)).encode()
         headers = {"Content-Type": "application/json", "Accept": ACCEPT}
         if self._secret is not None:
             digest = hmac.new(self._secret, payload, "sha256").hexdigest()
@@ -102,31 +102,31 @@ class Http:
         )
 
 
-def body(question: Question) -> dict[str, Any]:
+def body(prompt: Prompt) -> dict[str, Any]:
     """What is posted; without `images` the service gets the words only."""
-    message = question.message
+    message = prompt.message
     said = [
         line
-        for exchange in question.history
+        for exchange in prompt.history
         for line in (
-            {"role": "user", "content": exchange.asked},
-            {"role": "assistant", "content": exchange.answered},
+            {"role": "user", "content": exchange.prompt},
+            {"role": "assistant", "content": exchange.answer},
         )
     ]
     return {
-        "message": question.words,
-        "chat": message.address.key,
+        "message": prompt.text,
+        "chat": message.chat.key,
         "history": said,
         "images": [
             {
                 "mime_type": image.mime_type,
                 "data": base64.b64encode(image.content).decode(),
             }
-            for image in question.images
+            for image in prompt.images
         ],
         "media": [
-            {"kind": medium.kind, "description": medium.description}
-            for medium in message.media
+            {"kind": medium.type, "description": medium.description}
+            for medium in message.attachments
         ],
         "command": message.command,
         "sender_id": message.sender_id,

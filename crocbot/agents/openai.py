@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from crocbot.agents.agent import Answer, retry_after, without_password
 from crocbot.errors import AgentError, OperatorError
 from crocbot.events import AgentErrorReason
-from crocbot.model import Question, Usage
+from crocbot.model import Prompt, Usage
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -55,9 +55,9 @@ class OpenAI:
         self._usage_wanted = True
         self._client = _client(base_url, api_key, connect_seconds)
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, prompt: Prompt) -> Answer:
         """Ask for a completion and pass on what comes."""
-        messages = list(self._messages(question))
+        messages = list(self._messages(prompt))
         async with _translated():
             stream = await self._create(messages)
             try:
@@ -108,25 +108,25 @@ class OpenAI:
             self._usage_wanted = False
             return await self._create(messages)
 
-    def _messages(self, question: Question) -> Iterable[dict[str, Any]]:
+    def _messages(self, prompt: Prompt) -> Iterable[dict[str, Any]]:
         if self._system_prompt:
             yield {"role": "system", "content": self._system_prompt}
-        for exchange in question.history:
-            yield {"role": "user", "content": exchange.asked}
-            yield {"role": "assistant", "content": exchange.answered}
-        yield {"role": "user", "content": _content(question)}
+        for exchange in prompt.history:
+            yield {"role": "user", "content": exchange.prompt}
+            yield {"role": "assistant", "content": exchange.answer}
+        yield {"role": "user", "content": _content(prompt)}
 
 
-def _content(question: Question) -> str | list[dict[str, Any]]:
+def _content(prompt: Prompt) -> str | list[dict[str, Any]]:
     """A text; with images, parts: not every server takes those."""
-    if not question.images:
-        return question.words
+    if not prompt.images:
+        return prompt.text
     pictures = [
         f"data:{image.mime_type};base64,{base64.b64encode(image.content).decode()}"
-        for image in question.images
+        for image in prompt.images
     ]
     return [
-        {"type": "text", "text": question.words},
+        {"type": "text", "text": prompt.text},
         *({"type": "image_url", "image_url": {"url": url}} for url in pictures),
     ]
 

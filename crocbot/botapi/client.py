@@ -36,7 +36,7 @@ from crocbot.events import (
     FloodWait,
     Method,
 )
-from crocbot.model import ChatThread, Identity, Piece, ReconnectReason
+from crocbot.model import BotIdentity, ChatThread, MessagePart, ReconnectReason
 
 LONG_POLL = 30
 MARGIN = 10.0
@@ -99,12 +99,12 @@ class Client:
         """Poll over new connections from now on; the old ones are given up."""
         await self._bot.requests[0].renew()
 
-    async def get_me(self) -> Identity:
+    async def get_me(self) -> BotIdentity:
         """Who we are; the first call to make, since it judges the token."""
         me = await self._call("getMe")
         if not isinstance(me, Mapping) or not isinstance(me.get("id"), int):
             raise TelegramError("getMe names no bot", ReconnectReason.NETWORK)
-        return Identity(me["id"], str(me.get("username", "")))
+        return BotIdentity(me["id"], str(me.get("username", "")))
 
     async def set_webhook(self, door: Door) -> None:
         """Let Telegram call us; what waits for us stays."""
@@ -149,14 +149,14 @@ class Client:
         return updates
 
     async def send_message(
-        self, address: ChatThread, piece: Piece, reply_to: int | None = None
+        self, chat: ChatThread, piece: MessagePart, reply_to: int | None = None
     ) -> int:
         """Send one message, as an answer to another one; returns its id."""
         quoted = {"message_id": reply_to, "allow_sending_without_reply": True}
         sent = await self._call_chat(
             "sendMessage",
-            address,
-            message_thread_id=address.thread_id,
+            chat,
+            message_thread_id=chat.thread_id,
             text=piece.text,
             entities=_entities(piece),
             reply_parameters=None if reply_to is None else quoted,
@@ -166,13 +166,13 @@ class Client:
         return message_id if isinstance(message_id, int) else 0
 
     async def edit_message(
-        self, address: ChatThread, message_id: int, piece: Piece
+        self, chat: ChatThread, message_id: int, piece: MessagePart
     ) -> None:
         """Replace what a message says."""
         try:
             await self._call_chat(
                 "editMessageText",
-                address,
+                chat,
                 message_id=message_id,
                 text=piece.text,
                 entities=_entities(piece),
@@ -182,16 +182,16 @@ class Client:
             if NOT_MODIFIED not in str(error).lower():
                 raise
 
-    async def delete_message(self, address: ChatThread, message_id: int) -> None:
+    async def delete_message(self, chat: ChatThread, message_id: int) -> None:
         """Take a message back."""
-        await self._call_chat("deleteMessage", address, message_id=message_id)
+        await self._call_chat("deleteMessage", chat, message_id=message_id)
 
-    async def send_typing(self, address: ChatThread) -> None:
+    async def send_typing(self, chat: ChatThread) -> None:
         """Show for five seconds that an answer is on its way."""
         await self._call_chat(
             "sendChatAction",
-            address,
-            message_thread_id=address.thread_id,
+            chat,
+            message_thread_id=chat.thread_id,
             action="typing",
         )
 
@@ -213,15 +213,13 @@ class Client:
             raise DeliveryError(f"the file has more than {most_bytes} bytes")
         return content
 
-    async def _call_chat(
-        self, method: str, address: ChatThread, **parameters: Any
-    ) -> Any:
+    async def _call_chat(self, method: str, chat: ChatThread, **parameters: Any) -> Any:
         """Call a method about a chat, unless it, or the whole bot, has to wait."""
-        self._floods.check(address.chat_id)
+        self._floods.check(chat.chat_id)
         try:
-            return await self._call(method, chat_id=address.chat_id, **parameters)
+            return await self._call(method, chat_id=chat.chat_id, **parameters)
         except FloodWaitError as error:
-            self._floods.note(address.chat_id, error.seconds)
+            self._floods.note(chat.chat_id, error.seconds)
             raise
         except ChatMovedError as error:
             # Only once: what moved there is a supergroup, which stays.
@@ -251,7 +249,7 @@ class Client:
             self._events.emit(ApiCall(method, outcome, took))
 
 
-def _entities(piece: Piece) -> list[dict[str, Any]] | None:
+def _entities(piece: MessagePart) -> list[dict[str, Any]] | None:
     """How a text looks, in Telegram's form; None for a text that has no looks."""
     return [
         {name: value for name, value in asdict(entity).items() if value is not None}

@@ -24,8 +24,8 @@ from crocbot.envelope import media
 from crocbot.errors import EnvelopeError
 from crocbot.model import (
     Attachment,
+    BotIdentity,
     ChatThread,
-    Identity,
     Message,
     MessageType,
     RawUpdate,
@@ -58,7 +58,7 @@ def is_stop(raw: RawUpdate) -> bool:
     return text.split(maxsplit=1)[0].partition("@")[0].lower() == STOP
 
 
-def read(row: Row, me: Identity) -> Message | None:
+def read(row: Row, me: BotIdentity) -> Message | None:
     """Read a row; what `me` is decides which commands are ours."""
     try:
         # Telegram's JSON is read leniently; a wrong type may show up only when used.
@@ -68,7 +68,7 @@ def read(row: Row, me: Identity) -> Message | None:
         raise EnvelopeError(f"unreadable update: {type(error).__name__}") from error
 
 
-def _message(message: telegram.Message, row: Row, me: Identity) -> Message | None:
+def _message(message: telegram.Message, row: Row, me: BotIdentity) -> Message | None:
     if message.from_user and message.from_user.is_bot and not message.sender_chat:
         return None
     kind, text, command, medium = _content(message)
@@ -82,20 +82,20 @@ def _message(message: telegram.Message, row: Row, me: Identity) -> Message | Non
             return None
     return Message(
         update_id=row.update_id,
-        address=ChatThread(_whole(message.chat.id), _thread(message)),
+        chat=ChatThread(_whole(message.chat.id), _thread(message)),
         message_id=_whole(message.message_id),
         sender_id=_sender(message),
         private=message.chat.type == telegram.Chat.PRIVATE,
-        kind=kind,
+        type=kind,
         text=whole(text),
         command=command,
-        accepted=row.accepted,
-        media=(medium,) if medium else (),
+        accepted_at=row.accepted_at,
+        attachments=(medium,) if medium else (),
         addressed=message.chat.type == telegram.Chat.PRIVATE or _for(me, message),
     )
 
 
-def _for(me: Identity, message: telegram.Message) -> bool:
+def _for(me: BotIdentity, message: telegram.Message) -> bool:
     """Whether it mentions the bot, or replies to it."""
     if _answers(me, message.reply_to_message):
         return True
@@ -107,7 +107,7 @@ def _for(me: Identity, message: telegram.Message) -> bool:
     )
 
 
-def _answers(me: Identity, replied: telegram.Message | None) -> bool:
+def _answers(me: BotIdentity, replied: telegram.Message | None) -> bool:
     """Whether a message that was replied to is ours."""
     if replied is None or replied.from_user is None:
         return False

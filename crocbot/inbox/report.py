@@ -35,7 +35,7 @@ def describe(
         age = f", the oldest for {_span(now - state.oldest)}"
     yield f"open: {state.open}{age}"
     for row in waiting:
-        chat, ago = _chat(row.raw), _span(now - row.accepted)
+        chat, ago = _chat(row.raw), _span(now - row.accepted_at)
         yield f"  update {row.update_id}{chat}, {ago} ago"
     if state.open > len(waiting):
         yield f"  and {state.open - len(waiting)} newer ones"

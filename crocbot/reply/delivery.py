@@ -25,7 +25,14 @@ from crocbot.errors import (
     TelegramError,
 )
 from crocbot.events import DeliveryEvent, DeliveryIssue, EventListener
-from crocbot.model import ChatThread, ErrorEvent, ErrorType, Piece, Reply, Severity
+from crocbot.model import (
+    ChatThread,
+    ErrorEvent,
+    ErrorType,
+    MessagePart,
+    Reply,
+    Severity,
+)
 from crocbot.reply.split import pieces
 
 # Longer than most networks are away; after it the reply is kept for a retry.
@@ -38,19 +45,19 @@ class Transport(Protocol):
     """Raises only TelegramError, FloodWaitError, DeliveryError, OperatorError."""
 
     async def send_message(
-        self, address: ChatThread, piece: Piece, reply_to: int | None = None
+        self, chat: ChatThread, piece: MessagePart, reply_to: int | None = None
     ) -> int:
         """Send a message, as an answer to another one; returns its id."""
 
     async def edit_message(
-        self, address: ChatThread, message_id: int, piece: Piece
+        self, chat: ChatThread, message_id: int, piece: MessagePart
     ) -> None:
         """Replace what a message says."""
 
-    async def delete_message(self, address: ChatThread, message_id: int) -> None:
+    async def delete_message(self, chat: ChatThread, message_id: int) -> None:
         """Take a message back."""
 
-    async def send_typing(self, address: ChatThread) -> None:
+    async def send_typing(self, chat: ChatThread) -> None:
         """Show for five seconds that an answer is on its way."""
 
 
@@ -63,9 +70,9 @@ class SentReply:
     courier's clock, Telegram wants to hear nothing in this chat.
     """
 
-    address: ChatThread
+    chat: ChatThread
     quote: int | None = None
-    messages: list[tuple[int, Piece]] = field(default_factory=list)
+    messages: list[tuple[int, MessagePart]] = field(default_factory=list)
     quiet_until: float = 0.0
     patience: float = PATIENCE
 
@@ -94,29 +101,29 @@ class Delivery:
             self.events.emit(DeliveryEvent(snag))
             raise
 
-    async def _complete(self, shown: SentReply, cut: Sequence[Piece]) -> None:
+    async def _complete(self, shown: SentReply, cut: Sequence[MessagePart]) -> None:
         wait = shown.quiet_until - self.clock()
         if wait > 0:
             await self._wait(shown, wait, FloodWaitError(wait))
         for place, piece in enumerate(cut):
             await self._persist(shown, place, piece)
         for message_id, _ in shown.messages[len(cut) :]:
-            await self._remove(shown.address, message_id)
+            await self._remove(shown.chat, message_id)
         del shown.messages[len(cut) :]
 
-    async def show(self, shown: SentReply, place: int, piece: Piece) -> None:
+    async def show(self, shown: SentReply, place: int, piece: MessagePart) -> None:
         """Make a message say this, if it does not yet; one try."""
         if place >= len(shown.messages):
             quote = None if place else shown.quote
-            sent = await self.transport.send_message(shown.address, piece, quote)
+            sent = await self.transport.send_message(shown.chat, piece, quote)
             shown.messages.append((sent, piece))
             return
         message_id, says = shown.messages[place]
         if says != piece:
-            await self.transport.edit_message(shown.address, message_id, piece)
+            await self.transport.edit_message(shown.chat, message_id, piece)
             shown.messages[place] = (message_id, piece)
 
-    async def _persist(self, shown: SentReply, place: int, piece: Piece) -> None:
+    async def _persist(self, shown: SentReply, place: int, piece: MessagePart) -> None:
         """Show a piece, however often it takes, as long as there is patience."""
         pause = FIRST_WAIT
         while True:
@@ -144,9 +151,9 @@ class Delivery:
         self.events.emit(DeliveryEvent(DeliveryIssue.RETRIED))
         await self.sleep(seconds)
 
-    async def _remove(self, address: ChatThread, message_id: int) -> None:
+    async def _remove(self, chat: ChatThread, message_id: int) -> None:
         try:
-            await self.transport.delete_message(address, message_id)
+            await self.transport.delete_message(chat, message_id)
         except (TelegramError, FloodWaitError, DeliveryError):
             # It says what the reply once said; that is not worth a failed turn.
             self.events.emit(DeliveryEvent(DeliveryIssue.EDIT_LOST))

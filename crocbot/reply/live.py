@@ -179,7 +179,7 @@ class LiveReply:
         while not (self.ended.is_set() or self.shown.messages):
             # If it does not work, it is not worth a word.
             with suppress(TelegramError, FloodWaitError, DeliveryError):
-                await self.courier.transport.send_typing(self.shown.address)
+                await self.courier.transport.send_typing(self.shown.chat)
             await self._ends_within(TYPING_AGAIN)
 
     async def _edit(self) -> float:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from crocbot.model import Entity, Piece, Reply
+from crocbot.model import Entity, MessagePart, Reply
 from crocbot.reply.markdown import Block, blocks, plain
 from crocbot.text import units, visible
 
@@ -24,17 +24,17 @@ LIMIT = 4096
 MOST_ENTITIES = 100
 
 
-def pieces(reply: Reply, limit: int = LIMIT) -> list[Piece]:
+def pieces(reply: Reply, limit: int = LIMIT) -> list[MessagePart]:
     """Make messages of a reply; none of them is empty."""
     cut = blocks(reply.text) if reply.markdown else plain(reply.text)
     return [piece for piece in _packed(cut, limit) if visible(piece.text)]
 
 
-def _packed(cut: Iterable[Block], limit: int) -> Iterator[Piece]:
+def _packed(cut: Iterable[Block], limit: int) -> Iterator[MessagePart]:
     """As many blocks as fit into each piece; a block is only cut if it must be."""
-    packed = Piece("")
+    packed = MessagePart("")
     for block in cut:
-        piece = _slice(Piece(block.text, block.entities), 0, len(block.text))
+        piece = _slice(MessagePart(block.text, block.entities), 0, len(block.text))
         if not piece.text:
             continue
         both = _joined(packed, piece, block.lines)
@@ -50,16 +50,16 @@ def _packed(cut: Iterable[Block], limit: int) -> Iterator[Piece]:
         yield packed
 
 
-def _joined(first: Piece, second: Piece, lines: int) -> Piece:
+def _joined(first: MessagePart, second: MessagePart, lines: int) -> MessagePart:
     if not first.text:
         return second
     text = first.text + "\n" * lines
     moved = units(text)
     shifted = (replace(one, offset=one.offset + moved) for one in second.entities)
-    return Piece(text + second.text, (*first.entities, *shifted))
+    return MessagePart(text + second.text, (*first.entities, *shifted))
 
 
-def _cut(piece: Piece, limit: int) -> list[Piece]:
+def _cut(piece: MessagePart, limit: int) -> list[MessagePart]:
     """Cut a piece until every part fits."""
     parts = []
     while piece.text:
@@ -89,14 +89,14 @@ def _border(text: str, end: int) -> int:
     return word if word > 0 else end
 
 
-def _slice(piece: Piece, begin: int, end: int) -> Piece:
+def _slice(piece: MessagePart, begin: int, end: int) -> MessagePart:
     """A part of a piece without the white space around it."""
     part = piece.text[begin:end]
     text = part.strip()
     first = units(piece.text[: begin + len(part) - len(part.lstrip())])
     last = first + units(text)
     entities = (_clipped(one, first, last) for one in piece.entities)
-    return Piece(text, tuple(one for one in entities if one.length > 0))
+    return MessagePart(text, tuple(one for one in entities if one.length > 0))
 
 
 def _clipped(entity: Entity, first: int, last: int) -> Entity:

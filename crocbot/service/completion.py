@@ -74,7 +74,7 @@ class Completion:
     async def _close(self, rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             await self._end(outcome)
-        if any(outcome.gone for outcome in outcomes):
+        if any(outcome.chat_gone for outcome in outcomes):
             left = tuple(row.update_id for row in self.drop(rows[0]))
             if left:
                 logger.warning("rows of a chat that is gone", rows=len(left))

@@ -15,7 +15,7 @@ from crocbot.dispatcher import Dispatcher
 from crocbot.errors import CrocbotError, DeliveryError, InboxError, OperatorError
 from crocbot.events import EventListener
 from crocbot.inbox import Inbox
-from crocbot.model import Identity, Message, RawUpdate, Row
+from crocbot.model import BotIdentity, Message, RawUpdate, Row
 from crocbot.pairing import Pairings
 from crocbot.reply import Delivery, Stream
 from crocbot.service.completion import Completion
@@ -52,7 +52,7 @@ class Gateway:
         self,
         settings: Settings,
         version: str,
-        me: Identity,
+        me: BotIdentity,
         rows: Inbox,
         store: Store,
         client: Client,
@@ -202,10 +202,10 @@ class Gateway:
         await self._ending.of(rows, self._turn.take)
 
     def _is_overtaken(self, message: Message) -> bool:
-        return self._dispatcher.waiting(message.address.chat_id) > 0
+        return self._dispatcher.waiting(message.chat.chat_id) > 0
 
     def _stop(self, message: Message) -> bool:
-        return self._dispatcher.stop(message.address.chat_id)
+        return self._dispatcher.stop(message.chat.chat_id)
 
     def _drop(self, row: Row) -> Sequence[Row]:
         key: Hashable = envelope.chat_key(row.raw)

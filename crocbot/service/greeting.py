@@ -17,7 +17,7 @@ from crocbot.errors import (
     TelegramError,
 )
 from crocbot.events import EventListener
-from crocbot.model import ErrorEvent, ErrorType, Identity, Severity
+from crocbot.model import BotIdentity, ErrorEvent, ErrorType, Severity
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
@@ -31,7 +31,7 @@ async def greet(
     menu: Mapping[str, str],
     events: EventListener,
     note: Callable[[str], None] = lambda _: None,
-) -> Identity:
+) -> BotIdentity:
     """Learn who we are and show the menu of commands; `note` is told what hinders."""
     me = await persist(client.get_me, events, note)
     try:

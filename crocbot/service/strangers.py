@@ -24,7 +24,7 @@ class Strangers:
 
     def note(self, message: Message, decision: Decision) -> None:
         """Tell the operator how to let them in, if that is possible."""
-        chat, user = message.address.chat_id, message.sender_id
+        chat, user = message.chat.chat_id, message.sender_id
         key = user if decision.verdict in HINTS and user else chat
         if key in self._known:
             return

@@ -145,13 +145,13 @@ class Observer:
         self._turns[outcome.disposition].inc()
         if outcome.decision is not None and not outcome.decision.allowed:
             self._denials[outcome.decision.verdict].inc()
-        if outcome.kind is None:
+        if outcome.message_type is None:
             return
         # An album is one turn, and as many messages.
-        self._messages[outcome.kind].inc(len(outcome.update_ids) or 1)
+        self._messages[outcome.message_type].inc(len(outcome.update_ids) or 1)
         answered = outcome.disposition is Disposition.ANSWERED
         if answered and outcome.seconds is not None:
-            self._latency[outcome.kind].observe(outcome.seconds)
+            self._latency[outcome.message_type].observe(outcome.seconds)
 
     def _trouble(self, trouble: ErrorEvent) -> None:
         self._errors[trouble.type, trouble.severity].inc()

@@ -1,7 +1,7 @@
 """
 The agent's part of a turn: a Message to an answer that is delivered while it grows.
 
-    Message --> Question --> agent --> pieces --> stream --> delivered
+    Message --> Prompt --> agent --> pieces --> stream --> delivered
               (sessions,                 |
                images)                   '--> AgentCall, and the memory
 
@@ -32,7 +32,7 @@ from crocbot.model import (
     Exchange,
     Image,
     Message,
-    Question,
+    Prompt,
     Severity,
 )
 from crocbot.reply import SentReply, Stream
@@ -62,7 +62,7 @@ class Asking:
 
     async def ask(self, message: Message, shown: SentReply, said: list[str]) -> None:
         """Ask, deliver, remember; what was said is in `said`, whatever goes wrong."""
-        hearing = AnswerReader(self.agent, await self._question(message), self.limits)
+        hearing = AnswerReader(self.agent, await self._prompt(message), self.limits)
         fault: list[Exception] = []
         async with aclosing(self._heard(hearing, said, fault)) as texts:
             await self.stream.deliver(
@@ -79,7 +79,7 @@ class Asking:
 
     def seen(self, message: Message) -> None:
         """Tell that the first words of the answer can be read."""
-        self.events.emit(FirstText(max(0.0, self.clock() - message.accepted)))
+        self.events.emit(FirstText(max(0.0, self.clock() - message.accepted_at)))
 
     async def _heard(
         self, hearing: AnswerReader, said: list[str], fault: list[Exception]
@@ -93,21 +93,21 @@ class Asking:
             fault.append(error)
         self.events.emit(hearing.fact(_word(fault[0]) if fault else None))
 
-    async def _question(self, message: Message) -> Question:
+    async def _prompt(self, message: Message) -> Prompt:
         if not self.agent.remembers:
-            return Question(message)
+            return Prompt(message)
         history: tuple[Exchange, ...] = ()
         try:
-            history = await self.sessions.history(message.address)
+            history = await self.sessions.history(message.chat)
         except StoreError as error:
             self._forgotten("memory cannot be read", error)
         images = [image async for image in self._images(message)]
-        return Question(message, history, tuple(images))
+        return Prompt(message, history, tuple(images))
 
     async def _images(self, message: Message) -> AsyncGenerator[Image, None]:
         """The pictures that can be had; all media are described in words anyway."""
         most = self.media_max_bytes
-        for medium in message.media[:MOST_IMAGES]:
+        for medium in message.attachments[:MOST_IMAGES]:
             if not medium.is_image or not most or (medium.size or 0) > most:
                 continue
             try:
@@ -118,9 +118,9 @@ class Asking:
             yield Image(medium.mime_type or "", content)
 
     async def _remember(self, message: Message, hearing: AnswerReader) -> None:
-        exchange = Exchange(hearing.question.words, hearing.text)
+        exchange = Exchange(hearing.prompt.text, hearing.text)
         try:
-            await self.sessions.remember(message.address, exchange, hearing.usage)
+            await self.sessions.remember(message.chat, exchange, hearing.usage)
         except StoreError as error:
             self._forgotten("memory cannot be written", error)
 

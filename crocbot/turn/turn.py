@@ -1,7 +1,7 @@
 """
 THE PATH: one turn, composed.
 
-    Rows --> Message --> Decision --> Question --> pieces ... --> delivered --> Outcome
+    Rows --> Message --> Decision --> Prompt --> pieces ... --> delivered --> Outcome
     (inbox)  (envelope,  (access,     (sessions)   (commands,     (reply)
               fragments)      pairing)                  agents)
 
@@ -32,10 +32,10 @@ from crocbot.errors import (
     TurnError,
 )
 from crocbot.model import (
+    BotIdentity,
     Decision,
     Disposition,
     ErrorEvent,
-    Identity,
     Message,
     Outcome,
     Reply,
@@ -62,7 +62,7 @@ class Turn:
     told about who was not let in.
     """
 
-    me: Identity
+    me: BotIdentity
     policy: AccessPolicy
     pairings: Pairings
     commands: Commands
@@ -110,7 +110,7 @@ class Turn:
         if not decision.allowed:
             self.denied(message, decision)
             await self._introduce(message, decision)
-            return Outcome(Disposition.DENIED, message.kind, decision=decision)
+            return Outcome(Disposition.DENIED, message.type, decision=decision)
         said: list[str] = []
         try:
             await self._answer(message, kept, said)
@@ -120,8 +120,8 @@ class Turn:
             failed = await self._failed(message, error)
             lost = "".join(said) if isinstance(error, DeliveryError) else None
             return replace(failed, decision=decision, undelivered=lost or None)
-        seconds = max(0.0, self.clock() - message.accepted)
-        return Outcome(Disposition.ANSWERED, message.kind, seconds, decision)
+        seconds = max(0.0, self.clock() - message.accepted_at)
+        return Outcome(Disposition.ANSWERED, message.type, seconds, decision)
 
     async def _decide(self, message: Message) -> Decision:
         paired = False
@@ -139,7 +139,7 @@ class Turn:
         try:
             code = await self.pairings.offer(message.sender_id)
             if code is not None:
-                shown = SentReply(message.address, patience=BRIEF_PATIENCE)
+                shown = SentReply(message.chat, patience=BRIEF_PATIENCE)
                 await self.courier.complete(shown, Reply(PAIR.format(code=code)))
         except (StoreError, DeliveryError) as error:
             logger.warning("no code told", user=message.sender_id, error=str(error))
@@ -154,7 +154,7 @@ class Turn:
         else:
             reply = Reply(kept, self.asking.agent.markdown)
         quote = message.message_id if self.overtaken(message) else None
-        shown = SentReply(message.address, quote)
+        shown = SentReply(message.chat, quote)
         if reply is None:
             await self.asking.ask(message, shown, said)
             return
@@ -169,7 +169,7 @@ class Turn:
         else:
             logger.error("bug in a turn", update=message.update_id, exc_info=error)
         if not isinstance(error, DeliveryError):
-            shown = SentReply(message.address, patience=BRIEF_PATIENCE)
+            shown = SentReply(message.chat, patience=BRIEF_PATIENCE)
             try:
                 await self.courier.complete(shown, Reply(sentence(error)))
             except OperatorError:
@@ -178,10 +178,10 @@ class Turn:
                 logger.warning("apology not sent", error=str(failure))
         return Outcome(
             Disposition.FAILED,
-            message.kind,
+            message.type,
             error=_trouble(error),
             reason=str(error) if isinstance(error, TurnError) else "a bug, see the log",
-            gone=isinstance(error, ChatGoneError),
+            chat_gone=isinstance(error, ChatGoneError),
         )
 
 

@@ -18,14 +18,14 @@ def message(sender: int | None, chat: int | None, addressed: bool = True) -> Mes
     """A message from somebody, in a group, or in private if no chat is named."""
     return Message(
         update_id=1,
-        address=ChatThread(chat or sender or 1),
+        chat=ChatThread(chat or sender or 1),
         message_id=1,
         sender_id=sender,
         private=chat is None,
-        kind=MessageType.TEXT,
+        type=MessageType.TEXT,
         text="hello",
         command=None,
-        accepted=0.0,
+        accepted_at=0.0,
         addressed=addressed,
     )
 

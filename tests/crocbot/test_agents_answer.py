@@ -11,9 +11,9 @@ import pytest
 from crocbot.agents.answer import MOST_CHARS, AnswerReader, Limits
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
-from crocbot.model import ChatThread, Message, MessageType, Question, Usage
+from crocbot.model import ChatThread, Message, MessageType, Prompt, Usage
 
-QUESTION = Question(
+QUESTION = Prompt(
     Message(1, ChatThread(7), 1, 7, True, MessageType.TEXT, "hi", None, 0.0)
 )
 PATIENT = Limits(60.0, 60.0)
@@ -32,9 +32,9 @@ class Scripted:
         self.asked = 0
         self.closed = 0
 
-    async def answer(self, question: Question) -> AsyncGenerator[Any, None]:
+    async def answer(self, prompt: Prompt) -> AsyncGenerator[Any, None]:
         """Follow the script."""
-        assert question is QUESTION
+        assert prompt is QUESTION
         self.asked += 1
         try:
             async for piece in self.script(self.asked):

@@ -14,7 +14,7 @@ from crocbot.agents.answer import AnswerReader, Limits
 from crocbot.agents.command import Command
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
-from crocbot.model import Attachment, ChatThread, Message, MessageType, Question
+from crocbot.model import Attachment, ChatThread, Message, MessageType, Prompt
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 PATIENT = Limits(30.0, 30.0)
@@ -29,7 +29,7 @@ def hear(
 ) -> tuple[str, AgentError | None]:
     """Let a Python script answer."""
     agent = Command([sys.executable, "-c", script], ENVIRONMENT)
-    hearing = AnswerReader(agent, Question(message), limits)
+    hearing = AnswerReader(agent, Prompt(message), limits)
 
     async def run() -> AgentError | None:
         try:
@@ -88,7 +88,7 @@ def test_a_failure() -> None:
 def test_a_program_that_cannot_be_started(program: str) -> None:
     """What is not there, or is no program, cannot be reached."""
     agent = Command([program], ENVIRONMENT)
-    hearing = AnswerReader(agent, Question(MESSAGE), PATIENT)
+    hearing = AnswerReader(agent, Prompt(MESSAGE), PATIENT)
 
     async def run() -> None:
         async for _ in hearing.pieces():
@@ -173,7 +173,7 @@ def test_stopped(tmp_path: Path) -> None:
     agent = Command([sys.executable, "-c", script], ENVIRONMENT)
 
     async def scene() -> None:
-        hearing = AnswerReader(agent, Question(MESSAGE), PATIENT)
+        hearing = AnswerReader(agent, Prompt(MESSAGE), PATIENT)
         begun = asyncio.Event()
 
         async def listen() -> None:

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 
 from crocbot.agents.echo import Echo
-from crocbot.model import Attachment, ChatThread, Message, MessageType, Question
+from crocbot.model import Attachment, ChatThread, Message, MessageType, Prompt
 
 
-async def said(question: Question) -> list[object]:
+async def said(prompt: Prompt) -> list[object]:
     """Everything that the echo says."""
-    return [piece async for piece in Echo().answer(question)]
+    return [piece async for piece in Echo().answer(prompt)]
 
 
 @pytest.mark.parametrize(
@@ -40,5 +40,5 @@ def test_echo(text: str, command: str | None, media: str | None, answer: str) ->
     sent = (Attachment(media, "something"),) if media else ()
     message = Message(1, ChatThread(7), 1, 7, True, kind, text, command, 0.0, sent)
 
-    assert asyncio.run(said(Question(message))) == [answer]
+    assert asyncio.run(said(Prompt(message))) == [answer]
     assert asyncio.run(Echo().check()) == "echo answers the same text"

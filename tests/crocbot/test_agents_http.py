@@ -24,7 +24,7 @@ from crocbot.model import (
     Image,
     Message,
     MessageType,
-    Question,
+    Prompt,
     Usage,
 )
 
@@ -33,7 +33,7 @@ MESSAGE = Message(
     *(11, ChatThread(-5, 4), 3, 7, False, MessageType.MEDIA, "look", None, 0.0),
     (Attachment("photo", "photo, 2x1"),),
 )
-QUESTION = Question(MESSAGE, (Exchange("hi", "Hello."),), (Image("image/png", b"\0P"),))
+QUESTION = Prompt(MESSAGE, (Exchange("hi", "Hello."),), (Image("image/png", b"\0P"),))
 Service = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 

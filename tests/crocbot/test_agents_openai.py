@@ -24,7 +24,7 @@ from crocbot.model import (
     Image,
     Message,
     MessageType,
-    Question,
+    Prompt,
     Usage,
 )
 
@@ -36,7 +36,7 @@ PATIENT = Limits(30.0, 30.0)
 MESSAGE = Message(
     11, ChatThread(7), 3, 7, True, MessageType.TEXT, "hello there", None, 0.0
 )
-QUESTION = Question(MESSAGE)
+QUESTION = Prompt(MESSAGE)
 
 
 def chunk(content: str | None = None, **more: Any) -> bytes:
@@ -108,14 +108,14 @@ class Model:
 
 async def ask(
     base_url: str,
-    question: Question,
+    prompt: Prompt,
     limits: Limits,
     key: str | None = None,
     model: str = "m",
 ) -> tuple[AnswerReader, AgentError | None]:
     """Ask a server; pauses are short."""
     agent = OpenAI(base_url, key, model, "Be brief.", 5.0)
-    hearing = AnswerReader(agent, question, limits, sleep=lambda _: asyncio.sleep(0))
+    hearing = AnswerReader(agent, prompt, limits, sleep=lambda _: asyncio.sleep(0))
     try:
         async for _ in hearing.pieces():
             pass
@@ -146,13 +146,13 @@ def meet(model: Model, scene: Any) -> Any:
 
 def hear(
     model: Model,
-    question: Question = QUESTION,
+    prompt: Prompt = QUESTION,
     limits: Limits = PATIENT,
     key: str | None = None,
 ) -> tuple[AnswerReader, AgentError | None]:
     """Ask a scripted model."""
     found: tuple[AnswerReader, AgentError | None] = meet(
-        model, lambda url: ask(url, question, limits, key)
+        model, lambda url: ask(url, prompt, limits, key)
     )
     return found
 
@@ -169,10 +169,8 @@ def test_a_completion() -> None:
 def test_what_is_asked() -> None:
     """System prompt, history, then the message; images are data URLs."""
     model = Model(chunk("Hi."), DONE)
-    question = Question(
-        MESSAGE, (Exchange("hi", "Hello."),), (Image("image/png", b"\0P"),)
-    )
-    hear(model, question)
+    prompt = Prompt(MESSAGE, (Exchange("hi", "Hello."),), (Image("image/png", b"\0P"),))
+    hear(model, prompt)
 
     (asked,) = model.asked
     assert (asked["model"], asked["stream"]) == ("m", True)
@@ -406,8 +404,6 @@ async def answers_at(url: str) -> None:
 def test_somebody_elses_server(mockllm: str, words: str, says: str) -> None:
     """An independent server that speaks chat completions is understood."""
     message = Message(1, ChatThread(7), 1, 7, True, MessageType.TEXT, words, None, 0.0)
-    hearing, error = asyncio.run(
-        ask(mockllm, Question(message), PATIENT, model="gpt-4o")
-    )
+    hearing, error = asyncio.run(ask(mockllm, Prompt(message), PATIENT, model="gpt-4o"))
 
     assert (hearing.text, error) == (says, None)

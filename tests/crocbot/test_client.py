@@ -19,7 +19,7 @@ from crocbot.errors import (
     WebhookSetError,
 )
 from crocbot.events import ApiCall, CallOutcome, FloodWait, Method
-from crocbot.model import ChatThread, Entity, Piece, ReconnectReason
+from crocbot.model import ChatThread, Entity, MessagePart, ReconnectReason
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
 from tests.crocbot.fakes import RecordedEvents
@@ -59,7 +59,7 @@ def test_a_conversation() -> None:
         (update,) = await client.get_updates(0, 100)
         assert update["message"]["text"] == "hello"
         assert await client.get_updates(update["update_id"] + 1, 100) == []
-        await client.send_message(ChatThread(7), Piece("hello, too"))
+        await client.send_message(ChatThread(7), MessagePart("hello, too"))
 
     meet(scene)
     assert [message["text"] for message in sent] == ["hello, too"]
@@ -72,8 +72,8 @@ def test_how_a_message_looks() -> None:
     async def scene(client: Client, server: Server) -> None:
         server.listen(sent.append)
         server.say(ADA, "hello")
-        bold = Piece("bold link", (Entity("bold", 0, 4),))
-        link = Piece("bold link", (Entity("text_link", 5, 4, "https://x.y"),))
+        bold = MessagePart("bold link", (Entity("bold", 0, 4),))
+        link = MessagePart("bold link", (Entity("text_link", 5, 4, "https://x.y"),))
         number = await client.send_message(ChatThread(7, 4), bold, 1)
         for _ in range(2):
             # The second time nothing changes, which is as good.
@@ -149,7 +149,7 @@ def test_methods_that_are_not_there() -> None:
             "getWebhookInfo": client.get_webhook_info,
             "setMyCommands": lambda: client.set_my_commands({"start": "Hello"}),
             "editMessageText": lambda: client.edit_message(
-                ChatThread(7), 1, Piece("x")
+                ChatThread(7), 1, MessagePart("x")
             ),
             "deleteMessage": lambda: client.delete_message(ChatThread(7), 1),
             "sendChatAction": lambda: client.send_typing(ChatThread(7)),
@@ -280,7 +280,7 @@ def test_a_sent_message_is_sent_whatever_the_answer_shows() -> None:
 
     async def scene(client: Client, server: Server) -> None:
         server.fault("sendMessage", Answer(200, '{"ok":true,"result":{"date":"?"}}'))
-        await client.send_message(ChatThread(7), Piece("hello"))
+        await client.send_message(ChatThread(7), MessagePart("hello"))
 
     meet(scene)
 
@@ -305,9 +305,9 @@ def test_a_chat_that_has_to_wait_is_not_written_to() -> None:
         server.fault("sendMessage", faults.flood_wait(60))
         for _ in range(3):
             with pytest.raises(FloodWaitError):
-                await client.send_message(ChatThread(7), Piece("hello"))
+                await client.send_message(ChatThread(7), MessagePart("hello"))
         assert server.calls["sendmessage"] == 1
-        await client.send_message(ChatThread(8), Piece("hello"))
+        await client.send_message(ChatThread(8), MessagePart("hello"))
         assert server.calls["sendmessage"] == 2
 
     meet(scene)

@@ -23,13 +23,13 @@ class Memory:
         self.fault = fault
         self.forgotten: list[ChatThread] = []
 
-    async def forget(self, address: ChatThread) -> None:
+    async def forget(self, chat: ChatThread) -> None:
         """Forget, or fail."""
         if self.fault:
             raise self.fault
-        self.forgotten.append(address)
+        self.forgotten.append(chat)
 
-    async def usage(self, address: ChatThread) -> tuple[int, Usage]:
+    async def usage(self, chat: ChatThread) -> tuple[int, Usage]:
         """Count, or fail."""
         if self.fault:
             raise self.fault

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from crocbot import envelope
 from crocbot.errors import EnvelopeError
-from crocbot.model import ChatThread, Identity, Message, MessageType, Row
+from crocbot.model import BotIdentity, ChatThread, Message, MessageType, Row
 
-ME = Identity(99, "Our_Bot")
+ME = BotIdentity(99, "Our_Bot")
 ADA = {"id": 7, "is_bot": False, "first_name": "Ada"}
 ROBOT = {"id": 8, "is_bot": True, "first_name": "Robot"}
 PRIVATE = {"id": 7, "type": "private", "first_name": "Ada"}
@@ -42,14 +42,14 @@ def test_text() -> None:
     """A private text becomes a message with everything in its place."""
     assert read(raw(text="hello")) == Message(
         update_id=1,
-        address=ChatThread(7),
+        chat=ChatThread(7),
         message_id=3,
         sender_id=7,
         private=True,
-        kind=MessageType.TEXT,
+        type=MessageType.TEXT,
         text="hello",
         command=None,
-        accepted=5.0,
+        accepted_at=5.0,
     )
 
 
@@ -80,7 +80,7 @@ def test_commands(
     message = read(update)
 
     assert message is not None
-    assert (message.kind, message.text, message.command) == (kind, text, name)
+    assert (message.type, message.text, message.command) == (kind, text, name)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_media(parts: dict[str, Any], medium: str) -> None:
     message = read(raw(caption="look", **parts))
 
     assert message is not None
-    kinds = [one.kind for one in message.media]
-    assert (message.kind, kinds, message.text) == (MessageType.MEDIA, [medium], "look")
+    kinds = [one.type for one in message.attachments]
+    assert (message.type, kinds, message.text) == (MessageType.MEDIA, [medium], "look")
 
 
 def test_media_without_caption() -> None:
@@ -206,13 +206,13 @@ def test_addressed(update: dict[str, Any], addressed: bool) -> None:
 
 
 def test_group_and_topic() -> None:
-    """In a forum topic the address has both ids and the chat is not private."""
+    """In a forum topic the chat has both ids and the chat is not private."""
     message = read(
         raw(text="x", chat=GROUP, is_topic_message=True, message_thread_id=4)
     )
 
     assert message is not None
-    assert (message.address, message.private) == (ChatThread(-5, 4), False)
+    assert (message.chat, message.private) == (ChatThread(-5, 4), False)
 
 
 def test_chain_of_answers_is_no_topic() -> None:
@@ -220,7 +220,7 @@ def test_chain_of_answers_is_no_topic() -> None:
     message = read(raw(text="x", chat=GROUP, message_thread_id=4))
 
     assert message is not None
-    assert message.address == ChatThread(-5)
+    assert message.chat == ChatThread(-5)
 
 
 @pytest.mark.parametrize("parts", [{"sender_chat": GROUP}, {"from": None}])

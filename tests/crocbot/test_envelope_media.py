@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crocbot import envelope
-from crocbot.model import Attachment, Identity, Row
+from crocbot.model import Attachment, BotIdentity, Row
 
 FILE = {"file_id": "f", "file_unique_id": "u"}
 PLACE = {"latitude": 52.52, "longitude": 13.405}
@@ -19,9 +19,9 @@ def read(parts: dict[str, Any]) -> Attachment:
     sender = {"id": 7, "is_bot": False, "first_name": "Ada"}
     message = {"message_id": 3, "date": 1_700_000_000, "chat": chat, "from": sender}
     row = Row(1, {"update_id": 1, "message": message | parts}, 5.0)
-    read = envelope.read(row, Identity(99, "our_bot"))
+    read = envelope.read(row, BotIdentity(99, "our_bot"))
     assert read is not None
-    (medium,) = read.media
+    (medium,) = read.attachments
     return medium
 
 

@@ -19,7 +19,7 @@ from crocbot.model import (
     Entity,
     ErrorEvent,
     ErrorType,
-    Piece,
+    MessagePart,
     ReconnectReason,
     Reply,
     Severity,
@@ -41,38 +41,38 @@ class Telegram:
 
     def __init__(self, faults: Sequence[Exception] = ()) -> None:
         self.faults = list(faults)
-        self.messages: dict[int, Piece] = {}
+        self.messages: dict[int, MessagePart] = {}
         self.calls: list[str] = []
         self.quoted: list[int | None] = []
         self.slept: list[float] = []
         self.events = RecordedEvents()
 
-    def _call(self, name: str, address: ChatThread) -> None:
-        assert address == HERE
+    def _call(self, name: str, chat: ChatThread) -> None:
+        assert chat == HERE
         if self.faults:
             raise self.faults.pop(0)
         self.calls.append(name)
 
     async def send_message(
-        self, address: ChatThread, piece: Piece, reply_to: int | None = None
+        self, chat: ChatThread, piece: MessagePart, reply_to: int | None = None
     ) -> int:
         """Take a message, or fail as planned."""
-        self._call("send", address)
+        self._call("send", chat)
         number = len(self.calls)
         self.messages[number] = piece
         self.quoted.append(reply_to)
         return number
 
     async def edit_message(
-        self, address: ChatThread, message_id: int, piece: Piece
+        self, chat: ChatThread, message_id: int, piece: MessagePart
     ) -> None:
         """Change a message, or fail as planned."""
-        self._call("edit", address)
+        self._call("edit", chat)
         self.messages[message_id] = piece
 
-    async def delete_message(self, address: ChatThread, message_id: int) -> None:
+    async def delete_message(self, chat: ChatThread, message_id: int) -> None:
         """Take a message back, or fail as planned."""
-        self._call("delete", address)
+        self._call("delete", chat)
         del self.messages[message_id]
 
     async def sleep(self, seconds: float) -> None:
@@ -198,7 +198,7 @@ def test_nothing_changed() -> None:
     telegram.deliver("**a**", shown)
 
     assert telegram.calls == ["send"]
-    assert telegram.messages == {1: Piece("a", BOLD)}
+    assert telegram.messages == {1: MessagePart("a", BOLD)}
 
 
 def test_a_message_that_cannot_be_edited() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from crocbot.errors import DeliveryError, FloodWaitError, TelegramError
 from crocbot.events import DeliveryEvent, DeliveryIssue
-from crocbot.model import ChatThread, Piece, ReconnectReason
+from crocbot.model import ChatThread, MessagePart, ReconnectReason
 from crocbot.reply import Delivery, SentReply, Stream
 from crocbot.reply import live as stream
 from crocbot.reply.live import EditSchedule, TokenBucket
@@ -45,13 +45,13 @@ class Telegram:
         if self.faults[name]:
             raise self.faults[name].pop(0)
 
-    def _show(self, message_id: int, piece: Piece) -> None:
+    def _show(self, message_id: int, piece: MessagePart) -> None:
         self.current[message_id] = piece.text
         self.seen.append(piece.text)
         self.changed.set()
 
     async def send_message(
-        self, address: ChatThread, piece: Piece, reply_to: int | None = None
+        self, chat: ChatThread, piece: MessagePart, reply_to: int | None = None
     ) -> int:
         """Take a message."""
         self._call("send")
@@ -59,17 +59,17 @@ class Telegram:
         return len(self.current)
 
     async def edit_message(
-        self, address: ChatThread, message_id: int, piece: Piece
+        self, chat: ChatThread, message_id: int, piece: MessagePart
     ) -> None:
         """Change a message."""
         self._call("edit")
         self._show(message_id, piece)
 
-    async def delete_message(self, address: ChatThread, message_id: int) -> None:
+    async def delete_message(self, chat: ChatThread, message_id: int) -> None:
         """Take a message back."""
         del self.current[message_id]
 
-    async def send_typing(self, address: ChatThread) -> None:
+    async def send_typing(self, chat: ChatThread) -> None:
         """Show that somebody is typing."""
         self.typed += 1
         self.changed.set()

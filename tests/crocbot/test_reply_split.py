@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crocbot.model import Entity, Piece, Reply
+from crocbot.model import Entity, MessagePart, Reply
 from crocbot.reply.split import LIMIT, pieces
 from crocbot.text import units, whole
 
@@ -37,7 +37,7 @@ CAT = "\N{CAT FACE}"
 )
 def test_plain(text: str, limit: int, cut: list[str]) -> None:
     """A text is cut at paragraphs, else lines, else words, else where it must be."""
-    assert pieces(Reply(text), limit) == [Piece(part) for part in cut]
+    assert pieces(Reply(text), limit) == [MessagePart(part) for part in cut]
 
 
 def test_limit() -> None:
@@ -51,7 +51,7 @@ def test_echo_is_left_alone() -> None:
     """What is no Markdown is shown as it is."""
     text = "1 < 2 && *not* _markdown_ `at all`"
 
-    assert pieces(Reply(text)) == [Piece(text)]
+    assert pieces(Reply(text)) == [MessagePart(text)]
 
 
 @pytest.mark.parametrize(
@@ -60,31 +60,31 @@ def test_echo_is_left_alone() -> None:
         (
             "**a**\n\n*b*",
             100,
-            [Piece("a\n\nb", (Entity("bold", 0, 1), Entity("italic", 3, 1)))],
+            [MessagePart("a\n\nb", (Entity("bold", 0, 1), Entity("italic", 3, 1)))],
         ),
         (
             f"{CAT}\n\n**b**",
             100,
-            [Piece(f"{CAT}\n\nb", (Entity("bold", 4, 1),))],
+            [MessagePart(f"{CAT}\n\nb", (Entity("bold", 4, 1),))],
         ),
         # A block that fits is not cut.
         (
             "aaa\n\n`b b b b`",
             9,
-            [Piece("aaa"), Piece("b b b b", (Entity("code", 0, 7),))],
+            [MessagePart("aaa"), MessagePart("b b b b", (Entity("code", 0, 7),))],
         ),
         # One that does not goes on in the next piece, and so does what it looks like.
         (
             "```py\nab\ncd\n```",
             4,
             [
-                Piece("ab", (Entity("pre", 0, 2, None, "py"),)),
-                Piece("cd", (Entity("pre", 0, 2, None, "py"),)),
+                MessagePart("ab", (Entity("pre", 0, 2, None, "py"),)),
+                MessagePart("cd", (Entity("pre", 0, 2, None, "py"),)),
             ],
         ),
     ],
 )
-def test_markdown(text: str, limit: int, cut: list[Piece]) -> None:
+def test_markdown(text: str, limit: int, cut: list[MessagePart]) -> None:
     """Blocks share a piece as long as they fit, with their entities in place."""
     assert pieces(Reply(text, markdown=True), limit)[: len(cut)] == cut
 
@@ -124,7 +124,7 @@ def test_cutting_loses_nothing(text: str) -> None:
     whole_ = pieces(Reply(text, markdown=True), 10**6)
     cut = pieces(Reply(text, markdown=True), 7)
 
-    def letters(found: list[Piece]) -> Counter[str]:
+    def letters(found: list[MessagePart]) -> Counter[str]:
         return Counter("".join("".join(piece.text for piece in found).split()))
 
     missing = letters(whole_) - letters(cut)

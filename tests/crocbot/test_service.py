@@ -146,7 +146,7 @@ def test_a_conversation(tmp_path: Path) -> None:
     for person in (ADA, BOB):
         assert [text for chat, text in world.sent if chat == person.user_id] == words
     assert world.troubles == []
-    assert {outcome.kind for outcome in world.outcomes} == {MessageType.TEXT}
+    assert {outcome.message_type for outcome in world.outcomes} == {MessageType.TEXT}
     assert {command["command"] for command in world.server.commands} == set(MENU)
 
 

@@ -57,8 +57,8 @@ def test_forget(tmp_path: Path) -> None:
     """To forget one chat leaves the others, and the count of tokens."""
 
     async def scene(memory: Sessions) -> None:
-        for address in (HERE, TOPIC):
-            await memory.remember(address, Exchange("a", "A"), Usage(1, 1))
+        for chat in (HERE, TOPIC):
+            await memory.remember(chat, Exchange("a", "A"), Usage(1, 1))
         await memory.forget(HERE)
         assert await memory.history(HERE) == ()
         assert await memory.history(TOPIC) == (Exchange("a", "A"),)
@@ -73,7 +73,7 @@ def test_turns_are_bounded(tmp_path: Path) -> None:
     async def scene(memory: Sessions) -> None:
         for word in "abcde":
             await memory.remember(HERE, Exchange(word, word), Usage())
-        kept = [exchange.asked for exchange in await memory.history(HERE)]
+        kept = [exchange.prompt for exchange in await memory.history(HERE)]
         assert kept == ["c", "d", "e"]
 
     play(tmp_path, scene)
@@ -85,7 +85,7 @@ def test_characters_are_bounded(tmp_path: Path) -> None:
     async def scene(memory: Sessions) -> None:
         for word in "abc":
             await memory.remember(HERE, Exchange(word * 10, word * 10), Usage())
-        kept = [exchange.asked[0] for exchange in await memory.history(HERE)]
+        kept = [exchange.prompt[0] for exchange in await memory.history(HERE)]
         assert kept == ["b", "c"]
 
     play(tmp_path, scene, chars=45)
@@ -118,6 +118,6 @@ def test_a_long_exchange_is_cut(asked: str, answered: str, chars: int) -> None:
     """An exchange is cut to what there is room for, and only if it must be."""
     cut = sessions._cut(Exchange(asked, answered), chars)
 
-    assert len(cut.asked) + len(cut.answered) <= chars
+    assert len(cut.prompt) + len(cut.answer) <= chars
     if len(asked) + len(answered) <= chars:
         assert cut == Exchange(asked, answered)

@@ -25,18 +25,18 @@ from crocbot.errors import (
 )
 from crocbot.events import AgentCall, AgentErrorReason, FirstText
 from crocbot.model import (
+    BotIdentity,
     ChatThread,
     Decision,
     Disposition,
     ErrorEvent,
     ErrorType,
     Exchange,
-    Identity,
     Image,
     Message,
     MessageType,
     Outcome,
-    Question,
+    Prompt,
     ReconnectReason,
     Row,
     Severity,
@@ -75,7 +75,7 @@ class Scene:
 
     def __init__(self, *reply: Any) -> None:
         self.reply = reply or ("answer",)
-        self.questions: list[Question] = []
+        self.questions: list[Prompt] = []
         self.events = RecordedEvents()
         self.remembered: list[tuple[ChatThread, Exchange, Usage]] = []
         self.past: tuple[Exchange, ...] = ()
@@ -104,7 +104,7 @@ class Scene:
         """What the agent was asked."""
         return [question.message for question in self.questions]
 
-    async def answer(self, question: Question) -> AsyncGenerator[Any, None]:
+    async def answer(self, question: Prompt) -> AsyncGenerator[Any, None]:
         """The agent: it says these pieces, or raises them."""
         self.questions.append(question)
         for piece in self.reply:
@@ -112,24 +112,24 @@ class Scene:
                 raise piece
             yield piece
 
-    async def history(self, address: ChatThread) -> tuple[Exchange, ...]:
+    async def history(self, chat: ChatThread) -> tuple[Exchange, ...]:
         """The memory."""
         if self.store_fault:
             raise self.store_fault
         return self.past
 
     async def remember(
-        self, address: ChatThread, exchange: Exchange, usage: Usage
+        self, chat: ChatThread, exchange: Exchange, usage: Usage
     ) -> None:
         """The memory, afterwards."""
         if self.store_fault:
             raise self.store_fault
-        self.remembered.append((address, exchange, usage))
+        self.remembered.append((chat, exchange, usage))
 
-    async def forget(self, address: ChatThread) -> None:
+    async def forget(self, chat: ChatThread) -> None:
         """The memory, when asked to."""
 
-    async def usage(self, address: ChatThread) -> tuple[int, Usage]:
+    async def usage(self, chat: ChatThread) -> tuple[int, Usage]:
         """The tokens."""
         return 0, Usage()
 
@@ -140,16 +140,16 @@ class Scene:
         return self.files[file_id]
 
     async def send_message(
-        self, address: ChatThread, piece: Any, reply_to: int | None = None
+        self, chat: ChatThread, piece: Any, reply_to: int | None = None
     ) -> int:
         """Telegram."""
         if self.send_faults:
             raise self.send_faults.pop(0)
-        self.sent.append((address, piece.text))
+        self.sent.append((chat, piece.text))
         self.quoted.append(reply_to)
         return len(self.sent)
 
-    async def send_typing(self, address: ChatThread) -> None:
+    async def send_typing(self, chat: ChatThread) -> None:
         """Telegram, while the agent thinks."""
         self.typed += 1
 
@@ -180,7 +180,7 @@ class Scene:
             clock=lambda: 102.5,
         )
         turn = Turn(
-            Identity(99, "our_bot"),
+            BotIdentity(99, "our_bot"),
             self.policy,
             self,
             Commands(lambda: STATUS, lambda _: True, self.forget, self.usage),
@@ -437,7 +437,7 @@ def test_images() -> None:
 
     (question,) = scene.questions
     assert question.images == (Image("image/jpeg", b"1"), Image("image/jpeg", b"4"))
-    assert question.words == "\n".join(["[photo, 2x1]"] * 4)
+    assert question.text == "\n".join(["[photo, 2x1]"] * 4)
 
 
 @pytest.mark.parametrize(("overtaken", "quoted"), [(False, [None]), (True, [3])])
@@ -467,7 +467,7 @@ def test_a_reply_that_cannot_be_delivered(fault: Exception, gone: bool) -> None:
         error=ErrorEvent(ErrorType.DELIVERY, Severity.WARNING),
         reason="no",
         undelivered="answer",
-        gone=gone,
+        chat_gone=gone,
     )
     assert scene.sent == []
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from crocbot import cli
 from crocbot.agents.agent import Answer
 from crocbot.agents.echo import Echo
-from crocbot.model import Question
+from crocbot.model import Prompt
 
 HOURS = 3 * 3600.0
 
@@ -52,7 +52,7 @@ def main(way: str) -> int:
     """Run a gateway whose echo hangs when it is asked to."""
     answer = Echo.answer
 
-    async def hang(echo: Echo, question: Question) -> Answer:
+    async def hang(echo: Echo, question: Prompt) -> Answer:
         if question.message.text == "hang":
             print("hanging", flush=True)
             await WAYS[way]()

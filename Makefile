@@ -37,8 +37,7 @@ bench: $(VENV)/.dev ## measure both programs and others in one run; see benchmar
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.dev ## write the generated files anew: mapping.yml, docs/metrics.md, docs/settings.md
-	$(BIN)/python -m crocbot.telemetry.documents
-	$(BIN)/python -m crocbot.settings.table
+	$(BIN)/python -m tools.generated
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -50,12 +50,15 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
-from crocbot.telemetry import Telemetry, documents
+from crocbot.telemetry import Telemetry
 from crocbot.telemetry.instruments import RESERVOIR, Counter, Timer, rate
 from statsd_bridge import exposition, line, mapping
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Store
+
+ROOT = Path(__file__).parents[2]
+MAPPING, TABLE = ROOT / "crocbot/mapping.yml", ROOT / "docs/metrics.md"
 
 FACTS: list[Event] = [
     *(Outcome(Disposition.ANSWERED, kind, seconds=0.75) for kind in MessageType),
@@ -87,7 +90,7 @@ class Bridge:
         self.failures: list[Exception] = []
         self.tally = Stats()
         self.store = Store(clock=lambda: 0.0, reserved=exposition.reserved_names())
-        table = mapping.load(str(documents.MAPPING), strict=True)
+        table = mapping.load(str(MAPPING), strict=True)
         self.pipeline = Pipeline(
             table, self.store, self.tally, failed=self.failures.append
         )
@@ -153,7 +156,7 @@ def series(bridge: Bridge) -> dict[Series, float]:
 def promised() -> dict[str, tuple[str, str, dict[str, list[str]]]]:
     """Read the table of docs/metrics.md: name -> type, help, labels and their words."""
     rows = {}
-    for row in Path(documents.TABLE).read_text().splitlines():
+    for row in TABLE.read_text().splitlines():
         if not row.startswith("| `crocbot"):
             continue
         name, kind, labels, help, *_ = (cell.strip() for cell in row.split(" | "))
@@ -241,7 +244,7 @@ def test_the_number_of_series_is_the_documented_one(
     series: dict[Series, float],
 ) -> None:
     """When everything has happened, there are as many as the table says."""
-    found = re.search(r"makes at most (\d+) series", documents.TABLE.read_text())
+    found = re.search(r"makes at most (\d+) series", TABLE.read_text())
 
     assert found is not None
     assert len(series) == int(found[1]) <= 2000

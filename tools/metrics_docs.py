@@ -1,36 +1,22 @@
 """
-The catalogue to the two files that are made of it.
+The catalogue of the gateway's metrics as a mapping file and as a table.
 
-    python -m crocbot.telemetry.documents           writes them
-    python -m crocbot.telemetry.documents --check   exits 1 when one is stale
-
-`crocbot/mapping.yml` is the contract with whoever receives the lines.  It must load in
-statsd_exporter as well, which allows only certain keys, wants label names of two
-letters or more, and loses a rule that follows a longer one with the same beginning: so
-shorter rules come first.  In `docs/metrics.md` only what is between the two marks is
-generated.
+The mapping file must load in statsd_exporter, too, which allows only certain keys,
+wants label names of two letters or more, and loses a rule that follows a longer one
+with the same beginning; therefore shorter rules come first.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
-from crocbot import generated
 from crocbot.telemetry.catalogue import CATALOGUE, Metric, Type
-
-MAPPING = Path(__file__).parents[1] / "mapping.yml"
-TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
-
-MODULE = "crocbot.telemetry.documents"
 
 _HEADER = """\
 # How the gateway's statsd names become Prometheus metrics.
-# Generated from crocbot/telemetry/catalogue/ by
-# `python -m crocbot.telemetry.documents`: change that, not this file.
-# It loads in statsd_bridge and, unchanged, in statsd_exporter 0.30.0 and later.
+# Generated from crocbot/telemetry/catalogue/ by `make docs`: change that, not this
+# file.  It loads in statsd_bridge and, unchanged, in statsd_exporter 0.30.0 and later.
 """
 
 _RECEIVED_AS = {
@@ -41,7 +27,7 @@ _RECEIVED_AS = {
 
 
 def mapping(catalogue: Iterable[Metric] = CATALOGUE) -> str:
-    """Write the mapping file."""
+    """Return the content of the mapping file."""
     ordered = sorted(catalogue, key=lambda m: (m.match.count("."), m.match))
     lines = [line for metric in ordered for line in _rule(metric)]
     return _HEADER + "mappings:\n" + "\n".join(lines) + "\n"
@@ -64,8 +50,8 @@ def _rule(metric: Metric) -> Iterator[str]:
         yield f"    buckets: [{', '.join(f'{bound:g}' for bound in metric.buckets)}]"
 
 
-def table(catalogue: tuple[Metric, ...] = CATALOGUE) -> str:
-    """Write the generated part of docs/metrics.md."""
+def table(catalogue: Sequence[Metric] = CATALOGUE) -> str:
+    """Return the generated part of docs/metrics.md."""
     rows = [
         "| Metric | Type | Labels | Meaning | Example | Sent as | Told by |",
         "|---|---|---|---|---|---|---|",
@@ -93,17 +79,3 @@ def _row(metric: Metric) -> str:
     )
     # A bar would end the cell, also inside of backticks.
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def wanted() -> dict[Path, str]:
-    """Give what each file is to hold; ValueError if the table has no place."""
-    return {MAPPING: mapping(), TABLE: generated.framed(TABLE, MODULE, table())}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write both files, or with --check say which one is stale."""
-    return generated.main(MODULE, wanted, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

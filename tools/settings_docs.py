@@ -1,0 +1,38 @@
+"""The settings of the gateway as the table in docs/settings.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import SecretStr
+
+from crocbot.settings.fields import NAMES, SECRETS, Settings
+from crocbot.settings.sources import CONFIG
+
+# Defaults that depend on the machine.
+_DEFAULTS = {"token": "", "state_dir": "`$XDG_STATE_HOME/crocbot`"}
+
+
+def table() -> str:
+    """Return the generated part of docs/settings.md."""
+    rows = ["| Name | Default | Meaning | Value |", "|---|---|---|---|", *_rows()]
+    return "\n".join(rows)
+
+
+def _rows() -> Iterator[str]:
+    for name, field in NAMES.items():
+        info = Settings.model_fields[field]
+        files = f", `{name}_FILE`" if name in SECRETS else ""
+        value = str(info.description).removeprefix("must be ")
+        yield f"| `{name}`{files} | {_default(field)} | {info.title} | {value} |"
+    config = "A TOML file with the names of this table in lower case without `CROCBOT_`"
+    yield f"| `{CONFIG}` |  | {config}. | a file |"
+
+
+def _default(field: str) -> str:
+    if field in _DEFAULTS:
+        return _DEFAULTS[field]
+    value = Settings.model_fields[field].default
+    if not value or isinstance(value, SecretStr):
+        return "0" if value == 0 else ""
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

@@ -1,1 +1,1 @@
-"""The bridge against others, in one run on one machine.  Read README.md first."""
+"""Benchmarks of both programs beside others, in one run: see README.md."""

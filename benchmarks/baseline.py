@@ -1,8 +1,8 @@
 """
-What one would write first: a Twisted DatagramProtocol and prometheus_client.
+The obvious implementation: a Twisted DatagramProtocol and prometheus_client.
 
 It reads gauges, counters and timers, maps names by globs with a cache, and serves the
-page.  It has nothing of the rest that a statsd bridge needs.
+page, and does nothing else that a statsd bridge must do.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RULES = [
 
 @cache
 def metric(kind: str, name: str, labels: tuple[str, ...], buckets: Any) -> Any:
-    """Make a metric once."""
+    """Return the metric of a name; the first call makes it."""
     clean = re.sub("[^a-zA-Z0-9_]", "_", name)
     match kind:
         case "c":
@@ -47,29 +47,29 @@ def metric(kind: str, name: str, labels: tuple[str, ...], buckets: Any) -> Any:
 
 
 @cache
-def take(kind: str, name: str, tags: str) -> Callable[[float], None]:
-    """Find what takes the values of a name; the answer is kept."""
+def observer(kind: str, name: str, tags: str) -> Callable[[float], None]:
+    """Return the method that takes the values of a name, from a cache."""
     labels: dict[str, str] = dict(pair.split(":") for pair in tags.split(",") if pair)
     buckets: Any = ()
     for pattern, rule in RULES:
-        found = pattern.fullmatch(name)
-        if found:
+        match = pattern.fullmatch(name)
+        if match:
             name = rule["name"]
             for label, template in rule.get("labels", {}).items():
-                labels[label] = found[int(template[1:])]
+                labels[label] = match[int(template[1:])]
             buckets = tuple(rule.get("histogram_options", {}).get("buckets", ()))
             break
-    made = metric(kind, name, tuple(labels), buckets)
-    one = made.labels(**labels) if labels else made
+    family = metric(kind, name, tuple(labels), buckets)
+    series = family.labels(**labels) if labels else family
     method = {"c": "inc", "g": "set"}.get(kind, "observe")
-    return getattr(one, method)  # type: ignore[no-any-return]
+    return getattr(series, method)  # type: ignore[no-any-return]
 
 
 class Statsd(DatagramProtocol):
-    """The door."""
+    """The UDP listener."""
 
     def datagramReceived(self, data: bytes, _: Any) -> None:
-        """Take a packet."""
+        """Process one packet."""
         PACKETS.inc()
         for line in data.decode().split("\n"):
             name, _, rest = line.partition(":")
@@ -83,7 +83,7 @@ class Statsd(DatagramProtocol):
             number = float(value)
             if kind == "ms":
                 number /= 1000
-            observe = take(kind, name, tags)
+            observe = observer(kind, name, tags)
             for _ in range(count):
                 observe(number)
 
@@ -94,10 +94,10 @@ def main() -> None:
     parser.add_argument("--udp", type=int, required=True)
     parser.add_argument("--tcp", type=int, required=True)
     parser.add_argument("--buffer", type=int, required=True)
-    asked = parser.parse_args()
-    port = loop.listenUDP(asked.udp, Statsd(), interface="127.0.0.1")
-    port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, asked.buffer)
-    loop.listenTCP(asked.tcp, Site(MetricsResource(REGISTRY)), interface="127.0.0.1")
+    args = parser.parse_args()
+    port = loop.listenUDP(args.udp, Statsd(), interface="127.0.0.1")
+    port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, args.buffer)
+    loop.listenTCP(args.tcp, Site(MetricsResource(REGISTRY)), interface="127.0.0.1")
     loop.run()
 
 

@@ -1,8 +1,8 @@
 """
-The least that Python can spend: a loop that counts packets and never waits for more.
+The least CPU that Python can spend: a loop that only counts packets.
 
-It receives as the bridge does, with `recvmmsg`, sleeps in the kernel until there is at
-least one packet, looks at none, and answers on TCP how many there were.
+It receives like the bridge, with `recvmmsg`, sleeps in the kernel until there is at
+least one packet, reads none of them, and prints the count to each TCP connection.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def main() -> None:
     parser.add_argument("--udp", type=int, required=True)
     parser.add_argument("--tcp", type=int, required=True)
     parser.add_argument("--buffer", type=int, required=True)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, asked.buffer)
-    udp.bind(("127.0.0.1", asked.udp))
+    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, args.buffer)
+    udp.bind(("127.0.0.1", args.udp))
     udp.setblocking(False)
-    tcp = socket.create_server(("127.0.0.1", asked.tcp))
+    tcp = socket.create_server(("127.0.0.1", args.tcp))
     poll = select.epoll()
     poll.register(udp, select.EPOLLIN)
     poll.register(tcp, select.EPOLLIN)

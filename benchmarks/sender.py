@@ -1,10 +1,10 @@
 """
-A process of its own that sends packets, as fast as asked or as it can.
+Send packets at a given rate, or as fast as possible.
 
-    python -m benchmarks.sender --port 9125 --kind gateway --lines 10 --rate 50000 ...
+    python -m benchmarks.sender --port 9125 --profile gateway --lines 10 --rate 50000
 
 `sendmmsg` hands the kernel many packets in one call, so one core can send more than any
-server here can take.  Prints how many were sent and in how many seconds.
+server here can receive.  Prints the number of packets and the seconds as JSON.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import time
 
 from benchmarks import traffic
 
-CALL = 64
-"""Packets in one call."""
+MAX_CALL_PACKETS = 64
+"""Packets in one system call."""
 
 
 class _Iovec(ctypes.Structure):
@@ -43,7 +43,7 @@ class _Message(ctypes.Structure):
 
 
 class Sender:
-    """Packets that are ready for the kernel; they are sent in turn, over and over."""
+    """Packets in the kernel's format, sent in order and again from the start."""
 
     def __init__(self, sock: socket.socket, packets: list[bytes]) -> None:
         self._iovecs = (_Iovec * len(packets))(*[_Iovec(p, len(p)) for p in packets])
@@ -56,7 +56,7 @@ class Sender:
         self._next = 0
 
     def send(self, count: int) -> int:
-        """Send the next packets, at most so many in one call; returns how many."""
+        """Send at most `count` of the next packets in one call; return how many."""
         count = min(count, len(self._messages) - self._next)
         at = ctypes.byref(self._messages, self._next * ctypes.sizeof(_Message))
         sent: int = self._libc.sendmmsg(self._sock.fileno(), at, count, 0)
@@ -67,43 +67,51 @@ class Sender:
 
 
 def run(sender: Sender, rate: int, seconds: float, count: int) -> tuple[int, float]:
-    """Send at a rate, 0 for the highest, until the time or the count is over."""
+    """
+    Send at `rate` packets a second, 0 for the highest, and return packets and seconds.
+
+    It ends after `seconds`, or after `count` packets if that is not 0.
+    """
     sent, began = 0, time.perf_counter()
     while True:
         passed = time.perf_counter() - began
         if passed >= seconds or (count and sent >= count):
             return sent, passed
-        due = CALL if not rate else min(CALL, int(rate * passed) - sent)
+        due = (
+            MAX_CALL_PACKETS
+            if not rate
+            else min(MAX_CALL_PACKETS, int(rate * passed) - sent)
+        )
         if count:
             due = min(due, count - sent)
         if due > 0:
             sent += sender.send(due)
         elif rate < 20_000:
-            # Leave the other core's neighbours alone; a fast sender has no time to.
+            # A busy loop disturbs the server; a faster sender has no time to sleep.
             time.sleep(0.0001)
 
 
 def main() -> None:
-    """Read the arguments, say `ready`, wait for a line, send."""
+    """Print `ready`, wait for a line on standard input, send."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--kind", default="gateway")
+    parser.add_argument("--profile", default="gateway")
     parser.add_argument("--lines", type=int, default=10)
     parser.add_argument("--rate", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--pool", type=int, default=20_000)
     parser.add_argument("--cpu", type=int, default=-1)
-    asked = parser.parse_args()
-    if asked.cpu >= 0:
-        os.sched_setaffinity(0, {asked.cpu})
-    packets = traffic.packets(asked.kind, asked.lines, asked.pool)
+    args = parser.parse_args()
+    if args.cpu >= 0:
+        os.sched_setaffinity(0, {args.cpu})
+    packets = traffic.packets(args.profile, args.lines, args.pool)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.connect(("127.0.0.1", asked.port))
+        sock.connect(("127.0.0.1", args.port))
         sender = Sender(sock, packets)
         print("ready", flush=True)
         input()
-        sent, seconds = run(sender, asked.rate, asked.seconds, asked.count)
+        sent, seconds = run(sender, args.rate, args.seconds, args.count)
     print(json.dumps({"packets": sent, "seconds": seconds}), flush=True)
 
 

@@ -1,7 +1,8 @@
 """
-The servers that are compared, each a process on ports of its own.
+The servers that are compared, each a process on its own ports.
 
-A server is known by how it is started and how it tells how many packets it has taken.
+A server is described by the command that starts it and by the line of its page that
+counts the packets it has taken.
 """
 
 from __future__ import annotations
@@ -15,109 +16,114 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import traffic
+from benchmarks import machine, traffic
+from benchmarks.machine import HOST, ROOT
 
-HOST = "127.0.0.1"
-BUFFER = 4 * 1024 * 1024
-PATIENCE = 60.0
-TICK = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
+READ_BUFFER_BYTES = 4 * 1024 * 1024
+TIMEOUT_SECONDS = 60.0
+
+Command = Callable[[Path, int, int], list[str]]
+"""The command line for a folder, a UDP port and a TCP port."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """How a server is started; `asked` counts packets, None where it cannot tell."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSpec:
+    """How to start a server and how to read what it has counted."""
 
     name: str
-    command: Callable[[Path, int, int], list[str]]
-    asked: str | None
-    """A regular expression for the line of its page with the packets."""
+    command: Command
+    packets_pattern: str | None
+    """A regular expression for the packets on its page; None: it does not count."""
     path: str = "/metrics"
+    """The path of its page; empty: it answers whoever connects, without HTTP."""
+    folder: Path = ROOT
+    """The checkout it runs from."""
+    stop_signal: signal.Signals = signal.SIGKILL
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Server:
-    """A running one."""
+    """A running server."""
 
-    kind: Kind
+    spec: ServerSpec
     process: subprocess.Popen[bytes]
     udp: int
     tcp: int
 
-    def cpu(self) -> float:
-        """Seconds of CPU that all its threads, also those that ended, have used."""
-        # /proc/PID/stat sums up what /proc/PID/task/*/stat has, and the ended ones.
-        text = Path(f"/proc/{self.process.pid}/stat").read_text()
-        fields = text.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of all its threads, ended ones included, in seconds."""
+        return machine.cpu_seconds(self.process.pid)
 
-    def resident(self) -> int:
-        """Bytes in RAM."""
-        text = Path(f"/proc/{self.process.pid}/statm").read_text()
-        return int(text.split()[1]) * PAGE
+    def resident_bytes(self) -> int:
+        """Return its resident memory in bytes."""
+        return machine.resident_bytes(self.process.pid)
 
     def drops(self) -> int:
-        """Datagrams that the kernel dropped at its socket."""
+        """Return how many datagrams the kernel has dropped at its socket."""
         for row in Path("/proc/net/udp").read_text().splitlines()[1:]:
             columns = row.split()
             if int(columns[1].rpartition(":")[2], 16) == self.udp:
                 return int(columns[12])
-        raise LookupError(f"{self.kind.name} does not listen")
+        raise LookupError(f"{self.spec.name} does not listen on UDP port {self.udp}")
 
     def get(self, *, gzip: bool = False) -> bytes:
-        """Fetch its page, or what it says to whoever connects."""
-        if not self.kind.path:
-            with socket.create_connection((HOST, self.tcp), PATIENCE) as connection:
+        """Return its page."""
+        if not self.spec.path:
+            address = (HOST, self.tcp)
+            with socket.create_connection(address, TIMEOUT_SECONDS) as connection:
                 return connection.makefile("rb").read()
-        url = f"http://{HOST}:{self.tcp}{self.kind.path}"
+        url = f"http://{HOST}:{self.tcp}{self.spec.path}"
         headers = {"Accept-Encoding": "gzip" if gzip else "identity"}
         request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return bytes(answer.read())
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            return bytes(response.read())
 
     def packets(self) -> int | None:
-        """Ask how many packets it has taken; None where it cannot tell."""
-        if self.kind.asked is None:
+        """Return how many packets it has taken; None if it does not count them."""
+        if self.spec.packets_pattern is None:
             return None
-        found = re.search(self.kind.asked.encode(), self.get())
-        return int(float(found[1])) if found else 0
+        match = re.search(self.spec.packets_pattern.encode(), self.get())
+        return int(float(match[1])) if match else 0
 
 
-def _ours(*flags: str) -> Callable[[Path, int, int], list[str]]:
+def _flags(home: Path, udp: int, tcp: int) -> list[str]:
+    return [
+        f"--statsd.listen-udp={HOST}:{udp}",
+        "--statsd.listen-tcp=",
+        f"--web.listen-address={HOST}:{tcp}",
+        f"--statsd.read-buffer={READ_BUFFER_BYTES}",
+        f"--statsd.mapping-config={home / 'rules.yml'}",
+    ]
+
+
+def _bridge_command(*flags: str) -> Command:
     def command(home: Path, udp: int, tcp: int) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            "statsd_bridge",
-            f"--statsd.listen-udp={HOST}:{udp}",
-            "--statsd.listen-tcp=",
-            f"--web.listen-address={HOST}:{tcp}",
-            f"--statsd.read-buffer={BUFFER}",
-            f"--statsd.mapping-config={home / 'rules.yml'}",
-            *flags,
-        ]
+        # `python -m` imports from the current folder first, so the checkout in which
+        # it runs decides which bridge this is.
+        program = [sys.executable, "-m", "statsd_bridge"]
+        return [*program, *_flags(home, udp, tcp), *flags]
 
     return command
 
 
-def _python(module: str) -> Callable[[Path, int, int], list[str]]:
+def _module_command(module: str) -> Command:
     def command(_: Path, udp: int, tcp: int) -> list[str]:
-        ports = [f"--udp={udp}", f"--tcp={tcp}", f"--buffer={BUFFER}"]
+        ports = [f"--udp={udp}", f"--tcp={tcp}", f"--buffer={READ_BUFFER_BYTES}"]
         return [sys.executable, "-m", f"benchmarks.{module}", *ports]
 
     return command
 
 
-def _statsd_exporter(home: Path, udp: int, tcp: int) -> list[str]:
-    return [os.environ["STATSD_EXPORTER"], *_ours()(home, udp, tcp)[3:]]
+def _statsd_exporter_command(home: Path, udp: int, tcp: int) -> list[str]:
+    return [os.environ["STATSD_EXPORTER"], *_flags(home, udp, tcp)]
 
 
-def _collectd(home: Path, udp: int, tcp: int) -> list[str]:
+def _collectd_command(home: Path, udp: int, tcp: int) -> list[str]:
     (home / "collectd.conf").write_text(
         f"""
         BaseDir "{home}"
@@ -135,49 +141,89 @@ def _collectd(home: Path, udp: int, tcp: int) -> list[str]:
     return ["/usr/sbin/collectd", "-f", "-C", str(home / "collectd.conf")]
 
 
-COUNTED = r"(?m)^statsd_exporter_udp_packets_total (\S+)"
-OURS = Kind("ours", _ours(), COUNTED)
-PLAIN_PATH = Kind("ours, plain path", _ours("--no-statsd.batch"), COUNTED)
-FLOOR = Kind("floor", _python("floor"), r"^packets (\d+)", path="")
-BASELINE = Kind("plain baseline", _python("baseline"), r"(?m)^packets_total (\S+)")
-STATSD_EXPORTER = Kind("statsd_exporter", _statsd_exporter, COUNTED)
-COLLECTD = Kind("collectd", _collectd, None)
+EXPORTER_PACKETS = r"(?m)^statsd_exporter_udp_packets_total (\S+)"
 
 
-def available() -> list[Kind]:
-    """List who can take part here."""
-    kinds = [OURS, FLOOR, PLAIN_PATH, BASELINE]
+def bridges(name: str, folder: Path = ROOT) -> list[ServerSpec]:
+    """Return the bridge of a checkout, as it comes and without its fast path."""
+    return [
+        ServerSpec(
+            name=f"{name}{suffix}",
+            command=_bridge_command(*flags),
+            packets_pattern=EXPORTER_PACKETS,
+            folder=folder,
+        )
+        for suffix, flags in (("", ()), (", plain path", ("--no-statsd.batch",)))
+    ]
+
+
+FLOOR = ServerSpec(
+    name="floor",
+    command=_module_command("floor"),
+    packets_pattern=r"^packets (\d+)",
+    path="",
+)
+BASELINE = ServerSpec(
+    name="plain baseline",
+    command=_module_command("baseline"),
+    packets_pattern=r"(?m)^packets_total (\S+)",
+)
+STATSD_EXPORTER = ServerSpec(
+    name="statsd_exporter",
+    command=_statsd_exporter_command,
+    packets_pattern=EXPORTER_PACKETS,
+)
+COLLECTD = ServerSpec(
+    name="collectd",
+    command=_collectd_command,
+    packets_pattern=None,
+    stop_signal=signal.SIGTERM,
+)
+
+
+def available(before: Sequence[Path] = ()) -> list[ServerSpec]:
+    """
+    Return the servers that can run here, in the order of the table's columns.
+
+    `before` are other checkouts of this project, say of an older commit.  Naming one
+    twice shows how much two runs of the same code differ.
+    """
+    specs = bridges("ours")
+    for number, folder in enumerate(before, 1):
+        specs += bridges("before" if number == 1 else f"before {number}", folder)
+    specs += [FLOOR, BASELINE]
     if os.environ.get("STATSD_EXPORTER"):
-        kinds.append(STATSD_EXPORTER)
+        specs.append(STATSD_EXPORTER)
     if Path("/usr/lib/collectd/statsd.so").exists() and shutil.which("collectd"):
-        kinds.append(COLLECTD)
-    return kinds
+        specs.append(COLLECTD)
+    return specs
 
 
 @contextmanager
-def running(kind: Kind, home: Path, cpu: int | None = None) -> Iterator[Server]:
-    """Start a server on a core of its own, and end it."""
+def running(spec: ServerSpec, home: Path, cpu: int | None = None) -> Iterator[Server]:
+    """Run a server, pinned to a core if one is given."""
     (home / "rules.yml").write_text(traffic.RULES)
-    udp, tcp = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
-    command = kind.command(home, udp, tcp)
+    udp = machine.free_port(socket.SOCK_DGRAM)
+    tcp = machine.free_port(socket.SOCK_STREAM)
+    command = spec.command(home, udp, tcp)
     if cpu is not None:
         command = ["taskset", "-c", str(cpu), *command]
-    with open(home / "output", "ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    server = Server(kind, process, udp, tcp)
+    with (home / "output").open("ab") as output:
+        process = subprocess.Popen(
+            command, cwd=spec.folder, stdout=output, stderr=output
+        )
+    server = Server(spec=spec, process=process, udp=udp, tcp=tcp)
     try:
-        _wait(server, home)
+        _wait_until_ready(server, home)
         yield server
     finally:
-        process.send_signal(signal.SIGTERM if kind is COLLECTD else signal.SIGKILL)
-        process.wait(PATIENCE)
+        process.send_signal(spec.stop_signal)
+        process.wait(TIMEOUT_SECONDS)
 
 
-def _wait(server: Server, home: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            break
+def _wait_until_ready(server: Server, home: Path) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline and server.process.poll() is None:
         try:
             server.drops()
             server.packets()
@@ -186,11 +232,4 @@ def _wait(server: Server, home: Path) -> None:
         else:
             return
     text = (home / "output").read_text()
-    raise RuntimeError(f"{server.kind.name} does not start:\n{text}")
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    """Find a port that nobody uses now."""
-    with socket.socket(socket.AF_INET, kind) as found:
-        found.bind((HOST, 0))
-        return int(found.getsockname()[1])
+    raise RuntimeError(f"{server.spec.name} does not start:\n{text}")

@@ -1,9 +1,9 @@
 """
-What the senders say: a kind of traffic and a number in, packets out.
+Profiles of traffic, each an endless sequence of statsd lines, and packets of them.
 
-`gateway` is what crocbot sends under load: 35 % counters, 45 % timers that all differ,
-10 % gauges, 10 % errors.  The others are what a translator may find hard.  Everything
-comes from a seed, so each server hears the same.
+`gateway` is what crocbot sends under load: 35 % counters, 45 % timers with distinct
+values, 10 % gauges, 10 % errors.  The others are hard for a translator in one respect
+each.  All come from a seed, so every server receives the same.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 
-COUNTED = ("text", "media", "command")
+MESSAGE_TYPES = ("text", "media", "command")
 METHODS = ("sendMessage", "editMessageText", "getUpdates", "sendChatAction")
 ERRORS = ("processing", "network", "timeout", "agent", "delivery")
 SEVERITIES = ("critical", "warning", "info")
-MANY = 20_000
+REPEATED_NAMES = 20_000
 ROUTES = ("login", "search", "basket", "pay")
 ZONES = ("eu", "us", "ap")
 
@@ -24,63 +24,63 @@ Lines = Iterator[str]
 
 
 def gateway(rng: random.Random) -> Lines:
-    """Say what the gateway says."""
+    """Send what the gateway sends."""
     while True:
         roll = rng.random()
         if roll < 0.35:
-            yield f"crocbot.messages.{rng.choice(COUNTED)}:1|c"
+            yield f"crocbot.messages.{rng.choice(MESSAGE_TYPES)}:1|c"
         elif roll < 0.80:
-            kind, value = rng.choice(COUNTED), rng.expovariate(1 / 900)
+            kind, value = rng.choice(MESSAGE_TYPES), rng.expovariate(1 / 900)
             yield f"crocbot.telegram.latency.{kind}:{value:.6f}|ms"
         elif roll < 0.90:
             yield f"crocbot.turns.in_flight:{rng.randrange(64)}|g"
         else:
-            where, how = rng.choice(ERRORS), rng.choice(SEVERITIES)
-            yield f"crocbot.errors.{where}.{how}:1|c"
+            kind, severity = rng.choice(ERRORS), rng.choice(SEVERITIES)
+            yield f"crocbot.errors.{kind}.{severity}:1|c"
 
 
 def distinct(rng: random.Random) -> Lines:
-    """Say each name once."""
+    """Send each name once."""
     start = rng.randrange(1 << 30)
     return (f"fresh.name{number}:1|c" for number in itertools.count(start))
 
 
-def many(rng: random.Random) -> Lines:
-    """Say 20,000 names again and again."""
-    names = [f"many.name{number}:1|c" for number in range(MANY)]
+def repeated(rng: random.Random) -> Lines:
+    """Repeat 20,000 names."""
+    names = [f"many.name{number}:1|c" for number in range(REPEATED_NAMES)]
     rng.shuffle(names)
     return itertools.cycle(names)
 
 
 def gauges(rng: random.Random) -> Lines:
-    """Set 200 gauges."""
+    """Set 200 gauges at random."""
     while True:
         yield f"depth.queue{rng.randrange(200)}:{rng.randrange(10_000)}|g"
 
 
 def tagged(rng: random.Random) -> Lines:
-    """Put DogStatsD tags on every line."""
+    """Send counters with DogStatsD tags."""
     while True:
         tags = f"route:{rng.choice(ROUTES)},zone:{rng.choice(ZONES)}"
         yield f"api.hits:{rng.randrange(1, 9)}|c|#{tags}"
 
 
 def sampled(rng: random.Random) -> Lines:
-    """Time one in ten."""
+    """Send timers with a sample rate of 0.1."""
     while True:
         route, value = rng.choice(ROUTES), rng.expovariate(1 / 900)
         yield f"sampled.{route}:{value:.3f}|ms|@0.1"
 
 
 def summaries(rng: random.Random) -> Lines:
-    """Time what the rules keep as summaries."""
+    """Send timers that the rules map to summaries."""
     while True:
         route, value = rng.choice(ROUTES), rng.expovariate(1 / 900)
         yield f"summed.{route}:{value:.3f}|ms"
 
 
 def counters(_: random.Random) -> Lines:
-    """Count 100,000 series of three labels, each once, then anew."""
+    """Increment 100,000 counters of three labels in turn."""
     number = range(100_000)
     return itertools.cycle(
         f"wide.a{n % 10}.b{n // 10 % 100}.c{n // 1000}:1|c" for n in number
@@ -88,18 +88,18 @@ def counters(_: random.Random) -> Lines:
 
 
 def histograms(rng: random.Random) -> Lines:
-    """Observe 10,000 histograms, each once, then anew."""
+    """Observe 10,000 histograms in turn."""
     while True:
         for number in range(10_000):
             yield f"tall.h{number}:{rng.expovariate(1 / 900):.3f}|ms"
 
 
-KINDS: dict[str, Callable[[random.Random], Lines]] = {
+PROFILES: dict[str, Callable[[random.Random], Lines]] = {
     each.__name__: each
     for each in (
         gateway,
         distinct,
-        many,
+        repeated,
         gauges,
         tagged,
         sampled,
@@ -141,9 +141,9 @@ mappings:
 """The mapping file of every server that reads one."""
 
 
-def packets(kind: str, lines_each: int, count: int, seed: int = 1) -> list[bytes]:
-    """Make packets of so many lines each."""
-    lines = KINDS[kind](random.Random(seed))
+def packets(profile: str, lines_each: int, count: int, seed: int = 1) -> list[bytes]:
+    """Return `count` packets of `lines_each` lines of a profile."""
+    lines = PROFILES[profile](random.Random(seed))
     return [
         "\n".join(itertools.islice(lines, lines_each)).encode() for _ in range(count)
     ]

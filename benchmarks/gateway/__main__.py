@@ -1,12 +1,13 @@
 """
-Messages a second and processor time a message, ours against a plain bot.
+Messages a second and CPU time a message, the gateway against a plain bot.
 
-    python -m benchmarks.gateway            three rounds, about a minute
-    python -m benchmarks.gateway --short    one small round: no numbers, does it work?
+    python -m benchmarks.gateway                    three rounds, about a minute
+    python -m benchmarks.gateway --short            one small round, for the tests
+    python -m benchmarks.gateway --against ../old   another checkout is "before"
 
-A sandbox here has a backlog of messages from 64 chats; a bot is started and answers
-them all.  Rounds are interleaved, so that what disturbs the machine disturbs both.  The
-exit code is 1 if ours does not keep what README.md promises.
+The sandbox has a backlog of messages from 64 chats; a bot is started and answers all of
+them.  Rounds are interleaved, so that a disturbance of the machine affects all alike.
+The exit code is 1 if the gateway does not keep the promise of README.md.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from benchmarks import machine
 from benchmarks.gateway import bots
 from benchmarks.gateway.bots import Bot
 from crocbot.sandbox import Person, Server
 
 CHATS = 64
-EACH = 40
-WARM = 2
-PATIENCE = 300.0
+MESSAGES_PER_CHAT = 40
+SHORT_MESSAGES_PER_CHAT = 2
+WARM_UP_MESSAGES = 2
+TIMEOUT_SECONDS = 300.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One bot in one round."""
 
@@ -39,76 +43,87 @@ class Result:
     disordered: int
 
 
-class Hearer:
-    """Hears all answers, and notes when."""
+class AnswerLog:
+    """The answers by chat, in the order of their arrival."""
 
     def __init__(self) -> None:
-        self.told: dict[int, list[int]] = defaultdict(list)
+        self.by_chat: dict[int, list[int]] = defaultdict(list)
         self.count = 0
-        self.changed = asyncio.Event()
+        self._arrived = asyncio.Event()
 
-    def hear(self, sent: Any) -> None:
-        """Take an answer."""
-        self.told[sent["chat"]["id"]].append(int(sent["text"]))
+    def append(self, sent: Any) -> None:
+        """Add an answer, a Bot API message."""
+        self.by_chat[sent["chat"]["id"]].append(int(sent["text"]))
         self.count += 1
-        self.changed.set()
+        self._arrived.set()
 
-    async def until(self, count: int) -> None:
-        """Wait for so many answers."""
-        async with asyncio.timeout(PATIENCE):
+    async def wait_for(self, count: int) -> None:
+        """Wait until there are `count` answers."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while self.count < count:
-                self.changed.clear()
-                await self.changed.wait()
+                self._arrived.clear()
+                await self._arrived.wait()
 
     @property
     def disordered(self) -> int:
-        """Chats whose answers came in another order than the questions."""
-        return sum(told != sorted(told) for told in self.told.values())
+        """The number of chats whose answers are not in the order of the messages."""
+        return sum(numbers != sorted(numbers) for numbers in self.by_chat.values())
 
 
-async def measure(bot: Bot, each: int) -> Result:
-    """Run a bot through a backlog; what it does first, to get warm, does not count."""
+async def measure(bot: Bot, per_chat: int) -> Result:
+    """Run a bot through a backlog; the first messages warm it up, unmeasured."""
     async with Server() as server:
-        hearer = Hearer()
-        server.listen(hearer.hear)
+        answers = AnswerLog()
+        server.listen(answers.append)
         with bot.run(server) as process:
-            say(server, range(WARM))
-            await hearer.until(WARM * CHATS)
-            cpu, began = bots.cpu_seconds(process), time.monotonic()
-            say(server, range(WARM, WARM + each))
-            await hearer.until((WARM + each) * CHATS)
-            took = time.monotonic() - began
-            cpu = bots.cpu_seconds(process) - cpu
-        messages = each * CHATS
-        return Result(messages / took, 1000 * cpu / messages, hearer.disordered)
+            write(server, range(WARM_UP_MESSAGES))
+            await answers.wait_for(WARM_UP_MESSAGES * CHATS)
+            cpu, began = machine.cpu_seconds(process.pid), time.monotonic()
+            write(server, range(WARM_UP_MESSAGES, WARM_UP_MESSAGES + per_chat))
+            await answers.wait_for((WARM_UP_MESSAGES + per_chat) * CHATS)
+            seconds = time.monotonic() - began
+            cpu = machine.cpu_seconds(process.pid) - cpu
+    messages = per_chat * CHATS
+    return Result(
+        per_second=messages / seconds,
+        cpu_ms=1000 * cpu / messages,
+        disordered=answers.disordered,
+    )
 
 
-def say(server: Server, numbers: range) -> None:
-    """Let everybody write these numbers, at the same time."""
+def write(server: Server, numbers: range) -> None:
+    """Send each number from every chat, all at once."""
     for number in numbers:
         for chat in range(1, CHATS + 1):
             server.say(Person(chat, f"Person {chat}"), str(number))
 
 
 def main() -> int:
-    """Measure, print, judge."""
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway")
     parser.add_argument("--short", action="store_true", help="one small round")
-    short = parser.parse_args().short
-    rivals = [bots.ours(), bots.plain()]
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR", help='another checkout, as "before"'
+    )
+    args = parser.parse_args()
+    contestants = [bots.gateway("crocbot"), bots.plain()]
+    if args.against:
+        contestants.append(bots.gateway("before", args.against.resolve()))
+    per_chat = SHORT_MESSAGES_PER_CHAT if args.short else MESSAGES_PER_CHAT
     results: dict[str, list[Result]] = defaultdict(list)
-    for _ in range(1 if short else 3):
-        for bot in rivals:
-            result = asyncio.run(measure(bot, 2 if short else EACH))
-            results[bot.name].append(result)
-    return report(results, short)
+    for _ in range(1 if args.short else args.rounds):
+        for bot in contestants:
+            results[bot.name].append(asyncio.run(measure(bot, per_chat)))
+    return report(results, short=args.short)
 
 
-def report(results: dict[str, list[Result]], short: bool) -> int:
-    """Print medians; returns 1 if the promise is broken."""
-    print(f"\n{CHATS} chats, median of {len(results['crocbot'])}\n")
+def report(results: dict[str, list[Result]], *, short: bool) -> int:
+    """Print medians; return 1 if the promise is broken, speed aside if `short`."""
+    print(f"\n{machine.describe()}")
+    print(f"{CHATS} chats, median of {len(results['crocbot'])}\n")
     print("| bot | messages/s | CPU ms/message | chats out of order |")
-    print("|---|---|---|---|")
+    print("|---|---:|---:|---:|")
     medians = {}
     for name, rounds in results.items():
         speed = statistics.median(one.per_second for one in rounds)
@@ -116,11 +131,9 @@ def report(results: dict[str, list[Result]], short: bool) -> int:
         disordered = max(one.disordered for one in rounds)
         medians[name] = speed, cpu
         print(f"| {name} | {speed:.0f} | {cpu:.2f} | {disordered} |")
-    faster, cheaper = (
-        medians["crocbot"][0] / medians["plain PTB"][0],
-        medians["plain PTB"][1] / medians["crocbot"][1],
-    )
-    print(f"\n{faster:.1f} times the messages, 1/{cheaper:.1f} of the processor time")
+    faster = medians["crocbot"][0] / medians["plain PTB"][0]
+    cheaper = medians["plain PTB"][1] / medians["crocbot"][1]
+    print(f"\n{faster:.1f} times the messages, 1/{cheaper:.1f} of the CPU time")
     ordered = not any(one.disordered for one in results["crocbot"])
     kept = ordered and (short or (faster >= 2 and cheaper >= 2))
     print("as promised" if kept else "NOT as promised: 2 times, 1/2, none out of order")

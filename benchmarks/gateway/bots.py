@@ -1,12 +1,11 @@
 """
-The two bots, as child processes.
+The bots that are compared, as child processes.
 
-    ours     crocbot gateway: echo, inbox on, telemetry to a socket that nobody reads
-    plain    plain_bot.py in an environment of its own, which has no sniffio
+    gateway  crocbot gateway: echo, inbox on, telemetry to a port without a listener
+    plain    plain_bot.py in a virtual environment of its own, which has no sniffio
 
-httpcore is much faster where sniffio can be imported, and today nothing brings it
-along: that is what somebody has who installs python-telegram-bot.  Ours does not use
-httpx, so it makes no difference to it.
+httpcore is much faster where sniffio can be imported, and python-telegram-bot does not
+install it, so the plain bot runs as its users have it.  The gateway does not use httpx.
 """
 
 from __future__ import annotations
@@ -21,17 +20,16 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.machine import ROOT
 from crocbot.sandbox import Server
 from crocbot.sandbox.children import clean
 
-HERE = Path(__file__).parent
 CACHE = Path(tempfile.gettempdir()) / "crocbot-bench"
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Bot:
-    """How to start a bot in a directory, for a server."""
+    """How to start a bot for a server, in a folder of its own."""
 
     name: str
     arguments: Callable[[Server], list[str]]
@@ -39,7 +37,7 @@ class Bot:
 
     @contextmanager
     def run(self, server: Server) -> Iterator[subprocess.Popen[bytes]]:
-        """Run it until the end of this context."""
+        """Run it until the context ends."""
         with tempfile.TemporaryDirectory(prefix="crocbot-bench-") as folder:
             home = Path(folder)
             with (home / "log").open("wb") as log:
@@ -57,12 +55,13 @@ class Bot:
                     process.wait(timeout=30)
 
 
-def ours() -> Bot:
-    """The gateway with its defaults."""
+def gateway(name: str, checkout: Path = ROOT) -> Bot:
+    """Return the gateway of a checkout with its default settings."""
     return Bot(
-        "crocbot",
+        name,
         lambda _: [sys.executable, "-m", "crocbot", "gateway"],
         lambda server, home: {
+            "PYTHONPATH": str(checkout),
             "TELEGRAM_BOT_TOKEN": server.token,
             "CROCBOT_TELEGRAM_API_URL": server.url,
             "CROCBOT_ACCESS": "open",
@@ -73,14 +72,12 @@ def ours() -> Bot:
 
 
 def plain() -> Bot:
-    """The plain bot; makes its environment, which takes a while the first time."""
+    """Return the plain bot; the first call on a machine makes its environment."""
     python = _environment()
+    script = Path(__file__).with_name("plain_bot.py")
     return Bot(
         "plain PTB",
-        lambda server: [
-            *(str(python), str(HERE / "plain_bot.py")),
-            *(server.token, server.url),
-        ],
+        lambda server: [str(python), str(script), server.token, server.url],
         lambda *_: {"PYTHONPATH": ""},
     )
 
@@ -94,14 +91,7 @@ def _environment() -> Path:
         package = f"python-telegram-bot=={wanted}"
         subprocess.run([python, "-m", "pip", "install", "-q", package], check=True)
         (folder / "complete").touch()
-    missing = [python, "-c", "import sniffio"]
-    if subprocess.run(missing, stderr=subprocess.DEVNULL, check=False).returncode == 0:
-        raise SystemExit(f"{folder} has sniffio: remove it, it was not made by this")
+    probe = [str(python), "-c", "import sniffio"]
+    if subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+        raise SystemExit(f"{folder} has sniffio, which distorts the result: remove it")
     return python
-
-
-def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """Processor time that a process has used."""
-    # pid (name) state ... utime stime; a name may have blanks.
-    stat = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(stat[11]) + int(stat[12])) / TICKS

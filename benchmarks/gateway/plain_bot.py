@@ -1,9 +1,9 @@
 """
-What most people would write: an echo bot with python-telegram-bot, 64 at a time.
+A plain echo bot with python-telegram-bot, 64 updates at a time.
 
     python plain_bot.py <token> <url of the Bot API>
 
-Default HTTP client (httpx), nothing tuned, nothing kept on disk.
+It has the default HTTP client (httpx) and writes nothing to disk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from telegram.ext import Application, ContextTypes, MessageHandler, filters
 
 
 async def echo(update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
-    """Answer the same words."""
+    """Answer with the same text."""
     if update.message and update.message.text:
         await update.message.reply_text(update.message.text)
 

@@ -1,1 +1,1 @@
-"""The gateway's telemetry against the plain statsd client, in one run."""
+"""The gateway's telemetry beside the plain statsd client, in one run."""

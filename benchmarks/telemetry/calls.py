@@ -1,9 +1,8 @@
 """
-What telling a number costs: nanoseconds a call, microseconds a message, microseconds a
-sample of the runtime.
+CPU of a metric call in ns, of a message in us, of a runtime sample in us.
 
-A process of its own listens, so that sending costs what it costs in earnest.  Times of
-calls are with the clock's own, which is measured as well.
+Another process listens, so that sending costs what it costs in production.  The times
+of calls include that of reading the clock, which is a row of its own.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def spread(
     calls: int,
     before: Callable[[], object] = lambda: None,
 ) -> Spread:
-    """Time each of many calls, in nanoseconds, but not what comes before each."""
+    """Return the time of a call in ns; `before` runs before each, unmeasured."""
     now, times = time.perf_counter_ns, []
     for _ in range(calls):
         before()
@@ -51,7 +50,7 @@ def spread(
 
 
 def microseconds(message: Callable[[int], None], messages: int) -> float:
-    """Processor time a message, in microseconds; the best of five rounds."""
+    """Return the CPU time of a message in us, the best of five rounds."""
     best = float("inf")
     for _ in range(5):
         began = time.process_time()
@@ -71,7 +70,7 @@ def _listen(ready: object) -> None:
 
 @contextmanager
 def listener() -> Iterator[int]:
-    """Somebody who takes everything; gives the port."""
+    """Run a process that receives everything; yields its port."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=_listen, args=(theirs,), daemon=True
@@ -86,7 +85,7 @@ def listener() -> Iterator[int]:
 
 
 class Ours:
-    """The gateway's handles, connected to a port."""
+    """The gateway's instruments, connected to a port."""
 
     def __init__(self, port: int) -> None:
         wire = UdpSender(HOST, port)
@@ -108,7 +107,7 @@ class Ours:
         self.gauge = self.emitter.gauge(catalogue.TURNS_IN_FLIGHT)
 
     def message(self, number: int) -> None:
-        """Tell ten events, and flush as often as it is due."""
+        """Record ten events, and flush after every FLUSH_EACH messages."""
         for counter in self.counters:
             counter.inc()
         for timer in self.timers:
@@ -119,7 +118,7 @@ class Ours:
 
 
 class Plain:
-    """The client as its manual shows it, with the same names."""
+    """The plain client, used like in its manual, with the same names."""
 
     def __init__(self, port: int) -> None:
         self.client = StatsClient(HOST, port)
@@ -129,7 +128,7 @@ class Plain:
         self.gauge = ours.gauge.name
 
     def message(self, number: int) -> None:
-        """Tell ten events."""
+        """Send ten events."""
         for name in self.counters:
             self.client.incr(name)
         for name in self.timers:
@@ -137,7 +136,7 @@ class Plain:
         self.client.gauge(self.gauge, number % 64)
 
     def pipelined(self, number: int) -> None:
-        """Tell ten events in one datagram."""
+        """Send ten events in one datagram."""
         with self.client.pipeline() as pipe:
             for name in self.counters:
                 pipe.incr(name)
@@ -147,7 +146,7 @@ class Plain:
 
 
 def calls(times: int = CALLS) -> Iterator[tuple[str, Spread]]:
-    """Each kind of call: what it is, and its spread over so many."""
+    """Yield each call by name, with its spread over `times` calls."""
     yield "the clock alone", spread(lambda: None, times)
     with listener() as port:
         ours = Ours(port)
@@ -169,7 +168,7 @@ def calls(times: int = CALLS) -> Iterator[tuple[str, Spread]]:
 
 
 def messages(times: int = MESSAGES) -> tuple[float, float, float]:
-    """Microseconds for ten events: ours with its flushes, plain, one pipeline each."""
+    """Return us for ten events: ours with its flushes, plain, a pipeline each."""
     with listener() as port:
         ours, plain = Ours(port), Plain(port)
         return (
@@ -180,7 +179,7 @@ def messages(times: int = MESSAGES) -> tuple[float, float, float]:
 
 
 def samples(times: int = 2000) -> Iterator[tuple[int, float]]:
-    """A sample of the runtime by how many tasks there are, in microseconds."""
+    """Yield the number of tasks and the time of a runtime sample in us."""
 
     async def measure(tasks: int) -> float:
         runtime = Runtime(Emitter(UdpSender(HOST, 9)), version="0.0.0")

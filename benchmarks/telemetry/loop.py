@@ -1,11 +1,11 @@
 """
-An event loop that tells of a thousand messages a second, and its worst pause.
+The worst pause of an event loop that reports a thousand messages a second.
 
     python -m benchmarks.telemetry.loop --client ours --host 127.0.0.1 --port 9125 ...
 
-A ticker wants to wake each millisecond; how much too late it wakes is the pause.
-Prints the longest, in milliseconds.  Where the system permits it the loop has real-time
-priority, so that other programs on the machine do not count.
+A task sleeps one millisecond at a time; the pause is how late it wakes.  Prints the
+longest in milliseconds.  Where the system permits it the loop has real-time priority,
+so that other programs do not affect it.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ TICK = 0.001
 BURST = 10
 """Messages each ten ticks."""
 
-FACTS = (
+EVENTS = (
     ApiCall(Method.SEND_MESSAGE, CallOutcome.OK, 0.05),
     AgentCall(0.5, 0.1, input_tokens=100, output_tokens=20),
     FirstText(0.2),
     Outcome(Disposition.ANSWERED, MessageType.TEXT, 0.6),
 )
-"""Nine events and one more counter: ten and the answer."""
+"""Ten metrics: nine of the events and one counter more."""
 
 
 async def ours(host: str, port: int) -> Callable[[], None]:
-    """Start the gateway's telemetry."""
+    """Return a function that reports a message through the gateway's telemetry."""
     telemetry = Telemetry(host, port, version="0.0.0")
     await telemetry.start()
 
     def message() -> None:
-        for fact in FACTS:
-            telemetry.emit(fact)
+        for event in EVENTS:
+            telemetry.emit(event)
 
     return message
 
 
 async def plain(host: str, port: int) -> Callable[[], None]:
-    """Make the client as its manual shows it, at the start of the program."""
+    """Return a function that reports a message through the plain client."""
     client = StatsClient(host, port)
 
     def message() -> None:
@@ -62,7 +62,7 @@ async def plain(host: str, port: int) -> Callable[[], None]:
 
 
 async def nothing(host: str, port: int) -> Callable[[], None]:
-    """Tell nothing: what the machine itself adds."""
+    """Return a function that reports nothing: the pauses of the machine itself."""
     return lambda: None
 
 
@@ -80,7 +80,7 @@ async def measure(client: str, host: str, port: int, seconds: float) -> float:
             await asyncio.sleep(TICK)
             worst = max(worst, time.monotonic() - due)
 
-    async def talk() -> None:
+    async def report() -> None:
         message = await CLIENTS[client](host, port)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -89,31 +89,31 @@ async def measure(client: str, host: str, port: int, seconds: float) -> float:
             await asyncio.sleep(BURST * TICK)
 
     ticking = asyncio.create_task(tick())
-    # Imports and first calls are no fault of anybody's.
+    # The pauses of imports and first calls do not count.
     await asyncio.sleep(0.2)
     worst = 0.0
     try:
-        await talk()
+        await report()
     except OSError:
-        # A name that cannot be looked up: the pause has been measured.
+        # The name cannot be resolved; the pause of that is measured.
         await asyncio.sleep(10 * TICK)
     ticking.cancel()
     return worst
 
 
 def main() -> None:
-    """Measure one run."""
+    """Measure one run and print its worst pause."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--client", choices=CLIENTS, required=True)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except (OSError, AttributeError):
         pass
-    worst = asyncio.run(measure(asked.client, asked.host, asked.port, asked.seconds))
+    worst = asyncio.run(measure(args.client, args.host, args.port, args.seconds))
     print(f"{1000 * worst:.3f}")
 
 

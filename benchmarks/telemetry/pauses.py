@@ -1,8 +1,8 @@
 """
-The event loop's worst pause with a bridge that is well, and with ones that are not.
+The event loop's worst pause with a bridge that receives, and with ones that do not.
 
-Each run is a process.  A vanished host and a silent DNS need a network of their own:
-`unshare` makes one that ends with the process, where the system permits it.
+Each run is a process.  A vanished host and a silent DNS need a network namespace, which
+`unshare` makes for the life of the process where the system permits it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from benchmarks.telemetry.calls import HOST, listener
 PORT = 9125
 CLIENTS = ("nothing", "ours", "plain")
 
-# A user who is not root becomes one of a namespace, without real-time priority.
+# Other users become root of a namespace, without real-time priority.
 ROOT = () if os.geteuid() == 0 else ("--map-root-user",)
 OWN_NETWORK = ("unshare", *ROOT, "--net", "--mount", "sh", "-euc")
 
-# The other end of the cable is up and has no such address: nobody answers for it.
+# The other end of the link is up and does not have the address: ARP gets no answer.
 VANISHED = """
 ip link add here type veth peer name there
 ip addr add 10.99.0.1/24 dev here
@@ -35,7 +35,7 @@ ip link set here up
 ip link set there up
 exec "$@"
 """
-# Somebody takes the questions and never answers.
+# A DNS server that receives queries and never answers.
 SILENT = """
 ip link set lo up
 mount --bind {resolv} /etc/resolv.conf
@@ -49,13 +49,13 @@ kill $!
 """
 
 
-Words = tuple[str, ...]
-"""The beginning of a command."""
+Prefix = tuple[str, ...]
+"""A command that runs the command behind it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One scenario; a number of milliseconds by client, or why there is none."""
+    """One scenario: milliseconds by client, or the reason that there are none."""
 
     name: str
     pauses: dict[str, float] | str
@@ -63,19 +63,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How often and how long, and who; the best of the rounds counts, for each."""
+    """Rounds, their length, and the clients; the best round of each counts."""
 
     rounds: int = 3
     seconds: float = 2.0
     clients: tuple[str, ...] = CLIENTS
 
 
-# Where the plain client stalls it does so for many seconds.
+# Without the plain client, whose pauses last many seconds.
 SHORT = Effort(1, 0.1, ("nothing", "ours"))
 
 
-def worst(client: str, target: tuple[str, int], seconds: float, before: Words) -> float:
-    """Run one loop, in milliseconds."""
+def worst(
+    client: str, target: tuple[str, int], seconds: float, before: Prefix
+) -> float:
+    """Return the worst pause of one run in milliseconds."""
     host, port = target
     done = subprocess.run(
         [
@@ -94,11 +96,11 @@ def worst(client: str, target: tuple[str, int], seconds: float, before: Words) -
     return float(done.stdout)
 
 
-def row(name: str, host: str, port: int, effort: Effort, before: Words = ()) -> Row:
+def row(name: str, host: str, port: int, effort: Effort, before: Prefix = ()) -> Row:
     """
-    Measure one scenario.
+    Measure one scenario; return the shortest of the worst pauses of its rounds.
 
-    Others on the machine can only make a pause longer, so the shortest is the truest.
+    Other programs on the machine can only make a pause longer.
     """
     pauses = {
         client: min(
@@ -112,7 +114,7 @@ def row(name: str, host: str, port: int, effort: Effort, before: Words = ()) -> 
 
 @contextmanager
 def stalled() -> Iterator[int]:
-    """Somebody who listens, has a small buffer, and never looks into it."""
+    """Open a socket with a small buffer that nothing reads; yields its port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
         receiver.bind((HOST, 0))
@@ -120,14 +122,14 @@ def stalled() -> Iterator[int]:
 
 
 def rows(effort: Effort) -> Iterator[Row]:
-    """Every scenario, in order."""
+    """Yield every scenario."""
     with listener() as port:
         yield row("bridge present", HOST, port, effort)
     with stalled() as port:
         free = port
         yield row("bridge stalled", HOST, port, effort)
     yield row("bridge absent", HOST, free, effort)
-    refused = _no_network()
+    refused = _namespace_error()
     if refused:
         yield Row("host vanished", refused)
         yield Row("DNS silent", refused)
@@ -142,8 +144,8 @@ def rows(effort: Effort) -> Iterator[Row]:
         yield row("DNS silent", "bridge.example", PORT, effort, silent)
 
 
-def _no_network() -> str:
-    """Say why there can be no network of our own; empty if there can."""
+def _namespace_error() -> str:
+    """Return why there can be no network namespace; empty if there can."""
     if shutil.which("unshare") is None or shutil.which("ip") is None:
         return "skipped: unshare or ip is not installed"
     tried = subprocess.run(

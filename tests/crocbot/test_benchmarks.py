@@ -24,7 +24,7 @@ def test_a_short_run_prints_its_tables() -> None:
     assert rows >= {
         "| `counter.inc()`",
         "| plain `incr`",
-        "| handles, flushes included",
+        "| instruments, flushes included",
         "| 300 tasks",
         "| bridge present",
         "| bridge stalled",

@@ -112,7 +112,7 @@ def numbers(values: Sequence[bytes]) -> tuple[list[float], list[int]]:
     if not others or not (
         others.strip(_EXPONENT) or b"\n-" in joined or b"\n+" in joined
     ):
-        read = text.floats(values)
+        read = text.parse_floats(values)
         if read is not None:
             return read, []
     one_by_one = [

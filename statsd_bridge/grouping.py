@@ -65,7 +65,7 @@ def _read(rests: list[bytes]) -> tuple[bytes, Sequence[float]] | None:
     if first == rests[-1] and rests.count(first) == count:
         # Most counters only ever say 1.
         is_plain = value[:1] == b":" and not value[1:].strip(_DIGITS)
-        one = text.floats([value[1:]]) if is_plain else None
+        one = text.parse_floats([value[1:]]) if is_plain else None
         return (tail, one * count) if one is not None else None
     joined = b"".join(rests)
     if len(joined) < count * (len(tail) + 3):
@@ -80,5 +80,5 @@ def _read(rests: list[bytes]) -> tuple[bytes, Sequence[float]] | None:
     if len(values) != count + 1:
         return None
     values[0] = values[0][1:]
-    numbers = text.floats(values[:-1])
+    numbers = text.parse_floats(values[:-1])
     return (tail, numbers) if numbers is not None else None

@@ -218,7 +218,7 @@ class _Line:
             self.last = after, rest
         if rest.too_many:
             return SampleError.MALFORMED_COMPONENT
-        value = text.number(written)
+        value = text.parse_float(written)
         kind = KINDS.get(rest.kind_text)
         member = ""
         if kind is SampleType.SET and written:
@@ -321,7 +321,7 @@ def _tags(listed: str, separator: str) -> tuple[dict[str, str], int]:
         if not (key and found and value):
             errors += 1
             continue
-        tags[text.metric_name(key)] = value
+        tags[text.escape_metric_name(key)] = value
     return tags, errors
 
 
@@ -332,10 +332,10 @@ def _rate(written: str) -> tuple[float, bool]:
     A bad one is counted, and the sample is kept: as if it said 1, or if it is too large
     a number, as if it said infinity.
     """
-    rate = text.number(written)
+    rate = text.parse_float(written)
     if rate is not None:
         return rate or 1.0, True
-    return text.overflow(written) or 1.0, False
+    return text.parse_overflow(written) or 1.0, False
 
 
 def _section(section: str, tags: dict[str, str]) -> SampleError | None:
@@ -366,7 +366,7 @@ def _several(right: str) -> Iterator[str]:
     pending: list[str] = []
     for piece in right.split(":"):
         value, bar, _ = piece.partition("|")
-        if pending and bar and text.number(value) is not None:
+        if pending and bar and text.parse_float(value) is not None:
             yield ":".join(pending)
             pending = []
         # It goes on if it ends in such a section's first word.

@@ -29,7 +29,7 @@ from statsd_bridge.model import (
 )
 from statsd_bridge.recent import LONGEST, Recent
 from statsd_bridge.series import Store
-from statsd_bridge.text import label_pairs
+from statsd_bridge.text import format_labels
 
 MOST_NAMES = 1_000
 """Names that senders choose and that become labels of our own metrics."""
@@ -137,7 +137,7 @@ class Pipeline:
             return found
         match = self.table.look_up(sample.kind, sample.name)
         name, labels, form, _ = match.target(sample.labels)
-        found = match, SeriesSpec(name, labels, form, label_pairs(labels))
+        found = match, SeriesSpec(name, labels, form, format_labels(labels))
         known[key] = found
         return found
 

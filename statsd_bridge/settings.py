@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from statsd_bridge.errors import BridgeError
 from statsd_bridge.model import HostPort
+from statsd_bridge.text import NANOSECONDS, parse_duration
 
 LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("logfmt", "json")
@@ -56,22 +57,6 @@ class Settings:
         )
 
 
-_DURATION = re.compile(
-    r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h)"
-)
-_SECONDS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    # Both letters that look like this one: the micro sign and the Greek letter.
-    "\u00b5s": 1e-6,
-    "\u03bcs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-}
-
-
 def address(flag: str, text: str) -> HostPort:
     """Read an address; the error names the flag."""
     try:
@@ -85,16 +70,10 @@ def address(flag: str, text: str) -> HostPort:
 
 def seconds(flag: str, text: str) -> float:
     """Read a duration as Go writes it, `1m30s` or `0`; the error names the flag."""
-    if text == "0":
-        return 0.0
-    parts = _DURATION.findall(text)
-    if not parts or "".join(parts) != text:
+    nanoseconds = parse_duration(text)
+    if nanoseconds is None or nanoseconds < 0:
         raise BridgeError(f"--{flag}: {text!r} is no duration; write 60s or 1m30s")
-    total = 0.0
-    for part in parts:
-        unit = part.lstrip("0123456789.")
-        total += float(part.removesuffix(unit)) * _SECONDS[unit]
-    return total
+    return nanoseconds / NANOSECONDS
 
 
 def octal(flag: str, text: str) -> int:

@@ -1,1 +1,1 @@
-"""YAML to checked values, for both kinds of file.  Start at section.py."""
+"""Read YAML files, with checks and places for errors.  Start at section.py."""

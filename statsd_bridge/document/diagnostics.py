@@ -1,5 +1,5 @@
 """
-What there is to say about a file: mistakes, which end it, and warnings.
+Errors and warnings about one file, each with its place.
 
     mapping.yml: mappings[3].match: what is wrong; what would be right (line 12)
     file         path of the key    problem
@@ -13,47 +13,55 @@ from statsd_bridge.errors import ConfigError
 
 MAX_WARNINGS: Final = 100
 MAX_READS: Final = 1_000_000
-MAX_SHOWN: Final = 60
+MAX_QUOTED: Final = 60
 
 
 def quote(text: str) -> str:
-    """Show text from the file within a message: short, on one line, escaped."""
-    return repr(text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "...")
+    """Quote text from the file for a message: escaped, on one line, cut if long."""
+    return repr(text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 3] + "...")
 
 
 class Diagnostics:
-    """What there is to say about one file; `strict` makes unknown keys mistakes."""
+    """
+    Errors and warnings about one file, and how much of it may be read.
+
+    With `strict`, unknown keys are errors instead of warnings.
+    """
 
     def __init__(self, file: str, *, strict: bool = False) -> None:
         self.file = file
         self.strict = strict
         self._warnings: list[str] = []
-        self._unsaid = 0
+        self._omitted = 0
         self._reads = 0
 
-    def mistake(self, path: str, line: int, problem: str) -> ConfigError:
-        """Make the error that tells where the file is wrong, and how."""
+    def error(self, path: str, line: int, problem: str) -> ConfigError:
+        """Return the error for a problem at a key and a line."""
         return ConfigError(self._text(path, line, problem))
 
     def warn(self, path: str, line: int, problem: str) -> None:
-        """Note something that is allowed and hardly meant."""
+        """Add a warning; past MAX_WARNINGS it is only counted."""
         if len(self._warnings) < MAX_WARNINGS:
             self._warnings.append(self._text(path, line, problem))
         else:
-            self._unsaid += 1
+            self._omitted += 1
 
     def is_full(self) -> bool:
-        """Tell whether further warnings are only counted."""
+        """Return whether further warnings are only counted."""
         return len(self._warnings) >= MAX_WARNINGS
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what was noted, bounded."""
-        if not self._unsaid:
+        """Return the warnings; a last one tells how many were omitted."""
+        if not self._omitted:
             return tuple(self._warnings)
-        return (*self._warnings, f"{self.file}: and {self._unsaid} more warnings")
+        return (*self._warnings, f"{self.file}: and {self._omitted} more warnings")
 
-    def spend(self, reads: int) -> None:
-        """Count what is read: aliases can make a small file mean a huge one."""
+    def charge(self, reads: int) -> None:
+        """
+        Count values that are read; ConfigError when there are too many.
+
+        Aliases let a small file stand for a huge one, so reads are bounded, not bytes.
+        """
         self._reads += reads
         if self._reads > MAX_READS:
             problem = (

@@ -1,19 +1,23 @@
 """
-The text of a YAML file in, a tree of nodes out; the only place that knows YAML.
+Parse YAML into a tree of nodes; the only module that imports the yaml library.
 
-A node keeps its text as it was written and the number of its line, because
-`007` is a good label value and a message must say where.  What a scalar means is
-scalar.py's affair.
+A node keeps its text as written and its line number: `007` is a valid label value, and
+every error names its line.  scalar.py gives a scalar its meaning.
 
-Only the first document is read.  An alias is the very node of its anchor, so nothing
-grows here; an alias inside its own anchor, too much depth and too many nodes are
-refused.  Nothing recurses.
+Only the first document is read.  An alias is the same object as its anchor's node, so
+aliases cost no memory here; an alias inside its own anchor, too much depth and too many
+nodes are refused.  Nothing recurses.
+
+The tree is built from parser events because yaml.compose refuses an anchor that is
+defined twice, which Go's parser accepts, allows an alias inside its own anchor, bounds
+neither depth nor the number of nodes, and loses the difference between `! y` and `y`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 import yaml
@@ -30,9 +34,9 @@ _TAG = "tag:yaml.org,2002:"
 @dataclass(slots=True, eq=False)
 class Node:
     """
-    A scalar, a sequence of nodes, or a mapping: its keys and values in turn.
+    A scalar, a sequence of nodes, or a mapping: its keys and values alternate.
 
-    `plain` is a scalar without quotes; `tag` is short for the standard ones ("str").
+    `plain` means a scalar without quotes and tag.  Standard tags are short: "str".
     """
 
     kind: Literal["scalar", "sequence", "mapping"]
@@ -43,7 +47,7 @@ class Node:
     children: list[Node] = field(default_factory=list)
 
     def pairs(self) -> Iterator[tuple[Node, Node]]:
-        """Yield the keys of a mapping, each with its value, in the order written."""
+        """Yield each key of a mapping with its value, in file order."""
         keys = iter(self.children)
         return zip(keys, keys, strict=True)
 
@@ -53,10 +57,10 @@ class _Mark(Protocol):
     column: int
 
 
-def read(path: str) -> bytes:
-    """Read a file, or tell why that cannot be done."""
+def read_file(path: str) -> bytes:
+    """Read a file up to the size that compose refuses; ConfigError if it fails."""
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             text = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -65,14 +69,15 @@ def read(path: str) -> bytes:
 
 
 def compose(text: str | bytes, file: str) -> Node | None:
-    """Read the first document; None when there is none."""
+    """Parse the first document; None if there is none, ConfigError if it is invalid."""
     if isinstance(text, str):
         text = text.encode("utf-8", "surrogatepass")
     if len(text) > MAX_BYTES:
         raise ConfigError(f"{file}: is larger than {MAX_BYTES} bytes")
     tree = _Tree(file)
     try:
-        # Go's parser is a port of libyaml; PyYAML's own differs in places and is slow.
+        # libyaml, because Go's parser is a port of it; PyYAML's own parser differs from
+        # it in places and is slower.
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             if isinstance(event, yaml.DocumentEndEvent):
                 break
@@ -94,7 +99,7 @@ def _one_line(error: Exception) -> str:
 
 
 class _Tree:
-    """The tree as far as it has grown: `open` are the collections not yet closed."""
+    """A tree under construction; `_open` are the collections that have not ended."""
 
     def __init__(self, file: str) -> None:
         self.root: Node | None = None
@@ -104,26 +109,29 @@ class _Tree:
         self._count = 0
 
     def add(self, event: yaml.Event) -> None:
-        """Take in what comes next in the text."""
+        """Add the next event of the parser."""
         if isinstance(event, yaml.AliasEvent):
-            self._grow(self._anchored(event))
+            self._append(self._resolve_alias(event))
         elif isinstance(event, yaml.ScalarEvent):
             plain = bool(event.implicit[0]) and event.tag is None
             node = Node("scalar", _line(event), event.value, _short(event.tag), plain)
-            self._name(event, node)
-            self._grow(node)
+            self._append_new(event, node)
         elif isinstance(event, yaml.CollectionStartEvent):
             is_list = isinstance(event, yaml.SequenceStartEvent)
             node = Node("sequence" if is_list else "mapping", _line(event))
-            self._name(event, node)
-            self._grow(node)
+            self._append_new(event, node)
             self._open.append(node)
             if len(self._open) > MAX_DEPTH:
-                raise self._refusal(event, f"is nested deeper than {MAX_DEPTH} levels")
+                raise self._error(event, f"is nested deeper than {MAX_DEPTH} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
             self._open.pop()
 
-    def _grow(self, node: Node) -> None:
+    def _append_new(self, event: yaml.NodeEvent, node: Node) -> None:
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        self._append(node)
+
+    def _append(self, node: Node) -> None:
         self._count += 1
         if self._count > MAX_NODES:
             raise ConfigError(f"{self._file}: holds more than {MAX_NODES} values")
@@ -132,19 +140,15 @@ class _Tree:
         else:
             self.root = node
 
-    def _name(self, event: yaml.NodeEvent, node: Node) -> None:
-        if event.anchor is not None:
-            self._anchors[event.anchor] = node
-
-    def _anchored(self, event: yaml.AliasEvent) -> Node:
+    def _resolve_alias(self, event: yaml.AliasEvent) -> Node:
         node = self._anchors.get(event.anchor or "")
         if node is None:
-            raise self._refusal(event, f"*{event.anchor} has no anchor before it")
+            raise self._error(event, f"*{event.anchor} has no anchor before it")
         if node in self._open:
-            raise self._refusal(event, f"*{event.anchor} stands inside itself")
+            raise self._error(event, f"*{event.anchor} stands inside itself")
         return node
 
-    def _refusal(self, event: yaml.Event, problem: str) -> ConfigError:
+    def _error(self, event: yaml.Event, problem: str) -> ConfigError:
         return ConfigError(f"{self._file}: {_place(event.start_mark)}{problem}")
 
 

@@ -1,28 +1,26 @@
 """
-What a scalar of a mapping file means: YAML 1.1 as statsd_exporter's Go library has it.
+Meaning of scalars: YAML 1.1 as implemented by the Go library of statsd_exporter.
 
     yes  on  y  True     a boolean; so are their opposites
-    ~  null  (nothing)   nothing
+    ~  null  (empty)     null
     12  0x1f  017  1_000 an integer
-    1e-6  .5  1.  .inf   a float, also without the dot that YAML 1.1 asks for
-    anything else        text; also what is quoted or has a tag of its own
+    1e-6  .5  1.  .inf   a float; the dot that YAML 1.1 requires is optional
+    anything else        text; so is a scalar that is quoted or has a custom tag
 
-A place that wants text takes what was written, whatever it would mean.
+A key that wants text gets the scalar as written, whatever its meaning.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal
 from typing import Final
 
 from statsd_bridge.document.node import Node
 
 Value = None | bool | int | float | str
 
-NANOSECONDS: Final = 1_000_000_000
-_LONGEST_NUMBER = 100
+MAX_NUMBER_LENGTH: Final = 100
 _INT64 = 1 << 63
 
 _WORDS: Final[dict[str, Value]] = {
@@ -42,7 +40,7 @@ _INTEGERS = (
     (re.compile(r"[-+]?(?:0|[1-9][0-9]*)"), 10),
 )
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-# A tag asks for a type; an integer will do for a float.
+# The types that a standard tag allows; an integer is a valid float.
 _TAGGED: Final[dict[str, tuple[type, ...]]] = {
     "bool": (bool,),
     "float": (float, int),
@@ -50,40 +48,27 @@ _TAGGED: Final[dict[str, tuple[type, ...]]] = {
     "null": (type(None),),
 }
 
-_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-_DURATION = re.compile(rf"[-+]?(?:{_DURATION_PART.pattern})+")
-_UNITS: Final = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "μs": 1_000,
-    "ms": 1_000_000,
-    "s": NANOSECONDS,
-    "m": 60 * NANOSECONDS,
-    "h": 3600 * NANOSECONDS,
-}
-
 
 def value(node: Node) -> Value:
-    """Tell what a scalar node means; ValueError when it is not what its tag says."""
+    """Return the value of a scalar; ValueError if its tag does not fit its text."""
     if node.plain:
         return resolve(node.text)
     types = _TAGGED.get(node.tag)
     if types is None:
         return node.text
-    meant = resolve(node.text)
-    if type(meant) not in types:
+    resolved = resolve(node.text)
+    if type(resolved) not in types:
         raise ValueError(f"is tagged {node.tag} and is none")
-    return meant
+    return resolved
 
 
 def is_null(node: Node) -> bool:
-    """Tell whether a key with this value might as well not be there."""
+    """Return whether a node is a plain null: its key counts as missing."""
     return node.kind == "scalar" and node.plain and resolve(node.text) is None
 
 
 def resolve(text: str) -> Value:
-    """Tell what plain text means."""
+    """Return the value of a plain scalar."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "+-.0123456789":
@@ -97,7 +82,7 @@ def resolve(text: str) -> Value:
 
 
 def _integer(digits: str) -> int | None:
-    if len(digits) > _LONGEST_NUMBER:
+    if len(digits) > MAX_NUMBER_LENGTH:
         return None
     for pattern, radix in _INTEGERS:
         if pattern.fullmatch(digits):
@@ -106,28 +91,3 @@ def _integer(digits: str) -> int | None:
             highest = _INT64 if digits[0] in "+-" else 2 * _INT64
             return number if -_INT64 <= number < highest else None
     return None
-
-
-def nanoseconds(meant: Value) -> int | None:
-    """
-    Read a duration as Go does: `1h30m`, `1.5s`; a bare number is nanoseconds.
-
-    None when it is no duration, or one of more than 292 years.
-    """
-    if isinstance(meant, str):
-        total = _sum_of_parts(meant)
-    elif isinstance(meant, bool) or meant is None or not math.isfinite(meant):
-        return None
-    else:
-        total = int(meant)
-    return total if total is not None and -_INT64 <= total < _INT64 else None
-
-
-def _sum_of_parts(text: str) -> int | None:
-    if text in ("0", "+0", "-0"):
-        return 0
-    if len(text) > _LONGEST_NUMBER or not _DURATION.fullmatch(text):
-        return None
-    parts = _DURATION_PART.findall(text)
-    total = sum(int(Decimal(number) * _UNITS[unit]) for number, unit in parts)
-    return -total if text[0] == "-" else total

@@ -1,10 +1,10 @@
 """
-A tree of nodes in, typed values out: one mapping of the file, read key by key.
+Typed access to one mapping of a YAML file, key by key.
 
-Whoever reads a section asks for each key that he knows and then closes it; what he
-did not ask for is an unknown key.  A key that is missing and a key that is null are
-the same.  Merge keys and repeated keys act as in statsd_exporter: in the order
-written, the later wins, and mappings grow together.
+A reader asks for each key that it knows, then calls reject_unknown_keys: a key that was
+not asked for is unknown.  A missing key and a null are the same.  Merge keys and
+repeated keys work like in statsd_exporter: in file order, the later one wins, and
+mappings are merged.
 
     - <<: *defaults         labels: {a: 1}
       labels: {b: 2}        -> labels a and b
@@ -13,6 +13,7 @@ written, the later wins, and mappings grow together.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -21,153 +22,155 @@ from statsd_bridge.document import scalar
 from statsd_bridge.document.diagnostics import Diagnostics, quote
 from statsd_bridge.document.node import Node
 from statsd_bridge.errors import ConfigError
+from statsd_bridge.text import parse_duration
 
 Choice = TypeVar("Choice")
 
-MAX_KEY = 60
+MAX_KEY_LENGTH = 60
 MAX_UINT32 = (1 << 32) - 1
+MAX_INT64 = 1 << 63
 
 _SIMPLE_KEY = re.compile(r"[A-Za-z0-9_.<-]{1,60}(?:\[[0-9]+\])?")
 
 
-def present(node: Node | None) -> list[Node]:
-    """List a node, unless it might as well not be there."""
+def non_null(node: Node | None) -> list[Node]:
+    """Return the node in a list, or an empty list if it is missing or null."""
     return [node] if node and not scalar.is_null(node) else []
 
 
 class Section:
-    """One mapping of the file under its path; `nodes` are merged in their order."""
+    """One mapping at `path`; later `nodes` override and extend earlier ones."""
 
-    def __init__(self, remarks: Diagnostics, path: str, nodes: Sequence[Node]) -> None:
+    def __init__(
+        self, diagnostics: Diagnostics, path: str, nodes: Sequence[Node]
+    ) -> None:
         self.path = path
         self.line = nodes[-1].line if nodes else 1
-        self._remarks = remarks
-        self._asked: set[str] = set()
+        self._diagnostics = diagnostics
+        self._known: set[str] = set()
         self._values: dict[str, list[Node]] = {}
         for node in nodes:
             for key, node_value in self._pairs(node):
                 self._values.setdefault(self._key(key), []).append(node_value)
 
     def text(self, key: str) -> str:
-        """Read text as it was written; "" when there is none."""
+        """Read text as written; "" if missing."""
         node = self._find(key)
         return "" if node is None else self._text(key, node)
 
-    def flag(self, key: str) -> bool:
-        """Read a boolean; False when there is none."""
+    def boolean(self, key: str) -> bool:
+        """Read a boolean; False if missing."""
         node = self._find(key)
         wanted = "true or false"
-        meant = False if node is None else self._value(key, node, wanted)
-        if not isinstance(meant, bool):
-            raise self._unlike(key, node, wanted)
-        return meant
+        value = False if node is None else self._value(key, node, wanted)
+        if not isinstance(value, bool):
+            raise self._type_error(key, node, wanted)
+        return value
 
     def number(self, key: str) -> float | None:
-        """Read a number; None when there is none."""
+        """Read a number; None if missing."""
         node = self._find(key)
         return None if node is None else self._number(key, node)
 
     def count(self, key: str) -> int:
-        """Read a whole number that fits into 32 bits; 0 when there is none."""
+        """Read an unsigned 32-bit integer; 0 if missing."""
         number = self.number(key) or 0
-        # Not a number is not in any range; a fraction is cut, as in statsd_exporter.
+        # NaN is in no range.  A fraction is cut, like in statsd_exporter.
         if not -1 < number < MAX_UINT32 + 1:
             wanted = f"a whole number from 0 to {MAX_UINT32}"
-            raise self._unlike(key, self._find(key), wanted)
+            raise self._type_error(key, self._find(key), wanted)
         return int(number)
 
     def nanoseconds(self, key: str) -> int:
-        """Read a duration; 0 when there is none."""
+        """Read a duration, a bare number as nanoseconds; 0 if missing."""
         node = self._find(key)
         if node is None:
             return 0
         wanted = "a duration, such as 90s or 1h30m"
-        meant = self._value(key, node, wanted)
-        length = scalar.nanoseconds(meant)
-        if length is None:
-            raise self._unlike(key, node, wanted)
-        if length < 0:
-            raise self.mistake(key, "a duration must not be negative")
-        if length and not isinstance(meant, str):
-            said = (
-                f"{node.text} is {length} nanoseconds; write {node.text}s for seconds"
-            )
-            self.warn(key, said)
-        return length
+        value = self._value(key, node, wanted)
+        duration = _nanoseconds(value)
+        if duration is None:
+            raise self._type_error(key, node, wanted)
+        if duration < 0:
+            raise self.error(key, "a duration must not be negative")
+        if duration and not isinstance(value, str):
+            seconds = f"write {node.text}s for seconds"
+            self.warn(key, f"{node.text} is {duration} nanoseconds; {seconds}")
+        return duration
 
     def choice(self, key: str, choices: Mapping[str, Choice]) -> Choice | None:
-        """Read one of a few words; None when there is none."""
+        """Read one of a few words and return what it stands for; None if missing."""
         node = self._find(key)
         if node is None:
             return None
         word = self._text(key, node)
         if word not in choices:
             wanted = " or ".join(filter(None, choices))
-            raise self.mistake(key, f"{quote(word)} is not {wanted}")
+            raise self.error(key, f"{quote(word)} is not {wanted}")
         return choices[word]
 
     def numbers(self, key: str) -> tuple[float, ...] | None:
-        """Read a list of numbers; None when there is none."""
+        """Read a list of numbers; None if missing."""
         node = self._find(key)
         if node is None:
             return None
         nodes = self._items(key, node)
         return tuple(self._number(f"{key}[{i}]", item) for i, item in enumerate(nodes))
 
-    def words(self, key: str) -> tuple[str, ...] | None:
-        """Read a list of text; None when there is none."""
+    def text_list(self, key: str) -> tuple[str, ...] | None:
+        """Read a list of text; None if missing."""
         node = self._find(key)
         if node is None:
             return None
         nodes = self._items(key, node)
         return tuple(self._text(f"{key}[{i}]", item) for i, item in enumerate(nodes))
 
-    def texts(self, key: str) -> dict[str, str]:
-        """Read a mapping of text to text; empty when there is none."""
+    def text_map(self, key: str) -> dict[str, str]:
+        """Read a mapping of text to text; empty if missing."""
         section = self.section(key)
         if section is None:
             return {}
         return {name: section.text(name) for name in section._values}
 
     def section(self, key: str) -> Section | None:
-        """Read a mapping; None when there is none."""
+        """Read a mapping; None if missing."""
         nodes = self._find_all(key)
         if not nodes:
             return None
-        return Section(self._remarks, self._path(key), nodes)
+        return Section(self._diagnostics, self._path(key), nodes)
 
     def sections(self, key: str) -> list[Section] | None:
-        """Read a list of mappings; None when there is none."""
+        """Read a list of mappings; None if missing."""
         node = self._find(key)
         if node is None:
             return None
         return [
-            Section(self._remarks, self._path(f"{key}[{i}]"), present(item))
+            Section(self._diagnostics, self._path(f"{key}[{i}]"), non_null(item))
             for i, item in enumerate(self._items(key, node))
         ]
 
-    def close(self) -> None:
-        """Tell of each key that nobody asked for."""
+    def reject_unknown_keys(self) -> None:
+        """Warn of each key that was not asked for; ConfigError if strict."""
         for key, nodes in self._values.items():
-            if key in self._asked:
+            if key in self._known:
                 continue
-            if self._remarks.strict:
-                raise self.mistake(key, f"there is no such key{self._hint(key)}")
-            if self._remarks.is_full():
-                self._remarks.warn(self._path(key), nodes[-1].line, "")
+            if self._diagnostics.strict:
+                raise self.error(key, f"there is no such key{self._hint(key)}")
+            if self._diagnostics.is_full():
+                self._diagnostics.warn(self._path(key), nodes[-1].line, "")
             else:
                 self.warn(key, f"there is no such key, it is ignored{self._hint(key)}")
 
-    def mistake(self, key: str, problem: str) -> ConfigError:
-        """Make the error that tells what is wrong with a key, or its absence."""
-        return self._remarks.mistake(self._path(key), self._line(key), problem)
+    def error(self, key: str, problem: str) -> ConfigError:
+        """Return the error for a problem with a key or its absence."""
+        return self._diagnostics.error(self._path(key), self._line(key), problem)
 
     def warn(self, key: str, problem: str) -> None:
-        """Note something about a key that is allowed and hardly meant."""
-        self._remarks.warn(self._path(key), self._line(key), problem)
+        """Add a warning about a key whose value is allowed but hardly intended."""
+        self._diagnostics.warn(self._path(key), self._line(key), problem)
 
     def _hint(self, key: str) -> str:
-        near = difflib.get_close_matches(key[:MAX_KEY], self._asked, n=1)
+        near = difflib.get_close_matches(key[:MAX_KEY_LENGTH], self._known, n=1)
         return f"; did you mean {near[0]}?" if near else ""
 
     def _line(self, key: str) -> int:
@@ -180,8 +183,8 @@ class Section:
         return ".".join(filter(None, (self.path, key)))
 
     def _find_all(self, key: str) -> list[Node]:
-        # What comes before a null is forgotten.
-        self._asked.add(key)
+        # A null discards the values before it.
+        self._known.add(key)
         nodes: list[Node] = []
         for node in self._values.get(key, ()):
             if scalar.is_null(node):
@@ -195,51 +198,50 @@ class Section:
         return nodes[-1] if nodes else None
 
     def _text(self, key: str, node: Node) -> str:
-        meant = self._value(key, node, "text")
-        return "" if meant is None else node.text
+        return "" if self._value(key, node, "text") is None else node.text
 
     def _number(self, key: str, node: Node) -> float:
         wanted = "a number, such as 0.25"
         # In a list, a null is a zero.
-        meant = 0 if scalar.is_null(node) else self._value(key, node, wanted)
-        if isinstance(meant, bool | str) or meant is None:
-            raise self._unlike(key, node, wanted)
-        return float(meant)
+        value = 0 if scalar.is_null(node) else self._value(key, node, wanted)
+        if isinstance(value, bool | str) or value is None:
+            raise self._type_error(key, node, wanted)
+        return float(value)
 
     def _items(self, key: str, node: Node) -> list[Node]:
         if node.kind != "sequence":
-            raise self._unlike(key, node, "a list")
-        self._remarks.spend(len(node.children))
+            raise self._type_error(key, node, "a list")
+        self._diagnostics.charge(len(node.children))
         return node.children
 
     def _value(self, key: str, node: Node, wanted: str) -> scalar.Value:
         if node.kind != "scalar":
-            raise self._unlike(key, node, wanted)
+            raise self._type_error(key, node, wanted)
         try:
             return scalar.value(node)
         except ValueError as error:
-            raise self._mistake_at(key, node, f"{quote(node.text)} {error}") from error
+            raise self._error_at(key, node, f"{quote(node.text)} {error}") from error
 
-    def _unlike(self, key: str, node: Node | None, wanted: str) -> ConfigError:
+    def _type_error(self, key: str, node: Node | None, wanted: str) -> ConfigError:
         found, hint = _describe(node) if node else ("nothing", "")
-        return self._mistake_at(key, node, f"{found} is not {wanted}{hint}")
+        return self._error_at(key, node, f"{found} is not {wanted}{hint}")
 
-    def _mistake_at(self, key: str, node: Node | None, problem: str) -> ConfigError:
+    def _error_at(self, key: str, node: Node | None, problem: str) -> ConfigError:
         line = node.line if node else self.line
-        return self._remarks.mistake(self._path(key), line, problem)
+        return self._diagnostics.error(self._path(key), line, problem)
 
     def _key(self, node: Node) -> str:
         return self._text("", node)
 
     def _pairs(self, node: Node) -> Iterator[tuple[Node, Node]]:
-        """Yield keys and values in the order in which they count, merges followed."""
+        """Yield keys and values in order of precedence, merge keys resolved."""
         unfinished = [self._mapping(node)]
         while unfinished:
             pair = next(unfinished[-1], None)
             if pair is None:
                 unfinished.pop()
             elif _is_merge(pair[0]):
-                # The last is read first, so that the first wins.
+                # The stack reads the last source first, so the first one wins.
                 sources = pair[1]
                 several = sources.kind == "sequence"
                 for source in sources.children if several else [sources]:
@@ -249,9 +251,18 @@ class Section:
 
     def _mapping(self, node: Node) -> Iterator[tuple[Node, Node]]:
         if node.kind != "mapping":
-            raise self._unlike("", node, "a mapping of keys to values")
-        self._remarks.spend(1 + len(node.children))
+            raise self._type_error("", node, "a mapping of keys to values")
+        self._diagnostics.charge(1 + len(node.children))
         return node.pairs()
+
+
+def _nanoseconds(value: scalar.Value) -> int | None:
+    """Return the duration that a value stands for; None if it is not one."""
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, bool) or value is None or not math.isfinite(value):
+        return None
+    return int(value) if -MAX_INT64 <= value < MAX_INT64 else None
 
 
 def _describe(node: Node) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from statsd_bridge.text import number
+from statsd_bridge.text import parse_float
 
 
 class Format(Enum):
@@ -47,7 +47,7 @@ def choose(accept: str) -> Format:
     for media_range in accept.split(",", MOST_RANGES)[:MOST_RANGES]:
         media_type, *parameters = [part.strip() for part in media_range.split(";")]
         values = dict(_pair(parameter) for parameter in parameters)
-        quality = number(values.get("q", "1")) or 0.0
+        quality = parse_float(values.get("q", "1")) or 0.0
         for form, closeness in _RANGES.get(media_type.lower(), ()):
             if form is Format.TEXT or values.get("version", "") in _VERSIONS:
                 best[form] = max(best[form], (closeness, quality))

@@ -17,7 +17,7 @@ from itertools import chain
 from statsd_bridge.exposition import page
 from statsd_bridge.exposition.page import Failed
 from statsd_bridge.model import Family, MetricType
-from statsd_bridge.text import label_value
+from statsd_bridge.text import escape_label_value
 
 # What a histogram and a summary print besides the name of the summary's quantiles.
 PARTS = ("_bucket", "_count", "_sum")
@@ -119,4 +119,4 @@ def _with_head(head: str, texts: Iterable[str]) -> Iterator[tuple[str, int]]:
 
 def _head(name: str, kind: str, help: str) -> str:
     # Here a quotation mark is escaped in a help text, too.
-    return f"# HELP {name} {label_value(help)}\n# TYPE {name} {kind}\n"
+    return f"# HELP {name} {escape_label_value(help)}\n# TYPE {name} {kind}\n"

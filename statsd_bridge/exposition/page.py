@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from statsd_bridge.model import Family, MetricOptions, MetricType
-from statsd_bridge.text import format_number, help_text
+from statsd_bridge.text import escape_help, format_number
 
 SLICE = 1_000
 """Lines in one slice, about a millisecond's work; a single series may have more."""
@@ -96,7 +96,7 @@ def _parts(
         if not family.series:
             continue
         head = (
-            f"# HELP {family.name} {help_text(family.help)}\n"
+            f"# HELP {family.name} {escape_help(family.help)}\n"
             f"# TYPE {family.name} {TYPES[family.shape]}\n"
         )
         for texts, numbers in written(family, now, failed):

@@ -82,11 +82,11 @@ def read_defaults(section: Section) -> Defaults:
     defaults = Defaults(
         observer=observer,
         match_type=section.choice("match_type", _MATCH_TYPES) or _GLOB,
-        ordered=not section.flag("glob_disable_ordering"),
+        ordered=not section.boolean("glob_disable_ordering"),
         ttl=ttl,
         forms=options.forms(observer, options.HELP, ttl, None),
     )
-    section.close()
+    section.reject_unknown_keys()
     return defaults
 
 
@@ -110,13 +110,13 @@ def read_rule(section: Section, index: int, defaults: Defaults) -> Rule:
             (key, _template(section, f"labels.{key}", text, len(stars), pattern))
             for key, text in sorted(labels.items())
         ),
-        honor_labels=section.flag("honor_labels"),
+        honor_labels=section.boolean("honor_labels"),
         forms=_forms(section, defaults),
         segments=segments,
         stars=stars,
         pattern=pattern,
     )
-    section.close()
+    section.reject_unknown_keys()
     return rule
 
 
@@ -128,24 +128,24 @@ def _forms(section: Section, defaults: Defaults) -> Mapping[SampleType, MetricOp
 
 
 def _read_labels(section: Section) -> dict[str, str]:
-    labels = section.texts("labels")
+    labels = section.text_map("labels")
     for key in labels:
         if not _LABEL.fullmatch(key):
             problem = "write letters, digits and _, and no digit first"
-            raise section.mistake("labels", f"{quote(key)} is no label name; {problem}")
+            raise section.error("labels", f"{quote(key)} is no label name; {problem}")
         if key in ("le", "quantile") or key.startswith("__"):
             problem = "Prometheus keeps it for itself; choose another name"
-            raise section.mistake("labels", f"{quote(key)} is no label name; {problem}")
+            raise section.error("labels", f"{quote(key)} is no label name; {problem}")
     return labels
 
 
 def _read_name(section: Section) -> str:
     name = section.text("name")
     if not name:
-        raise section.mistake("name", "is missing; every rule needs one, also to drop")
+        raise section.error("name", "is missing; every rule needs one, also to drop")
     if not _NAME.fullmatch(name):
         problem = "write letters, digits, _ and references such as ${1}"
-        raise section.mistake("name", f"{quote(name)} is no metric name; {problem}")
+        raise section.error("name", f"{quote(name)} is no metric name; {problem}")
     return name
 
 
@@ -155,7 +155,7 @@ def _split(section: Section, match: str) -> tuple[str, ...]:
     problem = "between dots, write a * or letters, digits, _ and -"
     if _REGEX_SIGNS.search(match):
         problem += "; or set match_type: regex"
-    raise section.mistake("match", f"{quote(match)} is no glob; {problem}")
+    raise section.error("match", f"{quote(match)} is no glob; {problem}")
 
 
 def _compile(section: Section, match: str) -> Pattern:
@@ -163,7 +163,7 @@ def _compile(section: Section, match: str) -> Pattern:
         return Pattern(match)
     except ValueError as error:
         problem = f"{quote(match)} is no regular expression: {error}"
-        raise section.mistake("match", problem) from error
+        raise section.error("match", problem) from error
 
 
 def _template(

@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 from statsd_bridge.document import node
 from statsd_bridge.document.diagnostics import Diagnostics
-from statsd_bridge.document.section import Section, present
+from statsd_bridge.document.section import Section, non_null
 from statsd_bridge.mapping import overlap, rule
 from statsd_bridge.mapping.glob import Trie
 from statsd_bridge.mapping.regex import First
 from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import Action, Labels, MetricOptions, SampleType, SeriesSpec
-from statsd_bridge.text import metric_name
+from statsd_bridge.text import escape_metric_name
 
 # What has a longer name is not kept, so that the cache is bounded in bytes, too.
 _LONGEST_KEPT = 1024
@@ -140,31 +140,33 @@ class MappingTable:
         if by_regex := self._regexes[kind].find(name):
             index, groups = by_regex
             return _match(self.rules[index], kind, groups)
-        bare = SeriesSpec(metric_name(name), (), self._unmapped[kind])
+        bare = SeriesSpec(escape_metric_name(name), (), self._unmapped[kind])
         return Match(Action.UNMAPPED, bare)
 
 
 def load(path: str, *, strict: bool = False, cache_size: int = 1000) -> MappingTable:
     """Read a mapping file."""
-    return parse(node.read(path), path, strict=strict, cache_size=cache_size)
+    return parse(node.read_file(path), path, strict=strict, cache_size=cache_size)
 
 
 def parse(
     text: str | bytes, file: str, *, strict: bool = False, cache_size: int = 1000
 ) -> MappingTable:
     """Read the text of a mapping file; `file` is what messages call it."""
-    remarks = Diagnostics(file, strict=strict)
-    section = Section(remarks, "", present(node.compose(text, file)))
-    nothing = Section(remarks, "defaults", [])
+    diagnostics = Diagnostics(file, strict=strict)
+    section = Section(diagnostics, "", non_null(node.compose(text, file)))
+    nothing = Section(diagnostics, "defaults", [])
     defaults = rule.read_defaults(section.section("defaults") or nothing)
     entries = section.sections("mappings") or []
     rules = [rule.read_rule(entry, i, defaults) for i, entry in enumerate(entries)]
-    section.close()
+    section.reject_unknown_keys()
     globs = _tries(rules, ordered=defaults.ordered)
     for each, first in overlap.useless(rules, globs):
         problem = f"never matches: mappings[{first.index}] takes all its names"
-        remarks.warn(f"mappings[{each.index}]", each.line, problem)
-    return MappingTable(rules, globs, defaults.forms, remarks.warnings(), cache_size)
+        diagnostics.warn(f"mappings[{each.index}]", each.line, problem)
+    return MappingTable(
+        rules, globs, defaults.forms, diagnostics.warnings(), cache_size
+    )
 
 
 def empty(*, cache_size: int = 1000) -> MappingTable:
@@ -198,7 +200,7 @@ def _regexes(rules: Sequence[Rule]) -> Mapping[SampleType, First]:
 
 def _match(rule: Rule, kind: SampleType, captures: tuple[str, ...]) -> Match:
     """Expand the templates; the first capture is the whole match."""
-    name = metric_name(rule.name.expand(captures))
+    name = escape_metric_name(rule.name.expand(captures))
     labels = tuple([(key, each.expand(captures)) for key, each in rule.labels])
     target = SeriesSpec(name, labels, rule.forms[kind])
     return Match(rule.action, target, rule.honor_labels, rule, captures[1:])

@@ -34,7 +34,7 @@ from statsd_bridge.series.lanes import SampleBuffers
 from statsd_bridge.series.ordered import Ordered
 from statsd_bridge.series.set import UniqueSet
 from statsd_bridge.series.summary import Summary
-from statsd_bridge.text import is_reserved_label, label_pairs
+from statsd_bridge.text import format_labels, is_reserved_label
 
 AnySeries = Counter | Gauge | Histogram | Summary | UniqueSet
 
@@ -293,7 +293,7 @@ class Store:
 
 
 def _text(target: SeriesSpec) -> str:
-    return label_pairs(target.labels) if target.text is None else target.text
+    return format_labels(target.labels) if target.text is None else target.text
 
 
 def _has_reserved(target: SeriesSpec) -> bool:

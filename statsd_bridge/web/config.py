@@ -17,7 +17,7 @@ from typing import Final
 
 from statsd_bridge.document import node
 from statsd_bridge.document.diagnostics import Diagnostics, quote
-from statsd_bridge.document.section import Section, present
+from statsd_bridge.document.section import Section, non_null
 
 _BCRYPT: Final = re.compile(r"\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]{53}").fullmatch
 
@@ -139,8 +139,8 @@ class WebConfig:
 
 def read(path: str) -> WebConfig:
     """Read a file; a ConfigError has file, key and what would be right."""
-    remarks = Diagnostics(path, strict=True)
-    root = Section(remarks, "", present(node.compose(node.read(path), path)))
+    diagnostics = Diagnostics(path, strict=True)
+    root = Section(diagnostics, "", non_null(node.compose(node.read_file(path), path)))
     tls = root.section("tls_server_config")
     folder = Path(path).parent
     config = WebConfig(
@@ -150,7 +150,7 @@ def read(path: str) -> WebConfig:
         rate=_rate(root.section("rate_limit")),
         files=tuple(_files(tls, folder)) if tls else (),
     )
-    root.close()
+    root.reject_unknown_keys()
     return config
 
 
@@ -158,40 +158,42 @@ def _tls(section: Section, folder: Path) -> Tls:
     auth = section.choice("client_auth_type", _CLIENT_AUTH) or ClientAuth.NONE
     client_ca = _pem(section, "client_ca", folder)
     if client_ca and auth is ClientAuth.NONE:
-        raise section.mistake(
+        raise section.error(
             "client_auth_type", "is needed with a client CA: RequireAndVerifyClientCert"
         )
     if auth.is_verified and not client_ca:
-        raise section.mistake("client_ca_file", "is needed to verify clients")
-    ciphers = [_cipher(section, name) for name in section.words("cipher_suites") or ()]
-    if section.words("curve_preferences"):
+        raise section.error("client_ca_file", "is needed to verify clients")
+    ciphers = [
+        _cipher(section, name) for name in section.text_list("cipher_suites") or ()
+    ]
+    if section.text_list("curve_preferences"):
         problem = "cannot be chosen here; remove it, the curves are OpenSSL's"
-        raise section.mistake("curve_preferences", problem)
-    section.flag("prefer_server_cipher_suites")
+        raise section.error("curve_preferences", problem)
+    section.boolean("prefer_server_cipher_suites")
     tls = Tls(
         certificate=_needed(section, "cert", folder),
         key=_needed(section, "key", folder),
         client_ca=client_ca,
         client_auth=auth,
-        client_sans=frozenset(section.words("client_allowed_sans") or ()),
+        client_sans=frozenset(section.text_list("client_allowed_sans") or ()),
         min_version=section.choice("min_version", _VERSIONS) or _VERSIONS["TLS12"],
         max_version=section.choice("max_version", _VERSIONS) or _VERSIONS["TLS13"],
         ciphers=tuple(filter(None, ciphers)),
     )
     if tls.min_version > tls.max_version:
-        raise section.mistake("max_version", "is below min_version")
+        raise section.error("max_version", "is below min_version")
     if tls.client_sans and not auth.is_needed:
         problem = "needs client_auth_type RequireAnyClientCert or"
         problem += " RequireAndVerifyClientCert"
-        raise section.mistake("client_allowed_sans", problem)
-    section.close()
+        raise section.error("client_allowed_sans", problem)
+    section.reject_unknown_keys()
     return tls
 
 
 def _needed(section: Section, key: str, folder: Path) -> bytes:
     pem = _pem(section, key, folder)
     if not pem:
-        raise section.mistake(f"{key}_file", "is missing, the path of a PEM file")
+        raise section.error(f"{key}_file", "is missing, the path of a PEM file")
     return pem
 
 
@@ -199,7 +201,7 @@ def _pem(section: Section, key: str, folder: Path) -> bytes:
     """Read what stands in the file or beside it; both is one too many."""
     text, path = section.text(key), section.text(f"{key}_file")
     if text and path:
-        raise section.mistake(key, f"is there, and so is {key}_file; keep one of them")
+        raise section.error(key, f"is there, and so is {key}_file; keep one of them")
     if not path:
         return text.encode()
     try:
@@ -207,7 +209,7 @@ def _pem(section: Section, key: str, folder: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problem = f"{quote(path)} cannot be read: {reason}"
-        raise section.mistake(f"{key}_file", problem) from error
+        raise section.error(f"{key}_file", problem) from error
 
 
 def _files(section: Section, folder: Path) -> Iterator[Path]:
@@ -220,16 +222,16 @@ def _cipher(section: Section, name: str) -> str:
     if name not in _CIPHERS:
         problem = f"{quote(name)} is not known; write one such as"
         problem += " TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
-        raise section.mistake("cipher_suites", problem)
+        raise section.error("cipher_suites", problem)
     return _CIPHERS[name]
 
 
 def _users(root: Section) -> dict[str, bytes]:
-    users = root.texts("basic_auth_users")
+    users = root.text_map("basic_auth_users")
     for name, hashed in users.items():
         if not _BCRYPT(hashed):
             problem = "is no bcrypt hash; make one with htpasswd -nBC 10 NAME"
-            raise root.mistake(f"basic_auth_users.{name}", problem)
+            raise root.error(f"basic_auth_users.{name}", problem)
     return {name: hashed.encode() for name, hashed in users.items()}
 
 
@@ -237,9 +239,9 @@ def _rate(section: Section | None) -> Rate | None:
     if section is None:
         return None
     seconds, burst = section.nanoseconds("interval") / 1e9, section.count("burst")
-    section.close()
+    section.reject_unknown_keys()
     if seconds > 0 and not burst:
-        raise section.mistake("burst", "is needed, 1 or more: 0 lets nobody in")
+        raise section.error("burst", "is needed, 1 or more: 0 lets nobody in")
     return Rate(seconds, burst) if seconds > 0 else None
 
 
@@ -247,13 +249,13 @@ def _headers(section: Section | None) -> dict[str, str]:
     if section is None:
         return {}
     # HTTP/1.1 is all there is here, and clients that know HTTP/2 know it, too.
-    section.flag("http2")
-    found = section.texts("headers")
+    section.boolean("http2")
+    found = section.text_map("headers")
     for name, value in found.items():
         if name not in HEADERS:
             problem = f"is not one of {', '.join(HEADERS)}"
-            raise section.mistake(f"headers.{name}", problem)
+            raise section.error(f"headers.{name}", problem)
         if "\n" in value or "\r" in value:
-            raise section.mistake(f"headers.{name}", "has more than one line")
-    section.close()
+            raise section.error(f"headers.{name}", "has more than one line")
+    section.reject_unknown_keys()
     return {name: value for name, value in found.items() if value}

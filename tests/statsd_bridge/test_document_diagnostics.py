@@ -1,4 +1,4 @@
-"""What is said of a file is short, escaped and bounded."""
+"""Errors and warnings about a file are short, escaped and bounded."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from statsd_bridge.errors import ConfigError
     [("a", "'a'"), ("a\nb\x1b", "'a\\nb\\x1b'"), ("x" * 61, f"'{'x' * 57}...'")],
 )
 def test_quote(source: str, shown: str) -> None:
-    """Text from the file is shown short, escaped and on one line."""
+    """Text from the file is quoted short, escaped and on one line."""
     assert quote(source) == shown
 
 
-def test_mistake() -> None:
-    """A mistake tells the file, the key, the problem and the line."""
-    remarks = Diagnostics("f.yml")
+def test_error() -> None:
+    """An error names the file, the key, the problem and the line."""
+    diagnostics = Diagnostics("f.yml")
 
-    assert str(remarks.mistake("a.b", 3, "is bad")) == "f.yml: a.b: is bad (line 3)"
-    assert str(remarks.mistake("", 1, "is bad")) == "f.yml: is bad (line 1)"
+    assert str(diagnostics.error("a.b", 3, "is bad")) == "f.yml: a.b: is bad (line 3)"
+    assert str(diagnostics.error("", 1, "is bad")) == "f.yml: is bad (line 1)"
 
 
 def test_warnings_are_bounded() -> None:
-    """Past a bound, warnings are only counted."""
-    remarks = Diagnostics("f")
+    """Past MAX_WARNINGS, warnings are only counted."""
+    diagnostics = Diagnostics("f")
     for i in range(module.MAX_WARNINGS + 5):
-        assert remarks.is_full() is (i >= module.MAX_WARNINGS)
-        remarks.warn("k", i, "is odd")
+        assert diagnostics.is_full() is (i >= module.MAX_WARNINGS)
+        diagnostics.warn("k", i, "is odd")
 
-    assert len(remarks.warnings()) == module.MAX_WARNINGS + 1
-    assert remarks.warnings()[0] == "f: k: is odd (line 0)"
-    assert remarks.warnings()[-1] == "f: and 5 more warnings"
+    assert len(diagnostics.warnings()) == module.MAX_WARNINGS + 1
+    assert diagnostics.warnings()[0] == "f: k: is odd (line 0)"
+    assert diagnostics.warnings()[-1] == "f: and 5 more warnings"
 
 
 def test_reads_are_bounded() -> None:
-    """A file may not mean more than a bound of values."""
-    remarks = Diagnostics("f")
-    remarks.spend(module.MAX_READS)
+    """A file whose aliases stand for too many values is refused."""
+    diagnostics = Diagnostics("f")
+    diagnostics.charge(module.MAX_READS)
 
     with pytest.raises(ConfigError, match="f: means more than 1000000 values"):
-        remarks.spend(1)
+        diagnostics.charge(1)

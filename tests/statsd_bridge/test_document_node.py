@@ -1,4 +1,4 @@
-"""Text becomes a tree of nodes, or one line that says where it is no YAML."""
+"""YAML becomes a tree of nodes, or an error of one line with its place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge.document import node as document
-from statsd_bridge.document.node import Node, compose, read
+from statsd_bridge.document.node import Node, compose, read_file
 from statsd_bridge.errors import ConfigError
 
 
@@ -39,7 +39,7 @@ TREES = [
 
 @pytest.mark.parametrize(("text", "expected"), TREES)
 def test_tree(text: str, expected: object) -> None:
-    """A node has its text as written; repeated keys are all there."""
+    """A node has its text as written; repeated keys are kept."""
     assert shape(compose(text, "f")) == expected
 
 
@@ -56,7 +56,7 @@ def test_tree(text: str, expected: object) -> None:
     ],
 )
 def test_style(text: str, plain: bool, tag: str) -> None:
-    """A scalar tells whether it was bare and how it was tagged."""
+    """A scalar knows whether it is plain and how it is tagged."""
     node = compose(text, "f")
 
     assert node is not None
@@ -100,7 +100,7 @@ DEEPEST = document.MAX_DEPTH
     ],
 )
 def test_refused(text: str | bytes, message: str) -> None:
-    """What is no YAML, or too much of it, is refused in one line."""
+    """Invalid or excessive YAML is refused in one line."""
     with pytest.raises(ConfigError) as caught:
         compose(text, "f")
 
@@ -109,7 +109,7 @@ def test_refused(text: str | bytes, message: str) -> None:
 
 
 def test_deepest() -> None:
-    """The depth that is allowed is allowed."""
+    """MAX_DEPTH levels are accepted."""
     node = compose("[" * DEEPEST + "]" * DEEPEST, "f")
 
     assert node is not None
@@ -128,7 +128,7 @@ def test_unreadable(tmp_path: Path, path: str, reason: str) -> None:
     path = str(tmp_path / path)
 
     with pytest.raises(ConfigError) as caught:
-        read(path)
+        read_file(path)
 
     assert str(caught.value) == f"{path}: cannot be read: {reason}"
 
@@ -137,11 +137,11 @@ def test_read(tmp_path: Path) -> None:
     """A file is read as bytes."""
     (tmp_path / "f.yml").write_bytes(b"\xff")
 
-    assert read(str(tmp_path / "f.yml")) == b"\xff"
+    assert read_file(str(tmp_path / "f.yml")) == b"\xff"
 
 
 def outcome(text: str | bytes) -> Node | str | None:
-    """Give the tree, or the line of refusal."""
+    """Return the tree, or the text of the error."""
     try:
         return compose(text, "f")
     except ConfigError as error:
@@ -152,7 +152,7 @@ def outcome(text: str | bytes) -> Node | str | None:
     st.text(alphabet="ab:-?*&!|>'\"[]{},#%@ \t\n\0é\ud800", max_size=40) | st.binary()
 )
 def test_any_text(text: str | bytes) -> None:
-    """Whatever the text is, there is a tree, or nothing, or one line of refusal."""
+    """Any text gives a tree, None or an error of one line."""
     node = outcome(text)
 
     assert node is None or isinstance(node, Node) or "\n" not in node

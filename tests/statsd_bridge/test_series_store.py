@@ -21,7 +21,7 @@ from statsd_bridge.model import (
 from statsd_bridge.series import Store
 from statsd_bridge.series.ordered import Ordered
 from statsd_bridge.series.store import SUFFIXES
-from statsd_bridge.text import label_pairs
+from statsd_bridge.text import format_labels
 
 KINDS = {
     MetricType.COUNTER: SampleType.COUNTER,
@@ -299,7 +299,7 @@ def test_series_are_in_the_order_of_their_values(
     for labels in all_labels[looked:]:
         put(store, MetricType.COUNTER, "x", labels=labels)
     seen = [text for family in store.families() for text in family.texts()]
-    labels_of = {label_pairs(labels): labels for labels in all_labels}
+    labels_of = {format_labels(labels): labels for labels in all_labels}
     values = [[value for _, value in labels_of[text]] for text in seen]
 
     assert len(seen) == len(all_labels)

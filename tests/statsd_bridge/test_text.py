@@ -1,4 +1,4 @@
-"""What Prometheus allows in names, label values and numbers."""
+"""Names, label values, numbers and durations are those of Go and Prometheus."""
 
 from __future__ import annotations
 
@@ -55,11 +55,62 @@ NO_NUMBERS = [
         "+-5",
         "1,5",
         "1\0",
-        "١",
+        "\u0661",
         "9" * 400,
         "0x1p9999",
         "1\n",
     ),
+]
+
+DURATIONS: list[tuple[str, int | None]] = [
+    ("1ns", 1),
+    ("1us", 1000),
+    ("1µs", 1000),
+    ("1μs", 1000),
+    ("1ms", 1_000_000),
+    ("1s", 1_000_000_000),
+    ("1m", 60_000_000_000),
+    ("1h", 3_600_000_000_000),
+    ("1h30m", 5_400_000_000_000),
+    ("1m20s", 80_000_000_000),
+    ("1.5h", 5_400_000_000_000),
+    (".5s", 500_000_000),
+    ("5.s", 5_000_000_000),
+    ("1.9ns", 1),
+    ("-1s", -1_000_000_000),
+    ("+1s", 1_000_000_000),
+    ("0", 0),
+    ("-0", 0),
+    ("10", None),
+    ("", None),
+    ("s", None),
+    (".s", None),
+    ("1d", None),
+    ("1w", None),
+    ("1 s", None),
+    ("1s ", None),
+    ("1S", None),
+    ("1h 30m", None),
+    ("--1s", None),
+    ("1e3s", None),
+    ("1_0s", None),
+    ("\u0661s", None),
+    ("9223372036s", 9223372036_000_000_000),
+    ("9223372037s", None),
+    ("1" * 101 + "s", None),
+]
+
+WHOLE_NUMBERS = [
+    ("5", 5),
+    ("-5", -5),
+    ("8.388608e+06", 8388608),
+    ("1.9", 1),
+    ("1_000", 1000),
+    ("", None),
+    ("0x10", None),
+    ("inf", None),
+    ("nan", None),
+    ("1e400", None),
 ]
 
 PRINTED = [
@@ -89,33 +140,55 @@ PRINTED = [
 @pytest.mark.parametrize(("name", "escaped"), NAMES)
 def test_a_name_is_escaped_as_statsd_exporter_does(name: str, escaped: str) -> None:
     """Each character that is not allowed is one underscore, a run of dashes too."""
-    assert text.metric_name(name) == escaped
+    assert text.escape_metric_name(name) == escaped
 
 
 @given(st.text())
 def test_an_escaped_name_is_legal_and_stays(name: str) -> None:
-    """Whatever was sent becomes a legal name, and escaping it again changes nothing."""
-    escaped = text.metric_name(name)
+    """Any text becomes a legal name or stays empty; escaping again changes nothing."""
+    escaped = text.escape_metric_name(name)
 
     assert re.fullmatch(r"([a-zA-Z_][a-zA-Z0-9_]*)?", escaped)
-    assert text.metric_name(escaped) == escaped
+    assert text.escape_metric_name(escaped) == escaped
 
 
 @pytest.mark.parametrize(("written", "value"), NUMBERS)
 def test_a_number_is_read_as_go_reads_it(written: str, value: float) -> None:
     """Decimal, hexadecimal, with underscores, infinite: the value is the same."""
-    assert text.number(written) == value
+    assert text.parse_float(written) == value
 
 
 def test_nan_is_a_number_without_a_sign() -> None:
-    """`nan` in any case is not a number, as the standard means it."""
-    assert math.isnan(text.number("NaN") or 0.0)
+    """`nan` in any case is read as NaN."""
+    assert math.isnan(text.parse_float("NaN") or 0.0)
 
 
 @pytest.mark.parametrize("written", NO_NUMBERS)
-def test_what_go_refuses_is_refused(written: str) -> None:
+def test_text_that_go_refuses_is_no_number(written: str) -> None:
     """Spaces, overflow, bases without exponent and stray signs are no numbers."""
-    assert text.number(written) is None
+    assert text.parse_float(written) is None
+
+
+@pytest.mark.parametrize(("written", "value"), WHOLE_NUMBERS)
+def test_a_whole_number_is_read_as_kingpin_reads_it(
+    written: str, value: int | None
+) -> None:
+    """An exponent is allowed and a fraction is cut."""
+    assert text.parse_whole_number(written) == value
+
+
+@pytest.mark.parametrize(("written", "nanoseconds"), DURATIONS)
+def test_a_duration_is_read_as_go_reads_it(
+    written: str, nanoseconds: int | None
+) -> None:
+    """Parts add up; a unit is required except for zero."""
+    assert text.parse_duration(written) == nanoseconds
+
+
+@given(st.text(alphabet="0123456789.+-nsum\u00b5h\u0661 ", max_size=30))
+def test_any_text_is_a_duration_or_none(written: str) -> None:
+    """No text raises, and a duration fits into 64 bits."""
+    assert abs(text.parse_duration(written) or 0) <= 1 << 63
 
 
 @pytest.mark.parametrize(("value", "printed"), PRINTED)
@@ -128,7 +201,7 @@ def test_a_number_is_printed_as_statsd_exporter_does(
 
 @given(st.floats())
 def test_a_printed_number_reads_back_the_same(value: float) -> None:
-    """No digit is lost on the page."""
+    """A printed number has all its digits."""
     back = float(text.format_number(value))
 
     assert back == value or (math.isnan(back) and math.isnan(value))
@@ -136,5 +209,5 @@ def test_a_printed_number_reads_back_the_same(value: float) -> None:
 
 def test_label_values_and_help_are_escaped() -> None:
     """Backslash and newline everywhere, quotes in label values only."""
-    assert text.label_value('a\\b\n"c"') == 'a\\\\b\\n\\"c\\"'
-    assert text.help_text('a\\b\n"c"') == 'a\\\\b\\n"c"'
+    assert text.escape_label_value('a\\b\n"c"') == 'a\\\\b\\n\\"c\\"'
+    assert text.escape_help('a\\b\n"c"') == 'a\\\\b\\n"c"'

@@ -19,7 +19,7 @@ from crocbot.model import Disposition, ErrorEvent, Outcome, RawUpdate, Reconnect
 
 
 class Method(StrEnum):
-    """A call of the Bot API; a download is `file`, what is not listed is `other`."""
+    """A method of the Bot API; FILE is a download, OTHER any method not listed."""
 
     GET_ME = "getMe"
     GET_UPDATES = "getUpdates"
@@ -37,12 +37,12 @@ class Method(StrEnum):
 
     @classmethod
     def of(cls, name: str) -> Method:
-        """Find the word for a method's name."""
+        """Return the member for a method's name; OTHER if there is none."""
         return _METHODS.get(name, cls.OTHER)
 
 
 class CallOutcome(StrEnum):
-    """How a call of the Bot API ended; `refused` is any other no of Telegram's."""
+    """How a Bot API call ended; REFUSED is any error status without its own member."""
 
     OK = "ok"
     FLOOD_WAIT = "flood_wait"
@@ -54,8 +54,8 @@ class CallOutcome(StrEnum):
     CANCELLED = "cancelled"
 
 
-class UpdateKind(StrEnum):
-    """What an update is about, by the key that it has beside its id."""
+class UpdateType(StrEnum):
+    """The type of an update: the key that it has beside `update_id`."""
 
     MESSAGE = "message"
     EDITED_MESSAGE = "edited_message"
@@ -65,9 +65,9 @@ class UpdateKind(StrEnum):
     OTHER = "other"
 
     @classmethod
-    def of(cls, raw: RawUpdate) -> UpdateKind:
-        """Look which key there is, and at nothing else."""
-        return next((kind for kind in cls if kind.value in raw), cls.OTHER)
+    def of(cls, raw: RawUpdate) -> UpdateType:
+        """Return the type of an update, judged by its keys alone."""
+        return next((type_ for type_ in cls if type_.value in raw), cls.OTHER)
 
 
 class AgentErrorReason(StrEnum):
@@ -86,7 +86,7 @@ class AgentErrorReason(StrEnum):
 
 
 class WebhookOutcome(StrEnum):
-    """What became of a request to our webhook; forged ones lack Telegram's secret."""
+    """The outcome of a webhook request; a FORGED one lacks Telegram's secret."""
 
     ACCEPTED = "accepted"
     FORGED = "forged"
@@ -96,7 +96,7 @@ class WebhookOutcome(StrEnum):
 
 
 class DeliveryIssue(StrEnum):
-    """What kept a reply from going out as it was meant."""
+    """What kept a part of a reply from being delivered as intended."""
 
     PLAIN_TEXT = "plain_text"
     RETRIED = "retried"
@@ -108,7 +108,7 @@ class DeliveryIssue(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One request to the Bot API ended.  A poll's time includes its long wait."""
+    """A Bot API request ended.  The time of a poll includes its long wait."""
 
     method: Method
     outcome: CallOutcome
@@ -116,101 +116,102 @@ class ApiCall:
 
 
 @dataclass(frozen=True, slots=True)
-class PollingBegan:
-    """Polls are due from now on; without it, as with a webhook, they have no age."""
+class PollingStarted:
+    """Polls are due from now on; with a webhook there are none, and no poll age."""
 
 
 @dataclass(frozen=True, slots=True)
 class PollCompleted:
-    """A getUpdates call came back well just now, with updates or without."""
+    """A getUpdates call succeeded just now, with updates or without."""
 
 
 @dataclass(frozen=True, slots=True)
 class PollFailed:
-    """A getUpdates call failed and will be tried again."""
+    """A getUpdates call failed and will be retried."""
 
     reason: ReconnectReason
 
 
 @dataclass(frozen=True, slots=True)
 class FloodWait:
-    """Telegram asked to wait, whatever was called."""
+    """Telegram answered a call with HTTP 429 and this `retry_after`."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateReceived:
-    """Telegram handed over an update, new or a duplicate, polled or by webhook."""
+    """Telegram delivered an update, new or duplicate, by poll or webhook."""
 
-    kind: UpdateKind
+    type: UpdateType
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookRequest:
-    """Somebody called our webhook."""
+    """An HTTP request to the webhook was answered."""
 
     outcome: WebhookOutcome
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InboxState:
     """
-    The ledger as one transaction saw it: accepted = the sum of closed + open.
+    The ledger, read in one transaction: accepted = sum of closed + open.
 
-    All are totals since the file was made.  `oldest` is when the oldest open row was
-    accepted.  `duplicates` were not accepted: Telegram had delivered them before.
+    All are totals since the file was made.  `oldest_accepted_at` is the time at which
+    the oldest open row was accepted, None if no row is open.  `duplicates` had been
+    delivered before and are not in `accepted`.
     """
 
     accepted: int
     open: int
     closed: Mapping[Disposition, int]
     duplicates: int
-    oldest: float | None
+    oldest_accepted_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class TurnsInFlight:
-    """How many turns run now; told at every change."""
+    """The number of running turns, at each change."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class FirstText:
-    """The first words of a reply can be read; seconds since the row was accepted."""
+    """The first text of a reply is visible, this long after the row was accepted."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentCall:
     """
-    One question to the agent ended; `fault` is None if it was answered.
+    A prompt to the agent ended; `error` is None if it was answered.
 
-    `first_token` is the time until the first piece of the answer, None if there was
-    none.  Tokens are what the agent says it used, 0 if it does not say.
+    `first_token_seconds` is the time to the first part of the answer, None if there
+    was none.  Token counts are the agent's own, 0 if it reports none.
     """
 
     seconds: float
-    first_token: float | None = None
+    first_token_seconds: float | None = None
     input_tokens: int = 0
     output_tokens: int = 0
-    fault: AgentErrorReason | None = None
+    error: AgentErrorReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryEvent:
-    """A reply met a difficulty; whether it ended the turn is told by the Outcome."""
+    """The delivery of a reply had an issue; the Outcome has what became of the turn."""
 
-    snag: DeliveryIssue
+    issue: DeliveryIssue
 
 
 Event = (
     Outcome
     | ErrorEvent
     | ApiCall
-    | PollingBegan
+    | PollingStarted
     | PollCompleted
     | PollFailed
     | FloodWait
@@ -225,7 +226,7 @@ Event = (
 
 
 class EventListener(Protocol):
-    """Receives events; telemetry is the only listener of the gateway."""
+    """Receives events; telemetry's Observer is the only one in the gateway."""
 
     def emit(self, event: Event) -> None:
         """Take one event.  Never raises, never blocks; event loop only."""
@@ -240,6 +241,5 @@ class _NoEvents:
 
 NO_EVENTS: EventListener = _NoEvents()
 """For commands that run a stage without telemetry, such as `crocbot check`."""
-
 
 _METHODS: Mapping[str, Method] = {method.value: method for method in Method}

@@ -28,7 +28,7 @@ BURST = 10
 
 EVENTS = (
     ApiCall(Method.SEND_MESSAGE, CallOutcome.OK, 0.05),
-    AgentCall(0.5, 0.1, input_tokens=100, output_tokens=20),
+    AgentCall(seconds=0.5, first_token_seconds=0.1, input_tokens=100, output_tokens=20),
     FirstText(0.2),
     Outcome(Disposition.ANSWERED, MessageType.TEXT, 0.6),
 )

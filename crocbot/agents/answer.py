@@ -68,11 +68,11 @@ class AnswerReader:
     def fact(self, fault: AgentErrorReason | None) -> AgentCall:
         """What there is to tell about it, now that it has ended."""
         return AgentCall(
-            self.clock() - self._asked,
-            self._first,
-            self.usage.input_tokens,
-            self.usage.output_tokens,
-            fault,
+            seconds=self.clock() - self._asked,
+            first_token_seconds=self._first,
+            input_tokens=self.usage.input_tokens,
+            output_tokens=self.usage.output_tokens,
+            error=fault,
         )
 
     async def pieces(self) -> AsyncGenerator[str, None]:

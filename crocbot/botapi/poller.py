@@ -40,7 +40,7 @@ from crocbot.errors import (
     TelegramError,
     WebhookSetError,
 )
-from crocbot.events import EventListener, PollCompleted, PollFailed, PollingBegan
+from crocbot.events import EventListener, PollCompleted, PollFailed, PollingStarted
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
 
 BATCH = 100
@@ -93,7 +93,7 @@ class Poller:
 
     async def run(self) -> None:
         """Poll until cancelled, or until the token is refused."""
-        self.events.emit(PollingBegan())
+        self.events.emit(PollingStarted())
         while True:
             limit = min(BATCH, await self.room())
             try:

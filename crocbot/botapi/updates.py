@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crocbot import log
-from crocbot.events import EventListener, UpdateKind, UpdateReceived
+from crocbot.events import EventListener, UpdateReceived, UpdateType
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Severity
 
 logger = log.logger(__name__)
@@ -27,7 +27,7 @@ def by_id(answer: Sequence[Any], events: EventListener) -> dict[int, RawUpdate]:
             events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
             continue
         updates[update_id] = update
-        events.emit(UpdateReceived(UpdateKind.of(update)))
+        events.emit(UpdateReceived(UpdateType.of(update)))
     if dropped:
         logger.error("updates without a usable id were dropped", updates=dropped)
     return dict(sorted(updates.items()))

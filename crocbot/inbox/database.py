@@ -246,11 +246,11 @@ class Database:
                 "SELECT count(*), min(accepted) FROM rows WHERE disposition IS NULL"
             ).fetchone()
         return InboxState(
-            lines["accepted"],
-            still_open,
-            {end: lines[end] for end in Disposition},
-            lines["duplicates"],
-            oldest,
+            accepted=lines["accepted"],
+            open=still_open,
+            closed={end: lines[end] for end in Disposition},
+            duplicates=lines["duplicates"],
+            oldest_accepted_at=oldest,
         )
 
     def probe(self) -> None:

@@ -31,8 +31,8 @@ def describe(
     `waiting` are the oldest of those that are open.
     """
     age = ""
-    if state.oldest is not None:
-        age = f", the oldest for {_span(now - state.oldest)}"
+    if state.oldest_accepted_at is not None:
+        age = f", the oldest for {_span(now - state.oldest_accepted_at)}"
     yield f"open: {state.open}{age}"
     for row in waiting:
         chat, ago = _chat(row.raw), _span(now - row.accepted_at)

@@ -30,10 +30,10 @@ from crocbot.events import (
     Method,
     PollCompleted,
     PollFailed,
-    PollingBegan,
+    PollingStarted,
     TurnsInFlight,
-    UpdateKind,
     UpdateReceived,
+    UpdateType,
     WebhookOutcome,
     WebhookRequest,
 )
@@ -81,17 +81,17 @@ class Observer:
             Outcome: self._turn,
             ErrorEvent: self._trouble,
             ApiCall: self._api_call,
-            PollingBegan: self._poll,
+            PollingStarted: self._poll,
             PollCompleted: self._poll,
             PollFailed: self._failed_poll,
             FloodWait: self._flood_wait,
-            UpdateReceived: lambda fact: self._updates[fact.kind].inc(),
+            UpdateReceived: lambda fact: self._updates[fact.type].inc(),
             WebhookRequest: lambda fact: self._webhook[fact.outcome].inc(),
             InboxState: self._inbox,
             TurnsInFlight: lambda fact: self._in_flight.set(fact.count),
             FirstText: lambda fact: self._first_text.observe(fact.seconds),
             AgentCall: self._agent_call,
-            DeliveryEvent: lambda fact: self._snags[fact.snag].inc(),
+            DeliveryEvent: lambda fact: self._snags[fact.issue].inc(),
         }
 
     def emit(self, event: Event) -> None:
@@ -163,18 +163,18 @@ class Observer:
             way: emitter.counter(catalogue.AGENT_TOKENS, way) for way in Direction
         }
         self._agent_errors = {
-            fault: emitter.counter(catalogue.AGENT_ERRORS, fault)
-            for fault in AgentErrorReason
+            error: emitter.counter(catalogue.AGENT_ERRORS, error)
+            for error in AgentErrorReason
         }
 
     def _agent_call(self, call: AgentCall) -> None:
         self._agent_latency.observe(call.seconds)
-        if call.first_token is not None:
-            self._first_token.observe(call.first_token)
+        if call.first_token_seconds is not None:
+            self._first_token.observe(call.first_token_seconds)
         self._tokens[Direction.INPUT].inc(call.input_tokens)
         self._tokens[Direction.OUTPUT].inc(call.output_tokens)
-        if call.fault is not None:
-            self._agent_errors[call.fault].inc()
+        if call.error is not None:
+            self._agent_errors[call.error].inc()
 
     # Telegram and the inbox.
 
@@ -192,7 +192,7 @@ class Observer:
         self._flood_waits = emitter.counter(catalogue.FLOOD_WAITS)
         self._flood_seconds = emitter.counter(catalogue.FLOOD_WAIT_SECONDS)
         self._updates = {
-            kind: emitter.counter(catalogue.UPDATES, kind) for kind in UpdateKind
+            kind: emitter.counter(catalogue.UPDATES, kind) for kind in UpdateType
         }
         self._webhook = {
             outcome: emitter.counter(catalogue.WEBHOOK_REQUESTS, outcome)
@@ -204,7 +204,7 @@ class Observer:
         if call.outcome is CallOutcome.UNAUTHORIZED:
             self._errors[ErrorType.AUTH, Severity.CRITICAL].inc()
 
-    def _poll(self, _: PollingBegan | PollCompleted) -> None:
+    def _poll(self, _: PollingStarted | PollCompleted) -> None:
         self._polled = self._clock()
         self._poll_age.set(0)
 
@@ -231,5 +231,5 @@ class Observer:
             self._closed[end].set(count)
         self._open.set(state.open)
         self._duplicates.set(state.duplicates)
-        self._oldest, self._inbox_known = state.oldest, True
+        self._oldest, self._inbox_known = state.oldest_accepted_at, True
         self.sample()

@@ -32,10 +32,10 @@ from crocbot.events import (
     Method,
     PollCompleted,
     PollFailed,
-    PollingBegan,
+    PollingStarted,
     TurnsInFlight,
-    UpdateKind,
     UpdateReceived,
+    UpdateType,
     WebhookOutcome,
     WebhookRequest,
 )
@@ -65,16 +65,31 @@ FACTS: list[Event] = [
     *(Outcome(disposition) for disposition in Disposition),
     *(Outcome(Disposition.DENIED, decision=Decision(why)) for why in Verdict),
     *(ErrorEvent(type, severity) for type in ErrorType for severity in Severity),
-    PollingBegan(),
+    PollingStarted(),
     PollCompleted(),
     *(PollFailed(reason) for reason in ReconnectReason),
     FloodWait(3.0),
-    *(UpdateReceived(kind) for kind in UpdateKind),
+    *(UpdateReceived(kind) for kind in UpdateType),
     *(WebhookRequest(outcome) for outcome in WebhookOutcome),
-    InboxState(700, 100, dict.fromkeys(Disposition, 100), 5, oldest=1.0),
+    InboxState(
+        accepted=700,
+        open=100,
+        closed=dict.fromkeys(Disposition, 100),
+        duplicates=5,
+        oldest_accepted_at=1.0,
+    ),
     TurnsInFlight(2),
     FirstText(0.5),
-    *(AgentCall(2.0, 0.5, 30, 20, fault) for fault in AgentErrorReason),
+    *(
+        AgentCall(
+            seconds=2.0,
+            first_token_seconds=0.5,
+            input_tokens=30,
+            output_tokens=20,
+            error=error,
+        )
+        for error in AgentErrorReason
+    ),
     *(DeliveryEvent(snag) for snag in DeliveryIssue),
 ]
 # Once is enough: as often as the rest they would overrun the receiver's buffer.

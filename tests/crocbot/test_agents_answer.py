@@ -89,9 +89,9 @@ def test_an_answer() -> None:
     fact = hearing.fact(None)
 
     assert (heard, hearing.text, error) == (["Hel", "lo"], "Hello", None)
-    assert (fact.input_tokens, fact.output_tokens, fact.fault) == (3, 2, None)
-    assert fact.first_token is not None
-    assert 0 <= fact.first_token <= fact.seconds
+    assert (fact.input_tokens, fact.output_tokens, fact.error) == (3, 2, None)
+    assert fact.first_token_seconds is not None
+    assert 0 <= fact.first_token_seconds <= fact.seconds
 
 
 @pytest.mark.parametrize("pieces", [(), ("", " \n\u200b"), (Usage(1, 0),)])

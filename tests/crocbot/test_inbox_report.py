@@ -22,7 +22,9 @@ def test_an_inbox() -> None:
         Failure(2, 880.0, "blocked", {"message": "?"}),
         Failure(3, 940.0, "no date", {"message": "?"}, Disposition.SET_ASIDE),
     ]
-    state = InboxState(12, 3, CLOSED, 0, 100.0)
+    state = InboxState(
+        accepted=12, open=3, closed=CLOSED, duplicates=0, oldest_accepted_at=100.0
+    )
     lines = list(describe(state, waiting, failures, 1000.0))
 
     assert lines == [
@@ -41,7 +43,13 @@ def test_an_inbox() -> None:
 
 def test_an_empty_inbox() -> None:
     """Nothing open has no age."""
-    empty = InboxState(0, 0, dict.fromkeys(Disposition, 0), 0, None)
+    empty = InboxState(
+        accepted=0,
+        open=0,
+        closed=dict.fromkeys(Disposition, 0),
+        duplicates=0,
+        oldest_accepted_at=None,
+    )
 
     assert next(describe(empty, [], [], 0.0)) == "open: 0"
 
@@ -49,7 +57,16 @@ def test_an_empty_inbox() -> None:
 def test_many_failures() -> None:
     """Of too many failures the latest are shown."""
     failures = [Failure(n, float(n), "no", {}) for n in range(MOST_SHOWN + 7)]
-    lines = list(describe(InboxState(0, 0, {}, 0, None), [], failures, 1e6))
+    lines = list(
+        describe(
+            InboxState(
+                accepted=0, open=0, closed={}, duplicates=0, oldest_accepted_at=None
+            ),
+            [],
+            failures,
+            1e6,
+        )
+    )
 
     assert len(lines) == 3 + MOST_SHOWN + 1
     assert lines[3].startswith(f"  update {MOST_SHOWN + 6}, 11 d ago")

@@ -21,9 +21,9 @@ from crocbot.events import (
     Event,
     PollCompleted,
     PollFailed,
-    PollingBegan,
-    UpdateKind,
+    PollingStarted,
     UpdateReceived,
+    UpdateType,
 )
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
 from crocbot.sandbox import Person, Server, faults
@@ -31,7 +31,7 @@ from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
 from tests.crocbot.fakes import RecordedEvents
 
 NETWORK, CONFLICT, TIMEOUT = ReconnectReason
-ROUTINE = (PollingBegan, PollCompleted, UpdateReceived)
+ROUTINE = (PollingStarted, PollCompleted, UpdateReceived)
 INBOX = ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)
 POISON = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 ADA = Person(7, "Ada")
@@ -326,9 +326,9 @@ def test_all_is_well_is_told_too() -> None:
     play(world)
 
     assert world.routine == [
-        PollingBegan(),
-        UpdateReceived(UpdateKind.MESSAGE),
-        UpdateReceived(UpdateKind.OTHER),
+        PollingStarted(),
+        UpdateReceived(UpdateType.MESSAGE),
+        UpdateReceived(UpdateType.OTHER),
         PollCompleted(),
         PollCompleted(),
         # The one that hangs at the end was not completed.

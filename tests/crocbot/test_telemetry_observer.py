@@ -24,10 +24,10 @@ from crocbot.events import (
     Method,
     PollCompleted,
     PollFailed,
-    PollingBegan,
+    PollingStarted,
     TurnsInFlight,
-    UpdateKind,
     UpdateReceived,
+    UpdateType,
     WebhookOutcome,
     WebhookRequest,
 )
@@ -180,7 +180,7 @@ def told(*facts: object) -> list[str]:
                 "crocbot.errors.auth.critical:1|c",
             ],
         ),
-        (PollingBegan(), ["crocbot.telegram.poll_age:0|g"]),
+        (PollingStarted(), ["crocbot.telegram.poll_age:0|g"]),
         (PollCompleted(), ["crocbot.telegram.poll_age:0|g"]),
         (
             FloodWait(2.5),
@@ -190,7 +190,7 @@ def told(*facts: object) -> list[str]:
             ],
         ),
         (
-            UpdateReceived(UpdateKind.CALLBACK_QUERY),
+            UpdateReceived(UpdateType.CALLBACK_QUERY),
             ["crocbot.telegram.updates.callback_query:1|c"],
         ),
         (
@@ -198,7 +198,13 @@ def told(*facts: object) -> list[str]:
             ["crocbot.webhook.requests.forged:1|c"],
         ),
         (
-            InboxState(9, 2, {Disposition.ANSWERED: 7}, duplicates=3, oldest=970.0),
+            InboxState(
+                accepted=9,
+                open=2,
+                closed={Disposition.ANSWERED: 7},
+                duplicates=3,
+                oldest_accepted_at=970.0,
+            ),
             [
                 "crocbot.inbox.accepted:9|g",
                 "crocbot.inbox.open:2|g",
@@ -210,7 +216,9 @@ def told(*facts: object) -> list[str]:
         (TurnsInFlight(3), ["crocbot.turns_in_flight:3|g"]),
         (FirstText(0.5), ["crocbot.telegram.first_text:500.000000|ms"]),
         (
-            AgentCall(2.0, first_token=0.5, input_tokens=11, output_tokens=7),
+            AgentCall(
+                seconds=2.0, first_token_seconds=0.5, input_tokens=11, output_tokens=7
+            ),
             [
                 "crocbot.agent.latency:2000.000000|ms",
                 "crocbot.agent.first_token:500.000000|ms",
@@ -219,7 +227,7 @@ def told(*facts: object) -> list[str]:
             ],
         ),
         (
-            AgentCall(60.0, fault=AgentErrorReason.TIMEOUT),
+            AgentCall(seconds=60.0, error=AgentErrorReason.TIMEOUT),
             [
                 "crocbot.agent.latency:60000.000000|ms",
                 "crocbot.agent.errors.timeout:1|c",
@@ -254,11 +262,17 @@ def test_every_word_is_known() -> None:
         *(ErrorEvent(type, severity) for type in ErrorType for severity in Severity),
         *(PollFailed(reason) for reason in ReconnectReason),
         *(ApiCall(method, how, 1.0) for method in Method for how in CallOutcome),
-        *(UpdateReceived(kind) for kind in UpdateKind),
+        *(UpdateReceived(kind) for kind in UpdateType),
         *(WebhookRequest(outcome) for outcome in WebhookOutcome),
-        *(AgentCall(1.0, fault=fault) for fault in AgentErrorReason),
+        *(AgentCall(seconds=1.0, error=error) for error in AgentErrorReason),
         *(DeliveryEvent(snag) for snag in DeliveryIssue),
-        InboxState(6, 0, dict.fromkeys(Disposition, 1), 0, None),
+        InboxState(
+            accepted=6,
+            open=0,
+            closed=dict.fromkeys(Disposition, 1),
+            duplicates=0,
+            oldest_accepted_at=None,
+        ),
     ]
 
     assert not [line for line in told(*facts) if "unknown" in line]
@@ -276,7 +290,11 @@ def test_a_poll_grows_old() -> None:
     clock = Clock(50.0)
     observer, emitter, wire = watched(clock, Clock(0.0))
     ages = []
-    for fact in (PollingBegan(), PollFailed(ReconnectReason.NETWORK), PollCompleted()):
+    for fact in (
+        PollingStarted(),
+        PollFailed(ReconnectReason.NETWORK),
+        PollCompleted(),
+    ):
         observer.emit(fact)
         clock.now += 30
         observer.sample()
@@ -305,14 +323,24 @@ def test_the_oldest_row_grows_old() -> None:
     wall = Clock(1000.0)
     observer, emitter, wire = watched(Clock(0.0), wall)
     nothing = dict.fromkeys(Disposition, 0)
-    observer.emit(InboxState(1, 1, nothing, 0, oldest=990.0))
+    observer.emit(
+        InboxState(
+            accepted=1, open=1, closed=nothing, duplicates=0, oldest_accepted_at=990.0
+        )
+    )
     wall.now += 25
     observer.sample()
     emitter.flush()
     old = [line for line in wire.lines if "oldest" in line]
     wire.lines.clear()
     observer.emit(
-        InboxState(1, 0, {**nothing, Disposition.ANSWERED: 1}, 0, oldest=None)
+        InboxState(
+            accepted=1,
+            open=0,
+            closed={**nothing, Disposition.ANSWERED: 1},
+            duplicates=0,
+            oldest_accepted_at=None,
+        )
     )
     emitter.flush()
     young = [line for line in wire.lines if "oldest" in line]
@@ -326,7 +354,11 @@ def test_clocks_that_were_set_back_make_no_negative_age() -> None:
     clock, wall = Clock(50.0), Clock(1000.0)
     observer, emitter, wire = watched(clock, wall)
     observer.emit(PollCompleted())
-    observer.emit(InboxState(1, 1, {}, 0, oldest=1000.0))
+    observer.emit(
+        InboxState(
+            accepted=1, open=1, closed={}, duplicates=0, oldest_accepted_at=1000.0
+        )
+    )
     clock.now, wall.now = 40.0, 900.0
     observer.sample()
     emitter.flush()
@@ -339,7 +371,10 @@ ODD = st.one_of(st.none(), st.text(), st.floats(), st.lists(st.text()))
 
 
 ODD_FACTS = st.one_of(
-    *(st.builds(fact, *[ODD] * len(fields(fact))) for fact in get_args(Event))
+    *(
+        st.builds(fact, **{each.name: ODD for each in fields(fact)})
+        for fact in get_args(Event)
+    )
 )
 
 

@@ -409,11 +409,11 @@ def test_what_is_told_about_the_agent() -> None:
     scene.take(row())
     calls = scene.events.of_type(AgentCall)
 
-    assert [(one.input_tokens, one.output_tokens, one.fault) for one in calls] == [
+    assert [(one.input_tokens, one.output_tokens, one.error) for one in calls] == [
         (5, 2, None),
         (0, 0, AgentErrorReason.TIMEOUT),
     ]
-    assert [one.first_token is None for one in calls] == [False, True]
+    assert [one.first_token_seconds is None for one in calls] == [False, True]
     assert scene.events.count(FirstText(2.5)) == 1
 
 

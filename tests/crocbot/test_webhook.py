@@ -16,8 +16,8 @@ from crocbot.botapi.webhook import HEADER, MOST_BYTES
 from crocbot.errors import InboxError, OperatorError, TelegramError
 from crocbot.events import (
     PollFailed,
-    UpdateKind,
     UpdateReceived,
+    UpdateType,
     WebhookOutcome,
     WebhookRequest,
 )
@@ -195,7 +195,7 @@ def test_an_accepted_call() -> None:
 
     world = play(scene)
     assert world.events == [
-        UpdateReceived(UpdateKind.MESSAGE),
+        UpdateReceived(UpdateType.MESSAGE),
         WebhookRequest(WebhookOutcome.ACCEPTED),
     ]
 

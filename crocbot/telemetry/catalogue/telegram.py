@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crocbot.events import CallOutcome, Method, UpdateKind, WebhookOutcome
+from crocbot.events import CallOutcome, Method, UpdateType, WebhookOutcome
 from crocbot.model import Disposition, ReconnectReason
 from crocbot.telemetry.catalogue.metric import Metric, Type, words
 
@@ -37,7 +37,7 @@ POLL_AGE = Metric(
     "seconds",
     "Since a poll last came back well, or polling began; absent with a webhook.",
     "crocbot_telegram_poll_age_seconds > 90",
-    source="PollCompleted, PollingBegan",
+    source="PollCompleted, PollingStarted",
 )
 FLOOD_WAITS = Metric(
     "crocbot.telegram.flood_waits",
@@ -64,7 +64,7 @@ UPDATES = Metric(
     "updates",
     "Updates that Telegram handed over, duplicates included, by what they are about.",
     "sum by (kind) (rate(crocbot_telegram_updates_total[5m]))",
-    (words("kind", UpdateKind),),
+    (words("kind", UpdateType),),
     source="UpdateReceived",
 )
 WEBHOOK_REQUESTS = Metric(

@@ -67,9 +67,9 @@ class FastPipeline(Pipeline):
         """Take a batch of datagrams that came by a transport, `udp` for one."""
         if not datagrams:
             return
-        self._tally.packets[transport] += len(datagrams)
+        self._stats.packets[transport] += len(datagrams)
         if self._relay is not None:
-            self._relay(datagram.lines(datagrams))
+            self._relay.forward(datagram.lines(datagrams))
         empty = 0
         if datagrams[0].endswith(b"\n"):
             # Some clients end each datagram with a newline, which makes an empty line.
@@ -79,15 +79,15 @@ class FastPipeline(Pipeline):
             datagrams = trimmed
         self._take(b"\n".join(datagrams), transport, empty)
 
-    def take(self, lines: Sequence[bytes], transport: str) -> None:
+    def feed_lines(self, lines: Sequence[bytes], transport: str) -> None:
         """Take lines that came by a transport."""
         if not lines:
             return
         if self._relay is not None:
-            self._relay(lines)
+            self._relay.forward(lines)
         self._take(b"\n".join(lines), transport)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Hand all that waits to the series, and count it."""
         if self._waiting:
             self._lanes.fold(self._lanes, self._arrived)
@@ -97,16 +97,16 @@ class FastPipeline(Pipeline):
     def _take(self, data: bytes, transport: str, empty: int = 0) -> None:
         self._arrived = self._store.now()
         if self.table is not self._lanes_of or self._lanes.are_stale:
-            self.settle()
+            self.flush()
             self._lanes.clear()
-            self._lanes_of, self.by_lane = self.table, 0
+            self._lanes_of, self.fast_samples = self.table, 0
         self._count(empty, transport)
         for piece in _pieces(data):
             self._count(self._piece(piece), transport)
 
     def _count(self, lines: int, transport: str) -> None:
-        self._tally.lines += lines
-        self._tally.lines_by_transport[transport] += lines
+        self._stats.lines += lines
+        self._stats.lines_by_transport[transport] += lines
 
     def _piece(self, data: bytes) -> int:
         """Take some lines; returns how many they are, empty ones too."""
@@ -117,7 +117,7 @@ class FastPipeline(Pipeline):
             rows = columns.cut(data)
             numbers, odd = columns.numbers(rows.values)
         except Exception as error:
-            self._failed(error)
+            self._bugs.report(error)
             lines = data.split(b"\n")
             self._one_by_one(lines)
             return len(lines)
@@ -180,7 +180,7 @@ class FastPipeline(Pipeline):
             try:
                 self._odd(rows, index)
             except Exception as error:
-                self._failed(error)
+                self._bugs.report(error)
 
     def _odd(self, rows: Columns, index: int) -> None:
         head, value, tail = rows.heads[index], rows.values[index], rows.tails[index]
@@ -188,10 +188,10 @@ class FastPipeline(Pipeline):
         lane = self._lanes.get(head, tail) if tail else None
         if lane is not None and self._late(lane, value):
             return
-        before = self._store.ever
+        before = self._store.created_total
         parsed = self._line(rows.line(index))
         # A name that came once may never come again.
-        if tail and lane is None and parsed and self._store.ever == before:
+        if tail and lane is None and parsed and self._store.created_total == before:
             self._learn(head, value, tail, parsed)
 
     def _late(self, lane: SampleBuffer, value: bytes) -> bool:
@@ -215,17 +215,17 @@ class FastPipeline(Pipeline):
         if number is None or parsed.attempted != 1 or len(parsed.samples) != 1:
             return
         sample = parsed.samples[0]
-        if sample.kind is SampleType.SET or not self._lanes.has_room(head, tail):
+        if sample.type is SampleType.SET or not self._lanes.has_room(head, tail):
             return
         one = self._one(tail)
         if one is None or not _is_multiple(sample, number, one):
             return
-        match = self.table.peek(sample.kind, sample.name)
+        match = self.table.peek(sample.type, sample.name)
         way = SampleFormat(
-            kind=sample.kind,
+            kind=sample.type,
             action=match.action,
             unit=1 / one,
-            scale=match.form.scale,
+            scale=match.options.scale,
             weight=sample.weight,
             is_tagged=bool(parsed.tagged),
             tag_errors=parsed.tag_errors,
@@ -234,7 +234,7 @@ class FastPipeline(Pipeline):
         if match.action is Action.DROP:
             self._lanes.add(head, tail, way, None, "")
             return
-        series = self._store.find(match.target(sample.labels))
+        series = self._store.find(match.spec(sample.labels))
         # With another scale, whose sign or size turns the order of values around, a
         # number alone does not tell whether it is refused.
         if series is not None and (way.scale is None or 0 < way.scale < math.inf):
@@ -253,27 +253,27 @@ class FastPipeline(Pipeline):
         return self._sources.get(first, "") if dot else ""
 
     def _count_folded(self) -> None:
-        tally, lanes = self._tally, self._lanes
+        stats, lanes = self._stats, self._lanes
         for way, lines in lanes.folded.items():
             events = lines * way.weight
-            self.by_lane += lines
-            tally.samples += lines
-            tally.tags += lines * way.is_tagged
-            tally.tag_errors += lines * way.tag_errors
+            self.fast_samples += lines
+            stats.samples += lines
+            stats.tags += lines * way.is_tagged
+            stats.tag_errors += lines * way.tag_errors
             if way.source:
-                tally.lines_by_source[way.source] += lines
+                stats.lines_by_source[way.source] += lines
             if way.action is Action.UNMAPPED:
-                tally.unmapped += events
+                stats.unmapped += events
             else:
-                tally.actions[way.action] += events
+                stats.actions[way.action] += events
             if way.action is not Action.DROP:
-                tally.events[way.kind] += events
+                stats.events[way.kind] += events
         lanes.folded.clear()
         for seen, events in lanes.unmapped.items():
-            self.unmapped.add(seen, events)
+            self.unmapped_names.add(seen, events)
         lanes.unmapped.clear()
         for error in lanes.failures:
-            self._failed(error)
+            self._bugs.report(error)
         lanes.failures.clear()
 
 
@@ -282,7 +282,7 @@ def _is_multiple(sample: Sample, number: float, one: float) -> bool:
     if not 0 < one < math.inf:
         return False
     value = number / (1 / one)
-    if sample.kind is SampleType.COUNTER:
+    if sample.type is SampleType.COUNTER:
         # A rate may leave a last digit's difference in a sum.
         return math.isclose(value, sample.value)
     # A bucket is a sharp border.

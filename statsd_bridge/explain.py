@@ -56,7 +56,7 @@ class Step:
     match: Match
     near: Near
     target: SeriesSpec | None
-    refusal: EventError | None
+    rejection: EventError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +78,19 @@ def explain(
     # All samples of a line have its name, so rules are gone through once for a kind.
     near = {
         kind: tuple(table.candidates(kind, name)[:MOST_NEAR])
-        for kind, name in {(sample.kind, sample.name) for sample in samples}
+        for kind, name in {(sample.type, sample.name) for sample in samples}
     }
     steps = tuple(
-        [_step(sample, table, near[sample.kind], refuses) for sample in samples]
+        [_step(sample, table, near[sample.type], refuses) for sample in samples]
     )
     return Explanation(text, parsed, steps, len(parsed.samples) - len(samples))
 
 
 def _step(sample: Sample, table: MappingTable, near: Near, refuses: Refuses) -> Step:
-    match = table.peek(sample.kind, sample.name)
+    match = table.peek(sample.type, sample.name)
     if match.action is Action.DROP:
         return Step(sample, match, near, None, None)
-    target = match.target(sample.labels)
+    target = match.spec(sample.labels)
     return Step(sample, match, near, target, refuses(target, sample))
 
 
@@ -105,9 +105,9 @@ def _rows(told: Explanation) -> Iterator[str]:
     if parsed.dogstatsd:
         kind = parsed.dogstatsd
         yield f"dropped   a DogStatsD {kind}: Prometheus has no place for it"
-    elif not (parsed.samples or parsed.faults):
+    elif not (parsed.samples or parsed.errors):
         yield "nothing   the line is empty"
-    for fault in parsed.faults:
+    for fault in parsed.errors:
         yield f"fault     {fault.reason}: {_shown(fault.detail)}"
     if parsed.tag_errors:
         yield f"fault     tags that could not be read, left out: {parsed.tag_errors}"
@@ -133,11 +133,11 @@ def _step_rows(step: Step) -> Iterator[str]:
         yield "dropped   the rule says so"
         return
     yield f"series    {_series(target)}"
-    yield f"kept as   {_kept(target.form)}"
-    if step.refusal is None:
+    yield f"kept as   {_kept(target.options)}"
+    if step.rejection is None:
         yield "outcome   remembered"
     else:
-        yield f"outcome   refused, {step.refusal}: {WHY[step.refusal]}"
+        yield f"outcome   refused, {step.rejection}: {WHY[step.rejection]}"
 
 
 def as_json(told: Explanation) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def as_json(told: Explanation) -> dict[str, Any]:
         "dogstatsd": parsed.dogstatsd or None,
         "faults": [
             {"reason": str(fault.reason), "text": fault.detail}
-            for fault in parsed.faults
+            for fault in parsed.errors
         ],
         "tag_errors": parsed.tag_errors,
         "samples": [_step_json(step) for step in told.steps],
@@ -159,7 +159,7 @@ def as_json(told: Explanation) -> dict[str, Any]:
 def _step_json(step: Step) -> dict[str, Any]:
     sample, match, target = step.sample, step.match, step.target
     return {
-        "type": str(sample.kind),
+        "type": str(sample.type),
         "name": sample.name,
         "value": sample.member if sample.member else _number(sample.value),
         "relative": sample.relative,
@@ -170,9 +170,9 @@ def _step_json(step: Step) -> dict[str, Any]:
         "captures": list(match.captures),
         "near": [{**_rule_json(rule), "why": why} for rule, why in step.near],
         "series": _series(target) if target else None,
-        "kept_as": _form_json(target.form) if target else None,
-        "refused": str(step.refusal) if step.refusal else None,
-        "why": WHY[step.refusal] if step.refusal else None,
+        "kept_as": _form_json(target.options) if target else None,
+        "refused": str(step.rejection) if step.rejection else None,
+        "why": WHY[step.rejection] if step.rejection else None,
     }
 
 
@@ -183,12 +183,12 @@ def _rule_json(rule: Rule | None) -> dict[str, Any]:
 
 
 def _form_json(form: MetricOptions) -> dict[str, Any]:
-    kept: dict[str, Any] = {"shape": str(form.shape), "help": form.help}
+    kept: dict[str, Any] = {"shape": str(form.type), "help": form.help}
     kept |= {"ttl_seconds": form.ttl} if form.ttl else {}
     kept |= {"scale": form.scale} if form.scale is not None else {}
-    if form.shape is MetricType.HISTOGRAM:
+    if form.type is MetricType.HISTOGRAM:
         kept["buckets"] = list(form.buckets)
-    if form.shape is MetricType.SUMMARY:
+    if form.type is MetricType.SUMMARY:
         kept["quantiles"] = [each.quantile for each in form.quantiles]
     return kept
 
@@ -199,7 +199,7 @@ def _said(sample: Sample) -> str:
         value = f"{sample.value:+g}"
     weight = f", stands for {sample.weight}" if sample.weight != 1 else ""
     tags = f", tags {_labels(sample.labels)}" if sample.labels else ""
-    return f"{sample.kind} {_shown(sample.name)} = {value}{weight}{tags}"
+    return f"{sample.type} {_shown(sample.name)} = {value}{weight}{tags}"
 
 
 def _place(rule: Rule) -> str:
@@ -216,12 +216,12 @@ def _labels(labels: Labels) -> str:
 
 
 def _kept(form: MetricOptions) -> str:
-    said = [str(form.shape)]
+    said = [str(form.type)]
     said += [f"ttl {form.ttl:g} s"] if form.ttl else []
     said += [f"scale {form.scale:g}"] if form.scale is not None else []
-    if form.shape is MetricType.HISTOGRAM:
+    if form.type is MetricType.HISTOGRAM:
         said += ["buckets " + " ".join(f"{bound:g}" for bound in form.buckets)]
-    if form.shape is MetricType.SUMMARY:
+    if form.type is MetricType.SUMMARY:
         shares = [f"{each.quantile:g}" for each in form.quantiles]
         said += ["quantiles " + " ".join(shares)]
     return ", ".join(said)

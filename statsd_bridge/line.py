@@ -9,7 +9,7 @@ One statsd line to the samples in it, and what is wrong with the rest.
 - A line may carry several samples: `name:1|c:2|ms`, or, for timers only, several values
   before the type: `name:1:2:3|ms`.
 - Parsing never raises and never stops early: half a line can be good, and yields both
-  samples and faults.
+  samples and errors.
 - The grammar is statsd_exporter 0.30.0's, and so are the reasons and what they count.
   Where we differ on purpose, a comment says so.
 """
@@ -87,7 +87,7 @@ def parse(line: bytes, dialect: Dialect = ALL) -> Parsed:
 
 
 def _refused(reason: SampleError, detail: str, tag_errors: int = 0) -> Parsed:
-    return Parsed(faults=(ParseError(reason, detail),), tag_errors=tag_errors)
+    return Parsed(errors=(ParseError(reason, detail),), tag_errors=tag_errors)
 
 
 class _Rest(NamedTuple):
@@ -121,7 +121,7 @@ class _Line:
     name: str = field(init=False)
     name_tags: dict[str, str] = field(init=False)
     samples: list[Sample] = field(default_factory=list)
-    faults: list[ParseError] = field(default_factory=list)
+    errors: list[ParseError] = field(default_factory=list)
     attempted: int = 0
     tagged: int = 0
     tag_errors: int = 0
@@ -156,7 +156,7 @@ class _Line:
 
     def _parsed(self) -> Parsed:
         return Parsed(
-            self.samples, self.faults, self.attempted, self.tagged, self.tag_errors
+            self.samples, self.errors, self.attempted, self.tagged, self.tag_errors
         )
 
     def _line_fault(self, reason: SampleError) -> Parsed:
@@ -207,7 +207,7 @@ class _Line:
 
     def _fault(self, reason: SampleError, value: str, rest: str | None) -> None:
         detail = value if rest is None else f"{value}|{rest[:LONGEST_DETAIL]}"
-        self.faults.append(ParseError(reason, detail))
+        self.errors.append(ParseError(reason, detail))
 
     def _components(self, written: str, after: str | None) -> Sample | SampleError:
         if after is None:
@@ -383,12 +383,12 @@ def _sampled(sample: Sample, rates: Sequence[float]) -> Sample:
     """Weigh a sample by its rates: a counter by each, a timer by the last."""
     if not rates:
         return sample
-    if sample.kind is SampleType.COUNTER:
+    if sample.type is SampleType.COUNTER:
         value = sample.value
         for rate in rates:
             value /= rate
         return sample._replace(value=value)
-    if sample.kind is SampleType.OBSERVER:
+    if sample.type is SampleType.OBSERVER:
         share = 1 / rates[-1]
         return sample._replace(
             weight=int(share) if 0 < share < MOST_OBSERVATIONS else 0

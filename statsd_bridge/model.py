@@ -1,26 +1,27 @@
 """
-The nouns of the bridge: what travels between the stages. Read first.
+The nouns of the bridge: the values that travel between the stages.  Read this first.
 
     datagram --> line --> mapping --> series --> exposition
-          lines   |  Sample  |  Target  |  Family   ^
-                  |          |          |           |
-                Fault     unmapped   Refusal --> Tally
+          lines   |  Sample  |  SeriesSpec  |  values
+                  |          |              |
+              ParseError  unmapped      Rejection   --> Stats
 
-Times are seconds, sizes are bytes.  A stage returns what it found wrong as a value;
-only pipeline.py counts.
+Times are seconds, sizes are bytes.  A stage returns what it could not use as a value
+instead of raising; pipeline.py and fastpath/ count these values in `Stats`, and the
+listeners, the relay and the web server count there what only they can see.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
 Labels = tuple[tuple[str, str], ...]
-"""Pairs of name and value, sorted by name, each name once: hashable, never changed."""
+"""Pairs of label name and value, sorted by name, each name once."""
 
 
 _HOST_PORT = re.compile(r"(?:\[([^]]*)\]|([^:]*)):([0-9]{1,5})")
@@ -51,19 +52,19 @@ class HostPort:
 
 
 class SampleType(StrEnum):
-    """What the sender says a sample is; the `type` of statsd_exporter_events_total."""
+    """Type of a sample, from its line; `type` of statsd_exporter_events_total."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
     OBSERVER = "observer"
     SET = "set"
 
-    # That of an Enum is written in Python: 100 ns, several times a line.
+    # `Enum.__hash__` is pure Python (about 100 ns, several times a line): reuse str's.
     __hash__ = str.__hash__
 
 
 class MetricType(StrEnum):
-    """How a series is remembered.  A set is shown as a gauge."""
+    """Type of a metric, from the rule of its name.  A set is exposed as a gauge."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -73,7 +74,11 @@ class MetricType(StrEnum):
 
 
 class SampleError(StrEnum):
-    """Why a line or a sample could not be read: `reason` of ..._sample_errors_total."""
+    """
+    Why a line or one of its samples cannot be parsed.
+
+    `reason` of statsd_exporter_sample_errors_total.
+    """
 
     MALFORMED_LINE = "malformed_line"
     MIXED_TAGGING_STYLES = "mixed_tagging_styles"
@@ -87,7 +92,7 @@ class SampleError(StrEnum):
 
 
 class EventError(StrEnum):
-    """Why a sample that was read is not remembered."""
+    """Why a parsed sample is not added to a series."""
 
     # reason of statsd_exporter_events_error_total
     ILLEGAL_NEGATIVE_COUNTER = "illegal_negative_counter"
@@ -100,7 +105,7 @@ class EventError(StrEnum):
 
 
 class Action(StrEnum):
-    """What the mapping says of a name."""
+    """What the mapping does with a name; UNMAPPED if no rule matches it."""
 
     MAP = "map"
     DROP = "drop"
@@ -111,14 +116,14 @@ class Action(StrEnum):
 
 class Sample(NamedTuple):
     """
-    One value of one line, in base units (`ms` is already seconds).
+    One value of one line, in base units (`ms` is already converted to seconds).
 
-    `weight` is how many observations it stands for: int(1/rate) of a timer, else 1.
-    `member` is the text of a set's value; `value` is 0 then.
-    `name` is as sent, without its tags, not yet escaped.
+    `name` is as received, without tags and not escaped.  `weight` is the number of
+    observations that the sample stands for: int(1/rate) for timers, otherwise 1.
+    `member` is the text of a set's value, whose `value` is 0.
     """
 
-    kind: SampleType
+    type: SampleType
     name: str
     value: float
     labels: Labels = ()
@@ -128,7 +133,7 @@ class Sample(NamedTuple):
 
 
 class ParseError(NamedTuple):
-    """What is wrong with a line or one sample of it; `detail` is the text meant."""
+    """A line or sample that cannot be parsed; `detail` is the offending text."""
 
     reason: SampleError
     detail: str
@@ -136,15 +141,15 @@ class ParseError(NamedTuple):
 
 class Parsed(NamedTuple):
     """
-    Everything that one line says.  Half a line can be good: samples and faults.
+    Everything found in one line, which may hold both samples and errors.
 
-    `attempted`, `tagged` and `tag_errors` are what samples_total, tags_total and
-    tag_errors_total rise by.  `dogstatsd` names what was recognised and dropped:
-    "event" or "service_check".
+    `attempted`, `tagged` and `tag_errors` are added to samples_total, tags_total and
+    tag_errors_total.  `dogstatsd` is the type of a DogStatsD message that is recognised
+    and dropped, "event" or "service_check", else empty.
     """
 
     samples: Sequence[Sample] = ()
-    faults: Sequence[ParseError] = ()
+    errors: Sequence[ParseError] = ()
     attempted: int = 0
     tagged: int = 0
     tag_errors: int = 0
@@ -153,7 +158,7 @@ class Parsed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
-    """A quantile of a summary and the rank error that is allowed, both in 0..1."""
+    """A quantile of a summary and its allowed rank error, both in 0..1."""
 
     quantile: float
     error: float
@@ -162,14 +167,15 @@ class Quantile:
 @dataclass(frozen=True, slots=True)
 class MetricOptions:
     """
-    How a series is kept: one per rule and kind, shared by its series.
+    Type and options of a metric: one object per rule and sample type.
 
-    `buckets` are upper bounds, ascending, without +Inf.  `ttl` 0 is for ever.
-    `max_age` and `age_buckets` are a summary's window and into how many it turns.
+    `buckets` are upper bounds, ascending, without +Inf.  `ttl` is in seconds, 0 for no
+    expiry.  `max_age` is a summary's window in seconds, divided into `age_buckets`.
     """
 
-    shape: MetricType
+    type: MetricType
     help: str
+    _: KW_ONLY
     ttl: float = 0.0
     scale: float | None = None
     buckets: tuple[float, ...] = ()
@@ -180,73 +186,32 @@ class MetricOptions:
 
 class SeriesSpec(NamedTuple):
     """
-    Where a sample goes: the Prometheus name (escaped), all labels, and the form.
+    The series that a sample belongs to: escaped metric name, all labels, options.
 
-    `text` is the labels as they are printed, if somebody knows it.
+    `label_text` is the labels as the page prints them, if already known.
     """
 
     name: str
     labels: Labels
-    form: MetricOptions
-    text: str | None = None
+    options: MetricOptions
+    label_text: str | None = None
 
 
 class Rejection(NamedTuple):
-    """A sample that the series did not take, and why; `name` is the Prometheus name."""
+    """A parsed sample that is not added to a series; `name` is the metric name."""
 
     reason: EventError
-    kind: SampleType
+    type: SampleType
     name: str
-
-
-class Series(Protocol):
-    """What exposition needs of one series."""
-
-    form: MetricOptions
-
-    def numbers(self, now: float) -> tuple[float, ...]:
-        """
-        Every number of the text, in the order of its lines.
-
-        Counter, gauge, set: the value.  Histogram: cumulative count of each bucket,
-        +Inf, sum, count.  Summary: each quantile (ascending), sum, count.
-        """
-
-
-class Family(Protocol):
-    """
-    All series of one metric name, by the text of their labels as it is printed.
-
-        a="1",b="2"     ->  a series
-    """
-
-    @property
-    def name(self) -> str:
-        """The metric's."""
-
-    @property
-    def shape(self) -> MetricType:
-        """Of all series."""
-
-    @property
-    def help(self) -> str:
-        """Not escaped."""
-
-    @property
-    def series(self) -> Mapping[str, Series]:
-        """Those that are remembered now."""
-
-    def texts(self) -> Sequence[str]:
-        """List the keys of `series` as the page has them; later some may be gone."""
 
 
 @dataclass(slots=True)
 class Stats:
     """
-    What happened, in plain numbers: the pipeline and the doors add, exposition reads.
+    Counters of the bridge's own metrics; `exposition/self_metrics.py` prints them.
 
-    Counters only rise.  Keys are the label values; those that senders choose are
-    bounded by whoever adds them.
+    They never fall, `scrapes_in_flight` and the two figures of the last scrape aside.
+    Keys are label values; where senders choose them, whoever adds a key bounds them.
     """
 
     lines: int = 0
@@ -259,7 +224,7 @@ class Stats:
     actions: Counter[str] = field(default_factory=Counter)
     event_errors: Counter[str] = field(default_factory=Counter)
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By kind and metric name."""
+    """By sample type and metric name."""
     series_refused: Counter[str] = field(default_factory=Counter)
     """By metric name."""
     dogstatsd_dropped: Counter[str] = field(default_factory=Counter)
@@ -267,27 +232,28 @@ class Stats:
     """Datagrams by transport: udp, unixgram."""
     tcp: Counter[str] = field(default_factory=Counter)
     """
-    connections, connection_errors, too_long_lines, connections_refused; of the Unix
-    stream socket, too.
+    connections, connection_errors, too_long_lines, connections_refused; those of the
+    Unix stream socket included.
     """
     lines_by_transport: Counter[str] = field(default_factory=Counter)
     """udp, tcp, unixgram, unixstream."""
     relay: Counter[tuple[str, str]] = field(default_factory=Counter)
     """
-    By what happened (packets, long_lines, lines_relayed, lost_unresolved, lost_full,
-    lost_error) and target.
+    By event (packets, long_lines, lines_relayed, lost_unresolved, lost_full,
+    lost_error) and relay target.
     """
     lines_by_source: Counter[str] = field(default_factory=Counter)
-    """Lines by the first segment of their name, for a configured few."""
+    """Lines by the first segment of their name, for the configured segments."""
     config_reloads: Counter[str] = field(default_factory=Counter)
     """By outcome: success, failure."""
     scrapes: Counter[str] = field(default_factory=Counter)
     """By HTTP status."""
     scrapes_in_flight: int = 0
     http_closed: int = 0
-    """Connections for pages that were closed to make room for others."""
+    """HTTP connections closed because there were as many as allowed."""
     scrape_seconds: float = 0.0
-    """Of the last scrape, like the next."""
+    """Duration of the last scrape."""
     scrape_bytes: int = 0
+    """Size of the last scrape as sent."""
     bugs: int = 0
-    """Lines and series that an exception of ours left out."""
+    """Lines and series skipped because of an exception in the bridge."""

@@ -7,15 +7,16 @@ Also what reads a line without a bridge needs them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
 
 from statsd_bridge import exposition, log, mapping
 from statsd_bridge.batch import FastPipeline
+from statsd_bridge.bugs import BugReporter
 from statsd_bridge.line import Dialect
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import Store
+from statsd_bridge.relay import Relay
+from statsd_bridge.series import SeriesStore
 from statsd_bridge.settings import Settings
 
 
@@ -33,9 +34,9 @@ def table(settings: Settings) -> MappingTable:
     return loaded
 
 
-def store(settings: Settings) -> Store:
+def store(settings: Settings) -> SeriesStore:
     """Make what remembers series, empty."""
-    return Store(
+    return SeriesStore(
         max_series=settings.max_series,
         set_window=settings.set_window,
         reserved=exposition.reserved_names(),
@@ -55,19 +56,19 @@ def dialect(settings: Settings) -> Dialect:
 
 def path(
     settings: Settings,
-    store: Store,
-    tally: Stats,
+    store: SeriesStore,
+    stats: Stats,
     *,
-    failed: Callable[[Exception], None],
-    relay: Callable[[Sequence[bytes]], None] | None,
+    bugs: BugReporter,
+    relay: Relay | None,
 ) -> Pipeline:
     """Compose the path, the quick one or the plain one."""
     made = FastPipeline if settings.batch else Pipeline
     return made(
-        table(settings),
-        store,
-        tally,
-        failed=failed,
+        table=table(settings),
+        store=store,
+        stats=stats,
+        bugs=bugs,
         dialect=dialect(settings),
         sources=settings.count_lines_from,
         relay=relay,

@@ -69,8 +69,8 @@ def explained(settings: Settings, lines: Sequence[bytes]) -> list[Explanation]:
     table, store = parts.table(settings), parts.store(settings)
 
     def refuses(target: SeriesSpec, sample: Sample) -> EventError | None:
-        refusal = store.record(target, sample)
-        return refusal.reason if refusal else None
+        rejection = store.record(target, sample)
+        return rejection.reason if rejection else None
 
     return [
         explain.explain(each, parts.dialect(settings), table, refuses) for each in lines
@@ -92,25 +92,25 @@ class Bridge:
         self._inherited = inherited or listener.Inherited({}, 0)
         self._room = room or listener.ConnectionLimits()
         self._log = log.logger(__name__)
-        self._tally = Stats()
+        self._stats = Stats()
         self._datagrams: list[listener.Datagrams] = []
         self._udp: listener.Datagrams | None = None
         self._last_datagram: float | None = None
         self._version = version("crocbot")
         # The counters know how many there are.
         self._errors = log.RateLimitedLog(time.monotonic)
-        self._bugs = BugReporter(self._tally, self._errors)
+        self._bugs = BugReporter(self._stats, self._errors)
         self._guard = web.Guard(settings.web_config, self._web_config_failed)
         self._store = parts.store(settings)
         self._relay = self._make_relay()
         self._pipeline = parts.path(
             settings,
             self._store,
-            self._tally,
-            failed=self._bugs.report,
-            relay=self._relay.forward if self._relay else None,
+            self._stats,
+            bugs=self._bugs,
+            relay=self._relay,
         )
-        self._own = SelfMetrics(self._tally, self._vitals)
+        self._own = SelfMetrics(self._stats, self._vitals)
 
     def start(self) -> None:
         """Open the doors; a BindError says which one cannot be opened."""
@@ -128,7 +128,7 @@ class Bridge:
         if settings.listen_unixstream:
             where["unixstream"] = self._listen_unixstream(settings.listen_unixstream)
         for transport in where.keys() - {"http"}:
-            self._tally.lines_by_transport[transport] += 0
+            self._stats.lines_by_transport[transport] += 0
         if self._relay is not None:
             self._relay.start()
             self._reactor.addSystemEventTrigger("before", "shutdown", self._last_words)
@@ -164,10 +164,10 @@ class Bridge:
         try:
             table = parts.table(self._settings)
         except ConfigError as error:
-            self._tally.config_reloads["failure"] += 1
+            self._stats.config_reloads["failure"] += 1
             self._log.error("reload refused, the old rules stay", error=str(error))
             return str(error)
-        self._tally.config_reloads["success"] += 1
+        self._stats.config_reloads["success"] += 1
         self._pipeline.table = table
         self._log.info("reloaded", rules=len(table))
         return ""
@@ -176,11 +176,11 @@ class Bridge:
         """Make a page that shows all that the kernel has delivered until now."""
         for door in self._datagrams:
             door.drain()
-        self._pipeline.settle()
+        self._pipeline.flush()
         form = exposition.choose(accept)
         families = self._store.families()
         slices = exposition.render(
-            form, families, time.monotonic(), self._bugs.report, self._own
+            form, families, time.monotonic(), self._bugs, self._own
         )
         return web.Page(form.value, slices)
 
@@ -190,9 +190,9 @@ class Bridge:
         scratch = parts.store(self._settings)
 
         def refuses(target: SeriesSpec, sample: Sample) -> EventError | None:
-            refusal = scratch.record(target, sample)
-            within = refusal.reason if refusal else None
-            return self._store.refusal(target, sample) or within
+            rejection = scratch.record(target, sample)
+            within = rejection.reason if rejection else None
+            return self._store.rejection_reason(target, sample) or within
 
         dialect, table = parts.dialect(self._settings), self._pipeline.table
         return explain.as_json(explain.explain(line, dialect, table, refuses))
@@ -200,11 +200,11 @@ class Bridge:
     def unmapped(self) -> Any:
         """Tell what was not understood lately, the newest first."""
         path = self._pipeline
-        path.settle()
+        path.flush()
         return {
             "unmapped_names": [
                 {"name": name, "type": kind, "count": count}
-                for (name, kind), count in path.unmapped.newest_first()
+                for (name, kind), count in path.unmapped_names.newest_first()
             ],
             "refused_lines": [
                 {
@@ -212,7 +212,7 @@ class Bridge:
                     "reason": reason,
                     "count": count,
                 }
-                for (line, reason), count in path.refused.newest_first()
+                for (line, reason), count in path.rejected_lines.newest_first()
             ],
         }
 
@@ -235,10 +235,10 @@ class Bridge:
             loaded_mappings=len(table),
             cache_size=self._settings.cache_size,
             cache_length=table.cache_length,
-            cache_gets=table.cache_gets + self._pipeline.by_lane,
-            cache_hits=table.cache_hits + self._pipeline.by_lane,
+            cache_gets=table.cache_gets + self._pipeline.fast_samples,
+            cache_hits=table.cache_hits + self._pipeline.fast_samples,
             series=len(self._store),
-            created=self._store.created,
+            label_sets=self._store.label_sets_total,
             kernel_drops=self._udp.kernel_drops() if self._udp else None,
             datagrams_cut=sum(door.cut for door in self._datagrams),
             quiet_seconds=None if last is None else time.monotonic() - last,
@@ -325,7 +325,7 @@ class Bridge:
 
     def _streams(self, transport: str) -> listener.Streams:
         def take(lines: list[bytes]) -> None:
-            self._safely(lambda: self._pipeline.take(lines, transport))
+            self._safely(lambda: self._pipeline.feed_lines(lines, transport))
 
         most = self._room.streams
         return listener.Streams(take, self._tell_tcp, most_connections=most)
@@ -346,7 +346,7 @@ class Bridge:
             self._relay.flush()
 
     def _expire(self) -> None:
-        self._safely(self._pipeline.settle)
+        self._safely(self._pipeline.flush)
         self._safely(lambda: self._store.expire(time.monotonic()))
 
     def _safely(self, call: Callable[[], object]) -> None:
@@ -364,13 +364,13 @@ class Bridge:
             return
 
     def _http_closed(self) -> None:
-        self._tally.http_closed += 1
+        self._stats.http_closed += 1
 
     def _tell_tcp(self, what: str) -> None:
-        self._tally.tcp[what] += 1
+        self._stats.tcp[what] += 1
 
     def _tell_relay(self, what: str, target: str, count: int) -> None:
-        self._tally.relay[what, target] += count
+        self._stats.relay[what, target] += count
 
     def _relay_failed(self, target: str, why: str) -> None:
         self._errors.error(
@@ -381,10 +381,10 @@ class Bridge:
         self._log.error("web configuration refused, the old one stays", error=why)
 
     def _scrape_began(self) -> None:
-        self._tally.scrapes_in_flight += 1
+        self._stats.scrapes_in_flight += 1
 
     def _scrape_ended(self, status: int, seconds: float, size: int) -> None:
-        tally = self._tally
-        tally.scrapes_in_flight -= 1
-        tally.scrapes[str(status)] += 1
-        tally.scrape_seconds, tally.scrape_bytes = seconds, size
+        stats = self._stats
+        stats.scrapes_in_flight -= 1
+        stats.scrapes[str(status)] += 1
+        stats.scrape_seconds, stats.scrape_bytes = seconds, size

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
+from statsd_bridge.bugs import BugReporter
 from statsd_bridge.exposition import page
-from statsd_bridge.exposition.page import Failed
-from statsd_bridge.model import Family, MetricType
+from statsd_bridge.model import MetricType
+from statsd_bridge.series import MetricFamily
 from statsd_bridge.text import escape_label_value
 
 # What a histogram and a summary print besides the name of the summary's quantiles.
@@ -25,19 +26,25 @@ DISTRIBUTIONS = (MetricType.HISTOGRAM, MetricType.SUMMARY)
 
 
 def render(
-    families: Sequence[Family], now: float, failed: Failed, taken: Collection[str]
+    families: Sequence[MetricFamily],
+    now: float,
+    bugs: BugReporter,
+    taken: Collection[str],
 ) -> Iterator[bytes]:
     """
     Print all families, without the end; `taken` are names that are printed elsewhere.
 
-    `failed` is told of a series that a bug of ours keeps from being printed.
+    A series whose values raise is reported to `bugs` and skipped.
     """
     names = {*taken, *(name for each in families for name in _printed(each))}
-    return page.sliced(_parts(families, now, failed, names))
+    return page.sliced(_parts(families, now, bugs, names))
 
 
 def _parts(
-    families: Iterable[Family], now: float, failed: Failed, names: Collection[str]
+    families: Iterable[MetricFamily],
+    now: float,
+    bugs: BugReporter,
+    names: Collection[str],
 ) -> Iterator[tuple[str, int]]:
     for family in families:
         if not family.series:
@@ -45,42 +52,42 @@ def _parts(
         # All numbers first: what a family may be called depends on each.
         texts: list[str] = []
         is_allowed = _is_allowed(family, names)
-        for some, numbers in page.written(family, now, failed):
+        for some, numbers in page.written(family, now, bugs):
             texts.append("".join(some))
-            is_allowed = is_allowed and all(_may_be(family.shape, n) for n in numbers)
+            is_allowed = is_allowed and all(_may_be(family.type, n) for n in numbers)
             # Nothing to print yet, and work that counts.
             yield "", sum(map(len, numbers)) + 2
         if is_allowed:
-            title, kind = _title(family), page.TYPES[family.shape]
+            title, kind = _title(family), page.TYPES[family.type]
             yield from _with_head(_head(title, kind, family.help), texts)
-        elif family.shape in DISTRIBUTIONS:
+        elif family.type in DISTRIBUTIONS:
             for name, lines in _taken_apart(texts).items():
                 yield from _with_head(_head(name, "unknown", family.help), lines)
         else:
             yield from _with_head(_head(family.name, "unknown", family.help), texts)
 
 
-def _printed(family: Family) -> list[str]:
-    parts = PARTS if family.shape in DISTRIBUTIONS else ()
+def _printed(family: MetricFamily) -> list[str]:
+    parts = PARTS if family.type in DISTRIBUTIONS else ()
     return [family.name, *(family.name + part for part in parts)]
 
 
-def _title(family: Family) -> str:
+def _title(family: MetricFamily) -> str:
     """Give the name in HELP and TYPE: a counter's is without `_total`."""
-    is_counter = family.shape is MetricType.COUNTER
+    is_counter = family.type is MetricType.COUNTER
     return family.name.removesuffix("_total") if is_counter else family.name
 
 
-def _is_allowed(family: Family, names: Collection[str]) -> bool:
+def _is_allowed(family: MetricFamily, names: Collection[str]) -> bool:
     """Tell whether a family's names leave it its type."""
     title = _title(family)
-    match family.shape:
+    match family.type:
         case MetricType.COUNTER:
             if title in ("", family.name) or title in names:
                 return False
         case MetricType.HISTOGRAM:
             # The sum of what may be negative may fall, which a sum here must not.
-            forms = {id(each.form): each.form for each in family.series.values()}
+            forms = {id(each.options): each.options for each in family.series.values()}
             if any(form.buckets[:1] and form.buckets[0] < 0 for form in forms.values()):
                 return False
         case MetricType.GAUGE | MetricType.SET:

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from statsd_bridge.model import Family, MetricOptions, MetricType
+from statsd_bridge.bugs import BugReporter
+from statsd_bridge.model import MetricOptions, MetricType
+from statsd_bridge.series import MetricFamily
 from statsd_bridge.text import escape_help, format_number
 
 SLICE = 1_000
@@ -26,20 +28,19 @@ SLICE = 1_000
 TYPES = {shape: str(shape) for shape in MetricType} | {MetricType.SET: "gauge"}
 
 
-Failed = Callable[[Exception], None]
-
 Numbers = tuple[float, ...]
 """Those of one series, in the order of its lines."""
 
 
-def render(families: Iterable[Family], now: float, failed: Failed) -> Iterator[bytes]:
+def render(
+    families: Iterable[MetricFamily], now: float, bugs: BugReporter
+) -> Iterator[bytes]:
     """
     Print all families; a family without series is left out.
 
-    `failed` is told of a series that a bug of ours keeps from being printed; the page
-    goes on with the next one.
+    A series whose values raise is reported to `bugs` and skipped.
     """
-    return sliced(_parts(families, now, failed))
+    return sliced(_parts(families, now, bugs))
 
 
 def sliced(parts: Iterable[tuple[str, int]]) -> Iterator[bytes]:
@@ -57,7 +58,7 @@ def sliced(parts: Iterable[tuple[str, int]]) -> Iterator[bytes]:
 
 
 def written(
-    family: Family, now: float, failed: Failed
+    family: MetricFamily, now: float, bugs: BugReporter
 ) -> Iterator[tuple[list[str], list[Numbers]]]:
     """Write the series of a family, a slice's worth at a time; their numbers, too."""
     write, get = _writer(family), family.series.get
@@ -71,18 +72,18 @@ def written(
                 # It went between two slices.
                 continue
             try:
-                numbers = series.numbers(now)
-                texts.append(write(labels, series.form, numbers))
+                numbers = series.values(now)
+                texts.append(write(labels, series.options, numbers))
                 all_numbers.append(numbers)
             except Exception as error:
-                failed(error)
+                bugs.report(error)
         yield texts, all_numbers
 
 
-def _worth_a_slice(family: Family) -> Iterator[Sequence[str]]:
-    texts, lines = family.texts(), 1
-    if family.shape in (MetricType.HISTOGRAM, MetricType.SUMMARY):
-        form = next(iter(family.series.values())).form
+def _worth_a_slice(family: MetricFamily) -> Iterator[Sequence[str]]:
+    texts, lines = family.label_texts(), 1
+    if family.type in (MetricType.HISTOGRAM, MetricType.SUMMARY):
+        form = next(iter(family.series.values())).options
         lines = len(form.buckets) + len(form.quantiles) + 3
     size = max(1, SLICE // lines)
     for start in range(0, len(texts), size):
@@ -90,16 +91,16 @@ def _worth_a_slice(family: Family) -> Iterator[Sequence[str]]:
 
 
 def _parts(
-    families: Iterable[Family], now: float, failed: Failed
+    families: Iterable[MetricFamily], now: float, bugs: BugReporter
 ) -> Iterator[tuple[str, int]]:
     for family in families:
         if not family.series:
             continue
         head = (
             f"# HELP {family.name} {escape_help(family.help)}\n"
-            f"# TYPE {family.name} {TYPES[family.shape]}\n"
+            f"# TYPE {family.name} {TYPES[family.type]}\n"
         )
-        for texts, numbers in written(family, now, failed):
+        for texts, numbers in written(family, now, bugs):
             yield head + "".join(texts), sum(map(len, numbers)) + 2
             head = ""
 
@@ -108,9 +109,9 @@ Write = Callable[[str, MetricOptions, Numbers], str]
 """Writes the lines of one series: its labels, its form and its numbers in, text out."""
 
 
-def _writer(family: Family) -> Write:
+def _writer(family: MetricFamily) -> Write:
     name = family.name
-    match family.shape:
+    match family.type:
         case MetricType.HISTOGRAM:
             return _distribution(name, f"{name}_bucket", _bounds)
         case MetricType.SUMMARY:

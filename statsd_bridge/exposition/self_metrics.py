@@ -41,7 +41,7 @@ class Vitals:
     cache_gets: int = 0
     cache_hits: int = 0
     series: int = 0
-    created: Mapping[MetricType, int] | None = None
+    label_sets: Mapping[MetricType, int] | None = None
     """Sets of label names ever made, by type."""
     kernel_drops: int | None = None
     """Datagrams that the kernel dropped for our UDP socket; None where unknown."""
@@ -54,9 +54,9 @@ class Vitals:
 class SelfMetrics:
     """The bridge's own metrics.  `vitals` is called at every scrape."""
 
-    def __init__(self, tally: Stats, vitals: Callable[[], Vitals]) -> None:
+    def __init__(self, stats: Stats, vitals: Callable[[], Vitals]) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Tallied(tally, vitals))
+        self._registry.register(_Tallied(stats, vitals))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -110,36 +110,36 @@ LATER = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tallied(Collector):
-    tally: Stats
+    stats: Stats
     vitals: Callable[[], Vitals]
 
     def collect(self) -> Iterable[Metric]:
         """Give what there is to print; a metric without a value has no lines."""
         metrics = chain(
-            _lines(self.tally),
-            _events(self.tally),
-            _relay(self.tally),
-            _doings(self.tally),
+            _lines(self.stats),
+            _events(self.stats),
+            _relay(self.stats),
+            _doings(self.stats),
             _state(self.vitals()),
         )
         return [metric for metric in metrics if metric.samples]
 
 
-def _lines(tally: Stats) -> Iterator[Metric]:
+def _lines(stats: Stats) -> Iterator[Metric]:
     """What came in and could not be read."""
-    yield _counter("lines", "Lines received, empty ones too.", tally.lines)
-    yield _counter("samples", "Samples found in lines.", tally.samples)
+    yield _counter("lines", "Lines received, empty ones too.", stats.lines)
+    yield _counter("samples", "Samples found in lines.", stats.samples)
     yield _by(
         "sample_errors",
         "Lines and samples that could not be read, by reason.",
         "reason",
-        tally.sample_errors,
+        stats.sample_errors,
     )
-    yield _counter("tags", "Samples with at least one tag.", tally.tags)
-    yield _counter("tag_errors", "Tags that could not be read.", tally.tag_errors)
-    yield _counter("udp_packets", "UDP datagrams read.", tally.packets["udp"])
+    yield _counter("tags", "Samples with at least one tag.", stats.tags)
+    yield _counter("tag_errors", "Tags that could not be read.", stats.tag_errors)
+    yield _counter("udp_packets", "UDP datagrams read.", stats.packets["udp"])
     yield _counter(
-        "unixgram_packets", "Unix datagrams read.", tally.packets["unixgram"]
+        "unixgram_packets", "Unix datagrams read.", stats.packets["unixgram"]
     )
     yield _counter(
         "udp_packet_drops",
@@ -150,83 +150,83 @@ def _lines(tally: Stats) -> Iterator[Metric]:
     yield _counter(
         "tcp_connections",
         "Connections accepted, TCP and Unix streams.",
-        tally.tcp["connections"],
+        stats.tcp["connections"],
     )
     yield _counter(
         "tcp_connection_errors",
         "Those that did not end in good order.",
-        tally.tcp["connection_errors"],
+        stats.tcp["connection_errors"],
     )
     yield _counter(
         "tcp_too_long_lines",
         "Lines over them that were left out for their length.",
-        tally.tcp["too_long_lines"],
+        stats.tcp["too_long_lines"],
     )
     yield CounterMetricFamily(
         "statsd_bridge_tcp_connections_refused",
         "TCP or Unix connections closed at once: there are as many as allowed.",
-        tally.tcp["connections_refused"],
+        stats.tcp["connections_refused"],
     )
     yield _by(
         "dogstatsd_dropped",
         "DogStatsD events and service checks, which Prometheus has no place for.",
         "kind",
-        tally.dogstatsd_dropped,
+        stats.dogstatsd_dropped,
         prefix="statsd_bridge",
     )
     yield _by(
         "lines_by_transport",
         "Lines by the way they came.",
         "transport",
-        tally.lines_by_transport,
+        stats.lines_by_transport,
         prefix="statsd_bridge",
     )
     yield _by(
         "lines_by_source",
         "Lines by the first segment of their name, for the configured ones.",
         "source",
-        tally.lines_by_source,
+        stats.lines_by_source,
         prefix="statsd_bridge",
     )
 
 
-def _events(tally: Stats) -> Iterator[Metric]:
+def _events(stats: Stats) -> Iterator[Metric]:
     """What became of samples."""
     yield _counter(
         "event_queue_flushed", "Always 0: this program has no queue of its own.", 0
     )
-    yield _by("events", "Samples remembered, by type.", "type", tally.events)
-    yield _counter("events_unmapped", "Samples that no rule took.", tally.unmapped)
+    yield _by("events", "Samples remembered, by type.", "type", stats.events)
+    yield _counter("events_unmapped", "Samples that no rule took.", stats.unmapped)
     yield _by(
         "events_actions",
         "Samples that a rule took, by action.",
         "action",
-        tally.actions,
+        stats.actions,
     )
     yield _by(
         "events_error",
         "Samples not remembered, by reason.",
         "reason",
-        tally.event_errors,
+        stats.event_errors,
     )
     conflicts = CounterMetricFamily(
         "statsd_exporter_events_conflict",
         "Samples refused because another type owns the name.",
         labels=["type", "metric_name"],
     )
-    for labels, count in tally.conflicts.items():
+    for labels, count in stats.conflicts.items():
         conflicts.add_metric(labels, count)
     yield conflicts
     yield _by(
         "series_refused",
         "Samples refused because there are as many series as --statsd.max-series.",
         "metric_name",
-        tally.series_refused,
+        stats.series_refused,
         prefix="statsd_bridge",
     )
 
 
-def _relay(tally: Stats) -> Iterator[Metric]:
+def _relay(stats: Stats) -> Iterator[Metric]:
     """What was sent on to other statsd servers; nothing when there are none."""
     for name, help in (
         ("packets", "Packets sent on, or tried to."),
@@ -234,8 +234,8 @@ def _relay(tally: Stats) -> Iterator[Metric]:
         ("lines_relayed", "Lines taken to be sent on."),
     ):
         counts = {
-            target: tally.relay[name, target]
-            for what, target in tally.relay
+            target: stats.relay[name, target]
+            for what, target in stats.relay
             if what == name
         }
         yield _by(f"relay_{name}", help, "target", counts)
@@ -245,51 +245,51 @@ def _relay(tally: Stats) -> Iterator[Metric]:
         " full, or sending failed.",
         labels=["target", "reason"],
     )
-    for (what, target), count in tally.relay.items():
+    for (what, target), count in stats.relay.items():
         if what.startswith("lost_"):
             lost.add_metric([target, what.removeprefix("lost_")], count)
     yield lost
 
 
-def _doings(tally: Stats) -> Iterator[Metric]:
+def _doings(stats: Stats) -> Iterator[Metric]:
     """What was asked of the bridge."""
     yield _by(
         "config_reloads",
         "Attempts to read the mapping file anew, by outcome.",
         "outcome",
-        tally.config_reloads,
+        stats.config_reloads,
     )
     yield CounterMetricFamily(
         "statsd_bridge_bugs",
         "Lines and series left out because of a bug in the bridge; the log has one.",
-        tally.bugs,
+        stats.bugs,
     )
     yield _by(
         "requests",
         "Scrapes by HTTP status.",
         "code",
-        {"200": 0, "500": 0, "503": 0, **tally.scrapes},
+        {"200": 0, "500": 0, "503": 0, **stats.scrapes},
         prefix="promhttp_metric_handler",
     )
     yield _gauge(
         "promhttp_metric_handler_requests_in_flight",
         "Scrapes being answered now, this one too.",
-        tally.scrapes_in_flight,
+        stats.scrapes_in_flight,
     )
     yield CounterMetricFamily(
         "statsd_bridge_http_connections_closed",
         "HTTP connections closed because there are as many as allowed and others came.",
-        tally.http_closed,
+        stats.http_closed,
     )
     yield _gauge(
         "statsd_bridge_scrape_duration_seconds",
         "How long the last scrape took, from its request to its last byte.",
-        tally.scrape_seconds,
+        stats.scrape_seconds,
     )
     yield _gauge(
         "statsd_bridge_scrape_size_bytes",
         "Bytes of the last scrape as they were sent, compressed or not.",
-        tally.scrape_bytes,
+        stats.scrape_bytes,
     )
 
 
@@ -301,7 +301,7 @@ def _state(vitals: Vitals) -> Iterator[Metric]:
         "Pairs of a name and its label names ever seen, by type.",
         labels=["type"],
     )
-    for shape, count in (vitals.created or {}).items():
+    for shape, count in (vitals.label_sets or {}).items():
         metrics.add_metric([shape], count)
     yield metrics
     yield _gauge("statsd_bridge_series", "Series remembered now.", vitals.series)

@@ -137,16 +137,20 @@ def forms(
     seconds = ttl / NANOSECONDS
     text = help_text or HELP
     plain = {
-        kind: MetricOptions(shape, text, seconds, scale)
+        kind: MetricOptions(shape, text, ttl=seconds, scale=scale)
         for kind, shape in _SHAPES.items()
     }
     if settled.type is MetricType.HISTOGRAM:
         observed = MetricOptions(
-            MetricType.HISTOGRAM, text, seconds, scale, _bounds(settled)
+            MetricType.HISTOGRAM,
+            text,
+            ttl=seconds,
+            scale=scale,
+            buckets=_bounds(settled),
         )
     else:
         observed = _summary_form(
-            settled, MetricOptions(MetricType.SUMMARY, text, seconds, scale)
+            settled, MetricOptions(MetricType.SUMMARY, text, ttl=seconds, scale=scale)
         )
     return {**plain, SampleType.OBSERVER: observed}
 

@@ -53,20 +53,20 @@ class Match(NamedTuple):
         return self.bare.labels
 
     @property
-    def form(self) -> MetricOptions:
+    def options(self) -> MetricOptions:
         """How the series is kept."""
-        return self.bare.form
+        return self.bare.options
 
-    def target(self, tags: Labels) -> SeriesSpec:
+    def spec(self, tags: Labels) -> SeriesSpec:
         """Merge the tags of a sample in: the rule's labels win, unless it honors."""
         if not tags:
             return self.bare
-        name, labels, form, _ = self.bare
+        name, labels, options, _ = self.bare
         if not labels:
-            return SeriesSpec(name, tags, form)
+            return SeriesSpec(name, tags, options)
         winners, others = (tags, labels) if self.honor_labels else (labels, tags)
         merged = {**dict(others), **dict(winners)}
-        return SeriesSpec(name, tuple(sorted(merged.items())), form)
+        return SeriesSpec(name, tuple(sorted(merged.items())), options)
 
 
 class MappingTable:

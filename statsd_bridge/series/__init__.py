@@ -1,8 +1,8 @@
-"""Targets and values to what is remembered, until its time to live is over."""
+"""The time series in memory: created by their first sample, removed by expiry."""
 
 from __future__ import annotations
 
-from statsd_bridge.series.base import SampleBuffer, SampleFormat
-from statsd_bridge.series.store import Store
+from statsd_bridge.series.base import SampleBuffer, SampleFormat, Series
+from statsd_bridge.series.store import MetricFamily, SeriesStore
 
-__all__ = ["SampleBuffer", "Store", "SampleFormat"]
+__all__ = ["MetricFamily", "SampleBuffer", "SampleFormat", "Series", "SeriesStore"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statsd_bridge.model import Action, MetricOptions, SampleType
 
 
-class BaseSeries:
+class Series:
     """
     Slots and no more: there may be a million of these.
 
@@ -20,10 +20,10 @@ class BaseSeries:
     are the store's.  `lane` is the last one that leads here, if there are any.
     """
 
-    __slots__ = ("form", "lane", "last", "ttl")
+    __slots__ = ("options", "lane", "last", "ttl")
 
     def __init__(self, form: MetricOptions) -> None:
-        self.form = form
+        self.options = form
         self.ttl = 0.0
         self.last = 0.0
         self.lane: SampleBuffer | None = None
@@ -73,7 +73,7 @@ class SampleBuffer(list[float]):
         head: bytes,
         tail: bytes,
         way: SampleFormat,
-        series: BaseSeries | None,
+        series: Series | None,
         name: str = "",
     ) -> None:
         self.head = head

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from statsd_bridge.model import MetricOptions
-from statsd_bridge.series.base import BaseSeries
+from statsd_bridge.series.base import Series
 
 
-class Counter(BaseSeries):
+class Counter(Series):
     """One counter.  The caller keeps negative values out."""
 
     __slots__ = ("value",)
@@ -19,6 +19,6 @@ class Counter(BaseSeries):
         """Count `value` more."""
         self.value += value
 
-    def numbers(self, _now: float) -> tuple[float, ...]:
+    def values(self, _now: float) -> tuple[float, ...]:
         """Give the total."""
         return (self.value,)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from statsd_bridge.model import MetricOptions
-from statsd_bridge.series.base import BaseSeries
+from statsd_bridge.series.base import Series
 
 
-class Gauge(BaseSeries):
+class Gauge(Series):
     """One gauge; it starts at 0, so a first difference is a value."""
 
     __slots__ = ("value",)
@@ -23,6 +23,6 @@ class Gauge(BaseSeries):
         """Change the value by a difference."""
         self.value += value
 
-    def numbers(self, _now: float) -> tuple[float, ...]:
+    def values(self, _now: float) -> tuple[float, ...]:
         """Give the value."""
         return (self.value,)

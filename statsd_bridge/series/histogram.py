@@ -8,13 +8,13 @@ from itertools import accumulate
 from math import inf, nextafter
 
 from statsd_bridge.model import MetricOptions
-from statsd_bridge.series.base import BaseSeries
+from statsd_bridge.series.base import Series
 
 FEW = 8
 """Values that are sooner counted one by one."""
 
 
-class Histogram(BaseSeries):
+class Histogram(Series):
     """
     One histogram.  A bucket takes what is at most its bound.
 
@@ -30,7 +30,7 @@ class Histogram(BaseSeries):
 
     def observe(self, value: float, weight: int) -> None:
         """Count one value `weight` times."""
-        buckets = self.form.buckets
+        buckets = self.options.buckets
         at = bisect_left(buckets, value) if value == value else len(buckets)
         self.counts[at] += weight
         self.sum += value * weight
@@ -48,14 +48,14 @@ class Histogram(BaseSeries):
             return
         counts, below = self.counts, 0
         ascending = sorted(numbers)
-        for at, border in enumerate(_borders(self.form.buckets, unit)):
+        for at, border in enumerate(_borders(self.options.buckets, unit)):
             upto = bisect_right(ascending, border, below)
             counts[at] += (upto - below) * weight
             below = upto
         counts[-1] += (len(numbers) - below) * weight
         self.sum += sum(numbers) / unit * weight
 
-    def numbers(self, _now: float) -> tuple[float, ...]:
+    def values(self, _now: float) -> tuple[float, ...]:
         """Give the cumulative counts, +Inf's too, then sum and count."""
         cumulative = tuple(accumulate(self.counts))
         return (*cumulative, self.sum, cumulative[-1])

@@ -24,7 +24,7 @@ from itertools import repeat
 from operator import attrgetter
 
 from statsd_bridge.model import SampleType
-from statsd_bridge.series.base import CLOSED, BaseSeries, SampleBuffer, SampleFormat
+from statsd_bridge.series.base import CLOSED, SampleBuffer, SampleFormat, Series
 from statsd_bridge.series.counter import Counter
 from statsd_bridge.series.gauge import Gauge
 from statsd_bridge.series.histogram import Histogram
@@ -99,7 +99,7 @@ class SampleBuffers:
         head: bytes,
         tail: bytes,
         way: SampleFormat,
-        series: BaseSeries | None,
+        series: Series | None,
         name: str,
     ) -> None:
         """Lead a head and a tail to a series."""
@@ -112,20 +112,20 @@ class SampleBuffers:
         if series is not None:
             series.lane = lane
 
-    def to(self, series: BaseSeries) -> Iterator[SampleBuffer]:
+    def to(self, series: Series) -> Iterator[SampleBuffer]:
         """List those that lead to a series."""
         lane = series.lane
         while lane is not None:
             yield lane
             lane = lane.other
 
-    def close(self, series: BaseSeries, now: float) -> None:
+    def close(self, series: Series, now: float) -> None:
         """Fold the lanes of a series; from now on it has none."""
         self.fold(self.to(series), now)
         self.forget(series)
         series.lane = CLOSED
 
-    def forget(self, series: BaseSeries) -> None:
+    def forget(self, series: Series) -> None:
         """Drop all that lead to a series, empty as they must be."""
         for lane in self.to(series):
             if lane is CLOSED:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from statsd_bridge.model import MetricOptions
-from statsd_bridge.series.base import BaseSeries
+from statsd_bridge.series.base import Series
 
 MOST_MEMBERS = 10_000
 
 
-class UniqueSet(BaseSeries):
+class UniqueSet(Series):
     """
     The members of one set, each with the time it was last seen.
 
@@ -33,7 +33,7 @@ class UniqueSet(BaseSeries):
         if len(self.members) > MOST_MEMBERS:
             del self.members[next(iter(self.members))]
 
-    def numbers(self, now: float) -> tuple[float, ...]:
+    def values(self, now: float) -> tuple[float, ...]:
         """Give the number of members seen within the window."""
         while self.members:
             oldest = next(iter(self.members))

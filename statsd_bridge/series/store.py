@@ -19,7 +19,6 @@ from heapq import heappop, heappush
 
 from statsd_bridge.model import (
     EventError,
-    Family,
     MetricOptions,
     MetricType,
     Rejection,
@@ -61,23 +60,23 @@ class MetricFamily:
     where a tuple of pairs of strings took 500 bytes for three labels.
     """
 
-    __slots__ = ("forms", "help", "is_plain", "name", "series", "shape")
+    __slots__ = ("forms", "help", "is_plain", "name", "series", "type")
 
     def __init__(self, name: str, form: MetricOptions) -> None:
         self.name = name
-        self.shape = form.shape
+        self.type = form.type
         self.help = form.help
         self.series: Ordered[AnySeries] = Ordered()
         self.forms: dict[tuple[str, ...], MetricOptions] = {}
         self.is_plain = True
         """Whether the texts, sorted as they are, are in the order of the page."""
 
-    def texts(self) -> list[str]:
+    def label_texts(self) -> list[str]:
         """List the labels of all series, fewer first, then by their values in turn."""
         return self.series.in_order(None if self.is_plain else _rank)
 
 
-class Store:
+class SeriesStore:
     """
     Everything remembered.  Owned by the reactor's thread; nothing here locks.
 
@@ -102,8 +101,8 @@ class Store:
         self._due: list[tuple[float, int, str, str]] = []
         self._pushed = 0
         self._live = 0
-        self.created: Count[MetricType] = Count()
-        self.ever = 0
+        self.label_sets_total: Count[MetricType] = Count()
+        self.created_total = 0
         self.lanes = SampleBuffers()
 
     def __len__(self) -> int:
@@ -115,13 +114,13 @@ class Store:
 
     def record(self, target: SeriesSpec, sample: Sample) -> Rejection | None:
         """Add one sample to its series, which comes into being if need be."""
-        scale = target.form.scale
+        scale = target.options.scale
         value = sample.value if scale is None else sample.value * scale
-        if sample.kind is SampleType.COUNTER and value < 0 and target.name:
+        if sample.type is SampleType.COUNTER and value < 0 and target.name:
             return Rejection(
-                EventError.ILLEGAL_NEGATIVE_COUNTER, sample.kind, target.name
+                EventError.ILLEGAL_NEGATIVE_COUNTER, sample.type, target.name
             )
-        series = self.resolve(sample.kind, target)
+        series = self.get_or_create(sample.type, target)
         if isinstance(series, Rejection):
             return series
         now = self._clock()
@@ -141,11 +140,11 @@ class Store:
         self._touch(series, target, now)
         return None
 
-    def refusal(self, target: SeriesSpec, sample: Sample) -> EventError | None:
+    def rejection_reason(self, target: SeriesSpec, sample: Sample) -> EventError | None:
         """Tell why `record` would refuse a sample; nothing changes."""
-        name, form = target.name, target.form
+        name, form = target.name, target.options
         value = sample.value if form.scale is None else sample.value * form.scale
-        if sample.kind is SampleType.COUNTER and value < 0 and name:
+        if sample.type is SampleType.COUNTER and value < 0 and name:
             return EventError.ILLEGAL_NEGATIVE_COUNTER
         if self.find(target) is not None:
             return None
@@ -154,16 +153,18 @@ class Store:
     def find(self, target: SeriesSpec) -> AnySeries | None:
         """Find the series of a target."""
         family = self._families.get(target.name)
-        if family is None or family.shape is not target.form.shape:
+        if family is None or family.type is not target.options.type:
             return None
         return family.series.get(_text(target))
 
-    def resolve(self, kind: SampleType, target: SeriesSpec) -> AnySeries | Rejection:
+    def get_or_create(
+        self, kind: SampleType, target: SeriesSpec
+    ) -> AnySeries | Rejection:
         """Find the series of a target, or make it; or tell why there is none."""
-        name, form = target.name, target.form
+        name, form = target.name, target.options
         family = self._families.get(name)
         text = _text(target)
-        if family is not None and family.shape is form.shape:
+        if family is not None and family.type is form.type:
             series = family.series.get(text)
             if series is not None:
                 return series
@@ -188,26 +189,26 @@ class Store:
             removed += 1
         return removed
 
-    def families(self) -> list[Family]:
+    def families(self) -> list[MetricFamily]:
         """List what is remembered by name, as the page shows it."""
         return [self._families[name] for name in self._families.in_order()]
 
     def _found(self, target: SeriesSpec) -> MetricFamily:
-        family = self._families[target.name] = MetricFamily(target.name, target.form)
+        family = self._families[target.name] = MetricFamily(target.name, target.options)
         return family
 
     def _create(self, family: MetricFamily, target: SeriesSpec, text: str) -> AnySeries:
-        labels, form = target.labels, target.form
+        labels, form = target.labels, target.options
         names = tuple([label for label, _ in labels])
         if names not in family.forms:
-            self.created[form.shape] += 1
+            self.label_sets_total[form.type] += 1
         # The first of a set of label names decides on buckets and quantiles.
         series = self._series(family.forms.setdefault(names, form))
         family.series[text] = series
         if family.is_plain:
             family.is_plain = len(family.forms) == 1 and not _odd(text)
         self._live += 1
-        self.ever += 1
+        self.created_total += 1
         return series
 
     def _remove(self, family: MetricFamily, text: str) -> None:
@@ -219,14 +220,14 @@ class Store:
 
     def _catch_up(self, series: AnySeries, target: SeriesSpec, now: float) -> None:
         """Let what waits for a series go before a sample that does not wait."""
-        if series.ttl != target.form.ttl:
+        if series.ttl != target.options.ttl:
             # Two rules that do not agree on it: each sample must say its own.
             self.lanes.close(series, now)
         elif isinstance(series, Gauge):
             self.lanes.fold(self.lanes.to(series), now)
 
     def _series(self, form: MetricOptions) -> AnySeries:
-        match form.shape:
+        match form.type:
             case MetricType.COUNTER:
                 return Counter(form)
             case MetricType.GAUGE:
@@ -240,7 +241,7 @@ class Store:
 
     def _touch(self, series: AnySeries, target: SeriesSpec, now: float) -> None:
         """Note an update; a time to live that a reload changed holds from now on."""
-        ttl = target.form.ttl
+        ttl = target.options.ttl
         if ttl:
             # Only then, since a time is an object of its own.
             series.last = now
@@ -256,14 +257,14 @@ class Store:
     def _refuses(
         self, family: MetricFamily | None, target: SeriesSpec
     ) -> EventError | None:
-        name, form = target.name, target.form
+        name, form = target.name, target.options
         if not name:
             return EventError.EMPTY_METRIC_NAME
         if _has_reserved(target):
             return EventError.RESERVED_LABEL
-        if family is None and self._clashes(name, form.shape):
+        if family is None and self._clashes(name, form.type):
             return EventError.CONFLICT
-        if family is not None and family.shape is not form.shape:
+        if family is not None and family.type is not form.type:
             return EventError.CONFLICT
         if self._live >= self._max_series:
             return EventError.SERIES_LIMIT
@@ -285,15 +286,17 @@ class Store:
     def _prints(self, base: str, suffix: str, shape: MetricType) -> bool:
         """Tell whether a family prints its name with a suffix, or is taken to."""
         family = self._families.get(base)
-        if family is None or family.shape not in SUFFIXES:
+        if family is None or family.type not in SUFFIXES:
             return False
         # A summary has no buckets; statsd_exporter refuses a counter or gauge all the
         # same, and another summary or histogram not.
-        return suffix in SUFFIXES[family.shape] or shape not in SUFFIXES
+        return suffix in SUFFIXES[family.type] or shape not in SUFFIXES
 
 
 def _text(target: SeriesSpec) -> str:
-    return format_labels(target.labels) if target.text is None else target.text
+    return (
+        format_labels(target.labels) if target.label_text is None else target.label_text
+    )
 
 
 def _has_reserved(target: SeriesSpec) -> bool:
@@ -304,7 +307,7 @@ def _has_reserved(target: SeriesSpec) -> bool:
     at = bisect_left(labels, ("__",))
     if at < len(labels) and is_reserved_label(labels[at][0]):
         return True
-    own = OWN_LABEL.get(target.form.shape)
+    own = OWN_LABEL.get(target.options.type)
     at = bisect_left(labels, (own,)) if own else len(labels)
     return at < len(labels) and labels[at][0] == own
 

@@ -17,14 +17,14 @@ from functools import reduce
 
 from statsd_bridge.model import MetricOptions
 from statsd_bridge.series import sketch
-from statsd_bridge.series.base import BaseSeries
+from statsd_bridge.series.base import Series
 from statsd_bridge.series.sketch import Entry, Sketch
 
 # An error of 0 would keep every value.
 LEAST_ERROR = 0.0005
 
 
-class Summary(BaseSeries):
+class Summary(Series):
     """One summary."""
 
     __slots__ = ("count", "error", "sketches", "sum", "turns")
@@ -41,7 +41,7 @@ class Summary(BaseSeries):
 
     @property
     def _stretch(self) -> float:
-        return self.form.max_age / self.form.age_buckets
+        return self.options.max_age / self.options.age_buckets
 
     def observe(self, value: float, weight: int, now: float) -> None:
         """Take a value `weight` times; NaN has no rank and is in sum and count only."""
@@ -59,7 +59,7 @@ class Summary(BaseSeries):
         self._turn(now)
         self.sketches[-1].add_all(values, weight)
 
-    def numbers(self, now: float) -> tuple[float, ...]:
+    def values(self, now: float) -> tuple[float, ...]:
         """Give each quantile, NaN if the window is empty, then sum and count."""
         self._turn(now)
         for each in self.sketches:
@@ -69,7 +69,7 @@ class Summary(BaseSeries):
         seen = sum(each.count for each in self.sketches)
         quantiles = [
             sketch.quantile(entries, seen, each.quantile)
-            for each in self.form.quantiles
+            for each in self.options.quantiles
         ]
         return (*quantiles, self.sum, self.count)
 
@@ -78,7 +78,7 @@ class Summary(BaseSeries):
         if now < self.turns:
             return
         passed = int((now - self.turns) / self._stretch) + 1
-        most = self.form.age_buckets
+        most = self.options.age_buckets
         fresh = [Sketch(self.error) for _ in range(min(passed, most))]
         self.sketches = (self.sketches + fresh)[-most:]
         self.turns += passed * self._stretch

@@ -23,7 +23,8 @@ from crocbot.telemetry.udp import UdpSender
 from statsd_bridge import exposition, mapping
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import Store
+from statsd_bridge.series import SeriesStore
+from tests.statsd_bridge.in_memory import ReportedBugs
 
 MAPPING = Path(__file__).parents[2] / "crocbot/mapping.yml"
 
@@ -77,21 +78,21 @@ def received() -> tuple[dict[Series, float], Stats]:
         sender.connect(receiver.getsockname())
         emit_everything(sender)
         datagrams = list(iter(lambda: receive(receiver), b""))
-    failures: list[Exception] = []
-    tally = Stats()
-    store = Store(clock=lambda: 0.0, reserved=exposition.reserved_names())
+    failures = ReportedBugs()
+    stats = Stats()
+    store = SeriesStore(clock=lambda: 0.0, reserved=exposition.reserved_names())
     table = mapping.load(str(MAPPING), strict=True)
-    Pipeline(table, store, tally, failed=failures.append).feed(datagrams, "udp")
-    page = b"".join(
-        exposition.page.render(store.families(), 0.0, failures.append)
-    ).decode()
+    Pipeline(table=table, store=store, stats=stats, bugs=failures).feed(
+        datagrams, "udp"
+    )
+    page = b"".join(exposition.page.render(store.families(), 0.0, failures)).decode()
 
     assert failures == []
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(page)
         for sample in family.samples
-    }, tally
+    }, stats
 
 
 def receive(receiver: socket.socket) -> bytes:
@@ -156,15 +157,15 @@ def test_a_histogram_has_the_documented_buckets(
 
 def test_nothing_else_comes_out(received: tuple[dict[Series, float], Stats]) -> None:
     """Nothing is unmapped, refused or in conflict, and every name is documented."""
-    series, tally = received
+    series, stats = received
     known = {metric.name for metric in CATALOGUE}
     bases = {re.sub(r"_(bucket|sum|count)$", "", name) for name, _ in series}
 
     assert bases == known
-    assert (tally.unmapped, tally.tag_errors) == (0, 0)
-    assert not tally.sample_errors
-    assert not tally.event_errors
-    assert not tally.conflicts
+    assert (stats.unmapped, stats.tag_errors) == (0, 0)
+    assert not stats.sample_errors
+    assert not stats.event_errors
+    assert not stats.conflicts
 
 
 def test_the_number_of_series_is_counted_and_bounded(

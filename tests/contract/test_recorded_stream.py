@@ -42,7 +42,8 @@ from crocbot.telemetry.emitter import DATAGRAM_BYTES
 from statsd_bridge import exposition, mapping
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import Store
+from statsd_bridge.series import SeriesStore
+from tests.statsd_bridge.in_memory import ReportedBugs
 
 DATA = Path(__file__).parent / "data"
 STREAM, PAGE = DATA / "gateway.json", DATA / "gateway.prom"
@@ -55,15 +56,15 @@ ENOUGH = 12
 
 def page(datagrams: list[str]) -> str:
     """What the bridge prints for them, without its own metrics."""
-    faults: list[Exception] = []
-    store = Store(clock=lambda: 0.0, reserved=exposition.reserved_names())
+    bugs = ReportedBugs()
+    store = SeriesStore(clock=lambda: 0.0, reserved=exposition.reserved_names())
     table = mapping.load(str(MAPPING), strict=True)
-    pipeline = Pipeline(table, store, Stats(), failed=faults.append)
+    pipeline = Pipeline(table=table, store=store, stats=Stats(), bugs=bugs)
     for datagram in datagrams:
         pipeline.feed([datagram.encode()], "udp")
-    text = b"".join(exposition.page.render(store.families(), 0.0, faults.append))
-    if faults:
-        raise faults[0]
+    text = b"".join(exposition.page.render(store.families(), 0.0, bugs))
+    if bugs:
+        raise bugs[0]
     return text.decode()
 
 

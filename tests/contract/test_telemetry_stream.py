@@ -55,7 +55,8 @@ from crocbot.telemetry.instruments import RESERVOIR, Counter, Timer, rate
 from statsd_bridge import exposition, line, mapping
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import Store
+from statsd_bridge.series import SeriesStore
+from tests.statsd_bridge.in_memory import ReportedBugs
 
 ROOT = Path(__file__).parents[2]
 MAPPING, TABLE = ROOT / "crocbot/mapping.yml", ROOT / "docs/metrics.md"
@@ -102,20 +103,20 @@ class Bridge:
     """The bridge in memory: datagrams in, its page out."""
 
     def __init__(self) -> None:
-        self.failures: list[Exception] = []
-        self.tally = Stats()
-        self.store = Store(clock=lambda: 0.0, reserved=exposition.reserved_names())
+        self.failures = ReportedBugs()
+        self.stats = Stats()
+        self.store = SeriesStore(
+            clock=lambda: 0.0, reserved=exposition.reserved_names()
+        )
         table = mapping.load(str(MAPPING), strict=True)
         self.pipeline = Pipeline(
-            table, self.store, self.tally, failed=self.failures.append
+            table=table, store=self.store, stats=self.stats, bugs=self.failures
         )
 
     def page(self) -> str:
         """What Prometheus would read, without the bridge's own metrics."""
         families = self.store.families()
-        return b"".join(
-            exposition.page.render(families, 0.0, self.failures.append)
-        ).decode()
+        return b"".join(exposition.page.render(families, 0.0, self.failures)).decode()
 
 
 def run_gateway(times: int) -> Bridge:
@@ -241,7 +242,7 @@ def test_nothing_is_lost_on_the_way(
     bridge: Bridge, series: dict[Series, float]
 ) -> None:
     """No line is unmapped, refused or misread, none was lost, no value was dropped."""
-    tally = bridge.tally
+    stats = bridge.stats
     losses = {
         labels: value
         for (name, labels), value in series.items()
@@ -249,9 +250,9 @@ def test_nothing_is_lost_on_the_way(
     }
 
     assert bridge.failures == []
-    assert (tally.unmapped, tally.tag_errors, tally.tags) == (0, 0, 0)
-    assert not tally.sample_errors + tally.event_errors + tally.series_refused
-    assert not tally.conflicts
+    assert (stats.unmapped, stats.tag_errors, stats.tags) == (0, 0, 0)
+    assert not stats.sample_errors + stats.event_errors + stats.series_refused
+    assert not stats.conflicts
     assert set(losses.values()) == {0}
 
 
@@ -271,7 +272,7 @@ def test_the_bridge_reads_a_rate_as_its_weight(weight: int) -> None:
     parsed = line.parse(f"a:1.5|ms|@{rate(weight)}".encode(), line.ALL)
 
     assert [sample.weight for sample in parsed.samples] == [weight]
-    assert not parsed.faults
+    assert not parsed.errors
 
 
 @given(count=st.integers(1, 10**9), kept=st.integers(1, RESERVOIR))

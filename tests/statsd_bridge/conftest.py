@@ -26,7 +26,8 @@ from statsd_bridge.batch import FastPipeline
 from statsd_bridge.line import Dialect
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import Store
+from statsd_bridge.series import SeriesStore
+from tests.statsd_bridge.in_memory import ReportedBugs
 
 SLICES = [b"a 1\n", b"b 2\n", b"c 3\n"]
 
@@ -190,23 +191,25 @@ def _play(
     flags: Sequence[str] = (),
 ) -> Outcome:
     off = {FLAGS[flag]: False for flag in flags}
-    failures: list[Exception] = []
-    tally = Stats()
-    store = Store(clock=lambda: 1000.0, reserved=exposition.reserved_names())
+    failures = ReportedBugs()
+    stats = Stats()
+    store = SeriesStore(clock=lambda: 1000.0, reserved=exposition.reserved_names())
     table = mapping.parse(mapping_text, "case.yml")
-    path = made(table, store, tally, failed=failures.append, dialect=Dialect(**off))
+    path = made(
+        table=table, store=store, stats=stats, bugs=failures, dialect=Dialect(**off)
+    )
     # Recorded text is Latin-1: one character a byte.
     raw = [
         each.encode("latin-1") if isinstance(each, str) else each for each in packets
     ]
     path.feed(raw, "udp")
-    path.settle()
+    path.flush()
     families = store.families()
-    slices = exposition.page.render(families, 1000.0, failures.append)
+    slices = exposition.page.render(families, 1000.0, failures)
     page = b"".join(slices).decode()
 
     assert failures == []
-    return Outcome(page, *_shown(page), _own(tally))
+    return Outcome(page, *_shown(page), _own(stats))
 
 
 def _shown(page: str) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
@@ -235,26 +238,26 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def _own(tally: Stats) -> dict[str, float]:
+def _own(stats: Stats) -> dict[str, float]:
     """Name the counters as the recorded ones are named; those at 0 are left out."""
     found: dict[str, float] = {
-        "lines_total": tally.lines,
-        "samples_total": tally.samples,
-        "tags_total": tally.tags,
-        "tag_errors_total": tally.tag_errors,
-        "events_unmapped_total": tally.unmapped,
-        "udp_packets_total": tally.packets["udp"],
+        "lines_total": stats.lines,
+        "samples_total": stats.samples,
+        "tags_total": stats.tags,
+        "tag_errors_total": stats.tag_errors,
+        "events_unmapped_total": stats.unmapped,
+        "udp_packets_total": stats.packets["udp"],
     }
     labelled = [
-        ("events_total", "type", tally.events),
-        ("events_actions_total", "action", tally.actions),
-        ("events_error_total", "reason", tally.event_errors),
-        ("sample_errors_total", "reason", tally.sample_errors),
+        ("events_total", "type", stats.events),
+        ("events_actions_total", "action", stats.actions),
+        ("events_error_total", "reason", stats.event_errors),
+        ("sample_errors_total", "reason", stats.sample_errors),
     ]
     for name, label, counts in labelled:
         for word, count in counts.items():
             found[f'{name}{{{label}="{word}"}}'] = count
-    for (kind, metric), count in tally.conflicts.items():
+    for (kind, metric), count in stats.conflicts.items():
         labels = f'metric_name="{metric}",type="{kind}"'
         found[f"events_conflict_total{{{labels}}}"] = count
     return {name: value for name, value in found.items() if value}

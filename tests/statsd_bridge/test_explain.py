@@ -13,7 +13,7 @@ from statsd_bridge import explain, mapping
 from statsd_bridge.explain import Explanation, as_json, as_text
 from statsd_bridge.line import ALL, Dialect
 from statsd_bridge.model import EventError, Sample, SeriesSpec
-from statsd_bridge.series import Store
+from statsd_bridge.series import SeriesStore
 
 RULES = r"""
 defaults: {ttl: 1m}
@@ -36,11 +36,11 @@ mappings:
 
 def told(line: str | bytes, dialect: Dialect = ALL) -> Explanation:
     """Explain a line to a new bridge."""
-    store = Store(clock=lambda: 0.0)
+    store = SeriesStore(clock=lambda: 0.0)
 
     def refuses(target: SeriesSpec, sample: Sample) -> EventError | None:
-        refusal = store.record(target, sample)
-        return refusal.reason if refusal else None
+        rejection = store.record(target, sample)
+        return rejection.reason if rejection else None
 
     raw = line.encode() if isinstance(line, str) else line
     return explain.explain(raw, dialect, mapping.parse(RULES, "f"), refuses)

@@ -20,8 +20,9 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
-from statsd_bridge.series import Store
+from statsd_bridge.series import SeriesStore
 from statsd_bridge.series.counter import Counter
+from tests.statsd_bridge.in_memory import NoBugs, ReportedBugs
 
 COUNTER = MetricOptions(MetricType.COUNTER, "How many.")
 HISTOGRAM = MetricOptions(MetricType.HISTOGRAM, "How long.", buckets=(0.1, 2.5))
@@ -30,9 +31,11 @@ SUMMARY = MetricOptions(
 )
 
 
-def store_of(*records: tuple[MetricOptions, SampleType, str, Labels, float]) -> Store:
+def store_of(
+    *records: tuple[MetricOptions, SampleType, str, Labels, float],
+) -> SeriesStore:
     """Make a store that has taken these."""
-    store = Store(clock=lambda: 0.0)
+    store = SeriesStore(clock=lambda: 0.0)
     for form, kind, name, labels, value in records:
         assert (
             store.record(SeriesSpec(name, labels, form), Sample(kind, name, value))
@@ -41,14 +44,9 @@ def store_of(*records: tuple[MetricOptions, SampleType, str, Labels, float]) -> 
     return store
 
 
-def fail(error: Exception) -> None:
-    """Nothing is left out."""
-    raise error
-
-
-def text_of(store: Store) -> str:
+def text_of(store: SeriesStore) -> str:
     """Print a store."""
-    return b"".join(exposition.page.render(store.families(), 0.0, fail)).decode()
+    return b"".join(exposition.page.render(store.families(), 0.0, NoBugs())).decode()
 
 
 def test_the_page_reads_as_the_format_says() -> None:
@@ -84,7 +82,7 @@ def test_a_large_page_comes_in_slices_and_is_whole() -> None:
         (COUNTER, SampleType.COUNTER, "c", (("n", str(number)),), 1.0)
         for number in range(3 * page.SLICE)
     ]
-    slices = list(exposition.page.render(store_of(*records).families(), 0.0, fail))
+    slices = list(exposition.page.render(store_of(*records).families(), 0.0, NoBugs()))
 
     assert all(part.count(b"\nc{") <= page.SLICE for part in slices)
     assert b"".join(slices).count(b"\nc{") == 3 * page.SLICE
@@ -93,13 +91,13 @@ def test_a_large_page_comes_in_slices_and_is_whole() -> None:
 def test_series_that_go_between_two_slices_do_no_harm() -> None:
     """A page that has begun is finished though a series expires meanwhile."""
     now = [0.0]
-    store = Store(clock=lambda: now[0])
+    store = SeriesStore(clock=lambda: now[0])
     for number in range(2 * page.SLICE):
         target = SeriesSpec(
             "c", (("n", str(number)),), MetricOptions(MetricType.COUNTER, "h", ttl=1)
         )
         store.record(target, Sample(SampleType.COUNTER, "c", 1.0))
-    slices = exposition.page.render(store.families(), 0.0, fail)
+    slices = exposition.page.render(store.families(), 0.0, NoBugs())
     first = next(slices)
     store.expire(100.0)
 
@@ -107,15 +105,15 @@ def test_series_that_go_between_two_slices_do_no_harm() -> None:
 
 
 @dataclass
-class Family:
+class MetricFamily:
     """Series of a name, in no order."""
 
     name: str
-    shape: MetricType
+    type: MetricType
     help: str
     series: dict[str, Counter]
 
-    def texts(self) -> list[str]:
+    def label_texts(self) -> list[str]:
         """List the labels."""
         return list(self.series)
 
@@ -123,17 +121,17 @@ class Family:
 class Broken(Counter):
     """A series with a bug."""
 
-    def numbers(self, _now: float) -> tuple[float, ...]:
+    def values(self, _now: float) -> tuple[float, ...]:
         """Fail."""
         raise RuntimeError("a bug")
 
 
 def test_a_series_with_a_bug_is_left_out_and_told() -> None:
     """The page goes on with the next series."""
-    errors: list[Exception] = []
+    errors = ReportedBugs()
     good, bad = Counter(COUNTER), Broken(COUNTER)
-    family = Family("c", MetricType.COUNTER, "h", {'a="1"': bad, 'a="2"': good})
-    text = b"".join(exposition.page.render([family], 0.0, errors.append)).decode()
+    family = MetricFamily("c", MetricType.COUNTER, "h", {'a="1"': bad, 'a="2"': good})
+    text = b"".join(exposition.page.render([family], 0.0, errors)).decode()
 
     assert text.splitlines()[2:] == ['c{a="2"} 0']
     assert [str(error) for error in errors] == ["a bug"]

@@ -26,36 +26,36 @@ def values(own: SelfMetrics) -> dict[str, float]:
 
 def busy() -> SelfMetrics:
     """Give a tally in which everything has happened."""
-    tally = Stats(lines=7, samples=6, tags=2, tag_errors=1, unmapped=3)
-    tally.sample_errors["malformed_line"] = 2
-    tally.events["counter"] = 5
-    tally.actions["map"] = 4
-    tally.event_errors["empty_metric_name"] = 1
-    tally.conflicts["gauge", "x"] = 1
-    tally.series_refused["y"] = 9
-    tally.dogstatsd_dropped["event"] = 1
-    tally.packets["udp"] = 3
-    tally.packets["unixgram"] = 2
+    stats = Stats(lines=7, samples=6, tags=2, tag_errors=1, unmapped=3)
+    stats.sample_errors["malformed_line"] = 2
+    stats.events["counter"] = 5
+    stats.actions["map"] = 4
+    stats.event_errors["empty_metric_name"] = 1
+    stats.conflicts["gauge", "x"] = 1
+    stats.series_refused["y"] = 9
+    stats.dogstatsd_dropped["event"] = 1
+    stats.packets["udp"] = 3
+    stats.packets["unixgram"] = 2
     for what in ("connections", "connection_errors", "too_long_lines"):
-        tally.tcp[what] = 4
-    tally.tcp["connections_refused"] = 5
-    tally.lines_by_transport["tcp"] = 6
+        stats.tcp[what] = 4
+    stats.tcp["connections_refused"] = 5
+    stats.lines_by_transport["tcp"] = 6
     for what in ("packets", "long_lines", "lines_relayed", "lost_full"):
-        tally.relay[what, "10.0.0.1:8125"] = 7
-    tally.scrape_seconds, tally.scrape_bytes = 0.25, 1234
-    tally.lines_by_source["crocbot"] = 2
-    tally.config_reloads["success"] = 1
-    tally.scrapes["200"] = 8
+        stats.relay[what, "10.0.0.1:8125"] = 7
+    stats.scrape_seconds, stats.scrape_bytes = 0.25, 1234
+    stats.lines_by_source["crocbot"] = 2
+    stats.config_reloads["success"] = 1
+    stats.scrapes["200"] = 8
     vitals = Vitals(
         "1.2.3",
         loaded_mappings=20,
         cache_size=10,
         series=4,
-        created={MetricType.GAUGE: 3},
+        label_sets={MetricType.GAUGE: 3},
         kernel_drops=6,
         quiet_seconds=1.5,
     )
-    return SelfMetrics(tally, lambda: vitals)
+    return SelfMetrics(stats, lambda: vitals)
 
 
 def test_what_means_the_same_has_the_name_of_statsd_exporter() -> None:
@@ -173,9 +173,9 @@ def test_types_and_presence_are_those_of_statsd_exporter() -> None:
 
 def test_what_senders_chose_is_escaped() -> None:
     """A name with quotes and newlines is one label's value, in both formats."""
-    tally = Stats()
-    tally.lines_by_source['a"b\n# EOF\n'] = 1
-    own = SelfMetrics(tally, lambda: Vitals("1"))
+    stats = Stats()
+    stats.lines_by_source['a"b\n# EOF\n'] = 1
+    own = SelfMetrics(stats, lambda: Vitals("1"))
     metric = "statsd_bridge_lines_by_source_total"
     open_metrics = [
         sample.labels

@@ -15,7 +15,8 @@ from statsd_bridge import batch, exposition, grouping, mapping
 from statsd_bridge.batch import FastPipeline
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import Store, lanes
+from statsd_bridge.series import SeriesStore, lanes
+from tests.statsd_bridge.in_memory import ReportedBugs
 
 RULES = """
 mappings:
@@ -42,18 +43,22 @@ class Path:
 
     def __init__(self, made: type[Pipeline], max_series: int = 1000) -> None:
         self.now = 1000.0
-        self.failures: list[Exception] = []
-        self.tally = Stats()
-        self.store = Store(clock=lambda: self.now, max_series=max_series)
+        self.failures = ReportedBugs()
+        self.stats = Stats()
+        self.store = SeriesStore(clock=lambda: self.now, max_series=max_series)
         self.relayed: list[bytes] = []
         self.path = made(
-            TABLE,
-            self.store,
-            self.tally,
-            failed=self.failures.append,
+            table=TABLE,
+            store=self.store,
+            stats=self.stats,
+            bugs=self.failures,
             sources=("app", "fresh"),
-            relay=self.relayed.extend,
+            relay=self,
         )
+
+    def forward(self, lines: Sequence[bytes]) -> None:
+        """Keep the lines that a relay would send."""
+        self.relayed.extend(lines)
 
     def feed(self, *datagrams: bytes) -> None:
         """Take a batch."""
@@ -62,15 +67,13 @@ class Path:
     def pass_seconds(self, seconds: float) -> None:
         """Let time pass as the service does, which looks after series every second."""
         self.now += seconds
-        self.path.settle()
+        self.path.flush()
         self.store.expire(self.now)
 
     def page(self) -> dict[str, float]:
         """Read every number of the page."""
-        self.path.settle()
-        slices = exposition.page.render(
-            self.store.families(), self.now, self.failures.append
-        )
+        self.path.flush()
+        slices = exposition.page.render(self.store.families(), self.now, self.failures)
         rows = b"".join(slices).decode().splitlines()
         pairs = [row.rpartition(" ") for row in rows if not row.startswith("#")]
         return {name: float(number) for name, _, number in pairs}
@@ -180,14 +183,14 @@ def test_both_paths_show_the_same(
                     path.feed(*each)
                     path.pass_seconds(0)
             assert same(quick.page(), plain.page())
-            assert quick.tally == plain.tally
-    assert quick.store.created == plain.store.created
+            assert quick.stats == plain.stats
+    assert quick.store.label_sets_total == plain.store.label_sets_total
     assert quick.relayed == plain.relayed
-    assert dict(quick.path.unmapped.newest_first()) == dict(
-        plain.path.unmapped.newest_first()
+    assert dict(quick.path.unmapped_names.newest_first()) == dict(
+        plain.path.unmapped_names.newest_first()
     )
-    assert list(quick.path.refused.newest_first()) == list(
-        plain.path.refused.newest_first()
+    assert list(quick.path.rejected_lines.newest_first()) == list(
+        plain.path.rejected_lines.newest_first()
     )
     assert quick.failures == plain.failures == []
 
@@ -204,7 +207,7 @@ def test_nothing_needs_to_settle_in_between(
             quick.feed(*each)
 
     assert same(quick.page(), plain.page())
-    assert quick.tally == plain.tally
+    assert quick.stats == plain.stats
 
 
 AGAIN = st.lists(
@@ -239,7 +242,7 @@ def test_groups_show_the_same(batches: list[tuple[list[str], int]], end: str) ->
                 path.feed(datagram, datagram)
                 path.feed(datagram)
             assert same(quick.page(), plain.page())
-            assert quick.tally == plain.tally
+            assert quick.stats == plain.stats
     assert quick.failures == plain.failures == []
 
 
@@ -285,8 +288,8 @@ def test_new_series_come_in_the_order_of_their_lines(made: type[Pipeline]) -> No
     path.feed(b"b:1|c\na:1|g\na:1|c\nc:1|c\nb:1|c")
 
     assert path.page() == {"b": 5, "a": 1}
-    assert dict(path.tally.conflicts) == {("counter", "a"): 1}
-    assert dict(path.tally.series_refused) == {"c": 1}
+    assert dict(path.stats.conflicts) == {("counter", "a"): 1}
+    assert dict(path.stats.series_refused) == {"c": 1}
 
 
 def test_a_series_that_expired_comes_anew_in_its_turn() -> None:
@@ -299,7 +302,7 @@ def test_a_series_that_expired_comes_anew_in_its_turn() -> None:
 
     path.feed(b"app.brief:7|g\napp.brief:1|c")
     assert path.page() == {"brief": 7}
-    assert dict(path.tally.conflicts) == {("counter", "brief"): 1}
+    assert dict(path.stats.conflicts) == {("counter", "brief"): 1}
 
 
 @pytest.mark.parametrize("made", [Pipeline, FastPipeline])

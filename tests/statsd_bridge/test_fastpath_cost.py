@@ -12,7 +12,8 @@ import pytest
 from statsd_bridge import batch, grouping, mapping
 from statsd_bridge.batch import FastPipeline
 from statsd_bridge.model import Stats
-from statsd_bridge.series import Store
+from statsd_bridge.series import SeriesStore
+from tests.statsd_bridge.in_memory import NoBugs
 
 
 def tags(count: int, separator: bytes) -> bytes:
@@ -64,9 +65,13 @@ HARD: dict[str, Callable[[int], bytes]] = {
 def steps(text: bytes) -> int:
     """Count the lines of Python that three batches of a text run, and their bytes."""
     count = 0
-    store = Store(clock=lambda: 0.0)
+    store = SeriesStore(clock=lambda: 0.0)
     path = FastPipeline(
-        mapping.empty(), store, Stats(), failed=lambda error: None, sources=("app",)
+        table=mapping.empty(),
+        store=store,
+        stats=Stats(),
+        bugs=NoBugs(),
+        sources=("app",),
     )
 
     def step(_: FrameType, event: str, __: Any) -> Any:
@@ -79,7 +84,7 @@ def steps(text: bytes) -> int:
         sys.settrace(step)
         try:
             path.feed([text], "udp")
-            path.settle()
+            path.flush()
         finally:
             sys.settrace(before)
     return count

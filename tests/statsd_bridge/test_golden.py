@@ -18,7 +18,8 @@ import pytest
 from statsd_bridge import exposition, mapping
 from statsd_bridge.model import EventError, Stats
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import Store
+from statsd_bridge.series import SeriesStore
+from tests.statsd_bridge.in_memory import NoBugs
 
 MappingTable = dict[str, float]
 
@@ -212,27 +213,26 @@ def test_lines_with_a_mapping(
     check(play([each.encode() for each in packets.split(" · ")], rules), series, own)
 
 
-def timed(rules: str) -> tuple[Pipeline, Store, Stats, list[float]]:
+def timed(rules: str) -> tuple[Pipeline, SeriesStore, Stats, list[float]]:
     """Compose a path with a clock that stands still; what fails, raises."""
 
-    def fail(error: Exception) -> None:
-        raise error
-
     now = [100.0]
-    tally, store = Stats(), Store(clock=lambda: now[0])
-    path = Pipeline(mapping.parse(rules, "rules.yml"), store, tally, failed=fail)
-    return path, store, tally, now
+    stats, store = Stats(), SeriesStore(clock=lambda: now[0])
+    path = Pipeline(
+        table=mapping.parse(rules, "rules.yml"), store=store, stats=stats, bugs=NoBugs()
+    )
+    return path, store, stats, now
 
 
-def page(store: Store, now: float) -> list[str]:
+def page(store: SeriesStore, now: float) -> list[str]:
     """Print the series."""
-    slices = exposition.page.render(store.families(), now, lambda error: None)
+    slices = exposition.page.render(store.families(), now, NoBugs())
     return [line for line in b"".join(slices).decode().splitlines() if line[0] != "#"]
 
 
 def test_a_series_is_gone_after_its_time_and_its_name_is_free() -> None:
     """There the name stays a counter's until a restart; here it is released."""
-    path, store, tally, now = timed("defaults: {ttl: 1s}")
+    path, store, stats, now = timed("defaults: {ttl: 1s}")
     path.feed([b"foo:1|c"], "udp")
     now[0] += 1.0
     store.expire(now[0])
@@ -244,7 +244,7 @@ def test_a_series_is_gone_after_its_time_and_its_name_is_free() -> None:
 
     path.feed([b"foo:5|g"], "udp")
     assert page(store, now[0]) == ["foo 5"]
-    assert not tally.conflicts
+    assert not stats.conflicts
 
 
 def test_an_update_of_any_value_keeps_a_series() -> None:

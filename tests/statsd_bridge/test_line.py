@@ -146,7 +146,7 @@ def test_a_line_is_read(text: str, samples: list[Sample]) -> None:
     parsed = line.parse(text.encode())
 
     assert list(parsed.samples) == samples
-    assert list(parsed.faults) == []
+    assert list(parsed.errors) == []
 
 
 @pytest.mark.parametrize(("text", "reasons", "attempted", "read"), REFUSED)
@@ -156,7 +156,7 @@ def test_a_bad_part_is_refused_with_its_reason(
     """The bad part has its reason, and the good rest of the line is read."""
     parsed = line.parse(text.encode())
 
-    assert [fault.reason for fault in parsed.faults] == reasons
+    assert [fault.reason for fault in parsed.errors] == reasons
     assert (parsed.attempted, len(parsed.samples)) == (attempted, read)
 
 
@@ -173,7 +173,7 @@ def test_bytes_that_are_no_utf8_are_a_malformed_line() -> None:
     """A line is UTF-8 or nothing."""
     parsed = line.parse(b"a:1|c|#k:\xff")
 
-    assert [fault.reason for fault in parsed.faults] == [SampleError.MALFORMED_LINE]
+    assert [fault.reason for fault in parsed.errors] == [SampleError.MALFORMED_LINE]
 
 
 def test_samples_of_one_line_do_not_share_labels() -> None:
@@ -193,7 +193,7 @@ def test_the_tags_of_a_name_are_not_multiplied_by_containers() -> None:
         (3, {"k": "v", "container_id": "x"}),
         (5, {"k": "v"}),
     ]
-    assert [each.reason for each in parsed.faults] == ["malformed_container_id"]
+    assert [each.reason for each in parsed.errors] == ["malformed_container_id"]
     assert parsed.attempted == 5
 
 
@@ -201,8 +201,8 @@ def test_what_is_told_of_many_broken_samples_is_bounded() -> None:
     """A thousand bad values do not keep a thousand copies of the tags behind them."""
     parsed = line.parse(b"a" + b":x" * 1_000 + b"|ms|#k:" + b"v" * 10_000)
 
-    assert len(parsed.faults) == 1_000
-    assert max(len(each.detail) for each in parsed.faults) < 1_100
+    assert len(parsed.errors) == 1_000
+    assert max(len(each.detail) for each in parsed.errors) < 1_100
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_events_and_service_checks_are_recognised(text: str, kind: str) -> None:
     parsed = line.parse(text.encode())
     off = line.parse(text.encode(), Dialect(dogstatsd=False))
 
-    assert (parsed.dogstatsd, list(parsed.faults)) == (kind, [])
+    assert (parsed.dogstatsd, list(parsed.errors)) == (kind, [])
     assert off.dogstatsd == ""
 
 
@@ -257,5 +257,5 @@ def test_any_bytes_are_samples_and_faults(raw: bytes) -> None:
         assert names == sorted(set(names))
         assert isinstance(found.value, float)
         assert found.weight > 0
-    assert all(isinstance(fault, ParseError) for fault in parsed.faults)
+    assert all(isinstance(fault, ParseError) for fault in parsed.errors)
     assert parsed.attempted >= len(parsed.samples)

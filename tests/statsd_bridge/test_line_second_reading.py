@@ -75,12 +75,12 @@ class Model:
 
     def __init__(self, raw: bytes) -> None:
         self.samples: list[tuple[object, ...]] = []
-        self.faults: list[str] = []
+        self.errors: list[str] = []
         self.attempted = self.tagged = self.tag_errors = 0
         self._line(raw.removesuffix(b"\r"))
 
     def _bad(self, reason: str) -> None:
-        self.faults.append(reason)
+        self.errors.append(reason)
 
     def _line(self, raw: bytes) -> None:
         if not raw:
@@ -227,7 +227,7 @@ def test_both_readings_agree(text: str) -> None:
     # repr(): NaN is not NaN, and -0 is 0.
     samples = [each._replace(value=repr(each.value)) for each in parsed.samples]
     assert samples == model.samples
-    assert [fault.reason for fault in parsed.faults] == model.faults
+    assert [fault.reason for fault in parsed.errors] == model.errors
     assert parsed.attempted == model.attempted
     assert parsed.tagged == model.tagged
     assert parsed.tag_errors == model.tag_errors

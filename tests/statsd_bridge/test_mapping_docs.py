@@ -34,8 +34,8 @@ def _shown(form: MetricOptions, words: str) -> str:
     buckets = " ".join(map(str, form.buckets))
     quantiles = " ".join(str(each.quantile) for each in form.quantiles)
     parts = {
-        "histogram": f"{form.shape} {buckets}",
-        "summary": f"{form.shape} {quantiles}",
+        "histogram": f"{form.type} {buckets}",
+        "summary": f"{form.type} {quantiles}",
         "ttl": f"ttl {form.ttl:g}",
         "scale": f"scale {form.scale or 0:g}",
         "help": f"help {form.help}",
@@ -49,7 +49,7 @@ def _outcome(
     match = table.look_up(kind, name)
     if match.action is Action.DROP:
         return f"dropped by mappings[{match.rule.index if match.rule else ''}]"
-    target = match.target(tags)
+    target = match.spec(tags)
     labels = ",".join(f'{key}="{value}"' for key, value in target.labels)
     return target.name + (f"{{{labels}}}" if labels else "")
 
@@ -61,7 +61,7 @@ def _become(table: mapping.MappingTable, line: str) -> tuple[str, str]:
     kind = _KINDS[type_]
     pairs = [tag.split(":", 1) for tag in tags.split(",")] if tags else []
     actual = _outcome(table, kind, name, tuple((key, value) for key, value in pairs))
-    return actual + _shown(table.look_up(kind, name).form, expected), expected
+    return actual + _shown(table.look_up(kind, name).options, expected), expected
 
 
 @pytest.mark.parametrize(("text", "said"), EXAMPLES)

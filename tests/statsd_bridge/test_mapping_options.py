@@ -24,7 +24,7 @@ ONE_AND_TWO = (1.0, 2.0)
 def observed(defaults: str, rule: str) -> MetricOptions:
     """Give the form of a timer that a rule takes."""
     text = f"defaults: {{{defaults}}}\nmappings: [{{match: a, name: a, {rule}}}]"
-    return mapping.parse(text, "f").look_up(SampleType.OBSERVER, "a").form
+    return mapping.parse(text, "f").look_up(SampleType.OBSERVER, "a").options
 
 
 def summary(
@@ -172,11 +172,13 @@ def test_unmapped() -> None:
     text = "defaults: {observer_type: histogram, ttl: 1h, buckets: [1, 2]}"
     table = mapping.parse(text, "f")
 
-    assert [table.look_up(kind, "a").form for kind in SampleType] == [
-        MetricOptions(MetricType.COUNTER, options.HELP, 3600.0),
-        MetricOptions(MetricType.GAUGE, options.HELP, 3600.0),
-        MetricOptions(MetricType.HISTOGRAM, options.HELP, 3600.0, buckets=ONE_AND_TWO),
-        MetricOptions(MetricType.SET, options.HELP, 3600.0),
+    assert [table.look_up(kind, "a").options for kind in SampleType] == [
+        MetricOptions(MetricType.COUNTER, options.HELP, ttl=3600.0),
+        MetricOptions(MetricType.GAUGE, options.HELP, ttl=3600.0),
+        MetricOptions(
+            MetricType.HISTOGRAM, options.HELP, ttl=3600.0, buckets=ONE_AND_TWO
+        ),
+        MetricOptions(MetricType.SET, options.HELP, ttl=3600.0),
     ]
 
 

@@ -35,8 +35,8 @@ def test_no_file() -> None:
     match = mapping.empty().look_up(SampleType.COUNTER, "foo.bar-baz")
 
     assert match.action is Action.UNMAPPED
-    assert match.target(()) == SeriesSpec("foo_bar_baz", (), match.form)
-    assert match.form.shape is MetricType.COUNTER
+    assert match.spec(()) == SeriesSpec("foo_bar_baz", (), match.options)
+    assert match.options.type is MetricType.COUNTER
 
 
 RULES = """
@@ -114,7 +114,7 @@ def test_look_up(
         assert match.action is action
         assert (match.name, match.labels, match.captures) == (metric, labels, captures)
         assert (match.rule is None) is (action is Action.UNMAPPED)
-        assert match.form.ttl == 3600
+        assert match.options.ttl == 3600
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_shape(kind: SampleType, shape: MetricType) -> None:
     """Each kind has its shape, with a rule and without."""
     table = mapping.parse("mappings: [{match: a, name: a}]", "f")
 
-    assert table.look_up(kind, "a").form.shape is shape
-    assert table.look_up(kind, "b").form.shape is shape
+    assert table.look_up(kind, "a").options.type is shape
+    assert table.look_up(kind, "b").options.type is shape
 
 
 FORM = MetricOptions(MetricType.COUNTER, "help")
@@ -161,14 +161,14 @@ def test_target(labels: Labels, honor: bool, tags: Labels, expected: Labels) -> 
     """The rule's labels win over tags, unless it honors them; all are kept, sorted."""
     match = Match(Action.MAP, SeriesSpec("name", labels, FORM), honor)
 
-    assert match.target(tags) == SeriesSpec("name", expected, FORM)
+    assert match.spec(tags) == SeriesSpec("name", expected, FORM)
 
 
 def test_target_without_tags_is_made_once() -> None:
     """Without tags, the target is the one that is kept."""
     match = mapping.empty().look_up(SampleType.COUNTER, "a")
 
-    assert match.target(()) is match.bare
+    assert match.spec(()) is match.bare
 
 
 def test_cache_counts() -> None:

@@ -11,7 +11,8 @@ from statsd_bridge import exposition, mapping
 from statsd_bridge.batch import FastPipeline
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import Store
+from statsd_bridge.series import SeriesStore
+from tests.statsd_bridge.in_memory import NoBugs
 
 Made = type[Pipeline]
 
@@ -47,20 +48,17 @@ DATAGRAMS = st.lists(
 )
 
 
-def fail(error: Exception) -> None:
-    """Nothing is a bug."""
-    raise error
-
-
-def played(made: Made, batches: list[list[bytes]]) -> tuple[str, Stats, Store]:
+def played(made: Made, batches: list[list[bytes]]) -> tuple[str, Stats, SeriesStore]:
     """Feed batches to a fresh path; gives its page."""
-    tally, store = Stats(), Store(clock=lambda: 0.0, max_series=20)
-    path = made(mapping.parse(RULES, "rules.yml"), store, tally, failed=fail)
+    stats, store = Stats(), SeriesStore(clock=lambda: 0.0, max_series=20)
+    path = made(
+        table=mapping.parse(RULES, "rules.yml"), store=store, stats=stats, bugs=NoBugs()
+    )
     for batch in batches:
         path.feed(batch, "udp")
-    path.settle()
-    slices = exposition.page.render(store.families(), 0.0, fail)
-    return b"".join(slices).decode(), tally, store
+    path.flush()
+    slices = exposition.page.render(store.families(), 0.0, NoBugs())
+    return b"".join(slices).decode(), stats, store
 
 
 @pytest.mark.parametrize("made", [Pipeline, FastPipeline])
@@ -70,18 +68,18 @@ def test_every_line_and_every_event_is_accounted_for(
     made: Made, datagrams: list[bytes]
 ) -> None:
     """What came in is the sum of what became of it, and the page is whole."""
-    page, tally, store = played(made, [[each] for each in datagrams])
+    page, stats, store = played(made, [[each] for each in datagrams])
     lines = sum(each.count(b"\n") + 1 for each in datagrams)
     read = sum(len(family.samples) for family in text_string_to_metric_families(page))
 
-    assert tally.packets["udp"] == len(datagrams)
-    assert tally.lines == tally.lines_by_transport["udp"] == lines
-    assert tally.tags <= tally.samples
-    assert tally.bugs == 0
-    events = tally.unmapped + tally.actions.total()
-    refused = tally.conflicts.total() + tally.event_errors.total()
-    refused += tally.series_refused.total()
-    assert events == tally.events.total() + refused + tally.actions["drop"]
+    assert stats.packets["udp"] == len(datagrams)
+    assert stats.lines == stats.lines_by_transport["udp"] == lines
+    assert stats.tags <= stats.samples
+    assert stats.bugs == 0
+    events = stats.unmapped + stats.actions.total()
+    refused = stats.conflicts.total() + stats.event_errors.total()
+    refused += stats.series_refused.total()
+    assert events == stats.events.total() + refused + stats.actions["drop"]
     assert len(store) <= 20
     assert read >= len(store)
 

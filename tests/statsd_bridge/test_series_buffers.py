@@ -17,8 +17,8 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
-from statsd_bridge.series import SampleFormat, Store, lanes
-from statsd_bridge.series.base import BaseSeries
+from statsd_bridge.series import SampleFormat, SeriesStore, lanes
+from statsd_bridge.series.base import Series
 from statsd_bridge.series.histogram import Histogram
 
 FORMS = {
@@ -28,9 +28,9 @@ FORMS = {
 }
 
 
-def store_with(kind: SampleType, name: str = "x") -> tuple[Store, BaseSeries]:
+def store_with(kind: SampleType, name: str = "x") -> tuple[SeriesStore, Series]:
     """Make a store with one series, which has seen a 0."""
-    store = Store(clock=lambda: 0.0)
+    store = SeriesStore(clock=lambda: 0.0)
     target = SeriesSpec(name, (), FORMS[kind])
     store.record(target, Sample(kind, name, 0.0))
     series = store.find(target)
@@ -65,7 +65,7 @@ def test_what_has_gathered_reaches_the_series(
     for _ in range(2):
         store.lanes.fold(store.lanes, 0.0)
 
-    assert store.families()[0].series[""].numbers(0.0) == pytest.approx(shown)
+    assert store.families()[0].series[""].values(0.0) == pytest.approx(shown)
     assert store.lanes.folded.total() == len(numbers)
 
 
@@ -83,7 +83,7 @@ def test_a_gauge_has_one_lane() -> None:
 def test_forgetting_a_series_leaves_those_of_others() -> None:
     """All of its lanes go, and no table stays for nothing."""
     store, series = store_with(SampleType.COUNTER)
-    other = BaseSeries(FORMS[SampleType.COUNTER])
+    other = Series(FORMS[SampleType.COUNTER])
     way = SampleFormat(SampleType.COUNTER, Action.MAP)
     for head, to in ((b"a", series), (b"b", other), (b"c", series)):
         store.lanes.add(head, b"c", way, to, "")
@@ -131,7 +131,7 @@ def test_many_values_count_as_one_by_one(values: list[float], weight: int) -> No
     for value in values:
         apart.observe(value, weight)
 
-    assert together.numbers(0.0) == pytest.approx(apart.numbers(0.0))
+    assert together.values(0.0) == pytest.approx(apart.values(0.0))
 
 
 @given(
@@ -156,7 +156,7 @@ def test_a_bucket_is_as_sharp_in_milliseconds(bounds: list[float], unit: float) 
 def test_a_summary_takes_many_at_once() -> None:
     """Into the part of its window that is filling."""
     form = MetricOptions(MetricType.SUMMARY, "h", quantiles=(Quantile(0.5, 0.05),))
-    store = Store(clock=lambda: 0.0)
+    store = SeriesStore(clock=lambda: 0.0)
     target = SeriesSpec("x", (), form)
     store.record(target, Sample(SampleType.OBSERVER, "x", 5.0))
     series = store.find(target)
@@ -166,7 +166,7 @@ def test_a_summary_takes_many_at_once() -> None:
     assert lane is not None
     lane.extend([1000.0, 9000.0] * 1000)
     store.lanes.fold([lane], 0.0)
-    median, total, count = store.families()[0].series[""].numbers(0.0)
+    median, total, count = store.families()[0].series[""].values(0.0)
 
     assert median in (1.0, 5.0, 9.0)
     assert (total, count) == (10_005.0, 2001)

@@ -18,7 +18,7 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
-from statsd_bridge.series import Store
+from statsd_bridge.series import SeriesStore
 from statsd_bridge.series.ordered import Ordered
 from statsd_bridge.series.store import SUFFIXES
 from statsd_bridge.text import format_labels
@@ -44,7 +44,7 @@ class Clock:
 
 
 def put(
-    store: Store,
+    store: SeriesStore,
     shape: MetricType,
     name: str,
     value: float = 1.0,
@@ -63,17 +63,19 @@ def put(
     return store.record(SeriesSpec(name, labels, form), sample)
 
 
-def numbers(store: Store, now: float = 1000.0) -> dict[str, list[tuple[float, ...]]]:
+def numbers(
+    store: SeriesStore, now: float = 1000.0
+) -> dict[str, list[tuple[float, ...]]]:
     """Give the numbers of everything remembered, by family."""
     return {
-        family.name: [series.numbers(now) for series in family.series.values()]
+        family.name: [series.values(now) for series in family.series.values()]
         for family in store.families()
     }
 
 
 def test_counters_add_and_gauges_take_the_last_value() -> None:
     """A difference to a gauge that does not exist yet starts from 0."""
-    store = Store(clock=Clock())
+    store = SeriesStore(clock=Clock())
     put(store, MetricType.COUNTER, "c", 2)
     put(store, MetricType.COUNTER, "c", 3)
     put(store, MetricType.GAUGE, "g", -5, relative=True)
@@ -85,7 +87,7 @@ def test_counters_add_and_gauges_take_the_last_value() -> None:
 
 def test_a_histogram_counts_by_bucket() -> None:
     """A bound belongs to its bucket; NaN is in +Inf only and spoils the sum."""
-    store = Store(clock=Clock())
+    store = SeriesStore(clock=Clock())
     for value, weight in ((0.1, 1), (0.5, 3), (-1.0, 1), (7.0, 1)):
         put(store, MetricType.HISTOGRAM, "h", value, weight=weight)
 
@@ -99,7 +101,7 @@ def test_a_histogram_counts_by_bucket() -> None:
 def test_a_set_counts_distinct_members_within_its_window() -> None:
     """A member that was not seen for the window is forgotten."""
     clock = Clock()
-    store = Store(clock=clock, set_window=60)
+    store = SeriesStore(clock=clock, set_window=60)
     for member in ("anna", "ben", "anna"):
         put(store, MetricType.SET, "s", member=member)
     clock.now += 30
@@ -112,7 +114,7 @@ def test_a_set_counts_distinct_members_within_its_window() -> None:
 
 def test_scale_comes_before_the_sign_is_judged() -> None:
     """-5 scaled by -1 is a legal increment; -1 is not, and makes no series."""
-    store = Store(clock=Clock())
+    store = SeriesStore(clock=Clock())
 
     assert put(store, MetricType.COUNTER, "a", -5, scale=-1) is None
     assert put(store, MetricType.COUNTER, "b", -1) == Rejection(
@@ -135,17 +137,17 @@ def test_labels_that_the_shape_prints_itself_are_refused(
     shape: MetricType, labels: Labels, reason: EventError | None
 ) -> None:
     """`le` is a histogram's, `quantile` a summary's, `__*` Prometheus' own."""
-    refusal = put(Store(clock=Clock()), shape, "x", labels=labels)
+    rejection = put(SeriesStore(clock=Clock()), shape, "x", labels=labels)
 
-    assert (refusal and refusal.reason) == reason
+    assert (rejection and rejection.reason) == reason
 
 
 def test_an_empty_name_is_refused() -> None:
     """A name that mapping or tags left empty has no series."""
-    refusal = put(Store(clock=Clock()), MetricType.COUNTER, "")
+    rejection = put(SeriesStore(clock=Clock()), MetricType.COUNTER, "")
 
-    assert refusal
-    assert refusal.reason is EventError.EMPTY_METRIC_NAME
+    assert rejection
+    assert rejection.reason is EventError.EMPTY_METRIC_NAME
 
 
 # First series, second series, whether the second one is refused.
@@ -177,14 +179,14 @@ CONFLICTS = [
 @pytest.mark.parametrize(("first", "second", "refused"), CONFLICTS)
 def test_the_first_type_owns_a_name(first: str, second: str, refused: bool) -> None:
     """The second is refused when both would print the same name, or nearly."""
-    store = Store(clock=Clock())
+    store = SeriesStore(clock=Clock())
     shape, name = first.split()
     put(store, MetricType(shape), name)
     shape, name = second.split()
-    refusal = put(store, MetricType(shape), name)
+    rejection = put(store, MetricType(shape), name)
 
-    assert (refusal is not None) == refused
-    assert not refused or (refusal and refusal.reason is EventError.CONFLICT)
+    assert (rejection is not None) == refused
+    assert not refused or (rejection and rejection.reason is EventError.CONFLICT)
 
 
 NAMES = st.sampled_from(["a", "a_sum", "a_count", "a_bucket", "a_count_sum"])
@@ -195,11 +197,11 @@ def test_no_two_families_print_the_same_name(
     wanted: list[tuple[MetricType, str]],
 ) -> None:
     """Whatever comes in whatever order, each printed name has one family."""
-    store = Store(clock=Clock())
+    store = SeriesStore(clock=Clock())
     for shape, name in wanted:
         put(store, shape, name)
     printed = itertools.chain.from_iterable(
-        [family.name, *(family.name + end for end in SUFFIXES.get(family.shape, ()))]
+        [family.name, *(family.name + end for end in SUFFIXES.get(family.type, ()))]
         for family in store.families()
     )
     names = list(printed)
@@ -209,7 +211,7 @@ def test_no_two_families_print_the_same_name(
 
 def test_names_of_our_own_are_refused() -> None:
     """Neither the name itself nor one that a histogram would add to it."""
-    store = Store(clock=Clock(), reserved={"go", "x_sum"})
+    store = SeriesStore(clock=Clock(), reserved={"go", "x_sum"})
     first = put(store, MetricType.GAUGE, "go")
     second = put(store, MetricType.HISTOGRAM, "x")
 
@@ -220,21 +222,21 @@ def test_names_of_our_own_are_refused() -> None:
 
 def test_the_limit_refuses_new_series_and_keeps_old_ones() -> None:
     """Beyond the limit an old series still counts."""
-    store = Store(clock=Clock(), max_series=2)
+    store = SeriesStore(clock=Clock(), max_series=2)
     put(store, MetricType.COUNTER, "a")
     put(store, MetricType.COUNTER, "b")
-    refusal = put(store, MetricType.COUNTER, "c")
+    rejection = put(store, MetricType.COUNTER, "c")
     put(store, MetricType.COUNTER, "a")
 
-    assert refusal
-    assert refusal.reason is EventError.SERIES_LIMIT
+    assert rejection
+    assert rejection.reason is EventError.SERIES_LIMIT
     assert numbers(store) == {"a": [(2,)], "b": [(1,)]}
 
 
 def test_a_series_expires_when_it_was_not_updated_for_its_ttl() -> None:
     """An update refreshes it; what expired starts anew, and its type is released."""
     clock = Clock()
-    store = Store(clock=clock)
+    store = SeriesStore(clock=clock)
     put(store, MetricType.COUNTER, "a", ttl=10)
     put(store, MetricType.COUNTER, "b")
     clock.now += 8
@@ -252,7 +254,7 @@ def test_a_series_expires_when_it_was_not_updated_for_its_ttl() -> None:
 def test_a_changed_ttl_holds_from_the_next_sample() -> None:
     """A reload may shorten, set or lift the time to live."""
     clock = Clock()
-    store = Store(clock=clock)
+    store = SeriesStore(clock=clock)
     put(store, MetricType.COUNTER, "a", ttl=1000)
     put(store, MetricType.COUNTER, "b")
     put(store, MetricType.COUNTER, "c", ttl=5)
@@ -268,14 +270,14 @@ def test_a_changed_ttl_holds_from_the_next_sample() -> None:
 
 def test_families_and_series_are_in_the_order_of_the_page() -> None:
     """Names ascend; fewer labels come first, then the values."""
-    store = Store(clock=Clock())
+    store = SeriesStore(clock=Clock())
     for labels in ((("a", "2"),), (("a", "1"), ("b", "0")), (), (("a", "1"),)):
         put(store, MetricType.COUNTER, "x", labels=labels)
     put(store, MetricType.COUNTER, "w")
     second, first = store.families()[1], store.families()[0]
 
     assert first.name == "w"
-    assert list(second.texts()) == ["", 'a="1"', 'a="2"', 'a="1",b="0"']
+    assert list(second.label_texts()) == ["", 'a="1"', 'a="2"', 'a="1",b="0"']
 
 
 @given(
@@ -291,14 +293,14 @@ def test_series_are_in_the_order_of_their_values(
     all_labels: list[Labels], looked: int
 ) -> None:
     """Fewer labels first, then value by value as sent, whatever the labels' names."""
-    store = Store(clock=Clock())
+    store = SeriesStore(clock=Clock())
     for labels in all_labels[:looked]:
         put(store, MetricType.COUNTER, "x", labels=labels)
     for family in store.families():
-        family.texts()
+        family.label_texts()
     for labels in all_labels[looked:]:
         put(store, MetricType.COUNTER, "x", labels=labels)
-    seen = [text for family in store.families() for text in family.texts()]
+    seen = [text for family in store.families() for text in family.label_texts()]
     labels_of = {format_labels(labels): labels for labels in all_labels}
     values = [[value for _, value in labels_of[text]] for text in seen]
 
@@ -331,7 +333,7 @@ def test_keys_are_in_order_whenever_somebody_looks(
 
 def test_buckets_are_fixed_by_the_first_series_of_a_label_set() -> None:
     """The same label names keep the first form; others take the new one."""
-    store = Store(clock=Clock())
+    store = SeriesStore(clock=Clock())
     old = MetricOptions(MetricType.HISTOGRAM, "h", buckets=(1.0,))
     new = MetricOptions(MetricType.HISTOGRAM, "h", buckets=(1.0, 2.0))
     for form, labels in ((old, (("a", "1"),)), (new, (("a", "2"),)), (new, ())):
@@ -340,14 +342,14 @@ def test_buckets_are_fixed_by_the_first_series_of_a_label_set() -> None:
     (family,) = store.families()
 
     assert {
-        labels: len(each.form.buckets) for labels, each in family.series.items()
+        labels: len(each.options.buckets) for labels, each in family.series.items()
     } == {"": 2, 'a="1"': 1, 'a="2"': 1}
 
 
 def test_sets_of_label_names_are_counted_once_and_for_ever() -> None:
     """As statsd_exporter_metrics_total has them: by type, refused ones left out."""
     clock = Clock()
-    store = Store(clock=clock)
+    store = SeriesStore(clock=clock)
     for labels in ((), (("a", "1"),), (("a", "2"),), (("b", "1"),)):
         put(store, MetricType.COUNTER, "x", labels=labels, ttl=1.0)
     put(store, MetricType.GAUGE, "x")
@@ -355,4 +357,7 @@ def test_sets_of_label_names_are_counted_once_and_for_ever() -> None:
     clock.now += 5.0
     store.expire(clock.now)
 
-    assert dict(store.created) == {MetricType.COUNTER: 3, MetricType.SUMMARY: 1}
+    assert dict(store.label_sets_total) == {
+        MetricType.COUNTER: 3,
+        MetricType.SUMMARY: 1,
+    }

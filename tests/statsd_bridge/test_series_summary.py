@@ -53,7 +53,7 @@ def test_each_quantile_is_within_its_rank_error(name: str, spread: float) -> Non
     found = summary()
     for index, value in enumerate(values):
         found.observe(value, 1, spread * index / len(values))
-    *answers, _, count = found.numbers(spread)
+    *answers, _, count = found.values(spread)
     values.sort()
 
     assert count == MANY
@@ -72,7 +72,7 @@ def test_few_values_are_answered_exactly(values: list[int], share: float) -> Non
     found = Summary(form, 0.0)
     for value in values:
         found.observe(float(value), 1, 0.0)
-    (answer, *_) = found.numbers(0.0)
+    (answer, *_) = found.values(0.0)
 
     assert answer == sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
 
@@ -86,7 +86,7 @@ def test_weights_count_as_repeated_values() -> None:
         value, weight = rng.random(), rng.randint(1, 50)
         found.observe(value, weight, 0.0)
         values += [value] * weight
-    *answers, _, count = found.numbers(0.0)
+    *answers, _, count = found.values(0.0)
     values.sort()
 
     assert count == len(values)
@@ -100,9 +100,9 @@ def test_the_window_slides_and_sum_and_count_stay() -> None:
     found.observe(1.0, 1, 0.0)
     found.observe(9.0, 1, 300.0)
 
-    assert found.numbers(590.0) == (1.0, 9.0, 9.0, 10.0, 2)
-    assert found.numbers(610.0) == (9.0, 9.0, 9.0, 10.0, 2)
-    *quantiles, total, count = found.numbers(5_000.0)
+    assert found.values(590.0) == (1.0, 9.0, 9.0, 10.0, 2)
+    assert found.values(610.0) == (9.0, 9.0, 9.0, 10.0, 2)
+    *quantiles, total, count = found.values(5_000.0)
     assert all(math.isnan(each) for each in quantiles)
     assert (total, count) == (10.0, 2)
 
@@ -112,7 +112,7 @@ def test_nan_has_no_rank() -> None:
     found = summary()
     found.observe(math.nan, 1, 0.0)
     found.observe(2.0, 1, 0.0)
-    median, _, _, total, count = found.numbers(0.0)
+    median, _, _, total, count = found.values(0.0)
 
     assert (median, count) == (2.0, 2)
     assert math.isnan(total)

@@ -115,14 +115,14 @@ def test_cases_use_only_metrics_that_exist() -> None:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_says_what_to_do(alert: str) -> None:
-    """It has a severity, a summary, and a page that names it and says how to mend."""
+    """It has a severity, a summary, and a page that names it and says how to fix it."""
     (rule,) = [rule for rule in rules() if rule.get("alert") == alert]
     page = (ROOT / rule["annotations"]["runbook"]).read_text()
 
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert rule["annotations"]["summary"].endswith(".")
     assert f"`{alert}`" in page
-    assert "## Mend" in page
+    assert "## Fix" in page
 
 
 def test_runbooks_use_only_metrics_that_exist() -> None:

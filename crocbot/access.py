@@ -1,13 +1,13 @@
 """
-A Message to a Decision: nobody is answered unless let in.
+A Message to a Decision: only senders who are let in are answered.
 
-This is the only place that decides it.  In the order asked:
+This is the only place that decides it, in this order:
 
-- in a group: it must be listed, and a person must have written; then everybody there
-  is answered who addresses the bot, or whatever is said if the group is so listed;
-- in private: a person must have written; then everybody if the operator said `open`,
-  else the listed, else whom he approved by a pairing code;
-- nobody else.
+- in a group: it must be listed, and the sender must be a person; then whoever addresses
+  the bot is answered, or every message if the group is listed with `:always`;
+- in private: the sender must be a person; then everyone if access is `open`, else the
+  listed, else those whom the operator approved by a pairing code;
+- no one else.
 """
 
 from __future__ import annotations
@@ -15,9 +15,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from crocbot import log
 from crocbot.model import Decision, Message, Verdict
 
 ALWAYS = "always"
+MAX_REMEMBERED_DENIALS = 1000
+HINTS: Mapping[Verdict, str] = {
+    Verdict.NOT_LISTED: "add {user} to CROCBOT_ALLOW_FROM",
+    Verdict.NOT_PAIRED: "crocbot pairing list, crocbot pairing approve",
+}
+
+logger = log.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +33,8 @@ class AccessPolicy:
     """
     Who may talk to the bot.
 
-    `everyone` and `pairing` are about private chats.  `groups` has ids and, for each,
-    `mention` or `always`.  `operators` are the listed if there are none.
+    `everyone` and `pairing` apply to private chats.  `groups` maps ids to `mention` or
+    `always`.  Without `operators` the listed are operators.
     """
 
     listed: frozenset[int] = frozenset()
@@ -37,16 +45,17 @@ class AccessPolicy:
 
     @property
     def closed(self) -> bool:
-        """Nobody at all can be answered; worth a word to the operator."""
+        """Return whether no message can be answered at all."""
         return not (self.everyone or self.pairing or self.listed or self.groups)
 
     def decide(self, message: Message, *, paired: bool = False) -> Decision:
-        """Judge one message; `paired` tells whether its sender was approved."""
-        judge = self._private if message.private else self._group
-        return Decision(judge(message, paired))
+        """Decide about one message; `paired` means that its sender was approved."""
+        if message.private:
+            return Decision(self._private(message, paired))
+        return Decision(self._group(message))
 
     def is_operator(self, message: Message) -> bool:
-        """Whether its sender may use operator commands."""
+        """Return whether the sender may use operator commands."""
         return message.sender_id in (self.operators or self.listed)
 
     def _private(self, message: Message, paired: bool) -> Verdict:
@@ -58,7 +67,7 @@ class AccessPolicy:
             return Verdict.NOT_LISTED
         return Verdict.ALLOWED if paired else Verdict.NOT_PAIRED
 
-    def _group(self, message: Message, _: bool) -> Verdict:
+    def _group(self, message: Message) -> Verdict:
         mode = self.groups.get(message.chat.chat_id)
         if mode is None:
             return Verdict.GROUP
@@ -67,3 +76,28 @@ class AccessPolicy:
         if mode == ALWAYS or message.addressed:
             return Verdict.ALLOWED
         return Verdict.NOT_ADDRESSED
+
+
+class DenialLog:
+    """Logs each sender or group that is not let in, once while it is remembered."""
+
+    def __init__(self) -> None:
+        self._logged: set[int] = set()
+
+    def record(self, message: Message, decision: Decision) -> None:
+        """Log how to let them in, if that is possible."""
+        chat, user = message.chat.chat_id, message.sender_id
+        key = user if decision.verdict in HINTS and user else chat
+        if key in self._logged:
+            return
+        if len(self._logged) >= MAX_REMEMBERED_DENIALS:
+            self._logged.clear()
+        self._logged.add(key)
+        if decision.verdict in HINTS:
+            hint = HINTS[decision.verdict].format(user=user)
+            logger.warning("not let in", user=user, to_let_in=hint)
+        elif decision.verdict is Verdict.GROUP:
+            hint = f"add {chat} to CROCBOT_GROUPS"
+            logger.warning("group not let in", chat=chat, to_let_in=hint)
+        else:
+            logger.warning("not answered", chat=chat, reason=str(decision.verdict))

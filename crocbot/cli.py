@@ -175,10 +175,10 @@ async def _check(settings: Settings) -> int:
     """A line for everything, as soon as it is known; what is wrong goes to stderr."""
     code = 0
     async for found in service.check(settings):
-        if found.well:
-            click.echo(f"ok: {found.what}: {found.words}")
+        if found.passed:
+            click.echo(f"ok: {found.name}: {found.text}")
         else:
-            code = _say(f"{found.what}: {found.words}", 2)
+            code = _say(f"{found.name}: {found.text}", 2)
     return code
 
 

@@ -1,11 +1,11 @@
-"""Conditions to pages: a small HTTP server, for as long as the gateway runs."""
+"""A small HTTP server that shows the gateway's conditions, while the gateway runs."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Self
+from collections.abc import Mapping
+from typing import Protocol, Self
 
 from aiohttp import web
 
@@ -15,59 +15,69 @@ from crocbot.errors import OperatorError
 OFF = "off"
 SETTING = "CROCBOT_HEALTH_ADDRESS"
 RETRY_SECONDS = 5.0
-PATIENCE = 4.0
-
-Readiness = Callable[[], Awaitable[Mapping[str, str | None]]]
-"""What must hold for the gateway to be ready, by name: None, or why it does not."""
+CHECK_TIMEOUT_SECONDS = 4.0
+MAX_REASON_CHARS = 300
 
 logger = log.logger(__name__)
+
+
+class Conditions(Protocol):
+    """What must hold for the gateway to be ready."""
+
+    async def check(self) -> Mapping[str, str | None]:
+        """Return each condition by its name: None if it holds, else why it fails."""
 
 
 class Health:
     """
     The server; enter it inside the event loop.
 
-    An address that somebody else has is tried again: people are answered all the same.
-    One that cannot be had at all is the operator's to change.  `port` is the port, once
-    there is one.
+    An address that another program has is tried again while the gateway works; one
+    that cannot be had at all raises OperatorError.  `port` is None until it listens.
     """
 
-    def __init__(self, address: str, conditions: Readiness) -> None:
+    def __init__(self, address: str, conditions: Conditions) -> None:
         self._address = address
         self._conditions = conditions
-        self._trying: asyncio.Task[None] | None = None
+        self._retry: asyncio.Task[None] | None = None
         self.port: int | None = None
         app = web.Application()
-        app.router.add_get("/healthz", _alive)
-        app.router.add_get("/readyz", self._ready)
+        app.router.add_get("/healthz", _healthz)
+        app.router.add_get("/readyz", self._readyz)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
-        if self._address != OFF:
-            await self._runner.setup()
-            if not await self._listen():
-                self._trying = asyncio.create_task(self._keep_trying())
+        if self._address == OFF:
+            return self
+        await self._runner.setup()
+        try:
+            listening = await self._listen()
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        if not listening:
+            self._retry = asyncio.create_task(self._retry_to_listen())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._trying is not None:
-            self._trying.cancel()
-            await asyncio.gather(self._trying, return_exceptions=True)
+        if self._retry is not None:
+            self._retry.cancel()
+            await asyncio.gather(self._retry, return_exceptions=True)
         await self._runner.cleanup()
 
     async def _listen(self) -> bool:
-        """Tells whether it worked; OperatorError if it never will."""
+        """Return whether it worked; OperatorError if it never will."""
         host, port = split(self._address)
         try:
             await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
-            why = error.strerror or str(error)
+            reason = error.strerror or str(error)
             if error.errno != errno.EADDRINUSE:
                 raise OperatorError(
-                    f"{SETTING}: cannot listen on {self._address}: {why}"
+                    f"{SETTING}: cannot listen on {self._address}: {reason}"
                 ) from error
             logger.error(
-                "no health page: somebody else has the address",
+                "no health page: another program has the address",
                 address=self._address,
                 next_in=RETRY_SECONDS,
             )
@@ -75,7 +85,7 @@ class Health:
         self.port = self._runner.addresses[0][1]
         return True
 
-    async def _keep_trying(self) -> None:
+    async def _retry_to_listen(self) -> None:
         while True:
             await asyncio.sleep(RETRY_SECONDS)
             try:
@@ -84,22 +94,24 @@ class Health:
             except OperatorError as error:
                 logger.error("no health page", error=str(error))
 
-    async def _ready(self, _: web.Request) -> web.Response:
+    async def _readyz(self, _: web.Request) -> web.Response:
         try:
-            async with asyncio.timeout(PATIENCE):
-                conditions = await self._conditions()
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+                conditions = await self._conditions.check()
         except TimeoutError:
-            conditions = {"gateway": f"gave no answer within {PATIENCE:g} s"}
+            conditions = {
+                "gateway": f"gave no answer within {CHECK_TIMEOUT_SECONDS:g} s"
+            }
         lines = [
-            f"[+]{name} ok" if why is None else f"[-]{name} failed: {_line(why)}"
-            for name, why in conditions.items()
+            f"[+]{name} ok" if reason is None else f"[-]{name} failed: {_line(reason)}"
+            for name, reason in conditions.items()
         ]
-        ready = all(why is None for why in conditions.values())
+        ready = all(reason is None for reason in conditions.values())
         lines.append("ready" if ready else "not ready")
         return _page("\n".join(lines), 200 if ready else 503)
 
 
-async def _alive(_: web.Request) -> web.Response:
+async def _healthz(_: web.Request) -> web.Response:
     return _page("ok", 200)
 
 
@@ -110,8 +122,9 @@ def _page(text: str, status: int) -> web.Response:
 
 
 def _line(text: str) -> str:
-    """A reason may come from a stranger's library: one line, nothing that hides."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:300]
+    """Return a reason, which may come from any library, as one printable line."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return printable[:MAX_REASON_CHARS]
 
 
 def split(address: str) -> tuple[str, int]:

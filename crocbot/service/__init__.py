@@ -1,20 +1,22 @@
 """
 THE WIRING: start, run, drain, stop.
 
-    process    lock the state directory, start telemetry, obey signals, stop it last
-    greeting   wait for Telegram, learn who we are
-    gateway    the stages, wired: rows that an earlier run left open first, then intake
-    ending     what a turn left: the rows' ends on disk, then the facts
-    strangers  who was not let in
-    checking   is everything as it must be?
+    process      lock the state directory, start telemetry, obey signals
+    startup      wait for Telegram, learn the bot's identity
+    gateway      the stages, wired to each other
+    completion   close the rows of a turn, emit its outcome
+    maintenance  keep the inbox small, emit the ledger
+    readiness    the conditions behind /readyz
+    shutdown     the request to stop, the end of the process
+    check        test settings, database, token and agent
 
 Start reading at `gateway.py`.
 """
 
 from __future__ import annotations
 
-from crocbot.service.checking import check
+from crocbot.service.check import check
 from crocbot.service.process import VERSION, main, run, serve
-from crocbot.service.stopping import Stop
+from crocbot.service.shutdown import Shutdown
 
-__all__ = ["VERSION", "Stop", "check", "main", "run", "serve"]
+__all__ = ["VERSION", "Shutdown", "check", "main", "run", "serve"]

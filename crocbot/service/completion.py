@@ -1,16 +1,15 @@
 """
-What a turn left: the ends of its rows on disk, then the facts.
+The end of a turn: close its rows on disk, then emit and log its outcomes.
 
-    take(rows) --> [Outcome] --> inbox.close --> events, log
+    run(rows) --> turn --> [Outcome] --> inbox.close --> events, log
 
-A reply that is out must not be sent again: a turn that is cancelled after its delivery
-still ends its rows.
+A reply that was delivered must not be sent again: a turn that is cancelled after its
+delivery closes its rows all the same.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from crocbot import log
@@ -25,75 +24,72 @@ from crocbot.model import (
     Row,
     Severity,
 )
+from crocbot.service.shutdown import run_to_end
+from crocbot.turn import Turn
 
-GONE = "the chat takes nothing any more"
+CHAT_GONE = "the chat takes nothing any more"
 
 logger = log.logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """
-    Ends rows.  `drop` takes away what waits in the chat of a row: a chat that takes
-    nothing any more needs no answers.  `redact` takes secrets out of reasons, which
-    may be a stranger's words and stay in the inbox.
+    Runs turns and closes their rows.
+
+    `drop` returns the rows that wait in the chat of a row: a chat that takes nothing
+    any more needs no answers.  `redactor` takes secrets out of the reasons that the
+    inbox keeps, since they may quote another program.
     """
 
+    turn: Turn
     inbox: Inbox
     events: EventListener
     drop: Callable[[Row], Sequence[Row]]
-    redact: Callable[[str], str]
+    redactor: log.Redactor
 
-    async def of(
-        self,
-        rows: Sequence[Row],
-        take: Callable[[Sequence[Row]], Awaitable[Sequence[Outcome]]],
-    ) -> None:
-        """Run one turn, from the dispatcher to the inbox."""
+    async def run(self, rows: Sequence[Row]) -> None:
+        """Run one turn and close its rows."""
         try:
-            outcomes = await take(rows)
+            outcomes = await self.turn.take(rows)
         except OperatorError as error:
-            # The poller meets the same and ends the program.
+            # The poller meets the same error, which ends the program.
             logger.error("row left open", update=rows[0].update_id, error=str(error))
             return
-        closing = asyncio.create_task(self._close(rows, outcomes))
-        try:
-            await asyncio.shield(closing)
-        except asyncio.CancelledError:
-            # The reply is out; to leave the row open would send it again.
-            await closing
-            raise
+        await run_to_end(self._close_all(rows, outcomes))
 
-    async def cancelled(self, rows: Sequence[Row]) -> None:
-        """End the rows of a turn that somebody stopped."""
+    async def cancel(self, rows: Sequence[Row]) -> None:
+        """Close the rows of a turn that was stopped."""
         if rows:
             update_ids = tuple(row.update_id for row in rows)
             outcome = Outcome(Disposition.CANCELLED, update_ids=update_ids)
-            await self._close(rows, [outcome])
+            await run_to_end(self._close(outcome))
 
-    async def _close(self, rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:
+    async def _close_all(
+        self, rows: Sequence[Row], outcomes: Sequence[Outcome]
+    ) -> None:
         for outcome in outcomes:
-            await self._end(outcome)
+            await self._close(outcome)
         if any(outcome.chat_gone for outcome in outcomes):
-            left = tuple(row.update_id for row in self.drop(rows[0]))
-            if left:
-                logger.warning("rows of a chat that is gone", rows=len(left))
-                await self._end(
-                    Outcome(Disposition.FAILED, update_ids=left, reason=GONE)
+            waiting = tuple(row.update_id for row in self.drop(rows[0]))
+            if waiting:
+                logger.warning("rows of a chat that is gone", rows=len(waiting))
+                await self._close(
+                    Outcome(Disposition.FAILED, update_ids=waiting, reason=CHAT_GONE)
                 )
 
-    async def _end(self, outcome: Outcome) -> None:
-        """End the rows of one outcome, then tell it; a row is told of once."""
+    async def _close(self, outcome: Outcome) -> None:
+        """Close the rows of one outcome; emit it unless they were closed before."""
         if outcome.reason is not None:
-            outcome = replace(outcome, reason=self.redact(outcome.reason))
+            outcome = replace(outcome, reason=self.redactor.redact(outcome.reason))
         try:
-            ended = await self.inbox.close(outcome)
+            closed = await self.inbox.close(outcome)
         except InboxError as error:
             update = outcome.update_ids[0]
             logger.error("row not closed", update=update, error=str(error))
             self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
             return
-        if not ended:
+        if not closed:
             return
         self.events.emit(outcome)
         if outcome.disposition is Disposition.ANSWERED:

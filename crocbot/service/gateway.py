@@ -1,4 +1,4 @@
-"""The stages of one bot, wired; from the greeting to the end."""
+"""The stages of one bot, wired to each other: start, run, drain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from contextlib import suppress
 
 from crocbot import envelope, fragments, log
-from crocbot.access import AccessPolicy
+from crocbot.access import AccessPolicy, DenialLog
 from crocbot.agents import Agent, Limits
 from crocbot.botapi import Client, Door, Poller, Webhook, door
 from crocbot.commands import Commands, Status
@@ -19,19 +19,18 @@ from crocbot.model import BotIdentity, Message, RawUpdate, Row
 from crocbot.pairing import Pairings
 from crocbot.reply import Delivery, Stream
 from crocbot.service.completion import Completion
-from crocbot.service.greeting import persist
 from crocbot.service.maintenance import Maintenance
 from crocbot.service.readiness import Readiness
-from crocbot.service.stopping import Stop, first, unless
-from crocbot.service.strangers import Strangers
+from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
+from crocbot.service.startup import retry_until_connected
 from crocbot.sessions import Sessions
 from crocbot.settings import Settings
 from crocbot.store import Store
 from crocbot.turn import Asking, Turn
 
 ADMITTED_PER_TURN = 4
-# For few chats that write much: the others must be heard all the same, and /stop, too.
-MOST_PER_TURN = 40
+# Where few chats write much; other chats, and /stop, must still be taken in.
+MAX_ADMITTED_PER_TURN = 40
 
 logger = log.logger(__name__)
 
@@ -50,20 +49,21 @@ class Gateway:
 
     def __init__(
         self,
+        *,
         settings: Settings,
         version: str,
-        me: BotIdentity,
-        rows: Inbox,
+        identity: BotIdentity,
+        inbox: Inbox,
         store: Store,
         client: Client,
         agent: Agent,
-        conditions: Readiness,
+        readiness: Readiness,
         events: EventListener,
     ) -> None:
         self._settings = settings
         self._version = version
-        self._me = me
-        self._inbox = rows
+        self._identity = identity
+        self._inbox = inbox
         self._client = client
         self._events = events
         self._started = time.monotonic()
@@ -79,8 +79,8 @@ class Gateway:
             store, turns=settings.history_turns, chars=settings.history_chars
         )
         courier = Delivery(client, events)
-        self._turn = Turn(
-            me,
+        turn = Turn(
+            identity,
             self._policy,
             Pairings(store),
             Commands(self._status, self._stop, memory.forget, memory.usage),
@@ -95,51 +95,53 @@ class Gateway:
             ),
             courier,
             self._is_overtaken,
-            Strangers().note,
+            DenialLog(),
         )
-        self._ending = Completion(
-            rows, events, self._drop, log.Redactor(settings.secrets).redact
+        completion = Completion(
+            turn=turn,
+            inbox=inbox,
+            events=events,
+            drop=self._drop,
+            redactor=log.Redactor(settings.secrets),
         )
         self._dispatcher = Dispatcher(
-            self._take,
-            self._ending.cancelled,
+            completion.run,
+            completion.cancel,
             RowClassifier(),
             max_turns=settings.max_turns,
             max_admitted=settings.max_turns * ADMITTED_PER_TURN,
-            most_admitted=settings.max_turns * MOST_PER_TURN,
+            most_admitted=settings.max_turns * MAX_ADMITTED_PER_TURN,
             gather_seconds=settings.gather_seconds,
             events=events,
         )
-        self._watch = Maintenance(rows, self._dispatcher.admit, events)
+        self._maintenance = Maintenance(
+            inbox=inbox, dispatcher=self._dispatcher, events=events
+        )
         self._intake = self._webhook() if settings.webhook_url else self._poller()
-        self._conditions = conditions
-        conditions.greeted = True
-        conditions.heard = lambda: self._intake.completed
-        conditions.trouble = lambda: self._intake.trouble
+        self._readiness = readiness
+        readiness.intake = self._intake
 
-    async def run(self, stop: Stop) -> None:
-        """Take up what was left, take in until asked to stop, drain."""
-        self._say_hello()
-        left = await self._inbox.open_rows()
-        if left:
-            logger.info("taking up what an earlier run left open", rows=len(left))
-        self._dispatcher.admit(left)
+    async def run(self, shutdown: Shutdown) -> None:
+        """Take up open rows, take in updates until a stop is requested, drain."""
+        self._log_start()
+        rows = await self._inbox.open_rows()
+        if rows:
+            logger.info("taking up what an earlier run left open", rows=len(rows))
+        self._dispatcher.admit(rows)
+        # Neither ends but by an error.
+        work = run_until_first(self._maintenance.run(), self._take_in())
         try:
-            await unless(stop.asked, self._work())
+            await run_unless(shutdown.requested, work)
         finally:
-            await self._drain(stop)
-
-    async def _work(self) -> None:
-        """Take in, and look after the inbox; only an error ends it."""
-        await first(self._watch.run(), self._take_in())
+            await self._drain(shutdown)
 
     async def _take_in(self) -> None:
         if isinstance(self._intake, Poller):
-            await self._unhook()
+            await self._delete_webhook()
         await self._intake.run()
 
-    async def _unhook(self) -> None:
-        """Make room for polls; if that fails, the first of them tells more."""
+    async def _delete_webhook(self) -> None:
+        """Allow polls; if that fails, the error of the first poll says more."""
         try:
             await self._client.delete_webhook()
         except OperatorError:
@@ -176,30 +178,27 @@ class Gateway:
             except DeliveryError as error:
                 raise OperatorError(f"CROCBOT_WEBHOOK_URL: {error}") from error
 
-        await persist(ask, self._events)
+        await retry_until_connected(ask, self._events, self._readiness)
 
-    async def _drain(self, stop: Stop) -> None:
-        self._conditions.draining = True
-        waiting = self._dispatcher.admitted
-        if waiting:
-            logger.info("finishing turns", rows=waiting)
+    async def _drain(self, shutdown: Shutdown) -> None:
+        """Wait for turns to end, within the drain time; other rows stay open."""
+        self._readiness.draining = True
+        if self._dispatcher.admitted:
+            logger.info("finishing turns", rows=self._dispatcher.admitted)
         seconds = self._settings.drain_seconds
-        left = await unless(stop.hurry, self._dispatcher.drain(seconds))
+        left = await run_unless(shutdown.hurried, self._dispatcher.drain(seconds))
         if left is None:
             left = await self._dispatcher.drain(0)
         if left:
             logger.warning("left open for the next start", rows=left)
         with suppress(InboxError):
-            await self._watch.tell()
+            await self._maintenance.emit_ledger()
 
     async def _accept(self, raws: Sequence[RawUpdate]) -> int:
-        """Store, then admit: what is in memory only is lost in a crash."""
+        """Store updates, then admit them; return how many were new."""
         rows = await self._inbox.accept(raws)
         self._dispatcher.admit(rows)
         return len(rows)
-
-    async def _take(self, rows: Sequence[Row]) -> None:
-        await self._ending.of(rows, self._turn.take)
 
     def _is_overtaken(self, message: Message) -> bool:
         return self._dispatcher.waiting(message.chat.chat_id) > 0
@@ -221,10 +220,10 @@ class Gateway:
             None if polled is None else now - polled,
         )
 
-    def _say_hello(self) -> None:
+    def _log_start(self) -> None:
         logger.info(
             "gateway started",
-            bot=f"@{self._me.username}",
+            bot=f"@{self._identity.username}",
             version=self._version,
             agent=self._agent.name,
             state_dir=str(self._settings.state_dir),

@@ -1,58 +1,58 @@
 """
-The inbox, looked after while the gateway runs: nobody else has the time.
+Periodic inbox maintenance, while the gateway runs.
 
-    every second    what the operator opened again is taken up; the ledger is told
-    every minute    what is old is forgotten, and its room given back
+    every second    take up rows that the operator opened again; emit the ledger
+    every minute    delete old rows and return their space to the file system
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from crocbot import log
+from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
 from crocbot.events import EventListener
 from crocbot.inbox import Inbox
-from crocbot.model import Row
 
-LOOK_SECONDS = 1.0
-LOOKS_UNTIL_TIDY = 60
+INTERVAL_SECONDS = 1.0
+INTERVALS_PER_TIDY = 60
 
 logger = log.logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """`admit` takes rows up."""
+    """Looks after `inbox`; rows to be tried again go to `dispatcher`."""
 
     inbox: Inbox
-    admit: Callable[[Iterable[Row]], None]
+    dispatcher: Dispatcher
     events: EventListener
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def run(self) -> None:
-        """Look until cancelled; a disk that cannot be read is looked at again."""
-        looks = 0
+        """Repeat until cancelled; an inbox that cannot be read is tried again."""
+        intervals = 0
         while True:
             try:
-                await self.look()
-                looks += 1
-                if looks % LOOKS_UNTIL_TIDY == 0:
+                await self.run_once()
+                intervals += 1
+                if intervals % INTERVALS_PER_TIDY == 0:
                     await self.inbox.tidy()
             except InboxError as error:
-                logger.debug("the inbox cannot be looked at", error=str(error))
-            await self.sleep(LOOK_SECONDS)
+                logger.debug("the inbox cannot be read", error=str(error))
+            await self.sleep(INTERVAL_SECONDS)
 
-    async def look(self) -> None:
-        """Take up what was opened again, tell the ledger."""
-        again = await self.inbox.reopened()
-        if again:
-            logger.info("tried again, as the operator asked", rows=len(again))
-            self.admit(again)
-        await self.tell()
+    async def run_once(self) -> None:
+        """Take up the rows that were opened again, and emit the ledger."""
+        reopened = await self.inbox.reopened()
+        if reopened:
+            logger.info("tried again, as the operator asked", rows=len(reopened))
+            self.dispatcher.admit(reopened)
+        await self.emit_ledger()
 
-    async def tell(self) -> None:
-        """Tell the ledger."""
+    async def emit_ledger(self) -> None:
+        """Emit the totals of the inbox."""
         self.events.emit(await self.inbox.state())

@@ -1,4 +1,4 @@
-"""What must hold for the gateway to be ready, each by its name."""
+"""The conditions under which the gateway is ready, for /readyz."""
 
 from __future__ import annotations
 
@@ -7,38 +7,33 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from crocbot.botapi import Poller, Webhook
 from crocbot.errors import InboxError
 from crocbot.inbox import Inbox
 
-POLL_SECONDS = 60.0
-PROBE_SECONDS = 5.0
-ANSWER_SECONDS = 2.0
+MAX_POLL_AGE_SECONDS = 60.0
+PROBE_EVERY_SECONDS = 5.0
+PROBE_TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class Readiness:
     """
-    Known to all of the service, which keeps it up to date.
+    The state that the conditions follow from; the service keeps it up to date.
 
-    `heard` is the moment, on `clock`, when Telegram last spoke to us as it should: a
-    poll that completed, or a look at the webhook.  `trouble` is what went wrong since.
+    `startup_error` is why Telegram could not be reached, until there is an `intake`.
     """
 
     inbox: Inbox
     clock: Callable[[], float] = time.monotonic
-    greeted: bool = False
+    intake: Poller | Webhook | None = None
+    startup_error: str | None = None
     draining: bool = False
-    heard: Callable[[], float | None] = lambda: None
-    trouble: Callable[[], str | None] = lambda: None
-    _probed: float | None = field(default=None, init=False)
-    _probing: asyncio.Task[None] | None = field(default=None, init=False)
+    _probed_at: float | None = field(default=None, init=False)
+    _probe_task: asyncio.Task[None] | None = field(default=None, init=False)
 
-    def note(self, why: str) -> None:
-        """Remember what hinders us, until somebody knows better."""
-        self.trouble = lambda: why
-
-    async def all(self) -> Mapping[str, str | None]:
-        """Look at everything; None is good."""
+    async def check(self) -> Mapping[str, str | None]:
+        """Return each condition by its name: None if it holds, else why it fails."""
         return {
             "telegram": self._telegram(),
             "inbox": await self._inbox(),
@@ -46,37 +41,43 @@ class Readiness:
         }
 
     def _telegram(self) -> str | None:
-        why = self.trouble()
-        because = f": {why}" if why else ""
-        if not self.greeted:
-            return f"not reached yet{because}"
-        heard = self.heard()
-        if heard is None:
-            return f"no poll has completed yet{because}"
-        age = self.clock() - heard
-        if age > POLL_SECONDS:
-            return f"no poll has completed for {age:.0f} s{because}"
+        if self.intake is None:
+            return _because("not reached yet", self.startup_error)
+        completed = self.intake.completed
+        if completed is None:
+            return _because("no poll has completed yet", self.intake.trouble)
+        age = self.clock() - completed
+        if age > MAX_POLL_AGE_SECONDS:
+            return _because(
+                f"no poll has completed for {age:.0f} s", self.intake.trouble
+            )
         return None
 
     async def _inbox(self) -> str | None:
-        """Whether the next update could be stored; tried, but not at every question."""
+        """Return why an update could not be stored; a probe is at most every 5 s."""
         now = self.clock()
-        if self._probing is None and (
-            self._probed is None or now - self._probed >= PROBE_SECONDS
+        if self._probe_task is None and (
+            self._probed_at is None or now - self._probed_at >= PROBE_EVERY_SECONDS
         ):
-            self._probing = asyncio.create_task(self._probe())
-        if self._probing is not None:
-            done, _ = await asyncio.wait({self._probing}, timeout=ANSWER_SECONDS)
+            self._probe_task = asyncio.create_task(self._probe())
+        if self._probe_task is not None:
+            done, _ = await asyncio.wait(
+                {self._probe_task}, timeout=PROBE_TIMEOUT_SECONDS
+            )
             if not done:
-                silent = f"the disk gives no answer within {ANSWER_SECONDS:g} s"
-                return self.inbox.fault or silent
-            self._probing = None
+                timeout = f"the disk gives no answer within {PROBE_TIMEOUT_SECONDS:g} s"
+                return self.inbox.fault or timeout
+            self._probe_task = None
         return self.inbox.fault
 
     async def _probe(self) -> None:
         try:
             await self.inbox.probe()
-            self._probed = self.clock()
+            self._probed_at = self.clock()
         except InboxError:
-            # The inbox remembers it.
-            self._probed = None
+            # `inbox.fault` holds it; the next check probes again.
+            self._probed_at = None
+
+
+def _because(failure: str, reason: str | None) -> str:
+    return f"{failure}: {reason}" if reason else failure

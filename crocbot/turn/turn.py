@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from crocbot import envelope, fragments, log
-from crocbot.access import AccessPolicy
+from crocbot.access import AccessPolicy, DenialLog
 from crocbot.commands import Commands
 from crocbot.errors import (
     ChatGoneError,
@@ -58,8 +58,7 @@ class Turn:
     """
     The stages that a row passes.
 
-    `overtaken` tells whether somebody wrote in the chat after a message; `denied` is
-    told about who was not let in.
+    `overtaken` returns whether there is a later message in the chat of a message.
     """
 
     me: BotIdentity
@@ -69,7 +68,7 @@ class Turn:
     asking: Asking
     courier: Delivery
     overtaken: Callable[[Message], bool]
-    denied: Callable[[Message, Decision], None]
+    denials: DenialLog
     clock: Callable[[], float] = time.time
 
     async def take(self, rows: Sequence[Row]) -> list[Outcome]:
@@ -108,7 +107,7 @@ class Turn:
         """Decide, ask whoever answers, deliver."""
         decision = await self._decide(message)
         if not decision.allowed:
-            self.denied(message, decision)
+            self.denials.record(message, decision)
             await self._introduce(message, decision)
             return Outcome(Disposition.DENIED, message.type, decision=decision)
         said: list[str] = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
-from crocbot.access import AccessPolicy
-from crocbot.model import ChatThread, Message, MessageType, Verdict
+from crocbot.access import MAX_REMEMBERED_DENIALS, AccessPolicy, DenialLog
+from crocbot.model import ChatThread, Decision, Message, MessageType, Verdict
 
 CLOSED = AccessPolicy()
 LISTED = AccessPolicy(frozenset({7}))
@@ -15,7 +16,7 @@ GROUPS = AccessPolicy(frozenset({7}), groups={-100: "mention", -200: "always"})
 
 
 def message(sender: int | None, chat: int | None, addressed: bool = True) -> Message:
-    """A message from somebody, in a group, or in private if no chat is named."""
+    """Return a message from a sender in a group, or in private if `chat` is None."""
     return Message(
         update_id=1,
         chat=ChatThread(chat or sender or 1),
@@ -79,7 +80,7 @@ def test_verdicts(
     [(CLOSED, True), (LISTED, False), (PAIRED, False), (OPEN, False), (GROUPS, False)],
 )
 def test_closed(policy: AccessPolicy, closed: bool) -> None:
-    """A policy says whether it can let anybody in at all."""
+    """A policy is closed if it can let no one in at all."""
     assert policy.closed is closed
 
 
@@ -96,5 +97,33 @@ def test_closed(policy: AccessPolicy, closed: bool) -> None:
     ],
 )
 def test_operators(policy: AccessPolicy, sender: int | None, is_operator: bool) -> None:
-    """Operators are those who were named, else the listed; never anybody else."""
+    """Operators are those in `operators`, else the listed, and no one else."""
     assert policy.is_operator(message(sender, None)) is is_operator
+
+
+def test_denials_are_logged_once() -> None:
+    """Each sender or group that is not let in is logged once, with how to change it."""
+    denials = DenialLog()
+    with capture_logs() as lines:
+        for user in (9, 9, 10, 9):
+            denials.record(message(user, None), Decision(Verdict.NOT_LISTED))
+        for _ in range(2):
+            denials.record(message(None, -5), Decision(Verdict.GROUP))
+        denials.record(message(None, -6), Decision(Verdict.NO_SENDER))
+
+    assert [" ".join(map(str, line.values())) for line in lines] == [
+        "9 add 9 to CROCBOT_ALLOW_FROM not let in warning",
+        "10 add 10 to CROCBOT_ALLOW_FROM not let in warning",
+        "-5 add -5 to CROCBOT_GROUPS group not let in warning",
+        "-6 no_sender not answered warning",
+    ]
+
+
+def test_denials_take_bounded_memory() -> None:
+    """A sender is forgotten, and logged again, after MAX_REMEMBERED_DENIALS others."""
+    denials = DenialLog()
+    with capture_logs() as lines:
+        for user in (*range(1, MAX_REMEMBERED_DENIALS + 2), 1):
+            denials.record(message(user, None), Decision(Verdict.NOT_LISTED))
+
+    assert len(lines) == MAX_REMEMBERED_DENIALS + 2

@@ -194,7 +194,7 @@ def test_check(tmp_path: Path) -> None:
         assert out.splitlines() == [
             "ok: settings: access allowlist, 1 listed, 0 groups",
             f"ok: database: {tmp_path}/s/crocbot.sqlite3 will be made",
-            "ok: telegram: @sandbox_croc_bot is ours",
+            "ok: telegram: @sandbox_croc_bot is the bot of this token",
             "ok: agent: echo answers the same text",
         ]
         assert not (tmp_path / "s").exists()

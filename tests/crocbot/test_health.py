@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 
 import aiohttp
 import pytest
@@ -14,41 +13,35 @@ from crocbot.errors import OperatorError
 from crocbot.health import Health, server
 from crocbot.health.__main__ import main as ask
 
-Readiness = Mapping[str, str | None]
-GOOD: Readiness = {"telegram": None, "inbox": None}
+GOOD = {"telegram": None, "inbox": None}
 
 
-def play(
-    conditions: Callable[[], Awaitable[Readiness]],
-    scene: Callable[[Health, aiohttp.ClientSession], Awaitable[None]],
-    address: str = "127.0.0.1:0",
-) -> None:
-    """Play a scene with a health server and somebody who asks it."""
+class Fixed:
+    """Conditions that do not change, or with None hang."""
 
-    async def run() -> None:
-        async with (
-            Health(address, conditions) as health,
-            aiohttp.ClientSession() as web,
-        ):
-            await scene(health, web)
+    def __init__(self, conditions: Mapping[str, str | None] | None) -> None:
+        self._conditions = conditions
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    async def check(self) -> Mapping[str, str | None]:
+        """Return them."""
+        if self._conditions is None:
+            await asyncio.Event().wait()
+        return self._conditions or {}
 
 
-def always(conditions: Readiness) -> Callable[[], Awaitable[Readiness]]:
-    """Conditions that do not change."""
-
-    async def tell() -> Readiness:
-        return conditions
-
-    return tell
+def served(
+    conditions: Mapping[str, str | None] | None = GOOD, address: str = "127.0.0.1:0"
+) -> Health:
+    """Return a server for these conditions."""
+    return Health(address, Fixed(conditions))
 
 
-async def get(
-    health: Health, web: aiohttp.ClientSession, path: str
-) -> tuple[int, list[str]]:
-    """Status and lines of a page."""
-    async with web.get(f"http://127.0.0.1:{health.port}{path}") as answer:
+async def get(health: Health, path: str) -> tuple[int, list[str]]:
+    """Return status and lines of a page."""
+    async with (
+        aiohttp.ClientSession() as web,
+        web.get(f"http://127.0.0.1:{health.port}{path}") as answer,
+    ):
         return answer.status, (await answer.text()).splitlines()
 
 
@@ -72,90 +65,74 @@ async def get(
         ),
     ],
 )
-def test_readyz(conditions: Readiness, status: int, lines: list[str]) -> None:
+async def test_readyz(
+    conditions: Mapping[str, str | None], status: int, lines: list[str]
+) -> None:
     """Each condition is named on one line; one that fails makes it a 503."""
-
-    async def scene(health: Health, web: aiohttp.ClientSession) -> None:
-        assert await get(health, web, "/readyz") == (status, lines)
-        assert await get(health, web, "/healthz") == (200, ["ok"])
-        assert (await get(health, web, "/"))[0] == 404
-
-    play(always(conditions), scene)
+    async with served(conditions) as health:
+        assert await get(health, "/readyz") == (status, lines)
+        assert await get(health, "/healthz") == (200, ["ok"])
+        assert (await get(health, "/"))[0] == 404
 
 
-def test_conditions_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gateway that cannot tell in time is not ready, and says so."""
-    monkeypatch.setattr(server, "PATIENCE", 0.01)
+async def test_conditions_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway whose conditions are not known in time is not ready."""
+    monkeypatch.setattr(server, "CHECK_TIMEOUT_SECONDS", 0.01)
+    async with served(None) as health:
+        status, lines = await get(health, "/readyz")
 
-    async def hang() -> Readiness:
-        await asyncio.Event().wait()
-        return {}
-
-    async def scene(health: Health, web: aiohttp.ClientSession) -> None:
-        status, lines = await get(health, web, "/readyz")
-        assert status == 503
-        assert lines[0] == "[-]gateway failed: gave no answer within 0.01 s"
-
-    play(hang, scene)
+    assert status == 503
+    assert lines[0] == "[-]gateway failed: gave no answer within 0.01 s"
 
 
-def test_off() -> None:
-    """Switched off there is no server."""
-
-    async def scene(health: Health, _: aiohttp.ClientSession) -> None:
+async def test_off() -> None:
+    """With the address `off` there is no server."""
+    async with served(address="off") as health:
         assert health.port is None
 
-    play(always(GOOD), scene, "off")
 
-
-def test_a_busy_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While somebody else has the address it is tried again."""
+async def test_a_busy_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that another program has is tried again."""
     monkeypatch.setattr(server, "RETRY_SECONDS", 0.01)
-    other = socket.create_server(("127.0.0.1", 0))
-    port = other.getsockname()[1]
-
-    async def scene(health: Health, web: aiohttp.ClientSession) -> None:
-        assert health.port is None
-        other.close()
-        while health.port is None:
-            await asyncio.sleep(0.01)
-        assert health.port == port
-        assert (await get(health, web, "/readyz"))[0] == 200
-
-    with closing(other):
-        play(always(GOOD), scene, f"127.0.0.1:{port}")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        async with served(address=f"127.0.0.1:{port}") as health:
+            assert health.port is None
+            other.close()
+            while health.port is None:
+                await asyncio.sleep(0.01)
+            assert health.port == port
+            assert (await get(health, "/readyz"))[0] == 200
 
 
-def test_an_address_of_somebody_else() -> None:
+async def test_an_address_of_another_machine() -> None:
     """An address that this machine does not have is the operator's to change."""
     with pytest.raises(OperatorError, match="CROCBOT_HEALTH_ADDRESS: cannot listen on"):
-        play(always(GOOD), None, "192.0.2.1:1")  # type: ignore[arg-type]
+        async with served(address="192.0.2.1:1"):
+            pass
 
 
 @pytest.mark.parametrize(
-    ("conditions", "ready", "code", "says"),
+    ("conditions", "ready", "code", "page"),
     [
         ({"inbox": None}, True, 0, "[+]inbox ok\nready\n"),
         ({"inbox": "no"}, True, 1, "[-]inbox failed: no\nnot ready\n"),
         ({"inbox": "no"}, False, 0, "ok\n"),
     ],
 )
-def test_asking(
-    conditions: Readiness,
+async def test_asking(
+    conditions: Mapping[str, str | None],
     ready: bool,
     code: int,
-    says: str,
+    page: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The module prints what the gateway says; its exit code says the same."""
-
-    async def scene(health: Health, _: aiohttp.ClientSession) -> None:
+    """The module prints the page; its exit code is that of a health check."""
+    async with served(conditions) as health:
         environment = {"CROCBOT_HEALTH_ADDRESS": f"127.0.0.1:{health.port}"}
         arguments = ["--ready"] if ready else []
         assert await asyncio.to_thread(ask, arguments, environment) == code
-
-    play(always(conditions), scene)
-    assert capsys.readouterr().out == says
+    assert capsys.readouterr().out == page
 
 
 def test_asking_nobody(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from crocbot.errors import OperatorError
 from crocbot.model import Outcome
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop
-from crocbot.service import greeting
+from crocbot.service import startup
 from tests.crocbot.fakes import RecordedEvents
 
 TOKEN = "4242424242:AAthis-is-very-secret-indeed-000000000"
@@ -43,7 +43,7 @@ def test_no_output_shows_the_token(
     style: str,
 ) -> None:
     """At debug, with every error forced, nothing shows it, even without redaction."""
-    for module in (greeting, poller):
+    for module in (startup, poller):
         monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
     stream = io.StringIO()
     log.configure("debug", style, stream=stream)
@@ -76,7 +76,7 @@ async def misery(folder: Path) -> None:
         }
         loaded, _ = settings.load(environment, None)
         log.logger(__name__).info("settings", all=repr(loaded))
-        running = asyncio.create_task(service.serve(loaded, events, service.Stop()))
+        running = asyncio.create_task(service.serve(loaded, events, service.Shutdown()))
         server.say(Person(7, "Ada"), "hello")
         await events.wait_for(Outcome)
         server.fault("getUpdates", faults.unauthorized(), times=2)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crocbot.access import AccessPolicy
+from crocbot.access import AccessPolicy, DenialLog
 from crocbot.agents import Limits
 from crocbot.commands import Commands, Status
 from crocbot.errors import (
@@ -86,7 +86,6 @@ class Scene:
         self.typed = 0
         self.sent: list[tuple[ChatThread, str]] = []
         self.send_faults: list[Exception] = []
-        self.denied: list[tuple[int | None, Verdict]] = []
         self.policy = AccessPolicy(frozenset({7}))
         self.paired: set[int] = set()
         self.code: str | None = None
@@ -156,10 +155,6 @@ class Scene:
     async def sleep(self, _: float) -> None:
         """Take no time."""
 
-    def note(self, message: Message, decision: Decision) -> None:
-        """Remember who was not let in."""
-        self.denied.append((message.sender_id, decision.verdict))
-
     def take(self, taken: Row) -> Outcome:
         """Take one row alone."""
         (outcome,) = self.take_all([taken])
@@ -187,7 +182,7 @@ class Scene:
             asking,
             courier,
             lambda _: self.overtaken,
-            self.note,
+            DenialLog(),
             clock=lambda: 102.5,
         )
         return asyncio.run(turn.take(rows))
@@ -224,7 +219,6 @@ def test_denied(text: str) -> None:
     decision = Decision(Verdict.NOT_LISTED)
     assert outcome == Outcome(Disposition.DENIED, kind, decision=decision)
     assert (scene.sent, scene.asked) == ([], [])
-    assert scene.denied == [(8, Verdict.NOT_LISTED)]
 
 
 def test_pairing() -> None:

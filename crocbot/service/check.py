@@ -1,10 +1,10 @@
 """
-Is everything as it must be?  Looks, changes nothing, starts nothing.
+`crocbot check`: test each thing that the gateway needs; change and start nothing.
 
     settings   who would be let in              telegram   whose token it is
-    database   can it be used, or made          agent      can it be asked
+    database   it can be used, or made          agent      it can be asked
 
-Each is looked at whatever is wrong with the others, and gives one line.
+Each is tested even if another one fails, and gives one line.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from crocbot.botapi import Client
 from crocbot.errors import CrocbotError, OperatorError
 from crocbot.settings import Settings
 
-SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line about one thing."""
 
-    what: str
-    well: bool
-    words: str
+    name: str
+    passed: bool
+    text: str
 
 
-async def check(settings: Settings) -> AsyncIterator[Finding]:
-    """Look at one thing after the other."""
-    yield Finding("settings", True, _access(settings))
-    looks = {"database": _database, "telegram": _telegram, "agent": _agent}
-    for what, look in looks.items():
-        yield await _finding(what, look, settings)
+async def check(settings: Settings) -> AsyncIterator[CheckResult]:
+    """Test one thing after the other."""
+    yield CheckResult("settings", True, _access(settings))
+    checks = {"database": _database, "telegram": _telegram, "agent": _agent}
+    for name, run in checks.items():
+        yield await _result(name, run, settings)
 
 
-async def _finding(
-    what: str, look: Callable[[Settings], Awaitable[str]], settings: Settings
-) -> Finding:
+async def _result(
+    name: str, run: Callable[[Settings], Awaitable[str]], settings: Settings
+) -> CheckResult:
     try:
-        async with asyncio.timeout(SECONDS):
-            return Finding(what, True, await look(settings))
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            return CheckResult(name, True, await run(settings))
     except TimeoutError:
-        return Finding(what, False, f"no answer within {SECONDS:g} s")
+        return CheckResult(name, False, f"no answer within {TIMEOUT_SECONDS:g} s")
     except CrocbotError as error:
-        return Finding(what, False, str(error))
+        return CheckResult(name, False, str(error))
 
 
 def _access(settings: Settings) -> str:
@@ -71,8 +71,8 @@ async def _database(settings: Settings) -> str:
 async def _telegram(settings: Settings) -> str:
     token = settings.token.get_secret_value()
     async with Client(token, settings.telegram_api_url) as client:
-        me = await client.get_me()
-    return f"@{me.username} is ours"
+        identity = await client.get_me()
+    return f"@{identity.username} is the bot of this token"
 
 
 async def _agent(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""Telegram, met for the first time: who are we?  However long it takes."""
+"""The first contact with Telegram, repeated until it answers."""
 
 from __future__ import annotations
 
@@ -18,51 +18,54 @@ from crocbot.errors import (
 )
 from crocbot.events import EventListener
 from crocbot.model import BotIdentity, ErrorEvent, ErrorType, Severity
+from crocbot.service.readiness import Readiness
 
 FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 30.0
+MAX_PAUSE_SECONDS = 30.0
 
 Result = TypeVar("Result")
 logger = log.logger(__name__)
 
 
-async def greet(
+async def connect(
     client: Client,
     menu: Mapping[str, str],
+    *,
     events: EventListener,
-    note: Callable[[str], None] = lambda _: None,
+    readiness: Readiness,
 ) -> BotIdentity:
-    """Learn who we are and show the menu of commands; `note` is told what hinders."""
-    me = await persist(client.get_me, events, note)
+    """Return the bot's identity, once Telegram answers, and set its command menu."""
+    identity = await retry_until_connected(client.get_me, events, readiness)
     try:
         await client.set_my_commands(menu)
     except OperatorError:
         raise
     except CrocbotError as error:
         logger.warning("the menu of commands was not set", error=str(error))
-    return me
+    return identity
 
 
-async def persist(
+async def retry_until_connected(
     call: Callable[[], Awaitable[Result]],
     events: EventListener,
-    note: Callable[[str], None] = lambda _: None,
+    readiness: Readiness,
 ) -> Result:
-    """Call until Telegram answers."""
+    """Call until Telegram answers; only an OperatorError ends it."""
     pause = FIRST_PAUSE
     while True:
-        wait, why = pause * random.uniform(0.8, 1.2), ""
+        wait = pause * random.uniform(0.8, 1.2)
         try:
             return await call()
         except FloodWaitError as error:
-            wait, why = error.seconds, str(error)
+            wait, reason = error.seconds, str(error)
         except TelegramError as error:
             events.emit(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
-            why = str(error)
+            reason = str(error)
         except DeliveryError as error:
-            why = str(error)
-        note(why)
-        next_in = round(wait, 1)
-        logger.warning("Telegram cannot be reached yet", error=why, next_in=next_in)
+            reason = str(error)
+        readiness.startup_error = reason
+        logger.warning(
+            "Telegram cannot be reached yet", error=reason, next_in=round(wait, 1)
+        )
         await asyncio.sleep(wait)
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+        pause = min(pause * 1.5, MAX_PAUSE_SECONDS)

@@ -1,0 +1,110 @@
+"""
+The end of a run: a request to stop, giving up work for it, ending the process.
+
+A process that was asked to stop ends in time even if an agent blocks the event loop,
+or a thread that Python would wait for.  All that must last is in the inbox before an
+answer to it is sent, so ending the process at any time loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+STDERR = 2
+
+Result = TypeVar("Result")
+
+
+class Shutdown:
+    """The operator's request: the first stops the intake, the second the turns, too."""
+
+    def __init__(self) -> None:
+        self.requested = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def request(self) -> None:
+        """Request to stop, or, if that was requested before, to hurry."""
+        (self.hurried if self.requested.is_set() else self.requested).set()
+
+
+async def run_unless(
+    event: asyncio.Event, work: Coroutine[Any, Any, Result]
+) -> Result | None:
+    """Return the result of `work`, or cancel it and return None if `event` is set."""
+    return await run_until_first(work, _wait(event))
+
+
+async def run_until_first(*works: Coroutine[Any, Any, Result]) -> Result:
+    """Run all until one ends; cancel the others and return its result."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task.result() for task in tasks if task.done())
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def run_to_end(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` to its end even if the caller is cancelled, then cancel the caller."""
+    task = asyncio.create_task(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # Cancelling again must not end it, either.
+            cancelled = not task.cancelled()
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+def exit_after(seconds: float, code: int) -> None:
+    """End the process with this exit code after a time, unless it ends before."""
+    # Not a timer of the event loop, which may be what hangs.
+    threading.Thread(target=_exit, args=(seconds, code), daemon=True).start()
+
+
+def exit_now(code: int) -> None:
+    """
+    End the process once files are closed and the last packets are sent.
+
+    Python's own exit takes a second on a busy machine, and waits for every thread.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        # A reader that has gone is no failure of the gateway.
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def has_blocking_threads() -> bool:
+    """Return whether there are threads that Python would wait for at its exit."""
+    return any(
+        not thread.daemon and thread is not threading.main_thread()
+        for thread in threading.enumerate()
+    )
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def _exit(seconds: float, code: int) -> None:
+    time.sleep(seconds)
+    # No lock and no buffer: one of them may be what hangs.
+    with suppress(OSError):
+        os.set_blocking(STDERR, False)
+        os.write(STDERR, b"crocbot: exits without a task that did not end in time\n")
+    os._exit(code)

@@ -264,7 +264,7 @@ def test_a_gateway(number: signal.Signals, tmp_path: Path) -> None:
         process.send_signal(number)
         code, out, err = await ended(process)
         assert (code, out) == (0, "")
-        assert " stopped " in err.splitlines()[-1]
+        assert err.splitlines()[-1].endswith("] stopped")
         assert "hello" not in err
 
     meet(scene)

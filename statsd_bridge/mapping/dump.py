@@ -1,7 +1,7 @@
 """
 A table in, a picture of its globs out: text for Graphviz.
 
-States are numbered breadth first from 0, the start; from there the kinds lead on, then
+Nodes are numbered breadth first from 0, the start; from there the kinds lead on, then
 the segments.  Regexes have no states.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from statsd_bridge.mapping.glob import State
+from statsd_bridge.mapping.glob import Node
 from statsd_bridge.mapping.table import MappingTable
 from statsd_bridge.model import SampleType
 
@@ -27,12 +27,12 @@ _KINDS = (SampleType.COUNTER, SampleType.GAUGE, SampleType.OBSERVER)
 
 def dot(table: MappingTable) -> str:
     """Draw the automaton of a table's globs."""
-    start = State()
+    start = Node()
     start.literals = {str(kind): table.globs[kind].root for kind in _KINDS}
     return "\n".join([*_HEAD, *_lines(start), "}", ""])
 
 
-def _lines(start: State) -> Iterator[str]:
+def _lines(start: Node) -> Iterator[str]:
     pending = deque([(0, start)])
     count = 1
     while pending:

@@ -1,15 +1,15 @@
 """
-Dotted globs in, the number of the rule that a name belongs to out.
+A trie that finds the glob rule for a name.
 
-    a.*.c      segments are between dots; * is exactly one segment, maybe an empty one
+    a.*.c      segments are between dots; * matches exactly one segment, even an empty one
 
-A trie with one level for each segment.  A name can only reach a node by one way, so
-a look-up never visits a node twice, however the rules overlap.
+The trie has one level for each segment.  There is only one path to each node, so a
+look-up never visits a node twice, however the rules overlap.
 
-    ordered      all rules that match compete, the first in the file wins
-    unordered    at every level a literal is better than *; what leads nowhere is left
+    ordered      of all rules that match, the first in the file wins
+    unordered    at each level a literal is preferred to *, with backtracking
 
-Of rules with the same globs the first in the file wins, in both.
+Of rules with the same glob, the first in the file wins in both modes.
 """
 
 from __future__ import annotations
@@ -22,95 +22,95 @@ from collections.abc import Sequence
 _GLOB = re.compile(
     r"(?:\*|[a-zA-Z_][a-zA-Z0-9_-]*)(?:\.(?:\*|[a-zA-Z0-9_][a-zA-Z0-9_-]*))*"
 )
-_NONE = sys.maxsize
+_NO_RULE = sys.maxsize
 
 MAX_SEGMENTS = 1000
 
 
 def is_glob(match: str) -> bool:
-    """Tell whether text is a glob that can be used."""
+    """Return whether text is a valid glob of at most MAX_SEGMENTS segments."""
     if match.count(".") >= MAX_SEGMENTS:
         return False
     return _GLOB.fullmatch(match) is not None
 
 
 def stars(segments: Sequence[str]) -> tuple[int, ...]:
-    """Tell which segments of a glob are captured."""
+    """Return the indexes of the `*` segments, which are captured."""
     return tuple(i for i, segment in enumerate(segments) if segment == "*")
 
 
-class State:
-    """A node of the trie; `first` is the first rule below it, `rule` the one here."""
+class Node:
+    """A node: `rule` ends here, `first` is the lowest rule at or below it."""
 
     __slots__ = ("first", "literals", "rule", "star")
 
     def __init__(self) -> None:
-        self.literals: dict[str, State] = {}
-        self.star: State | None = None
-        self.rule = _NONE
-        self.first = _NONE
+        self.literals: dict[str, Node] = {}
+        self.star: Node | None = None
+        self.rule = _NO_RULE
+        self.first = _NO_RULE
 
-    def grow(self, segment: str) -> State:
-        """Follow a segment of a glob; make the state when it is new."""
+    def add_child(self, segment: str) -> Node:
+        """Return the child for a segment of a glob; create it if missing."""
         if segment == "*":
-            self.star = self.star or State()
+            self.star = self.star or Node()
             return self.star
-        state = self.literals.get(segment)
-        if state is None:
-            state = self.literals[segment] = State()
-        return state
+        node = self.literals.get(segment)
+        if node is None:
+            node = self.literals[segment] = Node()
+        return node
 
-    def edges(self) -> list[tuple[str, State]]:
-        """List what leads on from here: literals, then `*`."""
+    def edges(self) -> list[tuple[str, Node]]:
+        """Return segment and child of each edge: literals, then `*`."""
         star = [("*", self.star)] if self.star else []
         return [*self.literals.items(), *star]
 
     def is_final(self) -> bool:
-        """Tell whether a name may end here."""
-        return self.rule != _NONE
+        """Return whether a glob ends here."""
+        return self.rule != _NO_RULE
 
 
 class Trie:
-    """The globs of one kind of sample; rules are added in the order of the file."""
+    """The globs for one sample type; rules are known by their index in the file."""
 
     def __init__(self, *, ordered: bool) -> None:
-        self.root = State()
+        self.root = Node()
         self._ordered = ordered
         self._lengths: set[int] = set()
 
     def add(self, segments: Sequence[str], rule: int) -> None:
-        """Add the globs of a rule, known by its place in the file."""
+        """Add the glob of a rule."""
         self._lengths.add(len(segments))
-        state = self.root
-        state.first = min(state.first, rule)
+        node = self.root
+        node.first = min(node.first, rule)
         for segment in segments:
-            state = state.grow(segment)
-            state.first = min(state.first, rule)
-        state.rule = min(state.rule, rule)
+            node = node.add_child(segment)
+            node.first = min(node.first, rule)
+        node.rule = min(node.rule, rule)
 
     def find(self, segments: Sequence[str]) -> int | None:
         """
-        Find the rule that a name belongs to.
+        Return the index of the rule for a name, or None.
 
-        Given the segments of a glob, find the rule that takes all its names.
+        Given the segments of a glob instead, return the rule that matches all its names.
         """
         if len(segments) not in self._lengths:
             return None
-        best = _NONE
+        best = _NO_RULE
         pending = [(self.root, 0)]
         while pending:
-            state, depth = pending.pop()
-            if state.first >= best:
+            node, depth = pending.pop()
+            if node.first >= best:
                 continue
             if depth == len(segments):
-                best = min(best, state.rule)
-                if best != _NONE and not self._ordered:
+                best = min(best, node.rule)
+                if best != _NO_RULE and not self._ordered:
                     break
                 continue
-            # The last in is the first out: a literal before *.
-            if state.star:
-                pending.append((state.star, depth + 1))
-            literal = state.literals.get(segments[depth])
+            # A stack: the literal, pushed last, is visited before *.
+            if node.star:
+                pending.append((node.star, depth + 1))
+            literal = node.literals.get(segments[depth])
             if literal:
                 pending.append((literal, depth + 1))
-        return None if best == _NONE else best
+        return None if best == _NO_RULE else best

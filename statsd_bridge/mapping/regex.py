@@ -1,8 +1,8 @@
 """
-A regular expression in, what it captures of a name out; the only place that knows RE2.
+Regular expressions for rules; the only module that imports RE2.
 
-RE2 has the syntax of Go's regexp and takes time linear in the name.  What RE2 knows
-and Go does not is refused, so that a file stays good for both.
+RE2 has the syntax of Go's regexp and takes time linear in the length of the name.
+Syntax that RE2 accepts and Go does not is refused, so that a mapping file works in both.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import Sequence
 import re2
 
 MAX_DEPTH = 1000
-# RE2 complains on stderr, log_errors or not, of what takes it too long to simplify.
+# RE2 writes to stderr, even with log_errors off, about longer ones that it takes too
+# long to simplify.
 MAX_LENGTH = 100_000
-_MAX_MESSAGE = 100
+MAX_MESSAGE_LENGTH = 100
 
-# An escape, quoted text or a class; else what Go does not take, or a bracket.
+# Quoted text, \C (not in Go), an escape, a class, a named group or a bracket.
 _TOKEN = re.compile(
     r"\\Q.*?(?:\\E|\Z)|(?P<byte>\\C)|\\."
     r"|\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*+(?:\]|\Z)"
@@ -27,10 +28,10 @@ _TOKEN = re.compile(
 
 
 class Pattern:
-    """A compiled regular expression; `names` are the numbers of its named groups."""
+    """A compiled regular expression; `names` maps named groups to their numbers."""
 
     def __init__(self, text: str) -> None:
-        """Compile, or tell in a ValueError what is wrong."""
+        """Compile; a ValueError has the problem in one line."""
         self.text = _checked(text)
         self._compiled = _compile(text)
         self.groups: int = self._compiled.groups
@@ -39,33 +40,33 @@ class Pattern:
         }
 
     def search(self, name: str) -> tuple[str, ...] | None:
-        """Find the leftmost match: all of it, then its groups, "" where unused."""
+        """Return the leftmost match and its groups, "" if unused; None if no match."""
         found = self._compiled.search(_encode(name))
         if found is None:
             return None
-        pieces = (found.group(), *found.groups(b""))
-        return tuple([piece.decode("utf-8", "surrogatepass") for piece in pieces])
+        captures = (found.group(), *found.groups(b""))
+        return tuple([each.decode("utf-8", "surrogatepass") for each in captures])
 
 
-class First:
+class PatternTree:
     """
-    Which of some patterns is the first to match a name.
+    Finds the first of some patterns that matches a name.
 
-    A tree: each half of the patterns is also one pattern, "this or this or this", so
-    that a miss takes one search, and a match a few, and not one for each pattern.
+    Each half of the patterns is also compiled into one alternation, recursively, so that
+    a miss takes one search and a match a few, instead of one for each pattern.
     """
 
     def __init__(self, patterns: Sequence[tuple[Pattern, int]]) -> None:
         self._patterns = patterns
-        self._halves: tuple[First, ...] = ()
+        self._halves: tuple[PatternTree, ...] = ()
         self._any: re2._Regexp | None = None
         if len(patterns) > 1:
             middle = len(patterns) // 2
-            self._halves = First(patterns[:middle]), First(patterns[middle:])
+            self._halves = PatternTree(patterns[:middle]), PatternTree(patterns[middle:])
             self._any = _any_of([pattern.text for pattern, _ in patterns])
 
     def find(self, name: str) -> tuple[int, tuple[str, ...]] | None:
-        """Find the number that came with the pattern, and what it captures."""
+        """Return the number of the first pattern that matches, and its captures."""
         if self._any and self._any.search(_encode(name)) is None:
             return None
         for half in self._halves:
@@ -79,7 +80,7 @@ class First:
 
 
 def _any_of(texts: Sequence[str]) -> re2._Regexp | None:
-    """Join regexes; None when they are too much for one."""
+    """Compile the alternation of regexes; None if RE2 refuses one that large."""
     joined = "|".join(f"(?:{text})" for text in texts)
     if len(joined) > MAX_LENGTH:
         return None
@@ -104,7 +105,7 @@ def _encode(text: str) -> bytes:
 
 
 def _checked(text: str) -> str:
-    """Refuse what Go refuses; return the same regex fit to be a part of another."""
+    """Raise ValueError where Go does; return the regex, fit to stand in another."""
     if len(text) > MAX_LENGTH:
         raise ValueError(f"longer than {MAX_LENGTH} characters")
     names: set[str] = set()
@@ -115,7 +116,7 @@ def _checked(text: str) -> str:
         if token["byte"]:
             raise ValueError("invalid escape sequence: \\C")
         if name in names:
-            raise ValueError(f"duplicate group name: {name[:_MAX_MESSAGE]}")
+            raise ValueError(f"duplicate group name: {name[:MAX_MESSAGE_LENGTH]}")
         if name:
             names.add(name)
         depth += 1 if name or token["bracket"] == "(" else -(token["bracket"] == ")")
@@ -129,4 +130,4 @@ def _checked(text: str) -> str:
 def _message(error: Exception) -> str:
     message = error.args[0] if error.args else b""
     text = message.decode("utf-8", "replace") if isinstance(message, bytes) else message
-    return ascii(text[:_MAX_MESSAGE])[1:-1]
+    return ascii(text[:MAX_MESSAGE_LENGTH])[1:-1]

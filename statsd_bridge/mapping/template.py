@@ -1,9 +1,9 @@
 """
-A template and what was captured in, text out.
+Templates of names and labels: text with references to captures.
 
-    crocbot_${1}_total        $1 is what the first * (or group) matched
+    crocbot_${1}_total        $1 is the text that the first * (or group) matched
 
-Two grammars, as in statsd_exporter: a rule's match decides which.
+Two grammars, like in statsd_exporter; the match type of the rule selects one.
 
     glob    token = "$" ["{"] 1*( A-Z a-z 0-9 "_" ) ["}"]
             a number is a capture, any other token is empty; two "$" begin a token
@@ -22,32 +22,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _GLOB_TOKEN = re.compile(r"\$\{?(\$[A-Za-z0-9_$]*|[A-Za-z0-9_]+)\}?")
-_LONGEST_NUMBER = 9
+MAX_NUMBER_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """
-    Text in parts: a string is itself, a number is a capture.
+    A parsed template: a string part is literal, a number is a capture.
 
-    `hollow` are the tokens that are always empty.
+    `always_empty` are the tokens that refer to no capture.
     """
 
     source: str
     parts: tuple[str | int, ...]
-    hollow: tuple[str, ...] = ()
+    always_empty: tuple[str, ...] = ()
 
     def expand(self, captures: Sequence[str]) -> str:
-        """Put in what was captured; captures[0] is the whole match."""
+        """Insert the captures; captures[0] is the whole match."""
         return "".join(
             [captures[part] if isinstance(part, int) else part for part in self.parts]
         )
 
 
 def parse_glob(source: str, stars: int) -> Template:
-    """Read a template of a rule with that many `*`."""
+    """Parse a template of a glob rule whose match has `stars` captures."""
     parts: list[str | int] = []
-    hollow: list[str] = []
+    always_empty: list[str] = []
     end = 0
     for token in _GLOB_TOKEN.finditer(source):
         parts.append(source[end : token.start()])
@@ -56,14 +56,14 @@ def parse_glob(source: str, stars: int) -> Template:
         if number is not None and 1 <= number <= stars:
             parts.append(number)
         else:
-            hollow.append(token[0])
-    return _template(source, [*parts, source[end:]], hollow)
+            always_empty.append(token[0])
+    return _template(source, [*parts, source[end:]], always_empty)
 
 
 def parse_regex(source: str, groups: int, names: Mapping[str, int]) -> Template:
-    """Read a template of a rule whose regex has that many groups."""
+    """Parse a template of a regex rule; `names` are the numbers of named groups."""
     parts: list[str | int] = []
-    hollow: list[str] = []
+    always_empty: list[str] = []
     end = 0
     while (dollar := source.find("$", end)) >= 0:
         parts.append(source[end:dollar])
@@ -75,12 +75,12 @@ def parse_regex(source: str, groups: int, names: Mapping[str, int]) -> Template:
         elif group <= groups:
             parts.append(group)
         else:
-            hollow.append(source[dollar:end])
-    return _template(source, [*parts, source[end:]], hollow)
+            always_empty.append(source[dollar:end])
+    return _template(source, [*parts, source[end:]], always_empty)
 
 
 def _go_token(source: str, start: int) -> tuple[str, int]:
-    """Find the name after a "$" and where the token ends; "" when it is no token."""
+    """Return the name after a "$" and the end of the token; "" if it is no token."""
     if source.startswith("$", start):
         return "$", start + 1
     braces = source.startswith("{", start)
@@ -93,7 +93,7 @@ def _go_token(source: str, start: int) -> tuple[str, int]:
 
 
 def _is_go_letter(char: str) -> bool:
-    # \w has numerals, such as one half, that Go counts neither as letter nor digit.
+    # \w includes numerals such as one half, which are neither letter nor digit in Go.
     return char == "_" or char.isalpha() or char.isdecimal()
 
 
@@ -101,11 +101,11 @@ def _number(name: str, *, leading_zeros: bool) -> int | None:
     if not (name.isascii() and name.isdigit()):
         return None
     digits = name.lstrip("0") or "0"
-    if len(digits) > _LONGEST_NUMBER or not (leading_zeros or digits == name):
+    if len(digits) > MAX_NUMBER_DIGITS or not (leading_zeros or digits == name):
         return None
     return int(digits)
 
 
-def _template(source: str, parts: list[str | int], hollow: list[str]) -> Template:
+def _template(source: str, parts: list[str | int], always_empty: list[str]) -> Template:
     present = tuple(part for part in parts if part != "")
-    return Template(source, present, tuple(hollow))
+    return Template(source, present, tuple(always_empty))

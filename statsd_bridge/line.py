@@ -1,5 +1,5 @@
 """
-One statsd line to the samples in it, and what is wrong with the rest.
+Parse one statsd line into samples and errors.
 
     api.hits,route=login:3|c|@0.1|#zone:eu|c:1f3a
     ^        ^           ^ ^ ^    ^        ^
@@ -8,10 +8,9 @@ One statsd line to the samples in it, and what is wrong with the rest.
 
 - A line may carry several samples: `name:1|c:2|ms`, or, for timers only, several values
   before the type: `name:1:2:3|ms`.
-- Parsing never raises and never stops early: half a line can be good, and yields both
-  samples and errors.
-- The grammar is statsd_exporter 0.30.0's, and so are the reasons and what they count.
-  Where we differ on purpose, a comment says so.
+- Parsing never raises and never stops early: a line may yield both samples and errors.
+- The grammar, the reasons of errors and what they count are those of statsd_exporter
+  0.30.0.  A comment marks each intended difference.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from statsd_bridge.model import (
     SampleType,
 )
 
-KINDS = {
+SAMPLE_TYPES = {
     "c": SampleType.COUNTER,
     "g": SampleType.GAUGE,
     "ms": SampleType.OBSERVER,
@@ -38,24 +37,25 @@ KINDS = {
     "d": SampleType.OBSERVER,
     "s": SampleType.SET,
 }
-PACKABLE = frozenset({"ms", "h", "d"})
+# Types that may have several values: DogStatsD's extended aggregation.
+EXTENDED_AGGREGATES = frozenset({"ms", "h", "d"})
 
 # value, type, and one section of each kind: rate, tags, container, time, e:, card:
-MOST_COMPONENTS = 8
+MAX_COMPONENTS = 8
 
-# int(1/rate) of statsd_exporter overflows here, and the sample vanishes.
-MOST_OBSERVATIONS = 2.0**63
+# From here on, int(1/rate) of statsd_exporter overflows and it drops the sample.
+MAX_OBSERVATIONS = 2.0**63
 
-# Characters of what is wrong with a sample, besides its value.
-LONGEST_DETAIL = 1_024
+# Characters of an error's detail, besides the value.
+MAX_DETAIL_LENGTH = 1_024
 
-# Samples without tags of their own, and those of one container.
-MOST_MERGED = 2
+# In a line with tags in its name: samples without a container id, and with one.
+MAX_LABEL_SETS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Which styles of tags are read; the others are ordinary text."""
+    """The tagging styles to parse; the others are ordinary text."""
 
     dogstatsd: bool = True
     influxdb: bool = True
@@ -63,60 +63,59 @@ class Dialect:
     signalfx: bool = True
 
 
-ALL = Dialect()
+DEFAULT_DIALECT = Dialect()
 
 
-def parse(line: bytes, dialect: Dialect = ALL) -> Parsed:
-    """Read one line, without its newline; any bytes will do."""
-    # Liberal: statsd_exporter drops a carriage return over TCP only.
+def parse(line: bytes, dialect: Dialect = DEFAULT_DIALECT) -> Parsed:
+    """Parse one line, any bytes without the newline."""
+    # A difference: statsd_exporter drops a carriage return over TCP only.
     raw = line[:-1] if line.endswith(b"\r") else line
     if not raw:
         return Parsed()
     try:
-        whole = raw.decode()
+        decoded = raw.decode()
     except UnicodeDecodeError:
-        shown = raw.decode("utf-8", "backslashreplace")
-        return _refused(SampleError.MALFORMED_LINE, shown)
-    if dialect.dogstatsd and whole.startswith(("_e{", "_sc|")):
-        kind = "event" if whole[1] == "e" else "service_check"
-        return Parsed(dogstatsd=kind)
-    left, colon, right = whole.partition(":")
+        detail = raw.decode("utf-8", "backslashreplace")
+        return _line_error(SampleError.MALFORMED_LINE, detail)
+    if dialect.dogstatsd and decoded.startswith(("_e{", "_sc|")):
+        return Parsed(dogstatsd="event" if decoded[1] == "e" else "service_check")
+    left, colon, right = decoded.partition(":")
     if not colon or not left:
-        return _refused(SampleError.MALFORMED_LINE, whole)
-    return _Line(whole, dialect).read(left, right)
+        return _line_error(SampleError.MALFORMED_LINE, decoded)
+    return _LineParser(decoded, dialect).parse(left, right)
 
 
-def _refused(reason: SampleError, detail: str, tag_errors: int = 0) -> Parsed:
+def _line_error(reason: SampleError, detail: str, tag_errors: int = 0) -> Parsed:
     return Parsed(errors=(ParseError(reason, detail),), tag_errors=tag_errors)
 
 
-class _Rest(NamedTuple):
-    """What follows the value of a sample: the same for all values that share it."""
+class _Suffix(NamedTuple):
+    """What follows the value of a sample: type, rates and tags."""
 
-    kind_text: str
+    type_text: str
     labels: Labels = ()
     rates: Sequence[float] = ()
     tag_errors: int = 0
     bad_rates: int = 0
     too_many: bool = False
-    """It has more components than a sample may."""
-    fault: SampleError | None = None
-    """The first one, if any, of a section."""
+    """Whether the sample has more than MAX_COMPONENTS."""
+    error: SampleError | None = None
+    """Of the first bad section."""
 
 
-_NO_REST = _Rest("")
+_NO_SUFFIX = _Suffix("")
 
 
 @dataclass(slots=True)
-class _Line:
+class _LineParser:
     """
-    What has been found so far in one line.
+    The state of parsing one line.
 
-    What samples share is read once, however many they are: a line with thousands of
-    values and thousands of tags must not cost the product of both.
+    A suffix that samples share is parsed once: the work for a line with thousands of
+    values and thousands of tags is their sum, not their product.
     """
 
-    whole: str
+    line: str
     dialect: Dialect
     name: str = field(init=False)
     name_tags: dict[str, str] = field(init=False)
@@ -125,195 +124,194 @@ class _Line:
     attempted: int = 0
     tagged: int = 0
     tag_errors: int = 0
-    last: tuple[str | None, _Rest] = (None, _NO_REST)
-    """What followed the last value, and what that means."""
-    merged: tuple[tuple[dict[str, str], Labels], ...] = ()
-    """Tags of samples, each with the labels that they make with the name's."""
+    last_suffix: tuple[str | None, _Suffix] = (None, _NO_SUFFIX)
+    """The text after the last value, and its parsed form."""
+    label_sets: tuple[tuple[dict[str, str], Labels], ...] = ()
+    """The tags of samples, each with the labels that they form with the name's tags."""
 
-    def read(self, left: str, right: str) -> Parsed:
+    def parse(self, left: str, right: str) -> Parsed:
         """
-        Read the name, then each sample.
+        Parse the name, then each sample.
 
             left : right
         """
-        self.name, self.name_tags = self._name(left)
-        dog = "|#" in right
-        if dog and self.name_tags:
-            return self._line_fault(SampleError.MIXED_TAGGING_STYLES)
+        self.name, self.name_tags = self._parse_name(left)
+        has_dogstatsd_tags = "|#" in right
+        if has_dogstatsd_tags and self.name_tags:
+            return self._line_error(SampleError.MIXED_TAGGING_STYLES)
         if "|" not in right:
-            return self._line_fault(SampleError.NOT_ENOUGH_PARTS)
-        values, _, rest = right.partition("|")
+            return self._line_error(SampleError.NOT_ENOUGH_PARTS)
+        values, _, suffix = right.partition("|")
         if ":" in values:
-            if rest.partition("|")[0] not in PACKABLE:
-                return self._line_fault(SampleError.INVALID_EXTENDED_AGGREGATE)
+            if suffix.partition("|")[0] not in EXTENDED_AGGREGATES:
+                return self._line_error(SampleError.INVALID_EXTENDED_AGGREGATE)
             for value in values.split(":"):
-                self._sample(value, rest)
+                self._add_sample(value, suffix)
         else:
-            for piece in [right] if dog else _several(right):
-                value, bar, rest = piece.partition("|")
-                self._sample(value, rest if bar else None)
-        return self._parsed()
-
-    def _parsed(self) -> Parsed:
+            for sample in [right] if has_dogstatsd_tags else _split_samples(right):
+                value, bar, suffix = sample.partition("|")
+                self._add_sample(value, suffix if bar else None)
         return Parsed(
             self.samples, self.errors, self.attempted, self.tagged, self.tag_errors
         )
 
-    def _line_fault(self, reason: SampleError) -> Parsed:
-        return _refused(reason, self.whole, self.tag_errors)
+    def _line_error(self, reason: SampleError) -> Parsed:
+        return _line_error(reason, self.line, self.tag_errors)
 
-    def _name(self, left: str) -> tuple[str, dict[str, str]]:
+    def _parse_name(self, left: str) -> tuple[str, dict[str, str]]:
         """
-        Take the tags out of a name.
+        Separate a name from its tags.
 
             na[k=v,j=w]me   na#k=v,j=w   na,k=v,j=w
               SignalFX       Librato      InfluxDB
         """
         if self.dialect.signalfx and ("[" in left or "]" in left):
             start, end = left.find("["), left.find("]")
-            # statsd_exporter 0.30.0 ends when they are the wrong way round.
+            # statsd_exporter 0.30.0 crashes if they are in the wrong order.
             if start < 0 or end < start:
                 self.tag_errors += 1
                 return left, {}
-            tags, self.tag_errors = _tags(left[start + 1 : end], "=")
+            tags, self.tag_errors = _parse_tags(left[start + 1 : end], "=")
             return left[:start] + left[end + 1 :], tags
-        starts = [
-            left.find(mark)
-            for mark, wanted in (
-                ("#", self.dialect.librato),
-                (",", self.dialect.influxdb),
-            )
-            if wanted and mark in left
-        ]
+        styles = (("#", self.dialect.librato), (",", self.dialect.influxdb))
+        starts = [left.find(mark) for mark, on in styles if on and mark in left]
         if not starts:
             return left, {}
         first = min(starts)
-        tags, self.tag_errors = _tags(left[first + 1 :], "=")
+        tags, self.tag_errors = _parse_tags(left[first + 1 :], "=")
         return left[:first], tags
 
-    def _sample(self, value: str, rest: str | None) -> None:
+    def _add_sample(self, value: str, suffix: str | None) -> None:
         """
-        Read one sample.
+        Parse one sample and add it, or its error.
 
             3|c|@0.1|#zone:eu
-            value  rest
+            value  suffix
         """
         self.attempted += 1
-        found = self._components(value, rest)
-        if isinstance(found, SampleError):
-            self._fault(found, value, rest)
-        elif found.weight > 0:
-            self.samples.append(found)
+        sample = self._parse_sample(value, suffix)
+        if isinstance(sample, SampleError):
+            self._add_error(sample, value, suffix)
+        elif sample.weight > 0:
+            self.samples.append(sample)
 
-    def _fault(self, reason: SampleError, value: str, rest: str | None) -> None:
-        detail = value if rest is None else f"{value}|{rest[:LONGEST_DETAIL]}"
+    def _add_error(self, reason: SampleError, value: str, suffix: str | None) -> None:
+        detail = value if suffix is None else f"{value}|{suffix[:MAX_DETAIL_LENGTH]}"
         self.errors.append(ParseError(reason, detail))
 
-    def _components(self, written: str, after: str | None) -> Sample | SampleError:
-        if after is None:
+    def _parse_sample(
+        self, value_text: str, suffix_text: str | None
+    ) -> Sample | SampleError:
+        if suffix_text is None:
             return SampleError.MALFORMED_COMPONENT
-        seen, rest = self.last
-        if after != seen:
-            rest = self._rest(after)
-            self.last = after, rest
-        if rest.too_many:
+        seen, suffix = self.last_suffix
+        if suffix_text != seen:
+            suffix = self._parse_suffix(suffix_text)
+            self.last_suffix = suffix_text, suffix
+        if suffix.too_many:
             return SampleError.MALFORMED_COMPONENT
-        value = text.parse_float(written)
-        kind = KINDS.get(rest.kind_text)
+        value = text.parse_float(value_text)
+        sample_type = SAMPLE_TYPES.get(suffix.type_text)
         member = ""
-        if kind is SampleType.SET and written:
+        if sample_type is SampleType.SET and value_text:
             # A member is any text: user ids need not be numbers.
-            value, member = 0.0, written
+            value, member = 0.0, value_text
         if value is None:
             return SampleError.MALFORMED_VALUE
-        self.tag_errors += rest.tag_errors
-        for _ in range(rest.bad_rates):
-            self._fault(SampleError.INVALID_SAMPLE_FACTOR, written, after)
-        if rest.fault is not None:
-            return rest.fault
-        if rest.labels:
+        self.tag_errors += suffix.tag_errors
+        for _ in range(suffix.bad_rates):
+            self._add_error(SampleError.INVALID_SAMPLE_FACTOR, value_text, suffix_text)
+        if suffix.error is not None:
+            return suffix.error
+        if suffix.labels:
             self.tagged += 1
-        if kind is None:
+        if sample_type is None:
             return SampleError.ILLEGAL_EVENT
-        return _sampled(
-            Sample(
-                kind,
-                self.name,
-                # statsd times in milliseconds, Prometheus in seconds.
-                value / 1000 if rest.kind_text == "ms" else value,
-                rest.labels,
-                relative=kind is SampleType.GAUGE and written[0] in "+-",
-                member=member,
-            ),
-            rest.rates,
+        sample = Sample(
+            sample_type,
+            self.name,
+            # statsd times in milliseconds, Prometheus in seconds.
+            value / 1000 if suffix.type_text == "ms" else value,
+            suffix.labels,
+            relative=sample_type is SampleType.GAUGE and value_text[0] in "+-",
+            member=member,
         )
+        return _apply_rates(sample, suffix.rates) if suffix.rates else sample
 
-    def _rest(self, after: str) -> _Rest:
+    def _parse_suffix(self, suffix: str) -> _Suffix:
         """
-        Read what follows a value.
+        Parse what follows a value: the type, then sections in any order.
 
-            c|@0.1|#zone:eu
+            c|@0.1|#zone:eu|c:1f3a|T1656581400|e:it-false|card:low
         """
-        kind_text, *sections = after.split("|")
+        type_text, *sections = suffix.split("|")
         if not sections and not self.name_tags:
-            return _Rest(kind_text)
-        if len(sections) > MOST_COMPONENTS - 2:
-            return _Rest(kind_text, too_many=True)
+            return _Suffix(type_text)
+        if len(sections) > MAX_COMPONENTS - 2:
+            return _Suffix(type_text, too_many=True)
         if not all(sections):
-            return _Rest(kind_text, fault=SampleError.MALFORMED_COMPONENT)
+            return _Suffix(type_text, error=SampleError.MALFORMED_COMPONENT)
         tags: dict[str, str] = {}
         rates: list[float] = []
         tag_errors = bad_rates = 0
-        fault: SampleError | None = None
+        error: SampleError | None = None
         for section in sections:
             if section[0] == "@":
-                rate, is_good = _rate(section[1:])
+                rate, is_valid = _parse_rate(section[1:])
                 rates.append(rate)
-                bad_rates += not is_good
+                bad_rates += not is_valid
             elif section[0] == "#":
                 if self.dialect.dogstatsd:
-                    more, errors = _tags(section[1:], ":")
+                    more, errors = _parse_tags(section[1:], ":")
                     tags.update(more)
                     tag_errors += errors
-            else:
-                fault = _section(section, tags)
-                if fault is not None:
-                    break
+            elif section.startswith("c:") and len(section) > 2:
+                tags["container_id"] = section[2:]
+            elif section[0] != "T" and not section.startswith(("e:", "card:")):
+                is_container = section[0] == "c"
+                error = (
+                    SampleError.MALFORMED_CONTAINER_ID
+                    if is_container
+                    else SampleError.INVALID_SAMPLE_FACTOR
+                )
+                break
         labels = self._labels(tags)
         if labels is None:
-            fault, labels = fault or SampleError.MALFORMED_CONTAINER_ID, ()
-        return _Rest(kind_text, labels, rates, tag_errors, bad_rates, fault=fault)
+            error, labels = error or SampleError.MALFORMED_CONTAINER_ID, ()
+        return _Suffix(type_text, labels, rates, tag_errors, bad_rates, error=error)
 
     def _labels(self, tags: dict[str, str]) -> Labels | None:
         """
-        Merge the tags of a sample with the name's; None is one set of them too many.
+        Return the labels of a sample: its tags and the name's; None if one set too many.
 
-        Only a container joins the tags of a name, and a line comes from one: more would
-        multiply the tags.
+        Only a container id joins the tags of a name, and a line comes from one container:
+        a new set for each sample would multiply the tags.
         """
         if not self.name_tags:
-            return _labels(tags)
-        for known, labels in self.merged:
+            return _sorted_labels(tags)
+        for known, labels in self.label_sets:
             if known == tags:
                 return labels
-        if len(self.merged) == MOST_MERGED:
+        if len(self.label_sets) == MAX_LABEL_SETS:
             return None
-        labels = _labels(self.name_tags | tags)
-        self.merged = (*self.merged, (tags, labels))
+        labels = _sorted_labels(self.name_tags | tags)
+        self.label_sets = (*self.label_sets, (tags, labels))
         return labels
 
 
-def _tags(listed: str, separator: str) -> tuple[dict[str, str], int]:
+def _parse_tags(tag_list: str, separator: str) -> tuple[dict[str, str], int]:
     """
-    Read a list of tags; a bad one is counted and left out, the last one wins.
+    Parse a list of tags; return them and the number of malformed ones.
 
         k=v,j=w     or     k:v,#j:w
+
+    Of tags with the same key, the last one wins.
     """
     tags: dict[str, str] = {}
     errors = 0
-    parts = listed.split(",")
+    parts = tag_list.split(",")
     if not parts[-1]:
-        # Nothing at all, or one trailing comma, is no error.
+        # An empty list and one trailing comma are not errors.
         parts.pop()
     for part in parts:
         pair = part.removeprefix("#") if separator == ":" else part
@@ -325,76 +323,58 @@ def _tags(listed: str, separator: str) -> tuple[dict[str, str], int]:
     return tags, errors
 
 
-def _rate(written: str) -> tuple[float, bool]:
+def _parse_rate(rate_text: str) -> tuple[float, bool]:
     """
-    Read a rate, and tell whether it is good.
+    Parse a sampling rate; return it and whether it is valid.
 
-    A bad one is counted, and the sample is kept: as if it said 1, or if it is too large
-    a number, as if it said infinity.
+    An invalid rate is counted and the sample is kept: with the rate 1, or if the number
+    is too large, with an infinite one.
     """
-    rate = text.parse_float(written)
+    rate = text.parse_float(rate_text)
     if rate is not None:
         return rate or 1.0, True
-    return text.parse_overflow(written) or 1.0, False
+    return text.parse_overflow(rate_text) or 1.0, False
 
 
-def _section(section: str, tags: dict[str, str]) -> SampleError | None:
+def _split_samples(right: str) -> Iterator[str]:
     """
-    Read a section that is neither rate nor tags.
+    Split samples that share a name: `1|c:2|c` is two.
 
-        c:1f3a   T1656581400   e:it-false   card:low
-    """
-    if section[0] == "T" or section.startswith(("e:", "card:")):
-        return None
-    if section[0] == "c":
-        if not section.startswith("c:") or len(section) == 2:
-            return SampleError.MALFORMED_CONTAINER_ID
-        tags["container_id"] = section[2:]
-        return None
-    return SampleError.INVALID_SAMPLE_FACTOR
-
-
-def _several(right: str) -> Iterator[str]:
-    """
-    Cut samples that share a name: `1|c:2|c` is two.
-
-    A colon also belongs to the sections `c:`, `e:` and `card:`; statsd_exporter cuts
-    there as well.  They come third or later, and no complete sample follows them:
+    A colon is also part of the sections `c:`, `e:` and `card:`; statsd_exporter splits
+    there too.  These sections come third or later, and no complete sample follows them:
 
         1|c|c:1f3a     one       1|c:2|c     two
     """
     pending: list[str] = []
-    for piece in right.split(":"):
-        value, bar, _ = piece.partition("|")
+    for part in right.split(":"):
+        value, bar, _ = part.partition("|")
         if pending and bar and text.parse_float(value) is not None:
             yield ":".join(pending)
             pending = []
-        # It goes on if it ends in such a section's first word.
-        goes_on = piece.count("|") > (0 if pending else 1)
-        pending.append(piece)
-        if not (goes_on and piece.rpartition("|")[2] in ("c", "e", "card")):
+        # The sample goes on if the part ends with the name of such a section.
+        has_sections = part.count("|") > (0 if pending else 1)
+        pending.append(part)
+        if not (has_sections and part.rpartition("|")[2] in ("c", "e", "card")):
             yield ":".join(pending)
             pending = []
     if pending:
         yield ":".join(pending)
 
 
-def _sampled(sample: Sample, rates: Sequence[float]) -> Sample:
-    """Weigh a sample by its rates: a counter by each, a timer by the last."""
-    if not rates:
-        return sample
+def _apply_rates(sample: Sample, rates: Sequence[float]) -> Sample:
+    """Scale a counter by each rate; weight an observation by the last one."""
     if sample.type is SampleType.COUNTER:
         value = sample.value
         for rate in rates:
             value /= rate
         return sample._replace(value=value)
     if sample.type is SampleType.OBSERVER:
-        share = 1 / rates[-1]
+        weight = 1 / rates[-1]
         return sample._replace(
-            weight=int(share) if 0 < share < MOST_OBSERVATIONS else 0
+            weight=int(weight) if 0 < weight < MAX_OBSERVATIONS else 0
         )
     return sample
 
 
-def _labels(tags: dict[str, str]) -> Labels:
+def _sorted_labels(tags: dict[str, str]) -> Labels:
     return tuple(sorted(tags.items()))

@@ -220,7 +220,7 @@ class FastPipeline(Pipeline):
         one = self._one(tail)
         if one is None or not _is_multiple(sample, number, one):
             return
-        match = self.table.peek(sample.type, sample.name)
+        match = self.table.look_up_uncached(sample.type, sample.name)
         way = SampleFormat(
             kind=sample.type,
             action=match.action,

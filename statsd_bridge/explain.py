@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from statsd_bridge import line
 from statsd_bridge.line import Dialect
-from statsd_bridge.mapping import MappingTable, Match, Rule
+from statsd_bridge.mapping import MappingTable, Match, Rule, near_misses
 from statsd_bridge.model import (
     Action,
     EventError,
@@ -27,11 +28,11 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 
-MOST_SAMPLES = 20
+MAX_SAMPLES = 20
 """Samples of one line that are explained."""
 
-MOST_NEAR = 10
-"""Rules that came close, told for one sample."""
+MAX_NEAR_MISSES = 10
+"""Rules that come close, per sample."""
 
 Near = tuple[tuple[Rule, str], ...]
 """Rules that came close to taking a name, each with what was amiss."""
@@ -74,20 +75,27 @@ def explain(
 ) -> Explanation:
     """Follow a line; any bytes will do."""
     parsed = line.parse(text, dialect)
-    samples = parsed.samples[:MOST_SAMPLES]
-    # All samples of a line have its name, so rules are gone through once for a kind.
-    near = {
-        kind: tuple(table.candidates(kind, name)[:MOST_NEAR])
-        for kind, name in {(sample.type, sample.name) for sample in samples}
+    samples = parsed.samples[:MAX_SAMPLES]
+    # All samples of a line have its name: rules are compared once per sample type.
+    look_ups = {
+        (sample.type, sample.name): _look_up(table, sample) for sample in samples
     }
     steps = tuple(
-        [_step(sample, table, near[sample.type], refuses) for sample in samples]
+        [
+            _step(sample, *look_ups[sample.type, sample.name], refuses)
+            for sample in samples
+        ]
     )
     return Explanation(text, parsed, steps, len(parsed.samples) - len(samples))
 
 
-def _step(sample: Sample, table: MappingTable, near: Near, refuses: Refuses) -> Step:
-    match = table.peek(sample.type, sample.name)
+def _look_up(table: MappingTable, sample: Sample) -> tuple[Match, Near]:
+    match = table.look_up_uncached(sample.type, sample.name)
+    near = near_misses(table.rules, match.rule, sample.type, sample.name)
+    return match, tuple(islice(near, MAX_NEAR_MISSES))
+
+
+def _step(sample: Sample, match: Match, near: Near, refuses: Refuses) -> Step:
     if match.action is Action.DROP:
         return Step(sample, match, near, None, None)
     target = match.spec(sample.labels)

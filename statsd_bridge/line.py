@@ -282,10 +282,10 @@ class _LineParser:
 
     def _labels(self, tags: dict[str, str]) -> Labels | None:
         """
-        Return the labels of a sample: its tags and the name's; None if one set too many.
+        Merge the tags of a sample with the name's; None if there are too many sets.
 
-        Only a container id joins the tags of a name, and a line comes from one container:
-        a new set for each sample would multiply the tags.
+        Only a container id joins the tags of a name, and a line comes from one
+        container: a new set for each sample would multiply the tags.
         """
         if not self.name_tags:
             return _sorted_labels(tags)

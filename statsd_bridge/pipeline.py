@@ -62,7 +62,7 @@ class Pipeline:
         store: SeriesStore,
         stats: Stats,
         bugs: BugReporter,
-        dialect: Dialect = line.ALL,
+        dialect: Dialect = line.DEFAULT_DIALECT,
         sources: Collection[str] = (),
         relay: Relay | None = None,
     ) -> None:

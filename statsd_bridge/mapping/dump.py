@@ -1,8 +1,8 @@
 """
-A table in, a picture of its globs out: text for Graphviz.
+Draw the automaton of a table's globs as text for Graphviz.
 
-Nodes are numbered breadth first from 0, the start; from there the kinds lead on, then
-the segments.  Regexes have no states.
+States are numbered breadth first from 0, the start; edges lead from there to the sample
+types, then to the segments.  Regexes have no states.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _HEAD = (
     "rankdir=LR",
     'node [ label="",style=filled,fillcolor=white,shape=circle ]',
 )
-_KIND_COLOUR = 'color="#4C72B0",fillcolor="#DCE6F5"'
+_TYPE_COLOUR = 'color="#4C72B0",fillcolor="#DCE6F5"'
 _FINAL_COLOUR = 'color="#55A868",fillcolor="#E0F2E4"'
-# A set takes the gauges' way.
-_KINDS = (SampleType.COUNTER, SampleType.GAUGE, SampleType.OBSERVER)
+# Sets use the globs of gauges.
+_SAMPLE_TYPES = (SampleType.COUNTER, SampleType.GAUGE, SampleType.OBSERVER)
 
 
 def dot(table: MappingTable) -> str:
-    """Draw the automaton of a table's globs."""
+    """Return the drawing of a table's globs."""
     start = Node()
-    start.literals = {str(kind): table.globs[kind].root for kind in _KINDS}
+    start.literals = {str(each): table.globs[each].root for each in _SAMPLE_TYPES}
     return "\n".join([*_HEAD, *_lines(start), "}", ""])
 
 
@@ -36,13 +36,13 @@ def _lines(start: Node) -> Iterator[str]:
     pending = deque([(0, start)])
     count = 1
     while pending:
-        number, state = pending.popleft()
-        for segment, following in state.edges():
-            # Segments are made of letters, digits, _, - and *: nothing to escape.
+        number, node = pending.popleft()
+        for segment, child in node.edges():
+            # Segments consist of letters, digits, _, - and *: nothing to escape.
             yield f'{number} -> {count}  [label = "{segment}"];'
             if number == 0:
-                yield f"{count} [{_KIND_COLOUR}];"
-            elif following.is_final():
+                yield f"{count} [{_TYPE_COLOUR}];"
+            elif child.is_final():
                 yield f"{count} [{_FINAL_COLOUR}];"
-            pending.append((count, following))
+            pending.append((count, child))
             count += 1

@@ -1,7 +1,7 @@
 """
 A trie that finds the glob rule for a name.
 
-    a.*.c      segments are between dots; * matches exactly one segment, even an empty one
+    a.*.c      segments are between dots; * is exactly one segment, empty or not
 
 The trie has one level for each segment.  There is only one path to each node, so a
 look-up never visits a node twice, however the rules overlap.
@@ -92,7 +92,7 @@ class Trie:
         """
         Return the index of the rule for a name, or None.
 
-        Given the segments of a glob instead, return the rule that matches all its names.
+        For the segments of a glob, return the rule that matches all its names.
         """
         if len(segments) not in self._lengths:
             return None

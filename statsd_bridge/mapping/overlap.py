@@ -17,9 +17,12 @@ def unreachable(
     regexes: dict[tuple[str, SampleType], Rule] = {}
     for rule in rules:
         if rule.pattern:
-            winners = {regexes.setdefault((rule.match, k), rule) for k in rule.kinds}
+            winners = {
+                regexes.setdefault((rule.match, each), rule)
+                for each in rule.sample_types
+            }
         else:
-            found = (globs[kind].find(rule.segments) for kind in rule.kinds)
+            found = (globs[each].find(rule.segments) for each in rule.sample_types)
             winners = {rules[index] for index in found if index is not None}
         # A rule that wins for one sample type is reachable.
         if rule not in winners:
@@ -27,7 +30,7 @@ def unreachable(
 
 
 def near_misses(
-    rules: Sequence[Rule], taken: Rule | None, kind: SampleType, name: str
+    rules: Sequence[Rule], taken: Rule | None, sample_type: SampleType, name: str
 ) -> Iterator[tuple[Rule, str]]:
     """
     Yield the rules that come close to mapping a name, each with what prevents it.
@@ -37,7 +40,7 @@ def near_misses(
     for rule in rules:
         if not _matches(rule, name):
             reason = _difference(rule, name)
-        elif kind not in rule.kinds:
+        elif sample_type not in rule.sample_types:
             reason = "is for another metric type"
         elif taken and rule is not taken:
             reason = f"mappings[{taken.index}] goes first"

@@ -2,7 +2,7 @@
 Regular expressions for rules; the only module that imports RE2.
 
 RE2 has the syntax of Go's regexp and takes time linear in the length of the name.
-Syntax that RE2 accepts and Go does not is refused, so that a mapping file works in both.
+Syntax that only RE2 accepts is refused, so that a mapping file works in both.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class PatternTree:
     """
     Finds the first of some patterns that matches a name.
 
-    Each half of the patterns is also compiled into one alternation, recursively, so that
-    a miss takes one search and a match a few, instead of one for each pattern.
+    Each half of the patterns is also compiled into one alternation, recursively: a miss
+    takes one search and a match a few, instead of one for each pattern.
     """
 
     def __init__(self, patterns: Sequence[tuple[Pattern, int]]) -> None:
@@ -62,7 +62,8 @@ class PatternTree:
         self._any: re2._Regexp | None = None
         if len(patterns) > 1:
             middle = len(patterns) // 2
-            self._halves = PatternTree(patterns[:middle]), PatternTree(patterns[middle:])
+            halves = patterns[:middle], patterns[middle:]
+            self._halves = tuple(PatternTree(half) for half in halves)
             self._any = _any_of([pattern.text for pattern, _ in patterns])
 
     def find(self, name: str) -> tuple[int, tuple[str, ...]] | None:

@@ -1,7 +1,7 @@
 """
-One entry of `mappings` in, a checked and frozen rule out; `defaults` likewise.
+Read and check `defaults` and the entries of `mappings`.
 
-The order of the checks is statsd_exporter's: labels, name, match, options.
+The order of the checks is that of statsd_exporter: labels, name, match, options.
 """
 
 from __future__ import annotations
@@ -14,27 +14,28 @@ from typing import Final
 from statsd_bridge.document.diagnostics import quote
 from statsd_bridge.document.section import Section
 from statsd_bridge.mapping import glob, options, template
-from statsd_bridge.mapping.options import Observer
+from statsd_bridge.mapping.options import ObserverOptions
 from statsd_bridge.mapping.regex import Pattern
 from statsd_bridge.mapping.template import Template
 from statsd_bridge.model import Action, MetricOptions, SampleType
+from statsd_bridge.text import is_reserved_label
 
-# Possessive, since digits could else be shared out in very many ways.
+# Possessive quantifiers: backtracking over digits would take exponential time.
 _REFERENCE = r"\$\{?+[0-9]++\}?+"
 _NAME = re.compile(rf"(?:[a-zA-Z_]|{_REFERENCE})(?:[a-zA-Z0-9_]|{_REFERENCE})*+")
-# One letter is enough, unlike in statsd_exporter.
+# A difference: statsd_exporter refuses names of one letter.
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _GLUED = re.compile(r"\$([0-9]+)([A-Za-z_][A-Za-z0-9_]*)")
-_REGEX_SIGNS = re.compile(r"[\\^$()\[\]+?|{}]|\.\*[^.]|\.\*$")
+_REGEX_SYNTAX = re.compile(r"[\\^$()\[\]+?|{}]|\.\*[^.]|\.\*$")
 
 _GLOB: Final = "glob"
 _REGEX: Final = "regex"
-# An empty word is not a missing one.
+# An empty word sets a type; a missing one is inherited.
 _MATCH_TYPES: Final = {"glob": _GLOB, "regex": _REGEX, "": _GLOB}
 _ACTIONS: Final = {"map": Action.MAP, "drop": Action.DROP, "": Action.MAP}
-_ANY_KIND: Final = frozenset(SampleType)
+_ALL_TYPES: Final = frozenset(SampleType)
 # A set is shown as a gauge.
-_KINDS: Final = {
+_SAMPLE_TYPES: Final = {
     "counter": frozenset({SampleType.COUNTER}),
     "gauge": frozenset({SampleType.GAUGE, SampleType.SET}),
     "observer": frozenset({SampleType.OBSERVER}),
@@ -42,34 +43,36 @@ _KINDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What holds where a rule is silent, and for names that no rule takes."""
+    """The `defaults` of a file; they also apply to names that no rule matches."""
 
-    observer: Observer
+    observer: ObserverOptions
     match_type: str
     ordered: bool
     ttl: int
-    forms: Mapping[SampleType, MetricOptions]
+    """Nanoseconds."""
+    options: Mapping[SampleType, MetricOptions]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Rule:
     """
     One entry of `mappings`; `index` is its place there, `line` its place in the file.
 
-    A glob has `segments` and captures those numbered `stars`; a regex has a `pattern`.
+    A glob has `segments` and captures those at the indexes `stars`; a regex has a
+    `pattern`.
     """
 
     index: int
     line: int
     match: str
-    kinds: frozenset[SampleType]
+    sample_types: frozenset[SampleType]
     action: Action
     name: Template
     labels: tuple[tuple[str, Template], ...]
     honor_labels: bool
-    forms: Mapping[SampleType, MetricOptions]
+    options: Mapping[SampleType, MetricOptions]
     segments: tuple[str, ...] = ()
     stars: tuple[int, ...] = ()
     pattern: Pattern | None = None
@@ -77,14 +80,14 @@ class Rule:
 
 def read_defaults(section: Section) -> Defaults:
     """Read the `defaults` of a file."""
-    observer = options.settle_defaults(section, options.read_observer(section))
+    observer = options.complete_defaults(section, options.read_observer(section))
     ttl = section.nanoseconds("ttl")
     defaults = Defaults(
         observer=observer,
         match_type=section.choice("match_type", _MATCH_TYPES) or _GLOB,
         ordered=not section.boolean("glob_disable_ordering"),
         ttl=ttl,
-        forms=options.forms(observer, options.HELP, ttl, None),
+        options=options.metric_options(observer, options.DEFAULT_HELP, ttl, None),
     )
     section.reject_unknown_keys()
     return defaults
@@ -103,7 +106,7 @@ def read_rule(section: Section, index: int, defaults: Defaults) -> Rule:
         index=index,
         line=section.line,
         match=match,
-        kinds=section.choice("match_metric_type", _KINDS) or _ANY_KIND,
+        sample_types=section.choice("match_metric_type", _SAMPLE_TYPES) or _ALL_TYPES,
         action=section.choice("action", _ACTIONS) or Action.MAP,
         name=_template(section, "name", name, len(stars), pattern),
         labels=tuple(
@@ -111,7 +114,7 @@ def read_rule(section: Section, index: int, defaults: Defaults) -> Rule:
             for key, text in sorted(labels.items())
         ),
         honor_labels=section.boolean("honor_labels"),
-        forms=_forms(section, defaults),
+        options=_options(section, defaults),
         segments=segments,
         stars=stars,
         pattern=pattern,
@@ -120,11 +123,15 @@ def read_rule(section: Section, index: int, defaults: Defaults) -> Rule:
     return rule
 
 
-def _forms(section: Section, defaults: Defaults) -> Mapping[SampleType, MetricOptions]:
-    said = options.read_observer(section)
-    settled = options.settle_rule(section, said, defaults.observer)
+def _options(
+    section: Section, defaults: Defaults
+) -> Mapping[SampleType, MetricOptions]:
+    written = options.read_observer(section)
+    observer = options.complete_rule(section, written, defaults.observer)
     ttl = section.nanoseconds("ttl") or defaults.ttl
-    return options.forms(settled, section.text("help"), ttl, section.number("scale"))
+    return options.metric_options(
+        observer, section.text("help"), ttl, section.number("scale")
+    )
 
 
 def _read_labels(section: Section) -> dict[str, str]:
@@ -132,10 +139,11 @@ def _read_labels(section: Section) -> dict[str, str]:
     for key in labels:
         if not _LABEL.fullmatch(key):
             problem = "write letters, digits and _, and no digit first"
-            raise section.error("labels", f"{quote(key)} is no label name; {problem}")
-        if key in ("le", "quantile") or key.startswith("__"):
+        elif key in ("le", "quantile") or is_reserved_label(key):
             problem = "Prometheus keeps it for itself; choose another name"
-            raise section.error("labels", f"{quote(key)} is no label name; {problem}")
+        else:
+            continue
+        raise section.error("labels", f"{quote(key)} is no label name; {problem}")
     return labels
 
 
@@ -153,7 +161,7 @@ def _split(section: Section, match: str) -> tuple[str, ...]:
     if glob.is_glob(match):
         return tuple(match.split("."))
     problem = "between dots, write a * or letters, digits, _ and -"
-    if _REGEX_SIGNS.search(match):
+    if _REGEX_SYNTAX.search(match):
         problem += "; or set match_type: regex"
     raise section.error("match", f"{quote(match)} is no glob; {problem}")
 
@@ -170,13 +178,14 @@ def _template(
     section: Section, key: str, text: str, stars: int, pattern: Pattern | None
 ) -> Template:
     if pattern is None:
-        read = template.parse_glob(text, stars)
+        captures = stars
+        parsed = template.parse_glob(text, stars)
     else:
-        read = template.parse_regex(text, pattern.groups, pattern.names)
-    for token in read.hollow:
-        captures = stars if pattern is None else pattern.groups
+        captures = pattern.groups
+        parsed = template.parse_regex(text, captures, pattern.names)
+    for token in parsed.always_empty:
         glued = _GLUED.fullmatch(token)
         hint = f"; did you mean ${{{glued[1]}}}{glued[2]}?" if glued else ""
         problem = f"{quote(token)} is always empty, the match captures {captures}{hint}"
         section.warn(key, problem)
-    return read
+    return parsed

@@ -269,7 +269,7 @@ def test_the_number_of_series_is_the_documented_one(
 @given(weight=st.integers(1, 2**50))
 def test_the_bridge_reads_a_rate_as_its_weight(weight: int) -> None:
     """What a value stands for survives the wire, whatever it is."""
-    parsed = line.parse(f"a:1.5|ms|@{rate(weight)}".encode(), line.ALL)
+    parsed = line.parse(f"a:1.5|ms|@{rate(weight)}".encode())
 
     assert [sample.weight for sample in parsed.samples] == [weight]
     assert not parsed.errors
@@ -285,6 +285,6 @@ def test_the_bridge_counts_as_many_as_were_observed(count: int, kept: int) -> No
     # As if the others had come and were not kept.
     timer.count = count
     lines = [f"a:500|ms|@{rate(weight)}" for _, weight in timer.take()]
-    parsed = [line.parse(each.encode(), line.ALL) for each in lines]
+    parsed = [line.parse(each.encode()) for each in lines]
 
     assert sum(sample.weight for each in parsed for sample in each.samples) == count

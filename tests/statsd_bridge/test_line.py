@@ -1,4 +1,4 @@
-"""The language of statsd lines, as tables: what is read, what is refused and why."""
+"""The grammar of statsd lines as tables: samples, errors and their reasons."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from statsd_bridge.model import ParseError, Sample, SampleError, SampleType
 C, G, T, S = SampleType.COUNTER, SampleType.GAUGE, SampleType.OBSERVER, SampleType.SET
 
 
-def sample(kind: SampleType, name: str, value: float, **more: Any) -> Sample:
-    """Write a sample with labels as a dict."""
+def sample(sample_type: SampleType, name: str, value: float, **more: Any) -> Sample:
+    """Return a sample; labels are a dict."""
     labels = tuple(sorted(more.pop("labels", {}).items()))
-    return Sample(kind, name, value, labels, **more)
+    return Sample(sample_type, name, value, labels, **more)
 
 
-READ = [
+PARSED = [
     # Types and values.
     ("a:1|c", [sample(C, "a", 1)]),
     ("a:2.5|c\r", [sample(C, "a", 2.5)]),
@@ -37,12 +37,15 @@ READ = [
     ("a:320|h", [sample(T, "a", 320)]),
     ("a:42|s", [sample(S, "a", 0, member="42")]),
     ("a:anna|s", [sample(S, "a", 0, member="anna")]),
-    # Rates: a counter is divided by each, a timer repeated by the last.
+    # Rates: a counter is divided by each, an observation repeated by the last.
     ("a:1|c|@0.1", [sample(C, "a", 10)]),
     ("a:1|c|@0.5|@0.5", [sample(C, "a", 4)]),
     ("a:1|c|@0", [sample(C, "a", 1)]),
     ("a:1|c|@2", [sample(C, "a", 0.5)]),
     ("a:1|c|@inf", [sample(C, "a", 0)]),
+    ("a:1|c|@-1", [sample(C, "a", -1)]),
+    ("a:4|g|@0.5", [sample(G, "a", 4)]),
+    ("a:x|s|@0.5", [sample(S, "a", 0, member="x")]),
     ("a:3|d|@0.3", [sample(T, "a", 3, weight=3)]),
     ("a:3|ms|@0.000001", [sample(T, "a", 0.003, weight=1_000_000)]),
     ("a:3|ms|@2", []),
@@ -52,8 +55,11 @@ READ = [
     ("a:3|ms|@inf", []),
     ("a:3|ms|@0.5|@0.25", [sample(T, "a", 0.003, weight=4)]),
     # Several samples of a name; several values of a timer.
-    ("a:1|g:2|g:+1|g", [sample(G, "a", 1), sample(G, "a", 2)]
-     + [sample(G, "a", 1, relative=True)]),
+    ("a:1|g:2|g:+1|g", [sample(G, "a", 1), sample(G, "a", 2),
+                        sample(G, "a", 1, relative=True)]),
+    ("a:1|c|T1:2|g", [sample(C, "a", 1), sample(G, "a", 2)]),
+    ("a:1|c|e:x:2|g", [sample(C, "a", 1), sample(G, "a", 2)]),
+    ("a:1|c|card:low:2|g", [sample(C, "a", 1), sample(G, "a", 2)]),
     ("a:1:2|h|@0.5", [sample(T, "a", 1, weight=2), sample(T, "a", 2, weight=2)]),
     # DogStatsD tags.
     ("a:1|c|#", [sample(C, "a", 1)]),
@@ -79,7 +85,7 @@ READ = [
     (",k=v:1|c", [sample(C, "", 1, labels={"k": "v"})]),
     ("a,k=v:1:2|ms", [sample(T, "a", 0.001, labels={"k": "v"}),
                       sample(T, "a", 0.002, labels={"k": "v"})]),
-    # Container ids and sections that are read over.
+    # Container ids and sections without effect.
     ("a:1|c|#k:v|c:abc",
      [sample(C, "a", 1, labels={"k": "v", "container_id": "abc"})]),
     ("a:1|c|c:abc", [sample(C, "a", 1, labels={"container_id": "abc"})]),
@@ -90,8 +96,8 @@ READ = [
      [sample(C, "a", 1, labels={"k": "v", "container_id": "x:y"})]),
 ]  # fmt: skip
 
-# Line, reasons of its faults, samples attempted, samples read.
-REFUSED = [
+# Line, reasons of its errors, samples attempted, samples parsed.
+ERRORS = [
     # The whole line.
     ("foo", ["malformed_line"], 0, 0),
     (":1|c", ["malformed_line"], 0, 0),
@@ -119,12 +125,13 @@ REFUSED = [
     ("a:1|c|#k:v|c:", ["malformed_container_id"], 1, 0),
     ("a:1|kv", ["illegal_event"], 1, 0),
     ("a:1|C", ["illegal_event"], 1, 0),
-    # The value is looked at before the type, the value and empty sections before all.
+    # The value is checked before the type; empty sections before other sections.
     ("a:x|s:y|C", ["malformed_value"], 2, 1),
     ("a:x|c|", ["malformed_value"], 1, 0),
     ("a:1|c|@x|", ["malformed_component"], 1, 0),
-    # A bad sample does not hinder the others.
+    # Other samples of the line are kept.
     ("a:1|c:x|ms:3|g", ["malformed_value"], 3, 2),
+    ("a:1|c:2", ["malformed_component"], 2, 1),
     ("a:1|c" + "|T1" * 7, ["malformed_component"], 1, 0),
 ]
 
@@ -140,51 +147,49 @@ TAG_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "samples"), READ)
-def test_a_line_is_read(text: str, samples: list[Sample]) -> None:
-    """The samples are those of the table, and nothing is wrong."""
+@pytest.mark.parametrize(("text", "samples"), PARSED)
+def test_samples(text: str, samples: list[Sample]) -> None:
+    """A line gives the samples of the table and no errors."""
     parsed = line.parse(text.encode())
 
     assert list(parsed.samples) == samples
     assert list(parsed.errors) == []
 
 
-@pytest.mark.parametrize(("text", "reasons", "attempted", "read"), REFUSED)
-def test_a_bad_part_is_refused_with_its_reason(
-    text: str, reasons: list[str], attempted: int, read: int
-) -> None:
-    """The bad part has its reason, and the good rest of the line is read."""
+@pytest.mark.parametrize(("text", "reasons", "attempted", "samples"), ERRORS)
+def test_errors(text: str, reasons: list[str], attempted: int, samples: int) -> None:
+    """An error has its reason; valid samples of the same line are kept."""
     parsed = line.parse(text.encode())
 
-    assert [fault.reason for fault in parsed.errors] == reasons
-    assert (parsed.attempted, len(parsed.samples)) == (attempted, read)
+    assert [error.reason for error in parsed.errors] == reasons
+    assert (parsed.attempted, len(parsed.samples)) == (attempted, samples)
 
 
 @pytest.mark.parametrize(("text", "errors"), TAG_ERRORS)
-def test_a_bad_tag_is_counted_and_left_out(text: str, errors: int) -> None:
-    """The sample survives its bad tags."""
+def test_a_malformed_tag_is_counted_and_left_out(text: str, errors: int) -> None:
+    """The sample is kept without its malformed tags."""
     parsed = line.parse(text.encode())
 
     assert parsed.tag_errors == errors
     assert len(parsed.samples) == 1
 
 
-def test_bytes_that_are_no_utf8_are_a_malformed_line() -> None:
-    """A line is UTF-8 or nothing."""
+def test_bytes_that_are_not_utf8_are_a_malformed_line() -> None:
+    """A line must be UTF-8."""
     parsed = line.parse(b"a:1|c|#k:\xff")
 
-    assert [fault.reason for fault in parsed.errors] == [SampleError.MALFORMED_LINE]
+    assert [error.reason for error in parsed.errors] == [SampleError.MALFORMED_LINE]
 
 
 def test_samples_of_one_line_do_not_share_labels() -> None:
-    """A container id of one sample is not the other's."""
+    """The container id of one sample is not a label of the other."""
     parsed = line.parse(b"a:1|c|c:abc|T1:2|c")
 
     assert all(len(each.labels) <= 1 for each in parsed.samples)
 
 
 def test_the_tags_of_a_name_are_not_multiplied_by_containers() -> None:
-    """Samples with and without one are read; a line that names more is refused them."""
+    """A second container id in a line is an error."""
     parsed = line.parse(b"a,k=v:1|c:2|c|c:x:3|c|c:x:4|c|c:y:5|c")
 
     assert [(each.value, dict(each.labels)) for each in parsed.samples] == [
@@ -197,8 +202,8 @@ def test_the_tags_of_a_name_are_not_multiplied_by_containers() -> None:
     assert parsed.attempted == 5
 
 
-def test_what_is_told_of_many_broken_samples_is_bounded() -> None:
-    """A thousand bad values do not keep a thousand copies of the tags behind them."""
+def test_details_of_many_errors_are_bounded() -> None:
+    """Details of a thousand errors do not hold a thousand copies of long tags."""
     parsed = line.parse(b"a" + b":x" * 1_000 + b"|ms|#k:" + b"v" * 10_000)
 
     assert len(parsed.errors) == 1_000
@@ -206,15 +211,15 @@ def test_what_is_told_of_many_broken_samples_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"),
+    ("text", "message_type"),
     [("_e{5,4}:title|text|#k:v", "event"), ("_sc|name|0|#env:x", "service_check")],
 )
-def test_events_and_service_checks_are_recognised(text: str, kind: str) -> None:
-    """They are named, not faults, unless DogStatsD is switched off."""
+def test_events_and_service_checks_are_recognised(text: str, message_type: str) -> None:
+    """They are not errors, unless DogStatsD tags are disabled."""
     parsed = line.parse(text.encode())
     off = line.parse(text.encode(), Dialect(dogstatsd=False))
 
-    assert (parsed.dogstatsd, list(parsed.errors)) == (kind, [])
+    assert (parsed.dogstatsd, list(parsed.errors)) == (message_type, [])
     assert off.dogstatsd == ""
 
 
@@ -227,17 +232,17 @@ def test_events_and_service_checks_are_recognised(text: str, kind: str) -> None:
         ("a:1|c|#k:v", Dialect(dogstatsd=False), "a"),
     ],
 )
-def test_a_style_that_is_switched_off_is_ordinary_text(
+def test_a_disabled_tagging_style_is_ordinary_text(
     text: str, dialect: Dialect, name: str
 ) -> None:
-    """The name keeps its characters, and there are no labels."""
+    """The name keeps its characters and there are no labels."""
     (found,) = line.parse(text.encode(), dialect).samples
 
     assert (found.name, found.labels) == (name, ())
 
 
-def test_an_empty_line_says_nothing() -> None:
-    """Neither samples nor faults."""
+def test_an_empty_line() -> None:
+    """An empty line has neither samples nor errors."""
     assert line.parse(b"") == line.parse(b"\r") == ((), (), 0, 0, 0, "")
 
 
@@ -248,8 +253,8 @@ PIECES = st.lists(ALPHABET, max_size=40).map(
 
 
 @given(st.one_of(st.binary(), PIECES))
-def test_any_bytes_are_samples_and_faults(raw: bytes) -> None:
-    """Nothing raises, and what comes out is well-formed."""
+def test_any_bytes(raw: bytes) -> None:
+    """No bytes raise, and samples and errors are well-formed."""
     parsed = line.parse(raw)
 
     for found in parsed.samples:
@@ -257,5 +262,5 @@ def test_any_bytes_are_samples_and_faults(raw: bytes) -> None:
         assert names == sorted(set(names))
         assert isinstance(found.value, float)
         assert found.weight > 0
-    assert all(isinstance(fault, ParseError) for fault in parsed.errors)
+    assert all(isinstance(error, ParseError) for error in parsed.errors)
     assert parsed.attempted >= len(parsed.samples)

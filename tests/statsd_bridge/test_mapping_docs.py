@@ -1,4 +1,4 @@
-"""The examples of docs/mapping.md do what the page says."""
+"""The examples of docs/mapping.md are true."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pytest
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.model import Action, Labels, MetricOptions, SampleType
+from statsd_bridge.text import format_labels
 
 _PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
 _EXAMPLE = re.compile(r"```yaml\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
 _COMMAND = re.compile(r"```sh\n(statsd-bridge .*)\n```\n\n```console\n((?s:.*?))```")
-# shop.fr.open:1|g|#via:app   what it becomes
+# shop.fr.open:1|g|#via:app   result
 _LINE = re.compile(r"([^:]+):[^|]+\|(\w+)(?:\|#(\S+))?\s+(.*)")
-_KINDS = {
+_SAMPLE_TYPES = {
     "c": SampleType.COUNTER,
     "g": SampleType.GAUGE,
     "ms": SampleType.OBSERVER,
@@ -29,60 +30,63 @@ _KINDS = {
 EXAMPLES = _EXAMPLE.findall(_PAGE.read_text())
 
 
-def _shown(form: MetricOptions, words: str) -> str:
-    """Show of a form what an example shows."""
-    buckets = " ".join(map(str, form.buckets))
-    quantiles = " ".join(str(each.quantile) for each in form.quantiles)
+def _format_options(options: MetricOptions, words: str) -> str:
+    """Return the options that an example shows."""
+    buckets = " ".join(map(str, options.buckets))
+    quantiles = " ".join(str(each.quantile) for each in options.quantiles)
     parts = {
-        "histogram": f"{form.type} {buckets}",
-        "summary": f"{form.type} {quantiles}",
-        "ttl": f"ttl {form.ttl:g}",
-        "scale": f"scale {form.scale or 0:g}",
-        "help": f"help {form.help}",
+        "histogram": f"{options.type} {buckets}",
+        "summary": f"{options.type} {quantiles}",
+        "ttl": f"ttl {options.ttl:g}",
+        "scale": f"scale {options.scale or 0:g}",
+        "help": f"help {options.help}",
     }
     return "".join(f" {part}" for word, part in parts.items() if f" {word} " in words)
 
 
 def _outcome(
-    table: mapping.MappingTable, kind: SampleType, name: str, tags: Labels
+    table: mapping.MappingTable, sample_type: SampleType, name: str, tags: Labels
 ) -> str:
-    match = table.look_up(kind, name)
+    match = table.look_up(sample_type, name)
     if match.action is Action.DROP:
         return f"dropped by mappings[{match.rule.index if match.rule else ''}]"
-    target = match.spec(tags)
-    labels = ",".join(f'{key}="{value}"' for key, value in target.labels)
-    return target.name + (f"{{{labels}}}" if labels else "")
+    spec = match.spec(tags)
+    return spec.name + (f"{{{format_labels(spec.labels)}}}" if spec.labels else "")
 
 
-def _become(table: mapping.MappingTable, line: str) -> tuple[str, str]:
+def _result(table: mapping.MappingTable, line: str) -> tuple[str, str]:
     found = _LINE.fullmatch(line)
     assert found, line
     name, type_, tags, expected = found.groups()
-    kind = _KINDS[type_]
+    sample_type = _SAMPLE_TYPES[type_]
     pairs = [tag.split(":", 1) for tag in tags.split(",")] if tags else []
-    actual = _outcome(table, kind, name, tuple((key, value) for key, value in pairs))
-    return actual + _shown(table.look_up(kind, name).options, expected), expected
+    actual = _outcome(
+        table, sample_type, name, tuple((key, value) for key, value in pairs)
+    )
+    return actual + _format_options(
+        table.look_up(sample_type, name).options, expected
+    ), expected
 
 
-@pytest.mark.parametrize(("text", "said"), EXAMPLES)
-def test_example(text: str, said: str) -> None:
-    """Every line of an example becomes what stands next to it."""
-    if said.startswith("refused"):
+@pytest.mark.parametrize(("text", "output"), EXAMPLES)
+def test_example(text: str, output: str) -> None:
+    """Every line of an example has the result next to it."""
+    if output.startswith("refused"):
         with pytest.raises(ConfigError) as caught:
             mapping.parse(text, "mapping.yml")
 
-        assert f"refused  {caught.value}\n" == said
+        assert f"refused  {caught.value}\n" == output
         return
     table = mapping.parse(text, "mapping.yml", strict=True)
 
-    for line in said.splitlines():
-        actual, expected = _become(table, line)
+    for line in output.splitlines():
+        actual, expected = _result(table, line)
         assert actual == expected
 
 
-def test_the_explanation_is_what_the_command_says(tmp_path: Path) -> None:
-    """The command on the page, with the first file of it, prints what stands below."""
-    (command, said) = _COMMAND.findall(_PAGE.read_text())[0]
+def test_explain_command(tmp_path: Path) -> None:
+    """The command of the page prints the output of the page for its first file."""
+    (command, output) = _COMMAND.findall(_PAGE.read_text())[0]
     (tmp_path / "mapping.yml").write_text(EXAMPLES[0][0])
     _, *arguments = shlex.split(command)
     done = subprocess.run(
@@ -93,16 +97,16 @@ def test_the_explanation_is_what_the_command_says(tmp_path: Path) -> None:
         check=True,
     )
 
-    assert done.stdout == said
+    assert done.stdout == output
 
 
 def test_every_block_is_an_example() -> None:
-    """No YAML on the page goes untested."""
+    """Every YAML block of the page is tested."""
     assert len(EXAMPLES) == _PAGE.read_text().count("```yaml")
 
 
 def test_every_key_is_there() -> None:
-    """The page names every key that a file may have."""
+    """The page names every key of a mapping file."""
     page = _PAGE.read_text()
     keys = """defaults mappings match match_type match_metric_type name labels
     honor_labels action observer_type summary_options histogram_options ttl scale help

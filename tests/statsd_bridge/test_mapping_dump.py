@@ -1,4 +1,4 @@
-"""The globs of a table become a picture that Graphviz can draw."""
+"""The globs of a table are drawn as text for Graphviz."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _EDGE = re.compile(r'(\d+) -> (\d+)  \[label = "([^"]*)"\];')
 
 
 def test_dot() -> None:
-    """States are numbered breadth first, from the start over the kinds."""
+    """States are numbered breadth first, from the start over the sample types."""
     text = """
     mappings:
     - {match: a.*, name: a, match_metric_type: counter}
@@ -35,8 +35,8 @@ def test_dot() -> None:
     )
 
 
-def test_every_state_has_one_way_in() -> None:
-    """The picture is a tree: each number but 0 is reached once."""
+def test_every_state_has_one_incoming_edge() -> None:
+    """The drawing is a tree: each state but 0 has one incoming edge."""
     text = "mappings: [{match: a.*.b, name: a}, {match: a.b, name: b}]"
     edges = _EDGE.findall(mapping.dot(mapping.parse(text, "f")))
 
@@ -44,7 +44,7 @@ def test_every_state_has_one_way_in() -> None:
 
 
 def test_no_globs() -> None:
-    """Rules with regexes alone have a picture without segments."""
+    """A table without globs has edges to the sample types only."""
     table = mapping.parse("mappings: [{match: a, match_type: regex, name: a}]", "f")
 
     assert [label for _, _, label in _EDGE.findall(mapping.dot(table))] == [

@@ -43,21 +43,21 @@ GLOBS = [
 
 @pytest.mark.parametrize(("match", "expected"), GLOBS)
 def test_is_glob(match: str, expected: bool) -> None:
-    """Only what statsd_exporter takes is a glob, and not without end."""
+    """A glob is valid where statsd_exporter accepts it, up to MAX_SEGMENTS."""
     assert is_glob(match) is expected
 
 
 def test_stars() -> None:
-    """Captures are the places of the stars."""
+    """Captures are the indexes of the stars."""
     assert stars(["a", "*", "b", "*"]) == (1, 3)
 
 
 def trie(*globs: str, ordered: bool = True) -> Trie:
-    """Plant some globs."""
-    planted = Trie(ordered=ordered)
+    """Return a trie of some globs."""
+    trie = Trie(ordered=ordered)
     for index, glob in enumerate(globs):
-        planted.add(glob.split("."), index)
-    return planted
+        trie.add(glob.split("."), index)
+    return trie
 
 
 SHADOWING = ("a.*.c", "a.b.c", "a.b.*", "*.*.*")
@@ -73,19 +73,19 @@ FOUND = [
     (BEST, False, "a.b.d", 2),
     (BEST, False, "a.x.c", 1),
     (BEST, False, "a.x.d", 0),
-    # What leads nowhere is left again.
+    # Dead ends are left by backtracking.
     (("a.*.*.d", "a.b.c.d", "a.b.e.f"), False, "a.b.e.d", 0),
     (("a.*.c", "a.b.d"), False, "a.b.c", 0),
     (("a.*.c", "a.b.d"), True, "a.b.c", 0),
-    # A shorter rule is not lost behind a longer one.
+    # A shorter glob matches beside a longer one.
     (("a.b.c", "a.b"), True, "a.b", 1),
     (("a.*.c", "a.*"), True, "a.b", 1),
     (("a.*.c", "a.*"), False, "a.b", 1),
-    # Of the same globs, the first counts, and keeps its place.
+    # Of equal globs, the first wins.
     (("a.*", "*.b", "a.*"), True, "a.b", 0),
     (("a.*", "*.b", "a.*"), False, "a.b", 0),
     (("a.b", "a.b"), False, "a.b", 0),
-    # Segments are compared as they are, empty ones too.
+    # Segments are compared literally, empty ones too.
     (("a.*.*",), True, "a..b", 0),
     (("*",), True, "", 0),
     (("a",), True, "", None),
@@ -100,21 +100,21 @@ FOUND = [
 def test_find(
     globs: tuple[str, ...], ordered: bool, name: str, expected: int | None
 ) -> None:
-    """A name belongs to the first rule, or to the most literal one."""
+    """A name has the first rule, or the most literal one."""
     assert trie(*globs, ordered=ordered).find(name.split(".")) == expected
 
 
 def matches(glob: str, name: str) -> bool:
-    """Compare plainly."""
-    ours, theirs = glob.split("."), name.split(".")
-    same_length = len(ours) == len(theirs)
+    """Return whether a glob matches a name, by comparing segments."""
+    globs, segments = glob.split("."), name.split(".")
+    same_length = len(globs) == len(segments)
     return same_length and all(
-        a in ("*", b) for a, b in zip(ours, theirs, strict=False)
+        a in ("*", b) for a, b in zip(globs, segments, strict=False)
     )
 
 
 def naive(globs: list[str], name: str, *, ordered: bool) -> int | None:
-    """Find the rule by comparing with each."""
+    """Return the rule by comparing a name with each glob."""
     found = [index for index, glob in enumerate(globs) if matches(glob, name)]
     if not ordered:
         # Literals first, from left to right; "*" is the last of its alphabet here.
@@ -131,7 +131,7 @@ RULES = st.lists(st.lists(SEGMENTS, min_size=1, max_size=4).map(".".join), max_s
 def test_agrees_with_plain_comparison(
     globs: list[str], name: str, ordered: bool
 ) -> None:
-    """On any rules and names, the trie and the plain comparison agree."""
+    """The trie finds what a comparison with each rule finds."""
     found = trie(*globs, ordered=ordered).find(name.split("."))
 
     assert found == naive(globs, name, ordered=ordered)
@@ -139,9 +139,9 @@ def test_agrees_with_plain_comparison(
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_work_is_bounded(ordered: bool) -> None:
-    """However the globs overlap, a look-up visits a state once at most."""
+    """However globs overlap, a look-up visits each node at most once."""
     globs = [".".join(glob) for glob in itertools.product("a*", repeat=10)]
-    planted = trie(*(f"{glob}.end" for glob in globs), ordered=ordered)
+    many = trie(*(f"{glob}.end" for glob in globs), ordered=ordered)
     visited = 0
 
     def count(frame: object, event: str, argument: object) -> None:
@@ -150,28 +150,28 @@ def test_work_is_bounded(ordered: bool) -> None:
 
     sys.setprofile(count)
     try:
-        found = planted.find(["a"] * 11)
+        found = many.find(["a"] * 11)
     finally:
         sys.setprofile(None)
 
     assert found is None
-    # A state is pushed and popped, and asked for a literal.
+    # Calls a node: push, pop and the look-up of a literal.
     assert visited < 5 * 2**11
 
 
 def test_long_names() -> None:
-    """A glob as long as can be does not exhaust the stack."""
+    """A glob of MAX_SEGMENTS does not exhaust the stack."""
     longest = ["*"] * MAX_SEGMENTS
 
     assert trie(".".join(longest)).find(longest) == 0
     assert trie(".".join(longest)).find(["a"] * 100_000) is None
 
 
-def test_states() -> None:
-    """A state lists its edges, the star last, and knows whether it is final."""
+def test_nodes() -> None:
+    """A node lists its edges, the star last; a final one ends a glob."""
     root = trie("*.b", "a").root
 
-    assert [(segment, state.is_final()) for segment, state in root.edges()] == [
+    assert [(segment, node.is_final()) for segment, node in root.edges()] == [
         ("a", True),
         ("*", False),
     ]

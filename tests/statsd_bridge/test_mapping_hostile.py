@@ -1,4 +1,4 @@
-"""Files that mean harm, or look like it: refused in one line, or read as they are."""
+"""Hostile and unusual files: refused in one line, or accepted."""
 
 from __future__ import annotations
 
@@ -17,29 +17,24 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(
 
 
 def regex(pattern: str) -> str:
-    """A file with one regular expression."""
+    """Return a file with one regular expression."""
     return f"mappings: [{{name: x, match_type: regex, match: '{pattern}'}}]"
 
 
-# What it is, the text, what is said of it.
+# Description, text, part of the error.
 REFUSED: dict[str, tuple[str | bytes, str]] = {
     "lists of aliases": (f"{LAUGHS}mappings: *a20", "mappings[0]: a list is not"),
     "merges of aliases": (
         f"{MERGES}mappings: [*a20]",
         "means more than 1000000 values",
     ),
-    "an alias in itself": ("mappings: &a [*a]", "stands inside itself"),
     "a merge of itself": ("mappings: [&a {<<: *a}]", "stands inside itself"),
-    "an alias of nothing": ("mappings: [*a]", "has no anchor before it"),
     "brackets": ("[" * 100_000, "exceeded maximum nesting depth"),
-    "braces": ("{a: " * 50_000, "is nested deeper than 100 levels"),
     "indentation": (
         "".join(" " * i + "-\n" for i in range(500)),
         "is nested deeper than 100 levels",
     ),
-    "size": ("#" * 5_000_000, "is larger than 4194304 bytes"),
     "Latin-1": ("mappings: [{match: \xe9}]".encode("latin-1"), "is not text"),
-    "zero bytes": (b"\0" * 100, "is not text"),
     "half a character": (b"a: \xf0\x9f", "is not text"),
     "a regex of many letters": (regex("a" * 3_000_000), "longer than 100000"),
     "a regex of many repeats": (regex("((a{100}){100}){100}"), "invalid repetition"),
@@ -60,24 +55,24 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_it_is_refused_in_one_line(
+def test_a_hostile_file_is_refused_in_one_line(
     what: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The line names the file, is short, and can be shown to anybody."""
-    text, said = REFUSED[what]
+    """The error is one short printable line that names the file."""
+    text, problem = REFUSED[what]
     with pytest.raises(ConfigError) as refused:
         mapping.parse(text, "f.yml")
     message = str(refused.value)
 
     assert message.startswith("f.yml: ")
-    assert said in message
+    assert problem in message
     assert message.isprintable()
     assert len(message) < 300
-    # Not even a library in C has more to say.
+    # Libraries in C print nothing either.
     assert capfd.readouterr() == ("", "")
 
 
-TAKEN: dict[str, str | bytes] = {
+ACCEPTED: dict[str, str | bytes] = {
     "UTF-16": "mappings: [{match: a.b, name: x}]".encode("utf-16"),
     "a byte order mark": b"\xef\xbb\xbfmappings: [{match: a.b, name: x}]",
     "Windows lines": "mappings:\r\n- match: a.b\r\n  name: x\r\n",
@@ -95,10 +90,10 @@ TAKEN: dict[str, str | bytes] = {
 }
 
 
-@pytest.mark.parametrize("what", TAKEN)
-def test_it_is_read_as_it_is(what: str) -> None:
-    """What is only unusual works."""
-    text = TAKEN[what]
+@pytest.mark.parametrize("what", ACCEPTED)
+def test_an_unusual_file_is_accepted(what: str) -> None:
+    """An unusual but valid file works."""
+    text = ACCEPTED[what]
     if isinstance(text, str) and text.startswith("- "):
         text = f"mappings:\n{text}"
     table = mapping.parse(text, "f.yml")
@@ -107,10 +102,10 @@ def test_it_is_read_as_it_is(what: str) -> None:
     assert len(table.warnings) <= 101
 
 
-def test_regexes_that_are_too_long_for_one_are_tried_by_halves(
+def test_long_regexes_are_tried_by_halves(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Many long ones work, and nothing is said on stderr."""
+    """Many long regexes work and print nothing on stderr."""
     rules = "".join(
         f"- {{match: '{'x' * 5_000}{i}|^a{i}$', match_type: regex, name: n}}\n"
         for i in range(100)
@@ -120,16 +115,3 @@ def test_regexes_that_are_too_long_for_one_are_tried_by_halves(
     assert table.look_up(SampleType.COUNTER, "a77").rule is table.rules[77]
     assert table.look_up(SampleType.COUNTER, "b").rule is None
     assert capfd.readouterr() == ("", "")
-
-
-def test_one_regex_is_not_compiled_for_each_kind() -> None:
-    """Rules for every kind of sample share what was compiled."""
-    table = mapping.parse(
-        "mappings: [{match: a, match_type: regex, name: x},"
-        " {match: b, match_type: regex, name: y, match_metric_type: gauge}]",
-        "f.yml",
-    )
-
-    assert table.look_up(SampleType.COUNTER, "b").rule is None
-    assert table.look_up(SampleType.GAUGE, "b").rule is table.rules[1]
-    assert table._regexes[SampleType.COUNTER] is table._regexes[SampleType.OBSERVER]

@@ -1,4 +1,4 @@
-"""Observers take their options from the rule, the defaults and what is built in."""
+"""Observers have the options of the rule, the defaults or the built-in ones."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from statsd_bridge.errors import ConfigError
 from statsd_bridge.mapping import options
 from statsd_bridge.model import MetricOptions, MetricType, Quantile, SampleType
 
-SUMMARY = MetricOptions(MetricType.SUMMARY, options.HELP, quantiles=options.QUANTILES)
-HISTOGRAM = MetricOptions(MetricType.HISTOGRAM, options.HELP, buckets=options.BUCKETS)
+SUMMARY = MetricOptions(
+    MetricType.SUMMARY, options.DEFAULT_HELP, quantiles=options.DEFAULT_QUANTILES
+)
+HISTOGRAM = MetricOptions(
+    MetricType.HISTOGRAM, options.DEFAULT_HELP, buckets=options.DEFAULT_BUCKETS
+)
 
 LOW = "quantiles: [{quantile: 0.4, error: 0.04}]"
 LOW_READ = (Quantile(0.4, 0.04),)
@@ -22,7 +26,7 @@ ONE_AND_TWO = (1.0, 2.0)
 
 
 def observed(defaults: str, rule: str) -> MetricOptions:
-    """Give the form of a timer that a rule takes."""
+    """Return the options of a timer that the rule matches."""
     text = f"defaults: {{{defaults}}}\nmappings: [{{match: a, name: a, {rule}}}]"
     return mapping.parse(text, "f").look_up(SampleType.OBSERVER, "a").options
 
@@ -30,10 +34,10 @@ def observed(defaults: str, rule: str) -> MetricOptions:
 def summary(
     quantiles: tuple[Quantile, ...], max_age: float = 600.0, age_buckets: int = 5
 ) -> MetricOptions:
-    """Make the form of a summary."""
+    """Return the options of a summary."""
     return MetricOptions(
         MetricType.SUMMARY,
-        options.HELP,
+        options.DEFAULT_HELP,
         quantiles=quantiles,
         max_age=max_age,
         age_buckets=age_buckets,
@@ -41,8 +45,8 @@ def summary(
 
 
 def histogram(*buckets: float) -> MetricOptions:
-    """Make the form of a histogram."""
-    return MetricOptions(MetricType.HISTOGRAM, options.HELP, buckets=buckets)
+    """Return the options of a histogram."""
+    return MetricOptions(MetricType.HISTOGRAM, options.DEFAULT_HELP, buckets=buckets)
 
 
 RESOLVED = [
@@ -51,10 +55,10 @@ RESOLVED = [
     ("observer_type: histogram", "", HISTOGRAM),
     ("observer_type: histogram", "observer_type: summary", SUMMARY),
     ("observer_type: histogram", "observer_type: ~", HISTOGRAM),
-    # An empty word is not a missing one.
+    # An empty word sets a type; a missing one is inherited.
     ("observer_type: histogram", "observer_type: ''", SUMMARY),
     ("observer_type: summary", "observer_type: histogram", HISTOGRAM),
-    # Quantiles: the rule's, the defaults', built in; none is like nothing.
+    # Quantiles: the rule's, the defaults', built in; an empty list is not set.
     (f"summary_options: {{{LOW}}}", "", summary(LOW_READ)),
     (f"summary_options: {{{LOW}}}", "summary_options: {}", summary(LOW_READ)),
     (
@@ -63,19 +67,19 @@ RESOLVED = [
         summary(HIGH_READ),
     ),
     ("summary_options: {quantiles: []}", "summary_options: {quantiles: []}", SUMMARY),
-    # Ages are inherited when the type was said somewhere, or no options are there.
+    # Ages are inherited if a type is set or the rule has no options.
     (
         "observer_type: summary, summary_options: {max_age: 1m, age_buckets: 2}",
         "summary_options: {}",
-        summary(options.QUANTILES, 60.0, 2),
+        summary(options.DEFAULT_QUANTILES, 60.0, 2),
     ),
     (
         "summary_options: {max_age: 1m, age_buckets: 2}",
         "observer_type: summary, summary_options: {max_age: 2m}",
-        summary(options.QUANTILES, 120.0, 2),
+        summary(options.DEFAULT_QUANTILES, 120.0, 2),
     ),
-    ("summary_options: {max_age: 1m}", "", summary(options.QUANTILES, 60.0)),
-    # Else only the quantiles are.
+    ("summary_options: {max_age: 1m}", "", summary(options.DEFAULT_QUANTILES, 60.0)),
+    # Otherwise only quantiles are inherited.
     (
         f"summary_options: {{max_age: 1m, age_buckets: 2, {LOW}}}",
         f"summary_options: {{{HIGH}}}",
@@ -99,7 +103,7 @@ RESOLVED = [
     ),
     ("observer_type: histogram, histogram_options: {buckets: []}", "", HISTOGRAM),
     ("observer_type: histogram", "histogram_options: {}", HISTOGRAM),
-    # The bucket of everything is always there.
+    # The bucket +Inf always exists.
     (
         "",
         "observer_type: histogram, histogram_options: {buckets: [1, .inf]}",
@@ -107,14 +111,14 @@ RESOLVED = [
     ),
     ("", "observer_type: histogram, buckets: [.inf]", histogram()),
     ("", "observer_type: histogram, buckets: [-.inf, 0]", histogram(-math.inf, 0)),
-    # Without a type, histogram options are nothing.
+    # Without a type, histogram options have no effect.
     ("", "histogram_options: {buckets: [3]}", SUMMARY),
     (
         "",
         f"histogram_options: {{buckets: [3]}}, summary_options: {{{LOW}}}",
         summary(LOW_READ),
     ),
-    # Old keys.
+    # Legacy keys.
     ("timer_type: histogram", "", HISTOGRAM),
     ("timer_type: histogram, observer_type: summary", "", SUMMARY),
     ("", "timer_type: histogram", HISTOGRAM),
@@ -137,12 +141,12 @@ RESOLVED = [
         f"{LOW}, summary_options: {{age_buckets: 3}}",
         summary(LOW_READ, 60.0, 3),
     ),
-    # In a rule without a type, they are nothing.
+    # In a rule without a type, they have no effect.
     ("", LOW, SUMMARY),
     ("", "buckets: [1, 2]", SUMMARY),
-    # Of the other type, they are nothing.
+    # For the other type, they have no effect.
     ("observer_type: histogram", LOW, HISTOGRAM),
-    # What has no place in the text format.
+    # Options without effect in the text format.
     (
         "",
         "observer_type: histogram, histogram_options: "
@@ -155,12 +159,12 @@ RESOLVED = [
 
 @pytest.mark.parametrize(("defaults", "rule", "expected"), RESOLVED)
 def test_resolved(defaults: str, rule: str, expected: MetricOptions) -> None:
-    """The form of a timer follows statsd_exporter's rules of inheritance."""
+    """Options are inherited like in statsd_exporter."""
     assert observed(defaults, rule) == expected
 
 
-def test_quantiles_are_sorted_and_single() -> None:
-    """Quantiles rise in the form; of two errors for one, the last counts."""
+def test_quantiles_are_sorted_and_unique() -> None:
+    """Quantiles are sorted; of two errors for one, the last counts."""
     ranks = "{quantile: 0.9, error: 0.1}, {quantile: 0.5}, {quantile: 0.9, error: 0.2}"
     form = observed("", f"summary_options: {{quantiles: [{ranks}]}}")
 
@@ -168,17 +172,17 @@ def test_quantiles_are_sorted_and_single() -> None:
 
 
 def test_unmapped() -> None:
-    """Names without a rule have the forms of the defaults."""
+    """Unmapped names have the options of the defaults."""
     text = "defaults: {observer_type: histogram, ttl: 1h, buckets: [1, 2]}"
     table = mapping.parse(text, "f")
 
     assert [table.look_up(kind, "a").options for kind in SampleType] == [
-        MetricOptions(MetricType.COUNTER, options.HELP, ttl=3600.0),
-        MetricOptions(MetricType.GAUGE, options.HELP, ttl=3600.0),
+        MetricOptions(MetricType.COUNTER, options.DEFAULT_HELP, ttl=3600.0),
+        MetricOptions(MetricType.GAUGE, options.DEFAULT_HELP, ttl=3600.0),
         MetricOptions(
-            MetricType.HISTOGRAM, options.HELP, ttl=3600.0, buckets=ONE_AND_TWO
+            MetricType.HISTOGRAM, options.DEFAULT_HELP, ttl=3600.0, buckets=ONE_AND_TWO
         ),
-        MetricOptions(MetricType.SET, options.HELP, ttl=3600.0),
+        MetricOptions(MetricType.SET, options.DEFAULT_HELP, ttl=3600.0),
     ]
 
 
@@ -194,7 +198,7 @@ def test_unmapped() -> None:
     ],
 )
 def test_ttl(defaults: str, rule: str, ttl: float) -> None:
-    """A ttl of zero does not hide the defaults'."""
+    """A ttl of zero does not override that of the defaults."""
     assert observed(defaults, rule).ttl == ttl
 
 
@@ -203,16 +207,20 @@ def test_ttl(defaults: str, rule: str, ttl: float) -> None:
     [("", None), ("scale: ~", None), ("scale: 0", 0.0), ("scale: -1e-3", -0.001)],
 )
 def test_scale(rule: str, scale: float | None) -> None:
-    """A scale of zero is a scale."""
+    """A scale of zero is not a missing scale."""
     assert observed("", rule).scale == scale
 
 
 @pytest.mark.parametrize(
     ("rule", "text"),
-    [("", options.HELP), ("help: ''", options.HELP), ("help: 007", "007")],
+    [
+        ("", options.DEFAULT_HELP),
+        ("help: ''", options.DEFAULT_HELP),
+        ("help: 007", "007"),
+    ],
 )
 def test_help(rule: str, text: str) -> None:
-    """Without a help text there is the usual one."""
+    """A missing or empty help text is that of statsd_exporter."""
     assert observed("", rule).help == text
 
 
@@ -235,7 +243,7 @@ WARNED = [
 
 @pytest.mark.parametrize(("rule", "warning"), WARNED)
 def test_warned(rule: str, warning: str) -> None:
-    """Old keys and options without effect are told."""
+    """Legacy keys and options without effect are warnings."""
     table = mapping.parse(f"mappings: [{{match: a, name: a, {rule}}}]", "f")
 
     assert table.warnings == (f"f: mappings[0].{warning} (line 1)",)
@@ -246,10 +254,10 @@ def test_warned(rule: str, warning: str) -> None:
     [("5us", 5, True), ("4us", 5, False), ("10ms", 10_000, True), ("1s", 1, True)],
 )
 def test_shortest_window(max_age: str, age_buckets: int, accepted: bool) -> None:
-    """A window must be long enough to be cut into its steps."""
-    said = f"summary_options: {{max_age: {max_age}, age_buckets: {age_buckets}}}"
+    """A window that is too short for its age buckets is refused."""
+    defaults = f"summary_options: {{max_age: {max_age}, age_buckets: {age_buckets}}}"
     if accepted:
-        assert observed(said, "").age_buckets == age_buckets
+        assert observed(defaults, "").age_buckets == age_buckets
         return
     with pytest.raises(ConfigError, match="too short"):
-        observed(said, "")
+        observed(defaults, "")

@@ -1,17 +1,25 @@
-"""Rules that stand in each other's way are told, and so is why a name went by."""
+"""Unreachable rules are warned of, and near misses have their reason."""
 
 from __future__ import annotations
 
 import pytest
 
 from statsd_bridge import mapping
+from statsd_bridge.mapping import Rule
 from statsd_bridge.model import SampleType
 
 
 def table(*rules: str, defaults: str = "") -> mapping.MappingTable:
-    """Read rules given as `match` and what follows."""
+    """Parse rules, each given as its `match` and further keys."""
     entries = ",".join(f"{{name: x, match: {rule}}}" for rule in rules)
     return mapping.parse(f"defaults: {{{defaults}}}\nmappings: [{entries}]", "f")
+
+
+def near_misses(rules: mapping.MappingTable, name: str) -> list[tuple[Rule, str]]:
+    """Return the near misses of a counter's name."""
+    match = rules.look_up(SampleType.COUNTER, name)
+    found = mapping.near_misses(rules.rules, match.rule, SampleType.COUNTER, name)
+    return list(found)
 
 
 COUNTER = "match_metric_type: counter"
@@ -19,7 +27,7 @@ GAUGE = "match_metric_type: gauge"
 OBSERVER = "match_metric_type: observer"
 REGEX = "match_type: regex"
 
-USELESS = [
+UNREACHABLE = [
     (("a.*.c", "a.b.c"), "", [(1, 0)]),
     (("a.b.c", "a.*.c"), "", []),
     (("'*.*'", "a.*", "'*.b'", "a.b"), "", [(1, 0), (2, 0), (3, 0)]),
@@ -30,24 +38,24 @@ USELESS = [
     (("a.b", f"a.b, {COUNTER}"), "", [(1, 0)]),
     ((f"a.b, {COUNTER}", f"a.b, {GAUGE}", f"a.b, {OBSERVER}", "a.*"), "", []),
     ((f"a.*, {COUNTER}", f"a.*, {GAUGE}", f"a.*, {OBSERVER}", "a.b"), "", [(3, 0)]),
-    # Unordered, only the same globs are in each other's way.
+    # Unordered, only equal globs overlap.
     (("a.*.c", "a.b.c"), "glob_disable_ordering: true", []),
     (("a.*", "a.b", "a.*"), "glob_disable_ordering: true", [(2, 0)]),
-    # Of regexes, only the same are known to be.
+    # Regexes are compared as text.
     ((f"a, {REGEX}", f"a, {REGEX}", f"b, {REGEX}"), "", [(1, 0)]),
     ((f"a, {REGEX}", "a"), "", []),
 ]
 
 
-@pytest.mark.parametrize(("rules", "defaults", "expected"), USELESS)
-def test_useless(
+@pytest.mark.parametrize(("rules", "defaults", "expected"), UNREACHABLE)
+def test_unreachable(
     rules: tuple[str, ...], defaults: str, expected: list[tuple[int, int]]
 ) -> None:
-    """A rule all of whose names go to earlier ones is told, with the earliest."""
+    """A rule whose names all match earlier rules is unreachable; one is named."""
     assert table(*rules, defaults=defaults).warnings == tuple(
-        f"f: mappings[{useless}]: never matches: mappings[{first}] takes all its names"
+        f"f: mappings[{rule}]: never matches: mappings[{winner}] takes all its names"
         " (line 2)"
-        for useless, first in expected
+        for rule, winner in expected
     )
 
 
@@ -69,16 +77,14 @@ NEAR = [
 
 @pytest.mark.parametrize(("rule", "name", "expected"), NEAR)
 def test_near_miss(rule: str, name: str, expected: list[str]) -> None:
-    """A rule that nearly took a name tells what was amiss."""
-    near = table(rule).candidates(SampleType.COUNTER, name)
-
-    assert [reason for _, reason in near] == expected
+    """A rule that nearly matches a name has the reason why it does not."""
+    assert [reason for _, reason in near_misses(table(rule), name)] == expected
 
 
-def test_candidates() -> None:
-    """Rules that would have taken a name tell which one goes before them."""
+def test_near_misses_of_a_mapped_name() -> None:
+    """A rule that would match has as reason the rule that goes first."""
     rules = ("a.c", "a.*", f". , {REGEX}", "a.b", "z.*")
-    near = table(*rules).candidates(SampleType.COUNTER, "a.b")
+    near = near_misses(table(*rules), "a.b")
 
     assert [(rule.index, reason) for rule, reason in near] == [
         (0, "segment 2 is 'b', not 'c'"),

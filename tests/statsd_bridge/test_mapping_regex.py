@@ -1,4 +1,4 @@
-"""Regexes are Go's, and the first of many is found without trying each."""
+"""Regexes are those of Go; the first match of many is found without trying each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.mapping.regex import MAX_DEPTH, First, Pattern
+from statsd_bridge.mapping.regex import MAX_DEPTH, Pattern, PatternTree
 
 SEARCHED = [
     ("", "a", ("",)),
@@ -40,7 +40,7 @@ SEARCHED = [
 
 @pytest.mark.parametrize(("text", "name", "expected"), SEARCHED)
 def test_search(text: str, name: str, expected: tuple[str, ...] | None) -> None:
-    """The leftmost match and its groups are found; a group left out is empty."""
+    """The leftmost match and its groups are found; an unused group is empty."""
     assert Pattern(text).search(name) == expected
 
 
@@ -68,31 +68,31 @@ def test_search(text: str, name: str, expected: tuple[str, ...] | None) -> None:
     ],
 )
 def test_refused(text: str, message: str) -> None:
-    """What Go does not take is refused in one short line."""
+    """A regex that Go refuses is refused in one short line."""
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         Pattern(text)
 
-    said = str(caught.value)
-    assert said.startswith(message)
-    assert said.isprintable()
-    assert len(said) < 150
+    problem = str(caught.value)
+    assert problem.startswith(message)
+    assert problem.isprintable()
+    assert len(problem) < 150
 
 
 def test_names() -> None:
-    """Named groups are known by their numbers."""
+    """Named groups have numbers."""
     pattern = Pattern("(a)(?P<x>b)(?:c)(?<y>d)")
 
     assert (pattern.groups, pattern.names) == (3, {"x": 2, "y": 3})
 
 
 def test_hard_regex() -> None:
-    """A regex that is exponential elsewhere is not here."""
+    """A regex that takes exponential time with backtracking is linear."""
     assert Pattern("(a*)*b").search("a" * 5000) is None
 
 
-def first(*texts: str) -> First:
-    """Number some patterns from ten."""
-    return First([(Pattern(text), 10 + i) for i, text in enumerate(texts)])
+def first(*texts: str) -> PatternTree:
+    """Return a tree of patterns that are numbered from ten."""
+    return PatternTree([(Pattern(text), 10 + i) for i, text in enumerate(texts)])
 
 
 FIRST: list[tuple[tuple[str, ...], str, tuple[int, tuple[str, ...]] | None]] = [
@@ -114,7 +114,7 @@ FIRST: list[tuple[tuple[str, ...], str, tuple[int, tuple[str, ...]] | None]] = [
 def test_first(
     texts: tuple[str, ...], name: str, expected: tuple[int, tuple[str, ...]] | None
 ) -> None:
-    """Of several patterns, the first that matches counts, with its own captures."""
+    """The first pattern that matches wins, with its own captures."""
     assert first(*texts).find(name) == expected
 
 
@@ -125,15 +125,15 @@ PATTERNS = st.sampled_from(
 
 @given(st.lists(PATTERNS, max_size=9), st.text(alphabet="abcA", max_size=5))
 def test_first_agrees_with_trying_each(texts: list[str], name: str) -> None:
-    """On any patterns and names, the tree finds what trying each one finds."""
+    """The tree finds what trying each pattern in turn finds."""
     tried = ((10 + i, Pattern(text).search(name)) for i, text in enumerate(texts))
     expected = next((found for found in tried if found[1] is not None), None)
 
     assert first(*texts).find(name) == expected
 
 
-def test_patterns_that_are_too_much_for_one() -> None:
-    """When patterns do not fit into one, each is tried."""
+def test_patterns_too_large_for_one_alternation() -> None:
+    """If RE2 refuses the alternation, each half is tried."""
     huge = [f"({'abcdefghij' * 100}){{20}}{i}" for i in range(50)]
 
     assert first(*huge, "(x)").find("x") == (60, ("x", "x"))
@@ -141,12 +141,12 @@ def test_patterns_that_are_too_much_for_one() -> None:
 
 @given(st.text(alphabet="ab()[]{}*+?|\\QEC.^$<>P:i1,-", max_size=15))
 def test_any_regex(text: str) -> None:
-    """Any text is a regex, also as a part of another, or is refused."""
+    """Any text is refused or matches alike alone and in an alternation."""
     try:
         pattern = Pattern(text)
     except ValueError:
         return
 
     expected = pattern.search("ab")
-    found = First([(Pattern("nowhere"), 0), (pattern, 1)]).find("ab")
+    found = PatternTree([(Pattern("nowhere"), 0), (pattern, 1)]).find("ab")
     assert found == (None if expected is None else (1, expected))

@@ -1,4 +1,4 @@
-"""An entry of `mappings` becomes a rule, or one line that says what is wrong."""
+"""An entry of `mappings` becomes a rule, or an error of one line."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from statsd_bridge.model import Action, SampleType
 
 
 def rule(text: str) -> Rule:
-    """Read one entry."""
+    """Parse one entry."""
     return mapping.parse(f"mappings: [{{{text}}}]", "f").rules[0]
 
 
-def test_everything() -> None:
-    """A rule holds what its entry says."""
+def test_all_keys() -> None:
+    """A rule has the values of all its keys."""
     text = """
     mappings:
     - match: x
@@ -39,7 +39,7 @@ def test_everything() -> None:
         ("z", "$2"),
     ]
     assert read.honor_labels is True
-    assert read.kinds == {SampleType.GAUGE, SampleType.SET}
+    assert read.sample_types == {SampleType.GAUGE, SampleType.SET}
     assert read.action is Action.DROP
 
 
@@ -72,7 +72,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("name", "accepted"), NAMES)
 def test_name(name: str, accepted: bool) -> None:
-    """A name is made of letters, digits, underscores and numbered references."""
+    """A name consists of letters, digits, underscores and numbered references."""
     text = f"match: a, name: '{name}'"
     if accepted:
         assert rule(text).name.source == name
@@ -103,7 +103,7 @@ LABELS = [
 
 @pytest.mark.parametrize(("key", "accepted"), LABELS)
 def test_label(key: str, accepted: bool) -> None:
-    """A label name is Prometheus', one letter is enough, and none is reserved."""
+    """A label name is valid in Prometheus and not reserved; one letter suffices."""
     text = f"match: a, name: a, labels: {{'{key}': x}}"
     if accepted:
         assert [label for label, _ in rule(text).labels] == [key]
@@ -117,7 +117,7 @@ MATCH_TYPES = [
     ("", "match_type: regex", True),
     ("match_type: regex", "", True),
     ("match_type: regex", "match_type: glob", False),
-    # An empty word is not a missing one.
+    # An empty word sets a type; a missing one is inherited.
     ("match_type: regex", "match_type: ''", False),
     ("match_type: regex", "match_type: ~", True),
     ("match_type: ''", "", False),
@@ -134,13 +134,13 @@ def test_match_type(defaults: str, text: str, is_regex: bool) -> None:
 
 
 def test_empty_regex() -> None:
-    """A regex may be empty, and even missing."""
+    """A regex may be empty or missing."""
     assert rule("match: '', match_type: regex, name: a").pattern is not None
     assert rule("match_type: regex, name: a").pattern is not None
 
 
 @pytest.mark.parametrize(
-    ("word", "kinds"),
+    ("word", "types"),
     [
         ("counter", {SampleType.COUNTER}),
         ("gauge", {SampleType.GAUGE, SampleType.SET}),
@@ -149,9 +149,9 @@ def test_empty_regex() -> None:
         ("~", set(SampleType)),
     ],
 )
-def test_metric_type(word: str, kinds: set[SampleType]) -> None:
-    """A rule for gauges is for sets, too; timer is the old word for observer."""
-    assert rule(f"match: a, name: a, match_metric_type: {word}").kinds == kinds
+def test_metric_type(word: str, types: set[SampleType]) -> None:
+    """A rule for gauges matches sets too; timer is the legacy word for observer."""
+    assert rule(f"match: a, name: a, match_metric_type: {word}").sample_types == types
 
 
 @pytest.mark.parametrize(
@@ -159,11 +159,11 @@ def test_metric_type(word: str, kinds: set[SampleType]) -> None:
     [("map", Action.MAP), ("drop", Action.DROP), ("''", Action.MAP), ("", Action.MAP)],
 )
 def test_action(word: str, action: Action) -> None:
-    """Mapping is what a rule does unless told otherwise."""
+    """The default action is map."""
     assert rule(f"match: a, name: a, action: {word}").action is action
 
 
-HOLLOW = [
+ALWAYS_EMPTY = [
     (
         "match: a.*, name: $2",
         "name: '$2' is always empty, the match captures 1",
@@ -179,9 +179,9 @@ HOLLOW = [
 ]
 
 
-@pytest.mark.parametrize(("text", "warning"), HOLLOW)
+@pytest.mark.parametrize(("text", "warning"), ALWAYS_EMPTY)
 def test_reference_to_nothing(text: str, warning: str) -> None:
-    """A reference that is always empty is allowed and told."""
+    """A reference that is always empty is a warning."""
     table = mapping.parse(f"mappings: [{{{text}}}]", "f")
 
     assert table.warnings == (f"f: mappings[0].{warning} (line 1)",)

@@ -1,4 +1,4 @@
-"""A kind and a name become a match; a file that is wrong becomes one line."""
+"""Sample type and name give a match; an invalid file gives an error of one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from statsd_bridge.model import (
     ["", "{}", "~", "# nothing", "mappings:", "mappings: []", "defaults:\nmappings: ~"],
 )
 def test_empty_file(text: str) -> None:
-    """A file with nothing in it is a table without rules."""
+    """An empty file is a table without rules."""
     table = mapping.parse(text, "f", strict=True)
 
     assert (len(table), table.rules, table.warnings) == (0, (), ())
@@ -73,11 +73,11 @@ LOOK_UPS: list[tuple[SampleType, str, Action, str, Labels, tuple[str, ...]]] = [
     (SampleType.COUNTER, "drop.x", Action.DROP, "dropped", (), ("x",)),
     (SampleType.COUNTER, "t.x", Action.MAP, "t_c", (("who", "x"),), ("x",)),
     (SampleType.OBSERVER, "t.x", Action.MAP, "t_o", (("who", "x"),), ("x",)),
-    # A set is a gauge; the regex in the first place waits for the globs.
+    # Sets match rules for gauges; the regex, though first, comes after the globs.
     (SampleType.GAUGE, "t.x", Action.MAP, "any", (("l", "t.x"),), ()),
     (SampleType.SET, "t.x", Action.MAP, "any", (("l", "t.x"),), ()),
     (SampleType.GAUGE, "drop.x", Action.DROP, "dropped", (), ("x",)),
-    # The name may come out empty, or need escaping.
+    # The expanded name may be empty, or need escaping.
     (SampleType.COUNTER, ".empty", Action.MAP, "", (), ("",)),
     (SampleType.COUNTER, "4ü.empty", Action.MAP, "_4_", (), ("4ü",)),
     (
@@ -95,11 +95,12 @@ LOOK_UPS: list[tuple[SampleType, str, Action, str, Labels, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "action", "metric", "labels", "captures"), LOOK_UPS
+    ("sample_type", "name", "action", "metric", "labels", "captures"), LOOK_UPS
 )
 @pytest.mark.parametrize("cache_size", [0, 1, 1000])
 def test_look_up(
-    kind: SampleType,
+    *,
+    sample_type: SampleType,
     name: str,
     action: Action,
     metric: str,
@@ -107,18 +108,23 @@ def test_look_up(
     captures: tuple[str, ...],
     cache_size: int,
 ) -> None:
-    """A name is taken by the right rule and expanded, asked once or twice."""
+    """A name is matched and expanded alike, cached or not."""
     table = mapping.parse(RULES, "f", cache_size=cache_size)
 
-    for match in (table.look_up(kind, name), table.look_up(kind, name)):
+    for _ in range(2):
+        match = table.look_up(sample_type, name)
         assert match.action is action
-        assert (match.name, match.labels, match.captures) == (metric, labels, captures)
+        assert (match.name, match.untagged.labels, match.captures) == (
+            metric,
+            labels,
+            captures,
+        )
         assert (match.rule is None) is (action is Action.UNMAPPED)
         assert match.options.ttl == 3600
 
 
 @pytest.mark.parametrize(
-    ("kind", "shape"),
+    ("sample_type", "metric_type"),
     [
         (SampleType.COUNTER, MetricType.COUNTER),
         (SampleType.GAUGE, MetricType.GAUGE),
@@ -126,16 +132,16 @@ def test_look_up(
         (SampleType.SET, MetricType.SET),
     ],
 )
-def test_shape(kind: SampleType, shape: MetricType) -> None:
-    """Each kind has its shape, with a rule and without."""
+def test_metric_type(sample_type: SampleType, metric_type: MetricType) -> None:
+    """Each sample type has its metric type, mapped or not."""
     table = mapping.parse("mappings: [{match: a, name: a}]", "f")
 
-    assert table.look_up(kind, "a").options.type is shape
-    assert table.look_up(kind, "b").options.type is shape
+    assert table.look_up(sample_type, "a").options.type is metric_type
+    assert table.look_up(sample_type, "b").options.type is metric_type
 
 
-FORM = MetricOptions(MetricType.COUNTER, "help")
-TARGETS: list[tuple[Labels, bool, Labels, Labels]] = [
+OPTIONS = MetricOptions(MetricType.COUNTER, "help")
+SPECS: list[tuple[Labels, bool, Labels, Labels]] = [
     ((), False, (), ()),
     ((("a", "rule"),), False, (), (("a", "rule"),)),
     ((), False, (("a", "tag"),), (("a", "tag"),)),
@@ -156,39 +162,32 @@ TARGETS: list[tuple[Labels, bool, Labels, Labels]] = [
 ]
 
 
-@pytest.mark.parametrize(("labels", "honor", "tags", "expected"), TARGETS)
-def test_target(labels: Labels, honor: bool, tags: Labels, expected: Labels) -> None:
-    """The rule's labels win over tags, unless it honors them; all are kept, sorted."""
-    match = Match(Action.MAP, SeriesSpec("name", labels, FORM), honor)
+@pytest.mark.parametrize(("labels", "honor", "tags", "expected"), SPECS)
+def test_spec(labels: Labels, honor: bool, tags: Labels, expected: Labels) -> None:
+    """Rule labels override tags unless honored; all labels are kept, sorted."""
+    match = Match(Action.MAP, SeriesSpec("name", labels, OPTIONS), honor)
 
-    assert match.spec(tags) == SeriesSpec("name", expected, FORM)
-
-
-def test_target_without_tags_is_made_once() -> None:
-    """Without tags, the target is the one that is kept."""
-    match = mapping.empty().look_up(SampleType.COUNTER, "a")
-
-    assert match.spec(()) is match.bare
+    assert match.spec(tags) == SeriesSpec("name", expected, OPTIONS)
 
 
 def test_cache_counts() -> None:
-    """Misses are kept, too; a name is known by its kind."""
+    """Misses are cached too; sample types have separate entries."""
     table = mapping.parse(RULES, "f")
-    for kind, name in [
+    for sample_type, name in [
         (SampleType.COUNTER, "a.b.c"),
         (SampleType.COUNTER, "a.b.c"),
         (SampleType.GAUGE, "a.b.c"),
-        (SampleType.COUNTER, "nobody"),
-        (SampleType.COUNTER, "nobody"),
+        (SampleType.COUNTER, "unmapped"),
+        (SampleType.COUNTER, "unmapped"),
     ]:
-        table.look_up(kind, name)
+        table.look_up(sample_type, name)
 
     assert (table.cache_length, table.cache_gets, table.cache_hits) == (3, 5, 2)
 
 
 @pytest.mark.parametrize("size", [0, 1, 7])
 def test_cache_is_bounded(size: int) -> None:
-    """Whatever names come, the cache does not outgrow its size."""
+    """The cache does not exceed its size."""
     table = mapping.parse(RULES, "f", cache_size=size)
     for i in range(100):
         table.look_up(SampleType.COUNTER, f"a.{i}.c")
@@ -196,8 +195,8 @@ def test_cache_is_bounded(size: int) -> None:
     assert table.cache_length == size
 
 
-def test_used_lately_is_kept() -> None:
-    """What was asked for lately stays."""
+def test_recently_used_names_stay_cached() -> None:
+    """The least recently used name is evicted."""
     table = mapping.parse(RULES, "f", cache_size=2)
     for name in ("a", "b", "a", "c", "a"):
         table.look_up(SampleType.COUNTER, name)
@@ -205,8 +204,8 @@ def test_used_lately_is_kept() -> None:
     assert table.cache_hits == 2
 
 
-def test_long_names_are_not_kept() -> None:
-    """A long name is answered and not kept, so that the cache is small in bytes."""
+def test_long_names_are_not_cached() -> None:
+    """A long name is matched but not cached, which bounds the cache in bytes."""
     table = mapping.parse(RULES, "f")
     match = table.look_up(SampleType.COUNTER, f"a.{'x' * 60_000}.b")
 
@@ -214,10 +213,10 @@ def test_long_names_are_not_kept() -> None:
     assert table.cache_length == 0
 
 
-def test_candidates_leave_the_cache_alone() -> None:
-    """To explain a name does not count as a look-up."""
+def test_an_uncached_look_up_is_not_counted() -> None:
+    """A look-up past the cache leaves its counters alone."""
     table = mapping.parse(RULES, "f")
-    table.candidates(SampleType.COUNTER, "a.b.c")
+    table.look_up_uncached(SampleType.COUNTER, "a.b.c")
 
     assert table.cache_gets == 0
 
@@ -226,15 +225,15 @@ NAMES = st.text(alphabet="arbt.12-*ü\0\ud800 \n", max_size=12) | st.text(max_si
 
 
 @given(st.sampled_from(SampleType), NAMES)
-def test_any_name(kind: SampleType, name: str) -> None:
-    """Any name is answered, and the same way with and without the cache."""
-    kept, plain = mapping.parse(RULES, "f"), mapping.parse(RULES, "f", cache_size=0)
+def test_any_name(sample_type: SampleType, name: str) -> None:
+    """Any name has the same match with and without a cache."""
+    cached, plain = mapping.parse(RULES, "f"), mapping.parse(RULES, "f", cache_size=0)
 
-    assert kept.look_up(kind, name)[:3] == plain.look_up(kind, name)[:3]
+    assert cached.look_up(sample_type, name)[:3] == plain.look_up(sample_type, name)[:3]
 
 
 def flow(value: object) -> str:
-    """Write a value as YAML in one line."""
+    """Return a value as YAML in one line."""
     if isinstance(value, dict):
         pairs = (f"{key}: {flow(item)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"
@@ -283,7 +282,7 @@ DOCUMENTS = st.one_of(
 
 
 def outcome(text: str | bytes, *, strict: bool) -> mapping.MappingTable | str:
-    """Give the table, or the line of refusal."""
+    """Return the table, or the text of the error."""
     try:
         return mapping.parse(text, "f", strict=strict)
     except ConfigError as error:
@@ -293,14 +292,15 @@ def outcome(text: str | bytes, *, strict: bool) -> mapping.MappingTable | str:
 @settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS | st.text(max_size=60) | st.binary(max_size=60), st.booleans())
 def test_any_document(text: str | bytes, strict: bool) -> None:
-    """Any document is a table that answers, or one line of refusal."""
+    """Any document gives a table or an error of one line."""
     table = outcome(text, strict=strict)
     if isinstance(table, str):
         assert table.startswith("f: ")
         assert table.isprintable()
         return
-    for kind in SampleType:
-        assert table.look_up(kind, "a.b").rule in (None, *table.rules)
-        table.candidates(kind, "a.b")
+    for sample_type in SampleType:
+        match = table.look_up(sample_type, "a.b")
+        assert match.rule in (None, *table.rules)
+        list(mapping.near_misses(table.rules, match.rule, sample_type, "a.b"))
     assert all(warning.isprintable() for warning in table.warnings)
     mapping.dot(table)

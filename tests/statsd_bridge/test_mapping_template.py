@@ -1,4 +1,4 @@
-"""Captures are put into templates by the grammar of globs and that of regexes."""
+"""Templates expand by the grammar of globs and by that of regexes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ EXPANDED = [
 
 @pytest.mark.parametrize(("source", "by_glob", "by_regex"), EXPANDED)
 def test_expand(source: str, by_glob: str, by_regex: str) -> None:
-    """A template becomes what it becomes in statsd_exporter, its bugs left out."""
+    """A template expands like in statsd_exporter, whose bugs are not repeated."""
     captures = ("all", "Z", "Y")
 
     assert parse_glob(source, 2).expand(captures) == by_glob
@@ -72,7 +72,7 @@ def test_expand(source: str, by_glob: str, by_regex: str) -> None:
 
 
 def test_many_captures() -> None:
-    """The tenth capture is not the first with a zero behind it."""
+    """$10 is the tenth capture, not the first and a zero."""
     captures = tuple("0abcdefghijk")
 
     assert parse_glob("$1$10${11}", 11).expand(captures) == "ajk"
@@ -88,12 +88,12 @@ def test_many_captures() -> None:
         ("$$", ("$$",), ()),
     ],
 )
-def test_hollow(
+def test_always_empty(
     source: str, by_glob: tuple[str, ...], by_regex: tuple[str, ...]
 ) -> None:
-    """What is always empty is listed."""
-    assert parse_glob(source, 2).hollow == by_glob
-    assert parse_regex(source, 2, {"n": 2}).hollow == by_regex
+    """Tokens that refer to no capture are listed."""
+    assert parse_glob(source, 2).always_empty == by_glob
+    assert parse_regex(source, 2, {"n": 2}).always_empty == by_regex
 
 
 TEMPLATES = st.text(alphabet="${}01239ab_-%*é½\u0661", max_size=12)
@@ -101,7 +101,7 @@ TEMPLATES = st.text(alphabet="${}01239ab_-%*é½\u0661", max_size=12)
 
 @given(TEMPLATES, st.integers(0, 3))
 def test_any_template(source: str, captured: int) -> None:
-    """Any template expands, and only refers to what there is."""
+    """Any template expands and refers only to existing captures."""
     captures = ("all", *["x"] * captured)
 
     for template in (
@@ -113,7 +113,7 @@ def test_any_template(source: str, captured: int) -> None:
 
 @given(st.text(max_size=5), st.text(max_size=5), st.text(alphabet="$1%*\\", max_size=5))
 def test_captures_are_data(before: str, after: str, captured: str) -> None:
-    """What was captured is put in as it is, never read as a template."""
+    """A captured text is inserted as it is, never parsed as a template."""
     source = f"{before.replace('$', '')}${{1}}{after.replace('$', '')}"
     expected = f"{before.replace('$', '')}{captured}{after.replace('$', '')}"
     if after.replace("$", "").startswith("}"):

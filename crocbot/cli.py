@@ -1,61 +1,77 @@
 """
-The command line to an exit code: 0 done or stopped as asked, 2 the operator must
-change something, 1 anything else.
+The command line: commands to exit codes.
+
+    0  done, or stopped as asked
+    2  the operator must change something
+    1  anything else
+
+Each command imports what it needs when it runs: `--help` is quick, and needs no extra.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from crocbot import inbox, log, pairing, service, store
-from crocbot import settings as settings_module
 from crocbot.errors import CrocbotError, InboxError, OperatorError
-from crocbot.settings import Settings
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
+    from crocbot.inbox import Database
+    from crocbot.settings import Settings
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(service.VERSION, prog_name="crocbot")
+@click.version_option(package_name="crocbot", prog_name="crocbot")
 def cli() -> None:
     """A Telegram gateway that loses nothing.
 
     Settings are environment variables, or lines in a file .env here:
     TELEGRAM_BOT_TOKEN and CROCBOT_ALLOW_FROM are the two to begin with.
     """
+    from crocbot import log
+
+    log.configure("info", "console")
 
 
 @cli.command()
 def gateway() -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
+    from crocbot import service
+
     service.main(_settings())
 
 
 @cli.command()
 def check() -> int:
-    """Look at settings, database, token and agent; change nothing."""
+    """Test settings, database, token and agent; change nothing."""
+    import asyncio
+
     return asyncio.run(_check(_settings()))
 
 
 @cli.group("pairing")
 def pairings() -> None:
-    """Let in whom the bot told a code; a running gateway knows at once."""
+    """Let in people by their codes; a running gateway knows at once."""
 
 
 @pairings.command("list")
 def pairing_list() -> None:
     """Show who waits, and who is let in by a code."""
+    from crocbot import pairing
+
     now, found = time.time(), list[pairing.Pairing]()
-    # Who only looks makes no file.
-    if settings_module.load_database(os.environ).exists():
+    # Listing must not create the file.
+    if _database_file().exists():
         with _pairings() as connection:
             found += pairing.listed(connection, now)
     for one in found:
@@ -67,7 +83,9 @@ def pairing_list() -> None:
 @pairings.command("approve")
 @click.argument("code")
 def pairing_approve(code: str) -> None:
-    """Let in whom the bot told CODE."""
+    """Let in the person who has CODE."""
+    from crocbot import pairing
+
     with _pairings() as connection:
         user_id = pairing.approve(connection, code, time.time())
     if user_id is None:
@@ -82,6 +100,8 @@ def pairing_approve(code: str) -> None:
 @click.argument("user_id", type=int)
 def pairing_revoke(user_id: int) -> None:
     """Let USER_ID in no longer, or forget the code that waits."""
+    from crocbot import pairing
+
     with _pairings() as connection:
         known = pairing.revoke(connection, user_id)
     if not known:
@@ -90,8 +110,9 @@ def pairing_revoke(user_id: int) -> None:
 
 
 def _pairings() -> AbstractContextManager[Connection]:
-    file = settings_module.load_database(os.environ)
-    return store.opened(file, [pairing.SCHEMA])
+    from crocbot import pairing, store
+
+    return store.opened(_database_file(), [pairing.SCHEMA])
 
 
 @cli.group("inbox", invoke_without_command=True)
@@ -101,6 +122,8 @@ def inbox_(context: click.Context) -> None:
 
     Failed rows, and those that could not be read, are kept for 48 hours.
     """
+    from crocbot import inbox
+
     if context.invoked_subcommand is None:
         with _inbox() as rows:
             state, waiting = rows.state(), rows.waiting(inbox.MOST_SHOWN)
@@ -114,7 +137,7 @@ def inbox_retry(update_ids: tuple[int, ...]) -> None:
     """Try failed updates again: these, or all of them.
 
     A running gateway takes them up within two seconds, else the next one does.
-    An answer that was not delivered is sent, nobody is asked again.
+    An answer that was not delivered is sent; the agent is not asked again.
     """
     with _inbox() as rows:
         opened = rows.reopen(update_ids or None)
@@ -124,8 +147,10 @@ def inbox_retry(update_ids: tuple[int, ...]) -> None:
 
 
 @contextmanager
-def _inbox() -> Iterator[inbox.Database]:
-    file = settings_module.load_database(os.environ)
+def _inbox() -> Iterator[Database]:
+    from crocbot import inbox
+
+    file = _database_file()
     if not file.exists():
         raise OperatorError(f"CROCBOT_STATE_DIR: there is no inbox in {file.parent}")
     rows = inbox.Database(file, time.time)
@@ -139,6 +164,13 @@ def _inbox() -> Iterator[inbox.Database]:
 
 
 @cli.command()
+def mapping() -> None:
+    """Print the mapping file for the bridge, or for statsd_exporter."""
+    file = Path(__file__).with_name("mapping.yml")
+    click.echo(file.read_bytes(), nl=False)
+
+
+@cli.command()
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
@@ -146,51 +178,86 @@ def _inbox() -> Iterator[inbox.Database]:
 )
 def demo(seconds: float | None) -> int:
     """See it work: simulated people, gateway and bridge, no bot needed."""
-    # Not at the top: the gateway has no use for a sandbox.
-    from crocbot.sandbox import demo as play
+    if find_spec("twisted") is None:
+        # The bridge, which runs as a process of its own, needs it.
+        raise ModuleNotFoundError(name="twisted")
+    from crocbot.sandbox import demo as sandbox_demo
 
-    return play.run(seconds)
+    return sandbox_demo.run(seconds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; every error is one line, but for a bug."""
-    log.configure("info", "console")
+    """Run a command; every error is one line, except a bug."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return cli.main(arguments, standalone_mode=False) or 0
     except OperatorError as error:
-        return _say(error, 2)
+        return _fail(error, 2)
     except CrocbotError as error:
-        return _say(error, 1)
+        return _fail(error, 1)
     except click.ClickException as error:
         error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 1
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] in {"crocbot", "sqlite3"}:
+            return _bug()
+        click.echo(_missing_extra(arguments), err=True)
+        return 2
     except Exception:
-        log.logger(__name__).exception("bug, please report it")
-        return 1
+        return _bug()
+
+
+def _missing_extra(arguments: Sequence[str]) -> str:
+    """Return what to install for a command; only gateway and demo have extras."""
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    extras = ["gateway", "bridge"] if command == "demo" else ["gateway"]
+    names = " and ".join(f'"{extra}"' for extra in extras)
+    plural = "s" if len(extras) > 1 else ""
+    return (
+        f"crocbot {command} needs the extra{plural} {names}:"
+        f" pip install 'crocbot[{','.join(extras)}]'"
+    )
+
+
+def _bug() -> int:
+    from crocbot import log
+
+    log.logger(__name__).exception("bug, please report it")
+    return 1
 
 
 async def _check(settings: Settings) -> int:
-    """A line for everything, as soon as it is known; what is wrong goes to stderr."""
+    """Print a line for each result as soon as it is known; failures go to stderr."""
+    from crocbot import service
+
     code = 0
-    async for found in service.check(settings):
-        if found.passed:
-            click.echo(f"ok: {found.name}: {found.text}")
+    async for result in service.check(settings):
+        if result.passed:
+            click.echo(f"ok: {result.name}: {result.text}")
         else:
-            code = _say(f"{found.name}: {found.text}", 2)
+            code = _fail(f"{result.name}: {result.text}", 2)
     return code
 
 
-def _say(error: object, code: int) -> int:
+def _fail(error: object, code: int) -> int:
     click.echo(f"crocbot: {error}", err=True)
     return code
 
 
+def _database_file() -> Path:
+    from crocbot import settings
+
+    return settings.load_only(os.environ, settings.STATE_DIR).database
+
+
 def _settings() -> Settings:
-    """Load the settings and let the logs obey them."""
-    settings, warnings = settings_module.load(os.environ)
-    log.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
+    """Load the settings and configure the logs by them."""
+    from crocbot import log, settings
+
+    loaded, warnings = settings.load(os.environ)
+    log.configure(loaded.log_level, loaded.log_format, secrets=loaded.secrets)
     for warning in warnings:
         log.logger(__name__).warning(warning)
-    return settings
+    return loaded

@@ -100,7 +100,8 @@ class HostPort:
         host, _, port = text.rpartition(":")
         bracketed = host.startswith("[") and host.endswith("]")
         host = host[1:-1] if bracketed else host
-        if not host or not (port.isascii() and port.isdigit()):
+        unusual = any(letter.isspace() or letter in "[]" for letter in host)
+        if not host or unusual or not (port.isascii() and port.isdigit()):
             raise ValueError(f"{text!r} has no host or no port: write host:port")
         if int(port) > MAX_PORT:
             raise ValueError(f"{text!r} has a port above {MAX_PORT}")

@@ -1,8 +1,9 @@
 """
-`python -m crocbot.health`: ask a gateway how it is; exit code 0 if well.
+`python -m crocbot.health`: request a gateway's health page, for a container.
 
-It asks /healthz at CROCBOT_HEALTH_ADDRESS, or at the address that is named; with
-`--ready` it asks /readyz.  For a health check in a container.
+It requests /healthz, or with `--ready` /readyz, at CROCBOT_HEALTH_ADDRESS, read as the
+gateway reads it, or at the address that is given.  Exit codes: 0 healthy, or no health
+page because the address is `off`; 1 not healthy; 2 the address is wrong.
 """
 
 from __future__ import annotations
@@ -13,41 +14,46 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from crocbot.health.server import SETTING, split
-from crocbot.settings import Settings
+from crocbot.errors import OperatorError
+from crocbot.model import HostPort
+from crocbot.settings import HEALTH_ADDRESS, load_only
 
-SECONDS = 5.0
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
+TIMEOUT_SECONDS = 5.0
+# Addresses that mean "all of this machine's" to a server.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Print what the gateway says; returns 0 if that is good news, else 1."""
-    default = (
-        environment.get(SETTING) or Settings.model_fields["health_address"].default
-    )
+    """Print the page and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m crocbot.health")
-    parser.add_argument("address", nargs="?", default=default, help="host:port")
-    parser.add_argument("--ready", action="store_true", help="ask /readyz")
-    chosen = parser.parse_args(arguments)
+    parser.add_argument("address", nargs="?", help="host:port")
+    parser.add_argument("--ready", action="store_true", help="request /readyz")
+    options = parser.parse_args(arguments)
+    given = {HEALTH_ADDRESS: options.address} if options.address else {}
     try:
-        host, port = split(chosen.address)
-    except ValueError:
-        print(f"{SETTING} is {chosen.address!r}: must be host:port", file=sys.stderr)
+        address = load_only({**environment, **given}, HEALTH_ADDRESS).health_address
+    except OperatorError as error:
+        print(error, file=sys.stderr)
         return 2
-    path = "/readyz" if chosen.ready else "/healthz"
-    connection = http.client.HTTPConnection(
-        ANY_ADDRESS.get(host, host), port, timeout=SECONDS
-    )
+    if address is None:
+        print(f"{HEALTH_ADDRESS} is off: there is no health page to request")
+        return 0
+    return _request(address, "/readyz" if options.ready else "/healthz")
+
+
+def _request(address: HostPort, path: str) -> int:
+    host = LOOPBACK.get(address.host, address.host)
+    connection = http.client.HTTPConnection(host, address.port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
-        answer = connection.getresponse()
-        print(answer.read().decode(errors="replace").rstrip())
+        response = connection.getresponse()
+        print(response.read().decode(errors="replace").rstrip())
     except (OSError, http.client.HTTPException) as error:
-        print(f"no answer from {chosen.address}: {error}", file=sys.stderr)
+        print(f"no answer from {address}: {error}", file=sys.stderr)
         return 1
     finally:
         connection.close()
-    return 0 if answer.status == 200 else 1
+    return 0 if response.status == 200 else 1
 
 
 if __name__ == "__main__":

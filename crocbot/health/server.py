@@ -11,9 +11,9 @@ from aiohttp import web
 
 from crocbot import log
 from crocbot.errors import OperatorError
+from crocbot.model import HostPort
+from crocbot.settings import HEALTH_ADDRESS
 
-OFF = "off"
-SETTING = "CROCBOT_HEALTH_ADDRESS"
 RETRY_SECONDS = 5.0
 CHECK_TIMEOUT_SECONDS = 4.0
 MAX_REASON_CHARS = 300
@@ -32,11 +32,12 @@ class Health:
     """
     The server; enter it inside the event loop.
 
-    An address that another program has is tried again while the gateway works; one
-    that cannot be had at all raises OperatorError.  `port` is None until it listens.
+    Without an address there is no server.  An address that another program has is
+    tried again while the gateway works; one that this machine cannot have raises
+    OperatorError.  `port` is None until it listens.
     """
 
-    def __init__(self, address: str, conditions: Conditions) -> None:
+    def __init__(self, address: HostPort | None, conditions: Conditions) -> None:
         self._address = address
         self._conditions = conditions
         self._retry: asyncio.Task[None] | None = None
@@ -47,16 +48,16 @@ class Health:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
-        if self._address == OFF:
+        if self._address is None:
             return self
         await self._runner.setup()
         try:
-            listening = await self._listen()
+            listening = await self._listen(self._address)
         except BaseException:
             await self._runner.cleanup()
             raise
         if not listening:
-            self._retry = asyncio.create_task(self._retry_to_listen())
+            self._retry = asyncio.create_task(self._retry_to_listen(self._address))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -65,31 +66,30 @@ class Health:
             await asyncio.gather(self._retry, return_exceptions=True)
         await self._runner.cleanup()
 
-    async def _listen(self) -> bool:
+    async def _listen(self, address: HostPort) -> bool:
         """Return whether it worked; OperatorError if it never will."""
-        host, port = split(self._address)
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            await web.TCPSite(self._runner, address.host, address.port).start()
         except OSError as error:
             reason = error.strerror or str(error)
             if error.errno != errno.EADDRINUSE:
                 raise OperatorError(
-                    f"{SETTING}: cannot listen on {self._address}: {reason}"
+                    f"{HEALTH_ADDRESS}: cannot listen on {address}: {reason}"
                 ) from error
             logger.error(
                 "no health page: another program has the address",
-                address=self._address,
+                address=str(address),
                 next_in=RETRY_SECONDS,
             )
             return False
         self.port = self._runner.addresses[0][1]
         return True
 
-    async def _retry_to_listen(self) -> None:
+    async def _retry_to_listen(self, address: HostPort) -> None:
         while True:
             await asyncio.sleep(RETRY_SECONDS)
             try:
-                if await self._listen():
+                if await self._listen(address):
                     return
             except OperatorError as error:
                 logger.error("no health page", error=str(error))
@@ -125,13 +125,3 @@ def _line(text: str) -> str:
     """Return a reason, which may come from any library, as one printable line."""
     printable = "".join(letter if letter.isprintable() else "?" for letter in text)
     return printable[:MAX_REASON_CHARS]
-
-
-def split(address: str) -> tuple[str, int]:
-    """
-    Take host and port apart.
-
-        [::1]:8787 -> ::1, 8787
-    """
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -163,7 +163,7 @@ class Gateway:
         settings = self._settings
         url, listen = settings.webhook_url or "", settings.webhook_listen
         return Webhook(
-            door(url, settings.webhook_key, listen),
+            door(url, settings.webhook_key, str(listen)),
             self._hook,
             self._client.get_webhook_info,
             self._accept,

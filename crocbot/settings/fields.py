@@ -1,5 +1,5 @@
 """
-Every setting, once: its name, type, default, what it means and what is right.
+Every setting, once: its name, type, default, meaning and valid values.
 
     statsd_port: int = Field(9125, ge=1, title="meaning", description="must be ...")
     '-- CROCBOT_STATSD_PORT in the environment, statsd_port in TOML
@@ -19,66 +19,149 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
 )
+
+from crocbot.model import HostPort
 
 PREFIX = "CROCBOT_"
 TOKEN = "TELEGRAM_BOT_TOKEN"  # noqa: S105 (a name, not a token)
 API_KEY = "OPENAI_API_KEY"
-TOKEN_SHAPE = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
-WEBHOOK_SECRET_SHAPE = re.compile(r"[A-Za-z0-9_-]{1,256}")
-HEADER_SHAPE = re.compile(r"[!-~]+")
-TOKEN_RIGHT = "must be a bot token as @BotFather shows it, 123456:ABC..."  # noqa: S105
-URL = r"^https?://[^\s/?#]+[^\s?#]*$"
-URL_RIGHT = "must be a URL, https://host or http://host:port"
-AGENT_URL = r"^https?://[^\s/?#]+[^\s#]*$"
-LISTEN = r"^((\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[0-9]{1,5})$"
-ADDRESS = r"^(off|(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[0-9]{1,5})$"
-IDS = "must be Telegram user ids with commas between them, as 123,456"
+STATE_DIR = "CROCBOT_STATE_DIR"
+HEALTH_ADDRESS = "CROCBOT_HEALTH_ADDRESS"
+OFF = "off"
 DATABASE = "crocbot.sqlite3"
-MOST_PORTS = 65535
-SECONDS = "must be seconds, 0.1 to 86400"
+TOKEN_RIGHT = "must be a bot token as @BotFather shows it, 123456:ABC..."  # noqa: S105
+URL_RIGHT = "must be a URL, https://host or http://host:port"
+IDS_RIGHT = "must be Telegram user ids with commas between them, as 123,456"
+SECONDS_RIGHT = "must be seconds, 0.1 to 86400"
 
-Ids = Annotated[frozenset[int], NoDecode]
 GroupMode = Literal["mention", "always"]
 
 
-class Settings(BaseSettings):
-    """What the operator decided.  Made by `load`, which gives it all that is set."""
+def expand(path: str | Path) -> Path:
+    """Replace ~ by the home directory; ValueError if the path cannot be one."""
+    if "\0" in str(path):
+        raise ValueError("a path has no NUL character")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError("there is no such home directory") from error
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, extra="ignore", frozen=True, protected_namespaces=()
-    )
 
-    token: SecretStr = Field(
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _log_level(value: object) -> object:
+    return "warn" if _lower(value) == "warning" else _lower(value)
+
+
+def _split(value: object) -> list[object]:
+    """Split a text at its commas; a list of TOML is split already."""
+    if isinstance(value, str):
+        return [part for word in value.split(",") if (part := word.strip())]
+    return list(value) if isinstance(value, list | frozenset | set) else [value]
+
+
+def _group_modes(value: object) -> object:
+    """Read `ID`, `ID:mention` and `ID:always`; a table of TOML is read already."""
+    if isinstance(value, Mapping):
+        return value
+    parts = (str(word).partition(":") for word in _split(value))
+    return {
+        number.strip(): mode.strip().lower() if colon else get_args(GroupMode)[0]
+        for number, colon, mode in parts
+    }
+
+
+def _program(value: object) -> object:
+    words = shlex.split(value) if isinstance(value, str) else value
+    if isinstance(value, str) and not words:
+        raise ValueError("there is no program")
+    return words
+
+
+def _valid_host(url: str) -> str:
+    parts = urlsplit(url)
+    # Both raise ValueError for what cannot be a name or a port.
+    _ = (parts.hostname or "").encode("idna"), parts.port
+    return url
+
+
+def _address(value: object) -> HostPort:
+    return value if isinstance(value, HostPort) else HostPort.parse(str(value))
+
+
+def _address_or_off(value: object) -> HostPort | None:
+    return None if value is None or value == OFF else _address(value)
+
+
+def _secret(pattern: str) -> AfterValidator:
+    """Make a validator that accepts a secret only if all of it matches."""
+    compiled = re.compile(pattern)
+
+    def validate(value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not compiled.fullmatch(value.get_secret_value()):
+            raise ValueError("it has a character that is not allowed")
+        return value
+
+    return AfterValidator(validate)
+
+
+Ids = Annotated[frozenset[int], BeforeValidator(_split)]
+Groups = Annotated[Mapping[int, GroupMode], BeforeValidator(_group_modes)]
+Seconds = Annotated[float, Field(ge=0.1, le=86400)]
+Url = Annotated[
+    str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$"), AfterValidator(_valid_host)
+]
+UrlWithQuery = Annotated[
+    str, Field(pattern=r"^https?://[^\s/?#]+[^\s#]*$"), AfterValidator(_valid_host)
+]
+BaseUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]
+Token = Annotated[SecretStr, _secret(r"[0-9]+:[A-Za-z0-9_-]+")]
+# What an HTTP header can carry.
+ApiKey = Annotated[SecretStr | None, _secret(r"[!-~]+")]
+# What Telegram takes in setWebhook.
+WebhookSecret = Annotated[SecretStr | None, _secret(r"[A-Za-z0-9_-]{1,256}")]
+
+
+class Settings(BaseModel):
+    """The operator's decisions.  Made by `load`, which passes all that is set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    token: Token = Field(
         validation_alias=TOKEN,
         title="The token of your bot.",
         description=TOKEN_RIGHT,
     )
-    telegram_api_url: str = Field(
+    telegram_api_url: BaseUrl = Field(
         "https://api.telegram.org",
-        pattern=URL,
         title="Another Bot API server: one of your own, or the sandbox.",
         description=URL_RIGHT,
     )
-    state_dir: Path = Field(
+    state_dir: Annotated[Path, AfterValidator(expand)] = Field(
         title="Where inbox, memory and pairings are kept.",
         description="must be a directory",
     )
-    access: Literal["allowlist", "pairing", "open"] = Field(
+    access: Annotated[
+        Literal["allowlist", "pairing", "open"], BeforeValidator(_lower)
+    ] = Field(
         "allowlist",
         title="Who is answered in private chats: the listed; also who was paired; all.",
         description="must be allowlist, pairing or open",
     )
     allow_from: Ids = Field(
-        frozenset(), title="Who is let in, by Telegram user id.", description=IDS
+        frozenset(), title="Who is let in, by Telegram user id.", description=IDS_RIGHT
     )
-    groups: Annotated[Mapping[int, GroupMode], NoDecode] = Field(
+    groups: Groups = Field(
         {},
         title="Groups whose members are answered: when they mention the bot or reply "
         "to it, or with `:always` whatever they write.",
@@ -88,32 +171,32 @@ class Settings(BaseSettings):
     operators: Ids = Field(
         frozenset(),
         title="Who may use operator commands; if empty, who is in the allow-list.",
-        description=IDS,
+        description=IDS_RIGHT,
     )
-    agent: Literal["echo", "http", "openai", "command"] = Field(
+    agent: Annotated[
+        Literal["echo", "http", "openai", "command"], BeforeValidator(_lower)
+    ] = Field(
         "echo",
         title="Who answers.",
         description="must be echo, http, openai or command",
     )
-    agent_url: str | None = Field(
+    agent_url: UrlWithQuery | None = Field(
         None,
-        pattern=AGENT_URL,
         title="Where the agent `http` is asked.",
         description="must be a URL, https://host/path or http://host:port/path",
     )
-    agent_command: Annotated[tuple[str, ...], NoDecode] = Field(
+    agent_command: Annotated[tuple[str, ...], BeforeValidator(_program)] = Field(
         (),
         title="The program of the agent `command`, with its arguments; no shell.",
         description="must be a program and its arguments, quoted as in a shell",
     )
-    openai_base_url: str = Field(
+    openai_base_url: BaseUrl = Field(
         "https://api.openai.com/v1",
         validation_alias="OPENAI_BASE_URL",
-        pattern=URL,
         title="The OpenAI-compatible server of the agent `openai`.",
         description="must be a URL, https://host/v1 or http://host:port/v1",
     )
-    openai_api_key: SecretStr | None = Field(
+    openai_api_key: ApiKey = Field(
         None,
         validation_alias=API_KEY,
         title="Its key; many servers of one's own need none.",
@@ -134,26 +217,20 @@ class Settings(BaseSettings):
         title="Key of the signature that the agent `http` is sent.",
         description="must be a text that only you and the agent know",
     )
-    agent_connect_seconds: float = Field(
+    agent_connect_seconds: Seconds = Field(
         5.0,
-        ge=0.1,
-        le=86400,
         title="How long connecting to the agent may take.",
-        description=SECONDS,
+        description=SECONDS_RIGHT,
     )
-    agent_first_byte_seconds: float = Field(
+    agent_first_byte_seconds: Seconds = Field(
         60.0,
-        ge=0.1,
-        le=86400,
         title="How long the agent may take until the first piece of its answer.",
-        description=SECONDS,
+        description=SECONDS_RIGHT,
     )
-    agent_total_seconds: float = Field(
+    agent_total_seconds: Seconds = Field(
         600.0,
-        ge=0.1,
-        le=86400,
         title="How long the agent may take for all of its answer.",
-        description=SECONDS,
+        description=SECONDS_RIGHT,
     )
     history_turns: int = Field(
         20,
@@ -196,36 +273,37 @@ class Settings(BaseSettings):
         title="The UDP port there.",
         description="must be a port, 1 to 65535",
     )
-    health_address: str = Field(
-        "127.0.0.1:8787",
-        pattern=ADDRESS,
-        title="Where `/healthz` and `/readyz` are served; `off` for nowhere.",
-        description="must be host:port, or off",
+    health_address: Annotated[HostPort | None, BeforeValidator(_address_or_off)] = (
+        Field(
+            HostPort("127.0.0.1", 8787),
+            title="Where `/healthz` and `/readyz` are served; `off` for nowhere.",
+            description="must be host:port, or off",
+        )
     )
-    webhook_url: str | None = Field(
+    webhook_url: Url | None = Field(
         None,
-        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
         title="The public URL for updates; if set, Telegram calls instead of being "
         "polled.",
         description="must be a URL, https://host/path",
     )
-    webhook_listen: str = Field(
-        "127.0.0.1:8443",
-        pattern=LISTEN,
+    webhook_listen: Annotated[HostPort, BeforeValidator(_address)] = Field(
+        HostPort("127.0.0.1", 8443),
         title="Where these calls are taken, behind a proxy that speaks TLS.",
         description="must be host:port",
     )
-    webhook_secret: SecretStr | None = Field(
+    webhook_secret: WebhookSecret = Field(
         None,
         title="What Telegram must show with each call; if empty, made of the token.",
         description="must be 1 to 256 of A-Z, a-z, 0-9, _ and -",
     )
-    log_level: Literal["debug", "info", "warn", "error"] = Field(
+    log_level: Annotated[
+        Literal["debug", "info", "warn", "error"], BeforeValidator(_log_level)
+    ] = Field(
         "info",
         title="The least important kind of event that is logged.",
         description="must be debug, info, warn or error",
     )
-    log_format: Literal["console", "json"] = Field(
+    log_format: Annotated[Literal["console", "json"], BeforeValidator(_lower)] = Field(
         "console",
         title="Logs for people, or for programs.",
         description="must be console or json",
@@ -244,134 +322,33 @@ class Settings(BaseSettings):
         title="How long a stop waits for answers that are on their way.",
         description="must be seconds, 0 to 3600",
     )
-    # Not the operator's: what a program that answers is given, filled in by `load`.
+    # No setting: the environment of the agent `command`, which `load` fills in.
     inherited: Mapping[str, str] = Field({}, exclude=True, repr=False)
-
-    @field_validator("access", "agent", "log_level", "log_format", mode="before")
-    @classmethod
-    def _lower(cls, value: object) -> object:
-        word = value.strip().lower() if isinstance(value, str) else value
-        return "warn" if word == "warning" else word
-
-    @field_validator("allow_from", "operators", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return frozenset(_words(value))
-
-    @field_validator("groups", mode="before")
-    @classmethod
-    def _modes(cls, value: object) -> object:
-        if isinstance(value, Mapping):
-            return value
-        parts = (str(word).partition(":") for word in _words(value))
-        return {
-            number.strip(): mode.strip().lower() if colon else get_args(GroupMode)[0]
-            for number, colon, mode in parts
-        }
-
-    @field_validator("agent_command", mode="before")
-    @classmethod
-    def _arguments(cls, value: object) -> object:
-        words = shlex.split(value) if isinstance(value, str) else value
-        if isinstance(value, str) and not words:
-            raise ValueError("there is no program")
-        return words
-
-    @field_validator("telegram_api_url", "openai_base_url", "agent_url", "webhook_url")
-    @classmethod
-    def _reachable(cls, value: str | None) -> str | None:
-        if value is not None:
-            parts = urlsplit(value)
-            # Both look harmless, and raise ValueError for what no name or port is.
-            _ = (parts.hostname or "").encode("idna"), parts.port
-        return value
-
-    @field_validator("health_address", "webhook_listen")
-    @classmethod
-    def _listenable(cls, value: str) -> str:
-        port = value.rpartition(":")[2]
-        if port.isdigit() and int(port) > MOST_PORTS:
-            raise ValueError("there is no such port")
-        return value
-
-    @field_validator("telegram_api_url", "openai_base_url")
-    @classmethod
-    def _without_slash(cls, value: str) -> str:
-        return value.rstrip("/")
-
-    @field_validator("token")
-    @classmethod
-    def _shaped(cls, value: SecretStr) -> SecretStr:
-        if not TOKEN_SHAPE.fullmatch(value.get_secret_value()):
-            raise ValueError(TOKEN_RIGHT)
-        return value
-
-    @field_validator("webhook_secret")
-    @classmethod
-    def _showable(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not WEBHOOK_SECRET_SHAPE.fullmatch(value.get_secret_value()):
-            raise ValueError("Telegram does not take it")
-        return value
-
-    @field_validator("openai_api_key")
-    @classmethod
-    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not HEADER_SHAPE.fullmatch(value.get_secret_value()):
-            raise ValueError("no header takes it")
-        return value
-
-    @field_validator("state_dir")
-    @classmethod
-    def _expanded(cls, value: Path) -> Path:
-        if "\0" in str(value):
-            raise ValueError("no name of a file has this character")
-        try:
-            return value.expanduser()
-        except RuntimeError as error:
-            raise ValueError("nobody has this home") from error
 
     @property
     def database(self) -> Path:
-        """The one SQLite file of the state directory; all tables share it."""
+        """Return the one SQLite file of the state directory; all tables share it."""
         return self.state_dir / DATABASE
 
     @property
     def secrets(self) -> list[str]:
-        """What no log may show."""
-        held = (self.token, self.openai_api_key, self.agent_secret, self.webhook_secret)
-        known = [secret.get_secret_value() for secret in held if secret]
-        made = self.webhook_url and not self.webhook_secret
-        return [*known, self.webhook_key] if made else known
+        """Return all texts that no log may show."""
+        fields = [getattr(self, NAMES[name]) for name in SECRETS]
+        secrets = [field.get_secret_value() for field in fields if field]
+        derived = self.webhook_url and not self.webhook_secret
+        return [*secrets, self.webhook_key] if derived else secrets
 
     @property
     def webhook_key(self) -> str:
         """
-        What Telegram must show.
+        Return the secret that each webhook call must have.
 
-        Made of the token it is stable, and does not tell it.
+        Derived from the token it is the same after a restart, and does not reveal it.
         """
         if self.webhook_secret is not None:
             return self.webhook_secret.get_secret_value()
         key = self.token.get_secret_value().encode()
         return hmac.new(key, b"webhook", hashlib.sha256).hexdigest()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **__: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Look at what `load` passes in, and not again at os.environ."""
-        return (init_settings,)
-
-
-def _words(value: object) -> list[object]:
-    """What is between the commas; a list of TOML has its own."""
-    if isinstance(value, str):
-        return [part for word in value.split(",") if (part := word.strip())]
-    return list(value) if isinstance(value, list | frozenset | set) else [value]
 
 
 def _names() -> dict[str, str]:
@@ -384,10 +361,10 @@ def _names() -> dict[str, str]:
 
 
 NAMES: Mapping[str, str] = _names()
-"""The name of each setting in the environment, and that of its field."""
+"""Names in the environment --> names of the fields."""
 
 SECRETS = (TOKEN, API_KEY, "CROCBOT_AGENT_SECRET", "CROCBOT_WEBHOOK_SECRET")
-"""Settings that may also come from a file, which NAME_FILE names."""
+"""Settings that may also come from a file, whose path is in NAME_FILE."""
 
 NEEDS = {"http": ("agent_url",), "openai": ("model",), "command": ("agent_command",)}
-"""What else must be set for an agent."""
+"""Agents --> the fields that must be set for them."""

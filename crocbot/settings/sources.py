@@ -1,12 +1,12 @@
 """
-Where values come from: the environment, else `.env`, else a TOML file.
+The sources of values: the environment, else `.env`, else a TOML file.
 
     CROCBOT_ALLOW_FROM=1,2      in the environment, or a line of .env
     allow_from = [1, 2]         in the file that CROCBOT_CONFIG names
     OPENAI_API_KEY_FILE=/x      a secret, from a file
 
-An empty variable counts as unset.  A variable that looks like ours and is not gets a
-warning; a key of the TOML file that nobody reads is refused, since the file is ours.
+An empty variable counts as unset.  An unknown variable CROCBOT_... gets a warning,
+since another program may use it; an unknown key of the TOML file is an error.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import DotEnvSettingsSource
+from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
 from crocbot.errors import OperatorError
 from crocbot.settings.fields import (
-    DATABASE,
     NAMES,
     NEEDS,
     PREFIX,
     SECRETS,
+    STATE_DIR,
     TOKEN,
     TOKEN_RIGHT,
     Settings,
+    expand,
 )
 
 CONFIG = "CROCBOT_CONFIG"
 ENV_FILE = Path(".env")
 FILES = {f"{name}_FILE": name for name in SECRETS}
 KNOWN = (*NAMES, *FILES, CONFIG)
-# What a program needs to run at all; everything else may be a secret.
+NO_TOKEN = "0:none"  # noqa: S105
+# What a program needs to run at all; any other variable may be a secret.
 INHERITED = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TZ", "TMPDIR", "TERM"),
@@ -46,13 +48,13 @@ INHERITED = frozenset(
 )
 
 Values = Mapping[str, tuple[Any, str]]
-"""By the name of a setting: its value, and where the operator finds it."""
+"""Names of settings --> their value, and the place where the operator finds it."""
 
 
 def load(
     environment: Mapping[str, str], env_file: Path | None = ENV_FILE
 ) -> tuple[Settings, list[str]]:
-    """Read the settings; also returns warnings to show."""
+    """Read all settings; return them with warnings to log.  Raise OperatorError."""
     values, warnings = _read(environment, env_file)
     values = _with_secrets(values)
     if TOKEN not in values:
@@ -60,13 +62,7 @@ def load(
             f"{TOKEN} is not set: make a bot with @BotFather and set it to the token,"
             f" or {TOKEN}_FILE to a file with the token"
         )
-    fields = {_keyword(name): value for name, (value, _) in values.items()}
-    given = {"state_dir": _default_state_dir(environment), **fields}
-    try:
-        settings = Settings(inherited=_inherited(environment), **given)
-    except ValidationError as error:
-        # Without its cause, which shows the values, the token among them.
-        raise OperatorError(_one_line(error, values)) from None
+    settings = _validated(values, environment)
     for field in NEEDS.get(settings.agent, ()):
         if not getattr(settings, field):
             raise OperatorError(
@@ -75,34 +71,38 @@ def load(
     return settings, warnings
 
 
-def load_database(
-    environment: Mapping[str, str], env_file: Path | None = ENV_FILE
-) -> Path:
-    """Read only where the state is: for commands that need no bot."""
+def load_only(
+    environment: Mapping[str, str], name: str, env_file: Path | None = ENV_FILE
+) -> Settings:
+    """Read one setting, for commands that need no token; the others are defaults."""
     values, _ = _read(environment, env_file)
-    if "CROCBOT_STATE_DIR" not in values:
-        return _default_state_dir(environment) / DATABASE
-    return _path(*values["CROCBOT_STATE_DIR"]) / DATABASE
+    chosen = {name: values[name]} if name in values else {}
+    return _validated({TOKEN: (NO_TOKEN, TOKEN), **chosen}, environment)
 
 
-def _path(value: object, place: str) -> Path:
+def _validated(values: Values, environment: Mapping[str, str]) -> Settings:
+    values = {STATE_DIR: (_default_state_dir(environment), STATE_DIR), **values}
+    fields = {_keyword(name): value for name, (value, _) in values.items()}
     try:
-        return Path(str(value)).expanduser()
-    except RuntimeError as error:
-        raise OperatorError(f"{place} is {value!r}: nobody has this home") from error
+        return Settings(inherited=_inherited(environment), **fields)
+    except ValidationError as error:
+        # Without its cause, which shows the values, the token among them.
+        raise OperatorError(_one_line(error, values)) from None
 
 
 def _read(
     environment: Mapping[str, str], env_file: Path | None
 ) -> tuple[Values, list[str]]:
-    """Everything that is set and known, and warnings about the rest."""
+    """Return all settings that are set, and warnings about unknown variables."""
     dotenv = _dotenv(env_file)
     texts = _set(dotenv) | _set(environment)
     found: dict[str, tuple[Any, str]] = {}
     if CONFIG in texts:
-        keys = _toml(_path(texts[CONFIG], CONFIG))
-        # A secret and the file for it are one setting.
-        found |= {name: key for name, key in keys.items() if _twin(name) not in texts}
+        keys = _toml(texts[CONFIG])
+        # A secret and the file with it are one setting: the environment wins.
+        found |= {
+            name: key for name, key in keys.items() if _alternative(name) not in texts
+        }
     found |= {name: (text, name) for name, text in texts.items() if name in KNOWN}
     found.pop(CONFIG, None)
     return found, _warnings([*dotenv, *environment])
@@ -112,68 +112,76 @@ def _set(variables: Mapping[str, str]) -> dict[str, str]:
     return {name.upper(): text for name, text in variables.items() if text.strip()}
 
 
-def _twin(name: str) -> str:
+def _alternative(name: str) -> str:
+    """Return the other name under which a secret can be set."""
     return FILES.get(name, f"{name}_FILE")
 
 
 def _dotenv(env_file: Path | None) -> dict[str, str]:
-    """The lines of `.env`; a name without a value has an empty one."""
+    """Return the variables of `.env`; one without a value has an empty one."""
     try:
-        source = DotEnvSettingsSource(Settings, env_file, "utf-8")
+        source = DotEnvSettingsSource(BaseSettings, env_file, "utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise OperatorError(f"{env_file} cannot be read: {error}") from error
     return {name: text or "" for name, text in source.env_vars.items()}
 
 
-def _toml(file: Path) -> dict[str, tuple[Any, str]]:
-    """The keys of the TOML file, under the names of the environment."""
+def _toml(path: str) -> dict[str, tuple[Any, str]]:
+    """Return the keys of the TOML file, under the names of the environment."""
+    text = _file(path, CONFIG)
     try:
-        keys = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OperatorError(
-            f"{CONFIG}: cannot read {file}: {error.strerror}"
-        ) from error
+        keys = tomllib.loads(text)
     except ValueError as error:
-        raise OperatorError(f"{file} is no TOML: {error}") from error
+        raise OperatorError(f"{path} is not TOML: {error}") from error
     names = {name.removeprefix(PREFIX).lower(): name for name in KNOWN}
     del names["config"]
     for key in keys:
         if key not in names:
             hint = _nearest(key, {name: name for name in names})
-            raise OperatorError(f"{file}: {key[:80]!r} is no setting of crocbot{hint}")
-    return {names[key]: (value, f"{file}: {key}") for key, value in keys.items()}
+            raise OperatorError(f"{path}: {key[:80]!r} is no setting of crocbot{hint}")
+    return {names[key]: (value, f"{path}: {key}") for key, value in keys.items()}
+
+
+def _file(path: object, place: str) -> str:
+    """Return the text of a file that a setting names."""
+    try:
+        return expand(str(path)).read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8"
+    except ValueError as error:
+        reason = str(error)
+    raise OperatorError(f"{place}: cannot read {path}: {reason}")
 
 
 def _with_secrets(values: Values) -> Values:
-    """Replace the files that secrets are in by the secrets."""
+    """Replace the paths of files with secrets by the secrets."""
     found = {name: value for name, value in values.items() if name not in FILES}
     for variable, name in FILES.items():
         if variable not in values:
             continue
-        file, place = values[variable]
         if name in values:
             raise OperatorError(f"{name} and {variable} are both set: keep one")
-        try:
-            found[name] = (Path(str(file)).read_text(encoding="utf-8").strip(), place)
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise OperatorError(f"{place}: cannot read {file}: {why}") from error
-        if not found[name][0]:
-            raise OperatorError(f"{place}: {file} is empty")
+        path, place = values[variable]
+        text = _file(path, place).strip()
+        if not text:
+            raise OperatorError(f"{place}: {path} is empty")
+        found[name] = (text, place)
     return found
 
 
 def _keyword(name: str) -> str:
-    """What the constructor of Settings calls it."""
+    """Return the name of the argument of Settings."""
     field = NAMES[name]
     return str(Settings.model_fields[field].validation_alias or field)
 
 
 def _default_state_dir(environment: Mapping[str, str]) -> Path:
-    """Where the XDG rules want what a program must remember."""
-    home = Path(environment.get("HOME") or "~").expanduser()
+    """Return the state directory of the XDG Base Directory Specification."""
+    home = Path(environment.get("HOME") or "~")
     state = Path(environment.get("XDG_STATE_HOME") or "")
-    # The rules say that a relative path there is to be ignored.
+    # The specification says to ignore a relative path.
     return (state if state.is_absolute() else home / ".local/state") / "crocbot"
 
 
@@ -186,7 +194,7 @@ def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _one_line(error: ValidationError, values: Values) -> str:
-    """The first thing that is wrong: where it is, what, and what would be right."""
+    """Return the first error: the place, the value, and what would be right."""
     first = error.errors(include_url=False)[0]
     keyword = str(first["loc"][0])
     name = next(name for name in NAMES if _keyword(name) == keyword)
@@ -196,13 +204,13 @@ def _one_line(error: ValidationError, values: Values) -> str:
         return f"{place} is not a token: {TOKEN_RIGHT}"
     if name in SECRETS:
         return f"{place} is not right: {right}"
-    # Of a list it is enough to see what is wrong in it.
+    # Of a list only the item that is wrong.
     wrong = value if isinstance(value, str | int | float) else first["input"]
     return f"{place} is {repr(wrong)[:80]}: {right}"
 
 
 def _warnings(names: Iterable[str]) -> list[str]:
-    """A word about each CROCBOT_ variable that nobody reads."""
+    """Return a warning about each CROCBOT_ variable that is no setting."""
     known = {name.removeprefix(PREFIX): name for name in KNOWN}
     return [
         f"{name[:80]!r} is no setting of crocbot{_nearest(word, known)}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,9 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
 
 
+HEAVY = {"aiohttp", "asyncio", "pydantic", "sqlite3", "structlog", "telegram"}
+
+
 @pytest.fixture(autouse=True)
 def _no_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logging belongs to the process; these tests share theirs with others."""
@@ -53,8 +57,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["fly"], ["gateway", "--fly"]])
-def test_misspelt(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """What nobody knows is the operator's to change."""
+def test_an_unknown_word(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown command or flag is named, with exit code 2."""
     code, text = run(arguments, capsys)
 
     assert code == 2
@@ -84,6 +90,62 @@ def test_a_bug(
 
     assert code == 1
     assert "ZeroDivisionError" in text
+
+
+def program(code: str) -> tuple[int, str]:
+    """Run Python code in a new process; return its exit code and standard error."""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return run.returncode, run.stderr
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """--help is printed before any library but click is imported."""
+    assert program(
+        "import sys; from crocbot import cli; assert cli.main(['--help']) == 0;"
+        f"assert not set(sys.modules) & {HEAVY}"
+    ) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "extras"),
+    [
+        (["gateway"], "pydantic", "gateway"),
+        (["inbox", "retry"], "pydantic", "gateway"),
+        (["demo", "--seconds", "1"], "aiohttp", "gateway,bridge"),
+    ],
+)
+def test_a_missing_extra(arguments: list[str], module: str, extras: str) -> None:
+    """A command whose libraries are not installed says in one line what to install."""
+    code, text = program(
+        f"import sys; sys.modules[{module!r}] = None\n"
+        f"from crocbot import cli; sys.exit(cli.main({arguments}))"
+    )
+    plural = "s" if "," in extras else ""
+    names = extras.replace(",", '" and "')
+
+    assert code == 2
+    assert text == (
+        f'crocbot {arguments[0]} needs the extra{plural} "{names}":'
+        f" pip install 'crocbot[{extras}]'\n"
+    )
+
+
+def test_a_missing_module_of_the_gateway() -> None:
+    """A module of the gateway itself that is missing is a bug."""
+    code, text = program(
+        "import sys; sys.modules['crocbot.settings'] = None\n"
+        "from crocbot import cli; sys.exit(cli.main(['check']))"
+    )
+
+    assert code == 1
+    assert "bug, please report it" in text
+
+
+def test_mapping(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """`crocbot mapping` prints the mapping file byte by byte."""
+    assert cli.main(["mapping"]) == 0
+    file = Path(cli.__file__).with_name("mapping.yml")
+    assert capfdbinary.readouterr() == (file.read_bytes(), b"")
 
 
 def test_pairing(
@@ -146,14 +208,11 @@ def test_inbox(
 # Real processes, against the sandbox.
 
 
-def meet(scene: Callable[[Server], Awaitable[None]]) -> None:
-    """Play a scene with a server; one that hangs fails."""
-
-    async def play() -> None:
-        async with Server() as server:
-            await scene(server)
-
-    asyncio.run(asyncio.wait_for(play(), 60))
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """Return a running sandbox."""
+    async with Server() as running:
+        yield running
 
 
 async def start(
@@ -185,86 +244,74 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, s
     return process.returncode, out.decode(), err.decode()
 
 
-def test_check(tmp_path: Path) -> None:
+async def test_check(server: Server, tmp_path: Path) -> None:
     """check has a line for everything that is well, and changes nothing."""
-
-    async def scene(server: Server) -> None:
-        code, out, err = await ended(await start(server, "check", tmp_path / "s"))
-        assert (code, err) == (0, "")
-        assert out.splitlines() == [
-            "ok: settings: access allowlist, 1 listed, 0 groups",
-            f"ok: database: {tmp_path}/s/crocbot.sqlite3 will be made",
-            "ok: telegram: @sandbox_croc_bot is the bot of this token",
-            "ok: agent: echo answers the same text",
-        ]
-        assert not (tmp_path / "s").exists()
-
-    meet(scene)
+    code, out, err = await ended(await start(server, "check", tmp_path / "s"))
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "ok: settings: access allowlist, 1 listed, 0 groups",
+        f"ok: database: {tmp_path}/s/crocbot.sqlite3 will be made",
+        "ok: telegram: @sandbox_croc_bot is the bot of this token",
+        "ok: agent: echo answers the same text",
+    ]
+    assert not (tmp_path / "s").exists()
 
 
-def test_check_finds_everything_that_is_wrong(tmp_path: Path) -> None:
+async def test_check_finds_everything_that_is_wrong(
+    server: Server, tmp_path: Path
+) -> None:
     """check goes on after a fault, has one line for each, and ends with 2."""
     letter = tmp_path / "crocbot.sqlite3"
     letter.write_text("Dear aunt, this is no database at all. " * 20)
-
-    async def scene(server: Server) -> None:
-        process = await start(
-            server,
-            "check",
-            tmp_path,
-            token="1:wrong-secret",
-            CROCBOT_AGENT="command",
-            CROCBOT_AGENT_COMMAND="/nowhere/program",
-        )
-        code, out, err = await ended(process)
-        assert code == 2
-        assert out == "ok: settings: access allowlist, 1 listed, 0 groups\n"
-        database, telegram, agent = err.splitlines()
-        assert database.startswith(f"crocbot: database: {letter} cannot be used")
-        assert telegram.startswith("crocbot: telegram: Telegram refused the token")
-        assert agent == (
-            "crocbot: agent: /nowhere/program is no program that can be started"
-        )
-        assert letter.read_text().startswith("Dear aunt")
-
-    meet(scene)
+    process = await start(
+        server,
+        "check",
+        tmp_path,
+        token="1:wrong-secret",
+        CROCBOT_AGENT="command",
+        CROCBOT_AGENT_COMMAND="/nowhere/program",
+    )
+    code, out, err = await ended(process)
+    assert code == 2
+    assert out == "ok: settings: access allowlist, 1 listed, 0 groups\n"
+    database, telegram, agent = err.splitlines()
+    assert database.startswith(f"crocbot: database: {letter} cannot be used")
+    assert telegram.startswith("crocbot: telegram: Telegram refused the token")
+    assert agent == (
+        "crocbot: agent: /nowhere/program is no program that can be started"
+    )
+    assert letter.read_text().startswith("Dear aunt")
 
 
-def test_a_refused_token(tmp_path: Path) -> None:
+async def test_a_refused_token(server: Server, tmp_path: Path) -> None:
     """A refused token is one line without a traceback, and exit code 2."""
-
-    async def scene(server: Server) -> None:
-        process = await start(server, "gateway", tmp_path, token="1:wrong-secret")
-        code, out, err = await ended(process)
-        assert (code, out) == (2, "")
-        assert err == (
-            "crocbot: Telegram refused the token (Unauthorized):"
-            " set TELEGRAM_BOT_TOKEN to the one that @BotFather shows\n"
-        )
-
-    meet(scene)
+    process = await start(server, "gateway", tmp_path, token="1:wrong-secret")
+    code, out, err = await ended(process)
+    assert (code, out) == (2, "")
+    assert err == (
+        "crocbot: Telegram refused the token (Unauthorized):"
+        " set TELEGRAM_BOT_TOKEN to the one that @BotFather shows\n"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_gateway(number: signal.Signals, tmp_path: Path) -> None:
+async def test_a_gateway(
+    server: Server, number: signal.Signals, tmp_path: Path
+) -> None:
     """A gateway answers, keeps others off its directory, and stops when asked."""
-
-    async def scene(server: Server) -> None:
-        answered = asyncio.Event()
-        server.listen(lambda _: answered.set())
-        process = await start(server, "gateway", tmp_path)
-        server.say(Person(7, "Ada"), "hello")
-        await answered.wait()
-        second = await ended(await start(server, "gateway", tmp_path))
-        assert second[::2] == (
-            2,
-            f"crocbot: CROCBOT_STATE_DIR: another crocbot gateway works in {tmp_path};"
-            " stop it or choose another directory\n",
-        )
-        process.send_signal(number)
-        code, out, err = await ended(process)
-        assert (code, out) == (0, "")
-        assert err.splitlines()[-1].endswith("] stopped")
-        assert "hello" not in err
-
-    meet(scene)
+    answered = asyncio.Event()
+    server.listen(lambda _: answered.set())
+    process = await start(server, "gateway", tmp_path)
+    server.say(Person(7, "Ada"), "hello")
+    await answered.wait()
+    second = await ended(await start(server, "gateway", tmp_path))
+    assert second[::2] == (
+        2,
+        f"crocbot: CROCBOT_STATE_DIR: another crocbot gateway works in {tmp_path};"
+        " stop it or choose another directory\n",
+    )
+    process.send_signal(number)
+    code, out, err = await ended(process)
+    assert (code, out) == (0, "")
+    assert err.splitlines()[-1].endswith("] stopped")
+    assert "hello" not in err

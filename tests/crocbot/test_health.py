@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from crocbot.errors import OperatorError
 from crocbot.health import Health, server
 from crocbot.health.__main__ import main as ask
+from crocbot.model import HostPort
 
 GOOD = {"telegram": None, "inbox": None}
+ANY_PORT = HostPort("127.0.0.1", 0)
 
 
 class Fixed:
@@ -30,7 +33,8 @@ class Fixed:
 
 
 def served(
-    conditions: Mapping[str, str | None] | None = GOOD, address: str = "127.0.0.1:0"
+    conditions: Mapping[str, str | None] | None = GOOD,
+    address: HostPort | None = ANY_PORT,
 ) -> Health:
     """Return a server for these conditions."""
     return Health(address, Fixed(conditions))
@@ -86,8 +90,8 @@ async def test_conditions_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_off() -> None:
-    """With the address `off` there is no server."""
-    async with served(address="off") as health:
+    """Without an address there is no server."""
+    async with served(address=None) as health:
         assert health.port is None
 
 
@@ -96,7 +100,7 @@ async def test_a_busy_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "RETRY_SECONDS", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        async with served(address=f"127.0.0.1:{port}") as health:
+        async with served(address=HostPort("127.0.0.1", port)) as health:
             assert health.port is None
             other.close()
             while health.port is None:
@@ -108,38 +112,73 @@ async def test_a_busy_address(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_an_address_of_another_machine() -> None:
     """An address that this machine does not have is the operator's to change."""
     with pytest.raises(OperatorError, match="CROCBOT_HEALTH_ADDRESS: cannot listen on"):
-        async with served(address="192.0.2.1:1"):
+        async with served(address=HostPort("192.0.2.1", 1)):
             pass
 
 
 @pytest.mark.parametrize(
-    ("conditions", "ready", "code", "page"),
+    ("conditions", "arguments", "code", "page"),
     [
-        ({"inbox": None}, True, 0, "[+]inbox ok\nready\n"),
-        ({"inbox": "no"}, True, 1, "[-]inbox failed: no\nnot ready\n"),
-        ({"inbox": "no"}, False, 0, "ok\n"),
+        ({"inbox": None}, ["--ready"], 0, "[+]inbox ok\nready\n"),
+        ({"inbox": "no"}, ["--ready"], 1, "[-]inbox failed: no\nnot ready\n"),
+        ({"inbox": "no"}, [], 0, "ok\n"),
     ],
 )
-async def test_asking(
+@pytest.mark.parametrize("source", ["argument", "environment", "env_file", "toml"])
+async def test_a_request(
     conditions: Mapping[str, str | None],
-    ready: bool,
+    arguments: list[str],
     code: int,
     page: str,
+    source: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The module prints the page; its exit code is that of a health check."""
+    """The page is printed; the exit code is 0 if the gateway is healthy."""
+    monkeypatch.chdir(tmp_path)
     async with served(conditions) as health:
-        environment = {"CROCBOT_HEALTH_ADDRESS": f"127.0.0.1:{health.port}"}
-        arguments = ["--ready"] if ready else []
+        address = f"127.0.0.1:{health.port}"
+        environment = {}
+        if source == "argument":
+            arguments = [*arguments, address]
+        elif source == "environment":
+            environment = {"CROCBOT_HEALTH_ADDRESS": address}
+        elif source == "env_file":
+            (tmp_path / ".env").write_text(f"CROCBOT_HEALTH_ADDRESS={address}\n")
+        else:
+            (tmp_path / "crocbot.toml").write_text(f"health_address = '{address}'\n")
+            environment = {"CROCBOT_CONFIG": "crocbot.toml"}
         assert await asyncio.to_thread(ask, arguments, environment) == code
     assert capsys.readouterr().out == page
 
 
-def test_asking_nobody(capsys: pytest.CaptureFixture[str]) -> None:
-    """No answer is bad news; an address that is none is the operator's mistake."""
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        assert ask([f"127.0.0.1:{nobody.getsockname()[1]}"], {}) == 1
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "text"),
+    [
+        ([], {"CROCBOT_HEALTH_ADDRESS": "off"}, 0, "CROCBOT_HEALTH_ADDRESS is off"),
+        (["off", "--ready"], {}, 0, "CROCBOT_HEALTH_ADDRESS is off"),
+        (["nonsense"], {}, 2, "must be host:port"),
+        ([], {"CROCBOT_CONFIG": "/nowhere"}, 2, "CROCBOT_CONFIG: cannot read"),
+    ],
+)
+def test_no_request(
+    arguments: list[str],
+    environment: dict[str, str],
+    code: int,
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without an address there is nothing to request; a wrong setting is an error."""
+    assert ask(arguments, environment) == code
+    output = "".join(capsys.readouterr())
+    assert text in output
+    assert output.count("\n") == 1
+
+
+def test_no_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """A gateway that does not answer is not healthy."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        assert ask([f"127.0.0.1:{unused.getsockname()[1]}"], {}) == 1
     assert "no answer from" in capsys.readouterr().err
-    assert ask(["nonsense"], {}) == 2
-    assert "must be host:port" in capsys.readouterr().err

@@ -23,7 +23,10 @@ def test_host_and_port_are_read_and_printed(text: str, host: str, port: int) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "host", "8787", ":8787", "host:", "host:-1", "host:65536", "::1:80", "[]:80"],
+    [
+        *("", "host", "8787", ":8787", "host:", "host:-1", "host:65536"),
+        *("::1:80", "[]:80", "a b:80", "[::1:80"),
+    ],
 )
 def test_an_address_without_host_or_port_is_an_error(text: str) -> None:
     """Any text that is not host:port raises ValueError, which names it."""

@@ -9,6 +9,7 @@ import pytest
 
 from crocbot import settings
 from crocbot.errors import OperatorError
+from crocbot.model import HostPort
 from crocbot.settings import Settings
 
 TOKEN = "123:a-HUSHHUSH_token"
@@ -62,9 +63,9 @@ def test_defaults() -> None:
         "gather_seconds": 1.5,
         "statsd_host": "127.0.0.1",
         "statsd_port": 9125,
-        "health_address": "127.0.0.1:8787",
+        "health_address": {"host": "127.0.0.1", "port": 8787},
         "webhook_url": None,
-        "webhook_listen": "127.0.0.1:8443",
+        "webhook_listen": {"host": "127.0.0.1", "port": 8443},
         "webhook_secret": None,
         "log_level": "info",
         "log_format": "console",
@@ -111,10 +112,15 @@ def test_defaults() -> None:
         ("CROCBOT_MODEL", "llama3.2", "model", "llama3.2"),
         ("CROCBOT_SYSTEM_PROMPT", "Be brief.", "system_prompt", "Be brief."),
         ("CROCBOT_MEDIA_MAX_BYTES", "0", "media_max_bytes", 0),
-        ("CROCBOT_HEALTH_ADDRESS", "[::1]:80", "health_address", "[::1]:80"),
-        ("CROCBOT_HEALTH_ADDRESS", "off", "health_address", "off"),
+        ("CROCBOT_HEALTH_ADDRESS", "[::1]:80", "health_address", HostPort("::1", 80)),
+        ("CROCBOT_HEALTH_ADDRESS", "off", "health_address", None),
         ("CROCBOT_WEBHOOK_URL", "https://h/x", "webhook_url", "https://h/x"),
-        ("CROCBOT_WEBHOOK_LISTEN", "0.0.0.0:8443", "webhook_listen", "0.0.0.0:8443"),
+        (
+            "CROCBOT_WEBHOOK_LISTEN",
+            "0.0.0.0:8443",
+            "webhook_listen",
+            HostPort("0.0.0.0", 8443),
+        ),
         ("CROCBOT_STATSD_HOST", "off", "statsd_host", "off"),
         ("CROCBOT_STATSD_PORT", "8125", "statsd_port", 8125),
         ("CROCBOT_LOG_LEVEL", "DEBUG", "log_level", "debug"),
@@ -152,7 +158,6 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
         ),
         ("WEBHOOK_URL", "https://h:70000/", "must be a URL, https://host/path"),
         ("WEBHOOK_LISTEN", "127.0.0.1:65536", "must be host:port"),
-        ("STATE_DIR", "~nobody-of-this-name/x", "must be a directory"),
         ("STATE_DIR", "a\0b", "must be a directory"),
         ("ACCESS", "everybody", "must be allowlist, pairing or open"),
         (
@@ -240,7 +245,7 @@ def test_token_file_faults(tmp_path: Path) -> None:
         f"{variable}: cannot read /nowhere: No such file or directory"
     )
     assert refusal({variable: str(binary)}) == (
-        f"{variable}: cannot read {binary}: it is no text"
+        f"{variable}: cannot read {binary}: it is not UTF-8"
     )
     assert refusal({variable: "/x", "TELEGRAM_BOT_TOKEN": TOKEN}) == (
         f"TELEGRAM_BOT_TOKEN and {variable} are both set: keep one"
@@ -340,7 +345,7 @@ def test_toml(tmp_path: Path) -> None:
         ("statsd_port = 99999", "statsd_port is 99999: must be a port, 1 to 65535"),
         ("allow_from = ['ada']", "allow_from is 'ada': must be Telegram user ids"),
         ("log_level = true", "log_level is True: must be debug, info, warn or error"),
-        ("access = ", "is no TOML"),
+        ("access = ", "is not TOML"),
     ],
 )
 def test_a_bad_toml_file(tmp_path: Path, text: str, expected: str) -> None:
@@ -372,22 +377,43 @@ def test_what_a_program_inherits() -> None:
     assert load(environment).inherited == {"PATH": "/bin", "LC_ALL": "C"}
 
 
-def test_only_the_database(tmp_path: Path) -> None:
-    """A command that needs no bot learns from the same places where the state is."""
-    environment = config(tmp_path, "state_dir = '/s'")
+def test_one_setting(tmp_path: Path) -> None:
+    """A command that needs no token reads one setting, as the gateway reads it."""
+    environment = config(tmp_path, "state_dir = '/s'\nhealth_address = 'off'")
+    file = tmp_path / ".env"
+    file.write_text("CROCBOT_STATE_DIR=~/x\nCROCBOT_MAX_TURNS=nonsense\n")
 
-    assert settings.load_database(environment, None) == Path("/s/crocbot.sqlite3")
-    assert settings.load_database({"HOME": "/h"}, None) == Path(
-        "/h/.local/state/crocbot/crocbot.sqlite3"
-    )
+    for env, env_file, expected in (
+        (environment, None, Path("/s/crocbot.sqlite3")),
+        ({"HOME": "/h"}, None, Path("/h/.local/state/crocbot/crocbot.sqlite3")),
+        ({}, file, Path.home() / "x/crocbot.sqlite3"),
+    ):
+        loaded = settings.load_only(env, settings.STATE_DIR, env_file)
+        assert loaded.database == expected
+    loaded = settings.load_only(environment, settings.HEALTH_ADDRESS, None)
+    assert loaded.health_address is None
     assert load(environment).database == Path("/s/crocbot.sqlite3")
 
 
-@pytest.mark.parametrize("name", ["CROCBOT_STATE_DIR", "CROCBOT_CONFIG"])
-def test_a_home_that_nobody_has(name: str) -> None:
-    """A path in the home of somebody unknown is one line, for every command."""
-    with pytest.raises(OperatorError, match=f"{name} is .*: nobody has this"):
-        settings.load_database({name: "~nobody-of-this-name/x"}, None)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("CROCBOT_STATE_DIR", " is '~no-such-user/x': must be a directory"),
+        (
+            "CROCBOT_CONFIG",
+            ": cannot read ~no-such-user/x: there is no such home directory",
+        ),
+        (
+            "TELEGRAM_BOT_TOKEN_FILE",
+            ": cannot read ~no-such-user/x: there is no such home directory",
+        ),
+    ],
+)
+def test_an_unknown_home_directory(name: str, expected: str) -> None:
+    """A path in the home directory of an unknown user is refused, in one line."""
+    token = {} if "TOKEN" in name else {"TELEGRAM_BOT_TOKEN": TOKEN}
+
+    assert refusal({name: "~no-such-user/x", **token}) == name + expected
 
 
 def test_env_file(tmp_path: Path) -> None:

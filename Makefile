@@ -4,13 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types arch tests fmt bench docs clean
+.PHONY: help demo check test lint types arch units tests coverage fmt bench docs clean
+
+# Two workers a core: tests with real processes mostly wait.
+WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+PYTEST := -m pytest --numprocesses=$(WORKERS) --dist=worksteal --durations=20 --durations-min=1
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: $(VENV)/.run ## the main job with nothing else needed; Ctrl-C ends it
 	$(BIN)/crocbot demo
+
+check: lint types arch units ## within two minutes: lint, types, contracts, unit tests
 
 test: lint types arch tests ## everything: lint, types, import contracts, all tests
 
@@ -24,8 +30,17 @@ types: $(VENV)/.dev
 arch: $(VENV)/.dev
 	$(BIN)/lint-imports
 
+units: $(VENV)/.dev
+	$(BIN)/python $(PYTEST) -m 'not (end_to_end or compose or bench)'
+
 tests: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/python $(PYTEST)
+
+coverage: $(VENV)/.dev ## all tests, and the branches that they run; fails below the floor
+	$(BIN)/coverage erase
+	$(BIN)/coverage run $(PYTEST)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 fmt: $(VENV)/.dev ## format the code, mend what ruff can
 	$(BIN)/ruff check --fix .
@@ -41,7 +56,7 @@ docs: $(VENV)/.dev ## write the generated files anew: mapping.yml, docs/metrics.
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-	  .import_linter_cache
+	  .import_linter_cache .coverage .coverage.*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

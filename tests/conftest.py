@@ -1,21 +1,34 @@
-"""What holds for every test."""
+"""Rules for all tests: markers by folder, no deadlines, asyncio, logging reset."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import settings
 
-# No test asserts time: this machine may be busy with something else.
-settings.register_profile("unhurried", settings(), deadline=None)
-settings.load_profile("unhurried")
+HERE = Path(__file__).parent
+MARKERS = {"end_to_end": "end_to_end", "compose": "compose", "benchmarks": "bench"}
+"""The marker of the tests in a folder."""
 
-# What a script starts in the background ignores SIGINT, and so would every program that
-# a test starts and then ends like Ctrl-C.
+# No test asserts time: the machine may be busy with something else.
+settings.register_profile("no deadline", settings(), deadline=None)
+settings.load_profile("no deadline")
+
+# A shell lets its background commands ignore SIGINT; the programs that tests start
+# would inherit that, and Ctrl-C could not stop them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its folder."""
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in MARKERS:
+            item.add_marker(MARKERS[folder])
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +38,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _logging_ends_with_the_test() -> Iterator[None]:
-    """A program configures logging for its process; the next test shares it."""
+def _reset_logging() -> Iterator[None]:
+    """Undo what a program configured for the process, which the next test shares."""
     yield
     structlog.reset_defaults()

@@ -35,7 +35,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from crocbot.model import Disposition, MessageType, Outcome
 from crocbot.sandbox import Server, children, faults, people
 from crocbot.sandbox.people import PEOPLE, Crowd
-from crocbot.sandbox.stage import HOST, free_port
 from crocbot.telemetry import Telemetry
 from crocbot.telemetry.catalogue import CATALOGUE, Metric
 from crocbot.telemetry.emitter import DATAGRAM_BYTES
@@ -43,6 +42,7 @@ from statsd_bridge import exposition, mapping
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import SeriesStore
+from tests.ports import HOST, free_port
 from tests.statsd_bridge.in_memory import ReportedBugs
 
 DATA = Path(__file__).parent / "data"
@@ -133,7 +133,7 @@ def test_lines_with_a_rate_are_in_it(stream: list[str]) -> None:
 @contextmanager
 def running(command: list[str], home: Path) -> Iterator[tuple[int, str]]:
     """Run a bridge with our mapping; gives its statsd port and the page's address."""
-    statsd, web = free_port(0, socket.SOCK_DGRAM), free_port(0, socket.SOCK_STREAM)
+    statsd, web = free_port(), free_port()
     url = f"http://{HOST}:{web}/metrics"
     log = home / f"{Path(command[0]).name}.log"
     with log.open("wb") as output:

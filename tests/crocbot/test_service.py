@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -35,9 +34,9 @@ from crocbot.model import (
 from crocbot.reply import delivery as courier
 from crocbot.sandbox import Person, Server, faults, messages
 from crocbot.sandbox.faults import Slow
-from crocbot.sandbox.stage import free_port
 from crocbot.service import Shutdown, maintenance, startup
 from tests.crocbot.fakes import RecordedEvents
+from tests.ports import free_port
 
 ADA, BOB, EVE = Person(7, "Ada"), Person(8, "Bob"), Person(9, "Eve")
 
@@ -447,7 +446,7 @@ async def test_a_retry_while_the_gateway_runs(
 
 async def test_by_webhook(world: World) -> None:
     """Telegram calls, is told 200 when it is stored, and people are answered."""
-    port = free_port(0, socket.SOCK_STREAM)
+    port = free_port()
     settings = {
         "CROCBOT_WEBHOOK_URL": f"http://127.0.0.1:{port}/hook",
         "CROCBOT_WEBHOOK_LISTEN": f"127.0.0.1:{port}",
@@ -475,7 +474,7 @@ async def test_a_webhook_that_telegram_refuses(world: World) -> None:
     world.server.fault("setWebhook", refusal)
     settings = {
         "CROCBOT_WEBHOOK_URL": "http://example.org",
-        "CROCBOT_WEBHOOK_LISTEN": f"127.0.0.1:{free_port(0, socket.SOCK_STREAM)}",
+        "CROCBOT_WEBHOOK_LISTEN": f"127.0.0.1:{free_port()}",
     }
     with pytest.raises(OperatorError, match="CROCBOT_WEBHOOK_URL: Telegram said"):
         await world.run(Shutdown(), **settings)

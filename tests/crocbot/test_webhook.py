@@ -22,8 +22,8 @@ from crocbot.events import (
     WebhookRequest,
 )
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
-from crocbot.sandbox.stage import free_port
 from tests.crocbot.fakes import RecordedEvents
+from tests.ports import free_port
 
 SECRET = "a-secret-of-the-operator"
 DOOR = door("https://example.org/bot", SECRET, "127.0.0.1:0")
@@ -33,7 +33,7 @@ class World:
     """A webhook on a free port, an inbox, and what Telegram says about the webhook."""
 
     def __init__(self) -> None:
-        port = free_port(0, socket.SOCK_STREAM)
+        port = free_port()
         self.events = RecordedEvents()
         self.stored: list[RawUpdate] = []
         self.inbox_fault: Exception | None = None

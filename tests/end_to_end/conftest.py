@@ -41,7 +41,7 @@ import pytest
 from crocbot.sandbox import Server, children, page, people
 from crocbot.sandbox.children import Child
 from crocbot.sandbox.people import PEOPLE, Crowd
-from crocbot.sandbox.stage import HOST, free_port
+from tests.ports import HOST, free_port
 
 PATIENCE = 90.0
 
@@ -52,9 +52,9 @@ class World:
     def __init__(self, home: Path, server: Server, stack: AsyncExitStack) -> None:
         self.home = home
         self.server = server
-        self.statsd_port = free_port(0, socket.SOCK_DGRAM)
-        self.web_port = free_port(0, socket.SOCK_STREAM)
-        self.health_port = free_port(0, socket.SOCK_STREAM)
+        self.statsd_port = free_port()
+        self.web_port = free_port()
+        self.health_port = free_port()
         self.url = f"http://{HOST}:{self.web_port}/metrics"
         self.health_url = f"http://{HOST}:{self.health_port}"
         self.database = home / "state" / "crocbot.sqlite3"

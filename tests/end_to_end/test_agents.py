@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from crocbot.sandbox import Person
-from crocbot.sandbox.stage import HOST, free_port
+from tests.ports import HOST, free_port
 
 PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
 EXAMPLE = re.compile(r"<!-- example: (\w+) ?(\S*) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -103,7 +102,7 @@ def test_echo(world, tmp_path) -> None:
 
 def test_http(world, tmp_path) -> None:
     """The service of the example answers, and is told what was said before."""
-    port = str(free_port(0, socket.SOCK_STREAM))
+    port = str(free_port())
     source = examples()["http"]["agent.py"].replace("8080", port)
     (tmp_path / "agent.py").write_text(source)
     url = settings(examples()["http"][""])["CROCBOT_AGENT_URL"]
@@ -123,7 +122,7 @@ def test_http(world, tmp_path) -> None:
 def test_openai(world, tmp_path) -> None:
     """The independent server of the example answers."""
     pytest.importorskip("mockllm", reason="mockllm is not installed")
-    port = str(free_port(0, socket.SOCK_STREAM))
+    port = str(free_port())
     (tmp_path / "responses.yml").write_text(examples()["openai"]["responses.yml"])
     url = settings(examples()["openai"][""])["OPENAI_BASE_URL"]
     command = ["-m", "uvicorn", "mockllm.server:app", "--host", HOST, "--port", port]

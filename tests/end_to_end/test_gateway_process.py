@@ -11,7 +11,7 @@ import pytest
 
 from crocbot.sandbox import faults, people
 from crocbot.sandbox.faults import Drop
-from crocbot.sandbox.stage import free_port
+from tests.ports import free_port
 
 SECRET = "AAsandbox-token-that-opens-nothing00"
 TOKEN = f"4242424242:{SECRET}"
@@ -126,7 +126,7 @@ def test_people_are_answered_without_a_bridge(world, host: str) -> None:
 
 def test_it_waits_for_telegram(run, tmp_path) -> None:
     """Without a network it keeps trying, is not ready, and still ends when asked."""
-    health = free_port(0, socket.SOCK_STREAM)
+    health = free_port()
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         gateway = run(

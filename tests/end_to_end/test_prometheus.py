@@ -12,7 +12,6 @@ import json
 import re
 import shutil
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ import pytest
 from aiohttp import web
 
 from crocbot.sandbox import faults, people
-from crocbot.sandbox.stage import HOST, free_port
+from tests.ports import HOST, free_port
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "compose" / "grafana" / "dashboards" / "crocbot.json"
@@ -79,7 +78,7 @@ class Prometheus:
 @asynccontextmanager
 async def prometheus(w: Any) -> AsyncIterator[Prometheus]:
     """Run one beside the bridge of a world."""
-    port = free_port(0, socket.SOCK_STREAM)
+    port = free_port()
     config = w.home / "prometheus.yml"
     config.write_text(
         json.dumps(

@@ -8,7 +8,6 @@ needs a key and fails; Telegram and the agent show the secrets in their errors.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from aiohttp import web
 
 from crocbot.sandbox import Person, faults
 from crocbot.sandbox.faults import Answer, Drop
-from crocbot.sandbox.stage import HOST, free_port
+from tests.ports import HOST, free_port
 
 ADA = Person(7, "Ada")
 API_KEY = "sk-key-that-nobody-may-see-0123456789"
@@ -91,7 +90,7 @@ def settings(w: Any, model: str, intake: str, style: str) -> dict[str, str]:
         "CROCBOT_WEBHOOK_SECRET": WEBHOOK_SECRET,
     }
     if intake == "webhook":
-        port = free_port(0, socket.SOCK_STREAM)
+        port = free_port()
         chosen["CROCBOT_WEBHOOK_URL"] = f"http://{HOST}:{port}"
         chosen["CROCBOT_WEBHOOK_LISTEN"] = f"{HOST}:{port}"
     return chosen

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections import defaultdict
@@ -23,7 +22,7 @@ import aiohttp
 import pytest
 
 from crocbot.sandbox import children
-from crocbot.sandbox.stage import HOST, free_port
+from tests.ports import HOST, free_port
 
 VERSION = "4.2.1"
 SHIM = Path(__file__).with_name("telegram_test_api.js")
@@ -101,7 +100,7 @@ class Emulator:
 @asynccontextmanager
 async def emulator(node_path: str) -> AsyncIterator[Emulator]:
     """Run the emulator."""
-    port = free_port(0, socket.SOCK_STREAM)
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         *("node", str(SHIM), str(port)),
         env={**os.environ, "NODE_PATH": node_path},
@@ -128,7 +127,7 @@ def test_a_conversation(world, node_path: str, intake: str) -> None:
                 "CROCBOT_TELEGRAM_API_URL": telegram.url,
             }
             if intake == "webhook":
-                port = free_port(0, socket.SOCK_STREAM)
+                port = free_port()
                 settings["CROCBOT_WEBHOOK_URL"] = f"http://{HOST}:{port}"
                 settings["CROCBOT_WEBHOOK_LISTEN"] = f"{HOST}:{port}"
             gateway = await w.start(

@@ -6,7 +6,6 @@ import base64
 import http.server
 import json
 import shutil
-import socket
 import ssl
 import subprocess
 import threading
@@ -18,6 +17,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
+from tests.ports import free_port
 
 PATIENCE = 90.0
 
@@ -129,13 +130,6 @@ class Server:
             name = labels.pop("__name__")
             found[name, *sorted(labels.items())] = each["value"][1]
         return found
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

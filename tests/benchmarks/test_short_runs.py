@@ -1,0 +1,63 @@
+"""The benchmarks run; their numbers are not judged here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINUX = pytest.mark.skipif(
+    sys.platform != "linux", reason="it reads /proc and sends with sendmmsg"
+)
+
+
+def run(*arguments: str) -> str:
+    """Run a benchmark; return its output."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@LINUX
+def test_the_bridge_and_another_checkout() -> None:
+    """Every measure runs once and fills its rows, the other checkout has a column."""
+    table = run("benchmarks", "--short", f"--against={ROOT}")
+
+    head, _, *rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert "| ours | before | floor | plain baseline | ours / before |" in head
+    for row in (
+        "CPU a line: gateway, 10 a packet",
+        "lost: gateway, 10 a packet",
+        "loss begins",
+        "created: a counter with 3 labels",
+        "resident: a counter with 3 labels",
+        "page: 1,000 counters",
+        "lost while 100,000 counters are scraped",
+        "delivered but not on the page (packets) | 0 | 0 |",
+        "idle",
+    ):
+        assert any(row in line for line in rows), row
+
+
+@LINUX
+def test_telemetry_and_another_checkout() -> None:
+    """Every part fills its rows, or says why it cannot, and so does the other."""
+    table = run("benchmarks.telemetry", "--short", f"--against={ROOT}", "--rounds=1")
+
+    names = {line.split(" | ")[0] for line in table.splitlines()}
+    assert names >= {
+        "| `counter.inc()`",
+        "| plain `incr`",
+        "| instruments, flushes included",
+        "| 300 tasks",
+        "| bridge present",
+        "| bridge stalled",
+        "| bridge absent",
+    }

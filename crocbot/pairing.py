@@ -1,17 +1,17 @@
 """
-Strangers to people who are let in: a one-time code, which the operator approves.
+Pairing: the operator lets in unknown senders by a one-time code.
 
-    stranger writes --> offer() --> "K7QM2XPD" --> he shows it to the operator
-    operator: crocbot pairing approve K7QM2XPD --> is_paired() from then on
+    a sender writes --> offer() --> "K7QM2XPD" --> they show it to the operator
+    operator: crocbot pairing approve K7QM2XPD --> is_paired() is true from then on
 
-- A code is good for an hour and for one approval.
-- It is told three times at most; what a stranger writes then is not answered.
-- At most a hundred codes wait at a time; then no stranger gets one until one expires.
-- Five wrong codes an hour, and no code is approved for the rest of it: a guess does
-  not get anybody in.
+- A code is valid for an hour and for one approval.
+- It is sent three times at most; further messages of its sender are not answered.
+- At most a hundred codes are pending; then no sender gets one until one expires.
+- After five wrong codes within an hour no code is approved for the rest of it, so that
+  nobody gets in by guessing.
 
-All of it is in the state directory's database, so that the command and a running
-gateway see the same at once.
+The state is in the database of the state directory, so that a change by the command is
+seen by a running gateway at once.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from crocbot.store import Store
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-# Without those that are mistaken for each other: 0 and O, 1 and I and L.
-ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
-LENGTH = 8
-GOOD_FOR = 3600.0
-MOST_TOLD = 3
-MOST_PENDING = 100
-MOST_WRONG = 5
+# Without those that look alike: 0 and O, 1 and I and L.
+CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+CODE_LENGTH = 8
+CODE_VALID_SECONDS = 3600.0
+MAX_TIMES_SENT = 3
+MAX_PENDING_CODES = 100
+MAX_WRONG_CODES = 5
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS pairings (
@@ -51,33 +51,33 @@ CREATE TABLE IF NOT EXISTS wrong_codes (at REAL NOT NULL)
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """One person: with a code that waits, or approved."""
+    """A sender with a pending code, or one who was approved."""
 
     user_id: int
     code: str | None
-    asked: float
-    approved: float | None
+    created_at: float
+    approved_at: float | None
 
 
 class Pairings:
-    """What the gateway asks of the pairings, without waiting for the disk."""
+    """The pairings for the gateway, whose event loop never waits for the disk."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
 
     async def is_paired(self, user_id: int) -> bool:
-        """Whether the operator approved this person, as of now."""
+        """Return whether the operator has approved this sender."""
         return await self._store.run(lambda connection: is_paired(connection, user_id))
 
     async def offer(self, user_id: int) -> str | None:
-        """Find the code to tell this stranger; None if he is to be told nothing."""
+        """Return the code to send to this sender; None to send nothing."""
         now = self._clock()
         return await self._store.run(lambda connection: offer(connection, user_id, now))
 
 
 def is_paired(connection: Connection, user_id: int) -> bool:
-    """Whether this person is approved."""
+    """Return whether the operator has approved this sender."""
     found = connection.execute(
         "SELECT 1 FROM pairings WHERE user_id = ? AND approved IS NOT NULL", (user_id,)
     )
@@ -85,14 +85,14 @@ def is_paired(connection: Connection, user_id: int) -> bool:
 
 
 def offer(connection: Connection, user_id: int, now: float) -> str | None:
-    """Take a code that waits, or make one, within the bounds."""
+    """Return the sender's pending code, or a new one; None beyond the bounds."""
     _expire(connection, now)
     found = connection.execute(
         "SELECT code, told FROM pairings WHERE user_id = ?", (user_id,)
     ).fetchone()
     if found is not None:
-        code, told = found
-        if told >= MOST_TOLD:
+        code, times_sent = found
+        if times_sent >= MAX_TIMES_SENT:
             return None
         connection.execute(
             "UPDATE pairings SET told = told + 1 WHERE user_id = ?", (user_id,)
@@ -101,9 +101,9 @@ def offer(connection: Connection, user_id: int, now: float) -> str | None:
     (pending,) = connection.execute(
         "SELECT count(*) FROM pairings WHERE approved IS NULL"
     ).fetchone()
-    if pending >= MOST_PENDING:
+    if pending >= MAX_PENDING_CODES:
         return None
-    code = "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
+    code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
     connection.execute(
         "INSERT INTO pairings (user_id, code, asked, told) VALUES (?, ?, ?, 1)",
         (user_id, code, now),
@@ -113,16 +113,16 @@ def offer(connection: Connection, user_id: int, now: float) -> str | None:
 
 def approve(connection: Connection, code: str, now: float) -> int | None:
     """
-    Let in whom a code was told; None if there is no such code.
+    Let in the sender with this code; return their id, None if no code is this one.
 
-    Raises OperatorError when too many wrong ones were tried.
+    Raise OperatorError after too many wrong codes.
     """
     _expire(connection, now)
     (wrong,) = connection.execute("SELECT count(*) FROM wrong_codes").fetchone()
-    if wrong >= MOST_WRONG:
+    if wrong >= MAX_WRONG_CODES:
         raise OperatorError(
-            f"{MOST_WRONG} wrong codes within an hour: no code is approved for the rest"
-            " of it; CROCBOT_ALLOW_FROM lets people in as well"
+            f"{MAX_WRONG_CODES} wrong codes within an hour: no code is approved for the"
+            " rest of it; CROCBOT_ALLOW_FROM lets people in as well"
         )
     found = connection.execute(
         "SELECT user_id FROM pairings WHERE code = ?", (code.strip().upper(),)
@@ -138,32 +138,35 @@ def approve(connection: Connection, code: str, now: float) -> int | None:
 
 
 def revoke(connection: Connection, user_id: int) -> bool:
-    """Forget a person, approved or waiting; tells whether there was one."""
+    """Delete a sender, approved or pending; return whether there was one."""
     removed = connection.execute("DELETE FROM pairings WHERE user_id = ?", (user_id,))
     return removed.rowcount > 0
 
 
 def listed(connection: Connection, now: float) -> Sequence[Pairing]:
-    """Everybody who waits or is approved, the latest first."""
+    """Return all who are pending or approved, the latest first."""
     found = connection.execute(
         "SELECT user_id, code, asked, approved FROM pairings"
         " WHERE approved IS NOT NULL OR asked >= ? ORDER BY asked DESC, user_id",
-        (now - GOOD_FOR,),
+        (now - CODE_VALID_SECONDS,),
     )
     return [Pairing(*row) for row in found]
 
 
 def describe(pairing: Pairing, now: float) -> str:
-    """One line about a person, for the operator."""
-    if pairing.approved is not None:
-        since = datetime.fromtimestamp(pairing.approved, UTC)
+    """Return one line about a sender, for the operator."""
+    if pairing.approved_at is not None:
+        since = datetime.fromtimestamp(pairing.approved_at, UTC)
         return f"user {pairing.user_id}  let in since {since:%Y-%m-%d %H:%M} UTC"
-    left = max(0, int(pairing.asked + GOOD_FOR - now)) // 60 + 1
+    left = max(0, int(pairing.created_at + CODE_VALID_SECONDS - now)) // 60 + 1
     return f"user {pairing.user_id}  waits with code {pairing.code}, {left} min left"
 
 
 def _expire(connection: Connection, now: float) -> None:
     connection.execute(
-        "DELETE FROM pairings WHERE approved IS NULL AND asked < ?", (now - GOOD_FOR,)
+        "DELETE FROM pairings WHERE approved IS NULL AND asked < ?",
+        (now - CODE_VALID_SECONDS,),
     )
-    connection.execute("DELETE FROM wrong_codes WHERE at < ?", (now - GOOD_FOR,))
+    connection.execute(
+        "DELETE FROM wrong_codes WHERE at < ?", (now - CODE_VALID_SECONDS,)
+    )

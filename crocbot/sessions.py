@@ -1,13 +1,13 @@
 """
-What was said before in a chat, or in a topic of it, and the tokens that it took.
+The conversation of each chat, or topic of it, and the tokens that it used.
 
-    remember(address, exchange, usage) --> history(address) --> the last exchanges
-                                           forget(address)      /new
-                                           usage(address)       /usage
+    remember(chat, exchange, usage) --> history(chat) --> the latest exchanges
+                                        forget(chat)      /new
+                                        usage(chat)       /usage
 
-At most `turns` exchanges with `chars` characters together are kept in mind; what does
-not fit any more is deleted.  An exchange that alone is too long is cut in the middle.
-Tokens are counted for as long as the file lives.
+The history is at most `turns` exchanges with `chars` characters together; older ones
+are deleted.  An exchange that alone is too long loses its middle.  Tokens are counted
+for as long as the file exists.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ CREATE TABLE IF NOT EXISTS tokens (
 ) WITHOUT ROWID
 """
 
-# Telegram gives no topic the id 0.
+# No topic has the id 0.
 NO_THREAD = 0
 
 
 class Sessions:
-    """The memory of all chats."""
+    """The conversations of all chats."""
 
     def __init__(self, store: Store, *, turns: int, chars: int) -> None:
         self._store = store
@@ -54,7 +54,7 @@ class Sessions:
         self._chars = chars
 
     async def history(self, chat: ChatThread) -> tuple[Exchange, ...]:
-        """Read what was said before, oldest first."""
+        """Return the latest exchanges, oldest first."""
         if not self._turns or not self._chars:
             return ()
         latest = await self._store.run(
@@ -65,23 +65,23 @@ class Sessions:
     async def remember(
         self, chat: ChatThread, exchange: Exchange, usage: Usage
     ) -> None:
-        """Keep an exchange, count its tokens, and delete what is too old."""
-        kept = _cut(exchange, self._chars) if self._turns and self._chars else None
+        """Store an exchange, count its tokens, and delete those that are too old."""
+        stored = shorten(exchange, self._chars) if self._turns and self._chars else None
 
         def job(connection: Connection) -> None:
             _count(connection, chat, usage)
-            if kept is not None:
-                _insert(connection, chat, kept)
+            if stored is not None:
+                _insert(connection, chat, stored)
             _prune(connection, chat, self._turns)
 
         await self._store.run(job)
 
     async def forget(self, chat: ChatThread) -> None:
-        """Delete what was said; the tokens were spent all the same."""
+        """Delete the exchanges; the count of tokens stays."""
         await self._store.run(lambda connection: _prune(connection, chat, 0))
 
     async def usage(self, chat: ChatThread) -> tuple[int, Usage]:
-        """Count the answers in this chat, and the tokens that they took."""
+        """Return the number of answers in this chat, and their tokens."""
         found = await self._store.run(
             lambda connection: connection.execute(
                 "SELECT answers, input_tokens, output_tokens FROM tokens"
@@ -107,7 +107,7 @@ def _latest(connection: Connection, chat: ChatThread, turns: int) -> list[Exchan
 
 
 def _fitting(latest: Iterable[Exchange], chars: int) -> Iterable[Exchange]:
-    """The latest ones, as long as there is room for them."""
+    """Yield the latest ones that have `chars` characters together."""
     for exchange in latest:
         chars -= len(exchange.prompt) + len(exchange.answer)
         if chars < 0:
@@ -115,16 +115,16 @@ def _fitting(latest: Iterable[Exchange], chars: int) -> Iterable[Exchange]:
         yield exchange
 
 
-def _cut(exchange: Exchange, chars: int) -> Exchange:
-    """Make an exchange fit; the question gets half of the room, the answer the rest."""
-    asked, answered = whole(exchange.prompt), whole(exchange.answer)
-    asked = _shortened(asked, max(chars // 2, chars - len(answered)))
-    return Exchange(asked, _shortened(answered, chars - len(asked)))
+def shorten(exchange: Exchange, chars: int) -> Exchange:
+    """Shorten an exchange to `chars`; the prompt gets at least half of them."""
+    prompt, answer = whole(exchange.prompt), whole(exchange.answer)
+    prompt = _without_middle(prompt, max(chars // 2, chars - len(answer)))
+    return Exchange(prompt, _without_middle(answer, chars - len(prompt)))
 
 
-def _shortened(text: str, chars: int) -> str:
+def _without_middle(text: str, chars: int) -> str:
     """
-    Leave out the middle.
+    Replace the middle by an ellipsis.
 
         "abcdefghij", 7 --> "abc…hij"
     """

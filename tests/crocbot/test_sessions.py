@@ -1,9 +1,8 @@
-"""What was said before: per chat and topic, bounded, forgotten when asked to."""
+"""Conversations: per chat and topic, bounded, deleted by /new."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,106 +17,71 @@ from crocbot.store import Store
 HERE, TOPIC, ELSEWHERE = ChatThread(-5), ChatThread(-5, 4), ChatThread(7)
 
 
-def play(
-    folder: Path,
-    scene: Callable[[Sessions], Awaitable[None]],
-    turns: int = 3,
-    chars: int = 100,
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """Return an open store."""
+    async with Store(tmp_path / "x.sqlite3", [sessions.SCHEMA]) as opened:
+        yield opened
+
+
+async def test_history_and_usage(store: Store) -> None:
+    """Each chat and each topic has its own, also after a restart."""
+    memory = Sessions(store, turns=3, chars=100)
+    await memory.remember(HERE, Exchange("a", "A"), Usage(1, 2))
+    await memory.remember(TOPIC, Exchange("b", "B"), Usage(10, 20))
+    await memory.remember(HERE, Exchange("c", "C"), Usage(3, 4))
+
+    restarted = Sessions(store, turns=3, chars=100)
+    history = await restarted.history(HERE)
+    assert history == (Exchange("a", "A"), Exchange("c", "C"))
+    assert await restarted.history(TOPIC) == (Exchange("b", "B"),)
+    assert await restarted.history(ELSEWHERE) == ()
+    assert await restarted.usage(HERE) == (2, Usage(4, 6))
+    assert await restarted.usage(ELSEWHERE) == (0, Usage())
+
+
+async def test_forget(store: Store) -> None:
+    """Forgetting one chat leaves the others, and the count of tokens."""
+    memory = Sessions(store, turns=3, chars=100)
+    for chat in (HERE, TOPIC):
+        await memory.remember(chat, Exchange("a", "A"), Usage(1, 1))
+    await memory.forget(HERE)
+
+    assert await memory.history(HERE) == ()
+    assert await memory.history(TOPIC) == (Exchange("a", "A"),)
+    assert await memory.usage(HERE) == (1, Usage(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("turns", "chars", "prompts"),
+    [(3, 1000, "cde"), (5, 45, "de"), (0, 100, ""), (3, 0, "")],
+)
+async def test_the_history_is_bounded(
+    store: Store, turns: int, chars: int, prompts: str
 ) -> None:
-    """Play a scene with a memory."""
+    """The latest exchanges stay, by number and by characters; tokens are counted."""
+    memory = Sessions(store, turns=turns, chars=chars)
+    for letter in "abcde":
+        await memory.remember(HERE, Exchange(letter * 10, letter * 10), Usage(1, 1))
 
-    async def run() -> None:
-        async with Store(folder / "x.sqlite3", [sessions.SCHEMA]) as store:
-            await scene(Sessions(store, turns=turns, chars=chars))
-
-    asyncio.run(run())
-
-
-def test_memory(tmp_path: Path) -> None:
-    """Each chat and each topic has its own, oldest first; a restart changes nothing."""
-
-    async def first(memory: Sessions) -> None:
-        await memory.remember(HERE, Exchange("a", "A"), Usage(1, 2))
-        await memory.remember(TOPIC, Exchange("b", "B"), Usage(10, 20))
-        await memory.remember(HERE, Exchange("c", "C"), Usage(3, 4))
-
-    async def second(memory: Sessions) -> None:
-        history = await memory.history(HERE)
-        assert history == (Exchange("a", "A"), Exchange("c", "C"))
-        assert await memory.history(TOPIC) == (Exchange("b", "B"),)
-        assert await memory.history(ELSEWHERE) == ()
-        assert await memory.usage(HERE) == (2, Usage(4, 6))
-        assert await memory.usage(ELSEWHERE) == (0, Usage())
-
-    play(tmp_path, first)
-    play(tmp_path, second)
+    history = await memory.history(HERE)
+    assert "".join(exchange.prompt[0] for exchange in history) == prompts
+    assert await memory.usage(HERE) == (5, Usage(5, 5))
 
 
-def test_forget(tmp_path: Path) -> None:
-    """To forget one chat leaves the others, and the count of tokens."""
+async def test_half_a_surrogate_pair(store: Store) -> None:
+    """Half a surrogate pair, which SQLite cannot store, becomes U+FFFD."""
+    memory = Sessions(store, turns=3, chars=100)
+    await memory.remember(HERE, Exchange("a\ud83d", "\udc0a"), Usage())
 
-    async def scene(memory: Sessions) -> None:
-        for chat in (HERE, TOPIC):
-            await memory.remember(chat, Exchange("a", "A"), Usage(1, 1))
-        await memory.forget(HERE)
-        assert await memory.history(HERE) == ()
-        assert await memory.history(TOPIC) == (Exchange("a", "A"),)
-        assert await memory.usage(HERE) == (1, Usage(1, 1))
-
-    play(tmp_path, scene)
-
-
-def test_turns_are_bounded(tmp_path: Path) -> None:
-    """Only so many exchanges are kept, the latest."""
-
-    async def scene(memory: Sessions) -> None:
-        for word in "abcde":
-            await memory.remember(HERE, Exchange(word, word), Usage())
-        kept = [exchange.prompt for exchange in await memory.history(HERE)]
-        assert kept == ["c", "d", "e"]
-
-    play(tmp_path, scene)
-
-
-def test_characters_are_bounded(tmp_path: Path) -> None:
-    """What is told together has so many characters at most, the latest whole."""
-
-    async def scene(memory: Sessions) -> None:
-        for word in "abc":
-            await memory.remember(HERE, Exchange(word * 10, word * 10), Usage())
-        kept = [exchange.prompt[0] for exchange in await memory.history(HERE)]
-        assert kept == ["b", "c"]
-
-    play(tmp_path, scene, chars=45)
-
-
-@pytest.mark.parametrize(("turns", "chars"), [(0, 100), (3, 0)])
-def test_no_memory(tmp_path: Path, turns: int, chars: int) -> None:
-    """Without room for memory there is none, but tokens are counted."""
-
-    async def scene(memory: Sessions) -> None:
-        await memory.remember(HERE, Exchange("a", "A"), Usage(1, 1))
-        assert await memory.history(HERE) == ()
-        assert await memory.usage(HERE) == (1, Usage(1, 1))
-
-    play(tmp_path, scene, turns, chars)
-
-
-def test_half_a_character(tmp_path: Path) -> None:
-    """Half a surrogate pair can be remembered, as a sign that something was there."""
-
-    async def scene(memory: Sessions) -> None:
-        await memory.remember(HERE, Exchange("a\ud83d", "\udc0a"), Usage())
-        assert await memory.history(HERE) == (Exchange("a\ufffd", "\ufffd"),)
-
-    play(tmp_path, scene)
+    assert await memory.history(HERE) == (Exchange("a\ufffd", "\ufffd"),)
 
 
 @given(st.text(), st.text(), st.integers(0, 30))
-def test_a_long_exchange_is_cut(asked: str, answered: str, chars: int) -> None:
-    """An exchange is cut to what there is room for, and only if it must be."""
-    cut = sessions._cut(Exchange(asked, answered), chars)
+def test_a_long_exchange_is_shortened(prompt: str, answer: str, chars: int) -> None:
+    """An exchange has at most this many characters, and is changed only if it must."""
+    short = sessions.shorten(Exchange(prompt, answer), chars)
 
-    assert len(cut.prompt) + len(cut.answer) <= chars
-    if len(asked) + len(answered) <= chars:
-        assert cut == Exchange(asked, answered)
+    assert len(short.prompt) + len(short.answer) <= chars
+    if len(prompt) + len(answer) <= chars:
+        assert short == Exchange(prompt, answer)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 from urllib.parse import quote
 
@@ -28,6 +28,7 @@ LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("console", "json")
 HIDDEN = "[redacted]"
 MIN_SECRET_HALF = 16
+QUIET_SECONDS = 60.0
 # C0 without tab, DEL, C1, line and paragraph separators, bidirectional overrides.
 CONTROL = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
@@ -42,6 +43,25 @@ def logger(name: str) -> structlog.stdlib.BoundLogger:
     """Return a logger; it may be made before `configure` was called."""
     bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return bound
+
+
+class RateLimitedLog:
+    """
+    Logs errors that many events may cause: each event text at most once a minute.
+
+    `clock` returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._quiet_until: dict[str, float] = {}
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Log an error, unless the same event was logged within the last minute."""
+        now = self._clock()
+        if now >= self._quiet_until.get(event, now):
+            self._quiet_until[event] = now + QUIET_SECONDS
+            logger(__name__).error(event, **fields)
 
 
 def configure(

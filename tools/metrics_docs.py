@@ -10,41 +10,61 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 
-from crocbot.telemetry.catalogue import CATALOGUE, Metric, Type
+from crocbot.telemetry.catalogue import CATALOGUE
+from crocbot.telemetry.metric import ChosenAtStart, HistogramMetric, Metric
 
 _HEADER = """\
 # How the gateway's statsd names become Prometheus metrics.
-# Generated from crocbot/telemetry/catalogue/ by `make docs`: change that, not this
+# Generated from crocbot/telemetry/catalogue.py by `make docs`: change that, not this
 # file.  It loads in statsd_bridge and, unchanged, in statsd_exporter 0.30.0 and later.
 """
 
-_RECEIVED_AS = {
-    Type.COUNTER: "counter",
-    Type.GAUGE: "gauge",
-    Type.HISTOGRAM: "observer",
-}
+_RECEIVED_AS = {"counter": "counter", "gauge": "gauge", "histogram": "observer"}
 
 
 def mapping(catalogue: Iterable[Metric] = CATALOGUE) -> str:
     """Return the content of the mapping file."""
-    ordered = sorted(catalogue, key=lambda m: (m.match.count("."), m.match))
+    ordered = sorted(catalogue, key=lambda m: (match(m).count("."), match(m)))
     lines = [line for metric in ordered for line in _rule(metric)]
     return _HEADER + "mappings:\n" + "\n".join(lines) + "\n"
 
 
+def match(metric: Metric) -> str:
+    """Return the glob of a metric's rule."""
+    return metric.statsd + ".*" * len(metric.segments)
+
+
+def templates(metric: Metric) -> dict[str, str]:
+    """Return the template of each label: `$1`, or `$2.$3.$4` for several segments."""
+    found, place = {}, 0
+    for label, values in metric.labels.items():
+        count = values.segments if isinstance(values, ChosenAtStart) else 1
+        found[label] = ".".join(f"${place + n}" for n in range(1, count + 1))
+        place += count
+    return found
+
+
+def series(metric: Metric) -> int:
+    """Return how many series one gateway can make of a metric, buckets included."""
+    samples = len(metric.buckets) + 3 if isinstance(metric, HistogramMetric) else 1
+    return samples * prod(len(values) or 1 for values in metric.segments)
+
+
 def _rule(metric: Metric) -> Iterator[str]:
     # A JSON string is a YAML string; no other quoting is needed.
-    yield f"- match: {json.dumps(metric.match)}"
+    yield f"- match: {json.dumps(match(metric))}"
     yield f"  match_metric_type: {_RECEIVED_AS[metric.type]}"
     yield f"  name: {metric.name}"
     yield f"  help: {json.dumps(metric.help)}"
     if metric.labels:
         yield "  labels:"
-        yield from (f"    {name}: {json.dumps(value)}" for name, value in metric.labels)
+        for label, template in templates(metric).items():
+            yield f"    {label}: {json.dumps(template)}"
     if metric.ttl:
         yield f"  ttl: {metric.ttl}"
-    if metric.type is Type.HISTOGRAM:
+    if isinstance(metric, HistogramMetric):
         yield "  observer_type: histogram"
         yield "  histogram_options:"
         yield f"    buckets: [{', '.join(f'{bound:g}' for bound in metric.buckets)}]"
@@ -53,29 +73,28 @@ def _rule(metric: Metric) -> Iterator[str]:
 def table(catalogue: Sequence[Metric] = CATALOGUE) -> str:
     """Return the generated part of docs/metrics.md."""
     rows = [
-        "| Metric | Type | Labels | Meaning | Example | Sent as | Told by |",
-        "|---|---|---|---|---|---|---|",
+        "| Metric | Type | Labels | Meaning | Example | Sent as |",
+        "|---|---|---|---|---|---|",
         *map(_row, catalogue),
     ]
-    total = sum(metric.series for metric in catalogue)
+    total = sum(map(series, catalogue))
     bound = f"One gateway makes at most {total} series, each bucket counted as one."
     return "\n".join([*rows, "", bound])
 
 
 def _row(metric: Metric) -> str:
-    words = {segment.name: segment.words for segment in metric.segments}
     labels = [
-        f"`{name}`: {', '.join(words.get(name) or ['one a process'])}"
-        for name, _ in metric.labels
+        f"`{label}`: "
+        + ("one a process" if isinstance(values, ChosenAtStart) else ", ".join(values))
+        for label, values in metric.labels.items()
     ]
     cells = (
         f"`{metric.name}`",
-        f"{metric.type}, {metric.unit}" if metric.unit else metric.type,
+        metric.type,
         "<br>".join(labels),
         metric.help,
         f"`{metric.query}`",
-        f"`{metric.pattern}`",
-        metric.source,
+        f"`{metric.statsd}{''.join(f'.<{label}>' for label in metric.labels)}`",
     )
-    # A bar would end the cell, also inside of backticks.
+    # A bar would end the cell, also inside backticks.
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -18,11 +18,13 @@ from statistics import median, quantiles
 
 from statsd import StatsClient
 
+from crocbot.model import HostPort
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.emitter import Emitter
-from crocbot.telemetry.instruments import RESERVOIR
+from crocbot.telemetry.instruments import MAX_OBSERVATIONS, Instruments
+from crocbot.telemetry.observer import Observer
 from crocbot.telemetry.runtime import Runtime
-from crocbot.telemetry.udp import UdpSender
+from crocbot.telemetry.udp import UdpTarget
 
 HOST = "127.0.0.1"
 CALLS = 100_000
@@ -88,23 +90,24 @@ class Ours:
     """The gateway's instruments, connected to a port."""
 
     def __init__(self, port: int) -> None:
-        wire = UdpSender(HOST, port)
-        asyncio.run(wire.look_up())
-        self.emitter = Emitter(wire)
+        target = UdpTarget(HostPort(HOST, port))
+        asyncio.run(target.reconnect())
+        instruments = Instruments()
+        self.emitter = Emitter(instruments, target)
         self.counters = [
-            self.emitter.counter(catalogue.TURNS, "answered"),
-            self.emitter.counter(catalogue.MESSAGES, "text"),
-            self.emitter.counter(catalogue.UPDATES, "message"),
-            self.emitter.counter(catalogue.AGENT_TOKENS, "input"),
-            self.emitter.counter(catalogue.AGENT_TOKENS, "output"),
-            self.emitter.counter(catalogue.FLOOD_WAITS),
+            instruments.counter(catalogue.TURNS, "answered"),
+            instruments.counter(catalogue.MESSAGES, "text"),
+            instruments.counter(catalogue.UPDATES, "message"),
+            instruments.counter(catalogue.AGENT_TOKENS, "input"),
+            instruments.counter(catalogue.AGENT_TOKENS, "output"),
+            instruments.counter(catalogue.FLOOD_WAITS),
         ]
         self.timers = [
-            self.emitter.timer(catalogue.LATENCY, "text"),
-            self.emitter.timer(catalogue.AGENT_LATENCY),
-            self.emitter.timer(catalogue.API_LATENCY, "sendMessage", "ok"),
+            instruments.timer(catalogue.LATENCY, "text"),
+            instruments.timer(catalogue.AGENT_LATENCY),
+            instruments.timer(catalogue.API_LATENCY, "sendMessage", "ok"),
         ]
-        self.gauge = self.emitter.gauge(catalogue.TURNS_IN_FLIGHT)
+        self.gauge = instruments.gauge(catalogue.TURNS_IN_FLIGHT)
 
     def message(self, number: int) -> None:
         """Record ten events, and flush after every FLUSH_EACH messages."""
@@ -155,10 +158,12 @@ def calls(times: int = CALLS) -> Iterator[tuple[str, Spread]]:
         timer = ours.timers[0]
         observe = partial(timer.observe, 0.25)
         empty = spread(
-            observe, times, before=lambda: timer.count < RESERVOIR or timer.take()
+            observe,
+            times,
+            before=lambda: timer.count < MAX_OBSERVATIONS or timer.take(),
         )
         yield "`timer.observe(0.25)`, room left", empty
-        for _ in range(2 * RESERVOIR):
+        for _ in range(2 * MAX_OBSERVATIONS):
             observe()
         yield "`timer.observe(0.25)`, reservoir full", spread(observe, times)
         client = StatsClient(HOST, port)
@@ -182,7 +187,8 @@ def samples(times: int = 2000) -> Iterator[tuple[int, float]]:
     """Yield the number of tasks and the time of a runtime sample in us."""
 
     async def measure(tasks: int) -> float:
-        runtime = Runtime(Emitter(UdpSender(HOST, 9)), version="0.0.0")
+        instruments = Instruments()
+        runtime = Runtime(instruments, Observer(instruments), version="0.0.0")
         sleeping = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(tasks)]
         await asyncio.sleep(0)
         cost, _ = spread(runtime.sample, times)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from statsd import StatsClient
 
 from crocbot.events import AgentCall, ApiCall, CallOutcome, FirstText, Method
-from crocbot.model import Disposition, MessageType, Outcome
+from crocbot.model import Disposition, HostPort, MessageType, Outcome
 from crocbot.telemetry import Telemetry
 
 TICK = 0.001
@@ -37,7 +37,7 @@ EVENTS = (
 
 async def ours(host: str, port: int) -> Callable[[], None]:
     """Return a function that reports a message through the gateway's telemetry."""
-    telemetry = Telemetry(host, port, version="0.0.0")
+    telemetry = Telemetry(HostPort(host, port), version="0.0.0")
     await telemetry.start()
 
     def message() -> None:

@@ -13,6 +13,7 @@ from crocbot.commands import MENU
 from crocbot.errors import OperatorError
 from crocbot.events import EventListener
 from crocbot.health import Health
+from crocbot.model import HostPort
 from crocbot.service.gateway import Gateway
 from crocbot.service.readiness import Readiness
 from crocbot.service.shutdown import (
@@ -88,8 +89,8 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> bool:
 async def run(settings: Settings, shutdown: Shutdown) -> None:
     """Run the gateway until a stop is requested; raises OperatorError."""
     with inbox.locked(settings.state_dir):
-        host, port = settings.statsd_host, settings.statsd_port
-        telemetry = Telemetry(host, port, version=VERSION)
+        receiver = HostPort(settings.statsd_host, settings.statsd_port)
+        telemetry = Telemetry(receiver, version=VERSION)
         try:
             await telemetry.start()
             await serve(settings, telemetry, shutdown)

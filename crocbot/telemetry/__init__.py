@@ -1,53 +1,54 @@
 """
-Facts in, statsd lines out.  Watches from the side: nothing ever waits for it.
+Events in, statsd lines out; nothing in the gateway waits for it.
 
     emit(event) --> observer --.
-               runtime ---------+--> handles --> emitter --> wire --> the bridge
-                    catalogue: every metric, once
+               runtime ---------+--> instruments --> emitter --> udp --> the bridge
+                    catalogue: every metric, one row each
 """
 
 from __future__ import annotations
 
 from crocbot.events import Event
+from crocbot.model import HostPort
 from crocbot.telemetry.emitter import Emitter
+from crocbot.telemetry.instruments import Instruments
 from crocbot.telemetry.observer import Observer
 from crocbot.telemetry.runtime import Runtime
-from crocbot.telemetry.udp import UdpSender
+from crocbot.telemetry.udp import UdpTarget
 
 __all__ = ["OFF", "Telemetry"]
 
 OFF = "off"
-"""The host that means: send nothing."""
+"""The host that turns telemetry off."""
 
 
 class Telemetry:
     """
-    Tells a statsd receiver what the gateway does.  Owned by the event loop.
+    The gateway's EventListener.  Owned by the event loop.
 
-    `host` may be a name, an address of either family, or "off": then nothing is sent
-    and there is no socket.
+    The host of `receiver` is a name, an IP address, or "off": then nothing is sent and
+    there is no socket.  `version` is that of the gateway.
     """
 
-    def __init__(self, host: str, port: int, *, version: str) -> None:
-        self._off = host == OFF
-        self._emitter = Emitter(UdpSender(host, port))
-        self._observer = Observer(self._emitter)
-        self._runtime = Runtime(
-            self._emitter, version=version, also=self._observer.sample
-        )
+    def __init__(self, receiver: HostPort, *, version: str) -> None:
+        self._off = receiver.host == OFF
+        instruments = Instruments()
+        self._observer = Observer(instruments)
+        self._emitter = Emitter(instruments, UdpTarget(receiver))
+        self._runtime = Runtime(instruments, self._observer, version=version)
 
     def emit(self, event: Event) -> None:
         """Record an event, also before `start`.  Never raises, never blocks."""
         self._observer.emit(event)
 
     async def start(self) -> None:
-        """Begin to send.  Returns at once, whether or not anybody listens."""
+        """Start to send; returns at once, whether or not there is a receiver."""
         if self._off:
             return
         self._emitter.start()
         self._runtime.start()
 
     async def stop(self) -> None:
-        """Send what is left and close; may be called again."""
+        """Send what is pending and close; may be called again."""
         await self._runtime.stop()
         await self._emitter.stop()

@@ -1,31 +1,43 @@
 """
-What the gateway holds to tell a number: memory only, nothing is sent here.
+Where numbers are recorded: in memory only, until the emitter takes them.
 
-    inc, set, observe  -->  what is pending  -->  take, at the next flush
+    inc, set, observe  -->  pending  -->  take, at the next flush
 
 Rules:
 
-- `inc`, `set` and `observe` never raise and never wait.  What is no plain, finite int
-  or float of a sensible size is left out and counted in the counter `invalid`.
+- `inc`, `set` and `observe` never raise and never block.  A value that is not a finite
+  int or float within +-2**53 is left out and counted in the counter `invalid`.
 - Memory is bounded: a counter is one sum, a gauge one value, a timer a reservoir.
-- A timer's count is exact.  Of n observations at most 512 are kept, each with an
+- The count of a timer is exact.  Of n observations at most 512 are kept, each with an
   integer weight, and the weights add up to n.
 - Owned by the event loop: another thread must hand its numbers over first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from random import Random
+from typing import Any, Generic, TypeVar
 
-RESERVOIR = 512
-"""Observations of one timer that are kept from one flush to the next."""
+from crocbot.telemetry.catalogue import CATALOGUE, VALUES_DROPPED, DropReason
+from crocbot.telemetry.metric import (
+    CounterMetric,
+    GaugeMetric,
+    HistogramMetric,
+    Metric,
+)
 
-LARGEST = 2**53
-"""Beyond it a float does not count by ones; no honest number gets there."""
+Instrument = TypeVar("Instrument", "Counter", "Gauge", "Timer")
+
+MAX_OBSERVATIONS = 512
+"""Observations that a timer keeps from one flush to the next."""
+
+MAX_NUMBER = 2**53
+"""Above it a float cannot count in ones."""
 
 
 class Counter:
-    """A sum that only rises, since the last flush."""
+    """The increase since the last flush."""
 
     __slots__ = ("_invalid", "name", "pending")
 
@@ -35,14 +47,14 @@ class Counter:
         self._invalid = invalid or self
 
     def inc(self, amount: float = 1) -> None:
-        """Add to the sum."""
-        if _is_number(amount) and 0 <= amount <= LARGEST - self.pending:
+        """Add an amount that is not negative."""
+        if _is_number(amount) and 0 <= amount <= MAX_NUMBER - self.pending:
             self.pending += amount
         else:
             self._invalid.pending += 1
 
     def take(self) -> float:
-        """Return the sum and start again at 0."""
+        """Return the increase and start again at 0."""
         pending, self.pending = self.pending, 0
         return pending
 
@@ -60,17 +72,17 @@ class Gauge:
 
     def set(self, value: float) -> None:
         """Replace the value."""
-        if not _is_number(value) or not -LARGEST <= value <= LARGEST:
+        if not _is_number(value) or not -MAX_NUMBER <= value <= MAX_NUMBER:
             self._invalid.inc()
             return
-        # Adding 0 makes 0 of -0.0, whose sign the wire would take for a decrement.
+        # Adding 0 turns -0.0 into 0: statsd reads a sign as a change of the value.
         value += 0
         self.changed = self.changed or value != self.value
         self.value = value
 
 
 class Timer:
-    """Durations since the last flush, a fair sample of them when there are many."""
+    """The durations since the last flush, a fair sample of them if there are many."""
 
     __slots__ = ("_invalid", "_kept", "_random", "count", "name")
 
@@ -82,17 +94,17 @@ class Timer:
         self._random = random
 
     def observe(self, seconds: float) -> None:
-        """Add a duration; a negative one, from a clock that was set back, is 0."""
-        if not _is_number(seconds) or not -LARGEST <= seconds <= LARGEST:
+        """Add a duration; a negative one (the clock was set back) counts as 0."""
+        if not _is_number(seconds) or not -MAX_NUMBER <= seconds <= MAX_NUMBER:
             self._invalid.inc()
             return
         self.count += 1
-        if len(self._kept) < RESERVOIR:
+        if len(self._kept) < MAX_OBSERVATIONS:
             self._kept.append(max(seconds, 0))
             return
-        # Algorithm R: each of the observations so far stays with the same probability.
+        # Algorithm R: each observation so far is kept with the same probability.
         place = self._random.randrange(self.count)
-        if place < RESERVOIR:
+        if place < MAX_OBSERVATIONS:
             self._kept[place] = max(seconds, 0)
 
     def take(self) -> list[tuple[float, int]]:
@@ -103,23 +115,73 @@ class Timer:
 
 
 def weights(count: int, kept: int) -> list[int]:
-    """Share `count` observations among those kept: integers that add up to it."""
+    """Return `kept` integers that add up to `count` and differ by 1 at most."""
     if kept == 0:
         return []
     share, rest = divmod(count, kept)
     return [share + 1] * rest + [share] * (kept - rest)
 
 
-def rate(weight: int) -> str:
-    """
-    Write the sampling rate that a receiver counts as exactly `weight` observations.
-
-    Receivers cut off: int(1 / rate).  1/93 would come back as 92; aiming at the middle
-    between two integers leaves no room for that, up to 2**50.
-    """
-    return repr(1 / (weight + 0.5))
-
-
 def _is_number(value: object) -> bool:
-    """Only the two exact types: their operators cannot raise.  NaN fails `<=`."""
+    """Return whether it is an int or a float; their comparisons cannot raise."""
     return type(value) is int or type(value) is float
+
+
+class _Family(Generic[Instrument]):
+    """All instruments of one type, by statsd name."""
+
+    def __init__(self, make: Callable[[str], Instrument]) -> None:
+        self.by_name: dict[str, Instrument] = {}
+        self._make: Callable[[str], Instrument] = make
+        # By row and label values, too: writing a name takes microseconds.
+        self._by_values: dict[tuple[Metric, tuple[str, ...]], Instrument] = {}
+
+    def get(self, metric: Metric, values: tuple[str, ...]) -> Instrument:
+        found = self._by_values.get((metric, values))
+        if found is None:
+            name = metric.statsd_name(*values)
+            found = self.by_name.get(name) or self._make(name)
+            self.by_name[name] = self._by_values[metric, values] = found
+        return found
+
+
+class Instruments:
+    """
+    The instruments of all rows, each under its statsd name.
+
+    Those whose label values are known are made at once, so that each counter exists at
+    0 before its first event.  `random` chooses the observations that are kept.
+    """
+
+    def __init__(
+        self, catalogue: Iterable[Metric] = CATALOGUE, random: Random | None = None
+    ) -> None:
+        random = random or Random()
+        invalid = Counter(VALUES_DROPPED.statsd_name(DropReason.INVALID))
+        self._counters = _Family(lambda name: Counter(name, invalid))
+        self._counters.by_name[invalid.name] = invalid
+        self._gauges = _Family(lambda name: Gauge(name, invalid))
+        self._timers = _Family(lambda name: Timer(name, invalid, random))
+        self.counters = self._counters.by_name.values()
+        self.gauges = self._gauges.by_name.values()
+        self.timers = self._timers.by_name.values()
+        families: dict[str, _Family[Any]] = {
+            CounterMetric.type: self._counters,
+            GaugeMetric.type: self._gauges,
+            HistogramMetric.type: self._timers,
+        }
+        for metric in catalogue:
+            for values in metric.label_values():
+                families[metric.type].get(metric, values)
+
+    def counter(self, metric: CounterMetric, *values: str) -> Counter:
+        """Return the counter of these label values; ValueError for unknown ones."""
+        return self._counters.get(metric, values)
+
+    def gauge(self, metric: GaugeMetric, *values: str) -> Gauge:
+        """Return the gauge of these label values; ValueError for unknown ones."""
+        return self._gauges.get(metric, values)
+
+    def timer(self, metric: HistogramMetric, *values: str) -> Timer:
+        """Return the timer of these label values; ValueError for unknown ones."""
+        return self._timers.get(metric, values)

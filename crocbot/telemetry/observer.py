@@ -1,13 +1,13 @@
 """
-Facts in, numbers in handles out: the only consumer of what stages report.
+Events to instruments: the only listener of what stages report.
 
     Outcome(ANSWERED, TEXT, 2.5)  -->  messages.text +1, latency.text 2.5, ...
 
-What it does not know it counts, in `values_dropped{reason="unknown"}`: a turn must not
-fail because somebody added a word and forgot it here.
+An event that cannot be recorded is counted in values_dropped{reason="unknown"} and
+logged, at most once a minute: a bug here must not fail a turn.
 
-Ages grow while nothing is reported, and most when something is wrong; so they are set
-anew by `sample`, which the runtime calls.
+Ages grow without events, most of all when something is wrong; so `update_ages` sets
+them anew whenever the runtime metrics are sampled.
 """
 
 from __future__ import annotations
@@ -16,220 +16,167 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from crocbot import log
 from crocbot.events import (
     AgentCall,
-    AgentErrorReason,
     ApiCall,
     CallOutcome,
     DeliveryEvent,
-    DeliveryIssue,
     Event,
     FirstText,
     FloodWait,
     InboxState,
-    Method,
     PollCompleted,
     PollFailed,
     PollingStarted,
     TurnsInFlight,
     UpdateReceived,
-    UpdateType,
-    WebhookOutcome,
     WebhookRequest,
 )
-from crocbot.model import (
-    Disposition,
-    ErrorEvent,
-    ErrorType,
-    MessageType,
-    Outcome,
-    ReconnectReason,
-    Severity,
-    Verdict,
-)
+from crocbot.model import Disposition, ErrorEvent, ErrorType, Outcome, Severity
 from crocbot.telemetry import catalogue
-from crocbot.telemetry.catalogue import Direction, Drop
-from crocbot.telemetry.emitter import Emitter
-from crocbot.telemetry.instruments import Counter
+from crocbot.telemetry.catalogue import DropReason, TokenDirection
+from crocbot.telemetry.instruments import Instruments
 
 
 class Observer:
     """
-    One handle for every word, made before the first fact.
+    An EventListener that records every event.
 
-    `clock` may start anywhere; `wall` is Unix time, as in the inbox.
+    `clock` may start anywhere; `wall_clock` is Unix time, as in the inbox.
     """
 
     def __init__(
         self,
-        emitter: Emitter,
+        instruments: Instruments,
         *,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self._instruments = instruments
         self._clock = clock
-        self._wall = wall
-        self._polled: float | None = None
-        self._oldest: float | None = None
-        self._inbox_known = False
-        self._turn_handles(emitter)
-        self._agent_handles(emitter)
-        self._telegram_handles(emitter)
-        self._inbox_handles(emitter)
-        self._unknown = emitter.counter(catalogue.VALUES_DROPPED, Drop.UNKNOWN)
-        self._observers: Mapping[type, Callable[[Any], None]] = {
-            Outcome: self._turn,
-            ErrorEvent: self._trouble,
-            ApiCall: self._api_call,
-            PollingStarted: self._poll,
-            PollCompleted: self._poll,
-            PollFailed: self._failed_poll,
-            FloodWait: self._flood_wait,
-            UpdateReceived: lambda fact: self._updates[fact.type].inc(),
-            WebhookRequest: lambda fact: self._webhook[fact.outcome].inc(),
-            InboxState: self._inbox,
-            TurnsInFlight: lambda fact: self._in_flight.set(fact.count),
-            FirstText: lambda fact: self._first_text.observe(fact.seconds),
-            AgentCall: self._agent_call,
-            DeliveryEvent: lambda fact: self._snags[fact.issue].inc(),
+        self._wall_clock = wall_clock
+        self._log = log.RateLimitedLog(clock)
+        self._last_poll_at: float | None = None
+        self._inbox_state: InboxState | None = None
+        self._record: Mapping[type[Event], Callable[[Any], None]] = {
+            Outcome: self._record_outcome,
+            ErrorEvent: self._record_error,
+            ApiCall: self._record_api_call,
+            PollingStarted: self._record_poll,
+            PollCompleted: self._record_poll,
+            PollFailed: self._record_failed_poll,
+            FloodWait: self._record_flood_wait,
+            UpdateReceived: self._record_update,
+            WebhookRequest: self._record_webhook_request,
+            InboxState: self._record_inbox_state,
+            TurnsInFlight: self._record_turns_in_flight,
+            FirstText: self._record_first_text,
+            AgentCall: self._record_agent_call,
+            DeliveryEvent: self._record_delivery_issue,
         }
+        instruments.gauge(catalogue.TURNS_IN_FLIGHT).set(0)
 
     def emit(self, event: Event) -> None:
-        """Record an event as metrics.  Never raises, never blocks."""
+        """Record an event.  Never raises, never blocks."""
         try:
-            self._observers[type(event)](event)
+            self._record[type(event)](event)
         except Exception:
-            self._unknown.inc()
+            self._instruments.counter(
+                catalogue.VALUES_DROPPED, DropReason.UNKNOWN
+            ).inc()
+            name = type(event).__name__
+            self._log.error("event not recorded", event_type=name, exc_info=True)
 
-    def sample(self) -> None:
-        """Let the ages grow."""
-        if self._polled is not None:
-            self._poll_age.set(max(self._clock() - self._polled, 0))
-        if self._inbox_known:
-            since = self._oldest
-            self._age.set(0 if since is None else max(self._wall() - since, 0))
+    def update_ages(self) -> None:
+        """Set the ages of the last poll and of the oldest open row."""
+        gauge = self._instruments.gauge
+        if self._last_poll_at is not None:
+            age = self._clock() - self._last_poll_at
+            gauge(catalogue.POLL_AGE).set(max(age, 0))
+        if self._inbox_state is not None:
+            oldest = self._inbox_state.oldest_accepted_at
+            age = 0 if oldest is None else self._wall_clock() - oldest
+            gauge(catalogue.INBOX_OLDEST).set(max(age, 0))
 
     # Turns and the agent.
 
-    def _turn_handles(self, emitter: Emitter) -> None:
-        self._messages = {
-            kind: emitter.counter(catalogue.MESSAGES, kind) for kind in MessageType
-        }
-        self._latency = {
-            kind: emitter.timer(catalogue.LATENCY, kind) for kind in MessageType
-        }
-        self._errors = {
-            (type, severity): emitter.counter(catalogue.ERRORS, type, severity)
-            for type in ErrorType
-            for severity in Severity
-        }
-        self._turns = {
-            end: emitter.counter(catalogue.TURNS, end) for end in Disposition
-        }
-        self._denials: dict[Verdict, Counter] = {
-            verdict: emitter.counter(catalogue.ACCESS_DENIALS, verdict)
-            for verdict in Verdict
-            if verdict is not Verdict.ALLOWED
-        }
-        self._in_flight = emitter.gauge(catalogue.TURNS_IN_FLIGHT)
-        self._in_flight.set(0)
-        self._first_text = emitter.timer(catalogue.FIRST_TEXT)
-        self._snags = {
-            snag: emitter.counter(catalogue.DELIVERY_SNAGS, snag)
-            for snag in DeliveryIssue
-        }
-
-    def _turn(self, outcome: Outcome) -> None:
+    def _record_outcome(self, outcome: Outcome) -> None:
+        counter = self._instruments.counter
         if outcome.error is not None:
-            self._trouble(outcome.error)
-        self._turns[outcome.disposition].inc()
+            self._record_error(outcome.error)
+        counter(catalogue.TURNS, outcome.disposition).inc()
         if outcome.decision is not None and not outcome.decision.allowed:
-            self._denials[outcome.decision.verdict].inc()
+            counter(catalogue.ACCESS_DENIALS, outcome.decision.verdict).inc()
         if outcome.message_type is None:
             return
-        # An album is one turn, and as many messages.
-        self._messages[outcome.message_type].inc(len(outcome.update_ids) or 1)
+        # An album is one turn of several messages.
+        messages = len(outcome.update_ids) or 1
+        counter(catalogue.MESSAGES, outcome.message_type).inc(messages)
         answered = outcome.disposition is Disposition.ANSWERED
         if answered and outcome.seconds is not None:
-            self._latency[outcome.message_type].observe(outcome.seconds)
+            latency = self._instruments.timer(catalogue.LATENCY, outcome.message_type)
+            latency.observe(outcome.seconds)
 
-    def _trouble(self, trouble: ErrorEvent) -> None:
-        self._errors[trouble.type, trouble.severity].inc()
+    def _record_error(self, error: ErrorEvent) -> None:
+        self._count_error(error.type, error.severity)
 
-    def _agent_handles(self, emitter: Emitter) -> None:
-        self._agent_latency = emitter.timer(catalogue.AGENT_LATENCY)
-        self._first_token = emitter.timer(catalogue.AGENT_FIRST_TOKEN)
-        self._tokens = {
-            way: emitter.counter(catalogue.AGENT_TOKENS, way) for way in Direction
-        }
-        self._agent_errors = {
-            error: emitter.counter(catalogue.AGENT_ERRORS, error)
-            for error in AgentErrorReason
-        }
+    def _count_error(self, type_: ErrorType, severity: Severity) -> None:
+        self._instruments.counter(catalogue.ERRORS, type_, severity).inc()
 
-    def _agent_call(self, call: AgentCall) -> None:
-        self._agent_latency.observe(call.seconds)
+    def _record_turns_in_flight(self, turns: TurnsInFlight) -> None:
+        self._instruments.gauge(catalogue.TURNS_IN_FLIGHT).set(turns.count)
+
+    def _record_first_text(self, text: FirstText) -> None:
+        self._instruments.timer(catalogue.FIRST_TEXT).observe(text.seconds)
+
+    def _record_delivery_issue(self, delivery: DeliveryEvent) -> None:
+        self._instruments.counter(catalogue.DELIVERY_SNAGS, delivery.issue).inc()
+
+    def _record_agent_call(self, call: AgentCall) -> None:
+        counter, timer = self._instruments.counter, self._instruments.timer
+        timer(catalogue.AGENT_LATENCY).observe(call.seconds)
         if call.first_token_seconds is not None:
-            self._first_token.observe(call.first_token_seconds)
-        self._tokens[Direction.INPUT].inc(call.input_tokens)
-        self._tokens[Direction.OUTPUT].inc(call.output_tokens)
+            timer(catalogue.AGENT_FIRST_TOKEN).observe(call.first_token_seconds)
+        counter(catalogue.AGENT_TOKENS, TokenDirection.INPUT).inc(call.input_tokens)
+        counter(catalogue.AGENT_TOKENS, TokenDirection.OUTPUT).inc(call.output_tokens)
         if call.error is not None:
-            self._agent_errors[call.error].inc()
+            counter(catalogue.AGENT_ERRORS, call.error).inc()
 
     # Telegram and the inbox.
 
-    def _telegram_handles(self, emitter: Emitter) -> None:
-        self._api = {
-            (method, outcome): emitter.timer(catalogue.API_LATENCY, method, outcome)
-            for method in Method
-            for outcome in CallOutcome
-        }
-        self._reconnects = {
-            reason: emitter.counter(catalogue.RECONNECTS, reason)
-            for reason in ReconnectReason
-        }
-        self._poll_age = emitter.gauge(catalogue.POLL_AGE)
-        self._flood_waits = emitter.counter(catalogue.FLOOD_WAITS)
-        self._flood_seconds = emitter.counter(catalogue.FLOOD_WAIT_SECONDS)
-        self._updates = {
-            kind: emitter.counter(catalogue.UPDATES, kind) for kind in UpdateType
-        }
-        self._webhook = {
-            outcome: emitter.counter(catalogue.WEBHOOK_REQUESTS, outcome)
-            for outcome in WebhookOutcome
-        }
-
-    def _api_call(self, call: ApiCall) -> None:
-        self._api[call.method, call.outcome].observe(call.seconds)
+    def _record_api_call(self, call: ApiCall) -> None:
+        latency = self._instruments.timer(
+            catalogue.API_LATENCY, call.method, call.outcome
+        )
+        latency.observe(call.seconds)
         if call.outcome is CallOutcome.UNAUTHORIZED:
-            self._errors[ErrorType.AUTH, Severity.CRITICAL].inc()
+            self._count_error(ErrorType.AUTH, Severity.CRITICAL)
 
-    def _poll(self, _: PollingStarted | PollCompleted) -> None:
-        self._polled = self._clock()
-        self._poll_age.set(0)
+    def _record_poll(self, _: PollingStarted | PollCompleted) -> None:
+        self._last_poll_at = self._clock()
+        self._instruments.gauge(catalogue.POLL_AGE).set(0)
 
-    def _failed_poll(self, failed: PollFailed) -> None:
-        self._reconnects[failed.reason].inc()
-        self._errors[ErrorType(failed.reason.value), Severity.WARNING].inc()
+    def _record_failed_poll(self, failed: PollFailed) -> None:
+        self._instruments.counter(catalogue.RECONNECTS, failed.reason).inc()
+        self._count_error(ErrorType(failed.reason.value), Severity.WARNING)
 
-    def _flood_wait(self, wait: FloodWait) -> None:
-        self._flood_waits.inc()
-        self._flood_seconds.inc(wait.seconds)
+    def _record_flood_wait(self, wait: FloodWait) -> None:
+        self._instruments.counter(catalogue.FLOOD_WAITS).inc()
+        self._instruments.counter(catalogue.FLOOD_WAIT_SECONDS).inc(wait.seconds)
 
-    def _inbox_handles(self, emitter: Emitter) -> None:
-        self._accepted = emitter.gauge(catalogue.INBOX_ACCEPTED)
-        self._closed = {
-            end: emitter.gauge(catalogue.INBOX_CLOSED, end) for end in Disposition
-        }
-        self._open = emitter.gauge(catalogue.INBOX_OPEN)
-        self._duplicates = emitter.gauge(catalogue.INBOX_DUPLICATES)
-        self._age = emitter.gauge(catalogue.INBOX_OLDEST)
+    def _record_update(self, received: UpdateReceived) -> None:
+        self._instruments.counter(catalogue.UPDATES, received.type).inc()
 
-    def _inbox(self, state: InboxState) -> None:
-        self._accepted.set(state.accepted)
-        for end, count in state.closed.items():
-            self._closed[end].set(count)
-        self._open.set(state.open)
-        self._duplicates.set(state.duplicates)
-        self._oldest, self._inbox_known = state.oldest_accepted_at, True
-        self.sample()
+    def _record_webhook_request(self, request: WebhookRequest) -> None:
+        self._instruments.counter(catalogue.WEBHOOK_REQUESTS, request.outcome).inc()
+
+    def _record_inbox_state(self, state: InboxState) -> None:
+        gauge = self._instruments.gauge
+        gauge(catalogue.INBOX_ACCEPTED).set(state.accepted)
+        for disposition, rows in state.closed.items():
+            gauge(catalogue.INBOX_CLOSED, disposition).set(rows)
+        gauge(catalogue.INBOX_OPEN).set(state.open)
+        gauge(catalogue.INBOX_DUPLICATES).set(state.duplicates)
+        self._inbox_state = state
+        self.update_ages()

@@ -1,12 +1,10 @@
 """
-How the process itself is doing, into handles: nothing reports this, so it is sampled.
+Metrics of the process itself, sampled since no event reports them.
 
-    every 100 ms: how late the event loop woke us, and the garbage collections since
-    every 5 s:    uptime, processor time, memory, file descriptors, tasks, and `also`
+    every 100 ms: the lag of the event loop, and the garbage collections since
+    every 5 s:    uptime, CPU time, memory, file descriptors, tasks, and the ages
 
-A sample costs far less than 0.1 ms: see `make bench`.
-
-Garbage collection calls back in whatever thread triggered it, so a callback only
+The garbage collector calls back in whatever thread triggered it, so a callback only
 appends to a bounded deque, which the event loop empties.
 """
 
@@ -17,155 +15,132 @@ import gc
 import platform
 import re
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
+from crocbot import log
 from crocbot.telemetry import catalogue, process
-from crocbot.telemetry.catalogue import Drop, Generation, Mode
-from crocbot.telemetry.emitter import Emitter
-from crocbot.telemetry.instruments import Gauge
+from crocbot.telemetry.catalogue import CpuMode, DropReason, Generation
+from crocbot.telemetry.instruments import Instruments
+from crocbot.telemetry.observer import Observer
 
-MAX_PAUSES = 4096
-"""Garbage collections that are remembered until the event loop comes by."""
+MAX_COLLECTIONS = 4096
+"""Garbage collections that are kept until the event loop records them."""
 
 
 class Runtime:
-    """Owned by the event loop, except for `on_collection`."""
+    """
+    Samples the process.  Owned by the event loop, except for `on_collection`.
+
+    `version` is that of the gateway; `observer` updates its ages with each sample.
+    """
 
     def __init__(
         self,
-        emitter: Emitter,
+        instruments: Instruments,
+        observer: Observer,
         *,
         version: str,
-        also: Callable[[], None] = lambda: None,
         lag_seconds: float = 0.1,
         sample_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
-        proc: Path = process.PROC,
     ) -> None:
-        self._also = also
+        self._instruments = instruments
+        self._observer = observer
         self._lag_seconds = lag_seconds
         self._sample_seconds = sample_seconds
         self._clock = clock
-        self._started = clock()
-        self._task: asyncio.Task[None] | None = None
+        self._log = log.RateLimitedLog(clock)
+        self._started_at = clock()
+        self._sampler: asyncio.Task[None] | None = None
+        self._recorded_cpu = dict.fromkeys(CpuMode, 0.0)
+        self._collections: deque[tuple[int, float]] = deque()
+        self._collection_started_at = 0.0
+        self._overflows = self._recorded_overflows = 0
 
-        self._uptime = emitter.gauge(catalogue.UPTIME)
-        self._lag = emitter.timer(catalogue.LOOP_LAG)
-        self._tasks = emitter.gauge(catalogue.TASKS)
-        self._cpu = [emitter.counter(catalogue.CPU, mode) for mode in Mode]
-        self._cpu_told = [0.0 for _ in Mode]
-        self._proc = proc
-        self._virtual = emitter.gauge(catalogue.VIRTUAL_MEMORY)
-        self._resident = emitter.gauge(catalogue.RESIDENT_MEMORY)
-        self._readings = _readings(emitter, proc)
-
-        self._collections = [
-            emitter.timer(catalogue.GC_DURATION, generation)
-            for generation in Generation
-        ]
-        self._overflow = emitter.counter(catalogue.VALUES_DROPPED, Drop.OVERFLOW)
-        self._pauses: deque[tuple[int, float]] = deque()
-        self._missed = self._missed_told = 0
-        self._collecting_since = 0.0
-
-        start = process.start_time(proc)
-        if start is not None:
-            emitter.gauge(catalogue.START_TIME).set(start)
-        emitter.gauge(catalogue.PYTHON_INFO, *python_words()).set(1)
-        emitter.gauge(catalogue.BUILD_INFO, *version_words(version)).set(1)
+        start_time = process.start_time()
+        if start_time is not None:
+            instruments.gauge(catalogue.START_TIME).set(start_time)
+        python = (sys.implementation.name, *segments(platform.python_version()))
+        instruments.gauge(catalogue.PYTHON_INFO, *python).set(1)
+        instruments.gauge(catalogue.BUILD_INFO, *segments(version)).set(1)
 
     def start(self) -> None:
-        """Sample at once and from now on."""
+        """Sample now and then periodically."""
         gc.callbacks.append(self.on_collection)
-        self.sample()
-        self._task = asyncio.create_task(self._keep_sampling())
+        self._sampler = asyncio.create_task(self._keep_sampling())
 
     async def stop(self) -> None:
         """Sample once more and stop."""
-        if self._task is None:
+        if self._sampler is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._task = None
+        self._sampler.cancel()
+        await asyncio.gather(self._sampler, return_exceptions=True)
+        self._sampler = None
         gc.callbacks.remove(self.on_collection)
-        self.merge_collections()
+        self.record_collections()
         self.sample()
 
     async def _keep_sampling(self) -> None:
-        sample_at = self._clock() + self._sample_seconds
+        sample_at = self._clock()
         while True:
-            wake_at = self._clock() + self._lag_seconds
-            await asyncio.sleep(self._lag_seconds)
-            self._lag.observe(self._clock() - wake_at)
-            self.merge_collections()
             if self._clock() >= sample_at:
                 self.sample()
                 sample_at = self._clock() + self._sample_seconds
+            wake_at = self._clock() + self._lag_seconds
+            await asyncio.sleep(self._lag_seconds)
+            lag = self._clock() - wake_at
+            self._instruments.timer(catalogue.LOOP_LAG).observe(lag)
+            self.record_collections()
 
     def sample(self) -> None:
-        """Read everything that is not an event."""
-        self._uptime.set(self._clock() - self._started)
-        self._tasks.set(len(asyncio.all_tasks()))
-        virtual, resident = process.memory(self._proc)
-        for i, seconds in enumerate(process.cpu_seconds()):
-            self._cpu[i].inc(max(seconds - self._cpu_told[i], 0.0))
-            self._cpu_told[i] = seconds
-        _set(self._virtual, virtual)
-        _set(self._resident, resident)
-        for gauge, read in self._readings:
-            _set(gauge, read())
-        self._also()
+        """Record everything that is no event.  Never raises."""
+        try:
+            self._sample()
+        except Exception:
+            self._log.error("process metrics not sampled", exc_info=True)
+
+    def _sample(self) -> None:
+        gauge = self._instruments.gauge
+        gauge(catalogue.UPTIME).set(self._clock() - self._started_at)
+        gauge(catalogue.TASKS).set(len(asyncio.all_tasks()))
+        for mode, seconds in process.cpu_seconds().items():
+            increase = max(seconds - self._recorded_cpu[mode], 0.0)
+            self._instruments.counter(catalogue.CPU, mode).inc(increase)
+            self._recorded_cpu[mode] = seconds
+        self._observer.update_ages()
+        for metric, value in process.gauges():
+            gauge(metric).set(value)
 
     def on_collection(self, phase: str, info: Mapping[str, int]) -> None:
-        """Note a garbage collection, in any thread; there is only one at a time."""
+        """Note a garbage collection, in any thread; they never run at the same time."""
         if phase == "start":
-            self._collecting_since = time.perf_counter()
-        elif len(self._pauses) < MAX_PAUSES:
-            pause = time.perf_counter() - self._collecting_since
-            self._pauses.append((info["generation"], pause))
+            self._collection_started_at = time.perf_counter()
+        elif len(self._collections) < MAX_COLLECTIONS:
+            seconds = time.perf_counter() - self._collection_started_at
+            self._collections.append((info["generation"], seconds))
         else:
-            self._missed += 1
+            self._overflows += 1
 
-    def merge_collections(self) -> None:
-        """Take over what the callbacks noted."""
-        while self._pauses:
-            generation, pause = self._pauses.popleft()
-            # Should a Python have more generations, the last one takes them.
-            self._collections[min(generation, 2)].observe(pause)
-        missed = self._missed
-        self._overflow.inc(missed - self._missed_told)
-        self._missed_told = missed
-
-
-def _readings(
-    emitter: Emitter, proc: Path
-) -> list[tuple[Gauge, Callable[[], int | None]]]:
-    return [
-        (emitter.gauge(catalogue.OPEN_FDS), lambda: process.open_fds(proc)),
-        (emitter.gauge(catalogue.MAX_FDS), process.max_fds),
-        (emitter.gauge(catalogue.ALLOCATED_BLOCKS), sys.getallocatedblocks),
-        (emitter.gauge(catalogue.MALLOC), process.allocated_by_malloc),
-        (emitter.gauge(catalogue.THREADS), threading.active_count),
-    ]
+    def record_collections(self) -> None:
+        """Record the garbage collections that were noted."""
+        generations = tuple(Generation)
+        while self._collections:
+            generation, seconds = self._collections.popleft()
+            # A Python with more generations counts them as the oldest.
+            label = generations[min(generation, len(generations) - 1)]
+            self._instruments.timer(catalogue.GC_DURATION, label).observe(seconds)
+        overflows = self._overflows
+        dropped = self._instruments.counter(
+            catalogue.VALUES_DROPPED, DropReason.OVERFLOW
+        )
+        dropped.inc(overflows - self._recorded_overflows)
+        self._recorded_overflows = overflows
 
 
-def _set(gauge: Gauge, value: int | None) -> None:
-    """What the system does not tell stays without a value."""
-    if value is not None:
-        gauge.set(value)
-
-
-def python_words() -> tuple[str, str, str, str]:
-    """Name the Python that runs us: implementation, major, minor, micro."""
-    return (sys.implementation.name, *version_words(platform.python_version()))
-
-
-def version_words(version: str) -> tuple[str, str, str]:
-    """Cut a version into three name segments: 1.2.0rc1+x -> 1, 2, 0rc1-x."""
+def segments(version: str) -> tuple[str, str, str]:
+    """Split a version into three name segments: 1.2.0rc1+x --> 1, 2, 0rc1-x."""
     parts = [*version.split(".", 2), "", ""][:3]
     major, minor, micro = (
         re.sub(r"[^A-Za-z0-9_-]", "-", part)[:64] or "0" for part in parts

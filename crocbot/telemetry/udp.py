@@ -1,22 +1,22 @@
 """
 Datagrams to the statsd receiver: fire and forget, but every loss is counted.
 
-    look up (off the loop, in the background) --> connected, non-blocking UDP socket
-    send(datagram) ------------------------------------^
+    resolve, in a thread --> connected, non-blocking UDP socket
+    send(datagram) ----------------^
 
 Rules:
 
-- `send` never waits and never raises; what the kernel does not take is lost, and
-  counted by reason.
-- A refusal is told by the *next* send: it is charged to the datagram before, and the
-  current one, which was not sent, is tried once more.
-- Names are looked up at the start, every 30 s, and 1 s after trouble; the old address
-  stays while that fails.  A changed address and trouble both get a new socket, since a
-  new source port leaves a stale NAT entry behind.  Trouble also moves on to the next
-  address of the name: `localhost` may be ::1 first and answer only on 127.0.0.1.
-- At most one look-up is under way, however long the resolver takes.
-- Until the first look-up succeeds there is no socket.  Whoever sends must hold back
-  then (`connected`); nothing is lost, since everything above this file adds up.
+- `send` never blocks and never raises; a datagram that the kernel does not take is
+  lost, and its lines are counted by reason.
+- The kernel reports a refusal at the *next* send: it is charged to the datagram before,
+  and the current one, which was not sent, is tried once more.
+- The name is resolved at start, every 30 s, and 1 s after a loss; the old address stays
+  if that fails.  A changed address and a loss both get a new socket, since a new source
+  port bypasses a stale NAT entry.  A loss also moves on to the next address of the
+  name: `localhost` may be ::1 first and answer only on 127.0.0.1.
+- At most one look-up is in progress, however slow the resolver is.
+- Until the first look-up succeeds there is no socket (`connected` is false); callers
+  keep their numbers until then.
 """
 
 from __future__ import annotations
@@ -29,156 +29,160 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from crocbot import log
-from crocbot.telemetry.catalogue import Loss
+from crocbot.backoff import Backoff
+from crocbot.model import HostPort
+from crocbot.telemetry.catalogue import LossReason
 
-ChatThread = tuple[int, Any]
+SocketAddress = tuple[int, Any]
 """An address family and what connect() takes in it."""
 
-Resolve = Callable[[str, int], Awaitable[list[ChatThread]]]
-Connect = Callable[[ChatThread], socket.socket | None]
+Resolve = Callable[[HostPort], Awaitable[list[SocketAddress]]]
+Connect = Callable[[SocketAddress], socket.socket | None]
 
-_REASONS = {
-    errno.ECONNREFUSED: Loss.REFUSED,
-    errno.EAGAIN: Loss.BUFFER_FULL,
-    errno.EWOULDBLOCK: Loss.BUFFER_FULL,
-    errno.ENOBUFS: Loss.BUFFER_FULL,
-    errno.ENETUNREACH: Loss.UNREACHABLE,
-    errno.EHOSTUNREACH: Loss.UNREACHABLE,
-    errno.ENETDOWN: Loss.UNREACHABLE,
-    errno.EHOSTDOWN: Loss.UNREACHABLE,
+_LOSS_REASONS = {
+    errno.ECONNREFUSED: LossReason.REFUSED,
+    errno.EAGAIN: LossReason.BUFFER_FULL,
+    errno.EWOULDBLOCK: LossReason.BUFFER_FULL,
+    errno.ENOBUFS: LossReason.BUFFER_FULL,
+    errno.ENETUNREACH: LossReason.UNREACHABLE,
+    errno.EHOSTUNREACH: LossReason.UNREACHABLE,
+    errno.ENETDOWN: LossReason.UNREACHABLE,
+    errno.EHOSTDOWN: LossReason.UNREACHABLE,
 }
 
 logger = log.logger(__name__)
 
 
-async def resolve(host: str, port: int) -> list[ChatThread]:
+async def resolve(receiver: HostPort) -> list[SocketAddress]:
     """
-    Ask the system's resolver, in a thread that nobody waits for.
+    Ask the system's resolver in a daemon thread; raises what getaddrinfo raises.
 
-    A resolver may be silent for half a minute.  asyncio's own threads would hold up
-    the end of the program for as long, beyond the grace that a container gets.
+    A resolver may take half a minute.  The executor of asyncio would delay the end of
+    the program by as much, beyond the grace period of a container.
     """
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[ChatThread]] = loop.create_future()
+    future: asyncio.Future[list[SocketAddress]] = loop.create_future()
 
-    def tell(addresses: list[ChatThread], error: Exception | None) -> None:
-        if answer.cancelled():
+    def finish(addresses: list[SocketAddress], error: Exception | None) -> None:
+        if future.cancelled():
             return
         if error is None:
-            answer.set_result(addresses)
+            future.set_result(addresses)
         else:
-            answer.set_exception(error)
+            future.set_exception(error)
 
-    def ask() -> None:
-        addresses: list[ChatThread] = []
-        fault: Exception | None = None
+    def look_up() -> None:
+        addresses: list[SocketAddress] = []
+        failure: Exception | None = None
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            found = socket.getaddrinfo(
+                receiver.host, receiver.port, type=socket.SOCK_DGRAM
+            )
             addresses = [(family, address) for family, _, _, _, address in found]
         except Exception as error:
-            fault = error
+            failure = error
         try:
-            loop.call_soon_threadsafe(tell, addresses, fault)
+            loop.call_soon_threadsafe(finish, addresses, failure)
         except RuntimeError:
-            # The loop has ended meanwhile.
+            # The loop was closed meanwhile.
             pass
 
-    threading.Thread(target=ask, name="statsd-look-up", daemon=True).start()
-    return await answer
+    threading.Thread(target=look_up, name="statsd-resolver", daemon=True).start()
+    return await future
 
 
-def connect(address: ChatThread) -> socket.socket | None:
-    """Return a connected socket that never blocks, or None if there is no route."""
+def connect(address: SocketAddress) -> socket.socket | None:
+    """Return a connected, non-blocking socket, or None if there is no route."""
     family, peer = address
     try:
-        fresh = socket.socket(family, socket.SOCK_DGRAM)
+        connected = socket.socket(family, socket.SOCK_DGRAM)
     except OSError:
         return None
     try:
-        fresh.setblocking(False)
-        fresh.connect(peer)
+        connected.setblocking(False)
+        connected.connect(peer)
     except (OSError, OverflowError):
-        fresh.close()
+        connected.close()
         return None
-    return fresh
+    return connected
 
 
-class UdpSender:
-    """The way to one receiver.  Owned by the event loop."""
+class UdpTarget:
+    """
+    One receiver of datagrams.  Owned by the event loop.
+
+    `sent` and `lost` are totals of lines.  `generation` counts the sockets: a new one
+    may lead to a receiver that has no state yet.
+    """
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        receiver: HostPort,
         *,
         resolve: Resolve = resolve,
         connect: Connect = connect,
-        every_seconds: float = 30.0,
-        trouble_seconds: float = 1.0,
-        limit_seconds: float = 5.0,
+        resolve_seconds: float = 30.0,
+        retry_seconds: float = 1.0,
+        timeout_seconds: float = 5.0,
     ) -> None:
-        self._host = host
-        self._port = port
-        self._resolve = resolve
-        self._new = connect
-        self._every = every_seconds
-        self._after_trouble = trouble_seconds
-        self._limit = limit_seconds
-
         self.sent = 0
-        self.lost = dict.fromkeys(Loss, 0)
+        self.lost = dict.fromkeys(LossReason, 0)
         self.generation = 0
-        """Which socket this is; a new one may lead to a receiver that knows nothing."""
-
+        self._receiver = receiver
+        self._resolve = resolve
+        self._connect = connect
+        self._resolve_seconds = resolve_seconds
+        self._retry_seconds = retry_seconds
+        self._timeout_seconds = timeout_seconds
         self._socket: socket.socket | None = None
-        self._peer: ChatThread | None = None
-        self._previous = 0
-        self._connected = asyncio.Event()
-        self._troubled = asyncio.Event()
-        self._watch: asyncio.Task[None] | None = None
-        self._asking: asyncio.Task[list[ChatThread]] | None = None
-        self._reachable = True
+        self._address: SocketAddress | None = None
+        self._last_datagram_lines = 0
+        self._first_connected = asyncio.Event()
+        self._lossy = asyncio.Event()
+        self._resolver: asyncio.Task[None] | None = None
+        self._look_up: asyncio.Task[list[SocketAddress]] | None = None
+        self._reported_reachable = True
 
     @property
     def connected(self) -> bool:
-        """Whether there is an address to send to."""
+        """Return whether there is a socket to send on."""
         return self._socket is not None
 
     def start(self) -> None:
-        """Look the name up from now on."""
-        self._watch = asyncio.create_task(self._keep_looking())
+        """Resolve the name now and then periodically."""
+        self._resolver = asyncio.create_task(self._keep_resolving())
 
-    async def settle(self, seconds: float) -> None:
-        """Wait for the first address, not longer than that."""
+    async def wait_connected(self, seconds: float) -> None:
+        """Wait for the first socket, for at most so many seconds."""
         try:
             async with asyncio.timeout(seconds):
-                await self._connected.wait()
+                await self._first_connected.wait()
         except TimeoutError:
             pass
 
     async def stop(self) -> None:
-        """Stop looking up and close the socket."""
-        tasks = [task for task in (self._watch, self._asking) if task is not None]
+        """Stop resolving and close the socket."""
+        tasks = [task for task in (self._resolver, self._look_up) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._watch = self._asking = None
+        self._resolver = self._look_up = None
         self._close()
 
     def send(self, datagram: bytes) -> None:
         """Hand a datagram to the kernel, or count its lines as lost."""
         lines = datagram.count(b"\n") + 1
-        problem = self._try(datagram)
-        if problem == errno.ECONNREFUSED:
-            self._charge_previous()
-            problem = self._try(datagram)
-        if problem == 0:
+        error = self._try_send(datagram)
+        if error == errno.ECONNREFUSED:
+            self._charge_last_datagram()
+            error = self._try_send(datagram)
+        if error == 0:
             self.sent += lines
-            self._previous = lines
+            self._last_datagram_lines = lines
         else:
-            self._lose(problem, lines)
+            self._count_lost(error, lines)
 
-    def _try(self, datagram: bytes) -> int:
+    def _try_send(self, datagram: bytes) -> int:
         """Return 0, or the error number."""
         if self._socket is None:
             return errno.ENOTCONN
@@ -188,94 +192,99 @@ class UdpSender:
             return error.errno or errno.EIO
         return 0
 
-    def _charge_previous(self) -> None:
-        self._lose(errno.ECONNREFUSED, self._previous)
-        self._previous = 0
+    def _charge_last_datagram(self) -> None:
+        self._count_lost(errno.ECONNREFUSED, self._last_datagram_lines)
+        self._last_datagram_lines = 0
 
-    def _lose(self, problem: int, lines: int) -> None:
-        self.lost[_REASONS.get(problem, Loss.OTHER)] += lines
-        self._troubled.set()
+    def _count_lost(self, error: int, lines: int) -> None:
+        self.lost[_LOSS_REASONS.get(error, LossReason.OTHER)] += lines
+        self._lossy.set()
 
-    async def _keep_looking(self) -> None:
-        pause = self._after_trouble
+    async def _keep_resolving(self) -> None:
+        backoff = Backoff(
+            first=self._retry_seconds, factor=2.0, longest=self._resolve_seconds
+        )
         while True:
-            if await self.look_up():
-                pause = self._after_trouble
-                await self._next_time()
+            if await self.reconnect():
+                backoff.reset()
+                await self._wait_for_next_look_up()
             else:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, self._every)
+                await asyncio.sleep(backoff.next_pause())
 
-    async def _next_time(self) -> None:
-        """Wait for the regular interval, or a little after trouble."""
+    async def _wait_for_next_look_up(self) -> None:
+        """Wait for the regular interval, or a retry interval after a loss."""
         try:
-            async with asyncio.timeout(self._every):
-                await self._troubled.wait()
+            async with asyncio.timeout(self._resolve_seconds):
+                await self._lossy.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(self._after_trouble)
+        await asyncio.sleep(self._retry_seconds)
 
-    async def look_up(self) -> bool:
-        """Look the name up once and connect if need be; false: no usable address."""
-        addresses = await self._ask()
-        if self._peer in addresses and not self._troubled.is_set():
+    async def reconnect(self) -> bool:
+        """
+        Resolve the name once, and connect a new socket if the old one will not do.
+
+        Return whether an address was found that can be connected.
+        """
+        addresses, error = await self._addresses()
+        if self._address in addresses and not self._lossy.is_set():
             return True
-        usable = self._connect(addresses)
-        self._tell(usable)
-        return usable
+        reachable = self._connect_next(addresses)
+        self._report(reachable, error)
+        return reachable
 
-    async def _ask(self) -> list[ChatThread]:
-        """Wait for the look-up under way, or for a new one; empty if there is none."""
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._answer())
-        done, _ = await asyncio.wait({self._asking}, timeout=self._limit)
+    async def _addresses(self) -> tuple[list[SocketAddress], str]:
+        """Return the addresses of the name, or none and what went wrong."""
+        if self._look_up is None:
+            self._look_up = asyncio.create_task(self._resolved())
+        done, _ = await asyncio.wait({self._look_up}, timeout=self._timeout_seconds)
         if not done:
-            return []
-        addresses, self._asking = self._asking.result(), None
-        return addresses
+            return [], f"no answer from the resolver in {self._timeout_seconds:g} s"
+        look_up, self._look_up = self._look_up, None
+        # Besides OSError: a name may be malformed, threads may have run out.
+        error = look_up.exception()
+        return ([], str(error)) if error else (look_up.result(), "no route")
 
-    async def _answer(self) -> list[ChatThread]:
-        try:
-            return await self._resolve(self._host, self._port)
-        # A name can be unknown, no text for DNS, or hold a NUL.
-        except (OSError, ValueError):
-            return []
+    async def _resolved(self) -> list[SocketAddress]:
+        return await self._resolve(self._receiver)
 
-    def _connect(self, addresses: list[ChatThread]) -> bool:
-        """Connect a new socket, first to addresses after the present one."""
-        turn = addresses.index(self._peer) + 1 if self._peer in addresses else 0
-        for address in addresses[turn:] + addresses[:turn]:
-            fresh = self._new(address)
-            if fresh is None:
+    def _connect_next(self, addresses: list[SocketAddress]) -> bool:
+        """Connect a new socket; addresses after the present one come first."""
+        known = self._address in addresses
+        start = addresses.index(self._address) + 1 if known else 0  # type: ignore[arg-type]
+        for address in addresses[start:] + addresses[:start]:
+            connected = self._connect(address)
+            if connected is None:
                 continue
             self._close()
-            self._socket, self._peer = fresh, address
+            self._socket, self._address = connected, address
             self.generation += 1
-            self._troubled.clear()
-            self._connected.set()
+            self._lossy.clear()
+            self._first_connected.set()
             return True
         return False
 
     def _close(self) -> None:
         if self._socket is None:
             return
-        # The last word on the last datagram.
+        # A refusal of the last datagram that no later send has reported.
         if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._charge_previous()
+            self._charge_last_datagram()
         self._socket.close()
         self._socket = None
-        self._previous = 0
+        self._last_datagram_lines = 0
 
-    def _tell(self, usable: bool) -> None:
-        """Log when it changes, never more often."""
-        if usable is self._reachable:
+    def _report(self, reachable: bool, error: str) -> None:
+        """Log changes only."""
+        if reachable is self._reported_reachable:
             return
-        self._reachable = usable
-        if usable:
-            logger.info("statsd address found", host=self._host, port=self._port)
+        self._reported_reachable = reachable
+        address = str(self._receiver)
+        if reachable:
+            logger.info("statsd address found", address=address)
         else:
             logger.warning(
                 "statsd address not found; metrics wait, all else goes on",
-                host=self._host,
-                port=self._port,
+                address=address,
+                error=error,
             )

@@ -48,7 +48,7 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def series_of(metric: Metric) -> set[str]:
     """The names of the series that a metric has in Prometheus."""
-    if not metric.buckets:
+    if metric.type != "histogram":
         return {metric.name}
     return {f"{metric.name}_{end}" for end in ("bucket", "sum", "count")}
 

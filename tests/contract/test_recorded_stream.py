@@ -22,32 +22,23 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from crocbot.model import Disposition, MessageType, Outcome
+from crocbot.model import Disposition, HostPort, MessageType, Outcome
 from crocbot.sandbox import Server, children, faults, people
 from crocbot.sandbox.people import PEOPLE, Crowd
 from crocbot.telemetry import Telemetry
-from crocbot.telemetry.catalogue import CATALOGUE, Metric
-from crocbot.telemetry.emitter import DATAGRAM_BYTES
-from statsd_bridge import exposition, mapping
-from statsd_bridge.model import Stats
-from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import SeriesStore
+from crocbot.telemetry.emitter import MAX_DATAGRAM_BYTES
+from tests.contract.in_memory_bridge import MAPPING, InMemoryBridge
 from tests.ports import HOST, free_port
-from tests.statsd_bridge.in_memory import ReportedBugs
 
 DATA = Path(__file__).parent / "data"
 STREAM, PAGE = DATA / "gateway.json", DATA / "gateway.prom"
-MAPPING = files("crocbot") / "mapping.yml"
 STATSD_EXPORTER = os.environ.get("STATSD_EXPORTER", "")
 PATIENCE = 60.0
 BURST = 5000
@@ -55,17 +46,10 @@ ENOUGH = 12
 
 
 def page(datagrams: list[str]) -> str:
-    """What the bridge prints for them, without its own metrics."""
-    bugs = ReportedBugs()
-    store = SeriesStore(clock=lambda: 0.0, reserved=exposition.reserved_names())
-    table = mapping.load(str(MAPPING), strict=True)
-    pipeline = Pipeline(table=table, store=store, stats=Stats(), bugs=bugs)
-    for datagram in datagrams:
-        pipeline.feed([datagram.encode()], "udp")
-    text = b"".join(exposition.page.render(store.families(), 0.0, bugs))
-    if bugs:
-        raise bugs[0]
-    return text.decode()
+    """Return the page of a bridge that received them."""
+    bridge = InMemoryBridge()
+    bridge.feed([datagram.encode() for datagram in datagrams])
+    return bridge.page()
 
 
 @pytest.fixture(scope="module")
@@ -76,50 +60,13 @@ def stream() -> list[str]:
 
 def test_the_bridge_makes_the_expected_page(stream: list[str]) -> None:
     """Names, labels, types, help, buckets and numbers are those of the file."""
-    assert page(stream) == PAGE.read_text()
+    assert_same(page(stream).split("\n"), PAGE.read_text().split("\n"))
 
 
 def test_every_datagram_fits_a_frame(stream: list[str]) -> None:
     """They are under 1,432 bytes, and several lines share one."""
-    assert all(0 < len(datagram) < DATAGRAM_BYTES for datagram in stream)
+    assert all(0 < len(datagram) < MAX_DATAGRAM_BYTES for datagram in stream)
     assert sum(datagram.count("\n") for datagram in stream) > len(stream)
-
-
-def test_the_page_has_what_was_sent(stream: list[str]) -> None:
-    """A second, simpler reading of the lines finds the same numbers on the page."""
-    counts: dict[str, float] = defaultdict(float)
-    gauges: dict[str, float] = {}
-    for line in "\n".join(stream).split("\n"):
-        path, _, text = line.partition(":")
-        value, kind, *rest = text.split("|")
-        name = named(path).name
-        if kind == "g":
-            gauges[path] = float(value)
-        elif kind == "c":
-            counts[name] += float(value)
-        else:
-            counts[f"{name}_count"] += int(1 / float(rest[0][1:])) if rest else 1
-    sums: dict[str, float] = defaultdict(float)
-    for family in text_string_to_metric_families(PAGE.read_text()):
-        for sample in family.samples:
-            sums[sample.name] += sample.value
-    for path, number in gauges.items():
-        counts[named(path).name] += number
-
-    assert {name: sums[name] for name in counts} == pytest.approx(counts)
-    assert counts["crocbot_telegram_latency_seconds_count"] > BURST
-
-
-def named(path: str) -> Metric:
-    """The row of the catalogue that a statsd name belongs to."""
-    (found,) = (
-        metric
-        for metric in CATALOGUE
-        if path.startswith(metric.statsd)
-        and path.removeprefix(metric.statsd).count(".") == len(metric.segments)
-        and path.removeprefix(metric.statsd)[:1] in ("", ".")
-    )
-    return found
 
 
 def test_lines_with_a_rate_are_in_it(stream: list[str]) -> None:
@@ -200,9 +147,15 @@ def told(command: list[str], stream: list[str], home: Path) -> list[str]:
     not STATSD_EXPORTER, reason="STATSD_EXPORTER does not name its binary"
 )
 def test_statsd_exporter_makes_the_same_page(stream: list[str], tmp_path: Path) -> None:
-    """Line for line; only sums may differ in their last digits, as batches add up."""
+    """Both bridges read the stream and the mapping file alike."""
     ours = told([sys.executable, "-m", "statsd_bridge"], stream, tmp_path)
     theirs = told([STATSD_EXPORTER], stream, tmp_path)
+
+    assert_same(ours, theirs)
+
+
+def assert_same(actual: list[str], expected: list[str]) -> None:
+    """Compare line for line; sums may differ in their last digits."""
 
     def exact(lines: list[str]) -> list[str]:
         return [line for line in lines if not is_sum(line)]
@@ -211,12 +164,12 @@ def test_statsd_exporter_makes_the_same_page(stream: list[str], tmp_path: Path) 
         pairs = (line.rsplit(" ", 1) for line in lines if is_sum(line))
         return {name: float(number) for name, number in pairs}
 
-    assert exact(ours) == exact(theirs)
-    assert sums(ours) == pytest.approx(sums(theirs), rel=1e-9)
+    assert exact(actual) == exact(expected)
+    assert sums(actual) == pytest.approx(sums(expected), rel=1e-9)
 
 
 def is_sum(line: str) -> bool:
-    """Whether it is the sum of a histogram, not a comment."""
+    """Return whether it is the sum of a histogram, not a comment."""
     return "_seconds_sum" in line and not line.startswith("#")
 
 
@@ -243,7 +196,7 @@ async def record() -> list[str]:
     port = transport.get_extra_info("sockname")[1]
     with TemporaryDirectory() as home:
         await run_gateway(Path(home), port)
-    telemetry = Telemetry("127.0.0.1", port, version="0.1.0")
+    telemetry = Telemetry(HostPort("127.0.0.1", port), version="0.1.0")
     for number in range(BURST):
         seconds = 0.004 * number
         telemetry.emit(Outcome(Disposition.ANSWERED, MessageType.TEXT, seconds))

@@ -7,31 +7,36 @@ from pathlib import Path
 import pytest
 
 from crocbot.settings.fields import NAMES, SECRETS, Settings
-from crocbot.telemetry.catalogue import Metric, Segment, Type
+from crocbot.telemetry.metric import (
+    ChosenAtStart,
+    CounterMetric,
+    GaugeMetric,
+    HistogramMetric,
+)
 from tools import generated, metrics_docs, settings_docs
 from tools.generated import BEGIN, END
 
 METRICS = (
-    Metric(
-        "crocbot.long.name",
-        "crocbot_long_total",
-        Type.COUNTER,
-        "things",
-        'Says "a | b".',
-        "crocbot_long_total",
-        (Segment("left", ("a", "b")),),
-        source="Outcome",
+    CounterMetric(
+        name="crocbot_long_total",
+        statsd="crocbot.long.name",
+        labels={"left": ("a", "b"), "version": ChosenAtStart(segments=3)},
+        help='Says "a | b".',
+        query="crocbot_long_total",
     ),
-    Metric(
-        "crocbot.short",
-        "crocbot_short_seconds",
-        Type.HISTOGRAM,
-        "seconds",
-        "Time.",
-        "crocbot_short_seconds_sum",
+    HistogramMetric(
+        name="crocbot_short_seconds",
+        statsd="crocbot.short",
         buckets=(0.5, 1.0),
+        help="Time.",
+        query="crocbot_short_seconds_sum",
     ),
-    Metric("crocbot.state", "crocbot_state", Type.GAUGE, "", "State.", "crocbot_state"),
+    GaugeMetric(
+        name="crocbot_state",
+        statsd="crocbot.state",
+        help="State.",
+        query="crocbot_state",
+    ),
 )
 
 
@@ -57,12 +62,13 @@ def test_rules_are_written_shortest_first() -> None:
         "  name: crocbot_state\n"
         '  help: "State."\n'
         "  ttl: 60s\n"
-        '- match: "crocbot.long.name.*"\n'
+        '- match: "crocbot.long.name.*.*.*.*"\n'
         "  match_metric_type: counter\n"
         "  name: crocbot_long_total\n"
         '  help: "Says \\"a | b\\"."\n'
         "  labels:\n"
         '    left: "$1"\n'
+        '    version: "$2.$3.$4"\n'
     )
 
 
@@ -71,9 +77,9 @@ def test_a_metric_is_one_row_of_the_table() -> None:
     lines = metrics_docs.table(METRICS).split("\n")
 
     assert lines[2] == (
-        "| `crocbot_long_total` | counter, things | `left`: a, b "
-        '| Says "a \\| b". | `crocbot_long_total` | `crocbot.long.name.<left>` '
-        "| Outcome |"
+        "| `crocbot_long_total` | counter | `left`: a, b<br>`version`: one a process "
+        '| Says "a \\| b". | `crocbot_long_total` '
+        "| `crocbot.long.name.<left>.<version>` |"
     )
     assert lines[-1] == (
         "One gateway makes at most 8 series, each bucket counted as one."

@@ -1,4 +1,4 @@
-"""Who is answered, by a real gateway: strangers, paired people, groups and topics."""
+"""Who is answered by a real gateway: unknown and paired senders, groups, topics."""
 
 from __future__ import annotations
 
@@ -14,76 +14,68 @@ OTHER = Chat(-1002, "Alligators", "supergroup")
 
 
 def mention(words: str, **more: Any) -> dict[str, Any]:
-    """A text that begins with the bot's name."""
+    """Return a text that begins with the bot's name."""
     entity = {"type": "mention", "offset": 0, "length": len("@sandbox_croc_bot")}
     return {"text": f"@sandbox_croc_bot {words}", "entities": [entity], **more}
 
 
-def test_pairing(world, run) -> None:
-    """A stranger gets a code and nothing else, and is let in while the gateway runs."""
+async def test_pairing(world, run) -> None:
+    """An unknown sender gets only a code, and is let in while the gateway runs."""
+    async with world() as w:
+        replies: list[str] = []
+        w.server.listen(lambda sent: replies.append(sent["text"]))
 
-    async def scene() -> None:
-        async with world() as w:
-            heard: list[str] = []
-            w.server.listen(lambda sent: heard.append(sent["text"]))
+        async def command(*arguments: str) -> tuple[int, str, str]:
+            state = w.settings()["CROCBOT_STATE_DIR"]
+            program = run("crocbot", "pairing", *arguments, CROCBOT_STATE_DIR=state)
+            return await asyncio.to_thread(program.end)
 
-            async def command(*arguments: str) -> tuple[int, str, str]:
-                state = w.settings()["CROCBOT_STATE_DIR"]
-                program = run("crocbot", "pairing", *arguments, CROCBOT_STATE_DIR=state)
-                return await asyncio.to_thread(program.end)
-
-            await w.start_gateway(CROCBOT_ACCESS="pairing", CROCBOT_STATSD_HOST="off")
-            w.server.say(EVE, "/whoami")
-            await w.eventually(lambda: heard)
-            _, listed, _ = await command("list")
-            code = listed.split("code ")[1].split(",")[0]
-            assert code in heard[0]
-            assert "6666" not in heard[0]
-            wrong = await command("approve", "WRONGONE")
-            assert (wrong[0], len(wrong[2].splitlines())) == (2, 1)
-            assert (await command("approve", code))[:2] == (
-                0,
-                "approved: user 6666 is let in\n",
-            )
-            w.server.say(EVE, "hello")
-            await w.eventually(lambda: len(heard) == 2)
-            assert (await command("revoke", "6666"))[0] == 0
-            w.server.say(EVE, "are you there?")
-            await w.eventually(lambda: len(heard) == 3)
-            assert heard[1] == "hello"
-            assert "are you there?" not in heard[2]
-
-    asyncio.run(scene())
+        await w.start_gateway(CROCBOT_ACCESS="pairing", CROCBOT_STATSD_HOST="off")
+        w.server.say(EVE, "/whoami")
+        await w.eventually(lambda: replies)
+        _, listed, _ = await command("list")
+        code = listed.split("code ")[1].split(",")[0]
+        assert code in replies[0]
+        assert "6666" not in replies[0]
+        wrong = await command("approve", "WRONGONE")
+        assert (wrong[0], len(wrong[2].splitlines())) == (2, 1)
+        assert (await command("approve", code))[:2] == (
+            0,
+            "approved: user 6666 is let in\n",
+        )
+        w.server.say(EVE, "hello")
+        await w.eventually(lambda: len(replies) == 2)
+        assert (await command("revoke", "6666"))[0] == 0
+        w.server.say(EVE, "are you there?")
+        await w.eventually(lambda: len(replies) == 3)
+        assert replies[1] == "hello"
+        assert "are you there?" not in replies[2]
 
 
-def test_groups(world) -> None:
+async def test_groups(world) -> None:
     """Listed groups are answered as they are listed, each topic by itself."""
+    async with world() as w:
+        sent: list[Any] = []
+        w.server.listen(sent.append)
+        gateway = await w.start_gateway(
+            CROCBOT_ACCESS="allowlist",
+            CROCBOT_ALLOW_FROM="1001",
+            CROCBOT_GROUPS="-1001",
+            CROCBOT_STATSD_HOST="off",
+        )
+        w.server.say(ADA, mention("in another group"), OTHER)
+        w.server.say(ADA, text("among ourselves"), GROUP)
+        w.server.say(ADA, text("/status"), GROUP)
+        topic = {"message_thread_id": 4, "is_topic_message": True}
+        w.server.say(EVE, mention("in a topic", **topic), GROUP)
+        w.server.say(ADA, "in private")
+        await w.eventually(lambda: len(sent) == 2)
+        assert await gateway.stop() == 0
+        log = gateway.output.read_text()
 
-    async def scene() -> None:
-        async with world() as w:
-            heard: list[Any] = []
-            w.server.listen(heard.append)
-            gateway = await w.start_gateway(
-                CROCBOT_ACCESS="allowlist",
-                CROCBOT_ALLOW_FROM="1001",
-                CROCBOT_GROUPS="-1001",
-                CROCBOT_STATSD_HOST="off",
-            )
-            w.server.say(ADA, mention("in another group"), OTHER)
-            w.server.say(ADA, text("among ourselves"), GROUP)
-            w.server.say(ADA, text("/status"), GROUP)
-            topic = {"message_thread_id": 4, "is_topic_message": True}
-            w.server.say(EVE, mention("in a topic", **topic), GROUP)
-            w.server.say(ADA, "in private")
-            await w.eventually(lambda: len(heard) == 2)
-            assert await gateway.stop() == 0
-            log = gateway.output.read_text()
-
-            by_chat = {one["chat"]["id"]: one for one in heard}
-            assert by_chat[1001]["text"] == "in private"
-            assert by_chat[-1001]["text"] == "@sandbox_croc_bot in a topic"
-            assert by_chat[-1001]["message_thread_id"] == 4
-            assert "add -1002 to CROCBOT_GROUPS" in log
-            assert "among ourselves" not in log
-
-    asyncio.run(scene())
+        by_chat = {one["chat"]["id"]: one for one in sent}
+        assert by_chat[1001]["text"] == "in private"
+        assert by_chat[-1001]["text"] == "@sandbox_croc_bot in a topic"
+        assert by_chat[-1001]["message_thread_id"] == 4
+        assert "add -1002 to CROCBOT_GROUPS" in log
+        assert "among ourselves" not in log

@@ -13,7 +13,7 @@ ADA = Person(7, "Ada")
 
 
 def failures(file: Path) -> int:
-    """How many rows of an inbox failed."""
+    """Return how many rows of an inbox failed."""
     rows = Database(file, lambda: 0.0)
     rows.open()
     try:
@@ -22,33 +22,29 @@ def failures(file: Path) -> int:
         rows.close()
 
 
-def test_a_retry_while_it_runs(world, run) -> None:
-    """What failed is shown with its reason; opened again, it is sent as it was."""
+async def test_a_retry_while_it_runs(world, run) -> None:
+    """A failed row is shown with its reason; after a retry its reply is sent."""
+    async with world() as w:
+        replies: list[str] = []
+        w.server.listen(lambda sent: replies.append(sent["text"]))
+        gateway = await w.start_gateway()
+        w.server.fault("sendMessage", faults.refusal(400, "Bad Request: no"))
+        w.server.say(ADA, "hello")
 
-    async def scene() -> None:
-        async with world() as w:
-            heard: list[str] = []
-            w.server.listen(lambda sent: heard.append(sent["text"]))
-            gateway = await w.start_gateway()
-            w.server.fault("sendMessage", faults.refusal(400, "Bad Request: no"))
-            w.server.say(ADA, "hello")
+        async def crocbot(*words: str) -> tuple[int, str, str]:
+            program = run("crocbot", "inbox", *words, **w.settings())
+            return await asyncio.to_thread(program.end)
 
-            async def crocbot(*words: str) -> tuple[int, str, str]:
-                program = run("crocbot", "inbox", *words, **w.settings())
-                return await asyncio.to_thread(program.end)
+        await w.eventually(lambda: "turn failed" in gateway.output.read_text())
+        await w.eventually(lambda: failures(w.database))
+        code, output, _ = await crocbot()
+        assert code == 0
+        assert output.startswith("open: 0\n")
+        assert re.search(r" of chat 7, \d+ s ago: Telegram said no: No\n", output)
+        assert replies == []
 
-            await w.eventually(lambda: "turn failed" in gateway.output.read_text())
-            await w.eventually(lambda: failures(w.database))
-            code, output, _ = await crocbot()
-            assert code == 0
-            assert output.startswith("open: 0\n")
-            assert re.search(r" of chat 7, \d+ s ago: Telegram said no: No\n", output)
-            assert heard == []
-
-            assert await crocbot("retry") == (0, "1 to be tried again\n", "")
-            await w.eventually(lambda: heard == ["hello"])
-            code, output, _ = await crocbot()
-            assert "failed, kept for a retry: 0" in output
-            assert await gateway.stop() == 0
-
-    asyncio.run(scene())
+        assert await crocbot("retry") == (0, "1 to be tried again\n", "")
+        await w.eventually(lambda: replies == ["hello"])
+        code, output, _ = await crocbot()
+        assert "failed, kept for a retry: 0" in output
+        assert await gateway.stop() == 0

@@ -1,4 +1,4 @@
-"""What an operator and an orchestrator do with a bridge: signals, pages, flags."""
+"""The bridge for its operator: signals, pages, flags."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Start = Callable[..., Any]
 
 
 def test_quit_answers_and_ends_with_0(start: Start) -> None:
-    """Only by PUT or POST, and only if enabled; the goodbye arrives."""
+    """`/-/quit` needs PUT or POST and the flag; its answer arrives."""
     bridge = start("--web.enable-lifecycle")
     closed = start()
 
@@ -27,8 +27,8 @@ def test_quit_answers_and_ends_with_0(start: Start) -> None:
     assert bridge.process.wait(90) == 0
 
 
-def test_a_reload_without_rules_is_a_remark(start: Start) -> None:
-    """By signal and over HTTP: nothing is counted, nothing ends."""
+def test_a_reload_without_rules(start: Start) -> None:
+    """Without a mapping file a reload is logged, and not counted."""
     bridge = start("--web.enable-lifecycle")
     bridge.process.send_signal(signal.SIGHUP)
 
@@ -38,8 +38,8 @@ def test_a_reload_without_rules_is_a_remark(start: Start) -> None:
     assert "nothing to reload" in bridge.log()
 
 
-def test_a_stop_waits_for_nobody(start: Start) -> None:
-    """Idle clients and a reader who does not read are left behind; two signals, too."""
+def test_a_stop_does_not_wait_for_clients(start: Start) -> None:
+    """Idle and slow clients delay no stop, and a second signal is harmless."""
     bridge = start("--statsd.listen-tcp=127.0.0.1:0")
     for first in range(0, 5_000, 50):
         names = range(first, first + 50)
@@ -63,7 +63,7 @@ def test_a_stop_waits_for_nobody(start: Start) -> None:
 
 
 def test_pages_at_the_root(start: Start) -> None:
-    """With the metrics at `/` they are at every path that means nothing else."""
+    """With the telemetry path `/` metrics are at every path without another page."""
     bridge = start("--web.telemetry-path=/")
 
     for path in ("/", "/metrics", "/anything"):
@@ -72,7 +72,7 @@ def test_pages_at_the_root(start: Start) -> None:
 
 
 def test_head_has_the_headers_and_no_page(start: Start) -> None:
-    """On a kept connection the next answer follows at once."""
+    """A response to HEAD has no body; the next one follows on the connection."""
     bridge = start()
     with socket.create_connection(("127.0.0.1", bridge.http)) as sock:
         sock.sendall(
@@ -81,8 +81,8 @@ def test_head_has_the_headers_and_no_page(start: Start) -> None:
             b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
         with sock.makefile("rb") as answers:
-            said = answers.read()
-    first, second, third, body = said.split(b"\r\n\r\n", 3)
+            received = answers.read()
+    first, second, third, body = received.split(b"\r\n\r\n", 3)
 
     assert first.startswith(b"HTTP/1.1 200 ")
     assert b"text/plain; version=0.0.4" in first
@@ -91,8 +91,8 @@ def test_head_has_the_headers_and_no_page(start: Start) -> None:
     assert b"404 page not found\n" in body
 
 
-def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
-    """The reader of the log goes, and the bridge goes on."""
+def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
+    """The bridge goes on when the reader of its log has gone."""
     reader, writer = os.pipe()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -124,7 +124,7 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
 def test_a_command_line_of_statsd_exporter_works(
     start: Start, tmp_path: Path, how: str
 ) -> None:
-    """Every flag of 0.30.0 at once, from the command line and from a file."""
+    """All flags of 0.30.0 together, from the command line and from a file."""
     rules = tmp_path / "rules.yml"
     rules.write_text("mappings: [{match: a.*, name: mapped_$1}]")
     flags = [

@@ -1,159 +1,152 @@
 """
 Rows to turns: in order within a chat, many chats at once, all of it bounded.
 
-    admit(rows) --> chat 1: [row][row]     --.
-                    chat 2: [part][part]   --+--> take(rows), `max_turns` at once
-                    chat 3: [row][row]     --'
-                    an urgent row ----------------> take(rows), at once
+    accept(updates) --> inbox --> chat 1: [row][row]     --.
+                                  chat 2: [photo][photo] --+--> `max_turns` turns
+                                  chat 3: [row][row]     --'    at once
+                                  /stop --------------------> one turn more
 
-- `room()` is the back-pressure: the poller asks it before it asks Telegram, so no more
-  than `max_admitted` rows wait here however fast people write.  Where they are of few
-  chats, so that turns are free for others, up to `most_admitted` may wait: somebody
-  who writes much makes nobody else wait.
-- Rows that belong together make one turn.  It begins when the last of them is here, or
-  when `gather_seconds` went by without another.
-- `stop` ends the turn that a chat is in, or is about to begin; those behind it go on.
+- `wait_for_capacity()` is the back-pressure: the poller calls it before it polls, so at
+  most `max_admitted` rows wait here however fast people write.  While fewer chats than
+  `max_turns` are busy up to `max_admitted_few_chats` may wait, so that one chat with
+  many messages does not make the others wait.
+- Fragments of one message make one turn.  It begins when the last of them is here, or
+  `gather_seconds` after the latest one.
+- `stop()` cancels the turn that a chat is in, or is about to begin; later rows go on.
+- A chat has an entry here only while it has a task that serves it, however that ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
-from crocbot.events import NO_EVENTS, EventListener, TurnsInFlight
+from crocbot import envelope, fragments
+from crocbot.events import EventListener, TurnsInFlight
+from crocbot.inbox import Inbox
 from crocbot.model import RawUpdate, Row
+from crocbot.turn import Completion
 
-MOST_PARTS = 50
+MAX_FRAGMENTS = 50
 CANCEL_SECONDS = 0.5
 
-
-class RowClassifier(Protocol):
-    """What the dispatcher must know of a raw update; raises nothing."""
-
-    def key(self, raw: RawUpdate) -> Hashable:
-        """Whose order it belongs to."""
-
-    def urgent(self, raw: RawUpdate) -> bool:
-        """Whether it overtakes the queue."""
-
-    def may_continue(self, raw: RawUpdate) -> bool:
-        """Whether more may follow that belong to it."""
-
-    def continues(self, previous: RawUpdate, raw: RawUpdate) -> bool:
-        """Whether it belongs to the one before it."""
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
 class ChatQueue:
-    """One chat: what waits, what is in work, and whether that is to be stopped."""
+    """
+    The rows of one chat: `waiting`, each with its time of arrival, and `running`.
+
+    `stopped` means that the turn was cancelled by `stop()`.
+    """
 
     waiting: deque[tuple[Row, float]] = field(default_factory=deque)
-    taken: Sequence[Row] = ()
+    running: Sequence[Row] = ()
     stopped: bool = False
-    grown: asyncio.Event = field(default_factory=asyncio.Event)
+    grew: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
 
 class Dispatcher:
-    """
-    Runs turns.  Owned by the event loop.
-
-    `take` runs one turn to its end; `cancelled` ends the rows of a turn that was
-    stopped.
-    """
+    """Stores updates in `inbox` and gives their rows to `turns`.  Event loop only."""
 
     def __init__(
         self,
-        take: Callable[[Sequence[Row]], Awaitable[None]],
-        cancelled: Callable[[Sequence[Row]], Awaitable[None]],
-        sorting: RowClassifier,
         *,
+        inbox: Inbox,
+        turns: Completion,
+        events: EventListener,
         max_turns: int,
         max_admitted: int,
-        most_admitted: int = 0,
+        max_admitted_few_chats: int = 0,
         gather_seconds: float = 0.0,
-        events: EventListener = NO_EVENTS,
     ) -> None:
-        self._take = take
-        self._cancelled = cancelled
-        self._sorting = sorting
+        self._inbox = inbox
+        self._turns = turns
+        self._events = events
         self._slots = asyncio.Semaphore(max_turns)
         self._max_turns = max_turns
         self._max_admitted = max_admitted
-        self._most_admitted = max(max_admitted, most_admitted)
+        self._max_admitted_few_chats = max(max_admitted, max_admitted_few_chats)
         self._gather_seconds = gather_seconds
-        self._events = events
         self._in_flight = 0
         self._admitted = 0
-        self._has_room = asyncio.Event()
-        self._has_room.set()
-        self._lanes: dict[Hashable, ChatQueue] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._has_capacity = asyncio.Event()
+        self._has_capacity.set()
+        self._chats: dict[Hashable, ChatQueue] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def admitted(self) -> int:
-        """Rows in work or waiting."""
+        """Return how many rows are running or waiting."""
         return self._admitted
 
-    async def room(self) -> int:
-        """Wait until there is room; returns for how many rows."""
-        await self._has_room.wait()
-        # Nobody knows yet of how many chats the next rows are.
-        return min(self._bound - self._admitted, self._max_admitted)
+    async def wait_for_capacity(self) -> int:
+        """Wait until more rows may come; return how many."""
+        await self._has_capacity.wait()
+        # The next rows may be of any number of chats.
+        return min(self._limit - self._admitted, self._max_admitted)
+
+    async def accept(self, updates: Sequence[RawUpdate]) -> int:
+        """
+        Store updates, then admit their rows; return how many are new.
+
+        Raise InboxError, and admit nothing, if they cannot be stored.  A cancelled
+        caller leaves no row that is stored and not admitted: as a duplicate it would
+        not be taken again.
+        """
+        return await asyncio.shield(self._start(self._accept(updates)))
+
+    async def _accept(self, updates: Sequence[RawUpdate]) -> int:
+        rows = await self._inbox.accept(updates)
+        self.admit(rows)
+        return len(rows)
 
     def admit(self, rows: Iterable[Row]) -> None:
-        """Queue rows; each key's rows are taken in this order."""
+        """Queue rows; those of one chat are taken in this order."""
         now = asyncio.get_running_loop().time()
         for row in rows:
-            self._change(+1)
-            if self._sorting.urgent(row.raw):
-                self._start(self._hurry(row))
-                continue
-            key = self._sorting.key(row.raw)
-            lane = self._lanes.get(key)
-            if lane is None:
-                lane = self._lanes[key] = ChatQueue()
-                lane.task = self._start(self._serve(key, lane))
-            lane.waiting.append((row, now))
-            lane.grown.set()
-        self._look_for_room()
+            if envelope.is_stop(row.raw):
+                self._start(self._run_urgent(row))
+            else:
+                self._queue(envelope.chat_key(row.raw), row, now)
+            self._count(+1)
+
+    def _queue(self, key: Hashable, row: Row, now: float) -> None:
+        chat = self._chats.get(key)
+        if chat is None:
+            chat = self._chats[key] = ChatQueue()
+            chat.task = self._start(self._run_chat(key, chat))
+        chat.waiting.append((row, now))
+        chat.grew.set()
 
     def stop(self, key: Hashable) -> bool:
-        """Cancel what a chat is busy with; tells whether there was anything."""
-        lane = self._lanes.get(key)
-        if lane is None or lane.task is None or not (lane.taken or lane.waiting):
+        """Cancel the turn that a chat is in; return whether there was one."""
+        chat = self._chats.get(key)
+        if chat is None or chat.task is None or not (chat.running or chat.waiting):
             return False
-        if not lane.stopped:
-            # Once: a second one would meet the end of the rows, and end the chat.
-            lane.stopped = True
-            lane.task.cancel()
+        if not chat.stopped:
+            # Once: a second one would interrupt the closing of the rows.
+            chat.stopped = True
+            chat.task.cancel()
         return True
 
     def waiting(self, key: Hashable) -> int:
-        """How many rows of a chat came after the turn that it is in."""
-        lane = self._lanes.get(key)
-        return 0 if lane is None else len(lane.waiting)
-
-    def drop(self, key: Hashable) -> Sequence[Row]:
-        """Take away what waits in a chat; whoever asks ends these rows."""
-        lane = self._lanes.get(key)
-        if lane is None:
-            return ()
-        rows = [row for row, _ in lane.waiting]
-        lane.waiting.clear()
-        self._change(-len(rows))
-        return rows
+        """Return how many rows of a chat wait behind the turn that it is in."""
+        chat = self._chats.get(key)
+        return 0 if chat is None else len(chat.waiting)
 
     async def drain(self, seconds: float) -> int:
         """
-        Wait for all turns, then cancel the rest; returns how many rows were left.
+        Wait for all turns, then cancel the others; return how many rows are left open.
 
-        Nothing may be admitted any more.  May be called again with a shorter time.
-        A turn that does not even heed its cancellation is left behind.
+        It may be called again with a shorter time.  A turn that ignores its
+        cancellation is abandoned.
         """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
@@ -163,118 +156,167 @@ class Dispatcher:
             await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
         return self._admitted
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _serve(self, key: Hashable, lane: ChatQueue) -> None:
-        """One chat, until nothing of it waits."""
-        while lane.waiting:
-            try:
-                await self._gather(lane)
-                async with self._slots:
-                    lane.taken = self._next(lane)
-                    await self._turn(lane.taken)
-            except asyncio.CancelledError:
-                if not lane.stopped:
-                    raise
-                self._resume()
-                lane.taken = lane.taken or self._next(lane)
-                await self._cancelled(lane.taken)
-            self._change(-len(lane.taken))
-            lane.taken, lane.stopped = (), False
-        del self._lanes[key]
-        self._look_for_room()
+    async def _run_chat(self, key: Hashable, chat: ChatQueue) -> None:
+        """Run the turns of one chat until no row of it waits."""
+        try:
+            while chat.waiting:
+                await self._run_next(key, chat)
+        except Exception as error:
+            # The rows stay open in the inbox, for the next start.
+            _report_bug(error)
+            self._count(-len(chat.running) - len(chat.waiting))
+        finally:
+            del self._chats[key]
+            self._update_capacity()
 
-    @staticmethod
-    def _resume() -> None:
-        """A task that was stopped on purpose has not been told to end."""
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
+    async def _run_next(self, key: Hashable, chat: ChatQueue) -> None:
+        """Run the next turn of a chat to its end, or until it is stopped."""
+        try:
+            await self._gather(chat)
+            async with self._slots:
+                chat.running = self._take_next(chat)
+                await self._run_turn(key, chat.running)
+        except asyncio.CancelledError:
+            if not chat.stopped:
+                # By drain(), which counts the rows that are left.
+                raise
+            _uncancel()
+            chat.running = chat.running or self._take_next(chat)
+            await _survive(self._turns.cancel(chat.running))
+        else:
+            if chat.stopped:
+                # The turn ended in spite of its cancellation.
+                _uncancel()
+        self._count(-len(chat.running))
+        chat.running, chat.stopped = (), False
 
-    async def _hurry(self, row: Row) -> None:
-        """An urgent row, past everything that waits."""
-        await self._turn([row])
-        self._change(-1)
+    async def _run_urgent(self, row: Row) -> None:
+        """Run a turn past everything that waits."""
+        await self._run_turn(envelope.chat_key(row.raw), [row])
+        self._count(-1)
 
-    async def _turn(self, rows: Sequence[Row]) -> None:
+    async def _run_turn(self, key: Hashable, rows: Sequence[Row]) -> None:
+        """Run one turn, counted as in flight; an exception ends only this turn."""
         if not rows:
             return
-        self._flying(+1)
+        self._change_in_flight(+1)
         try:
-            await self._take(rows)
-        except Exception as error:
-            # A bug.  It must not stop the chat; asyncio's logger tells about it.
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "a turn was left by an exception", "exception": error}
-            )
+            if await _survive(self._turns.run(rows)):
+                await _survive(self._fail_waiting(key))
         finally:
-            self._flying(-1)
+            self._change_in_flight(-1)
 
-    def _flying(self, by: int) -> None:
+    async def _fail_waiting(self, key: Hashable) -> None:
+        """Close the rows that wait in a chat that accepts no messages any more."""
+        chat = self._chats.get(key)
+        if chat is None or not chat.waiting:
+            return
+        rows = [row for row, _ in chat.waiting]
+        chat.waiting.clear()
+        self._count(-len(rows))
+        await self._turns.fail_chat_gone(rows)
+
+    def _change_in_flight(self, by: int) -> None:
         self._in_flight += by
         self._events.emit(TurnsInFlight(self._in_flight))
 
-    async def _gather(self, lane: ChatQueue) -> None:
-        """Wait while more of what comes next may be on its way."""
+    async def _gather(self, chat: ChatQueue) -> None:
+        """Wait for further fragments of the next message, if it may have any."""
         clock = asyncio.get_running_loop().time
-        while lane.waiting:
-            places = self._together(lane)
-            last, arrived = lane.waiting[places[-1]]
+        while chat.waiting:
+            last, arrived = chat.waiting[_fragments(chat)[-1]]
             left = arrived + self._gather_seconds - clock()
-            if left <= 0 or not self._sorting.may_continue(last.raw):
+            if left <= 0 or not fragments.may_continue(last.raw):
                 return
-            lane.grown.clear()
+            chat.grew.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    await lane.grown.wait()
+                    await chat.grew.wait()
 
-    def _next(self, lane: ChatQueue) -> Sequence[Row]:
-        """Take the next row from the queue, with those that belong to it."""
-        if not lane.waiting:
+    @staticmethod
+    def _take_next(chat: ChatQueue) -> Sequence[Row]:
+        """Remove the next row from a queue, with its further fragments; return them."""
+        if not chat.waiting:
             return ()
-        places = self._together(lane)
-        rows = [lane.waiting[place][0] for place in places]
+        places = _fragments(chat)
+        rows = [chat.waiting[place][0] for place in places]
         for place in reversed(places):
-            del lane.waiting[place]
+            del chat.waiting[place]
         return rows
 
-    def _together(self, lane: ChatQueue) -> list[int]:
-        """Places in the queue of the first row and of those that continue it."""
-        places = [0]
-        last = lane.waiting[0][0]
-        if not self._sorting.may_continue(last.raw):
-            return places
-        for place, (row, _) in enumerate(lane.waiting):
-            if place and self._sorting.continues(last.raw, row.raw):
-                places.append(place)
-                last = row
-                if len(places) >= MOST_PARTS or not self._sorting.may_continue(row.raw):
-                    break
-        return places
-
-    def _change(self, by: int) -> None:
-        """
-        Count a row in or out; a cancelled one stays counted, for `drain`.
-
-        Once full, there is no room until it is half empty: the poller would ask for
-        one update at a time otherwise.
-        """
+    def _count(self, by: int) -> None:
+        """Count rows in or out.  Rows that drain() cancels stay counted."""
         self._admitted += by
-        self._look_for_room()
+        self._update_capacity()
 
     @property
-    def _bound(self) -> int:
-        """How many rows may be here: it depends on whether turns are free."""
-        busy = len(self._lanes) >= self._max_turns
-        return self._max_admitted if busy else self._most_admitted
+    def _limit(self) -> int:
+        """Return how many rows may be here: more while turns are free."""
+        busy = len(self._chats) >= self._max_turns
+        return self._max_admitted if busy else self._max_admitted_few_chats
 
-    def _look_for_room(self) -> None:
-        bound = self._bound
-        if self._admitted >= bound:
-            self._has_room.clear()
-        elif self._admitted <= bound // 2:
-            self._has_room.set()
+    def _update_capacity(self) -> None:
+        """
+        Let the poller wait, or go on.
+
+        Once full, there is no capacity until half of the limit is free: the poller
+        would ask for one update at a time otherwise.
+        """
+        if self._admitted >= self._limit:
+            self._has_capacity.clear()
+        elif self._admitted <= self._limit // 2:
+            self._has_capacity.set()
+
+
+def _fragments(chat: ChatQueue) -> list[int]:
+    """Return the places in the queue of the next row and of its further fragments."""
+    places = [0]
+    last = chat.waiting[0][0]
+    if not fragments.may_continue(last.raw):
+        return places
+    for place, (row, _) in enumerate(chat.waiting):
+        if place and fragments.continues(last.raw, row.raw):
+            places.append(place)
+            last = row
+            if len(places) >= MAX_FRAGMENTS or not fragments.may_continue(row.raw):
+                break
+    return places
+
+
+async def _survive(work: Awaitable[Result]) -> Result | None:
+    """
+    Return the result of `work`, or None after an exception, which is a bug.
+
+    A CancelledError is passed on only if it is this task that was cancelled; another
+    one was raised by something that `work` awaited.
+    """
+    try:
+        return await work
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        _report_bug(error)
+    except Exception as error:
+        _report_bug(error)
+    return None
+
+
+def _report_bug(error: BaseException) -> None:
+    """Have asyncio log an exception with its traceback."""
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": "a turn was left by an exception", "exception": error}
+    )
+
+
+def _uncancel() -> None:
+    """Let the current task, which stop() cancelled, go on."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()

@@ -1,18 +1,20 @@
 """
-The Telegram door: everything that speaks to the Bot API, and nothing else does.
+The Telegram Bot API; no other package makes requests to it.
 
-    poller --> client --> request --> api.telegram.org, or a server of one's own
-      |          |           '-- the only one who knows the token
-      |          '-- the few calls that we make; their errors become ours
-      '-- raw updates, in order, as long as there is room for them
+    poller.py  --> client.py --> bot.py --> request.py --> api.telegram.org, or a
+        |          |             |           |             self-hosted server
+        |          |             |           '-- the only place that knows the token
+        |          |             '-- python-telegram-bot, its errors translated
+        |          '-- the calls that the gateway makes, within flood waits
+        '-- raw updates in order, as long as there is capacity
 
-    webhook: the same from Telegram's own calls
+    webhook.py     the same updates from requests of Telegram
 """
 
 from __future__ import annotations
 
 from crocbot.botapi.client import Client
 from crocbot.botapi.poller import Poller
-from crocbot.botapi.webhook import Door, Webhook, door
+from crocbot.botapi.webhook import Webhook, WebhookEndpoint
 
-__all__ = ["Client", "Door", "Poller", "Webhook", "door"]
+__all__ = ["Client", "Poller", "Webhook", "WebhookEndpoint"]

@@ -1,17 +1,17 @@
 """
-One call to the Bot API, and python-telegram-bot's errors as ours.
+One call of the Bot API, with python-telegram-bot's errors translated to crocbot's.
 
 | Telegram, or the network             | raised                                 |
 |--------------------------------------|----------------------------------------|
 | 401, 404 in Telegram's own words     | OperatorError: the token is wrong      |
-| 404 about a method of no need        | DeliveryError: this server has none    |
+| 404, an optional method              | DeliveryError: this server lacks it    |
 | 429                                  | FloodWaitError                         |
 | 409, a webhook is set                | WebhookSetError, a TelegramError       |
 | 409, another poller                  | TelegramError, CONFLICT                |
 | no answer in time                    | TelegramError, TIMEOUT                 |
-| 403, or a chat that is not there     | ChatGoneError, a DeliveryError         |
+| 403, or a chat that does not exist   | ChatGoneError, a DeliveryError         |
 | 400, a group with another id now     | ChatMovedError, a DeliveryError        |
-| any other 400                        | DeliveryError: asking again is no use  |
+| any other 400                        | DeliveryError: a retry does not help   |
 | no connection, 5xx, not a Bot API    | TelegramError, NETWORK                 |
 """
 
@@ -41,12 +41,11 @@ from crocbot.model import ReconnectReason
 OTHER_POLLER = (
     "another program polls with this token; only one of them gets the messages"
 )
-# Every server has these: where one of them is not found, it is the token.  Others may
-# be missing from a server of one's own.
-NEEDED = frozenset({"getMe", "getUpdates", "setWebhook", "sendMessage"})
-# What Telegram says with a 400 about a chat that takes nothing any more; all that it
-# says with a 403 means the same.
-GONE = (
+# Every server has these, so a 404 means that the token is wrong.  A self-hosted server
+# may lack others.
+REQUIRED_METHODS = frozenset({"getMe", "getUpdates", "setWebhook", "sendMessage"})
+# Descriptions of a 400 for a chat that accepts no messages any more, like any 403.
+CHAT_GONE = (
     "chat not found",
     "user not found",
     "peer_id_invalid",
@@ -59,39 +58,39 @@ GONE = (
 
 class Bot(telegram.Bot):
     """
-    python-telegram-bot's Bot with its raw answers.
+    python-telegram-bot's Bot with unparsed results.
 
-    Most answers are of no interest; and an answer that it cannot parse must not make
-    a message that was sent look as if it was not.
+    Most results are not needed, and one that cannot be parsed must not make a message
+    that was sent count as not sent.
     """
 
     @property
     def requests(self) -> Sequence[AiohttpRequest]:
-        """For long polls, for the rest."""
-        return [one for one in self._request if isinstance(one, AiohttpRequest)]
+        """Return the pool for getUpdates and the pool for all other methods."""
+        return [each for each in self._request if isinstance(each, AiohttpRequest)]
 
     async def call(
         self, method: str, parameters: dict[str, Any], seconds: float
     ) -> Any:
-        """Call any method; parameters that are None are left out."""
+        """Call a method within `seconds`; parameters that are None are left out."""
         with _translated():
             try:
                 return await self._post(method, parameters, read_timeout=seconds)
             except NotFoundError as error:
-                if method in NEEDED:
+                if method in REQUIRED_METHODS:
                     raise
-                words = f"{method}: {error.message}"
-                raise telegram.error.BadRequest(words) from error
+                description = f"{method}: {error.message}"
+                raise telegram.error.BadRequest(description) from error
 
-    async def load(self, path: str, seconds: float) -> bytes:
-        """Load a file by the path that getFile tells; its URL has the token in it."""
+    async def download(self, path: str, seconds: float) -> bytes:
+        """Return a file by the path that getFile returned, within `seconds`."""
         _, request = self._request
         url = f"{self.base_file_url}/{quote(path)}"
         with _translated():
             try:
                 return bytes(await request.retrieve(url, read_timeout=seconds))
             except telegram.error.InvalidToken as error:
-                # That is what python-telegram-bot makes of every 404.
+                # python-telegram-bot raises this for every 404.
                 raise telegram.error.BadRequest("the file is gone") from error
 
 
@@ -100,22 +99,22 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except telegram.error.TelegramError as error:
-        raise _ours(error) from error
+        raise _translate(error) from error
     except (KeyError, TypeError, AttributeError) as error:
-        # python-telegram-bot met an answer without the parts of one.
+        # python-telegram-bot expects fields that a Bot API answer always has.
         raise TelegramError(
             "the answer is not a Bot API answer", ReconnectReason.NETWORK
         ) from error
 
 
-def _ours(error: telegram.error.TelegramError) -> CrocbotError:
+def _translate(error: telegram.error.TelegramError) -> CrocbotError:
     match error:
         case FloodError():
             return FloodWaitError(error.seconds)
-        # A refusal without Telegram's JSON comes from something in between.
+        # A refusal without Telegram's JSON comes from a server in between.
         case telegram.error.InvalidToken() if error.__cause__ is None:
             return OperatorError(
-                f"Telegram refused the token ({_words(error)}):"
+                f"Telegram refused the token ({_description(error)}):"
                 " set TELEGRAM_BOT_TOKEN to the one that @BotFather shows"
             )
         case telegram.error.Conflict() if "webhook" in error.message:
@@ -123,24 +122,24 @@ def _ours(error: telegram.error.TelegramError) -> CrocbotError:
         case telegram.error.Conflict():
             return TelegramError(OTHER_POLLER, ReconnectReason.CONFLICT)
         case telegram.error.TimedOut():
-            return TelegramError(_words(error), ReconnectReason.TIMEOUT)
+            return TelegramError(_description(error), ReconnectReason.TIMEOUT)
         case telegram.error.Forbidden():
-            return ChatGoneError(f"Telegram said no: {_words(error)}")
+            return ChatGoneError(f"Telegram said no: {_description(error)}")
         case telegram.error.BadRequest() if _is_gone(error.message):
-            return ChatGoneError(f"Telegram said no: {_words(error)}")
+            return ChatGoneError(f"Telegram said no: {_description(error)}")
         case telegram.error.ChatMigrated():
             return ChatMovedError(
-                f"Telegram said no: {_words(error)}", error.new_chat_id
+                f"Telegram said no: {_description(error)}", error.new_chat_id
             )
         case telegram.error.BadRequest():
-            return DeliveryError(f"Telegram said no: {_words(error)}")
+            return DeliveryError(f"Telegram said no: {_description(error)}")
         case _:
-            return TelegramError(_words(error), ReconnectReason.NETWORK)
+            return TelegramError(_description(error), ReconnectReason.NETWORK)
 
 
-def _words(error: telegram.error.TelegramError) -> str:
+def _description(error: telegram.error.TelegramError) -> str:
     """
-    What Telegram said, in bounds; not the page that came in its place.
+    Return the description that Telegram gave, shortened, without a server's page.
 
         Bad Gateway (502). Parsing the server response b'<html>...' failed
     """
@@ -148,4 +147,4 @@ def _words(error: telegram.error.TelegramError) -> str:
 
 
 def _is_gone(message: str) -> bool:
-    return any(words in message.lower() for words in GONE)
+    return any(description in message.lower() for description in CHAT_GONE)

@@ -1,11 +1,11 @@
 """
 The few Bot API calls that the gateway makes.
 
-    send_message(...) --> floods: may we? --> bot --> Telegram
-                                               '-- ApiCall, FloodWait to `events`
+    send_message(...) --> FloodControl.check --> Bot --> Telegram
+                                                  '-- ApiCall, FloodWait to `events`
 
-`bot.py` tells what is raised.  While Telegram wants a chat, or all of them, to wait,
-calls raise FloodWaitError at once and Telegram is not asked.
+`bot.py` lists the errors.  During a flood wait of a chat or of the bot, calls for it
+raise FloodWaitError at once, without a request.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import Any, Self, TypeVar
 
 from crocbot.botapi.bot import Bot
 from crocbot.botapi.flood_control import FloodControl
-from crocbot.botapi.request import PLACEHOLDER, SECONDS, AiohttpRequest
-from crocbot.botapi.webhook import Door
+from crocbot.botapi.request import DEFAULT_SECONDS, PLACEHOLDER, AiohttpRequest
 from crocbot.errors import (
     ChatMovedError,
     CrocbotError,
@@ -38,28 +37,27 @@ from crocbot.events import (
 )
 from crocbot.model import BotIdentity, ChatThread, MessagePart, ReconnectReason
 
-LONG_POLL = 30
-MARGIN = 10.0
-CONNECTIONS = 64
-# How many calls of Telegram at once; those of one chat come one after the other.
-CALLS = 40
+LONG_POLL_SECONDS = 30
+MARGIN_SECONDS = 10.0
+DOWNLOAD_SECONDS = 60.0
+MAX_CONNECTIONS = 64
+MAX_WEBHOOK_CONNECTIONS = 40
 
 NOT_MODIFIED = "message is not modified"
-FILE_SECONDS = 60.0
-# As photos/file_1.jpg; a server of one's own may tell a path of its own disk.
-PATH = re.compile(r"[A-Za-z0-9_][\w./ -]{0,500}")
+# Such as photos/file_1.jpg; a self-hosted server may return a path of its own disk.
+FILE_PATH = re.compile(r"[A-Za-z0-9_][\w./ -]{0,500}")
+# Telegram delivers no other updates.
+ALLOWED_UPDATES = ("message",)
 
 Result = TypeVar("Result")
-
-# Nothing else is read; Telegram keeps what is not named from us.
-WANTED = ("message",)
 
 
 class Client:
     """
-    The Bot API for one bot.  Enter it inside the event loop.
+    The Bot API for one bot.  Enter it on the event loop.
 
-    A poll waits `long_poll` seconds at Telegram and `margin` more for its answer.
+    Telegram holds a long poll for `long_poll` seconds; it times out `margin` seconds
+    later.  `clock` is monotonic.
     """
 
     def __init__(
@@ -68,21 +66,21 @@ class Client:
         api_url: str,
         events: EventListener = NO_EVENTS,
         *,
-        long_poll: int = LONG_POLL,
-        margin: float = MARGIN,
+        long_poll: int = LONG_POLL_SECONDS,
+        margin: float = MARGIN_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._events = events
         self._long_poll = long_poll
         self._margin = margin
         self._clock = clock
-        self._floods = FloodControl(clock)
-        # Two pools: a hanging poll and a burst of replies never wait for each other.
+        self._flood_control = FloodControl(clock)
+        # Two pools, so that a hung poll and many replies never wait for each other.
         self._bot = Bot(
             PLACEHOLDER,
             base_url=f"{api_url}/bot",
             base_file_url=f"{api_url}/file/bot",
-            request=AiohttpRequest(token, api_url, connections=CONNECTIONS),
+            request=AiohttpRequest(token, api_url, connections=MAX_CONNECTIONS),
             get_updates_request=AiohttpRequest(token, api_url, connections=1),
         )
 
@@ -95,99 +93,105 @@ class Client:
         for request in self._bot.requests:
             await request.shutdown()
 
-    async def renew_polling(self) -> None:
-        """Poll over new connections from now on; the old ones are given up."""
-        await self._bot.requests[0].renew()
+    async def reset_connections(self) -> None:
+        """Close the connections for getUpdates; the next poll opens new ones."""
+        await self._bot.requests[0].reset_connections()
 
     async def get_me(self) -> BotIdentity:
-        """Who we are; the first call to make, since it judges the token."""
+        """Return the bot's account; OperatorError if the token is refused."""
         me = await self._call("getMe")
         if not isinstance(me, Mapping) or not isinstance(me.get("id"), int):
-            raise TelegramError("getMe names no bot", ReconnectReason.NETWORK)
+            raise TelegramError("getMe returned no bot", ReconnectReason.NETWORK)
         return BotIdentity(me["id"], str(me.get("username", "")))
 
-    async def set_webhook(self, door: Door) -> None:
-        """Let Telegram call us; what waits for us stays."""
+    async def set_webhook(self, url: str, secret: str) -> None:
+        """Have Telegram send updates to `url`, with `secret`; keep pending ones."""
         await self._call(
             "setWebhook",
-            url=door.url,
-            secret_token=door.secret,
-            max_connections=CALLS,
-            allowed_updates=WANTED,
+            url=url,
+            secret_token=secret,
+            max_connections=MAX_WEBHOOK_CONNECTIONS,
+            allowed_updates=ALLOWED_UPDATES,
         )
 
     async def delete_webhook(self) -> None:
-        """Make polling possible; what waits for us stays."""
+        """Make polling possible; keep pending updates."""
         await self._call("deleteWebhook")
 
     async def get_webhook_info(self) -> Mapping[str, Any]:
-        """How Telegram gets on with our webhook."""
+        """Return Telegram's WebhookInfo: URL, pending updates, last error."""
         info = await self._call("getWebhookInfo")
         if not isinstance(info, Mapping):
-            raise TelegramError("getWebhookInfo tells nothing", ReconnectReason.NETWORK)
+            raise TelegramError(
+                "getWebhookInfo returned no object", ReconnectReason.NETWORK
+            )
         return info
 
     async def set_my_commands(self, menu: Mapping[str, str]) -> None:
-        """Show these commands in everybody's menu."""
+        """Set the menu of commands, a description for each name."""
         commands = [{"command": name, "description": menu[name]} for name in menu]
         await self._call("setMyCommands", commands=commands)
 
     async def get_updates(
-        self, offset: int, limit: int, patient: bool = True
+        self, offset: int, limit: int, *, wait: bool = True
     ) -> Sequence[Any]:
-        """Poll, with patience until there is news; the entries are not looked at."""
+        """
+        Poll for updates from `offset` on, at most `limit`; `wait` makes it a long poll.
+
+        The entries are returned as Telegram sent them.
+        """
         updates = await self._call(
             "getUpdates",
             seconds=self._long_poll + self._margin,
             offset=offset,
             limit=limit,
-            timeout=self._long_poll if patient else 0,
-            allowed_updates=WANTED,
+            timeout=self._long_poll if wait else 0,
+            allowed_updates=ALLOWED_UPDATES,
         )
         if not isinstance(updates, list):
-            raise TelegramError("getUpdates gave no list", ReconnectReason.NETWORK)
+            raise TelegramError("getUpdates returned no list", ReconnectReason.NETWORK)
         return updates
 
     async def send_message(
-        self, chat: ChatThread, piece: MessagePart, reply_to: int | None = None
+        self, chat: ChatThread, part: MessagePart, reply_to: int | None = None
     ) -> int:
-        """Send one message, as an answer to another one; returns its id."""
+        """Send one message, as a reply to `reply_to`; return its id."""
         quoted = {"message_id": reply_to, "allow_sending_without_reply": True}
         sent = await self._call_chat(
             "sendMessage",
             chat,
             message_thread_id=chat.thread_id,
-            text=piece.text,
-            entities=_entities(piece),
+            text=part.text,
+            entities=_entities(part),
             reply_parameters=None if reply_to is None else quoted,
         )
         message_id = sent.get("message_id") if isinstance(sent, Mapping) else None
-        # It was sent, whatever the answer looks like; 0 is a message that nobody has.
+        # It was sent, even if the answer has no id; no message has the id 0.
         return message_id if isinstance(message_id, int) else 0
 
     async def edit_message(
-        self, chat: ChatThread, message_id: int, piece: MessagePart
+        self, chat: ChatThread, message_id: int, part: MessagePart
     ) -> None:
-        """Replace what a message says."""
+        """Replace the text of a message."""
         try:
             await self._call_chat(
                 "editMessageText",
                 chat,
                 message_id=message_id,
-                text=piece.text,
-                entities=_entities(piece),
+                text=part.text,
+                entities=_entities(part),
             )
         except DeliveryError as error:
-            # An answer that was lost on its way leaves the message as it should be.
+            # An earlier try succeeded, and its answer was lost.
             if NOT_MODIFIED not in str(error).lower():
                 raise
 
     async def delete_message(self, chat: ChatThread, message_id: int) -> None:
-        """Take a message back."""
+        """Delete a message."""
         await self._call_chat("deleteMessage", chat, message_id=message_id)
 
     async def send_typing(self, chat: ChatThread) -> None:
-        """Show for five seconds that an answer is on its way."""
+        """Show `typing` in the chat for five seconds."""
         await self._call_chat(
             "sendChatAction",
             chat,
@@ -195,44 +199,52 @@ class Client:
             action="typing",
         )
 
-    async def download(self, file_id: str, most_bytes: int) -> bytes:
+    async def download(self, file_id: str, max_bytes: int) -> bytes:
         """
-        Load a file that somebody sent; DeliveryError if it is too large.
+        Return the content of a file that was sent to the bot.
 
-        Its link has the token in it and stays in here.
+        Raise DeliveryError if it has more than `max_bytes`.  The URL of the file
+        contains the token, so it is never returned.
         """
-        found = await self._call("getFile", file_id=file_id)
-        path = found.get("file_path") if isinstance(found, Mapping) else None
-        if not isinstance(path, str) or not PATH.fullmatch(path) or ".." in path:
+        file = await self._call("getFile", file_id=file_id)
+        path = file.get("file_path") if isinstance(file, Mapping) else None
+        if not isinstance(path, str) or not FILE_PATH.fullmatch(path) or ".." in path:
             raise DeliveryError("Telegram has no file to load")
-        size = found.get("file_size")
-        if isinstance(size, int) and size > most_bytes:
-            raise DeliveryError(f"the file has {size} bytes, more than {most_bytes}")
-        content = await self._told(Method.FILE, self._bot.load(path, FILE_SECONDS))
-        if len(content) > most_bytes:
-            raise DeliveryError(f"the file has more than {most_bytes} bytes")
+        size = file.get("file_size")
+        if isinstance(size, int) and size > max_bytes:
+            raise DeliveryError(f"the file has {size} bytes, more than {max_bytes}")
+        content = await self._measure(
+            Method.FILE, self._bot.download(path, DOWNLOAD_SECONDS)
+        )
+        if len(content) > max_bytes:
+            raise DeliveryError(f"the file has more than {max_bytes} bytes")
         return content
 
     async def _call_chat(self, method: str, chat: ChatThread, **parameters: Any) -> Any:
-        """Call a method about a chat, unless it, or the whole bot, has to wait."""
-        self._floods.check(chat.chat_id)
+        """Call a method for a chat, at its new id if it moved, within flood waits."""
+        chat_id = chat.chat_id
+        moved_to = 0
+        self._flood_control.check(chat_id)
         try:
-            return await self._call(method, chat_id=chat.chat_id, **parameters)
+            try:
+                return await self._call(method, chat_id=chat_id, **parameters)
+            except ChatMovedError as error:
+                # Only once: a chat moves when it becomes a supergroup, which stays.
+                moved_to = error.chat_id
+            self._flood_control.check(moved_to)
+            return await self._call(method, chat_id=moved_to, **parameters)
         except FloodWaitError as error:
-            self._floods.note(chat.chat_id, error.seconds)
+            self._flood_control.record(chat_id, error.seconds, moved_to=moved_to)
             raise
-        except ChatMovedError as error:
-            # Only once: what moved there is a supergroup, which stays.
-            return await self._call(method, chat_id=error.chat_id, **parameters)
 
     async def _call(
-        self, method: str, *, seconds: float = SECONDS, **parameters: Any
+        self, method: str, *, seconds: float = DEFAULT_SECONDS, **parameters: Any
     ) -> Any:
         call = self._bot.call(method, parameters, seconds)
-        return await self._told(Method.of(method), call)
+        return await self._measure(Method.of(method), call)
 
-    async def _told(self, method: Method, call: Awaitable[Result]) -> Result:
-        """Make a call, and tell how it went."""
+    async def _measure(self, method: Method, call: Awaitable[Result]) -> Result:
+        """Await a call and emit its outcome and its time."""
         began = self._clock()
         outcome = CallOutcome.CANCELLED
         try:
@@ -245,15 +257,14 @@ class Client:
                 self._events.emit(FloodWait(error.seconds))
             raise
         finally:
-            took = self._clock() - began
-            self._events.emit(ApiCall(method, outcome, took))
+            self._events.emit(ApiCall(method, outcome, self._clock() - began))
 
 
-def _entities(piece: MessagePart) -> list[dict[str, Any]] | None:
-    """How a text looks, in Telegram's form; None for a text that has no looks."""
+def _entities(part: MessagePart) -> list[dict[str, Any]] | None:
+    """Return the formatting as Telegram's MessageEntity objects, or None."""
     return [
         {name: value for name, value in asdict(entity).items() if value is not None}
-        for entity in piece.entities
+        for entity in part.entities
     ] or None
 
 

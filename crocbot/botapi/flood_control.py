@@ -1,11 +1,11 @@
 """
-Who has to wait until when, because Telegram said so.
+Flood-wait deadlines, per chat and global (HTTP 429).
 
-    429 for chat 7, 30 s   -->  chat 7 is silent for 30 s, others are not
-    429 for many chats     -->  it means the bot: all are silent
+    429 for chat 7, 30 s                --> no calls for chat 7 for 30 s
+    429 for 3 chats within 5 s, 30 s    --> no calls for any chat for 30 s
 
-Telegram does not say which of its limits was met, that of a chat or that of the bot.
-Sending into a wait makes it longer, so nothing is sent.
+Telegram does not say whether the limit of a chat or the limit of the bot was reached.
+A call during a flood wait makes it longer, so no call is made.
 """
 
 from __future__ import annotations
@@ -15,45 +15,52 @@ from math import inf
 
 from crocbot.errors import FloodWaitError
 
-# So many chats at once do not all write too much.
-MANY = 3
-AT_ONCE_SECONDS = 5.0
-MOST_CHATS = 10_000
+# One chat rarely hits its limit; several at the same time are the limit of the bot.
+GLOBAL_CHATS_THRESHOLD = 3
+GLOBAL_WINDOW_SECONDS = 5.0
+MAX_CHATS = 10_000
 
 
 class FloodControl:
-    """The waits.  Owned by the event loop; `clock` is monotonic."""
+    """The deadlines.  Used on the event loop only; `clock` is monotonic."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._until: dict[int, float] = {}
-        self._noted: dict[int, float] = {}
-        self._all_until = -inf
+        self._deadlines: dict[int, float] = {}
+        self._recorded: dict[int, float] = {}
+        self._global_deadline = -inf
 
     def check(self, chat_id: int) -> None:
-        """Raise FloodWaitError while this chat, or the bot, has to wait."""
-        if not self._until and self._all_until == -inf:
+        """Raise FloodWaitError before the deadline of this chat or of the bot."""
+        if not self._deadlines and self._global_deadline == -inf:
             return
         now = self._clock()
-        left = max(self._until.get(chat_id, -inf), self._all_until) - now
-        if left > 0:
-            raise FloodWaitError(left)
-        self._until.pop(chat_id, None)
+        deadline = max(self._deadlines.get(chat_id, -inf), self._global_deadline)
+        if deadline > now:
+            raise FloodWaitError(deadline - now)
+        self._deadlines.pop(chat_id, None)
 
-    def note(self, chat_id: int, seconds: float) -> None:
-        """Telegram asked to wait when we wrote to this chat."""
+    def record(self, chat_id: int, seconds: float, *, moved_to: int = 0) -> None:
+        """
+        Set the deadline of a chat, after a 429 to a call for it.
+
+        `moved_to` is the new id of a chat that has one: both ids have to wait.
+        """
         now = self._clock()
-        self._forget(now)
-        self._noted[chat_id] = now
-        self._until[chat_id] = now + seconds
-        if len(self._noted) >= MANY:
-            self._all_until = max(self._all_until, now + seconds)
+        self._expire(now)
+        self._recorded[chat_id] = now
+        self._deadlines |= dict.fromkeys({chat_id, moved_to or chat_id}, now + seconds)
+        if len(self._recorded) >= GLOBAL_CHATS_THRESHOLD:
+            self._global_deadline = max(self._global_deadline, now + seconds)
 
-    def _forget(self, now: float) -> None:
-        """Drop what is over; under a flood of chats, what is over first."""
-        self._noted = {
-            chat: at for chat, at in self._noted.items() if now - at < AT_ONCE_SECONDS
+    def _expire(self, now: float) -> None:
+        """Delete deadlines that have passed; above MAX_CHATS the earliest ones too."""
+        window = now - GLOBAL_WINDOW_SECONDS
+        self._recorded = {
+            chat_id: at for chat_id, at in self._recorded.items() if at > window
         }
-        self._until = {chat: at for chat, at in self._until.items() if at > now}
-        while len(self._until) >= MOST_CHATS:
-            del self._until[min(self._until, key=self._until.__getitem__)]
+        self._deadlines = {
+            chat_id: at for chat_id, at in self._deadlines.items() if at > now
+        }
+        while len(self._deadlines) >= MAX_CHATS:
+            del self._deadlines[min(self._deadlines, key=self._deadlines.__getitem__)]

@@ -1,22 +1,22 @@
 """
-getUpdates to raw updates, for as long as the gateway runs.
+Long polling: getUpdates to raw updates, while the gateway runs.
 
-    room? --> getUpdates(offset) --> accept --> offset = last + 1 --.
-      ^                                                             |
-      '-------------------------------------------------------------'
+    capacity? --> getUpdates(offset) --> accept --> offset = last id + 1 --.
+      ^                                                                    |
+      '--------------------------------------------------------------------'
 
-- Telegram forgets what lies below the offset.  It moves only after `accept` returned,
-  so what is not on disk is delivered again.  The first offset is 0.
-- A failed poll is told, and tried again after a pause: 1 s, growing to 30 s, reset by
-  the next good poll.  A flood wait is Telegram's own pause and no failure.
-- Another poller lets every other poll through: after a conflict it takes three good
-  polls in a row until all is forgiven.  A webhook that somebody set is deleted.
-- Every poll ends: one that does not heed its own time-out is left behind, and the next
-  one has new connections.  So has every third one that fails.
-- The first poll, and the first one after a failure, does not wait for news: whether
-  all is well is known at once.
-- Answers that come at once and bring nothing new are paced, too: no fault of a server
-  makes this loop a hot one.
+- Telegram deletes the updates below the offset.  It moves only after `accept` returned,
+  so that what is not on disk is delivered again.  The first offset is 0.
+- A failed poll is reported and retried after a pause, which a good poll resets.  A
+  flood wait is Telegram's own pause and no failure.
+- Another poller lets every second poll pass: conflicts have their own pauses, which
+  only three good polls in a row reset.  A webhook that is set is deleted.
+- Every poll ends: one that ignores its own timeout is abandoned, and the next one has
+  new connections.  So has the next poll after every third failure.
+- The first poll, and the first one after a failure, does not wait for updates, so that
+  readiness is known at once.
+- Answers that come at once without a new update are paced, too, so that no fault of a
+  server makes this a busy loop.
 - Only a refused token ends it: OperatorError.
 """
 
@@ -30,7 +30,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crocbot import log
-from crocbot.botapi.updates import by_id
+from crocbot.backoff import Backoff
+from crocbot.botapi.client import Client
+from crocbot.botapi.updates import usable_updates
+from crocbot.dispatcher import Dispatcher
 from crocbot.errors import (
     CrocbotError,
     DeliveryError,
@@ -41,170 +44,177 @@ from crocbot.errors import (
     WebhookSetError,
 )
 from crocbot.events import EventListener, PollCompleted, PollFailed, PollingStarted
-from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
+from crocbot.model import ErrorEvent, ErrorType, ReconnectReason, Severity
 
-BATCH = 100
-FIRST_PAUSE = 1.0
-GROWTH = 1.5
-LONGEST_PAUSE = 30.0
-# The disk is ours, and may be good again at any time.
-LONGEST_INBOX_PAUSE = 5.0
-QUICK = 1.0
+# The most that Telegram returns.
+MAX_UPDATES = 100
+FIRST_PAUSE_SECONDS = 1.0
+# A disk with space again is used soon; each try costs nothing at Telegram.
+MAX_INBOX_PAUSE_SECONDS = 5.0
+EMPTY_POLL_PAUSE_SECONDS = 1.0
 HUNG_SECONDS = 60.0
-RENEW_EVERY = 3
-FORGIVEN_AFTER = 3
-# For about 30 s after a restart Telegram believes in the poll of before.
-CONFLICT_IS_NORMAL_SECONDS = 60.0
+FAILURES_UNTIL_RESET = 3
+POLLS_UNTIL_FORGIVEN = 3
+# For about 30 s after a restart Telegram still believes in the poll before it.
+CONFLICT_SECONDS = 60.0
 
 logger = log.logger(__name__)
 
 
-async def _nothing() -> None:
-    """Do nothing, where there is nothing to be done."""
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Poller:
     """
-    The loop.  `fetch` asks from an offset for so many updates, and waits for news if
-    told so.  `accept` stores updates and returns how many were new; `room` waits
-    until there is room and says for how many; `renew` makes new connections, `unhook`
-    deletes a webhook.  `completed` is the moment, on `clock`, when the last poll came
-    back well, `trouble` what went wrong since.
+    The polling loop, from `client` to `dispatcher`.
+
+    `completed_at` is when, on `clock`, the last good poll returned, and `error` what
+    failed since then.
     """
 
-    fetch: Callable[[int, int, bool], Awaitable[Sequence[Any]]]
-    accept: Callable[[Sequence[RawUpdate]], Awaitable[int]]
-    room: Callable[[], Awaitable[int]]
+    client: Client
+    dispatcher: Dispatcher
     events: EventListener
-    renew: Callable[[], Awaitable[None]] = _nothing
-    unhook: Callable[[], Awaitable[None]] = _nothing
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
     hung_seconds: float = HUNG_SECONDS
-    completed: float | None = field(default=None, init=False)
-    trouble: str | None = field(default=None, init=False)
+    completed_at: float | None = field(default=None, init=False)
+    error: str | None = field(default=None, init=False)
     _offset: int = field(default=0, init=False)
-    _failures: int = field(default=0, init=False)
-    _conflicts: int = field(default=0, init=False)
+    _good_polls: int = field(default=0, init=False)
     _conflict_since: float | None = field(default=None, init=False)
-    _good: int = field(default=0, init=False)
+    _failures: Backoff = field(init=False)
+    _conflicts: Backoff = field(init=False)
+    _inbox_failures: Backoff = field(init=False)
+
+    def __post_init__(self) -> None:
+        first = FIRST_PAUSE_SECONDS
+        self._failures = Backoff(first=first, random=self.random)
+        self._conflicts = Backoff(first=first, random=self.random)
+        self._inbox_failures = Backoff(
+            first=first, longest=MAX_INBOX_PAUSE_SECONDS, random=self.random
+        )
 
     async def run(self) -> None:
-        """Poll until cancelled, or until the token is refused."""
+        """Poll until cancelled; raise OperatorError if the token is refused."""
+        await self._delete_webhook()
         self.events.emit(PollingStarted())
         while True:
-            limit = min(BATCH, await self.room())
+            limit = min(MAX_UPDATES, await self.dispatcher.wait_for_capacity())
             try:
                 await self._poll(limit)
             except FloodWaitError as error:
-                self.trouble = str(error)
+                self.error = str(error)
                 logger.warning("poll postponed", error=str(error))
                 await self.sleep(error.seconds)
             except WebhookSetError as error:
-                await self._unhook(error)
+                if await self._delete_webhook():
+                    logger.warning("a webhook was set for this bot; it is deleted")
+                await self._retry_later(error, error.reason)
             except TelegramError as error:
-                await self._back_off(PollFailed(error.reason), error)
+                await self._retry_later(error, error.reason)
             except DeliveryError as error:
-                await self._back_off(PollFailed(ReconnectReason.NETWORK), error)
+                await self._retry_later(error, ReconnectReason.NETWORK)
             except InboxError as error:
-                trouble = ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)
-                await self._back_off(trouble, error, LONGEST_INBOX_PAUSE)
+                self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
+                await self._pause(error, self._inbox_failures, serious=True)
 
     async def _poll(self, limit: int) -> None:
-        """One good poll, or an exception."""
+        """Make one good poll, or raise."""
         began = self.clock()
-        patient = self.trouble is None and self.completed is not None
-        updates = by_id(await self._fetch(limit, patient), self.events)
-        self.completed = self.clock()
+        wait = self.error is None and self.completed_at is not None
+        entries = await self._get_updates(limit, wait=wait)
+        updates = usable_updates(entries, self.events)
+        self.completed_at = self.clock()
         self.events.emit(PollCompleted())
-        fresh = await self.accept(list(updates.values()))
+        new = await self.dispatcher.accept(updates)
         if updates:
-            self._offset = max(updates) + 1
+            self._offset = updates[-1]["update_id"] + 1
         self._forgive()
-        if patient and not fresh and self.completed - began < QUICK:
-            await self.sleep(FIRST_PAUSE)
+        at_once = self.completed_at - began < EMPTY_POLL_PAUSE_SECONDS
+        if wait and not new and at_once:
+            await self.sleep(EMPTY_POLL_PAUSE_SECONDS)
 
-    async def _fetch(self, limit: int, patient: bool) -> Sequence[Any]:
-        """Ask, and leave behind a question that does not even end when cancelled."""
-        asking = asyncio.ensure_future(self.fetch(self._offset, limit, patient))
+    async def _get_updates(self, limit: int, *, wait: bool) -> Sequence[Any]:
+        """Poll, and abandon a call that does not end even when it is cancelled."""
+        call = asyncio.ensure_future(
+            self.client.get_updates(self._offset, limit, wait=wait)
+        )
         try:
-            await asyncio.wait({asking}, timeout=self.hung_seconds)
+            await asyncio.wait({call}, timeout=self.hung_seconds)
         finally:
-            if not asking.done():
-                asking.cancel()
-                asking.add_done_callback(_overlook)
-        if asking.done():
-            return asking.result()
-        await self.renew()
+            if not call.done():
+                call.cancel()
+                call.add_done_callback(_ignore_result)
+        if call.done():
+            return call.result()
+        await self.client.reset_connections()
         raise TelegramError(
             f"a poll hung for {self.hung_seconds:g} s", ReconnectReason.TIMEOUT
         )
 
     def _forgive(self) -> None:
-        """A poll was good; are all that failed before it forgotten?"""
-        self.trouble = None
-        self._good += 1
-        if self._conflicts and self._good >= FORGIVEN_AFTER:
-            logger.info("no conflict any more", conflicts=self._conflicts)
-            self._conflicts, self._conflict_since = 0, None
-        if self._failures:
-            logger.info("polling again", failures=self._failures)
-            self._failures = 0
+        """Reset the pauses after a good poll."""
+        self.error = None
+        self._good_polls += 1
+        if self._conflicts.failures and self._good_polls >= POLLS_UNTIL_FORGIVEN:
+            logger.info("no conflict any more", conflicts=self._conflicts.failures)
+            self._conflicts.reset()
+            self._conflict_since = None
+        if failures := self._failures.failures + self._inbox_failures.failures:
+            logger.info("polling again", failures=failures)
+            self._failures.reset()
+            self._inbox_failures.reset()
 
-    async def _unhook(self, error: WebhookSetError) -> None:
-        """We were told to poll, so a webhook is somebody else's, and in our way."""
+    async def _delete_webhook(self) -> bool:
+        """Delete a webhook, which would refuse polls; return whether that worked."""
         try:
-            await self.unhook()
-            logger.warning("a webhook was set for this bot; it is deleted")
+            await self.client.delete_webhook()
         except OperatorError:
             raise
-        except CrocbotError as fault:
-            logger.warning("the webhook could not be deleted", error=str(fault))
-        await self._back_off(PollFailed(error.reason), error)
+        except CrocbotError as error:
+            logger.warning("the webhook could not be deleted", error=str(error))
+            return False
+        return True
 
-    async def _back_off(
-        self,
-        fact: PollFailed | ErrorEvent,
-        error: CrocbotError,
-        longest: float = LONGEST_PAUSE,
-    ) -> None:
-        """Tell what happened and wait, longer each time."""
-        self.events.emit(fact)
-        self.trouble = str(error)
-        if getattr(error, "reason", None) is ReconnectReason.CONFLICT:
-            self._good = 0
-            self._conflicts += 1
-            failures, serious = self._conflicts, self._is_lasting()
+    async def _retry_later(self, error: CrocbotError, reason: ReconnectReason) -> None:
+        """Report a failed poll, then wait."""
+        self.events.emit(PollFailed(reason))
+        if reason is ReconnectReason.CONFLICT:
+            self._good_polls = 0
+            lasting = self._is_lasting_conflict()
+            await self._pause(error, self._conflicts, serious=lasting)
         else:
-            self._failures += 1
-            failures, serious = self._failures, isinstance(error, InboxError)
-        pause = min(longest, FIRST_PAUSE * GROWTH ** min(failures - 1, 10))
-        pause *= 0.8 + 0.4 * self.random()
-        say = logger.error if serious else logger.warning
-        say(
+            await self._pause(error, self._failures)
+
+    async def _pause(
+        self, error: CrocbotError, backoff: Backoff, *, serious: bool = False
+    ) -> None:
+        """Log an error and wait; `serious` ones do not pass by themselves."""
+        self.error = str(error)
+        pause = backoff.next_pause()
+        log_it = logger.error if serious else logger.warning
+        log_it(
             "poll failed",
             error=str(error),
-            failures=failures,
+            failures=backoff.failures,
             next_in=round(pause, 1),
         )
-        if failures % RENEW_EVERY == 0:
-            await self.renew()
+        if backoff.failures % FAILURES_UNTIL_RESET == 0:
+            await self.client.reset_connections()
         await self.sleep(pause)
 
-    def _is_lasting(self) -> bool:
-        """Whether conflicts go on for too long to be a leftover of a restart."""
+    def _is_lasting_conflict(self) -> bool:
+        """Return whether conflicts last for longer than they do after a restart."""
         now = self.clock()
         if self._conflict_since is None:
             self._conflict_since = now
-        lasting = now - self._conflict_since > CONFLICT_IS_NORMAL_SECONDS
+        lasting = now - self._conflict_since > CONFLICT_SECONDS
         if lasting:
             self.events.emit(ErrorEvent(ErrorType.CONFLICT, Severity.CRITICAL))
         return lasting
 
 
-def _overlook(asking: asyncio.Future[Any]) -> None:
-    """Nobody waits any more for what a question ends with."""
-    if not asking.cancelled():
-        asking.exception()
+def _ignore_result(call: asyncio.Future[Any]) -> None:
+    """Retrieve the exception of an abandoned call, which asyncio would log."""
+    if not call.cancelled():
+        call.exception()

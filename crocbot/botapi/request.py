@@ -1,15 +1,15 @@
 """
-One Bot API request over aiohttp, in the form that python-telegram-bot's Bot expects.
+Bot API requests over aiohttp, as a python-telegram-bot BaseRequest.
 
     Bot:    https://api.telegram.org/bot0:redacted/sendMessage
-    wire:   https://api.telegram.org/bot<the token>/sendMessage
+    sent:   https://api.telegram.org/bot<the token>/sendMessage
 
-The Bot never learns the token: it is put into the URL here, at the last moment, and no
-exception that leaves this file carries the URL, not even as its context.  So no log,
-`repr` or traceback of anybody else can print it.
+The Bot never knows the token: it is put into the URL here, and no exception that is
+raised here carries the URL, not even as its context.  So no log line, `repr` or
+traceback can print it.
 
-Every call ends: its time-out covers connecting, sending and the whole answer.  A
-connection whose call timed out is closed and never used again.
+Every call ends: its timeout covers connecting, sending and the whole answer.  The
+connection of a call that timed out is closed.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ import telegram.error
 from telegram.request import BaseRequest, RequestData
 
 PLACEHOLDER = "0:redacted"
-SECONDS = 15.0
+DEFAULT_SECONDS = 15.0
 CONNECT_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
-MOST_BYTES = 32 * 1024 * 1024
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class FloodError(telegram.error.TelegramError):
     """
-    Telegram asks to wait.
+    A flood wait (HTTP 429).
 
-    Ours, since constructing python-telegram-bot's RetryAfter warns of deprecation.
+    python-telegram-bot's own RetryAfter warns of deprecation when it is constructed.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -45,35 +45,35 @@ class FloodError(telegram.error.TelegramError):
 
 class NotFoundError(telegram.error.InvalidToken):
     """
-    404 in Telegram's own words: a malformed token, or a method that is not there.
+    404 from Telegram itself: a malformed token, or a method that does not exist.
 
-    python-telegram-bot takes both, and a 401, for the first.
+    python-telegram-bot raises InvalidToken for both, and for a 401.
     """
 
 
 class AiohttpRequest(BaseRequest):
-    """Requests over one pool of connections, which `initialize` opens."""
+    """Requests over one pool of at most `connections`, which `initialize` opens."""
 
     def __init__(self, token: str, api_url: str, *, connections: int) -> None:
         self._token = token
         self._secret = token.encode()
-        # A proxy of the environment is for the world outside, not for this host.
-        self._proxies = urlsplit(api_url).hostname not in LOOPBACK
+        # HTTPS_PROXY and the like do not apply to this host.
+        self._use_proxies = urlsplit(api_url).hostname not in LOOPBACK
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 
     @property
     def read_timeout(self) -> float:
-        """How long a call may take unless it says otherwise."""
-        return SECONDS
+        """Return the timeout of a call that sets none."""
+        return DEFAULT_SECONDS
 
     async def initialize(self) -> None:
         """Open the pool; no connection is made yet."""
         if self._session is None:
             self._session = self._open()
 
-    async def renew(self) -> None:
-        """Begin anew with no connection, and no resolved name, of before."""
+    async def reset_connections(self) -> None:
+        """Close all connections and forget resolved names."""
         if self._session is not None:
             old, self._session = self._session, self._open()
             closing = asyncio.create_task(old.close())
@@ -81,13 +81,13 @@ class AiohttpRequest(BaseRequest):
 
     def _open(self) -> aiohttp.ClientSession:
         # aiohttp tries IPv4 a quarter of a second after IPv6, so a host whose IPv6
-        # leads nowhere works at once.
+        # address does not answer works at once.
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self._connections, keepalive_timeout=50
             ),
             headers={"User-Agent": self.USER_AGENT},
-            trust_env=self._proxies,
+            trust_env=self._use_proxies,
         )
 
     async def shutdown(self) -> None:
@@ -106,11 +106,13 @@ class AiohttpRequest(BaseRequest):
         connect_timeout: Any = BaseRequest.DEFAULT_NONE,  # noqa: ARG002
         pool_timeout: Any = BaseRequest.DEFAULT_NONE,  # noqa: ARG002
     ) -> tuple[int, bytes]:
-        """Make the request; `read_timeout` bounds all of it."""
+        """Make a request within `read_timeout` seconds; return status and body."""
         if self._session is None:
             raise RuntimeError("initialize() was not called")
-        total = read_timeout if isinstance(read_timeout, int | float) else SECONDS
-        fault: telegram.error.TelegramError
+        total = (
+            read_timeout if isinstance(read_timeout, int | float) else DEFAULT_SECONDS
+        )
+        failure: telegram.error.TelegramError
         try:
             async with self._session.request(
                 method,
@@ -124,22 +126,22 @@ class AiohttpRequest(BaseRequest):
             ) as response:
                 status, payload = response.status, await _read(response)
         except TimeoutError:
-            fault = telegram.error.TimedOut(f"no answer within {total:g} s")
+            failure = telegram.error.TimedOut(f"no answer within {total:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            fault = telegram.error.NetworkError(_describe(error))
+            failure = telegram.error.NetworkError(_describe(error))
         else:
             if status == 429:
                 raise FloodError(_retry_after(payload))
-            if status == 404 and (words := _description(payload)):
-                raise NotFoundError(words)
-            # Pages of servers in between may show the URL that was asked for.
+            if status == 404 and (description := _description(payload)):
+                raise NotFoundError(description)
+            # The error page of a proxy may contain the URL.
             return status, payload.replace(self._secret, PLACEHOLDER.encode())
-        # Outside of the except clauses: a context would keep the URL.
-        raise fault
+        # Outside of the except clauses: the context of an exception has the URL.
+        raise failure
 
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
-        """Parse an answer; unlike the overridden one never log what came instead."""
+        """Parse an answer; unlike the base class never log one that is not JSON."""
         try:
             answer = json.loads(payload)
         except (ValueError, RecursionError):
@@ -150,7 +152,7 @@ class AiohttpRequest(BaseRequest):
 
 
 def _body(request_data: RequestData | None) -> aiohttp.FormData | None:
-    """Form fields; multipart if a file is among them."""
+    """Return the form fields, as multipart if there is a file."""
     if request_data is None:
         return None
     files = request_data.multipart_data
@@ -163,17 +165,17 @@ def _body(request_data: RequestData | None) -> aiohttp.FormData | None:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body, within bounds."""
+    """Return the whole body.  Raise ValueError above MAX_ANSWER_BYTES."""
     payload = bytearray()
     async for chunk in response.content.iter_any():
         payload += chunk
-        if len(payload) > MOST_BYTES:
-            raise ValueError(f"the answer is longer than {MOST_BYTES} bytes")
+        if len(payload) > MAX_ANSWER_BYTES:
+            raise ValueError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
     return bytes(payload)
 
 
 def _description(payload: bytes) -> str:
-    """What Telegram says about a failure; nothing if it was not Telegram."""
+    """Return Telegram's description of an error, empty if another server answered."""
     try:
         return str(json.loads(payload)["description"])
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
@@ -181,7 +183,7 @@ def _description(payload: bytes) -> str:
 
 
 def _retry_after(payload: bytes) -> float:
-    """How long to wait: a second at least, also where Telegram does not say."""
+    """Return the flood wait in seconds, 1 at least and if Telegram gives none."""
     try:
         seconds = float(json.loads(payload)["parameters"]["retry_after"])
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
@@ -191,7 +193,7 @@ def _retry_after(payload: bytes) -> float:
 
 def _describe(error: Exception) -> str:
     """
-    What went wrong, without the URL that some of aiohttp's errors print.
+    Return the text of an error without the URL, which some of aiohttp's contain.
 
         ClientConnectorError: Connect call failed ('127.0.0.1', 1)
     """

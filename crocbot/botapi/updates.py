@@ -1,43 +1,41 @@
-"""What Telegram hands over, polled or by webhook, to raw updates by their id."""
+"""Check the updates that Telegram delivers, by polling or by webhook."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from crocbot import log
 from crocbot.events import EventListener, UpdateReceived, UpdateType
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Severity
 
+MAX_UPDATE_ID = 2**62
+
 logger = log.logger(__name__)
 
 
-def by_id(answer: Sequence[Any], events: EventListener) -> dict[int, RawUpdate]:
+def usable_updates(entries: Iterable[Any], events: EventListener) -> list[RawUpdate]:
     """
-    Put them in the order in which people wrote.
+    Return the updates among the entries of an answer, in the order of their ids.
 
-    What has no id is sorted out: it can be neither stored nor acknowledged.
+    An entry without a usable id is dropped, logged and counted: it can be neither
+    stored nor acknowledged.  Of two with one id the second is returned.
     """
-    updates = {}
+    updates: dict[int, RawUpdate] = {}
     dropped = 0
-    for update in answer:
-        update_id = _update_id(update)
-        if update_id is None:
+    for entry in entries:
+        if _is_usable(entry):
+            updates[entry["update_id"]] = entry
+            events.emit(UpdateReceived(UpdateType.of(entry)))
+        else:
             dropped += 1
             events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
-            continue
-        updates[update_id] = update
-        events.emit(UpdateReceived(UpdateType.of(update)))
     if dropped:
         logger.error("updates without a usable id were dropped", updates=dropped)
-    return dict(sorted(updates.items()))
+    return [updates[update_id] for update_id in sorted(updates)]
 
 
-def _update_id(update: object) -> int | None:
-    """The id of an update that the inbox can store."""
-    if not isinstance(update, Mapping):
-        return None
-    update_id = update.get("update_id")
-    if type(update_id) is not int or not 0 <= update_id < 2**62:
-        return None
-    return update_id
+def _is_usable(entry: Any) -> bool:
+    """Return whether the inbox can store an entry: it has a whole, positive id."""
+    update_id = entry.get("update_id") if isinstance(entry, dict) else None
+    return type(update_id) is int and 0 <= update_id < MAX_UPDATE_ID

@@ -1,23 +1,23 @@
 """
-Calls from Telegram to raw updates: a small HTTP server behind a proxy of the operator.
+Webhook: requests of Telegram to raw updates, through an HTTP server behind a proxy.
 
-    POST .../<a path nobody can guess>     X-Telegram-Bot-Api-Secret-Token: <secret>
+    POST .../<unguessable path>            X-Telegram-Bot-Api-Secret-Token: <secret>
     {"update_id": 7, "message": ...}
 
-| answer | when                                                              |
+| status | meaning                                                           |
 |--------|-------------------------------------------------------------------|
-| 200    | the update is stored; Telegram forgets it                         |
-| 403    | the secret is not ours                                            |
-| 404    | the path is not ours                                              |
-| 400    | no JSON object, or not all of it                                  |
-| 408    | the body did not come in time                                     |
-| 413    | the body is too long                                              |
-| 500    | the update could not be stored; Telegram brings it again          |
-| 503    | too much waits here already; the same                             |
+| 200    | the update is stored; Telegram deletes it                         |
+| 403    | wrong secret                                                      |
+| 404    | wrong path                                                        |
+| 400    | not a JSON object, or an incomplete one                           |
+| 408    | the body did not arrive in time                                   |
+| 413    | the body is too large                                             |
+| 500    | the update could not be stored; Telegram delivers it again        |
+| 503    | no capacity for further rows; Telegram delivers it again          |
 
-Only the last part of the path is looked at: a proxy may take away what is before it.
-Once in a while Telegram is asked how it gets on.  If somebody else changed the webhook
-it is set again.
+Only the last segment of the path is compared: a proxy may remove those before it.
+Every CHECK_SECONDS Telegram is asked whether its requests succeed; a webhook that
+another program changed is set again.
 """
 
 from __future__ import annotations
@@ -27,143 +27,183 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from crocbot import log
-from crocbot.botapi.updates import by_id
-from crocbot.errors import CrocbotError, InboxError, OperatorError
+from crocbot.backoff import Backoff
+from crocbot.botapi.client import Client
+from crocbot.botapi.updates import usable_updates
+from crocbot.dispatcher import Dispatcher
+from crocbot.errors import (
+    CrocbotError,
+    DeliveryError,
+    FloodWaitError,
+    InboxError,
+    OperatorError,
+    TelegramError,
+)
 from crocbot.events import EventListener, PollFailed, WebhookOutcome, WebhookRequest
-from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
+from crocbot.model import (
+    ErrorEvent,
+    ErrorType,
+    HostPort,
+    RawUpdate,
+    ReconnectReason,
+    Severity,
+)
 
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
-MOST_BYTES = 1024 * 1024
+MAX_BODY_BYTES = 1024 * 1024
 BODY_SECONDS = 10.0
-ROOM_SECONDS = 10.0
-LOOK_SECONDS = 20.0
-UNGUESSABLE = 20
+CAPACITY_SECONDS = 10.0
+CHECK_SECONDS = 20.0
+MIN_UNGUESSABLE_LENGTH = 20
 
 logger = log.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Where Telegram calls, what it shows, and where we listen."""
+class WebhookEndpoint:
+    """The URL that Telegram calls, the secret it sends, and where to listen for it."""
 
     url: str
     secret: str
-    host: str
-    port: int
+    listen: HostPort
+
+    @classmethod
+    def create(cls, url: str, secret: str, listen: HostPort) -> WebhookEndpoint:
+        """
+        Make an endpoint whose path cannot be guessed.
+
+            https://bot.example.org/crocbot --> https://bot.example.org/crocbot/5f0c...
+
+        A path that is long enough to be a secret itself stays as it is.
+        """
+        if len(_last_segment(urlsplit(url).path)) < MIN_UNGUESSABLE_LENGTH:
+            digest = hmac.new(secret.encode(), b"path", hashlib.sha256).hexdigest()
+            url = f"{url.rstrip('/')}/{digest[:32]}"
+        return cls(url, secret, listen)
 
 
-def door(url: str, secret: str, listen: str) -> Door:
-    """
-    Make the door's address one that nobody can guess, unless it is one already.
-
-        https://bot.example.org/crocbot --> https://bot.example.org/crocbot/5f0c...
-    """
-    host, _, port = listen.rpartition(":")
-    if len(_last(urlsplit(url).path)) < UNGUESSABLE:
-        path = hmac.new(secret.encode(), b"path", hashlib.sha256).hexdigest()[:32]
-        url = f"{url.rstrip('/')}/{path}"
-    return Door(url, secret, host.strip("[]"), int(port))
-
-
-def _last(path: str) -> str:
+def _last_segment(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Webhook:
     """
-    The server.  `accept`, `room`, `completed` and `trouble` are as the poller's.
+    The HTTP server, from Telegram to `dispatcher`.
 
-    `hook` tells Telegram where to call; `look` asks it how it gets on.
+    `completed_at` is when, on `clock`, Telegram last reached the webhook or said that
+    it does; `error` is what failed since then.
     """
 
-    door: Door
-    hook: Callable[[Door], Awaitable[None]]
-    look: Callable[[], Awaitable[Mapping[str, Any]]]
-    accept: Callable[[Sequence[RawUpdate]], Awaitable[int]]
-    room: Callable[[], Awaitable[int]]
+    endpoint: WebhookEndpoint
+    client: Client
+    dispatcher: Dispatcher
     events: EventListener
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    completed: float | None = field(default=None, init=False)
-    trouble: str | None = field(default=None, init=False)
+    completed_at: float | None = field(default=None, init=False)
+    error: str | None = field(default=None, init=False)
     _failed_at: object = field(default=None, init=False)
 
     async def run(self) -> None:
-        """Take calls until cancelled, or until the token is refused."""
-        app = web.Application(client_max_size=MOST_BYTES)
+        """Serve until cancelled; raise OperatorError if the token is refused."""
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_post("/{path:.*}", self._on_post)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
             await self._listen(runner)
-            await self._set()
+            await self._set_until_connected()
             while True:
-                await self.sleep(LOOK_SECONDS)
-                await self._inspect()
+                await self.sleep(CHECK_SECONDS)
+                await self._check()
         finally:
             await runner.cleanup()
 
     async def _listen(self, runner: web.AppRunner) -> None:
-        host, port = self.door.host, self.door.port
+        listen = self.endpoint.listen
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, listen.host, listen.port).start()
         except OSError as error:
             raise OperatorError(
-                f"CROCBOT_WEBHOOK_LISTEN: cannot listen on {host}:{port}:"
+                f"CROCBOT_WEBHOOK_LISTEN: cannot listen on {listen}:"
                 f" {error.strerror or error}"
             ) from error
 
-    async def _set(self) -> None:
-        await self.hook(self.door)
-        self.completed, self.trouble = self.clock(), None
-        logger.info("Telegram calls us", listen=f"{self.door.host}:{self.door.port}")
+    async def _set_until_connected(self) -> None:
+        """Set the webhook, however long Telegram cannot be reached."""
+        backoff = Backoff()
+        while True:
+            try:
+                await self._set()
+                return
+            except DeliveryError as error:
+                raise OperatorError(f"CROCBOT_WEBHOOK_URL: {error}") from error
+            except FloodWaitError as error:
+                pause, self.error = error.seconds, str(error)
+            except TelegramError as error:
+                pause, self.error = backoff.next_pause(), str(error)
+                self.events.emit(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
+            logger.warning(
+                "Telegram cannot be reached yet",
+                error=self.error,
+                next_in=round(pause, 1),
+            )
+            await self.sleep(pause)
 
-    async def _inspect(self) -> None:
-        """Whether Telegram still calls us, and gets through."""
+    async def _set(self) -> None:
+        await self.client.set_webhook(self.endpoint.url, self.endpoint.secret)
+        self._succeeded()
+        logger.info("webhook set", listen=str(self.endpoint.listen))
+
+    def _succeeded(self) -> None:
+        self.completed_at, self.error = self.clock(), None
+
+    async def _check(self) -> None:
+        """Ask Telegram whether the webhook is set and its requests succeed."""
         try:
-            info = await self.look()
-            if info.get("url") != self.door.url:
+            info = await self.client.get_webhook_info()
+            if info.get("url") != self.endpoint.url:
                 self.events.emit(PollFailed(ReconnectReason.CONFLICT))
-                logger.warning("somebody else changed the webhook; it is set again")
+                logger.warning("another program changed the webhook; it is set again")
                 await self._set()
                 return
         except OperatorError:
             self.events.emit(ErrorEvent(ErrorType.AUTH, Severity.CRITICAL))
             raise
         except CrocbotError as error:
-            self.trouble = str(error)
-            logger.warning("Telegram does not tell how it gets on", error=str(error))
+            self.error = str(error)
+            logger.warning("the webhook could not be checked", error=str(error))
             return
         failed_at = info.get("last_error_date")
-        if failed_at is not None and failed_at != self._failed_at:
-            self._failed_at = failed_at
-            self.trouble = f"Telegram says: {str(info.get('last_error_message'))[:200]}"
-            self.events.emit(PollFailed(ReconnectReason.NETWORK))
-            logger.warning("Telegram does not get through to us", error=self.trouble)
+        if failed_at is None or failed_at == self._failed_at:
+            self._succeeded()
             return
-        self.completed, self.trouble = self.clock(), None
+        self._failed_at = failed_at
+        self.error = f"Telegram says: {str(info.get('last_error_message'))[:200]}"
+        self.events.emit(PollFailed(ReconnectReason.NETWORK))
+        logger.warning("Telegram cannot reach the webhook", error=self.error)
 
     async def _on_post(self, request: web.Request) -> web.Response:
-        wanted = _last(urlsplit(self.door.url).path)
-        if not _same(_last(request.path), wanted):
+        path = _last_segment(urlsplit(self.endpoint.url).path)
+        if not _equal(_last_segment(request.path), path):
             return web.Response(status=404)
-        outcome, status = await self._take(request)
+        outcome, status = await self._handle(request)
         self.events.emit(WebhookRequest(outcome))
         if outcome is WebhookOutcome.ACCEPTED:
-            self.completed = self.clock()
+            self.completed_at = self.clock()
         return web.Response(status=status)
 
-    async def _take(self, request: web.Request) -> tuple[WebhookOutcome, int]:
-        if not _same(request.headers.get(HEADER, ""), self.door.secret):
+    async def _handle(self, request: web.Request) -> tuple[WebhookOutcome, int]:
+        """Read a request and store its update; return what to count and to answer."""
+        if not _equal(request.headers.get(HEADER, ""), self.endpoint.secret):
             return WebhookOutcome.FORGED, 403
         try:
             async with asyncio.timeout(BODY_SECONDS):
@@ -180,12 +220,12 @@ class Webhook:
 
     async def _store(self, update: RawUpdate) -> tuple[WebhookOutcome, int]:
         try:
-            async with asyncio.timeout(ROOM_SECONDS):
-                await self.room()
+            async with asyncio.timeout(CAPACITY_SECONDS):
+                await self.dispatcher.wait_for_capacity()
         except TimeoutError:
             return WebhookOutcome.UNAVAILABLE, 503
         try:
-            await self.accept(list(by_id([update], self.events).values()))
+            await self.dispatcher.accept(usable_updates([update], self.events))
         except InboxError as error:
             self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
             logger.error("an update could not be stored", error=str(error))
@@ -193,6 +233,6 @@ class Webhook:
         return WebhookOutcome.ACCEPTED, 200
 
 
-def _same(given: str, ours: str) -> bool:
-    """Compare in a time that does not tell how much of it is right."""
-    return hmac.compare_digest(given.encode("utf-8", "replace"), ours.encode())
+def _equal(given: str, expected: str) -> bool:
+    """Return whether two texts are equal, in a time that does not depend on them."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())

@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
 from contextlib import suppress
 
-from crocbot import envelope, fragments, log
+from crocbot import log
 from crocbot.access import AccessPolicy, DenialLog
 from crocbot.agents import Agent, Limits
-from crocbot.botapi import Client, Door, Poller, Webhook, door
+from crocbot.botapi import Client, Poller, Webhook, WebhookEndpoint
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
-from crocbot.errors import CrocbotError, DeliveryError, InboxError, OperatorError
+from crocbot.errors import InboxError
 from crocbot.events import EventListener
 from crocbot.inbox import Inbox
-from crocbot.model import BotIdentity, Message, RawUpdate, Row
+from crocbot.model import BotIdentity, Message
 from crocbot.pairing import Pairings
 from crocbot.reply import Delivery, Stream
-from crocbot.service.completion import Completion
 from crocbot.service.maintenance import Maintenance
 from crocbot.service.readiness import Readiness
 from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
-from crocbot.service.startup import retry_until_connected
 from crocbot.sessions import Sessions
 from crocbot.settings import Settings
 from crocbot.store import Store
-from crocbot.turn import Asking, Turn
+from crocbot.turn import Asking, Completion, Turn
 
 ADMITTED_PER_TURN = 4
 # Where few chats write much; other chats, and /stop, must still be taken in.
 MAX_ADMITTED_PER_TURN = 40
 
 logger = log.logger(__name__)
-
-
-class RowClassifier:
-    """What the dispatcher asks about a raw update."""
-
-    key = staticmethod(envelope.chat_key)
-    urgent = staticmethod(envelope.is_stop)
-    may_continue = staticmethod(fragments.may_continue)
-    continues = staticmethod(fragments.continues)
 
 
 class Gateway:
@@ -101,18 +89,16 @@ class Gateway:
             turn=turn,
             inbox=inbox,
             events=events,
-            drop=self._drop,
             redactor=log.Redactor(settings.secrets),
         )
         self._dispatcher = Dispatcher(
-            completion.run,
-            completion.cancel,
-            RowClassifier(),
+            inbox=inbox,
+            turns=completion,
+            events=events,
             max_turns=settings.max_turns,
             max_admitted=settings.max_turns * ADMITTED_PER_TURN,
-            most_admitted=settings.max_turns * MAX_ADMITTED_PER_TURN,
+            max_admitted_few_chats=settings.max_turns * MAX_ADMITTED_PER_TURN,
             gather_seconds=settings.gather_seconds,
-            events=events,
         )
         self._maintenance = Maintenance(
             inbox=inbox, dispatcher=self._dispatcher, events=events
@@ -129,56 +115,29 @@ class Gateway:
             logger.info("taking up what an earlier run left open", rows=len(rows))
         self._dispatcher.admit(rows)
         # Neither ends but by an error.
-        work = run_until_first(self._maintenance.run(), self._take_in())
+        work = run_until_first(self._maintenance.run(), self._intake.run())
         try:
             await run_unless(shutdown.requested, work)
         finally:
             await self._drain(shutdown)
 
-    async def _take_in(self) -> None:
-        if isinstance(self._intake, Poller):
-            await self._delete_webhook()
-        await self._intake.run()
-
-    async def _delete_webhook(self) -> None:
-        """Allow polls; if that fails, the error of the first poll says more."""
-        try:
-            await self._client.delete_webhook()
-        except OperatorError:
-            raise
-        except CrocbotError as error:
-            logger.warning("the webhook could not be deleted", error=str(error))
-
     def _poller(self) -> Poller:
         return Poller(
-            self._client.get_updates,
-            self._accept,
-            self._dispatcher.room,
-            self._events,
-            self._client.renew_polling,
-            self._client.delete_webhook,
+            client=self._client, dispatcher=self._dispatcher, events=self._events
         )
 
     def _webhook(self) -> Webhook:
         settings = self._settings
-        url, listen = settings.webhook_url or "", settings.webhook_listen
         return Webhook(
-            door(url, settings.webhook_key, str(listen)),
-            self._hook,
-            self._client.get_webhook_info,
-            self._accept,
-            self._dispatcher.room,
-            self._events,
+            endpoint=WebhookEndpoint.create(
+                settings.webhook_url or "",
+                settings.webhook_key,
+                settings.webhook_listen,
+            ),
+            client=self._client,
+            dispatcher=self._dispatcher,
+            events=self._events,
         )
-
-    async def _hook(self, where: Door) -> None:
-        async def ask() -> None:
-            try:
-                await self._client.set_webhook(where)
-            except DeliveryError as error:
-                raise OperatorError(f"CROCBOT_WEBHOOK_URL: {error}") from error
-
-        await retry_until_connected(ask, self._events, self._readiness)
 
     async def _drain(self, shutdown: Shutdown) -> None:
         """Wait for turns to end, within the drain time; other rows stay open."""
@@ -194,24 +153,14 @@ class Gateway:
         with suppress(InboxError):
             await self._maintenance.emit_ledger()
 
-    async def _accept(self, raws: Sequence[RawUpdate]) -> int:
-        """Store updates, then admit them; return how many were new."""
-        rows = await self._inbox.accept(raws)
-        self._dispatcher.admit(rows)
-        return len(rows)
-
     def _is_overtaken(self, message: Message) -> bool:
         return self._dispatcher.waiting(message.chat.chat_id) > 0
 
     def _stop(self, message: Message) -> bool:
         return self._dispatcher.stop(message.chat.chat_id)
 
-    def _drop(self, row: Row) -> Sequence[Row]:
-        key: Hashable = envelope.chat_key(row.raw)
-        return self._dispatcher.drop(key)
-
     def _status(self) -> Status:
-        now, polled = time.monotonic(), self._intake.completed
+        now, polled = time.monotonic(), self._intake.completed_at
         return Status(
             self._version,
             self._agent.name,

@@ -43,14 +43,12 @@ class Readiness:
     def _telegram(self) -> str | None:
         if self.intake is None:
             return _because("not reached yet", self.startup_error)
-        completed = self.intake.completed
+        completed = self.intake.completed_at
         if completed is None:
-            return _because("no poll has completed yet", self.intake.trouble)
+            return _because("no poll has completed yet", self.intake.error)
         age = self.clock() - completed
         if age > MAX_POLL_AGE_SECONDS:
-            return _because(
-                f"no poll has completed for {age:.0f} s", self.intake.trouble
-            )
+            return _because(f"no poll has completed for {age:.0f} s", self.intake.error)
         return None
 
     async def _inbox(self) -> str | None:

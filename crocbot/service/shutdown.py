@@ -54,21 +54,6 @@ async def run_until_first(*works: Coroutine[Any, Any, Result]) -> Result:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def run_to_end(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` to its end even if the caller is cancelled, then cancel the caller."""
-    task = asyncio.create_task(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            # Cancelling again must not end it, either.
-            cancelled = not task.cancelled()
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError
-
-
 def exit_after(seconds: float, code: int) -> None:
     """End the process with this exit code after a time, unless it ends before."""
     # Not a timer of the event loop, which may be what hangs.

@@ -1,13 +1,14 @@
 """
 THE PATH: one turn, composed.
 
-`turn.py` is the path, `asking.py` the agent's part of it, `sentences.py` what people
-are told when there is no answer.
+`turn.py` is the path, `ask.py` the agent's part of it, `messages.py` the sentences for
+people who get no answer, `completion.py` closes the rows of a turn.
 """
 
 from __future__ import annotations
 
 from crocbot.turn.ask import Asking
+from crocbot.turn.completion import Completion
 from crocbot.turn.turn import Turn
 
-__all__ = ["Asking", "Turn"]
+__all__ = ["Asking", "Completion", "Turn"]

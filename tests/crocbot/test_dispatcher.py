@@ -1,96 +1,129 @@
-"""Order, bounds and draining of turns."""
+"""Order, bounds, stopping and draining of turns."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crocbot import fragments
 from crocbot.dispatcher import Dispatcher
+from crocbot.errors import InboxError
+from crocbot.events import TurnsInFlight
 from crocbot.model import RawUpdate, Row
+from tests.crocbot.fakes import RecordedEvents
+
+ALBUM = {"media_group_id": "5"}
+PASTE = {"from": {"id": 7}, "text": "x" * 4096}
+END_OF_PASTE = {"from": {"id": 7}, "text": "the end"}
+BUGS = [ValueError("a bug"), asyncio.CancelledError("of something awaited")]
 
 
-def row(update_id: int, chat: int, **content: Any) -> Row:
-    """A row of a chat."""
-    return Row(update_id, {"chat": chat, **content}, 0.0)
+def row(update_id: int, chat: int, **message: Any) -> Row:
+    """Return a row of a chat."""
+    raw = {"update_id": update_id, "message": {"chat": {"id": chat}, **message}}
+    return Row(update_id, raw, 0.0)
 
 
-class RowClassifier:
-    """Rows of these tests say themselves what they are."""
+class World:
+    """A dispatcher between an inbox and turns that wait until they are let go on."""
 
-    def key(self, raw: RawUpdate) -> int:
-        """The chat."""
-        return int(raw["chat"])
-
-    def urgent(self, raw: RawUpdate) -> bool:
-        """A row that overtakes."""
-        return bool(raw.get("urgent"))
-
-    def may_continue(self, raw: RawUpdate) -> bool:
-        """A row with an album's name, unless it is the last one."""
-        return "album" in raw and "last" not in raw
-
-    def continues(self, previous: RawUpdate, raw: RawUpdate) -> bool:
-        """A row of the same album."""
-        return previous["album"] == raw.get("album")
-
-
-class Turns:
-    """Takes rows one at a time per gate; remembers what ran when."""
-
-    def __init__(
-        self,
-        max_turns: int = 2,
-        max_admitted: int = 4,
-        gather_seconds: float = 0.0,
-        most_admitted: int = 0,
-    ) -> None:
-        self.taken: list[int] = []
+    def __init__(self, **options: Any) -> None:
         self.groups: list[list[int]] = []
-        self.cancelled: list[int] = []
-        self.ending: asyncio.Event | None = None
         self.finished: list[int] = []
-        self.running = 0
+        self.cancelled: list[int] = []
+        self.failed: list[int] = []
+        self.gone: set[int] = set()
+        self.bugs: dict[int, BaseException] = {}
         self.most_running = 0
         self.gates: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self.closing = asyncio.Event()
+        self.closing.set()
+        self.storing = asyncio.Event()
+        self.storing.set()
+        self.ignores_cancellation = False
+        self.reported: list[Any] = []
+        self.events = RecordedEvents()
+        options = {"max_turns": 2, "max_admitted": 100} | options
         self.dispatcher = Dispatcher(
-            self.take,
-            self.cancel,
-            RowClassifier(),
-            max_turns=max_turns,
-            max_admitted=max_admitted,
-            most_admitted=most_admitted,
-            gather_seconds=gather_seconds,
+            inbox=self,  # type: ignore[arg-type]
+            turns=self,  # type: ignore[arg-type]
+            events=self.events,
+            **options,
         )
 
-    async def cancel(self, rows: Sequence[Row]) -> None:
-        """End the rows of a turn that was stopped; it may take a while."""
-        if self.ending is not None:
-            await self.ending.wait()
-        self.cancelled += [row.update_id for row in rows]
+    async def accept(self, updates: Sequence[RawUpdate]) -> list[Row]:
+        await self.storing.wait()
+        if not updates:
+            raise InboxError("disk full")
+        return [Row(update["update_id"], update, 0.0) for update in updates]
 
-    async def take(self, rows: Sequence[Row]) -> None:
-        """One turn: waits until the gate of its first row is opened."""
-        row = rows[0]
+    async def run(self, rows: Sequence[Row]) -> bool:
+        first = rows[0].update_id
         self.groups.append([row.update_id for row in rows])
-        self.taken.append(row.update_id)
-        self.running += 1
         self.most_running = max(self.most_running, self.running)
-        try:
-            await self.gates[row.update_id].wait()
-            self.finished.append(row.update_id)
-        finally:
-            self.running -= 1
+        while not self.gates[first].is_set():
+            try:
+                await self.gates[first].wait()
+            except asyncio.CancelledError:
+                if not self.ignores_cancellation:
+                    raise
+        if first in self.bugs:
+            raise self.bugs[first]
+        self.finished.append(first)
+        return first in self.gone
 
-    async def open(self, *update_ids: int) -> None:
+    async def cancel(self, rows: Sequence[Row]) -> None:
+        await self.closing.wait()
+        for each in rows:
+            if each.update_id in self.bugs:
+                raise self.bugs[each.update_id]
+            self.cancelled.append(each.update_id)
+
+    async def fail_chat_gone(self, rows: Sequence[Row]) -> None:
+        self.failed += [row.update_id for row in rows]
+
+    @property
+    def running(self) -> int:
+        counts = [event.count for event in self.events.of_type(TurnsInFlight)]
+        return counts[-1] if counts else 0
+
+    @property
+    def begun(self) -> list[int]:
+        return [group[0] for group in self.groups]
+
+    async def admit(self, *rows: Row) -> None:
+        """Admit rows, and let the loop go on until nothing moves."""
+        self.dispatcher.admit(rows)
+        await settle()
+
+    async def finish(self, *update_ids: int) -> None:
         """Let turns finish, and let the loop go on until nothing moves."""
         for update_id in update_ids:
             self.gates[update_id].set()
         await settle()
+
+    async def stop(self, chat: int) -> bool:
+        """Stop a chat, and let the loop go on until nothing moves."""
+        stopped = self.dispatcher.stop(chat)
+        await settle()
+        return stopped
+
+    def record_bugs(self) -> None:
+        """Collect what would be logged by asyncio as the exception of a task."""
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: self.reported.append(context["exception"])
+        )
+
+    def assert_idle(self) -> None:
+        """Nothing runs, waits, or is counted any more."""
+        assert (self.dispatcher.admitted, self.running) == (0, 0)
+        assert not self.dispatcher.stop(7)
 
 
 async def settle() -> None:
@@ -99,349 +132,303 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def play(scene: Coroutine[Any, Any, None]) -> None:
-    """Run a scene; one that hangs fails."""
-    asyncio.run(asyncio.wait_for(scene, 30))
+async def test_order_within_a_chat() -> None:
+    """The next row of a chat begins when its last one is finished; others go on."""
+    world = World()
+    await world.admit(row(1, 7), row(2, 7), row(3, 8))
+    assert world.begun == [1, 3]
+    assert world.dispatcher.waiting(7) == 1
+    await world.finish(3)
+    assert world.begun == [1, 3]
+    await world.finish(1)
+    assert world.begun == [1, 3, 2]
+    await world.finish(2)
+    world.assert_idle()
 
 
-def test_order_within_a_chat() -> None:
-    """A chat's next row is taken when its last one is finished; others go on."""
-
-    async def scene() -> None:
-        turns = Turns()
-        turns.dispatcher.admit([row(1, 7), row(2, 7), row(3, 8)])
-        await settle()
-        assert turns.taken == [1, 3]
-        await turns.open(3)
-        assert turns.taken == [1, 3]
-        await turns.open(1)
-        assert turns.taken == [1, 3, 2]
-        await turns.open(2)
-        assert turns.dispatcher.admitted == 0
-
-    play(scene())
-
-
-def test_turns_are_bounded() -> None:
+async def test_turns_are_bounded() -> None:
     """No more than max_turns run at once, however many chats there are."""
-
-    async def scene() -> None:
-        turns = Turns(max_turns=2, max_admitted=100)
-        turns.dispatcher.admit(row(number, number) for number in range(10))
-        await settle()
-        assert turns.running == 2
-        await turns.open(*range(10))
-        assert turns.most_running == 2
-        assert sorted(turns.finished) == list(range(10))
-
-    play(scene())
+    world = World(max_turns=2)
+    await world.admit(*(row(number, number) for number in range(10)))
+    assert world.running == 2
+    await world.finish(*range(10))
+    assert world.most_running == 2
+    assert sorted(world.finished) == list(range(10))
 
 
-def test_room() -> None:
-    """Once full there is no room until half of the rows are done."""
-
-    async def scene() -> None:
-        turns = Turns(max_turns=4, max_admitted=4)
-        assert await turns.dispatcher.room() == 4
-        turns.dispatcher.admit([row(1, 1)])
-        assert await turns.dispatcher.room() == 3
-        turns.dispatcher.admit([row(2, 2), row(3, 3), row(4, 4)])
-        asking = asyncio.create_task(turns.dispatcher.room())
-        await turns.open(1)
-        assert not asking.done()
-        await turns.open(2)
-        assert await asking == 2
-        await turns.open(3, 4)
-
-    play(scene())
+async def test_capacity() -> None:
+    """Once full there is no capacity until half of the rows are done."""
+    world = World(max_turns=4, max_admitted=4)
+    capacity = world.dispatcher.wait_for_capacity
+    assert await capacity() == 4
+    await world.admit(row(1, 1))
+    assert await capacity() == 3
+    await world.admit(row(2, 2), row(3, 3), row(4, 4))
+    waiting = asyncio.create_task(capacity())
+    await world.finish(1)
+    assert not waiting.done()
+    await world.finish(2)
+    assert await waiting == 2
+    await world.finish(3, 4)
 
 
-def test_one_busy_chat_makes_nobody_wait() -> None:
-    """While turns are free there is room beyond, and then not any more."""
-
-    async def scene() -> None:
-        turns = Turns(max_turns=2, max_admitted=4, most_admitted=8)
-        turns.dispatcher.admit(row(number, 7) for number in range(6))
-        assert await turns.dispatcher.room() == 2
-        # Another chat takes the last turn that is free: now there is too much.
-        turns.dispatcher.admit([row(6, 8)])
-        asking = asyncio.create_task(turns.dispatcher.room())
-        await settle()
-        assert not asking.done()
-        await turns.open(*range(5))
-        assert await asking == 2
-        await turns.open(5, 6)
-        assert await turns.dispatcher.room() == 4
-
-    play(scene())
+async def test_one_busy_chat_makes_no_other_wait() -> None:
+    """While turns are free more rows are admitted, and then no longer."""
+    world = World(max_turns=2, max_admitted=4, max_admitted_few_chats=8)
+    await world.admit(*(row(number, 7) for number in range(6)))
+    assert await world.dispatcher.wait_for_capacity() == 2
+    # Another chat takes the last free turn: now there are too many.
+    await world.admit(row(6, 8))
+    waiting = asyncio.create_task(world.dispatcher.wait_for_capacity())
+    await settle()
+    assert not waiting.done()
+    await world.finish(*range(5))
+    assert await waiting == 2
+    await world.finish(5, 6)
+    assert await world.dispatcher.wait_for_capacity() == 4
 
 
-def test_drain_waits() -> None:
+async def test_an_update_is_stored_before_it_is_admitted() -> None:
+    """The rows of new updates are run; an inbox that fails admits nothing."""
+    world = World()
+    with pytest.raises(InboxError):
+        await world.dispatcher.accept([])
+    assert await world.dispatcher.accept([row(1, 7).raw]) == 1
+    await world.finish(1)
+    assert world.finished == [1]
+
+
+async def test_a_cancelled_accept_admits_what_it_stores() -> None:
+    """A stored row is run even if the caller of accept() is gone by then."""
+    world = World()
+    world.storing.clear()
+    accepting = asyncio.create_task(world.dispatcher.accept([row(1, 7).raw]))
+    await settle()
+    accepting.cancel()
+    await settle()
+    world.storing.set()
+    await world.finish(1)
+    assert accepting.cancelled()
+    assert world.finished == [1]
+
+
+async def test_drain_waits() -> None:
     """Draining finishes what runs and what waits, if there is time."""
-
-    async def scene() -> None:
-        turns = Turns()
-        turns.dispatcher.admit([row(1, 7), row(2, 7)])
-        draining = asyncio.create_task(turns.dispatcher.drain(30))
-        await turns.open(1, 2)
-        assert await draining == 0
-        assert turns.finished == [1, 2]
-
-    play(scene())
-
-
-def test_drain_gives_up() -> None:
-    """When time is up turns are cancelled, and what is left is told."""
-
-    async def scene() -> None:
-        turns = Turns()
-        turns.dispatcher.admit([row(1, 7), row(2, 7), row(3, 8), row(4, 9)])
-        await turns.open(3)
-        assert await turns.dispatcher.drain(0) == 3
-        assert turns.finished == [3]
-        assert turns.running == 0
-
-    play(scene())
-
-
-def test_drain_of_nothing() -> None:
-    """Nothing to drain takes no time."""
-
-    async def scene() -> None:
-        assert await Turns().dispatcher.drain(30) == 0
-
-    play(scene())
-
-
-def test_a_bug_stops_no_chat() -> None:
-    """A turn that raises is told to the loop, and the chat's next row is taken."""
-
-    async def scene() -> None:
-        told: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(
-            lambda _, context: told.append(context)
-        )
-        taken = []
-
-        async def take(rows: Sequence[Row]) -> None:
-            taken.append(rows[0].update_id)
-            if rows[0].update_id == 1:
-                raise ValueError("a bug")
-
-        dispatcher = Dispatcher(
-            take, take, RowClassifier(), max_turns=1, max_admitted=4
-        )
-        dispatcher.admit([row(1, 7), row(2, 7)])
-        assert await dispatcher.drain(30) == 0
-        assert taken == [1, 2]
-        assert [str(context["exception"]) for context in told] == ["a bug"]
-
-    play(scene())
-
-
-@given(
-    st.lists(st.integers(0, 3), max_size=30),
-    st.randoms(use_true_random=False),
-)
-def test_any_arrival(chats: list[int], random: Any) -> None:
-    """Whatever order turns end in, each chat is served in order, and all of it."""
-
-    async def scene() -> None:
-        turns = Turns(max_turns=2, max_admitted=100)
-        turns.dispatcher.admit(row(number, chat) for number, chat in enumerate(chats))
-        await settle()
-        while running := [n for n in turns.taken if n not in turns.finished]:
-            await turns.open(random.choice(running))
-        for chat in set(chats):
-            own = [n for n in turns.finished if chats[n] == chat]
-            assert own == [n for n, other in enumerate(chats) if other == chat]
-        assert turns.most_running <= 2
-
-    play(scene())
-
-
-def test_stop_ends_what_runs() -> None:
-    """Stopped, a chat's turn ends at once, what waits behind it is taken."""
-
-    async def scene() -> None:
-        turns = Turns(max_admitted=100)
-        turns.dispatcher.admit([row(1, 7), row(2, 7), row(3, 8)])
-        await settle()
-        assert turns.dispatcher.stop(7)
-        await settle()
-        assert turns.cancelled == [1]
-        assert turns.taken == [1, 3, 2]
-        assert turns.dispatcher.admitted == 2
-        await turns.open(2, 3)
-        assert turns.finished == [2, 3]
-        assert not turns.dispatcher.stop(7)
-        assert not turns.dispatcher.stop(99)
-
-    play(scene())
-
-
-def test_stop_may_be_asked_for_again() -> None:
-    """An impatient second stop, while the rows are ended, does not end the chat."""
-
-    async def scene() -> None:
-        turns = Turns(max_admitted=100)
-        turns.dispatcher.admit([row(1, 7), row(2, 7)])
-        await settle()
-        turns.ending = asyncio.Event()
-        assert turns.dispatcher.stop(7)
-        await settle()
-        assert turns.dispatcher.stop(7)
-        await settle()
-        turns.ending.set()
-        await settle()
-        await turns.open(2)
-        assert turns.cancelled == [1]
-        assert turns.finished == [2]
-        assert turns.dispatcher.admitted == 0
-
-    play(scene())
-
-
-def test_stop_ends_what_waits_for_a_slot() -> None:
-    """A turn that waits for others to end can be stopped before it begins."""
-
-    async def scene() -> None:
-        turns = Turns(max_turns=1, max_admitted=100)
-        turns.dispatcher.admit([row(1, 7), row(2, 8), row(3, 8)])
-        await settle()
-        assert turns.dispatcher.stop(8)
-        await turns.open(1)
-        assert turns.cancelled == [2]
-        await turns.open(3)
-        assert turns.finished == [1, 3]
-        assert turns.dispatcher.admitted == 0
-
-    play(scene())
-
-
-def test_the_urgent_overtakes() -> None:
-    """An urgent row is taken though its chat, and every slot, is busy."""
-
-    async def scene() -> None:
-        turns = Turns(max_turns=1, max_admitted=100)
-        turns.dispatcher.admit([row(1, 7), row(2, 7), row(3, 7, urgent=True)])
-        await turns.open(3)
-        assert turns.finished == [3]
-        await turns.open(1, 2)
-        assert turns.finished == [3, 1, 2]
-        assert turns.dispatcher.admitted == 0
-
-    play(scene())
-
-
-def test_parts_make_one_turn() -> None:
-    """What belongs together is one turn, also when somebody wrote in between."""
-
-    async def scene() -> None:
-        turns = Turns(max_admitted=100)
-        turns.dispatcher.admit(
-            [row(1, 7, album=5), row(2, 7), row(3, 7, album=5), row(4, 7, album=6)]
-        )
-        await turns.open(1, 2, 4)
-        assert turns.groups == [[1, 3], [2], [4]]
-        assert turns.dispatcher.admitted == 0
-
-    play(scene())
-
-
-def test_parts_are_waited_for() -> None:
-    """A turn waits for its last part, and begins at once when that is here."""
-
-    async def scene() -> None:
-        turns = Turns(max_admitted=100, gather_seconds=3600.0)
-        for number in (1, 2):
-            turns.dispatcher.admit([row(number, 7, album=5)])
-            await settle()
-            assert turns.groups == []
-        turns.dispatcher.admit([row(3, 7, album=5, last=True)])
-        await turns.open(1)
-        assert turns.groups == [[1, 2, 3]]
-        assert turns.dispatcher.admitted == 0
-
-    play(scene())
-
-
-def test_a_moment_of_silence_is_enough() -> None:
-    """A turn begins when no more parts come, though more might."""
-
-    async def scene() -> None:
-        turns = Turns(gather_seconds=0.01)
-        turns.gates[1].set()
-        turns.dispatcher.admit([row(1, 7, album=5), row(2, 7, album=5)])
-        assert await turns.dispatcher.drain(30) == 0
-        assert turns.groups == [[1, 2]]
-
-    play(scene())
-
-
-def test_what_is_gathered_can_be_stopped() -> None:
-    """Stopped while it waits for its parts, a turn never begins."""
-
-    async def scene() -> None:
-        turns = Turns(gather_seconds=3600.0)
-        turns.dispatcher.admit([row(1, 7, album=5), row(2, 7, album=5)])
-        await settle()
-        assert turns.dispatcher.stop(7)
-        await settle()
-        assert (turns.cancelled, turns.groups) == ([1, 2], [])
-        assert turns.dispatcher.admitted == 0
-
-    play(scene())
-
-
-def test_an_ordinary_row_is_not_waited_for() -> None:
-    """Only a row that may be continued waits."""
-
-    async def scene() -> None:
-        turns = Turns(gather_seconds=3600.0)
-        turns.dispatcher.admit([row(1, 7)])
-        await turns.open(1)
-        assert turns.finished == [1]
-
-    play(scene())
-
-
-def test_drop() -> None:
-    """What waits in a chat can be taken away; what runs there goes on."""
-
-    async def scene() -> None:
-        turns = Turns(max_admitted=100)
-        turns.dispatcher.admit([row(1, 7), row(2, 7), row(3, 7), row(4, 8)])
-        await settle()
-        dropped = turns.dispatcher.drop(7)
-        assert [row.update_id for row in dropped] == [2, 3]
-        assert list(turns.dispatcher.drop(99)) == []
-        await turns.open(1, 4)
-        assert turns.finished == [1, 4]
-        assert turns.dispatcher.admitted == 0
-
-    play(scene())
-
-
-def test_a_turn_that_heeds_nothing_is_left_behind() -> None:
-    """Draining ends though a turn swallows its cancellation."""
-
-    async def scene() -> None:
-        free = asyncio.Event()
-
-        async def take(_: Sequence[Row]) -> None:
-            while not free.is_set():
-                try:
-                    await free.wait()
-                except asyncio.CancelledError:
-                    pass
-
-        dispatcher = Dispatcher(
-            take, take, RowClassifier(), max_turns=1, max_admitted=4
-        )
-        dispatcher.admit([row(1, 7)])
-        await settle()
-        assert await dispatcher.drain(0) == 1
-        free.set()
-
-    play(scene())
+    world = World()
+    assert await world.dispatcher.drain(30) == 0
+    world.dispatcher.admit([row(1, 7), row(2, 7)])
+    draining = asyncio.create_task(world.dispatcher.drain(30))
+    await world.finish(1, 2)
+    assert await draining == 0
+    assert world.finished == [1, 2]
+
+
+async def test_drain_gives_up() -> None:
+    """When time is up turns are cancelled, and the open rows are counted."""
+    world = World()
+    await world.admit(row(1, 7), row(2, 7), row(3, 8), row(4, 9))
+    await world.finish(3)
+    assert await world.dispatcher.drain(0) == 3
+    assert (world.finished, world.cancelled, world.running) == ([3], [], 0)
+
+
+async def test_drain_abandons_a_turn_that_ignores_its_cancellation() -> None:
+    """Draining ends though a turn goes on."""
+    world = World()
+    world.ignores_cancellation = True
+    await world.admit(row(1, 7))
+    assert await world.dispatcher.drain(0) == 1
+    await world.finish(1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 99)), max_size=30))
+async def test_any_arrival(rows: list[tuple[int, int]]) -> None:
+    """Whatever order turns end in, each chat is served in order, and completely."""
+    chats = [chat for chat, _ in rows]
+    world = World(max_turns=2)
+    await world.admit(*(row(number, chat) for number, chat in enumerate(chats)))
+    for _, choice in rows:
+        running = [number for number in world.begun if number not in world.finished]
+        await world.finish(running[choice % len(running)])
+    for chat in set(chats):
+        of_chat = [number for number in world.finished if chats[number] == chat]
+        assert of_chat == [n for n, other in enumerate(chats) if other == chat]
+    assert world.most_running <= 2
+    world.assert_idle()
+
+
+async def test_stop_ends_what_runs() -> None:
+    """A stopped turn ends at once, and the row behind it is taken."""
+    world = World()
+    await world.admit(row(1, 7), row(2, 7), row(3, 8))
+    assert await world.stop(7)
+    assert world.cancelled == [1]
+    assert world.begun == [1, 3, 2]
+    await world.finish(2, 3)
+    assert world.finished == [2, 3]
+    assert not await world.stop(99)
+    world.assert_idle()
+
+
+async def test_a_second_stop() -> None:
+    """A stop while the rows of a stopped turn are closed does not end the chat."""
+    world = World()
+    await world.admit(row(1, 7), row(2, 7))
+    world.closing.clear()
+    assert await world.stop(7)
+    assert await world.stop(7)
+    world.closing.set()
+    await world.finish(2)
+    assert (world.cancelled, world.finished) == ([1], [2])
+    world.assert_idle()
+
+
+async def test_stop_ends_what_waits_for_its_turn() -> None:
+    """A turn that waits until others end can be stopped before it begins."""
+    world = World(max_turns=1)
+    await world.admit(row(1, 7), row(2, 8), row(3, 8))
+    assert await world.stop(8)
+    await world.finish(1)
+    assert world.cancelled == [2]
+    await world.finish(3)
+    assert world.finished == [1, 3]
+    world.assert_idle()
+
+
+@pytest.mark.parametrize("bug", BUGS)
+async def test_an_exception_in_a_turn_ends_only_that_turn(bug: BaseException) -> None:
+    """It is logged, and the chat goes on; so does a chat whose /stop it is."""
+    world = World()
+    world.record_bugs()
+    world.bugs = {1: bug, 2: bug}
+    await world.admit(row(1, 7), row(2, 7, text="/stop"), row(3, 7))
+    await world.finish(1, 2, 3)
+    assert world.reported == [bug, bug]
+    assert world.finished == [3]
+    world.assert_idle()
+
+
+@pytest.mark.parametrize("bug", BUGS)
+async def test_an_exception_while_a_turn_is_stopped(bug: BaseException) -> None:
+    """It is logged, and the chat takes the rows that wait and those that come."""
+    world = World()
+    world.record_bugs()
+    world.bugs = {1: bug}
+    await world.admit(row(1, 7), row(2, 7))
+    assert await world.stop(7)
+    await world.admit(row(3, 7))
+    await world.finish(2, 3)
+    assert world.reported == [bug]
+    assert world.finished == [2, 3]
+    world.assert_idle()
+
+
+async def test_an_exception_while_fragments_are_gathered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The rows stay open in the inbox, are counted out, and the next one is taken."""
+    world = World()
+    world.record_bugs()
+    bug = ValueError("a bug")
+    with monkeypatch.context() as patched:
+        patched.setattr(fragments, "may_continue", _raising(bug))
+        await world.admit(row(1, 7), row(2, 7))
+    assert world.reported == [bug]
+    world.assert_idle()
+    await world.admit(row(3, 7))
+    await world.finish(3)
+    assert world.finished == [3]
+
+
+def _raising(error: Exception) -> Any:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+async def test_a_turn_that_ignores_a_stop() -> None:
+    """A turn that ends in spite of a stop leaves its chat as any other does."""
+    world = World()
+    world.record_bugs()
+    world.ignores_cancellation = True
+    world.bugs = {2: asyncio.CancelledError()}
+    await world.admit(row(1, 7), row(2, 7), row(3, 7))
+    assert await world.stop(7)
+    await world.finish(1, 2, 3)
+    assert world.finished == [1, 3]
+    world.assert_idle()
+
+
+async def test_stop_overtakes() -> None:
+    """A /stop is taken though its chat, and every turn, is busy."""
+    world = World(max_turns=1)
+    await world.admit(row(1, 7), row(2, 7), row(3, 7, text="/stop"))
+    await world.finish(3)
+    assert world.finished == [3]
+    await world.finish(1, 2)
+    assert world.finished == [3, 1, 2]
+    world.assert_idle()
+
+
+async def test_fragments_make_one_turn() -> None:
+    """Fragments of a message are one turn, also with another message in between."""
+    world = World()
+    other_album = {"media_group_id": "6"}
+    await world.admit(
+        row(1, 7, **ALBUM), row(2, 7), row(3, 7, **ALBUM), row(4, 7, **other_album)
+    )
+    await world.finish(1, 2, 4)
+    assert world.groups == [[1, 3], [2], [4]]
+    world.assert_idle()
+
+
+async def test_fragments_are_waited_for() -> None:
+    """A turn waits for its last fragment, and begins at once when that is here."""
+    world = World(gather_seconds=3600.0)
+    await world.admit(row(1, 7, **PASTE))
+    await world.admit(row(2, 7, **PASTE))
+    assert world.groups == []
+    await world.admit(row(3, 7, **END_OF_PASTE))
+    await world.finish(1)
+    assert world.groups == [[1, 2, 3]]
+    world.assert_idle()
+
+
+async def test_a_turn_begins_when_no_more_fragments_come() -> None:
+    """After gather_seconds without another fragment the turn begins."""
+    world = World(gather_seconds=0.01)
+    world.gates[1].set()
+    world.dispatcher.admit([row(1, 7, **ALBUM), row(2, 7, **ALBUM)])
+    assert await world.dispatcher.drain(30) == 0
+    assert world.groups == [[1, 2]]
+
+
+async def test_what_is_gathered_can_be_stopped() -> None:
+    """Stopped while it waits for fragments, a turn never begins."""
+    world = World(gather_seconds=3600.0)
+    await world.admit(row(1, 7, **ALBUM), row(2, 7, **ALBUM))
+    assert await world.stop(7)
+    assert (world.cancelled, world.groups) == ([1, 2], [])
+    world.assert_idle()
+
+
+async def test_an_ordinary_row_is_not_waited_for() -> None:
+    """Only a row that may have further fragments waits."""
+    world = World(gather_seconds=3600.0)
+    await world.admit(row(1, 7))
+    await world.finish(1)
+    assert world.finished == [1]
+
+
+@pytest.mark.parametrize("gone", [1, 4])
+async def test_the_rows_of_a_chat_that_is_gone_fail(gone: int) -> None:
+    """What waits there is closed as failed; other chats go on."""
+    world = World()
+    world.gone = {gone}
+    await world.admit(row(1, 7), row(2, 7), row(3, 7), row(4, 7, text="/stop"))
+    await world.finish(gone)
+    assert world.failed == [2, 3]
+    await world.finish(1, 4)
+    assert sorted(world.finished) == [1, 4]
+    world.assert_idle()

@@ -26,7 +26,7 @@ async def inbox(tmp_path: Path) -> AsyncIterator[Inbox]:
 
 def intake(completed: float | None, trouble: str | None = None) -> Any:
     """Return a poller whose last poll completed at this time."""
-    return SimpleNamespace(completed=completed, trouble=trouble)
+    return SimpleNamespace(completed_at=completed, error=trouble)
 
 
 @pytest.mark.parametrize(

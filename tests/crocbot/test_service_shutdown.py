@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from crocbot.service.shutdown import run_to_end
+from crocbot.turn.completion import run_to_end
 
 PROGRAM = """
 import sys

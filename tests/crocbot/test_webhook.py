@@ -1,19 +1,26 @@
-"""Telegram's calls to us: which are taken, what is told, and that none is lost."""
+"""The webhook: which requests are accepted and reported, and that none is lost."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 
-from crocbot.botapi import Webhook, door, webhook
-from crocbot.botapi.webhook import HEADER, MOST_BYTES
-from crocbot.errors import InboxError, OperatorError, TelegramError
+from crocbot.botapi import Webhook, WebhookEndpoint, webhook
+from crocbot.botapi.webhook import HEADER, MAX_BODY_BYTES
+from crocbot.errors import (
+    DeliveryError,
+    FloodWaitError,
+    InboxError,
+    OperatorError,
+    TelegramError,
+)
 from crocbot.events import (
     PollFailed,
     UpdateReceived,
@@ -21,71 +28,79 @@ from crocbot.events import (
     WebhookOutcome,
     WebhookRequest,
 )
-from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
+from crocbot.model import (
+    ErrorEvent,
+    ErrorType,
+    HostPort,
+    RawUpdate,
+    ReconnectReason,
+    Severity,
+)
 from tests.crocbot.fakes import RecordedEvents
 from tests.ports import free_port
 
 SECRET = "a-secret-of-the-operator"
-DOOR = door("https://example.org/bot", SECRET, "127.0.0.1:0")
+URL = "https://example.org/bot"
+DOWN = TelegramError("down", ReconnectReason.NETWORK)
 
 
 class World:
-    """A webhook on a free port, an inbox, and what Telegram says about the webhook."""
+    """A webhook on a free port, between a scripted client and a dispatcher."""
 
-    def __init__(self) -> None:
-        port = free_port()
+    def __init__(self, *infos: Mapping[str, Any] | Exception) -> None:
+        listen = HostPort("127.0.0.1", free_port())
         self.events = RecordedEvents()
         self.stored: list[RawUpdate] = []
-        self.inbox_fault: Exception | None = None
-        self.has_room = asyncio.Event()
-        self.has_room.set()
-        self.infos: list[Mapping[str, Any] | Exception] = []
-        self.hooked = 0
-        self.looked = asyncio.Event()
+        self.inbox_error: Exception | None = None
+        self.has_capacity = asyncio.Event()
+        self.has_capacity.set()
+        self.infos = list(infos)
+        self.set_errors: list[Exception] = []
+        self.times_set = 0
+        self.slept: list[float] = []
+        self.checked = asyncio.Event()
         self.now = 100.0
         self.webhook = Webhook(
-            door("https://example.org/bot", SECRET, f"127.0.0.1:{port}"),
-            self.hook,
-            self.look,
-            self.accept,
-            self.room,
-            self.events,
+            endpoint=WebhookEndpoint.create(URL, SECRET, listen),
+            client=self,  # type: ignore[arg-type]
+            dispatcher=self,  # type: ignore[arg-type]
+            events=self.events,
             clock=lambda: self.now,
             sleep=self.sleep,
         )
-        self.path = self.webhook.door.url.removeprefix("https://example.org")
-        self.base = f"http://127.0.0.1:{port}"
+        self.path = self.webhook.endpoint.url.removeprefix("https://example.org")
+        self.base = f"http://{listen}"
 
-    async def hook(self, _: object) -> None:
-        """Tell Telegram where to call."""
-        self.hooked += 1
+    async def set_webhook(self, url: str, secret: str) -> None:
+        if self.set_errors:
+            raise self.set_errors.pop(0)
+        self.times_set += 1
+        assert (url, secret) == (self.webhook.endpoint.url, SECRET)
 
-    async def look(self) -> Mapping[str, Any]:
-        """Answer as scripted."""
+    async def get_webhook_info(self) -> Mapping[str, Any]:
         info = self.infos.pop(0)
         if isinstance(info, Exception):
             raise info
-        return {"url": self.webhook.door.url, **info}
+        return {"url": self.webhook.endpoint.url, **info}
 
-    async def sleep(self, _: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         """Take no time while there is something in the script."""
-        if not self.infos:
-            self.looked.set()
+        self.slept.append(seconds)
+        if self.times_set and not self.infos:
+            self.checked.set()
             await asyncio.Event().wait()
 
     async def accept(self, raws: Sequence[RawUpdate]) -> int:
-        """Store."""
-        if self.inbox_fault is not None:
-            raise self.inbox_fault
+        if self.inbox_error is not None:
+            raise self.inbox_error
         self.stored += raws
         return len(raws)
 
-    async def room(self) -> int:
-        """Wait for room."""
-        await self.has_room.wait()
+    async def wait_for_capacity(self) -> int:
+        await self.has_capacity.wait()
         return 1
 
-    async def call(
+    async def post(
         self,
         body: bytes | str = '{"update_id": 7, "message": {}}',
         secret: str = SECRET,
@@ -93,7 +108,7 @@ class World:
         method: str = "POST",
         coding: str = "identity",
     ) -> int:
-        """Call as Telegram does; returns the status."""
+        """Make a request as Telegram does; return the status."""
         headers = {"Content-Encoding": coding, **({HEADER: secret} if secret else {})}
         async with (
             aiohttp.ClientSession() as web,
@@ -106,31 +121,35 @@ class World:
         ):
             return answer.status
 
-
-def play(scene: Callable[[World], Awaitable[None]], *infos: Any) -> World:
-    """Play a scene with a webhook that is set and was looked at."""
-
-    async def run() -> World:
-        world = World()
-        world.infos += infos
-        running = asyncio.create_task(world.webhook.run())
-        looked = asyncio.create_task(world.looked.wait())
-        await asyncio.wait({running, looked}, return_when=asyncio.FIRST_COMPLETED)
-        looked.cancel()
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the webhook until the script of checks is at its end, and further."""
+        running = asyncio.create_task(self.webhook.run())
+        checked = asyncio.create_task(self.checked.wait())
+        await asyncio.wait({running, checked}, return_when=asyncio.FIRST_COMPLETED)
+        checked.cancel()
         try:
             if running.done():
                 running.result()
-            await scene(world)
+            yield
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """Return a world whose webhook is set and serves."""
+    world = World()
+    async with world.running():
+        yield world
+
+
+async def after(*infos: Mapping[str, Any] | Exception) -> World:
+    """Return what a webhook is like after these checks."""
+    world = World(*infos)
+    async with world.running():
         return world
-
-    return asyncio.run(asyncio.wait_for(run(), 30))
-
-
-async def nothing(_: World) -> None:
-    """Do nothing."""
 
 
 @pytest.mark.parametrize(
@@ -145,170 +164,145 @@ async def nothing(_: World) -> None:
         ({"body": "[]"}, 400, WebhookOutcome.MALFORMED),
         ({"body": "[" * 100_000}, 400, WebhookOutcome.MALFORMED),
         ({"body": "{}", "coding": "gzip"}, 400, WebhookOutcome.MALFORMED),
-        ({"body": "x" * (MOST_BYTES + 1)}, 413, WebhookOutcome.TOO_LARGE),
+        ({"body": "x" * (MAX_BODY_BYTES + 1)}, 413, WebhookOutcome.TOO_LARGE),
         ({"path": "/"}, 404, None),
         ({"path": "/bot"}, 404, None),
         ({"path": "/" + "0" * 32}, 404, None),
         ({"method": "GET"}, 405, None),
     ],
 )
-def test_calls(
-    changes: dict[str, Any], status: int, outcome: WebhookOutcome | None
+async def test_requests(
+    world: World, changes: dict[str, Any], status: int, outcome: WebhookOutcome | None
 ) -> None:
-    """Only what Telegram sends, with the secret and to the path, is taken."""
-
-    async def scene(world: World) -> None:
-        assert await world.call(**changes) == status
-
-    world = play(scene)
-    told = world.events.of_type(WebhookRequest)
-    assert told == ([WebhookRequest(outcome)] if outcome else [])
+    """Only what Telegram sends, with the secret and to the path, is accepted."""
+    assert await world.post(**changes) == status
+    reported = world.events.of_type(WebhookRequest)
+    assert reported == ([WebhookRequest(outcome)] if outcome else [])
     assert len(world.stored) == (status == 200)
 
 
-def test_a_call_that_breaks_off() -> None:
-    """Half a body is told as no JSON, and nothing else comes of it."""
-
-    async def scene(world: World) -> None:
-        host, _, port = world.base.removeprefix("http://").partition(":")
-        _, writer = await asyncio.open_connection(host, int(port))
-        head = f"POST {world.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n"
-        writer.write(f'{head}{HEADER}: {SECRET}\r\n\r\n{{"update_id"'.encode())
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
-        while not world.events:
-            await asyncio.sleep(0.01)
-
-    world = play(scene)
+async def test_an_incomplete_request(world: World) -> None:
+    """Half a body is malformed, and nothing else comes of it."""
+    host, port = world.webhook.endpoint.listen.host, world.webhook.endpoint.listen.port
+    _, writer = await asyncio.open_connection(host, port)
+    head = f"POST {world.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n"
+    writer.write(f'{head}{HEADER}: {SECRET}\r\n\r\n{{"update_id"'.encode())
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    await world.events.wait_for(WebhookRequest)
     assert world.events == [WebhookRequest(WebhookOutcome.MALFORMED)]
 
 
-def test_an_accepted_call() -> None:
-    """An update is stored before the answer, and is a sign of life from Telegram."""
-
-    async def scene(world: World) -> None:
-        world.now = 200.0
-        assert await world.call() == 200
-        assert world.stored == [{"update_id": 7, "message": {}}]
-        assert world.webhook.completed == 200.0
-
-    world = play(scene)
+async def test_an_accepted_request(world: World) -> None:
+    """An update is stored before the answer, and shows that Telegram gets through."""
+    world.now = 200.0
+    assert await world.post() == 200
+    assert world.stored == [{"update_id": 7, "message": {}}]
+    assert world.webhook.completed_at == 200.0
     assert world.events == [
         UpdateReceived(UpdateType.MESSAGE),
         WebhookRequest(WebhookOutcome.ACCEPTED),
     ]
 
 
-def test_a_proxy_may_take_away_a_prefix() -> None:
-    """Only the part of the path that nobody can guess matters."""
-
-    async def scene(world: World) -> None:
-        last = world.path.rpartition("/")[2]
-        assert await world.call(path=f"/{last}") == 200
-        assert await world.call(path=f"/some/where/{last}/") == 200
-
-    play(scene)
+async def test_a_proxy_may_remove_a_prefix(world: World) -> None:
+    """Only the last segment of the path is compared."""
+    last = world.path.rpartition("/")[2]
+    assert await world.post(path=f"/{last}") == 200
+    assert await world.post(path=f"/some/where/{last}/") == 200
 
 
-def test_what_is_not_stored_is_not_acknowledged() -> None:
-    """When the inbox fails Telegram hears of it, and so does the operator."""
-
-    async def scene(world: World) -> None:
-        world.inbox_fault = InboxError("disk full")
-        assert await world.call() == 500
-        world.inbox_fault = None
-        assert await world.call() == 200
-
-    world = play(scene)
+async def test_what_is_not_stored_is_not_acknowledged(world: World) -> None:
+    """When the inbox fails Telegram gets an error, and so does the operator."""
+    world.inbox_error = InboxError("disk full")
+    assert await world.post() == 500
+    world.inbox_error = None
+    assert await world.post() == 200
     assert ErrorEvent(ErrorType.INBOX, Severity.CRITICAL) in world.events
     assert WebhookRequest(WebhookOutcome.UNAVAILABLE) in world.events
 
 
-def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where too much waits a call waits, too, and then comes again later."""
-    monkeypatch.setattr(webhook, "ROOM_SECONDS", 0.05)
-
-    async def scene(world: World) -> None:
-        world.has_room.clear()
-        assert await world.call() == 503
-        assert world.stored == []
-        world.has_room.set()
-        assert await world.call() == 200
-
-    assert WebhookRequest(WebhookOutcome.UNAVAILABLE) in play(scene).events
+async def test_no_capacity(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request waits for capacity; without it Telegram delivers again later."""
+    monkeypatch.setattr(webhook, "CAPACITY_SECONDS", 0.05)
+    world.has_capacity.clear()
+    assert await world.post() == 503
+    assert world.stored == []
+    world.has_capacity.set()
+    assert await world.post() == 200
+    assert WebhookRequest(WebhookOutcome.UNAVAILABLE) in world.events
 
 
-def test_an_update_without_an_id() -> None:
-    """What can neither be stored nor told apart is counted, and does not come again."""
-
-    async def scene(world: World) -> None:
-        assert await world.call('{"no": "id"}') == 200
-
-    world = play(scene)
+async def test_an_update_without_an_id(world: World) -> None:
+    """An update that cannot be stored is counted, and is not delivered again."""
+    assert await world.post('{"no": "id"}') == 200
     assert world.stored == []
     assert ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL) in world.events
 
 
-def test_all_is_well() -> None:
-    """While Telegram gets through, each look at it is a sign of life."""
-    world = play(nothing, {}, {"pending_update_count": 0})
-
-    assert (world.webhook.completed, world.webhook.trouble) == (100.0, None)
-    assert world.hooked == 1
+FAILED = {"last_error_date": 5, "last_error_message": "Connection refused"}
+NETWORK = PollFailed(ReconnectReason.NETWORK)
+CONFLICT = PollFailed(ReconnectReason.CONFLICT)
 
 
-def test_telegram_does_not_get_through() -> None:
-    """An error that Telegram met is told once, and is no sign of life."""
-    failed = {"last_error_date": 5, "last_error_message": "Connection refused"}
+@pytest.mark.parametrize(
+    ("infos", "error", "times_set", "events"),
+    [
+        ([{}, {"pending_update_count": 0}], None, 1, []),
+        # An error that Telegram met is reported once.
+        ([FAILED], "Telegram says: Connection refused", 1, [NETWORK]),
+        ([FAILED, FAILED], None, 1, [NETWORK]),
+        # Another program changed the webhook.
+        ([{"url": ""}, {}], None, 2, [CONFLICT]),
+        ([DOWN], "down", 1, []),
+        ([DOWN, {}], None, 1, []),
+    ],
+)
+async def test_checks(
+    infos: list[Any], error: str | None, times_set: int, events: list[Any]
+) -> None:
+    """Telegram is asked whether it gets through to the webhook that was set."""
+    world = await after(*infos)
 
-    async def scene(world: World) -> None:
-        assert world.webhook.trouble == "Telegram says: Connection refused"
-
-    world = play(scene, failed)
-    assert world.events == [PollFailed(ReconnectReason.NETWORK)]
-    world = play(nothing, failed, failed)
-    assert world.events == [PollFailed(ReconnectReason.NETWORK)]
-    assert world.webhook.trouble is None
-
-
-def test_somebody_else_changed_it() -> None:
-    """A webhook that is not ours any more is set again, and that is told."""
-    world = play(nothing, {"url": ""}, {})
-
-    assert world.hooked == 2
-    assert world.events == [PollFailed(ReconnectReason.CONFLICT)]
-
-
-def test_telegram_cannot_be_asked() -> None:
-    """A look that fails is told in the health page, and is tried again."""
-    down = TelegramError("down", ReconnectReason.NETWORK)
-
-    async def scene(world: World) -> None:
-        assert world.webhook.trouble == "down"
-
-    play(scene, down)
-    assert play(nothing, down, {}).webhook.trouble is None
+    assert (world.webhook.completed_at, world.webhook.error) == (100.0, error)
+    assert world.times_set == times_set
+    assert world.events == events
 
 
-def test_a_refused_token() -> None:
+async def test_the_webhook_is_set_however_long_it_takes() -> None:
+    """While Telegram cannot be reached it is tried again; a flood wait is kept."""
+    world = World()
+    world.set_errors = [DOWN, FloodWaitError(35.0)]
+    async with world.running():
+        assert (world.webhook.error, world.times_set) == (None, 1)
+    assert world.slept[1] == 35.0
+    assert world.events == [ErrorEvent(ErrorType.NETWORK, Severity.WARNING)]
+
+
+async def test_a_refused_token() -> None:
     """A token that is refused ends it."""
     with pytest.raises(OperatorError, match="refused"):
-        play(nothing, OperatorError("refused"))
+        await after(OperatorError("refused"))
 
 
-def test_a_busy_address() -> None:
+async def test_a_refused_url() -> None:
+    """A URL that Telegram does not take is the operator's to change."""
+    world = World()
+    world.set_errors = [DeliveryError("bad URL")]
+    with pytest.raises(OperatorError, match="CROCBOT_WEBHOOK_URL: bad URL"):
+        await world.webhook.run()
+
+
+async def test_a_busy_address() -> None:
     """Without its address a webhook is of no use: the operator must change it."""
-
-    async def run() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as other:
-            world = World()
-            busy = f"127.0.0.1:{other.getsockname()[1]}"
-            world.webhook.door = door("https://example.org", SECRET, busy)
-            await world.webhook.run()
-
-    with pytest.raises(OperatorError, match="CROCBOT_WEBHOOK_LISTEN: cannot listen on"):
-        asyncio.run(run())
+    world = World()
+    listen = world.webhook.endpoint.listen
+    with (
+        socket.create_server((listen.host, listen.port)),
+        pytest.raises(OperatorError, match="CROCBOT_WEBHOOK_LISTEN: cannot listen on"),
+    ):
+        await world.webhook.run()
 
 
 @pytest.mark.parametrize(
@@ -321,12 +315,11 @@ def test_a_busy_address() -> None:
     ],
 )
 def test_the_path_cannot_be_guessed(url: str, kept: bool) -> None:
-    """A path of the operator's that is long enough is kept; else one is added."""
-    made = door(url, SECRET, "[::1]:8443")
+    """A path that is long enough is kept; a secret one is added to another."""
+    endpoint = WebhookEndpoint.create(url, SECRET, HostPort("::1", 8443))
 
-    assert (made.url == url) is kept
-    assert made.url.startswith(url.rstrip("/"))
-    assert len(made.url.rpartition("/")[2]) >= 20
-    assert SECRET not in made.url
-    assert (made.host, made.port) == ("::1", 8443)
-    assert made == door(url, SECRET, "[::1]:8443")
+    assert (endpoint.url == url) is kept
+    assert endpoint.url.startswith(url.rstrip("/"))
+    assert len(endpoint.url.rpartition("/")[2]) >= 20
+    assert SECRET not in endpoint.url
+    assert endpoint == WebhookEndpoint.create(url, SECRET, HostPort("::1", 8443))

@@ -1,5 +1,5 @@
 """
-The end of a turn: close its rows on disk, then emit and log its outcomes.
+Close a turn: persist the disposition of its rows, then emit and log its outcomes.
 
     run(rows) --> turn --> [Outcome] --> inbox.close --> events, log
 
@@ -9,8 +9,10 @@ delivery closes its rows all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from crocbot import log
 from crocbot.errors import InboxError, OperatorError
@@ -24,8 +26,7 @@ from crocbot.model import (
     Row,
     Severity,
 )
-from crocbot.service.shutdown import run_to_end
-from crocbot.turn import Turn
+from crocbot.turn.turn import Turn
 
 CHAT_GONE = "the chat takes nothing any more"
 
@@ -37,48 +38,48 @@ class Completion:
     """
     Runs turns and closes their rows.
 
-    `drop` returns the rows that wait in the chat of a row: a chat that takes nothing
-    any more needs no answers.  `redactor` takes secrets out of the reasons that the
-    inbox keeps, since they may quote another program.
+    `redactor` takes secrets out of the reasons that the inbox keeps, since they may
+    quote another program.
     """
 
     turn: Turn
     inbox: Inbox
     events: EventListener
-    drop: Callable[[Row], Sequence[Row]]
     redactor: log.Redactor
 
-    async def run(self, rows: Sequence[Row]) -> None:
-        """Run one turn and close its rows."""
+    async def run(self, rows: Sequence[Row]) -> bool:
+        """Run one turn and close its rows; return whether its chat is gone."""
         try:
             outcomes = await self.turn.take(rows)
         except OperatorError as error:
             # The poller meets the same error, which ends the program.
             logger.error("row left open", update=rows[0].update_id, error=str(error))
-            return
-        await run_to_end(self._close_all(rows, outcomes))
+            return False
+        await run_to_end(self._close(outcomes))
+        return any(outcome.chat_gone for outcome in outcomes)
 
     async def cancel(self, rows: Sequence[Row]) -> None:
         """Close the rows of a turn that was stopped."""
+        await self._close_as(Disposition.CANCELLED, rows)
+
+    async def fail_chat_gone(self, rows: Sequence[Row]) -> None:
+        """Close rows of a chat that takes no messages any more."""
+        logger.warning("rows of a chat that is gone", rows=len(rows))
+        await self._close_as(Disposition.FAILED, rows, CHAT_GONE)
+
+    async def _close_as(
+        self, disposition: Disposition, rows: Sequence[Row], reason: str | None = None
+    ) -> None:
         if rows:
             update_ids = tuple(row.update_id for row in rows)
-            outcome = Outcome(Disposition.CANCELLED, update_ids=update_ids)
-            await run_to_end(self._close(outcome))
+            outcome = Outcome(disposition, update_ids=update_ids, reason=reason)
+            await run_to_end(self._close([outcome]))
 
-    async def _close_all(
-        self, rows: Sequence[Row], outcomes: Sequence[Outcome]
-    ) -> None:
+    async def _close(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
-            await self._close(outcome)
-        if any(outcome.chat_gone for outcome in outcomes):
-            waiting = tuple(row.update_id for row in self.drop(rows[0]))
-            if waiting:
-                logger.warning("rows of a chat that is gone", rows=len(waiting))
-                await self._close(
-                    Outcome(Disposition.FAILED, update_ids=waiting, reason=CHAT_GONE)
-                )
+            await self._close_one(outcome)
 
-    async def _close(self, outcome: Outcome) -> None:
+    async def _close_one(self, outcome: Outcome) -> None:
         """Close the rows of one outcome; emit it unless they were closed before."""
         if outcome.reason is not None:
             outcome = replace(outcome, reason=self.redactor.redact(outcome.reason))
@@ -95,3 +96,18 @@ class Completion:
         if outcome.disposition is Disposition.ANSWERED:
             seconds = round(outcome.seconds or 0.0, 3)
             logger.info("answered", update=outcome.update_ids[0], seconds=seconds)
+
+
+async def run_to_end(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` to its end even if the caller is cancelled, then cancel the caller."""
+    task = asyncio.create_task(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # Cancelling again must not end it, either.
+            cancelled = not task.cancelled()
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError

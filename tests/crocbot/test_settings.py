@@ -1,4 +1,4 @@
-"""The environment to settings, and what the operator reads when it is wrong."""
+"""Settings from environment, .env and TOML, and the errors that operators read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ from crocbot.model import HostPort
 from crocbot.settings import Settings
 
 TOKEN = "123:a-HUSHHUSH_token"
+URL = "must be a URL, https://host or http://host:port"
+AGENT_URL = "must be a URL, https://host/path or http://host:port/path"
+GROUPS = (
+    "must be group ids with commas between them, each with :mention or :always or"
+    " nothing behind it, as -1001234,-1005678:always"
+)
+MODES = {-1: "always", -2: "mention", -3: "mention"}
+PORT = "must be a port, 1 to 65535"
+NO_HOME = "cannot read ~no-such-user/x: there is no such home directory"
 
 
 def load(environment: dict[str, str], env_file: Path | None = None) -> Settings:
-    """Load from this environment, with a token if it has none."""
+    """Return the settings of this environment, with a token if it has none."""
     loaded, warnings = settings.load(
         {"TELEGRAM_BOT_TOKEN": TOKEN} | environment, env_file
     )
@@ -24,11 +33,13 @@ def load(environment: dict[str, str], env_file: Path | None = None) -> Settings:
     return loaded
 
 
-def refusal(environment: dict[str, str], env_file: Path | None = None) -> str:
-    """What the operator reads."""
-    with pytest.raises(OperatorError) as refused:
+def error(environment: dict[str, str], env_file: Path | None = None) -> str:
+    """Return the error of this environment, with a token if it has none."""
+    if "TELEGRAM_BOT_TOKEN_FILE" not in environment:
+        environment = {"TELEGRAM_BOT_TOKEN": TOKEN} | environment
+    with pytest.raises(OperatorError) as caught:
         settings.load(environment, env_file)
-    text = str(refused.value)
+    text = str(caught.value)
     assert "\n" not in text
     assert "HUSH" not in text
     return text
@@ -77,110 +88,62 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "field", "expected"),
     [
-        (
-            "CROCBOT_TELEGRAM_API_URL",
-            "http://[::1]:81/",
-            "telegram_api_url",
-            "http://[::1]:81",
-        ),
-        ("CROCBOT_STATE_DIR", "/var/lib/x", "state_dir", Path("/var/lib/x")),
-        ("CROCBOT_ACCESS", " Open ", "access", "open"),
-        ("CROCBOT_ALLOW_FROM", "7", "allow_from", {7}),
-        ("CROCBOT_ALLOW_FROM", " 7, 8,,7 ", "allow_from", {7, 8}),
-        ("CROCBOT_OPERATORS", "7", "operators", {7}),
-        ("CROCBOT_GROUPS", "-100", "groups", {-100: "mention"}),
-        (
-            "CROCBOT_GROUPS",
-            "-1:always, -2:Mention,-3",
-            "groups",
-            {-1: "always", -2: "mention", -3: "mention"},
-        ),
-        ("CROCBOT_ACCESS", "pairing", "access", "pairing"),
-        ("CROCBOT_AGENT_URL", "http://h:1/a?b=c", "agent_url", "http://h:1/a?b=c"),
-        (
-            "CROCBOT_AGENT_COMMAND",
-            "python3 -c 'print(1)'",
-            "agent_command",
-            ("python3", "-c", "print(1)"),
-        ),
-        (
-            "OPENAI_BASE_URL",
-            "http://[::1]:1/v1/",
-            "openai_base_url",
-            "http://[::1]:1/v1",
-        ),
-        ("CROCBOT_MODEL", "llama3.2", "model", "llama3.2"),
-        ("CROCBOT_SYSTEM_PROMPT", "Be brief.", "system_prompt", "Be brief."),
-        ("CROCBOT_MEDIA_MAX_BYTES", "0", "media_max_bytes", 0),
-        ("CROCBOT_HEALTH_ADDRESS", "[::1]:80", "health_address", HostPort("::1", 80)),
-        ("CROCBOT_HEALTH_ADDRESS", "off", "health_address", None),
-        ("CROCBOT_WEBHOOK_URL", "https://h/x", "webhook_url", "https://h/x"),
-        (
-            "CROCBOT_WEBHOOK_LISTEN",
-            "0.0.0.0:8443",
-            "webhook_listen",
-            HostPort("0.0.0.0", 8443),
-        ),
-        ("CROCBOT_STATSD_HOST", "off", "statsd_host", "off"),
-        ("CROCBOT_STATSD_PORT", "8125", "statsd_port", 8125),
-        ("CROCBOT_LOG_LEVEL", "DEBUG", "log_level", "debug"),
-        ("CROCBOT_LOG_LEVEL", "Warning", "log_level", "warn"),
-        ("CROCBOT_LOG_LEVEL", "warn", "log_level", "warn"),
-        ("CROCBOT_LOG_FORMAT", "json", "log_format", "json"),
-        ("CROCBOT_MAX_TURNS", "1", "max_turns", 1),
-        ("CROCBOT_DRAIN_SECONDS", "0.5", "drain_seconds", 0.5),
-        ("CROCBOT_STATSD_PORT", "", "statsd_port", 9125),
-        ("CROCBOT_ALLOW_FROM", " ", "allow_from", frozenset()),
+        ("TELEGRAM_API_URL", "http://[::1]:81/", "telegram_api_url", "http://[::1]:81"),
+        ("STATE_DIR", "/var/lib/x", "state_dir", Path("/var/lib/x")),
+        ("ACCESS", " Open ", "access", "open"),
+        ("ACCESS", "pairing", "access", "pairing"),
+        ("ALLOW_FROM", "7", "allow_from", {7}),
+        ("ALLOW_FROM", " 7, 8,,7 ", "allow_from", {7, 8}),
+        ("ALLOW_FROM", " ", "allow_from", frozenset()),
+        ("OPERATORS", "7", "operators", {7}),
+        ("GROUPS", "-1:always, -2:Mention,-3", "groups", MODES),
+        ("AGENT_URL", "http://h:1/a?b=c", "agent_url", "http://h:1/a?b=c"),
+        ("AGENT_COMMAND", "sh -c 'echo 1'", "agent_command", ("sh", "-c", "echo 1")),
+        ("MODEL", "llama3.2", "model", "llama3.2"),
+        ("SYSTEM_PROMPT", "Be brief.", "system_prompt", "Be brief."),
+        ("MEDIA_MAX_BYTES", "0", "media_max_bytes", 0),
+        ("HEALTH_ADDRESS", "[::1]:80", "health_address", HostPort("::1", 80)),
+        ("HEALTH_ADDRESS", "off", "health_address", None),
+        ("WEBHOOK_URL", "https://h/x", "webhook_url", "https://h/x"),
+        ("WEBHOOK_LISTEN", "h:8443", "webhook_listen", HostPort("h", 8443)),
+        ("STATSD_HOST", "off", "statsd_host", "off"),
+        ("STATSD_PORT", "8125", "statsd_port", 8125),
+        ("STATSD_PORT", "", "statsd_port", 9125),
+        ("LOG_LEVEL", "DEBUG", "log_level", "debug"),
+        ("LOG_LEVEL", "Warning", "log_level", "warn"),
+        ("LOG_LEVEL", "warn", "log_level", "warn"),
+        ("LOG_FORMAT", "json", "log_format", "json"),
+        ("MAX_TURNS", "1", "max_turns", 1),
+        ("DRAIN_SECONDS", "0.5", "drain_seconds", 0.5),
     ],
 )
 def test_values(name: str, value: str, field: str, expected: Any) -> None:
     """Each variable sets its field; an empty one counts as unset."""
-    assert getattr(load({name: value}), field) == expected
+    assert getattr(load({f"CROCBOT_{name}": value}), field) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("TELEGRAM_API_URL", "api", "must be a URL, https://host or http://host:port"),
-        (
-            "TELEGRAM_API_URL",
-            "ftp://x",
-            "must be a URL, https://host or http://host:port",
-        ),
-        *(
-            ("TELEGRAM_API_URL", url, "must be a URL, https://host or http://host:port")
-            for url in ("http://h:65536", "http://h:abc", "http://[::1", "http://a..b")
-        ),
-        (
-            "AGENT_URL",
-            "http://h:1:2/",
-            "must be a URL, https://host/path or http://host:port/path",
-        ),
+        ("TELEGRAM_API_URL", "api", URL),
+        ("TELEGRAM_API_URL", "ftp://x", URL),
+        ("TELEGRAM_API_URL", "http://h:65536", URL),
+        ("TELEGRAM_API_URL", "http://h:abc", URL),
+        ("TELEGRAM_API_URL", "http://[::1", URL),
+        ("TELEGRAM_API_URL", "http://a..b", URL),
+        ("AGENT_URL", "http://h:1:2/", AGENT_URL),
+        ("AGENT_URL", "localhost", AGENT_URL),
         ("WEBHOOK_URL", "https://h:70000/", "must be a URL, https://host/path"),
         ("WEBHOOK_LISTEN", "127.0.0.1:65536", "must be host:port"),
         ("STATE_DIR", "a\0b", "must be a directory"),
+        ("STATE_DIR", "~no-such-user/x", "must be a directory"),
         ("ACCESS", "everybody", "must be allowlist, pairing or open"),
-        (
-            "GROUPS",
-            "-100:sometimes",
-            "must be group ids with commas between them, each with :mention"
-            " or :always or nothing behind it, as -1001234,-1005678:always",
-        ),
-        (
-            "GROUPS",
-            "-100:",
-            "must be group ids with commas between them, each with :mention"
-            " or :always or nothing behind it, as -1001234,-1005678:always",
-        ),
+        ("GROUPS", "-100:sometimes", GROUPS),
+        ("GROUPS", "-100:", GROUPS),
         (
             "AGENT_COMMAND",
             "'half",
             "must be a program and its arguments, quoted as in a shell",
-        ),
-        (
-            "AGENT_URL",
-            "localhost",
-            "must be a URL, https://host/path or http://host:port/path",
         ),
         ("AGENT_TOTAL_SECONDS", "0", "must be seconds, 0.1 to 86400"),
         ("HISTORY_TURNS", "-1", "must be 0 to 1000"),
@@ -194,9 +157,9 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
         ),
         ("AGENT", "oracle", "must be echo, http, openai or command"),
         ("STATSD_HOST", "a b", "must be a host, or off"),
-        ("STATSD_PORT", "0", "must be a port, 1 to 65535"),
-        ("STATSD_PORT", "65536", "must be a port, 1 to 65535"),
-        ("STATSD_PORT", "http", "must be a port, 1 to 65535"),
+        ("STATSD_PORT", "0", PORT),
+        ("STATSD_PORT", "65536", PORT),
+        ("STATSD_PORT", "http", PORT),
         ("LOG_LEVEL", "loud", "must be debug, info, warn or error"),
         ("LOG_FORMAT", "xml", "must be console or json"),
         ("MAX_TURNS", "0", "must be 1 to 1000"),
@@ -204,112 +167,99 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
         ("DRAIN_SECONDS", "nan", "must be seconds, 0 to 3600"),
     ],
 )
-def test_refusals(name: str, value: str, expected: str) -> None:
-    """A bad value gives one line: the variable, what it is, what would be right."""
-    environment = {"TELEGRAM_BOT_TOKEN": TOKEN, f"CROCBOT_{name}": value}
-    shown = value.lower() if name.startswith(("ACCESS", "LOG")) else value
+def test_wrong_values(name: str, value: str, expected: str) -> None:
+    """A wrong value is one line: the variable, its value, and what would be right."""
+    line = error({f"CROCBOT_{name}": value})
 
-    assert refusal(environment) == f"CROCBOT_{name} is {shown!r}: {expected}"
-
-
-@pytest.mark.parametrize("token", ["HUSH", "a:HUSH", "1:", "'1:HUSH'", "1:HU SH"])
-def test_bad_token(token: str) -> None:
-    """A token of the wrong shape is refused without being shown."""
-    assert refusal({"TELEGRAM_BOT_TOKEN": token}).startswith(
-        "TELEGRAM_BOT_TOKEN is not a token: must be"
-    )
-
-
-@pytest.mark.parametrize("environment", [{}, {"TELEGRAM_BOT_TOKEN": ""}])
-def test_no_token(environment: dict[str, str]) -> None:
-    """Without a token the operator reads where to get one."""
-    assert refusal(environment).startswith("TELEGRAM_BOT_TOKEN is not set: make a bot")
-
-
-def test_token_file(tmp_path: Path) -> None:
-    """A token may come from a file, with white space around it."""
-    file = tmp_path / "token"
-    file.write_text(f"{TOKEN}\n")
-    loaded, _ = settings.load({"TELEGRAM_BOT_TOKEN_FILE": str(file)}, None)
-
-    assert loaded.token.get_secret_value() == TOKEN
-
-
-def test_token_file_faults(tmp_path: Path) -> None:
-    """A missing or unreadable file, or both variables, is refused by name."""
-    binary = tmp_path / "binary"
-    binary.write_bytes(b"\xff")
-    variable = "TELEGRAM_BOT_TOKEN_FILE"
-
-    assert refusal({variable: "/nowhere"}) == (
-        f"{variable}: cannot read /nowhere: No such file or directory"
-    )
-    assert refusal({variable: str(binary)}) == (
-        f"{variable}: cannot read {binary}: it is not UTF-8"
-    )
-    assert refusal({variable: "/x", "TELEGRAM_BOT_TOKEN": TOKEN}) == (
-        f"TELEGRAM_BOT_TOKEN and {variable} are both set: keep one"
-    )
+    assert line == f"CROCBOT_{name} is {value!r}: {expected}"
 
 
 @pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"TELEGRAM_BOT_TOKEN": ""}, "TELEGRAM_BOT_TOKEN is not set: make a bot with"),
+        *(
+            (
+                {"TELEGRAM_BOT_TOKEN": token},
+                "TELEGRAM_BOT_TOKEN is not a token: must be",
+            )
+            for token in ("HUSH", "a:HUSH", "1:", "'1:HUSH'", "1:HU SH")
+        ),
+        (
+            {"CROCBOT_WEBHOOK_SECRET": "a HUSH"},
+            "CROCBOT_WEBHOOK_SECRET is not right: must be 1 to 256 of A-Z, a-z, 0-9, _",
+        ),
+        (
+            {"OPENAI_API_KEY": "“HUSH”"},
+            "OPENAI_API_KEY is not right: must be the key of the server",
+        ),
+        (
+            {"CROCBOT_AGENT": "http"},
+            "CROCBOT_AGENT is 'http': it needs CROCBOT_AGENT_URL",
+        ),
+        (
+            {"CROCBOT_AGENT": "openai"},
+            "CROCBOT_AGENT is 'openai': it needs CROCBOT_MODEL",
+        ),
+        (
+            {"CROCBOT_AGENT": "command"},
+            "CROCBOT_AGENT is 'command': it needs CROCBOT_AGENT_COMMAND",
+        ),
+        (
+            {"CROCBOT_CONFIG": "/nowhere.toml"},
+            "CROCBOT_CONFIG: cannot read /nowhere.toml: No such file or directory",
+        ),
+        ({"CROCBOT_CONFIG": "~no-such-user/x"}, f"CROCBOT_CONFIG: {NO_HOME}"),
+        (
+            {"TELEGRAM_BOT_TOKEN_FILE": "~no-such-user/x"},
+            f"TELEGRAM_BOT_TOKEN_FILE: {NO_HOME}",
+        ),
+        (
+            {"TELEGRAM_BOT_TOKEN_FILE": "/x", "TELEGRAM_BOT_TOKEN": TOKEN},
+            "TELEGRAM_BOT_TOKEN and TELEGRAM_BOT_TOKEN_FILE are both set: keep one",
+        ),
+    ],
+)
+def test_errors(environment: dict[str, str], expected: str) -> None:
+    """A secret is not shown, a setting that is missing is named."""
+    assert error(environment).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "No such file or directory"), (b"\xff", "it is not UTF-8"), (b"\n", "")],
+)
+@pytest.mark.parametrize(
     ("name", "field"),
     [
+        ("TELEGRAM_BOT_TOKEN", "token"),
         ("OPENAI_API_KEY", "openai_api_key"),
         ("CROCBOT_AGENT_SECRET", "agent_secret"),
         ("CROCBOT_WEBHOOK_SECRET", "webhook_secret"),
     ],
 )
-def test_secrets_from_files(tmp_path: Path, name: str, field: str) -> None:
-    """Every secret may come from a file, and none is shown."""
-    file = tmp_path / "secret"
-    file.write_text("a-HUSH-key\n")
-    loaded = load({f"{name}_FILE": str(file)})
+def test_secrets_from_files(
+    tmp_path: Path, name: str, field: str, content: bytes | None, expected: str
+) -> None:
+    """Every secret may come from a file; one without a secret is an error."""
+    file, variable = tmp_path / "secret", f"{name}_FILE"
+    file.write_text(f"{TOKEN}\n" if field == "token" else "a-HUSH-key\n")
+    token = {} if field == "token" else {"TELEGRAM_BOT_TOKEN": TOKEN}
+    loaded, _ = settings.load({variable: str(file)} | token, None)
+    assert getattr(loaded, field).get_secret_value() == file.read_text().strip()
+    assert "HUSH" not in repr(loaded)
+    assert file.read_text().strip() in loaded.secrets
 
-    assert getattr(loaded, field).get_secret_value() == "a-HUSH-key"
-    assert "HUSH-key" not in repr(loaded)
-    assert loaded.secrets == [TOKEN, "a-HUSH-key"]
-    assert refusal({"TELEGRAM_BOT_TOKEN": TOKEN, f"{name}_FILE": "/nowhere"}) == (
-        f"{name}_FILE: cannot read /nowhere: No such file or directory"
-    )
-
-
-def test_a_secret_that_is_not_right(tmp_path: Path) -> None:
-    """A secret that cannot be used, or a file without one, is refused unseen."""
-    file = tmp_path / "empty"
-    file.write_text("\n")
-
-    assert refusal(
-        {"TELEGRAM_BOT_TOKEN": TOKEN, "CROCBOT_WEBHOOK_SECRET": "a HUSH"}
-    ) == (
-        "CROCBOT_WEBHOOK_SECRET is not right:"
-        " must be 1 to 256 of A-Z, a-z, 0-9, _ and -"
-    )
-    assert (
-        refusal({"TELEGRAM_BOT_TOKEN": TOKEN, "OPENAI_API_KEY": "“HUSH”"})
-        == "OPENAI_API_KEY is not right: must be the key of the server"
-    )
-    assert (
-        refusal({"TELEGRAM_BOT_TOKEN": TOKEN, "CROCBOT_AGENT_SECRET_FILE": str(file)})
-        == f"CROCBOT_AGENT_SECRET_FILE: {file} is empty"
-    )
-
-
-@pytest.mark.parametrize(
-    ("agent", "needs"),
-    [("http", "AGENT_URL"), ("openai", "MODEL"), ("command", "AGENT_COMMAND")],
-)
-def test_what_an_agent_needs(agent: str, needs: str) -> None:
-    """An agent that cannot work for want of a setting is refused, with its name."""
-    environment = {"TELEGRAM_BOT_TOKEN": TOKEN, "CROCBOT_AGENT": agent}
-
-    assert (
-        refusal(environment) == f"CROCBOT_AGENT is {agent!r}: it needs CROCBOT_{needs}"
-    )
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    reason = f"cannot read {file}: {expected}" if expected else f"{file} is empty"
+    assert error({variable: str(file)}) == f"{variable}: {reason}"
 
 
 def config(tmp_path: Path, text: str) -> dict[str, str]:
-    """A TOML file, and the variable that names it."""
+    """Write a TOML file; return the variable that names it."""
     file = tmp_path / "crocbot.toml"
     file.write_text(text)
     return {"CROCBOT_CONFIG": str(file)}
@@ -349,30 +299,16 @@ def test_toml(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_toml_file(tmp_path: Path, text: str, expected: str) -> None:
-    """A mistake in the TOML file is told with the file and the key."""
-    line = refusal({"TELEGRAM_BOT_TOKEN": TOKEN} | config(tmp_path, text))
+    """A wrong TOML file is an error that names the file and the key."""
+    line = error(config(tmp_path, text))
 
     assert line.startswith(str(tmp_path / "crocbot.toml"))
     assert expected in line
 
 
-def test_a_toml_file_that_is_not_there() -> None:
-    """A file that was asked for must be there."""
-    line = refusal({"TELEGRAM_BOT_TOKEN": TOKEN, "CROCBOT_CONFIG": "/nowhere.toml"})
-
-    assert (
-        line == "CROCBOT_CONFIG: cannot read /nowhere.toml: No such file or directory"
-    )
-
-
-def test_what_a_program_inherits() -> None:
-    """A program that answers sees nothing of the environment that may be secret."""
-    environment = {
-        "PATH": "/bin",
-        "LC_ALL": "C",
-        "AWS_SECRET": "x",
-        "OPENAI_API_KEY": "y",
-    }
+def test_what_the_agent_inherits() -> None:
+    """The agent `command` gets no variable that may be a secret."""
+    environment = {"PATH": "/bin", "LC_ALL": "C", "AWS_X": "x", "OPENAI_API_KEY": "y"}
 
     assert load(environment).inherited == {"PATH": "/bin", "LC_ALL": "C"}
 
@@ -395,27 +331,6 @@ def test_one_setting(tmp_path: Path) -> None:
     assert load(environment).database == Path("/s/crocbot.sqlite3")
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("CROCBOT_STATE_DIR", " is '~no-such-user/x': must be a directory"),
-        (
-            "CROCBOT_CONFIG",
-            ": cannot read ~no-such-user/x: there is no such home directory",
-        ),
-        (
-            "TELEGRAM_BOT_TOKEN_FILE",
-            ": cannot read ~no-such-user/x: there is no such home directory",
-        ),
-    ],
-)
-def test_an_unknown_home_directory(name: str, expected: str) -> None:
-    """A path in the home directory of an unknown user is refused, in one line."""
-    token = {} if "TOKEN" in name else {"TELEGRAM_BOT_TOKEN": TOKEN}
-
-    assert refusal({name: "~no-such-user/x", **token}) == name + expected
-
-
 def test_env_file(tmp_path: Path) -> None:
     """The file .env is read; the environment wins, unless it is empty there."""
     file = tmp_path / ".env"
@@ -430,12 +345,12 @@ def test_env_file(tmp_path: Path) -> None:
     assert (loaded.statsd_port, loaded.statsd_host) == (2, "127.0.0.1")
 
 
-def test_env_file_that_is_no_text(tmp_path: Path) -> None:
+def test_an_env_file_that_is_not_text(tmp_path: Path) -> None:
     """A file .env that cannot be read is refused, not skipped."""
     file = tmp_path / ".env"
     file.write_bytes(b"\xff\xfe")
 
-    assert refusal({"TELEGRAM_BOT_TOKEN": TOKEN}, file).startswith(f"{file} cannot be")
+    assert error({}, file).startswith(f"{file} cannot be")
 
 
 def test_only_the_given_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -461,7 +376,7 @@ def test_state_dir(environment: dict[str, str], expected: str) -> None:
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    """A CROCBOT_ variable that nobody reads is warned of, with the nearest name."""
+    """An unknown CROCBOT_ variable gives a warning with the nearest name."""
     file = tmp_path / ".env"
     file.write_text("CROCBOT_STATE_DIRECTORY=/x\nOTHER=1\n")
     environment = {
@@ -480,8 +395,3 @@ def test_unknown_names(tmp_path: Path) -> None:
         "'CROCBOT_STATE_DIRECTORY' is no setting of crocbot;"
         " did you mean CROCBOT_STATE_DIR?",
     ]
-
-
-def test_the_token_is_not_shown() -> None:
-    """Settings can be printed."""
-    assert "HUSH" not in repr(load({}))

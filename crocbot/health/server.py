@@ -10,11 +10,12 @@ from typing import Protocol, Self
 from aiohttp import web
 
 from crocbot import log
+from crocbot.backoff import Backoff
 from crocbot.errors import OperatorError
 from crocbot.model import HostPort
 from crocbot.settings import HEALTH_ADDRESS
 
-RETRY_SECONDS = 5.0
+MAX_RETRY_SECONDS = 5.0
 CHECK_TIMEOUT_SECONDS = 4.0
 MAX_REASON_CHARS = 300
 
@@ -77,17 +78,16 @@ class Health:
                     f"{HEALTH_ADDRESS}: cannot listen on {address}: {reason}"
                 ) from error
             logger.error(
-                "no health page: another program has the address",
-                address=str(address),
-                next_in=RETRY_SECONDS,
+                "no health page: another program has the address", address=str(address)
             )
             return False
         self.port = self._runner.addresses[0][1]
         return True
 
     async def _retry_to_listen(self, address: HostPort) -> None:
+        backoff = Backoff(longest=MAX_RETRY_SECONDS)
         while True:
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(backoff.next_pause())
             try:
                 if await self._listen(address):
                     return

@@ -4,7 +4,6 @@ THE WIRING: start, run, drain, stop.
     process      lock the state directory, start telemetry, obey signals
     startup      wait for Telegram, learn the bot's identity
     gateway      the stages, wired to each other
-    completion   close the rows of a turn, emit its outcome
     maintenance  keep the inbox small, emit the ledger
     readiness    the conditions behind /readyz
     shutdown     the request to stop, the end of the process

@@ -9,7 +9,6 @@ from importlib.metadata import version
 
 from crocbot import agents, inbox, log, pairing, sessions
 from crocbot.botapi import Client
-from crocbot.commands import MENU
 from crocbot.errors import OperatorError
 from crocbot.events import EventListener
 from crocbot.health import Health
@@ -113,7 +112,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         )
         agent = agents.choose(settings)
         stack.push_async_callback(agent.close)
-        connecting = connect(client, MENU, events=events, readiness=readiness)
+        connecting = connect(client, events=events, readiness=readiness)
         identity = await run_unless(shutdown.requested, connecting)
         if identity is not None:
             gateway = Gateway(

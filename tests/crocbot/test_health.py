@@ -97,7 +97,7 @@ async def test_off() -> None:
 
 async def test_a_busy_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address that another program has is tried again."""
-    monkeypatch.setattr(server, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(server, "MAX_RETRY_SECONDS", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         async with served(address=HostPort("127.0.0.1", port)) as health:

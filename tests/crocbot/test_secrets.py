@@ -43,8 +43,8 @@ def test_no_output_shows_the_token(
     style: str,
 ) -> None:
     """At debug, with every error forced, nothing shows it, even without redaction."""
-    monkeypatch.setattr(startup, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(poller, "FIRST_PAUSE_SECONDS", 0.01)
+    for module in (startup, poller):
+        monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.01)
     stream = io.StringIO()
     log.configure("debug", style, stream=stream)
     asyncio.run(asyncio.wait_for(misery(tmp_path), 60))

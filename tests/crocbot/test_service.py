@@ -44,8 +44,8 @@ ADA, BOB, EVE = Person(7, "Ada"), Person(8, "Bob"), Person(9, "Eve")
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses are tested where they are made."""
-    monkeypatch.setattr(startup, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(poller, "FIRST_PAUSE_SECONDS", 0.01)
+    for module in (startup, poller):
+        monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(courier, "FIRST_WAIT", 0.01)
 
 

@@ -1,19 +1,19 @@
 """
 What stops the bridge, as one tree.
 
-Bad input is never here: it is a value (model.Fault, model.Refusal) and a count.
+Bad input is not here: it is a value (model.ParseError, model.Rejection) and a count.
 """
 
 from __future__ import annotations
 
 
 class BridgeError(Exception):
-    """Something that the operator must change; its text is the one line to show."""
+    """An error that the operator must fix; its text is one line."""
 
 
 class ConfigError(BridgeError):
-    """A file of the operator's that cannot be used: file, key and reason."""
+    """A file that cannot be used; the text has the file, the key and the reason."""
 
 
 class BindError(BridgeError):
-    """An address that cannot be listened on."""
+    """An address or an inherited socket that cannot be listened on."""

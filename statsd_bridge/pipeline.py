@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from statsd_bridge import datagram, line
 from statsd_bridge.bugs import BugReporter
@@ -29,6 +29,7 @@ from statsd_bridge.model import (
     Stats,
 )
 from statsd_bridge.recent import LONGEST, Recent
+from statsd_bridge.relay import Relay
 from statsd_bridge.series import SeriesStore
 from statsd_bridge.text import format_labels
 
@@ -36,9 +37,6 @@ MOST_NAMES = 1_000
 """Names that senders choose and that become labels of our own metrics."""
 
 OTHER = "other"
-
-if TYPE_CHECKING:
-    from statsd_bridge.relay import Relay
 
 Key = TypeVar("Key")
 

@@ -98,10 +98,12 @@ def parse_whole_number(text: str) -> int | None:
     """
     Read a whole number like kingpin, the flag library of statsd_exporter.
 
-    It reads a float and cuts the fraction: 8.388608e+06 is 8388608.
+    It is a float, such as 8.388608e+06.  None if it has a fraction or exceeds 64 bits.
     """
     value = parse_float(text)
-    return int(value) if value is not None and math.isfinite(value) else None
+    if value is None or not value.is_integer() or abs(value) >= _INT64:
+        return None
+    return int(value)
 
 
 def parse_duration(text: str) -> int | None:

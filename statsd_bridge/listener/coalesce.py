@@ -1,56 +1,59 @@
 """
-How long datagrams may wait in the kernel: its buffer and their rate in, seconds out.
+How long datagrams wait in the kernel's buffer to be received together.
 
-    rate       |  wait            why
-    low        |  none            nothing to gain: one wake takes one datagram
-    moderate   |  some ms         one wake takes many
-    any        |  none            the kernel granted little: a burst must fit in
+    rate        wait     reason
+    low         none     each wake-up would still receive one datagram
+    moderate    some ms  one wake-up receives many
+    any         none     the buffer is small: a burst must fit in
 
-A wait never fills more than half the buffer, at the rate measured or at the highest
-that one sender reaches, whichever is more: senders come in bursts.
+A wait fills at most half of the buffer, at the measured rate or at MAX_RATE, whichever
+is higher, because senders come in bursts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-LONGEST_SECONDS = 0.005
-SHORTEST_SECONDS = 0.001
-"""What is shorter is not worth a timer."""
+MAX_WAIT_SECONDS = 0.005
+MIN_WAIT_SECONDS = 0.001
+"""A shorter wait does not pay for its timer."""
 
-WORTHWHILE = 4
+MIN_GATHERED = 4
 """Datagrams that a wait must be expected to gather."""
 
-HIGHEST_RATE = 400_000
-"""Datagrams a second that one core can send with sendmmsg over loopback."""
+MAX_RATE = 400_000
+"""
+Datagrams per second that one sender reaches with sendmmsg over loopback on one core
+(measured with benchmarks/sender.py).
+"""
 
 DATAGRAM_BYTES = 832
-"""What Linux charges a socket's buffer for a small datagram: 256 fill 212,992."""
+"""Bytes of the buffer that Linux charges for a small datagram: 256 fill 212,992."""
 
 
 class CoalescingDelay:
     """
-    Decides for one socket.  `granted` are the bytes that its buffer was asked for.
+    The delay of one socket.
 
-    Linux keeps twice as much, for its own bookkeeping.
+    `receive_buffer` is the size that was asked for; Linux holds twice as many bytes.
     """
 
-    def __init__(self, granted: int, clock: Callable[[], float]) -> None:
-        self._capacity = 2 * granted // DATAGRAM_BYTES
+    def __init__(self, receive_buffer: int, clock: Callable[[], float]) -> None:
+        self._capacity = 2 * receive_buffer // DATAGRAM_BYTES
         self._clock = clock
-        self._last = clock()
+        self._recorded_at = clock()
         self._rate = 0.0
 
-    def took(self, datagrams: int) -> None:
-        """Note that so many had come since the last time."""
+    def record_batch(self, datagrams: int) -> None:
+        """Measure the rate from the datagrams received since the last call."""
         now = self._clock()
-        self._rate = datagrams / max(now - self._last, 1e-6)
-        self._last = now
+        self._rate = datagrams / max(now - self._recorded_at, 1e-6)
+        self._recorded_at = now
 
     def seconds(self) -> float:
-        """Tell how long the next ones may wait; 0 for not at all."""
-        safe = self._capacity / 2 / max(self._rate, HIGHEST_RATE)
-        seconds = min(LONGEST_SECONDS, safe)
-        if seconds < SHORTEST_SECONDS or self._rate * seconds < WORTHWHILE:
+        """Return how long the next datagrams may wait; 0 to receive them at once."""
+        safe = self._capacity / 2 / max(self._rate, MAX_RATE)
+        seconds = min(MAX_WAIT_SECONDS, safe)
+        if seconds < MIN_WAIT_SECONDS or self._rate * seconds < MIN_GATHERED:
             return 0.0
         return seconds

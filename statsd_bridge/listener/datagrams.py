@@ -1,23 +1,15 @@
 """
-Doors that take datagrams: UDP, Unix.
+Read UDP and Unix datagram sockets in batches, and feed them to the pipeline.
 
-A door is a socket that the reactor watches, emptied a batch at a time: Twisted's own
-hands over one datagram a call, this one drains the socket and hands over all.
-
-    idle      the reactor watches; nothing is done until a datagram comes
-    resting   datagrams come steadily: they wait in the kernel, a few milliseconds, and
-              are taken together, since a turn of the reactor costs 60 us whether it
-              takes one or a hundred
-    busy      a batch was full: no rest until one is not
-
-Who wants to know all that has come calls `drain`; a scrape does.
+Twisted's own UDP port makes one call per datagram; this reader takes all that wait.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+import time
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -25,118 +17,146 @@ from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
 from statsd_bridge import datagram
+from statsd_bridge.bugs import BugReporter
 from statsd_bridge.listener.coalesce import CoalescingDelay
+from statsd_bridge.log import RateLimitedLog
+from statsd_bridge.pipeline import Pipeline
 
-Feed = Callable[[list[bytes]], None]
+MAX_DRAINED_BATCHES = 100
+"""Batches of one `drain`, so that a scrape ends while a flood goes on."""
 
-BATCHES = 100
-"""Batches that one `drain` takes at most, so that a scrape ends in a flood, too."""
+
+class ReaderState(Enum):
+    """
+    When the socket is read next.
+
+    A turn of the reactor costs 60 us for one datagram or for a hundred (see
+    benchmarks/README.md), so datagrams that come steadily are gathered.
+    """
+
+    IDLE = "when the reactor finds a datagram"
+    COALESCING = "when a timer has expired; the reactor does not watch the socket"
+    BUSY = "in the next turn of the reactor, because the last batch was full"
 
 
 @implementer(IReadDescriptor)
 class Datagrams:
     """
-    One socket for datagrams.  `feed` gets each batch; `failed` hears of a read error.
+    The reader of one socket; `receive_buffer` is the size that the kernel granted.
 
-    A read error never closes the door.  `granted` are the bytes of its buffer.  `cut`
-    counts datagrams that were too large and lost their end.
+    Neither a read error nor a bug in the pipeline closes the socket.
     """
 
     def __init__(
         self,
         sock: socket.socket,
-        feed: Feed,
-        failed: Callable[[OSError], None],
+        pipeline: Pipeline,
+        *,
+        transport: str,
+        receive_buffer: int,
+        bugs: BugReporter,
+        errors: RateLimitedLog,
         reactor: Any,
-        granted: int = 0,
     ) -> None:
-        self.cut = 0
+        self.state = ReaderState.IDLE
+        self.truncated = 0
+        """Datagrams that were too large and lost their end."""
+        self.received_at: float | None = None
+        """When the last datagram was received, on the monotonic clock."""
         self._socket = sock
-        self._feed = feed
-        self._failed = failed
+        self._is_unix = sock.family == socket.AF_UNIX
+        self._pipeline = pipeline
+        self._transport = transport
+        self._bugs = bugs
+        self._errors = errors
         self._reactor = reactor
         self._receive = datagram.receiver(sock)
-        # Of a Unix socket the kernel keeps 10 datagrams, whatever their bytes are
-        # (net.unix.max_dgram_qlen): it never rests, or senders wait or give up.
-        self._rest = CoalescingDelay(0 if self._is_unix() else granted, reactor.seconds)
-        self._resting: Any = None
+        # The kernel queues only 10 datagrams of a Unix socket (net.unix.max_dgram_qlen)
+        # and then blocks its senders, so these never wait.
+        buffer = 0 if self._is_unix else receive_buffer
+        self._delay = CoalescingDelay(buffer, reactor.seconds)
+        self._timer: Any = None
 
-    def open(self) -> None:
+    def start(self) -> None:
         """Begin to receive."""
         self._reactor.addReader(self)
-        # The reactor closes what it watches.
-        self._reactor.addSystemEventTrigger("before", "shutdown", self._wake)
+        # At shutdown the reactor closes only what it watches.
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._stop_timer)
 
-    @property
-    def port(self) -> int:
-        """The UDP port that the kernel gave."""
-        return int(self._socket.getsockname()[1])
+    def drain(self) -> None:
+        """Receive all that the kernel has delivered until now."""
+        for _ in range(MAX_DRAINED_BATCHES):
+            if not self._read_batch():
+                return
+
+    def doRead(self) -> None:
+        """Receive a batch, and decide when to read next."""
+        is_full = self._read_batch()
+        seconds = 0.0 if is_full else self._delay.seconds()
+        if seconds:
+            if self.state is not ReaderState.COALESCING:
+                self._reactor.removeReader(self)
+            self.state = ReaderState.COALESCING
+            self._timer = self._reactor.callLater(seconds, self.doRead)
+            return
+        if self.state is ReaderState.COALESCING:
+            self._reactor.addReader(self)
+        self.state = ReaderState.BUSY if is_full else ReaderState.IDLE
+
+    def _read_batch(self) -> bool:
+        """Feed one batch to the pipeline; return whether more may be waiting."""
+        try:
+            received = self._receive()
+        except OSError as error:
+            self._errors.error(f"{self._transport} cannot be read", error=str(error))
+            return False
+        batch = received.datagrams
+        self.truncated += received.cut
+        self._delay.record_batch(len(batch))
+        if batch:
+            self.received_at = time.monotonic()
+            try:
+                self._pipeline.feed(batch, self._transport)
+            except Exception as error:
+                self._bugs.report(error)
+        return len(batch) == datagram.BATCH
+
+    def _stop_timer(self) -> None:
+        if self.state is ReaderState.COALESCING:
+            self._timer.cancel()
+            self.state = ReaderState.IDLE
+            self._reactor.addReader(self)
 
     def fileno(self) -> int:
-        """Tell the reactor what to watch."""
+        """Return the descriptor that the reactor watches."""
         return self._socket.fileno()
 
     def logPrefix(self) -> str:
-        """Name this door in Twisted's log."""
+        """Return the name of this reader in Twisted's log."""
         return "statsd"
 
-    def doRead(self) -> None:
-        """Take one batch; the reactor calls again while there is more."""
-        if self._batch():
-            return
-        seconds = self._rest.seconds()
-        if seconds:
-            self._reactor.removeReader(self)
-            self._resting = self._reactor.callLater(seconds, self._rested)
-
-    def _rested(self) -> None:
-        """Take what came meanwhile; rest again, or watch if it was little or much."""
-        seconds = 0.0 if self._batch() else self._rest.seconds()
-        if seconds:
-            self._resting = self._reactor.callLater(seconds, self._rested)
-        else:
-            self._resting = None
-            self._reactor.addReader(self)
-
-    def _wake(self) -> None:
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
-            self._reactor.addReader(self)
-
     def connectionLost(self, reason: Any) -> None:
-        """Let go of the socket, and of its file: the reactor stops."""
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
-        path = self._socket.getsockname() if self._is_unix() else b""
+        """Close the socket and remove its file; called when the reactor stops."""
+        self._stop_timer()
+        path = self._socket.getsockname() if self._is_unix else b""
         self._socket.close()
-        # An abstract name is bytes, and goes with its socket.
+        # An abstract name is bytes and ends with its socket.
         if isinstance(path, str) and path:
             Path(path).unlink(missing_ok=True)
 
-    def _is_unix(self) -> bool:
-        return self._socket.family == socket.AF_UNIX
-
-    def drain(self) -> None:
-        """Take all that the kernel has delivered until now."""
-        for _ in range(BATCHES):
-            if not self._batch():
-                return
-
     def kernel_drops(self) -> int | None:
         """
-        Count the datagrams that the kernel dropped as our buffer was full.
+        Return how many datagrams the kernel dropped because the buffer was full.
 
-        The last column of /proc/net/udp, in the line of our socket; None where there is
-        no such table.  A Unix socket drops nothing: its sender waits.
+        It is the last column of /proc/net/udp.  None where there is no such table, and
+        for a Unix socket, whose senders wait instead.
         """
-        if self._is_unix():
+        if self._is_unix:
             return None
         inode = str(os.fstat(self.fileno()).st_ino)
-        six = self._socket.family == socket.AF_INET6
+        is_ipv6 = self._socket.family == socket.AF_INET6
         try:
-            table = Path("/proc/net/udp6" if six else "/proc/net/udp").read_text()
+            table = Path("/proc/net/udp6" if is_ipv6 else "/proc/net/udp").read_text()
         except OSError:
             return None
         for row in table.splitlines()[1:]:
@@ -145,17 +165,3 @@ class Datagrams:
             if len(columns) >= 13 and columns[9] == inode:
                 return int(columns[12])
         return None
-
-    def _batch(self) -> bool:
-        """Take one batch; tell whether there may be more."""
-        try:
-            received = self._receive()
-        except OSError as error:
-            self._failed(error)
-            return False
-        batch = received.datagrams
-        self.cut += received.cut
-        self._rest.took(len(batch))
-        if batch:
-            self._feed(batch)
-        return len(batch) == datagram.BATCH

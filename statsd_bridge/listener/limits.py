@@ -1,45 +1,46 @@
 """
-The limit of open files to how many connections each sort of door may hold.
-
-Clients of statsd can never take the files that a scrape needs.
+Connection limits from RLIMIT_NOFILE, so that statsd clients leave files for scrapes.
 """
 
 from __future__ import annotations
 
 import resource
 from dataclasses import dataclass
+from typing import Self
 
-ENOUGH = 65_536
+MAX_OPEN_FILES = 65_536
 """Open files that are asked for at most."""
 
-OWN = 20
-"""Files that are open without any connection, and while a page is made."""
+RESERVED_FILES = 20
+"""Files that are open without any connection, or while a page is rendered."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """Most connections: of the HTTP door, and of each door that takes streams."""
+    """Maximum connections of the HTTP server, and of each stream listener."""
 
-    pages: int = 512
+    http: int = 512
     streams: int = 1_024
 
+    @classmethod
+    def from_open_files(cls, files: int) -> Self:
+        """Share open files: a quarter for HTTP, the rest for two stream listeners."""
+        free, default = max(files - RESERVED_FILES, 8), cls()
+        return cls(
+            http=min(default.http, free // 4),
+            streams=min(default.streams, free * 3 // 8),
+        )
 
-def connection_limits() -> ConnectionLimits:
-    """Allow ourselves as many open files as the system does, and share them out."""
+
+def raise_open_files() -> int:
+    """Raise the soft limit of open files as far as permitted; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _files(hard)
-    if _files(soft) < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return share(most)
+    wanted = _bounded(hard)
+    if _bounded(soft) < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
-def share(files: int) -> ConnectionLimits:
-    """Share out so many files: a quarter for pages, the rest for two doors."""
-    free, full = max(files - OWN, 8), ConnectionLimits()
-    return ConnectionLimits(
-        min(full.pages, free // 4), min(full.streams, free * 3 // 8)
-    )
-
-
-def _files(limit: int) -> int:
-    return ENOUGH if limit == resource.RLIM_INFINITY else min(limit, ENOUGH)
+def _bounded(limit: int) -> int:
+    is_infinite = limit == resource.RLIM_INFINITY
+    return MAX_OPEN_FILES if is_infinite else min(limit, MAX_OPEN_FILES)

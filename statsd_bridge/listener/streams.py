@@ -1,12 +1,11 @@
 """
-Doors that take streams of lines: TCP, Unix.
+Read lines from TCP and Unix stream connections, and feed them to the pipeline.
 
-Bounded are the connections, the length of a line and the time that one may idle.
+The number of connections, the length of a line and the idle time are bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -15,65 +14,75 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from statsd_bridge import datagram
-
-Feed = Callable[[list[bytes]], None]
-
-Tell = Callable[[str], None]
-"""
-Counts what happens to connections: connections, connection_errors, too_long_lines,
-connections_refused.
-"""
+from statsd_bridge.bugs import BugReporter
+from statsd_bridge.model import Stats
+from statsd_bridge.pipeline import Pipeline
 
 IDLE_SECONDS = 3_600
-"""A client may be quiet for long, but what is lost for good must not stay open."""
+"""Clients may be silent for long, but a dead connection must not stay for ever."""
 
 
 class Streams(Factory):
-    """Connections that send lines.  `feed` gets the lines, `tell` what is counted."""
+    """The connections of one listener; `transport` is tcp or unixstream."""
 
     noisy = False
 
-    def __init__(self, feed: Feed, tell: Tell, *, most_connections: int) -> None:
-        self.feed = feed
-        self.tell = tell
-        self.most_connections = most_connections
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        transport: str,
+        stats: Stats,
+        bugs: BugReporter,
+        max_connections: int,
+    ) -> None:
         self.connections = 0
+        self.stats = stats
+        self._pipeline = pipeline
+        self._transport = transport
+        self._bugs = bugs
+        self._max_connections = max_connections
 
     def buildProtocol(self, addr: Any) -> Protocol | None:
-        """Make what reads one connection; None: one too many, to be closed at once."""
-        if self.connections >= self.most_connections:
-            self.tell("connections_refused")
+        """Return the reader of a connection, or None to close one too many."""
+        if self.connections >= self._max_connections:
+            self.stats.tcp["connections_refused"] += 1
             return None
         return _Connection(self)
 
+    def feed(self, lines: list[bytes]) -> None:
+        """Feed lines to the pipeline; a bug in it does not close the connection."""
+        try:
+            self._pipeline.feed_lines(lines, self._transport)
+        except Exception as error:
+            self._bugs.report(error)
+
 
 class _Connection(Protocol, TimeoutMixin):
-    """One connection, from its first byte to its last."""
-
     transport: Any
 
-    def __init__(self, door: Streams) -> None:
-        self._door = door
+    def __init__(self, listener: Streams) -> None:
+        self._listener = listener
         self._stream = datagram.Stream()
 
     def connectionMade(self) -> None:
-        self._door.connections += 1
-        self._door.tell("connections")
+        self._listener.connections += 1
+        self._listener.stats.tcp["connections"] += 1
         self.setTimeout(IDLE_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
         self.resetTimeout()
         before = self._stream.too_long
         lines = self._stream.feed(data)
-        for _ in range(self._stream.too_long - before):
-            self._door.tell("too_long_lines")
-        self._door.feed(lines)
+        too_long = self._stream.too_long - before
+        self._listener.stats.tcp["too_long_lines"] += too_long
+        self._listener.feed(lines)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.setTimeout(None)
-        self._door.connections -= 1
-        rest = self._stream.end()
-        self._door.feed(rest)
-        # As there: what is left of a line hides the error.
-        if not (rest or reason.check(ConnectionDone)):
-            self._door.tell("connection_errors")
+        self._listener.connections -= 1
+        partial_line = self._stream.end()
+        self._listener.feed(partial_line)
+        # Like statsd_exporter, a trailing partial line suppresses the error's count.
+        if not (partial_line or reason.check(ConnectionDone)):
+            self._listener.stats.tcp["connection_errors"] += 1

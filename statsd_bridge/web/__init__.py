@@ -1,16 +1,16 @@
 """
-The HTTP door: the page, and what an operator or an orchestrator asks.
+The HTTP server: metrics, explanations, health, lifecycle.
 
     /metrics    /explain    /debug/unmapped    /-/healthy    /-/ready    /
     /-/reload, /-/quit (when enabled)
 
-It is handed functions and decides nothing.  Start at server.py.
+It asks a Backend for what the pages show.  Start reading at server.py.
 """
 
 from __future__ import annotations
 
+from statsd_bridge.web.backend import Backend, MetricsPage
 from statsd_bridge.web.guard import Guard
-from statsd_bridge.web.pages import Functions, Page
-from statsd_bridge.web.server import door
+from statsd_bridge.web.server import http_factory
 
-__all__ = ["Functions", "Guard", "Page", "door"]
+__all__ = ["Backend", "Guard", "MetricsPage", "http_factory"]

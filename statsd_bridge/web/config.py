@@ -44,12 +44,12 @@ class ClientAuth(Enum):
     REQUIRE_AND_VERIFY = (True, True, True)
 
     @property
-    def is_asked(self) -> bool:
+    def is_requested(self) -> bool:
         """Tell whether a certificate is asked for."""
         return self.value[0]
 
     @property
-    def is_needed(self) -> bool:
+    def is_required(self) -> bool:
         """Tell whether a client without one is sent away."""
         return self.value[1]
 
@@ -117,7 +117,7 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateLimit:
     """One request in so many `seconds`, and `burst` of them at once."""
 
     seconds: float
@@ -133,7 +133,7 @@ class WebConfig:
     tls: Tls | None = None
     users: Mapping[str, bytes] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    rate: Rate | None = None
+    rate: RateLimit | None = None
     files: tuple[Path, ...] = ()
 
 
@@ -182,7 +182,7 @@ def _tls(section: Section, folder: Path) -> Tls:
     )
     if tls.min_version > tls.max_version:
         raise section.error("max_version", "is below min_version")
-    if tls.client_sans and not auth.is_needed:
+    if tls.client_sans and not auth.is_required:
         problem = "needs client_auth_type RequireAnyClientCert or"
         problem += " RequireAndVerifyClientCert"
         raise section.error("client_allowed_sans", problem)
@@ -235,14 +235,14 @@ def _users(root: Section) -> dict[str, bytes]:
     return {name: hashed.encode() for name, hashed in users.items()}
 
 
-def _rate(section: Section | None) -> Rate | None:
+def _rate(section: Section | None) -> RateLimit | None:
     if section is None:
         return None
     seconds, burst = section.nanoseconds("interval") / 1e9, section.count("burst")
     section.reject_unknown_keys()
     if seconds > 0 and not burst:
         raise section.error("burst", "is needed, 1 or more: 0 lets nobody in")
-    return Rate(seconds, burst) if seconds > 0 else None
+    return RateLimit(seconds, burst) if seconds > 0 else None
 
 
 def _headers(section: Section | None) -> dict[str, str]:

@@ -1,191 +1,153 @@
-"""Pages that are small: whoever made a Functions decides what they say."""
+"""The small pages: health, reload, quit, explain, the landing page."""
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from statsd_bridge.web.backend import Backend
+
 PLAIN = b"text/plain; charset=utf-8"
+HTML = b"text/html; charset=utf-8"
 JSON = b"application/json"
 
-DOING = (b"PUT", b"POST")
-"""Methods that do something; others are answered with nothing, as there."""
+QUIT_DELAY_SECONDS = 0.1
+"""Time for the response of /-/quit to be sent before the reactor stops."""
 
-GOODBYE_SECONDS = 0.1
-"""So long the last answer has to reach the kernel before the reactor stops."""
-
-LONGEST_LINE = 65_535
-"""Bytes of a line that may be asked about: as many as a datagram carries."""
+MAX_LINE_BYTES = 65_535
+"""The longest line that is explained: a datagram carries no longer one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page in slices, and what it is; an empty slice is only a turn for others."""
-
-    content_type: str
-    slices: Iterator[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Functions:
-    """
-    What the door is handed.
-
-    `metrics` gets the Accept header.  `began` is told of each scrape, `ended` of its
-    status, seconds and bytes, `failed` of a bug of ours that broke one, `closed` of a
-    connection that made room.  `reload` returns why the new file is refused, or
-    nothing.  `explain` gets a line and, like `unmapped`, returns what JSON can hold.
-    `later` calls what it is given after so many seconds; 0 is the reactor's next turn.
-    """
-
-    metrics: Callable[[str], Page]
-    began: Callable[[], None]
-    ended: Callable[[int, float, int], None]
-    failed: Callable[[Exception], None]
-    closed: Callable[[], None]
-    reload: Callable[[], str]
-    quit: Callable[[], None]
-    explain: Callable[[bytes], Any]
-    unmapped: Callable[[], Any]
-    later: Callable[[float, Callable[[], None]], Any]
-
-
-class Landing(Resource):
-    """The page at `/`, whatever the method."""
+class Page(Resource):
+    """A page without children."""
 
     isLeaf = True
 
-    def __init__(self, page: bytes) -> None:
+
+class Landing(Page):
+    """The page at `/`, for every method."""
+
+    def __init__(self, telemetry_path: str, version: str) -> None:
         super().__init__()
-        self._page = page
+        path = html.escape(telemetry_path)
+        self._body = (
+            "<!doctype html><html lang=en><title>StatsD Exporter</title>"
+            "<h1>statsd-bridge</h1><p>Statsd in, Prometheus out."
+            f" Version {html.escape(version)}.</p>"
+            f'<ul><li><a href="{path}">Metrics</a></li>'
+            '<li><a href="/debug/unmapped">Unmapped names, rejected lines</a></li>'
+            "</ul><form action=/explain><label>Explain a line:"
+            ' <input name=line size=60 value="api.hits:1|c"></label></form>\n'
+        ).encode()
 
     def render(self, request: Request) -> bytes:
-        """Show it."""
-        request.setHeader(b"content-type", b"text/html; charset=utf-8")
-        return self._page
+        """Return the page."""
+        request.setHeader(b"content-type", HTML)
+        return self._body
 
 
-class Said(Resource):
-    """A sentence; to other methods than GET nothing is said, as there."""
+class StaticText(Page):
+    """A fixed text for GET; like statsd_exporter, 200 and empty for other methods."""
 
-    isLeaf = True
-
-    def __init__(self, words: bytes) -> None:
+    def __init__(self, body: bytes) -> None:
         super().__init__()
-        self._words = words
+        self._body = body
 
     def render(self, request: Request) -> bytes:
-        """Say it."""
+        """Return the text."""
         request.setHeader(b"content-type", PLAIN)
-        return self._words if request.method in (b"GET", b"HEAD") else b""
+        return self._body if request.method in (b"GET", b"HEAD") else b""
 
 
-class NotFound(Resource):
-    """Every path that is not known."""
-
-    isLeaf = True
+class NotFound(Page):
+    """The response to an unknown path."""
 
     def render(self, request: Request) -> bytes:
-        """Say so."""
-        request.setResponseCode(404)
-        request.setHeader(b"content-type", PLAIN)
-        return b"404 page not found\n"
+        """Return status 404."""
+        return plain_error(request, 404, b"404 page not found\n")
 
 
-class Reload(Resource):
-    """Reads the mapping file anew at PUT and POST."""
+class _Action(Page):
+    """An action for PUT and POST; like statsd_exporter, other methods do nothing."""
 
-    isLeaf = True
-
-    def __init__(self, reload: Callable[[], str]) -> None:
+    def __init__(self, backend: Backend) -> None:
         super().__init__()
-        self._reload = reload
+        self.backend = backend
 
     def render(self, request: Request) -> bytes:
-        """Do it, and say why if the file is refused."""
+        """Act if the method asks for it."""
         request.setHeader(b"content-type", PLAIN)
-        if request.method not in DOING:
-            return b""
-        refused = self._reload()
+        return self.act(request) if request.method in (b"PUT", b"POST") else b""
+
+    def act(self, request: Request) -> bytes:
+        """Act, and return the body of the response."""
+        raise NotImplementedError
+
+
+class Reload(_Action):
+    """Reload the mapping file; 500 and the reason if it is refused."""
+
+    def act(self, request: Request) -> bytes:
+        """Reload."""
+        refused = self.backend.reload()
         if refused:
-            request.setResponseCode(500)
-            return f"{refused}\n".encode()
+            return plain_error(request, 500, f"{refused}\n".encode())
         return b"Requesting reload\n"
 
 
-class Quit(Resource):
-    """Ends the bridge at PUT and POST."""
+class Quit(_Action):
+    """Stop the bridge."""
 
-    isLeaf = True
+    def __init__(self, backend: Backend, reactor: Any) -> None:
+        super().__init__(backend)
+        self._reactor = reactor
 
-    def __init__(self, functions: Functions) -> None:
-        super().__init__()
-        self._functions = functions
-
-    def render(self, request: Request) -> bytes:
-        """Say goodbye, then end."""
-        request.setHeader(b"content-type", PLAIN)
-        if request.method not in DOING:
-            return b""
-        self._functions.later(GOODBYE_SECONDS, self._functions.quit)
+    def act(self, request: Request) -> bytes:
+        """Respond, then stop."""
+        self._reactor.callLater(QUIT_DELAY_SECONDS, self.backend.quit)
         return b"Requesting termination... Goodbye!\n"
 
 
-class Explain(Resource):
-    """What would become of `?line=`; nothing does."""
+class _JsonPage(Page):
+    """A page as JSON."""
 
-    isLeaf = True
-
-    def __init__(self, explain: Callable[[bytes], Any]) -> None:
+    def __init__(self, backend: Backend) -> None:
         super().__init__()
-        self._explain = explain
+        self.backend = backend
+
+    def write(self, request: Request, document: Any) -> bytes:
+        """Encode a document; senders choose parts of it, so it is escaped to ASCII."""
+        request.setHeader(b"content-type", JSON)
+        request.setHeader(b"x-content-type-options", b"nosniff")
+        return json.dumps(document, indent=2).encode() + b"\n"
+
+
+class Explain(_JsonPage):
+    """Explain what would become of `?line=`; it is not counted."""
 
     def render_GET(self, request: Request) -> bytes:
-        """Tell, or say how to ask."""
+        """Return the explanation, or 400 and an example."""
         lines = (request.args or {}).get(b"line", [])
-        if len(lines) != 1 or not lines[0] or len(lines[0]) > LONGEST_LINE:
-            request.setResponseCode(400)
-            request.setHeader(b"content-type", PLAIN)
-            return b"ask for one line: /explain?line=api.hits:1%7Cc\n"
-        return as_json(request, self._explain(lines[0]))
+        if len(lines) != 1 or not lines[0] or len(lines[0]) > MAX_LINE_BYTES:
+            body = b"ask for one line: /explain?line=api.hits:1%7Cc\n"
+            return plain_error(request, 400, body)
+        return self.write(request, self.backend.explain(lines[0]))
 
 
-class Told(Resource):
-    """What a function returns now, as JSON."""
-
-    isLeaf = True
-
-    def __init__(self, tell: Callable[[], Any]) -> None:
-        super().__init__()
-        self._tell = tell
+class Unmapped(_JsonPage):
+    """List unmapped names and rejected lines, newest first."""
 
     def render_GET(self, request: Request) -> bytes:
-        """Tell."""
-        return as_json(request, self._tell())
+        """Return the lists."""
+        return self.write(request, self.backend.unmapped())
 
 
-def as_json(request: Request, said: Any) -> bytes:
-    """Write what was said as JSON; senders chose some of it, so all is ASCII."""
-    request.setHeader(b"content-type", JSON)
-    request.setHeader(b"x-content-type-options", b"nosniff")
-    return json.dumps(said, indent=2).encode() + b"\n"
-
-
-def landing(telemetry_path: str, version: str) -> bytes:
-    """Write the page at `/`."""
-    path = html.escape(telemetry_path)
-    return (
-        "<!doctype html><html lang=en><title>StatsD Exporter</title>"
-        "<h1>statsd-bridge</h1><p>Statsd in, Prometheus out."
-        f" Version {html.escape(version)}.</p>"
-        f'<ul><li><a href="{path}">Metrics</a></li>'
-        '<li><a href="/debug/unmapped">Names without a rule, lines refused</a></li>'
-        "</ul><form action=/explain><label>What becomes of a line:"
-        ' <input name=line size=60 value="api.hits:1|c"></label></form>\n'
-    ).encode()
+def plain_error(request: Request, status: int, body: bytes) -> bytes:
+    """Set the status and type of a response in plain text; return its body."""
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", PLAIN)
+    return body

@@ -1,166 +1,178 @@
 """
-The metrics page on its way out.
+Send the metrics page, slice by slice.
 
-It is written slice by slice, each when the one before has been taken, so the sockets
-get their turns in between, and a reader who is slow holds up only himself, for a while.
+The next slice is rendered when the connection has taken the last one, so sockets are
+read in between, and a slow reader delays only itself, within bounds.
 """
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from statsd_bridge.web.pages import PLAIN, Functions
+from statsd_bridge.bugs import BugReporter
+from statsd_bridge.model import Stats
+from statsd_bridge.web.backend import Backend
+from statsd_bridge.web.pages import Page, plain_error
 
-MOST_SCRAPES = 8
-"""Pages on their way at a time: each holds on to the list of series."""
+MAX_SCRAPES = 8
+"""Pages that are sent at a time: each holds a list of all series."""
 
-MOST_WAITING = 64
-"""Scrapes that may wait until one of these is out."""
+MAX_WAITING_SCRAPES = 64
+"""Scrapes that wait until one of those has ended."""
 
 STALL_SECONDS = 1.0
-"""Who takes nothing for so long makes room for those who wait."""
+"""A reader that takes nothing for this long is closed if another scrape waits."""
 
-LONGEST_SECONDS = 120
-"""Who has not taken a page after so long does not want it."""
+MAX_SCRAPE_SECONDS = 120
+"""A page that is not taken within this time is given up."""
 
 
-class Metrics(Resource):
-    """The page, any method."""
+class Metrics(Page):
+    """The metrics page, for every method."""
 
-    isLeaf = True
-
-    def __init__(self, functions: Functions) -> None:
+    def __init__(
+        self, backend: Backend, *, stats: Stats, bugs: BugReporter, reactor: Any
+    ) -> None:
         super().__init__()
-        self._functions = functions
-        # Both in the order in which they came.
+        self.backend = backend
+        self.bugs = bugs
+        self.reactor = reactor
+        self._stats = stats
+        # Both in the order of their requests.
         self._waiting: dict[_Scrape, None] = {}
-        self._under_way: dict[_Scrape, None] = {}
+        self._active: dict[_Scrape, None] = {}
 
     def render(self, request: Request) -> int | bytes:
-        """Start a page, or let it wait; one too many is told to come again."""
-        self._functions.began()
-        scrape = _Scrape(request, self._functions, self._start_waiting)
-        request.notifyFinish().addBoth(lambda _: self._ended(scrape))
-        if len(self._waiting) >= MOST_WAITING:
-            request.setResponseCode(503)
-            request.setHeader(b"content-type", PLAIN)
-            return b"as many scrapes as allowed are under way; come again\n"
+        """Start to send a page, or let it wait; respond 503 to one too many."""
+        self._stats.scrapes_in_flight += 1
+        scrape = _Scrape(request, self)
+        request.notifyFinish().addBoth(lambda _: self._finished(scrape))
+        if len(self._waiting) >= MAX_WAITING_SCRAPES:
+            body = b"the maximum number of scrapes is in progress; try again later\n"
+            return plain_error(request, 503, body)
         self._waiting[scrape] = None
-        self._start_waiting()
+        self.start_waiting()
         return NOT_DONE_YET
 
-    def _start_waiting(self) -> None:
-        while self._waiting and self._has_room():
+    def start_waiting(self) -> None:
+        """Start scrapes that wait, while there is capacity."""
+        while self._waiting and self._has_capacity():
             scrape = next(iter(self._waiting))
             del self._waiting[scrape]
-            self._under_way[scrape] = None
+            self._active[scrape] = None
             scrape.start()
 
-    def _has_room(self) -> bool:
-        """Tell whether one more may start; a reader who stalls makes room."""
-        if len(self._under_way) < MOST_SCRAPES:
+    def _has_capacity(self) -> bool:
+        """Return whether a scrape may start; one that stalls is aborted for it."""
+        if len(self._active) < MAX_SCRAPES:
             return True
-        stalled = next((each for each in self._under_way if each.is_stalled), None)
+        stalled = next((each for each in self._active if each.is_stalled), None)
         if stalled is not None:
-            del self._under_way[stalled]
-            stalled.give_up()
+            del self._active[stalled]
+            stalled.abort()
         return stalled is not None
 
-    def _ended(self, scrape: _Scrape) -> None:
+    def _finished(self, scrape: _Scrape) -> None:
         self._waiting.pop(scrape, None)
-        self._under_way.pop(scrape, None)
-        scrape.ended()
-        self._start_waiting()
+        self._active.pop(scrape, None)
+        scrape.stop()
+        stats = self._stats
+        stats.scrapes_in_flight -= 1
+        stats.scrapes[str(scrape.status)] += 1
+        stats.scrape_seconds, stats.scrape_bytes = scrape.seconds, scrape.size
+        self.start_waiting()
 
 
 @implementer(IPushProducer)
 class _Scrape:
-    """
-    One page: one slice a turn of the reactor, while it is taken.
+    """One request for the page: one slice a turn of the reactor, while it is taken."""
 
-    `stalled` is called when it has not been taken for a while.
-    """
-
-    def __init__(
-        self, request: Request, functions: Functions, stalled: Callable[[], None]
-    ) -> None:
+    def __init__(self, request: Request, metrics: Metrics) -> None:
         self.is_stalled = False
+        self.size = 0
+        """Bytes sent so far, compressed or not."""
         self._request = request
-        self._functions = functions
-        self._stalled = stalled
+        self._metrics = metrics
+        self._reactor = metrics.reactor
         self._slices: Iterator[bytes] = iter(())
-        self._began = time.monotonic()
-        self._size = 0
-        self._going = False
-        self._due = False
-        self._patience: Any = None
-        self._limit = functions.later(LONGEST_SECONDS, self.give_up)
+        self._started_at = time.monotonic()
+        self._is_producing = False
+        self._is_scheduled = False
+        self._stall_timer: Any = None
+        self._deadline = self._reactor.callLater(MAX_SCRAPE_SECONDS, self.abort)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the response."""
+        return self._request.code
+
+    @property
+    def seconds(self) -> float:
+        """The time since the request."""
+        return time.monotonic() - self._started_at
 
     def start(self) -> None:
-        """Write the head, and begin."""
+        """Send the head and begin with the body."""
         request = self._request
         try:
-            page = self._functions.metrics(_text(request, b"accept"))
+            page = self._metrics.backend.metrics(_header(request, b"accept"))
         except Exception as error:
             self._fail(error)
             return
         self._slices = page.slices
         request.setHeader(b"content-type", page.content_type.encode())
         request.setHeader(b"vary", b"Accept, Accept-Encoding")
-        if _takes_gzip(_text(request, b"accept-encoding")):
+        if _accepts_gzip(_header(request, b"accept-encoding")):
             request.setHeader(b"content-encoding", b"gzip")
-            self._slices = _gzipped(self._slices)
+            self._slices = _compress(self._slices)
         if request.method == b"HEAD":
             request.finish()
             return
         request.registerProducer(self, True)
         self.resumeProducing()
 
-    def ended(self) -> None:
-        """Count a page that is out, or given up."""
+    def stop(self) -> None:
+        """Cancel the timers: the response is finished or its connection is lost."""
         self.stopProducing()
-        if self._limit.active():
-            self._limit.cancel()
-        seconds = time.monotonic() - self._began
-        self._functions.ended(self._request.code, seconds, self._size)
+        if self._deadline.active():
+            self._deadline.cancel()
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Cut the connection: half a page must not look like a whole one."""
         self._request.channel.forceAbortClient()
 
     def resumeProducing(self) -> None:
-        """Go on: the other side has taken what was written."""
+        """Go on: the connection has taken what was written."""
         self.stopProducing()
-        self._going = True
-        if not self._due:
-            self._next()
+        self._is_producing = True
+        if not self._is_scheduled:
+            self._send_slice()
 
     def pauseProducing(self) -> None:
-        """Wait: the other side reads more slowly than we write."""
+        """Wait: the client reads more slowly than the page is rendered."""
         self.stopProducing()
-        self._patience = self._functions.later(STALL_SECONDS, self._stall)
+        self._stall_timer = self._reactor.callLater(STALL_SECONDS, self._stalled)
 
     def stopProducing(self) -> None:
-        """Forget the rest: the other side has gone."""
-        self._going = self.is_stalled = False
-        if self._patience is not None and self._patience.active():
-            self._patience.cancel()
+        """Stop: the client has closed the connection."""
+        self._is_producing = self.is_stalled = False
+        if self._stall_timer is not None and self._stall_timer.active():
+            self._stall_timer.cancel()
 
-    def _stall(self) -> None:
+    def _stalled(self) -> None:
         self.is_stalled = True
-        self._stalled()
+        self._metrics.start_waiting()
 
-    def _next(self) -> None:
-        self._due = False
-        if not self._going:
+    def _send_slice(self) -> None:
+        self._is_scheduled = False
+        if not self._is_producing:
             return
         try:
             part = next(self._slices, None)
@@ -172,31 +184,31 @@ class _Scrape:
             self._request.finish()
             return
         if part:
-            self._size += len(part)
+            self.size += len(part)
             self._request.write(part)
-        self._due = True
-        self._functions.later(0, self._next)
+        self._is_scheduled = True
+        self._reactor.callLater(0, self._send_slice)
 
     def _fail(self, error: Exception) -> None:
-        self._functions.failed(error)
+        self._metrics.bugs.report(error)
         request = self._request
-        request.setResponseCode(500)
         if request.startedWriting:
-            self.give_up()
+            request.setResponseCode(500)
+            self.abort()
             return
-        if self._going:
+        if self._is_producing:
             request.unregisterProducer()
         request.responseHeaders.removeHeader(b"content-encoding")
-        request.setHeader(b"content-type", PLAIN)
-        request.write(b"a bug kept the page from being made; the log has more\n")
+        body = b"a bug prevented the page from being rendered; see the log\n"
+        request.write(plain_error(request, 500, body))
         request.finish()
 
 
-def _text(request: Request, header: bytes) -> str:
-    return (request.getHeader(header) or b"").decode("latin-1")
+def _header(request: Request, name: bytes) -> str:
+    return (request.getHeader(name) or b"").decode("latin-1")
 
 
-def _takes_gzip(accept_encoding: str) -> bool:
+def _accepts_gzip(accept_encoding: str) -> bool:
     for coding in accept_encoding.split(","):
         name, _, quality = coding.replace(" ", "").lower().partition(";q=")
         if name in ("gzip", "*"):
@@ -205,9 +217,9 @@ def _takes_gzip(accept_encoding: str) -> bool:
     return False
 
 
-def _gzipped(slices: Iterator[bytes]) -> Iterator[bytes]:
-    # 31: the largest window, with gzip's header.
-    packer = zlib.compressobj(level=1, wbits=31)
-    # Often a slice leaves nothing to send yet; others get their turn all the same.
-    yield from map(packer.compress, slices)
-    yield packer.flush()
+def _compress(slices: Iterator[bytes]) -> Iterator[bytes]:
+    # wbits 31: the largest window, with the header of gzip.
+    compressor = zlib.compressobj(level=1, wbits=31)
+    # Also yield when the compressor holds everything back: other events have a turn.
+    yield from map(compressor.compress, slices)
+    yield compressor.flush()

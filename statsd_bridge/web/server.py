@@ -1,5 +1,5 @@
 """
-The paths, and the bounds of a connection: how many, how large a head, for how long.
+The HTTP server: its paths, and the bounds of a connection (count, size, time).
 
     accept --> bounded --> (TLS) --> HTTP --> guard --> the page of the path
 """
@@ -7,7 +7,6 @@ The paths, and the bounds of a connection: how many, how large a head, for how l
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -21,103 +20,105 @@ from twisted.web.http import Request as PlainRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from statsd_bridge.bugs import BugReporter
+from statsd_bridge.model import Stats
 from statsd_bridge.web import pages
+from statsd_bridge.web.backend import Backend
 from statsd_bridge.web.guard import Guard
-from statsd_bridge.web.pages import Functions
 from statsd_bridge.web.scrape import Metrics
-from statsd_bridge.web.tls import Connections
 
 IDLE_SECONDS = 180
-"""A connection on which nothing happens for so long is closed."""
+"""A connection without any bytes for this long is closed."""
 
 REQUEST_SECONDS = 30
-"""A request must be there after so long, the handshake too, however it trickles."""
+"""A request, and the TLS handshake, must be complete within this time."""
 
-MOST_BODY = 1024 * 1024
-"""Bytes of a request's body that are read, to be dropped: no path wants one."""
+MAX_BODY_BYTES = 1024 * 1024
+"""The body of a request is read up to this size and ignored: no path uses one."""
 
 
-def door(
-    functions: Functions,
+def http_factory(
+    backend: Backend,
     guard: Guard,
     *,
+    stats: Stats,
+    bugs: BugReporter,
+    reactor: Any,
     telemetry_path: str,
-    lifecycle: bool,
+    enable_lifecycle: bool,
     version: str,
-    most_connections: int,
+    max_connections: int,
 ) -> Any:
-    """Build what the reactor listens with."""
-    factory: Any = _site(functions, guard, telemetry_path, lifecycle, version)
-    if guard.is_tls:
-        creator: Any = Connections(guard.context)
-        factory = TLSMemoryBIOFactory(creator, False, factory)
-    return _Bounded(factory, most_connections, functions.closed)
-
-
-def _site(
-    functions: Functions,
-    guard: Guard,
-    telemetry_path: str,
-    lifecycle: bool,
-    version: str,
-) -> Site:
-    metrics = Metrics(functions)
-    # As there, metrics at `/` are at every path that means nothing else.
-    root = _Root(metrics if telemetry_path == "/" else pages.NotFound())
-    paths = root.paths
-    paths[b"/"] = pages.Landing(pages.landing(telemetry_path, version))
-    paths[b"/-/healthy"] = pages.Said(b"Statsd Exporter is Healthy.\n")
-    paths[b"/-/ready"] = pages.Said(b"Statsd Exporter is Ready.\n")
-    paths[b"/explain"] = pages.Explain(functions.explain)
-    paths[b"/debug/unmapped"] = pages.Told(functions.unmapped)
-    if lifecycle:
-        paths[b"/-/reload"] = pages.Reload(functions.reload)
-        paths[b"/-/quit"] = pages.Quit(functions)
+    """Build the factory that the reactor listens with."""
+    metrics = Metrics(backend, stats=stats, bugs=bugs, reactor=reactor)
+    paths = _paths(backend, telemetry_path, version)
+    if enable_lifecycle:
+        paths[b"/-/reload"] = pages.Reload(backend)
+        paths[b"/-/quit"] = pages.Quit(backend, reactor)
     paths[os.fsencode(telemetry_path)] = metrics
-    return _Site(root, guard, functions.later)
+    # Like in statsd_exporter, metrics at `/` are at every path without another meaning.
+    root = _Root(paths, metrics if telemetry_path == "/" else pages.NotFound())
+    factory: Any = _Site(root, guard, reactor)
+    if guard.is_tls:
+        context_factory: Any = guard
+        factory = TLSMemoryBIOFactory(context_factory, False, factory)
+    return _BoundedFactory(factory, max_connections, stats)
 
 
-class _Watched(ProtocolWrapper):
-    """A connection, before HTTP and TLS; it tells when something happens on it."""
+def _paths(
+    backend: Backend, telemetry_path: str, version: str
+) -> dict[bytes, Resource]:
+    return {
+        b"/": pages.Landing(telemetry_path, version),
+        b"/-/healthy": pages.StaticText(b"Statsd Exporter is Healthy.\n"),
+        b"/-/ready": pages.StaticText(b"Statsd Exporter is Ready.\n"),
+        b"/explain": pages.Explain(backend),
+        b"/debug/unmapped": pages.Unmapped(backend),
+    }
+
+
+class _BoundedConnection(ProtocolWrapper):
+    """A connection below TLS and HTTP that reports its activity to the factory."""
 
     factory: Any
 
     def dataReceived(self, data: bytes) -> None:
-        self.factory.moved(self)
+        self.factory.record_activity(self)
         super().dataReceived(data)
 
     def write(self, data: bytes) -> None:
-        self.factory.moved(self)
+        self.factory.record_activity(self)
         super().write(data)
 
 
-class _Bounded(WrappingFactory):
+class _BoundedFactory(WrappingFactory):
     """
-    As many connections as allowed; for one more, the one that is quiet the longest
-    goes.  So idle connections keep no scraper out, however many there are.
+    At most `max_connections`; one more closes the one that was inactive the longest.
+
+    So idle connections, however many there are, do not prevent a scrape.
     """
 
     noisy = False
-    protocol = _Watched
+    protocol = _BoundedConnection
     protocols: dict[Any, int]
 
-    def __init__(self, factory: Any, most: int, closed: Callable[[], None]) -> None:
+    def __init__(self, factory: Any, max_connections: int, stats: Stats) -> None:
         super().__init__(factory)
-        self._most = most
-        self._closed = closed
+        self._max_connections = max_connections
+        self._stats = stats
 
     def buildProtocol(self, addr: Any) -> Any:
-        if len(self.protocols) >= self._most:
-            quiet = next(iter(self.protocols))
-            del self.protocols[quiet]
-            # At once, not in the next turn: this turn may accept a hundred more, and
-            # files are few.
-            quiet.transport.connectionLost(Failure(ConnectionAborted()))
-            self._closed()
+        if len(self.protocols) >= self._max_connections:
+            inactive = next(iter(self.protocols))
+            del self.protocols[inactive]
+            # At once, not in the next turn of the reactor: this turn may accept a
+            # hundred more connections, and open files are few.
+            inactive.transport.connectionLost(Failure(ConnectionAborted()))
+            self._stats.http_closed += 1
         return super().buildProtocol(addr)
 
-    def moved(self, connection: Any) -> None:
-        """Put a connection behind those on which nothing happened since."""
+    def record_activity(self, connection: Any) -> None:
+        """Move a connection behind those that were active before it."""
         if self.protocols.pop(connection, None):
             self.protocols[connection] = 1
 
@@ -126,103 +127,101 @@ class _Bounded(WrappingFactory):
 
 
 class _Site(Site):
-    """HTTP/1.1 without tracebacks, and who may come in."""
+    """HTTP/1.1 without tracebacks in responses, behind a guard."""
 
     displayTracebacks = False
 
-    def __init__(self, root: Resource, guard: Guard, later: Callable[..., Any]) -> None:
+    def __init__(self, root: Resource, guard: Guard, reactor: Any) -> None:
         super().__init__(root, requestFactory=_Request, timeout=IDLE_SECONDS)
         self.guard = guard
-        self._later = later
+        self._reactor = reactor
 
     def buildProtocol(self, addr: Any) -> Any:
         channel: Any = _Channel()
         channel.factory = channel.site = self
         channel.requestFactory = self.requestFactory
-        channel.callLater = self._later
+        channel.callLater = self._reactor.callLater
         channel.timeOut = self.timeOut
         return channel
 
 
 class _Channel(HTTPChannel):
-    """One connection; a request that does not end is cut off."""
+    """One connection; a request that is not complete in time closes it."""
 
     _deadline: Any = None
     site: Any
 
     def connectionMade(self) -> None:
-        self._wait()
+        self._start_deadline()
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
         if self._deadline is None and not self.requests:
-            self._wait()
+            self._start_deadline()
         super().dataReceived(data)
 
     def allContentReceived(self) -> None:
-        self._request_is_here()
+        self._cancel_deadline()
         super().allContentReceived()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._request_is_here()
+        self._cancel_deadline()
         super().connectionLost(reason)
 
-    def _wait(self) -> None:
-        self._deadline = self.callLater(REQUEST_SECONDS, self._too_slow)
+    def _start_deadline(self) -> None:
+        self._deadline = self.callLater(REQUEST_SECONDS, self._expire)
 
-    def _too_slow(self) -> None:
+    def _expire(self) -> None:
         self._deadline = None
         self.forceAbortClient()
 
-    def _request_is_here(self) -> None:
+    def _cancel_deadline(self) -> None:
         deadline, self._deadline = self._deadline, None
         if deadline is not None:
             deadline.cancel()
 
 
 class _Request(Request):
-    """A request that may have to show who asks; its body is dropped."""
+    """A request that the guard must admit; its body is ignored."""
 
-    _body = 0
+    _body_bytes = 0
     channel: Any
 
     def gotLength(self, length: int | None) -> None:
-        # Nothing is kept of the body, so it needs no room.
+        # Twisted reserves memory or a file for the body; none is needed.
         super().gotLength(0)
 
     def handleContentChunk(self, data: bytes) -> None:
-        self._body += len(data)
-        if self._body > MOST_BODY:
+        self._body_bytes += len(data)
+        if self._body_bytes > MAX_BODY_BYTES:
             self.channel.forceAbortClient()
 
     def process(self) -> None:
         guard = self.channel.site.guard
-        if not guard.has_time():
-            self._answer(429, b"Too Many Requests\n")
+        if not guard.allow_request():
+            self._reject(429, b"Too Many Requests\n")
             return
         checked = guard.check(self.getHeader(b"authorization"))
         checked.addCallback(self._checked).addErrback(self.processingFailed)
 
     def write(self, data: bytes) -> None:
-        # It is nobody's business which software answers.
+        # Clients do not need to know the name and version of the server.
         self.responseHeaders.removeHeader(b"server")
         super().write(data)
 
-    def _checked(self, may_come_in: bool) -> None:
+    def _checked(self, is_admitted: bool) -> None:
         if self._disconnected:
             return
-        if may_come_in:
+        if is_admitted:
             self._set_headers()
             super().process()
             return
         self.setHeader(b"www-authenticate", b"Basic")
-        self._answer(401, b"Unauthorized\n")
+        self._reject(401, b"Unauthorized\n")
 
-    def _answer(self, status: int, words: bytes) -> None:
+    def _reject(self, status: int, body: bytes) -> None:
         self._set_headers()
-        self.setResponseCode(status)
-        self.setHeader(b"content-type", pages.PLAIN)
-        self.write(words)
+        self.write(pages.plain_error(self, status, body))
         self.finish()
 
     def _set_headers(self) -> None:
@@ -231,24 +230,24 @@ class _Request(Request):
 
 
 class _Root(Resource):
-    """Whole paths to what answers them."""
+    """The pages by their whole paths, and the page of every other path."""
 
-    def __init__(self, other: Resource) -> None:
+    def __init__(self, paths: dict[bytes, Resource], default: Resource) -> None:
         super().__init__()
-        self.paths: dict[bytes, Resource] = {}
-        self._other = other
+        self._paths = paths
+        self._default = default
 
     def getChild(self, path: bytes, request: PlainRequest) -> Resource:
-        return self.paths.get(_path(request.path), self._other)
+        return self._paths.get(_path(request.path), self._default)
 
     def render(self, request: Request) -> bytes | int:
-        # Only the empty path comes here; getChild is asked for all others.
-        found: bytes | int = self.getChild(b"", request).render(request)
-        return found
+        # Twisted calls getChild for every path except the empty one.
+        response: bytes | int = self.getChild(b"", request).render(request)
+        return response
 
 
 def _path(target: bytes) -> bytes:
-    """Give the path that is asked for; who asks by a proxy names the host, too."""
+    """Return the path of a request target; one for a proxy names the host, too."""
     _, is_absolute, rest = target.partition(b"://")
     if is_absolute and not target.startswith(b"/"):
         # RFC 9112, 3.2.2: http://bridge.example.org:9102/metrics

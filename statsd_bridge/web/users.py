@@ -1,8 +1,9 @@
 """
 Basic authentication (RFC 7617) against bcrypt hashes, off the reactor's thread.
 
-A hash takes a tenth of a second on purpose.  So one is computed at a time, in a thread,
-and what was right once is remembered, salted, for as long as the process lives.
+Checking a password takes a tenth of a second on purpose.  So one is checked at a time,
+in a thread, and credentials that were right are remembered, salted and hashed, while
+the process lives.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import bcrypt
 from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
 from twisted.internet.threads import deferToThread
 
-MOST_REMEMBERED = 100
+MAX_REMEMBERED = 100
 
-# Checked for users who are not there, so that the time taken does not tell.
-_NOBODY = b"$2b$10$QFXxTpnzDq7CHT3SZnbNOu2VeOMTLHJDlWdIdHBZMNbjvNq5RnpLK"
+# Checked for unknown users, so that the response time does not reveal that.
+_UNKNOWN_USER = b"$2b$10$QFXxTpnzDq7CHT3SZnbNOu2VeOMTLHJDlWdIdHBZMNbjvNq5RnpLK"
 
 
 class Users:
-    """Who may read the pages.  `hashes` may be replaced at any time."""
+    """The users who may read the pages; `hashes` may be replaced at any time."""
 
     def __init__(self, hashes: Mapping[str, bytes]) -> None:
         self.hashes = hashes
@@ -34,25 +35,25 @@ class Users:
         self._right: dict[bytes, None] = {}
 
     def check(self, authorization: bytes | None) -> Deferred[bool]:
-        """Tell whether a header lets one in; without users it always does."""
+        """Return whether a header admits its request; without users, all do."""
         if not self.hashes:
             return succeed(True)
         name, password = _read(authorization)
         hashed = self.hashes.get(name)
-        seen = self._digest(name, password, hashed or b"")
-        if seen in self._right:
+        digest = self._digest(name, password, hashed or b"")
+        if digest in self._right:
             return succeed(True)
         checked = self._one_at_a_time.run(
-            deferToThread, _matches, password, hashed or _NOBODY
+            deferToThread, _matches, password, hashed or _UNKNOWN_USER
         )
-        return checked.addCallback(self._remember, seen, hashed is not None)
+        return checked.addCallback(self._remember, digest, hashed is not None)
 
-    def _remember(self, matches: bool, seen: bytes, is_known: bool) -> bool:
+    def _remember(self, matches: bool, digest: bytes, is_known: bool) -> bool:
         if not (matches and is_known):
             return False
-        if len(self._right) >= MOST_REMEMBERED:
+        if len(self._right) >= MAX_REMEMBERED:
             self._right.clear()
-        self._right[seen] = None
+        self._right[digest] = None
         return True
 
     def _digest(self, name: str, password: bytes, hashed: bytes) -> bytes:
@@ -65,11 +66,12 @@ def _matches(password: bytes, hashed: bytes) -> bool:
     try:
         return bcrypt.checkpw(password, hashed)
     except ValueError:
-        # More than bcrypt's 72 bytes, or a NUL.
+        # Longer than bcrypt's 72 bytes, or with a NUL.
         return False
 
 
 def _read(authorization: bytes | None) -> tuple[str, bytes]:
+    """Return name and password; both are empty if the header is malformed."""
     scheme, _, encoded = (authorization or b"").partition(b" ")
     if scheme.lower() != b"basic":
         return "", b""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from statsd_bridge.bugs import BugReporter
 
 
@@ -22,3 +24,24 @@ class NoBugs(ReportedBugs):
     def report(self, error: Exception) -> None:
         """Raise an exception."""
         raise error
+
+
+class FakePipeline:
+    """A pipeline that keeps what it is fed, and may raise an error instead."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[bytes]] = []
+        self.error: Exception | None = None
+
+    @property
+    def lines(self) -> list[bytes]:
+        """All lines or datagrams so far."""
+        return [each for batch in self.batches for each in batch]
+
+    def feed(self, batch: Sequence[bytes], transport: str) -> None:
+        """Keep a batch."""
+        if self.error is not None:
+            raise self.error
+        self.batches.append(list(batch))
+
+    feed_lines = feed

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from twisted.web.http import HTTPChannel
 
-from statsd_bridge import datagram, relay
+from statsd_bridge import datagram
 from statsd_bridge.listener.limits import ConnectionLimits
 from statsd_bridge.listener.streams import IDLE_SECONDS
+from statsd_bridge.relay import udp
 from statsd_bridge.settings import Settings
 from statsd_bridge.web import config, scrape, server
 
@@ -29,7 +30,7 @@ def test_the_example_is_read(tmp_path: Path) -> None:
 
     assert found.tls is not None
     assert set(found.users) == {"prometheus"}
-    assert found.rate == config.Rate(0.1, 50)
+    assert found.rate == config.RateLimit(0.1, 50)
 
 
 @pytest.mark.parametrize(
@@ -39,12 +40,12 @@ def test_the_example_is_read(tmp_path: Path) -> None:
         ("line over TCP", [datagram.LONGEST_LINE]),
         ("connections of a statsd door", [ConnectionLimits().streams]),
         ("silence", [IDLE_SECONDS // 3600]),
-        ("HTTP connections", [ConnectionLimits().pages]),
+        ("HTTP connections", [ConnectionLimits().http]),
         ("head", [HTTPChannel.totalHeadersSize // 1024, HTTPChannel.maxHeaders]),
-        ("body", [server.MOST_BODY // 1024**2]),
+        ("body", [server.MAX_BODY_BYTES // 1024**2]),
         ("time for a request", [server.REQUEST_SECONDS]),
-        ("pages on their way", [scrape.MOST_SCRAPES, scrape.MOST_WAITING]),
-        ("time to take a page", [scrape.LONGEST_SECONDS, scrape.STALL_SECONDS]),
+        ("pages on their way", [scrape.MAX_SCRAPES, scrape.MAX_WAITING_SCRAPES]),
+        ("time to take a page", [scrape.MAX_SCRAPE_SECONDS, scrape.STALL_SECONDS]),
     ],
 )
 def test_the_bounds_are_those_of_the_program(row: str, bounds: list[float]) -> None:
@@ -58,5 +59,5 @@ def test_the_bounds_are_those_of_the_program(row: str, bounds: list[float]) -> N
 
 def test_the_times_of_the_relay() -> None:
     """How often names are looked up."""
-    assert f"every {relay.RESOLVE_SECONDS:.0f} seconds" in PAGE
-    assert f"every {relay.RETRY_SECONDS:.0f};" in PAGE
+    assert f"every {udp.RESOLVE_SECONDS:.0f} seconds" in PAGE
+    assert f"every {udp.RETRY_SECONDS:.0f};" in PAGE

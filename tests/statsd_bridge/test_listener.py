@@ -1,345 +1,233 @@
-"""The doors for datagrams: UDP, Unix."""
+"""Readers of datagrams: batches, coalescing, errors, kernel drops."""
 
 from __future__ import annotations
 
-import errno
 import socket
-import stat
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from twisted.internet.testing import MemoryReactorClock
 
-from statsd_bridge import datagram, listener
-from statsd_bridge.datagram import Receive, Received
-from statsd_bridge.errors import BindError
-from statsd_bridge.listener import Datagrams
-from statsd_bridge.listener.datagrams import Feed
+from statsd_bridge import datagram
+from statsd_bridge.datagram import Received
+from statsd_bridge.listener import Datagrams, bind
+from statsd_bridge.listener.datagrams import ReaderState
+from statsd_bridge.log import RateLimitedLog
+from statsd_bridge.model import HostPort
+from tests.statsd_bridge.in_memory import FakePipeline, ReportedBugs
+
+LOOPBACK = HostPort("127.0.0.1", 0)
 
 
-def door(feed: Feed, read_buffer: int = 0) -> Datagrams:
-    """Open a door on loopback; a read error fails the test."""
+class Reader(Datagrams):
+    """A reader on a reactor in memory, its pipeline and a sender."""
 
-    def failed(error: OSError) -> None:
-        raise error
-
-    sock, _ = listener.open_udp("127.0.0.1", 0, read_buffer)
-    return Datagrams(sock, feed, failed, MemoryReactorClock())
-
-
-def send(port: int, *datagrams: bytes) -> None:
-    """Send datagrams to a port of loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        for each in datagrams:
-            sender.sendto(each, ("127.0.0.1", port))
-
-
-def test_a_read_hands_over_a_batch() -> None:
-    """All that waits comes in one piece."""
-    batches: list[list[bytes]] = []
-    opened = door(batches.append)
-    send(opened.port, b"a:1|c", b"b:2|c")
-    opened.doRead()
-    opened.connectionLost(None)
-
-    assert batches == [[b"a:1|c", b"b:2|c"]]
-
-
-def test_drain_takes_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scrape shows all that the kernel had delivered before it."""
-    received: list[bytes] = []
-    opened = door(received.extend, 1 << 20)
-    sent = [b"%d" % number for number in range(datagram.BATCH + 100)]
-    send(opened.port, *sent)
-    opened.drain()
-    opened.connectionLost(None)
-
-    assert received == sent
-
-
-def test_a_read_error_is_told_and_the_door_stays_open(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The next datagram is received."""
-    errors: list[OSError] = []
-    received: list[bytes] = []
-
-    def flaky(_: socket.socket) -> Receive:
-        def receive() -> Received:
-            if not errors:
-                raise ConnectionRefusedError("once")
-            return Received([b"a:1|c"])
-
-        return receive
-
-    monkeypatch.setattr(datagram, "receiver", flaky)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        reactor = MemoryReactorClock()
-        opened = Datagrams(sock, received.extend, errors.append, reactor)
-        opened.doRead()
-        opened.doRead()
-
-    assert [str(error) for error in errors] == ["once"]
-    assert received == [b"a:1|c"]
-
-
-GRANTED = 4 * 1024 * 1024
-
-
-class Steady:
-    """A door on a reactor in memory, and a sender that sends at a rate."""
-
-    def __init__(self, granted: int = GRANTED) -> None:
+    def __init__(self, sock: socket.socket, receive_buffer: int) -> None:
         self.reactor = MemoryReactorClock()
-        self.batches: list[int] = []
-        sock, _ = listener.open_udp("127.0.0.1", 0, 0)
-        self.door = Datagrams(
+        self.pipeline: Any = FakePipeline()
+        self.bugs = ReportedBugs()
+        super().__init__(
             sock,
-            lambda batch: self.batches.append(len(batch)),
-            lambda error: None,
-            self.reactor,
-            granted,
+            self.pipeline,
+            transport="udp",
+            receive_buffer=receive_buffer,
+            bugs=self.bugs,
+            errors=RateLimitedLog(self.reactor.seconds),
+            reactor=self.reactor,
         )
-        self.door.open()
+        self._address = sock.getsockname()
+        self.start()
 
-    def __enter__(self) -> Steady:
-        """Give itself."""
-        return self
+    def send(self, *datagrams: bytes) -> None:
+        """Send datagrams to the socket."""
+        is_udp = isinstance(self._address, tuple)
+        address = ("127.0.0.1", self._address[1]) if is_udp else self._address
+        family = socket.AF_INET if is_udp else socket.AF_UNIX
+        with socket.socket(family, socket.SOCK_DGRAM) as sender:
+            for each in datagrams:
+                sender.sendto(each, address)
 
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.door.connectionLost(None)
+    def send_steadily(self, rate: int, seconds: float) -> None:
+        """Send datagrams at a rate; the reactor has a turn at each."""
+        for _ in range(int(rate * seconds)):
+            self.reactor.advance(1 / rate)
+            self.send(b"a:1|c")
+            if self.is_watched:
+                self.doRead()
 
     @property
     def is_watched(self) -> bool:
-        """Whether the reactor tells the door of a datagram at once."""
-        return self.door in self.reactor.readers
-
-    def run(self, rate: int, seconds: float) -> None:
-        """Let datagrams come, and the reactor turn at each."""
-        for _ in range(int(rate * seconds)):
-            self.reactor.advance(1 / rate)
-            send(self.door.port, b"a:1|c")
-            if self.is_watched:
-                self.door.doRead()
+        """Whether the reactor watches the socket."""
+        return self in self.reactor.readers
 
 
-def test_datagrams_that_come_steadily_wait_for_each_other() -> None:
-    """Many are taken at a time, though each could be taken at once."""
-    with Steady() as steady:
-        steady.run(5_000, 0.1)
-
-        assert sum(steady.batches) > 400
-        assert len(steady.batches) < 40
+Open = Callable[..., Reader]
 
 
-def test_a_few_datagrams_do_not_wait() -> None:
-    """There would be nothing to take with them."""
-    with Steady() as steady:
-        steady.run(100, 0.5)
+@pytest.fixture
+def open_reader() -> Iterator[Open]:
+    """Open readers on loopback, or on given sockets; close them after the test."""
+    readers: list[Reader] = []
 
-        assert steady.batches == [1] * 50
-        assert steady.is_watched
+    def open_reader(
+        sock: socket.socket | None = None, receive_buffer: int = 4 * 1024 * 1024
+    ) -> Reader:
+        sock = sock or bind.open_udp("flag", LOOPBACK, 1 << 20)
+        readers.append(Reader(sock, receive_buffer))
+        return readers[-1]
 
-
-def test_nothing_waits_where_the_kernel_granted_little() -> None:
-    """A burst within the wait would be lost."""
-    with Steady(granted=106_496) as steady:
-        steady.run(5_000, 0.02)
-
-        assert steady.batches == [1] * 100
-
-
-def test_who_drains_sees_what_waits() -> None:
-    """A scrape is not kept waiting."""
-    with Steady() as steady:
-        steady.run(5_000, 0.02)
-        assert not steady.is_watched
-        send(steady.door.port, b"a:1|c")
-        before = sum(steady.batches)
-        steady.door.drain()
-
-        assert sum(steady.batches) > before
+    yield open_reader
+    for each in readers:
+        each.connectionLost(None)
 
 
-def test_a_door_that_rests_is_watched_again_when_it_is_quiet() -> None:
+def test_all_waiting_datagrams_are_one_batch(open_reader: Open) -> None:
+    """In their order."""
+    reader = open_reader()
+    reader.send(b"a:1|c", b"b:2|c")
+    reader.doRead()
+
+    assert reader.pipeline.batches == [[b"a:1|c", b"b:2|c"]]
+    assert reader.received_at is not None
+
+
+def test_drain_reads_more_than_one_batch(open_reader: Open) -> None:
+    """A scrape includes all that the kernel had delivered before it."""
+    reader = open_reader()
+    sent = [b"%d" % number for number in range(datagram.BATCH + 100)]
+    reader.send(*sent)
+    reader.drain()
+
+    assert reader.pipeline.lines == sent
+
+
+def test_a_read_error_is_logged_and_the_socket_stays_open(
+    open_reader: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next datagram is received."""
+    results = [ConnectionRefusedError("once"), Received([b"a:1|c"])]
+
+    def receive() -> Received:
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    monkeypatch.setattr(datagram, "receiver", lambda _: receive)
+    reader = open_reader()
+    with capture_logs() as logs:
+        reader.doRead()
+        reader.doRead()
+
+    assert [(each["event"], each["error"]) for each in logs] == [
+        ("udp cannot be read", "once")
+    ]
+    assert reader.pipeline.lines == [b"a:1|c"]
+
+
+def test_a_bug_in_the_pipeline_costs_one_batch(open_reader: Open) -> None:
+    """It is reported, and the next batch is fed."""
+    reader = open_reader()
+    for reader.pipeline.error in (RuntimeError("a bug"), None):
+        reader.reactor.advance(1)
+        reader.send(b"a:1|c")
+        reader.doRead()
+
+    assert [str(error) for error in reader.bugs] == ["a bug"]
+    assert reader.pipeline.lines == [b"a:1|c"]
+    assert reader.is_watched
+
+
+def test_steady_datagrams_are_coalesced(open_reader: Open) -> None:
+    """Many are received at a time, though each could be received at once."""
+    reader = open_reader()
+    reader.send_steadily(5_000, 0.1)
+
+    assert len(reader.pipeline.lines) > 400
+    assert len(reader.pipeline.batches) < 40
+    assert reader.state is ReaderState.COALESCING
+    assert not reader.is_watched
+
+
+@pytest.mark.parametrize(
+    ("rate", "receive_buffer"),
+    [(100, 4 * 1024 * 1024), (5_000, 106_496)],
+    ids=["few datagrams", "a small buffer"],
+)
+def test_datagrams_do_not_wait(
+    open_reader: Open, rate: int, receive_buffer: int
+) -> None:
+    """A wait would gather nothing, or lose a burst."""
+    reader = open_reader(receive_buffer=receive_buffer)
+    reader.send_steadily(rate, 50 / rate)
+
+    assert reader.pipeline.batches == [[b"a:1|c"]] * 50
+    assert reader.state is ReaderState.IDLE
+
+
+def test_a_full_batch_is_followed_by_another_read(open_reader: Open) -> None:
+    """However high the rate is, the reactor goes on at once."""
+    reader = open_reader()
+    reader.reactor.advance(0.001)
+    reader.send(*[b"a:1|c"] * (datagram.BATCH + 1))
+    reader.doRead()
+
+    assert reader.state is ReaderState.BUSY
+    assert reader.is_watched
+
+
+def test_drain_reads_what_is_being_coalesced(open_reader: Open) -> None:
+    """A scrape does not miss it."""
+    reader = open_reader()
+    reader.send_steadily(5_000, 0.02)
+    reader.send(b"last")
+    reader.drain()
+
+    assert reader.pipeline.lines[-1] == b"last"
+
+
+def test_coalescing_ends_when_the_sender_is_silent(open_reader: Open) -> None:
     """An idle bridge has no timers."""
-    with Steady() as steady:
-        steady.run(5_000, 0.02)
-        steady.reactor.pump([0.01] * 3)
+    reader = open_reader()
+    reader.send_steadily(5_000, 0.02)
+    reader.reactor.pump([0.01] * 3)
 
-        assert steady.is_watched
-        assert steady.reactor.getDelayedCalls() == []
+    assert reader.state is ReaderState.IDLE
+    assert reader.is_watched
+    assert reader.reactor.getDelayedCalls() == []
 
 
-def test_the_reactor_closes_a_door_that_rests() -> None:
-    """What it does not watch it would forget."""
-    with Steady() as steady:
-        steady.run(5_000, 0.02)
-        assert not steady.is_watched
-        for function, arguments, named in steady.reactor.triggers["before"]["shutdown"]:
-            function(*arguments, **named)
+def test_a_coalescing_reader_is_closed_with_the_reactor(open_reader: Open) -> None:
+    """At shutdown the reactor closes only what it watches."""
+    reader = open_reader()
+    reader.send_steadily(5_000, 0.02)
+    for function, arguments, named in reader.reactor.triggers["before"]["shutdown"]:
+        function(*arguments, **named)
 
-        assert steady.is_watched
+    assert reader.is_watched
+
+
+def test_a_unix_socket_is_never_coalesced(open_reader: Open, tmp_path: Path) -> None:
+    """Its queue holds ten datagrams, then its senders block or give up."""
+    path = str(tmp_path / "statsd.sock")
+    sock = bind.open_unixgram("flag", path, mode=None, read_buffer=1 << 22)
+    reader = open_reader(sock)
+    reader.send_steadily(5_000, 0.1)
+
+    assert reader.pipeline.batches == [[b"a:1|c"]] * 500
+    assert reader.kernel_drops() is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/net/udp is Linux's")
-def test_what_the_kernel_drops_is_known() -> None:
-    """A full receive buffer shows in the count of our own socket."""
-    opened = door(lambda batch: None, 1)
-    before = opened.kernel_drops()
-    send(opened.port, *[bytes(1000)] * 200)
-    after = opened.kernel_drops()
-    opened.connectionLost(None)
+def test_kernel_drops_are_counted(open_reader: Open) -> None:
+    """The counter of the socket rises when its buffer is full."""
+    reader = open_reader(bind.open_udp("flag", LOOPBACK, 1))
+    before = reader.kernel_drops()
+    reader.send(*[bytes(1000)] * 200)
 
     assert before == 0
-    assert after
-    assert after > 0
-
-
-def test_an_address_in_use_is_named() -> None:
-    """The message has the flag, the address and the reason."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-        with pytest.raises(BindError, match=rf"listen-udp: .*127\.0\.0\.1:{port}"):
-            listener.open_udp("127.0.0.1", port, 0)
-
-
-def test_an_empty_host_is_ipv4_and_ipv6() -> None:
-    """`:9125` hears both families where the machine has both."""
-    received: list[bytes] = []
-    sock, _ = listener.open_udp("", 0, 0)
-    opened = Datagrams(sock, received.extend, lambda error: None, MemoryReactorClock())
-    send(opened.port, b"four")
-    opened.doRead()
-    opened.connectionLost(None)
-
-    assert received == [b"four"]
-
-
-def send_unix(path: str, *datagrams: bytes) -> None:
-    """Send datagrams to a Unix socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        for each in datagrams:
-            sender.sendto(each, path)
-
-
-def unix_door(path: str, received: list[bytes], mode: int | None = None) -> Datagrams:
-    """Open a Unix door."""
-    sock, _ = listener.open_unixgram(path, mode, 0)
-    return Datagrams(sock, received.extend, lambda error: None, MemoryReactorClock())
-
-
-def test_a_unix_socket_takes_datagrams_and_leaves_no_file(tmp_path: Path) -> None:
-    """The file has the mode that was asked for, and goes with the door."""
-    path = tmp_path / "statsd.sock"
-    received: list[bytes] = []
-    opened = unix_door(str(path), received, 0o640)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    send_unix(str(path), b"a:1|c", b"b:2|c")
-    opened.doRead()
-    opened.connectionLost(None)
-
-    assert mode == 0o640
-    assert received == [b"a:1|c", b"b:2|c"]
-    assert opened.kernel_drops is not None
-    assert not path.exists()
-
-
-def test_a_socket_that_a_dead_process_left_is_replaced(tmp_path: Path) -> None:
-    """A crash does not keep the next start from listening."""
-    path = str(tmp_path / "statsd.sock")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:
-        left.bind(path)
-    received: list[bytes] = []
-    opened = unix_door(path, received)
-    send_unix(path, b"a:1|c")
-    opened.doRead()
-    opened.connectionLost(None)
-
-    assert received == [b"a:1|c"]
-
-
-def test_a_living_listener_is_not_replaced(tmp_path: Path) -> None:
-    """Two bridges on one socket: the second is told so, whatever the first takes."""
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-        path = str(tmp_path / f"{kind.name}.sock")
-        with socket.socket(socket.AF_UNIX, kind) as alive:
-            alive.bind(path)
-            if kind is socket.SOCK_STREAM:
-                alive.listen()
-            with pytest.raises(BindError, match="another process listens"):
-                listener.open_unixgram(path, None, 0)
-            assert Path(path).exists()
-
-
-def test_a_socket_that_cannot_be_asked_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Somebody else's socket: the line says that we may not ask."""
-
-    class Foreign(socket.socket):
-        """A socket that may not connect."""
-
-        def connect(self, address: object) -> None:
-            """Refuse."""
-            raise PermissionError(errno.EACCES, "Permission denied")
-
-    path = str(tmp_path / "statsd.sock")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:
-        left.bind(path)
-    monkeypatch.setattr("statsd_bridge.listener.sockets.socket.socket", Foreign)
-    with pytest.raises(BindError, match="Permission denied; remove it"):
-        listener.open_unixgram(path, None, 0)
-
-    assert Path(path).exists()
-
-
-def test_a_buffer_of_any_size_may_be_asked_for() -> None:
-    """More than a kernel can count in is cut to what it can."""
-    sock, granted = listener.open_udp("127.0.0.1", 0, 1 << 40)
-    sock.close()
-
-    assert granted > 0
-
-
-def test_a_unix_door_never_rests(tmp_path: Path) -> None:
-    """Its queue holds ten datagrams: who may not wait would give up."""
-    path = str(tmp_path / "statsd.sock")
-    sock, granted = listener.open_unixgram(path, None, 1 << 22)
-    reactor = MemoryReactorClock()
-    received: list[bytes] = []
-    opened = Datagrams(sock, received.extend, lambda error: None, reactor, granted)
-    opened.open()
-    for _ in range(500):
-        reactor.advance(0.0002)
-        send_unix(path, b"a:1|c")
-        assert opened in reactor.readers
-        opened.doRead()
-    opened.connectionLost(None)
-
-    assert len(received) == 500
-
-
-def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
-    """Nothing of the operator's is removed."""
-    path = tmp_path / "notes.txt"
-    path.write_text("mine")
-    with pytest.raises(BindError, match="listen-unixgram: .* no socket"):
-        listener.open_unixgram(str(path), None, 0)
-
-    assert path.read_text() == "mine"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
-def test_an_abstract_name_has_no_file() -> None:
-    """`@name` is heard under that name."""
-    received: list[bytes] = []
-    opened = unix_door("@crocbot-test-listener", received, 0o600)
-    send_unix("\0crocbot-test-listener", b"a:1|c")
-    opened.doRead()
-    opened.connectionLost(None)
-
-    assert received == [b"a:1|c"]
+    assert reader.kernel_drops()

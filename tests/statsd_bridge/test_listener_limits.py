@@ -1,24 +1,26 @@
-"""How open files are shared out."""
+"""How open files are shared."""
 
 from __future__ import annotations
 
 import pytest
 
-from statsd_bridge.listener.limits import OWN, ConnectionLimits, share
+from statsd_bridge.listener.limits import RESERVED_FILES, ConnectionLimits
 
 
 @pytest.mark.parametrize(
-    ("files", "room"),
+    ("files", "http", "streams"),
     [
-        (65_536, ConnectionLimits(512, 1024)),
-        (1024, ConnectionLimits(251, 376)),
-        (40, ConnectionLimits(5, 7)),
-        # Too few to do well; still somebody can come in at each door.
-        (10, ConnectionLimits(2, 3)),
+        (65_536, 512, 1024),
+        (1024, 251, 376),
+        (40, 5, 7),
+        # Too few to work well; each listener still accepts a connection.
+        (10, 2, 3),
     ],
 )
-def test_pages_keep_their_share(files: int, room: ConnectionLimits) -> None:
-    """Two doors for streams and one for pages fit into what is allowed."""
-    assert share(files) == room
-    if files > OWN + 8:
-        assert room.pages + 2 * room.streams <= files - OWN
+def test_scrapes_keep_their_share(files: int, http: int, streams: int) -> None:
+    """Two stream listeners and the HTTP server fit into the limit."""
+    limits = ConnectionLimits.from_open_files(files)
+
+    assert (limits.http, limits.streams) == (http, streams)
+    if files > RESERVED_FILES + 8:
+        assert limits.http + 2 * limits.streams <= files - RESERVED_FILES

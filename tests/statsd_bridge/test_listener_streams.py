@@ -1,7 +1,10 @@
-"""The doors for streams: lines, bounds and what is counted."""
+"""Readers of streams: lines, bounds and what is counted."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
@@ -10,85 +13,105 @@ from twisted.python.failure import Failure
 
 from statsd_bridge.listener import Streams
 from statsd_bridge.listener.streams import IDLE_SECONDS
+from statsd_bridge.model import Stats
+from tests.statsd_bridge.in_memory import FakePipeline, ReportedBugs
 
 
-class Tcp:
-    """A TCP door in memory: what came, and what was counted."""
+class Tcp(Streams):
+    """A listener in memory."""
 
-    def __init__(self, most_connections: int = 10) -> None:
-        self.lines: list[bytes] = []
-        self.told: list[str] = []
-        self.door = Streams(
-            self.lines.extend, self.told.append, most_connections=most_connections
+    def __init__(self, max_connections: int = 10) -> None:
+        self.pipeline: Any = FakePipeline()
+        self.bugs = ReportedBugs()
+        self.clock = Clock()
+        super().__init__(
+            self.pipeline,
+            transport="tcp",
+            stats=Stats(),
+            bugs=self.bugs,
+            max_connections=max_connections,
         )
 
     def connect(self) -> tuple[Protocol, StringTransportWithDisconnection]:
         """Open a connection."""
-        protocol = self.door.buildProtocol(None)
-        protocol.callLater = Clock().callLater
+        protocol: Any = self.buildProtocol(None)
+        protocol.callLater = self.clock.callLater
         transport = StringTransportWithDisconnection()
         transport.protocol = protocol
         protocol.makeConnection(transport)
         return protocol, transport
 
+    @property
+    def counted(self) -> dict[str, int]:
+        """The counters that are not 0."""
+        return {name: count for name, count in self.stats.tcp.items() if count}
 
-def test_lines_come_over_tcp_and_the_last_needs_no_newline() -> None:
-    """A connection that ends in good order loses nothing."""
-    tcp = Tcp()
+
+@pytest.fixture
+def tcp() -> Tcp:
+    """A listener in memory."""
+    return Tcp()
+
+
+def test_the_last_line_needs_no_newline(tcp: Tcp) -> None:
+    """A connection that is closed in good order loses nothing."""
     connection, transport = tcp.connect()
     connection.dataReceived(b"a:1|c\nb:2")
     connection.dataReceived(b"|c")
     transport.loseConnection()
 
-    assert tcp.lines == [b"a:1|c", b"b:2|c"]
-    assert tcp.told == ["connections"]
+    assert tcp.pipeline.lines == [b"a:1|c", b"b:2|c"]
+    assert tcp.counted == {"connections": 1}
 
 
-def test_a_line_that_is_too_long_is_counted_and_the_connection_goes_on() -> None:
-    """The next line is read."""
-    tcp = Tcp()
+def test_a_line_that_is_too_long_is_skipped(tcp: Tcp) -> None:
+    """It is counted, and the next line is read."""
     connection, _ = tcp.connect()
     connection.dataReceived(b"x" * 5000 + b"\na:1|c\n")
 
-    assert tcp.lines == [b"a:1|c"]
-    assert tcp.told == ["connections", "too_long_lines"]
+    assert tcp.pipeline.lines == [b"a:1|c"]
+    assert tcp.counted == {"connections": 1, "too_long_lines": 1}
+
+
+def test_a_bug_in_the_pipeline_does_not_close_the_connection(tcp: Tcp) -> None:
+    """It is reported, and the next lines are fed."""
+    connection, transport = tcp.connect()
+    for tcp.pipeline.error in (RuntimeError("a bug"), None):
+        connection.dataReceived(b"a:1|c\n")
+
+    assert len(tcp.bugs) == 1
+    assert tcp.pipeline.lines == [b"a:1|c"]
+    assert transport.connected
 
 
 def test_connections_are_bounded() -> None:
-    """One too many is closed and counted; when one ends there is room again."""
-    tcp = Tcp(most_connections=1)
+    """One too many is refused and counted, until another one ends."""
+    tcp = Tcp(max_connections=1)
     _, first = tcp.connect()
-    refused = tcp.door.buildProtocol(None)
+    refused = tcp.buildProtocol(None)
     first.loseConnection()
     tcp.connect()
 
     assert refused is None
-    assert tcp.told == ["connections", "connections_refused", "connections"]
+    assert tcp.counted == {"connections": 2, "connections_refused": 1}
 
 
-def test_a_connection_that_idles_is_closed() -> None:
-    """Its time is over when nothing came for the bound."""
-    tcp = Tcp()
-    clock = Clock()
-    protocol = tcp.door.buildProtocol(None)
-    protocol.callLater = clock.callLater
-    transport = StringTransportWithDisconnection()
-    transport.protocol = protocol
-    protocol.makeConnection(transport)
-    clock.advance(IDLE_SECONDS - 1)
+def test_an_idle_connection_is_closed(tcp: Tcp) -> None:
+    """After the bound."""
+    _, transport = tcp.connect()
+    tcp.clock.advance(IDLE_SECONDS - 1)
     assert transport.connected
 
-    clock.advance(2)
+    tcp.clock.advance(2)
     assert not transport.connected
 
 
-def test_an_error_of_a_connection_is_counted() -> None:
-    """A reset is one, unless part of a line was left."""
-    tcp = Tcp()
-    for rest in (b"", b"a:1|c"):
+def test_a_reset_is_counted_unless_part_of_a_line_is_left(tcp: Tcp) -> None:
+    """Like in statsd_exporter."""
+    for data in (b"", b"a:1|c"):
         connection, _ = tcp.connect()
-        connection.dataReceived(rest)
+        connection.dataReceived(data)
         connection.connectionLost(Failure(ConnectionLost()))
 
-    assert tcp.told == ["connections", "connection_errors", "connections"]
-    assert tcp.lines == [b"a:1|c"]
+    assert tcp.counted == {"connections": 2, "connection_errors": 1}
+    assert tcp.pipeline.lines == [b"a:1|c"]

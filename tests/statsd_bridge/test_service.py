@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,11 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from statsd_bridge.errors import ConfigError
+from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.model import HostPort
-from statsd_bridge.service import Bridge
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.service.bridge import Bridge
+from statsd_bridge.service.process import TwistedErrors
 from statsd_bridge.settings import Settings
 
 RULES = "mappings: [{match: a.*, name: a_total, labels: {x: $1}}]"
@@ -28,80 +31,115 @@ def rules(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bridge(rules: Path) -> Iterator[Bridge]:
-    """A bridge with a real UDP socket that nobody watches."""
+def reactor() -> MemoryReactorClock:
+    """A reactor in memory."""
+    return MemoryReactorClock()
+
+
+def new_bridge(rules: Path, reactor: MemoryReactorClock) -> Bridge:
+    """Return a bridge that listens on UDP."""
     settings = Settings(
         listen_udp=HostPort("127.0.0.1", 0), mapping_config=str(rules), read_buffer=0
     )
-    reactor = MemoryReactorClock()
-    made = Bridge(settings, reactor)
-    made.start()
-    yield made
-    for reader in reactor.readers:
-        reader.connectionLost(None)
+    return Bridge(
+        settings, reactor, inherited=InheritedSockets({}), limits=ConnectionLimits()
+    )
+
+
+@pytest.fixture
+def bridge(rules: Path, reactor: MemoryReactorClock) -> Iterator[Bridge]:
+    """A bridge with a real UDP socket that the reactor does not read."""
+    bridge = new_bridge(rules, reactor)
+    bridge.start()
+    yield bridge
+    bridge.close()
+
+
+@pytest.fixture
+def send(bridge: Bridge, reactor: MemoryReactorClock) -> Callable[[bytes], None]:
+    """Send a datagram to the bridge."""
+
+    def send(data: bytes) -> None:
+        (reader,) = reactor.readers
+        with socket.fromfd(reader.fileno(), socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(data, sock.getsockname())
+
+    return send
 
 
 def page(bridge: Bridge) -> str:
     """Scrape."""
-    return b"".join(bridge.metrics().slices).decode()
-
-
-def test_a_page_has_the_bridge_s_own_metrics(bridge: Bridge) -> None:
-    """The rules that are loaded are told."""
-    assert "statsd_exporter_loaded_mappings 1.0\n" in page(bridge)
+    return b"".join(bridge.http.metrics("").slices).decode()
 
 
 def test_a_good_file_replaces_the_rules(bridge: Bridge, rules: Path) -> None:
-    """After a reload the new rules hold, and the success is counted."""
+    """After a reload the new rules are in force, and the success is counted."""
+    assert "statsd_exporter_loaded_mappings 1.0\n" in page(bridge)
     rules.write_text("")
 
-    assert bridge.reload() == ""
+    assert bridge.http.reload() == ""
     text = page(bridge)
     assert "statsd_exporter_loaded_mappings 0.0\n" in text
     assert 'statsd_exporter_config_reloads_total{outcome="success"} 1.0\n' in text
 
 
 def test_a_bad_file_changes_nothing(bridge: Bridge, rules: Path) -> None:
-    """The reason comes back, the old rules stay, the failure is counted."""
+    """The reason is returned, the old rules stay, the failure is counted."""
     rules.write_text("mappings: [{match: a..b, name: a}]")
 
-    assert "match" in bridge.reload()
+    assert "match" in bridge.http.reload()
     text = page(bridge)
     assert "statsd_exporter_loaded_mappings 1.0\n" in text
     assert 'statsd_exporter_config_reloads_total{outcome="failure"} 1.0\n' in text
 
 
-def test_a_bug_does_not_close_a_door(
-    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+def test_a_bad_file_at_start_is_an_error(
+    rules: Path, reactor: MemoryReactorClock
 ) -> None:
-    """An exception that nobody expected costs one batch, is counted and told once."""
-
-    def broken(*_: object) -> None:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(bridge._pipeline, "feed", broken)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.sendto(b"a:1|c", ("127.0.0.1", bridge._datagrams[0].port))
-    assert "statsd_bridge_bugs_total 1.0\n" in page(bridge)
-
-    monkeypatch.undo()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.sendto(b"b:1|c", ("127.0.0.1", bridge._datagrams[0].port))
-    assert "\nb 1\n" in page(bridge)
-
-
-def test_what_twisted_cannot_tell_anybody_is_a_bug(bridge: Bridge) -> None:
-    """An error in its log is counted, a mere remark is not."""
-    quiet = {"log_level": LogLevel.warn, "log_format": "x"}
-    loud = {"log_level": LogLevel.critical, "log_failure": Failure(ValueError("x"))}
-    bridge.hear_twisted(quiet)
-    bridge.hear_twisted(loud)
-
-    assert "statsd_bridge_bugs_total 1.0\n" in page(bridge)
-
-
-def test_a_bad_file_at_start_is_an_error(rules: Path) -> None:
     """A bridge does not start with rules that it cannot read."""
     rules.write_text("mappings: 7")
     with pytest.raises(ConfigError, match="mappings"):
-        Bridge(Settings(mapping_config=str(rules)), MemoryReactorClock())
+        new_bridge(rules, reactor)
+
+
+def test_a_bug_costs_one_batch(
+    bridge: Bridge, send: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted, and the next batch is on the page."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pipeline, "feed", fail)
+        patched.setattr("statsd_bridge.batch.FastPipeline.feed", fail)
+        send(b"a:1|c")
+        assert "statsd_bridge_bugs_total 1.0\n" in page(bridge)
+
+    send(b"b:1|c")
+    assert "\nb 1\n" in page(bridge)
+
+
+def test_series_expire(
+    bridge: Bridge,
+    reactor: MemoryReactorClock,
+    send: Callable[[bytes], None],
+    rules: Path,
+) -> None:
+    """Without a scrape, every second, also after a bug."""
+    rules.write_text("mappings: [{match: b, name: b, ttl: 1ns}]")
+    bridge.http.reload()
+    send(b"b:1|c")
+    bridge.listeners.drain()
+    reactor.advance(1)
+
+    assert "statsd_bridge_series 0.0\n" in page(bridge)
+
+
+def test_an_error_in_twisted_s_log_is_a_bug(bridge: Bridge) -> None:
+    """It is an uncaught exception; a warning is not."""
+    observe = TwistedErrors(bridge.bugs)
+    observe({"log_level": LogLevel.warn, "log_format": "x"})
+    observe({"log_level": LogLevel.critical, "log_failure": Failure(ValueError("x"))})
+
+    assert "statsd_bridge_bugs_total 1.0\n" in page(bridge)

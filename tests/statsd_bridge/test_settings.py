@@ -1,58 +1,81 @@
-"""Addresses and durations as operators write them."""
+"""The values of flags, as operators write them."""
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 import pytest
 
-from statsd_bridge import settings
-from statsd_bridge.errors import BridgeError
 from statsd_bridge.model import HostPort
+from statsd_bridge.settings import IGNORED_FLAGS, Settings
+
+TYPES = {
+    flag.name: flag.type
+    for flag in (*(each.metadata["flag"] for each in fields(Settings)), *IGNORED_FLAGS)
+}
 
 
 @pytest.mark.parametrize(
-    ("text", "address"),
+    ("flag", "text", "value"),
     [
-        (":9125", HostPort("", 9125)),
-        ("127.0.0.1:0", HostPort("127.0.0.1", 0)),
-        ("[::1]:9102", HostPort("::1", 9102)),
-        ("localhost:1", HostPort("localhost", 1)),
+        # An empty host is all interfaces, IPv6 is in brackets.
+        ("statsd.listen-udp", ":9125", HostPort("", 9125)),
+        ("statsd.listen-tcp", "127.0.0.1:0", HostPort("127.0.0.1", 0)),
+        ("web.listen-address", "[::1]:9102", HostPort("::1", 9102)),
+        ("statsd.relay.address", "localhost:1", HostPort("localhost", 1)),
+        ("statsd.listen-udp", "", None),
+        ("statsd.set-window", "1m30s", 90.0),
+        ("statsd.event-flush-interval", "0", 0.0),
+        ("statsd.unixsocket-mode", "640", 0o640),
+        # Like kingpin, whole numbers may be written as floats.
+        ("statsd.read-buffer", "8.388608e+06", 8_388_608),
+        ("statsd.cache-size", "1e3", 1_000),
+        ("statsd.event-queue-size", "1e+04", 10_000),
+        ("log.level", "INFO", "info"),
     ],
 )
-def test_an_address_is_host_and_port(text: str, address: HostPort) -> None:
-    """An empty host is all interfaces, IPv6 is in brackets."""
-    assert settings.address("flag", text) == address
-
-
-@pytest.mark.parametrize("text", ["", "9125", "a:b", "::1:9125", "a:65536", "a:"])
-def test_a_bad_address_names_its_flag(text: str) -> None:
-    """The message has the flag, what was written, and an example."""
-    with pytest.raises(BridgeError, match=r"^--flag: .*host:port"):
-        settings.address("flag", text)
+def test_values_are_read(flag: str, text: str, value: Any) -> None:
+    """Each type of flag."""
+    assert TYPES[flag].parse(text) == value
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
+    ("flags", "texts", "words"),
     [
-        ("60s", 60.0),
-        ("1m30s", 90.0),
-        ("1.5h", 5400.0),
-        ("250ms", 0.25),
-        (".5s", 0.5),
-        ("0", 0.0),
-        ("2us", 2e-6),
-        # The micro sign and the Greek letter look alike; Go takes both.
-        ("2\u00b5s", 2e-6),
-        ("2\u03bcs", 2e-6),
-        ("1s3ns", 1.000000003),
+        (
+            ("statsd.listen-udp", "web.listen-address"),
+            ("9125", "a:b", "::1:9125", "a:65536", "a:"),
+            "host:port",
+        ),
+        (("statsd.relay.address",), (":9", "a:0"), "has no host or no port"),
+        (
+            ("statsd.set-window", "statsd.event-flush-interval"),
+            ("", "60", "1d", "s", "-1s", "1s 2s"),
+            "60s",
+        ),
+        (("statsd.set-window",), ("0", "0s"), "more than 0"),
+        (("statsd.unixsocket-mode",), ("9", "", "77777", "-1"), "755"),
+        (
+            ("web.telemetry-path",),
+            ("", "metrics", "/-/healthy", "/explain", "/debug/unmapped"),
+            "/metrics",
+        ),
+        (
+            ("statsd.cache-size", "statsd.max-series", "statsd.relay.packet-length")
+            + ("statsd.read-buffer", "statsd.event-queue-size")
+            + ("statsd.event-flush-threshold", "statsd.udp-packet-queue-size"),
+            ("", "many", "-1", "1.5", "1e-3", "1e300", "inf", "nan", "1 000"),
+            "whole number",
+        ),
+        (("log.level", "log.format", "statsd.cache-type"), ("", "loud"), "one of"),
     ],
 )
-def test_a_duration_is_written_as_in_go(text: str, seconds: float) -> None:
-    """Units may be added up."""
-    assert settings.seconds("flag", text) == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize("text", ["", "60", "1d", "s", "-1s", "1s 2s"])
-def test_a_bad_duration_names_its_flag(text: str) -> None:
-    """The message has the flag and an example."""
-    with pytest.raises(BridgeError, match=r"^--flag: .*60s"):
-        settings.seconds("flag", text)
+def test_other_values_are_refused(
+    flags: tuple[str, ...], texts: tuple[str, ...], words: str
+) -> None:
+    """The error says what would be right."""
+    for flag in flags:
+        for text in texts:
+            with pytest.raises(ValueError, match=words):
+                TYPES[flag].parse(text)

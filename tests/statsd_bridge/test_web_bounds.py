@@ -1,4 +1,4 @@
-"""The HTTP door: its bounds, and what slow readers and talkers come up against."""
+"""The HTTP server: its bounds against slow, silent and oversized requests."""
 
 from __future__ import annotations
 
@@ -13,186 +13,189 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet.error import ConnectionDone
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from statsd_bridge.web.scrape import (
-    LONGEST_SECONDS,
-    MOST_SCRAPES,
-    MOST_WAITING,
+    MAX_SCRAPE_SECONDS,
+    MAX_SCRAPES,
+    MAX_WAITING_SCRAPES,
     STALL_SECONDS,
 )
 from statsd_bridge.web.server import IDLE_SECONDS, REQUEST_SECONDS
+from tests.statsd_bridge.web_in_memory import Backend, Connection
 
 PAGE = b"a 1\nb 2\nc 3\n"
-
-
-def test_a_slow_reader_is_not_written_to(bridge: Any) -> None:
-    """While the transport is full nothing more is made; afterwards the rest follows."""
-    channel = bridge.door().buildProtocol(None)
-    transport = StringTransport()
-    channel.makeConnection(transport)
-    channel.dataReceived(b"GET /metrics HTTP/1.0\r\n\r\n")
-    transport.producer.pauseProducing()
-    bridge.turns.pop()()
-    paused = transport.value()
-    transport.producer.resumeProducing()
-    bridge.take_turns()
-
-    assert b"b 2" not in paused
-    assert transport.value().endswith(PAGE)
-
-
-def test_half_a_page_does_not_look_like_a_whole_one(bridge: Any) -> None:
-    """A bug after the first slice cuts the connection: no last chunk is sent."""
-    bridge.slices = [b"a 1\n", RuntimeError("a bug")]
-    opened = bridge.connect()
-    opened.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-    bridge.take_turns()
-
-    assert b"a 1\n" in opened.transport.value()
-    assert not opened.transport.value().endswith(b"0\r\n\r\n")
-    assert opened.transport.disconnected
-    assert len(bridge.failures) == 1
-
-
-def test_compression_gives_others_their_turn(bridge: Any) -> None:
-    """One slice a turn, even if nothing comes out of the compressor yet."""
-    bridge.slices = [b"a" * 1000] * 50
-    opened = bridge.connect()
-    opened.send(b"GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n")
-    turns = bridge.take_turns()
-
-    assert turns > 50
-    body = opened.transport.value().partition(b"\r\n\r\n")[2]
-    assert gzip.decompress(body) == b"a" * 50_000
-
-
 SCRAPE = b"GET /metrics HTTP/1.0\r\n\r\n"
 
 
-def stall(bridge: Any, opened: Any) -> list[Any]:
-    """Have as many scrapes under way as allowed, none of which is read."""
-    stalled = [bridge.connect(opened) for _ in range(MOST_SCRAPES)]
+@pytest.fixture
+def backend() -> Backend:
+    """A backend in memory."""
+    return Backend()
+
+
+def test_a_slow_reader_is_not_written_to(backend: Backend) -> None:
+    """While the transport is full no slice is rendered; the others follow later."""
+    scraper = backend.connect()
+    scraper.send(SCRAPE)
+    scraper.transport.producer.pauseProducing()
+    backend.reactor.turns.pop()()
+    paused = scraper.received
+    scraper.transport.producer.resumeProducing()
+    backend.reactor.take_turns()
+
+    assert b"b 2" not in paused
+    assert scraper.received.endswith(PAGE)
+
+
+def test_half_a_page_does_not_look_like_a_whole_one(backend: Backend) -> None:
+    """A bug after the first slice cuts the connection: no last chunk is sent."""
+    backend.slices = [b"a 1\n", RuntimeError("a bug")]
+    scraper = backend.connect()
+    scraper.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    backend.reactor.take_turns()
+
+    assert b"a 1\n" in scraper.received
+    assert not scraper.received.endswith(b"0\r\n\r\n")
+    assert scraper.is_closed
+    assert len(backend.bugs) == 1
+
+
+def test_compression_sends_one_slice_a_turn(backend: Backend) -> None:
+    """Even while the compressor holds everything back."""
+    backend.slices = [b"a" * 1000] * 50
+    scraper = backend.connect()
+    scraper.send(b"GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n")
+
+    assert backend.reactor.take_turns() > 50
+    assert gzip.decompress(scraper.received.partition(b"\r\n\r\n")[2]) == b"a" * 50_000
+
+
+def stall(backend: Backend, server: Any) -> list[Connection]:
+    """Start the maximum number of scrapes and read none of them."""
+    stalled = [backend.connect(server) for _ in range(MAX_SCRAPES)]
     for each in stalled:
         each.send(SCRAPE)
         each.transport.producer.pauseProducing()
-    bridge.turns.clear()
+    backend.reactor.take_turns()
     return stalled
 
 
-def test_readers_who_stall_make_room(bridge: Any) -> None:
-    """The next scrape waits until it is clear that they do; the oldest goes."""
-    opened = bridge.door()
-    stalled = stall(bridge, opened)
-    scraper = bridge.connect(opened)
+def test_a_stalled_reader_gives_way_to_a_waiting_scrape(backend: Backend) -> None:
+    """The scrape waits until a reader has stalled long enough; the oldest is cut."""
+    server = backend.server()
+    stalled = stall(backend, server)
+    scraper = backend.connect(server)
     scraper.send(SCRAPE)
-    before = scraper.transport.value()
-    bridge.clock.advance(STALL_SECONDS)
-    bridge.take_turns()
+    before = scraper.received
+    backend.reactor.advance(STALL_SECONDS)
+    backend.reactor.take_turns()
 
     assert before == b""
-    assert scraper.transport.value().endswith(PAGE)
-    assert [each.transport.disconnected for each in stalled] == [
-        True,
-        *[False] * (MOST_SCRAPES - 1),
-    ]
+    assert scraper.received.endswith(PAGE)
+    assert [each.is_closed for each in stalled] == [True, *[False] * (MAX_SCRAPES - 1)]
 
 
-def test_readers_who_go_on_in_time_stay(bridge: Any) -> None:
-    """A pause that is not a stall costs nobody the page, and those who wait come."""
-    opened = bridge.door()
-    slow = stall(bridge, opened)
-    scraper = bridge.connect(opened)
+def test_a_short_pause_is_not_a_stall(backend: Backend) -> None:
+    """A reader that goes on in time gets its page, and so do those that wait."""
+    server = backend.server()
+    slow = stall(backend, server)
+    scraper = backend.connect(server)
     scraper.send(SCRAPE)
-    bridge.clock.advance(STALL_SECONDS / 2)
+    backend.reactor.advance(STALL_SECONDS / 2)
     for each in slow:
         each.transport.producer.resumeProducing()
-    bridge.clock.advance(STALL_SECONDS)
-    bridge.take_turns()
+    backend.reactor.advance(STALL_SECONDS)
+    backend.reactor.take_turns()
 
-    assert all(each.transport.value().endswith(PAGE) for each in (*slow, scraper))
-    assert bridge.statuses == [200] * (MOST_SCRAPES + 1)
+    assert all(each.received.endswith(PAGE) for each in (*slow, scraper))
+    assert backend.stats.scrapes == {"200": MAX_SCRAPES + 1}
 
 
-def test_who_waits_and_goes_is_forgotten(bridge: Any) -> None:
-    """A scraper that gives up while it waits is counted as ended."""
-    opened = bridge.door()
-    stall(bridge, opened)
-    scraper = bridge.connect(opened)
+def test_a_waiting_scraper_that_leaves_is_forgotten(backend: Backend) -> None:
+    """Its scrape is no longer in flight."""
+    server = backend.server()
+    stall(backend, server)
+    scraper = backend.connect(server)
     scraper.send(SCRAPE)
     scraper.transport.connectionLost(Failure(ConnectionDone()))
 
-    assert bridge.in_flight == MOST_SCRAPES
+    assert backend.stats.scrapes_in_flight == MAX_SCRAPES
 
 
-def test_one_scrape_too_many_comes_again(bridge: Any) -> None:
-    """When too many wait, the next is told 503, and the count of it is right."""
-    opened = bridge.door(most_connections=500)
-    stall(bridge, opened)
-    for _ in range(MOST_WAITING):
-        bridge.connect(opened).send(SCRAPE)
-    late = bridge.connect(opened)
+def test_one_scrape_too_many_is_a_503(backend: Backend) -> None:
+    """It is counted, and those that wait still wait."""
+    server = backend.server(max_connections=500)
+    stall(backend, server)
+    for _ in range(MAX_WAITING_SCRAPES):
+        backend.connect(server).send(SCRAPE)
+    late = backend.connect(server)
     late.send(SCRAPE)
 
-    assert late.transport.value().startswith(b"HTTP/1.0 503 ")
-    assert bridge.statuses == [503]
-    assert bridge.in_flight == MOST_SCRAPES + MOST_WAITING
+    assert late.received.startswith(b"HTTP/1.0 503 ")
+    assert backend.stats.scrapes == {"503": 1}
+    assert backend.stats.scrapes_in_flight == MAX_SCRAPES + MAX_WAITING_SCRAPES
 
 
-def test_a_page_that_is_not_taken_is_given_up(bridge: Any) -> None:
-    """After the bound of time the connection is cut."""
-    opened = bridge.connect()
-    opened.send(b"GET /metrics HTTP/1.0\r\n\r\n")
-    opened.transport.producer.pauseProducing()
-    bridge.clock.advance(LONGEST_SECONDS - 1)
-    assert not opened.is_cut
+def test_a_page_that_is_not_taken_in_time_is_given_up(backend: Backend) -> None:
+    """The connection is cut."""
+    scraper = backend.connect()
+    scraper.send(SCRAPE)
+    scraper.transport.producer.pauseProducing()
+    backend.reactor.advance(MAX_SCRAPE_SECONDS - 1)
+    assert not scraper.is_closed
 
-    bridge.clock.advance(2)
-    assert opened.is_cut
+    backend.reactor.advance(2)
+    assert scraper.is_closed
 
 
-def test_the_quietest_connection_makes_room(bridge: Any) -> None:
-    """Idle connections keep nobody out: the one that said nothing the longest goes."""
-    opened = bridge.door(most_connections=3)
-    talks, idles, idles_less = (bridge.connect(opened) for _ in range(3))
-    talks.send(b"GET /-/hea")
-    scraper = bridge.connect(opened)
+def test_the_longest_inactive_connection_is_closed(backend: Backend) -> None:
+    """Idle connections, however many, do not keep a new one out."""
+    server = backend.server(max_connections=3)
+    active, idle, idle_for_less = (backend.connect(server) for _ in range(3))
+    active.send(b"GET /-/hea")
+    scraper = backend.connect(server)
     scraper.send(b"GET /-/healthy HTTP/1.0\r\n\r\n")
 
-    assert idles.is_cut
-    assert not talks.is_cut
-    assert not idles_less.is_cut
-    assert scraper.transport.value().endswith(b"Statsd Exporter is Healthy.\n")
-    assert bridge.connections_closed == 1
+    assert [active.is_closed, idle.is_closed, idle_for_less.is_closed] == [
+        *(False, True, False)
+    ]
+    assert scraper.received.endswith(b"Statsd Exporter is Healthy.\n")
+    assert backend.stats.http_closed == 1
+
+
+def trickle(backend: Backend, connection: Connection, byte: bytes) -> None:
+    """Send a byte a second, for as long as a request may take and longer."""
+    for _ in range(REQUEST_SECONDS - 1):
+        backend.reactor.advance(1)
+        connection.send(byte)
+    assert not connection.is_closed
+
+    backend.reactor.advance(2)
+    assert connection.is_closed
 
 
 @pytest.mark.parametrize(
-    "trickle",
+    ("start", "byte"),
     [
-        b"",
-        b"GET /metrics HTTP/1.1\r\nHost: x\r\n",
-        b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
+        (b"", b""),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\n", b"x"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b"x"),
     ],
+    ids=["silence", "head", "body"],
 )
-def test_a_request_that_does_not_end_is_cut_off(bridge: Any, trickle: bytes) -> None:
-    """Nothing, half a head or half a body, and a byte now and then."""
-    opened = bridge.connect()
-    if trickle:
-        opened.send(trickle)
-    for _ in range(REQUEST_SECONDS - 1):
-        bridge.clock.advance(1)
-        if trickle:
-            opened.send(b"x")
-    assert not opened.is_cut
-
-    bridge.clock.advance(2)
-    assert opened.is_cut
+def test_a_request_that_does_not_end_is_cut_off(
+    backend: Backend, start: bytes, byte: bytes
+) -> None:
+    """Nothing, half a head or half a body, and then a byte a second."""
+    connection = backend.connect()
+    connection.send(start)
+    trickle(backend, connection, byte)
 
 
 @pytest.fixture
-def protected(tmp_path: Path) -> str:
-    """A web configuration file with a certificate that signed itself."""
+def tls_config(tmp_path: Path) -> str:
+    """A web configuration file with a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
     day, now = datetime.timedelta(days=1), datetime.datetime.now(datetime.UTC)
@@ -209,40 +212,36 @@ def protected(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_a_handshake_that_does_not_end_is_cut_off(bridge: Any, protected: str) -> None:
-    """The time for a request begins with the connection, and trickles gain none."""
-    opened = bridge.connect(bridge.door(config=protected))
-    # The head of a record of TLS, as long as they may be.
-    opened.send(b"\x16\x03\x01\x3f\xff")
-    for _ in range(REQUEST_SECONDS - 1):
-        bridge.clock.advance(1)
-        opened.send(b"x")
-    assert not opened.is_cut
-
-    bridge.clock.advance(2)
-    assert opened.is_cut
+def test_a_handshake_that_does_not_end_is_cut_off(
+    backend: Backend, tls_config: str
+) -> None:
+    """The time for a request begins with the connection."""
+    connection = backend.connect(backend.server(config=tls_config))
+    # The head of a TLS record of the maximum length.
+    connection.send(b"\x16\x03\x01\x3f\xff")
+    trickle(backend, connection, b"x")
 
 
-def test_what_is_no_tls_is_cut_off_at_once(bridge: Any, protected: str) -> None:
-    """A request in the clear gets no answer of ours."""
-    opened = bridge.connect(bridge.door(config=protected))
-    opened.send(SCRAPE)
+def test_plain_http_on_a_tls_port_is_cut_off(backend: Backend, tls_config: str) -> None:
+    """At once and without a response."""
+    connection = backend.connect(backend.server(config=tls_config))
+    connection.send(SCRAPE)
 
-    assert opened.is_cut
-    assert b"HTTP" not in opened.transport.value()
+    assert connection.is_closed
+    assert b"HTTP" not in connection.received
 
 
-def test_a_connection_may_idle_between_requests(bridge: Any) -> None:
+def test_a_connection_may_idle_between_requests(backend: Backend) -> None:
     """A scraper keeps its connection for longer than a request may take."""
-    opened = bridge.connect()
+    connection = backend.connect()
     for _ in range(3):
-        opened.send(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
-        bridge.clock.advance(REQUEST_SECONDS * 2)
-        assert not opened.is_cut
-    bridge.clock.advance(IDLE_SECONDS)
+        connection.send(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        backend.reactor.advance(REQUEST_SECONDS * 2)
+        assert not connection.is_closed
+    backend.reactor.advance(IDLE_SECONDS)
 
-    assert opened.transport.value().count(b"Statsd Exporter is Healthy.\n") == 3
-    assert opened.is_cut
+    assert connection.received.count(b"Statsd Exporter is Healthy.\n") == 3
+    assert connection.is_closed
 
 
 @pytest.mark.parametrize(
@@ -259,13 +258,15 @@ def test_a_connection_may_idle_between_requests(bridge: Any) -> None:
     ],
     ids=["many", "long", "long path", "two lengths", "nonsense", "body", "chunks"],
 )
-def test_a_request_that_is_too_large_is_cut_off(bridge: Any, request_: bytes) -> None:
-    """Headers, paths and bodies have bounds."""
-    opened = bridge.connect()
+def test_a_request_that_is_too_large_is_cut_off(
+    backend: Backend, request_: bytes
+) -> None:
+    """Headers, paths and bodies are bounded."""
+    connection = backend.connect()
     for start in range(0, len(request_), 65_536):
-        opened.send(request_[start : start + 65_536])
-        if opened.is_cut:
+        connection.send(request_[start : start + 65_536])
+        if connection.is_closed:
             break
 
-    assert opened.is_cut
-    assert b" 200 " not in opened.transport.value()
+    assert connection.is_closed
+    assert b" 200 " not in connection.received

@@ -8,7 +8,7 @@ import pytest
 
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.web import config
-from statsd_bridge.web.config import ClientAuth, Rate, WebConfig
+from statsd_bridge.web.config import ClientAuth, RateLimit, WebConfig
 
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
 
@@ -70,7 +70,7 @@ def test_the_rest_of_the_file(folder: Path) -> None:
 
     assert found.users == {"ann": HASH.encode()}
     assert found.headers == {"X-Frame-Options": "deny"}
-    assert found.rate == Rate(0.5, 3)
+    assert found.rate == RateLimit(0.5, 3)
 
 
 def test_a_rate_of_no_time_is_none(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who comes in: users by their hashes, requests by their rate."""
+"""Who is admitted: users by their hashes, requests by their rate."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import bcrypt
 import pytest
+from structlog.testing import capture_logs
 from twisted.internet.defer import Deferred
 
 from statsd_bridge import cli
-from statsd_bridge.errors import BridgeError
 from statsd_bridge.web import Guard
-from statsd_bridge.web.config import Rate
-from statsd_bridge.web.guard import Bucket
+from statsd_bridge.web.config import RateLimit
+from statsd_bridge.web.guard import TokenBucket
 from statsd_bridge.web.users import Users
 
 CERTIFICATE = """
@@ -32,7 +32,7 @@ AQH/MAoGCCqGSM49BAMCA0kAMEYCIQDZlOayJvnyPKuabjSUwk6dxUbIWrHXyKi9
 
 def test_a_bucket_fills_with_time() -> None:
     """Full at first, one token an interval, and never more than the burst."""
-    bucket = Bucket(Rate(2.0, 3), 100.0)
+    bucket = TokenBucket(RateLimit(2.0, 3), 100.0)
     taken = [bucket.take(now) for now in (100, 100, 100, 100, 101, 102, 102, 999)]
     more = [bucket.take(999) for _ in range(3)]
 
@@ -42,24 +42,24 @@ def test_a_bucket_fills_with_time() -> None:
 
 @pytest.fixture
 def users(monkeypatch: pytest.MonkeyPatch) -> Users:
-    """One user, whose hash is computed here and not in a thread."""
+    """One user whose password is checked in this thread."""
 
-    def at_once(call, *arguments):  # type: ignore[no-untyped-def]
+    def run_now(call, *arguments):  # type: ignore[no-untyped-def]
         done: Deferred[bool] = Deferred()
         done.callback(call(*arguments))
         return done
 
-    monkeypatch.setattr("statsd_bridge.web.users.deferToThread", at_once)
+    monkeypatch.setattr("statsd_bridge.web.users.deferToThread", run_now)
     return Users({"ann": bcrypt.hashpw(b"a:b", bcrypt.gensalt(4))})
 
 
 def basic(text: bytes) -> bytes:
-    """Write a header."""
+    """Return an Authorization header."""
     return b"Basic " + base64.b64encode(text)
 
 
 @pytest.mark.parametrize(
-    ("header", "is_right"),
+    ("header", "is_admitted"),
     [
         (basic(b"ann:a:b"), True),
         (basic(b"ann:a:b").replace(b"Basic", b"bAsIc"), True),
@@ -68,7 +68,7 @@ def basic(text: bytes) -> bytes:
         (basic(b"bob:a:b"), False),
         (basic(b":"), False),
         (basic(b""), False),
-        # Longer than bcrypt reads, and a NUL: no error, no way in.
+        # Longer than bcrypt reads, and with a NUL: rejected without an exception.
         (basic(b"ann:" + b"x" * 1000), False),
         (basic(b"ann:a:b\0"), False),
         (basic(b"\xff\xfe:\xff"), False),
@@ -79,19 +79,19 @@ def basic(text: bytes) -> bytes:
         (None, False),
     ],
 )
-def test_only_name_and_password_open(
-    users: Users, header: bytes | None, is_right: bool
+def test_only_name_and_password_admit(
+    users: Users, header: bytes | None, is_admitted: bool
 ) -> None:
-    """Whatever else a header holds keeps the door shut."""
+    """Every other header is rejected."""
     answers: list[bool] = []
     for _ in range(2):
         users.check(header).addCallback(answers.append)
 
-    assert answers == [is_right, is_right]
+    assert answers == [is_admitted, is_admitted]
 
 
-def test_a_changed_hash_forgets_who_was_right(users: Users) -> None:
-    """What was remembered holds for the hash that it was checked against."""
+def test_a_changed_hash_invalidates_remembered_credentials(users: Users) -> None:
+    """Credentials are remembered together with the hash that they matched."""
     answers: list[bool] = []
     users.check(basic(b"ann:a:b")).addCallback(answers.append)
     users.hashes = {"ann": bcrypt.hashpw(b"new", bcrypt.gensalt(4))}
@@ -101,7 +101,7 @@ def test_a_changed_hash_forgets_who_was_right(users: Users) -> None:
     assert answers == [True, False, True]
 
 
-def test_without_users_everybody_comes_in() -> None:
+def test_without_users_every_request_is_admitted() -> None:
     """With a header and without."""
     answers: list[bool] = []
     for header in (None, basic(b"a:b")):
@@ -110,50 +110,48 @@ def test_without_users_everybody_comes_in() -> None:
     assert answers == [True, True]
 
 
-def test_a_file_that_breaks_keeps_what_was_read(tmp_path: Path) -> None:
-    """It is told once for each change."""
+def test_a_broken_file_leaves_the_last_good_one_in_force(tmp_path: Path) -> None:
+    """The error is logged once for each change."""
     file = tmp_path / "web.yml"
     file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}")
-    told: list[str] = []
-    guard = Guard(str(file), told.append)
-    file.write_text("nonsense: 1")
-    for _ in range(3):
-        assert guard.has_time()
-    kept = dict(guard.headers)
-    file.unlink()
-    assert guard.has_time()
-    file.write_text("{}")
-    assert guard.has_time()
+    guard = Guard(str(file))
+    with capture_logs() as logs:
+        file.write_text("nonsense: 1")
+        assert all(guard.allow_request() for _ in range(3))
+        headers = dict(guard.headers)
+        file.unlink()
+        assert guard.allow_request()
+        file.write_text("{}")
+        assert guard.allow_request()
 
-    assert kept == {"X-Frame-Options": "deny"}
-    assert len(told) == 2
+    assert headers == {"X-Frame-Options": "deny"}
+    assert [each["event"] for each in logs] == [
+        "web configuration refused, the old one stays"
+    ] * 2
     assert guard.headers == {}
 
 
 @pytest.mark.parametrize(
-    ("certificate", "key", "words"),
+    ("certificate", "words"),
     [
-        ("nonsense", "nonsense", "cert_file: no certificate in PEM"),
-        (None, "nonsense", "key_file: no private key in PEM"),
+        ("nonsense", "cert_file: is not a certificate in PEM"),
+        (CERTIFICATE, "key_file: is not a private key in PEM"),
     ],
 )
-def test_what_is_no_certificate_stops_the_start(
+def test_a_bad_certificate_prevents_the_start(
     tmp_path: Path,
-    certificate: str | None,
-    key: str,
+    certificate: str,
     words: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """With one line and exit code 2, for --check-config as well."""
     file = tmp_path / "web.yml"
-    (tmp_path / "cert").write_text(certificate or CERTIFICATE)
-    (tmp_path / "key").write_text(key)
+    (tmp_path / "cert").write_text(certificate)
+    (tmp_path / "key").write_text("nonsense")
     file.write_text("tls_server_config: {cert_file: cert, key_file: key}")
-    with pytest.raises(BridgeError, match=words):
-        Guard(str(file), lambda _: None)
     code = cli.main([f"--web.config.file={file}", "--check-config"])
     error = capsys.readouterr().err
 
     assert code == 2
-    assert error.startswith(f"statsd-bridge: {file}: tls_server_config.")
+    assert error.startswith(f"statsd-bridge: {file}: tls_server_config.{words}")
     assert error.count("\n") == 1

@@ -1,0 +1,133 @@
+"""Send UDP packets to a host whose name is resolved again and again."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from statsd_bridge.log import RateLimitedLog
+from statsd_bridge.model import HostPort
+
+Destination = tuple[socket.AddressFamily, Any]
+"""A resolved address, as `sendto` of a socket of this family takes it."""
+
+RESOLVE_SECONDS = 30.0
+"""Between two look-ups of a name that was resolved."""
+
+RETRY_SECONDS = 5.0
+"""Between two look-ups of a name that was not."""
+
+
+class Loss(StrEnum):
+    """Why a packet was not sent: `reason` of statsd_bridge_relay_lines_lost_total."""
+
+    UNRESOLVED = "unresolved"
+    FULL = "full"
+    ERROR = "error"
+
+
+class Resolver:
+    """
+    Resolves names in at most `max_threads` threads.
+
+    They are daemon threads, so that a DNS server that hangs does not delay a stop.
+    """
+
+    def __init__(self, reactor: Any, max_threads: int) -> None:
+        self._reactor = reactor
+        self._pool = ThreadPool(0, max_threads, "relay")
+        self._pool.threadFactory = partial(  # type: ignore[assignment]
+            self._pool.threadFactory, daemon=True
+        )
+        self._pool.start()
+
+    def resolve(self, address: HostPort) -> Deferred[Destination]:
+        """Look a name up; the result fails with an OSError or UnicodeError."""
+        return deferToThreadPool(self._reactor, self._pool, _look_up, address)
+
+
+class UdpTarget:
+    """One destination.  Nothing here waits; the caller counts what is lost."""
+
+    def __init__(
+        self, address: HostPort, *, resolver: Resolver, errors: RateLimitedLog
+    ) -> None:
+        self._address = address
+        self._resolver = resolver
+        self._errors = errors
+        self._sockets: dict[socket.AddressFamily, socket.socket] = {}
+        self._destination = _parse_literal(address)
+        self._is_literal = self._destination is not None
+        self._is_resolving = False
+        self._resolve_at = 0.0
+
+    def refresh(self, now: float) -> None:
+        """Start to look the name up, if that is due and no look-up is running."""
+        if self._is_literal or self._is_resolving or now < self._resolve_at:
+            return
+        self._is_resolving = True
+        self._resolver.resolve(self._address).addBoth(self._resolved, now)
+
+    def send(self, packet: bytes) -> Loss | None:
+        """Send a packet; return why it is lost, or None if the kernel took it."""
+        if self._destination is None:
+            return Loss.UNRESOLVED
+        family, address = self._destination
+        try:
+            self._socket(family).sendto(packet, address)
+        except OSError as error:
+            is_full = error.errno in (errno.EAGAIN, errno.ENOBUFS)
+            return Loss.FULL if is_full else Loss.ERROR
+        return None
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for sock in self._sockets.values():
+            sock.close()
+        self._sockets.clear()
+
+    def _resolved(self, result: Destination | Failure, started: float) -> None:
+        self._is_resolving = False
+        if isinstance(result, Failure):
+            # Go on with the last address, if there was one.
+            self._errors.error(
+                "a relay target cannot be looked up",
+                target=str(self._address),
+                error=result.getErrorMessage(),
+            )
+            return
+        self._destination = result
+        self._resolve_at = started + RESOLVE_SECONDS
+
+    def _socket(self, family: socket.AddressFamily) -> socket.socket:
+        sock = self._sockets.get(family)
+        if sock is None:
+            sock = self._sockets[family] = socket.socket(family, socket.SOCK_DGRAM)
+            sock.setblocking(False)
+        return sock
+
+
+def _look_up(address: HostPort, flags: int = 0) -> Destination:
+    found = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_DGRAM, flags=flags
+    )
+    # Prefer IPv4, like statsd_exporter: servers on `localhost` rarely listen on both.
+    ipv4 = [each for each in found if each[0] == socket.AF_INET]
+    family, _, _, _, sockaddr = (ipv4 or found)[0]
+    return family, sockaddr
+
+
+def _parse_literal(address: HostPort) -> Destination | None:
+    """Return the destination of an IP address, or None for a name."""
+    try:
+        return _look_up(address, socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return None

@@ -1,0 +1,104 @@
+"""Build the stages of the pipeline from settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from statsd_bridge import explain, exposition, log, mapping
+from statsd_bridge.batch import FastPipeline
+from statsd_bridge.bugs import BugReporter
+from statsd_bridge.explain import Explanation
+from statsd_bridge.line import Dialect
+from statsd_bridge.mapping import MappingTable
+from statsd_bridge.model import EventError, Sample, SeriesSpec, Stats
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.relay import Relay
+from statsd_bridge.series import SeriesStore
+from statsd_bridge.settings import Settings
+
+
+class Context:
+    """What all parts of one bridge share: its settings, reactor and counters."""
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        self.settings = settings
+        self.reactor = reactor
+        self.stats = Stats()
+        self.errors = log.RateLimitedLog(time.monotonic)
+        self.bugs = BugReporter(self.stats, self.errors)
+
+
+def load_table(settings: Settings) -> MappingTable:
+    """Load the mapping file, if there is one; raise ConfigError if it is refused."""
+    if not settings.mapping_config:
+        return mapping.empty(cache_size=settings.cache_size)
+    table = mapping.load(
+        settings.mapping_config,
+        strict=settings.mapping_strict,
+        cache_size=settings.cache_size,
+    )
+    for warning in table.warnings:
+        log.logger(__name__).warning("mapping", what=warning)
+    return table
+
+
+def new_store(settings: Settings) -> SeriesStore:
+    """Return an empty store."""
+    return SeriesStore(
+        max_series=settings.max_series,
+        set_window=settings.set_window,
+        reserved=exposition.reserved_names(),
+        clock=time.monotonic,
+    )
+
+
+def dialect(settings: Settings) -> Dialect:
+    """Return the styles of tags that are read."""
+    return Dialect(
+        dogstatsd=settings.dogstatsd_tags,
+        influxdb=settings.influxdb_tags,
+        librato=settings.librato_tags,
+        signalfx=settings.signalfx_tags,
+    )
+
+
+def new_relay(context: Context) -> Relay | None:
+    """Return the relay, or None if there is no server to relay to."""
+    settings = context.settings
+    if not settings.relay_addresses:
+        return None
+    return Relay(
+        settings.relay_addresses,
+        packet_length=settings.relay_packet_length,
+        stats=context.stats,
+        errors=context.errors,
+        reactor=context.reactor,
+    )
+
+
+def new_pipeline(context: Context, store: SeriesStore, relay: Relay | None) -> Pipeline:
+    """Return the pipeline, with the fast path unless it is switched off."""
+    settings = context.settings
+    pipeline = FastPipeline if settings.batch else Pipeline
+    return pipeline(
+        table=load_table(settings),
+        store=store,
+        stats=context.stats,
+        bugs=context.bugs,
+        dialect=dialect(settings),
+        sources=settings.count_lines_from,
+        relay=relay,
+    )
+
+
+def explain_lines(settings: Settings, lines: Sequence[bytes]) -> list[Explanation]:
+    """Explain what a new bridge would make of lines, one after the other."""
+    table, store = load_table(settings), new_store(settings)
+
+    def refuses(target: SeriesSpec, sample: Sample) -> EventError | None:
+        rejection = store.record(target, sample)
+        return rejection.reason if rejection else None
+
+    return [explain.explain(each, dialect(settings), table, refuses) for each in lines]

@@ -1,0 +1,127 @@
+"""The HTTP server without sockets: a backend, a reactor and connections in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from statsd_bridge import web
+from statsd_bridge.model import Stats
+from tests.statsd_bridge.in_memory import ReportedBugs
+
+
+class Reactor(Clock):
+    """A clock that keeps the calls of the next turn for `take_turns`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: list[Callable[[], object]] = []
+
+    def callLater(  # noqa: N802
+        self, delay: float, call: Any, *args: Any, **named: Any
+    ) -> Any:
+        if delay:
+            return super().callLater(delay, call, *args, **named)
+        self.turns.append(call)
+        return None
+
+    def take_turns(self) -> int:
+        """Make the calls until there are none; return how many there were."""
+        count = 0
+        while self.turns:
+            self.turns.pop()()
+            count += 1
+        return count
+
+
+class Backend(web.Backend):
+    """A backend with a page of three slices, and the server in front of it."""
+
+    def __init__(self) -> None:
+        self.stats = Stats()
+        self.bugs = ReportedBugs()
+        self.reactor = Reactor()
+        self.slices: list[bytes | Exception] = [b"a 1\n", b"b 2\n", b"c 3\n"]
+        self.refused = ""
+        self.quits = 0
+
+    def metrics(self, accept: str) -> web.MetricsPage:
+        content_type = "text/plain; version=0.0.4; charset=utf-8"
+        return web.MetricsPage(content_type, self._render())
+
+    def _render(self) -> Iterator[bytes]:
+        for each in self.slices:
+            if isinstance(each, Exception):
+                raise each
+            yield each
+
+    def reload(self) -> str:
+        return self.refused
+
+    def quit(self) -> None:
+        self.quits += 1
+
+    def explain(self, line: bytes) -> Any:
+        return {"line": line.decode()}
+
+    def unmapped(self) -> Any:
+        return {"unmapped_names": ["<b>"]}
+
+    def server(self, *, config: str = "", **changes: Any) -> Any:
+        """Build the server; without a configuration file it admits everyone."""
+        options = {
+            "telemetry_path": "/metrics",
+            "enable_lifecycle": True,
+            "max_connections": 50,
+        }
+        return web.http_factory(
+            self,
+            web.Guard(config),
+            stats=self.stats,
+            bugs=self.bugs,
+            reactor=self.reactor,
+            version="1.2.3",
+            **(options | changes),
+        )
+
+    def connect(self, server: Any = None) -> Connection:
+        """Connect to a server, by default to a new one."""
+        return Connection(server or self.server())
+
+
+class _Transport(StringTransport):
+    protocol: Any
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: N802
+        self.disconnected = True
+        self.protocol.connectionLost(reason)
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802
+        pass
+
+
+class Connection:
+    """A client's connection to a server."""
+
+    def __init__(self, server: Any) -> None:
+        self.transport = _Transport()
+        self._protocol = self.transport.protocol = server.buildProtocol(None)
+        self._protocol.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self._protocol.dataReceived(data)
+
+    @property
+    def received(self) -> bytes:
+        """All bytes that the server has sent."""
+        return self.transport.value()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server has closed the connection."""
+        return bool(self.transport.disconnected or self.transport.disconnecting)

@@ -95,7 +95,7 @@ def write(server: Server, numbers: range) -> None:
     """Send each number from every chat, all at once."""
     for number in numbers:
         for chat in range(1, CHATS + 1):
-            server.say(Person(chat, f"Person {chat}"), str(number))
+            server.send(Person(chat, f"Person {chat}"), str(number))
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.machine import ROOT
 from crocbot.sandbox import Server
-from crocbot.sandbox.children import clean
+from crocbot.sandbox.children import clean_environment
 
 CACHE = Path(tempfile.gettempdir()) / "crocbot-bench"
 
@@ -44,7 +44,10 @@ class Bot:
                 process = subprocess.Popen(
                     self.arguments(server),
                     cwd=home,
-                    env={**clean(os.environ), **self.settings(server, home)},
+                    env={
+                        **clean_environment(os.environ),
+                        **self.settings(server, home),
+                    },
                     stdout=log,
                     stderr=subprocess.STDOUT,
                 )

@@ -23,9 +23,9 @@ from contextlib import suppress
 from random import Random
 
 from crocbot.sandbox.messages import Person, Sent
-from crocbot.sandbox.people import PEOPLE, Talker, script
-from crocbot.sandbox.screen import Screen
 from crocbot.sandbox.server import Server
+from crocbot.sandbox.terminal import Terminal
+from crocbot.sandbox.users import PEOPLE, SimulatedUser, script
 
 PORT = 8081
 THOUGHT = (0.5, 5.0)
@@ -55,24 +55,24 @@ async def _serve(host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    screen = Screen(sys.stdout, os.environ, stop.set)
+    screen = Terminal(sys.stdout, os.environ, stop.set)
     # A gateway that outlives us has seen the ids of an earlier sandbox.
     first_update = time.time_ns() // 1_000_000
     async with Server(host=host, port=port, first_update=first_update) as server:
         screen.line(f"sandbox  {server.url}  token {server.token}")
-        town = Town(server, screen, stop)
+        town = SandboxRun(server, screen, stop)
         await town.live()
         screen.line(json.dumps(town.verdict()))
 
 
-class Town:
+class SandboxRun:
     """Everybody who writes to the bot, from the first poll to the stop."""
 
-    def __init__(self, server: Server, screen: Screen, stop: asyncio.Event) -> None:
+    def __init__(self, server: Server, screen: Terminal, stop: asyncio.Event) -> None:
         self._server = server
         self._screen = screen
         self._stop = stop
-        self._present: dict[int, Talker] = {}
+        self._present: dict[int, SimulatedUser] = {}
         self._sent: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
         self._mistakes = 0
@@ -100,7 +100,7 @@ class Town:
     async def _visit(self, person: Person) -> None:
         random = Random()
         while await self._polled():
-            talker = Talker(person, self._server.say, self._screen.overhear)
+            talker = SimulatedUser(person, self._server.send, self._screen.overhear)
             self._present[person.user_id] = talker
             await talker.converse(script(person, random), self._stop, random, THOUGHT)
             self._leave(person.user_id)
@@ -126,7 +126,7 @@ class Town:
     def _hear(self, sent: Sent) -> None:
         talker = self._present.get(sent["chat"]["id"])
         if talker is not None:
-            talker.hear(sent["text"])
+            talker.receive(sent["text"])
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from crocbot.sandbox import faults, messages
-from crocbot.sandbox.hook import Hook
 from crocbot.sandbox.messages import Chat, Content, Person, Sent
-from crocbot.sandbox.parameters import Parameters, Refusal
+from crocbot.sandbox.parameters import BotApiError, Parameters
 from crocbot.sandbox.updates import ConflictingPollError, Updates
+from crocbot.sandbox.webhook_delivery import Hook
 
 NAME = "Sandbox crocodile"
 USERNAME = "sandbox_croc_bot"
@@ -95,7 +95,7 @@ class Account:
         self._listeners: list[Callable[[Sent], None]] = []
         self.files: dict[str, bytes] = {}
 
-    def say(self, person: Person, content: Content, chat: Chat) -> Sent:
+    def send(self, person: Person, content: Content, chat: Chat) -> Sent:
         """Let a person write; returns the Message."""
         self._chats[chat.chat_id] = chat
         self._chats.move_to_end(chat.chat_id)
@@ -121,7 +121,7 @@ class Account:
 
     async def _get_updates(self, parameters: Parameters) -> list[Any]:
         if self.webhook:
-            raise Refusal(409, faults.WEBHOOK_ACTIVE)
+            raise BotApiError(409, faults.WEBHOOK_ACTIVE)
         seconds = parameters.whole("timeout", 0)
         limit = parameters.whole("limit", 100)
         try:
@@ -134,7 +134,7 @@ class Account:
             words = (
                 faults.TERMINATED_BY_WEBHOOK if self.webhook else faults.OTHER_POLLER
             )
-            raise Refusal(409, words) from None
+            raise BotApiError(409, words) from None
 
     async def _send_message(self, parameters: Parameters) -> Sent:
         chat = self._chat(parameters)
@@ -150,10 +150,10 @@ class Account:
         key = chat.chat_id, parameters.whole("message_id")
         old = self._messages.get(key)
         if old is None:
-            raise Refusal(400, "Bad Request: message to edit not found")
+            raise BotApiError(400, "Bad Request: message to edit not found")
         content = _formatted(parameters)
         if content == {name: old[name] for name in FORMATTED if name in old}:
-            raise Refusal(400, NOT_MODIFIED)
+            raise BotApiError(400, NOT_MODIFIED)
         kept = {name: value for name, value in old.items() if name not in FORMATTED}
         edited = {**kept, **content, "edit_date": int(self._clock())}
         self._messages[key] = edited
@@ -164,27 +164,27 @@ class Account:
         chat = self._chat(parameters)
         key = chat.chat_id, parameters.whole("message_id")
         if self._messages.pop(key, None) is None:
-            raise Refusal(400, "Bad Request: message to delete not found")
+            raise BotApiError(400, "Bad Request: message to delete not found")
         return True
 
     async def _get_file(self, parameters: Parameters) -> dict[str, Any]:
         file_id = parameters.words("file_id")
         content = self.files.get(file_id)
         if content is None:
-            raise Refusal(400, "Bad Request: invalid file_id")
+            raise BotApiError(400, "Bad Request: invalid file_id")
         named = {"file_id": file_id, "file_unique_id": file_id}
         return named | {"file_size": len(content), "file_path": f"files/{file_id}"}
 
     async def _send_chat_action(self, parameters: Parameters) -> bool:
         self._chat(parameters)
         if parameters.words("action") not in ACTIONS:
-            raise Refusal(400, "Bad Request: wrong parameter action in request")
+            raise BotApiError(400, "Bad Request: wrong parameter action in request")
         return True
 
     async def _set_my_commands(self, parameters: Parameters) -> bool:
         commands = parameters.structure("commands")
         if not isinstance(commands, list) or not all(map(_is_command, commands)):
-            raise Refusal(400, "Bad Request: can't parse commands")
+            raise BotApiError(400, "Bad Request: can't parse commands")
         self.commands = commands
         return True
 
@@ -225,11 +225,11 @@ class Account:
     def _chat(self, parameters: Parameters) -> Chat:
         wanted = parameters.words("chat_id")
         if not wanted:
-            raise Refusal(400, "Bad Request: chat_id is empty")
+            raise BotApiError(400, "Bad Request: chat_id is empty")
         try:
             return self._chats[int(wanted)]
         except (ValueError, KeyError):
-            raise Refusal(400, "Bad Request: chat not found") from None
+            raise BotApiError(400, "Bad Request: chat not found") from None
 
     def _message(self, sender: Mapping[str, Any], chat: Chat, content: Content) -> Sent:
         self._last_message_id += 1
@@ -250,9 +250,9 @@ def _text(parameters: Parameters) -> str:
     """A text that Telegram would take, without the white space around it."""
     text = parameters.words("text").strip()
     if not text:
-        raise Refusal(400, "Bad Request: message text is empty")
+        raise BotApiError(400, "Bad Request: message text is empty")
     if messages.units(text) > LONGEST_TEXT:
-        raise Refusal(400, "Bad Request: message is too long")
+        raise BotApiError(400, "Bad Request: message is too long")
     return text
 
 
@@ -265,7 +265,7 @@ def _formatted(parameters: Parameters) -> dict[str, Any]:
     for entity in entities:
         end = entity["offset"] + entity["length"]
         if not 0 <= entity["offset"] < end <= messages.units(text):
-            raise Refusal(400, "Bad Request: entity is out of the text's bounds")
+            raise BotApiError(400, "Bad Request: entity is out of the text's bounds")
     return {"text": text, "entities": entities}
 
 

@@ -87,7 +87,7 @@ async def start(
             stdout=file,
             stderr=asyncio.subprocess.STDOUT,
             cwd=home,
-            env={**clean(environment), **settings},
+            env={**clean_environment(environment), **settings},
             start_new_session=True,
             preexec_fn=_die_with_parent(),
         )
@@ -114,7 +114,7 @@ async def while_alive(work: Coroutine[Any, Any, Result], *children: Child) -> Re
         await asyncio.gather(doing, *watching, return_exceptions=True)
 
 
-def clean(environment: Mapping[str, str]) -> dict[str, str]:
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment without what an operator set for a gateway of his own."""
     kept = {
         name: value

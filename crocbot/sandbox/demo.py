@@ -18,12 +18,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
-from crocbot.sandbox import children, page
+from crocbot.sandbox import children
+from crocbot.sandbox.assertions import differences
 from crocbot.sandbox.children import ChildError
-from crocbot.sandbox.people import PEOPLE, Crowd
-from crocbot.sandbox.screen import BAD, GOOD, TABLE, Screen
-from crocbot.sandbox.stage import LOOK_EVERY, Cast, stage
-from crocbot.sandbox.verdict import differences
+from crocbot.sandbox.metrics_page import Series, table
+from crocbot.sandbox.processes import LOOK_EVERY, Processes, stage
+from crocbot.sandbox.terminal import BAD, GOOD, TABLE, Terminal
+from crocbot.sandbox.users import PEOPLE, Users
 
 AGREE_SECONDS = 5.0
 TABLE_EVERY = 4.0
@@ -51,7 +52,7 @@ async def _main(seconds: float | None, environment: Mapping[str, str]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, ask)
-    screen = Screen(sys.stdout, environment, lambda: _leave(stop))
+    screen = Terminal(sys.stdout, environment, lambda: _leave(stop))
     try:
         async with stage(environment) as cast:
             return await _play(cast, screen, stop, seconds)
@@ -67,29 +68,29 @@ def _leave(stop: asyncio.Event) -> None:
 
 
 async def _play(
-    cast: Cast, screen: Screen, stop: asyncio.Event, seconds: float | None
+    cast: Processes, screen: Terminal, stop: asyncio.Event, seconds: float | None
 ) -> int:
     """Let people talk until it is enough, then judge; returns the exit code."""
     screen.lines(_header(cast, seconds))
-    crowd = Crowd(PEOPLE, cast.server.say, screen.overhear)
-    cast.server.listen(crowd.hear)
+    users = Users(PEOPLE, cast.server.send, screen.overhear)
+    cast.server.listen(users.receive)
     if seconds is not None:
         asyncio.get_running_loop().call_later(seconds, stop.set)
     tables = asyncio.create_task(_tables(cast, screen))
     try:
         await children.while_alive(
-            crowd.converse(stop, Random()), cast.gateway, cast.bridge
+            users.converse(stop, Random()), cast.gateway, cast.bridge
         )
     finally:
         tables.cancel()
         await asyncio.gather(tables, return_exceptions=True)
     code = await cast.gateway.stop()
-    series, found = await children.while_alive(_judge(cast, crowd), cast.bridge)
+    series, found = await children.while_alive(_judge(cast, users), cast.bridge)
     if code:
         found.append(f"the gateway ended with exit code {code}, expected 0")
     screen.lines(_page(cast, series), TABLE)
     if not found:
-        total = crowd.sent.total()
+        total = users.sent.total()
         screen.line(f"OK: {total} messages, all answered, every number is right", GOOD)
         return 0
     screen.line("FAILED:", BAD)
@@ -97,7 +98,7 @@ async def _play(
     return 1
 
 
-def _header(cast: Cast, seconds: float | None) -> Iterator[str]:
+def _header(cast: Processes, seconds: float | None) -> Iterator[str]:
     yield "crocbot demo: all of it runs here, nothing leaves this machine"
     yield ""
     yield f"Bot API   {cast.server.url}  a sandbox in place of Telegram, with people"
@@ -109,26 +110,26 @@ def _header(cast: Cast, seconds: float | None) -> Iterator[str]:
     yield ""
 
 
-def _page(cast: Cast, series: Sequence[page.Series]) -> Iterator[str]:
+def _page(cast: Processes, series: Sequence[Series]) -> Iterator[str]:
     yield ""
     yield cast.metrics_url
-    yield from page.table(series)
+    yield from table(series)
     yield ""
 
 
-async def _tables(cast: Cast, screen: Screen) -> None:
+async def _tables(cast: Processes, screen: Terminal) -> None:
     """Show the page every few seconds."""
     while True:
         await asyncio.sleep(TABLE_EVERY)
         screen.lines(_page(cast, await cast.page()), TABLE)
 
 
-async def _judge(cast: Cast, crowd: Crowd) -> tuple[list[page.Series], list[str]]:
+async def _judge(cast: Processes, users: Users) -> tuple[list[Series], list[str]]:
     """Compare until the last packets are in; returns the page and what differs."""
     deadline = asyncio.get_running_loop().time() + AGREE_SECONDS
     while True:
         series = await cast.page()
-        found = differences(crowd.sent, crowd.answered, crowd.mistakes, series)
+        found = differences(users.sent, users.answered, users.mistakes, series)
         if not found or asyncio.get_running_loop().time() > deadline:
             return series, found
         await asyncio.sleep(LOOK_EVERY)

@@ -55,7 +55,7 @@ class Slow:
 Fault = Answer | Drop | Slow
 
 
-def refusal(status: int, description: str, **parameters: Any) -> Answer:
+def api_error(status: int, description: str, **parameters: Any) -> Answer:
     """A refusal in Telegram's form."""
     refused = {"ok": False, "error_code": status, "description": description}
     more = {"parameters": parameters} if parameters else {}
@@ -64,28 +64,28 @@ def refusal(status: int, description: str, **parameters: Any) -> Answer:
 
 def unauthorized() -> Answer:
     """The token is wrong, or was revoked."""
-    return refusal(401, "Unauthorized")
+    return api_error(401, "Unauthorized")
 
 
 def other_poller() -> Answer:
     """Somebody else polls with the same token."""
-    return refusal(409, OTHER_POLLER)
+    return api_error(409, OTHER_POLLER)
 
 
 def webhook_active() -> Answer:
     """A webhook is set, so polling is refused."""
-    return refusal(409, WEBHOOK_ACTIVE)
+    return api_error(409, WEBHOOK_ACTIVE)
 
 
 def flood_wait(seconds: int) -> Answer:
     """Too many requests; come back later."""
     words = f"Too Many Requests: retry after {seconds}"
-    return refusal(429, words, retry_after=seconds)
+    return api_error(429, words, retry_after=seconds)
 
 
 def server_error() -> Answer:
     """Telegram itself has a bad day."""
-    return refusal(500, "Internal Server Error")
+    return api_error(500, "Internal Server Error")
 
 
 def bad_gateway() -> Answer:

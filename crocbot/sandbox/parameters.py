@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 
-class Refusal(Exception):  # noqa: N818 (the answer no is nobody's fault)
+class BotApiError(Exception):  # noqa: N818 (the answer no is nobody's fault)
     """The Bot API says no."""
 
     def __init__(self, status: int, description: str) -> None:
@@ -44,7 +44,7 @@ class Parameters:
             return int(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             problem = "is not specified" if value in (None, "") else "is invalid"
-            raise Refusal(400, f"Bad Request: {name} {problem}") from None
+            raise BotApiError(400, f"Bad Request: {name} {problem}") from None
 
     def structure(self, name: str) -> Any:
         """A list or an object, which forms carry as JSON; None if there is none."""
@@ -54,7 +54,9 @@ class Parameters:
         try:
             return json.loads(value) if value else None
         except ValueError:
-            raise Refusal(400, f"Bad Request: can't parse {name} JSON object") from None
+            raise BotApiError(
+                400, f"Bad Request: can't parse {name} JSON object"
+            ) from None
 
 
 async def read(request: web.Request) -> Parameters:
@@ -77,5 +79,5 @@ async def _json(request: web.Request) -> dict[str, Any]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise Refusal(400, "Bad Request: can't parse JSON object")
+        raise BotApiError(400, "Bad Request: can't parse JSON object")
     return body

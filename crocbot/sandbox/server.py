@@ -24,10 +24,10 @@ from aiohttp import web
 from crocbot.sandbox import faults, messages
 from crocbot.sandbox.account import FIRST_UPDATE, Account, Method
 from crocbot.sandbox.faults import Drop, Fault, Slow
-from crocbot.sandbox.hook import deliver
 from crocbot.sandbox.messages import Chat, Content, Person, Sent
-from crocbot.sandbox.parameters import Parameters, Refusal, read
+from crocbot.sandbox.parameters import BotApiError, Parameters, read
 from crocbot.sandbox.updates import InterruptedPollError
+from crocbot.sandbox.webhook_delivery import deliver
 
 TOKEN = "4242424242:AAsandbox-token-that-opens-nothing00"  # noqa: S105 (made up)
 
@@ -91,13 +91,13 @@ class Server:
         """The bot's menu, as setMyCommands left it."""
         return self._account.commands
 
-    def say(
+    def send(
         self, person: Person, content: str | Content, chat: Chat | None = None
     ) -> Sent:
         """Write to the bot, in private unless a chat is named; returns the Message."""
         if isinstance(content, str):
             content = messages.text(content)
-        return self._account.say(person, content, chat or messages.private(person))
+        return self._account.send(person, content, chat or messages.private(person))
 
     def upload(self, file_id: str, content: bytes) -> None:
         """Let getFile find a file: the photo of `messages.photo` is `photo-large`."""
@@ -130,19 +130,19 @@ class Server:
         key = request.match_info["method"].lower()
         method = self._account.methods.get(key)
         if method is None:
-            return _response(faults.refusal(404, "Not Found: method not found"))
+            return _response(faults.api_error(404, "Not Found: method not found"))
         self.calls[key] += 1
         try:
             return await self._run(key, method, request, await read(request))
-        except Refusal as error:
-            return _response(faults.refusal(error.status, error.description))
+        except BotApiError as error:
+            return _response(faults.api_error(error.status, error.description))
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         if request.match_info["token"] != self.token:
             return _response(faults.unauthorized())
         content = self._account.files.get(request.match_info["file_id"])
         if content is None:
-            return _response(faults.refusal(404, "Not Found"))
+            return _response(faults.api_error(404, "Not Found"))
         return web.Response(body=content)
 
     async def _run(
@@ -172,7 +172,7 @@ class Server:
 
 
 async def _not_found(_: web.Request) -> web.StreamResponse:
-    return _response(faults.refusal(404, "Not Found"))
+    return _response(faults.api_error(404, "Not Found"))
 
 
 def _response(answer: faults.Answer) -> web.Response:

@@ -30,8 +30,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from crocbot.model import Disposition, HostPort, MessageType, Outcome
-from crocbot.sandbox import Server, children, faults, people
-from crocbot.sandbox.people import PEOPLE, Crowd
+from crocbot.sandbox import Server, children, faults, users
+from crocbot.sandbox.users import PEOPLE, Users
 from crocbot.telemetry import Telemetry
 from crocbot.telemetry.emitter import MAX_DATAGRAM_BYTES
 from tests.contract.in_memory_bridge import MAPPING, InMemoryBridge
@@ -210,8 +210,8 @@ async def record() -> list[str]:
 async def run_gateway(home: Path, port: int) -> None:
     """Let people talk to a gateway until they have answers enough."""
     async with Server() as server:
-        crowd = Crowd(PEOPLE, server.say, lambda *_: None)
-        server.listen(crowd.hear)
+        crowd = Users(PEOPLE, server.send, lambda *_: None)
+        server.listen(crowd.receive)
         settings = {
             "TELEGRAM_BOT_TOKEN": server.token,
             "CROCBOT_TELEGRAM_API_URL": server.url,
@@ -230,7 +230,7 @@ async def run_gateway(home: Path, port: int) -> None:
             talking = asyncio.create_task(crowd.converse(stop, random.Random(1)))
             while crowd.answered.total() < ENOUGH:
                 await asyncio.sleep(0.1)
-            crowd.talkers[0].write(people.photo("Look"))
+            crowd.members[0].send(users.photo("Look"))
             stop.set()
             await talking
             await gateway.stop()

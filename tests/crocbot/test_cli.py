@@ -302,7 +302,7 @@ async def test_a_gateway(
     answered = asyncio.Event()
     server.listen(lambda _: answered.set())
     process = await start(server, "gateway", tmp_path)
-    server.say(Person(7, "Ada"), "hello")
+    server.send(Person(7, "Ada"), "hello")
     await answered.wait()
     second = await ended(await start(server, "gateway", tmp_path))
     assert second[::2] == (

@@ -26,7 +26,7 @@ from tests.crocbot.fakes import RecordedEvents
 
 ADA = Person(7, "Ada")
 TOKEN = "123:a-very-secret-token"
-NOT_FOUND = faults.refusal(404, "Not Found")
+NOT_FOUND = faults.api_error(404, "Not Found")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_a_conversation(client: Client, server: Server) -> None:
     assert me.username
     await client.delete_webhook()
     await client.set_my_commands({"start": "Say hello"})
-    server.say(ADA, "hello")
+    server.send(ADA, "hello")
     (update,) = await client.get_updates(0, 100)
     assert update["message"]["text"] == "hello"
     assert await client.get_updates(update["update_id"] + 1, 100) == []
@@ -66,7 +66,7 @@ async def test_how_a_message_looks(client: Client, server: Server) -> None:
     sent: list[Any] = []
 
     server.listen(sent.append)
-    server.say(ADA, "hello")
+    server.send(ADA, "hello")
     bold = MessagePart("bold link", (Entity("bold", 0, 4),))
     link = MessagePart("bold link", (Entity("text_link", 5, 4, "https://x.y"),))
     number = await client.send_message(ChatThread(7, 4), bold, 1)
@@ -119,7 +119,7 @@ async def test_files_that_cannot_be_loaded(
 async def test_the_limit_is_kept(client: Client, server: Server) -> None:
     """A poll returns no more updates than its limit."""
     for word in "abc":
-        server.say(ADA, word)
+        server.send(ADA, word)
     assert len(await client.get_updates(0, 2)) == 2
 
 
@@ -194,19 +194,19 @@ NETWORK, CONFLICT, TIMEOUT = ReconnectReason
         (Drop(), TelegramError("ServerDisconnectedError", NETWORK)),
         (Slow(20), TelegramError("no answer within 0.5 s", TIMEOUT)),
         (
-            faults.refusal(400, "Bad Request: chat not found"),
+            faults.api_error(400, "Bad Request: chat not found"),
             ChatGoneError("Telegram said no: Chat not found"),
         ),
         (
-            faults.refusal(403, "Forbidden: bot was blocked by the user"),
+            faults.api_error(403, "Forbidden: bot was blocked by the user"),
             ChatGoneError("Telegram said no: Forbidden: bot was blocked by the user"),
         ),
         (
-            faults.refusal(400, "Bad Request: can't parse entities"),
+            faults.api_error(400, "Bad Request: can't parse entities"),
             DeliveryError("Telegram said no: Can't parse entities"),
         ),
         (
-            faults.refusal(400, "upgraded", migrate_to_chat_id=-9),
+            faults.api_error(400, "upgraded", migrate_to_chat_id=-9),
             DeliveryError(
                 "Telegram said no: Group migrated to supergroup. New chat id: -9"
             ),
@@ -267,7 +267,7 @@ async def test_a_wrong_token(server: Server) -> None:
 async def test_no_call_during_a_flood_wait(client: Client, server: Server) -> None:
     """During the flood wait of a chat no request about it is made."""
     for person in (ADA, Person(8, "Bob")):
-        server.say(person, "hello")
+        server.send(person, "hello")
     server.fault("sendMessage", faults.flood_wait(60))
     for _ in range(3):
         with pytest.raises(FloodWaitError):
@@ -279,7 +279,7 @@ async def test_no_call_during_a_flood_wait(client: Client, server: Server) -> No
 
 async def test_a_flood_wait_after_a_chat_moved(client: Client, server: Server) -> None:
     """The second try notes a flood wait as well, for the old and the new id."""
-    server.fault("sendMessage", faults.refusal(400, "moved", migrate_to_chat_id=-9))
+    server.fault("sendMessage", faults.api_error(400, "moved", migrate_to_chat_id=-9))
     server.fault("sendMessage", faults.flood_wait(60))
     for chat_id in (7, 7, -9):
         with pytest.raises(FloodWaitError):
@@ -292,7 +292,7 @@ async def test_a_chat_that_moved_into_a_flood_wait(
 ) -> None:
     """No second try is made while the new id has to wait."""
     server.fault("sendMessage", faults.flood_wait(60))
-    server.fault("sendMessage", faults.refusal(400, "moved", migrate_to_chat_id=-9))
+    server.fault("sendMessage", faults.api_error(400, "moved", migrate_to_chat_id=-9))
     for chat_id in (-9, 7):
         with pytest.raises(FloodWaitError):
             await client.send_message(ChatThread(chat_id), MessagePart("hello"))
@@ -308,7 +308,7 @@ async def test_every_call_is_reported(server: Server) -> None:
             faults.unauthorized(),
             faults.other_poller(),
             faults.server_error(),
-            faults.refusal(400, "Bad Request: no"),
+            faults.api_error(400, "Bad Request: no"),
         ):
             server.fault("getMe", fault)
             with pytest.raises(CrocbotError):
@@ -351,7 +351,7 @@ async def test_connections_can_be_reset(client: Client, server: Server) -> None:
     while not server.calls["getupdates"]:
         await asyncio.sleep(0.01)
     await client.reset_connections()
-    server.say(ADA, "hello")
+    server.send(ADA, "hello")
     assert len(await client.get_updates(0, 1)) == 1
     with pytest.raises(TelegramError):
         await old

@@ -400,7 +400,7 @@ async def test_faults_on_the_wire(
         Client(server.token, server.url, long_poll=1, margin=0.3) as client,
     ):
         server.fault("getUpdates", fault)
-        server.say(ADA, "hello")
+        server.send(ADA, "hello")
         await until(world.poller_of(client), world.arrived.wait)
 
     assert len(world.stored) == 1

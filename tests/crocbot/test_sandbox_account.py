@@ -11,7 +11,7 @@ import pytest
 from crocbot.sandbox import faults, messages
 from crocbot.sandbox.account import Account
 from crocbot.sandbox.messages import Person
-from crocbot.sandbox.parameters import Parameters, Refusal
+from crocbot.sandbox.parameters import BotApiError, Parameters
 
 ADA = Person(7, "Ada", "ada")
 
@@ -20,7 +20,7 @@ def account(*texts: str) -> Account:
     """A bot to whom Ada has written."""
     ours = Account(1, lambda: 1_700_000_000)
     for text in texts:
-        ours.say(ADA, messages.text(text), messages.private(ADA))
+        ours.send(ADA, messages.text(text), messages.private(ADA))
     return ours
 
 
@@ -28,7 +28,7 @@ async def call(ours: Account, method: str, **parameters: Any) -> Any:
     """Call a method; returns its result, or code and words of a refusal."""
     try:
         return await ours.methods[method.lower()](Parameters(parameters))
-    except Refusal as error:
+    except BotApiError as error:
         return error.status, error.description
 
 

@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from crocbot.sandbox import Server
-from crocbot.sandbox.__main__ import Town, main
-from crocbot.sandbox.screen import Screen
+from crocbot.sandbox.__main__ import SandboxRun, main
+from crocbot.sandbox.terminal import Terminal
 
 
 async def echo(server: Server, session, offset: int = 0) -> int:
@@ -42,7 +42,7 @@ def test_people_write_once_a_bot_polls_and_the_verdict_tells_of_it() -> None:
 
         stop, out = asyncio.Event(), StringIO()
         async with Server() as server, aiohttp.ClientSession() as session:
-            town = Town(server, Screen(out, {}, stop.set), stop)
+            town = SandboxRun(server, Terminal(out, {}, stop.set), stop)
             living = asyncio.create_task(town.live())
             await asyncio.sleep(0)
             assert server.pending == 0

@@ -104,7 +104,7 @@ def test_nothing_of_the_operators_leaks_in() -> None:
         "OPENAI_API_KEY": "b",
         "PYTHONPATH": "/mine",
     }
-    kept = children.clean(environment)
+    kept = children.clean_environment(environment)
     root, mine = kept.pop("PYTHONPATH").split(os.pathsep)
 
     assert kept == {"PATH": "/bin"}

@@ -69,11 +69,11 @@ def test_a_bot_library_reads_every_object() -> None:
     """python-telegram-bot can parse who we are and each kind of message."""
 
     async def scene(server: Server, _: Client) -> list[telegram.Update]:
-        server.say(ADA, "/start@sandbox_croc_bot now")
-        server.say(ADA, messages.photo("Look"))
-        server.say(ADA, messages.sticker())
-        server.say(ADA, messages.voice())
-        server.say(ADA, "hello", Chat(-5, "Friends"))
+        server.send(ADA, "/start@sandbox_croc_bot now")
+        server.send(ADA, messages.photo("Look"))
+        server.send(ADA, messages.sticker())
+        server.send(ADA, messages.voice())
+        server.send(ADA, "hello", Chat(-5, "Friends"))
         async with telegram.Bot(server.token, base_url=f"{server.url}/bot") as bot:
             assert bot.username == "sandbox_croc_bot"
             assert bot.bot.is_bot
@@ -95,7 +95,7 @@ def test_parameters_may_come_in_every_way(how: str) -> None:
     """Query, form, multipart and JSON mean the same; so does a method in any case."""
 
     async def scene(server: Server, client: Client) -> Any:
-        server.say(ADA, "hello")
+        server.send(ADA, "hello")
         url = f"{client.url}/SENDmessage"
         fields = {"chat_id": "7", "text": "привет"}
         form = aiohttp.FormData(fields, default_to_multipart=how == "multipart")
@@ -160,7 +160,7 @@ def test_a_long_poll_waits_for_a_message() -> None:
     async def scene(server: Server, client: Client) -> Any:
         poll = await polling(server, client)
         assert not poll.done()
-        server.say(ADA, "at last")
+        server.send(ADA, "at last")
         return (await poll)["result"]
 
     assert [update["message"]["text"] for update in play(scene)] == ["at last"]
@@ -182,7 +182,7 @@ def test_a_second_poll_ends_the_first() -> None:
         older = await polling(server, client)
         newer = await polling(server, client)
         refused = await older
-        server.say(ADA, "hello")
+        server.send(ADA, "hello")
         return refused, (await newer)["result"][0]["message"]["text"]
 
     refused, text = play(scene)
@@ -218,7 +218,7 @@ def test_a_fault_replaces_answers(fault: Fault, status: int, said: str) -> None:
     """A fault takes the place of as many answers as it was asked to, then no more."""
 
     async def scene(server: Server, client: Client) -> list[tuple[int, str]]:
-        server.say(ADA, "hello")
+        server.send(ADA, "hello")
         server.listen(lambda _: pytest.fail("a fault carried something out"))
         server.fault("sendMessage", fault, times=2)
         answers = []
@@ -242,7 +242,7 @@ def test_a_connection_is_dropped(carried_out: bool) -> None:
     heard: list[Any] = []
 
     async def scene(server: Server, client: Client) -> None:
-        server.say(ADA, "hello")
+        server.send(ADA, "hello")
         server.listen(heard.append)
         server.fault("sendMessage", Drop(carried_out))
         with pytest.raises((aiohttp.ServerDisconnectedError, ConnectionResetError)):
@@ -275,7 +275,7 @@ def test_a_fault_hits_a_poll_that_waits() -> None:
         poll = await polling(server, client)
         server.fault("getUpdates", faults.other_poller())
         refused = await poll
-        server.say(ADA, "hello")
+        server.send(ADA, "hello")
         return refused["error_code"], (await client.call("getUpdates"))["ok"]
 
     assert play(scene) == (409, True)

@@ -66,7 +66,7 @@ async def misery(folder: Path) -> None:
             server.fault("getUpdates", fault)
         server.fault("getMe", page)
         server.fault("sendMessage", page)
-        server.fault("setMyCommands", faults.refusal(400, f"Bad Request: {TOKEN}"))
+        server.fault("setMyCommands", faults.api_error(400, f"Bad Request: {TOKEN}"))
         environment = {
             "TELEGRAM_BOT_TOKEN": TOKEN,
             "CROCBOT_TELEGRAM_API_URL": server.url,
@@ -77,7 +77,7 @@ async def misery(folder: Path) -> None:
         loaded, _ = settings.load(environment, None)
         log.logger(__name__).info("settings", all=repr(loaded))
         running = asyncio.create_task(service.serve(loaded, events, service.Shutdown()))
-        server.say(Person(7, "Ada"), "hello")
+        server.send(Person(7, "Ada"), "hello")
         await events.wait_for(Outcome)
         server.fault("getUpdates", faults.unauthorized(), times=2)
         with pytest.raises(OperatorError) as refused:

@@ -133,8 +133,8 @@ async def test_a_conversation(world: World) -> None:
 
     async with world.gateway():
         for word in words:
-            world.server.say(ADA, word)
-            world.server.say(BOB, word)
+            world.server.send(ADA, word)
+            world.server.send(BOB, word)
         await world.turns(40)
     ledger = await world.ledger()
     assert (ledger.accepted, ledger.open) == (40, 0)
@@ -152,7 +152,7 @@ async def test_a_reply_quotes_when_others_came_between(world: World) -> None:
     sent: list[Any] = []
 
     world.server.listen(sent.append)
-    said = [world.server.say(ADA, word)["message_id"] for word in ("a", "b", "c")]
+    said = [world.server.send(ADA, word)["message_id"] for word in ("a", "b", "c")]
     async with world.gateway():
         await world.turns(3)
     quoted = [one.get("reply_to_message", {}).get("message_id") for one in sent]
@@ -162,10 +162,10 @@ async def test_a_reply_quotes_when_others_came_between(world: World) -> None:
 async def test_a_stop_acknowledges_nothing_that_is_not_stored(world: World) -> None:
     """What Telegram forgot is in the inbox; what it did not comes once more only."""
     async with world.gateway():
-        world.server.say(ADA, "one")
+        world.server.send(ADA, "one")
         await world.turns(1)
     async with world.gateway():
-        world.server.say(ADA, "two")
+        world.server.send(ADA, "two")
         await world.turns(2)
     assert (await world.ledger()).accepted == 2
 
@@ -175,7 +175,7 @@ async def test_a_stop_acknowledges_nothing_that_is_not_stored(world: World) -> N
 async def test_status(world: World) -> None:
     """/status shows the real numbers."""
     async with world.gateway():
-        world.server.say(ADA, "/status")
+        world.server.send(ADA, "/status")
         await world.turns(1)
 
     ((_, text),) = world.sent
@@ -190,8 +190,8 @@ async def test_strangers(world: World) -> None:
     """Strangers and groups get nothing, and are counted as denied."""
     async with world.gateway():
         for word in ("hello", "/start", "again"):
-            world.server.say(EVE, word)
-        world.server.say(ADA, "I am known")
+            world.server.send(EVE, word)
+        world.server.send(ADA, "I am known")
         await world.turns(4)
 
     denied = [one for one in world.outcomes if one.disposition is Disposition.DENIED]
@@ -204,7 +204,7 @@ async def test_a_poison_update(world: World) -> None:
     async with world.gateway():
         world.server.push({"message": {"chat": {"id": 7}, "text": ["?"]}})
         world.server.push({"something_new": {}})
-        world.server.say(ADA, "hello")
+        world.server.send(ADA, "hello")
         await world.turns(3)
     closed = (await world.ledger()).closed
     assert closed[Disposition.SET_ASIDE] == 1
@@ -217,8 +217,8 @@ async def test_a_stop_finishes_turns(world: World) -> None:
     """Asked to stop, the gateway first delivers what it is about to."""
     world.server.fault("sendMessage", Slow(0.5))
     async with world.gateway():
-        world.server.say(ADA, "one")
-        world.server.say(ADA, "two")
+        world.server.send(ADA, "one")
+        world.server.send(ADA, "two")
         await world.sending()
     assert (await world.ledger()).open == 0
 
@@ -231,8 +231,8 @@ async def test_what_is_left_is_taken_up(world: World, seconds: str, asks: int) -
     world.server.fault("sendMessage", Slow(3600))
     shutdown = Shutdown()
     running = asyncio.create_task(world.run(shutdown, CROCBOT_DRAIN_SECONDS=seconds))
-    world.server.say(ADA, "one")
-    world.server.say(ADA, "two")
+    world.server.send(ADA, "one")
+    world.server.send(ADA, "two")
     await world.sending()
     for _ in range(asks):
         shutdown.request()
@@ -251,7 +251,7 @@ async def test_a_reply_waits_for_the_network(world: World) -> None:
     """A reply that fails on the way is sent again, and only then is the row closed."""
     world.server.fault("sendMessage", faults.bad_gateway())
     async with world.gateway():
-        world.server.say(ADA, "hello")
+        world.server.send(ADA, "hello")
         await world.turns(1)
 
     assert world.sent == [(7, "hello")]
@@ -262,7 +262,7 @@ async def test_telegram_is_away_at_start(world: World) -> None:
     """The gateway waits for Telegram, tells so, and starts when it is back."""
     world.server.fault("getMe", faults.bad_gateway())
     async with world.gateway():
-        world.server.say(ADA, "hello")
+        world.server.send(ADA, "hello")
         await world.turns(1)
 
     assert world.troubles[0] == ErrorEvent(ErrorType.NETWORK, Severity.WARNING)
@@ -280,9 +280,9 @@ async def test_a_stop_while_telegram_is_away(world: World) -> None:
 @pytest.mark.parametrize("status", [400, 404, 429, 500])
 async def test_a_menu_is_not_worth_stopping_for(world: World, status: int) -> None:
     """A gateway whose menu is refused works all the same."""
-    world.server.fault("setMyCommands", faults.refusal(status, "no"))
+    world.server.fault("setMyCommands", faults.api_error(status, "no"))
     async with world.gateway():
-        world.server.say(ADA, "hello")
+        world.server.send(ADA, "hello")
         await world.turns(1)
 
     assert world.sent == [(7, "hello")]
@@ -291,10 +291,10 @@ async def test_a_menu_is_not_worth_stopping_for(world: World, status: int) -> No
 @pytest.mark.parametrize("status", [400, 404, 500])
 async def test_a_webhook_that_is_not_deleted(world: World, status: int) -> None:
     """A gateway that cannot delete the webhook polls all the same."""
-    refusal = faults.refusal(status, "no")
+    refusal = faults.api_error(status, "no")
     world.server.fault("deleteWebhook", refusal, times=1000)
     async with world.gateway():
-        world.server.say(ADA, "hello")
+        world.server.send(ADA, "hello")
         await world.turns(1)
 
     assert world.sent == [(7, "hello")]
@@ -304,7 +304,7 @@ async def test_a_failed_poll(world: World) -> None:
     """A failed poll is told with its reason, and nothing is lost."""
     async with world.gateway():
         world.server.fault("getUpdates", faults.other_poller())
-        world.server.say(ADA, "hello")
+        world.server.send(ADA, "hello")
         await world.turns(1)
 
     assert PollFailed(ReconnectReason.CONFLICT) in world.events
@@ -322,7 +322,7 @@ async def test_a_revoked_token(world: World) -> None:
     """A token that is refused later ends the gateway; what it had stays open."""
     world.server.fault("sendMessage", faults.unauthorized(), times=9)
     running = asyncio.create_task(world.run(Shutdown()))
-    world.server.say(ADA, "hello")
+    world.server.send(ADA, "hello")
     await world.sending()
     world.server.fault("getUpdates", faults.unauthorized(), times=9)
     with pytest.raises(OperatorError, match="Telegram refused the token"):
@@ -347,7 +347,7 @@ async def test_a_full_disk_loses_nothing(
 
     monkeypatch.setattr(inbox.Inbox, "accept", refuse)
     async with world.gateway():
-        world.server.say(ADA, "hello")
+        world.server.send(ADA, "hello")
         await world.turns(1)
 
     assert world.sent == [(7, "hello")]
@@ -358,10 +358,10 @@ async def test_stop_at_once(world: World) -> None:
     """/stop ends the turn that its chat is in; the next message is answered."""
     world.server.fault("sendMessage", Slow(3600))
     async with world.gateway():
-        world.server.say(ADA, "one")
+        world.server.send(ADA, "one")
         await world.sending()
-        world.server.say(ADA, "two")
-        world.server.say(ADA, "/stop")
+        world.server.send(ADA, "two")
+        world.server.send(ADA, "/stop")
         await world.turns(3)
     closed = (await world.ledger()).closed
     assert closed[Disposition.CANCELLED] == 1
@@ -375,7 +375,7 @@ async def test_an_album_is_one_turn(world: World) -> None:
     async with world.gateway(CROCBOT_GATHER_SECONDS="0.3"):
         for words in ("Look", "", ""):
             content = {**messages.photo(words), "media_group_id": "5"}
-            world.server.say(ADA, content)
+            world.server.send(ADA, content)
         await world.turns(1)
     assert (await world.ledger()).closed[Disposition.ANSWERED] == 3
 
@@ -386,12 +386,12 @@ async def test_an_album_is_one_turn(world: World) -> None:
 async def test_a_paste_is_one_turn(world: World) -> None:
     """A text that was cut in two gets one answer, after a crash as well."""
     async with world.gateway(CROCBOT_GATHER_SECONDS="60") as shutdown:
-        world.server.say(ADA, "x" * 4096)
+        world.server.send(ADA, "x" * 4096)
         await world.until(lambda: world.server.pending == 0)
         shutdown.request()
         shutdown.request()
     async with world.gateway(CROCBOT_GATHER_SECONDS="60"):
-        world.server.say(ADA, "y")
+        world.server.send(ADA, "y")
         await world.turns(1)
     assert (await world.ledger()).closed[Disposition.ANSWERED] == 2
 
@@ -401,15 +401,15 @@ async def test_a_paste_is_one_turn(world: World) -> None:
 async def test_a_chat_that_blocked_the_bot(world: World) -> None:
     """Rows of a chat that takes nothing are closed, and only one answer was tried."""
     world.server.fault("sendMessage", Slow(0.3))
-    blocked = faults.refusal(403, "Forbidden: bot was blocked by the user")
+    blocked = faults.api_error(403, "Forbidden: bot was blocked by the user")
     async with world.gateway():
-        world.server.say(ADA, "one")
+        world.server.send(ADA, "one")
         await world.sending()
         world.server.fault("sendMessage", blocked)
         for word in ("two", "three", "four"):
-            world.server.say(ADA, word)
+            world.server.send(ADA, word)
         await world.turns(3)
-        world.server.say(BOB, "hello")
+        world.server.send(BOB, "hello")
         await world.turns(4)
     state = await world.ledger()
     assert (state.closed[Disposition.FAILED], state.open) == (3, 0)
@@ -424,9 +424,9 @@ async def test_a_retry_while_the_gateway_runs(
     """A failed answer that the operator opens again is sent as it was."""
     monkeypatch.setattr(maintenance, "INTERVAL_SECONDS", 0.01)
 
-    world.server.fault("sendMessage", faults.refusal(400, "Bad Request: no"))
+    world.server.fault("sendMessage", faults.api_error(400, "Bad Request: no"))
     async with world.gateway():
-        world.server.say(ADA, "hello")
+        world.server.send(ADA, "hello")
         await world.turns(1)
         rows = inbox.Database(world.folder / "crocbot.sqlite3", lambda: 0.0)
         rows.open()
@@ -454,10 +454,10 @@ async def test_by_webhook(world: World) -> None:
 
     async with world.gateway(**settings):
         for word in ("one", "two"):
-            world.server.say(ADA, word)
+            world.server.send(ADA, word)
         await world.turns(2)
         await world.until(lambda: world.server.pending == 0)
-    world.server.say(ADA, "three")
+    world.server.send(ADA, "three")
     # Back to polling, the webhook is taken away.
     async with world.gateway():
         await world.turns(3)
@@ -470,7 +470,7 @@ async def test_by_webhook(world: World) -> None:
 
 async def test_a_webhook_that_telegram_refuses(world: World) -> None:
     """A URL that Telegram does not take is the operator's to change."""
-    refusal = faults.refusal(400, "Bad Request: bad webhook: HTTPS is needed")
+    refusal = faults.api_error(400, "Bad Request: bad webhook: HTTPS is needed")
     world.server.fault("setWebhook", refusal)
     settings = {
         "CROCBOT_WEBHOOK_URL": "http://example.org",

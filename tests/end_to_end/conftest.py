@@ -38,9 +38,9 @@ from typing import Any, Self
 import aiohttp
 import pytest
 
-from crocbot.sandbox import Server, children, page, people
+from crocbot.sandbox import Server, children, metrics_page, users
 from crocbot.sandbox.children import Child
-from crocbot.sandbox.people import PEOPLE, Crowd
+from crocbot.sandbox.users import PEOPLE, Users
 from tests.ports import HOST, free_port
 
 PATIENCE = 90.0
@@ -58,8 +58,8 @@ class World:
         self.url = f"http://{HOST}:{self.web_port}/metrics"
         self.health_url = f"http://{HOST}:{self.health_port}"
         self.database = home / "state" / "crocbot.sqlite3"
-        self.crowd = Crowd(PEOPLE, server.say, lambda *_: None)
-        server.listen(self.crowd.hear)
+        self.users = Users(PEOPLE, server.send, lambda *_: None)
+        server.listen(self.users.receive)
         self._stack = stack
         self._started = 0
 
@@ -107,13 +107,13 @@ class World:
 
     async def talk(self, stop: asyncio.Event) -> None:
         """Let people talk until asked to stop and answered."""
-        await self.crowd.converse(stop, random.Random(1))
+        await self.users.converse(stop, random.Random(1))
 
     async def exchange(self, words: str) -> None:
         """Let one person say something; returns when it was answered."""
-        talker = self.crowd.talkers[0]
-        talker.write(people.text(words))
-        assert await talker.be_answered(PATIENCE), self.crowd.mistakes
+        talker = self.users.members[0]
+        talker.send(users.text(words))
+        assert await talker.wait_answered(PATIENCE), self.users.mistakes
 
     async def text(self) -> str:
         """The page of the bridge."""
@@ -130,7 +130,7 @@ class World:
 
     async def values(self, name: str) -> dict[str, float]:
         """The values of one metric by its labels' values."""
-        return page.by_label(page.read(await self.text()), name)
+        return metrics_page.by_label(metrics_page.read(await self.text()), name)
 
     async def eventually(self, condition: Callable[[], Any]) -> Any:
         """Wait until a condition, which may be a coroutine, gives something true."""
@@ -185,7 +185,7 @@ class Program:
             stderr=subprocess.PIPE,
             cwd=home,
             env={
-                **children.clean(os.environ),
+                **children.clean_environment(os.environ),
                 "PYTHONUTF8": "1",
                 "HOME": str(home),
                 **settings,

@@ -31,7 +31,7 @@ async def test_pairing(world, run) -> None:
             return await asyncio.to_thread(program.end)
 
         await w.start_gateway(CROCBOT_ACCESS="pairing", CROCBOT_STATSD_HOST="off")
-        w.server.say(EVE, "/whoami")
+        w.server.send(EVE, "/whoami")
         await w.eventually(lambda: replies)
         _, listed, _ = await command("list")
         code = listed.split("code ")[1].split(",")[0]
@@ -43,10 +43,10 @@ async def test_pairing(world, run) -> None:
             0,
             "approved: user 6666 is let in\n",
         )
-        w.server.say(EVE, "hello")
+        w.server.send(EVE, "hello")
         await w.eventually(lambda: len(replies) == 2)
         assert (await command("revoke", "6666"))[0] == 0
-        w.server.say(EVE, "are you there?")
+        w.server.send(EVE, "are you there?")
         await w.eventually(lambda: len(replies) == 3)
         assert replies[1] == "hello"
         assert "are you there?" not in replies[2]
@@ -63,12 +63,12 @@ async def test_groups(world) -> None:
             CROCBOT_GROUPS="-1001",
             CROCBOT_STATSD_HOST="off",
         )
-        w.server.say(ADA, mention("in another group"), OTHER)
-        w.server.say(ADA, text("among ourselves"), GROUP)
-        w.server.say(ADA, text("/status"), GROUP)
+        w.server.send(ADA, mention("in another group"), OTHER)
+        w.server.send(ADA, text("among ourselves"), GROUP)
+        w.server.send(ADA, text("/status"), GROUP)
         topic = {"message_thread_id": 4, "is_topic_message": True}
-        w.server.say(EVE, mention("in a topic", **topic), GROUP)
-        w.server.say(ADA, "in private")
+        w.server.send(EVE, mention("in a topic", **topic), GROUP)
+        w.server.send(ADA, "in private")
         await w.eventually(lambda: len(sent) == 2)
         assert await gateway.stop() == 0
         log = gateway.output.read_text()

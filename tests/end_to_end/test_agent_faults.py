@@ -13,7 +13,7 @@ from aiohttp import web
 
 from crocbot.events import AgentErrorReason
 from crocbot.sandbox import Person, messages
-from crocbot.sandbox.stage import HOST
+from crocbot.sandbox.processes import HOST
 from crocbot.turn.messages import SENTENCES
 
 # What the agent does, by what it is asked; and what the person reads in the end.
@@ -142,7 +142,7 @@ def test_faults(
                 CROCBOT_STATSD_HOST="off",
             )
             for word, person in people.items():
-                w.server.say(person, word)
+                w.server.send(person, word)
             for word, wanted in FAULTS.items():
                 last = wanted[-1]
                 await w.eventually(
@@ -184,14 +184,14 @@ def test_stop_ends_a_program(world, gone, tmp_path) -> None:
                 CROCBOT_AGENT_COMMAND=f"python3 {program}",
                 CROCBOT_STATSD_HOST="off",
             )
-            w.server.say(ada, "begin")
+            w.server.send(ada, "begin")
             await w.eventually(lambda: readers.read(ada) == ["I begin"])
             running = [int(pid) for pid in pids.read_text().split()]
-            w.server.say(ada, "/stop")
+            w.server.send(ada, "/stop")
             await w.eventually(lambda: readers.read(ada)[-1] == "Stopped.")
             assert all([await asyncio.to_thread(gone, pid) for pid in running])
             program.write_text("print('I am another')")
-            w.server.say(ada, "and now?")
+            w.server.send(ada, "and now?")
             await w.eventually(lambda: readers.read(ada)[-1] == "I am another")
 
     asyncio.run(scene())
@@ -220,7 +220,7 @@ def test_a_program_gets_no_secrets(world, tmp_path) -> None:
                 CROCBOT_STATSD_HOST="off",
                 **SECRETS,
             )
-            w.server.say(ada, "what do you know?")
+            w.server.send(ada, "what do you know?")
             await w.eventually(lambda: readers.read(ada))
 
     asyncio.run(scene())
@@ -250,7 +250,7 @@ def test_a_picture_reaches_the_agent(world) -> None:
                 CROCBOT_AGENT_URL=f"{url}/chat/completions",
                 CROCBOT_STATSD_HOST="off",
             )
-            w.server.say(ada, messages.photo("Which animal?"))
+            w.server.send(ada, messages.photo("Which animal?"))
             await w.eventually(lambda: readers.read(ada) == ["All is well."])
             assert w.server.token not in json.dumps(bodies)
 
@@ -283,7 +283,7 @@ def test_memory_outlives_a_restart(world) -> None:
 
             async def say(words: str) -> None:
                 before = len(readers.read(ada))
-                w.server.say(ada, words)
+                w.server.send(ada, words)
                 await w.eventually(lambda: len(readers.read(ada)) > before)
 
             gateway = await w.start_gateway(**settings)

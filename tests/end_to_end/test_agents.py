@@ -80,7 +80,7 @@ def converse(world, home: Path, agent: str, *words: str, **changes: str) -> list
             chosen = settings(examples()[agent][""]) | changes
             await w.start_gateway(**chosen, CROCBOT_STATSD_HOST="off")
             for number, word in enumerate(words, start=1):
-                w.server.say(ADA, word)
+                w.server.send(ADA, word)
                 await w.eventually(lambda n=number: len(shown) == n)
                 await w.eventually(lambda: not w.server.pending)
             answers.extend(shown.values())

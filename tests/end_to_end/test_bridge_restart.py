@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from crocbot.sandbox.page import ERRORS, LATENCY, MESSAGES, RECONNECTS, UPTIME
+from crocbot.sandbox.metrics_page import ERRORS, LATENCY, MESSAGES, RECONNECTS, UPTIME
 
 # A histogram cannot be declared: it comes with the first observation.
 DECLARED = (UPTIME, MESSAGES, ERRORS, RECONNECTS)
@@ -27,8 +27,8 @@ async def complete(world: Any, names: tuple[str, ...]) -> bool:
 
 async def more_answers(world: Any, count: int) -> None:
     """Wait until so many more messages were answered."""
-    goal = world.crowd.answered.total() + count
-    await world.eventually(lambda: world.crowd.answered.total() >= goal)
+    goal = world.users.answered.total() + count
+    await world.eventually(lambda: world.users.answered.total() >= goal)
 
 
 def test_a_bridge_that_was_killed_comes_back(world) -> None:
@@ -54,11 +54,11 @@ def test_a_bridge_that_was_killed_comes_back(world) -> None:
             stop.set()
             await talking
 
-            assert w.crowd.mistakes == []
-            assert w.crowd.answered == w.crowd.sent
+            assert w.users.mistakes == []
+            assert w.users.answered == w.users.sent
             assert await gateway.stop() == 0
             counted = sum((await w.values(MESSAGES)).values())
-            assert 0 < counted < w.crowd.sent.total()
+            assert 0 < counted < w.users.sent.total()
 
     asyncio.run(scene())
 
@@ -76,7 +76,7 @@ def test_a_bridge_may_come_late(world) -> None:
             await w.eventually(lambda: complete(w, ALL))
 
             assert await gateway.stop() == 0
-            assert w.crowd.mistakes == []
+            assert w.users.mistakes == []
             assert set(await w.values(f"{LATENCY}_count")) == {"text"}
 
     asyncio.run(scene())

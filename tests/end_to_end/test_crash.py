@@ -48,7 +48,7 @@ class Record:
         """Let everybody write all that he has to say, all at the same time."""
         for number in range(EACH):
             for chat in range(1, CHATS + 1):
-                self._server.say(Person(chat, f"Person {chat}"), str(number))
+                self._server.send(Person(chat, f"Person {chat}"), str(number))
 
     @property
     def missing(self) -> int:
@@ -124,10 +124,10 @@ def test_a_hung_agent_does_not_keep_it(world, way: str) -> None:
 
     async def scene() -> None:
         async with world() as w:
-            told = w.crowd.talkers[0], w.crowd.talkers[1]
+            told = w.users.members[0], w.users.members[1]
             hanging = await start_hung(w, way, CROCBOT_DRAIN_SECONDS="0.5")
-            w.server.say(told[0].person, "hang")
-            w.server.say(told[0].person, "behind it")
+            w.server.send(told[0].person, "hang")
+            w.server.send(told[0].person, "behind it")
             await w.eventually(lambda: "hanging" in hanging.output.read_text())
             hanging.process.send_signal(signal.SIGTERM)
             # Not Child.stop(), which would insist after a while.
@@ -149,7 +149,7 @@ def test_a_second_signal_hurries(world) -> None:
     async def scene() -> None:
         async with world() as w:
             hanging = await start_hung(w, "waits", CROCBOT_DRAIN_SECONDS="3600")
-            w.server.say(w.crowd.talkers[0].person, "hang")
+            w.server.send(w.users.members[0].person, "hang")
             await w.eventually(lambda: "hanging" in hanging.output.read_text())
             hanging.process.send_signal(signal.SIGTERM)
             await w.eventually(lambda: "finishing turns" in hanging.output.read_text())

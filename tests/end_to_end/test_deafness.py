@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from crocbot.sandbox import faults, people
+from crocbot.sandbox import faults, users
 from crocbot.sandbox.faults import Drop, Slow
-from crocbot.sandbox.page import ERRORS, RECONNECTS
+from crocbot.sandbox.metrics_page import ERRORS, RECONNECTS
 
 POLL_AGE = "crocbot_telegram_poll_age_seconds"
 OLDEST = "crocbot_inbox_oldest_open_seconds"
@@ -96,13 +96,13 @@ def test_somebody_who_waits_is_seen(world) -> None:
             gateway = await w.start_gateway()
             await falls(w, 1, OLDEST)
             w.server.fault("sendMessage", Slow(9))
-            w.crowd.talkers[0].write(people.text("is anybody there?"))
+            w.users.members[0].send(users.text("is anybody there?"))
             await reaches(w, 1, OLDEST)
-            assert await w.crowd.talkers[0].be_answered(60)
+            assert await w.users.members[0].wait_answered(60)
             await falls(w, 1, OLDEST)
 
             assert await gateway.stop() == 0
-            assert w.crowd.mistakes == []
+            assert w.users.mistakes == []
 
     asyncio.run(scene())
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from crocbot.sandbox.page import MISSION
+from crocbot.sandbox.metrics_page import MISSION
 
 
 def test_it_answers_and_counts(run, tmp_path) -> None:

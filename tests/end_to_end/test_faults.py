@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from crocbot.sandbox import Chat, Person, faults, messages, page
+from crocbot.sandbox import Chat, Person, faults, messages, metrics_page
 from crocbot.sandbox.children import Child
 from crocbot.sandbox.faults import Drop, Fault, Slow
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 SERIES = re.compile(r"`(crocbot_\w+)(?:\{(.*?)\})?`")
 ADA = Person(7, "Ada")
 
@@ -44,7 +45,7 @@ def table() -> Iterator[Row]:
     for line in lines:
         fault, _, log, ready, metrics = (cell.strip() for cell in line[1:-1].split("|"))
         named = [
-            (name, dict(page.LABEL.findall(labels)))
+            (name, dict(LABEL.findall(labels)))
             for name, labels in SERIES.findall(metrics)
         ]
         yield Row(fault, log.strip("`"), ready.strip("`"), tuple(named))
@@ -76,7 +77,7 @@ class Scene:
 
     async def values(self, row: Row) -> list[float]:
         """The values of the metrics that a row names."""
-        series = page.read(await self.world.text())
+        series = metrics_page.read(await self.world.text())
         return [
             sum(one.value for one in series if one.name == name and one.labels == want)
             for name, want in row.metrics
@@ -88,7 +89,7 @@ class Scene:
 
     async def answered(self, words: str) -> None:
         """Say something and wait for its answer."""
-        self.server.say(ADA, words)
+        self.server.send(ADA, words)
         await self.eventually(lambda: (ADA.user_id, words) in self.heard)
 
 
@@ -178,7 +179,7 @@ def send(fault: Fault) -> Cause:
 
     async def cause(scene: Scene) -> None:
         scene.server.fault("sendMessage", fault)
-        scene.server.say(ADA, "anybody there?")
+        scene.server.send(ADA, "anybody there?")
 
     return cause
 
@@ -218,14 +219,14 @@ async def supergroup(scene: Scene) -> None:
     """A group gets another id while the reply is on its way."""
     old, new = Chat(-5, "Friends"), Chat(-100500, "Friends", "supergroup")
     # The sandbox knows a chat in which somebody spoke.
-    scene.server.say(ADA, messages.sticker(), new)
-    moved = faults.refusal(
+    scene.server.send(ADA, messages.sticker(), new)
+    moved = faults.api_error(
         400,
         "Bad Request: group chat was upgraded to a supergroup chat",
         migrate_to_chat_id=new.chat_id,
     )
     scene.server.fault("sendMessage", moved)
-    scene.server.say(ADA, "still here?", old)
+    scene.server.send(ADA, "still here?", old)
     await scene.eventually(lambda: (new.chat_id, "still here?") in scene.heard)
 
 
@@ -233,7 +234,7 @@ async def lock(scene: Scene) -> End:
     """Another program keeps the file for itself."""
     other = sqlite3.connect(scene.world.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    scene.server.say(ADA, "is it locked?")
+    scene.server.send(ADA, "is it locked?")
 
     async def end() -> None:
         other.close()
@@ -249,7 +250,7 @@ async def fill_the_disk(scene: Scene) -> End:
     # Its log is a file as well: so much is left for telling us.
     resource.prlimit(process, resource.RLIMIT_FSIZE, (size + 4000, before[1]))
     for _ in range(20):
-        scene.server.say(ADA, "x" * 2000)
+        scene.server.send(ADA, "x" * 2000)
 
     async def end() -> None:
         resource.prlimit(process, resource.RLIMIT_FSIZE, before)
@@ -262,7 +263,7 @@ async def move_the_file(scene: Scene) -> End:
     file: Path = scene.world.database
     elsewhere = file.with_name("elsewhere")
     os.rename(file, elsewhere)
-    scene.server.say(ADA, "is it gone?")
+    scene.server.send(ADA, "is it gone?")
 
     async def end() -> None:
         os.rename(elsewhere, file)
@@ -270,7 +271,7 @@ async def move_the_file(scene: Scene) -> End:
     return end
 
 
-BLOCKED = faults.refusal(403, "Forbidden: bot was blocked by the user")
+BLOCKED = faults.api_error(403, "Forbidden: bot was blocked by the user")
 CAUSES: dict[str, Cause] = {
     "another program polls": poll(faults.other_poller()),
     "a webhook is set": set_webhook,
@@ -284,7 +285,7 @@ CAUSES: dict[str, Cause] = {
     "an update without an id": without_id,
     "a reply meets a flood wait": send(faults.flood_wait(1)),
     "a reply meets a bad network": send(faults.bad_gateway()),
-    "a reply is refused": send(faults.refusal(400, "Bad Request: no")),
+    "a reply is refused": send(faults.api_error(400, "Bad Request: no")),
     "the bot was blocked": send(BLOCKED),
     "a group became a supergroup": supergroup,
     "the inbox is locked": lock,

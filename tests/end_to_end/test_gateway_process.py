@@ -53,7 +53,7 @@ async def test_people_are_answered_without_a_bridge(world, host: str) -> None:
         await w.exchange("is anybody there?")
 
         assert await gateway.stop() == 0
-        assert w.crowd.mistakes == []
+        assert w.users.mistakes == []
         assert "Traceback" not in gateway.output.read_text()
 
 
@@ -93,13 +93,13 @@ async def test_messages_between_two_runs(world) -> None:
         stop = asyncio.Event()
         talking = asyncio.create_task(w.talk(stop))
         first = await w.start_gateway()
-        await w.eventually(lambda: w.crowd.answered.total() >= 10)
+        await w.eventually(lambda: w.users.answered.total() >= 10)
         assert await first.stop() == 0
         second = await w.start_gateway()
-        await w.eventually(lambda: w.crowd.answered.total() >= 30)
+        await w.eventually(lambda: w.users.answered.total() >= 30)
         stop.set()
         await talking
 
         assert await second.stop() == 0
-        assert w.crowd.mistakes == []
-        assert w.crowd.answered == w.crowd.sent
+        assert w.users.mistakes == []
+        assert w.users.answered == w.users.sent

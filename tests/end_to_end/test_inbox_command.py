@@ -28,8 +28,8 @@ async def test_a_retry_while_it_runs(world, run) -> None:
         replies: list[str] = []
         w.server.listen(lambda sent: replies.append(sent["text"]))
         gateway = await w.start_gateway()
-        w.server.fault("sendMessage", faults.refusal(400, "Bad Request: no"))
-        w.server.say(ADA, "hello")
+        w.server.fault("sendMessage", faults.api_error(400, "Bad Request: no"))
+        w.server.send(ADA, "hello")
 
         async def crocbot(*words: str) -> tuple[int, str, str]:
             program = run("crocbot", "inbox", *words, **w.settings())

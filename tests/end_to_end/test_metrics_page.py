@@ -13,14 +13,14 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from crocbot.model import ErrorType, MessageType, ReconnectReason, Severity
-from crocbot.sandbox import people
-from crocbot.sandbox.page import ERRORS, LATENCY, MESSAGES, RECONNECTS, UPTIME
+from crocbot.sandbox import users
+from crocbot.sandbox.metrics_page import ERRORS, LATENCY, MESSAGES, RECONNECTS, UPTIME
 
 LINES = (
-    people.text("hello"),
-    people.text("again"),
-    people.command("start", ""),
-    people.photo("Look"),
+    users.text("hello"),
+    users.text("again"),
+    users.command("start", ""),
+    users.photo("Look"),
 )
 
 
@@ -44,15 +44,15 @@ def pages(make_world, tmp_path_factory: pytest.TempPathFactory) -> Pages:
             await w.eventually(lambda: w.values(RECONNECTS))
             before = await w.text()
             for line in LINES:
-                w.crowd.talkers[0].write(line)
-            assert await w.crowd.talkers[0].be_answered()
+                w.users.members[0].send(line)
+            assert await w.users.members[0].wait_answered()
             assert await gateway.stop() == 0
 
             async def counted() -> bool:
                 return sum((await w.values(MESSAGES)).values()) == len(LINES)
 
             await w.eventually(counted)
-            assert w.crowd.mistakes == []
+            assert w.users.mistakes == []
             async with aiohttp.ClientSession() as session, session.get(w.url) as page:
                 assert page.status == 200
                 return Pages(page.headers["Content-Type"], before, await page.text())

@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from crocbot.sandbox import faults, people
+from crocbot.sandbox import faults, users
 from tests.ports import HOST, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -223,8 +223,8 @@ async def everything_that_happens(w: Any) -> None:
     w.server.fault("sendMessage", faults.flood_wait(1))
     w.server.fault("sendMessage", faults.bad_gateway())
     w.server.fault("getUpdates", faults.bad_gateway())
-    goal = w.crowd.answered.total() + 25
-    await w.eventually(lambda: w.crowd.answered.total() >= goal)
+    goal = w.users.answered.total() + 25
+    await w.eventually(lambda: w.users.answered.total() >= goal)
     stop.set()
     await talking
 
@@ -281,8 +281,8 @@ def test_the_ledger_closes_after_a_crash(world) -> None:
             async with prometheus(w) as server:
                 for _ in range(3):
                     gateway = await w.start_gateway()
-                    for talker in w.crowd.talkers:
-                        talker.write(people.text("hello"))
+                    for talker in w.users.members:
+                        talker.send(users.text("hello"))
                     await w.eventually(lambda: w.server.calls["sendmessage"])
                     gateway.process.kill()
                     await gateway.process.wait()
@@ -296,7 +296,7 @@ def test_the_ledger_closes_after_a_crash(world) -> None:
                     ]
 
                 async def closes() -> bool:
-                    return await ledger() == [3 * len(w.crowd.talkers), 0, 0]
+                    return await ledger() == [3 * len(w.users.members), 0, 0]
 
                 try:
                     await w.eventually(closes)
@@ -320,7 +320,7 @@ def test_forced_loss_is_found(world) -> None:
 
                 between.drop_each = 3
                 while between.dropped < 300:
-                    await asyncio.gather(*(many(talker) for talker in w.crowd.talkers))
+                    await asyncio.gather(*(many(talker) for talker in w.users.members))
                 between.drop_each = 0
 
                 async def found() -> float:
@@ -340,8 +340,8 @@ def test_forced_loss_is_found(world) -> None:
 
     async def many(talker: Any) -> None:
         for _ in range(10):
-            talker.write(people.text("lost?"))
-        assert await talker.be_answered()
+            talker.send(users.text("lost?"))
+        assert await talker.wait_answered()
 
     async def known(server: Prometheus) -> bool:
         return await server.value("crocbot:telemetry_loss:ratio5m") is not None

@@ -37,7 +37,7 @@ async def test_no_output_has_a_secret(world, intake: str, style: str) -> None:
         await w.start_bridge()
         token = w.server.token
         page = Answer(502, f"<html>no /bot{token}/x here", "text/html")
-        refused = faults.refusal(400, f"Bad Request: {token} {API_KEY}")
+        refused = faults.api_error(400, f"Bad Request: {token} {API_KEY}")
         w.server.fault("getMe", page)
         w.server.fault("setMyCommands", refused)
         for fault in (page, Drop(), faults.other_poller(), faults.garbage()):
@@ -49,10 +49,10 @@ async def test_no_output_has_a_secret(world, intake: str, style: str) -> None:
             {**w.settings(), **settings(w, model, intake, style)},
         )
         await w.eventually(lambda: readable(w.health_url))
-        w.server.say(ADA, "hello")
+        w.server.send(ADA, "hello")
         await w.eventually(lambda: replies)
         w.server.fault("sendMessage", refused)
-        w.server.say(ADA, "once more")
+        w.server.send(ADA, "once more")
         await w.eventually(lambda: "Telegram said no" in gateway.output.read_text())
         pages = [await w.text(), await readable(w.health_url)]
         w.server.fault("getUpdates", faults.unauthorized(), times=9)

@@ -19,7 +19,7 @@ WIDTH = 8
 LONGEST = 100
 
 
-class Screen:
+class Terminal:
     """A stream to write lines to; `gone` is called when its reader has left."""
 
     def __init__(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from crocbot.sandbox import page
-from crocbot.sandbox.verdict import differences
+from crocbot.sandbox import metrics_page
+from crocbot.sandbox.assertions import differences
 
 PAGE = """
 crocbot_uptime_seconds 5
@@ -28,7 +28,7 @@ def verdict(text: str = PAGE, **changed: Any) -> list[str]:
         "mistakes": [],
         **changed,
     }
-    return differences(**world, series=page.read(text))
+    return differences(**world, series=metrics_page.read(text))
 
 
 def test_a_good_run_has_no_difference() -> None:

@@ -102,7 +102,7 @@ def script(person: Person, random: Random) -> Iterator[Line]:
     return chain(opening, (make() for _, make in choices))
 
 
-class Talker:
+class SimulatedUser:
     """
     One simulated person.
 
@@ -125,7 +125,7 @@ class Talker:
         self._waiting: deque[Line] = deque()
         self._all_answered = asyncio.Event()
 
-    def write(self, line: Line) -> None:
+    def send(self, line: Line) -> None:
         """Write a line."""
         self._waiting.append(line)
         self._all_answered.clear()
@@ -133,7 +133,7 @@ class Talker:
         self._overhear(self.person.first_name, "bot", line.shown)
         self._say(self.person, line.content)
 
-    def hear(self, answer: str) -> None:
+    def receive(self, answer: str) -> None:
         """Take what the bot says."""
         name = self.person.first_name
         self._overhear("bot", name, answer)
@@ -147,7 +147,7 @@ class Talker:
         if not self._waiting:
             self._all_answered.set()
 
-    async def be_answered(self, patience: float = PATIENCE) -> bool:
+    async def wait_answered(self, patience: float = PATIENCE) -> bool:
         """Wait until nothing is open; tells whether it was worth the wait."""
         if not self._waiting:
             return True
@@ -172,15 +172,15 @@ class Talker:
         """Write and wait, until out of lines or of patience, or asked to stop."""
         while burst := list(islice(lines, random.randint(1, 3))):
             for line in burst:
-                self.write(line)
-            if not await self.be_answered():
+                self.send(line)
+            if not await self.wait_answered():
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), random.uniform(*thought))
                 return
 
 
-class Crowd:
+class Users:
     """Several people at once; hears for all of them."""
 
     def __init__(
@@ -189,33 +189,33 @@ class Crowd:
         say: Callable[[Person, Content], object],
         overhear: Callable[[str, str, str], None],
     ) -> None:
-        self.talkers = [Talker(person, say, overhear) for person in people]
-        self._by_chat = {talker.person.user_id: talker for talker in self.talkers}
+        self.members = [SimulatedUser(person, say, overhear) for person in people]
+        self._by_chat = {talker.person.user_id: talker for talker in self.members}
 
-    def hear(self, sent: Sent) -> None:
+    def receive(self, sent: Sent) -> None:
         """Bring a Message of the bot to whom it is for."""
         talker = self._by_chat.get(sent["chat"]["id"])
         if talker is not None:
-            talker.hear(sent["text"])
+            talker.receive(sent["text"])
 
     @property
     def sent(self) -> Counter[str]:
         """Lines written, by kind."""
-        return sum((talker.sent for talker in self.talkers), Counter())
+        return sum((talker.sent for talker in self.members), Counter())
 
     @property
     def answered(self) -> Counter[str]:
         """Lines answered, by kind."""
-        return sum((talker.answered for talker in self.talkers), Counter())
+        return sum((talker.answered for talker in self.members), Counter())
 
     @property
     def mistakes(self) -> list[str]:
         """What went wrong, person by person."""
-        return [mistake for talker in self.talkers for mistake in talker.mistakes]
+        return [mistake for talker in self.members for mistake in talker.mistakes]
 
     async def converse(self, stop: asyncio.Event, random: Random) -> None:
         """Let everybody talk, each in his own pace, until asked to stop."""
         async with asyncio.TaskGroup() as group:
-            for talker in self.talkers:
+            for talker in self.members:
                 lines = script(talker.person, random)
                 group.create_task(talker.converse(lines, stop, random))

@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-from crocbot.sandbox.screen import BAD, Screen, harmless
+from crocbot.sandbox.terminal import BAD, Terminal, harmless
 
 
-class Terminal(io.StringIO):
+class Tty(io.StringIO):
     """A stream that is a terminal."""
 
     def isatty(self) -> bool:
@@ -27,16 +27,16 @@ class Ended(io.StringIO):
 
 def shown(stream: io.StringIO, environment: dict[str, str]) -> str:
     """What becomes of a red line."""
-    Screen(stream, environment, lambda: None).line("no", BAD)
+    Terminal(stream, environment, lambda: None).line("no", BAD)
     return stream.getvalue()
 
 
 @pytest.mark.parametrize(
     ("stream", "environment", "expected"),
     [
-        (Terminal(), {}, "\x1b[31mno\x1b[0m\n"),
-        (Terminal(), {"NO_COLOR": ""}, "\x1b[31mno\x1b[0m\n"),
-        (Terminal(), {"NO_COLOR": "1"}, "no\n"),
+        (Tty(), {}, "\x1b[31mno\x1b[0m\n"),
+        (Tty(), {"NO_COLOR": ""}, "\x1b[31mno\x1b[0m\n"),
+        (Tty(), {"NO_COLOR": "1"}, "no\n"),
         (io.StringIO(), {}, "no\n"),
     ],
 )
@@ -66,7 +66,7 @@ def test_what_people_say_is_harmless(words: str, expected: str) -> None:
 def test_a_conversation_reads_as_one() -> None:
     """Who, to whom, what; in columns."""
     stream = io.StringIO()
-    screen = Screen(stream, {}, lambda: None)
+    screen = Terminal(stream, {}, lambda: None)
     screen.overhear("Ada", "bot", "hello")
     screen.overhear("bot", "Ada", "hello")
 
@@ -80,7 +80,7 @@ def test_a_stream_without_unicode_gets_escapes() -> None:
     """A terminal that knows only ASCII does not end the demo."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    Screen(stream, {}, lambda: None).line("крок")
+    Terminal(stream, {}, lambda: None).line("крок")
     stream.flush()
 
     assert raw.getvalue() == rb"\u043a\u0440\u043e\u043a" + b"\n"
@@ -89,6 +89,6 @@ def test_a_stream_without_unicode_gets_escapes() -> None:
 def test_a_reader_who_left_is_noticed() -> None:
     """A closed pipe raises nothing; whoever wants to know is told."""
     told: list[str] = []
-    Screen(Ended(), {}, lambda: told.append("gone")).line("hello")
+    Terminal(Ended(), {}, lambda: told.append("gone")).line("hello")
 
     assert told == ["gone"]

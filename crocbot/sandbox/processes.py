@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import aiohttp
 
-from crocbot.sandbox import children, page
+from crocbot.sandbox import children, metrics_page
 from crocbot.sandbox.children import Child, ChildError
 from crocbot.sandbox.server import Server
 
@@ -30,7 +30,7 @@ READ_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class Processes:
     """Everything that runs, and where the bridge listens."""
 
     server: Server
@@ -40,13 +40,13 @@ class Cast:
     metrics_url: str
     session: aiohttp.ClientSession
 
-    async def page(self) -> list[page.Series]:
+    async def page(self) -> list[metrics_page.Series]:
         """Read the bridge's page."""
-        return page.read(await _get(self.session, self.metrics_url))
+        return metrics_page.read(await _get(self.session, self.metrics_url))
 
 
 @asynccontextmanager
-async def stage(environment: Mapping[str, str]) -> AsyncIterator[Cast]:
+async def stage(environment: Mapping[str, str]) -> AsyncIterator[Processes]:
     """Start server, bridge and gateway, each when the one before is ready."""
     statsd_port = free_port(STATSD_PORT, socket.SOCK_DGRAM)
     web_port = free_port(WEB_PORT, socket.SOCK_STREAM)
@@ -69,7 +69,7 @@ async def stage(environment: Mapping[str, str]) -> AsyncIterator[Cast]:
         )
         await children.while_alive(_polled(gateway, server), gateway)
         statsd = f"{HOST}:{statsd_port}"
-        yield Cast(server, bridge, gateway, statsd, url, session)
+        yield Processes(server, bridge, gateway, statsd, url, session)
 
 
 def _bridge(mapping: Path, statsd_port: int, web_port: int) -> list[str]:

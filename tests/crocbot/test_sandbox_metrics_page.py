@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from crocbot.sandbox import page
+from crocbot.sandbox import metrics_page as page
 
 PAGE = """
 # HELP crocbot_uptime_seconds How long the gateway runs.
@@ -65,7 +65,10 @@ def test_values_are_found_by_label() -> None:
     """The key is the label values; a name without labels has an empty key."""
     series = page.read(PAGE)
 
-    assert page.by_label(series, page.MESSAGES) == {"text": 3, "media": 1e6}
+    assert page.by_label(series, page.MESSAGES) == {
+        "text": 3,
+        "media": 1e6,
+    }
     assert page.by_label(series, page.UPTIME) == {"": 12.5432}
     assert page.by_label(series, "nothing") == {}
 

@@ -9,8 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from crocbot.sandbox import page
-from crocbot.sandbox.page import Series
+from crocbot.sandbox.metrics_page import (
+    ERRORS,
+    LATENCY,
+    MESSAGES,
+    RECONNECTS,
+    UPTIME,
+    Series,
+    by_label,
+)
 
 
 def differences(
@@ -23,14 +30,18 @@ def differences(
     return [
         *mistakes,
         *_unanswered(sent, answered),
-        *_counts(page.MESSAGES, sent, page.by_label(series, page.MESSAGES)),
         *_counts(
-            f"{page.LATENCY}_count",
+            MESSAGES,
             sent,
-            page.by_label(series, f"{page.LATENCY}_count"),
+            by_label(series, MESSAGES),
         ),
-        *_zero(page.ERRORS, series),
-        *_zero(page.RECONNECTS, series),
+        *_counts(
+            f"{LATENCY}_count",
+            sent,
+            by_label(series, f"{LATENCY}_count"),
+        ),
+        *_zero(ERRORS, series),
+        *_zero(RECONNECTS, series),
         *_uptime(series),
     ]
 
@@ -56,7 +67,7 @@ def _counts(
 
 
 def _zero(name: str, series: Sequence[Series]) -> Iterator[str]:
-    found = page.by_label(series, name)
+    found = by_label(series, name)
     if not found:
         yield f"{name} is missing"
     for labels, value in found.items():
@@ -65,8 +76,8 @@ def _zero(name: str, series: Sequence[Series]) -> Iterator[str]:
 
 
 def _uptime(series: Sequence[Series]) -> Iterator[str]:
-    found = page.by_label(series, page.UPTIME)
+    found = by_label(series, UPTIME)
     if not found:
-        yield f"{page.UPTIME} is missing"
+        yield f"{UPTIME} is missing"
     elif min(found.values()) < 0:
-        yield f"{page.UPTIME} is {min(found.values()):.10g}, expected a positive number"
+        yield f"{UPTIME} is {min(found.values()):.10g}, expected a positive number"

@@ -1,15 +1,15 @@
 """
-One line along the path, told step by step; nothing on the path changes.
+Explain one line: its samples, their rules and series, without any effect.
 
-    line --> samples, faults --> per sample: rule, near rules, series, refusal
+    line --> samples, errors --> per sample: rule, near misses, series, rejection
 
-It uses the stages themselves, so what it tells is what happens.
+The explanation comes from the stages of the pipeline themselves.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -27,6 +27,7 @@ from statsd_bridge.model import (
     Sample,
     SeriesSpec,
 )
+from statsd_bridge.series import SeriesStore
 
 MAX_SAMPLES = 20
 """Samples of one line that are explained."""
@@ -34,13 +35,10 @@ MAX_SAMPLES = 20
 MAX_NEAR_MISSES = 10
 """Rules that come close, per sample."""
 
-Near = tuple[tuple[Rule, str], ...]
-"""Rules that came close to taking a name, each with what was amiss."""
+NearMisses = tuple[tuple[Rule, str], ...]
+"""Rules that come close to matching a name, each with what prevents it."""
 
-Refuses = Callable[[SeriesSpec, Sample], EventError | None]
-"""Tells why the series would not take a sample, as if those before it were taken."""
-
-WHY = {
+REASONS = {
     EventError.ILLEGAL_NEGATIVE_COUNTER: "a counter must not fall",
     EventError.EMPTY_METRIC_NAME: "the metric name is empty",
     EventError.RESERVED_LABEL: "Prometheus keeps one of the labels for itself",
@@ -49,200 +47,206 @@ WHY = {
 }
 
 
+class TrialStores:
+    """
+    Stores that tell whether a sample would be rejected.
+
+    `scratch` records the samples, since those of one line can conflict with each other;
+    `live`, the store of a running bridge, only checks them.
+    """
+
+    def __init__(self, scratch: SeriesStore, live: SeriesStore | None = None) -> None:
+        self._scratch = scratch
+        self._live = live
+
+    def try_record(self, spec: SeriesSpec, sample: Sample) -> EventError | None:
+        """Return why a sample would be rejected after those before it."""
+        rejection = self._scratch.record(spec, sample)
+        reason = self._live.rejection_reason(spec, sample) if self._live else None
+        return reason or (rejection.reason if rejection else None)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What becomes of one sample; a dropped one has no target."""
+    """The path of one sample; it has no series if a rule drops it."""
 
     sample: Sample
     match: Match
-    near: Near
-    target: SeriesSpec | None
-    rejection: EventError | None
+    near: NearMisses
+    spec: SeriesSpec | None = None
+    rejected: EventError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What becomes of a line.  `unsaid` samples more are not explained."""
+    """The path of a line; `omitted` samples are not explained."""
 
     line: bytes
     parsed: Parsed
     steps: tuple[Step, ...]
-    unsaid: int = 0
+    omitted: int
 
 
 def explain(
-    text: bytes, dialect: Dialect, table: MappingTable, refuses: Refuses
+    text: bytes, dialect: Dialect, table: MappingTable, stores: TrialStores
 ) -> Explanation:
-    """Follow a line; any bytes will do."""
+    """Explain a line, any bytes."""
     parsed = line.parse(text, dialect)
     samples = parsed.samples[:MAX_SAMPLES]
     # All samples of a line have its name: rules are compared once per sample type.
-    look_ups = {
-        (sample.type, sample.name): _look_up(table, sample) for sample in samples
-    }
-    steps = tuple(
-        [
-            _step(sample, *look_ups[sample.type, sample.name], refuses)
-            for sample in samples
-        ]
-    )
-    return Explanation(text, parsed, steps, len(parsed.samples) - len(samples))
+    look_ups = {each.type: _look_up(table, each) for each in samples}
+    steps = [_step(each, *look_ups[each.type], stores) for each in samples]
+    return Explanation(text, parsed, tuple(steps), len(parsed.samples) - len(samples))
 
 
-def _look_up(table: MappingTable, sample: Sample) -> tuple[Match, Near]:
+def _look_up(table: MappingTable, sample: Sample) -> tuple[Match, NearMisses]:
     match = table.look_up_uncached(sample.type, sample.name)
     near = near_misses(table.rules, match.rule, sample.type, sample.name)
     return match, tuple(islice(near, MAX_NEAR_MISSES))
 
 
-def _step(sample: Sample, match: Match, near: Near, refuses: Refuses) -> Step:
+def _step(sample: Sample, match: Match, near: NearMisses, stores: TrialStores) -> Step:
     if match.action is Action.DROP:
-        return Step(sample, match, near, None, None)
-    target = match.spec(sample.labels)
-    return Step(sample, match, near, target, refuses(target, sample))
+        return Step(sample, match, near)
+    spec = match.spec(sample.labels)
+    return Step(sample, match, near, spec, stores.try_record(spec, sample))
 
 
-def as_text(told: Explanation) -> str:
-    """Write an explanation for a terminal; what a sender chose is escaped."""
-    return "".join(f"{row}\n" for row in _rows(told))
+def as_text(explanation: Explanation) -> str:
+    """Return an explanation for a terminal; text from the sender is escaped."""
+    return "".join(f"{row}\n" for row in _rows(explanation))
 
 
-def _rows(told: Explanation) -> Iterator[str]:
-    yield f"line      {_shown(told.line.decode('utf-8', 'backslashreplace'))}"
-    parsed = told.parsed
+def _rows(explanation: Explanation) -> Iterator[str]:
+    parsed = explanation.parsed
+    yield f"line      {_quote(explanation.line.decode('utf-8', 'backslashreplace'))}"
     if parsed.dogstatsd:
-        kind = parsed.dogstatsd
-        yield f"dropped   a DogStatsD {kind}: Prometheus has no place for it"
+        message = f"a DogStatsD {parsed.dogstatsd}"
+        yield f"dropped   {message}: Prometheus has no place for it"
     elif not (parsed.samples or parsed.errors):
         yield "nothing   the line is empty"
-    for fault in parsed.errors:
-        yield f"fault     {fault.reason}: {_shown(fault.detail)}"
+    for error in parsed.errors:
+        yield f"fault     {error.reason}: {_quote(error.detail)}"
     if parsed.tag_errors:
         yield f"fault     tags that could not be read, left out: {parsed.tag_errors}"
-    for step in told.steps:
+    for step in explanation.steps:
         yield ""
         yield from _step_rows(step)
-    if told.unsaid:
-        yield f"\nand {told.unsaid} samples more"
+    if explanation.omitted:
+        yield f"\nand {explanation.omitted} samples more"
 
 
 def _step_rows(step: Step) -> Iterator[str]:
-    sample, match, target = step.sample, step.match, step.target
-    yield f"sample    {_said(sample)}"
+    match, spec = step.match, step.spec
+    yield f"sample    {_describe_sample(step.sample)}"
     if match.rule is None:
         yield "rule      none takes the name: it is unmapped"
     else:
-        yield f"rule      {_place(match.rule)}"
+        yield f"rule      {_describe_rule(match.rule)}"
         for number, capture in enumerate(match.captures, 1):
-            yield f"capture   ${number} = {_shown(capture)}"
+            yield f"capture   ${number} = {_quote(capture)}"
     for rule, reason in step.near:
-        yield f"near      {_place(rule)}: {reason}"
-    if target is None:
+        yield f"near      {_describe_rule(rule)}: {reason}"
+    if spec is None:
         yield "dropped   the rule says so"
         return
-    yield f"series    {_series(target)}"
-    yield f"kept as   {_kept(target.options)}"
-    if step.rejection is None:
+    yield f"series    {_describe_series(spec)}"
+    yield f"kept as   {_describe_options(spec.options)}"
+    if step.rejected is None:
         yield "outcome   remembered"
     else:
-        yield f"outcome   refused, {step.rejection}: {WHY[step.rejection]}"
+        yield f"outcome   refused, {step.rejected}: {REASONS[step.rejected]}"
 
 
-def as_json(told: Explanation) -> dict[str, Any]:
-    """Give an explanation as what JSON can hold."""
-    parsed = told.parsed
+def as_json(explanation: Explanation) -> dict[str, Any]:
+    """Return an explanation as an object for JSON."""
+    parsed = explanation.parsed
     return {
-        "line": told.line.decode("utf-8", "backslashreplace"),
+        "line": explanation.line.decode("utf-8", "backslashreplace"),
         "dogstatsd": parsed.dogstatsd or None,
         "faults": [
-            {"reason": str(fault.reason), "text": fault.detail}
-            for fault in parsed.errors
+            {"reason": str(error.reason), "text": error.detail}
+            for error in parsed.errors
         ],
         "tag_errors": parsed.tag_errors,
-        "samples": [_step_json(step) for step in told.steps],
-        "samples_left_out": told.unsaid,
+        "samples": [_step_json(step) for step in explanation.steps],
+        "samples_left_out": explanation.omitted,
     }
 
 
 def _step_json(step: Step) -> dict[str, Any]:
-    sample, match, target = step.sample, step.match, step.target
+    sample, match, spec = step.sample, step.match, step.spec
+    # JSON has neither NaN nor the infinities: they are text.
+    is_finite = abs(sample.value) < float("inf")
     return {
         "type": str(sample.type),
         "name": sample.name,
-        "value": sample.member if sample.member else _number(sample.value),
+        "value": sample.member or (sample.value if is_finite else str(sample.value)),
         "relative": sample.relative,
         "weight": sample.weight,
         "tags": dict(sample.labels),
         "action": str(match.action),
-        "rule": _rule_json(match.rule),
+        "rule": _rule_json(match.rule) if match.rule else {},
         "captures": list(match.captures),
-        "near": [{**_rule_json(rule), "why": why} for rule, why in step.near],
-        "series": _series(target) if target else None,
-        "kept_as": _form_json(target.options) if target else None,
-        "refused": str(step.rejection) if step.rejection else None,
-        "why": WHY[step.rejection] if step.rejection else None,
+        "near": [{**_rule_json(rule), "why": reason} for rule, reason in step.near],
+        "series": _describe_series(spec) if spec else None,
+        "kept_as": _options_json(spec.options) if spec else None,
+        "refused": str(step.rejected) if step.rejected else None,
+        "why": REASONS[step.rejected] if step.rejected else None,
     }
 
 
-def _rule_json(rule: Rule | None) -> dict[str, Any]:
-    if rule is None:
-        return {}
+def _rule_json(rule: Rule) -> dict[str, Any]:
     return {"index": rule.index, "line": rule.line, "match": rule.match}
 
 
-def _form_json(form: MetricOptions) -> dict[str, Any]:
-    kept: dict[str, Any] = {"shape": str(form.type), "help": form.help}
-    kept |= {"ttl_seconds": form.ttl} if form.ttl else {}
-    kept |= {"scale": form.scale} if form.scale is not None else {}
-    if form.type is MetricType.HISTOGRAM:
-        kept["buckets"] = list(form.buckets)
-    if form.type is MetricType.SUMMARY:
-        kept["quantiles"] = [each.quantile for each in form.quantiles]
-    return kept
+def _options_json(options: MetricOptions) -> dict[str, Any]:
+    found: dict[str, Any] = {"shape": str(options.type), "help": options.help}
+    found |= {"ttl_seconds": options.ttl} if options.ttl else {}
+    found |= {"scale": options.scale} if options.scale is not None else {}
+    if options.type is MetricType.HISTOGRAM:
+        found["buckets"] = list(options.buckets)
+    if options.type is MetricType.SUMMARY:
+        found["quantiles"] = [each.quantile for each in options.quantiles]
+    return found
 
 
-def _said(sample: Sample) -> str:
-    value = _shown(sample.member) if sample.member else f"{sample.value:g}"
+def _describe_options(options: MetricOptions) -> str:
+    words = {"ttl_seconds": "ttl {:g} s", "scale": "scale {:g}"}
+    found = _options_json(options)
+    shown = [str(options.type)]
+    shown += [text.format(found[key]) for key, text in words.items() if key in found]
+    for key in ("buckets", "quantiles"):
+        if key in found:
+            shown.append(" ".join([key, *(f"{number:g}" for number in found[key])]))
+    return ", ".join(shown)
+
+
+def _describe_sample(sample: Sample) -> str:
+    value = _quote(sample.member) if sample.member else f"{sample.value:g}"
     if sample.relative:
         value = f"{sample.value:+g}"
     weight = f", stands for {sample.weight}" if sample.weight != 1 else ""
-    tags = f", tags {_labels(sample.labels)}" if sample.labels else ""
-    return f"{sample.type} {_shown(sample.name)} = {value}{weight}{tags}"
+    tags = f", tags {_describe_labels(sample.labels)}" if sample.labels else ""
+    return f"{sample.type} {_quote(sample.name)} = {value}{weight}{tags}"
 
 
-def _place(rule: Rule) -> str:
-    return f"mappings[{rule.index}] (line {rule.line}) {_shown(rule.match)}"
+def _describe_rule(rule: Rule) -> str:
+    return f"mappings[{rule.index}] (line {rule.line}) {_quote(rule.match)}"
 
 
-def _series(target: SeriesSpec) -> str:
-    return f"{target.name}{_labels(target.labels)}"
+def _describe_series(spec: SeriesSpec) -> str:
+    return f"{spec.name}{_describe_labels(spec.labels)}"
 
 
-def _labels(labels: Labels) -> str:
-    pairs = [f"{_plain(name)}={_shown(value)}" for name, value in labels]
+def _describe_labels(labels: Labels) -> str:
+    pairs = [f"{_escape(name)}={_quote(value)}" for name, value in labels]
     return f"{{{','.join(pairs)}}}" if pairs else ""
 
 
-def _kept(form: MetricOptions) -> str:
-    said = [str(form.type)]
-    said += [f"ttl {form.ttl:g} s"] if form.ttl else []
-    said += [f"scale {form.scale:g}"] if form.scale is not None else []
-    if form.type is MetricType.HISTOGRAM:
-        said += ["buckets " + " ".join(f"{bound:g}" for bound in form.buckets)]
-    if form.type is MetricType.SUMMARY:
-        shares = [f"{each.quantile:g}" for each in form.quantiles]
-        said += ["quantiles " + " ".join(shares)]
-    return ", ".join(said)
-
-
-def _number(value: float) -> float | str:
-    """Keep a number that JSON has; NaN and the infinities are text."""
-    return value if abs(value) < float("inf") else str(value)
-
-
-def _shown(text: str) -> str:
+def _quote(text: str) -> str:
     return json.dumps(text)
 
 
-def _plain(text: str) -> str:
-    return text if text.isascii() and text.isprintable() else _shown(text)
+def _escape(text: str) -> str:
+    return text if text.isascii() and text.isprintable() else _quote(text)

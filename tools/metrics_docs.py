@@ -14,6 +14,7 @@ from math import prod
 
 from crocbot.telemetry.catalogue import CATALOGUE
 from crocbot.telemetry.metric import ChosenAtStart, HistogramMetric, Metric
+from tools import markdown
 
 _HEADER = """\
 # How the gateway's statsd names become Prometheus metrics.
@@ -72,23 +73,20 @@ def _rule(metric: Metric) -> Iterator[str]:
 
 def table(catalogue: Sequence[Metric] = CATALOGUE) -> str:
     """Return the generated part of docs/metrics.md."""
-    rows = [
-        "| Metric | Type | Labels | Meaning | Example | Sent as |",
-        "|---|---|---|---|---|---|",
-        *map(_row, catalogue),
-    ]
+    head = ("Metric", "Type", "Labels", "Meaning", "Example", "Sent as")
+    rows = markdown.table(head, map(_row, catalogue))
     total = sum(map(series, catalogue))
     bound = f"One gateway makes at most {total} series, each bucket counted as one."
-    return "\n".join([*rows, "", bound])
+    return f"{rows}\n\n{bound}"
 
 
-def _row(metric: Metric) -> str:
+def _row(metric: Metric) -> Sequence[str]:
     labels = [
         f"`{label}`: "
         + ("one a process" if isinstance(values, ChosenAtStart) else ", ".join(values))
         for label, values in metric.labels.items()
     ]
-    cells = (
+    return (
         f"`{metric.name}`",
         metric.type,
         "<br>".join(labels),
@@ -96,5 +94,3 @@ def _row(metric: Metric) -> str:
         f"`{metric.query}`",
         f"`{metric.statsd}{''.join(f'.<{label}>' for label in metric.labels)}`",
     )
-    # A bar would end the cell, also inside backticks.
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,33 +1,46 @@
-"""Series and tally to a page that Prometheus reads."""
+"""The exposition stage: series and statistics to a page that Prometheus reads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from statsd_bridge.bugs import BugReporter
-from statsd_bridge.exposition import openmetrics, page
-from statsd_bridge.exposition.formats import Format, choose
-from statsd_bridge.exposition.self_metrics import SelfMetrics, Vitals, reserved_names
+from statsd_bridge.exposition import openmetrics, text
+from statsd_bridge.exposition.negotiation import Format, choose
+from statsd_bridge.exposition.self_metrics import (
+    BridgeState,
+    SelfMetrics,
+    reserved_names,
+)
 from statsd_bridge.series import MetricFamily
 
-__all__ = ["Format", "SelfMetrics", "Vitals", "choose", "reserved_names", "render"]
+__all__ = [
+    "BridgeState",
+    "Format",
+    "SelfMetrics",
+    "choose",
+    "render",
+    "reserved_names",
+]
 
 
 def render(
-    form: Format,
+    page_format: Format,
     families: Sequence[MetricFamily],
     now: float,
+    *,
     bugs: BugReporter,
-    own: SelfMetrics,
+    self_metrics: SelfMetrics,
 ) -> Iterator[bytes]:
     """
-    Make a whole page in slices, the bridge's own metrics last.
+    Yield a whole page in slices, the bridge's metrics of itself last.
 
-    An empty slice is only a turn for others.  A series whose values raise is
-    reported to `bugs` and skipped.
+    An empty slice only gives others a turn.  A series whose values raise is reported to
+    `bugs` and skipped.
     """
-    if form is Format.OPENMETRICS:
-        yield from openmetrics.render(families, now, bugs, reserved_names())
+    if page_format is Format.OPENMETRICS:
+        reserved = reserved_names()
+        yield from openmetrics.render(families, now, bugs, reserved=reserved)
     else:
-        yield from page.render(families, now, bugs)
-    yield own.render(form)
+        yield from text.render(families, now, bugs)
+    yield self_metrics.render(page_format)

@@ -1,12 +1,12 @@
 """
-Families to OpenMetrics 1.0, in slices; the names of the series are the text format's.
+Print metric families in OpenMetrics 1.0, in slices; series names are those of text.
 
     counter api_hits_total      # TYPE api_hits counter         api_hits_total 3
     counter api_hits            # TYPE api_hits unknown         api_hits 3
     histogram x, sum NaN        # TYPE x_bucket unknown ...     three families
 
-Whatever OpenMetrics forbids to a type is printed as `unknown`, so that a scraper which
-asks for this format first gets what it would get in the other.
+A family that OpenMetrics forbids for its type is printed as `unknown`, so a scraper
+that prefers this format gets the same series as in the other.
 """
 
 from __future__ import annotations
@@ -15,32 +15,35 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
 from statsd_bridge.bugs import BugReporter
-from statsd_bridge.exposition import page
+from statsd_bridge.exposition import text
 from statsd_bridge.model import MetricType
 from statsd_bridge.series import MetricFamily
 from statsd_bridge.text import escape_label_value
 
-# What a histogram and a summary print besides the name of the summary's quantiles.
-PARTS = ("_bucket", "_count", "_sum")
 DISTRIBUTIONS = (MetricType.HISTOGRAM, MetricType.SUMMARY)
+
+# Series of histograms and summaries besides the name of the family.
+SUFFIXES = ("_bucket", "_count", "_sum")
 
 
 def render(
     families: Sequence[MetricFamily],
     now: float,
     bugs: BugReporter,
-    taken: Collection[str],
+    *,
+    reserved: Collection[str],
 ) -> Iterator[bytes]:
     """
-    Print all families, without the end; `taken` are names that are printed elsewhere.
+    Yield the page of all families that have series, in slices, without `# EOF`.
 
-    A series whose values raise is reported to `bugs` and skipped.
+    `reserved` are names that other parts of the page use.  A series whose values raise
+    is reported to `bugs` and skipped.
     """
-    names = {*taken, *(name for each in families for name in _printed(each))}
-    return page.sliced(_parts(families, now, bugs, names))
+    names = {*reserved, *(name for each in families for name in _series_names(each))}
+    return text.join_slices(_chunks(families, now, bugs, names))
 
 
-def _parts(
+def _chunks(
     families: Iterable[MetricFamily],
     now: float,
     bugs: BugReporter,
@@ -49,81 +52,80 @@ def _parts(
     for family in families:
         if not family.series:
             continue
-        # All numbers first: what a family may be called depends on each.
-        texts: list[str] = []
-        is_allowed = _is_allowed(family, names)
-        for some, numbers in page.written(family, now, bugs):
-            texts.append("".join(some))
-            is_allowed = is_allowed and all(_may_be(family.type, n) for n in numbers)
-            # Nothing to print yet, and work that counts.
-            yield "", sum(map(len, numbers)) + 2
+        # All values are formatted before the head: each of them can forbid the type.
+        slices: list[str] = []
+        is_allowed = _allows_names(family, names)
+        for texts, values in text.format_series(family, now, bugs):
+            slices.append("".join(texts))
+            is_allowed = is_allowed and all(_allows(family.type, v) for v in values)
+            # Nothing to print yet, but work to count.
+            yield "", sum(map(len, values)) + 2
         if is_allowed:
-            title, kind = _title(family), page.TYPES[family.type]
-            yield from _with_head(_head(title, kind, family.help), texts)
+            name, type_name = _family_name(family), text.TYPE_NAMES[family.type]
+            yield from _with_head(name, type_name, family.help, slices)
         elif family.type in DISTRIBUTIONS:
-            for name, lines in _taken_apart(texts).items():
-                yield from _with_head(_head(name, "unknown", family.help), lines)
+            for name, lines in _group_by_name(slices).items():
+                yield from _with_head(name, "unknown", family.help, lines)
         else:
-            yield from _with_head(_head(family.name, "unknown", family.help), texts)
+            yield from _with_head(family.name, "unknown", family.help, slices)
 
 
-def _printed(family: MetricFamily) -> list[str]:
-    parts = PARTS if family.type in DISTRIBUTIONS else ()
-    return [family.name, *(family.name + part for part in parts)]
+def _series_names(family: MetricFamily) -> list[str]:
+    suffixes = SUFFIXES if family.type in DISTRIBUTIONS else ()
+    return [family.name, *(family.name + suffix for suffix in suffixes)]
 
 
-def _title(family: MetricFamily) -> str:
-    """Give the name in HELP and TYPE: a counter's is without `_total`."""
+def _family_name(family: MetricFamily) -> str:
+    """Return the name for HELP and TYPE, which omits `_total` for a counter."""
     is_counter = family.type is MetricType.COUNTER
     return family.name.removesuffix("_total") if is_counter else family.name
 
 
-def _is_allowed(family: MetricFamily, names: Collection[str]) -> bool:
-    """Tell whether a family's names leave it its type."""
-    title = _title(family)
+def _allows_names(family: MetricFamily, names: Collection[str]) -> bool:
+    """Return whether OpenMetrics allows the type of a family with these names."""
+    name = _family_name(family)
     match family.type:
         case MetricType.COUNTER:
-            if title in ("", family.name) or title in names:
+            if name in ("", family.name) or name in names:
                 return False
         case MetricType.HISTOGRAM:
-            # The sum of what may be negative may fall, which a sum here must not.
-            forms = {id(each.options): each.options for each in family.series.values()}
-            if any(form.buckets[:1] and form.buckets[0] < 0 for form in forms.values()):
+            # With a negative bound, observations may be negative and the sum may fall.
+            by_id = {id(each.options): each.options for each in family.series.values()}
+            if any(each.buckets[:1] and each.buckets[0] < 0 for each in by_id.values()):
                 return False
         case MetricType.GAUGE | MetricType.SET:
             return True
-    return f"{title}_created" not in names
+    return f"{name}_created" not in names
 
 
-def _may_be(shape: MetricType, numbers: tuple[float, ...]) -> bool:
-    """Tell whether the numbers of one series leave a family its type."""
-    match shape:
+def _allows(metric_type: MetricType, values: text.Values) -> bool:
+    """Return whether OpenMetrics allows the type of a series with these values."""
+    match metric_type:
         case MetricType.COUNTER:
-            return numbers[0] >= 0
+            return values[0] >= 0
         case MetricType.HISTOGRAM:
-            return numbers[-2] >= 0
+            return values[-2] >= 0
         case MetricType.SUMMARY:
-            # A quantile of nothing is NaN, which is allowed.
-            return numbers[-2] >= 0 and not any(each < 0 for each in numbers[:-2])
+            # A quantile may be NaN, when there are no observations.
+            return values[-2] >= 0 and not any(each < 0 for each in values[:-2])
         case _:
             return True
 
 
-def _taken_apart(texts: Iterable[str]) -> dict[str, list[str]]:
-    """Sort the lines of a histogram or summary by their names, families now."""
+def _group_by_name(slices: Iterable[str]) -> dict[str, list[str]]:
+    """Group the lines of a histogram or summary by series name."""
     lines: dict[str, list[str]] = {}
-    for text in texts:
-        for line in text.removesuffix("\n").split("\n"):
+    for each in slices:
+        for line in each.removesuffix("\n").split("\n"):
             name = line.partition(" ")[0].partition("{")[0]
             lines.setdefault(name, []).append(f"{line}\n")
     return lines
 
 
-def _with_head(head: str, texts: Iterable[str]) -> Iterator[tuple[str, int]]:
-    # The texts are made: to put them together is little work.
-    return ((text, 1) for text in chain([head], texts))
-
-
-def _head(name: str, kind: str, help: str) -> str:
-    # Here a quotation mark is escaped in a help text, too.
-    return f"# HELP {name} {escape_label_value(help)}\n# TYPE {name} {kind}\n"
+def _with_head(
+    name: str, type_name: str, help_text: str, slices: Iterable[str]
+) -> Iterator[tuple[str, int]]:
+    # HELP escapes quotation marks, unlike in the text format.
+    head = f"# HELP {name} {escape_label_value(help_text)}\n# TYPE {name} {type_name}\n"
+    # The slices are formatted already: joining each counts as one line of work.
+    return ((each, 1) for each in chain([head], slices))

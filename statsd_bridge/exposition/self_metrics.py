@@ -1,17 +1,18 @@
 """
-The tally and the process to the bridge's own metrics.
+The bridge's metrics of itself: a table of (name, type, help, labels, getter).
 
-What means the same as in statsd_exporter has its name, so that its dashboards and
-alerts work; what is new starts with `statsd_bridge_`.  prometheus_client prints these,
-and its collectors tell about process, platform and garbage collection.
+The page, the reserved names and the table in docs/bridge-metrics.md follow from it.
+Metrics that statsd_exporter has too have its names, for its dashboards and alerts; new
+ones start with `statsd_bridge_`.  prometheus_client prints them, and its collectors add
+metrics of process, platform and garbage collection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from itertools import chain
+from typing import NamedTuple, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,342 +26,276 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 from prometheus_client.registry import Collector
 
-from statsd_bridge.exposition.formats import Format
+from statsd_bridge.exposition.negotiation import Format
 from statsd_bridge.model import MetricType, Stats
 
 
-@dataclass(frozen=True, slots=True)
-class Vitals:
-    """What is not counted but read when somebody looks."""
+class CacheState(NamedTuple):
+    """The mapping cache: its length, and its look-ups since the start."""
+
+    length: int
+    gets: int
+    hits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeState:
+    """The bridge at the time of a scrape."""
 
     version: str
-    loaded_mappings: int = 0
-    cache_size: int = 0
-    """Names that may be kept; 0: there is no cache, nor numbers of it."""
-    cache_length: int = 0
-    cache_gets: int = 0
-    cache_hits: int = 0
+    stats: Stats
+    rules: int = 0
+    cache: CacheState | None = None
+    """None if the cache is off."""
     series: int = 0
-    label_sets: Mapping[MetricType, int] | None = None
-    """Sets of label names ever made, by type."""
+    label_sets: Mapping[MetricType, int] = field(default_factory=dict)
+    """Sets of label names ever created, by type."""
     kernel_drops: int | None = None
-    """Datagrams that the kernel dropped for our UDP socket; None where unknown."""
-    datagrams_cut: int = 0
-    """Those that were larger than we take."""
-    quiet_seconds: float | None = None
-    """Since the last datagram; None before the first."""
+    """Datagrams that the kernel dropped for the UDP socket; None if unknown."""
+    truncated_datagrams: int = 0
+    seconds_since_datagram: float | None = None
+    """None before the first datagram."""
+
+
+class StateSource(Protocol):
+    """The bridge as its metrics of itself see it."""
+
+    def state(self) -> BridgeState:
+        """Return the state now."""
+
+
+Samples = (
+    float
+    | Mapping[str, float]
+    | Mapping[MetricType, float]
+    | Mapping[tuple[str, str], float]
+    | None
+)
+"""A value, or values by label value or pair of them; None: absent now."""
+
+
+class SelfMetric(NamedTuple):
+    """One metric: its name as printed, and how to read it."""
+
+    name: str
+    type: type[CounterMetricFamily | GaugeMetricFamily]
+    help: str
+    labels: tuple[str, ...]
+    get: Callable[[BridgeState], Samples]
+
+
+_NO_SCRAPES = {"200": 0, "500": 0, "503": 0}
+
+
+def _relay_events(bridge: BridgeState, event: str) -> Samples:
+    """Return the number of events by target."""
+    relay = bridge.stats.relay
+    return {target: n for (name, target), n in relay.items() if name == event}
+
+
+def _relay_losses(bridge: BridgeState) -> Samples:
+    """Return the number of lost lines by target and reason."""
+    return {
+        (target, event.removeprefix("lost_")): n
+        for (event, target), n in bridge.stats.relay.items()
+        if event.startswith("lost_")
+    }
+
+
+COUNTER, GAUGE = CounterMetricFamily, GaugeMetricFamily
+
+# fmt: off
+SELF_METRICS = (
+    SelfMetric("statsd_exporter_lines_total", COUNTER,
+               "Lines received, including empty ones.",
+               (), lambda bridge: bridge.stats.lines),
+    SelfMetric("statsd_exporter_samples_total", COUNTER,
+               "Samples found in lines.",
+               (), lambda bridge: bridge.stats.samples),
+    SelfMetric("statsd_exporter_sample_errors_total", COUNTER,
+               "Lines and samples that could not be parsed, by reason.",
+               ("reason",), lambda bridge: bridge.stats.sample_errors),
+    SelfMetric("statsd_exporter_tags_total", COUNTER,
+               "Samples with at least one tag.",
+               (), lambda bridge: bridge.stats.tags),
+    SelfMetric("statsd_exporter_tag_errors_total", COUNTER,
+               "Tags that could not be parsed.",
+               (), lambda bridge: bridge.stats.tag_errors),
+    SelfMetric("statsd_exporter_udp_packets_total", COUNTER,
+               "UDP datagrams received.",
+               (), lambda bridge: bridge.stats.packets["udp"]),
+    SelfMetric("statsd_exporter_unixgram_packets_total", COUNTER,
+               "Unix datagrams received.",
+               (), lambda bridge: bridge.stats.packets["unixgram"]),
+    SelfMetric("statsd_exporter_udp_packet_drops_total", COUNTER,
+               "Always 0: the bridge has no packet queue; see"
+               " statsd_bridge_udp_kernel_drops_total.",
+               (), lambda _: 0),
+    SelfMetric("statsd_exporter_tcp_connections_total", COUNTER,
+               "Connections accepted, TCP and Unix streams.",
+               (), lambda bridge: bridge.stats.tcp["connections"]),
+    SelfMetric("statsd_exporter_tcp_connection_errors_total", COUNTER,
+               "Connections that ended with an error.",
+               (), lambda bridge: bridge.stats.tcp["connection_errors"]),
+    SelfMetric("statsd_exporter_tcp_too_long_lines_total", COUNTER,
+               "Lines over connections that were dropped for their length.",
+               (), lambda bridge: bridge.stats.tcp["too_long_lines"]),
+    SelfMetric("statsd_bridge_tcp_connections_refused_total", COUNTER,
+               "TCP or Unix connections closed at once, because of the limit.",
+               (), lambda bridge: bridge.stats.tcp["connections_refused"]),
+    SelfMetric("statsd_bridge_dogstatsd_dropped_total", COUNTER,
+               "DogStatsD events and service checks, which Prometheus cannot store.",
+               ("kind",), lambda bridge: bridge.stats.dogstatsd_dropped),
+    SelfMetric("statsd_bridge_lines_by_transport_total", COUNTER,
+               "Lines received, by transport.",
+               ("transport",), lambda bridge: bridge.stats.lines_by_transport),
+    SelfMetric("statsd_bridge_lines_by_source_total", COUNTER,
+               "Lines by the first segment of their name, for configured segments.",
+               ("source",), lambda bridge: bridge.stats.lines_by_source),
+    SelfMetric("statsd_exporter_event_queue_flushed_total", COUNTER,
+               "Always 0: the bridge has no event queue.",
+               (), lambda _: 0),
+    SelfMetric("statsd_exporter_events_total", COUNTER,
+               "Samples added to a series, by type.",
+               ("type",), lambda bridge: bridge.stats.events),
+    SelfMetric("statsd_exporter_events_unmapped_total", COUNTER,
+               "Samples that no rule matched.",
+               (), lambda bridge: bridge.stats.unmapped),
+    SelfMetric("statsd_exporter_events_actions_total", COUNTER,
+               "Samples that a rule matched, by action.",
+               ("action",), lambda bridge: bridge.stats.actions),
+    SelfMetric("statsd_exporter_events_error_total", COUNTER,
+               "Samples rejected, by reason.",
+               ("reason",), lambda bridge: bridge.stats.event_errors),
+    SelfMetric("statsd_exporter_events_conflict_total", COUNTER,
+               "Samples rejected because another type owns the name.",
+               ("type", "metric_name"), lambda bridge: bridge.stats.conflicts),
+    SelfMetric("statsd_bridge_series_refused_total", COUNTER,
+               "Samples rejected because --statsd.max-series is reached.",
+               ("metric_name",), lambda bridge: bridge.stats.series_refused),
+    SelfMetric("statsd_exporter_relay_packets_total", COUNTER,
+               "Packets sent to a relay target, or tried to.",
+               ("target",), lambda bridge: _relay_events(bridge, "packets")),
+    SelfMetric("statsd_exporter_relay_long_lines_total", COUNTER,
+               "Lines not relayed because they are longer than a packet.",
+               ("target",), lambda bridge: _relay_events(bridge, "long_lines")),
+    SelfMetric("statsd_exporter_relay_lines_relayed_total", COUNTER,
+               "Lines accepted for a relay target.",
+               ("target",), lambda bridge: _relay_events(bridge, "lines_relayed")),
+    SelfMetric("statsd_bridge_relay_lines_lost_total", COUNTER,
+               "Lines that could not be relayed: the name is unresolved, the kernel's"
+               " buffer is full, or sending failed.",
+               ("target", "reason"), _relay_losses),
+    SelfMetric("statsd_exporter_config_reloads_total", COUNTER,
+               "Reloads of the mapping file, by outcome.",
+               ("outcome",), lambda bridge: bridge.stats.config_reloads),
+    SelfMetric("statsd_bridge_bugs_total", COUNTER,
+               "Lines and series skipped because of a bug in the bridge; see the log.",
+               (), lambda bridge: bridge.stats.bugs),
+    SelfMetric("promhttp_metric_handler_requests_total", COUNTER,
+               "Scrapes by HTTP status.",
+               ("code",), lambda bridge: {**_NO_SCRAPES, **bridge.stats.scrapes}),
+    SelfMetric("promhttp_metric_handler_requests_in_flight", GAUGE,
+               "Scrapes being answered now, including this one.",
+               (), lambda bridge: bridge.stats.scrapes_in_flight),
+    SelfMetric("statsd_bridge_http_connections_closed_total", COUNTER,
+               "Idle HTTP connections closed because of the limit.",
+               (), lambda bridge: bridge.stats.http_closed),
+    SelfMetric("statsd_bridge_scrape_duration_seconds", GAUGE,
+               "Duration of the last scrape, from its request to its last byte.",
+               (), lambda bridge: bridge.stats.scrape_seconds),
+    SelfMetric("statsd_bridge_scrape_size_bytes", GAUGE,
+               "Size of the last scrape as sent, compressed or not.",
+               (), lambda bridge: bridge.stats.scrape_bytes),
+    SelfMetric("statsd_exporter_loaded_mappings", GAUGE,
+               "Rules of the mapping file.",
+               (), lambda bridge: bridge.rules),
+    SelfMetric("statsd_exporter_metrics_total", GAUGE,
+               "Sets of a name and its label names ever created, by type.",
+               ("type",), lambda bridge: bridge.label_sets),
+    SelfMetric("statsd_bridge_series", GAUGE,
+               "Series that exist now.",
+               (), lambda bridge: bridge.series),
+    SelfMetric("statsd_metric_mapper_cache_length", GAUGE,
+               "Matches in the mapping cache; absent with a cache size of 0.",
+               (), lambda bridge: bridge.cache and bridge.cache.length),
+    SelfMetric("statsd_metric_mapper_cache_gets_total", COUNTER,
+               "Look-ups in the mapping cache; absent with a cache size of 0.",
+               (), lambda bridge: bridge.cache and bridge.cache.gets),
+    SelfMetric("statsd_metric_mapper_cache_hits_total", COUNTER,
+               "Look-ups that the cache answered; absent with a cache size of 0.",
+               (), lambda bridge: bridge.cache and bridge.cache.hits),
+    SelfMetric("statsd_bridge_seconds_since_last_datagram", GAUGE,
+               "Seconds since the last datagram, UDP or Unix; absent before the first.",
+               (), lambda bridge: bridge.seconds_since_datagram),
+    SelfMetric("statsd_bridge_udp_kernel_drops_total", COUNTER,
+               "Datagrams that the kernel dropped because the UDP socket was full.",
+               (), lambda bridge: bridge.kernel_drops),
+    SelfMetric("statsd_bridge_datagrams_cut_total", COUNTER,
+               "Datagrams that lost their last line, being larger than 65,535 bytes.",
+               (), lambda bridge: bridge.truncated_datagrams),
+    SelfMetric("statsd_bridge_build_info", GAUGE,
+               "Always 1; the version that runs.",
+               ("version",), lambda bridge: {bridge.version: 1}),
+)
+# fmt: on
 
 
 class SelfMetrics:
-    """The bridge's own metrics.  `vitals` is called at every scrape."""
+    """Prints the table and prometheus_client's metrics of the process."""
 
-    def __init__(self, stats: Stats, vitals: Callable[[], Vitals]) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Tallied(stats, vitals))
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
+    def __init__(self, source: StateSource) -> None:
+        self._registry = _process_metrics(_Table(source))
 
-    def render(self, form: Format = Format.TEXT) -> bytes:
-        """Print all of them; in OpenMetrics, the end of the page, too."""
-        if form is Format.OPENMETRICS:
-            # Untyped there.
+    def render(self, page_format: Format = Format.TEXT) -> bytes:
+        """Return all metrics as text; in OpenMetrics with the end of the page."""
+        if page_format is Format.OPENMETRICS:
+            # This function is untyped.
             write: Callable[[CollectorRegistry], bytes] = open_metrics
             return write(self._registry)
         return generate_latest(self._registry)
-
-    def names(self) -> frozenset[str]:
-        """List the names that are printed now, of families and of samples."""
-        metrics = list(self._registry.collect())
-        samples = {sample.name for metric in metrics for sample in metric.samples}
-        return frozenset(samples | {metric.name for metric in metrics})
 
 
 @cache
 def reserved_names() -> frozenset[str]:
     """
-    List every name that may ever be printed here: nobody else may have it.
+    Return every name that this part of the page can print: no sender may use it.
 
-    OpenMetrics names a counter's family without `_total`, so that name is here, too.
+    Counters appear with and without `_total`: OpenMetrics omits it in HELP and TYPE.
     """
-    vitals = Vitals("", cache_size=1, kernel_drops=0, quiet_seconds=0.0)
-    own = SelfMetrics(Stats(), lambda: vitals)
-    return own.names().union(*((f"{name}_total", name) for name in LATER))
+    names = {each.name for each in SELF_METRICS}
+    for metric in _process_metrics().collect():
+        names |= {metric.name, *(sample.name for sample in metric.samples)}
+    return frozenset(names | {name.removesuffix("_total") for name in names})
 
 
-# Counters that are printed only once there is something to print, without `_total`.
-LATER = (
-    "statsd_exporter_events",
-    "statsd_exporter_events_actions",
-    "statsd_exporter_events_error",
-    "statsd_exporter_events_conflict",
-    "statsd_exporter_sample_errors",
-    "statsd_exporter_config_reloads",
-    "statsd_exporter_metrics",
-    "statsd_exporter_relay_packets",
-    "statsd_exporter_relay_long_lines",
-    "statsd_exporter_relay_lines_relayed",
-    "statsd_bridge_dogstatsd_dropped",
-    "statsd_bridge_lines_by_source",
-    "statsd_bridge_lines_by_transport",
-    "statsd_bridge_relay_lines_lost",
-    "statsd_bridge_series_refused",
-)
+def _process_metrics(*collectors: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    for each in collectors:
+        registry.register(each)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Tallied(Collector):
-    stats: Stats
-    vitals: Callable[[], Vitals]
+class _Table(Collector):
+    source: StateSource
 
-    def collect(self) -> Iterable[Metric]:
-        """Give what there is to print; a metric without a value has no lines."""
-        metrics = chain(
-            _lines(self.stats),
-            _events(self.stats),
-            _relay(self.stats),
-            _doings(self.stats),
-            _state(self.vitals()),
-        )
-        return [metric for metric in metrics if metric.samples]
+    def collect(self) -> Iterator[Metric]:
+        state = self.source.state()
+        for row in SELF_METRICS:
+            family = row.type(row.name, row.help, labels=row.labels)
+            for labels, value in _samples(row.get(state)):
+                family.add_metric(labels, value)
+            if family.samples:
+                yield family
 
 
-def _lines(stats: Stats) -> Iterator[Metric]:
-    """What came in and could not be read."""
-    yield _counter("lines", "Lines received, empty ones too.", stats.lines)
-    yield _counter("samples", "Samples found in lines.", stats.samples)
-    yield _by(
-        "sample_errors",
-        "Lines and samples that could not be read, by reason.",
-        "reason",
-        stats.sample_errors,
-    )
-    yield _counter("tags", "Samples with at least one tag.", stats.tags)
-    yield _counter("tag_errors", "Tags that could not be read.", stats.tag_errors)
-    yield _counter("udp_packets", "UDP datagrams read.", stats.packets["udp"])
-    yield _counter(
-        "unixgram_packets", "Unix datagrams read.", stats.packets["unixgram"]
-    )
-    yield _counter(
-        "udp_packet_drops",
-        "Always 0: this program has no queue of its own; see"
-        " statsd_bridge_udp_kernel_drops_total.",
-        0,
-    )
-    yield _counter(
-        "tcp_connections",
-        "Connections accepted, TCP and Unix streams.",
-        stats.tcp["connections"],
-    )
-    yield _counter(
-        "tcp_connection_errors",
-        "Those that did not end in good order.",
-        stats.tcp["connection_errors"],
-    )
-    yield _counter(
-        "tcp_too_long_lines",
-        "Lines over them that were left out for their length.",
-        stats.tcp["too_long_lines"],
-    )
-    yield CounterMetricFamily(
-        "statsd_bridge_tcp_connections_refused",
-        "TCP or Unix connections closed at once: there are as many as allowed.",
-        stats.tcp["connections_refused"],
-    )
-    yield _by(
-        "dogstatsd_dropped",
-        "DogStatsD events and service checks, which Prometheus has no place for.",
-        "kind",
-        stats.dogstatsd_dropped,
-        prefix="statsd_bridge",
-    )
-    yield _by(
-        "lines_by_transport",
-        "Lines by the way they came.",
-        "transport",
-        stats.lines_by_transport,
-        prefix="statsd_bridge",
-    )
-    yield _by(
-        "lines_by_source",
-        "Lines by the first segment of their name, for the configured ones.",
-        "source",
-        stats.lines_by_source,
-        prefix="statsd_bridge",
-    )
-
-
-def _events(stats: Stats) -> Iterator[Metric]:
-    """What became of samples."""
-    yield _counter(
-        "event_queue_flushed", "Always 0: this program has no queue of its own.", 0
-    )
-    yield _by("events", "Samples remembered, by type.", "type", stats.events)
-    yield _counter("events_unmapped", "Samples that no rule took.", stats.unmapped)
-    yield _by(
-        "events_actions",
-        "Samples that a rule took, by action.",
-        "action",
-        stats.actions,
-    )
-    yield _by(
-        "events_error",
-        "Samples not remembered, by reason.",
-        "reason",
-        stats.event_errors,
-    )
-    conflicts = CounterMetricFamily(
-        "statsd_exporter_events_conflict",
-        "Samples refused because another type owns the name.",
-        labels=["type", "metric_name"],
-    )
-    for labels, count in stats.conflicts.items():
-        conflicts.add_metric(labels, count)
-    yield conflicts
-    yield _by(
-        "series_refused",
-        "Samples refused because there are as many series as --statsd.max-series.",
-        "metric_name",
-        stats.series_refused,
-        prefix="statsd_bridge",
-    )
-
-
-def _relay(stats: Stats) -> Iterator[Metric]:
-    """What was sent on to other statsd servers; nothing when there are none."""
-    for name, help in (
-        ("packets", "Packets sent on, or tried to."),
-        ("long_lines", "Lines not sent on because they are longer than a packet."),
-        ("lines_relayed", "Lines taken to be sent on."),
-    ):
-        counts = {
-            target: stats.relay[name, target]
-            for what, target in stats.relay
-            if what == name
-        }
-        yield _by(f"relay_{name}", help, "target", counts)
-    lost = CounterMetricFamily(
-        "statsd_bridge_relay_lines_lost",
-        "Lines that could not be sent on: the name is unknown, the kernel's buffer is"
-        " full, or sending failed.",
-        labels=["target", "reason"],
-    )
-    for (what, target), count in stats.relay.items():
-        if what.startswith("lost_"):
-            lost.add_metric([target, what.removeprefix("lost_")], count)
-    yield lost
-
-
-def _doings(stats: Stats) -> Iterator[Metric]:
-    """What was asked of the bridge."""
-    yield _by(
-        "config_reloads",
-        "Attempts to read the mapping file anew, by outcome.",
-        "outcome",
-        stats.config_reloads,
-    )
-    yield CounterMetricFamily(
-        "statsd_bridge_bugs",
-        "Lines and series left out because of a bug in the bridge; the log has one.",
-        stats.bugs,
-    )
-    yield _by(
-        "requests",
-        "Scrapes by HTTP status.",
-        "code",
-        {"200": 0, "500": 0, "503": 0, **stats.scrapes},
-        prefix="promhttp_metric_handler",
-    )
-    yield _gauge(
-        "promhttp_metric_handler_requests_in_flight",
-        "Scrapes being answered now, this one too.",
-        stats.scrapes_in_flight,
-    )
-    yield CounterMetricFamily(
-        "statsd_bridge_http_connections_closed",
-        "HTTP connections closed because there are as many as allowed and others came.",
-        stats.http_closed,
-    )
-    yield _gauge(
-        "statsd_bridge_scrape_duration_seconds",
-        "How long the last scrape took, from its request to its last byte.",
-        stats.scrape_seconds,
-    )
-    yield _gauge(
-        "statsd_bridge_scrape_size_bytes",
-        "Bytes of the last scrape as they were sent, compressed or not.",
-        stats.scrape_bytes,
-    )
-
-
-def _state(vitals: Vitals) -> Iterator[Metric]:
-    """How things stand."""
-    yield _gauge("statsd_exporter_loaded_mappings", "Rules.", vitals.loaded_mappings)
-    metrics = GaugeMetricFamily(
-        "statsd_exporter_metrics_total",
-        "Pairs of a name and its label names ever seen, by type.",
-        labels=["type"],
-    )
-    for shape, count in (vitals.label_sets or {}).items():
-        metrics.add_metric([shape], count)
-    yield metrics
-    yield _gauge("statsd_bridge_series", "Series remembered now.", vitals.series)
-    if vitals.cache_size:
-        yield from _cache(vitals)
-    if vitals.quiet_seconds is not None:
-        yield _gauge(
-            "statsd_bridge_seconds_since_last_datagram",
-            "Since the last datagram, UDP or Unix.",
-            vitals.quiet_seconds,
-        )
-    if vitals.kernel_drops is not None:
-        yield CounterMetricFamily(
-            "statsd_bridge_udp_kernel_drops",
-            "Datagrams that the kernel dropped because our UDP socket was full.",
-            vitals.kernel_drops,
-        )
-    yield CounterMetricFamily(
-        "statsd_bridge_datagrams_cut",
-        "Datagrams that lost their last line, being larger than 65,535 bytes.",
-        vitals.datagrams_cut,
-    )
-    build = GaugeMetricFamily(
-        "statsd_bridge_build_info", "Always 1; what runs.", labels=["version"]
-    )
-    build.add_metric([vitals.version], 1)
-    yield build
-
-
-def _cache(vitals: Vitals) -> Iterator[Metric]:
-    """How the memory of looked-up names does."""
-    yield _gauge(
-        "statsd_metric_mapper_cache_length", "Names kept.", vitals.cache_length
-    )
-    yield CounterMetricFamily(
-        "statsd_metric_mapper_cache_gets", "Names asked for.", vitals.cache_gets
-    )
-    yield CounterMetricFamily(
-        "statsd_metric_mapper_cache_hits", "Names known.", vitals.cache_hits
-    )
-
-
-def _counter(name: str, help: str, value: float) -> Metric:
-    return CounterMetricFamily(f"statsd_exporter_{name}", help, value)
-
-
-def _gauge(name: str, help: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, help, value)
-
-
-def _by(
-    name: str,
-    help: str,
-    label: str,
-    counts: Mapping[str, float],
-    *,
-    prefix: str = "statsd_exporter",
-) -> Metric:
-    family = CounterMetricFamily(f"{prefix}_{name}", help, labels=[label])
-    for word, count in counts.items():
-        family.add_metric([word], count)
-    return family
+def _samples(samples: Samples) -> Iterator[tuple[tuple[str, ...], float]]:
+    if isinstance(samples, Mapping):
+        for key, value in samples.items():
+            yield (key,) if isinstance(key, str) else key, value
+    elif samples is not None:
+        yield (), samples

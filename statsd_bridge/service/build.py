@@ -9,10 +9,10 @@ from typing import Any
 from statsd_bridge import explain, exposition, log, mapping
 from statsd_bridge.batch import FastPipeline
 from statsd_bridge.bugs import BugReporter
-from statsd_bridge.explain import Explanation
+from statsd_bridge.explain import Explanation, TrialStores
 from statsd_bridge.line import Dialect
 from statsd_bridge.mapping import MappingTable
-from statsd_bridge.model import EventError, Sample, SeriesSpec, Stats
+from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import SeriesStore
@@ -95,10 +95,6 @@ def new_pipeline(context: Context, store: SeriesStore, relay: Relay | None) -> P
 
 def explain_lines(settings: Settings, lines: Sequence[bytes]) -> list[Explanation]:
     """Explain what a new bridge would make of lines, one after the other."""
-    table, store = load_table(settings), new_store(settings)
-
-    def refuses(target: SeriesSpec, sample: Sample) -> EventError | None:
-        rejection = store.record(target, sample)
-        return rejection.reason if rejection else None
-
-    return [explain.explain(each, dialect(settings), table, refuses) for each in lines]
+    table, stores = load_table(settings), TrialStores(new_store(settings))
+    styles = dialect(settings)
+    return [explain.explain(each, styles, table, stores) for each in lines]

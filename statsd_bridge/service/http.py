@@ -9,9 +9,10 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 
 from statsd_bridge import explain, exposition, web
-from statsd_bridge.exposition import SelfMetrics, Vitals
+from statsd_bridge.explain import TrialStores
+from statsd_bridge.exposition import BridgeState, SelfMetrics
+from statsd_bridge.exposition.self_metrics import CacheState
 from statsd_bridge.listener import ConnectionLimits
-from statsd_bridge.model import EventError, Sample, SeriesSpec
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import SeriesStore
 from statsd_bridge.service.build import Context, dialect, new_store
@@ -39,7 +40,7 @@ class HttpBackend(web.Backend):
         self._store = store
         self._listeners = listeners
         self._reloader = reloader
-        self._self_metrics = SelfMetrics(context.stats, self._vitals)
+        self._self_metrics = SelfMetrics(self)
 
     def factory(self, guard: web.Guard, limits: ConnectionLimits) -> Any:
         """Return the factory that the reactor serves the pages with."""
@@ -64,8 +65,8 @@ class HttpBackend(web.Backend):
             form,
             self._store.families(),
             time.monotonic(),
-            self._context.bugs,
-            self._self_metrics,
+            bugs=self._context.bugs,
+            self_metrics=self._self_metrics,
         )
         return web.MetricsPage(form.value, slices)
 
@@ -83,16 +84,9 @@ class HttpBackend(web.Backend):
 
     def explain(self, line: bytes) -> Any:
         """Explain what would become of a line now; nothing changes."""
-        # Samples of one line can also conflict with each other.
-        scratch = new_store(self._settings)
-
-        def refuses(target: SeriesSpec, sample: Sample) -> EventError | None:
-            rejection = scratch.record(target, sample)
-            within = rejection.reason if rejection else None
-            return self._store.rejection_reason(target, sample) or within
-
+        stores = TrialStores(new_store(self._settings), self._store)
         table, styles = self._pipeline.table, dialect(self._settings)
-        return explain.as_json(explain.explain(line, styles, table, refuses))
+        return explain.as_json(explain.explain(line, styles, table, stores))
 
     def unmapped(self) -> Any:
         """List unmapped names and rejected lines, newest first."""
@@ -115,21 +109,25 @@ class HttpBackend(web.Backend):
             ],
         }
 
-    def _vitals(self) -> Vitals:
-        pipeline, table = self._pipeline, self._pipeline.table
-        received_at = self._listeners.received_at
-        return Vitals(
+    def state(self) -> BridgeState:
+        """Return what the bridge's metrics of itself show."""
+        table, received_at = self._pipeline.table, self._listeners.received_at
+        fast_samples = self._pipeline.fast_samples
+        cache = CacheState(
+            length=table.cache_length,
+            gets=table.cache_gets + fast_samples,
+            hits=table.cache_hits + fast_samples,
+        )
+        return BridgeState(
             version=VERSION,
-            loaded_mappings=len(table),
-            cache_size=self._settings.cache_size,
-            cache_length=table.cache_length,
-            cache_gets=table.cache_gets + pipeline.fast_samples,
-            cache_hits=table.cache_hits + pipeline.fast_samples,
+            stats=self._context.stats,
+            rules=len(table),
+            cache=cache if self._settings.cache_size else None,
             series=len(self._store),
             label_sets=self._store.label_sets_total,
             kernel_drops=self._listeners.kernel_drops(),
-            datagrams_cut=self._listeners.truncated,
-            quiet_seconds=(
+            truncated_datagrams=self._listeners.truncated,
+            seconds_since_datagram=(
                 None if received_at is None else time.monotonic() - received_at
             ),
         )

@@ -44,7 +44,7 @@ class InMemoryBridge:
         """Return the page, without the bridge's metrics of itself."""
         self._pipeline.flush()
         families = self._store.families()
-        return b"".join(exposition.page.render(families, 0.0, self._bugs)).decode()
+        return b"".join(exposition.text.render(families, 0.0, self._bugs)).decode()
 
     def series(self) -> dict[Series, float]:
         """Return every sample of the page."""

@@ -64,7 +64,7 @@ def _play(
     path.feed(raw, "udp")
     path.flush()
     families = store.families()
-    slices = exposition.page.render(families, 1000.0, failures)
+    slices = exposition.text.render(families, 1000.0, failures)
     page = b"".join(slices).decode()
 
     assert failures == []

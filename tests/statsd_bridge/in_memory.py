@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from statsd_bridge.bugs import BugReporter
+from statsd_bridge.exposition import BridgeState
+from statsd_bridge.model import Stats
 
 
 class ReportedBugs(list[Exception], BugReporter):
@@ -45,3 +48,14 @@ class FakePipeline:
         self.batches.append(list(batch))
 
     feed_lines = feed
+
+
+class FixedState:
+    """A StateSource whose state never changes."""
+
+    def __init__(self, **values: Any) -> None:
+        self._state = BridgeState(**{"version": "1.2.3", "stats": Stats(), **values})
+
+    def state(self) -> BridgeState:
+        """Return the state."""
+        return self._state

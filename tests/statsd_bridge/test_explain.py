@@ -1,4 +1,4 @@
-"""What is told of a line: to a terminal, and as JSON."""
+"""Explanations of lines as text and as JSON."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge import explain, mapping
-from statsd_bridge.explain import Explanation, as_json, as_text
+from statsd_bridge.explain import Explanation, TrialStores, as_json, as_text
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect
-from statsd_bridge.model import EventError, Sample, SeriesSpec
+from statsd_bridge.model import (
+    EventError,
+    MetricOptions,
+    MetricType,
+    Sample,
+    SampleType,
+    SeriesSpec,
+)
 from statsd_bridge.series import SeriesStore
 
 RULES = r"""
@@ -34,19 +41,18 @@ mappings:
 """
 
 
-def told(line: str | bytes, dialect: Dialect = DEFAULT_DIALECT) -> Explanation:
-    """Explain a line to a new bridge."""
-    store = SeriesStore(clock=lambda: 0.0)
-
-    def refuses(target: SeriesSpec, sample: Sample) -> EventError | None:
-        rejection = store.record(target, sample)
-        return rejection.reason if rejection else None
-
+def explained(line: str | bytes, dialect: Dialect = DEFAULT_DIALECT) -> Explanation:
+    """Explain a line as if it came to a new bridge."""
     raw = line.encode() if isinstance(line, str) else line
-    return explain.explain(raw, dialect, mapping.parse(RULES, "f"), refuses)
+    return explain.explain(raw, dialect, mapping.parse(RULES, "f"), new_stores())
 
 
-# Line, what is said below it.
+def new_stores() -> TrialStores:
+    """Return empty stores."""
+    return TrialStores(SeriesStore(clock=lambda: 0.0))
+
+
+# Line, the explanation below it.
 TEXTS = {
     "app.req.200:12|ms|#a:b": """
 sample    observer "app.req.200" = 0.012, tags {a="b"}
@@ -102,7 +108,7 @@ series    app_req
 kept as   summary, ttl 60 s, quantiles 0.5 0.9 0.99
 outcome   remembered
 """,
-    # The samples of a line may be in each other's way.
+    # Samples of one line can conflict with each other.
     "foo:1|c:1|g:-1|c:x|c": """
 fault     malformed_value: "x|c"
 
@@ -159,18 +165,17 @@ outcome   remembered
 
 
 @pytest.mark.parametrize("line", TEXTS)
-def test_a_terminal_is_told_each_step(line: str) -> None:
-    """The line, then sample, rule, near rules, series, outcome."""
-    told_text = as_text(told(line))
-    head, _, rest = told_text.partition("\n")
+def test_text(line: str) -> None:
+    """The text has line, sample, rule, near misses, series and outcome."""
+    head, _, rest = as_text(explained(line)).partition("\n")
 
     assert head == f'line      "{line}"'
     assert rest.strip("\n") == TEXTS[line].strip("\n")
 
 
-def test_json_tells_the_same() -> None:
-    """Every field of a sample that a rule took."""
-    assert as_json(told("app.req.200:12|ms|@0.5|#a:b,bad")) == {
+def test_json() -> None:
+    """The JSON has every field of a mapped sample."""
+    assert as_json(explained("app.req.200:12|ms|@0.5|#a:b,bad")) == {
         "line": "app.req.200:12|ms|@0.5|#a:b,bad",
         "dogstatsd": None,
         "faults": [],
@@ -215,7 +220,7 @@ def test_json_tells_the_same() -> None:
     }
 
 
-# Line, path in the JSON, what is there.
+# Line, path in the JSON, value.
 PARTS: list[tuple[str, tuple[str | int, ...], object]] = [
     ("app.secret:1|c", ("samples", 0, "action"), "drop"),
     ("app.secret:1|c", ("samples", 0, "series"), None),
@@ -242,8 +247,8 @@ PARTS: list[tuple[str, tuple[str | int, ...], object]] = [
 def test_a_part_of_the_json(
     line: str, path: tuple[str | int, ...], wanted: object
 ) -> None:
-    """The part is what it should be, and all of it can be written as JSON."""
-    part: Any = as_json(told(line))
+    """A field has its value, and the whole is valid JSON."""
+    part: Any = as_json(explained(line))
     json.dumps(part, allow_nan=False)
     for step in path:
         part = part[step]
@@ -251,10 +256,10 @@ def test_a_part_of_the_json(
     assert part == wanted
 
 
-def test_what_a_sender_chose_is_escaped() -> None:
-    """Neither a terminal nor a log line can be taken over."""
-    text = as_text(told(b"\x1b[31m\xe2\x80\xaered:1|c|#k:\x07\r\n:v,l:\x9b\xff"))
-    colour = as_text(told("\x1b[31m\u202ered\x85:1|c|#k:\x07v:x|c"))
+def test_text_from_senders_is_escaped() -> None:
+    """No control character reaches a terminal."""
+    text = as_text(explained(b"\x1b[31m\xe2\x80\xaered:1|c|#k:\x07\r\n:v,l:\x9b\xff"))
+    colour = as_text(explained("\x1b[31m\u202ered\x85:1|c|#k:\x07v:x|c"))
 
     assert '"\\u001b[31m' in text
     assert all(line.isascii() and line.isprintable() for line in text.splitlines())
@@ -262,39 +267,52 @@ def test_what_a_sender_chose_is_escaped() -> None:
 
 
 @given(st.binary() | st.text(alphabet="a.1:|@#,=[]cgmsh\x1b\u202e", max_size=40))
-def test_any_line_is_told(line: str | bytes) -> None:
-    """Whatever the line is, there is one text that is safe to show, and one JSON."""
-    explanation = told(line)
+def test_any_line(line: str | bytes) -> None:
+    """Any line has an explanation that is printable and valid JSON."""
+    explanation = explained(line)
     rows = as_text(explanation).splitlines()
 
     assert all(row.isascii() and row.isprintable() for row in rows)
     json.dumps(as_json(explanation), allow_nan=False)
 
 
-def test_a_style_that_is_switched_off_is_told_so() -> None:
-    """What is explained is what the flags make of a line."""
-    (sample,) = as_json(told("a#k=v:1|c", Dialect(librato=False)))["samples"]
+def test_a_disabled_tagging_style() -> None:
+    """The dialect of the flags applies."""
+    (sample,) = as_json(explained("a#k=v:1|c", Dialect(librato=False)))["samples"]
 
     assert (sample["tags"], sample["series"]) == ({}, "a_k_v")
 
 
-def test_many_near_rules_are_not_all_told() -> None:
-    """Ten are enough to see what is amiss."""
+def test_near_misses_are_bounded() -> None:
+    """An explanation has at most MAX_NEAR_MISSES of a sample."""
     rules = "\n".join(f"- {{match: a.b{i}, name: x}}" for i in range(50))
     table = mapping.parse(f"mappings:\n{rules}", "f")
-    explanation = explain.explain(
-        b"a.c:1|c", DEFAULT_DIALECT, table, lambda target, sample: None
-    )
+    explanation = explain.explain(b"a.c:1|c", DEFAULT_DIALECT, table, new_stores())
 
     assert as_text(explanation).count("\nnear ") == explain.MAX_NEAR_MISSES
 
 
-def test_the_table_does_not_notice() -> None:
-    """To explain is no traffic: its cache and the numbers of it stay as they are."""
+def test_the_mapping_cache_is_unaffected() -> None:
+    """Explanations neither fill the cache nor count as look-ups."""
     table = mapping.parse(RULES, "f")
     for line in TEXTS:
-        explain.explain(
-            line.encode(), DEFAULT_DIALECT, table, lambda target, sample: None
-        )
+        explain.explain(line.encode(), DEFAULT_DIALECT, table, new_stores())
 
     assert (table.cache_gets, table.cache_length) == (0, 0)
+
+
+def test_a_running_bridge_has_conflicts_of_its_own() -> None:
+    """The live store rejects what it would reject now, and records nothing."""
+    live = SeriesStore(clock=lambda: 0.0)
+    options = MetricOptions(MetricType.GAUGE, "h")
+    live.record(SeriesSpec("foo", (), options), Sample(SampleType.GAUGE, "foo", 1))
+    stores = TrialStores(SeriesStore(clock=lambda: 0.0), live)
+    steps = explain.explain(
+        b"foo:1|c:2|g", DEFAULT_DIALECT, mapping.empty(), stores
+    ).steps
+
+    assert [step.rejected for step in steps] == [
+        EventError.CONFLICT,
+        EventError.CONFLICT,
+    ]
+    assert len(live) == 1

@@ -1,4 +1,4 @@
-"""OpenMetrics: prometheus_client's strict parser takes it, and it is the same page."""
+"""OpenMetrics pages pass prometheus_client's strict parser and equal the text ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from statsd_bridge import exposition
-from statsd_bridge.exposition import Format, SelfMetrics, Vitals
+from statsd_bridge.exposition import Format, SelfMetrics
 from statsd_bridge.model import (
     Labels,
     MetricOptions,
@@ -23,13 +23,12 @@ from statsd_bridge.model import (
     Sample,
     SampleType,
     SeriesSpec,
-    Stats,
 )
 from statsd_bridge.series import SeriesStore
-from tests.statsd_bridge.in_memory import NoBugs
+from tests.statsd_bridge.in_memory import FixedState, NoBugs
 
-OWN = ("statsd_", "process_", "python_", "promhttp_")
-KINDS = {
+SELF_METRICS = ("statsd_", "process_", "python_", "promhttp_")
+SAMPLE_TYPES = {
     MetricType.COUNTER: SampleType.COUNTER,
     MetricType.GAUGE: SampleType.GAUGE,
     MetricType.HISTOGRAM: SampleType.OBSERVER,
@@ -40,54 +39,61 @@ Record = tuple[MetricType, str, Labels, float]
 
 
 def store_of(*records: Record, help: str = "How many.", **more: Any) -> SeriesStore:
-    """Make a store that has taken these, as far as it takes them."""
+    """Return a store with these samples, rejected ones left out."""
     buckets = more.get("buckets", (0.5, 1.0, 1e7))
     quantiles = (Quantile(0.0, 0.1), Quantile(0.5, 0.05), Quantile(1.0, 0.01))
     store = SeriesStore(clock=lambda: 0.0, reserved=exposition.reserved_names())
-    for shape, name, labels, value in records:
-        form = MetricOptions(shape, help, buckets=buckets, quantiles=quantiles)
-        sample = Sample(KINDS[shape], name, value, member=str(value))
-        store.record(SeriesSpec(name, labels, form), sample)
+    for metric_type, name, labels, value in records:
+        options = MetricOptions(metric_type, help, buckets=buckets, quantiles=quantiles)
+        sample = Sample(SAMPLE_TYPES[metric_type], name, value, member=str(value))
+        store.record(SeriesSpec(name, labels, options), sample)
     return store
 
 
-def page(store: SeriesStore, form: Format = Format.OPENMETRICS) -> str:
-    """Print everything, our own metrics last."""
-    own = SelfMetrics(Stats(), lambda: Vitals("1"))
-    slices = exposition.render(form, store.families(), 0.0, NoBugs(), own)
+def page(store: SeriesStore, page_format: Format = Format.OPENMETRICS) -> str:
+    """Return the whole page."""
+    slices = exposition.render(
+        page_format,
+        store.families(),
+        0.0,
+        bugs=NoBugs(),
+        self_metrics=SelfMetrics(FixedState()),
+    )
     return b"".join(slices).decode()
 
 
 def types(text: str) -> dict[str, str]:
-    """Read the type of each mapped family."""
+    """Return the type of each family, except metrics of the bridge itself."""
     rows = [line.split(" ") for line in text.splitlines() if line.startswith("# TYPE")]
-    return {name: kind for _, _, name, kind in rows if not name.startswith(OWN)}
+    return {
+        name: word for _, _, name, word in rows if not name.startswith(SELF_METRICS)
+    }
 
 
 def samples(families: Any) -> dict[tuple[str, Labels], str]:
-    """Name each value that is not our own; as text, since NaN is not NaN."""
+    """Return all values but those of the bridge itself, as text to compare NaN."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): repr(float(sample.value))
         for family in families
         for sample in family.samples
-        if not sample.name.startswith(OWN)
+        if not sample.name.startswith(SELF_METRICS)
     }
 
 
-# What is remembered, and what it is in OpenMetrics.
+# Samples, and the types of their families in OpenMetrics.
 TYPED: list[tuple[list[Record], dict[str, str]]] = [
     ([(MetricType.COUNTER, "hits_total", (), 3)], {"hits": "counter"}),
-    # A counter must end in _total there, and the name may not change.
+    # OpenMetrics requires _total, and the bridge keeps the name.
     ([(MetricType.COUNTER, "hits", (), 3)], {"hits": "unknown"}),
     ([(MetricType.COUNTER, "_total", (), 3)], {"_total": "unknown"}),
     ([(MetricType.COUNTER, "hits_total", (), math.nan)], {"hits_total": "unknown"}),
     ([(MetricType.COUNTER, "hits_total", (), math.inf)], {"hits": "counter"}),
-    # Two families would have one name.
+    # Two families would have the same name.
     (
         [(MetricType.COUNTER, "hits_total", (), 3), (MetricType.GAUGE, "hits", (), 1)],
         {"hits_total": "unknown", "hits": "gauge"},
     ),
-    # The time of creation of a counter has a name of its own.
+    # The suffix _created is reserved for the creation time of a counter.
     (
         [
             (MetricType.COUNTER, "hits_total", (), 3),
@@ -113,7 +119,7 @@ TYPED: list[tuple[list[Record], dict[str, str]]] = [
         [(MetricType.SUMMARY, "t", (), -2)],
         dict.fromkeys(("t", "t_sum", "t_count"), "unknown"),
     ),
-    # One series is enough to decide on its family.
+    # One series decides for the family.
     (
         [
             (MetricType.SUMMARY, "t", (("k", "v"),), math.nan),
@@ -125,17 +131,17 @@ TYPED: list[tuple[list[Record], dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("records", "wanted"), TYPED)
-def test_what_a_type_forbids_is_unknown(
+def test_a_forbidden_family_is_unknown(
     records: list[Record], wanted: dict[str, str]
 ) -> None:
-    """The type is kept where OpenMetrics allows it, and the strict parser agrees."""
+    """The type is kept if OpenMetrics allows it, and the strict parser accepts it."""
     text = page(store_of(*records))
 
     assert types(text) == wanted
     list(parse_open_metrics(text))
 
 
-def test_the_page_reads_as_the_standard_says() -> None:
+def test_the_exact_page() -> None:
     """HELP and TYPE without `_total`, a quotation mark escaped, `# EOF` at the end."""
     store = store_of(
         (MetricType.COUNTER, "hits_total", (("a", 'x"\\\n'),), 1e6), help='Say "hi"\\\n'
@@ -151,15 +157,15 @@ def test_the_page_reads_as_the_standard_says() -> None:
     assert text.count("# EOF") == 1
 
 
-def test_bounds_below_zero_have_no_sum() -> None:
-    """A histogram of values that may be negative is taken apart from the start."""
+def test_a_histogram_with_negative_bounds_is_unknown() -> None:
+    """A sum that may fall is forbidden, even before it does."""
     store = store_of((MetricType.HISTOGRAM, "t", (), 2), buckets=(-1.0, 1.0))
 
     assert set(types(page(store)).values()) == {"unknown"}
 
 
-def test_our_own_metrics_keep_their_types() -> None:
-    """Counters are counters, and nothing of theirs clashes."""
+def test_self_metrics_keep_their_types() -> None:
+    """Metrics of the bridge itself are allowed as they are."""
     families = {each.name: each for each in parse_open_metrics(page(store_of()))}
 
     assert families["statsd_exporter_lines"].type == "counter"
@@ -187,7 +193,7 @@ RECORDS = st.lists(st.tuples(st.sampled_from(MetricType), NAMES, LABELS, VALUES)
 def test_any_store_is_the_same_in_both_formats(
     records: list[Record], help: str, buckets: tuple[float, ...]
 ) -> None:
-    """Both parsers take what is printed, and read the same series and values."""
+    """Both parsers accept the page and find the same series and values."""
     allowed = [
         each for each in records if each[0] is not MetricType.COUNTER or not each[3] < 0
     ]

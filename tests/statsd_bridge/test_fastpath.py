@@ -73,7 +73,7 @@ class Path:
     def page(self) -> dict[str, float]:
         """Read every number of the page."""
         self.path.flush()
-        slices = exposition.page.render(self.store.families(), self.now, self.failures)
+        slices = exposition.text.render(self.store.families(), self.now, self.failures)
         rows = b"".join(slices).decode().splitlines()
         pairs = [row.rpartition(" ") for row in rows if not row.startswith("#")]
         return {name: float(number) for name, _, number in pairs}

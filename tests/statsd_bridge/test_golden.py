@@ -226,7 +226,7 @@ def timed(rules: str) -> tuple[Pipeline, SeriesStore, Stats, list[float]]:
 
 def page(store: SeriesStore, now: float) -> list[str]:
     """Print the series."""
-    slices = exposition.page.render(store.families(), now, NoBugs())
+    slices = exposition.text.render(store.families(), now, NoBugs())
     return [line for line in b"".join(slices).decode().splitlines() if line[0] != "#"]
 
 

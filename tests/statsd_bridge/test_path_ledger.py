@@ -57,7 +57,7 @@ def played(made: Made, batches: list[list[bytes]]) -> tuple[str, Stats, SeriesSt
     for batch in batches:
         path.feed(batch, "udp")
     path.flush()
-    slices = exposition.page.render(store.families(), 0.0, NoBugs())
+    slices = exposition.text.render(store.families(), 0.0, NoBugs())
     return b"".join(slices).decode(), stats, store
 
 

@@ -32,7 +32,7 @@ def path(
 
 def page(store: SeriesStore) -> str:
     """Print the series without HELP and TYPE."""
-    text = b"".join(exposition.page.render(store.families(), 0.0, NoBugs())).decode()
+    text = b"".join(exposition.text.render(store.families(), 0.0, NoBugs())).decode()
     return "".join(
         line for line in text.splitlines(keepends=True) if not line.startswith("#")
     )

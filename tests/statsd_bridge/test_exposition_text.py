@@ -1,4 +1,4 @@
-"""The page: what is printed, judged by prometheus_client's parser."""
+"""The text format, checked by prometheus_client's parser."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from statsd_bridge import exposition
-from statsd_bridge.exposition import page
+from statsd_bridge.exposition import text
 from statsd_bridge.model import (
     Labels,
     MetricOptions,
@@ -34,23 +33,25 @@ SUMMARY = MetricOptions(
 def store_of(
     *records: tuple[MetricOptions, SampleType, str, Labels, float],
 ) -> SeriesStore:
-    """Make a store that has taken these."""
+    """Return a store with these samples."""
     store = SeriesStore(clock=lambda: 0.0)
-    for form, kind, name, labels, value in records:
+    for options, sample_type, name, labels, value in records:
         assert (
-            store.record(SeriesSpec(name, labels, form), Sample(kind, name, value))
+            store.record(
+                SeriesSpec(name, labels, options), Sample(sample_type, name, value)
+            )
             is None
         )
     return store
 
 
 def text_of(store: SeriesStore) -> str:
-    """Print a store."""
-    return b"".join(exposition.page.render(store.families(), 0.0, NoBugs())).decode()
+    """Return the page of a store."""
+    return b"".join(text.render(store.families(), 0.0, NoBugs())).decode()
 
 
-def test_the_page_reads_as_the_format_says() -> None:
-    """HELP, TYPE, then the series; `le` and `quantile` come last."""
+def test_the_exact_page() -> None:
+    """HELP and TYPE precede the series; `le` and `quantile` are the last labels."""
     store = store_of(
         (COUNTER, SampleType.COUNTER, "c", (("a", 'x"\\\n%s'),), 3.0),
         (HISTOGRAM, SampleType.OBSERVER, "h", (("a", "1"),), 0.25),
@@ -76,28 +77,27 @@ def test_the_page_reads_as_the_format_says() -> None:
     )
 
 
-def test_a_large_page_comes_in_slices_and_is_whole() -> None:
-    """No slice holds more series than the bound, and none is lost."""
+def test_a_large_page_has_slices() -> None:
+    """No slice exceeds MAX_SLICE_LINES, and no series is lost."""
     records = [
         (COUNTER, SampleType.COUNTER, "c", (("n", str(number)),), 1.0)
-        for number in range(3 * page.SLICE)
+        for number in range(3 * text.MAX_SLICE_LINES)
     ]
-    slices = list(exposition.page.render(store_of(*records).families(), 0.0, NoBugs()))
+    slices = list(text.render(store_of(*records).families(), 0.0, NoBugs()))
 
-    assert all(part.count(b"\nc{") <= page.SLICE for part in slices)
-    assert b"".join(slices).count(b"\nc{") == 3 * page.SLICE
+    assert all(part.count(b"\nc{") <= text.MAX_SLICE_LINES for part in slices)
+    assert b"".join(slices).count(b"\nc{") == 3 * text.MAX_SLICE_LINES
 
 
-def test_series_that_go_between_two_slices_do_no_harm() -> None:
-    """A page that has begun is finished though a series expires meanwhile."""
+def test_series_may_expire_between_two_slices() -> None:
+    """A page is finished although its series expire meanwhile."""
     now = [0.0]
     store = SeriesStore(clock=lambda: now[0])
-    for number in range(2 * page.SLICE):
-        target = SeriesSpec(
-            "c", (("n", str(number)),), MetricOptions(MetricType.COUNTER, "h", ttl=1)
-        )
-        store.record(target, Sample(SampleType.COUNTER, "c", 1.0))
-    slices = exposition.page.render(store.families(), 0.0, NoBugs())
+    for number in range(2 * text.MAX_SLICE_LINES):
+        options = MetricOptions(MetricType.COUNTER, "h", ttl=1)
+        spec = SeriesSpec("c", (("n", str(number)),), options)
+        store.record(spec, Sample(SampleType.COUNTER, "c", 1.0))
+    slices = text.render(store.families(), 0.0, NoBugs())
     first = next(slices)
     store.expire(100.0)
 
@@ -126,26 +126,26 @@ class Broken(Counter):
         raise RuntimeError("a bug")
 
 
-def test_a_series_with_a_bug_is_left_out_and_told() -> None:
-    """The page goes on with the next series."""
+def test_a_series_that_raises_is_skipped_and_reported() -> None:
+    """The page continues with the next series."""
     errors = ReportedBugs()
     good, bad = Counter(COUNTER), Broken(COUNTER)
     family = MetricFamily("c", MetricType.COUNTER, "h", {'a="1"': bad, 'a="2"': good})
-    text = b"".join(exposition.page.render([family], 0.0, errors)).decode()
+    page = b"".join(text.render([family], 0.0, errors)).decode()
 
-    assert text.splitlines()[2:] == ['c{a="2"} 0']
+    assert page.splitlines()[2:] == ['c{a="2"} 0']
     assert [str(error) for error in errors] == ["a bug"]
 
 
-VALUES = st.text().filter(lambda text: "\0" not in text)
+VALUES = st.text().filter(lambda value: "\0" not in value)
 LABELS = st.dictionaries(
     st.sampled_from(["a", "b", "le_", "zone"]), VALUES, max_size=3
 ).map(lambda labels: tuple(sorted(labels.items())))
 
 
 @given(st.dictionaries(LABELS, st.floats(min_value=0), max_size=8))
-def test_what_is_printed_is_read_back(wanted: dict[Labels, float]) -> None:
-    """Whatever the label values are, somebody else's parser finds the same numbers."""
+def test_a_page_parses_to_the_same_values(wanted: dict[Labels, float]) -> None:
+    """The parser of prometheus_client finds the labels and values recorded."""
     records = [
         (COUNTER, SampleType.COUNTER, "c_total", labels, value)
         for labels, value in wanted.items()

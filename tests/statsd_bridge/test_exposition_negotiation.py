@@ -1,4 +1,4 @@
-"""Which format an Accept header asks for."""
+"""The Accept header chooses the format of the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;"
     "version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 )
-# With native histograms, protobuf comes first; we have none.
+# With native histograms, protobuf comes first; the bridge does not offer it.
 PROMETHEUS_2_PROTOBUF = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
     "encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,"
@@ -48,7 +48,7 @@ HEADERS = [
     (PROMETHEUS_3, OPEN),
     (PROMETHEUS_3_TEXT_FIRST, TEXT),
     (BROWSER, TEXT),
-    # Better something that can be read than nothing.
+    # Nothing acceptable: the text format rather than an error.
     (ONLY_PROTOBUF, TEXT),
     ("application/json", TEXT),
     ("text/plain", TEXT),
@@ -57,16 +57,16 @@ HEADERS = [
     ("Application/OpenMetrics-Text; Version=1.0.0 ; Q=1", OPEN),
     ('application/openmetrics-text; version="1.0.0"', OPEN),
     ("application/openmetrics-text;version=0.0.1", OPEN),
-    # A version that we do not print.
+    # A version that the bridge does not offer.
     ("application/openmetrics-text;version=2.0.0", TEXT),
     ("application/openmetrics-text;version=2.0.0,text/plain;q=0.1", TEXT),
-    # q=0 is a refusal.
+    # q=0 excludes a format.
     ("application/openmetrics-text;q=0", TEXT),
     ("application/openmetrics-text;q=0,*/*", TEXT),
     ("text/plain;q=0,application/openmetrics-text;q=0.1", OPEN),
     ("text/plain;q=0.9,application/openmetrics-text;q=0.9", OPEN),
     ("text/plain,application/openmetrics-text;q=0.9", TEXT),
-    # The closest range decides.
+    # The most specific range decides.
     ("application/*", OPEN),
     ("application/*,text/*", TEXT),
     ("text/plain;q=0,*/*", OPEN),
@@ -76,19 +76,21 @@ HEADERS = [
 ]
 
 
-@pytest.mark.parametrize(("accept", "form"), HEADERS)
-def test_a_header_gets_the_format_it_asks_for(accept: str, form: Format) -> None:
-    """The better one of the two that we have; the text format when in doubt."""
-    assert choose(accept) is form
+@pytest.mark.parametrize(("accept", "page_format"), HEADERS)
+def test_the_format_is_chosen_by_the_header(accept: str, page_format: Format) -> None:
+    """The format of higher quality is chosen, text in case of doubt."""
+    assert choose(accept) is page_format
 
 
 @given(st.text() | st.text(alphabet="*/,;q=.01 textplai-openmrcs"))
 def test_any_header_gets_a_page(accept: str) -> None:
-    """No header is an error."""
+    """Any header chooses a format."""
     assert choose(accept) in Format
 
 
-@pytest.mark.parametrize("form", Format)
-def test_a_format_names_itself(form: Format) -> None:
-    """What is answered is what was chosen when somebody asks for just that."""
-    assert choose(form.value.replace("; charset=utf-8", "")) is form
+@pytest.mark.parametrize("page_format", Format)
+def test_a_format_is_chosen_by_its_own_content_type(page_format: Format) -> None:
+    """A header with the Content-Type of a format chooses that format."""
+    accept = page_format.value.replace("; charset=utf-8", "")
+
+    assert choose(accept) is page_format

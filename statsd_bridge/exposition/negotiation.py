@@ -1,0 +1,61 @@
+"""
+Choose the format of a page by the Accept header of the request.
+
+Prometheus prefers OpenMetrics and accepts the text format; browsers and curl get text.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from statsd_bridge.text import parse_float
+
+
+class Format(Enum):
+    """A format of the page; the value is its Content-Type."""
+
+    TEXT = "text/plain; version=0.0.4; charset=utf-8"
+    OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+MAX_MEDIA_RANGES = 100
+
+# Versions of OpenMetrics that this page satisfies; "" is no version parameter.
+_VERSIONS = ("", "1.0.0", "0.0.1")
+
+# Formats that a media range includes, and how specific the range is.
+_EXACT, _TYPE, _ANY = 3, 2, 1
+_RANGES = {
+    "application/openmetrics-text": [(Format.OPENMETRICS, _EXACT)],
+    "application/*": [(Format.OPENMETRICS, _TYPE)],
+    "text/plain": [(Format.TEXT, _EXACT)],
+    "text/*": [(Format.TEXT, _TYPE)],
+    "*/*": [(Format.OPENMETRICS, _ANY), (Format.TEXT, _ANY)],
+}
+
+
+def choose(accept: str) -> Format:
+    """
+    Choose a format by an Accept header (RFC 9110, 12.5.1); malformed parts are ignored.
+
+    The most specific range sets the quality of a format.  At equal quality, OpenMetrics
+    must be named explicitly to be chosen.
+    """
+    best = dict.fromkeys(Format, (0, 0.0))
+    for media_range in accept.split(",", MAX_MEDIA_RANGES)[:MAX_MEDIA_RANGES]:
+        media_type, *parameters = [part.strip() for part in media_range.split(";")]
+        values = dict(_parse_parameter(parameter) for parameter in parameters)
+        quality = parse_float(values.get("q", "1")) or 0.0
+        for page_format, precision in _RANGES.get(media_type.lower(), ()):
+            if page_format is Format.TEXT or values.get("version", "") in _VERSIONS:
+                best[page_format] = max(best[page_format], (precision, quality))
+    precision, quality = best[Format.OPENMETRICS]
+    _, text_quality = best[Format.TEXT]
+    is_named = precision == _EXACT and quality > 0
+    is_better = quality > text_quality or (is_named and quality == text_quality)
+    return Format.OPENMETRICS if is_better else Format.TEXT
+
+
+def _parse_parameter(parameter: str) -> tuple[str, str]:
+    key, _, value = parameter.partition("=")
+    return key.strip().lower(), value.strip().strip('"')

@@ -23,6 +23,7 @@ test: lint types arch tests ## everything: lint, types, import contracts, all te
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python -m tools.lint
 
 types: $(VENV)/.dev
 	$(BIN)/mypy

@@ -104,9 +104,9 @@ def configure(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    library_level = logging.DEBUG if level == "debug" else logging.WARNING
     for name in VERBOSE_LIBRARIES:
-        verbose = level == "debug"
-        logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.WARNING)
+        logging.getLogger(name).setLevel(max(library_level, root.level))
 
 
 class Redactor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,5 +41,8 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def _reset_logging() -> Iterator[None]:
     """Undo what a program configured for the process, which the next test shares."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield
+    root.handlers, root.level = handlers, level
     structlog.reset_defaults()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from crocbot import cli, inbox, log, pairing, service, store
+from crocbot import cli, inbox, pairing, service, store
 from crocbot.model import Disposition, Outcome
 from crocbot.sandbox import Person, Server
 
@@ -35,12 +35,6 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 HEAVY = {"aiohttp", "asyncio", "pydantic", "sqlite3", "structlog", "telegram"}
-
-
-@pytest.fixture(autouse=True)
-def _no_logging(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logging belongs to the process; these tests share theirs with others."""
-    monkeypatch.setattr(log, "configure", lambda *_, **__: None)
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

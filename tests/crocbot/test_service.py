@@ -15,6 +15,7 @@ from crocbot.botapi import poller
 from crocbot.commands import MENU
 from crocbot.errors import InboxError, OperatorError
 from crocbot.events import (
+    Event,
     InboxState,
     PollFailed,
     WebhookOutcome,
@@ -43,14 +44,14 @@ ADA, BOB, EVE = Person(7, "Ada"), Person(8, "Bob"), Person(9, "Eve")
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses are tested where they are made."""
+    """Retry at once; the pauses have tests of their own."""
     for module in (startup, poller):
         monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(courier, "FIRST_WAIT", 0.01)
 
 
 class World:
-    """A sandbox, a state directory, and what the gateway did."""
+    """A sandbox, a state directory, and what the gateway sent and emitted."""
 
     def __init__(self, folder: Path, server: Server) -> None:
         self.folder = folder
@@ -62,12 +63,12 @@ class World:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """The outcomes among the events."""
+        """Return the outcomes among the events."""
         return self.events.of_type(Outcome)
 
     @property
-    def troubles(self) -> list[ErrorEvent]:
-        """What went wrong, among the events."""
+    def errors(self) -> list[ErrorEvent]:
+        """Return the errors among the events."""
         return self.events.of_type(ErrorEvent)
 
     def _on_sent(self, message: Any) -> None:
@@ -83,6 +84,11 @@ class World:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), 0.02)
 
+    def say(self, person: Person, *texts: str) -> None:
+        """Let a person write these messages."""
+        for text in texts:
+            self.server.send(person, text)
+
     async def turns(self, count: int) -> None:
         """Wait for this many outcomes."""
         await self.until(lambda: len(self.outcomes) == count)
@@ -92,7 +98,7 @@ class World:
         await self.until(lambda: bool(self.server.calls["sendmessage"]))
 
     def run(self, shutdown: Shutdown, **changes: str) -> Coroutine[Any, Any, None]:
-        """Run a gateway until asked to stop."""
+        """Run a gateway until a stop is requested."""
         environment = {
             "TELEGRAM_BOT_TOKEN": self.server.token,
             "CROCBOT_TELEGRAM_API_URL": self.server.url,
@@ -105,7 +111,7 @@ class World:
 
     @asynccontextmanager
     async def gateway(self, **changes: str) -> AsyncIterator[Shutdown]:
-        """A running gateway, which is stopped and waited for at the end."""
+        """Run a gateway, and stop it at the end."""
         shutdown = Shutdown()
         running = asyncio.create_task(self.run(shutdown, **changes))
         try:
@@ -115,7 +121,7 @@ class World:
             await running
 
     async def ledger(self) -> InboxState:
-        """The totals on disk, once no gateway runs."""
+        """Return the totals on disk, once no gateway runs."""
         async with inbox.Inbox(self.folder / "crocbot.sqlite3") as rows:
             return await rows.state()
 
@@ -128,13 +134,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_a_conversation(world: World) -> None:
-    """People are answered, each in order; every row is told once and closed."""
+    """Messages are answered in order per chat; every row is closed and emitted once."""
     words = [f"message {number}" for number in range(20)]
 
     async with world.gateway():
-        for word in words:
-            world.server.send(ADA, word)
-            world.server.send(BOB, word)
+        for person in (ADA, BOB):
+            world.say(person, *words)
         await world.turns(40)
     ledger = await world.ledger()
     assert (ledger.accepted, ledger.open) == (40, 0)
@@ -142,30 +147,29 @@ async def test_a_conversation(world: World) -> None:
 
     for person in (ADA, BOB):
         assert [text for chat, text in world.sent if chat == person.user_id] == words
-    assert world.troubles == []
+    assert world.errors == []
     assert {outcome.message_type for outcome in world.outcomes} == {MessageType.TEXT}
     assert {command["command"] for command in world.server.commands} == set(MENU)
 
 
-async def test_a_reply_quotes_when_others_came_between(world: World) -> None:
-    """Of what was written in a row, all but the last are quoted in their replies."""
+async def test_a_reply_quotes_an_overtaken_message(world: World) -> None:
+    """Of several messages in a row all but the last are quoted in their replies."""
     sent: list[Any] = []
-
     world.server.listen(sent.append)
-    said = [world.server.send(ADA, word)["message_id"] for word in ("a", "b", "c")]
+    ids = [world.server.send(ADA, word)["message_id"] for word in ("a", "b", "c")]
     async with world.gateway():
         await world.turns(3)
     quoted = [one.get("reply_to_message", {}).get("message_id") for one in sent]
-    assert quoted == [said[0], said[1], None]
+    assert quoted == [ids[0], ids[1], None]
 
 
-async def test_a_stop_acknowledges_nothing_that_is_not_stored(world: World) -> None:
-    """What Telegram forgot is in the inbox; what it did not comes once more only."""
+async def test_a_restart(world: World) -> None:
+    """An update that was stored is not delivered again after a restart."""
     async with world.gateway():
-        world.server.send(ADA, "one")
+        world.say(ADA, "one")
         await world.turns(1)
     async with world.gateway():
-        world.server.send(ADA, "two")
+        world.say(ADA, "two")
         await world.turns(2)
     assert (await world.ledger()).accepted == 2
 
@@ -175,7 +179,7 @@ async def test_a_stop_acknowledges_nothing_that_is_not_stored(world: World) -> N
 async def test_status(world: World) -> None:
     """/status shows the real numbers."""
     async with world.gateway():
-        world.server.send(ADA, "/status")
+        world.say(ADA, "/status")
         await world.turns(1)
 
     ((_, text),) = world.sent
@@ -186,12 +190,11 @@ async def test_status(world: World) -> None:
     assert queued == "messages in work or waiting, with this one: 1"
 
 
-async def test_strangers(world: World) -> None:
-    """Strangers and groups get nothing, and are counted as denied."""
+async def test_denied(world: World) -> None:
+    """A sender who is not let in gets nothing, and the outcome is denied."""
     async with world.gateway():
-        for word in ("hello", "/start", "again"):
-            world.server.send(EVE, word)
-        world.server.send(ADA, "I am known")
+        world.say(EVE, "hello", "/start", "again")
+        world.say(ADA, "I am known")
         await world.turns(4)
 
     denied = [one for one in world.outcomes if one.disposition is Disposition.DENIED]
@@ -199,12 +202,12 @@ async def test_strangers(world: World) -> None:
     assert [one.decision for one in denied] == [Decision(Verdict.NOT_LISTED)] * 3
 
 
-async def test_a_poison_update(world: World) -> None:
-    """An update that nobody can read is set aside, and the next one is answered."""
+async def test_a_malformed_update(world: World) -> None:
+    """A malformed update is set aside, and the next one is answered."""
     async with world.gateway():
         world.server.push({"message": {"chat": {"id": 7}, "text": ["?"]}})
         world.server.push({"something_new": {}})
-        world.server.send(ADA, "hello")
+        world.say(ADA, "hello")
         await world.turns(3)
     closed = (await world.ledger()).closed
     assert closed[Disposition.SET_ASIDE] == 1
@@ -214,27 +217,26 @@ async def test_a_poison_update(world: World) -> None:
 
 
 async def test_a_stop_finishes_turns(world: World) -> None:
-    """Asked to stop, the gateway first delivers what it is about to."""
+    """On a stop the gateway first ends the turns of admitted rows."""
     world.server.fault("sendMessage", Slow(0.5))
     async with world.gateway():
-        world.server.send(ADA, "one")
-        world.server.send(ADA, "two")
+        world.say(ADA, "one", "two")
         await world.sending()
     assert (await world.ledger()).open == 0
-
     assert world.sent == [(7, "one"), (7, "two")]
 
 
-@pytest.mark.parametrize(("seconds", "asks"), [("0", 1), ("3600", 2)])
-async def test_what_is_left_is_taken_up(world: World, seconds: str, asks: int) -> None:
-    """Out of time, or hurried, the rest stays open and is answered after the start."""
+@pytest.mark.parametrize(("seconds", "requests"), [("0", 1), ("3600", 2)])
+async def test_open_rows_are_taken_up(
+    world: World, seconds: str, requests: int
+) -> None:
+    """Rows that a drain leaves open are answered after the next start."""
     world.server.fault("sendMessage", Slow(3600))
     shutdown = Shutdown()
     running = asyncio.create_task(world.run(shutdown, CROCBOT_DRAIN_SECONDS=seconds))
-    world.server.send(ADA, "one")
-    world.server.send(ADA, "two")
+    world.say(ADA, "one", "two")
     await world.sending()
-    for _ in range(asks):
+    for _ in range(requests):
         shutdown.request()
     await running
     assert (await world.ledger()).open == 2
@@ -247,67 +249,42 @@ async def test_what_is_left_is_taken_up(world: World, seconds: str, asks: int) -
     assert world.sent == [(7, "one"), (7, "two")]
 
 
-async def test_a_reply_waits_for_the_network(world: World) -> None:
-    """A reply that fails on the way is sent again, and only then is the row closed."""
-    world.server.fault("sendMessage", faults.bad_gateway())
-    async with world.gateway():
-        world.server.send(ADA, "hello")
-        await world.turns(1)
-
-    assert world.sent == [(7, "hello")]
-    assert world.troubles[0] == ErrorEvent(ErrorType.NETWORK, Severity.WARNING)
-
-
-async def test_telegram_is_away_at_start(world: World) -> None:
-    """The gateway waits for Telegram, tells so, and starts when it is back."""
-    world.server.fault("getMe", faults.bad_gateway())
-    async with world.gateway():
-        world.server.send(ADA, "hello")
-        await world.turns(1)
-
-    assert world.troubles[0] == ErrorEvent(ErrorType.NETWORK, Severity.WARNING)
-
-
-async def test_a_stop_while_telegram_is_away(world: World) -> None:
+async def test_a_stop_before_telegram_answers(world: World) -> None:
     """A gateway that waits for Telegram can be stopped."""
     world.server.fault("getMe", faults.bad_gateway(), times=1000)
     async with world.gateway():
-        await world.until(lambda: bool(world.troubles))
+        await world.until(lambda: bool(world.errors))
 
     assert world.outcomes == []
 
 
-@pytest.mark.parametrize("status", [400, 404, 429, 500])
-async def test_a_menu_is_not_worth_stopping_for(world: World, status: int) -> None:
-    """A gateway whose menu is refused works all the same."""
-    world.server.fault("setMyCommands", faults.api_error(status, "no"))
+NETWORK = ErrorEvent(ErrorType.NETWORK, Severity.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("method", "fault", "times", "event"),
+    [
+        ("getMe", faults.bad_gateway(), 1, NETWORK),
+        ("sendMessage", faults.bad_gateway(), 1, NETWORK),
+        ("getUpdates", faults.other_poller(), 1, PollFailed(ReconnectReason.CONFLICT)),
+        *(
+            (method, faults.refusal(status, "no"), 1000, None)
+            for method in ("setMyCommands", "deleteWebhook")
+            for status in (400, 404, 429, 500)
+        ),
+    ],
+)
+async def test_faults(
+    world: World, method: str, fault: faults.Fault, times: int, event: Event | None
+) -> None:
+    """A message is answered once, whatever fails before; what is lost is emitted."""
+    world.server.fault(method, fault, times=times)
     async with world.gateway():
-        world.server.send(ADA, "hello")
+        world.say(ADA, "hello")
         await world.turns(1)
 
     assert world.sent == [(7, "hello")]
-
-
-@pytest.mark.parametrize("status", [400, 404, 500])
-async def test_a_webhook_that_is_not_deleted(world: World, status: int) -> None:
-    """A gateway that cannot delete the webhook polls all the same."""
-    refusal = faults.api_error(status, "no")
-    world.server.fault("deleteWebhook", refusal, times=1000)
-    async with world.gateway():
-        world.server.send(ADA, "hello")
-        await world.turns(1)
-
-    assert world.sent == [(7, "hello")]
-
-
-async def test_a_failed_poll(world: World) -> None:
-    """A failed poll is told with its reason, and nothing is lost."""
-    async with world.gateway():
-        world.server.fault("getUpdates", faults.other_poller())
-        world.server.send(ADA, "hello")
-        await world.turns(1)
-
-    assert PollFailed(ReconnectReason.CONFLICT) in world.events
+    assert event is None or event in world.events
 
 
 @pytest.mark.parametrize("method", ["getMe", "deleteWebhook", "setMyCommands"])
@@ -319,10 +296,10 @@ async def test_a_refused_token(world: World, method: str) -> None:
 
 
 async def test_a_revoked_token(world: World) -> None:
-    """A token that is refused later ends the gateway; what it had stays open."""
+    """A token that is refused later ends the gateway; its rows stay open."""
     world.server.fault("sendMessage", faults.unauthorized(), times=9)
     running = asyncio.create_task(world.run(Shutdown()))
-    world.server.send(ADA, "hello")
+    world.say(ADA, "hello")
     await world.sending()
     world.server.fault("getUpdates", faults.unauthorized(), times=9)
     with pytest.raises(OperatorError, match="Telegram refused the token"):
@@ -332,10 +309,8 @@ async def test_a_revoked_token(world: World) -> None:
     assert world.outcomes == []
 
 
-async def test_a_full_disk_loses_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While the inbox cannot write nothing is acknowledged; later it all comes."""
+async def test_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the inbox cannot write no update is acknowledged, so none is lost."""
     accept = inbox.Inbox.accept
     broken = [True]
 
@@ -347,21 +322,20 @@ async def test_a_full_disk_loses_nothing(
 
     monkeypatch.setattr(inbox.Inbox, "accept", refuse)
     async with world.gateway():
-        world.server.send(ADA, "hello")
+        world.say(ADA, "hello")
         await world.turns(1)
 
     assert world.sent == [(7, "hello")]
-    assert world.troubles[0] == ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)
+    assert world.errors[0] == ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)
 
 
-async def test_stop_at_once(world: World) -> None:
+async def test_stop_command(world: World) -> None:
     """/stop ends the turn that its chat is in; the next message is answered."""
     world.server.fault("sendMessage", Slow(3600))
     async with world.gateway():
-        world.server.send(ADA, "one")
+        world.say(ADA, "one")
         await world.sending()
-        world.server.send(ADA, "two")
-        world.server.send(ADA, "/stop")
+        world.say(ADA, "two", "/stop")
         await world.turns(3)
     closed = (await world.ledger()).closed
     assert closed[Disposition.CANCELLED] == 1
@@ -384,14 +358,14 @@ async def test_an_album_is_one_turn(world: World) -> None:
 
 
 async def test_a_paste_is_one_turn(world: World) -> None:
-    """A text that was cut in two gets one answer, after a crash as well."""
+    """A text that was split in two gets one answer, also after a restart."""
     async with world.gateway(CROCBOT_GATHER_SECONDS="60") as shutdown:
-        world.server.send(ADA, "x" * 4096)
+        world.say(ADA, "x" * 4096)
         await world.until(lambda: world.server.pending == 0)
         shutdown.request()
         shutdown.request()
     async with world.gateway(CROCBOT_GATHER_SECONDS="60"):
-        world.server.send(ADA, "y")
+        world.say(ADA, "y")
         await world.turns(1)
     assert (await world.ledger()).closed[Disposition.ANSWERED] == 2
 
@@ -399,17 +373,16 @@ async def test_a_paste_is_one_turn(world: World) -> None:
 
 
 async def test_a_chat_that_blocked_the_bot(world: World) -> None:
-    """Rows of a chat that takes nothing are closed, and only one answer was tried."""
+    """All rows of a chat that blocked the bot are closed after one try."""
     world.server.fault("sendMessage", Slow(0.3))
-    blocked = faults.api_error(403, "Forbidden: bot was blocked by the user")
+    blocked = faults.refusal(403, "Forbidden: bot was blocked by the user")
     async with world.gateway():
-        world.server.send(ADA, "one")
+        world.say(ADA, "one")
         await world.sending()
         world.server.fault("sendMessage", blocked)
-        for word in ("two", "three", "four"):
-            world.server.send(ADA, word)
+        world.say(ADA, "two", "three", "four")
         await world.turns(3)
-        world.server.send(BOB, "hello")
+        world.say(BOB, "hello")
         await world.turns(4)
     state = await world.ledger()
     assert (state.closed[Disposition.FAILED], state.open) == (3, 0)
@@ -421,12 +394,12 @@ async def test_a_chat_that_blocked_the_bot(world: World) -> None:
 async def test_a_retry_while_the_gateway_runs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed answer that the operator opens again is sent as it was."""
+    """A failed reply that the operator opens again is sent unchanged."""
     monkeypatch.setattr(maintenance, "INTERVAL_SECONDS", 0.01)
 
-    world.server.fault("sendMessage", faults.api_error(400, "Bad Request: no"))
+    world.server.fault("sendMessage", faults.refusal(400, "Bad Request: no"))
     async with world.gateway():
-        world.server.send(ADA, "hello")
+        world.say(ADA, "hello")
         await world.turns(1)
         rows = inbox.Database(world.folder / "crocbot.sqlite3", lambda: 0.0)
         rows.open()
@@ -444,8 +417,8 @@ async def test_a_retry_while_the_gateway_runs(
     assert states[-1].closed[Disposition.ANSWERED] == 1
 
 
-async def test_by_webhook(world: World) -> None:
-    """Telegram calls, is told 200 when it is stored, and people are answered."""
+async def test_webhook(world: World) -> None:
+    """Updates come by webhook, and by polling after a restart without one."""
     port = free_port()
     settings = {
         "CROCBOT_WEBHOOK_URL": f"http://127.0.0.1:{port}/hook",
@@ -453,11 +426,10 @@ async def test_by_webhook(world: World) -> None:
     }
 
     async with world.gateway(**settings):
-        for word in ("one", "two"):
-            world.server.send(ADA, word)
+        world.say(ADA, "one", "two")
         await world.turns(2)
         await world.until(lambda: world.server.pending == 0)
-    world.server.send(ADA, "three")
+    world.say(ADA, "three")
     # Back to polling, the webhook is taken away.
     async with world.gateway():
         await world.turns(3)
@@ -469,8 +441,8 @@ async def test_by_webhook(world: World) -> None:
 
 
 async def test_a_webhook_that_telegram_refuses(world: World) -> None:
-    """A URL that Telegram does not take is the operator's to change."""
-    refusal = faults.api_error(400, "Bad Request: bad webhook: HTTPS is needed")
+    """A webhook URL that Telegram refuses is the operator's to change."""
+    refusal = faults.refusal(400, "Bad Request: bad webhook: HTTPS is needed")
     world.server.fault("setWebhook", refusal)
     settings = {
         "CROCBOT_WEBHOOK_URL": "http://example.org",

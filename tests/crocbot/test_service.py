@@ -268,7 +268,7 @@ NETWORK = ErrorEvent(ErrorType.NETWORK, Severity.WARNING)
         ("sendMessage", faults.bad_gateway(), 1, NETWORK),
         ("getUpdates", faults.other_poller(), 1, PollFailed(ReconnectReason.CONFLICT)),
         *(
-            (method, faults.refusal(status, "no"), 1000, None)
+            (method, faults.api_error(status, "no"), 1000, None)
             for method in ("setMyCommands", "deleteWebhook")
             for status in (400, 404, 429, 500)
         ),
@@ -375,7 +375,7 @@ async def test_a_paste_is_one_turn(world: World) -> None:
 async def test_a_chat_that_blocked_the_bot(world: World) -> None:
     """All rows of a chat that blocked the bot are closed after one try."""
     world.server.fault("sendMessage", Slow(0.3))
-    blocked = faults.refusal(403, "Forbidden: bot was blocked by the user")
+    blocked = faults.api_error(403, "Forbidden: bot was blocked by the user")
     async with world.gateway():
         world.say(ADA, "one")
         await world.sending()
@@ -397,7 +397,7 @@ async def test_a_retry_while_the_gateway_runs(
     """A failed reply that the operator opens again is sent unchanged."""
     monkeypatch.setattr(maintenance, "INTERVAL_SECONDS", 0.01)
 
-    world.server.fault("sendMessage", faults.refusal(400, "Bad Request: no"))
+    world.server.fault("sendMessage", faults.api_error(400, "Bad Request: no"))
     async with world.gateway():
         world.say(ADA, "hello")
         await world.turns(1)
@@ -442,7 +442,7 @@ async def test_webhook(world: World) -> None:
 
 async def test_a_webhook_that_telegram_refuses(world: World) -> None:
     """A webhook URL that Telegram refuses is the operator's to change."""
-    refusal = faults.refusal(400, "Bad Request: bad webhook: HTTPS is needed")
+    refusal = faults.api_error(400, "Bad Request: bad webhook: HTTPS is needed")
     world.server.fault("setWebhook", refusal)
     settings = {
         "CROCBOT_WEBHOOK_URL": "http://example.org",

@@ -155,7 +155,7 @@ def run(context: click.Context, /, **values: Any) -> int:
         if settings.dump_fsm:
             _write_graph(settings.dump_fsm, table)
         if settings.check_config:
-            log.logger(__name__).info("the configuration is good", rules=len(table))
+            log.logger(__name__).info("the configuration is valid", rules=len(table))
             return 0
     process.run(settings)
     return 0

@@ -18,8 +18,7 @@ from statsd_bridge.text import NANOSECONDS, parse_duration, parse_whole_number
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """
     How a setting is written on the command line.
 

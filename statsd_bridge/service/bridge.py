@@ -25,6 +25,7 @@ class Bridge:
         self,
         settings: Settings,
         reactor: Any,
+        *,
         inherited: InheritedSockets,
         limits: ConnectionLimits,
     ) -> None:

@@ -69,7 +69,7 @@ def load_table(settings: Settings) -> MappingTable:
         cache_size=settings.cache_size,
     )
     for warning in table.warnings:
-        log.logger(__name__).warning("mapping", what=warning)
+        log.logger(__name__).warning("mapping", warning=warning)
     return table
 
 

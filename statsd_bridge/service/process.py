@@ -34,7 +34,8 @@ def run(settings: Settings) -> None:
     gc.set_threshold(100_000, 20, 20)
     loop: Any = reactor
     limits = ConnectionLimits.from_open_files(raise_open_files())
-    bridge = Bridge(settings, loop, InheritedSockets(os.environ), limits)
+    inherited = InheritedSockets(os.environ)
+    bridge = Bridge(settings, loop, inherited=inherited, limits=limits)
     observer: Any = TwistedErrors(bridge.bugs)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     reload = bridge.reloader.reload

@@ -16,7 +16,8 @@ from typing import Any
 
 from statsd_bridge import line
 from statsd_bridge.line import Dialect
-from statsd_bridge.mapping import MappingTable, Match, Rule, near_misses
+from statsd_bridge.mapping import MappingTable, Match, near_misses
+from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import (
     Action,
     EventError,

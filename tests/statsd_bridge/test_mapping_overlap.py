@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from statsd_bridge import mapping
-from statsd_bridge.mapping import Rule
+from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import SampleType
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
-from statsd_bridge.mapping import Rule
+from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import Action, SampleType
 
 

@@ -150,11 +150,11 @@ class Section:
             if key in self._known:
                 continue
             if self._diagnostics.strict:
-                raise self.error(key, f"there is no such key{self._hint(key)}")
+                raise self.error(key, f"is an unknown key{self._hint(key)}")
             if self._diagnostics.is_full():
                 self._diagnostics.warn(self._path(key), nodes[-1].line, "")
             else:
-                self.warn(key, f"there is no such key, it is ignored{self._hint(key)}")
+                self.warn(key, f"is an unknown key and is ignored{self._hint(key)}")
 
     def error(self, key: str, problem: str) -> ConfigError:
         """Return the error for a problem with a key or its absence."""

@@ -77,7 +77,7 @@ def test_name(name: str, accepted: bool) -> None:
     if accepted:
         assert rule(text).name.source == name
         return
-    with pytest.raises(ConfigError, match="is no metric name"):
+    with pytest.raises(ConfigError, match="is not a metric name"):
         rule(text)
 
 
@@ -108,7 +108,7 @@ def test_label(key: str, accepted: bool) -> None:
     if accepted:
         assert [label for label, _ in rule(text).labels] == [key]
         return
-    with pytest.raises(ConfigError, match="is no label name"):
+    with pytest.raises(ConfigError, match="is not a label name"):
         rule(text)
 
 

@@ -13,20 +13,19 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from crocbot.errors import CrocbotError, InboxError, OperatorError
+from crocbot.errors import CrocbotError, OperatorError
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-    from crocbot.inbox import Database
     from crocbot.settings import Settings
 
 
@@ -125,9 +124,8 @@ def inbox_(context: click.Context) -> None:
     from crocbot import inbox
 
     if context.invoked_subcommand is None:
-        with _inbox() as rows:
-            state, waiting = rows.state(), rows.waiting(inbox.MOST_SHOWN)
-            for line in inbox.describe(state, waiting, rows.failures(), time.time()):
+        with _inbox() as connection:
+            for line in inbox.describe(connection, time.time()):
                 click.echo(line)
 
 
@@ -139,28 +137,22 @@ def inbox_retry(update_ids: tuple[int, ...]) -> None:
     A running gateway takes them up within two seconds, else the next one does.
     An answer that was not delivered is sent; the agent is not asked again.
     """
-    with _inbox() as rows:
-        opened = rows.reopen(update_ids or None)
+    from crocbot import inbox
+
+    with _inbox() as connection:
+        opened = inbox.reopen(connection, update_ids or None)
     click.echo(f"{opened} to be tried again")
     if opened < len(set(update_ids)):
         raise OperatorError("not all of these updates have failed: see crocbot inbox")
 
 
-@contextmanager
-def _inbox() -> Iterator[Database]:
-    from crocbot import inbox
+def _inbox() -> AbstractContextManager[Connection]:
+    from crocbot import inbox, store
 
     file = _database_file()
     if not file.exists():
         raise OperatorError(f"CROCBOT_STATE_DIR: there is no inbox in {file.parent}")
-    rows = inbox.Database(file, time.time)
-    rows.open()
-    try:
-        yield rows
-    except InboxError as error:
-        raise OperatorError(f"{file} cannot be used as inbox: {error}") from error
-    finally:
-        rows.close()
+    return store.opened(file, [inbox.SCHEMA])
 
 
 @cli.command()
@@ -191,39 +183,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return cli.main(arguments, standalone_mode=False) or 0
+    except OperatorError as error:
+        return _fail(error, 2)
     except CrocbotError as error:
-        return _fail(error, 2 if isinstance(error, OperatorError) else 1)
+        return _fail(error, 1)
     except click.ClickException as error:
         error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 1
-    except Exception as error:
-        if _is_missing_library(error):
-            click.echo(_missing_extra(arguments), err=True)
-            return 2
-        from crocbot import log
-
-        log.logger(__name__).exception("bug, please report it")
-        return 1
-
-
-def _is_missing_library(error: Exception) -> bool:
-    """Return whether a library of an extra is not installed."""
-    if not isinstance(error, ModuleNotFoundError) or not error.name:
-        return False
-    package = error.name.partition(".")[0]
-    return package != "crocbot" and package not in sys.stdlib_module_names
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] in {"crocbot", "sqlite3"}:
+            return _bug()
+        click.echo(_missing_extra(arguments), err=True)
+        return 2
+    except Exception:
+        return _bug()
 
 
 def _missing_extra(arguments: Sequence[str]) -> str:
-    """Return what to install for a command."""
+    """Return what to install for a command; only gateway and demo have extras."""
     command = next((word for word in arguments if not word.startswith("-")), "")
-    if command == "demo":
-        extras, install = 'extras "gateway" and "bridge"', "gateway,bridge"
-    else:
-        extras, install = 'extra "gateway"', "gateway"
-    return f"crocbot {command} needs the {extras}: pip install 'crocbot[{install}]'"
+    extras = ["gateway", "bridge"] if command == "demo" else ["gateway"]
+    names = " and ".join(f'"{extra}"' for extra in extras)
+    plural = "s" if len(extras) > 1 else ""
+    return (
+        f"crocbot {command} needs the extra{plural} {names}:"
+        f" pip install 'crocbot[{','.join(extras)}]'"
+    )
+
+
+def _bug() -> int:
+    from crocbot import log
+
+    log.logger(__name__).exception("bug, please report it")
+    return 1
 
 
 async def _check(settings: Settings) -> int:

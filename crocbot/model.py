@@ -148,7 +148,7 @@ class Row:
     update_id: int
     raw: RawUpdate
     accepted_at: float
-    reply: str | None = None
+    reply: Reply | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +294,7 @@ class Outcome:
     error: ErrorEvent | None = None
     update_ids: tuple[int, ...] = ()
     reason: str | None = None
-    undelivered: str | None = None
+    undelivered: Reply | None = None
     chat_gone: bool = False
 
 

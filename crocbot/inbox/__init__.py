@@ -1,21 +1,19 @@
 """
-Raw updates to rows that survive a crash, until each has ended.
+Raw updates to rows that survive a crash, until each is closed.
 
-    accept(raws) --> rows --> close(outcome)
-       | one transaction          | many closes share one transaction
-       v                          v
-    crocbot.sqlite3: WAL, synchronous=FULL, so a commit survives a power cut, too
+    accept(updates) --> rows --> close(outcome)
+       | one transaction           | many closes share one transaction
+       v                           v
+    crocbot.sqlite3: WAL, synchronous=FULL, so that a commit survives a power cut
 
-    lock      one gateway a state directory
-    database  the file: every transaction, in one thread
-    inbox     the same for the event loop, which never waits for the disk
+`inbox.py` is the inbox for the event loop, `sqlite.py` its SQL, and `report.py` what
+`crocbot inbox` prints.
 """
 
 from __future__ import annotations
 
-from crocbot.inbox.database import Database, Failure
 from crocbot.inbox.inbox import Inbox
-from crocbot.inbox.lock import locked
-from crocbot.inbox.report import MOST_SHOWN, describe
+from crocbot.inbox.report import describe
+from crocbot.inbox.sqlite import SCHEMA, reopen
 
-__all__ = ["MOST_SHOWN", "Database", "Failure", "Inbox", "describe", "locked"]
+__all__ = ["SCHEMA", "Inbox", "describe", "reopen"]

@@ -1,9 +1,8 @@
 """
-The inbox for the event loop: the same transactions, awaited.
+The inbox for the event loop.
 
-One thread owns the database.  Closes that come while the disk is busy are written
-together; while it cannot be written to they are tried again, so that a full disk costs
-no second answer.
+Closes that come while the disk is busy share one transaction.  While they cannot be
+written they are retried, so that a full disk causes no second answer.
 """
 
 from __future__ import annotations
@@ -11,25 +10,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Self, TypeVar
 
-from crocbot.errors import InboxError
+from crocbot.errors import InboxError, StoreError
 from crocbot.events import NO_EVENTS, EventListener, InboxState
-from crocbot.inbox.database import Database
-from crocbot.model import (
-    ErrorEvent,
-    ErrorType,
-    Outcome,
-    RawUpdate,
-    Row,
-    Severity,
-)
+from crocbot.inbox import sqlite
+from crocbot.model import ErrorEvent, ErrorType, Outcome, RawUpdate, Row, Severity
+from crocbot.store import Job, Store
 
 RETRY_SECONDS = 1.0
-LAST_SECONDS = 1.0
+CLOSE_SECONDS = 1.0
 
 Result = TypeVar("Result")
 Close = tuple[Outcome, asyncio.Future[int]]
@@ -37,129 +28,136 @@ Close = tuple[Outcome, asyncio.Future[int]]
 
 class Inbox:
     """
-    The rows of one file in a state directory, which the caller has locked.
+    The rows in the file of `store`, which has the inbox's SCHEMA.
 
-    Owned by the event loop; the connection lives in the inbox's own thread.  `fault`
-    says what is wrong with the disk, None if the last thing that was tried worked.
+    Used on the event loop.  `error` is why the last operation failed, None after one
+    that succeeded.  `clock` is Unix time.
     """
 
     def __init__(
         self,
-        file: Path,
+        store: Store,
         events: EventListener = NO_EVENTS,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._database = Database(file, clock)
+        self._store = store
         self._events = events
+        self._clock = clock
         self._sleep = sleep
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inbox")
-        self._closing: list[Close] = []
+        self._pending: list[Close] = []
         self._writer: asyncio.Task[None] | None = None
-        self.fault: str | None = None
+        self.error: str | None = None
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(self._thread, self._database.open)
-        except BaseException:
-            self._thread.shutdown(wait=False)
-            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Write what is still to be closed, then let go of the file."""
+        """Write pending closes, as far as the disk lets."""
         writer = self._writer
         if writer is not None:
-            await asyncio.wait([writer], timeout=LAST_SECONDS)
+            await asyncio.wait([writer], timeout=CLOSE_SECONDS)
             writer.cancel()
-        loop = asyncio.get_running_loop()
-        closed = loop.run_in_executor(self._thread, self._database.close)
-        # A disk that hangs must not keep the gateway from ending.
-        await asyncio.wait([closed], timeout=LAST_SECONDS)
-        self._thread.shutdown(wait=False)
 
     @property
     def unwritten(self) -> int:
-        """Ends that are not on disk yet."""
-        return sum(not done.done() for _, done in self._closing)
+        """Return how many closes are not on disk yet."""
+        return sum(not written.done() for _, written in self._pending)
 
-    async def accept(self, raws: Sequence[RawUpdate]) -> list[Row]:
-        """Store updates; returns the new ones.  Each has a whole `update_id`."""
-        if not raws:
+    async def accept(self, updates: Sequence[RawUpdate]) -> list[Row]:
+        """
+        Store updates, each with an `update_id`; return the rows of the new ones.
+
+        Raise InboxError, with none of them stored, if the file cannot be written.
+        """
+        if not updates:
             return []
-        return await self._run(partial(self._database.accept, raws))
+        return await self._run(
+            partial(sqlite.accept, updates=updates, now=self._clock())
+        )
 
     async def open_rows(self) -> list[Row]:
-        """What an earlier run, or this one, did not finish; oldest first."""
-        return await self._run(self._database.open_rows)
+        """Return the rows that no turn has closed, oldest first."""
+        return await self._run(sqlite.open_rows)
 
     async def reopened(self) -> list[Row]:
-        """What the operator opened again since the last time; oldest first."""
-        return await self._run(self._database.reopened, write=False)
+        """Return the rows that the operator opened again, oldest first; each once."""
+        # Read first: this is called every second.
+        if not await self._run(sqlite.has_reopened, write=False):
+            return []
+        return await self._run(sqlite.take_reopened)
 
     async def state(self) -> InboxState:
-        """Count everything, in one transaction."""
-        return await self._run(self._database.state, write=False)
+        """Return the ledger as one transaction sees it."""
+        return await self._run(sqlite.state, write=False)
 
     async def probe(self) -> None:
-        """Try to write; raises InboxError."""
-        await self._run(self._database.probe)
+        """Try to write; raise InboxError."""
+        await self._run(sqlite.probe)
 
     async def tidy(self) -> None:
-        """Forget what is old and give its room back to the file system."""
-        await self._run(self._database.tidy)
+        """Delete old rows and return their space to the file system."""
+        await self._run(partial(sqlite.delete_old, now=self._clock()))
+        try:
+            await self._store.shrink()
+        except StoreError as error:
+            raise self._failed(error) from error
 
     async def close(self, outcome: Outcome) -> int:
         """
-        End the rows of an outcome; returns how many were open, once that is on disk.
+        Close the rows of an outcome; return how many were open, once that is on disk.
 
         It is written even if the caller is cancelled meanwhile.
         """
-        done = asyncio.get_running_loop().create_future()
-        self._closing.append((outcome, done))
+        written = asyncio.get_running_loop().create_future()
+        self._pending.append((outcome, written))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_closes())
-        ended: int = await done
-        return ended
+        closed: int = await written
+        return closed
 
     async def _write_closes(self) -> None:
-        while self._closing:
-            batch = list(self._closing)
-            outcomes = [outcome for outcome, _ in batch]
-            try:
-                ended = await self._run(partial(self._database.end, outcomes))
-            except InboxError:
-                self._events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
-                await self._sleep(RETRY_SECONDS)
-                continue
-            except Exception as error:
-                # A bug, and those who wait must hear of it.
-                _tell(batch, [error] * len(batch))
-            else:
-                _tell(batch, ended)
-            del self._closing[: len(batch)]
-        self._writer = None
-
-    async def _run(self, job: Callable[[], Result], *, write: bool = True) -> Result:
-        loop = asyncio.get_running_loop()
         try:
-            result = await loop.run_in_executor(self._thread, job)
-        except InboxError as error:
-            self.fault = str(error)
-            raise
+            while self._pending:
+                await self._write_pending()
+        finally:
+            self._writer = None
+
+    async def _write_pending(self) -> None:
+        """Write all pending closes in one transaction, or wait and leave them."""
+        batch = list(self._pending)
+        outcomes = [outcome for outcome, _ in batch]
+        job = partial(sqlite.close, outcomes=outcomes, now=self._clock())
+        results: Sequence[int | Exception]
+        try:
+            results = await self._run(job)
+        except InboxError:
+            self._events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
+            await self._sleep(RETRY_SECONDS)
+            return
+        except Exception as error:
+            # A bug, which the callers raise.
+            results = [error] * len(batch)
+        del self._pending[: len(batch)]
+        for (_, written), result in zip(batch, results, strict=True):
+            if written.done():
+                continue
+            if isinstance(result, Exception):
+                written.set_exception(result)
+            else:
+                written.set_result(result)
+
+    async def _run(self, job: Job[Result], *, write: bool = True) -> Result:
+        try:
+            result = await self._store.run(job, write=write)
+        except StoreError as error:
+            raise self._failed(error) from error
         if write:
-            # That a full disk can be read is no good news.
-            self.fault = None
+            # A full disk can still be read.
+            self.error = None
         return result
 
-
-def _tell(batch: Sequence[Close], results: Sequence[int | Exception]) -> None:
-    for (_, done), result in zip(batch, results, strict=True):
-        if done.done():
-            continue
-        if isinstance(result, Exception):
-            done.set_exception(result)
-        else:
-            done.set_result(result)
+    def _failed(self, error: StoreError) -> InboxError:
+        self.error = str(error)
+        return InboxError(self.error)

@@ -1,5 +1,5 @@
 """
-The state of an inbox to the lines that an operator reads.
+The state of the inbox as the text that `crocbot inbox` prints.
 
     open: 2, the oldest for 40 s
       update 700000011 of chat 7, 40 s ago
@@ -14,22 +14,23 @@ The state of an inbox to the lines that an operator reads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from crocbot.events import InboxState
-from crocbot.inbox.database import Failure
-from crocbot.model import Disposition, RawUpdate, Row
+from crocbot.inbox import sqlite
+from crocbot.inbox.sqlite import Failure
+from crocbot.model import Disposition, RawUpdate
 
-MOST_SHOWN = 100
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+MAX_SHOWN = 100
 
 
-def describe(
-    state: InboxState, waiting: Sequence[Row], failures: Sequence[Failure], now: float
-) -> Iterator[str]:
-    """
-    Tell depth and age, the ledger, and which rows want to be looked at.
-
-    `waiting` are the oldest of those that are open.
-    """
+def describe(connection: Connection, now: float) -> Iterator[str]:
+    """Return the lines about open rows, the ledger and failures, at Unix time `now`."""
+    state = sqlite.state(connection)
+    waiting = sqlite.oldest_open(connection, MAX_SHOWN)
+    failures = sqlite.failures(connection)
     age = ""
     if state.oldest_accepted_at is not None:
         age = f", the oldest for {_span(now - state.oldest_accepted_at)}"
@@ -51,15 +52,15 @@ def describe(
 
 
 def _latest(failures: Sequence[Failure], now: float) -> Iterator[str]:
-    for failure in list(reversed(failures))[:MOST_SHOWN]:
-        chat, ago = _chat(failure.raw), _span(now - failure.closed)
+    for failure in list(reversed(failures))[:MAX_SHOWN]:
+        chat, ago = _chat(failure.raw), _span(now - failure.closed_at)
         yield f"  update {failure.update_id}{chat}, {ago} ago: {_line(failure.reason)}"
-    if len(failures) > MOST_SHOWN:
-        yield f"  and {len(failures) - MOST_SHOWN} older ones"
+    if len(failures) > MAX_SHOWN:
+        yield f"  and {len(failures) - MAX_SHOWN} older ones"
 
 
 def _chat(raw: RawUpdate) -> str:
-    """Only the id: whatever else there is, people wrote."""
+    """Return only the id of a chat; everything else was written by people."""
     message = raw.get("message")
     chat = message.get("chat") if isinstance(message, Mapping) else None
     number = chat.get("id") if isinstance(chat, Mapping) else None
@@ -72,7 +73,7 @@ def _line(text: str) -> str:
 
 def _span(seconds: float) -> str:
     """
-    Seconds in one unit, rounded down.
+    Return a duration in one unit, rounded down.
 
         59 -> 59 s    3700 -> 1 h
     """

@@ -24,7 +24,7 @@ from crocbot.service.shutdown import (
 )
 from crocbot.service.startup import connect
 from crocbot.settings import Settings
-from crocbot.store import Store
+from crocbot.store import Store, locked
 from crocbot.telemetry import Telemetry
 
 VERSION = version("crocbot")
@@ -87,7 +87,7 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> bool:
 
 async def run(settings: Settings, shutdown: Shutdown) -> None:
     """Run the gateway until a stop is requested; raises OperatorError."""
-    with inbox.locked(settings.state_dir):
+    with locked(settings.state_dir):
         receiver = HostPort(settings.statsd_host, settings.statsd_port)
         telemetry = Telemetry(receiver, version=VERSION)
         try:
@@ -101,10 +101,9 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
     """Serve one bot; the caller has locked the state directory."""
     token = settings.token.get_secret_value()
     async with AsyncExitStack() as stack:
-        rows = await stack.enter_async_context(inbox.Inbox(settings.database, events))
-        store = await stack.enter_async_context(
-            Store(settings.database, [pairing.SCHEMA, sessions.SCHEMA])
-        )
+        schemas = [inbox.SCHEMA, pairing.SCHEMA, sessions.SCHEMA]
+        store = await stack.enter_async_context(Store(settings.database, schemas))
+        rows = await stack.enter_async_context(inbox.Inbox(store, events))
         readiness = Readiness(rows)
         await stack.enter_async_context(Health(settings.health_address, readiness))
         client = await stack.enter_async_context(

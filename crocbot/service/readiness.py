@@ -64,16 +64,16 @@ class Readiness:
             )
             if not done:
                 timeout = f"the disk gives no answer within {PROBE_TIMEOUT_SECONDS:g} s"
-                return self.inbox.fault or timeout
+                return self.inbox.error or timeout
             self._probe_task = None
-        return self.inbox.fault
+        return self.inbox.error
 
     async def _probe(self) -> None:
         try:
             await self.inbox.probe()
             self._probed_at = self.clock()
         except InboxError:
-            # `inbox.fault` holds it; the next check probes again.
+            # `inbox.error` holds it; the next check probes again.
             self._probed_at = None
 
 

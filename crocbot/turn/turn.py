@@ -103,7 +103,7 @@ class Turn:
             else:
                 messages.append(message)
 
-    async def _turn(self, message: Message, kept: str | None) -> Outcome:
+    async def _turn(self, message: Message, kept: Reply | None) -> Outcome:
         """Decide, ask whoever answers, deliver."""
         decision = await self._decide(message)
         if not decision.allowed:
@@ -117,8 +117,13 @@ class Turn:
             raise
         except Exception as error:
             failed = await self._failed(message, error)
-            lost = "".join(said) if isinstance(error, DeliveryError) else None
-            return replace(failed, decision=decision, undelivered=lost or None)
+            lost = "".join(said) if isinstance(error, DeliveryError) else ""
+            markdown = kept.markdown if kept else self.asking.agent.markdown
+            return replace(
+                failed,
+                decision=decision,
+                undelivered=Reply(lost, markdown) if lost else None,
+            )
         seconds = max(0.0, self.clock() - message.accepted_at)
         return Outcome(Disposition.ANSWERED, message.type, seconds, decision)
 
@@ -144,14 +149,14 @@ class Turn:
             logger.warning("no code told", user=message.sender_id, error=str(error))
 
     async def _answer(
-        self, message: Message, kept: str | None, said: list[str]
+        self, message: Message, kept: Reply | None, said: list[str]
     ) -> None:
         """Answer from what was kept, with a command, or through the agent."""
         if kept is None:
             operator = self.policy.is_operator(message)
             reply = await self.commands.answer(message, operator=operator)
         else:
-            reply = Reply(kept, self.asking.agent.markdown)
+            reply = kept
         quote = message.message_id if self.overtaken(message) else None
         shown = SentReply(message.chat, quote)
         if reply is None:

@@ -64,7 +64,9 @@ class Diagnostics:
         """
         self._reads += reads
         if self._reads > MAX_READS:
-            problem = f"holds more than {MAX_READS} values with its aliases expanded"
+            problem = (
+                f"means more than {MAX_READS} values once its aliases are followed"
+            )
             raise ConfigError(f"{self.file}: {problem}")
 
     def _text(self, path: str, line: int, problem: str) -> str:

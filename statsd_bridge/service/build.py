@@ -19,12 +19,8 @@ from statsd_bridge.series import SeriesStore
 from statsd_bridge.settings import Settings
 
 
-class Components:
-    """
-    The stages of one bridge and what they share.
-
-    Raise ConfigError if the mapping file is refused.
-    """
+class Context:
+    """What all parts of one bridge share: its settings, reactor and counters."""
 
     def __init__(self, settings: Settings, reactor: Any) -> None:
         self.settings = settings
@@ -32,31 +28,6 @@ class Components:
         self.stats = Stats()
         self.errors = log.RateLimitedLog(time.monotonic)
         self.bugs = BugReporter(self.stats, self.errors)
-        self.store = new_store(settings)
-        self.relay = self._new_relay() if settings.relay_addresses else None
-        self.pipeline = self._new_pipeline()
-
-    def _new_relay(self) -> Relay:
-        return Relay(
-            self.settings.relay_addresses,
-            packet_length=self.settings.relay_packet_length,
-            stats=self.stats,
-            errors=self.errors,
-            reactor=self.reactor,
-        )
-
-    def _new_pipeline(self) -> Pipeline:
-        settings = self.settings
-        pipeline = FastPipeline if settings.batch else Pipeline
-        return pipeline(
-            table=load_table(settings),
-            store=self.store,
-            stats=self.stats,
-            bugs=self.bugs,
-            dialect=dialect(settings),
-            sources=settings.count_lines_from,
-            relay=self.relay,
-        )
 
 
 def load_table(settings: Settings) -> MappingTable:
@@ -69,7 +40,7 @@ def load_table(settings: Settings) -> MappingTable:
         cache_size=settings.cache_size,
     )
     for warning in table.warnings:
-        log.logger(__name__).warning("mapping", warning=warning)
+        log.logger(__name__).warning("mapping", what=warning)
     return table
 
 
@@ -90,6 +61,35 @@ def dialect(settings: Settings) -> Dialect:
         influxdb=settings.influxdb_tags,
         librato=settings.librato_tags,
         signalfx=settings.signalfx_tags,
+    )
+
+
+def new_relay(context: Context) -> Relay | None:
+    """Return the relay, or None if there is no server to relay to."""
+    settings = context.settings
+    if not settings.relay_addresses:
+        return None
+    return Relay(
+        settings.relay_addresses,
+        packet_length=settings.relay_packet_length,
+        stats=context.stats,
+        errors=context.errors,
+        reactor=context.reactor,
+    )
+
+
+def new_pipeline(context: Context, store: SeriesStore, relay: Relay | None) -> Pipeline:
+    """Return the pipeline, with the fast path unless it is switched off."""
+    settings = context.settings
+    pipeline = FastPipeline if settings.batch else Pipeline
+    return pipeline(
+        table=load_table(settings),
+        store=store,
+        stats=context.stats,
+        bugs=context.bugs,
+        dialect=dialect(settings),
+        sources=settings.count_lines_from,
+        relay=relay,
     )
 
 

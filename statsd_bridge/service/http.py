@@ -13,7 +13,9 @@ from statsd_bridge.explain import TrialStores
 from statsd_bridge.exposition import BridgeState, SelfMetrics
 from statsd_bridge.exposition.self_metrics import CacheState
 from statsd_bridge.listener import ConnectionLimits
-from statsd_bridge.service.build import Components, dialect, new_store
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.series import SeriesStore
+from statsd_bridge.service.build import Context, dialect, new_store
 from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.service.reload import Reloader
 
@@ -24,12 +26,18 @@ class HttpBackend(web.Backend):
     """What the pages show of one bridge."""
 
     def __init__(
-        self, components: Components, listeners: Listeners, reloader: Reloader
+        self,
+        context: Context,
+        pipeline: Pipeline,
+        *,
+        store: SeriesStore,
+        listeners: Listeners,
+        reloader: Reloader,
     ) -> None:
-        self._components = components
-        self._settings = components.settings
-        self._pipeline = components.pipeline
-        self._store = components.store
+        self._context = context
+        self._settings = context.settings
+        self._pipeline = pipeline
+        self._store = store
         self._listeners = listeners
         self._reloader = reloader
         self._self_metrics = SelfMetrics(self)
@@ -39,9 +47,9 @@ class HttpBackend(web.Backend):
         return web.http_factory(
             self,
             guard,
-            stats=self._components.stats,
-            bugs=self._components.bugs,
-            reactor=self._components.reactor,
+            stats=self._context.stats,
+            bugs=self._context.bugs,
+            reactor=self._context.reactor,
             telemetry_path=self._settings.telemetry_path,
             enable_lifecycle=self._settings.enable_lifecycle,
             version=VERSION,
@@ -52,15 +60,15 @@ class HttpBackend(web.Backend):
         """Render all series, including all lines that have arrived until now."""
         self._listeners.drain()
         self._pipeline.flush()
-        page_format = exposition.choose(accept)
+        form = exposition.choose(accept)
         slices = exposition.render(
-            page_format,
+            form,
             self._store.families(),
             time.monotonic(),
-            bugs=self._components.bugs,
+            bugs=self._context.bugs,
             self_metrics=self._self_metrics,
         )
-        return web.MetricsPage(page_format.value, slices)
+        return web.MetricsPage(form.value, slices)
 
     def reload(self) -> str:
         """Reload the mapping file; return why it is refused, or an empty text."""
@@ -69,7 +77,7 @@ class HttpBackend(web.Backend):
     def quit(self) -> None:
         """Stop the reactor."""
         try:
-            self._components.reactor.stop()
+            self._context.reactor.stop()
         except ReactorNotRunning:
             # It is stopping already.
             return
@@ -83,12 +91,10 @@ class HttpBackend(web.Backend):
     def unmapped(self) -> Any:
         """List unmapped names and rejected lines, newest first."""
         self._pipeline.flush()
-        names = self._pipeline.unmapped_names.newest_first()
-        lines = self._pipeline.rejected_lines.newest_first()
         return {
             "unmapped_names": [
                 {"name": name, "type": type_, "count": count}
-                for (name, type_), count in names
+                for (name, type_), count in self._pipeline.unmapped_names.newest_first()
             ],
             "refused_lines": [
                 {
@@ -96,7 +102,10 @@ class HttpBackend(web.Backend):
                     "reason": reason,
                     "count": count,
                 }
-                for (line, reason), count in lines
+                for (
+                    line,
+                    reason,
+                ), count in self._pipeline.rejected_lines.newest_first()
             ],
         }
 
@@ -111,7 +120,7 @@ class HttpBackend(web.Backend):
         )
         return BridgeState(
             version=VERSION,
-            stats=self._components.stats,
+            stats=self._context.stats,
             rules=len(table),
             cache=cache if self._settings.cache_size else None,
             series=len(self._store),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from crocbot import cli, inbox, pairing, service, store
+from crocbot.inbox import sqlite
 from crocbot.model import Disposition, Outcome
 from crocbot.sandbox import Person, Server
 
@@ -181,11 +182,10 @@ def test_inbox(
         2,
         f"crocbot: CROCBOT_STATE_DIR: there is no inbox in {tmp_path}\n",
     )
-    rows = inbox.Database(tmp_path / "crocbot.sqlite3", time.time)
-    rows.open()
-    rows.accept([{"update_id": 5}, {"update_id": 6}])
-    rows.end([Outcome(Disposition.FAILED, update_ids=(5, 6), reason="blocked")])
-    rows.close()
+    with store.opened(tmp_path / "crocbot.sqlite3", [inbox.SCHEMA]) as connection:
+        sqlite.accept(connection, [{"update_id": 5}, {"update_id": 6}], time.time())
+        failed = Outcome(Disposition.FAILED, update_ids=(5, 6), reason="blocked")
+        sqlite.close(connection, [failed], time.time())
 
     code, text = run(["inbox"], capsys)
     assert code == 0

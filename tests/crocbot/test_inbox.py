@@ -8,530 +8,366 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from crocbot.errors import InboxError, OperatorError
-from crocbot.events import NO_EVENTS, EventListener, InboxState
-from crocbot.inbox import Database, Failure, Inbox, locked
-from crocbot.inbox import database as database_module
-from crocbot.inbox.database import KEEP
-from crocbot.model import Disposition, Outcome, Row
+from crocbot import store
+from crocbot.errors import InboxError
+from crocbot.events import ErrorEvent, InboxState
+from crocbot.inbox import SCHEMA, Inbox, sqlite
+from crocbot.inbox.sqlite import KEEP_CLOSED_SECONDS, Failure
+from crocbot.model import Disposition, Outcome, Reply, Row
+from crocbot.store import Store, opened
 from tests.crocbot.fakes import RecordedEvents
 
 FILE = "crocbot.sqlite3"
 ANSWERED, SET_ASIDE = Disposition.ANSWERED, Disposition.SET_ASIDE
+FAILED = Outcome(
+    Disposition.FAILED,
+    update_ids=(1, 2),
+    reason="no \ud800?",
+    undelivered=Reply("the *answer*", markdown=True),
+)
 
 
 def end(disposition: Disposition, *update_ids: int) -> Outcome:
-    """A turn that ended these updates in this way."""
+    """Return the outcome of a turn that closes these updates."""
     return Outcome(disposition, update_ids=update_ids)
 
 
-def use(
-    folder: Path,
-    scene: Callable[[Inbox], Awaitable[None]],
-    clock: Callable[[], float] = lambda: 100.0,
-    events: EventListener = NO_EVENTS,
-) -> None:
-    """Open the inbox of a folder, play a scene with it, close it."""
+def updates(*update_ids: int) -> list[dict[str, Any]]:
+    """Return updates with these ids."""
+    return [{"update_id": update_id} for update_id in update_ids]
 
+
+class Opened(Inbox):
+    """An inbox with what a test looks at: its store, its events and its clock."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] | None) -> None:
+        self.now = 100.0
+        self.store = store
+        self.events = RecordedEvents()
+        super().__init__(
+            store, self.events, clock=clock or (lambda: self.now), sleep=self.sleep
+        )
+
+    @staticmethod
     async def sleep(_: float) -> None:
         await asyncio.sleep(0.01)
 
-    async def run() -> None:
-        async with Inbox(folder / FILE, events, clock=clock, sleep=sleep) as inbox:
-            await scene(inbox)
+    async def ledger(self) -> tuple[int, int, dict[str, int]]:
+        """Return what must add up: accepted, open, and what is closed."""
+        return brief(await self.state())
 
-    asyncio.run(asyncio.wait_for(run(), 30))
-
-
-def closed(**counts: int) -> dict[Disposition, int]:
-    """All dispositions with their counts; 0 unless named."""
-    return {end: counts.get(end.value, 0) for end in Disposition}
+    async def query(self, sql: str) -> Any:
+        """Return the rows that SQL finds."""
+        return await self.store.run(lambda each: each.execute(sql).fetchall())
 
 
-def brief(ledger: InboxState) -> tuple[int, int, object]:
-    """The part of the ledger that must add up."""
-    return ledger.accepted, ledger.open, ledger.closed
+def brief(state: InboxState) -> tuple[int, int, dict[str, int]]:
+    """Return accepted, open, and the dispositions whose count is not 0."""
+    closed = {str(each): count for each, count in state.closed.items() if count}
+    return state.accepted, state.open, closed
 
 
-def test_accept_and_close(tmp_path: Path) -> None:
+@asynccontextmanager
+async def open_inbox(
+    folder: Path, clock: Callable[[], float] | None = None
+) -> AsyncIterator[Opened]:
+    """Open the inbox of a folder, as the gateway does."""
+    async with (
+        Store(folder / FILE, [SCHEMA]) as opened_store,
+        Opened(opened_store, clock) as inbox,
+    ):
+        yield inbox
+
+
+@pytest.fixture
+async def inbox(tmp_path: Path) -> AsyncIterator[Opened]:
+    """Return an empty inbox."""
+    async with open_inbox(tmp_path) as inbox:
+        yield inbox
+
+
+async def test_accept_and_close(inbox: Opened) -> None:
     """An accepted update is open until it is closed, and every step is counted."""
-
-    async def scene(inbox: Inbox) -> None:
-        one, two = {"update_id": 1, "a": ["\u00e9", None]}, {"update_id": 2}
-        rows = [Row(1, one, 100.0), Row(2, two, 100.0)]
-        assert await inbox.accept([one, two]) == rows
-        assert await inbox.open_rows() == rows
-        assert brief(await inbox.state()) == (2, 2, closed())
-        await inbox.close(end(ANSWERED, 1))
-        assert await inbox.open_rows() == rows[1:]
-        assert brief(await inbox.state()) == (2, 1, closed(answered=1))
-
-    use(tmp_path, scene)
+    one, two = {"update_id": 1, "a": ["\u00e9", None]}, {"update_id": 2}
+    rows = [Row(1, one, 100.0), Row(2, two, 100.0)]
+    assert await inbox.accept([]) == []
+    assert await inbox.accept([one, two]) == rows
+    assert await inbox.open_rows() == rows
+    assert await inbox.ledger() == (2, 2, {})
+    assert await inbox.close(end(ANSWERED, 1)) == 1
+    assert await inbox.open_rows() == rows[1:]
+    assert await inbox.ledger() == (2, 1, {"answered": 1})
 
 
-def test_duplicates(tmp_path: Path) -> None:
-    """An update that comes again is not new: not in a batch, nor open, nor closed."""
-
-    async def scene(inbox: Inbox) -> None:
-        update = {"update_id": 1}
-        assert len(await inbox.accept([update, update])) == 1
-        assert await inbox.accept([update]) == []
-        await inbox.close(end(ANSWERED, 1))
-        assert await inbox.accept([update]) == []
-        assert await inbox.open_rows() == []
-        assert (await inbox.state()).accepted == 1
-
-    use(tmp_path, scene)
+async def test_duplicates(inbox: Opened) -> None:
+    """A repeated update is not new: not in a batch, nor while open, nor closed."""
+    assert len(await inbox.accept(updates(1, 1))) == 1
+    assert await inbox.accept(updates(1)) == []
+    await inbox.close(end(ANSWERED, 1))
+    assert await inbox.accept(updates(1)) == []
+    assert await inbox.open_rows() == []
+    state = await inbox.state()
+    assert (state.accepted, state.duplicates) == (1, 3)
 
 
-def test_nothing_to_accept(tmp_path: Path) -> None:
-    """An empty answer of Telegram is no work."""
-
-    async def scene(inbox: Inbox) -> None:
-        assert await inbox.accept([]) == []
-
-    use(tmp_path, scene)
-
-
-def test_a_row_ends_once(tmp_path: Path) -> None:
-    """Closing again, or closing what is not there, changes no total."""
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 1}])
-        await inbox.close(end(ANSWERED, 1))
-        await inbox.close(end(Disposition.FAILED, 1))
-        await inbox.close(end(ANSWERED, 2))
-        assert brief(await inbox.state()) == (1, 0, closed(answered=1))
-
-    use(tmp_path, scene)
+async def test_a_row_is_closed_once(inbox: Opened) -> None:
+    """Closing again, or closing what does not exist, changes no total."""
+    await inbox.accept(updates(1))
+    outcomes = [end(ANSWERED, 1), end(Disposition.FAILED, 1), end(ANSWERED, 2)]
+    assert [await inbox.close(each) for each in outcomes] == [1, 0, 0]
+    assert await inbox.ledger() == (1, 0, {"answered": 1})
 
 
-def test_order_is_that_of_arrival(tmp_path: Path) -> None:
-    """Open rows come oldest first, though Telegram's ids start anew at times."""
-    clock = itertools.count(1.0).__next__
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 8}, {"update_id": 9}])
-        await inbox.accept([{"update_id": 3}])
+async def test_order_is_that_of_arrival(tmp_path: Path) -> None:
+    """Open rows come oldest first, though Telegram's ids restart at times."""
+    async with open_inbox(tmp_path, itertools.count(1.0).__next__) as inbox:
+        await inbox.accept(updates(8, 9))
+        await inbox.accept(updates(3))
         assert [row.update_id for row in await inbox.open_rows()] == [8, 9, 3]
-
-    use(tmp_path, scene, clock)
 
 
 @pytest.mark.parametrize(
     "raw", [{"t": "\ud800 half a pair"}, {"t": "nul\x00"}, {"n": 10**400, "f": 1e308}]
 )
-def test_strange_content(tmp_path: Path, raw: dict[str, object]) -> None:
+async def test_strange_content(inbox: Opened, raw: dict[str, object]) -> None:
     """Whatever JSON can carry comes back as it was."""
     update = {"update_id": 1} | raw
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([update])
-        (row,) = await inbox.open_rows()
-        assert row.raw == update
-
-    use(tmp_path, scene)
+    await inbox.accept([update])
+    (row,) = await inbox.open_rows()
+    assert row.raw == update
 
 
-def test_closes_share_a_transaction(tmp_path: Path) -> None:
+async def test_closes_share_a_transaction(inbox: Opened, tmp_path: Path) -> None:
     """Many closes at once all end on disk, in few transactions."""
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": number} for number in range(100)])
-        before = commits(tmp_path)
-        await asyncio.gather(
-            *(inbox.close(end(ANSWERED, number)) for number in range(100))
-        )
-        assert brief(await inbox.state()) == (100, 0, closed(answered=100))
-        assert commits(tmp_path) - before < 10
-
-    use(tmp_path, scene)
+    await inbox.accept(updates(*range(100)))
+    before = commits(tmp_path)
+    await asyncio.gather(*(inbox.close(end(ANSWERED, each)) for each in range(100)))
+    assert await inbox.ledger() == (100, 0, {"answered": 100})
+    assert commits(tmp_path) - before < 10
 
 
 def commits(folder: Path) -> int:
-    """How many transactions the write-ahead log holds; each ends in a sized frame."""
+    """Count the transactions in the write-ahead log; each ends in a sized frame."""
     log = (folder / f"{FILE}-wal").read_bytes()
     page = int.from_bytes(log[8:12], "big")
     frames = range(32, len(log), 24 + page)
     return sum(1 for at in frames if log[at + 4 : at + 8] != bytes(4))
 
 
-def test_a_cancelled_close_is_written(tmp_path: Path) -> None:
-    """A close that was asked for happens, even if nobody waits for it any more."""
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 1}])
+async def test_a_cancelled_close_is_written(tmp_path: Path) -> None:
+    """A close is written even if its caller is cancelled, and the inbox left."""
+    async with open_inbox(tmp_path) as inbox:
+        await inbox.accept(updates(1))
         closing = asyncio.create_task(inbox.close(end(ANSWERED, 1)))
         await asyncio.sleep(0)
         closing.cancel()
-
-    use(tmp_path, scene)
-    database = sqlite3.connect(tmp_path / FILE)
-    found = database.execute("SELECT disposition FROM rows").fetchall()
-    database.close()
-
-    assert found == [("answered",)]
+    async with open_inbox(tmp_path) as inbox:
+        assert await inbox.ledger() == (1, 0, {"answered": 1})
 
 
-def test_finished_rows_lose_their_content(tmp_path: Path) -> None:
-    """Only what was set aside is kept to be looked at; the rest was private."""
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 1}, {"update_id": 2}])
-        await inbox.close(end(ANSWERED, 1))
-        await inbox.close(end(SET_ASIDE, 2))
-
-    use(tmp_path, scene)
-    database = sqlite3.connect(tmp_path / FILE)
-    found = database.execute("SELECT raw FROM rows ORDER BY update_id").fetchall()
-    database.close()
-
+async def test_closed_rows_lose_their_content(inbox: Opened) -> None:
+    """Only rows that failed or were set aside keep it; the others were private."""
+    await inbox.accept(updates(1, 2))
+    await inbox.close(end(ANSWERED, 1))
+    await inbox.close(end(SET_ASIDE, 2))
+    found = await inbox.query("SELECT raw FROM rows ORDER BY update_id")
     assert found == [("",), ('{"update_id":2}',)]
 
 
-def test_finished_rows_are_forgotten(tmp_path: Path) -> None:
-    """After 48 hours an id is free again, for finished rows only."""
-    now = [0.0]
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 1}, {"update_id": 2}])
-        await inbox.close(end(ANSWERED, 1))
-        now[0] = KEEP
-        assert await inbox.accept([{"update_id": 1}]) == []
-        now[0] = KEEP + 1
-        fresh = await inbox.accept([{"update_id": 1}, {"update_id": 2}])
-        assert [row.update_id for row in fresh] == [1]
-        assert brief(await inbox.state()) == (3, 2, closed(answered=1))
-
-    use(tmp_path, scene, lambda: now[0])
+async def test_closed_rows_are_deleted(inbox: Opened) -> None:
+    """After 48 hours the id of a closed row is free again."""
+    inbox.now = 0.0
+    await inbox.accept(updates(1, 2))
+    await inbox.close(end(ANSWERED, 1))
+    inbox.now = KEEP_CLOSED_SECONDS
+    assert await inbox.accept(updates(1)) == []
+    inbox.now += 1
+    assert [row.update_id for row in await inbox.accept(updates(1, 2))] == [1]
+    assert await inbox.ledger() == (3, 2, {"answered": 1})
 
 
-def test_everything_survives_a_restart(tmp_path: Path) -> None:
+async def test_everything_survives_a_restart(tmp_path: Path) -> None:
     """Rows, content and totals are there when the file is opened again."""
-
-    async def first(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 1}, {"update_id": 2}])
+    async with open_inbox(tmp_path) as inbox:
+        await inbox.accept(updates(1, 2))
         await inbox.close(end(ANSWERED, 1))
-
-    async def second(inbox: Inbox) -> None:
+    async with open_inbox(tmp_path) as inbox:
         assert await inbox.open_rows() == [Row(2, {"update_id": 2}, 100.0)]
-        assert brief(await inbox.state()) == (2, 1, closed(answered=1))
-
-    use(tmp_path, first)
-    use(tmp_path, second)
+        assert await inbox.ledger() == (2, 1, {"answered": 1})
 
 
-def test_a_commit_is_on_disk(tmp_path: Path) -> None:
-    """The file is in the mode in which a commit survives a power cut."""
-
-    async def scene(inbox: Inbox) -> None:
-        connection = inbox._database._connection
-        assert connection is not None
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-
-    use(tmp_path, scene)
-
-
-def test_a_fault_of_the_disk(tmp_path: Path) -> None:
+async def test_a_disk_that_fails(inbox: Opened) -> None:
     """What cannot be stored raises; what cannot be closed is closed when it can."""
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 1}])
-        other = sqlite3.connect(tmp_path / FILE)
-        other.execute("CREATE TRIGGER stop BEFORE UPDATE ON ledger"
-                      " BEGIN SELECT RAISE(ABORT, 'no room'); END")  # fmt: skip
-        with pytest.raises(InboxError, match="no room"):
-            await inbox.accept([{"update_id": 2}])
-        assert inbox.fault == "no room"
-        closing = asyncio.create_task(inbox.close(end(ANSWERED, 1)))
-        while not troubles:
-            await asyncio.sleep(0.01)
-        assert brief(await inbox.state()) == (1, 1, closed())
-        assert inbox.fault == "no room"
-        other.execute("DROP TRIGGER stop")
-        other.close()
-        assert await closing == 1
-        assert inbox.fault is None
-        assert brief(await inbox.state()) == (1, 0, closed(answered=1))
-
-    troubles = RecordedEvents()
-    use(tmp_path, scene, events=troubles)
+    await inbox.accept(updates(1))
+    await inbox.query(
+        "CREATE TRIGGER stop BEFORE UPDATE ON ledger"
+        " BEGIN SELECT RAISE(ABORT, 'no space'); END"
+    )
+    with pytest.raises(InboxError, match="no space"):
+        await inbox.accept(updates(2))
+    closing = asyncio.create_task(inbox.close(end(ANSWERED, 1)))
+    await inbox.events.wait_for(ErrorEvent)
+    assert await inbox.ledger() == (1, 1, {})
+    assert (inbox.error, inbox.unwritten) == ("no space", 1)
+    await inbox.query("DROP TRIGGER stop")
+    assert await closing == 1
+    assert (inbox.error, inbox.unwritten) == (None, 0)
+    assert await inbox.ledger() == (1, 0, {"answered": 1})
 
 
-FAILED = Outcome(
-    Disposition.FAILED, update_ids=(1, 2), reason="no \ud800?", undelivered="the answer"
-)
+async def test_an_exception_while_closing(
+    inbox: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug is raised to the callers, and ends only their closes."""
+    await inbox.accept(updates(1))
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite, "_storable", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await inbox.close(FAILED)
+    assert await inbox.close(end(ANSWERED, 1)) == 1
 
 
-def test_what_failed_is_kept(tmp_path: Path) -> None:
-    """A failed row keeps its content, its reason and the answer that is left."""
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 1}, {"update_id": 2}])
-        await inbox.close(FAILED)
-
-    use(tmp_path, scene)
-    with database(tmp_path) as rows:
-        assert rows.failures() == [
+async def test_failures_are_kept(inbox: Opened, tmp_path: Path) -> None:
+    """A failed row keeps content, reason and reply, as a command of crocbot sees it."""
+    await inbox.accept(updates(3))
+    await inbox.accept(updates(1, 2, 4))
+    await inbox.close(FAILED)
+    aside = Outcome(SET_ASIDE, update_ids=(3,), reason="no date")
+    await inbox.close(aside)
+    with opened(tmp_path / FILE, [SCHEMA]) as connection:
+        assert [row.update_id for row in sqlite.oldest_open(connection, 1)] == [4]
+        assert sqlite.failures(connection) == [
             Failure(1, 100.0, "no ??", {"update_id": 1}),
             Failure(2, 100.0, "no ??", {"update_id": 2}),
+            Failure(3, 100.0, "no date", {"update_id": 3}, SET_ASIDE),
         ]
+        assert sqlite.reopen(connection, [3]) == 0
 
 
-def test_what_an_operator_wants_to_see(tmp_path: Path) -> None:
-    """The oldest that wait, and what was set aside, which no retry opens again."""
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 3}])
-        await inbox.accept([{"update_id": 1}, {"update_id": 2}])
-        aside = Outcome(Disposition.SET_ASIDE, update_ids=(3,), reason="no date")
-        await inbox.close(aside)
-
-    use(tmp_path, scene)
-    with database(tmp_path) as rows:
-        assert [row.update_id for row in rows.waiting(1)] == [1]
-        assert rows.failures() == [
-            Failure(3, 100.0, "no date", {"update_id": 3}, Disposition.SET_ASIDE)
-        ]
-        assert rows.reopen([3]) == 0
-
-
-def test_what_failed_can_be_opened_again(tmp_path: Path) -> None:
-    """Opened again, also by another process, a row is told of once, with its answer."""
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 1}, {"update_id": 2}, {"update_id": 3}])
-        await inbox.close(FAILED)
-        await inbox.close(end(ANSWERED, 3))
-        assert await inbox.reopened() == []
-        with database(tmp_path) as rows:
-            assert rows.reopen([3, 99]) == 0
-            assert rows.reopen([1]) == 1
-            assert rows.reopen(None) == 1
-            assert rows.failures() == []
-        assert brief(await inbox.state()) == (3, 2, closed(answered=1))
-        again = [
-            Row(1, {"update_id": 1}, 100.0, "the answer"),
-            Row(2, {"update_id": 2}, 100.0),
-        ]
-        assert await inbox.reopened() == again
-        assert await inbox.reopened() == []
-        assert await inbox.open_rows() == again
-        await inbox.close(end(ANSWERED, 1, 2))
-        assert brief(await inbox.state()) == (3, 0, closed(answered=3))
-
-    use(tmp_path, scene)
+async def test_failures_can_be_opened_again(inbox: Opened, tmp_path: Path) -> None:
+    """Opened again by another process, a row is returned once, with its reply."""
+    await inbox.accept(updates(1, 2, 3))
+    await inbox.close(FAILED)
+    await inbox.close(end(ANSWERED, 3))
+    assert await inbox.reopened() == []
+    with opened(tmp_path / FILE, [SCHEMA]) as connection:
+        assert sqlite.reopen(connection, [3, 99]) == 0
+        assert sqlite.reopen(connection, [1]) == 1
+        assert sqlite.reopen(connection, None) == 1
+        assert sqlite.failures(connection) == []
+    assert await inbox.ledger() == (3, 2, {"answered": 1})
+    again = [
+        Row(1, {"update_id": 1}, 100.0, FAILED.undelivered),
+        Row(2, {"update_id": 2}, 100.0),
+    ]
+    assert await inbox.reopened() == again
+    assert await inbox.reopened() == []
+    assert await inbox.open_rows() == again
+    await inbox.close(end(ANSWERED, 1, 2))
+    assert await inbox.ledger() == (3, 0, {"answered": 3})
 
 
-def test_opened_again_while_nobody_runs(tmp_path: Path) -> None:
+async def test_opened_again_while_no_gateway_runs(tmp_path: Path) -> None:
     """The next start takes up what was opened again, once."""
-
-    async def first(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 1}, {"update_id": 2}])
+    async with open_inbox(tmp_path) as inbox:
+        await inbox.accept(updates(1, 2))
         await inbox.close(FAILED)
-
-    async def second(inbox: Inbox) -> None:
+    with opened(tmp_path / FILE, [SCHEMA]) as connection:
+        sqlite.reopen(connection, None)
+    async with open_inbox(tmp_path) as inbox:
         assert [row.update_id for row in await inbox.open_rows()] == [1, 2]
         assert await inbox.reopened() == []
 
-    use(tmp_path, first)
-    with database(tmp_path) as rows:
-        rows.reopen(None)
-    use(tmp_path, second)
 
-
-@contextmanager
-def database(folder: Path) -> Iterator[Database]:
-    """The file as a command of the operator has it."""
-    rows = Database(folder / FILE, lambda: 100.0)
-    rows.open()
-    yield rows
-    rows.close()
-
-
-def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
-    """What was forgotten is given back to the file system, the log as well."""
-    now = [0.0]
-
-    async def scene(inbox: Inbox) -> None:
-        for start in range(0, 2000, 100):
-            ids = range(start, start + 100)
-            await inbox.accept([{"update_id": n, "text": "x" * 2000} for n in ids])
-            await inbox.close(end(Disposition.FAILED, *ids))
+async def test_the_file_does_not_grow_for_ever(inbox: Opened, tmp_path: Path) -> None:
+    """The space of deleted rows is returned to the file system, and the log's."""
+    for start in range(0, 2000, 100):
+        ids = range(start, start + 100)
+        await inbox.accept([{"update_id": n, "text": "x" * 2000} for n in ids])
+        await inbox.close(end(Disposition.FAILED, *ids))
+    await inbox.tidy()
+    before = (tmp_path / FILE).stat().st_size
+    inbox.now += KEEP_CLOSED_SECONDS + 1
+    for _ in range(3):
         await inbox.tidy()
-        before = (tmp_path / FILE).stat().st_size
-        now[0] = KEEP + 1
-        for _ in range(3):
-            await inbox.tidy()
-        assert (tmp_path / FILE).stat().st_size < before / 10
-        assert (tmp_path / f"{FILE}-wal").stat().st_size == 0
-
-    use(tmp_path, scene, lambda: now[0])
+    assert (tmp_path / FILE).stat().st_size < before / 10
+    assert (tmp_path / f"{FILE}-wal").stat().st_size == 0
 
 
-def test_a_file_of_before_can_shrink_too(tmp_path: Path) -> None:
-    """A file that somebody made without room for that is made anew at the start."""
-    other = sqlite3.connect(tmp_path / FILE)
-    other.execute("CREATE TABLE somebody_elses (x)")
-    other.close()
-
-    async def scene(inbox: Inbox) -> None:
-        connection = inbox._database._connection
-        assert connection is not None
-        assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
-        assert connection.execute("SELECT * FROM somebody_elses").fetchall() == []
-
-    use(tmp_path, scene)
-
-
-def test_a_file_that_went_away(tmp_path: Path) -> None:
+async def test_a_file_that_went_away(inbox: Opened, tmp_path: Path) -> None:
     """Nothing is accepted into a file that the next start will not find."""
     file, elsewhere = tmp_path / FILE, tmp_path / "elsewhere"
-
-    async def scene(inbox: Inbox) -> None:
-        file.rename(elsewhere)
+    file.rename(elsewhere)
+    for write in (inbox.accept(updates(1)), inbox.tidy()):
         with pytest.raises(InboxError, match="No such file"):
-            await inbox.accept([{"update_id": 1}])
-        assert inbox.fault is not None
-        file.touch()
-        with pytest.raises(InboxError, match="is another file now"):
-            await inbox.accept([{"update_id": 1}])
-        elsewhere.rename(file)
-        assert len(await inbox.accept([{"update_id": 1}])) == 1
-        assert inbox.fault is None
-
-    use(tmp_path, scene)
+            await write
+    assert inbox.error is not None
+    file.touch()
+    with pytest.raises(InboxError, match="is another file now"):
+        await inbox.accept(updates(1))
+    elsewhere.rename(file)
+    assert len(await inbox.accept(updates(1))) == 1
+    assert inbox.error is None
 
 
-def test_a_locked_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_locked_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another program keeps the file for itself nothing is accepted."""
-    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
-
-    async def scene(inbox: Inbox) -> None:
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+    async with open_inbox(tmp_path) as inbox:
         other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(InboxError, match="locked"):
-            await inbox.accept([{"update_id": 1}])
-        with pytest.raises(InboxError, match="locked"):
-            await inbox.probe()
+        for write in (inbox.accept(updates(1)), inbox.probe()):
+            with pytest.raises(InboxError, match="locked"):
+                await write
         other.close()
         await inbox.probe()
-        assert len(await inbox.accept([{"update_id": 1}])) == 1
-
-    use(tmp_path, scene)
+        assert len(await inbox.accept(updates(1))) == 1
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
-    """A write for which there is no room is undone as a whole; later all goes on."""
-
-    async def scene(inbox: Inbox) -> None:
-        connection = inbox._database._connection
-        assert connection is not None
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count={pages + 2}")
-        update = {"update_id": 1, "text": "x" * 100_000}
-        with pytest.raises(InboxError, match="full"):
-            await inbox.accept([{"update_id": 2}, update])
-        assert brief(await inbox.state()) == (0, 0, closed())
-        assert inbox.fault == "database or disk is full"
-        connection.execute("PRAGMA max_page_count=1000000")
-        assert len(await inbox.accept([{"update_id": 2}, update])) == 2
-        assert inbox.fault is None
-
-    use(tmp_path, scene)
+async def test_a_full_disk(inbox: Opened) -> None:
+    """A write for which there is no space is undone as a whole; later all goes on."""
+    ((pages,),) = await inbox.query("PRAGMA page_count")
+    await inbox.query(f"PRAGMA max_page_count={pages + 2}")
+    batch = [{"update_id": 2}, {"update_id": 1, "text": "x" * 100_000}]
+    with pytest.raises(InboxError, match="full"):
+        await inbox.accept(batch)
+    assert await inbox.ledger() == (0, 0, {})
+    assert inbox.error == "database or disk is full"
+    await inbox.query("PRAGMA max_page_count=1000000")
+    assert len(await inbox.accept(batch)) == 2
+    assert inbox.error is None
 
 
-def test_a_disk_that_stays_full(tmp_path: Path) -> None:
-    """The end of the gateway does not wait for ends that cannot be written."""
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": 1}])
+async def test_a_disk_that_stays_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the gateway does not wait for closes that cannot be written."""
+    monkeypatch.setattr("crocbot.inbox.inbox.CLOSE_SECONDS", 0.01)
+    async with open_inbox(tmp_path) as inbox:
+        await inbox.accept(updates(1))
         (tmp_path / FILE).rename(tmp_path / "elsewhere")
         closing = asyncio.create_task(inbox.close(end(ANSWERED, 1)))
-        while not troubles:
-            await asyncio.sleep(0.01)
-        assert inbox.unwritten == 1
+        await inbox.events.wait_for(ErrorEvent)
         closing.cancel()
-
-    troubles = RecordedEvents()
-    use(tmp_path, scene, events=troubles)
-
-
-def test_a_damaged_file(tmp_path: Path) -> None:
-    """A file with broken pages is refused at the start, and left as it is."""
-
-    async def scene(inbox: Inbox) -> None:
-        await inbox.accept([{"update_id": n, "t": "x" * 999} for n in range(100)])
-
-    use(tmp_path, scene)
-    file = tmp_path / FILE
-    damaged = bytearray(file.read_bytes())
-    damaged[8192:40960] = b"\xff" * (40960 - 8192)
-    file.write_bytes(damaged)
-    with pytest.raises(OperatorError, match="move it away to start with an empty one"):
-        use(tmp_path, None)  # type: ignore[arg-type]
-
-    assert file.read_bytes() == damaged
-
-
-def test_not_our_file(tmp_path: Path) -> None:
-    """A file that is no database is refused with its name."""
-    (tmp_path / FILE).write_text("hello " * 1000)
-    with pytest.raises(OperatorError) as refused:
-        use(tmp_path, None)  # type: ignore[arg-type]
-
-    assert str(refused.value) == (
-        f"{tmp_path / FILE} cannot be used as inbox: file is not a database;"
-        " move it away to start with an empty one"
-    )
-
-
-def test_newer_format(tmp_path: Path) -> None:
-    """A file of a later crocbot is refused, not changed."""
-    database = sqlite3.connect(tmp_path / FILE)
-    database.execute("PRAGMA user_version=2")
-    database.close()
-    with pytest.raises(OperatorError, match=r"newer crocbot \(format 2, this one"):
-        use(tmp_path, None)  # type: ignore[arg-type]
-
-
-def test_one_gateway_a_directory(tmp_path: Path) -> None:
-    """A second lock is refused while the first one is held, and only then."""
-    folder = tmp_path / "new" / "state"
-    with locked(folder):
-        with pytest.raises(OperatorError, match="another crocbot gateway works in"):
-            locked(folder).__enter__()
-        assert folder.stat().st_mode & 0o777 == 0o700
-    with locked(folder):
-        pass
-
-
-def test_no_place_to_write(tmp_path: Path) -> None:
-    """A state directory that cannot be made is refused with its name."""
-    (tmp_path / "file").touch()
-    with pytest.raises(OperatorError) as refused:
-        locked(tmp_path / "file").__enter__()
-
-    assert str(refused.value) == (
-        f"CROCBOT_STATE_DIR: cannot write in {tmp_path / 'file'}: File exists"
-    )
+    assert inbox.unwritten == 0
 
 
 CRASHING = """
 import asyncio, sys
 from pathlib import Path
-from crocbot.inbox import Inbox
+from crocbot.inbox import SCHEMA, Inbox
 from crocbot.model import Disposition, Outcome
+from crocbot.store import Store
 
 async def main():
-    async with Inbox(Path(sys.argv[1])) as inbox:
+    async with Store(Path(sys.argv[1]), [SCHEMA]) as store, Inbox(store) as inbox:
         for start in range(0, 10**9, 10):
             rows = await inbox.accept(
                 [{"update_id": n, "text": "x" * 300} for n in range(start, start + 10)]
@@ -548,32 +384,29 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("lines", [1, 8, 50, 333])
-def test_a_killed_process_loses_nothing(tmp_path: Path, lines: int) -> None:
+async def test_a_killed_process_loses_nothing(tmp_path: Path, lines: int) -> None:
     """After kill -9 every update that was accepted is there, and the ledger closes."""
-    told = killed_after(lines, tmp_path / FILE)
-    accepted = [int(line[9:]) for line in told if line.startswith("accepted ")]
-    done = {int(line[7:]) for line in told if line.startswith("closed ")}
-
-    async def scene(inbox: Inbox) -> None:
+    printed = killed_after(lines, tmp_path / FILE)
+    accepted = [int(line[9:]) for line in printed if line.startswith("accepted ")]
+    done = {int(line[7:]) for line in printed if line.startswith("closed ")}
+    async with open_inbox(tmp_path) as inbox:
         rows = {row.update_id for row in await inbox.open_rows()}
-        ledger = await inbox.state()
-        assert rows.isdisjoint(done)
-        assert ledger.accepted == ledger.open + sum(ledger.closed.values())
-        assert ledger.accepted > accepted[-1]
-        # What the process had not yet told may be closed, too: at most the next one.
-        missing = set(range(accepted[-1] + 1)) - rows - done
-        assert len(missing) <= 1
-
-    use(tmp_path, scene)
+        total, still_open, closed = await inbox.ledger()
+    assert rows.isdisjoint(done)
+    assert total == still_open + sum(closed.values())
+    assert total > accepted[-1]
+    # The process may have closed the next one before it could print that.
+    missing = set(range(accepted[-1] + 1)) - rows - done
+    assert len(missing) <= 1
 
 
 def killed_after(lines: int, file: Path) -> list[str]:
-    """What a process told until it was killed, in the middle of its work."""
+    """Return the whole lines that a process printed until it was killed."""
     command = [sys.executable, "-c", CRASHING, str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        told = [process.stdout.readline() for _ in range(lines)]
+        printed = [process.stdout.readline() for _ in range(lines)]
         process.kill()
-        told += process.stdout.readlines()
+        printed += process.stdout.readlines()
     assert process.returncode == -signal.SIGKILL
-    return [line for line in told if line.endswith("\n")]
+    return [line for line in printed if line.endswith("\n")]

@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
-from crocbot.events import InboxState
-from crocbot.inbox import Failure, describe
-from crocbot.inbox.report import MOST_SHOWN
-from crocbot.model import Disposition, Row
+from collections.abc import Iterator
+from pathlib import Path
+from sqlite3 import Connection
 
-CLOSED = dict.fromkeys(Disposition, 0) | {Disposition.ANSWERED: 9}
+import pytest
+
+from crocbot.inbox import SCHEMA, describe, report, sqlite
+from crocbot.model import Disposition, Outcome
+from crocbot.store import opened
+
 LEDGER = (
-    "accepted 12 = answered 9 + failed 0 + denied 0 + cancelled 0 + ignored 0"
-    " + set_aside 0 + open 3"
+    "accepted 6 = answered 0 + failed 2 + denied 0 + cancelled 0 + ignored 0"
+    " + set_aside 1 + open 3"
 )
 
 
-def test_an_inbox() -> None:
-    """Depth, age, the oldest open rows, the equation, and what failed, with why."""
-    waiting = [Row(7, {"message": {"chat": {"id": 9}}}, 100.0), Row(8, {}, 990.0)]
-    failures = [
-        Failure(1, 0.0, "no\nforged line", {"message": {"chat": {"id": -5}}}),
-        Failure(2, 880.0, "blocked", {"message": "?"}),
-        Failure(3, 940.0, "no date", {"message": "?"}, Disposition.SET_ASIDE),
-    ]
-    state = InboxState(
-        accepted=12, open=3, closed=CLOSED, duplicates=0, oldest_accepted_at=100.0
-    )
-    lines = list(describe(state, waiting, failures, 1000.0))
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[Connection]:
+    """Return the file of an inbox, as a command opens it."""
+    with opened(tmp_path / "x.sqlite3", [SCHEMA]) as connection:
+        yield connection
 
-    assert lines == [
+
+def update(update_id: int, chat: object = None) -> dict[str, object]:
+    """Return an update of a chat."""
+    return {"update_id": update_id, "message": {"chat": {"id": chat}}}
+
+
+def fail(
+    connection: Connection,
+    update_id: int,
+    now: float,
+    reason: str,
+    disposition: Disposition = Disposition.FAILED,
+) -> None:
+    """Close a row as failed."""
+    outcome = Outcome(disposition, update_ids=(update_id,), reason=reason)
+    sqlite.close(connection, [outcome], now)
+
+
+def test_an_inbox(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Depth, age, the oldest open rows, the equation, and failures with reasons."""
+    monkeypatch.setattr(report, "MAX_SHOWN", 2)
+    sqlite.accept(connection, [update(1, -5), update(2), update(3)], 0.0)
+    fail(connection, 1, 0.0, "no\nforged line")
+    fail(connection, 2, 880.0, "blocked")
+    fail(connection, 3, 940.0, "no date", Disposition.SET_ASIDE)
+    sqlite.accept(connection, [update(7, 9)], 100.0)
+    sqlite.accept(connection, [update(8), update(9)], 990.0)
+
+    assert list(describe(connection, 1000.0)) == [
         "open: 3, the oldest for 15 min",
         "  update 7 of chat 9, 15 min ago",
         "  update 8, 10 s ago",
@@ -41,33 +66,19 @@ def test_an_inbox() -> None:
     ]
 
 
-def test_an_empty_inbox() -> None:
-    """Nothing open has no age."""
-    empty = InboxState(
-        accepted=0,
-        open=0,
-        closed=dict.fromkeys(Disposition, 0),
-        duplicates=0,
-        oldest_accepted_at=None,
-    )
-
-    assert next(describe(empty, [], [], 0.0)) == "open: 0"
+def test_an_empty_inbox(connection: Connection) -> None:
+    """Without open rows there is no age."""
+    assert next(describe(connection, 0.0)) == "open: 0"
 
 
-def test_many_failures() -> None:
+def test_many_failures(connection: Connection) -> None:
     """Of too many failures the latest are shown."""
-    failures = [Failure(n, float(n), "no", {}) for n in range(MOST_SHOWN + 7)]
-    lines = list(
-        describe(
-            InboxState(
-                accepted=0, open=0, closed={}, duplicates=0, oldest_accepted_at=None
-            ),
-            [],
-            failures,
-            1e6,
-        )
-    )
+    count = report.MAX_SHOWN + 7
+    sqlite.accept(connection, [update(each) for each in range(count)], 0.0)
+    for each in range(count):
+        fail(connection, each, float(each), "no")
+    lines = list(describe(connection, 1e6))
 
-    assert len(lines) == 3 + MOST_SHOWN + 1
-    assert lines[3].startswith(f"  update {MOST_SHOWN + 6}, 11 d ago")
+    assert len(lines) == 3 + report.MAX_SHOWN + 1
+    assert lines[3].startswith(f"  update {count - 1}, 11 d ago")
     assert lines[-1] == "  and 7 older ones"

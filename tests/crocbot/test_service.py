@@ -21,6 +21,7 @@ from crocbot.events import (
     WebhookOutcome,
     WebhookRequest,
 )
+from crocbot.inbox import sqlite
 from crocbot.model import (
     Decision,
     Disposition,
@@ -29,6 +30,7 @@ from crocbot.model import (
     MessageType,
     Outcome,
     ReconnectReason,
+    Reply,
     Severity,
     Verdict,
 )
@@ -36,6 +38,7 @@ from crocbot.reply import delivery as courier
 from crocbot.sandbox import Person, Server, faults, messages
 from crocbot.sandbox.faults import Slow
 from crocbot.service import Shutdown, maintenance, startup
+from crocbot.store import opened
 from tests.crocbot.fakes import RecordedEvents
 from tests.ports import free_port
 
@@ -122,8 +125,8 @@ class World:
 
     async def ledger(self) -> InboxState:
         """Return the totals on disk, once no gateway runs."""
-        async with inbox.Inbox(self.folder / "crocbot.sqlite3") as rows:
-            return await rows.state()
+        with opened(self.folder / "crocbot.sqlite3", [inbox.SCHEMA]) as connection:
+            return sqlite.state(connection)
 
 
 @pytest.fixture
@@ -401,18 +404,16 @@ async def test_a_retry_while_the_gateway_runs(
     async with world.gateway():
         world.say(ADA, "hello")
         await world.turns(1)
-        rows = inbox.Database(world.folder / "crocbot.sqlite3", lambda: 0.0)
-        rows.open()
-        (failure,) = rows.failures()
-        assert failure.reason == "Telegram said no: No"
-        assert rows.reopen(None) == 1
-        rows.close()
+        with opened(world.folder / "crocbot.sqlite3", [inbox.SCHEMA]) as connection:
+            (failure,) = sqlite.failures(connection)
+            assert failure.reason == "Telegram said no: No"
+            assert inbox.reopen(connection, None) == 1
         await world.turns(2)
     state = await world.ledger()
     assert state.closed[Disposition.ANSWERED] == state.accepted == 1
 
     assert world.sent == [(7, "hello")]
-    assert world.outcomes[0].undelivered == "hello"
+    assert world.outcomes[0].undelivered == Reply("hello")
     states = world.events.of_type(InboxState)
     assert states[-1].closed[Disposition.ANSWERED] == 1
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from crocbot.inbox import Inbox
+from crocbot.inbox import SCHEMA, Inbox
 from crocbot.service import readiness as module
 from crocbot.service.readiness import Readiness
+from crocbot.store import Store
 
 HOLDS = {"telegram": None, "inbox": None, "drain": None}
 
@@ -20,8 +21,8 @@ HOLDS = {"telegram": None, "inbox": None, "drain": None}
 @pytest.fixture
 async def inbox(tmp_path: Path) -> AsyncIterator[Inbox]:
     """Return an open inbox."""
-    async with Inbox(tmp_path / "inbox") as opened:
-        yield opened
+    async with Store(tmp_path / "inbox", [SCHEMA]) as store, Inbox(store) as inbox:
+        yield inbox
 
 
 def intake(completed: float | None, trouble: str | None = None) -> Any:

@@ -1,103 +1,202 @@
-"""The file for what must be remembered besides rows."""
+"""The file of the state directory: durable, one transaction a job, never lost."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 
 from crocbot import store
 from crocbot.errors import OperatorError, StoreError
-from crocbot.store import Store
+from crocbot.store import Store, inspect, locked, opened
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS a (x); CREATE TABLE IF NOT EXISTS b (x)"
+LETTER = "This is a letter to my aunt, not a database at all. " * 20
 
 
 def insert(connection: sqlite3.Connection) -> None:
-    """Add one row."""
+    """Add a row."""
     connection.execute("INSERT INTO a VALUES (1)")
 
 
 def count(connection: sqlite3.Connection) -> int:
-    """Count the rows."""
+    """Return the number of rows."""
     return int(connection.execute("SELECT count(*) FROM a").fetchone()[0])
 
 
-def test_what_is_stored_stays(tmp_path: Path) -> None:
-    """Jobs are transactions; a second store, or a command, sees what they did."""
+async def open_and_close(file: Path) -> None:
+    """Open a file as the gateway does."""
+    async with Store(file, [SCHEMA]):
+        pass
+
+
+async def test_what_is_stored_stays(tmp_path: Path) -> None:
+    """Jobs are transactions; a later store, and a command, see what they did."""
     file = tmp_path / "new" / "x.sqlite3"
-
-    async def scene() -> None:
-        async with Store(file, [SCHEMA]) as opened:
-            await opened.run(insert)
-            with store.opened(file, [SCHEMA]) as connection:
-                insert(connection)
-            assert await opened.run(count) == 2
-
-    with store.opened(file, [SCHEMA]) as connection:
+    with opened(file, [SCHEMA]) as connection:
         assert count(connection) == 0
-    asyncio.run(scene())
-    with store.opened(file, [SCHEMA]) as connection:
+    async with Store(file, [SCHEMA]) as opened_store:
+        await opened_store.run(insert)
+        with opened(file, [SCHEMA]) as connection:
+            insert(connection)
+        assert await opened_store.run(count, write=False) == 2
+    with opened(file, [SCHEMA]) as connection:
         assert count(connection) == 2
 
 
-def test_a_job_that_fails_changes_nothing(tmp_path: Path) -> None:
-    """A fault rolls back; SQLite's own become StoreError."""
+async def test_a_commit_survives_a_power_cut(tmp_path: Path) -> None:
+    """WAL and synchronous=FULL; one thread runs all the jobs."""
+    threads = set()
+
+    def modes(connection: sqlite3.Connection) -> list[object]:
+        threads.add(threading.get_ident())
+        names = ("journal_mode", "synchronous", "auto_vacuum")
+        return [connection.execute(f"PRAGMA {each}").fetchone()[0] for each in names]
+
+    async with Store(tmp_path / "x.sqlite3", [SCHEMA]) as opened_store:
+        results = await asyncio.gather(*(opened_store.run(modes) for _ in range(9)))
+    assert results == [["wal", 2, 2]] * 9
+    assert len(threads - {threading.get_ident()}) == len(threads) == 1
+
+
+async def test_a_job_that_fails_changes_nothing(tmp_path: Path) -> None:
+    """An error rolls back; SQLite's own become StoreError."""
 
     def fail(connection: sqlite3.Connection) -> None:
         insert(connection)
         connection.execute("nonsense")
 
-    async def scene() -> None:
-        async with Store(tmp_path / "x.sqlite3", [SCHEMA]) as opened:
-            with pytest.raises(StoreError):
-                await opened.run(fail)
-            assert await opened.run(count) == 0
-
-    asyncio.run(scene())
+    async with Store(tmp_path / "x.sqlite3", [SCHEMA]) as opened_store:
+        with pytest.raises(StoreError):
+            await opened_store.run(fail)
+        assert await opened_store.run(count) == 0
 
 
-def test_a_closed_store(tmp_path: Path) -> None:
-    """A store that was never opened refuses."""
-    with pytest.raises(StoreError):
-        asyncio.run(Store(tmp_path / "x.sqlite3", [SCHEMA]).run(count))
+async def test_a_store_that_is_not_open(tmp_path: Path) -> None:
+    """A store that was never opened raises StoreError."""
+    with pytest.raises(StoreError, match="the file is closed"):
+        await Store(tmp_path / "x.sqlite3", [SCHEMA]).run(count)
 
 
-def test_a_file_of_something_else(tmp_path: Path) -> None:
-    """What is no database is the operator's to move, and is not touched."""
+async def test_a_disk_that_hangs_does_not_keep_the_store_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the gateway does not wait for a job that never ends."""
+    monkeypatch.setattr(store, "CLOSE_SECONDS", 0.01)
+    hung = threading.Event()
+    async with Store(tmp_path / "x.sqlite3", [SCHEMA]) as opened_store:
+        job = asyncio.create_task(opened_store.run(lambda _: hung.wait()))
+        await asyncio.sleep(0)
+    assert not job.done()
+    hung.set()
+    await job
+
+
+async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    """It is the operator's to move, and is not touched."""
     file = tmp_path / "x.sqlite3"
-    file.write_text("This is a letter to my aunt, not a database at all. " * 20)
-
-    async def enter() -> None:
-        async with Store(file, [SCHEMA]):
-            pass
-
-    with pytest.raises(OperatorError, match=r"x\.sqlite3 cannot be used"):
-        asyncio.run(enter())
-    with pytest.raises(OperatorError), store.opened(file, [SCHEMA]):
+    file.write_text(LETTER)
+    message = rf"{file} cannot be used: file is not a database; move it away"
+    with pytest.raises(OperatorError, match=message):
+        await open_and_close(file)
+    with pytest.raises(OperatorError, match=message), opened(file, [SCHEMA]):
         pass
-    with pytest.raises(OperatorError, match="move it away"):
-        store.inspect(file)
-    assert file.read_text().startswith("This is a letter")
+    with pytest.raises(OperatorError, match=message):
+        inspect(file)
+    assert file.read_text() == LETTER
+
+
+async def test_a_damaged_file(tmp_path: Path) -> None:
+    """A file with broken pages is refused at the start, and left as it is."""
+    file = tmp_path / "x.sqlite3"
+    with opened(file, [SCHEMA]) as connection:
+        connection.executemany("INSERT INTO a VALUES (?)", [("x" * 999,)] * 100)
+    damaged = bytearray(file.read_bytes())
+    damaged[16384:40960] = b"\xff" * (40960 - 16384)
+    file.write_bytes(damaged)
+    with pytest.raises(OperatorError, match="move it away to start with an empty one"):
+        await open_and_close(file)
+    assert file.read_bytes() == damaged
+
+
+async def test_a_newer_format(tmp_path: Path) -> None:
+    """A file of a later crocbot is refused, not changed."""
+    file = tmp_path / "x.sqlite3"
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA user_version=2")
+    connection.close()
+    with pytest.raises(OperatorError, match=r"newer crocbot \(format 2, this one"):
+        await open_and_close(file)
+
+
+async def test_a_file_that_could_not_shrink(tmp_path: Path) -> None:
+    """A file that was made without incremental vacuum is rewritten at the start."""
+    file = tmp_path / "x.sqlite3"
+    connection = sqlite3.connect(file)
+    connection.execute("CREATE TABLE other (x)")
+    connection.close()
+    async with Store(file, [SCHEMA]) as opened_store:
+        found = await opened_store.run(
+            lambda connection: connection.execute("PRAGMA auto_vacuum").fetchone()
+        )
+        assert found == (2,)
+        assert await opened_store.run(
+            lambda connection: (
+                connection.execute("SELECT * FROM other").fetchall() == []
+            )
+        )
+
+
+def test_a_column_that_came_later(tmp_path: Path) -> None:
+    """A schema adds a column to a table that an earlier version made, once."""
+    file = tmp_path / "x.sqlite3"
+    with opened(file, [SCHEMA]) as connection:
+        insert(connection)
+    for _ in range(2):
+        with opened(file, [SCHEMA, "ALTER TABLE a ADD COLUMN y DEFAULT 5"]) as later:
+            assert later.execute("SELECT y FROM a").fetchall() == [(5,)]
 
 
 def test_a_directory_that_cannot_be_made() -> None:
     """A command says where it could not write."""
     with (
         pytest.raises(OperatorError, match="CROCBOT_STATE_DIR: cannot write"),
-        store.opened(Path("/dev/null/x/x.sqlite3"), [SCHEMA]),
+        opened(Path("/dev/null/x/x.sqlite3"), [SCHEMA]),
     ):
         pass
 
 
 def test_inspect(tmp_path: Path) -> None:
-    """To look at a good file leaves nothing behind."""
+    """It changes nothing and leaves nothing behind."""
     file = tmp_path / "x.sqlite3"
-    with store.opened(file, [SCHEMA]) as connection:
+    with opened(file, [SCHEMA]) as connection:
         insert(connection)
     before = sorted(tmp_path.iterdir())
-    store.inspect(file)
-
+    inspect(file)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_one_gateway_a_directory(tmp_path: Path) -> None:
+    """A second lock is refused while the first one is held, and only then."""
+    folder = tmp_path / "new" / "state"
+    with locked(folder):
+        with (
+            pytest.raises(OperatorError, match="another crocbot gateway works in"),
+            locked(folder),
+        ):
+            pass
+        assert folder.stat().st_mode & 0o777 == 0o700
+    with locked(folder):
+        pass
+
+
+def test_no_place_to_write(tmp_path: Path) -> None:
+    """A state directory that cannot be made is refused with its name."""
+    file = tmp_path / "file"
+    file.touch()
+    message = f"CROCBOT_STATE_DIR: cannot write in {file}: File exists"
+    with pytest.raises(OperatorError, match=message), locked(file):
+        pass

@@ -38,6 +38,7 @@ from crocbot.model import (
     Outcome,
     Prompt,
     ReconnectReason,
+    Reply,
     Row,
     Severity,
     Usage,
@@ -460,7 +461,7 @@ def test_a_reply_that_cannot_be_delivered(fault: Exception, gone: bool) -> None:
         decision=YES,
         error=ErrorEvent(ErrorType.DELIVERY, Severity.WARNING),
         reason="no",
-        undelivered="answer",
+        undelivered=Reply("answer"),
         chat_gone=gone,
     )
     assert scene.sent == []
@@ -469,7 +470,7 @@ def test_a_reply_that_cannot_be_delivered(fault: Exception, gone: bool) -> None:
 def test_a_reply_that_was_kept() -> None:
     """A row that brings its reply along is answered with it; nobody is asked again."""
     scene = Scene()
-    outcome = scene.take(replace(row(), reply="from yesterday"))
+    outcome = scene.take(replace(row(), reply=Reply("from yesterday")))
 
     assert outcome == Outcome(Disposition.ANSWERED, MessageType.TEXT, 2.5, YES)
     assert scene.sent == [(ChatThread(7), "from yesterday")]

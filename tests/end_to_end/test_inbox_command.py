@@ -6,20 +6,17 @@ import asyncio
 import re
 from pathlib import Path
 
-from crocbot.inbox import Database
+from crocbot.inbox import SCHEMA, sqlite
 from crocbot.sandbox import Person, faults
+from crocbot.store import opened
 
 ADA = Person(7, "Ada")
 
 
 def failures(file: Path) -> int:
     """Return how many rows of an inbox failed."""
-    rows = Database(file, lambda: 0.0)
-    rows.open()
-    try:
-        return len(rows.failures())
-    finally:
-        rows.close()
+    with opened(file, [SCHEMA]) as connection:
+        return len(sqlite.failures(connection))
 
 
 async def test_a_retry_while_it_runs(world, run) -> None:

@@ -1,8 +1,8 @@
 """
-What goes wrong in the gateway, as one tree.
+The exceptions of the gateway, as one tree.
 
-Foreign exceptions are translated at the door; no stage raises another library's.
-Each class that can end a turn carries the words it is counted under.
+The module that uses a library translates its exceptions; no other module sees them.
+A class that can end a turn has the labels under which crocbot_errors_total counts it.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from crocbot.model import ErrorType, ReconnectReason, Severity
 
 
 class CrocbotError(Exception):
-    """The root."""
+    """Any error that the gateway raises on purpose."""
 
 
 class OperatorError(CrocbotError):
-    """Something that the operator must change; its text is the one line to show."""
+    """The operator must change something; the text is the line that they read."""
 
 
 class TurnError(CrocbotError):
-    """A turn that cannot be finished."""
+    """A turn cannot be completed."""
 
     type = ErrorType.PROCESSING
     severity = Severity.CRITICAL
 
 
 class EnvelopeError(TurnError):
-    """An update that nobody here can read: it is set aside."""
+    """An update is malformed: it is set aside."""
 
 
 class AgentError(TurnError):
@@ -63,11 +63,11 @@ class DeliveryError(TurnError):
 
 
 class ChatGoneError(DeliveryError):
-    """The chat takes nothing from us any more: blocked, left or deleted."""
+    """The chat accepts no messages any more: the bot was blocked, or has left."""
 
 
 class ChatMovedError(DeliveryError):
-    """The chat has another id now."""
+    """The chat has a new id, `chat_id`."""
 
     def __init__(self, message: str, chat_id: int) -> None:
         super().__init__(message)
@@ -75,7 +75,7 @@ class ChatMovedError(DeliveryError):
 
 
 class TelegramError(CrocbotError):
-    """The Bot API could not be reached or said no; may be tried again."""
+    """The Bot API could not be reached, or refused a call that may be retried."""
 
     def __init__(self, message: str, reason: ReconnectReason) -> None:
         super().__init__(message)
@@ -83,14 +83,14 @@ class TelegramError(CrocbotError):
 
 
 class WebhookSetError(TelegramError):
-    """Polling is refused, since a webhook is set."""
+    """Polling is refused because a webhook is set."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, ReconnectReason.CONFLICT)
 
 
 class FloodWaitError(CrocbotError):
-    """Telegram asks to wait; `seconds` is how long."""
+    """Telegram asks to wait for `seconds` (HTTP 429)."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"Telegram asks to wait {seconds:g} s")
@@ -102,4 +102,4 @@ class InboxError(CrocbotError):
 
 
 class StoreError(CrocbotError):
-    """What is remembered besides the inbox could not be read or written."""
+    """Sessions or pairings could not be read or written."""

@@ -112,7 +112,7 @@ class Gateway:
         self._log_start()
         rows = await self._inbox.open_rows()
         if rows:
-            logger.info("taking up what an earlier run left open", rows=len(rows))
+            logger.info("taking up open rows of an earlier run", rows=len(rows))
         self._dispatcher.admit(rows)
         # Neither ends but by an error.
         work = run_until_first(self._maintenance.run(), self._intake.run())

@@ -49,7 +49,7 @@ class Maintenance:
         """Take up the rows that were opened again, and emit the ledger."""
         reopened = await self.inbox.reopened()
         if reopened:
-            logger.info("tried again, as the operator asked", rows=len(reopened))
+            logger.info("rows reopened by the operator", rows=len(reopened))
             self.dispatcher.admit(reopened)
         await self.emit_ledger()
 

@@ -183,41 +183,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return cli.main(arguments, standalone_mode=False) or 0
-    except OperatorError as error:
-        return _fail(error, 2)
     except CrocbotError as error:
-        return _fail(error, 1)
+        return _fail(error, 2 if isinstance(error, OperatorError) else 1)
     except click.ClickException as error:
         error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 1
-    except ModuleNotFoundError as error:
-        if not error.name or error.name.partition(".")[0] in {"crocbot", "sqlite3"}:
-            return _bug()
-        click.echo(_missing_extra(arguments), err=True)
-        return 2
-    except Exception:
-        return _bug()
+    except Exception as error:
+        if _is_missing_library(error):
+            click.echo(_missing_extra(arguments), err=True)
+            return 2
+        from crocbot import log
+
+        log.logger(__name__).exception("bug, please report it")
+        return 1
+
+
+def _is_missing_library(error: Exception) -> bool:
+    """Return whether a library of an extra is not installed."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return False
+    package = error.name.partition(".")[0]
+    return package != "crocbot" and package not in sys.stdlib_module_names
 
 
 def _missing_extra(arguments: Sequence[str]) -> str:
-    """Return what to install for a command; only gateway and demo have extras."""
+    """Return what to install for a command."""
     command = next((word for word in arguments if not word.startswith("-")), "")
-    extras = ["gateway", "bridge"] if command == "demo" else ["gateway"]
-    names = " and ".join(f'"{extra}"' for extra in extras)
-    plural = "s" if len(extras) > 1 else ""
-    return (
-        f"crocbot {command} needs the extra{plural} {names}:"
-        f" pip install 'crocbot[{','.join(extras)}]'"
-    )
-
-
-def _bug() -> int:
-    from crocbot import log
-
-    log.logger(__name__).exception("bug, please report it")
-    return 1
+    if command == "demo":
+        extras, install = 'extras "gateway" and "bridge"', "gateway,bridge"
+    else:
+        extras, install = 'extra "gateway"', "gateway"
+    return f"crocbot {command} needs the {extras}: pip install 'crocbot[{install}]'"
 
 
 async def _check(settings: Settings) -> int:

@@ -19,7 +19,7 @@ import click
 from click.core import ParameterSource
 
 from statsd_bridge.errors import BridgeError
-from statsd_bridge.settings import IGNORED_FLAGS, Flag, Settings
+from statsd_bridge.settings import IGNORED_FLAGS, LINE_SETTINGS, Flag, Settings
 
 if TYPE_CHECKING:
     from statsd_bridge.mapping import MappingTable
@@ -124,7 +124,7 @@ _IGNORED_OPTIONS = [
     for number, flag in enumerate(IGNORED_FLAGS)
 ]
 _LINE_OPTIONS = [
-    _option(flag, field) for field, flag in _FLAGS.items() if flag.is_for_lines
+    _option(flag, field) for field, flag in _FLAGS.items() if field in LINE_SETTINGS
 ]
 
 
@@ -155,7 +155,7 @@ def run(context: click.Context, /, **values: Any) -> int:
         if settings.dump_fsm:
             _write_graph(settings.dump_fsm, table)
         if settings.check_config:
-            log.logger(__name__).info("the configuration is good", rules=len(table))
+            log.logger(__name__).info("the configuration is valid", rules=len(table))
             return 0
     process.run(settings)
     return 0

@@ -16,7 +16,8 @@ from typing import Any
 
 from statsd_bridge import line
 from statsd_bridge.line import Dialect
-from statsd_bridge.mapping import MappingTable, Match, Rule, near_misses
+from statsd_bridge.mapping import MappingTable, Match, near_misses
+from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import (
     Action,
     EventError,
@@ -41,7 +42,7 @@ NearMisses = tuple[tuple[Rule, str], ...]
 REASONS = {
     EventError.ILLEGAL_NEGATIVE_COUNTER: "a counter must not fall",
     EventError.EMPTY_METRIC_NAME: "the metric name is empty",
-    EventError.RESERVED_LABEL: "Prometheus keeps one of the labels for itself",
+    EventError.RESERVED_LABEL: "Prometheus reserves one of the labels",
     EventError.CONFLICT: "another type owns the name, or a name that it would print",
     EventError.SERIES_LIMIT: "there are as many series as --statsd.max-series",
 }
@@ -122,13 +123,13 @@ def _rows(explanation: Explanation) -> Iterator[str]:
     yield f"line      {_quote(explanation.line.decode('utf-8', 'backslashreplace'))}"
     if parsed.dogstatsd:
         message = f"a DogStatsD {parsed.dogstatsd}"
-        yield f"dropped   {message}: Prometheus has no place for it"
+        yield f"dropped   {message}: Prometheus cannot store it"
     elif not (parsed.samples or parsed.errors):
         yield "nothing   the line is empty"
     for error in parsed.errors:
         yield f"fault     {error.reason}: {_quote(error.detail)}"
     if parsed.tag_errors:
-        yield f"fault     tags that could not be read, left out: {parsed.tag_errors}"
+        yield f"fault     tags that could not be parsed, left out: {parsed.tag_errors}"
     for step in explanation.steps:
         yield ""
         yield from _step_rows(step)
@@ -140,7 +141,7 @@ def _step_rows(step: Step) -> Iterator[str]:
     match, spec = step.match, step.spec
     yield f"sample    {_describe_sample(step.sample)}"
     if match.rule is None:
-        yield "rule      none takes the name: it is unmapped"
+        yield "rule      none matches: the name is unmapped"
     else:
         yield f"rule      {_describe_rule(match.rule)}"
         for number, capture in enumerate(match.captures, 1):
@@ -148,12 +149,12 @@ def _step_rows(step: Step) -> Iterator[str]:
     for rule, reason in step.near:
         yield f"near      {_describe_rule(rule)}: {reason}"
     if spec is None:
-        yield "dropped   the rule says so"
+        yield "dropped   by the rule"
         return
     yield f"series    {_describe_series(spec)}"
     yield f"kept as   {_describe_options(spec.options)}"
     if step.rejected is None:
-        yield "outcome   remembered"
+        yield "outcome   recorded"
     else:
         yield f"outcome   refused, {step.rejected}: {REASONS[step.rejected]}"
 

@@ -10,51 +10,50 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from statsd_bridge.model import HostPort
 from statsd_bridge.text import NANOSECONDS, parse_duration, parse_whole_number
 
-
-class FlagType(NamedTuple):
-    """Reads the value of a flag; `parse` raises ValueError with what would be right."""
-
-    metavar: str
-    parse: Callable[[str], Any]
+Value = TypeVar("Value")
 
 
-TEXT = FlagType("TEXT", str)
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """
     How a setting is written on the command line.
 
     `default` is written like the operator's value; it is a bool for a switch, a tuple
-    for a flag that can be repeated, None for a flag without effect.  Flags that decide
-    what a line means are `is_for_lines`.
+    for a flag that can be repeated, None for a flag without effect.
     """
 
     name: str
     default: str | bool | tuple[str, ...] | None
     help: str
-    type: FlagType = TEXT
-    is_for_lines: bool = False
+    type: FlagType[Any]
 
 
-def _flag(
-    name: str,
-    default: str | bool | tuple[str, ...],
-    help: str,
-    type: FlagType = TEXT,
-    *,
-    is_for_lines: bool = False,
-) -> Any:
-    """Declare the field of a flag."""
-    value = type.parse(default) if isinstance(default, str) else default
-    flag = Flag(name, default, help, type, is_for_lines)
-    return field(default=value, metadata={"flag": flag})
+class FlagType(NamedTuple, Generic[Value]):
+    """Reads the value of a flag; `parse` raises ValueError with what would be right."""
+
+    metavar: str
+    parse: Callable[[str], Value]
+
+    def field(self, name: str, default: str, help: str) -> Value:
+        """Declare the field of a flag that has one value."""
+        return _field(Flag(name, default, help, self), self.parse(default))
+
+    def fields(self, name: str, default: tuple[str, ...], help: str) -> Any:
+        """Declare the field of a flag that can be repeated."""
+        return _field(Flag(name, default, help, self), tuple(map(self.parse, default)))
+
+
+def _switch(name: str, default: bool, help: str) -> bool:
+    return _field(Flag(name, default, help, TEXT), default)
+
+
+def _field(flag: Flag, default: Value) -> Value:
+    value: Value = field(default=default, metadata={"flag": flag})
+    return value
 
 
 def _whole_number(text: str) -> int:
@@ -105,7 +104,7 @@ def _page_path(text: str) -> str:
     return text
 
 
-def _choice(*words: str) -> FlagType:
+def _choice(*words: str) -> FlagType[str]:
     def parse(text: str) -> str:
         # Like statsd_exporter, accept `INFO`, too.
         if text.lower() not in words:
@@ -115,154 +114,124 @@ def _choice(*words: str) -> FlagType:
     return FlagType("|".join(words), parse)
 
 
+TEXT = FlagType("TEXT", str)
 NUMBER = FlagType("NUMBER", _whole_number)
-DURATION = FlagType("DURATION", _positive_seconds)
-OPTIONAL_ADDRESS = FlagType("ADDRESS", _optional_address)
+DURATION = FlagType("DURATION", _seconds)
+WINDOW = FlagType("DURATION", _positive_seconds)
+MODE = FlagType("MODE", _mode)
+PATH = FlagType("PATH", _page_path)
+ADDRESS = FlagType("ADDRESS", HostPort.parse)
+LISTEN = FlagType("ADDRESS", _optional_address)
+RELAY = FlagType("ADDRESS", _relay_address)
+LEVEL = _choice("debug", "info", "warn", "error")
+FORMAT = _choice("logfmt", "json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of one run.  Sizes are bytes, times are seconds."""
 
-    listen_udp: HostPort | None = _flag(
-        "statsd.listen-udp",
-        "127.0.0.1:9125",
-        'UDP address for statsd; "" for none.',
-        OPTIONAL_ADDRESS,
+    listen_udp: HostPort | None = LISTEN.field(  # noqa: RUF009
+        "statsd.listen-udp", "127.0.0.1:9125", 'UDP address for statsd; "" for none.'
     )
-    listen_tcp: HostPort | None = _flag(
-        "statsd.listen-tcp",
-        "127.0.0.1:9125",
-        'TCP address for statsd; "" for none.',
-        OPTIONAL_ADDRESS,
+    listen_tcp: HostPort | None = LISTEN.field(  # noqa: RUF009
+        "statsd.listen-tcp", "127.0.0.1:9125", 'TCP address for statsd; "" for none.'
     )
-    listen_unixgram: str = _flag(
+    listen_unixgram: str = TEXT.field(
         "statsd.listen-unixgram", "", "Unix datagram socket: a path or @abstract."
     )
-    listen_unixstream: str = _flag(
+    listen_unixstream: str = TEXT.field(
         "statsd.listen-unixstream", "", "Unix stream socket: a path or @abstract."
     )
-    unixsocket_mode: int = _flag(
-        "statsd.unixsocket-mode",
-        "755",
-        "Mode of the Unix sockets' files, octal.",
-        FlagType("MODE", _mode),
+    unixsocket_mode: int = MODE.field(
+        "statsd.unixsocket-mode", "755", "Mode of the Unix sockets' files, octal."
     )
-    listen_web: HostPort = _flag(
-        "web.listen-address",
-        "127.0.0.1:9102",
-        "HTTP address.",
-        FlagType("ADDRESS", HostPort.parse),
+    listen_web: HostPort = ADDRESS.field(  # noqa: RUF009
+        "web.listen-address", "127.0.0.1:9102", "HTTP address."
     )
-    telemetry_path: str = _flag(
-        "web.telemetry-path",
-        "/metrics",
-        "Path of the metrics page.",
-        FlagType("PATH", _page_path),
+    telemetry_path: str = PATH.field(
+        "web.telemetry-path", "/metrics", "Path of the metrics page."
     )
-    web_config: str = _flag(
+    web_config: str = TEXT.field(
         "web.config.file", "", "TLS and users, in the format of exporter-toolkit."
     )
-    enable_lifecycle: bool = _flag(
+    enable_lifecycle: bool = _switch(
         "web.enable-lifecycle", False, "Serve /-/reload and /-/quit."
     )
-    mapping_config: str = _flag(
-        "statsd.mapping-config", "", "Mapping file.", is_for_lines=True
+    mapping_config: str = TEXT.field("statsd.mapping-config", "", "Mapping file.")
+    mapping_strict: bool = _switch(
+        "statsd.mapping-strict", False, "Refuse unknown keys in mapping files."
     )
-    mapping_strict: bool = _flag(
-        "statsd.mapping-strict",
-        False,
-        "Refuse unknown keys in mapping files.",
-        is_for_lines=True,
+    dogstatsd_tags: bool = _switch(
+        "statsd.parse-dogstatsd-tags", True, "Read DogStatsD tags."
     )
-    dogstatsd_tags: bool = _flag(
-        "statsd.parse-dogstatsd-tags", True, "Read DogStatsD tags.", is_for_lines=True
+    influxdb_tags: bool = _switch(
+        "statsd.parse-influxdb-tags", True, "Read InfluxDB tags."
     )
-    influxdb_tags: bool = _flag(
-        "statsd.parse-influxdb-tags", True, "Read InfluxDB tags.", is_for_lines=True
+    librato_tags: bool = _switch(
+        "statsd.parse-librato-tags", True, "Read Librato tags."
     )
-    librato_tags: bool = _flag(
-        "statsd.parse-librato-tags", True, "Read Librato tags.", is_for_lines=True
+    signalfx_tags: bool = _switch(
+        "statsd.parse-signalfx-tags", True, "Read SignalFX tags."
     )
-    signalfx_tags: bool = _flag(
-        "statsd.parse-signalfx-tags", True, "Read SignalFX tags.", is_for_lines=True
+    read_buffer: int = NUMBER.field(
+        "statsd.read-buffer", "4194304", "Receive buffer of datagram sockets, bytes."
     )
-    read_buffer: int = _flag(
-        "statsd.read-buffer",
-        "4194304",
-        "Receive buffer of datagram sockets, bytes.",
-        NUMBER,
-    )
-    batch: bool = _flag(
+    batch: bool = _switch(
         "statsd.batch", True, "Process lines in batches; off: one by one, slower."
     )
-    cache_size: int = _flag(
-        "statsd.cache-size",
-        "1000",
-        "Names whose mapping is cached; 0 for none.",
-        NUMBER,
+    cache_size: int = NUMBER.field(
+        "statsd.cache-size", "1000", "Names whose mapping is cached; 0 for none."
     )
-    max_series: int = _flag(
-        "statsd.max-series",
-        "1000000",
-        "Maximum number of series; new ones beyond it are refused.",
-        NUMBER,
+    max_series: int = NUMBER.field(
+        "statsd.max-series", "1000000", "Maximum number of series; more are refused."
     )
-    set_window: float = _flag(
-        "statsd.set-window", "60s", "How long a set counts a member.", DURATION
+    set_window: float = WINDOW.field(
+        "statsd.set-window", "60s", "How long a set counts a member."
     )
-    count_lines_from: tuple[str, ...] = _flag(
+    count_lines_from: tuple[str, ...] = TEXT.fields(
         "statsd.count-lines-from",
         ("crocbot",),
         "First name segment whose lines are counted apart.",
     )
-    relay_addresses: tuple[HostPort, ...] = _flag(
+    relay_addresses: tuple[HostPort, ...] = RELAY.fields(
         "statsd.relay.address",
         (),
         "Another statsd server, host:port, that gets a copy of each line over UDP.",
-        FlagType("ADDRESS", _relay_address),
     )
-    relay_packet_length: int = _flag(
-        "statsd.relay.packet-length",
-        "1400",
-        "Maximum length of a packet to it, bytes.",
-        NUMBER,
+    relay_packet_length: int = NUMBER.field(
+        "statsd.relay.packet-length", "1400", "Maximum bytes of a packet to it."
     )
-    log_level: str = _flag(
-        "log.level",
-        "info",
-        "Minimum level to log.",
-        _choice("debug", "info", "warn", "error"),
-    )
-    log_format: str = _flag(
-        "log.format", "logfmt", "Format of a log line.", _choice("logfmt", "json")
-    )
-    dump_fsm: str = _flag(
+    log_level: str = LEVEL.field("log.level", "info", "Minimum level to log.")
+    log_format: str = FORMAT.field("log.format", "logfmt", "Format of a log line.")
+    dump_fsm: str = TEXT.field(
         "debug.dump-fsm", "", "Write the rules as a Graphviz graph to this file."
     )
-    check_config: bool = _flag(
+    check_config: bool = _switch(
         "check-config", False, "Read all files, start nothing, exit 0 or 2."
     )
 
     @property
     def listens_for_statsd(self) -> bool:
         """Return whether there is any address for statsd."""
-        return any(
-            (
-                self.listen_udp,
-                self.listen_tcp,
-                self.listen_unixgram,
-                self.listen_unixstream,
-            )
-        )
+        ip = self.listen_udp or self.listen_tcp
+        return bool(ip or self.listen_unixgram or self.listen_unixstream)
 
+
+LINE_SETTINGS = frozenset(
+    {
+        *("mapping_config", "mapping_strict"),
+        *("dogstatsd_tags", "influxdb_tags", "librato_tags", "signalfx_tags"),
+    }
+)
+"""The settings that decide what a line means."""
 
 IGNORED_FLAGS = tuple(
     Flag(name, None, "Accepted like in statsd_exporter; does nothing here.", type_)
     for name, type_ in (
         ("statsd.event-queue-size", NUMBER),
         ("statsd.event-flush-threshold", NUMBER),
-        ("statsd.event-flush-interval", FlagType("DURATION", _seconds)),
+        ("statsd.event-flush-interval", DURATION),
         ("statsd.udp-packet-queue-size", NUMBER),
         ("statsd.cache-type", _choice("lru", "random")),
     )

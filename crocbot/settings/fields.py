@@ -144,22 +144,24 @@ class Settings(BaseModel):
     )
     telegram_api_url: BaseUrl = Field(
         "https://api.telegram.org",
-        title="Another Bot API server: one of your own, or the sandbox.",
+        title="The URL of the Bot API server: Telegram's, your own, or the sandbox.",
         description=URL_RIGHT,
     )
     state_dir: Annotated[Path, AfterValidator(expand)] = Field(
-        title="Where inbox, memory and pairings are kept.",
+        title="The directory of inbox, conversations and pairings.",
         description="must be a directory",
     )
     access: Annotated[
         Literal["allowlist", "pairing", "open"], BeforeValidator(_lower)
     ] = Field(
         "allowlist",
-        title="Who is answered in private chats: the listed; also who was paired; all.",
+        title="Who is answered in private chats: the listed, also the paired, or all.",
         description="must be allowlist, pairing or open",
     )
     allow_from: Ids = Field(
-        frozenset(), title="Who is let in, by Telegram user id.", description=IDS_RIGHT
+        frozenset(),
+        title="Telegram user ids of the people who are let in.",
+        description=IDS_RIGHT,
     )
     groups: Groups = Field(
         {},
@@ -170,19 +172,19 @@ class Settings(BaseModel):
     )
     operators: Ids = Field(
         frozenset(),
-        title="Who may use operator commands; if empty, who is in the allow-list.",
+        title="User ids of operators; if empty, those of `CROCBOT_ALLOW_FROM`.",
         description=IDS_RIGHT,
     )
     agent: Annotated[
         Literal["echo", "http", "openai", "command"], BeforeValidator(_lower)
     ] = Field(
         "echo",
-        title="Who answers.",
+        title="The agent that answers.",
         description="must be echo, http, openai or command",
     )
     agent_url: UrlWithQuery | None = Field(
         None,
-        title="Where the agent `http` is asked.",
+        title="The URL of the agent `http`.",
         description="must be a URL, https://host/path or http://host:port/path",
     )
     agent_command: Annotated[tuple[str, ...], BeforeValidator(_program)] = Field(
@@ -199,7 +201,7 @@ class Settings(BaseModel):
     openai_api_key: ApiKey = Field(
         None,
         validation_alias=API_KEY,
-        title="Its key; many servers of one's own need none.",
+        title="Its API key; many self-hosted servers need none.",
         description="must be the key of the server",
     )
     model: str | None = Field(
@@ -209,48 +211,48 @@ class Settings(BaseModel):
     )
     system_prompt: str | None = Field(
         None,
-        title="What the model is told before every conversation.",
+        title="The system prompt of every conversation.",
         description="must be a text",
     )
     agent_secret: SecretStr | None = Field(
         None,
-        title="Key of the signature that the agent `http` is sent.",
+        title="The key of the signature in requests to the agent `http`.",
         description="must be a text that only you and the agent know",
     )
     agent_connect_seconds: Seconds = Field(
         5.0,
-        title="How long connecting to the agent may take.",
+        title="The longest time to connect to the agent.",
         description=SECONDS_RIGHT,
     )
     agent_first_byte_seconds: Seconds = Field(
         60.0,
-        title="How long the agent may take until the first piece of its answer.",
+        title="The longest time until the first part of the agent's answer.",
         description=SECONDS_RIGHT,
     )
     agent_total_seconds: Seconds = Field(
         600.0,
-        title="How long the agent may take for all of its answer.",
+        title="The longest time until the end of the agent's answer.",
         description=SECONDS_RIGHT,
     )
     history_turns: int = Field(
         20,
         ge=0,
         le=1000,
-        title="How many exchanges with a chat the agent is reminded of.",
+        title="How many past exchanges of a chat the agent gets.",
         description="must be 0 to 1000",
     )
     history_chars: int = Field(
         20000,
         ge=0,
         le=1_000_000,
-        title="How many characters these may have together.",
+        title="How many characters these have together at most.",
         description="must be 0 to 1000000",
     )
     media_max_bytes: int = Field(
         5 * 1024 * 1024,
         ge=0,
         le=20_000_000,
-        title="The largest image that is loaded for the agent; 0 for none.",
+        title="The largest image that the agent gets; 0 for none.",
         description="must be bytes, 0 to 20000000",
     )
     gather_seconds: float = Field(
@@ -263,63 +265,62 @@ class Settings(BaseModel):
     statsd_host: str = Field(
         "127.0.0.1",
         pattern=r"^\S+$",
-        title="Who gets the metrics; `off` for nobody.",
+        title="The host that receives the metrics; `off` for none.",
         description="must be a host, or off",
     )
     statsd_port: int = Field(
         9125,
         ge=1,
         le=65535,
-        title="The UDP port there.",
+        title="The UDP port of that host.",
         description="must be a port, 1 to 65535",
     )
     health_address: Annotated[HostPort | None, BeforeValidator(_address_or_off)] = (
         Field(
             HostPort("127.0.0.1", 8787),
-            title="Where `/healthz` and `/readyz` are served; `off` for nowhere.",
+            title="The address that serves `/healthz` and `/readyz`; `off` for none.",
             description="must be host:port, or off",
         )
     )
     webhook_url: Url | None = Field(
         None,
-        title="The public URL for updates; if set, Telegram calls instead of being "
-        "polled.",
+        title="The public URL of the webhook; if set, updates come by webhook.",
         description="must be a URL, https://host/path",
     )
     webhook_listen: Annotated[HostPort, BeforeValidator(_address)] = Field(
         HostPort("127.0.0.1", 8443),
-        title="Where these calls are taken, behind a proxy that speaks TLS.",
+        title="The address that takes these requests, behind a proxy with TLS.",
         description="must be host:port",
     )
     webhook_secret: WebhookSecret = Field(
         None,
-        title="What Telegram must show with each call; if empty, made of the token.",
+        title="The secret of these requests; if empty, it is derived from the token.",
         description="must be 1 to 256 of A-Z, a-z, 0-9, _ and -",
     )
     log_level: Annotated[
         Literal["debug", "info", "warn", "error"], BeforeValidator(_log_level)
     ] = Field(
         "info",
-        title="The least important kind of event that is logged.",
+        title="The lowest level that is logged.",
         description="must be debug, info, warn or error",
     )
     log_format: Annotated[Literal["console", "json"], BeforeValidator(_lower)] = Field(
         "console",
-        title="Logs for people, or for programs.",
+        title="The format of the log: for people, or JSON.",
         description="must be console or json",
     )
     max_turns: int = Field(
         64,
         ge=1,
         le=1000,
-        title="How many chats are answered at once.",
+        title="How many chats are answered at the same time.",
         description="must be 1 to 1000",
     )
     drain_seconds: float = Field(
         8.0,
         ge=0,
         le=3600,
-        title="How long a stop waits for answers that are on their way.",
+        title="How long a stop waits for running turns.",
         description="must be seconds, 0 to 3600",
     )
     # No setting: the environment of the agent `command`, which `load` fills in.

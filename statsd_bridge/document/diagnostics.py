@@ -64,9 +64,7 @@ class Diagnostics:
         """
         self._reads += reads
         if self._reads > MAX_READS:
-            problem = (
-                f"means more than {MAX_READS} values once its aliases are followed"
-            )
+            problem = f"holds more than {MAX_READS} values with its aliases expanded"
             raise ConfigError(f"{self.file}: {problem}")
 
     def _text(self, path: str, line: int, problem: str) -> str:

@@ -145,7 +145,7 @@ class _Tree:
         if node is None:
             raise self._error(event, f"*{event.anchor} has no anchor before it")
         if node in self._open:
-            raise self._error(event, f"*{event.anchor} stands inside itself")
+            raise self._error(event, f"*{event.anchor} is inside itself")
         return node
 
     def _error(self, event: yaml.Event, problem: str) -> ConfigError:

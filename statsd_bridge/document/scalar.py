@@ -58,7 +58,7 @@ def value(node: Node) -> Value:
         return node.text
     resolved = resolve(node.text)
     if type(resolved) not in types:
-        raise ValueError(f"is tagged {node.tag} and is none")
+        raise ValueError(f"is tagged {node.tag} but is not one")
     return resolved
 
 

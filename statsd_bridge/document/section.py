@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from statsd_bridge.document import scalar
@@ -51,7 +51,12 @@ class Section:
         self._values: dict[str, list[Node]] = {}
         for node in nodes:
             for key, node_value in self._pairs(node):
-                self._values.setdefault(self._key(key), []).append(node_value)
+                self._values.setdefault(self._text("", key), []).append(node_value)
+
+    @property
+    def keys(self) -> Iterable[str]:
+        """The keys of the mapping, in file order."""
+        return self._values
 
     def text(self, key: str) -> str:
         """Read text as written; "" if missing."""
@@ -111,42 +116,32 @@ class Section:
 
     def numbers(self, key: str) -> tuple[float, ...] | None:
         """Read a list of numbers; None if missing."""
-        node = self._find(key)
-        if node is None:
-            return None
-        nodes = self._items(key, node)
-        return tuple(self._number(f"{key}[{i}]", item) for i, item in enumerate(nodes))
+        items = self._items(key)
+        return None if items is None else tuple(self._number(*each) for each in items)
 
     def text_list(self, key: str) -> tuple[str, ...] | None:
         """Read a list of text; None if missing."""
-        node = self._find(key)
-        if node is None:
-            return None
-        nodes = self._items(key, node)
-        return tuple(self._text(f"{key}[{i}]", item) for i, item in enumerate(nodes))
+        items = self._items(key)
+        return None if items is None else tuple(self._text(*each) for each in items)
 
     def text_map(self, key: str) -> dict[str, str]:
         """Read a mapping of text to text; empty if missing."""
         section = self.section(key)
-        if section is None:
-            return {}
-        return {name: section.text(name) for name in section._values}
+        return {name: section.text(name) for name in section.keys} if section else {}
 
     def section(self, key: str) -> Section | None:
         """Read a mapping; None if missing."""
         nodes = self._find_all(key)
-        if not nodes:
-            return None
-        return Section(self._diagnostics, self._path(key), nodes)
+        return Section(self._diagnostics, self._path(key), nodes) if nodes else None
 
     def sections(self, key: str) -> list[Section] | None:
         """Read a list of mappings; None if missing."""
-        node = self._find(key)
-        if node is None:
+        items = self._items(key)
+        if items is None:
             return None
         return [
-            Section(self._diagnostics, self._path(f"{key}[{i}]"), non_null(item))
-            for i, item in enumerate(self._items(key, node))
+            Section(self._diagnostics, self._path(item_key), non_null(item))
+            for item_key, item in items
         ]
 
     def reject_unknown_keys(self) -> None:
@@ -155,11 +150,11 @@ class Section:
             if key in self._known:
                 continue
             if self._diagnostics.strict:
-                raise self.error(key, f"there is no such key{self._hint(key)}")
+                raise self.error(key, f"is an unknown key{self._hint(key)}")
             if self._diagnostics.is_full():
                 self._diagnostics.warn(self._path(key), nodes[-1].line, "")
             else:
-                self.warn(key, f"there is no such key, it is ignored{self._hint(key)}")
+                self.warn(key, f"is an unknown key and is ignored{self._hint(key)}")
 
     def error(self, key: str, problem: str) -> ConfigError:
         """Return the error for a problem with a key or its absence."""
@@ -208,11 +203,15 @@ class Section:
             raise self._type_error(key, node, wanted)
         return float(value)
 
-    def _items(self, key: str, node: Node) -> list[Node]:
+    def _items(self, key: str) -> list[tuple[str, Node]] | None:
+        """Return the items of a list, each with its key; None if missing."""
+        node = self._find(key)
+        if node is None:
+            return None
         if node.kind != "sequence":
             raise self._type_error(key, node, "a list")
         self._diagnostics.charge(len(node.children))
-        return node.children
+        return [(f"{key}[{i}]", item) for i, item in enumerate(node.children)]
 
     def _value(self, key: str, node: Node, wanted: str) -> scalar.Value:
         if node.kind != "scalar":
@@ -230,9 +229,6 @@ class Section:
         line = node.line if node else self.line
         return self._diagnostics.error(self._path(key), line, problem)
 
-    def _key(self, node: Node) -> str:
-        return self._text("", node)
-
     def _pairs(self, node: Node) -> Iterator[tuple[Node, Node]]:
         """Yield keys and values in order of precedence, merge keys resolved."""
         unfinished = [self._mapping(node)]
@@ -243,9 +239,9 @@ class Section:
             elif _is_merge(pair[0]):
                 # The stack reads the last source first, so the first one wins.
                 sources = pair[1]
-                several = sources.kind == "sequence"
-                for source in sources.children if several else [sources]:
-                    unfinished.append(self._mapping(source))
+                is_list = sources.kind == "sequence"
+                merged = sources.children if is_list else [sources]
+                unfinished.extend(self._mapping(source) for source in merged)
             else:
                 yield pair
 

@@ -6,16 +6,6 @@ from __future__ import annotations
 
 from statsd_bridge.mapping.dump import dot
 from statsd_bridge.mapping.overlap import near_misses
-from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.mapping.table import MappingTable, Match, empty, load, parse
 
-__all__ = [
-    "MappingTable",
-    "Match",
-    "Rule",
-    "dot",
-    "empty",
-    "load",
-    "near_misses",
-    "parse",
-]
+__all__ = ["MappingTable", "Match", "dot", "empty", "load", "near_misses", "parse"]

@@ -185,7 +185,7 @@ def _read_summary(section: Section | None) -> SummaryOptions | None:
         section.count("age_buckets"),
     )
     if summary.age_buckets > MAX_AGE_BUCKETS:
-        raise section.error("age_buckets", f"must be {MAX_AGE_BUCKETS} at most")
+        raise section.error("age_buckets", f"must be at most {MAX_AGE_BUCKETS}")
     # Accepted without effect: the size of a buffer that this implementation lacks.
     section.count("buf_cap")
     section.reject_unknown_keys()
@@ -227,7 +227,7 @@ def _read_buckets(section: Section) -> tuple[float, ...] | None:
         raise section.error("buckets", "NaN is not a bound")
     for lower, upper in pairwise(buckets):
         if lower >= upper:
-            problem = f"{upper} comes after {lower}; bounds must rise, each once"
+            problem = f"{upper} comes after {lower}; bounds must increase"
             raise section.error("buckets", problem)
     return buckets
 
@@ -265,7 +265,7 @@ def _warn_of_legacy_keys(
         ("buckets", written.legacy_buckets, "histogram_options.buckets"),
     ):
         if value is not None:
-            section.warn(key, f"is an old key; write {successor}")
+            section.warn(key, f"is a legacy key; write {successor}")
 
 
 def _warn_of_no_type(section: Section, written: WrittenOptions) -> None:

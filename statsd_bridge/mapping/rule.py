@@ -140,20 +140,20 @@ def _read_labels(section: Section) -> dict[str, str]:
         if not _LABEL.fullmatch(key):
             problem = "write letters, digits and _, and no digit first"
         elif key in ("le", "quantile") or is_reserved_label(key):
-            problem = "Prometheus keeps it for itself; choose another name"
+            problem = "Prometheus reserves it; choose another name"
         else:
             continue
-        raise section.error("labels", f"{quote(key)} is no label name; {problem}")
+        raise section.error("labels", f"{quote(key)} is not a label name; {problem}")
     return labels
 
 
 def _read_name(section: Section) -> str:
     name = section.text("name")
     if not name:
-        raise section.error("name", "is missing; every rule needs one, also to drop")
+        raise section.error("name", "is missing; every rule needs one, even to drop")
     if not _NAME.fullmatch(name):
         problem = "write letters, digits, _ and references such as ${1}"
-        raise section.error("name", f"{quote(name)} is no metric name; {problem}")
+        raise section.error("name", f"{quote(name)} is not a metric name; {problem}")
     return name
 
 
@@ -163,14 +163,14 @@ def _split(section: Section, match: str) -> tuple[str, ...]:
     problem = "between dots, write a * or letters, digits, _ and -"
     if _REGEX_SYNTAX.search(match):
         problem += "; or set match_type: regex"
-    raise section.error("match", f"{quote(match)} is no glob; {problem}")
+    raise section.error("match", f"{quote(match)} is not a glob; {problem}")
 
 
 def _compile(section: Section, match: str) -> Pattern:
     try:
         return Pattern(match)
     except ValueError as error:
-        problem = f"{quote(match)} is no regular expression: {error}"
+        problem = f"{quote(match)} is not a regular expression: {error}"
         raise section.error("match", problem) from error
 
 

@@ -81,7 +81,9 @@ class MappingTable:
         self._unmapped = defaults.options
         self._cached = lru_cache(maxsize=max(cache_size, 0))(self.look_up_uncached)
         for each, winner in unreachable(rules, self.globs):
-            problem = f"never matches: mappings[{winner.index}] takes all its names"
+            problem = (
+                f"never matches: mappings[{winner.index}] matches all its names first"
+            )
             diagnostics.warn(f"mappings[{each.index}]", each.line, problem)
         self.warnings = diagnostics.warnings()
 

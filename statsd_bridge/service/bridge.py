@@ -9,8 +9,7 @@ from twisted.internet.task import LoopingCall
 
 from statsd_bridge import log, web
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
-from statsd_bridge.relay import Relay
-from statsd_bridge.service import build
+from statsd_bridge.service.build import Components
 from statsd_bridge.service.http import VERSION, HttpBackend
 from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.service.reload import Reloader
@@ -32,24 +31,13 @@ class Bridge:
     ) -> None:
         self._reactor = reactor
         self._inherited = inherited
-        self._limits = limits
-        self._context = context = build.Context(settings, reactor)
-        self.bugs = context.bugs
-        self._guard = web.Guard(settings.web_config)
-        self._store = build.new_store(settings)
-        self._relay = build.new_relay(context)
-        self._pipeline = build.new_pipeline(context, self._store, self._relay)
-        self.reloader = Reloader(context, self._pipeline)
-        self.listeners = Listeners(
-            context, self._pipeline, inherited=inherited, limits=limits
-        )
-        self.http = HttpBackend(
-            context,
-            self._pipeline,
-            store=self._store,
-            listeners=self.listeners,
-            reloader=self.reloader,
-        )
+        guard = web.Guard(settings.web_config)
+        self._components = Components(settings, reactor)
+        self.bugs = self._components.bugs
+        self.reloader = Reloader(self._components)
+        self.listeners = Listeners(self._components, inherited, limits)
+        self.http = HttpBackend(self._components, self.listeners, self.reloader)
+        self._http_factory = self.http.factory(guard, limits)
 
     def start(self) -> None:
         """Listen, and start what runs periodically; raise BindError if that fails."""
@@ -73,30 +61,26 @@ class Bridge:
         web_address = self._inherited.listen_tcp(
             self._reactor,
             "web.listen-address",
-            self._context.settings.listen_web,
-            self.http.factory(self._guard, self._limits),
+            self._components.settings.listen_web,
+            self._http_factory,
         )
         self._inherited.reject_unused()
         # Last, because a start that fails must not leave the file of a socket behind.
         opened |= self.listeners.open_unix()
         for transport in opened:
             # A counter that exists at 0 has a rate at its first increment.
-            self._context.stats.lines_by_transport[transport] += 0
+            self._components.stats.lines_by_transport[transport] += 0
         return opened | {"http": str(web_address)}
 
     def _start_relay(self) -> None:
-        if self._relay is not None:
-            self._relay.start()
-            self._reactor.addSystemEventTrigger(
-                "before", "shutdown", self._drain_into_relay, self._relay
-            )
-
-    def _drain_into_relay(self, relay: Relay) -> None:
-        self.listeners.drain()
-        relay.flush()
+        if relay := self._components.relay:
+            relay.start()
+            stopping = ("before", "shutdown")
+            self._reactor.addSystemEventTrigger(*stopping, self.listeners.drain)
+            self._reactor.addSystemEventTrigger(*stopping, relay.flush)
 
     def _expire(self) -> None:
-        for task in (self._pipeline.flush, self._expire_series):
+        for task in (self._components.pipeline.flush, self._expire_series):
             try:
                 task()
             except Exception as error:
@@ -104,4 +88,4 @@ class Bridge:
                 self.bugs.report(error)
 
     def _expire_series(self) -> None:
-        self._store.expire(time.monotonic())
+        self._components.store.expire(time.monotonic())

@@ -19,8 +19,12 @@ from statsd_bridge.series import SeriesStore
 from statsd_bridge.settings import Settings
 
 
-class Context:
-    """What all parts of one bridge share: its settings, reactor and counters."""
+class Components:
+    """
+    The stages of one bridge and what they share.
+
+    Raise ConfigError if the mapping file is refused.
+    """
 
     def __init__(self, settings: Settings, reactor: Any) -> None:
         self.settings = settings
@@ -28,6 +32,31 @@ class Context:
         self.stats = Stats()
         self.errors = log.RateLimitedLog(time.monotonic)
         self.bugs = BugReporter(self.stats, self.errors)
+        self.store = new_store(settings)
+        self.relay = self._new_relay() if settings.relay_addresses else None
+        self.pipeline = self._new_pipeline()
+
+    def _new_relay(self) -> Relay:
+        return Relay(
+            self.settings.relay_addresses,
+            packet_length=self.settings.relay_packet_length,
+            stats=self.stats,
+            errors=self.errors,
+            reactor=self.reactor,
+        )
+
+    def _new_pipeline(self) -> Pipeline:
+        settings = self.settings
+        pipeline = FastPipeline if settings.batch else Pipeline
+        return pipeline(
+            table=load_table(settings),
+            store=self.store,
+            stats=self.stats,
+            bugs=self.bugs,
+            dialect=dialect(settings),
+            sources=settings.count_lines_from,
+            relay=self.relay,
+        )
 
 
 def load_table(settings: Settings) -> MappingTable:
@@ -40,7 +69,7 @@ def load_table(settings: Settings) -> MappingTable:
         cache_size=settings.cache_size,
     )
     for warning in table.warnings:
-        log.logger(__name__).warning("mapping", what=warning)
+        log.logger(__name__).warning("mapping", warning=warning)
     return table
 
 
@@ -61,35 +90,6 @@ def dialect(settings: Settings) -> Dialect:
         influxdb=settings.influxdb_tags,
         librato=settings.librato_tags,
         signalfx=settings.signalfx_tags,
-    )
-
-
-def new_relay(context: Context) -> Relay | None:
-    """Return the relay, or None if there is no server to relay to."""
-    settings = context.settings
-    if not settings.relay_addresses:
-        return None
-    return Relay(
-        settings.relay_addresses,
-        packet_length=settings.relay_packet_length,
-        stats=context.stats,
-        errors=context.errors,
-        reactor=context.reactor,
-    )
-
-
-def new_pipeline(context: Context, store: SeriesStore, relay: Relay | None) -> Pipeline:
-    """Return the pipeline, with the fast path unless it is switched off."""
-    settings = context.settings
-    pipeline = FastPipeline if settings.batch else Pipeline
-    return pipeline(
-        table=load_table(settings),
-        store=store,
-        stats=context.stats,
-        bugs=context.bugs,
-        dialect=dialect(settings),
-        sources=settings.count_lines_from,
-        relay=relay,
     )
 
 

@@ -13,9 +13,7 @@ from statsd_bridge.explain import TrialStores
 from statsd_bridge.exposition import BridgeState, SelfMetrics
 from statsd_bridge.exposition.self_metrics import CacheState
 from statsd_bridge.listener import ConnectionLimits
-from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import SeriesStore
-from statsd_bridge.service.build import Context, dialect, new_store
+from statsd_bridge.service.build import Components, dialect, new_store
 from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.service.reload import Reloader
 
@@ -26,18 +24,12 @@ class HttpBackend(web.Backend):
     """What the pages show of one bridge."""
 
     def __init__(
-        self,
-        context: Context,
-        pipeline: Pipeline,
-        *,
-        store: SeriesStore,
-        listeners: Listeners,
-        reloader: Reloader,
+        self, components: Components, listeners: Listeners, reloader: Reloader
     ) -> None:
-        self._context = context
-        self._settings = context.settings
-        self._pipeline = pipeline
-        self._store = store
+        self._components = components
+        self._settings = components.settings
+        self._pipeline = components.pipeline
+        self._store = components.store
         self._listeners = listeners
         self._reloader = reloader
         self._self_metrics = SelfMetrics(self)
@@ -47,9 +39,9 @@ class HttpBackend(web.Backend):
         return web.http_factory(
             self,
             guard,
-            stats=self._context.stats,
-            bugs=self._context.bugs,
-            reactor=self._context.reactor,
+            stats=self._components.stats,
+            bugs=self._components.bugs,
+            reactor=self._components.reactor,
             telemetry_path=self._settings.telemetry_path,
             enable_lifecycle=self._settings.enable_lifecycle,
             version=VERSION,
@@ -60,15 +52,15 @@ class HttpBackend(web.Backend):
         """Render all series, including all lines that have arrived until now."""
         self._listeners.drain()
         self._pipeline.flush()
-        form = exposition.choose(accept)
+        page_format = exposition.choose(accept)
         slices = exposition.render(
-            form,
+            page_format,
             self._store.families(),
             time.monotonic(),
-            bugs=self._context.bugs,
+            bugs=self._components.bugs,
             self_metrics=self._self_metrics,
         )
-        return web.MetricsPage(form.value, slices)
+        return web.MetricsPage(page_format.value, slices)
 
     def reload(self) -> str:
         """Reload the mapping file; return why it is refused, or an empty text."""
@@ -77,7 +69,7 @@ class HttpBackend(web.Backend):
     def quit(self) -> None:
         """Stop the reactor."""
         try:
-            self._context.reactor.stop()
+            self._components.reactor.stop()
         except ReactorNotRunning:
             # It is stopping already.
             return
@@ -91,10 +83,12 @@ class HttpBackend(web.Backend):
     def unmapped(self) -> Any:
         """List unmapped names and rejected lines, newest first."""
         self._pipeline.flush()
+        names = self._pipeline.unmapped_names.newest_first()
+        lines = self._pipeline.rejected_lines.newest_first()
         return {
             "unmapped_names": [
                 {"name": name, "type": type_, "count": count}
-                for (name, type_), count in self._pipeline.unmapped_names.newest_first()
+                for (name, type_), count in names
             ],
             "refused_lines": [
                 {
@@ -102,10 +96,7 @@ class HttpBackend(web.Backend):
                     "reason": reason,
                     "count": count,
                 }
-                for (
-                    line,
-                    reason,
-                ), count in self._pipeline.rejected_lines.newest_first()
+                for (line, reason), count in lines
             ],
         }
 
@@ -120,7 +111,7 @@ class HttpBackend(web.Backend):
         )
         return BridgeState(
             version=VERSION,
-            stats=self._context.stats,
+            stats=self._components.stats,
             rules=len(table),
             cache=cache if self._settings.cache_size else None,
             series=len(self._store),

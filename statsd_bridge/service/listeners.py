@@ -13,8 +13,7 @@ from statsd_bridge.listener import (
     bind,
 )
 from statsd_bridge.model import HostPort
-from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.service.build import Context
+from statsd_bridge.service.build import Components
 
 
 class Listeners:
@@ -22,15 +21,12 @@ class Listeners:
 
     def __init__(
         self,
-        context: Context,
-        pipeline: Pipeline,
-        *,
+        components: Components,
         inherited: InheritedSockets,
         limits: ConnectionLimits,
     ) -> None:
-        self._context = context
-        self._settings = context.settings
-        self._pipeline = pipeline
+        self._components = components
+        self._settings = components.settings
         self._inherited = inherited
         self._limits = limits
         self._datagrams: list[Datagrams] = []
@@ -38,37 +34,33 @@ class Listeners:
 
     def open_ip(self) -> dict[str, str]:
         """Listen on UDP and TCP; return the addresses by transport."""
-        settings = self._settings
-        opened = {}
-        if settings.listen_udp is not None:
-            opened["udp"] = self._open_udp(settings.listen_udp)
-        if settings.listen_tcp is not None:
-            opened["tcp"] = str(
-                self._inherited.listen_tcp(
-                    self._context.reactor,
-                    "statsd.listen-tcp",
-                    settings.listen_tcp,
-                    self._streams("tcp"),
-                )
+        settings, opened = self._settings, {}
+        if address := settings.listen_udp:
+            sock = self._inherited.open_udp(
+                "statsd.listen-udp", address, settings.read_buffer
             )
+            self._udp = self._start_reader(sock, "udp")
+            opened["udp"] = str(HostPort(*sock.getsockname()[:2]))
+        if address := settings.listen_tcp:
+            reactor, streams = self._components.reactor, self._streams("tcp")
+            address = self._inherited.listen_tcp(
+                reactor, "statsd.listen-tcp", address, streams
+            )
+            opened["tcp"] = str(address)
         return opened
 
     def open_unix(self) -> dict[str, str]:
         """Listen on Unix sockets; return the paths by transport."""
         settings, opened = self._settings, {}
-        mode = settings.unixsocket_mode
+        mode, size = settings.unixsocket_mode, settings.read_buffer
         if path := settings.listen_unixgram:
-            sock = bind.open_unixgram(
-                "statsd.listen-unixgram",
-                path,
-                mode=mode,
-                read_buffer=settings.read_buffer,
-            )
+            flag = "statsd.listen-unixgram"
+            sock = bind.open_unixgram(flag, path, mode=mode, read_buffer=size)
             self._start_reader(sock, "unixgram")
             opened["unixgram"] = path
         if path := settings.listen_unixstream:
             flag, streams = "statsd.listen-unixstream", self._streams("unixstream")
-            bind.listen_unix(self._context.reactor, flag, path, mode, streams)
+            bind.listen_unix(self._components.reactor, flag, path, mode, streams)
             opened["unixstream"] = path
         return opened
 
@@ -78,9 +70,9 @@ class Listeners:
             each.drain()
 
     def close(self) -> None:
-        """Close the datagram sockets; only a reactor that runs closes them itself."""
+        """Close the datagram sockets; a reactor that runs does it when it stops."""
         for each in self._datagrams:
-            self._context.reactor.removeReader(each)
+            self._components.reactor.removeReader(each)
             each.connectionLost(None)
 
     def kernel_drops(self) -> int | None:
@@ -94,16 +86,9 @@ class Listeners:
 
     @property
     def received_at(self) -> float | None:
-        """When the last datagram was received (monotonic clock); None before it."""
+        """When the last datagram was received, on the monotonic clock."""
         times = [each.received_at for each in self._datagrams]
         return max(filter(None, times), default=None)
-
-    def _open_udp(self, address: HostPort) -> str:
-        sock = self._inherited.open_udp(
-            "statsd.listen-udp", address, self._settings.read_buffer
-        )
-        self._udp = self._start_reader(sock, "udp")
-        return str(HostPort(*sock.getsockname()[:2]))
 
     def _start_reader(self, sock: socket.socket, transport: str) -> Datagrams:
         requested, granted = self._settings.read_buffer, bind.buffer_size(sock)
@@ -117,12 +102,12 @@ class Listeners:
             )
         reader = Datagrams(
             sock,
-            self._pipeline,
+            self._components.pipeline,
             transport=transport,
             receive_buffer=granted,
-            bugs=self._context.bugs,
-            errors=self._context.errors,
-            reactor=self._context.reactor,
+            bugs=self._components.bugs,
+            errors=self._components.errors,
+            reactor=self._components.reactor,
         )
         self._datagrams.append(reader)
         reader.start()
@@ -130,9 +115,9 @@ class Listeners:
 
     def _streams(self, transport: str) -> Streams:
         return Streams(
-            self._pipeline,
+            self._components.pipeline,
             transport=transport,
-            stats=self._context.stats,
-            bugs=self._context.bugs,
+            stats=self._components.stats,
+            bugs=self._components.bugs,
             max_connections=self._limits.streams,
         )

@@ -33,12 +33,9 @@ def run(settings: Settings) -> None:
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     loop: Any = reactor
-    bridge = Bridge(
-        settings,
-        loop,
-        inherited=InheritedSockets(os.environ),
-        limits=ConnectionLimits.from_open_files(raise_open_files()),
-    )
+    limits = ConnectionLimits.from_open_files(raise_open_files())
+    inherited = InheritedSockets(os.environ)
+    bridge = Bridge(settings, loop, inherited=inherited, limits=limits)
     observer: Any = TwistedErrors(bridge.bugs)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     reload = bridge.reloader.reload

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from statsd_bridge import log
 from statsd_bridge.errors import ConfigError
-from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.service.build import Context, load_table
+from statsd_bridge.service.build import Components, load_table
 
 
 class Reloader:
     """Reloads the mapping file into a pipeline."""
 
-    def __init__(self, context: Context, pipeline: Pipeline) -> None:
-        self._settings = context.settings
-        self._stats = context.stats
-        self._pipeline = pipeline
-        self._log = log.logger(__name__)
+    def __init__(self, components: Components) -> None:
+        self._settings = components.settings
+        self._pipeline = components.pipeline
+        self._reloads = components.stats.config_reloads
 
     def reload(self) -> str:
         """Load the file; return why it is refused, or an empty text."""
+        logger = log.logger(__name__)
         if not self._settings.mapping_config:
-            self._log.warning("nothing to reload: there is no --statsd.mapping-config")
+            logger.warning("nothing to reload: there is no --statsd.mapping-config")
             return ""
         try:
             table = load_table(self._settings)
         except ConfigError as error:
-            self._stats.config_reloads["failure"] += 1
-            self._log.error("reload refused, the old rules stay", error=str(error))
+            self._reloads["failure"] += 1
+            logger.error("reload refused, the old rules stay", error=str(error))
             return str(error)
-        self._stats.config_reloads["success"] += 1
+        self._reloads["success"] += 1
         self._pipeline.table = table
-        self._log.info("reloaded", rules=len(table))
+        logger.info("reloaded", rules=len(table))
         return ""

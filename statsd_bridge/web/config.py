@@ -1,9 +1,9 @@
 """
---web.config.file in, who may read the pages and how out.
+Read --web.config.file: TLS, users, headers and the rate limit of the pages.
 
 The format is that of Prometheus' exporter-toolkit: tls_server_config,
-http_server_config, basic_auth_users, rate_limit.  Unknown keys are refused, as there,
-and so is everything that would make a page less protected than the file says.
+http_server_config, basic_auth_users, rate_limit.  Like there, unknown keys are refused;
+so is everything that would make a page less protected than the file says.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from statsd_bridge.document import node
 from statsd_bridge.document.diagnostics import Diagnostics, quote
@@ -30,50 +29,30 @@ HEADERS: Final = (
 )
 
 
-class ClientAuth(Enum):
-    """
-    What is asked of a client's certificate: is one asked for, needed, verified?
+class ClientAuth(NamedTuple):
+    """Whether a client's certificate is requested, required, and verified with a CA."""
 
-    The words are Go's (crypto/tls, ClientAuthType).
-    """
-
-    NONE = (False, False, False)
-    REQUEST = (True, False, False)
-    REQUIRE_ANY = (True, True, False)
-    VERIFY_IF_GIVEN = (True, False, True)
-    REQUIRE_AND_VERIFY = (True, True, True)
-
-    @property
-    def is_requested(self) -> bool:
-        """Tell whether a certificate is asked for."""
-        return self.value[0]
-
-    @property
-    def is_required(self) -> bool:
-        """Tell whether a client without one is sent away."""
-        return self.value[1]
-
-    @property
-    def is_verified(self) -> bool:
-        """Tell whether it must be signed by a client CA."""
-        return self.value[2]
+    is_requested: bool = False
+    is_required: bool = False
+    is_verified: bool = False
 
 
+# The names are Go's (crypto/tls, ClientAuthType).
 _CLIENT_AUTH: Final = {
-    "": ClientAuth.NONE,
-    "NoClientCert": ClientAuth.NONE,
-    "RequestClientCert": ClientAuth.REQUEST,
-    "RequireAnyClientCert": ClientAuth.REQUIRE_ANY,
-    "RequireClientCert": ClientAuth.REQUIRE_ANY,
-    "VerifyClientCertIfGiven": ClientAuth.VERIFY_IF_GIVEN,
-    "RequireAndVerifyClientCert": ClientAuth.REQUIRE_AND_VERIFY,
+    "": ClientAuth(),
+    "NoClientCert": ClientAuth(),
+    "RequestClientCert": ClientAuth(True),
+    "RequireAnyClientCert": ClientAuth(True, True),
+    "RequireClientCert": ClientAuth(True, True),
+    "VerifyClientCertIfGiven": ClientAuth(True, False, True),
+    "RequireAndVerifyClientCert": ClientAuth(True, True, True),
 }
 
-# The numbers of TLS itself (RFC 8446, 4.2.1).
+# The protocol's version numbers (RFC 8446, 4.2.1).
 _VERSIONS: Final = {"TLS10": 0x301, "TLS11": 0x302, "TLS12": 0x303, "TLS13": 0x304}
 
-# Go's names of the TLS 1.2 suites that are still good, and OpenSSL's.  Those of TLS 1.3
-# cannot be chosen, there neither.
+# Go's names of the TLS 1.2 suites that are still secure, and OpenSSL's.  Those of TLS
+# 1.3 cannot be chosen, like in Go.
 _CIPHERS: Final = {
     f"TLS_ECDHE_{key}_WITH_{suite}": f"ECDHE-{key}-{name}"
     for key in ("RSA", "ECDSA")
@@ -97,19 +76,19 @@ _CIPHERS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
     """
-    What the HTTP door shows and asks for.
+    The TLS part of a file.
 
-    Certificates and keys are PEM; `ciphers` are OpenSSL's names, none means its own
-    choice; `client_sans` are names of which a client's certificate must have one.
+    Certificates and keys are PEM; `ciphers` are OpenSSL's names, none for its
+    defaults; a client's certificate must have one of `client_sans`, if there are any.
     """
 
     certificate: bytes
     key: bytes
     client_ca: bytes = b""
-    client_auth: ClientAuth = ClientAuth.NONE
+    client_auth: ClientAuth = ClientAuth()
     client_sans: frozenset[str] = frozenset()
     min_version: int = _VERSIONS["TLS12"]
     max_version: int = _VERSIONS["TLS13"]
@@ -118,16 +97,18 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """One request in so many `seconds`, and `burst` of them at once."""
+    """One request per `seconds` on average, and at most `burst` of them at once."""
 
     seconds: float
     burst: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebConfig:
     """
-    A whole file; `users` are names and their bcrypt hashes, `files` what it names.
+    A whole file.
+
+    `users` maps names to bcrypt hashes; `files` are the files that it refers to.
     """
 
     tls: Tls | None = None
@@ -138,7 +119,7 @@ class WebConfig:
 
 
 def read(path: str) -> WebConfig:
-    """Read a file; a ConfigError has file, key and what would be right."""
+    """Read a file; raise ConfigError with file, key and what would be right."""
     diagnostics = Diagnostics(path, strict=True)
     root = Section(diagnostics, "", non_null(node.compose(node.read_file(path), path)))
     tls = root.section("tls_server_config")
@@ -155,24 +136,25 @@ def read(path: str) -> WebConfig:
 
 
 def _tls(section: Section, folder: Path) -> Tls:
-    auth = section.choice("client_auth_type", _CLIENT_AUTH) or ClientAuth.NONE
+    auth = section.choice("client_auth_type", _CLIENT_AUTH) or ClientAuth()
     client_ca = _pem(section, "client_ca", folder)
-    if client_ca and auth is ClientAuth.NONE:
+    if client_ca and not auth.is_requested:
         raise section.error(
-            "client_auth_type", "is needed with a client CA: RequireAndVerifyClientCert"
+            "client_auth_type",
+            "is required with a client CA: RequireAndVerifyClientCert",
         )
     if auth.is_verified and not client_ca:
-        raise section.error("client_ca_file", "is needed to verify clients")
+        raise section.error("client_ca_file", "is required to verify clients")
     ciphers = [
         _cipher(section, name) for name in section.text_list("cipher_suites") or ()
     ]
     if section.text_list("curve_preferences"):
-        problem = "cannot be chosen here; remove it, the curves are OpenSSL's"
+        problem = "cannot be chosen; remove it, OpenSSL's curves are used"
         raise section.error("curve_preferences", problem)
     section.boolean("prefer_server_cipher_suites")
     tls = Tls(
-        certificate=_needed(section, "cert", folder),
-        key=_needed(section, "key", folder),
+        certificate=_required(section, "cert", folder),
+        key=_required(section, "key", folder),
         client_ca=client_ca,
         client_auth=auth,
         client_sans=frozenset(section.text_list("client_allowed_sans") or ()),
@@ -190,7 +172,7 @@ def _tls(section: Section, folder: Path) -> Tls:
     return tls
 
 
-def _needed(section: Section, key: str, folder: Path) -> bytes:
+def _required(section: Section, key: str, folder: Path) -> bytes:
     pem = _pem(section, key, folder)
     if not pem:
         raise section.error(f"{key}_file", "is missing, the path of a PEM file")
@@ -198,10 +180,10 @@ def _needed(section: Section, key: str, folder: Path) -> bytes:
 
 
 def _pem(section: Section, key: str, folder: Path) -> bytes:
-    """Read what stands in the file or beside it; both is one too many."""
+    """Return PEM data from the file itself or from a file that it refers to."""
     text, path = section.text(key), section.text(f"{key}_file")
     if text and path:
-        raise section.error(key, f"is there, and so is {key}_file; keep one of them")
+        raise section.error(key, f"and {key}_file are both set; keep one of them")
     if not path:
         return text.encode()
     try:
@@ -230,7 +212,7 @@ def _users(root: Section) -> dict[str, bytes]:
     users = root.text_map("basic_auth_users")
     for name, hashed in users.items():
         if not _BCRYPT(hashed):
-            problem = "is no bcrypt hash; make one with htpasswd -nBC 10 NAME"
+            problem = "is not a bcrypt hash; make one with htpasswd -nBC 10 NAME"
             raise root.error(f"basic_auth_users.{name}", problem)
     return {name: hashed.encode() for name, hashed in users.items()}
 
@@ -241,7 +223,7 @@ def _rate(section: Section | None) -> RateLimit | None:
     seconds, burst = section.nanoseconds("interval") / 1e9, section.count("burst")
     section.reject_unknown_keys()
     if seconds > 0 and not burst:
-        raise section.error("burst", "is needed, 1 or more: 0 lets nobody in")
+        raise section.error("burst", "is required, 1 or more: 0 rejects every request")
     return RateLimit(seconds, burst) if seconds > 0 else None
 
 

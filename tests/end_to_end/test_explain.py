@@ -100,7 +100,7 @@ def test_the_command_tells_each_line(rules: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert 'series    app_requests_total{code="200"}\n' in done.stdout
     assert done.stdout.count("line      ") == 3
-    assert before.stdout.endswith("dropped   the rule says so\n")
+    assert before.stdout.endswith("dropped   by the rule\n")
 
 
 def test_the_command_gives_json(rules: Path) -> None:

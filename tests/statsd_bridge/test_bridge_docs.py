@@ -38,14 +38,14 @@ def test_the_example_is_read(tmp_path: Path) -> None:
     [
         ("series", [Settings().max_series]),
         ("line over TCP", [datagram.LONGEST_LINE]),
-        ("connections of a statsd door", [ConnectionLimits().streams]),
+        ("connections of a statsd listener", [ConnectionLimits().streams]),
         ("silence", [IDLE_SECONDS // 3600]),
         ("HTTP connections", [ConnectionLimits().http]),
         ("head", [HTTPChannel.totalHeadersSize // 1024, HTTPChannel.maxHeaders]),
         ("body", [server.MAX_BODY_BYTES // 1024**2]),
         ("time for a request", [server.REQUEST_SECONDS]),
-        ("pages on their way", [scrape.MAX_SCRAPES, scrape.MAX_WAITING_SCRAPES]),
-        ("time to take a page", [scrape.MAX_SCRAPE_SECONDS, scrape.STALL_SECONDS]),
+        ("metrics pages being sent", [scrape.MAX_SCRAPES, scrape.MAX_WAITING_SCRAPES]),
+        ("time to receive a page", [scrape.MAX_SCRAPE_SECONDS, scrape.STALL_SECONDS]),
     ],
 )
 def test_the_bounds_are_those_of_the_program(row: str, bounds: list[float]) -> None:

@@ -88,7 +88,7 @@ DEEPEST = document.MAX_DEPTH
         ("a: b: c", "f: line 1, column 5: mapping values are not allowed"),
         ("\tx", "f: line 1, column 1: while scanning for the next token"),
         ("*x", "f: line 1, column 1: *x has no anchor before it"),
-        ("&x [*x]", "f: line 1, column 5: *x stands inside itself"),
+        ("&x [*x]", "f: line 1, column 5: *x is inside itself"),
         ("[" * (DEEPEST + 1), "f: line 1, column 101: is nested deeper than 100"),
         ("- " * 100_000, "f: line 1, column 201: is nested deeper than 100"),
         ("{a: " * 100_000, "f: line 1, column 401: is nested deeper than 100"),

@@ -98,7 +98,7 @@ def test_read(read: Read, source: str, expected: object) -> None:
 REFUSED: list[tuple[Read, str, str]] = [
     (text, "k: []", "k: a list is not text (line 1)"),
     (text, "k: {a: b}", "k: a mapping is not text (line 1)"),
-    (text, "k: !!int a", "k: 'a' is tagged int and is none (line 1)"),
+    (text, "k: !!int a", "k: 'a' is tagged int but is not one (line 1)"),
     (boolean, "k: 1", "k: '1' is not true or false (line 1)"),
     (boolean, "k: 'on'", "k: 'on' is not true or false; take off the quotes (line 1)"),
     (number, "k: one", "k: 'one' is not a number, such as 0.25 (line 1)"),
@@ -177,7 +177,7 @@ def test_unknown_keys() -> None:
     section.text_map("labels")
     section.reject_unknown_keys()
 
-    ignored = "there is no such key, it is ignored"
+    ignored = "is an unknown key and is ignored"
     assert diagnostics.warnings() == (
         f"f: label: {ignored}; did you mean labels? (line 2)",
         f"f: zzz: {ignored} (line 3)",
@@ -189,9 +189,7 @@ def test_unknown_key_is_strict() -> None:
     """If strict, the first unknown key is an error."""
     section, _ = section_of("label: {}\nzzz: 1", strict=True)
 
-    with pytest.raises(
-        ConfigError, match=r"^f: label: there is no such key \(line 1\)$"
-    ):
+    with pytest.raises(ConfigError, match=r"^f: label: is an unknown key \(line 1\)$"):
         section.reject_unknown_keys()
 
 

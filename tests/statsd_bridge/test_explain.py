@@ -62,7 +62,7 @@ near      mappings[0] (line 4) "app.req.*": is for another metric type
 near      mappings[4] (line 16) "app.req.500": segment 3 is '200', not '500'
 series    app_request_seconds{a="b",code="200"}
 kept as   histogram, ttl 60 s, buckets 0.1 1
-outcome   remembered
+outcome   recorded
 """,
     # The first rule of the file wins.
     "app.req.500:1|c|@0.1": """
@@ -73,12 +73,12 @@ near      mappings[1] (line 8) "app.req.*": is for another metric type
 near      mappings[4] (line 16) "app.req.500": mappings[0] goes first
 series    app_requests_total{code="500"}
 kept as   counter, ttl 60 s
-outcome   remembered
+outcome   recorded
 """,
     "app.secret:1|c": """
 sample    counter "app.secret" = 1
 rule      mappings[2] (line 14) "app.secret"
-dropped   the rule says so
+dropped   by the rule
 """,
     "lib.a.b:+4|g": """
 sample    gauge "lib.a.b" = +4
@@ -87,79 +87,75 @@ capture   $1 = "a"
 capture   $2 = ".b"
 series    lib
 kept as   gauge, ttl 60 s, scale 0.5
-outcome   remembered
+outcome   recorded
 """,
     "app.rex:1|c": """
 sample    counter "app.rex" = 1
-rule      none takes the name: it is unmapped
+rule      none matches: the name is unmapped
 near      mappings[2] (line 14) "app.secret": segment 2 is 'rex', not 'secret'
 series    app_rex
 kept as   counter, ttl 60 s
-outcome   remembered
+outcome   recorded
 """,
     "app.req:1|h|@0.01": """
 sample    observer "app.req" = 1, stands for 100
-rule      none takes the name: it is unmapped
+rule      none matches: the name is unmapped
 near      mappings[0] (line 4) "app.req.*": has 3 segments, the name has 2
 near      mappings[1] (line 8) "app.req.*": has 3 segments, the name has 2
 near      mappings[2] (line 14) "app.secret": segment 2 is 'req', not 'secret'
 near      mappings[4] (line 16) "app.req.500": has 3 segments, the name has 2
 series    app_req
 kept as   summary, ttl 60 s, quantiles 0.5 0.9 0.99
-outcome   remembered
+outcome   recorded
 """,
     # Samples of one line can conflict with each other.
     "foo:1|c:1|g:-1|c:x|c": """
 fault     malformed_value: "x|c"
 
 sample    counter "foo" = 1
-rule      none takes the name: it is unmapped
+rule      none matches: the name is unmapped
 series    foo
 kept as   counter, ttl 60 s
-outcome   remembered
+outcome   recorded
 
 sample    gauge "foo" = 1
-rule      none takes the name: it is unmapped
+rule      none matches: the name is unmapped
 series    foo
 kept as   gauge, ttl 60 s
 outcome   refused, conflict: another type owns the name, or a name that it would print
 
 sample    counter "foo" = -1
-rule      none takes the name: it is unmapped
+rule      none matches: the name is unmapped
 series    foo
 kept as   counter, ttl 60 s
 outcome   refused, illegal_negative_counter: a counter must not fall
 """,
     "foo:1|c|#__x:1": """
 sample    counter "foo" = 1, tags {__x="1"}
-rule      none takes the name: it is unmapped
+rule      none matches: the name is unmapped
 series    foo{__x="1"}
 kept as   counter, ttl 60 s
-outcome   refused, reserved_label: Prometheus keeps one of the labels for itself
+outcome   refused, reserved_label: Prometheus reserves one of the labels
 """,
     ",k=v:anna|s": """
 sample    set "" = "anna", tags {k="v"}
-rule      none takes the name: it is unmapped
+rule      none matches: the name is unmapped
 series    {k="v"}
 kept as   set, ttl 60 s
 outcome   refused, empty_metric_name: the metric name is empty
 """,
     "foo": """fault     malformed_line: "foo"
 """,
-    "foo:1|c|@2|#bad,:x": """fault     tags that could not be read, left out: 2
+    "foo:1|c|@2|#bad,:x": """fault     tags that could not be parsed, left out: 2
 
 sample    counter "foo" = 0.5
-rule      none takes the name: it is unmapped
+rule      none matches: the name is unmapped
 series    foo
 kept as   counter, ttl 60 s
-outcome   remembered
+outcome   recorded
 """,
-    "_e{5,4}:title|text": (
-        "dropped   a DogStatsD event: Prometheus has no place for it\n"
-    ),
-    "_sc|name|0": (
-        "dropped   a DogStatsD service_check: Prometheus has no place for it\n"
-    ),
+    "_e{5,4}:title|text": ("dropped   a DogStatsD event: Prometheus cannot store it\n"),
+    "_sc|name|0": ("dropped   a DogStatsD service_check: Prometheus cannot store it\n"),
     "": "nothing   the line is empty\n",
 }
 

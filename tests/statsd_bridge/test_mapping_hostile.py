@@ -26,9 +26,9 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "lists of aliases": (f"{LAUGHS}mappings: *a20", "mappings[0]: a list is not"),
     "merges of aliases": (
         f"{MERGES}mappings: [*a20]",
-        "means more than 1000000 values",
+        "holds more than 1000000 values with",
     ),
-    "a merge of itself": ("mappings: [&a {<<: *a}]", "stands inside itself"),
+    "a merge of itself": ("mappings: [&a {<<: *a}]", "is inside itself"),
     "brackets": ("[" * 100_000, "exceeded maximum nesting depth"),
     "indentation": (
         "".join(" " * i + "-\n" for i in range(500)),
@@ -49,7 +49,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "a control character": ("mappings: \x1b[31m", "is not text"),
     "a name that would be a command": (
         'mappings: [{match: "\\e[31m\\n", name: x}]',
-        r"mappings[0].match: '\x1b[31m\n' is no glob",
+        r"mappings[0].match: '\x1b[31m\n' is not a glob",
     ),
 }
 

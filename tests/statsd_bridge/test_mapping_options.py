@@ -225,14 +225,14 @@ def test_help(rule: str, text: str) -> None:
 
 
 WARNED = [
-    ("timer_type: summary", "timer_type: is an old key; write observer_type"),
+    ("timer_type: summary", "timer_type: is a legacy key; write observer_type"),
     (
         f"observer_type: summary, {LOW}",
-        "quantiles: is an old key; write summary_options.quantiles",
+        "quantiles: is a legacy key; write summary_options.quantiles",
     ),
     (
         "observer_type: histogram, buckets: [1]",
-        "buckets: is an old key; write histogram_options.buckets",
+        "buckets: is a legacy key; write histogram_options.buckets",
     ),
     (
         "histogram_options: {}",

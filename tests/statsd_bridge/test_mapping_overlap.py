@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from statsd_bridge import mapping
-from statsd_bridge.mapping import Rule
+from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import SampleType
 
 
@@ -53,8 +53,8 @@ def test_unreachable(
 ) -> None:
     """A rule whose names all match earlier rules is unreachable; one is named."""
     assert table(*rules, defaults=defaults).warnings == tuple(
-        f"f: mappings[{rule}]: never matches: mappings[{winner}] takes all its names"
-        " (line 2)"
+        f"f: mappings[{rule}]: never matches: mappings[{winner}] matches all its"
+        " names first (line 2)"
         for rule, winner in expected
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
-from statsd_bridge.mapping import Rule
+from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import Action, SampleType
 
 
@@ -77,7 +77,7 @@ def test_name(name: str, accepted: bool) -> None:
     if accepted:
         assert rule(text).name.source == name
         return
-    with pytest.raises(ConfigError, match="is no metric name"):
+    with pytest.raises(ConfigError, match="is not a metric name"):
         rule(text)
 
 
@@ -108,7 +108,7 @@ def test_label(key: str, accepted: bool) -> None:
     if accepted:
         assert [label for label, _ in rule(text).labels] == [key]
         return
-    with pytest.raises(ConfigError, match="is no label name"):
+    with pytest.raises(ConfigError, match="is not a label name"):
         rule(text)
 
 

@@ -41,9 +41,8 @@ def new_bridge(rules: Path, reactor: MemoryReactorClock) -> Bridge:
     settings = Settings(
         listen_udp=HostPort("127.0.0.1", 0), mapping_config=str(rules), read_buffer=0
     )
-    return Bridge(
-        settings, reactor, inherited=InheritedSockets({}), limits=ConnectionLimits()
-    )
+    inherited, limits = InheritedSockets({}), ConnectionLimits()
+    return Bridge(settings, reactor, inherited=inherited, limits=limits)
 
 
 @pytest.fixture

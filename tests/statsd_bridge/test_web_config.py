@@ -41,7 +41,7 @@ def test_files_are_found_beside_the_file(folder: Path) -> None:
     assert tls is not None
     assert (tls.certificate, tls.key) == (b"cert", b"key")
     assert (tls.min_version, tls.max_version) == (0x303, 0x304)
-    assert tls.client_auth is ClientAuth.NONE
+    assert tls.client_auth == ClientAuth()
 
 
 def test_certificates_may_stand_in_the_file(folder: Path) -> None:

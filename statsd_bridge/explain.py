@@ -25,6 +25,7 @@ from statsd_bridge.model import (
     MetricOptions,
     MetricType,
     Parsed,
+    Rejection,
     Sample,
     SeriesSpec,
 )
@@ -62,9 +63,10 @@ class TrialStores:
 
     def try_record(self, spec: SeriesSpec, sample: Sample) -> EventError | None:
         """Return why a sample would be rejected after those before it."""
-        rejection = self._scratch.record(spec, sample)
+        recorded = self._scratch.record(spec, sample)
         reason = self._live.rejection_reason(spec, sample) if self._live else None
-        return reason or (rejection.reason if rejection else None)
+        within = recorded.reason if isinstance(recorded, Rejection) else None
+        return reason or within
 
 
 @dataclass(frozen=True, slots=True)

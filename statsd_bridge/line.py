@@ -15,6 +15,7 @@ Parse one statsd line into samples and errors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -227,14 +228,16 @@ class _LineParser:
             self.tagged += 1
         if sample_type is None:
             return SampleError.ILLEGAL_EVENT
+        # statsd times in milliseconds, Prometheus in seconds.
+        divisor = 1000.0 if suffix.type_text == "ms" else 1.0
         sample = Sample(
             sample_type,
             self.name,
-            # statsd times in milliseconds, Prometheus in seconds.
-            value / 1000 if suffix.type_text == "ms" else value,
+            value / divisor,
             suffix.labels,
             relative=sample_type is SampleType.GAUGE and value_text[0] in "+-",
             member=member,
+            divisor=divisor,
         )
         return _apply_rates(sample, suffix.rates) if suffix.rates else sample
 
@@ -367,7 +370,7 @@ def _apply_rates(sample: Sample, rates: Sequence[float]) -> Sample:
         value = sample.value
         for rate in rates:
             value /= rate
-        return sample._replace(value=value)
+        return sample._replace(value=value, divisor=math.prod(rates))
     if sample.type is SampleType.OBSERVER:
         weight = 1 / rates[-1]
         return sample._replace(

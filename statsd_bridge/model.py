@@ -120,7 +120,8 @@ class Sample(NamedTuple):
 
     `name` is as received, without tags and not escaped.  `weight` is the number of
     observations that the sample stands for: int(1/rate) for timers, otherwise 1.
-    `member` is the text of a set's value, whose `value` is 0.
+    `member` is the text of a set's value, whose `value` is 0.  `value` is the number in
+    the line divided by `divisor`: 1000 for milliseconds, the rate for counters.
     """
 
     type: SampleType
@@ -130,6 +131,7 @@ class Sample(NamedTuple):
     relative: bool = False
     weight: int = 1
     member: str = ""
+    divisor: float = 1.0
 
 
 class ParseError(NamedTuple):

@@ -1,18 +1,19 @@
 """
-THE PATH: datagrams in, series changed, everything counted.
+THE PATH: from datagrams to series, composed.  Read this second, after model.py.
 
     datagrams --> lines --> parse --> look up --> record
                     |         |          |          |
-                  relay     Fault    unmapped    Refusal  --> Tally
+                  relay  ParseError  unmapped   Rejection  --> Stats
 
-This is the only place that counts.  The stages return what they found, good and bad.
+The stages return what they found, errors included, and only this file decides what it
+means and counts it.  fastpath/ does the same for lines whose meaning it learned here.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from statsd_bridge import datagram, line
 from statsd_bridge.bugs import BugReporter
@@ -30,27 +31,35 @@ from statsd_bridge.model import (
 )
 from statsd_bridge.recent import LONGEST, Recent
 from statsd_bridge.relay import Relay
-from statsd_bridge.series import SeriesStore
+from statsd_bridge.series import Series, SeriesStore
 from statsd_bridge.text import format_labels
 
-MOST_NAMES = 1_000
-"""Names that senders choose and that become labels of our own metrics."""
+MAX_LABEL_VALUES = 1_000
+"""Metric names, which senders choose, that are labels of the bridge's own metrics."""
 
 OTHER = "other"
+"""The label value for all metric names beyond that."""
 
 Key = TypeVar("Key")
 
-Known = dict[tuple[SampleType, int], tuple[Match, SeriesSpec]]
-"""What samples of one line mean, by kind and labels; these are known by identity."""
+Destination = tuple[Match, SeriesSpec]
+
+
+class Recorded(NamedTuple):
+    """A line with one sample and no errors, and the series that it was recorded in."""
+
+    parsed: Parsed
+    match: Match
+    series: Series | None
+    """None if the mapping drops the name."""
 
 
 class Pipeline:
     """
-    The stages, composed.  Owned by the reactor's thread.
+    The path, one line at a time.  Owned by the reactor's thread.
 
-    `table` may be replaced at any time between two batches.  `failed` is told of a bug
-    of ours that one line brought out; the other lines of the batch go on.  `relay` gets
-    all lines as they came.  Before anybody looks at store or tally: `settle`.
+    An exception on a line is a bug: it goes to `bugs`, and the next line is processed.
+    `sources` are first segments of names whose lines are counted.
     """
 
     def __init__(
@@ -65,117 +74,153 @@ class Pipeline:
         relay: Relay | None = None,
     ) -> None:
         self.table = table
-        self.fast_samples = 0
-        """Samples for which the table was not asked, since it had been before."""
+        self.store = store
+        self.stats = stats
+        self.bugs = bugs
+        self.relay = relay
         self.unmapped_names: Recent[tuple[str, str]] = Recent()
-        """Names that no rule took, each with its kind."""
+        """Names that no rule matches, with the type of the sample."""
         self.rejected_lines: Recent[tuple[bytes, str]] = Recent()
-        """Lines of which something was refused, each with the reason."""
-        self._store = store
-        self._stats = stats
+        """Lines with an error or a rejected sample, with the reason."""
         self._dialect = dialect
-        self._bugs = bugs
-        self._relay = relay
         self._sources = {source.encode(): source for source in sources}
+        # Look-ups that were saved, and those in the caches of tables before this one.
+        self._saved_gets = self._past_gets = self._past_hits = 0
+
+    @property
+    def cache_gets(self) -> int:
+        """The number of look-ups of names."""
+        return self._past_gets + self.table.cache_gets + self._saved_gets
+
+    @property
+    def cache_hits(self) -> int:
+        """The number of look-ups that needed no search of the rules."""
+        return self._past_hits + self.table.cache_hits + self._saved_gets
+
+    def replace_table(self, table: MappingTable) -> None:
+        """Apply another mapping from the next line on."""
+        self._past_gets += self.table.cache_gets
+        self._past_hits += self.table.cache_hits
+        self.table = table
 
     def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
-        """Take a batch of datagrams that came by a transport, `udp` for one."""
-        if not datagrams:
-            return
-        self._stats.packets[transport] += len(datagrams)
-        self.feed_lines(datagram.lines(datagrams), transport)
+        """Process datagrams; `transport` is "udp" or "unixgram"."""
+        if datagrams:
+            self.stats.packets[transport] += len(datagrams)
+            self.feed_lines(datagram.lines(datagrams), transport)
 
     def feed_lines(self, lines: Sequence[bytes], transport: str) -> None:
-        """Take lines that came by a transport."""
-        self._stats.lines_by_transport[transport] += len(lines)
-        if self._relay is not None:
-            self._relay.forward(lines)
-        self._stats.lines += len(lines)
-        self._one_by_one(lines)
+        """Process lines; `transport` is also "tcp" or "unixstream"."""
+        self.count_lines(len(lines), transport)
+        if self.relay is not None:
+            self.relay.forward(lines)
+        for each in lines:
+            self.feed_line(each)
 
     def flush(self) -> None:
-        """Do what was put off; here is nothing."""
+        """Do nothing: nothing is buffered here."""
 
-    def _one_by_one(self, lines: Sequence[bytes]) -> None:
-        for each in lines:
-            try:
-                self._line(each)
-            except Exception as error:
-                self._bugs.report(error)
+    def count_lines(self, lines: int, transport: str) -> None:
+        """Count lines that arrived."""
+        self.stats.lines += lines
+        self.stats.lines_by_transport[transport] += lines
 
-    def _line(self, text: bytes) -> Parsed | None:
-        """Take a line; returns what it says unless something of it was refused."""
-        stats = self._stats
-        is_good = True
-        if self._sources:
-            source = self._sources.get(text.partition(b".")[0])
-            if source is not None:
-                stats.lines_by_source[source] += 1
+    def source_of(self, text: bytes) -> str:
+        """Return the first segment of a line if its lines are counted, else ""."""
+        return self._sources.get(text.partition(b".")[0], "")
+
+    def feed_line(self, text: bytes) -> Recorded | None:
+        """
+        Process one line that `count_lines` counted.
+
+        Return what was found if that is one good sample and nothing else.
+        """
+        try:
+            return self._feed_line(text)
+        except Exception as error:
+            self.bugs.report(error)
+            return None
+
+    def _feed_line(self, text: bytes) -> Recorded | None:
+        if self._sources and (source := self.source_of(text)):
+            self.stats.lines_by_source[source] += 1
         parsed = line.parse(text, self._dialect)
+        self._count_parsed(text, parsed)
+        if len(parsed.samples) == 1:
+            sample = parsed.samples[0]
+            match = self.table.look_up(sample.type, sample.name)
+            recorded = self._record(sample, match, match.spec(sample.labels))
+            if not isinstance(recorded, Rejection):
+                is_good = parsed.attempted == 1 and not parsed.errors
+                return Recorded(parsed, match, recorded) if is_good else None
+            self._count_rejection(text, recorded, sample.weight)
+        elif parsed.samples:
+            self._feed_samples(text, parsed.samples)
+        return None
+
+    def _feed_samples(self, text: bytes, samples: Sequence[Sample]) -> None:
+        """Process the samples of one line: one name, and often the same labels."""
+        destinations: dict[tuple[SampleType, int], Destination] = {}
+        for sample in samples:
+            # Labels are compared by identity: the parser makes them once.
+            key = sample.type, id(sample.labels)
+            destination = destinations.get(key)
+            if destination is None:
+                destination = destinations[key] = self._destination(sample)
+            else:
+                self._saved_gets += 1
+            recorded = self._record(sample, *destination)
+            if isinstance(recorded, Rejection):
+                self._count_rejection(text, recorded, sample.weight)
+
+    def _destination(self, sample: Sample) -> Destination:
+        match = self.table.look_up(sample.type, sample.name)
+        spec = match.spec(sample.labels)
+        return match, spec._replace(label_text=format_labels(spec.labels))
+
+    def _record(
+        self, sample: Sample, match: Match, spec: SeriesSpec
+    ) -> Series | Rejection | None:
+        """Record a sample and count the event; None if the mapping drops it."""
+        stats, weight = self.stats, sample.weight
+        if match.action is Action.UNMAPPED:
+            stats.unmapped += weight
+            self.unmapped_names.add((sample.name[:LONGEST], sample.type), weight)
+        elif match.action is Action.DROP:
+            stats.actions[Action.DROP] += weight
+            return None
+        elif match.name:
+            stats.actions[Action.MAP] += weight
+        recorded = self.store.record(spec, sample)
+        if not isinstance(recorded, Rejection):
+            stats.events[sample.type] += weight
+        return recorded
+
+    def _count_parsed(self, text: bytes, parsed: Parsed) -> None:
+        stats = self.stats
         stats.samples += parsed.attempted
         stats.tags += parsed.tagged
         stats.tag_errors += parsed.tag_errors
         if parsed.dogstatsd:
             stats.dogstatsd_dropped[parsed.dogstatsd] += 1
-        for fault in parsed.errors:
-            stats.sample_errors[fault.reason] += 1
-            self.rejected_lines.add((text[:LONGEST], fault.reason))
-            is_good = False
-        # What many samples of one line mean is asked once.
-        known: Known | None = {} if len(parsed.samples) > 1 else None
-        for sample in parsed.samples:
-            rejection = self._sample(sample, known)
-            if rejection is not None:
-                self._refused(rejection, sample.weight)
-                self.rejected_lines.add((text[:LONGEST], rejection.reason))
-                is_good = False
-        return parsed if is_good else None
+        for error in parsed.errors:
+            stats.sample_errors[error.reason] += 1
+            self.rejected_lines.add((text[:LONGEST], error.reason))
 
-    def _look_up(self, sample: Sample, known: Known) -> tuple[Match, SeriesSpec]:
-        key = sample.type, id(sample.labels)
-        found = known.get(key)
-        if found is not None:
-            self.fast_samples += 1
-            return found
-        match = self.table.look_up(sample.type, sample.name)
-        name, labels, options, _ = match.spec(sample.labels)
-        found = match, SeriesSpec(name, labels, options, format_labels(labels))
-        known[key] = found
-        return found
-
-    def _sample(self, sample: Sample, known: Known | None) -> Rejection | None:
-        stats = self._stats
-        if known is None:
-            match = self.table.look_up(sample.type, sample.name)
-            target = match.spec(sample.labels)
-        else:
-            match, target = self._look_up(sample, known)
-        if match.action is Action.UNMAPPED:
-            stats.unmapped += sample.weight
-            self.unmapped_names.add((sample.name[:LONGEST], sample.type), sample.weight)
-        elif match.action is Action.DROP:
-            stats.actions[Action.DROP] += sample.weight
-            return None
-        elif match.name:
-            stats.actions[Action.MAP] += sample.weight
-        rejection = self._store.record(target, sample)
-        if rejection is None:
-            stats.events[sample.type] += sample.weight
-        return rejection
-
-    def _refused(self, rejection: Rejection, weight: int) -> None:
-        stats = self._stats
-        # A name may be as long as a datagram, and a thousand of these are kept.
+    def _count_rejection(self, text: bytes, rejection: Rejection, weight: int) -> None:
+        self.rejected_lines.add((text[:LONGEST], rejection.reason))
+        stats, reason = self.stats, rejection.reason
+        # A name may be as long as a datagram, and a thousand of them are kept.
         name = rejection.name if len(rejection.name) <= LONGEST else OTHER
-        if rejection.reason is EventError.CONFLICT:
-            kind = str(rejection.type)
-            _add_bounded(stats.conflicts, (kind, name), (kind, OTHER), weight)
-        elif rejection.reason is EventError.SERIES_LIMIT:
+        if reason is EventError.CONFLICT:
+            type = str(rejection.type)
+            _add_bounded(stats.conflicts, (type, name), (type, OTHER), weight)
+        elif reason is EventError.SERIES_LIMIT:
             _add_bounded(stats.series_refused, name, OTHER, weight)
         else:
-            stats.event_errors[rejection.reason] += weight
+            stats.event_errors[reason] += weight
 
 
-def _add_bounded(counts: Counter[Key], key: Key, other: Key, by: int) -> None:
-    """Count under a name that a sender chose, or under another when there are many."""
-    counts[key if key in counts or len(counts) < MOST_NAMES else other] += by
+def _add_bounded(counts: Counter[Key], key: Key, other: Key, weight: int) -> None:
+    """Add to the count of `key`, or of `other` if there are too many keys."""
+    counts[key if key in counts or len(counts) < MAX_LABEL_VALUES else other] += weight

@@ -18,9 +18,9 @@ from zope.interface import implementer
 
 from statsd_bridge import datagram
 from statsd_bridge.bugs import BugReporter
+from statsd_bridge.fastpath import AnyPipeline
 from statsd_bridge.listener.coalesce import CoalescingDelay
 from statsd_bridge.log import RateLimitedLog
-from statsd_bridge.pipeline import Pipeline
 
 MAX_DRAINED_BATCHES = 100
 """Batches of one `drain`, so that a scrape ends while a flood goes on."""
@@ -50,7 +50,7 @@ class Datagrams:
     def __init__(
         self,
         sock: socket.socket,
-        pipeline: Pipeline,
+        pipeline: AnyPipeline,
         *,
         transport: str,
         receive_buffer: int,

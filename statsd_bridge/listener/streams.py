@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 
 from statsd_bridge import datagram
 from statsd_bridge.bugs import BugReporter
+from statsd_bridge.fastpath import AnyPipeline
 from statsd_bridge.model import Stats
-from statsd_bridge.pipeline import Pipeline
 
 IDLE_SECONDS = 3_600
 """Clients may be silent for long, but a dead connection must not stay for ever."""
@@ -29,7 +29,7 @@ class Streams(Factory):
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        pipeline: AnyPipeline,
         *,
         transport: str,
         stats: Stats,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from statsd_bridge.series.base import SampleBuffer, SampleFormat, Series
-from statsd_bridge.series.store import MetricFamily, SeriesStore
+from statsd_bridge.series.base import Series
+from statsd_bridge.series.family import MetricFamily
+from statsd_bridge.series.gauge import Gauge
+from statsd_bridge.series.store import SeriesObserver, SeriesStore
 
-__all__ = ["MetricFamily", "SampleBuffer", "SampleFormat", "Series", "SeriesStore"]
+__all__ = ["Gauge", "MetricFamily", "Series", "SeriesObserver", "SeriesStore"]

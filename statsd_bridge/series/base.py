@@ -1,90 +1,63 @@
-"""
-What every series has, whatever its shape, and the lanes that lead numbers to it.
-
-    lane  <-->  series      each knows the other; what they do is in lanes.py
-"""
+"""What all metric types have in common."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from statsd_bridge.model import Action, MetricOptions, SampleType
+from statsd_bridge.model import MetricOptions, Sample
+
+
+@dataclass(slots=True, eq=False)
+class LabelSet:
+    """Label names that at least one series of a family has."""
+
+    names: tuple[str, ...]
+    options: MetricOptions
+    """Those of the first series with these names; they hold for the later ones, too."""
+    series: int = 0
+    """Number of series with these names."""
 
 
 class Series:
     """
-    Slots and no more: there may be a million of these.
+    A time series.  There may be a million of them, so they have slots and little more.
 
-    `ttl` is the one in force, which a reload may have changed since the form was made;
-    `last` is when a series with a time to live was updated, on the store's clock.  Both
-    are the store's.  `lane` is the last one that leads here, if there are any.
+    `ttl` is that of the last sample's rule, in seconds, 0 for no expiry.  With a ttl,
+    `last_update` is the time of the last sample, and `due` the time at which the store
+    checks whether the series has expired; both are on the store's clock.  `label_set`
+    is set by the family.
     """
 
-    __slots__ = ("options", "lane", "last", "ttl")
+    __slots__ = ("due", "label_set", "last_update", "options", "ttl")
 
-    def __init__(self, form: MetricOptions) -> None:
-        self.options = form
+    label_set: LabelSet
+
+    def __init__(self, options: MetricOptions) -> None:
+        self.options = options
         self.ttl = 0.0
-        self.last = 0.0
-        self.lane: SampleBuffer | None = None
+        self.last_update = 0.0
+        self.due = 0.0
 
+    def record(self, sample: Sample, value: float, now: float) -> None:
+        """Add a sample; `value` is its value after the rule's scale."""
+        raise NotImplementedError
 
-@dataclass(slots=True, eq=False)
-class SampleFormat:
-    """
-    What the numbers of a lane mean, and what they count as: shared by many lanes.
-
-    A value is `number / unit * scale`, and stands for `weight` observations.  Ways are
-    told apart by identity, since to hash their fields takes a microsecond.  None ever
-    changes; a frozen one takes another microsecond to make.
-    """
-
-    kind: SampleType
-    action: Action
-    unit: float = 1.0
-    scale: float | None = None
-    weight: int = 1
-    is_tagged: bool = False
-    tag_errors: int = 0
-    source: str = ""
-
-    def values(self, numbers: list[float]) -> list[float]:
-        """Turn the numbers of lines into values."""
-        unit, scale = self.unit, self.scale
-        if unit != 1.0:
-            numbers = [number / unit for number in numbers]
-        if scale is not None:
-            numbers = [number * scale for number in numbers]
-        return numbers
-
-
-class SampleBuffer(list[float]):
-    """
-    The numbers that wait, in the order in which they came.
-
-    A list itself, since a million lanes would need a second object each otherwise.
-    `series` is None where the rules drop the name.
-    """
-
-    __slots__ = ("head", "name", "other", "series", "tail", "way")
-
-    def __init__(
-        self,
-        head: bytes,
-        tail: bytes,
-        way: SampleFormat,
-        series: Series | None,
-        name: str = "",
+    def record_all(
+        self, numbers: Sequence[float], divisor: float, weight: int, now: float
     ) -> None:
-        self.head = head
-        self.tail = tail
-        self.way = way
-        self.series = series
-        self.name = name
-        """As sent, of a lane that no rule took."""
-        self.other: SampleBuffer | None = series.lane if series is not None else None
-        """The next one that leads to the same series."""
+        """
+        Add many samples, each `weight` times, none of them NaN or relative.
 
+        The value of a sample is its number divided by `divisor`.
+        """
+        raise NotImplementedError
 
-CLOSED = SampleBuffer(b"", b"", SampleFormat(SampleType.COUNTER, Action.DROP), None)
-"""In the place of the lanes of a series that must not have any."""
+    def values(self, now: float) -> tuple[float, ...]:
+        """
+        Return the numbers that the page shows, in the order of its lines.
+
+        Counter, gauge, set: the value.  Histogram: the cumulative count of each bucket
+        and of +Inf, sum, count.  Summary: each quantile, ascending, sum, count.
+        """
+        raise NotImplementedError

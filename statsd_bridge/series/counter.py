@@ -1,24 +1,32 @@
-"""Increments to their total."""
+"""Counters: the sum of all increments."""
 
 from __future__ import annotations
 
-from statsd_bridge.model import MetricOptions
+from collections.abc import Sequence
+
+from statsd_bridge.model import MetricOptions, Sample
 from statsd_bridge.series.base import Series
 
 
 class Counter(Series):
-    """One counter.  The caller keeps negative values out."""
+    """A counter.  The store rejects negative increments before they come here."""
 
     __slots__ = ("value",)
 
-    def __init__(self, form: MetricOptions) -> None:
-        super().__init__(form)
+    def __init__(self, options: MetricOptions) -> None:
+        super().__init__(options)
         self.value = 0.0
 
-    def add(self, value: float) -> None:
-        """Count `value` more."""
+    def record(self, _sample: Sample, value: float, _now: float) -> None:
+        """Add an increment."""
         self.value += value
 
+    def record_all(
+        self, numbers: Sequence[float], divisor: float, _weight: int, _now: float
+    ) -> None:
+        """Add many increments."""
+        self.value += sum(numbers) / divisor
+
     def values(self, _now: float) -> tuple[float, ...]:
-        """Give the total."""
+        """Return the total."""
         return (self.value,)

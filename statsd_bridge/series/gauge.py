@@ -1,28 +1,39 @@
-"""Values and differences to the current value."""
+"""Gauges: the last value, changed by relative samples."""
 
 from __future__ import annotations
 
-from statsd_bridge.model import MetricOptions
+from collections.abc import Sequence
+
+from statsd_bridge.model import MetricOptions, Sample
 from statsd_bridge.series.base import Series
 
 
 class Gauge(Series):
-    """One gauge; it starts at 0, so a first difference is a value."""
+    """A gauge; it starts at 0, so a first relative sample is its value."""
 
     __slots__ = ("value",)
 
-    def __init__(self, form: MetricOptions) -> None:
-        super().__init__(form)
+    def __init__(self, options: MetricOptions) -> None:
+        super().__init__(options)
         self.value = 0.0
 
-    def set(self, value: float) -> None:
-        """Replace the value."""
-        self.value = value
+    def record(self, sample: Sample, value: float, _now: float) -> None:
+        """Replace the value, or change it by a relative one."""
+        if sample.relative:
+            self.change(value)
+        else:
+            self.value = value
 
-    def add(self, value: float) -> None:
-        """Change the value by a difference."""
-        self.value += value
+    def change(self, change: float) -> None:
+        """Change the value by a relative one."""
+        self.value += change
+
+    def record_all(
+        self, numbers: Sequence[float], divisor: float, _weight: int, _now: float
+    ) -> None:
+        """Replace the value by the last one."""
+        self.value = numbers[-1] / divisor
 
     def values(self, _now: float) -> tuple[float, ...]:
-        """Give the value."""
+        """Return the value."""
         return (self.value,)

@@ -1,82 +1,89 @@
-"""Observations to counts by bucket."""
+"""Histograms: counts of observations by bucket."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from math import inf, nextafter
 
-from statsd_bridge.model import MetricOptions
+from statsd_bridge.model import MetricOptions, Sample
 from statsd_bridge.series.base import Series
 
-FEW = 8
-"""Values that are sooner counted one by one."""
+SORT_THRESHOLD = 8
+"""From this many values on, sorting them is quicker than one search a value."""
 
 
 class Histogram(Series):
     """
-    One histogram.  A bucket takes what is at most its bound.
+    A histogram.  A bucket counts the values that are at most its bound.
 
-    NaN is in no bucket but +Inf and makes the sum NaN, as in Prometheus' own clients.
+    NaN is only in +Inf and makes the sum NaN, like in Prometheus' client libraries.
     """
 
     __slots__ = ("counts", "sum")
 
-    def __init__(self, form: MetricOptions) -> None:
-        super().__init__(form)
-        self.counts = [0] * (len(form.buckets) + 1)
+    def __init__(self, options: MetricOptions) -> None:
+        super().__init__(options)
+        self.counts = [0] * (len(options.buckets) + 1)
         self.sum = 0.0
 
-    def observe(self, value: float, weight: int) -> None:
-        """Count one value `weight` times."""
-        buckets = self.options.buckets
-        at = bisect_left(buckets, value) if value == value else len(buckets)
-        self.counts[at] += weight
-        self.sum += value * weight
+    def record(self, sample: Sample, value: float, _now: float) -> None:
+        """Count an observation with its weight."""
+        self._observe(value, sample.weight)
 
-    def observe_all(self, numbers: list[float], unit: float, weight: int) -> None:
+    def record_all(
+        self, numbers: Sequence[float], divisor: float, weight: int, _now: float
+    ) -> None:
         """
-        Count many values, none of them NaN, `weight` times each.
+        Count many observations, `weight` times each.
 
-        A value is its number divided by `unit`.  Sorting them and looking each bound up
-        takes 60 ns a value, a bound for each value 110.
+        To sort them and search for each bound takes 60 ns a value, to search for each
+        value 110 (`python -m benchmarks`, timers).
         """
-        if len(numbers) < FEW:
+        if len(numbers) < SORT_THRESHOLD:
             for number in numbers:
-                self.observe(number / unit, weight)
+                self._observe(number / divisor, weight)
             return
         counts, below = self.counts, 0
         ascending = sorted(numbers)
-        for at, border in enumerate(_borders(self.options.buckets, unit)):
-            upto = bisect_right(ascending, border, below)
-            counts[at] += (upto - below) * weight
+        for index, bound in enumerate(_scaled_bounds(self.options.buckets, divisor)):
+            upto = bisect_right(ascending, bound, below)
+            counts[index] += (upto - below) * weight
             below = upto
         counts[-1] += (len(numbers) - below) * weight
-        self.sum += sum(numbers) / unit * weight
+        self.sum += sum(numbers) / divisor * weight
+
+    def _observe(self, value: float, weight: int) -> None:
+        buckets = self.options.buckets
+        index = bisect_left(buckets, value) if value == value else len(buckets)
+        self.counts[index] += weight
+        self.sum += value * weight
 
     def values(self, _now: float) -> tuple[float, ...]:
-        """Give the cumulative counts, +Inf's too, then sum and count."""
+        """Return the cumulative counts, that of +Inf included, then sum and count."""
         cumulative = tuple(accumulate(self.counts))
         return (*cumulative, self.sum, cumulative[-1])
 
 
 @lru_cache
-def _borders(buckets: tuple[float, ...], unit: float) -> tuple[float, ...]:
+def _scaled_bounds(buckets: tuple[float, ...], divisor: float) -> tuple[float, ...]:
     """
-    Find the greatest number whose value is still in each bucket.
+    Return, for each bucket, the greatest number whose quotient is still within it.
 
-    It saves dividing each number, 25 ns.  The product may be off by a last digit, and a
-    bucket is a sharp border: 0.009 s is 9 ms, though 0.009 * 1000 is a little less.
+    This saves a division for each number, 25 ns.  Bound times divisor may be off by a
+    last digit, but the bounds of buckets are sharp: 9 ms is in the bucket of 0.009 s,
+    though 0.009 * 1000 is a little less than 9.
     """
-    if unit == 1.0:
+    if divisor == 1.0:
         return buckets
-    borders = []
+    scaled = []
     for bound in buckets:
-        border = bound * unit
-        while border / unit > bound:
-            border = nextafter(border, -inf)
-        while border < inf and nextafter(border, inf) / unit <= bound:
-            border = nextafter(border, inf)
-        borders.append(border)
-    return tuple(borders)
+        number = bound * divisor
+        while number / divisor > bound:
+            number = nextafter(number, -inf)
+        while number < inf and nextafter(number, inf) / divisor <= bound:
+            number = nextafter(number, inf)
+        scaled.append(number)
+    return tuple(scaled)

@@ -1,14 +1,14 @@
 """
-Many values to a few from which any rank can be answered within a known error.
+Quantile sketch: any rank of n values within an error of `error * n`.
 
-The summary of Greenwald and Khanna (SIGMOD 2001).  Of the n values seen it keeps some,
-ascending, each as
+The summary of Greenwald and Khanna (SIGMOD 2001).  It keeps some of the values,
+ascending, each as an entry
 
     value, g, delta      lowest rank = sum of all g up to here; highest = lowest + delta
 
-and merges neighbours as long as g + delta <= 2 * error * n; then a kept value lies
-within error * n of every rank.  Values come in batches, which is where the time goes.
-A value may stand for many: it is kept as its first and its last copy.
+and merges neighbours as long as g + delta <= 2 * error * n; then an entry lies within
+error * n of every rank.  Values are merged in batches, which saves most of the time.
+A value with a weight becomes two entries, its first and its last copy.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from itertools import repeat
 
 Entry = tuple[float, int, int]
 
-BATCH = 512
+MAX_PENDING = 512
+"""Values that are merged at once."""
 
-EXACT = 500
-"""Entries that are kept whatever the error: few values are answered as they came."""
+MIN_ENTRIES = 500
+"""Entries that are kept whatever the error: quantiles of few values are exact."""
 
 
 class Sketch:
-    """Values of one stretch of time; `error` is a share of their number, 0..1."""
+    """Values of one part of a window; `error` is a share of their number, 0..1."""
 
     __slots__ = ("count", "entries", "error", "pending")
 
@@ -37,21 +38,21 @@ class Sketch:
         self.pending: list[tuple[float, int]] = []
 
     def add(self, value: float, weight: int) -> None:
-        """Take a value `weight` times; it must not be NaN."""
+        """Add a value `weight` times; it must not be NaN."""
         self.count += weight
         self.pending.append((value, weight))
-        if len(self.pending) >= BATCH:
-            self.fold()
+        if len(self.pending) >= MAX_PENDING:
+            self.merge_pending()
 
     def add_all(self, values: Sequence[float], weight: int) -> None:
-        """Take many values, each `weight` times; none may be NaN."""
+        """Add many values, `weight` times each; none may be NaN."""
         self.count += len(values) * weight
         self.pending.extend(zip(values, repeat(weight)))  # noqa: B905
-        if len(self.pending) >= BATCH:
-            self.fold()
+        if len(self.pending) >= MAX_PENDING:
+            self.merge_pending()
 
-    def fold(self) -> None:
-        """Take in what is pending."""
+    def merge_pending(self) -> None:
+        """Merge the pending values into the entries."""
         if not self.pending:
             return
         self.pending.sort()
@@ -62,16 +63,17 @@ class Sketch:
                 fresh.append((value, weight - 1, 0))
         self.pending.clear()
         merged = merge(self.entries, fresh)
-        few = len(merged) <= EXACT
-        self.entries = merged if few else compress(merged, 2 * self.error * self.count)
+        if len(merged) > MIN_ENTRIES:
+            merged = compress(merged, max_span=2 * self.error * self.count)
+        self.entries = merged
 
 
 def merge(left: Sequence[Entry], right: Sequence[Entry]) -> list[Entry]:
     """
-    Put two summaries together; their errors in ranks add up.
+    Merge the entries of two sketches; their errors in ranks add up.
 
-    Between two neighbours of the other one, the rank is known as well as there: up to
-    g + delta - 1 of the other's values may still come before.
+    A value's rank among the other sketch's values is known up to that sketch's next
+    entry: g + delta - 1 of these values may still come before it.
     """
     merged: list[Entry] = []
     i = j = 0
@@ -90,15 +92,15 @@ def merge(left: Sequence[Entry], right: Sequence[Entry]) -> list[Entry]:
     return merged
 
 
-def compress(entries: Sequence[Entry], most: float) -> list[Entry]:
-    """Merge neighbours into the greater one while its g + delta stays below `most`."""
+def compress(entries: Sequence[Entry], max_span: float) -> list[Entry]:
+    """Merge neighbours into the greater one as long as g + delta <= `max_span`."""
     if len(entries) < 3:
         return list(entries)
-    # From the top, so that the greatest is kept; the least is kept, too.
+    # From the top, so that the greatest is kept; the least is kept below.
     value, g, delta = entries[-1]
     kept: list[Entry] = []
     for lower in reversed(entries[1:-1]):
-        if lower[1] + g + delta <= most:
+        if lower[1] + g + delta <= max_span:
             g += lower[1]
             continue
         kept.append((value, g, delta))
@@ -110,7 +112,7 @@ def compress(entries: Sequence[Entry], most: float) -> list[Entry]:
 
 
 def quantile(entries: Sequence[Entry], count: int, share: float) -> float:
-    """Answer with a value that was seen, whose rank is near `share` of all; or NaN."""
+    """Return the value whose rank is nearest to `share` of `count`; NaN without any."""
     if not entries:
         return float("nan")
     rank = max(1, min(count, math.ceil(share * count)))
@@ -118,7 +120,7 @@ def quantile(entries: Sequence[Entry], count: int, share: float) -> float:
     lowest = 0
     for value, g, delta in entries:
         lowest += g
-        # The farthest that the true rank of this value can be from the one wanted.
+        # The greatest possible distance between its true rank and the one wanted.
         distance = max(rank - lowest, lowest + delta - rank)
         if distance < nearest:
             best, nearest = value, distance

@@ -1,21 +1,22 @@
 """
-Targets and samples to series: which exist, of what shape, for how long.
+All series, by metric name and labels: created by samples, removed by expiry.
 
-- The first kind of sample owns a name until its last series has expired.
-- No two families ever print the same name: a histogram `x` also owns `x_bucket`,
-  `x_sum` and `x_count`, a summary the last two.
-- A refused sample changes nothing.  The limit refuses new series only.
-- Expiry looks at series that have a time to live, when their time comes, and at no
-  others: touching one is an assignment.
+- The type of a name is that of its first sample, until its last series has expired.
+- No two families print the same name: a histogram `x` also owns `x_bucket`, `x_sum`
+  and `x_count`, a summary the last two.
+- A rejected sample changes nothing.  The limit rejects new series only.
+- To note an update of a series is an assignment.  Only expiry orders series by time,
+  and only those with a ttl.
 """
 
 from __future__ import annotations
 
-import re
+import collections
 from bisect import bisect_left
-from collections import Counter as Count
 from collections.abc import Callable, Collection
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Protocol
 
 from statsd_bridge.model import (
     EventError,
@@ -26,63 +27,43 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
+from statsd_bridge.series.base import LabelSet, Series
 from statsd_bridge.series.counter import Counter
+from statsd_bridge.series.family import MetricFamily, SortedKeysDict
 from statsd_bridge.series.gauge import Gauge
 from statsd_bridge.series.histogram import Histogram
-from statsd_bridge.series.lanes import SampleBuffers
-from statsd_bridge.series.ordered import Ordered
 from statsd_bridge.series.set import UniqueSet
 from statsd_bridge.series.summary import Summary
 from statsd_bridge.text import format_labels, is_reserved_label
 
-AnySeries = Counter | Gauge | Histogram | Summary | UniqueSet
-
-# What a shape prints besides its own name.
 SUFFIXES: dict[MetricType, tuple[str, ...]] = {
     MetricType.HISTOGRAM: ("_bucket", "_sum", "_count"),
     MetricType.SUMMARY: ("_sum", "_count"),
 }
-# The label that a shape prints itself.
+"""Suffixes of the names that a metric type prints besides its own."""
+
 OWN_LABEL = {MetricType.HISTOGRAM: "le", MetricType.SUMMARY: "quantile"}
+"""The label that a metric type adds itself."""
 
-# a="1",b="2"  -->  1  2
-_values = re.compile(r'="([^"\\]*(?:\\.[^"\\]*)*)"').findall
-_ESCAPED = re.compile(r"\\(.)")
-# What sorts before the mark that ends a value, or is not written as it is.
-_odd = re.compile(r"[\x00-!\\]").search
+MIN_HEAP_ENTRIES = 100
+"""The expiry heap is not compacted below this."""
 
 
-class MetricFamily:
-    """
-    One family: its series by labels, and the form of each set of label names.
+class SeriesObserver(Protocol):
+    """Is called by the store before it changes or removes a series."""
 
-    A series is known by the text of its labels, which is printed as it is: one string
-    where a tuple of pairs of strings took 500 bytes for three labels.
-    """
+    def before_record(self, series: Series, ttl: float, now: float) -> None:
+        """React to a sample that is about to be recorded under a rule with this ttl."""
 
-    __slots__ = ("forms", "help", "is_plain", "name", "series", "type")
-
-    def __init__(self, name: str, form: MetricOptions) -> None:
-        self.name = name
-        self.type = form.type
-        self.help = form.help
-        self.series: Ordered[AnySeries] = Ordered()
-        self.forms: dict[tuple[str, ...], MetricOptions] = {}
-        self.is_plain = True
-        """Whether the texts, sorted as they are, are in the order of the page."""
-
-    def label_texts(self) -> list[str]:
-        """List the labels of all series, fewer first, then by their values in turn."""
-        return self.series.in_order(None if self.is_plain else _rank)
+    def before_removal(self, series: Series) -> None:
+        """React to the expiry of a series."""
 
 
 class SeriesStore:
     """
-    Everything remembered.  Owned by the reactor's thread; nothing here locks.
+    All series of a bridge.  Owned by the reactor's thread; it has no locks.
 
-    `reserved` are names that the bridge prints itself.  `set_window` is seconds.
-    `created` counts label-name sets ever made, by shape, `ever` series; neither falls.
-    `lanes` lead numbers to the series here.
+    `reserved` are the names of the bridge's own metrics.  `set_window` is in seconds.
     """
 
     def __init__(
@@ -93,234 +74,221 @@ class SeriesStore:
         reserved: Collection[str] = (),
         clock: Callable[[], float],
     ) -> None:
+        self.created_total = 0
+        """Series ever created."""
+        self.label_sets_total: collections.Counter[MetricType] = collections.Counter()
+        """Pairs of a metric name and its label names ever created, by type."""
+        self.observer: SeriesObserver | None = None
         self._max_series = max_series
         self._set_window = set_window
         self._reserved = frozenset(reserved)
         self._clock = clock
-        self._families: Ordered[MetricFamily] = Ordered()
-        self._due: list[tuple[float, int, str, str]] = []
-        self._pushed = 0
-        self._live = 0
-        self.label_sets_total: Count[MetricType] = Count()
-        self.created_total = 0
-        self.lanes = SampleBuffers()
+        self._families: SortedKeysDict[MetricFamily] = SortedKeysDict()
+        # Time, a serial number that no two entries share, series, family, label text.
+        # An entry counts as long as its time is the one that the series is due at.
+        self._expiry_heap: list[tuple[float, int, Series, MetricFamily, str]] = []
+        self._serial = count()
+        self._size = 0
 
     def __len__(self) -> int:
-        return self._live
+        """Return the number of series."""
+        return self._size
 
     def now(self) -> float:
-        """Tell the time by which series live."""
+        """Return the time of the clock by which series expire, in seconds."""
         return self._clock()
 
-    def record(self, target: SeriesSpec, sample: Sample) -> Rejection | None:
-        """Add one sample to its series, which comes into being if need be."""
-        scale = target.options.scale
-        value = sample.value if scale is None else sample.value * scale
-        if sample.type is SampleType.COUNTER and value < 0 and target.name:
+    def record(self, spec: SeriesSpec, sample: Sample) -> Series | Rejection:
+        """Add a sample to its series, which is created if necessary; return it."""
+        value = _scaled(spec, sample)
+        if sample.type is SampleType.COUNTER and value < 0 and spec.name:
             return Rejection(
-                EventError.ILLEGAL_NEGATIVE_COUNTER, sample.type, target.name
+                EventError.ILLEGAL_NEGATIVE_COUNTER, sample.type, spec.name
             )
-        series = self.get_or_create(sample.type, target)
+        now = self._clock()
+        series = self._get_or_create(spec, sample.type, now)
         if isinstance(series, Rejection):
             return series
-        now = self._clock()
-        if series.lane is not None:
-            self._catch_up(series, target, now)
-        match series:
-            case Gauge():
-                (series.add if sample.relative else series.set)(value)
-            case Counter():
-                series.add(value)
-            case Histogram():
-                series.observe(value, sample.weight)
-            case Summary():
-                series.observe(value, sample.weight, now)
-            case UniqueSet():
-                series.add(sample.member, now)
-        self._touch(series, target, now)
-        return None
+        if self.observer is not None:
+            self.observer.before_record(series, spec.options.ttl, now)
+        series.record(sample, value, now)
+        self._touch(series, spec, now)
+        return series
 
-    def rejection_reason(self, target: SeriesSpec, sample: Sample) -> EventError | None:
-        """Tell why `record` would refuse a sample; nothing changes."""
-        name, form = target.name, target.options
-        value = sample.value if form.scale is None else sample.value * form.scale
-        if sample.type is SampleType.COUNTER and value < 0 and name:
+    def rejection_reason(self, spec: SeriesSpec, sample: Sample) -> EventError | None:
+        """Return why `record` would reject a sample, if it would; change nothing."""
+        value = _scaled(spec, sample)
+        if sample.type is SampleType.COUNTER and value < 0 and spec.name:
             return EventError.ILLEGAL_NEGATIVE_COUNTER
-        if self.find(target) is not None:
+        family = self._families.get(spec.name)
+        if _find(family, spec, _label_text(spec)) is not None:
             return None
-        return self._refuses(self._families.get(name), target)
-
-    def find(self, target: SeriesSpec) -> AnySeries | None:
-        """Find the series of a target."""
-        family = self._families.get(target.name)
-        if family is None or family.type is not target.options.type:
-            return None
-        return family.series.get(_text(target))
-
-    def get_or_create(
-        self, kind: SampleType, target: SeriesSpec
-    ) -> AnySeries | Rejection:
-        """Find the series of a target, or make it; or tell why there is none."""
-        name, form = target.name, target.options
-        family = self._families.get(name)
-        text = _text(target)
-        if family is not None and family.type is form.type:
-            series = family.series.get(text)
-            if series is not None:
-                return series
-        reason = self._refuses(family, target)
-        if reason is not None:
-            return Rejection(reason, kind, name)
-        return self._create(family or self._found(target), target, text)
+        return self._rejection_reason(family, spec)
 
     def expire(self, now: float) -> int:
-        """Remove the series whose time to live is over; returns how many."""
-        removed = 0
-        while self._due and self._due[0][0] < now:
-            _, _, name, text = heappop(self._due)
-            family = self._families.get(name)
-            series = family.series.get(text) if family is not None else None
-            if family is None or series is None or not series.ttl:
+        """Remove the series whose ttl is over; return how many."""
+        heap, removed = self._expiry_heap, 0
+        while heap and heap[0][0] < now:
+            due, _, series, family, label_text = heappop(heap)
+            if due != series.due:
                 continue
-            if series.last + series.ttl >= now:
-                self._schedule(series, name, text)
+            series.due = 0.0
+            if not series.ttl:
                 continue
-            self._remove(family, text)
+            if series.last_update + series.ttl >= now:
+                self._schedule(series, family, label_text)
+                continue
+            self._remove(series, family, label_text)
             removed += 1
         return removed
 
     def families(self) -> list[MetricFamily]:
-        """List what is remembered by name, as the page shows it."""
-        return [self._families[name] for name in self._families.in_order()]
+        """Return all families, sorted by name."""
+        return [self._families[name] for name in self._families.sorted_keys()]
 
-    def _found(self, target: SeriesSpec) -> MetricFamily:
-        family = self._families[target.name] = MetricFamily(target.name, target.options)
-        return family
+    def _get_or_create(
+        self, spec: SeriesSpec, type: SampleType, now: float
+    ) -> Series | Rejection:
+        family, label_text = self._families.get(spec.name), _label_text(spec)
+        series = _find(family, spec, label_text)
+        if series is not None:
+            return series
+        reason = self._rejection_reason(family, spec)
+        if reason is not None:
+            return Rejection(reason, type, spec.name)
+        if family is None:
+            family = MetricFamily(spec.name, spec.options)
+            self._families[spec.name] = family
+        return self._create(family, spec, label_text, now)
 
-    def _create(self, family: MetricFamily, target: SeriesSpec, text: str) -> AnySeries:
-        labels, form = target.labels, target.options
-        names = tuple([label for label, _ in labels])
-        if names not in family.forms:
-            self.label_sets_total[form.type] += 1
-        # The first of a set of label names decides on buckets and quantiles.
-        series = self._series(family.forms.setdefault(names, form))
-        family.series[text] = series
-        if family.is_plain:
-            family.is_plain = len(family.forms) == 1 and not _odd(text)
-        self._live += 1
+    def _create(
+        self, family: MetricFamily, spec: SeriesSpec, label_text: str, now: float
+    ) -> Series:
+        names = tuple([name for name, _ in spec.labels])
+        label_set = family.label_sets.get(names)
+        if label_set is None:
+            label_set = LabelSet(names, spec.options)
+            self.label_sets_total[family.type] += 1
+        series = self._new_series(label_set.options, now)
+        family.add(label_text, label_set, series)
+        self._size += 1
         self.created_total += 1
         return series
 
-    def _remove(self, family: MetricFamily, text: str) -> None:
-        self.lanes.forget(family.series[text])
-        family.series.remove(text)
-        if not family.series:
-            self._families.remove(family.name)
-        self._live -= 1
-
-    def _catch_up(self, series: AnySeries, target: SeriesSpec, now: float) -> None:
-        """Let what waits for a series go before a sample that does not wait."""
-        if series.ttl != target.options.ttl:
-            # Two rules that do not agree on it: each sample must say its own.
-            self.lanes.close(series, now)
-        elif isinstance(series, Gauge):
-            self.lanes.fold(self.lanes.to(series), now)
-
-    def _series(self, form: MetricOptions) -> AnySeries:
-        match form.type:
-            case MetricType.COUNTER:
-                return Counter(form)
-            case MetricType.GAUGE:
-                return Gauge(form)
-            case MetricType.HISTOGRAM:
-                return Histogram(form)
-            case MetricType.SUMMARY:
-                return Summary(form, self._clock())
-            case MetricType.SET:
-                return UniqueSet(form, self._set_window)
-
-    def _touch(self, series: AnySeries, target: SeriesSpec, now: float) -> None:
-        """Note an update; a time to live that a reload changed holds from now on."""
-        ttl = target.options.ttl
+    def _touch(self, series: Series, spec: SeriesSpec, now: float) -> None:
+        """Note an update; a ttl that a reload changed applies from now on."""
+        ttl = spec.options.ttl
         if ttl:
-            # Only then, since a time is an object of its own.
-            series.last = now
+            # Only with a ttl, since a time is an object of its own.
+            series.last_update = now
         if series.ttl != ttl:
             series.ttl = ttl
             if ttl:
-                self._schedule(series, target.name, _text(target))
+                family = self._families[spec.name]
+                self._schedule(series, family, _label_text(spec))
 
-    def _schedule(self, series: AnySeries, name: str, text: str) -> None:
-        self._pushed += 1
-        heappush(self._due, (series.last + series.ttl, self._pushed, name, text))
+    def _remove(self, series: Series, family: MetricFamily, label_text: str) -> None:
+        if self.observer is not None:
+            self.observer.before_removal(series)
+        family.remove(label_text)
+        if not family.series:
+            self._families.remove(family.name)
+        self._size -= 1
 
-    def _refuses(
-        self, family: MetricFamily | None, target: SeriesSpec
+    def _new_series(self, options: MetricOptions, now: float) -> Series:
+        match options.type:
+            case MetricType.COUNTER:
+                return Counter(options)
+            case MetricType.GAUGE:
+                return Gauge(options)
+            case MetricType.HISTOGRAM:
+                return Histogram(options)
+            case MetricType.SUMMARY:
+                return Summary(options, now)
+            case MetricType.SET:
+                return UniqueSet(options, self._set_window)
+
+    def _schedule(self, series: Series, family: MetricFamily, label_text: str) -> None:
+        """
+        See to it that expiry checks a series when its ttl is over, or before.
+
+        A series has one entry in the heap that counts.  An entry whose time a shorter
+        ttl has replaced stays until that time, or until such entries are the majority.
+        """
+        due = series.last_update + series.ttl
+        if 0.0 < series.due <= due:
+            return
+        series.due = due
+        heap = self._expiry_heap
+        heappush(heap, (due, next(self._serial), series, family, label_text))
+        if len(heap) > 2 * self._size + MIN_HEAP_ENTRIES:
+            heap[:] = [entry for entry in heap if entry[0] == entry[2].due]
+            heapify(heap)
+
+    def _rejection_reason(
+        self, family: MetricFamily | None, spec: SeriesSpec
     ) -> EventError | None:
-        name, form = target.name, target.options
-        if not name:
+        """Return why a series must not be created, if so."""
+        if not spec.name:
             return EventError.EMPTY_METRIC_NAME
-        if _has_reserved(target):
+        if _has_reserved_label(spec):
             return EventError.RESERVED_LABEL
-        if family is None and self._clashes(name, form.type):
+        if family is None and self._clashes(spec.name, spec.options.type):
             return EventError.CONFLICT
-        if family is not None and family.type is not form.type:
+        if family is not None and family.type is not spec.options.type:
             return EventError.CONFLICT
-        if self._live >= self._max_series:
+        if self._size >= self._max_series:
             return EventError.SERIES_LIMIT
         return None
 
-    def _clashes(self, name: str, shape: MetricType) -> bool:
-        """Tell whether a new family would print what another prints, or we do."""
-        printed = [name, *(name + suffix for suffix in SUFFIXES.get(shape, ()))]
+    def _clashes(self, name: str, type: MetricType) -> bool:
+        """Return whether a new family would print a name that is already printed."""
+        printed = [name, *(name + suffix for suffix in SUFFIXES.get(type, ()))]
         if any(each in self._reserved for each in printed):
             return True
         if any(each in self._families for each in printed[1:]):
             return True
         return any(
-            self._prints(name.removesuffix(suffix), suffix, shape)
+            self._owns(name.removesuffix(suffix), suffix, type)
             for suffix in SUFFIXES[MetricType.HISTOGRAM]
             if name.endswith(suffix)
         )
 
-    def _prints(self, base: str, suffix: str, shape: MetricType) -> bool:
-        """Tell whether a family prints its name with a suffix, or is taken to."""
+    def _owns(self, base: str, suffix: str, type: MetricType) -> bool:
+        """Return whether a family owns `base` + `suffix` against a metric of a type."""
         family = self._families.get(base)
         if family is None or family.type not in SUFFIXES:
             return False
-        # A summary has no buckets; statsd_exporter refuses a counter or gauge all the
-        # same, and another summary or histogram not.
-        return suffix in SUFFIXES[family.type] or shape not in SUFFIXES
+        # A summary prints no `_bucket`, but like statsd_exporter it owns this name
+        # against counters and gauges.
+        return suffix in SUFFIXES[family.type] or type not in SUFFIXES
 
 
-def _text(target: SeriesSpec) -> str:
-    return (
-        format_labels(target.labels) if target.label_text is None else target.label_text
-    )
+def _scaled(spec: SeriesSpec, sample: Sample) -> float:
+    scale = spec.options.scale
+    return sample.value if scale is None else sample.value * scale
 
 
-def _has_reserved(target: SeriesSpec) -> bool:
-    labels = target.labels
+def _label_text(spec: SeriesSpec) -> str:
+    return format_labels(spec.labels) if spec.label_text is None else spec.label_text
+
+
+def _find(
+    family: MetricFamily | None, spec: SeriesSpec, label_text: str
+) -> Series | None:
+    if family is None or family.type is not spec.options.type:
+        return None
+    return family.series.get(label_text)
+
+
+def _has_reserved_label(spec: SeriesSpec) -> bool:
+    labels = spec.labels
     if not labels:
         return False
     # They are sorted, and a sender may send thousands with thousands of values.
-    at = bisect_left(labels, ("__",))
-    if at < len(labels) and is_reserved_label(labels[at][0]):
+    index = bisect_left(labels, ("__",))
+    if index < len(labels) and is_reserved_label(labels[index][0]):
         return True
-    own = OWN_LABEL.get(target.options.type)
-    at = bisect_left(labels, (own,)) if own else len(labels)
-    return at < len(labels) and labels[at][0] == own
-
-
-def _rank(text: str) -> str:
-    # As statsd_exporter has it: the names of labels do not count.  One string sorts
-    # five times as fast as a list of them.
-    values = _values(text)
-    rank = "\0".join(values)
-    if "\\" in rank:
-        rank = _ESCAPED.sub(_meant, rank)
-    return chr(len(values)) + rank
-
-
-def _meant(escaped: re.Match[str]) -> str:
-    return "\n" if escaped[1] == "n" else escaped[1]
+    own = OWN_LABEL.get(spec.options.type)
+    index = bisect_left(labels, (own,)) if own else len(labels)
+    return index < len(labels) and labels[index][0] == own

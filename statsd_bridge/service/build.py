@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from statsd_bridge import explain, exposition, log, mapping
-from statsd_bridge.batch import FastPipeline
 from statsd_bridge.bugs import BugReporter
 from statsd_bridge.explain import Explanation, TrialStores
+from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import Dialect
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.model import Stats
@@ -45,10 +45,9 @@ class Components:
             reactor=self.reactor,
         )
 
-    def _new_pipeline(self) -> Pipeline:
+    def _new_pipeline(self) -> AnyPipeline:
         settings = self.settings
-        pipeline = FastPipeline if settings.batch else Pipeline
-        return pipeline(
+        plain = Pipeline(
             table=load_table(settings),
             store=self.store,
             stats=self.stats,
@@ -57,6 +56,7 @@ class Components:
             sources=settings.count_lines_from,
             relay=self.relay,
         )
+        return FastPipeline(plain) if settings.batch else plain
 
 
 def load_table(settings: Settings) -> MappingTable:

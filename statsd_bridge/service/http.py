@@ -103,11 +103,10 @@ class HttpBackend(web.Backend):
     def state(self) -> BridgeState:
         """Return what the bridge's metrics of itself show."""
         table, received_at = self._pipeline.table, self._listeners.received_at
-        fast_samples = self._pipeline.fast_samples
         cache = CacheState(
             length=table.cache_length,
-            gets=table.cache_gets + fast_samples,
-            hits=table.cache_hits + fast_samples,
+            gets=self._pipeline.cache_gets,
+            hits=self._pipeline.cache_hits,
         )
         return BridgeState(
             version=VERSION,

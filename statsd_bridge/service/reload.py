@@ -28,6 +28,6 @@ class Reloader:
             logger.error("reload refused, the old rules stay", error=str(error))
             return str(error)
         self._reloads["success"] += 1
-        self._pipeline.table = table
+        self._pipeline.replace_table(table)
         logger.info("reloaded", rules=len(table))
         return ""

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.resources import files
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge import exposition, mapping
-from statsd_bridge.batch import FastPipeline
-from statsd_bridge.model import Stats
-from statsd_bridge.series import SeriesStore
-from tests.statsd_bridge.in_memory import NoBugs
+from tests.statsd_bridge.in_memory import InMemoryPath
 
 MAPPING = files("crocbot") / "mapping.yml"
 
@@ -19,32 +15,14 @@ Series = tuple[str, frozenset[tuple[str, str]]]
 """A name and its labels."""
 
 
-class InMemoryBridge:
-    """Takes datagrams, gives its page; it has the gateway's mapping file."""
+class InMemoryBridge(InMemoryPath):
+    """The path with the gateway's mapping file, and its page."""
 
     def __init__(self) -> None:
-        self.stats = Stats()
-        self._bugs = NoBugs()
-        self._store = SeriesStore(
-            clock=lambda: 0.0, reserved=exposition.reserved_names()
+        super().__init__(
+            mapping.load(str(MAPPING), strict=True),
+            reserved=exposition.reserved_names(),
         )
-        self._pipeline = FastPipeline(
-            table=mapping.load(str(MAPPING), strict=True),
-            store=self._store,
-            stats=self.stats,
-            bugs=self._bugs,
-        )
-
-    def feed(self, datagrams: Sequence[bytes]) -> None:
-        """Take datagrams, one at a time."""
-        for datagram in datagrams:
-            self._pipeline.feed([datagram], "udp")
-
-    def page(self) -> str:
-        """Return the page, without the bridge's metrics of itself."""
-        self._pipeline.flush()
-        families = self._store.families()
-        return b"".join(exposition.text.render(families, 0.0, self._bugs)).decode()
 
     def series(self) -> dict[Series, float]:
         """Return every sample of the page."""

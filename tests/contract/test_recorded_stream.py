@@ -48,7 +48,7 @@ ENOUGH = 12
 def page(datagrams: list[str]) -> str:
     """Return the page of a bridge that received them."""
     bridge = InMemoryBridge()
-    bridge.feed([datagram.encode() for datagram in datagrams])
+    bridge.feed(*[datagram.encode() for datagram in datagrams])
     return bridge.page()
 
 

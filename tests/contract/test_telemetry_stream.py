@@ -117,7 +117,7 @@ async def run_gateway(times: int) -> InMemoryBridge:
         await telemetry.stop()
         with suppress(BlockingIOError):
             while True:
-                bridge.feed([receiver.recv(MAX_DATAGRAM_BYTES)])
+                bridge.feed(receiver.recv(MAX_DATAGRAM_BYTES))
     return bridge
 
 

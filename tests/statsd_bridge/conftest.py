@@ -16,13 +16,11 @@ from functools import partial
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from statsd_bridge import exposition, mapping
-from statsd_bridge.batch import FastPipeline
+from statsd_bridge import exposition
 from statsd_bridge.line import Dialect
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import SeriesStore
-from tests.statsd_bridge.in_memory import ReportedBugs
+from tests.statsd_bridge.in_memory import BOTH_PATHS, AnyPipeline, InMemoryPath
 
 FLAGS = {
     "--no-statsd.parse-dogstatsd-tags": "dogstatsd",
@@ -44,31 +42,23 @@ class Outcome:
 
 
 def _play(
-    made: type[Pipeline],
+    path: Callable[[Pipeline], AnyPipeline],
     packets: Sequence[str | bytes],
     mapping_text: str = "",
     flags: Sequence[str] = (),
 ) -> Outcome:
-    off = {FLAGS[flag]: False for flag in flags}
-    failures = ReportedBugs()
-    stats = Stats()
-    store = SeriesStore(clock=lambda: 1000.0, reserved=exposition.reserved_names())
-    table = mapping.parse(mapping_text, "case.yml")
-    path = made(
-        table=table, store=store, stats=stats, bugs=failures, dialect=Dialect(**off)
+    memory = InMemoryPath(
+        mapping_text,
+        path=path,
+        dialect=Dialect(**{FLAGS[flag]: False for flag in flags}),
+        reserved=exposition.reserved_names(),
     )
     # Recorded text is Latin-1: one character a byte.
-    raw = [
-        each.encode("latin-1") if isinstance(each, str) else each for each in packets
-    ]
-    path.feed(raw, "udp")
-    path.flush()
-    families = store.families()
-    slices = exposition.text.render(families, 1000.0, failures)
-    page = b"".join(slices).decode()
-
-    assert failures == []
-    return Outcome(page, *_shown(page), _own(stats))
+    memory.feed(
+        *(each.encode("latin-1") if isinstance(each, str) else each for each in packets)
+    )
+    page = memory.page()
+    return Outcome(page, *_shown(page), _own(memory.stats))
 
 
 def _shown(page: str) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
@@ -122,7 +112,7 @@ def _own(stats: Stats) -> dict[str, float]:
     return {name: value for name, value in found.items() if value}
 
 
-@pytest.fixture(scope="session", params=[Pipeline, FastPipeline])
+@pytest.fixture(scope="session", params=BOTH_PATHS, ids=["plain", "fast"])
 def play(request: pytest.FixtureRequest) -> Callable[..., Outcome]:
-    """Feed packets to a fresh path, one datagram each: the plain one, the quick one."""
+    """Feed packets to a new path, one datagram each: the plain one, the fast one."""
     return partial(_play, request.param)

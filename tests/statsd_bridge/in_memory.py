@@ -1,13 +1,26 @@
-"""The bridge without sockets: fakes that tests of several parts share."""
+"""The bridge without sockets: fakes, and the path in memory, for tests of all parts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, cast
 
+from statsd_bridge import exposition, mapping
 from statsd_bridge.bugs import BugReporter
 from statsd_bridge.exposition import BridgeState
+from statsd_bridge.fastpath import AnyPipeline, FastPipeline
+from statsd_bridge.line import DEFAULT_DIALECT, Dialect
 from statsd_bridge.model import Stats
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.relay import Relay
+from statsd_bridge.series import SeriesStore
+
+BOTH_PATHS: list[Callable[[Pipeline], AnyPipeline]] = [
+    lambda plain: plain,
+    FastPipeline,
+]
+"""The plain path and the one that runs by default, as a function of the plain one."""
 
 
 class ReportedBugs(list[Exception], BugReporter):
@@ -59,3 +72,89 @@ class FixedState:
     def state(self) -> BridgeState:
         """Return the state."""
         return self._state
+
+
+class RelayedLines(list[bytes]):
+    """A relay that keeps the lines."""
+
+    forward = list.extend
+
+
+class InMemoryPath:
+    """The path from datagrams to the page, with a clock that the test moves."""
+
+    def __init__(
+        self,
+        rules: str | mapping.MappingTable = "",
+        *,
+        path: Callable[[Pipeline], AnyPipeline] = FastPipeline,
+        bugs: ReportedBugs | None = None,
+        dialect: Dialect = DEFAULT_DIALECT,
+        max_series: int = 1_000_000,
+        reserved: Collection[str] = (),
+        sources: Collection[str] = (),
+    ) -> None:
+        self.now = 1000.0
+        self.bugs = NoBugs() if bugs is None else bugs
+        self.stats = Stats()
+        self.store = SeriesStore(
+            clock=lambda: self.now, max_series=max_series, reserved=reserved
+        )
+        self.relayed = RelayedLines()
+        self.plain = Pipeline(
+            table=mapping.parse(rules, "rules.yml")
+            if isinstance(rules, str)
+            else rules,
+            store=self.store,
+            stats=self.stats,
+            bugs=self.bugs,
+            dialect=dialect,
+            sources=sources,
+            relay=cast(Relay, self.relayed),
+        )
+        self.path = path(self.plain)
+
+    def feed(self, *datagrams: bytes) -> None:
+        """Process datagrams as one batch over UDP."""
+        self.path.feed(datagrams, "udp")
+
+    def pass_seconds(self, seconds: float) -> None:
+        """Let time pass; expire series as the service does every second."""
+        self.now += seconds
+        self.path.flush()
+        self.store.expire(self.now)
+
+    def page(self) -> str:
+        """Return the page without the bridge's own metrics."""
+        self.path.flush()
+        families = self.store.families()
+        return b"".join(exposition.text.render(families, self.now, self.bugs)).decode()
+
+    def values(self) -> dict[str, float]:
+        """Return the numbers of the page by what stands before them."""
+        rows = [row for row in self.page().splitlines() if not row.startswith("#")]
+        pairs = [row.rpartition(" ") for row in rows]
+        return {name: float(number) for name, _, number in pairs}
+
+
+def assert_same_results(first: InMemoryPath, second: InMemoryPath) -> None:
+    """Compare pages and counters; only sums may differ, in the last digits."""
+    ours, theirs = first.values(), second.values()
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert (math.isnan(value) and math.isnan(theirs[name])) or math.isclose(
+            value, theirs[name], rel_tol=1e-9, abs_tol=1e-12
+        ), name
+    assert first.stats == second.stats
+    assert first.store.label_sets_total == second.store.label_sets_total
+    assert first.relayed == second.relayed
+    assert _recent(first) == _recent(second)
+
+
+def _recent(memory: InMemoryPath) -> tuple[Sequence[object], Sequence[object]]:
+    path = memory.path
+    # Names that wait in buffers are noted in the order of the buffers.
+    return (
+        sorted(path.unmapped_names.newest_first()),
+        list(path.rejected_lines.newest_first()),
+    )

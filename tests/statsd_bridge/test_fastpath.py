@@ -1,22 +1,24 @@
-"""The quick path against the plain one: the same lines, the same results."""
+"""The fast path against the plain one: the same lines, the same results."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge import batch, exposition, grouping, mapping
-from statsd_bridge.batch import FastPipeline
-from statsd_bridge.model import Stats
-from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import SeriesStore, lanes
-from tests.statsd_bridge.in_memory import ReportedBugs
+from statsd_bridge import fastpath, mapping
+from statsd_bridge.fastpath import buffers, group
+from statsd_bridge.pipeline import Recorded
+from tests.statsd_bridge.in_memory import (
+    BOTH_PATHS,
+    InMemoryPath,
+    ReportedBugs,
+    assert_same_results,
+)
 
 RULES = """
 mappings:
@@ -33,99 +35,40 @@ mappings:
 - {match: app.brief, name: brief, ttl: 5s}
 - {match: app.briefer, name: brief, ttl: 2s}
 """
-
-
 TABLE = mapping.parse(RULES, "rules.yml")
 
 
-class Path:
-    """One path in memory, with a clock that the test moves."""
-
-    def __init__(self, made: type[Pipeline], max_series: int = 1000) -> None:
-        self.now = 1000.0
-        self.failures = ReportedBugs()
-        self.stats = Stats()
-        self.store = SeriesStore(clock=lambda: self.now, max_series=max_series)
-        self.relayed: list[bytes] = []
-        self.path = made(
-            table=TABLE,
-            store=self.store,
-            stats=self.stats,
-            bugs=self.failures,
-            sources=("app", "fresh"),
-            relay=self,
-        )
-
-    def forward(self, lines: Sequence[bytes]) -> None:
-        """Keep the lines that a relay would send."""
-        self.relayed.extend(lines)
-
-    def feed(self, *datagrams: bytes) -> None:
-        """Take a batch."""
-        self.path.feed(list(datagrams), "udp")
-
-    def pass_seconds(self, seconds: float) -> None:
-        """Let time pass as the service does, which looks after series every second."""
-        self.now += seconds
-        self.path.flush()
-        self.store.expire(self.now)
-
-    def page(self) -> dict[str, float]:
-        """Read every number of the page."""
-        self.path.flush()
-        slices = exposition.text.render(self.store.families(), self.now, self.failures)
-        rows = b"".join(slices).decode().splitlines()
-        pairs = [row.rpartition(" ") for row in rows if not row.startswith("#")]
-        return {name: float(number) for name, _, number in pairs}
-
-
-def same(first: dict[str, float], second: dict[str, float]) -> bool:
-    """Compare two pages as sums may differ; no count is so large that one more may."""
-    return first.keys() == second.keys() and all(
-        math.isclose(value, second[name], rel_tol=1e-9, abs_tol=1e-12)
-        or (math.isnan(value) and math.isnan(second[name]))
-        for name, value in first.items()
-    )
+def both(max_series: int = 1000) -> list[InMemoryPath]:
+    """Return the plain path and the fast one."""
+    return [
+        InMemoryPath(TABLE, path=path, max_series=max_series, sources=("app", "fresh"))
+        for path in BOTH_PATHS
+    ]
 
 
 NAMES = [
-    "app.hits.a",
-    "app.hits.b",
-    "other.hits.a",
-    "app.secret",
-    "app.scaled",
-    "app.negated",
-    "app.time.a",
-    "app.time.b",
-    "app.brief",
-    "app",
-    "hits",
-    "hits,zone=eu",
-    "hits[zone=eu]",
-    "hits,bad",
-    "depth",
-    "depth_count",
-    "na\u00efve",
-    "",
-    "_e{1,2}",
+    *("app.hits.a", "app.hits.b", "other.hits.a", "app.secret", "app.scaled"),
+    *("app.negated", "app.time.a", "app.time.b", "app.brief", "app.briefer", "app"),
+    *("hits", "hits,zone=eu", "hits[zone=eu]", "hits,bad", "depth", "depth_count"),
+    *("na\u00efve", "", "_e{1,2}"),
 ]
 VALUES = [
     *("1", "2", "9", "29.5", "50", "0", "-3", "+4", "-0", "1e-3", "1e400", "007", ".5"),
     *("5.", "1_0", " 1", "inf", "nan", "0x1p3", "x", "", "1:2", "1.2.3", "-", "1|c:2"),
 ]
-TAILS = [
+SUFFIXES = [
     *("c", "g", "ms", "h", "s", "c|@0.1", "ms|@0.1", "ms|@0.3", "h|@0", "c|@x"),
     *("c|#zone:eu", "g|#zone:eu", "ms|#zone:eu,a:b", "c|#zone", "c|#quantile:1"),
     *("c\r", "c|c:abc", "g|T123", "c|", "x", "", "ms|@0.1|#a:b", "ms|#le:1"),
+    *("c|@0.1|@0.5", "c|@-1"),
 ]
-
-# Mostly lines that a lane takes, since those of the plain path are its own business.
+# Mostly lines that are buffered, since the others are up to the plain path.
 LINES = st.one_of(
     st.builds(
         "{}:{}|{}".format,
         st.sampled_from(NAMES),
         st.sampled_from(VALUES),
-        st.sampled_from(TAILS),
+        st.sampled_from(SUFFIXES),
     ),
     st.builds(
         "{}:{}|{}".format,
@@ -136,81 +79,7 @@ LINES = st.one_of(
     st.sampled_from(["", "broken", "depth:+3|g", "depth:7|g", "hits:1|c"]),
 ).map(str.encode)
 DATAGRAMS = st.lists(LINES, max_size=6).map(b"\n".join)
-BATCHES = st.lists(
-    st.one_of(st.lists(DATAGRAMS, max_size=8), st.sampled_from([0.5, 2.5])),
-    max_size=12,
-)
-
-
-Bounds = dict[tuple[Any, str], int]
-
-NORMAL: Bounds = {}
-TIGHT: Bounds = {(lanes, "MOST"): 3, (batch, "ENOUGH"): 2, (batch, "PIECE"): 40}
-"""Bounds that even a few lines reach."""
-GROUPED: Bounds = {
-    (batch, "GROUPED"): 0,
-    (batch, "LONGEST_PAUSE"): 0,
-    (grouping, "MEAN"): 1,
-}
-"""A few lines are grouped, too."""
-
-
-@contextmanager
-def bounded(bounds: Bounds) -> Iterator[None]:
-    """Set bounds, and set them back."""
-    with pytest.MonkeyPatch.context() as patch:
-        for (module, name), bound in bounds.items():
-            patch.setattr(module, name, bound)
-        yield
-
-
-@given(
-    BATCHES,
-    st.sampled_from([3, 1000]),
-    st.sampled_from([NORMAL, TIGHT, GROUPED, TIGHT | GROUPED]),
-)
-def test_both_paths_show_the_same(
-    batches: Sequence[list[bytes] | float], max_series: int, bounds: Bounds
-) -> None:
-    """Pages, own counters, refusals and what is remembered of them, at every moment."""
-    plain, quick = (Path(each, max_series) for each in (Pipeline, FastPipeline))
-    with bounded(bounds):
-        for each in batches:
-            for path in (plain, quick):
-                if isinstance(each, float):
-                    path.pass_seconds(each)
-                else:
-                    path.feed(*each)
-                    path.pass_seconds(0)
-            assert same(quick.page(), plain.page())
-            assert quick.stats == plain.stats
-    assert quick.store.label_sets_total == plain.store.label_sets_total
-    assert quick.relayed == plain.relayed
-    assert dict(quick.path.unmapped_names.newest_first()) == dict(
-        plain.path.unmapped_names.newest_first()
-    )
-    assert list(quick.path.rejected_lines.newest_first()) == list(
-        plain.path.rejected_lines.newest_first()
-    )
-    assert quick.failures == plain.failures == []
-
-
-@given(BATCHES)
-def test_nothing_needs_to_settle_in_between(
-    batches: Sequence[list[bytes] | float],
-) -> None:
-    """However many batches wait, the page shows them all."""
-    plain, quick = Path(Pipeline), Path(FastPipeline)
-    for each in batches:
-        if not isinstance(each, float):
-            plain.feed(*each)
-            quick.feed(*each)
-
-    assert same(quick.page(), plain.page())
-    assert quick.stats == plain.stats
-
-
-AGAIN = st.lists(
+REPEATED = st.lists(
     st.one_of(
         st.builds(
             "{}:{}|{}".format,
@@ -225,188 +94,245 @@ AGAIN = st.lists(
     min_size=1,
     max_size=4,
 )
-"""What is said again and again: mostly what a group takes, and what it must not."""
+"""Lines that come again and again: mostly those that can be grouped."""
+REPEATED_DATAGRAMS = st.builds(
+    lambda lines, times, end: ("\n".join(lines * times) + end).encode(),
+    REPEATED,
+    st.integers(1, 4),
+    st.sampled_from(["", "\n", "\n\n"]),
+)
+BATCHES = st.lists(
+    st.one_of(
+        st.lists(DATAGRAMS, max_size=8),
+        REPEATED_DATAGRAMS.map(lambda datagram: [datagram, datagram]),
+        # Seconds that pass.
+        st.sampled_from([0.5, 2.5]),
+    ),
+    max_size=12,
+)
+
+Bounds = dict[tuple[ModuleType, str], int]
+NORMAL: Bounds = {}
+TIGHT: Bounds = {
+    (buffers, "MAX_BUFFERS"): 3,
+    (fastpath, "FLUSH_THRESHOLD"): 2,
+    (fastpath, "MAX_PIECE_BYTES"): 40,
+}
+"""Bounds that even a few lines reach."""
+GROUPED: Bounds = {
+    (fastpath, "MIN_GROUPED_BYTES"): 0,
+    (fastpath, "MAX_PAUSE"): 0,
+    (group, "MIN_LINES_PER_GROUP"): 1,
+}
+"""Even a few lines are grouped."""
+
+
+@contextmanager
+def bounded(bounds: Bounds) -> Iterator[None]:
+    """Set bounds, and restore them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for (module, name), bound in bounds.items():
+            patch.setattr(module, name, bound)
+        yield
 
 
 @given(
-    st.lists(st.tuples(AGAIN, st.integers(1, 4)), min_size=1, max_size=8),
-    st.sampled_from(["", "\n", "\n\n"]),
+    BATCHES,
+    st.sampled_from([3, 1000]),
+    st.sampled_from([NORMAL, TIGHT, GROUPED, TIGHT | GROUPED]),
+    st.booleans(),
 )
-def test_groups_show_the_same(batches: list[tuple[list[str], int]], end: str) -> None:
-    """The same lines again and again, with others between, in groups or one by one."""
-    plain, quick = Path(Pipeline), Path(FastPipeline)
-    with bounded(GROUPED):
-        for lines, times in batches:
-            datagram = ("\n".join(lines * times) + end).encode()
-            for path in (plain, quick):
-                path.feed(datagram, datagram)
-                path.feed(datagram)
-            assert same(quick.page(), plain.page())
-            assert quick.stats == plain.stats
-    assert quick.failures == plain.failures == []
+def test_both_paths_show_the_same(
+    batches: Sequence[list[bytes] | float],
+    max_series: int,
+    bounds: Bounds,
+    flush_each: bool,
+) -> None:
+    """Pages, counters and the lists of recent problems are equal after any batches."""
+    plain, fast = both(max_series)
+    with bounded(bounds):
+        for each in batches:
+            for memory in (plain, fast):
+                if isinstance(each, float):
+                    memory.pass_seconds(each)
+                else:
+                    memory.feed(*each)
+            if flush_each:
+                assert_same_results(fast, plain)
+        assert_same_results(fast, plain)
 
 
-def test_tries_that_fail_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One piece in sixteen is tried in vain, and the first good one ends that."""
+def test_failed_grouping_is_retried_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One piece in sixteen is tried in vain; the first success ends the pauses."""
     tries = 0
 
-    def counted(data: bytes) -> list[grouping.Group] | None:
+    def counted(data: bytes) -> list[group.Group] | None:
         nonlocal tries
         tries += 1
-        return real(data)
+        return group.group_lines(data)
 
-    real = grouping.group
-    monkeypatch.setattr(grouping, "group", counted)
-    good = b"\n".join([b"hits:1|c"] * 1_000)
-    bad = good + b"\nhits:0x1p1|c"
-    path = Path(FastPipeline)
+    monkeypatch.setattr(fastpath, "group_lines", counted)
+    uniform = b"\n".join([b"hits:1|c"] * 1_000)
+    memory = InMemoryPath()
     for _ in range(160):
-        path.feed(bad)
+        memory.feed(uniform + b"\nhits:0x1p1|c")
     in_vain, tries = tries, 0
     for _ in range(100):
-        path.feed(good)
+        memory.feed(uniform)
 
     assert 10 <= in_vain <= 15
     assert 84 <= tries <= 100
 
 
-@pytest.mark.parametrize("made", [Pipeline, FastPipeline])
-def test_what_touches_one_gauge_keeps_its_order(made: type[Pipeline]) -> None:
-    """Values, differences, a spelling that has no lane: the last word wins."""
-    path = Path(made)
+@pytest.mark.parametrize("index", [0, 1])
+def test_samples_of_a_gauge_stay_in_order(index: int) -> None:
+    """Values, relative values and unusual spellings: the last one wins."""
+    memory = both()[index]
     for _ in range(3):
-        path.feed(b"g:1|g\ng:+2|g\ng:5|g\ng:-1|g\ng:+0x1p1|g\ng:3|g|#a:b\ng,a=b:4|g")
+        memory.feed(b"g:1|g\ng:+2|g\ng:5|g\ng:-1|g\ng:+0x1p1|g\ng:3|g|#a:b\ng,a=b:4|g")
 
-    assert path.page() == {"g": 6, 'g{a="b"}': 4}
-
-
-@pytest.mark.parametrize("made", [Pipeline, FastPipeline])
-def test_new_series_come_in_the_order_of_their_lines(made: type[Pipeline]) -> None:
-    """The first type owns the name and the limit refuses the later one."""
-    path = Path(made, max_series=2)
-    path.feed(b"b:1|c\nb:1|c\nb:1|c")
-    path.feed(b"b:1|c\na:1|g\na:1|c\nc:1|c\nb:1|c")
-
-    assert path.page() == {"b": 5, "a": 1}
-    assert dict(path.stats.conflicts) == {("counter", "a"): 1}
-    assert dict(path.stats.series_refused) == {"c": 1}
+    assert memory.values() == {"g": 6, 'g{a="b"}': 4}
 
 
-def test_a_series_that_expired_comes_anew_in_its_turn() -> None:
-    """Its lanes go with it, and its name is anybody's."""
-    path = Path(FastPipeline)
-    for _ in range(3):
-        path.feed(b"app.brief:1|c")
-    path.pass_seconds(6)
-    assert path.page() == {}
+@pytest.mark.parametrize("index", [0, 1])
+def test_series_are_created_in_the_order_of_their_lines(index: int) -> None:
+    """The first type owns the name, and the limit rejects the later series."""
+    memory = both(max_series=2)[index]
+    memory.feed(b"b:1|c\nb:1|c\nb:1|c")
+    memory.feed(b"b:1|c\na:1|g\na:1|c\nc:1|c\nb:1|c")
 
-    path.feed(b"app.brief:7|g\napp.brief:1|c")
-    assert path.page() == {"brief": 7}
-    assert dict(path.stats.conflicts) == {("counter", "brief"): 1}
+    assert memory.values() == {"b": 5, "a": 1}
+    assert memory.stats.conflicts == {("counter", "a"): 1}
+    assert memory.stats.series_refused == {"c": 1}
 
 
-@pytest.mark.parametrize("made", [Pipeline, FastPipeline])
-def test_two_rules_may_give_a_series_two_times_to_live(made: type[Pipeline]) -> None:
-    """Nothing is lost, in whichever order they come, and the last one holds."""
-    path = Path(made)
+@pytest.mark.parametrize("index", [0, 1])
+def test_two_rules_may_give_a_series_two_ttls(index: int) -> None:
+    """No sample is lost, in whichever order they come, and the last ttl applies."""
+    memory = both()[index]
     for _ in range(4):
-        path.feed(b"app.brief:1|c\napp.briefer:1|c\napp.brief:1|c\napp.briefer:1|c")
-    assert path.page() == {"brief": 16}
+        memory.feed(b"app.brief:1|c\napp.briefer:1|c\napp.brief:1|c\napp.briefer:1|c")
+    assert memory.values() == {"brief": 16}
 
-    path.feed(b"app.brief:1|c")
-    path.pass_seconds(4)
-    assert path.page() == {"brief": 17}
-    path.feed(b"app.briefer:1|c")
-    path.pass_seconds(4)
-    assert path.page() == {}
+    memory.feed(b"app.brief:1|c")
+    memory.pass_seconds(4)
+    assert memory.values() == {"brief": 17}
+    memory.feed(b"app.briefer:1|c")
+    memory.pass_seconds(4)
+    assert memory.values() == {}
 
 
-def test_what_waits_keeps_a_series_alive() -> None:
-    """A number in a lane refreshes its series before anything expires."""
-    path = Path(FastPipeline)
+def test_buffers_go_with_their_series() -> None:
+    """After expiry the name may get another type."""
+    memory = InMemoryPath(TABLE)
     for _ in range(4):
-        path.feed(b"app.brief:1|c")
-        path.pass_seconds(4)
+        # A buffered number keeps its series alive.
+        memory.feed(b"app.brief:1|c")
+        memory.pass_seconds(4)
+    assert memory.values() == {"brief": 4}
+    memory.pass_seconds(6)
+    memory.feed(b"app.brief:7|g\napp.brief:1|c")
 
-    assert path.page() == {"brief": 4}
+    assert memory.values() == {"brief": 7}
+    assert memory.stats.conflicts == {("counter", "brief"): 1}
 
 
-def test_a_reload_holds_from_the_next_batch() -> None:
-    """What came before it goes where the old rules said."""
-    path = Path(FastPipeline)
+@pytest.mark.parametrize("index", [0, 1])
+def test_no_counter_of_the_cache_falls(
+    index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither when the mapping is reloaded nor when buffers are dropped as stale."""
+    monkeypatch.setattr(buffers, "MAX_BUFFERS", 2)
+    memory = InMemoryPath(RULES, path=BOTH_PATHS[index])
+    shown = [(0, 0)]
     for _ in range(3):
-        path.feed(b"app.hits.a:1|c")
-    path.path.table = mapping.parse("", "empty.yml")
-    path.feed(b"app.hits.a:1|c")
+        for size in (5, 10, 15):
+            memory.feed(*[b"n%d:1|c" % number for number in range(size)] * 3)
+            memory.path.flush()
+            shown.append((memory.path.cache_gets, memory.path.cache_hits))
+        memory.path.replace_table(mapping.parse(RULES, "rules.yml"))
+        shown.append((memory.path.cache_gets, memory.path.cache_hits))
 
-    assert path.page() == {'app_hits_total{route="a"}': 3, "app_hits_a": 1}
-
-
-def test_lines_that_a_lane_takes_do_not_reach_the_plain_path() -> None:
-    """Third and later ones are cheap, in batches of one kind and mixed ones."""
-    path = Path(FastPipeline)
-    plain: list[bytes] = []
-    line = path.path._line
-
-    def noted(text: bytes) -> object:
-        plain.append(text)
-        return line(text)
-
-    path.path._line = noted  # type: ignore[method-assign, assignment]
-    packet = b"hits:1|c\ndepth:3|g\nwork:5|ms|@0.1\ntagged:1|c|#a:b\napp.secret:1|c"
-    for _ in range(5):
-        path.feed(packet)
-        path.feed(packet + b"\n")
-
-    # The rules drop the last one, so its lane need not wait for a series.
-    assert len(plain) == 2 * 4 + 1
+    assert shown == sorted(shown)
+    assert sorted(hits for _, hits in shown) == [hits for _, hits in shown]
+    assert shown[-1][0] == memory.stats.samples
 
 
-class Buggy(FastPipeline):
-    """A path with a bug in one line."""
+def test_a_reload_applies_from_the_next_batch() -> None:
+    """What was buffered before it goes to the series of the old rules."""
+    memory = InMemoryPath(TABLE)
+    for _ in range(3):
+        memory.feed(b"app.hits.a:1|c")
+    memory.path.replace_table(mapping.parse("", "empty.yml"))
+    memory.feed(b"app.hits.a:1|c")
 
-    def _line(self, text: bytes) -> object:  # type: ignore[override]
-        if text == b"bug:1|c":
-            raise RuntimeError("a bug")
-        return super()._line(text)
-
-
-def test_a_bug_costs_one_line_and_is_told() -> None:
-    """The other lines of the batch go on."""
-    path = Path(Buggy)
-    path.feed(b"a:1|c\nbug:1|c\nb:1|c")
-
-    assert [str(failure) for failure in path.failures] == ["a bug"]
-    assert path.page() == {"a": 1, "b": 1}
+    assert memory.values() == {'app_hits_total{route="a"}': 3, "app_hits_a": 1}
 
 
-def test_a_bug_in_taking_a_batch_apart_costs_no_line(
+def test_a_line_is_looked_up_once_before_it_is_buffered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The plain path takes the lines."""
+    """The first line creates the series, the second the buffer, others use it."""
+    memory = InMemoryPath(RULES)
+    plain: list[bytes] = []
+    feed_line = memory.plain.feed_line
+
+    def noted(text: bytes) -> Recorded | None:
+        plain.append(text)
+        return feed_line(text)
+
+    monkeypatch.setattr(memory.plain, "feed_line", noted)
+    packet = b"hits:1|c\ndepth:3|g\nwork:5|ms|@0.1\ntagged:1|c|#a:b\napp.secret:1|c"
+    for _ in range(5):
+        memory.feed(packet)
+        memory.feed(packet + b"\n")
+
+    # A name that the rules drop has no series to wait for.
+    assert len(plain) == 2 * 4 + 1
+    assert memory.plain.cache_gets == len(plain)
+
+
+def test_a_bug_costs_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported, and the other lines of the batch are recorded."""
+    memory = InMemoryPath(bugs=ReportedBugs())
+
+    def broken(*_: object) -> object:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(buffers.SampleBuffers, "add", broken)
+    memory.feed(b"a:1|c\nbug:1|c\nb:1|c")
+    memory.feed(b"bug:1|c\na:1|c")
+
+    assert [str(bug) for bug in memory.bugs] == ["a bug"] * 2
+    assert memory.values() == {"a": 2, "bug": 2, "b": 1}
+
+
+def test_a_bug_in_splitting_costs_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plain path processes the lines."""
 
     def broken(_: bytes) -> object:
         raise RuntimeError("a bug")
 
-    path = Path(FastPipeline)
-    monkeypatch.setattr("statsd_bridge.columns.cut", broken)
-    path.feed(b"a:1|c\nb:1|c", b"c:1|c\n")
+    memory = InMemoryPath(bugs=ReportedBugs())
+    monkeypatch.setattr(fastpath, "split_lines", broken)
+    memory.feed(b"a:1|c\nb:1|c", b"c:1|c\n")
 
-    assert [str(failure) for failure in path.failures] == ["a bug"]
-    assert path.page() == {"a": 1, "b": 1, "c": 1}
+    assert [str(bug) for bug in memory.bugs] == ["a bug"]
+    assert memory.values() == {"a": 1, "b": 1, "c": 1}
+    assert memory.stats.lines == 4
 
 
-def test_a_bug_in_folding_costs_one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are folded, and it is told."""
+def test_a_bug_in_flushing_costs_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other buffers are flushed, and it is reported."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    path = Path(FastPipeline)
+    memory = InMemoryPath(TABLE, bugs=ReportedBugs())
     for _ in range(2):
-        path.feed(b"app.time.a:1|ms\nhits:1|c")
-    monkeypatch.setattr("statsd_bridge.series.histogram.Histogram.observe_all", broken)
-    path.feed(b"app.time.a:1|ms\nhits:1|c")
+        memory.feed(b"app.time.a:1|ms\nhits:1|c")
+    monkeypatch.setattr("statsd_bridge.series.histogram.Histogram.record_all", broken)
+    memory.feed(b"app.time.a:1|ms\nhits:1|c")
 
-    assert path.page()["hits"] == 3
-    assert [str(failure) for failure in path.failures] == ["a bug"]
+    assert memory.values()["hits"] == 3
+    assert [str(bug) for bug in memory.bugs] == ["a bug"]

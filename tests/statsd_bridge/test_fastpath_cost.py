@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-from statsd_bridge import batch, grouping, mapping
-from statsd_bridge.batch import FastPipeline
-from statsd_bridge.model import Stats
-from statsd_bridge.series import SeriesStore
-from tests.statsd_bridge.in_memory import NoBugs
+from statsd_bridge import fastpath
+from statsd_bridge.fastpath import group
+from tests.statsd_bridge.in_memory import InMemoryPath
 
 
 def tags(count: int, separator: bytes) -> bytes:
@@ -65,14 +63,7 @@ HARD: dict[str, Callable[[int], bytes]] = {
 def steps(text: bytes) -> int:
     """Count the lines of Python that three batches of a text run, and their bytes."""
     count = 0
-    store = SeriesStore(clock=lambda: 0.0)
-    path = FastPipeline(
-        table=mapping.empty(),
-        store=store,
-        stats=Stats(),
-        bugs=NoBugs(),
-        sources=("app",),
-    )
+    memory = InMemoryPath(sources=("app",))
 
     def step(_: FrameType, event: str, __: Any) -> Any:
         nonlocal count
@@ -83,21 +74,21 @@ def steps(text: bytes) -> int:
         before = sys.gettrace()
         sys.settrace(step)
         try:
-            path.feed([text], "udp")
-            path.flush()
+            memory.feed(text)
+            memory.path.flush()
         finally:
             sys.settrace(before)
     return count
 
 
-@pytest.mark.parametrize("mean", [1, grouping.MEAN])
+@pytest.mark.parametrize("mean", [1, group.MIN_LINES_PER_GROUP])
 @pytest.mark.parametrize("kind", HARD)
 def test_twice_the_lines_are_no_more_than_twice_the_work(
     kind: str, mean: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Give or take what does not depend on their number."""
-    monkeypatch.setattr(grouping, "MEAN", mean)
-    monkeypatch.setattr(batch, "GROUPED", 0)
+    monkeypatch.setattr(group, "MIN_LINES_PER_GROUP", mean)
+    monkeypatch.setattr(fastpath, "MIN_GROUPED_BYTES", 0)
     once, twice = (steps(HARD[kind](n)) for n in (150, 300))
 
     assert twice <= 2.2 * once + 200

@@ -1,4 +1,4 @@
-"""The lines of a batch, grouped by head."""
+"""The lines of a batch, grouped by name."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from statsd_bridge import columns, grouping
+from statsd_bridge.fastpath import group, split
 
 
 @pytest.fixture(autouse=True)
 def groups_of_one(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let a single line be a group."""
     with monkeypatch.context() as patch:
-        patch.setattr(grouping, "MEAN", 1)
+        patch.setattr(group, "MIN_LINES_PER_GROUP", 1)
         yield
 
 
@@ -38,11 +38,11 @@ def groups_of_one(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_simple_lines_are_grouped(
     data: bytes, groups: list[tuple[bytes, bytes, list[float]]]
 ) -> None:
-    """By head, in the order of their first lines; numbers in the order of theirs."""
-    found = grouping.group(data)
+    """By name, in the order of their first lines; numbers in the order of theirs."""
+    found = group.group_lines(data)
 
     assert found is not None
-    assert [(head, tail, list(numbers)) for head, tail, numbers in found] == groups
+    assert [(name, suffix, list(numbers)) for name, suffix, numbers in found] == groups
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,17 @@ def test_simple_lines_are_grouped(
 )
 def test_others_are_left_to_others(data: bytes) -> None:
     """One line that says more than a number, and nothing is grouped."""
-    assert grouping.group(data) is None
+    assert group.group_lines(data) is None
 
 
 def test_names_that_hardly_come_again_are_left_to_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Groups must have MEAN lines on average."""
-    monkeypatch.setattr(grouping, "MEAN", 3)
+    monkeypatch.setattr(group, "MIN_LINES_PER_GROUP", 3)
 
-    assert grouping.group(b"a:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is None
-    assert grouping.group(b"a:1|c\na:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is not None
+    assert group.group_lines(b"a:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is None
+    assert group.group_lines(b"a:1|c\na:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is not None
 
 
 def test_a_long_tail_is_not_multiplied() -> None:
@@ -106,7 +106,7 @@ def test_a_long_tail_is_not_multiplied() -> None:
     data = b"a:1|%s\n" % (b"x" * 60_000) + b"\n".join([b"a:1|c", b"a:2|c"] * 5_000)
     tracemalloc.start()
     try:
-        found = grouping.group(data)
+        found = group.group_lines(data)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -125,16 +125,16 @@ LINES = st.one_of(
 
 @given(st.lists(LINES, min_size=1, max_size=6).map("\n".join).map(str.encode))
 @example(b"a:1|c\na:1|c1")
-def test_groups_say_what_columns_say(data: bytes) -> None:
+def test_groups_equal_columns(data: bytes) -> None:
     """Two ways to take lines apart, one meaning."""
-    groups = grouping.group(data)
+    groups = group.group_lines(data)
     if groups is None:
         return
 
-    rows = columns.cut(data)
-    numbers, odd = columns.numbers(rows.values)
+    rows = split.split_lines(data)
+    numbers, odd = split.parse_values(rows.values)
     expected: defaultdict[tuple[bytes, bytes | None], list[float]] = defaultdict(list)
-    for head, tail, number in zip(rows.heads, rows.tails, numbers, strict=True):
-        expected[head, tail].append(number)
+    for name, suffix, number in zip(rows.names, rows.suffixes, numbers, strict=True):
+        expected[name, suffix].append(number)
     assert not odd
-    assert {(each.head, each.tail): list(each.numbers) for each in groups} == expected
+    assert {(each.name, each.suffix): list(each.numbers) for each in groups} == expected

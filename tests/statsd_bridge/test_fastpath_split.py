@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge import columns
+from statsd_bridge.fastpath import split
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,9 @@ def test_lines_are_cut(
     data: bytes, rows: list[tuple[bytes, bytes, bytes | None]], empty: int
 ) -> None:
     """At the first colon and the first bar behind it; what has neither stays whole."""
-    found = columns.cut(data)
+    found = split.split_lines(data)
 
-    assert list(zip(found.heads, found.values, found.tails, strict=True)) == rows
+    assert list(zip(found.names, found.values, found.suffixes, strict=True)) == rows
     assert found.empty == empty
 
 
@@ -51,9 +51,9 @@ LINES = st.lists(
 @given(LINES)
 def test_no_line_changes(lines: list[bytes]) -> None:
     """Put together again they are what came, whichever way they were cut."""
-    found = columns.cut(b"\n".join(lines))
+    found = split.split_lines(b"\n".join(lines))
 
-    assert [found.line(index) for index in range(len(found.heads))] == [
+    assert [found.line(index) for index in range(len(found.names))] == [
         line for line in lines if line
     ]
     assert found.empty == lines.count(b"")
@@ -87,11 +87,11 @@ def test_no_line_changes(lines: list[bytes]) -> None:
 )
 def test_a_plain_number_is_read(value: bytes, number: float | None) -> None:
     """Digits, a point, an exponent; everything else is somebody else's to read."""
-    assert columns.number(value) == number
+    assert split.parse_value(value) == number
     is_signed = value[:1] in (b"-", b"+")
     # In a column, beside others, and alone.
     for others in ([], [b"7"], [b"7", b"1e-5"]):
-        read, odd = columns.numbers([*others, value])
+        read, odd = split.parse_values([*others, value])
         assert odd == ([len(others)] if number is None or is_signed else [])
         assert read[: len(others)] == [float(each) for each in others]
         assert odd or read[-1] == number
@@ -100,7 +100,7 @@ def test_a_plain_number_is_read(value: bytes, number: float | None) -> None:
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20))
 def test_numbers_are_read_as_they_were_written(values: list[float]) -> None:
     """As Python writes them, which many clients do."""
-    read, odd = columns.numbers([repr(value).encode() for value in values])
+    read, odd = split.parse_values([repr(value).encode() for value in values])
 
     signed = [i for i, value in enumerate(values) if math.copysign(1, value) < 0]
     assert odd == signed

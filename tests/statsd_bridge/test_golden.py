@@ -15,13 +15,10 @@ from typing import Any
 
 import pytest
 
-from statsd_bridge import exposition, mapping
-from statsd_bridge.model import EventError, Stats
-from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import SeriesStore
-from tests.statsd_bridge.in_memory import NoBugs
+from statsd_bridge.model import EventError
+from tests.statsd_bridge.in_memory import InMemoryPath
 
-MappingTable = dict[str, float]
+Numbers = dict[str, float]
 
 NEGATIVE = 'events_error_total{reason="illegal_negative_counter"}'
 VALUE = 'sample_errors_total{reason="malformed_value"}'
@@ -35,7 +32,7 @@ def conflict(kind: str, name: str) -> str:
     return f'events_conflict_total{{metric_name="{name}",type="{kind}"}}'
 
 
-NO_MAPPING: list[tuple[str, MappingTable, MappingTable]] = [
+NO_MAPPING: list[tuple[str, Numbers, Numbers]] = [
     ("c1:1|c · c1:2.5|c · c1:1|c|@0.1", {"c1": 13.5}, {}),
     ("c1:1|c|@foo", {"c1": 1}, {FACTOR: 1}),
     ("c1:1|c|@-0.5", {}, {NEGATIVE: 1}),
@@ -132,7 +129,7 @@ mappings:
 - {match: nothing, name: nothing, scale: 0}
 - {match: unset, name: unset, scale: ~}
 """
-MAPPED: list[tuple[str, str, MappingTable, MappingTable]] = [
+MAPPED: list[tuple[str, str, Numbers, Numbers]] = [
     (
         GLOB,
         "a.foo.bar:1|c · a..bar:1|c",
@@ -183,7 +180,7 @@ MAPPED: list[tuple[str, str, MappingTable, MappingTable]] = [
 ]
 
 
-def check(outcome: Any, series: MappingTable, own: MappingTable) -> None:
+def check(outcome: Any, series: Numbers, own: Numbers) -> None:
     """Compare what is shown with what should be, and what was counted."""
     found = {k: v for k, v in outcome.series.items() if 'quantile="0.' not in k}
     assert found == pytest.approx(series, nan_ok=True)
@@ -195,7 +192,7 @@ def check(outcome: Any, series: MappingTable, own: MappingTable) -> None:
 
 @pytest.mark.parametrize(("packets", "series", "own"), NO_MAPPING)
 def test_lines_without_a_mapping(
-    play: Callable[..., Any], packets: str, series: MappingTable, own: MappingTable
+    play: Callable[..., Any], packets: str, series: Numbers, own: Numbers
 ) -> None:
     """Series and errors are those of the table, and no others."""
     check(play([each.encode() for each in packets.split(" · ")]), series, own)
@@ -206,72 +203,50 @@ def test_lines_with_a_mapping(
     play: Callable[..., Any],
     rules: str,
     packets: str,
-    series: MappingTable,
-    own: MappingTable,
+    series: Numbers,
+    own: Numbers,
 ) -> None:
     """Series and errors are those of the table, and no others."""
     check(play([each.encode() for each in packets.split(" · ")], rules), series, own)
 
 
-def timed(rules: str) -> tuple[Pipeline, SeriesStore, Stats, list[float]]:
-    """Compose a path with a clock that stands still; what fails, raises."""
+def test_a_series_is_gone_after_its_ttl_and_its_name_is_free() -> None:
+    """In statsd_exporter the name stays a counter's until a restart."""
+    memory = InMemoryPath("defaults: {ttl: 1s}")
+    memory.feed(b"foo:1|c")
+    memory.pass_seconds(1.0)
+    assert memory.values() == {"foo": 1}
+    memory.pass_seconds(1.5)
+    assert memory.values() == {}
 
-    now = [100.0]
-    stats, store = Stats(), SeriesStore(clock=lambda: now[0])
-    path = Pipeline(
-        table=mapping.parse(rules, "rules.yml"), store=store, stats=stats, bugs=NoBugs()
-    )
-    return path, store, stats, now
-
-
-def page(store: SeriesStore, now: float) -> list[str]:
-    """Print the series."""
-    slices = exposition.text.render(store.families(), now, NoBugs())
-    return [line for line in b"".join(slices).decode().splitlines() if line[0] != "#"]
-
-
-def test_a_series_is_gone_after_its_time_and_its_name_is_free() -> None:
-    """There the name stays a counter's until a restart; here it is released."""
-    path, store, stats, now = timed("defaults: {ttl: 1s}")
-    path.feed([b"foo:1|c"], "udp")
-    now[0] += 1.0
-    store.expire(now[0])
-    assert page(store, now[0]) == ["foo 1"]
-
-    now[0] += 1.5
-    store.expire(now[0])
-    assert page(store, now[0]) == []
-
-    path.feed([b"foo:5|g"], "udp")
-    assert page(store, now[0]) == ["foo 5"]
-    assert not stats.conflicts
+    memory.feed(b"foo:5|g")
+    assert memory.values() == {"foo": 5}
+    assert not memory.stats.conflicts
 
 
 def test_an_update_of_any_value_keeps_a_series() -> None:
-    """Adding nothing is an update; after the end a counter starts from nothing."""
-    path, store, _, now = timed("defaults: {ttl: 2s}")
-    path.feed([b"foo:3|c"], "udp")
+    """Adding nothing is an update; after expiry a counter starts at 0."""
+    memory = InMemoryPath("defaults: {ttl: 2s}")
+    memory.feed(b"foo:3|c")
     for _ in range(3):
-        now[0] += 1.5
-        path.feed([b"foo:0|c"], "udp")
-        store.expire(now[0])
-    assert page(store, now[0]) == ["foo 3"]
+        memory.pass_seconds(1.5)
+        memory.feed(b"foo:0|c")
+    assert memory.values() == {"foo": 3}
 
-    now[0] += 2.5
-    store.expire(now[0])
-    path.feed([b"foo:1|c"], "udp")
-    assert page(store, now[0]) == ["foo 1"]
+    memory.pass_seconds(2.5)
+    memory.feed(b"foo:1|c")
+    assert memory.values() == {"foo": 1}
 
 
-def test_a_summary_forgets_its_quantiles_and_keeps_its_sum() -> None:
-    """After the window nothing is left to rank; sum and count are for ever."""
+def test_quantiles_leave_the_window_and_sum_and_count_stay() -> None:
+    """After the window a summary's quantiles are NaN."""
     rules = "defaults: {summary_options: {max_age: 2s, age_buckets: 2}}"
-    path, store, _, now = timed(rules)
-    path.feed([b"foo:1000|ms"], "udp")
-    assert page(store, now[0])[0] == 'foo{quantile="0.5"} 1'
+    memory = InMemoryPath(rules)
+    memory.feed(b"foo:1000|ms")
+    assert 'foo{quantile="0.5"} 1\n' in memory.page()
 
-    now[0] += 3.6
-    assert page(store, now[0]) == [
+    memory.pass_seconds(3.6)
+    assert memory.page().splitlines()[2:] == [
         'foo{quantile="0.5"} NaN',
         'foo{quantile="0.9"} NaN',
         'foo{quantile="0.99"} NaN',

@@ -1,13 +1,22 @@
-"""The path: what each line changes, and what is counted."""
+"""The path: what each line changes, and what is counted.  Both paths do the same."""
 
 from __future__ import annotations
 
-from statsd_bridge import exposition, mapping, pipeline
-from statsd_bridge.mapping import MappingTable
-from statsd_bridge.model import Stats
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from statsd_bridge import mapping, pipeline
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import SeriesStore
-from tests.statsd_bridge.in_memory import NoBugs, ReportedBugs
+from tests.statsd_bridge.in_memory import (
+    BOTH_PATHS,
+    AnyPipeline,
+    InMemoryPath,
+    ReportedBugs,
+)
 
 RULES = """
 mappings:
@@ -15,127 +24,111 @@ mappings:
 - {match: app.secret, name: unused, action: drop}
 """
 
-
-def path(
-    rules: str = RULES, *, max_series: int = 1000, sources: tuple[str, ...] = ()
-) -> tuple[Pipeline, SeriesStore, Stats, ReportedBugs]:
-    """Compose a path in memory."""
-    failures = ReportedBugs()
-    stats = Stats()
-    store = SeriesStore(clock=lambda: 0.0, max_series=max_series)
-    table = mapping.parse(rules, "rules.yml")
-    made = Pipeline(
-        table=table, store=store, stats=stats, bugs=failures, sources=sources
-    )
-    return made, store, stats, failures
+Path = Callable[[Pipeline], AnyPipeline]
 
 
-def page(store: SeriesStore) -> str:
-    """Print the series without HELP and TYPE."""
-    text = b"".join(exposition.text.render(store.families(), 0.0, NoBugs())).decode()
-    return "".join(
-        line for line in text.splitlines(keepends=True) if not line.startswith("#")
-    )
+@pytest.fixture(params=BOTH_PATHS, ids=["plain", "fast"])
+def path(request: pytest.FixtureRequest) -> Path:
+    """The plain path, the fast one."""
+    made: Path = request.param
+    return made
 
 
-def test_a_name_becomes_a_series_with_labels() -> None:
-    """A rule's labels and the tags meet in one series; what no rule takes is kept."""
-    made, store, stats, _ = path()
-    made.feed(
-        [b"app.hits.login:3|c|#zone:eu\nother.thing:2|g", b"app.secret:1|c"], "udp"
-    )
+def test_a_name_becomes_a_series_with_labels(path: Path) -> None:
+    """A rule's labels and tags are merged; an unmapped name keeps its own."""
+    memory = InMemoryPath(RULES, path=path)
+    memory.feed(b"app.hits.login:3|c|#zone:eu\nother.thing:2|g", b"app.secret:1|c|@0.5")
+    stats = memory.stats
 
-    assert page(store) == ('app_hits_total{route="login",zone="eu"} 3\nother_thing 2\n')
+    assert memory.values() == {
+        'app_hits_total{route="login",zone="eu"}': 3,
+        "other_thing": 2,
+    }
     assert (stats.lines, stats.samples, stats.tags) == (3, 3, 1)
-    assert (stats.unmapped, dict(stats.actions)) == (1, {"map": 1, "drop": 1})
-    assert dict(stats.events) == {"counter": 1, "gauge": 1}
-    assert dict(stats.packets) == {"udp": 2}
+    assert (stats.unmapped, stats.actions) == (1, {"map": 1, "drop": 1})
+    assert stats.events == {"counter": 1, "gauge": 1}
+    assert stats.packets == {"udp": 2}
 
 
-def test_events_rise_by_the_observations_of_a_sampled_timer() -> None:
-    """One line that stands for a thousand observations is one step of work."""
-    made, store, stats, _ = path()
-    made.feed([b"t:200|ms|@0.001"], "udp")
+def test_events_rise_by_the_observations_of_a_sampled_timer(path: Path) -> None:
+    """One line that stands for a thousand observations is recorded once."""
+    memory = InMemoryPath(path=path)
+    memory.feed(b"t:200|ms|@0.001")
 
-    assert stats.events["observer"] == 1000
-    assert stats.unmapped == 1000
-    assert "t_count 1000\n" in page(store)
+    assert memory.values()["t_count"] == 1000
+    assert memory.stats.events["observer"] == memory.stats.unmapped == 1000
 
 
-def test_every_refusal_is_counted_under_its_reason() -> None:
-    """Conflicts, the limit, negative counters and empty names are told apart."""
-    made, store, stats, _ = path(max_series=1)
-    made.feed([b"a:1|c\na:1|g\nb:1|c\na:-1|c\n,k=v:1|c\nbroken"], "udp")
+def test_every_rejection_is_counted_under_its_reason(path: Path) -> None:
+    """Conflicts, the limit, negative counters and empty names have their counters."""
+    memory = InMemoryPath(path=path, max_series=1)
+    memory.feed(b"a:1|c\na:1|g\nb:1|c\na:-1|c\n,k=v:1|c\nbroken")
+    stats = memory.stats
 
-    assert page(store) == "a 1\n"
-    assert dict(stats.conflicts) == {("gauge", "a"): 1}
-    assert dict(stats.series_refused) == {"b": 1}
-    assert dict(stats.event_errors) == {
+    assert memory.values() == {"a": 1}
+    assert stats.conflicts == {("gauge", "a"): 1}
+    assert stats.series_refused == {"b": 1}
+    assert stats.event_errors == {
         "illegal_negative_counter": 1,
         "empty_metric_name": 1,
     }
-    assert dict(stats.sample_errors) == {"malformed_line": 1}
+    assert stats.sample_errors == {"malformed_line": 1}
 
 
-def test_names_that_senders_choose_are_bounded_in_our_own_metrics() -> None:
-    """Beyond the bound refused names are counted as `other`."""
-    made, _, stats, _ = path(max_series=0)
+def test_label_values_that_senders_choose_are_bounded() -> None:
+    """Beyond the bound, rejected names are counted as `other`."""
+    memory = InMemoryPath(max_series=0)
     names = b"\n".join(b"n%d:1|c" % number for number in range(1500))
-    made.feed([names, b"n" * 60_000 + b":1|c"], "udp")
+    memory.feed(names, b"n" * 60_000 + b":1|c")
+    refused = memory.stats.series_refused
 
-    assert len(stats.series_refused) == pipeline.MOST_NAMES + 1
-    assert stats.series_refused["other"] == 501
-    assert stats.series_refused.total() == 1501
-    assert max(map(len, stats.series_refused)) < 256
-
-
-def test_lines_of_named_sources_are_counted_apart() -> None:
-    """What a sender says it sent can be compared with what came."""
-    made, _, stats, _ = path(sources=("app",))
-    made.feed([b"app.hits.x:1|c\napplause:1|c\napp.broken"], "udp")
-
-    assert dict(stats.lines_by_source) == {"app": 2}
+    assert len(refused) == pipeline.MAX_LABEL_VALUES + 1
+    assert (refused["other"], refused.total()) == (501, 1501)
+    assert max(map(len, refused)) < 256
 
 
-def test_a_new_table_holds_from_the_next_batch() -> None:
-    """Swapping the rules is one assignment; series stay."""
-    made, store, _, _ = path()
-    made.feed([b"app.hits.a:1|c"], "udp")
-    made.table = mapping.parse("", "empty.yml")
-    made.feed([b"app.hits.a:1|c"], "udp")
+def test_lines_of_configured_sources_are_counted(path: Path) -> None:
+    """By the first segment of the name, whether the line can be parsed or not."""
+    memory = InMemoryPath(RULES, path=path, sources=("app",))
+    for _ in range(3):
+        memory.feed(b"app.hits.x:1|c\napplause:1|c\napp:1.5|c\napp.broken")
+    memory.path.flush()
 
-    assert page(store) == 'app_hits_a 1\napp_hits_total{route="a"} 1\n'
-
-
-class Broken(MappingTable):
-    """A table with a bug."""
-
-    def __init__(self) -> None:
-        """Take nothing."""
-
-    def look_up(self, *_: object) -> object:  # type: ignore[override]
-        """Fail."""
-        raise RuntimeError("a bug")
+    assert memory.stats.lines_by_source == {"app": 6}
 
 
-def test_a_bug_costs_one_line_and_is_told() -> None:
-    """The other lines of the batch go on."""
-    made, store, stats, failures = path()
-    good = made.table
-    made.table = Broken()
-    made.feed([b"a:1|c\nbroken"], "udp")
-    made.table = good
-    made.feed([b"b:1|c"], "udp")
+def test_a_new_table_applies_from_the_next_batch(path: Path) -> None:
+    """Series of the old rules stay."""
+    memory = InMemoryPath(RULES, path=path)
+    memory.feed(b"app.hits.a:1|c")
+    memory.path.replace_table(mapping.parse("", "empty.yml"))
+    memory.feed(b"app.hits.a:1|c")
 
-    assert [str(failure) for failure in failures] == ["a bug"]
-    assert (stats.lines, stats.sample_errors["malformed_line"]) == (3, 1)
-    assert page(store) == "b 1\n"
+    assert memory.values() == {"app_hits_a": 1, 'app_hits_total{route="a"}': 1}
 
 
-def test_what_kills_statsd_exporter_is_one_refused_sample() -> None:
-    """Each of these ends it, or every scrape of it; an innocent line goes on."""
-    made, store, stats, failures = path()
-    killers = [
+def test_a_bug_costs_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported, and the other lines of the batch are recorded."""
+    memory = InMemoryPath(path=path, bugs=ReportedBugs())
+    look_up = memory.plain.table.look_up
+
+    def broken(sample_type: object, name: str) -> object:
+        if name == "bug":
+            raise RuntimeError("a bug")
+        return look_up(sample_type, name)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(memory.plain.table, "look_up", broken)
+    memory.feed(b"a:1|c\nbug:1|c\nbroken\nb:1|c")
+
+    assert [str(bug) for bug in memory.bugs] == ["a bug"]
+    assert memory.stats.lines == 4
+    assert memory.values() == {"a": 1, "b": 1}
+
+
+def test_what_kills_statsd_exporter_is_one_rejected_sample(path: Path) -> None:
+    """Each of these ends it, or breaks its scrapes; other lines are recorded."""
+    memory = InMemoryPath(path=path)
+    memory.feed(
         b"foo]bar[:1|c",
         b"foo:1|ms|#quantile:5",
         b",a=b:1|c",
@@ -145,11 +138,62 @@ def test_what_kills_statsd_exporter_is_one_refused_sample() -> None:
         b"bar:1|ms",
         b"bar_count:1|ms",
         b"a:1|ms|@0.000000001",
-    ]
-    made.feed(killers, "udp")
-    made.feed([b"innocent:1|c"], "udp")
+        b"innocent:1|c",
+    )
 
-    assert failures == []
-    assert "innocent 1\n" in page(store)
-    assert stats.event_errors == {"empty_metric_name": 2, "reserved_label": 3}
-    assert "a_count 9.99999999e+08\n" in page(store)
+    assert memory.values()["innocent"] == 1
+    assert memory.values()["a_count"] == 999_999_999
+    assert memory.stats.event_errors == {"empty_metric_name": 2, "reserved_label": 3}
+
+
+LEDGER_RULES = """
+defaults: {observer_type: histogram, histogram_options: {buckets: [1, 10]}}
+mappings:
+- {match: a.*, name: mapped_a, labels: {k: $1}}
+- {match: drop.*, name: dropped, action: drop}
+- {match: '^b(.*)$', match_type: regex, name: mapped_b, scale: -1}
+"""
+ANY_TEXT = st.lists(
+    st.sampled_from(
+        b"a. b a.b drop.x c foo foo_sum :1 :2 :-1 :+3 :x |c |c |g |h |d |s |@0.5"
+        b" |@0.001 |#k:v |#__x:1 |#le:2 ,t=u [a=b] # \xff \n \n \r \xc3\xa9".split(b" ")
+    ),
+    max_size=30,
+).map(b"".join)
+EVENTS = st.builds(
+    "{}:{}|{}{}".format,
+    st.sampled_from("a.x a.y b foo foo_sum foo_count foo_bucket drop.x c".split()),
+    st.sampled_from("0 1 2 -1 +3 nan".split()),
+    st.sampled_from("c g h s".split()),
+    st.sampled_from(["", "", "|@0.5", "|#k:v", "|#le:1"]),
+).map(str.encode)
+# All numbers are whole, so their sum does not depend on the order.
+DATAGRAMS = st.lists(
+    st.one_of(st.binary(max_size=40), ANY_TEXT, EVENTS, EVENTS), max_size=40
+)
+
+
+@pytest.mark.parametrize("path", BOTH_PATHS, ids=["plain", "fast"])
+@given(DATAGRAMS, st.integers(2, 9))
+def test_every_line_and_every_event_is_accounted_for(
+    path: Path, datagrams: list[bytes], size: int
+) -> None:
+    """Whatever bytes arrive, in whichever batches, the counters add up."""
+    memories = [InMemoryPath(LEDGER_RULES, path=path, max_series=20) for _ in range(3)]
+    for memory, batch in zip(memories, (1, size, len(datagrams) or 1), strict=True):
+        for start in range(0, len(datagrams), batch):
+            memory.feed(*datagrams[start : start + batch])
+    memory, *others = memories
+    page, stats, series = memory.page(), memory.stats, len(memory.store)
+
+    for other in others:
+        assert (other.page(), other.stats) == (page, stats)
+    lines = sum(each.count(b"\n") + 1 for each in datagrams)
+    assert stats.lines == stats.lines_by_transport["udp"] == lines
+    assert stats.packets["udp"] == len(datagrams)
+    assert stats.tags <= stats.samples
+    rejected = stats.conflicts.total() + stats.event_errors.total()
+    rejected += stats.series_refused.total() + stats.actions["drop"]
+    assert stats.unmapped + stats.actions.total() == stats.events.total() + rejected
+    families = text_string_to_metric_families(page)
+    assert sum(len(each.samples) for each in families) >= series <= 20

@@ -1,8 +1,10 @@
-"""Which series exist, of what shape, and for how long."""
+"""Which series exist, of which type, and for how long."""
 
 from __future__ import annotations
 
 import itertools
+import tracemalloc
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -19,138 +21,145 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series import SeriesStore
-from statsd_bridge.series.ordered import Ordered
+from statsd_bridge.series.family import SortedKeysDict
 from statsd_bridge.series.store import SUFFIXES
 from statsd_bridge.text import format_labels
+from tests.statsd_bridge.in_memory import BOTH_PATHS, InMemoryPath
 
-KINDS = {
-    MetricType.COUNTER: SampleType.COUNTER,
-    MetricType.GAUGE: SampleType.GAUGE,
-    MetricType.HISTOGRAM: SampleType.OBSERVER,
-    MetricType.SUMMARY: SampleType.OBSERVER,
-    MetricType.SET: SampleType.SET,
+COUNTER, GAUGE, SET = MetricType.COUNTER, MetricType.GAUGE, MetricType.SET
+HISTOGRAM, SUMMARY = MetricType.HISTOGRAM, MetricType.SUMMARY
+SAMPLE_TYPES = {
+    COUNTER: SampleType.COUNTER,
+    GAUGE: SampleType.GAUGE,
+    HISTOGRAM: SampleType.OBSERVER,
+    SUMMARY: SampleType.OBSERVER,
+    SET: SampleType.SET,
 }
 
 
+@dataclass
 class Clock:
     """A clock that a test moves."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    now: float = 1000.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of `store`."""
+    return Clock()
+
+
+@pytest.fixture
+def store(clock: Clock) -> SeriesStore:
+    """An empty store."""
+    return SeriesStore(clock=clock, max_series=1_000_000, set_window=60)
 
 
 def put(
     store: SeriesStore,
-    shape: MetricType,
+    type: MetricType,
     name: str,
     value: float = 1.0,
     labels: Labels = (),
-    *,
-    relative: bool = False,
-    weight: int = 1,
-    member: str = "",
-    ttl: float = 0.0,
-    scale: float | None = None,
-) -> Rejection | None:
-    """Record one sample under a form of its own."""
-    form = MetricOptions(shape, "help", ttl=ttl, scale=scale, buckets=(0.1, 1.0))
-    kind = KINDS[shape]
-    sample = Sample(kind, name, value, labels, relative, weight, member)
-    return store.record(SeriesSpec(name, labels, form), sample)
+    **options: float | str | bool | None,
+) -> EventError | None:
+    """Record a sample under a rule of its own; return why it is rejected."""
+    metric = MetricOptions(
+        type,
+        "help",
+        ttl=options.pop("ttl", 0.0),  # type: ignore[arg-type]
+        scale=options.pop("scale", None),  # type: ignore[arg-type]
+        buckets=(0.1, 1.0),
+    )
+    sample = Sample(SAMPLE_TYPES[type], name, value, labels, **options)  # type: ignore[arg-type]
+    spec = SeriesSpec(name, labels, metric)
+    expected = store.rejection_reason(spec, sample)
+    recorded = store.record(spec, sample)
+    reason = recorded.reason if isinstance(recorded, Rejection) else None
+    assert reason is expected
+    return reason
 
 
-def numbers(
-    store: SeriesStore, now: float = 1000.0
-) -> dict[str, list[tuple[float, ...]]]:
-    """Give the numbers of everything remembered, by family."""
+def values(store: SeriesStore, now: float = 1000.0) -> dict[str, tuple[float, ...]]:
+    """Return the values of each family's first series."""
     return {
-        family.name: [series.values(now) for series in family.series.values()]
+        family.name: next(iter(family.series.values())).values(now)
         for family in store.families()
     }
 
 
-def test_counters_add_and_gauges_take_the_last_value() -> None:
-    """A difference to a gauge that does not exist yet starts from 0."""
-    store = SeriesStore(clock=Clock())
-    put(store, MetricType.COUNTER, "c", 2)
-    put(store, MetricType.COUNTER, "c", 3)
-    put(store, MetricType.GAUGE, "g", -5, relative=True)
-    put(store, MetricType.GAUGE, "h", 333)
-    put(store, MetricType.GAUGE, "h", -10, relative=True)
+def test_counters_add_and_gauges_take_the_last_value(store: SeriesStore) -> None:
+    """A relative sample of a gauge that does not exist yet starts from 0."""
+    put(store, COUNTER, "c", 2)
+    put(store, COUNTER, "c", 3)
+    put(store, GAUGE, "g", -5, relative=True)
+    put(store, GAUGE, "h", 333)
+    put(store, GAUGE, "h", -10, relative=True)
 
-    assert numbers(store) == {"c": [(5,)], "g": [(-5,)], "h": [(323,)]}
+    assert values(store) == {"c": (5,), "g": (-5,), "h": (323,)}
 
 
-def test_a_histogram_counts_by_bucket() -> None:
-    """A bound belongs to its bucket; NaN is in +Inf only and spoils the sum."""
-    store = SeriesStore(clock=Clock())
+def test_a_histogram_counts_by_bucket(store: SeriesStore) -> None:
+    """A bound belongs to its bucket; NaN is in +Inf only and makes the sum NaN."""
     for value, weight in ((0.1, 1), (0.5, 3), (-1.0, 1), (7.0, 1)):
-        put(store, MetricType.HISTOGRAM, "h", value, weight=weight)
+        put(store, HISTOGRAM, "h", value, weight=weight)
 
-    assert numbers(store)["h"] == [(2, 5, 6, pytest.approx(7.6), 6)]
-    put(store, MetricType.HISTOGRAM, "h", float("nan"))
-    *counts, total, count = numbers(store)["h"][0]
+    assert values(store)["h"] == (2, 5, 6, pytest.approx(7.6), 6)
+    put(store, HISTOGRAM, "h", float("nan"))
+    *counts, total, count = values(store)["h"]
     assert (counts, count) == ([2, 5, 7], 7)
     assert total != total
 
 
-def test_a_set_counts_distinct_members_within_its_window() -> None:
-    """A member that was not seen for the window is forgotten."""
-    clock = Clock()
-    store = SeriesStore(clock=clock, set_window=60)
+def test_a_set_counts_distinct_members_within_its_window(
+    store: SeriesStore, clock: Clock
+) -> None:
+    """A member that was not seen for the window does not count any more."""
     for member in ("anna", "ben", "anna"):
-        put(store, MetricType.SET, "s", member=member)
+        put(store, SET, "s", member=member)
     clock.now += 30
-    put(store, MetricType.SET, "s", member="ben")
+    put(store, SET, "s", member="ben")
 
-    assert numbers(store, 1030.0)["s"] == [(2.0,)]
-    assert numbers(store, 1061.0)["s"] == [(1.0,)]
-    assert numbers(store, 1091.0)["s"] == [(0.0,)]
-
-
-def test_scale_comes_before_the_sign_is_judged() -> None:
-    """-5 scaled by -1 is a legal increment; -1 is not, and makes no series."""
-    store = SeriesStore(clock=Clock())
-
-    assert put(store, MetricType.COUNTER, "a", -5, scale=-1) is None
-    assert put(store, MetricType.COUNTER, "b", -1) == Rejection(
-        EventError.ILLEGAL_NEGATIVE_COUNTER, SampleType.COUNTER, "b"
-    )
-    assert numbers(store) == {"a": [(5,)]}
+    assert [values(store, now)["s"] for now in (1030.0, 1061.0, 1091.0)] == [
+        (2.0,),
+        (1.0,),
+        (0.0,),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("shape", "labels", "reason"),
+    ("type", "name", "labels", "options", "reason"),
     [
-        (MetricType.COUNTER, (("__x", "1"),), EventError.RESERVED_LABEL),
-        (MetricType.HISTOGRAM, (("le", "1"),), EventError.RESERVED_LABEL),
-        (MetricType.SUMMARY, (("quantile", "1"),), EventError.RESERVED_LABEL),
-        (MetricType.COUNTER, (("le", "1"),), None),
-        (MetricType.HISTOGRAM, (("quantile", "1"),), None),
+        (COUNTER, "x", (("__x", "1"),), {}, EventError.RESERVED_LABEL),
+        (HISTOGRAM, "x", (("le", "1"),), {}, EventError.RESERVED_LABEL),
+        (SUMMARY, "x", (("quantile", "1"),), {}, EventError.RESERVED_LABEL),
+        (COUNTER, "x", (("le", "1"),), {}, None),
+        (HISTOGRAM, "x", (("quantile", "1"),), {}, None),
+        (COUNTER, "", (), {}, EventError.EMPTY_METRIC_NAME),
+        # The sign is that of the scaled value.
+        (COUNTER, "x", (), {"scale": -1}, EventError.ILLEGAL_NEGATIVE_COUNTER),
+        (GAUGE, "x", (), {"scale": -1}, None),
     ],
 )
-def test_labels_that_the_shape_prints_itself_are_refused(
-    shape: MetricType, labels: Labels, reason: EventError | None
+def test_samples_are_rejected_for_names_labels_and_values(
+    store: SeriesStore,
+    type: MetricType,
+    name: str,
+    labels: Labels,
+    options: dict[str, float],
+    reason: EventError | None,
 ) -> None:
-    """`le` is a histogram's, `quantile` a summary's, `__*` Prometheus' own."""
-    rejection = put(SeriesStore(clock=Clock()), shape, "x", labels=labels)
-
-    assert (rejection and rejection.reason) == reason
-
-
-def test_an_empty_name_is_refused() -> None:
-    """A name that mapping or tags left empty has no series."""
-    rejection = put(SeriesStore(clock=Clock()), MetricType.COUNTER, "")
-
-    assert rejection
-    assert rejection.reason is EventError.EMPTY_METRIC_NAME
+    """A rejected sample creates no series."""
+    assert put(store, type, name, 1.0, labels, **options) is reason
+    assert len(store) == (reason is None)
 
 
-# First series, second series, whether the second one is refused.
+# First series, second series, whether the second one is rejected.
 CONFLICTS = [
     ("counter foo", "gauge foo", True),
     ("gauge foo", "set foo", True),
@@ -176,17 +185,17 @@ CONFLICTS = [
 ]
 
 
-@pytest.mark.parametrize(("first", "second", "refused"), CONFLICTS)
-def test_the_first_type_owns_a_name(first: str, second: str, refused: bool) -> None:
-    """The second is refused when both would print the same name, or nearly."""
-    store = SeriesStore(clock=Clock())
-    shape, name = first.split()
-    put(store, MetricType(shape), name)
-    shape, name = second.split()
-    rejection = put(store, MetricType(shape), name)
+@pytest.mark.parametrize(("first", "second", "conflict"), CONFLICTS)
+def test_the_first_type_owns_a_name(
+    store: SeriesStore, first: str, second: str, conflict: bool
+) -> None:
+    """The second is rejected when both would print the same name, or nearly."""
+    reasons = [
+        put(store, MetricType(type), name)
+        for type, name in (first.split(), second.split())
+    ]
 
-    assert (rejection is not None) == refused
-    assert not refused or (rejection and rejection.reason is EventError.CONFLICT)
+    assert reasons == [None, EventError.CONFLICT if conflict else None]
 
 
 NAMES = st.sampled_from(["a", "a_sum", "a_count", "a_bucket", "a_count_sum"])
@@ -196,10 +205,10 @@ NAMES = st.sampled_from(["a", "a_sum", "a_count", "a_bucket", "a_count_sum"])
 def test_no_two_families_print_the_same_name(
     wanted: list[tuple[MetricType, str]],
 ) -> None:
-    """Whatever comes in whatever order, each printed name has one family."""
+    """Whatever is sent in whatever order, each printed name has one family."""
     store = SeriesStore(clock=Clock())
-    for shape, name in wanted:
-        put(store, shape, name)
+    for type, name in wanted:
+        put(store, type, name)
     printed = itertools.chain.from_iterable(
         [family.name, *(family.name + end for end in SUFFIXES.get(family.type, ()))]
         for family in store.families()
@@ -209,75 +218,151 @@ def test_no_two_families_print_the_same_name(
     assert len(names) == len(set(names))
 
 
-def test_names_of_our_own_are_refused() -> None:
-    """Neither the name itself nor one that a histogram would add to it."""
+def test_reserved_names_are_rejected() -> None:
+    """Both the name itself and one that a histogram would add to it."""
     store = SeriesStore(clock=Clock(), reserved={"go", "x_sum"})
-    first = put(store, MetricType.GAUGE, "go")
-    second = put(store, MetricType.HISTOGRAM, "x")
 
-    assert first
-    assert second
-    assert {first.reason, second.reason} == {EventError.CONFLICT}
+    assert put(store, GAUGE, "go") is EventError.CONFLICT
+    assert put(store, HISTOGRAM, "x") is EventError.CONFLICT
 
 
-def test_the_limit_refuses_new_series_and_keeps_old_ones() -> None:
-    """Beyond the limit an old series still counts."""
+def test_the_limit_rejects_new_series_only() -> None:
+    """At the limit, samples of existing series are recorded."""
     store = SeriesStore(clock=Clock(), max_series=2)
-    put(store, MetricType.COUNTER, "a")
-    put(store, MetricType.COUNTER, "b")
-    rejection = put(store, MetricType.COUNTER, "c")
-    put(store, MetricType.COUNTER, "a")
+    reasons = [put(store, COUNTER, name) for name in "abca"]
 
-    assert rejection
-    assert rejection.reason is EventError.SERIES_LIMIT
-    assert numbers(store) == {"a": [(2,)], "b": [(1,)]}
+    assert reasons == [None, None, EventError.SERIES_LIMIT, None]
+    assert values(store) == {"a": (2,), "b": (1,)}
 
 
-def test_a_series_expires_when_it_was_not_updated_for_its_ttl() -> None:
-    """An update refreshes it; what expired starts anew, and its type is released."""
-    clock = Clock()
-    store = SeriesStore(clock=clock)
-    put(store, MetricType.COUNTER, "a", ttl=10)
-    put(store, MetricType.COUNTER, "b")
+def test_a_series_expires_when_it_was_not_updated_for_its_ttl(
+    store: SeriesStore, clock: Clock
+) -> None:
+    """An update renews it; after expiry its name may get another type."""
+    put(store, COUNTER, "a", ttl=10)
+    put(store, COUNTER, "b")
     clock.now += 8
-    put(store, MetricType.COUNTER, "a", ttl=10)
+    put(store, COUNTER, "a", ttl=10)
 
     clock.now += 8
     assert store.expire(clock.now) == 0
     clock.now += 3
     assert store.expire(clock.now) == 1
-    assert set(numbers(store)) == {"b"}
+    assert set(values(store)) == {"b"}
     assert len(store) == 1
-    assert put(store, MetricType.GAUGE, "a") is None
+    assert put(store, GAUGE, "a") is None
 
 
-def test_a_changed_ttl_holds_from_the_next_sample() -> None:
-    """A reload may shorten, set or lift the time to live."""
-    clock = Clock()
-    store = SeriesStore(clock=clock)
-    put(store, MetricType.COUNTER, "a", ttl=1000)
-    put(store, MetricType.COUNTER, "b")
-    put(store, MetricType.COUNTER, "c", ttl=5)
+def test_a_changed_ttl_applies_from_the_next_sample(
+    store: SeriesStore, clock: Clock
+) -> None:
+    """A reload may shorten, set, lift or lengthen it."""
+    for name, ttl in (("a", 1000), ("b", 0), ("c", 5), ("d", 5)):
+        put(store, COUNTER, name, ttl=ttl)
     clock.now += 1
-    put(store, MetricType.COUNTER, "a", ttl=5)
-    put(store, MetricType.COUNTER, "b", ttl=5)
-    put(store, MetricType.COUNTER, "c")
+    for name, ttl in (("a", 5), ("b", 5), ("c", 0), ("d", 10)):
+        put(store, COUNTER, name, ttl=ttl)
     clock.now += 6
 
     assert store.expire(clock.now) == 2
-    assert set(numbers(store)) == {"c"}
+    assert set(values(store)) == {"c", "d"}
+    clock.now += 5
+    assert store.expire(clock.now) == 1
+    assert set(values(store)) == {"c"}
 
 
-def test_families_and_series_are_in_the_order_of_the_page() -> None:
-    """Names ascend; fewer labels come first, then the values."""
-    store = SeriesStore(clock=Clock())
-    for labels in ((("a", "2"),), (("a", "1"), ("b", "0")), (), (("a", "1"),)):
-        put(store, MetricType.COUNTER, "x", labels=labels)
-    put(store, MetricType.COUNTER, "w")
-    second, first = store.families()[1], store.families()[0]
+TTL_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from("ab"), st.sampled_from([0, 1, 2, 5, 9]), st.sampled_from([0, 1])
+    ),
+    max_size=60,
+)
 
-    assert first.name == "w"
-    assert list(second.label_texts()) == ["", 'a="1"', 'a="2"', 'a="1",b="0"']
+
+@given(TTL_STEPS)
+def test_expiry_is_that_of_the_last_ttl(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever ttls the samples of a series had before, in whichever order."""
+    clock = Clock()
+    store = SeriesStore(clock=clock)
+    deadlines: dict[str, float] = {}
+    for name, ttl, seconds in steps:
+        put(store, COUNTER, name, ttl=ttl)
+        deadlines[name] = clock.now + ttl if ttl else float("inf")
+        clock.now += seconds
+        store.expire(clock.now)
+        deadlines = {
+            name: until for name, until in deadlines.items() if until >= clock.now
+        }
+        assert {family.name for family in store.families()} == set(deadlines)
+
+
+@pytest.mark.parametrize("path", BOTH_PATHS, ids=["plain", "fast"])
+def test_two_ttls_for_one_series_need_no_memory(path: object) -> None:
+    """Each line changes the ttl of the series; nothing is left of the ones before."""
+    rules = (
+        "mappings: [{match: a, name: x, ttl: 1h}, {match: b, name: x, ttl: 2h},"
+        " {match: c, name: x, ttl: 10m}]"
+    )
+    memory = InMemoryPath(rules, path=path)  # type: ignore[arg-type]
+    memory.plain.relay = None
+    memory.feed(b"a:1|c\nb:1|c\nc:1|c")
+    tracemalloc.start()
+    try:
+        for _ in range(1_000):
+            memory.now += 1
+            memory.feed(b"a:1|c\nb:1|c\na:1|c\nb:1|c")
+            memory.feed(b"c:1|c")
+            memory.pass_seconds(0)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert memory.values() == {"x": 5_003}
+    # The heap of expiry times grew by 200 bytes a line.
+    assert used < 100_000
+
+
+def test_reloads_that_change_ttls_need_no_memory(
+    store: SeriesStore, clock: Clock
+) -> None:
+    """However often the ttls of many series are changed."""
+    tracemalloc.start()
+    try:
+        for reload in range(40):
+            if reload == 4:
+                before, _ = tracemalloc.get_traced_memory()
+            for number in range(500):
+                put(store, COUNTER, f"n{number}", ttl=100_000 - 1_000 * reload)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(store) == 500
+    assert after - before < 200_000
+
+
+def test_label_names_are_forgotten_with_their_series(
+    store: SeriesStore, clock: Clock
+) -> None:
+    """A family with one series left needs the memory of one."""
+    put(store, COUNTER, "x")
+    tracemalloc.start()
+    try:
+        for batch in range(20):
+            for number in range(200):
+                labels = ((f"label_{batch}_{number}", "1"),)
+                put(store, COUNTER, "x", 1.0, labels, ttl=1)
+            store.families()[0].label_texts()
+            clock.now += 2
+            assert store.expire(clock.now) == 200
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(store) == 1
+    assert store.label_sets_total[COUNTER] == 1 + 20 * 200
+    # The options of each set of label names were kept: 300 bytes for each of 4,000.
+    assert used < 100_000
 
 
 @given(
@@ -290,74 +375,68 @@ def test_families_and_series_are_in_the_order_of_the_page() -> None:
     st.integers(0, 9),
 )
 def test_series_are_in_the_order_of_their_values(
-    all_labels: list[Labels], looked: int
+    all_labels: list[Labels], before_scrape: int
 ) -> None:
     """Fewer labels first, then value by value as sent, whatever the labels' names."""
     store = SeriesStore(clock=Clock())
-    for labels in all_labels[:looked]:
-        put(store, MetricType.COUNTER, "x", labels=labels)
-    for family in store.families():
-        family.label_texts()
-    for labels in all_labels[looked:]:
-        put(store, MetricType.COUNTER, "x", labels=labels)
-    seen = [text for family in store.families() for text in family.label_texts()]
+    for index, labels in enumerate(all_labels):
+        if index == before_scrape:
+            store.families()[0].label_texts() if index else None
+        put(store, COUNTER, "x", labels=labels)
+    shown = [text for family in store.families() for text in family.label_texts()]
     labels_of = {format_labels(labels): labels for labels in all_labels}
-    values = [[value for _, value in labels_of[text]] for text in seen]
+    ranks = [[value for _, value in labels_of[text]] for text in shown]
 
-    assert len(seen) == len(all_labels)
-    assert values == sorted(values, key=lambda each: (len(each), each))
+    assert len(shown) == len(all_labels)
+    assert ranks == sorted(ranks, key=lambda each: (len(each), each))
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from("+-?"), st.sampled_from("abcdefgh")), max_size=40
+        st.tuples(st.sampled_from("++-?"), st.sampled_from("abcdefgh")), max_size=40
     )
 )
-def test_keys_are_in_order_whenever_somebody_looks(
-    steps: list[tuple[str, str]],
-) -> None:
-    """Keys come, go and come back; what was seen before stays as it was."""
-    keys: Ordered[int] = Ordered()
-    looks: list[tuple[list[str], list[str]]] = []
+def test_keys_are_sorted_at_any_time(steps: list[tuple[str, str]]) -> None:
+    """Keys are added, removed and added again; lists that were returned stay."""
+    keys: SortedKeysDict[int] = SortedKeysDict()
+    returned: list[tuple[list[str], list[str]]] = []
     for step, key in steps:
         if step == "+":
             keys[key] = 1
         elif step == "-" and key in keys:
             keys.remove(key)
         elif step == "?":
-            looks.append((keys.in_order(), sorted(keys)))
+            returned.append((keys.sorted_keys(), sorted(keys)))
 
-    assert keys.in_order() == sorted(keys)
-    assert [seen for seen, _ in looks] == [right for _, right in looks]
+    assert keys.sorted_keys() == sorted(keys)
+    assert [found for found, _ in returned] == [right for _, right in returned]
 
 
-def test_buckets_are_fixed_by_the_first_series_of_a_label_set() -> None:
-    """The same label names keep the first form; others take the new one."""
-    store = SeriesStore(clock=Clock())
-    old = MetricOptions(MetricType.HISTOGRAM, "h", buckets=(1.0,))
-    new = MetricOptions(MetricType.HISTOGRAM, "h", buckets=(1.0, 2.0))
-    for form, labels in ((old, (("a", "1"),)), (new, (("a", "2"),)), (new, ())):
+def test_buckets_are_those_of_the_first_series_with_these_label_names(
+    store: SeriesStore,
+) -> None:
+    """Series with other label names get the buckets of their own rule."""
+    old = MetricOptions(HISTOGRAM, "first", buckets=(1.0,))
+    new = MetricOptions(HISTOGRAM, "second", buckets=(1.0, 2.0))
+    for options, labels in ((old, (("a", "1"),)), (new, (("a", "2"),)), (new, ())):
         sample = Sample(SampleType.OBSERVER, "h", 1.0)
-        store.record(SeriesSpec("h", labels, form), sample)
+        store.record(SeriesSpec("h", labels, options), sample)
     (family,) = store.families()
+    buckets = {text: len(each.options.buckets) for text, each in family.series.items()}
 
-    assert {
-        labels: len(each.options.buckets) for labels, each in family.series.items()
-    } == {"": 2, 'a="1"': 1, 'a="2"': 1}
+    assert buckets == {"": 2, 'a="1"': 1, 'a="2"': 1}
+    assert family.help == "first"
 
 
-def test_sets_of_label_names_are_counted_once_and_for_ever() -> None:
-    """As statsd_exporter_metrics_total has them: by type, refused ones left out."""
-    clock = Clock()
-    store = SeriesStore(clock=clock)
+def test_sets_of_label_names_are_counted_by_type(
+    store: SeriesStore, clock: Clock
+) -> None:
+    """The count of statsd_exporter_metrics_total does not fall with expiry."""
     for labels in ((), (("a", "1"),), (("a", "2"),), (("b", "1"),)):
-        put(store, MetricType.COUNTER, "x", labels=labels, ttl=1.0)
-    put(store, MetricType.GAUGE, "x")
-    put(store, MetricType.SUMMARY, "y")
+        put(store, COUNTER, "x", labels=labels, ttl=1.0)
+    put(store, GAUGE, "x")
+    put(store, SUMMARY, "y")
     clock.now += 5.0
     store.expire(clock.now)
 
-    assert dict(store.label_sets_total) == {
-        MetricType.COUNTER: 3,
-        MetricType.SUMMARY: 1,
-    }
+    assert store.label_sets_total == {COUNTER: 3, SUMMARY: 1}

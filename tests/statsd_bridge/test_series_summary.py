@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.model import MetricOptions, MetricType, Quantile
+from statsd_bridge.model import MetricOptions, MetricType, Quantile, Sample, SampleType
 from statsd_bridge.series import sketch
 from statsd_bridge.series.sketch import Sketch
 from statsd_bridge.series.summary import Summary
@@ -29,16 +29,22 @@ DISTRIBUTIONS: dict[str, Callable[[random.Random], list[float]]] = {
 }
 
 
-def summary(**more: float) -> Summary:
-    """Make a summary that begins at 0 s."""
-    form = MetricOptions(
+def summary() -> Summary:
+    """Return an empty summary whose window starts at 0 s."""
+    options = MetricOptions(
         MetricType.SUMMARY, "h", quantiles=QUANTILES, max_age=600, age_buckets=5
     )
-    return Summary(form, 0.0)
+    return Summary(options, 0.0)
+
+
+def observe(summary: Summary, value: float, weight: int = 1, now: float = 0.0) -> None:
+    """Record a sample."""
+    sample = Sample(SampleType.OBSERVER, "h", value, weight=weight)
+    summary.record(sample, value, now)
 
 
 def rank_error(values: list[float], answer: float, share: float) -> float:
-    """Tell how far, as a share of all, an answer is from the rank wanted."""
+    """Return how far, as a share of all, an answer is from the rank wanted."""
     ranks = bisect_left(values, answer) + 1, bisect_right(values, answer)
     wanted = max(1, math.ceil(share * len(values)))
     nearest = min(max(wanted, ranks[0]), ranks[1])
@@ -52,7 +58,7 @@ def test_each_quantile_is_within_its_rank_error(name: str, spread: float) -> Non
     values = DISTRIBUTIONS[name](random.Random(1))
     found = summary()
     for index, value in enumerate(values):
-        found.observe(value, 1, spread * index / len(values))
+        observe(found, value, now=spread * index / len(values))
     *answers, _, count = found.values(spread)
     values.sort()
 
@@ -66,12 +72,12 @@ def test_each_quantile_is_within_its_rank_error(name: str, spread: float) -> Non
     st.lists(st.integers(-50, 50), min_size=1, max_size=400),
     st.sampled_from([0.0, 0.25, 0.5, 0.9, 0.99, 1.0]),
 )
-def test_few_values_are_answered_exactly(values: list[int], share: float) -> None:
-    """As in statsd_exporter, whatever error was asked for: the value of that rank."""
-    form = MetricOptions(MetricType.SUMMARY, "h", quantiles=(Quantile(share, 0.2),))
-    found = Summary(form, 0.0)
+def test_quantiles_of_few_values_are_exact(values: list[int], share: float) -> None:
+    """Like in statsd_exporter, whatever error is allowed: the value of that rank."""
+    options = MetricOptions(MetricType.SUMMARY, "h", quantiles=(Quantile(share, 0.2),))
+    found = Summary(options, 0.0)
     for value in values:
-        found.observe(float(value), 1, 0.0)
+        observe(found, float(value))
     (answer, *_) = found.values(0.0)
 
     assert answer == sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
@@ -84,7 +90,7 @@ def test_weights_count_as_repeated_values() -> None:
     values: list[float] = []
     for _ in range(2_000):
         value, weight = rng.random(), rng.randint(1, 50)
-        found.observe(value, weight, 0.0)
+        observe(found, value, weight)
         values += [value] * weight
     *answers, _, count = found.values(0.0)
     values.sort()
@@ -97,8 +103,8 @@ def test_weights_count_as_repeated_values() -> None:
 def test_the_window_slides_and_sum_and_count_stay() -> None:
     """Old values leave a fifth of the window at a time; an empty window is NaN."""
     found = summary()
-    found.observe(1.0, 1, 0.0)
-    found.observe(9.0, 1, 300.0)
+    observe(found, 1.0)
+    observe(found, 9.0, now=300.0)
 
     assert found.values(590.0) == (1.0, 9.0, 9.0, 10.0, 2)
     assert found.values(610.0) == (9.0, 9.0, 9.0, 10.0, 2)
@@ -108,10 +114,10 @@ def test_the_window_slides_and_sum_and_count_stay() -> None:
 
 
 def test_nan_has_no_rank() -> None:
-    """It spoils the sum and is counted, and the quantiles go on."""
+    """It makes the sum NaN and is counted; quantiles are those of the others."""
     found = summary()
-    found.observe(math.nan, 1, 0.0)
-    found.observe(2.0, 1, 0.0)
+    observe(found, math.nan)
+    observe(found, 2.0)
     median, _, _, total, count = found.values(0.0)
 
     assert (median, count) == (2.0, 2)
@@ -124,7 +130,7 @@ def test_memory_is_bounded() -> None:
     rng = random.Random(3)
     for _ in range(200_000):
         found.add(rng.random(), 1)
-    found.fold()
+    found.merge_pending()
 
     assert len(found.entries) < 5_000
 
@@ -144,8 +150,8 @@ def test_a_sketch_answers_within_twice_its_error(
         found.add(float(value), weight)
         values += [float(value)] * weight
         if len(values) % 3 == 0:
-            found.fold()
-    found.fold()
+            found.merge_pending()
+    found.merge_pending()
     values.sort()
     answer = sketch.quantile(found.entries, found.count, share)
 

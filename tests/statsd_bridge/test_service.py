@@ -12,6 +12,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from statsd_bridge.errors import ConfigError
+from statsd_bridge.fastpath import FastPipeline
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.model import HostPort
 from statsd_bridge.pipeline import Pipeline
@@ -111,7 +112,7 @@ def test_a_bug_costs_one_batch(
 
     with monkeypatch.context() as patched:
         patched.setattr(Pipeline, "feed", fail)
-        patched.setattr("statsd_bridge.batch.FastPipeline.feed", fail)
+        patched.setattr(FastPipeline, "feed", fail)
         send(b"a:1|c")
         assert "statsd_bridge_bugs_total 1.0\n" in page(bridge)
 

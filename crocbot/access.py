@@ -3,8 +3,8 @@ A Message to a Decision: only senders who are let in are answered.
 
 This is the only place that decides it, in this order:
 
-- in a group: it must be listed, and the sender must be a person; then whoever addresses
-  the bot is answered, or every message if the group is listed with `:always`;
+- in a group: it must be listed, and the sender must be a person; then messages for the
+  bot are answered, or all messages if the group is listed with `:always`;
 - in private: the sender must be a person; then everyone if access is `open`, else the
   listed, else those whom the operator approved by a pairing code;
 - no one else.

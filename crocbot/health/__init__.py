@@ -1,14 +1,14 @@
 """
-How the gateway is, to whoever asks over HTTP; nothing here calls Telegram.
+The health pages of the gateway, over HTTP; they never call Telegram.
 
-    GET /healthz   200 as long as the process answers at all
-    GET /readyz    200 if every condition holds, else 503; each is named in the body
+    GET /healthz   200 while the process runs
+    GET /readyz    200 if every condition holds, else 503; each has a line
 
     [+]telegram ok
     [-]inbox failed: database or disk is full
     [+]drain ok
 
-`python -m crocbot.health` asks, for a container that has no curl.
+`python -m crocbot.health` requests them, for a container without curl.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line: what it prints and how it ends."""
+"""The command line: output and exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from crocbot.sandbox import Person, Server
 
 
 def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Run a command in this process; exit code and what it printed."""
+    """Run a command in this process; return its exit code and output."""
     code = cli.main(arguments)
     captured = capsys.readouterr()
     return code, captured.out + captured.err
@@ -28,7 +28,7 @@ def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the settings of whoever runs it."""
+    """Hide the settings of the developer who runs the tests."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith(("CROCBOT_", "TELEGRAM_")):
@@ -148,7 +148,7 @@ def test_pairing(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """The operator sees who waits, lets him in and out again; no token is needed."""
+    """The operator lists, approves and revokes codes without a token."""
     monkeypatch.setenv("CROCBOT_STATE_DIR", str(tmp_path / "state"))
     assert run(["pairing", "list"], capsys) == (0, "nobody\n")
     with store.opened(tmp_path / "state/crocbot.sqlite3", [pairing.SCHEMA]) as table:
@@ -175,7 +175,7 @@ def test_pairing(
 def test_inbox(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """inbox shows what failed, inbox retry opens it again; no token is needed."""
+    """`inbox` shows failed rows, `inbox retry` reopens them, without a token."""
     monkeypatch.setenv("CROCBOT_STATE_DIR", str(tmp_path))
     code, text = run(["inbox"], capsys)
     assert (code, text) == (
@@ -233,13 +233,13 @@ async def start(
 
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
-    """Wait for the end; exit code, output and errors."""
+    """Wait for the end; return exit code, output and errors."""
     out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
 
 
 async def test_check(server: Server, tmp_path: Path) -> None:
-    """check has a line for everything that is well, and changes nothing."""
+    """`check` prints a line for each thing that works, and changes nothing."""
     code, out, err = await ended(await start(server, "check", tmp_path / "s"))
     assert (code, err) == (0, "")
     assert out.splitlines() == [
@@ -251,10 +251,8 @@ async def test_check(server: Server, tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
-async def test_check_finds_everything_that_is_wrong(
-    server: Server, tmp_path: Path
-) -> None:
-    """check goes on after a fault, has one line for each, and ends with 2."""
+async def test_check_after_an_error(server: Server, tmp_path: Path) -> None:
+    """`check` goes on after an error, prints a line for each, and exits with 2."""
     letter = tmp_path / "crocbot.sqlite3"
     letter.write_text("Dear aunt, this is no database at all. " * 20)
     process = await start(
@@ -292,7 +290,7 @@ async def test_a_refused_token(server: Server, tmp_path: Path) -> None:
 async def test_a_gateway(
     server: Server, number: signal.Signals, tmp_path: Path
 ) -> None:
-    """A gateway answers, keeps others off its directory, and stops when asked."""
+    """A gateway answers, locks its state directory, and stops on a signal."""
     answered = asyncio.Event()
     server.listen(lambda _: answered.set())
     process = await start(server, "gateway", tmp_path)

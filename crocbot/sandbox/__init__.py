@@ -1,7 +1,7 @@
 """
-Telegram in a process: a Bot API server on 127.0.0.1 and people who write to the bot.
+Telegram in a process: a Bot API server on 127.0.0.1 and users who write to the bot.
 
-    people --> server <-- Bot API over HTTP -- any gateway
+    users --> server <-- Bot API over HTTP -- any gateway
                demo: both, with the gateway and the bridge as child processes
                python -m crocbot.sandbox: both alone, for a gateway that runs elsewhere
 

@@ -1,11 +1,11 @@
 """
 The sandbox alone, for a gateway that runs elsewhere: `python -m crocbot.sandbox`.
 
-    people --> server <-- Bot API over HTTP -- a gateway, once it polls
+    users --> server <-- Bot API over HTTP -- a gateway, once it polls
 
-People write as soon as a bot polls; who gets no answer gives up, and comes back when
-it polls again.  At SIGTERM they fall silent, wait a little for their answers, and the
-last line tells as JSON what was written, what was answered and what was wrong.
+Users write as soon as a bot polls; those without an answer stop, and begin again when
+it polls again.  At SIGTERM they stop, wait some seconds for their answers, and the last
+line is JSON: how many messages were sent and answered, and how many answers were wrong.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from crocbot.sandbox.terminal import Terminal
 from crocbot.sandbox.users import PEOPLE, SimulatedUser, script
 
 PORT = 8081
-THOUGHT = (0.5, 5.0)
+PAUSE_SECONDS = (0.5, 5.0)
 LAST_ANSWERS_SECONDS = 5.0
-LOOK_EVERY = 0.2
+CHECK_SECONDS = 0.2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,12 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="where to listen")
     parser.add_argument("--port", default=PORT, type=int, help="0: a free one")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        asyncio.run(_serve(given.host, given.port))
+        asyncio.run(_serve(args.host, args.port))
     except (OSError, OverflowError) as error:
-        place = f"--host {given.host} --port {given.port}"
-        parser.exit(2, f"{parser.prog}: {place}: cannot listen there: {error}\n")
+        address = f"--host {args.host} --port {args.port}"
+        parser.exit(2, f"{parser.prog}: {address}: cannot listen there: {error}\n")
 
 
 async def _serve(host: str, port: int) -> None:
@@ -55,78 +55,80 @@ async def _serve(host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    screen = Terminal(sys.stdout, os.environ, stop.set)
-    # A gateway that outlives us has seen the ids of an earlier sandbox.
+    terminal = Terminal(sys.stdout, os.environ, stop)
+    # A gateway that outlives this sandbox has seen the ids of an earlier one.
     first_update = time.time_ns() // 1_000_000
     async with Server(host=host, port=port, first_update=first_update) as server:
-        screen.line(f"sandbox  {server.url}  token {server.token}")
-        town = SandboxRun(server, screen, stop)
-        await town.live()
-        screen.line(json.dumps(town.verdict()))
+        terminal.line(f"sandbox  {server.url}  token {server.token}")
+        run = SandboxRun(server, terminal, stop)
+        await run.converse()
+        terminal.line(json.dumps(run.summary()))
 
 
 class SandboxRun:
-    """Everybody who writes to the bot, from the first poll to the stop."""
+    """The users who write to the bot, from its first poll to the stop."""
 
-    def __init__(self, server: Server, screen: Terminal, stop: asyncio.Event) -> None:
+    def __init__(self, server: Server, terminal: Terminal, stop: asyncio.Event) -> None:
         self._server = server
-        self._screen = screen
+        self._terminal = terminal
         self._stop = stop
-        self._present: dict[int, SimulatedUser] = {}
+        self._active: dict[int, SimulatedUser] = {}
         self._sent: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
         self._mistakes = 0
-        server.listen(self._hear)
+        server.listen(self._receive)
 
-    async def live(self) -> None:
-        """Let people come and go until asked to stop, then wait for last answers."""
-        people = [asyncio.create_task(self._visit(person)) for person in PEOPLE]
+    async def converse(self) -> None:
+        """Let users write until asked to stop, then wait for their last answers."""
+        tasks = [asyncio.create_task(self._keep_writing(person)) for person in PEOPLE]
         await self._stop.wait()
-        await asyncio.wait(people, timeout=LAST_ANSWERS_SECONDS)
-        for person in people:
-            person.cancel()
-        await asyncio.gather(*people, return_exceptions=True)
+        await asyncio.wait(tasks, timeout=LAST_ANSWERS_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def verdict(self) -> dict[str, object]:
-        """Tell what was written, answered and wrong."""
-        for person in list(self._present):
-            self._leave(person)
+    def summary(self) -> dict[str, object]:
+        """Return the counts of messages and mistakes, for the last line."""
+        for person in list(self._active):
+            self._end(person)
         return {
             "sent": dict(self._sent),
             "answered": dict(self._answered),
             "mistakes": self._mistakes,
         }
 
-    async def _visit(self, person: Person) -> None:
+    async def _keep_writing(self, person: Person) -> None:
         random = Random()
-        while await self._polled():
-            talker = SimulatedUser(person, self._server.send, self._screen.overhear)
-            self._present[person.user_id] = talker
-            await talker.converse(script(person, random), self._stop, random, THOUGHT)
-            self._leave(person.user_id)
+        while await self._wait_for_poll():
+            user = SimulatedUser(person, self._server, self._terminal)
+            self._active[person.user_id] = user
+            await user.converse(
+                script(person, random), self._stop, random, pause_seconds=PAUSE_SECONDS
+            )
+            self._end(person.user_id)
 
-    def _leave(self, person: int) -> None:
-        talker = self._present.pop(person)
-        self._sent += talker.sent
-        self._answered += talker.answered
-        self._mistakes += len(talker.mistakes)
-        for mistake in talker.mistakes:
-            self._screen.line(f"wrong: {mistake}")
+    def _end(self, person: int) -> None:
+        user = self._active.pop(person)
+        self._sent += user.sent
+        self._answered += user.answered
+        self._mistakes += len(user.mistakes)
+        for mistake in user.mistakes:
+            self._terminal.line(f"wrong: {mistake}")
 
-    async def _polled(self) -> bool:
-        """Wait for a poll; tells whether there was one before the stop."""
+    async def _wait_for_poll(self) -> bool:
+        """Return whether the bot polled before the stop."""
         before = self._server.calls["getupdates"]
         while not self._stop.is_set():
             if self._server.calls["getupdates"] > before:
                 return True
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), LOOK_EVERY)
+                await asyncio.wait_for(self._stop.wait(), CHECK_SECONDS)
         return False
 
-    def _hear(self, sent: Sent) -> None:
-        talker = self._present.get(sent["chat"]["id"])
-        if talker is not None:
-            talker.receive(sent["text"])
+    def _receive(self, sent: Sent) -> None:
+        user = self._active.get(sent["chat"]["id"])
+        if user is not None:
+            user.receive(sent["text"])
 
 
 if __name__ == "__main__":

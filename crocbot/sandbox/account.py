@@ -1,11 +1,11 @@
 """
-What Telegram knows about one bot: its chats, messages, updates; and the methods.
+One bot's state at Telegram: chats, messages, updates; and the methods of the Bot API.
 
-    say(person, "hello") --> updates --> getUpdates
-    listen(callback) <------ messages <-- sendMessage, editMessageText
+    send(person, "hello") --> updates --> getUpdates
+    listen(callback) <------- messages <-- sendMessage, editMessageText
 
-It refuses what Telegram refuses, in the same words.  Formatting comes as entities only,
-and these must lie within their text.
+Errors are those of Telegram, in the same words.  Formatting is supported as entities
+only, and these must lie within their text.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from crocbot.sandbox import faults, messages
 from crocbot.sandbox.messages import Chat, Content, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters
 from crocbot.sandbox.updates import ConflictingPollError, Updates
-from crocbot.sandbox.webhook_delivery import Hook
+from crocbot.sandbox.webhook_delivery import Webhook, WebhookDelivery
 
 NAME = "Sandbox crocodile"
 USERNAME = "sandbox_croc_bot"
-LONGEST_TEXT = 4096
-LONGEST_POLL = 50
+MAX_TEXT_UNITS = 4096
+MAX_POLL_SECONDS = 50
 FIRST_UPDATE = 700_000_001
-MOST_MESSAGES = 10_000
-MOST_CHATS = 10_000
+MAX_MESSAGES = 10_000
+MAX_CHATS = 10_000
 ACTIONS = frozenset(
     {
         "typing",
@@ -53,10 +53,10 @@ Method = Callable[[Parameters], Awaitable[Any]]
 
 class Account:
     """
-    One bot's side of Telegram.  Owned by the event loop.
+    One bot's state.  Owned by the event loop.
 
-    `updates` is what waits for it; `commands` its menu; `methods` has every method
-    by its name in lower case, as Telegram does not mind the case.
+    `updates` are pending; `commands` is its menu; `methods` has every method by its
+    name in lower case, since Telegram ignores the case.  `clock` is Unix time.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Account:
             "username": USERNAME,
         }
         self._clock = clock
-        self.webhook: Hook | None = None
+        self.delivery = WebhookDelivery(self.updates, clock)
         self._last_message_id = 0
         self._chats: OrderedDict[int, Chat] = OrderedDict()
         self._messages: OrderedDict[tuple[int, int], Sent] = OrderedDict()
@@ -96,19 +96,19 @@ class Account:
         self.files: dict[str, bytes] = {}
 
     def send(self, person: Person, content: Content, chat: Chat) -> Sent:
-        """Let a person write; returns the Message."""
+        """Send a message of a person; returns the Message."""
         self._chats[chat.chat_id] = chat
         self._chats.move_to_end(chat.chat_id)
-        _keep(self._chats, MOST_CHATS)
+        _drop_oldest(self._chats, MAX_CHATS)
         sent = self._message(person.as_user(), chat, content)
         self.updates.put({"message": sent})
         return sent
 
     def listen(self, listener: Callable[[Sent], None]) -> None:
-        """Call this with each Message that the bot sends or edits."""
+        """Call the listener with each Message that the bot sends or edits."""
         self._listeners.append(listener)
 
-    # The methods, with the parameters that matter here.
+    # The methods, with the parameters that are supported.
 
     async def _get_me(self, _: Parameters) -> dict[str, Any]:
         return self._user | {
@@ -120,55 +120,54 @@ class Account:
         }
 
     async def _get_updates(self, parameters: Parameters) -> list[Any]:
-        if self.webhook:
+        if self.delivery.webhook:
             raise BotApiError(409, faults.WEBHOOK_ACTIVE)
-        seconds = parameters.whole("timeout", 0)
-        limit = parameters.whole("limit", 100)
+        seconds = parameters.integer("timeout", 0)
+        limit = parameters.integer("limit", 100)
         try:
             return await self.updates.poll(
-                parameters.whole("offset", 0),
+                parameters.integer("offset", 0),
                 min(max(limit, 1), 100),
-                min(max(seconds, 0), LONGEST_POLL),
+                min(max(seconds, 0), MAX_POLL_SECONDS),
             )
         except ConflictingPollError:
-            words = (
-                faults.TERMINATED_BY_WEBHOOK if self.webhook else faults.OTHER_POLLER
-            )
-            raise BotApiError(409, words) from None
+            by_webhook = self.delivery.webhook is not None
+            text = faults.TERMINATED_BY_WEBHOOK if by_webhook else faults.OTHER_POLLER
+            raise BotApiError(409, text) from None
 
     async def _send_message(self, parameters: Parameters) -> Sent:
         chat = self._chat(parameters)
-        content = _formatted(parameters) | _place(parameters)
+        content = _formatted(parameters) | _thread_and_reply(parameters)
         sent = self._message(self._user, chat, content)
         self._messages[chat.chat_id, sent["message_id"]] = sent
-        _keep(self._messages, MOST_MESSAGES)
-        self._tell(sent)
+        _drop_oldest(self._messages, MAX_MESSAGES)
+        self._notify(sent)
         return sent
 
     async def _edit_message_text(self, parameters: Parameters) -> Sent:
         chat = self._chat(parameters)
-        key = chat.chat_id, parameters.whole("message_id")
+        key = chat.chat_id, parameters.integer("message_id")
         old = self._messages.get(key)
         if old is None:
             raise BotApiError(400, "Bad Request: message to edit not found")
         content = _formatted(parameters)
         if content == {name: old[name] for name in FORMATTED if name in old}:
             raise BotApiError(400, NOT_MODIFIED)
-        kept = {name: value for name, value in old.items() if name not in FORMATTED}
-        edited = {**kept, **content, "edit_date": int(self._clock())}
+        rest = {name: value for name, value in old.items() if name not in FORMATTED}
+        edited = {**rest, **content, "edit_date": int(self._clock())}
         self._messages[key] = edited
-        self._tell(edited)
+        self._notify(edited)
         return edited
 
     async def _delete_message(self, parameters: Parameters) -> bool:
         chat = self._chat(parameters)
-        key = chat.chat_id, parameters.whole("message_id")
+        key = chat.chat_id, parameters.integer("message_id")
         if self._messages.pop(key, None) is None:
             raise BotApiError(400, "Bad Request: message to delete not found")
         return True
 
     async def _get_file(self, parameters: Parameters) -> dict[str, Any]:
-        file_id = parameters.words("file_id")
+        file_id = parameters.text("file_id")
         content = self.files.get(file_id)
         if content is None:
             raise BotApiError(400, "Bad Request: invalid file_id")
@@ -177,12 +176,12 @@ class Account:
 
     async def _send_chat_action(self, parameters: Parameters) -> bool:
         self._chat(parameters)
-        if parameters.words("action") not in ACTIONS:
+        if parameters.text("action") not in ACTIONS:
             raise BotApiError(400, "Bad Request: wrong parameter action in request")
         return True
 
     async def _set_my_commands(self, parameters: Parameters) -> bool:
-        commands = parameters.structure("commands")
+        commands = parameters.json("commands")
         if not isinstance(commands, list) or not all(map(_is_command, commands)):
             raise BotApiError(400, "Bad Request: can't parse commands")
         self.commands = commands
@@ -192,38 +191,38 @@ class Account:
         return self.commands
 
     async def _set_webhook(self, parameters: Parameters) -> bool:
-        url, secret = parameters.words("url"), parameters.words("secret_token")
-        self.webhook = Hook(url, secret) if url else None
+        url, secret = parameters.text("url"), parameters.text("secret_token")
+        self.delivery.webhook = Webhook(url, secret) if url else None
         return self._after_webhook(parameters)
 
     async def _delete_webhook(self, parameters: Parameters) -> bool:
-        self.webhook = None
+        self.delivery.webhook = None
         return self._after_webhook(parameters)
 
     async def _get_webhook_info(self, _: Parameters) -> dict[str, Any]:
-        hook = self.webhook
+        webhook = self.delivery.webhook
         failed = {}
-        if hook is not None and hook.failed_at is not None:
+        if webhook is not None and webhook.failed_at is not None:
             failed = {
-                "last_error_date": int(hook.failed_at),
-                "last_error_message": hook.failure,
+                "last_error_date": int(webhook.failed_at),
+                "last_error_message": webhook.error,
             }
         return {
-            "url": hook.url if hook else "",
+            "url": webhook.url if webhook else "",
             "has_custom_certificate": False,
             "pending_update_count": len(self.updates),
             **failed,
         }
 
     def _after_webhook(self, parameters: Parameters) -> bool:
-        if self.webhook:
+        if self.delivery.webhook:
             self.updates.conflict()
-        if parameters.words("drop_pending_updates").lower() == "true":
-            self.updates.forget()
+        if parameters.text("drop_pending_updates").lower() == "true":
+            self.updates.drop_all()
         return True
 
     def _chat(self, parameters: Parameters) -> Chat:
-        wanted = parameters.words("chat_id")
+        wanted = parameters.text("chat_id")
         if not wanted:
             raise BotApiError(400, "Bad Request: chat_id is empty")
         try:
@@ -241,25 +240,25 @@ class Account:
             **content,
         }
 
-    def _tell(self, sent: Sent) -> None:
+    def _notify(self, sent: Sent) -> None:
         for listener in self._listeners:
             listener(sent)
 
 
 def _text(parameters: Parameters) -> str:
-    """A text that Telegram would take, without the white space around it."""
-    text = parameters.words("text").strip()
+    """Return the text without surrounding white space; BotApiError if refused."""
+    text = parameters.text("text").strip()
     if not text:
         raise BotApiError(400, "Bad Request: message text is empty")
-    if messages.units(text) > LONGEST_TEXT:
+    if messages.units(text) > MAX_TEXT_UNITS:
         raise BotApiError(400, "Bad Request: message is too long")
     return text
 
 
 def _formatted(parameters: Parameters) -> dict[str, Any]:
-    """A text with its entities."""
+    """Return the text with its entities."""
     text = _text(parameters)
-    entities = parameters.structure("entities")
+    entities = parameters.json("entities")
     if not entities:
         return {"text": text}
     for entity in entities:
@@ -269,10 +268,10 @@ def _formatted(parameters: Parameters) -> dict[str, Any]:
     return {"text": text, "entities": entities}
 
 
-def _place(parameters: Parameters) -> dict[str, Any]:
-    """Which topic a message is in, and which message it answers."""
-    thread = parameters.whole("message_thread_id", 0)
-    reply = parameters.structure("reply_parameters")
+def _thread_and_reply(parameters: Parameters) -> dict[str, Any]:
+    """Return the topic of a message, and the message that it replies to."""
+    thread = parameters.integer("message_thread_id", 0)
+    reply = parameters.json("reply_parameters")
     topic = {"message_thread_id": thread, "is_topic_message": True} if thread else {}
     answered = (
         {"reply_to_message": {"message_id": reply["message_id"]}} if reply else {}
@@ -286,7 +285,7 @@ def _is_command(command: object) -> bool:
     )
 
 
-def _keep(remembered: OrderedDict[Any, Any], most: int) -> None:
-    """Forget the oldest beyond a bound."""
-    while len(remembered) > most:
-        remembered.popitem(last=False)
+def _drop_oldest(entries: OrderedDict[Any, Any], maximum: int) -> None:
+    """Drop the oldest entries beyond a bound."""
+    while len(entries) > maximum:
+        entries.popitem(last=False)

@@ -1,13 +1,15 @@
 """
-What the people saw and what the metrics page says to a list of differences.
+Compare what the users saw with what the metrics page shows.
 
-An empty list is the proof that the main job was done: everything that was written was
-answered, in order, and the page counts exactly what happened.
+An empty list proves the run: every message was answered, in order, and the page counts
+exactly what happened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+
+from prometheus_client.samples import Sample
 
 from crocbot.sandbox.metrics_page import (
     ERRORS,
@@ -15,59 +17,56 @@ from crocbot.sandbox.metrics_page import (
     MESSAGES,
     RECONNECTS,
     UPTIME,
-    Series,
     by_label,
 )
 
 
 def differences(
+    *,
     sent: Mapping[str, int],
     answered: Mapping[str, int],
     mistakes: Sequence[str],
-    series: Sequence[Series],
+    samples: Sequence[Sample],
 ) -> list[str]:
-    """Everything that is not as it must be, a sentence each."""
+    """
+    Return a sentence for each difference.
+
+    `sent` and `answered` count messages by type; `mistakes` are those of the users.
+    """
     return [
         *mistakes,
         *_unanswered(sent, answered),
-        *_counts(
-            MESSAGES,
-            sent,
-            by_label(series, MESSAGES),
-        ),
-        *_counts(
-            f"{LATENCY}_count",
-            sent,
-            by_label(series, f"{LATENCY}_count"),
-        ),
-        *_zero(ERRORS, series),
-        *_zero(RECONNECTS, series),
-        *_uptime(series),
+        *_wrong_counts(MESSAGES, sent, samples),
+        *_wrong_counts(f"{LATENCY}_count", sent, samples),
+        *_not_zero(ERRORS, samples),
+        *_not_zero(RECONNECTS, samples),
+        *_wrong_uptime(samples),
     ]
 
 
 def _unanswered(sent: Mapping[str, int], answered: Mapping[str, int]) -> Iterator[str]:
     if not any(sent.values()):
-        yield "nobody wrote anything"
-    for kind, count in sent.items():
-        if (got := answered.get(kind, 0)) != count:
-            yield f"{count} messages of type {kind} were sent, {got} answered"
+        yield "no message was sent"
+    for type_, count in sent.items():
+        if (got := answered.get(type_, 0)) != count:
+            yield f"{count} messages of type {type_} were sent, {got} answered"
 
 
-def _counts(
-    name: str, sent: Mapping[str, int], counted: Mapping[str, float]
+def _wrong_counts(
+    name: str, sent: Mapping[str, int], samples: Sequence[Sample]
 ) -> Iterator[str]:
-    """A counter by type against what was sent; what never was sent counts 0."""
-    for kind in sorted({*sent, *counted}):
-        expected, actual = sent.get(kind, 0), counted.get(kind)
+    """Compare a count by type with what was sent; other types must be 0."""
+    counted = by_label(samples, name)
+    for type_ in sorted({*sent, *counted}):
+        expected, actual = sent.get(type_, 0), counted.get(type_)
         if actual is None:
-            yield f'{name}{{type="{kind}"}} is missing, expected {expected}'
+            yield f'{name}{{type="{type_}"}} is missing, expected {expected}'
         elif actual != expected:
-            yield f'{name}{{type="{kind}"}} is {actual:.10g}, expected {expected}'
+            yield f'{name}{{type="{type_}"}} is {actual:.10g}, expected {expected}'
 
 
-def _zero(name: str, series: Sequence[Series]) -> Iterator[str]:
-    found = by_label(series, name)
+def _not_zero(name: str, samples: Sequence[Sample]) -> Iterator[str]:
+    found = by_label(samples, name)
     if not found:
         yield f"{name} is missing"
     for labels, value in found.items():
@@ -75,8 +74,8 @@ def _zero(name: str, series: Sequence[Series]) -> Iterator[str]:
             yield f"{name} is {value:.10g} for {labels}, expected 0"
 
 
-def _uptime(series: Sequence[Series]) -> Iterator[str]:
-    found = by_label(series, UPTIME)
+def _wrong_uptime(samples: Sequence[Sample]) -> Iterator[str]:
+    found = by_label(samples, UPTIME)
     if not found:
         yield f"{UPTIME} is missing"
     elif min(found.values()) < 0:

@@ -1,11 +1,11 @@
 """
-Programs of ours as child processes that never outlive us.
+Child processes that never outlive this one.
 
-    start("gateway", ["crocbot", "gateway"], ...) --> Child --> stop(): exit code
+    start(name="gateway", arguments=["crocbot", "gateway"], ...) --> Child --> stop()
 
-A child has its own process group, so that Ctrl-C reaches only us and we choose the
-order in which things end.  Should we be killed, Linux ends it.  What it writes goes to
-a file, whose end is shown if it dies unexpectedly.
+A child has its own process group, so that Ctrl-C reaches only the parent, which ends
+its children in order.  If the parent is killed, Linux ends the child.  Its output goes
+to a file, whose last lines are shown if it ends unexpectedly.
 """
 
 from __future__ import annotations
@@ -20,41 +20,42 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from crocbot.errors import CrocbotError
 
-OURS = ("CROCBOT_", "TELEGRAM_", "OPENAI_")
+SETTING_PREFIXES = ("CROCBOT_", "TELEGRAM_", "OPENAI_")
 STOP_SECONDS = 15.0
-TAIL = 20
+MAX_TAIL_LINES = 20
 PR_SET_PDEATHSIG = 1
 
 Result = TypeVar("Result")
 
 
 class ChildError(CrocbotError):
-    """A child ended that should not have, or did not get ready."""
+    """A child ended unexpectedly, or did not become ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A running program; `output` is the file with all that it wrote."""
+    """A running program; `output` is the file with its output."""
 
     name: str
     process: asyncio.subprocess.Process
     output: Path
 
     async def watch(self) -> None:
-        """Wait until it ends; then raise ChildError, since nobody asked it to."""
+        """Wait until it ends by itself; then raise ChildError."""
         code = await self.process.wait()
         raise ChildError(f"the {self.name} ended with exit code {code}\n{self.tail()}")
 
-    async def stop(self, patience: float = STOP_SECONDS) -> int:
-        """Ask it to end, and insist after a while; returns its exit code."""
+    async def stop(self, timeout: float = STOP_SECONDS) -> int:
+        """Terminate it, or kill it after the timeout; returns its exit code."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return await asyncio.wait_for(self.process.wait(), patience)
+            return await asyncio.wait_for(self.process.wait(), timeout)
         except TimeoutError:
             self.process.kill()
             return await self.process.wait()
@@ -63,20 +64,27 @@ class Child:
             raise
 
     def tail(self) -> str:
-        """The last lines that it wrote."""
+        """Return the last lines of its output."""
         with self.output.open(encoding="utf-8", errors="replace") as lines:
-            return "".join(f"  {self.name}: {line}" for line in deque(lines, TAIL))
+            return "".join(
+                f"  {self.name}: {line}" for line in deque(lines, MAX_TAIL_LINES)
+            )
 
 
 @asynccontextmanager
 async def start(
+    *,
     name: str,
     arguments: Sequence[str],
-    settings: Mapping[str, str],
     home: Path,
     environment: Mapping[str, str],
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Child]:
-    """Run `python -m` with arguments in a directory; it ends with this context."""
+    """
+    Run `python -m` with arguments in a directory; it ends with this context.
+
+    The child gets the environment without settings of a gateway, and `settings`.
+    """
     output = home / f"{name}.log"
     with output.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
@@ -99,29 +107,29 @@ async def start(
 
 
 async def while_alive(work: Coroutine[Any, Any, Result], *children: Child) -> Result:
-    """Do the work, unless a child ends meanwhile: then raise ChildError."""
-    doing = asyncio.create_task(work)
+    """Return the result of the work; raises ChildError if a child ends meanwhile."""
+    working = asyncio.create_task(work)
     watching = [asyncio.create_task(child.watch()) for child in children]
     try:
-        await asyncio.wait([doing, *watching], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([working, *watching], return_when=asyncio.FIRST_COMPLETED)
         for watch in watching:
             if watch.done():
                 watch.result()
-        return doing.result()
+        return working.result()
     finally:
-        for task in (doing, *watching):
+        for task in (working, *watching):
             task.cancel()
-        await asyncio.gather(doing, *watching, return_exceptions=True)
+        await asyncio.gather(working, *watching, return_exceptions=True)
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what an operator set for a gateway of his own."""
+    """Return an environment without the settings of a gateway."""
     kept = {
         name: value
         for name, value in environment.items()
-        if not name.upper().startswith(OURS)
+        if not name.upper().startswith(SETTING_PREFIXES)
     }
-    # A child starts elsewhere and must still find a checkout that is not installed.
+    # A child runs in another directory and must find a checkout that is not installed.
     root = str(Path(__file__).parents[2])
     kept["PYTHONPATH"] = os.pathsep.join(
         filter(None, [root, environment.get("PYTHONPATH")])
@@ -130,7 +138,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _die_with_parent() -> Callable[[], object] | None:
-    """What the child does first; nothing where the system has no such thing."""
+    """Return what the child calls first; None where the system is not Linux."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl

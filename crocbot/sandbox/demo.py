@@ -1,12 +1,12 @@
 """
 The main job on one screen, with no bot and no Docker: `crocbot demo`.
 
-    people --> sandbox <-- gateway -- statsd --> bridge <-- this reads /metrics
+    users  --> sandbox <-- gateway -- statsd --> bridge <-- this reads /metrics
     (here)     (here)      (child)    (UDP)      (child)
 
-It ends after some seconds or at Ctrl-C: people stop, answers are awaited, the gateway
-is stopped, then the bridge's page is compared with what people saw.  The exit code is
-0 only if everything was answered and every number is right.
+It ends after some seconds or at Ctrl-C: the users stop, their answers are awaited, the
+gateway is stopped, then the bridge's page is compared with what the users saw.  The
+exit code is 0 only if every message was answered and every number is right.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
-from crocbot.sandbox import children
+from prometheus_client.samples import Sample
+
+from crocbot.sandbox import children, metrics_page, processes
 from crocbot.sandbox.assertions import differences
 from crocbot.sandbox.children import ChildError
-from crocbot.sandbox.metrics_page import Series, table
-from crocbot.sandbox.processes import LOOK_EVERY, Processes, stage
+from crocbot.sandbox.processes import CHECK_SECONDS, Processes
 from crocbot.sandbox.terminal import BAD, GOOD, TABLE, Terminal
 from crocbot.sandbox.users import PEOPLE, Users
 
 AGREE_SECONDS = 5.0
-TABLE_EVERY = 4.0
+TABLE_SECONDS = 4.0
 
 
 def run(seconds: float | None) -> int:
@@ -40,96 +41,110 @@ def run(seconds: float | None) -> int:
 
 
 async def _main(seconds: float | None, environment: Mapping[str, str]) -> int:
-    """The first signal asks to stop; the second ends it at once, children and all."""
+    """Run the demo; the first signal asks it to stop, the second cancels it."""
     stop = asyncio.Event()
     main = asyncio.current_task()
 
-    def ask() -> None:
+    def on_signal() -> None:
         if stop.is_set() and main is not None:
             main.cancel()
         stop.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, ask)
-    screen = Terminal(sys.stdout, environment, lambda: _leave(stop))
+        loop.add_signal_handler(number, on_signal)
+    terminal = Terminal(sys.stdout, environment, stop)
     try:
-        async with stage(environment) as cast:
-            return await _play(cast, screen, stop, seconds)
+        async with processes.start(environment) as running:
+            return await Demo(running, terminal, stop).run(seconds)
     except ChildError as error:
-        screen.line(f"FAILED: {error}".rstrip(), BAD)
+        terminal.line(f"FAILED: {error}".rstrip(), BAD)
         return 1
 
 
-def _leave(stop: asyncio.Event) -> None:
-    """Nobody reads what we write any more, as in `crocbot demo | head`."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    stop.set()
+class Demo:
+    """One run with all processes ready."""
 
+    def __init__(
+        self, running: Processes, terminal: Terminal, stop: asyncio.Event
+    ) -> None:
+        self._running = running
+        self._terminal = terminal
+        self._stop = stop
+        self._users = Users(PEOPLE, running.server, terminal)
 
-async def _play(
-    cast: Processes, screen: Terminal, stop: asyncio.Event, seconds: float | None
-) -> int:
-    """Let people talk until it is enough, then judge; returns the exit code."""
-    screen.lines(_header(cast, seconds))
-    users = Users(PEOPLE, cast.server.send, screen.overhear)
-    cast.server.listen(users.receive)
-    if seconds is not None:
-        asyncio.get_running_loop().call_later(seconds, stop.set)
-    tables = asyncio.create_task(_tables(cast, screen))
-    try:
-        await children.while_alive(
-            users.converse(stop, Random()), cast.gateway, cast.bridge
+    async def run(self, seconds: float | None) -> int:
+        """Let the users write, then compare; returns the exit code."""
+        self._terminal.lines(self._header(seconds))
+        if seconds is not None:
+            asyncio.get_running_loop().call_later(seconds, self._stop.set)
+        await self._converse()
+        code = await self._running.gateway.stop()
+        samples, found = await children.while_alive(
+            self._compare(), self._running.bridge
         )
-    finally:
-        tables.cancel()
-        await asyncio.gather(tables, return_exceptions=True)
-    code = await cast.gateway.stop()
-    series, found = await children.while_alive(_judge(cast, users), cast.bridge)
-    if code:
-        found.append(f"the gateway ended with exit code {code}, expected 0")
-    screen.lines(_page(cast, series), TABLE)
-    if not found:
-        total = users.sent.total()
-        screen.line(f"OK: {total} messages, all answered, every number is right", GOOD)
-        return 0
-    screen.line("FAILED:", BAD)
-    screen.lines([*found, *cast.gateway.tail().splitlines()], BAD)
-    return 1
+        if code:
+            found.append(f"the gateway ended with exit code {code}, expected 0")
+        self._terminal.lines(self._page(samples), TABLE)
+        if not found:
+            total = self._users.sent.total()
+            line = f"OK: {total} messages, all answered, every number is right"
+            self._terminal.line(line, GOOD)
+            return 0
+        self._terminal.line("FAILED:", BAD)
+        log = self._running.gateway.tail().splitlines()
+        self._terminal.lines([*found, *log], BAD)
+        return 1
 
+    async def _converse(self) -> None:
+        """Let the users write until asked to stop, and show the page meanwhile."""
+        tables = asyncio.create_task(self._show_tables())
+        try:
+            await children.while_alive(
+                self._users.converse(self._stop, Random()),
+                self._running.gateway,
+                self._running.bridge,
+            )
+        finally:
+            tables.cancel()
+            await asyncio.gather(tables, return_exceptions=True)
 
-def _header(cast: Processes, seconds: float | None) -> Iterator[str]:
-    yield "crocbot demo: all of it runs here, nothing leaves this machine"
-    yield ""
-    yield f"Bot API   {cast.server.url}  a sandbox in place of Telegram, with people"
-    yield "gateway   crocbot gateway, which answers with the same words"
-    yield f"bridge    {cast.statsd} (UDP), statsd from the gateway"
-    yield f"metrics   {cast.metrics_url}  open it, or let Prometheus scrape it"
-    yield ""
-    yield f"It ends after {seconds:g} s." if seconds is not None else "Ctrl-C ends it."
-    yield ""
+    async def _show_tables(self) -> None:
+        while True:
+            await asyncio.sleep(TABLE_SECONDS)
+            self._terminal.lines(self._page(await self._running.samples()), TABLE)
 
+    async def _compare(self) -> tuple[list[Sample], list[str]]:
+        """Compare until the last packets have arrived; return page and differences."""
+        users = self._users
+        deadline = asyncio.get_running_loop().time() + AGREE_SECONDS
+        while True:
+            samples = await self._running.samples()
+            found = differences(
+                sent=users.sent,
+                answered=users.answered,
+                mistakes=users.mistakes,
+                samples=samples,
+            )
+            if not found or asyncio.get_running_loop().time() > deadline:
+                return samples, found
+            await asyncio.sleep(CHECK_SECONDS)
 
-def _page(cast: Processes, series: Sequence[Series]) -> Iterator[str]:
-    yield ""
-    yield cast.metrics_url
-    yield from table(series)
-    yield ""
+    def _header(self, seconds: float | None) -> Iterator[str]:
+        running = self._running
+        end = f"It ends after {seconds:g} s." if seconds is not None else ""
+        yield "crocbot demo: all of it runs here, nothing leaves this machine"
+        yield ""
+        yield f"Bot API   {running.server.url}  a sandbox in place of Telegram"
+        yield "gateway   crocbot gateway, which answers with the same words"
+        yield f"bridge    {running.statsd} (UDP), statsd from the gateway"
+        yield f"metrics   {running.metrics_url}  open it, or let Prometheus scrape it"
+        yield ""
+        yield end or "Ctrl-C ends it."
+        yield ""
 
-
-async def _tables(cast: Processes, screen: Terminal) -> None:
-    """Show the page every few seconds."""
-    while True:
-        await asyncio.sleep(TABLE_EVERY)
-        screen.lines(_page(cast, await cast.page()), TABLE)
-
-
-async def _judge(cast: Processes, users: Users) -> tuple[list[Series], list[str]]:
-    """Compare until the last packets are in; returns the page and what differs."""
-    deadline = asyncio.get_running_loop().time() + AGREE_SECONDS
-    while True:
-        series = await cast.page()
-        found = differences(users.sent, users.answered, users.mistakes, series)
-        if not found or asyncio.get_running_loop().time() > deadline:
-            return series, found
-        await asyncio.sleep(LOOK_EVERY)
+    def _page(self, samples: Sequence[Sample]) -> Iterator[str]:
+        yield ""
+        yield self._running.metrics_url
+        yield from metrics_page.table(samples)
+        yield ""

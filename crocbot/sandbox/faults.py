@@ -1,11 +1,11 @@
 """
-What can go wrong between a bot and Telegram, instead of an answer.
+Faults of a Bot API call, in place of its answer.
 
-    Answer(502, "<html>...")   a status and a body: refusals, pages, garbage
+    Answer(502, "<html>...")   a status and a body: API errors, pages, garbage
     Drop()                     the connection ends without an answer
     Slow(20)                   the answer comes, but late
 
-The makers below have Telegram's exact words.
+The functions below have Telegram's exact words.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WEBHOOK_ACTIVE = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """This instead of the real answer; nothing is carried out."""
+    """This answer; the call is not carried out."""
 
     status: int
     body: str
@@ -39,7 +39,7 @@ class Drop:
     """
     The connection is cut.
 
-    With `carried_out` Telegram did what was asked and only the answer is lost.
+    With `carried_out` only the answer is lost.
     """
 
     carried_out: bool = False
@@ -47,7 +47,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """The call waits first; longer than the bot's patience, and it is a hang."""
+    """The answer comes this late; a call beyond the bot's timeout hangs."""
 
     seconds: float
 
@@ -56,40 +56,40 @@ Fault = Answer | Drop | Slow
 
 
 def api_error(status: int, description: str, **parameters: Any) -> Answer:
-    """A refusal in Telegram's form."""
-    refused = {"ok": False, "error_code": status, "description": description}
+    """Return an error in Telegram's format."""
+    error = {"ok": False, "error_code": status, "description": description}
     more = {"parameters": parameters} if parameters else {}
-    return Answer(status, json.dumps(refused | more))
+    return Answer(status, json.dumps(error | more))
 
 
 def unauthorized() -> Answer:
-    """The token is wrong, or was revoked."""
+    """Return the error for a token that is wrong or was revoked."""
     return api_error(401, "Unauthorized")
 
 
 def other_poller() -> Answer:
-    """Somebody else polls with the same token."""
+    """Return the error for a second poller with the same token."""
     return api_error(409, OTHER_POLLER)
 
 
 def webhook_active() -> Answer:
-    """A webhook is set, so polling is refused."""
+    """Return the error for polling while a webhook is set."""
     return api_error(409, WEBHOOK_ACTIVE)
 
 
 def flood_wait(seconds: int) -> Answer:
-    """Too many requests; come back later."""
-    words = f"Too Many Requests: retry after {seconds}"
-    return api_error(429, words, retry_after=seconds)
+    """Return the error for too many requests."""
+    description = f"Too Many Requests: retry after {seconds}"
+    return api_error(429, description, retry_after=seconds)
 
 
 def server_error() -> Answer:
-    """Telegram itself has a bad day."""
+    """Return the error of a failure inside Telegram."""
     return api_error(500, "Internal Server Error")
 
 
 def bad_gateway() -> Answer:
-    """A page of whatever stands before Telegram's servers."""
+    """Return the page of a proxy in front of Telegram."""
     page = (
         "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n"
         "<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n"
@@ -98,5 +98,5 @@ def bad_gateway() -> Answer:
 
 
 def garbage() -> Answer:
-    """Status 200, and no Bot API answer behind it."""
+    """Return status 200 with a body that is no Bot API answer."""
     return Answer(200, "<!DOCTYPE html><p>Please log in to this Wi-Fi", "text/html")

@@ -1,11 +1,11 @@
 """
-What a person does, as the Bot API's Message objects.
+The messages of users, as the Bot API's Message objects.
 
     text("/start now")
     --> {"text": "/start now", "entities": [{"type": "bot_command",
                                              "offset": 0, "length": 6}]}
 
-Of all entities only commands are marked; offsets and lengths are UTF-16 units.
+Commands are the only entities; offsets and lengths are UTF-16 units.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 Content = Mapping[str, Any]
-"""The part of a Message that says what was sent."""
+"""The part of a Message that has its text or media."""
 
 Sent = Mapping[str, Any]
-"""A whole Message, as the Bot API shows it."""
+"""A whole Message of the Bot API."""
 
 COMMAND = re.compile(
     r"(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@[A-Za-z0-9_]{3,32})?(?![\w/<>])"
@@ -28,21 +28,21 @@ COMMAND = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with a Telegram account."""
+    """The account of a Telegram user."""
 
     user_id: int
     first_name: str
     username: str | None = None
 
     def as_user(self) -> dict[str, Any]:
-        """The User object."""
+        """Return the User object."""
         user = {"id": self.user_id, "is_bot": False, "first_name": self.first_name}
         return user | ({"username": self.username} if self.username else {})
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A group, or with the id of a person his private chat with the bot."""
+    """A group, or the private chat with the person of this id."""
 
     chat_id: int
     title: str
@@ -50,49 +50,49 @@ class Chat:
     username: str | None = None
 
     def as_chat(self) -> dict[str, Any]:
-        """The Chat object."""
+        """Return the Chat object."""
         name = "first_name" if self.type == "private" else "title"
         chat = {"id": self.chat_id, "type": self.type, name: self.title}
         return chat | ({"username": self.username} if self.username else {})
 
 
 def private(person: Person) -> Chat:
-    """The chat between the bot and one person."""
+    """Return the chat between the bot and one person."""
     return Chat(person.user_id, person.first_name, "private", person.username)
 
 
 def units(text: str) -> int:
-    """The length of a text as Telegram counts it."""
+    """Return the length of a text as Telegram counts it."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def text(words: str) -> Content:
-    """A text, with the commands in it marked."""
-    marked = [
+def text(text: str) -> Content:
+    """Return a text with its commands as entities."""
+    entities = [
         {
             "type": "bot_command",
-            "offset": units(words[: match.start()]),
+            "offset": units(text[: match.start()]),
             "length": units(match.group()),
         }
-        for match in COMMAND.finditer(words)
+        for match in COMMAND.finditer(text)
     ]
-    return {"text": words} | ({"entities": marked} if marked else {})
+    return {"text": text} | ({"entities": entities} if entities else {})
 
 
 def photo(caption: str = "") -> Content:
-    """A photo in two sizes."""
+    """Return a photo in two sizes."""
     sizes = [_file("photo-small", 90, 60), _file("photo-large", 1280, 853)]
     return {"photo": sizes} | ({"caption": caption} if caption else {})
 
 
 def sticker(emoji: str = "🐊") -> Content:
-    """A sticker."""
+    """Return a sticker."""
     kind = {"type": "regular", "is_animated": False, "is_video": False}
     return {"sticker": _file("sticker", 512, 512) | kind | {"emoji": emoji}}
 
 
 def voice(seconds: int = 3) -> Content:
-    """A voice message."""
+    """Return a voice message."""
     sound = {"duration": seconds, "mime_type": "audio/ogg", "file_size": 4096}
     return {"voice": {"file_id": "voice", "file_unique_id": "voice"} | sound}
 

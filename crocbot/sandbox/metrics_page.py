@@ -1,20 +1,16 @@
 """
-A page of Prometheus text to the numbers on it, and to a table of the five that matter.
+The numbers on a metrics page, and a table of the five metrics of the mission.
 
     crocbot_messages_total{type="text"} 12
     name                   labels       value
-
-It reads what a bridge prints, not everything that the format allows.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-LINE = re.compile(r"(?P<name>[^{\s]+)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)")
-LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 UPTIME = "crocbot_uptime_seconds"
 MESSAGES = "crocbot_messages_total"
@@ -23,52 +19,44 @@ LATENCY = "crocbot_telegram_latency_seconds"
 RECONNECTS = "crocbot_telegram_reconnects_total"
 MISSION = (UPTIME, MESSAGES, ERRORS, LATENCY, RECONNECTS)
 
-
-class Series(NamedTuple):
-    """One line of the page."""
-
-    name: str
-    labels: Mapping[str, str]
-    value: float
+MAX_VALUES = 3
+"""With more label values than that, a line of the table has only those above 0."""
 
 
-def read(text: str) -> list[Series]:
-    """Read a page."""
-    found = (LINE.match(line) for line in text.split("\n") if line[:1] != "#")
+def read(text: str) -> list[Sample]:
+    """Return the samples of a page in the text format; ValueError if it is none."""
     return [
-        Series(
-            line["name"],
-            dict(LABEL.findall(line["labels"] or "")),
-            float(line["value"]),
-        )
-        for line in found
-        if line
+        sample
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
     ]
 
 
-def by_label(series: Iterable[Series], name: str) -> dict[str, float]:
-    """The values of one name; the key is all of its label values."""
+def by_label(samples: Iterable[Sample], name: str) -> dict[str, float]:
+    """Return the values of one name by their label values, joined with blanks."""
     return {
-        " ".join(one.labels.values()): one.value for one in series if one.name == name
+        " ".join(sample.labels.values()): float(sample.value)
+        for sample in samples
+        if sample.name == name
     }
 
 
-def table(series: Iterable[Series]) -> Iterator[str]:
-    """The five metrics, a line each."""
-    series = list(series)
+def table(samples: Sequence[Sample]) -> Iterator[str]:
+    """Yield one line for each metric of the mission."""
     width = max(map(len, MISSION)) + 2
     for name in MISSION:
-        shown = _latency(series) if name == LATENCY else _shown(by_label(series, name))
-        yield f"{name:{width}}{shown or 'not there yet'}"
+        values = by_label(samples, name)
+        cell = _latency(samples) if name == LATENCY else _values(values)
+        yield f"{name:{width}}{cell or 'not there yet'}"
 
 
-def _shown(values: Mapping[str, float]) -> str:
+def _values(values: Mapping[str, float]) -> str:
     """
-    Label values and numbers; where most are 0, only the others.
+    Return label values and numbers; of many series only those above 0.
 
-        text 12   media 3   command 4          0, or network warning 1
+        text 12   media 3   command 4          0 in all 24 series, or network warning 1
     """
-    if len(values) > 3:
+    if len(values) > MAX_VALUES:
         if not any(values.values()):
             return f"0 in all {len(values)} series"
         values = {label: value for label, value in values.items() if value}
@@ -77,17 +65,15 @@ def _shown(values: Mapping[str, float]) -> str:
     )
 
 
-def _latency(series: Iterable[Series]) -> str:
-    series = list(series)
-    counts = by_label(series, f"{LATENCY}_count")
-    sums = by_label(series, f"{LATENCY}_sum")
+def _latency(samples: Sequence[Sample]) -> str:
+    sums = by_label(samples, f"{LATENCY}_sum")
     return "   ".join(
         f"{label} {_number(count)}"
         + (f" (mean {sums.get(label, 0) / count * 1000:.0f} ms)" if count else "")
-        for label, count in counts.items()
+        for label, count in by_label(samples, f"{LATENCY}_count").items()
     )
 
 
 def _number(value: float) -> str:
-    """Counts whole, the rest with one digit behind the point."""
+    """Return an integer without a fraction, all else with one decimal."""
     return f"{value:.0f}" if value.is_integer() else f"{value:.1f}"

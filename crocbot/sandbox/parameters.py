@@ -1,9 +1,9 @@
 """
-What comes with a Bot API call to named values, whichever way they were sent.
+The parameters of a Bot API call, however they were sent.
 
     ?chat_id=7&text=hi     chat_id=7&text=hi     {"chat_id": 7, "text": "hi"}
     query                  form or multipart     JSON
-    --> whole("chat_id") == 7, words("text") == "hi"
+    --> integer("chat_id") == 7, text("text") == "hi"
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from aiohttp import web
 
 
-class BotApiError(Exception):  # noqa: N818 (the answer no is nobody's fault)
-    """The Bot API says no."""
+class BotApiError(Exception):
+    """The Bot API answers with an error."""
 
     def __init__(self, status: int, description: str) -> None:
         super().__init__(description)
@@ -25,18 +25,18 @@ class BotApiError(Exception):  # noqa: N818 (the answer no is nobody's fault)
 
 
 class Parameters:
-    """The values of one call."""
+    """The parameters of one call."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
 
-    def words(self, name: str) -> str:
-        """A text; empty if there is none."""
+    def text(self, name: str) -> str:
+        """Return a text; empty if there is none."""
         value = self._values.get(name, "")
         return value if isinstance(value, str) else json.dumps(value)
 
-    def whole(self, name: str, default: int | None = None) -> int:
-        """A whole number."""
+    def integer(self, name: str, default: int | None = None) -> int:
+        """Return an integer; BotApiError if it is missing or none."""
         value = self._values.get(name)
         if value in (None, "") and default is not None:
             return default
@@ -46,8 +46,8 @@ class Parameters:
             problem = "is not specified" if value in (None, "") else "is invalid"
             raise BotApiError(400, f"Bad Request: {name} {problem}") from None
 
-    def structure(self, name: str) -> Any:
-        """A list or an object, which forms carry as JSON; None if there is none."""
+    def json(self, name: str) -> Any:
+        """Return a list or object, which forms carry as JSON; None if there is none."""
         value = self._values.get(name)
         if not isinstance(value, str):
             return value
@@ -60,7 +60,7 @@ class Parameters:
 
 
 async def read(request: web.Request) -> Parameters:
-    """Read query and body."""
+    """Return the parameters of a request, from its query and its body."""
     values: dict[str, Any] = dict(request.query)
     if request.content_type == "application/json":
         values |= await _json(request)

@@ -1,8 +1,7 @@
 """
-Everything that the demo needs, started in order and gone at the end.
+The sandbox, the bridge and the gateway, each started when the one before is ready.
 
-    with stage(environment) as cast:    sandbox, then bridge, then gateway, each when
-        ...                             the one before is ready
+    async with start(environment) as processes: ...     all have ended afterwards
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import aiohttp
+from prometheus_client.samples import Sample
 
 from crocbot.sandbox import children, metrics_page
 from crocbot.sandbox.children import Child, ChildError
@@ -25,11 +25,11 @@ from crocbot.sandbox.server import Server
 HOST = "127.0.0.1"
 STATSD_PORT, WEB_PORT = 9125, 9102
 START_SECONDS = 60.0
-LOOK_EVERY = 0.05
+CHECK_SECONDS = 0.05
 READ_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Processes:
     """Everything that runs, and where the bridge listens."""
 
@@ -40,14 +40,14 @@ class Processes:
     metrics_url: str
     session: aiohttp.ClientSession
 
-    async def page(self) -> list[metrics_page.Series]:
-        """Read the bridge's page."""
+    async def samples(self) -> list[Sample]:
+        """Return the samples of the bridge's metrics page; raises ChildError."""
         return metrics_page.read(await _get(self.session, self.metrics_url))
 
 
 @asynccontextmanager
-async def stage(environment: Mapping[str, str]) -> AsyncIterator[Processes]:
-    """Start server, bridge and gateway, each when the one before is ready."""
+async def start(environment: Mapping[str, str]) -> AsyncIterator[Processes]:
+    """Start all; raises ChildError if one does not become ready."""
     statsd_port = free_port(STATSD_PORT, socket.SOCK_DGRAM)
     web_port = free_port(WEB_PORT, socket.SOCK_STREAM)
     url = f"http://{HOST}:{web_port}/metrics"
@@ -56,24 +56,36 @@ async def stage(environment: Mapping[str, str]) -> AsyncIterator[Processes]:
         mapping = stack.enter_context(as_file(files("crocbot") / "mapping.yml"))
         server = await stack.enter_async_context(Server())
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        arguments = _bridge(mapping, statsd_port, web_port)
         bridge = await stack.enter_async_context(
-            children.start("bridge", arguments, {}, home, environment)
-        )
-        await children.while_alive(_reachable(bridge, session, url), bridge)
-        settings = _gateway(server, statsd_port, home)
-        gateway = await stack.enter_async_context(
             children.start(
-                "gateway", ["crocbot", "gateway"], settings, home, environment
+                name="bridge",
+                arguments=_bridge_command(mapping, statsd_port, web_port),
+                home=home,
+                environment=environment,
             )
         )
-        await children.while_alive(_polled(gateway, server), gateway)
-        statsd = f"{HOST}:{statsd_port}"
-        yield Processes(server, bridge, gateway, statsd, url, session)
+        await children.while_alive(_until_served(bridge, session, url), bridge)
+        gateway = await stack.enter_async_context(
+            children.start(
+                name="gateway",
+                arguments=["crocbot", "gateway"],
+                settings=_gateway_settings(server, statsd_port, home),
+                home=home,
+                environment=environment,
+            )
+        )
+        await children.while_alive(_until_polling(gateway, server), gateway)
+        yield Processes(
+            server=server,
+            bridge=bridge,
+            gateway=gateway,
+            statsd=f"{HOST}:{statsd_port}",
+            metrics_url=url,
+            session=session,
+        )
 
 
-def _bridge(mapping: Path, statsd_port: int, web_port: int) -> list[str]:
-    """The command line of the bridge."""
+def _bridge_command(mapping: Path, statsd_port: int, web_port: int) -> list[str]:
     return [
         "statsd_bridge",
         f"--statsd.mapping-config={mapping}",
@@ -83,8 +95,7 @@ def _bridge(mapping: Path, statsd_port: int, web_port: int) -> list[str]:
     ]
 
 
-def _gateway(server: Server, statsd_port: int, home: Path) -> dict[str, str]:
-    """The environment of the gateway."""
+def _gateway_settings(server: Server, statsd_port: int, home: Path) -> dict[str, str]:
     return {
         "TELEGRAM_BOT_TOKEN": server.token,
         "CROCBOT_TELEGRAM_API_URL": server.url,
@@ -97,29 +108,31 @@ def _gateway(server: Server, statsd_port: int, home: Path) -> dict[str, str]:
     }
 
 
-async def _reachable(bridge: Child, session: aiohttp.ClientSession, url: str) -> None:
-    """Wait until the page is there."""
-    for _ in _looks(bridge, "serves no page"):
+async def _until_served(
+    bridge: Child, session: aiohttp.ClientSession, url: str
+) -> None:
+    """Wait until the bridge serves its page."""
+    for _ in _attempts(bridge, "serves no page"):
         with suppress(ChildError):
             await _get(session, url)
             return
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(CHECK_SECONDS)
 
 
-async def _polled(gateway: Child, server: Server) -> None:
+async def _until_polling(gateway: Child, server: Server) -> None:
     """Wait until the gateway polls."""
-    for _ in _looks(gateway, "does not poll"):
+    for _ in _attempts(gateway, "does not poll"):
         if server.calls["getupdates"]:
             return
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(CHECK_SECONDS)
 
 
-def _looks(child: Child, otherwise: str) -> Iterator[None]:
-    """As many looks as there is time for; then ChildError."""
-    for _ in range(round(START_SECONDS / LOOK_EVERY)):
+def _attempts(child: Child, problem: str) -> Iterator[None]:
+    """Yield as often as START_SECONDS allow; then raise ChildError."""
+    for _ in range(round(START_SECONDS / CHECK_SECONDS)):
         yield
     raise ChildError(
-        f"the {child.name} {otherwise} after {START_SECONDS:g} s\n{child.tail()}"
+        f"the {child.name} {problem} after {START_SECONDS:g} s\n{child.tail()}"
     )
 
 
@@ -132,11 +145,11 @@ async def _get(session: aiohttp.ClientSession, url: str) -> str:
         raise ChildError(f"{url} cannot be read: {error}") from error
 
 
-def free_port(preferred: int, kind: socket.SocketKind) -> int:
-    """The preferred port if nobody has it, else a free one."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        if kind is socket.SOCK_STREAM:
-            # Connections that are closing already do not count.
+def free_port(preferred: int, type_: socket.SocketKind) -> int:
+    """Return the preferred port if it is free, else a free one."""
+    with socket.socket(socket.AF_INET, type_) as probe:
+        if type_ is socket.SOCK_STREAM:
+            # Connections in TIME_WAIT do not occupy the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, preferred))

@@ -1,14 +1,14 @@
 """
-A Bot API server for one bot on 127.0.0.1, and the strings to pull in a test.
+A Bot API server for one bot on 127.0.0.1, with the controls that a test needs.
 
     POST /bot<token>/<method>          {"ok": true, "result": ...}
     body: form, multipart or JSON      {"ok": false, "error_code": 400, ...}
 
-    say(person, "hello") --> getUpdates            what people do
-    listen(callback) <------ sendMessage           what the bot does
-    fault("sendMessage", faults.flood_wait(3))     what goes wrong
+    send(person, "hello") --> getUpdates           a user writes
+    listen(callback) <------- sendMessage          the bot writes
+    fault("sendMessage", faults.flood_wait(3))     a call fails
 
-A long poll is a real one.  What the methods do is in `account.py`.
+A long poll waits for updates.  The methods themselves are in `account.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from crocbot.sandbox.faults import Drop, Fault, Slow
 from crocbot.sandbox.messages import Chat, Content, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters, read
 from crocbot.sandbox.updates import InterruptedPollError
-from crocbot.sandbox.webhook_delivery import deliver
 
 TOKEN = "4242424242:AAsandbox-token-that-opens-nothing00"  # noqa: S105 (made up)
 
@@ -37,7 +36,7 @@ class Server:
     The server; enter it inside the event loop, which owns it.
 
     `url` is the value for CROCBOT_TELEGRAM_API_URL.  `calls` counts the calls of each
-    method, named in lower case, those that went wrong among them.
+    method, named in lower case, including those that failed.
     """
 
     def __init__(
@@ -53,7 +52,6 @@ class Server:
         self.url = ""
         self.calls: Counter[str] = Counter()
         self._host, self._port = host, port
-        self._clock = clock
         bot_id = int(token.partition(":")[0])
         self._account = Account(bot_id, clock, first_update)
         self._faults: dict[str, deque[Fault]] = {}
@@ -70,10 +68,7 @@ class Server:
         await web.TCPSite(self._runner, self._host, self._port).start()
         host, self._port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{self._port}"
-        account = self._account
-        self._delivery = create_task(
-            deliver(account.updates, lambda: account.webhook, self._clock)
-        )
+        self._delivery = create_task(self._account.delivery.run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -83,39 +78,39 @@ class Server:
 
     @property
     def pending(self) -> int:
-        """Updates that the bot has not acknowledged."""
+        """Return how many updates the bot has not acknowledged."""
         return len(self._account.updates)
 
     @property
     def commands(self) -> list[Any]:
-        """The bot's menu, as setMyCommands left it."""
+        """Return the bot's menu, as setMyCommands left it."""
         return self._account.commands
 
     def send(
         self, person: Person, content: str | Content, chat: Chat | None = None
     ) -> Sent:
-        """Write to the bot, in private unless a chat is named; returns the Message."""
+        """Send the bot a message, in private or in a chat; returns the Message."""
         if isinstance(content, str):
             content = messages.text(content)
         return self._account.send(person, content, chat or messages.private(person))
 
     def upload(self, file_id: str, content: bytes) -> None:
-        """Let getFile find a file: the photo of `messages.photo` is `photo-large`."""
+        """Add a file for getFile: the photo of `messages.photo` is `photo-large`."""
         self._account.files[file_id] = content
 
     def push(self, update: Mapping[str, Any]) -> int:
-        """Queue any update, however strange; returns the id that it was given."""
+        """Queue any update, also an invalid one; returns its id."""
         return self._account.updates.put(update)
 
     def listen(self, listener: Callable[[Sent], None]) -> None:
-        """Call this with each Message that the bot sends or edits."""
+        """Call the listener with each Message that the bot sends or edits."""
         self._account.listen(listener)
 
     def fault(self, method: str, fault: Fault, times: int = 1) -> None:
         """
-        Let the next calls of a method go wrong; faults of one method form a queue.
+        Make the next calls of a method fail; the faults of a method form a queue.
 
-        A long poll that waits already is the first of these calls.
+        A long poll in progress is the first of these calls.
         """
         key = method.lower()
         if key not in self._account.methods:
@@ -148,7 +143,7 @@ class Server:
     async def _run(
         self, key: str, method: Method, request: web.Request, parameters: Parameters
     ) -> web.StreamResponse:
-        """The answer of a method, or what goes wrong instead."""
+        """Return the result of a method, or of the fault that replaces it."""
         fault = self._next_fault(key)
         match fault:
             case faults.Answer():
@@ -160,15 +155,15 @@ class Server:
         try:
             result = await method(parameters)
         except InterruptedPollError:
-            # The fault that interrupted the poll takes its place.
+            # The poll was interrupted by a fault, which now replaces it.
             return await self._run(key, method, request, parameters)
         if fault == Drop(carried_out=True):
             return _cut(request)
         return web.json_response({"ok": True, "result": result})
 
     def _next_fault(self, key: str) -> Fault | None:
-        waiting = self._faults.get(key)
-        return waiting.popleft() if waiting else None
+        queue = self._faults.get(key)
+        return queue.popleft() if queue else None
 
 
 async def _not_found(_: web.Request) -> web.StreamResponse:
@@ -184,5 +179,5 @@ def _response(answer: faults.Answer) -> web.Response:
 def _cut(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
-    # Nobody reads it.
+    # It cannot be sent any more.
     return web.Response()

@@ -1,39 +1,39 @@
 """
-What the demo shows: the conversation going by, and now and then a table.
+What the demo prints: the messages, and now and then a table.
 
     Ada       -> bot  Good morning!
     bot       -> Ada  Good morning!
 
-Plain lines, in colour only on a terminal whose owner did not set NO_COLOR.  What is
-said is made harmless first.
+Plain lines, with colour only on a terminal and without NO_COLOR.  Control characters in
+messages are replaced.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TextIO
 
-PERSON, BOT, TABLE, GOOD, BAD = "36", "2", "33", "32", "31"
-WIDTH = 8
-LONGEST = 100
+USER, BOT, TABLE, GOOD, BAD = "36", "2", "33", "32", "31"
+NAME_WIDTH = 8
+MAX_MESSAGE_CHARS = 100
 
 
 class Terminal:
-    """A stream to write lines to; `gone` is called when its reader has left."""
+    """A stream to print lines to; sets `stop` when its reader has closed it."""
 
     def __init__(
-        self,
-        stream: TextIO,
-        environment: Mapping[str, str],
-        gone: Callable[[], object],
+        self, stream: TextIO, environment: Mapping[str, str], stop: asyncio.Event
     ) -> None:
         self._stream = stream
         self._coloured = stream.isatty() and not environment.get("NO_COLOR")
-        self._gone = gone
+        self._stop = stop
 
     def line(self, text: str = "", colour: str = "") -> None:
-        """Write a line."""
+        """Print a line."""
         if colour and self._coloured:
             text = f"\x1b[{colour}m{text}\x1b[0m"
         try:
@@ -42,26 +42,33 @@ class Terminal:
             ascii_only = text.encode("ascii", "backslashreplace").decode()
             print(ascii_only, file=self._stream, flush=True)
         except OSError:
-            self._gone()
+            self._discard()
+            self._stop.set()
 
     def lines(self, texts: Iterable[str], colour: str = "") -> None:
-        """Write several lines, a little to the right."""
+        """Print several lines, indented."""
         for text in texts:
             self.line(f"  {text}" if text else "", colour)
 
-    def overhear(self, speaker: str, listener: str, words: str) -> None:
-        """Write who said what to whom."""
-        colour = BOT if speaker == "bot" else PERSON
-        self.line(
-            f"{speaker:>{WIDTH}} -> {listener:{WIDTH}}  {harmless(words)}", colour
-        )
+    def message(self, sender: str, recipient: str, text: str) -> None:
+        """Print who wrote what to whom."""
+        colour = BOT if sender == "bot" else USER
+        names = f"{sender:>{NAME_WIDTH}} -> {recipient:{NAME_WIDTH}}"
+        self.line(f"{names}  {printable(text)}", colour)
+
+    def _discard(self) -> None:
+        """Discard all further output, as in `crocbot demo | head`."""
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
-def harmless(words: str) -> str:
-    """One line, without control characters, not too long."""
-    one_line = " / ".join(words.splitlines())
+def printable(text: str) -> str:
+    """Return a text as one line, without control characters, cut if too long."""
+    one_line = " / ".join(text.splitlines())
     shown = "".join(
-        "?" if unicodedata.category(letter) in {"Cc", "Cs"} else letter
-        for letter in one_line[: LONGEST + 1]
+        "?" if unicodedata.category(character) in {"Cc", "Cs"} else character
+        for character in one_line[: MAX_MESSAGE_CHARS + 1]
     )
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+    if len(shown) <= MAX_MESSAGE_CHARS:
+        return shown
+    return shown[: MAX_MESSAGE_CHARS - 1] + "…"

@@ -1,14 +1,13 @@
 """
-Simulated people: each writes to the bot, waits for the answers and judges them.
+Simulated users: each writes to the bot, waits for the answers and checks them.
 
     Ada:   "/start"   "Is anybody there?"   [photo]   ...
               |              |                 |
-    answers: any      the same words      the caption      in this order
+    answers: any       the same text      the caption      in this order
 
-A person writes one to three lines at a time, waits until all are answered, thinks, and
-goes on.  An answer belongs to the oldest line that has none; one that does not fit it
-is a mistake, and so is one that nobody waits for.  Whom the bot keeps waiting longer
-than his patience stops writing.
+A user writes one to three messages, waits until all are answered, pauses, and goes on.
+An answer belongs to the oldest message that has none; a wrong answer is a mistake, and
+so is one to no message.  A user who waits longer than the timeout stops writing.
 """
 
 from __future__ import annotations
@@ -23,10 +22,12 @@ from random import Random
 
 from crocbot.sandbox import messages
 from crocbot.sandbox.messages import Content, Person, Sent
+from crocbot.sandbox.server import Server
+from crocbot.sandbox.terminal import Terminal
 
-MOST_MISTAKES = 100
-PATIENCE = 30.0
-THOUGHT = (0.3, 3.0)
+MAX_MISTAKES = 100
+ANSWER_TIMEOUT_SECONDS = 30.0
+PAUSE_SECONDS = (0.3, 3.0)
 
 PEOPLE = (
     Person(1001, "Ada", "ada"),
@@ -49,173 +50,187 @@ TEXTS = (
 CAPTIONS = ("Look at this one", "My lunch", "Which way?")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptedMessage:
     """
-    Something to say, and what a right answer says.
+    A message and the answers that are right.
 
-    `shown` is how it looks on a terminal; `kind` is text, media or command.
+    `type` is text, media or command, `text` how a terminal shows the message.
     """
 
-    kind: str
-    shown: str
+    type: str
+    text: str
     content: Content
-    fits: Callable[[str], bool]
+    accepts: Callable[[str], bool]
 
 
-def text(words: str) -> Line:
-    """A text; its echo is the same text."""
-    return Line("text", words, messages.text(words), words.__eq__)
+def text(text: str) -> ScriptedMessage:
+    """Return a text; the same text is right."""
+    return ScriptedMessage(
+        type="text", text=text, content=messages.text(text), accepts=text.__eq__
+    )
 
 
-def photo(caption: str) -> Line:
-    """A photo; the echo of its caption is right."""
-    content = messages.photo(caption)
-    return Line("media", f"[photo] {caption}", content, caption.__eq__)
+def photo(caption: str) -> ScriptedMessage:
+    """Return a photo; its caption is right."""
+    return ScriptedMessage(
+        type="media",
+        text=f"[photo] {caption}",
+        content=messages.photo(caption),
+        accepts=caption.__eq__,
+    )
 
 
-def sticker() -> Line:
-    """A sticker; a right answer names it."""
-    content = messages.sticker()
-    return Line("media", "[sticker]", content, lambda answer: "sticker" in answer)
+def sticker() -> ScriptedMessage:
+    """Return a sticker; an answer that names it is right."""
+    return ScriptedMessage(
+        type="media",
+        text="[sticker]",
+        content=messages.sticker(),
+        accepts=lambda answer: "sticker" in answer,
+    )
 
 
-def command(name: str, says: str) -> Line:
-    """A command; a right answer says this among other things."""
-    words = f"/{name}"
-    return Line("command", words, messages.text(words), lambda answer: says in answer)
+def command(name: str, part: str) -> ScriptedMessage:
+    """Return a command; an answer that contains this part is right."""
+    return ScriptedMessage(
+        type="command",
+        text=f"/{name}",
+        content=messages.text(f"/{name}"),
+        accepts=lambda answer: part in answer,
+    )
 
 
-def script(person: Person, random: Random) -> Iterator[Line]:
-    """What one person says, without end; the first lines have one of every kind."""
-    own_id = str(person.user_id)
-    opening = [command("start", ""), text(random.choice(TEXTS)), sticker()]
-    makers: Sequence[tuple[int, Callable[[], Line]]] = (
+def script(person: Person, random: Random) -> Iterator[ScriptedMessage]:
+    """Yield the messages of one user, endlessly; the first three have each type."""
+    first = [command("start", ""), text(random.choice(TEXTS)), sticker()]
+    makers: Sequence[tuple[int, Callable[[], ScriptedMessage]]] = (
         (6, lambda: text(random.choice(TEXTS))),
         (2, lambda: photo(random.choice(CAPTIONS))),
         (1, sticker),
         (1, lambda: command("help", "/whoami")),
-        (1, lambda: command("whoami", own_id)),
+        (1, lambda: command("whoami", str(person.user_id))),
     )
     weights = [weight for weight, _ in makers]
     choices = (random.choices(makers, weights)[0] for _ in repeat(None))
-    return chain(opening, (make() for _, make in choices))
+    return chain(first, (make() for _, make in choices))
 
 
 class SimulatedUser:
     """
-    One simulated person.
+    One user of a server; a terminal shows the messages.
 
-    `say` brings a line to the bot; `overhear` is told who says what to whom.
-    `sent` and `answered` count lines by kind; `mistakes` tells what went wrong.
+    `sent` and `answered` count messages by type; `mistakes` has a sentence for each.
     """
 
     def __init__(
-        self,
-        person: Person,
-        say: Callable[[Person, Content], object],
-        overhear: Callable[[str, str, str], None],
+        self, person: Person, server: Server, terminal: Terminal | None = None
     ) -> None:
         self.person = person
         self.sent: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
-        self.mistakes: deque[str] = deque(maxlen=MOST_MISTAKES)
-        self._say = say
-        self._overhear = overhear
-        self._waiting: deque[Line] = deque()
+        self.mistakes: deque[str] = deque(maxlen=MAX_MISTAKES)
+        self._server = server
+        self._terminal = terminal
+        self._unanswered: deque[ScriptedMessage] = deque()
         self._all_answered = asyncio.Event()
 
-    def send(self, line: Line) -> None:
-        """Write a line."""
-        self._waiting.append(line)
+    def send(self, message: ScriptedMessage) -> None:
+        """Send a message to the bot."""
+        self._unanswered.append(message)
         self._all_answered.clear()
-        self.sent[line.kind] += 1
-        self._overhear(self.person.first_name, "bot", line.shown)
-        self._say(self.person, line.content)
+        self.sent[message.type] += 1
+        self._show(self.person.first_name, "bot", message.text)
+        self._server.send(self.person, message.content)
 
     def receive(self, answer: str) -> None:
-        """Take what the bot says."""
+        """Check an answer of the bot."""
         name = self.person.first_name
-        self._overhear("bot", name, answer)
-        if not self._waiting:
-            self.mistakes.append(f"{name} did not ask and was told {answer!r}")
+        self._show("bot", name, answer)
+        if not self._unanswered:
+            self.mistakes.append(f"{name} got {answer!r} without a question")
             return
-        line = self._waiting.popleft()
-        self.answered[line.kind] += 1
-        if not line.fits(answer):
-            self.mistakes.append(f"{name} wrote {line.shown!r} and was told {answer!r}")
-        if not self._waiting:
+        message = self._unanswered.popleft()
+        self.answered[message.type] += 1
+        if not message.accepts(answer):
+            self.mistakes.append(f"{name} wrote {message.text!r} and got {answer!r}")
+        if not self._unanswered:
             self._all_answered.set()
 
-    async def wait_answered(self, patience: float = PATIENCE) -> bool:
-        """Wait until nothing is open; tells whether it was worth the wait."""
-        if not self._waiting:
+    def _show(self, sender: str, recipient: str, text: str) -> None:
+        if self._terminal is not None:
+            self._terminal.message(sender, recipient, text)
+
+    async def wait_answered(self, timeout: float = ANSWER_TIMEOUT_SECONDS) -> bool:
+        """Wait for all answers; return whether they came within the timeout."""
+        if not self._unanswered:
             return True
         try:
-            await asyncio.wait_for(self._all_answered.wait(), patience)
+            await asyncio.wait_for(self._all_answered.wait(), timeout)
         except TimeoutError:
-            first = self._waiting[0].shown
             self.mistakes.append(
-                f"{self.person.first_name} has no answer to {first!r}"
-                f" after {patience:g} s"
+                f"{self.person.first_name} has no answer to"
+                f" {self._unanswered[0].text!r} after {timeout:g} s"
             )
             return False
         return True
 
     async def converse(
         self,
-        lines: Iterator[Line],
+        script: Iterator[ScriptedMessage],
         stop: asyncio.Event,
         random: Random,
-        thought: tuple[float, float] = THOUGHT,
+        *,
+        pause_seconds: tuple[float, float] = PAUSE_SECONDS,
     ) -> None:
-        """Write and wait, until out of lines or of patience, or asked to stop."""
-        while burst := list(islice(lines, random.randint(1, 3))):
-            for line in burst:
-                self.send(line)
+        """Write and wait until the script ends, an answer is late, or `stop` is set."""
+        while burst := list(islice(script, random.randint(1, 3))):
+            for message in burst:
+                self.send(message)
             if not await self.wait_answered():
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), random.uniform(*thought))
+                await asyncio.wait_for(stop.wait(), random.uniform(*pause_seconds))
                 return
 
 
 class Users:
-    """Several people at once; hears for all of them."""
+    """Several users of one server."""
 
     def __init__(
         self,
         people: Sequence[Person],
-        say: Callable[[Person, Content], object],
-        overhear: Callable[[str, str, str], None],
+        server: Server,
+        terminal: Terminal | None = None,
     ) -> None:
-        self.members = [SimulatedUser(person, say, overhear) for person in people]
-        self._by_chat = {talker.person.user_id: talker for talker in self.members}
+        self.members = [SimulatedUser(person, server, terminal) for person in people]
+        self._by_chat = {user.person.user_id: user for user in self.members}
+        server.listen(self.receive)
 
     def receive(self, sent: Sent) -> None:
-        """Bring a Message of the bot to whom it is for."""
-        talker = self._by_chat.get(sent["chat"]["id"])
-        if talker is not None:
-            talker.receive(sent["text"])
+        """Give a Message of the bot to the user in whose chat it is, if any."""
+        user = self._by_chat.get(sent["chat"]["id"])
+        if user is not None:
+            user.receive(sent["text"])
 
     @property
     def sent(self) -> Counter[str]:
-        """Lines written, by kind."""
-        return sum((talker.sent for talker in self.members), Counter())
+        """Return the messages sent, by type."""
+        return sum((user.sent for user in self.members), Counter())
 
     @property
     def answered(self) -> Counter[str]:
-        """Lines answered, by kind."""
-        return sum((talker.answered for talker in self.members), Counter())
+        """Return the messages answered, by type."""
+        return sum((user.answered for user in self.members), Counter())
 
     @property
     def mistakes(self) -> list[str]:
-        """What went wrong, person by person."""
-        return [mistake for talker in self.members for mistake in talker.mistakes]
+        """Return the mistakes, user by user."""
+        return [mistake for user in self.members for mistake in user.mistakes]
 
     async def converse(self, stop: asyncio.Event, random: Random) -> None:
-        """Let everybody talk, each in his own pace, until asked to stop."""
+        """Let all users write, each at their own pace, until `stop` is set."""
         async with asyncio.TaskGroup() as group:
-            for talker in self.members:
-                lines = script(talker.person, random)
-                group.create_task(talker.converse(lines, stop, random))
+            for user in self.members:
+                messages = script(user.person, random)
+                group.create_task(user.converse(messages, stop, random))

@@ -1,10 +1,10 @@
 """
-Waiting updates to a bot's webhook, as Telegram brings them.
+Pending updates to a bot's webhook, as Telegram delivers them.
 
     one at a time, in order --> POST url, with the secret --> 2xx: the next one
-                                                              else: again, after a while
+                                                              else: a retry
 
-What went wrong last is in getWebhookInfo.
+getWebhookInfo has the last error.
 """
 
 from __future__ import annotations
@@ -22,57 +22,64 @@ from crocbot.sandbox.updates import (
     Updates,
 )
 
-HEADER = "X-Telegram-Bot-Api-Secret-Token"
-WAIT_SECONDS = 1.0
-AGAIN_SECONDS = 0.2
+SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 (its name)
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 0.2
 TIMEOUT = aiohttp.ClientTimeout(total=30)
 
 
 @dataclass(slots=True)
-class Hook:
-    """A webhook that is set, and how it gets on."""
+class Webhook:
+    """A webhook as setWebhook left it, and its last error."""
 
     url: str
     secret: str = ""
     failed_at: float | None = None
-    failure: str = ""
+    error: str = ""
 
 
-async def deliver(
-    updates: Updates, hook: Callable[[], Hook | None], clock: Callable[[], float]
-) -> None:
-    """Bring updates to whatever webhook is set, until cancelled."""
-    offset = 0
-    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        while True:
-            target = hook()
-            if target is None:
-                await asyncio.sleep(AGAIN_SECONDS)
-                continue
-            try:
-                waiting = await updates.poll(offset, 1, WAIT_SECONDS)
-            except (ConflictingPollError, InterruptedPollError):
-                continue
-            if not waiting or hook() is not target:
-                continue
-            failure = await _post(session, target, waiting[0])
-            if failure is None:
-                offset = waiting[0]["update_id"] + 1
-                continue
-            target.failed_at, target.failure = clock(), failure
-            await asyncio.sleep(AGAIN_SECONDS)
+class WebhookDelivery:
+    """Delivers updates to `webhook`, if there is one.  `clock` is Unix time."""
+
+    def __init__(self, updates: Updates, clock: Callable[[], float]) -> None:
+        self.webhook: Webhook | None = None
+        self._updates = updates
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        offset = 0
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+            while True:
+                webhook = self.webhook
+                if webhook is None:
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                try:
+                    pending = await self._updates.poll(offset, 1, POLL_SECONDS)
+                except (ConflictingPollError, InterruptedPollError):
+                    continue
+                if not pending or self.webhook is not webhook:
+                    continue
+                error = await _post(session, webhook, pending[0])
+                if error is None:
+                    offset = pending[0]["update_id"] + 1
+                    continue
+                webhook.failed_at, webhook.error = self._clock(), error
+                await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _post(session: aiohttp.ClientSession, hook: Hook, update: Any) -> str | None:
-    """Bring one update; returns what went wrong, in Telegram's words."""
-    headers = {HEADER: hook.secret} if hook.secret else {}
+async def _post(
+    session: aiohttp.ClientSession, webhook: Webhook, update: Any
+) -> str | None:
+    """Post one update; return None, or the error in Telegram's words."""
+    headers = {SECRET_HEADER: webhook.secret} if webhook.secret else {}
     try:
-        async with session.post(hook.url, json=update, headers=headers) as response:
+        async with session.post(webhook.url, json=update, headers=headers) as response:
             if response.status // 100 == 2:
                 return None
-            return (
-                f"Wrong response from the webhook: {response.status} {response.reason}"
-            )
+            status = f"{response.status} {response.reason}"
+            return f"Wrong response from the webhook: {status}"
     except aiohttp.ClientError:
         return "Connection refused"
     except TimeoutError:

@@ -210,8 +210,7 @@ async def record() -> list[str]:
 async def run_gateway(home: Path, port: int) -> None:
     """Let people talk to a gateway until they have answers enough."""
     async with Server() as server:
-        crowd = Users(PEOPLE, server.send, lambda *_: None)
-        server.listen(crowd.receive)
+        crowd = Users(PEOPLE, server)
         settings = {
             "TELEGRAM_BOT_TOKEN": server.token,
             "CROCBOT_TELEGRAM_API_URL": server.url,
@@ -225,7 +224,11 @@ async def run_gateway(home: Path, port: int) -> None:
         server.fault("getUpdates", faults.other_poller())
         stop = asyncio.Event()
         async with children.start(
-            "gateway", ["crocbot", "gateway"], settings, home, os.environ
+            name="gateway",
+            arguments=["crocbot", "gateway"],
+            settings=settings,
+            home=home,
+            environment=os.environ,
         ) as gateway:
             talking = asyncio.create_task(crowd.converse(stop, random.Random(1)))
             while crowd.answered.total() < ENOUGH:

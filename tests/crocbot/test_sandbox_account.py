@@ -17,7 +17,7 @@ ADA = Person(7, "Ada", "ada")
 
 
 def account(*texts: str) -> Account:
-    """A bot to whom Ada has written."""
+    """Return the account of a bot to which Ada has written."""
     ours = Account(1, lambda: 1_700_000_000)
     for text in texts:
         ours.send(ADA, messages.text(text), messages.private(ADA))
@@ -25,7 +25,7 @@ def account(*texts: str) -> Account:
 
 
 async def call(ours: Account, method: str, **parameters: Any) -> Any:
-    """Call a method; returns its result, or code and words of a refusal."""
+    """Call a method; return its result, or status and description of an error."""
     try:
         return await ours.methods[method.lower()](Parameters(parameters))
     except BotApiError as error:
@@ -33,7 +33,7 @@ async def call(ours: Account, method: str, **parameters: Any) -> Any:
 
 
 def texts(updates: list[Any]) -> list[str]:
-    """What is written in updates."""
+    """Return the texts of updates."""
     return [update["message"]["text"] for update in updates]
 
 
@@ -74,104 +74,90 @@ EMPTY = "message text is empty"
         ("getUpdates", {"offset": "x"}, "offset is invalid"),
     ],
 )
-def test_it_refuses_what_telegram_refuses(
+async def test_errors_are_those_of_telegram(
     method: str, parameters: dict[str, Any], problem: str
 ) -> None:
-    """Each mistake is a bad request in Telegram's words."""
-    answer = asyncio.run(call(account("hello"), method, **parameters))
+    """An invalid parameter is a bad request, in Telegram's words."""
+    answer = await call(account("hello"), method, **parameters)
 
     assert answer == (400, f"Bad Request: {problem}")
 
 
-def test_the_longest_text_is_taken() -> None:
-    """4096 UTF-16 units are not too long, and the space around them does not count."""
+async def test_the_longest_text_is_accepted() -> None:
+    """4096 UTF-16 units are not too long; surrounding white space does not count."""
     text = f" {'🐊' * 2048} "
-    sent = asyncio.run(call(account("hello"), "sendMessage", chat_id=7, text=text))
+    sent = await call(account("hello"), "sendMessage", chat_id=7, text=text)
 
     assert sent["text"] == "🐊" * 2048
 
 
-def test_an_offset_acknowledges() -> None:
+async def test_an_offset_acknowledges() -> None:
     """Updates come again until a higher offset is sent; limit bounds an answer."""
+    ours = account("0", "1", "2")
+    first = await call(ours, "getUpdates", limit=2)
+    again = await call(ours, "getUpdates", offset=0)
+    rest = await call(ours, "getUpdates", offset=first[-1]["update_id"] + 1)
 
-    async def scene() -> list[list[str]]:
-        ours = account("0", "1", "2")
-        first = await call(ours, "getUpdates", limit=2)
-        again = await call(ours, "getUpdates", offset=0)
-        rest = await call(ours, "getUpdates", offset=first[-1]["update_id"] + 1)
-        assert len(ours.updates) == 1
-        return [texts(first), texts(again), texts(rest)]
-
-    assert asyncio.run(scene()) == [["0", "1"], ["0", "1", "2"], ["2"]]
+    assert [texts(first), texts(again), texts(rest)] == [
+        ["0", "1"],
+        ["0", "1", "2"],
+        ["2"],
+    ]
+    assert len(ours.updates) == 1
 
 
-def test_a_negative_offset_keeps_the_newest() -> None:
-    """Offset -1 forgets all but the last update."""
-    updates = asyncio.run(call(account("0", "1", "2"), "getUpdates", offset=-1))
+async def test_a_negative_offset_keeps_the_newest() -> None:
+    """Offset -1 drops all but the last update."""
+    updates = await call(account("0", "1", "2"), "getUpdates", offset=-1)
 
     assert texts(updates) == ["2"]
 
 
-def test_a_webhook_forbids_polling() -> None:
-    """A webhook ends a waiting poll and refuses new ones until it is deleted."""
+async def test_a_webhook_forbids_polling() -> None:
+    """It ends a waiting poll and refuses new ones until it is deleted."""
+    ours = account()
+    waiting = asyncio.create_task(call(ours, "getUpdates", timeout=30))
+    await asyncio.sleep(0)
+    await call(ours, "setWebhook", url="https://example.org/hook")
 
-    async def scene() -> list[Any]:
-        ours = account()
-        waiting = asyncio.create_task(call(ours, "getUpdates", timeout=30))
-        await asyncio.sleep(0)
-        await call(ours, "setWebhook", url="https://example.org/hook")
-        info = await call(ours, "getWebhookInfo")
-        refused = [await waiting, await call(ours, "getUpdates")]
-        await call(ours, "deleteWebhook")
-        return [info["url"], *refused, await call(ours, "getUpdates")]
-
-    assert asyncio.run(scene()) == [
-        "https://example.org/hook",
-        (409, faults.TERMINATED_BY_WEBHOOK),
-        (409, faults.WEBHOOK_ACTIVE),
-        [],
-    ]
+    assert (await call(ours, "getWebhookInfo"))["url"] == "https://example.org/hook"
+    assert await waiting == (409, faults.TERMINATED_BY_WEBHOOK)
+    assert await call(ours, "getUpdates") == (409, faults.WEBHOOK_ACTIVE)
+    await call(ours, "deleteWebhook")
+    assert await call(ours, "getUpdates") == []
 
 
 @pytest.mark.parametrize(("drop", "left"), [("", 1), ("false", 1), ("True", 0)])
-def test_pending_updates_can_be_dropped(drop: str, left: int) -> None:
-    """deleteWebhook forgets what waits only if it was asked to."""
+async def test_pending_updates_can_be_dropped(drop: str, left: int) -> None:
+    """deleteWebhook drops pending updates only if asked to."""
     ours = account("hello")
-    asyncio.run(call(ours, "deleteWebhook", drop_pending_updates=drop))
+    await call(ours, "deleteWebhook", drop_pending_updates=drop)
 
     assert len(ours.updates) == left
 
 
-def test_the_bot_is_heard() -> None:
-    """Whoever listens gets each message and each edit, as the bot gets it back."""
-    heard: list[Any] = []
+async def test_listeners_get_messages_and_edits() -> None:
+    """A listener gets each Message that the bot gets back."""
+    received: list[Any] = []
+    ours = account("hello")
+    ours.listen(received.append)
+    sent = await call(ours, "sendMessage", chat_id="7", text="hi")
+    same = {"chat_id": 7, "message_id": sent["message_id"], "text": "ho"}
+    edited = await call(ours, "editMessageText", **same)
+    status, description = await call(ours, "editMessageText", **same)
 
-    async def scene() -> list[Any]:
-        ours = account("hello")
-        ours.listen(heard.append)
-        sent = await call(ours, "sendMessage", chat_id="7", text="hi")
-        same = {"chat_id": 7, "message_id": sent["message_id"], "text": "ho"}
-        edited = await call(ours, "editMessageText", **same)
-        status, words = await call(ours, "editMessageText", **same)
-        assert status == 400
-        assert words.startswith("Bad Request: message is not modified")
-        return [sent, edited]
-
-    returned = asyncio.run(scene())
-
-    assert heard == returned
-    assert [message["text"] for message in heard] == ["hi", "ho"]
-    assert heard[0]["from"]["is_bot"]
+    assert status == 400
+    assert description.startswith("Bad Request: message is not modified")
+    assert received == [sent, edited]
+    assert [message["text"] for message in received] == ["hi", "ho"]
+    assert received[0]["from"]["is_bot"]
 
 
-def test_the_menu_is_kept() -> None:
-    """setMyCommands replaces the menu, getMyCommands shows it."""
+async def test_the_menu_is_kept() -> None:
+    """setMyCommands replaces the menu, getMyCommands returns it."""
     menu = [{"command": "help", "description": "What I can do"}]
+    ours = account()
+    await call(ours, "setMyCommands", commands=json.dumps(menu))
 
-    async def scene() -> Any:
-        ours = account()
-        await call(ours, "setMyCommands", commands=json.dumps(menu))
-        assert ours.commands == menu
-        return await call(ours, "getMyCommands")
-
-    assert asyncio.run(scene()) == menu
+    assert ours.commands == menu
+    assert await call(ours, "getMyCommands") == menu

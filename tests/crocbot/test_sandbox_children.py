@@ -1,4 +1,4 @@
-"""Child processes: they end with us, and we notice when they end without us."""
+"""Child processes: they end with the parent, and their own end is noticed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,82 +20,76 @@ STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 SLEEP = "print('ready', flush=True)\nimport time\ntime.sleep(600)\n"
 
 
-def play(
-    tmp_path: Path, program: str, scene: Callable[[Child], Awaitable[Any]]
-) -> tuple[Any, Child]:
-    """Run a scene with a child that runs a program; it must be gone afterwards."""
-    (tmp_path / "program.py").write_text(program)
-
-    async def run() -> tuple[Any, Child]:
-        async with children.start(
-            "child", ["program"], {"PYTHONPATH": str(tmp_path)}, tmp_path, os.environ
-        ) as child:
-            result = await scene(child)
-        assert child.process.returncode is not None
-        return result, child
-
-    return asyncio.run(run())
+Run = Callable[[str], AbstractAsyncContextManager[Child]]
 
 
-async def ready(child: Child) -> None:
-    """Wait until the child said something."""
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a Python program as a child."""
+
+    def start(program: str) -> AbstractAsyncContextManager[Child]:
+        (tmp_path / "program.py").write_text(program)
+        return children.start(
+            name="child",
+            arguments=["program"],
+            settings={"PYTHONPATH": str(tmp_path)},
+            home=tmp_path,
+            environment=os.environ,
+        )
+
+    return start
+
+
+async def printed(child: Child) -> None:
+    """Wait until the child has printed something."""
     async with asyncio.timeout(30):
-        while not child.tail():  # noqa: ASYNC110 (another process makes it true)
+        while not child.tail():
             await asyncio.sleep(0.01)
 
 
-def test_a_child_ends_with_its_context(tmp_path: Path) -> None:
-    """A running child is asked to end when the context ends."""
-    _, child = play(tmp_path, SLEEP, ready)
+async def test_a_child_ends_with_its_context(run: Run) -> None:
+    """A running child is terminated when the context ends."""
+    async with run(SLEEP) as child:
+        await printed(child)
 
     assert child.process.returncode == -signal.SIGTERM
 
 
-def test_a_stubborn_child_is_killed(tmp_path: Path) -> None:
-    """A child that ignores SIGTERM does not stay."""
+async def test_a_child_that_ignores_sigterm_is_killed(run: Run) -> None:
+    """After the timeout it gets SIGKILL."""
+    async with run(STUBBORN + SLEEP) as child:
+        await printed(child)
 
-    async def scene(child: Child) -> int:
-        await ready(child)
-        return await child.stop(patience=0.1)
-
-    code, _ = play(tmp_path, STUBBORN + SLEEP, scene)
-
-    assert code == -signal.SIGKILL
+        assert await child.stop(timeout=0.1) == -signal.SIGKILL
 
 
-def test_a_dead_child_is_told_with_its_last_words(tmp_path: Path) -> None:
-    """Work ends when a child dies; the error has name, exit code and its last lines."""
+async def test_a_child_that_ends_is_an_error(run: Run) -> None:
+    """Work ends with it; the error has name, exit code and the last lines."""
     program = "print('old ' * 9)\n" + "print('oops')\n" * 20 + "raise SystemExit(3)\n"
-
-    async def scene(child: Child) -> str:
+    async with run(program) as child:
         with pytest.raises(ChildError) as caught:
             await children.while_alive(asyncio.sleep(600), child)
-        return str(caught.value)
 
-    told, _ = play(tmp_path, program, scene)
-
-    assert told.splitlines() == [
+    assert str(caught.value).splitlines() == [
         "the child ended with exit code 3",
         *["  child: oops"] * 20,
     ]
 
 
-def test_work_beside_a_living_child_has_its_result(tmp_path: Path) -> None:
-    """Work that ends first gives what it gives, an exception too."""
+async def test_work_beside_a_running_child_has_its_result(run: Run) -> None:
+    """Work that ends first returns its value, or raises its exception."""
 
     async def fail() -> None:
         raise KeyError("mine")
 
-    async def scene(child: Child) -> str:
+    async with run(SLEEP) as child:
         with pytest.raises(KeyError):
             await children.while_alive(fail(), child)
-        return await children.while_alive(asyncio.sleep(0, "done"), child)
-
-    assert play(tmp_path, SLEEP, scene)[0] == "done"
+        assert await children.while_alive(asyncio.sleep(0, "done"), child) == "done"
 
 
-def test_nothing_of_the_operators_leaks_in() -> None:
-    """A child sees no setting of a gateway, whatever its case; the rest stays."""
+def test_a_child_gets_no_setting_of_the_operator() -> None:
+    """Settings of a gateway are removed, in any case; all else stays."""
     environment = {
         "PATH": "/bin",
         "CROCBOT_ACCESS": "pairing",
@@ -114,7 +108,7 @@ def test_nothing_of_the_operators_leaks_in() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends orphans")
 def test_an_orphan_ends(tmp_path: Path) -> None:
-    """A child of a parent that was killed does not stay."""
+    """A child of a parent that was killed ends, too."""
     (tmp_path / "child.py").write_text(SLEEP)
     parent = f"""
 import asyncio, os, pathlib
@@ -122,7 +116,8 @@ from crocbot.sandbox import children
 async def main():
     home = pathlib.Path({str(tmp_path)!r})
     async with children.start(
-        "child", ["child"], {{"PYTHONPATH": str(home)}}, home, os.environ
+        name="child", arguments=["child"], settings={{"PYTHONPATH": str(home)}},
+        home=home, environment=os.environ,
     ) as child:
         while not child.tail():
             await asyncio.sleep(0.01)
@@ -140,14 +135,14 @@ asyncio.run(main())
 
 
 def gone(pid: int) -> bool:
-    """Wait a while for a process that is no child of ours to end."""
+    """Wait for the end of a process that is no child; return whether it came."""
     for _ in range(3000):
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except FileNotFoundError:
             return True
         if state == "Z":
-            # Ended; whoever inherited it has not looked yet.
+            # It has ended and was not reaped yet.
             return True
         subprocess.run(["sleep", "0.01"], check=False)
     return False

@@ -1,4 +1,4 @@
-"""Messages as people make them."""
+"""Messages of users."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ from crocbot.sandbox import messages
         ("/", None),
     ],
 )
-def test_commands_are_marked(text: str, entities: list[tuple[int, int]] | None) -> None:
-    """Commands are marked as Telegram does, in UTF-16 units."""
+def test_commands_are_entities(
+    text: str, entities: list[tuple[int, int]] | None
+) -> None:
+    """Commands are found as Telegram does, in UTF-16 units."""
     marked = messages.text(text).get("entities")
-
     found = marked and [(entity["offset"], entity["length"]) for entity in marked]
+
     assert found == entities
 
 
 @given(st.text() | st.text("/ab@🐊 <"))
-def test_a_mark_covers_a_command(text: str) -> None:
-    """Whatever the text is, a mark begins at a slash and ends within the text."""
+def test_an_entity_covers_a_command(text: str) -> None:
+    """In any text an entity begins at a slash and ends within the text."""
     units = text.encode("utf-16-le", "surrogatepass")
     for entity in messages.text(text).get("entities", ()):
         begin, end = 2 * entity["offset"], 2 * (entity["offset"] + entity["length"])

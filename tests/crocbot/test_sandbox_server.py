@@ -1,9 +1,9 @@
-"""The sandbox's Bot API: what it answers and refuses, what goes wrong on demand."""
+"""The sandbox's Bot API: answers, errors, and faults on demand."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -18,14 +18,13 @@ NOW = 1_700_000_000
 
 
 class Client:
-    """Calls methods in one of the ways that Telegram allows."""
+    """Calls methods with a JSON body."""
 
     def __init__(self, server: Server, session: aiohttp.ClientSession) -> None:
         self.url = f"{server.url}/bot{server.token}"
         self.session = session
 
     async def call(self, method: str, **parameters: Any) -> Any:
-        """A call with a JSON body; returns the whole answer."""
         async with self.session.post(
             f"{self.url}/{method}", json=parameters
         ) as response:
@@ -34,52 +33,47 @@ class Client:
         return answer
 
     async def result(self, method: str, **parameters: Any) -> Any:
-        """What a call that works brings."""
         return (await self.call(method, **parameters))["result"]
 
 
-def play(scene: Callable[[Server, Client], Awaitable[Any]]) -> Any:
-    """Run a scene with a server and a client for it."""
-
-    async def run() -> Any:
-        async with Server(clock=lambda: NOW) as server, aiohttp.ClientSession() as web:
-            return await scene(server, Client(server, web))
-
-    return asyncio.run(run())
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """A server whose clock stands still."""
+    async with Server(clock=lambda: NOW) as started:
+        yield started
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait until something is true."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 (what is awaited is in the server)
-            await asyncio.sleep(0.005)
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[Client]:
+    """A client of that server."""
+    async with aiohttp.ClientSession() as session:
+        yield Client(server, session)
 
 
 async def polling(server: Server, client: Client) -> asyncio.Task[Any]:
-    """Begin a long poll; returns its task when the server has it."""
+    """Start a long poll; return its task when the server has it."""
     before = server.calls["getupdates"]
     poll = asyncio.create_task(client.call("getUpdates", timeout=30))
-    await until(lambda: server.calls["getupdates"] > before)
-    # The body of the call may still be on its way; a later call comes after it.
+    async with asyncio.timeout(10):
+        while server.calls["getupdates"] == before:
+            await asyncio.sleep(0.005)
+    # Its body may still be on the way; a later call comes after it.
     await client.result("getMe")
     return poll
 
 
-def test_a_bot_library_reads_every_object() -> None:
-    """python-telegram-bot can parse who we are and each kind of message."""
-
-    async def scene(server: Server, _: Client) -> list[telegram.Update]:
-        server.send(ADA, "/start@sandbox_croc_bot now")
-        server.send(ADA, messages.photo("Look"))
-        server.send(ADA, messages.sticker())
-        server.send(ADA, messages.voice())
-        server.send(ADA, "hello", Chat(-5, "Friends"))
-        async with telegram.Bot(server.token, base_url=f"{server.url}/bot") as bot:
-            assert bot.username == "sandbox_croc_bot"
-            assert bot.bot.is_bot
-            return list(await bot.get_updates())
-
-    start, photo, sticker, voice, group = [update.message for update in play(scene)]
+async def test_a_bot_library_reads_every_object(server: Server) -> None:
+    """python-telegram-bot parses the bot and each type of message."""
+    server.send(ADA, "/start@sandbox_croc_bot now")
+    server.send(ADA, messages.photo("Look"))
+    server.send(ADA, messages.sticker())
+    server.send(ADA, messages.voice())
+    server.send(ADA, "hello", Chat(-5, "Friends"))
+    async with telegram.Bot(server.token, base_url=f"{server.url}/bot") as bot:
+        assert bot.username == "sandbox_croc_bot"
+        assert bot.bot.is_bot
+        updates = await bot.get_updates()
+    start, photo, sticker, voice, group = [update.message for update in updates]
 
     assert start.date.timestamp() == NOW
     assert (start.entities[0].type, start.entities[0].length) == ("bot_command", 23)
@@ -90,27 +84,25 @@ def test_a_bot_library_reads_every_object() -> None:
     assert (group.chat.type, group.chat.title) == ("group", "Friends")
 
 
-@pytest.mark.parametrize("how", ["query", "form", "multipart", "json", "get"])
-def test_parameters_may_come_in_every_way(how: str) -> None:
+@pytest.mark.parametrize("encoding", ["query", "form", "multipart", "json", "get"])
+async def test_parameters_come_in_every_encoding(
+    server: Server, client: Client, encoding: str
+) -> None:
     """Query, form, multipart and JSON mean the same; so does a method in any case."""
-
-    async def scene(server: Server, client: Client) -> Any:
-        server.send(ADA, "hello")
-        url = f"{client.url}/SENDmessage"
-        fields = {"chat_id": "7", "text": "привет"}
-        form = aiohttp.FormData(fields, default_to_multipart=how == "multipart")
-        ways: dict[str, dict[str, Any]] = {
-            "query": {"params": fields},
-            "get": {"params": fields},
-            "form": {"data": form},
-            "multipart": {"data": form},
-            "json": {"json": {"chat_id": 7, "text": "привет"}},
-        }
-        verb = "GET" if how == "get" else "POST"
-        async with client.session.request(verb, url, **ways[how]) as response:
-            return await response.json()
-
-    answer = play(scene)
+    server.send(ADA, "hello")
+    fields = {"chat_id": "7", "text": "привет"}
+    form = aiohttp.FormData(fields, default_to_multipart=encoding == "multipart")
+    requests: dict[str, dict[str, Any]] = {
+        "query": {"params": fields},
+        "get": {"params": fields},
+        "form": {"data": form},
+        "multipart": {"data": form},
+        "json": {"json": {"chat_id": 7, "text": "привет"}},
+    }
+    verb = "GET" if encoding == "get" else "POST"
+    url = f"{client.url}/SENDmessage"
+    async with client.session.request(verb, url, **requests[encoding]) as response:
+        answer = await response.json()
 
     assert answer["ok"] is True
     assert (answer["result"]["text"], answer["result"]["chat"]["id"]) == ("привет", 7)
@@ -125,85 +117,69 @@ def test_parameters_may_come_in_every_way(how: str) -> None:
         ("/bot1:wrong", 404, "Not Found"),
     ],
 )
-def test_a_wrong_address_is_refused(path: str, code: int, description: str) -> None:
-    """A wrong token, method or path is refused in Telegram's form."""
+async def test_a_wrong_path_is_refused(
+    server: Server, client: Client, path: str, code: int, description: str
+) -> None:
+    """A wrong token, method or path is an error in Telegram's format."""
+    url = server.url + path.replace("{token}", server.token)
+    async with client.session.get(url) as response:
+        status, answer = response.status, await response.json()
 
-    async def scene(server: Server, client: Client) -> Any:
-        url = server.url + path.replace("{token}", server.token)
-        async with client.session.get(url) as response:
-            return response.status, await response.json()
-
-    refusal = {"ok": False, "error_code": code, "description": description}
-    assert play(scene) == (code, refusal)
-
-
-def test_a_body_that_is_no_object_is_refused() -> None:
-    """JSON that is broken or no object is a mistake of the caller."""
-
-    async def scene(_: Server, client: Client) -> list[int]:
-        statuses = []
-        for body in ("{", "[1]"):
-            async with client.session.post(
-                f"{client.url}/getMe",
-                data=body,
-                headers={"Content-Type": "application/json"},
-            ) as response:
-                statuses.append(response.status)
-        return statuses
-
-    assert play(scene) == [400, 400]
+    assert status == code
+    assert answer == {"ok": False, "error_code": code, "description": description}
 
 
-def test_a_long_poll_waits_for_a_message() -> None:
-    """A poll with nothing to bring ends when somebody writes."""
-
-    async def scene(server: Server, client: Client) -> Any:
-        poll = await polling(server, client)
-        assert not poll.done()
-        server.send(ADA, "at last")
-        return (await poll)["result"]
-
-    assert [update["message"]["text"] for update in play(scene)] == ["at last"]
-
-
-def test_a_long_poll_ends_by_itself() -> None:
-    """A poll to which nothing comes brings an empty list after its time-out."""
-
-    async def scene(_: Server, client: Client) -> Any:
-        return await client.call("getUpdates", timeout=1)
-
-    assert play(scene) == {"ok": True, "result": []}
+@pytest.mark.parametrize("body", ["{", "[1]"])
+async def test_a_body_that_is_no_json_object_is_refused(
+    client: Client, body: str
+) -> None:
+    """It is a bad request."""
+    headers = {"Content-Type": "application/json"}
+    async with client.session.post(
+        f"{client.url}/getMe", data=body, headers=headers
+    ) as response:
+        assert response.status == 400
 
 
-def test_a_second_poll_ends_the_first() -> None:
-    """Of two pollers the older one is told of the conflict, the newer gets updates."""
+async def test_a_long_poll_waits_for_a_message(server: Server, client: Client) -> None:
+    """A poll without updates ends when a user writes."""
+    poll = await polling(server, client)
+    assert not poll.done()
+    server.send(ADA, "at last")
+    updates = (await poll)["result"]
 
-    async def scene(server: Server, client: Client) -> tuple[Any, Any]:
-        older = await polling(server, client)
-        newer = await polling(server, client)
-        refused = await older
-        server.send(ADA, "hello")
-        return refused, (await newer)["result"][0]["message"]["text"]
+    assert [update["message"]["text"] for update in updates] == ["at last"]
 
-    refused, text = play(scene)
+
+async def test_a_long_poll_ends_at_its_timeout(client: Client) -> None:
+    """Without an update it returns an empty list."""
+    answer = await client.call("getUpdates", timeout=1)
+
+    assert answer == {"ok": True, "result": []}
+
+
+async def test_a_second_poll_ends_the_first(server: Server, client: Client) -> None:
+    """The older poller gets the conflict, the newer one the updates."""
+    older = await polling(server, client)
+    newer = await polling(server, client)
+    refused = await older
+    server.send(ADA, "hello")
 
     assert (refused["error_code"], refused["description"]) == (409, faults.OTHER_POLLER)
-    assert text == "hello"
+    assert (await newer)["result"][0]["message"]["text"] == "hello"
 
 
-def test_a_strange_update_is_delivered_as_it_is() -> None:
-    """push queues what no person could do."""
+async def test_an_invalid_update_is_delivered_as_it_is(
+    server: Server, client: Client
+) -> None:
+    """push queues what no user could send."""
+    update_id = server.push({"message": 5})
 
-    async def scene(server: Server, client: Client) -> Any:
-        number = server.push({"message": 5})
-        updates = await client.result("getUpdates")
-        return updates == [{"update_id": number, "message": 5}]
-
-    assert play(scene)
+    assert await client.result("getUpdates") == [{"update_id": update_id, "message": 5}]
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "said"),
+    ("fault", "status", "part"),
     [
         (faults.other_poller(), 409, "terminated by other getUpdates request"),
         (faults.webhook_active(), 409, "while webhook is active"),
@@ -214,90 +190,73 @@ def test_a_strange_update_is_delivered_as_it_is() -> None:
         (faults.garbage(), 200, "Wi-Fi"),
     ],
 )
-def test_a_fault_replaces_answers(fault: Fault, status: int, said: str) -> None:
-    """A fault takes the place of as many answers as it was asked to, then no more."""
+async def test_a_fault_replaces_answers(
+    server: Server, client: Client, fault: Fault, status: int, part: str
+) -> None:
+    """It replaces as many answers as it was asked to, and nothing is carried out."""
+    server.send(ADA, "hello")
+    server.listen(lambda _: pytest.fail("a fault carried out the call"))
+    server.fault("sendMessage", fault, times=2)
+    for _ in range(2):
+        async with client.session.post(
+            f"{client.url}/sendMessage", json={"chat_id": 7, "text": "hi"}
+        ) as response:
+            assert response.status == status
+            assert part in await response.text()
 
-    async def scene(server: Server, client: Client) -> list[tuple[int, str]]:
-        server.send(ADA, "hello")
-        server.listen(lambda _: pytest.fail("a fault carried something out"))
-        server.fault("sendMessage", fault, times=2)
-        answers = []
-        for _ in range(2):
-            async with client.session.post(
-                f"{client.url}/sendMessage", json={"chat_id": 7, "text": "hi"}
-            ) as response:
-                answers.append((response.status, await response.text()))
-        assert (await client.call("getMe"))["ok"]
-        assert server.calls == {"sendmessage": 2, "getme": 1}
-        return answers
-
-    for code, body in play(scene):
-        assert code == status
-        assert said in body
+    assert (await client.call("getMe"))["ok"]
+    assert server.calls == {"sendmessage": 2, "getme": 1}
 
 
-@pytest.mark.parametrize("carried_out", [False, True])
-def test_a_connection_is_dropped(carried_out: bool) -> None:
+@pytest.mark.parametrize(
+    ("carried_out", "texts"), [(False, ["again"]), (True, ["hi", "again"])]
+)
+async def test_a_connection_is_dropped(
+    server: Server, client: Client, carried_out: bool, texts: list[str]
+) -> None:
     """A dropped call has no answer, whether or not it was carried out."""
-    heard: list[Any] = []
+    received: list[Any] = []
+    server.send(ADA, "hello")
+    server.listen(received.append)
+    server.fault("sendMessage", Drop(carried_out))
+    with pytest.raises((aiohttp.ServerDisconnectedError, ConnectionResetError)):
+        await client.call("sendMessage", chat_id=7, text="hi")
 
-    async def scene(server: Server, client: Client) -> None:
-        server.send(ADA, "hello")
-        server.listen(heard.append)
-        server.fault("sendMessage", Drop(carried_out))
-        with pytest.raises((aiohttp.ServerDisconnectedError, ConnectionResetError)):
-            await client.call("sendMessage", chat_id=7, text="hi")
-        assert (await client.call("sendMessage", chat_id=7, text="again"))["ok"]
-
-    play(scene)
-
-    said = ["hi", "again"] if carried_out else ["again"]
-    assert [message["text"] for message in heard] == said
+    assert (await client.call("sendMessage", chat_id=7, text="again"))["ok"]
+    assert [message["text"] for message in received] == texts
 
 
-def test_an_answer_comes_late() -> None:
-    """A slow call outlasts the caller's patience; a patient caller is answered."""
+async def test_an_answer_comes_late(server: Server, client: Client) -> None:
+    """A slow call exceeds the caller's timeout; one without a timeout is answered."""
+    server.fault("getMe", Slow(60))
+    server.fault("getMe", Slow(0.01))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(client.call("getMe"), 0.2)
 
-    async def scene(server: Server, client: Client) -> Any:
-        server.fault("getMe", Slow(60))
-        server.fault("getMe", Slow(0.01))
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.call("getMe"), 0.2)
-        return await client.call("getMe")
-
-    assert play(scene)["ok"]
+    assert (await client.call("getMe"))["ok"]
 
 
-def test_a_fault_hits_a_poll_that_waits() -> None:
-    """A poll that hangs already is the first call to go wrong; the next one works."""
+async def test_a_fault_replaces_a_waiting_poll(server: Server, client: Client) -> None:
+    """A long poll in progress is the first call that fails; the next one works."""
+    poll = await polling(server, client)
+    server.fault("getUpdates", faults.other_poller())
+    refused = await poll
+    server.send(ADA, "hello")
 
-    async def scene(server: Server, client: Client) -> tuple[Any, Any]:
-        poll = await polling(server, client)
-        server.fault("getUpdates", faults.other_poller())
-        refused = await poll
-        server.send(ADA, "hello")
-        return refused["error_code"], (await client.call("getUpdates"))["ok"]
-
-    assert play(scene) == (409, True)
+    assert refused["error_code"] == 409
+    assert (await client.call("getUpdates"))["ok"]
 
 
-def test_a_fault_needs_a_method() -> None:
-    """A misspelt method is the test's mistake, told at once."""
+def test_a_fault_needs_a_known_method() -> None:
+    """A misspelt method is an error of the test."""
     with pytest.raises(ValueError, match="no method getUpdate"):
         Server().fault("getUpdate", faults.garbage())
 
 
-def test_the_server_leaves_at_once() -> None:
-    """A poll that hangs does not keep the server from ending."""
-
-    async def scene(server: Server, client: Client) -> Any:
-        return await polling(server, client)
-
-    async def run() -> None:
-        async with asyncio.timeout(10), aiohttp.ClientSession() as web:
-            async with Server() as server:
-                poll = await scene(server, Client(server, web))
-            with pytest.raises((aiohttp.ClientError, ConnectionResetError)):
-                await poll
-
-    asyncio.run(run())
+async def test_a_waiting_poll_does_not_delay_the_end() -> None:
+    """The server closes its connection."""
+    async with asyncio.timeout(10), aiohttp.ClientSession() as session:
+        async with Server() as server:
+            poll = await polling(server, Client(server, session))
+        with pytest.raises((aiohttp.ClientError, ConnectionResetError)):
+            await poll

@@ -1,34 +1,27 @@
-"""What the demo writes on a terminal, and elsewhere."""
+"""What the demo prints on a terminal, and elsewhere."""
 
 from __future__ import annotations
 
+import asyncio
 import io
 
 import pytest
 
-from crocbot.sandbox.terminal import BAD, Terminal, harmless
+from crocbot.sandbox.terminal import BAD, Terminal, printable
 
 
 class Tty(io.StringIO):
     """A stream that is a terminal."""
 
     def isatty(self) -> bool:
-        """Yes."""
         return True
 
 
-class Ended(io.StringIO):
+class ClosedPipe(io.StringIO):
     """A pipe whose reader has left."""
 
     def write(self, _: str) -> int:
-        """No."""
         raise BrokenPipeError
-
-
-def shown(stream: io.StringIO, environment: dict[str, str]) -> str:
-    """What becomes of a red line."""
-    Terminal(stream, environment, lambda: None).line("no", BAD)
-    return stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -43,12 +36,14 @@ def shown(stream: io.StringIO, environment: dict[str, str]) -> str:
 def test_colour_is_for_terminals(
     stream: io.StringIO, environment: dict[str, str], expected: str
 ) -> None:
-    """Colour only on a terminal whose owner does not refuse it."""
-    assert shown(stream, environment) == expected
+    """Colour is used only on a terminal and without NO_COLOR."""
+    Terminal(stream, environment, asyncio.Event()).line("no", BAD)
+
+    assert stream.getvalue() == expected
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("text", "expected"),
     [
         ("hello", "hello"),
         ("two\nlines", "two / lines"),
@@ -58,17 +53,17 @@ def test_colour_is_for_terminals(
         ("x" * 101, "x" * 99 + "…"),
     ],
 )
-def test_what_people_say_is_harmless(words: str, expected: str) -> None:
-    """One line, nothing that steers a terminal, not too long."""
-    assert harmless(words) == expected
+def test_messages_are_made_printable(text: str, expected: str) -> None:
+    """One line, no control characters, not too long."""
+    assert printable(text) == expected
 
 
-def test_a_conversation_reads_as_one() -> None:
-    """Who, to whom, what; in columns."""
+def test_a_message_has_sender_recipient_and_text() -> None:
+    """They are printed in columns."""
     stream = io.StringIO()
-    screen = Terminal(stream, {}, lambda: None)
-    screen.overhear("Ada", "bot", "hello")
-    screen.overhear("bot", "Ada", "hello")
+    terminal = Terminal(stream, {}, asyncio.Event())
+    terminal.message("Ada", "bot", "hello")
+    terminal.message("bot", "Ada", "hello")
 
     assert stream.getvalue().splitlines() == [
         "     Ada -> bot       hello",
@@ -80,15 +75,15 @@ def test_a_stream_without_unicode_gets_escapes() -> None:
     """A terminal that knows only ASCII does not end the demo."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    Terminal(stream, {}, lambda: None).line("крок")
+    Terminal(stream, {}, asyncio.Event()).line("крок")
     stream.flush()
 
     assert raw.getvalue() == rb"\u043a\u0440\u043e\u043a" + b"\n"
 
 
-def test_a_reader_who_left_is_noticed() -> None:
-    """A closed pipe raises nothing; whoever wants to know is told."""
-    told: list[str] = []
-    Terminal(Ended(), {}, lambda: told.append("gone")).line("hello")
+def test_a_closed_stream_stops_the_run() -> None:
+    """A pipe without a reader raises nothing and sets the event."""
+    stop = asyncio.Event()
+    Terminal(ClosedPipe(), {}, stop).line("hello")
 
-    assert told == ["gone"]
+    assert stop.is_set()

@@ -58,8 +58,7 @@ class World:
         self.url = f"http://{HOST}:{self.web_port}/metrics"
         self.health_url = f"http://{HOST}:{self.health_port}"
         self.database = home / "state" / "crocbot.sqlite3"
-        self.users = Users(PEOPLE, server.send, lambda *_: None)
-        server.listen(self.users.receive)
+        self.users = Users(PEOPLE, server)
         self._stack = stack
         self._started = 0
 
@@ -150,7 +149,13 @@ class World:
         home = self.home / f"{self._started}-{name}"
         home.mkdir()
         return await self._stack.enter_async_context(
-            children.start(name, arguments, settings, home, os.environ)
+            children.start(
+                name=name,
+                arguments=arguments,
+                settings=settings,
+                home=home,
+                environment=os.environ,
+            )
         )
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import gzip
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
@@ -22,6 +17,7 @@ from statsd_bridge.web.scrape import (
     STALL_SECONDS,
 )
 from statsd_bridge.web.server import IDLE_SECONDS, REQUEST_SECONDS
+from tests.certificates import Authority
 from tests.statsd_bridge.web_in_memory import Backend, Connection
 
 PAGE = b"a 1\nb 2\nc 3\n"
@@ -195,20 +191,10 @@ def test_a_request_that_does_not_end_is_cut_off(
 
 @pytest.fixture
 def tls_config(tmp_path: Path) -> str:
-    """A web configuration file with a self-signed certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
-    day, now = datetime.timedelta(days=1), datetime.datetime.now(datetime.UTC)
-    certificate = x509.CertificateBuilder(
-        name, name, key.public_key(), 1, now - day, now + day
-    ).sign(key, hashes.SHA256())
-    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    (tmp_path / "cert").write_bytes(certificate.public_bytes(pem))
-    (tmp_path / "key").write_bytes(
-        key.private_bytes(pem, pkcs8, serialization.NoEncryption())
-    )
+    """A web configuration file with TLS."""
+    certificate, key = Authority(tmp_path).issue("bridge")
     file = tmp_path / "web.yml"
-    file.write_text("tls_server_config: {cert_file: cert, key_file: key}")
+    file.write_text(f"tls_server_config: {{cert_file: {certificate}, key_file: {key}}}")
     return str(file)
 
 

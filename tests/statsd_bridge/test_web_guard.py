@@ -15,19 +15,7 @@ from statsd_bridge.web import Guard
 from statsd_bridge.web.config import RateLimit
 from statsd_bridge.web.guard import TokenBucket
 from statsd_bridge.web.users import Users
-
-CERTIFICATE = """
------BEGIN CERTIFICATE-----
-MIIBdjCCARugAwIBAgIUP+AmqDxL0TEloX28GMEwWNZTRNUwCgYIKoZIzj0EAwIw
-DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjUxMDMzNTdaGA8yMTI2MTEwMTEwMzM1
-N1owDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABL0e
-qYlZkb/b3mBY3GYTqFEPQcR8AJRnMlXG2xv5v8f8k5rX93McbcMKCKX4u4xz2Dy0
-7lae/x77bBFGvcTFODqjUzBRMB0GA1UdDgQWBBTQco1FdkXp1RzUHhjPXGzwvIQh
-5jAfBgNVHSMEGDAWgBTQco1FdkXp1RzUHhjPXGzwvIQh5jAPBgNVHRMBAf8EBTAD
-AQH/MAoGCCqGSM49BAMCA0kAMEYCIQDZlOayJvnyPKuabjSUwk6dxUbIWrHXyKi9
-6lNjxCjaMgIhANDw90JLzvDXKEnhzm1OiieBL1aCc9UuPiw8rrMTv96m
------END CERTIFICATE-----
-"""
+from tests.certificates import Authority
 
 
 def test_a_bucket_fills_with_time() -> None:
@@ -132,23 +120,23 @@ def test_a_broken_file_leaves_the_last_good_one_in_force(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("certificate", "words"),
+    ("is_certificate", "words"),
     [
-        ("nonsense", "cert_file: is not a certificate in PEM"),
-        (CERTIFICATE, "key_file: is not a private key in PEM"),
+        (False, "cert_file: is not a certificate in PEM"),
+        (True, "key_file: is not a private key in PEM"),
     ],
 )
 def test_a_bad_certificate_prevents_the_start(
     tmp_path: Path,
-    certificate: str,
+    is_certificate: bool,
     words: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """With one line and exit code 2, for --check-config as well."""
     file = tmp_path / "web.yml"
-    (tmp_path / "cert").write_text(certificate)
     (tmp_path / "key").write_text("nonsense")
-    file.write_text("tls_server_config: {cert_file: cert, key_file: key}")
+    cert = Authority(tmp_path).file.name if is_certificate else "key"
+    file.write_text(f"tls_server_config: {{cert_file: {cert}, key_file: key}}")
     code = cli.main([f"--web.config.file={file}", "--check-config"])
     error = capsys.readouterr().err
 

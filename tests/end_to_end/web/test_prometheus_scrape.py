@@ -35,7 +35,7 @@ scrape_configs:
   static_configs: [{{targets: ['127.0.0.1:{bridge}']}}]
 - job_name: text
   static_configs: [{{targets: ['127.0.0.1:{proxy}']}}]
-- job_name: stranger
+- job_name: wrong_password
   scheme: https
   tls_config: {{ca_file: {ca}, cert_file: {cert}, key_file: {key}}}
   basic_auth: {{username: prometheus, password: wrong}}
@@ -65,27 +65,27 @@ mappings:
 
 
 class Text(http.server.BaseHTTPRequestHandler):
-    """Asks the bridge for text, whatever Prometheus would rather have."""
+    """Asks the bridge for text, although Prometheus prefers OpenMetrics."""
 
     fetch: Any
 
-    def do_GET(self) -> None:  # noqa: N802
-        """Hand the page on."""
-        with self.fetch() as answer:
-            page, sort = answer.read(), answer.headers["Content-Type"]
+    def do_GET(self) -> None:
+        """Forward the page."""
+        with self.fetch() as response:
+            page, content_type = response.read(), response.headers["Content-Type"]
         self.send_response(200)
-        self.send_header("Content-Type", sort)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()
         self.wfile.write(page)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def proxy(fetch: Callable[[], Any]) -> Iterator[int]:
-    """Run such a server; gives its port."""
+    """Run a server that forwards text; yield its port."""
     handler = type("Handler", (Text,), {"fetch": staticmethod(fetch)})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
         thread = threading.Thread(target=served.serve_forever)
@@ -96,19 +96,19 @@ def proxy(fetch: Callable[[], Any]) -> Iterator[int]:
 
 
 class Server:
-    """A Prometheus, and what it knows."""
+    """The API of a Prometheus."""
 
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}/api/v1"
 
     def ask(self, path: str, **parameters: str) -> Any:
-        """Ask its API."""
+        """Return the data of a query."""
         query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"{self._url}/{path}?{query}") as answer:
-            return json.load(answer)["data"]
+        with urllib.request.urlopen(f"{self._url}/{path}?{query}") as response:
+            return json.load(response)["data"]
 
     def targets(self) -> dict[str, Any]:
-        """Wait until each target was scraped; gives them by job."""
+        """Wait until each target was scraped; return them by job."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -121,7 +121,7 @@ class Server:
         pytest.fail("Prometheus does not scrape")
 
     def series(self, job: str) -> Series:
-        """The newest values of a job."""
+        """Return the newest values of a job."""
         found = {}
         for each in self.ask("query", query=f'{{job="{job}"}}')["result"]:
             labels = each["metric"]
@@ -139,7 +139,7 @@ def bridge(
     hashed: Any,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Any:
-    """Start a bridge that wants certificates and passwords."""
+    """Start a bridge that requires certificates and passwords."""
     home = tmp_path_factory.mktemp("bridge")
     (home / "rules.yml").write_text(RULES)
     cert, key = authority.issue("server")
@@ -151,7 +151,7 @@ def bridge(
     }
     users = {"prometheus": hashed("secret")}
     web = {"tls_server_config": tls, "basic_auth_users": users}
-    # YAML is JSON and more.
+    # JSON is YAML.
     (home / "web.yml").write_text(json.dumps(web))
     started = launch(
         f"--statsd.mapping-config={home / 'rules.yml'}",
@@ -165,7 +165,7 @@ def bridge(
 def server(
     bridge: Any, authority: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """Start a Prometheus that scrapes it."""
+    """Start a Prometheus that scrapes the bridge."""
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("prometheus is missing: Debian's package of that name has it")
@@ -218,7 +218,7 @@ def names(series: Series) -> set[str]:
 
 
 def sent(series: Series) -> Series:
-    """The series that came over statsd."""
+    """The series that were sent over statsd."""
     return {
         key: value
         for key, value in series.items()
@@ -229,18 +229,18 @@ def sent(series: Series) -> Series:
 def test_prometheus_scrapes_over_tls_with_a_certificate_and_a_user(
     server: Server,
 ) -> None:
-    """Up with the right password, down with a wrong one; nothing is complained of."""
+    """Up and without errors with the right password, down with a wrong one."""
     targets = server.targets()
 
     assert targets["openmetrics"]["lastError"] == ""
     assert targets["openmetrics"]["health"] == "up"
     assert targets["text"]["lastError"] == ""
-    assert targets["stranger"]["health"] == "down"
-    assert "401" in targets["stranger"]["lastError"]
+    assert targets["wrong_password"]["health"] == "down"
+    assert "401" in targets["wrong_password"]["lastError"]
 
 
 def test_both_formats_bring_the_same_series(server: Server) -> None:
-    """The same names, labels and values, whichever format was asked for."""
+    """The same names, labels and values in both formats."""
     server.targets()
     open_metrics, text = server.series("openmetrics"), server.series("text")
 
@@ -266,7 +266,7 @@ def test_the_values_are_those_that_were_sent(server: Server) -> None:
 
 
 def test_help_and_types_are_kept(server: Server) -> None:
-    """What the rules say of a metric is what Prometheus shows of it."""
+    """Prometheus shows the help text and the type of the rules."""
     server.targets()
     metadata = {
         each["target"]["job"]: each

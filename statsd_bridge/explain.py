@@ -69,18 +69,18 @@ class TrialStores:
         return reason or within
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """The path of one sample; it has no series if a rule drops it."""
 
     sample: Sample
     match: Match
     near: NearMisses
-    spec: SeriesSpec | None = None
-    rejected: EventError | None = None
+    spec: SeriesSpec | None
+    rejected: EventError | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """The path of a line; `omitted` samples are not explained."""
 
@@ -99,7 +99,12 @@ def explain(
     # All samples of a line have its name: rules are compared once per sample type.
     look_ups = {each.type: _look_up(table, each) for each in samples}
     steps = [_step(each, *look_ups[each.type], stores) for each in samples]
-    return Explanation(text, parsed, tuple(steps), len(parsed.samples) - len(samples))
+    return Explanation(
+        line=text,
+        parsed=parsed,
+        steps=tuple(steps),
+        omitted=len(parsed.samples) - len(samples),
+    )
 
 
 def _look_up(table: MappingTable, sample: Sample) -> tuple[Match, NearMisses]:
@@ -109,10 +114,9 @@ def _look_up(table: MappingTable, sample: Sample) -> tuple[Match, NearMisses]:
 
 
 def _step(sample: Sample, match: Match, near: NearMisses, stores: TrialStores) -> Step:
-    if match.action is Action.DROP:
-        return Step(sample, match, near)
-    spec = match.spec(sample.labels)
-    return Step(sample, match, near, spec, stores.try_record(spec, sample))
+    spec = None if match.action is Action.DROP else match.spec(sample.labels)
+    rejected = stores.try_record(spec, sample) if spec else None
+    return Step(sample=sample, match=match, near=near, spec=spec, rejected=rejected)
 
 
 def as_text(explanation: Explanation) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from statsd_bridge import text
@@ -54,7 +54,7 @@ MAX_DETAIL_LENGTH = 1_024
 MAX_LABEL_SETS = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """The tagging styles to parse; the others are ordinary text."""
 
@@ -83,7 +83,7 @@ def parse(line: bytes, dialect: Dialect = DEFAULT_DIALECT) -> Parsed:
     left, colon, right = decoded.partition(":")
     if not colon or not left:
         return _line_error(SampleError.MALFORMED_LINE, decoded)
-    return _LineParser(decoded, dialect).parse(left, right)
+    return _LineParser(decoded, left, dialect).parse(right)
 
 
 def _line_error(reason: SampleError, detail: str, tag_errors: int = 0) -> Parsed:
@@ -107,36 +107,29 @@ class _Suffix(NamedTuple):
 _NO_SUFFIX = _Suffix("")
 
 
-@dataclass(slots=True)
 class _LineParser:
     """
-    The state of parsing one line.
+    The state of parsing one line, whose `name` may have tags.
 
     A suffix that samples share is parsed once: the work for a line with thousands of
     values and thousands of tags is their sum, not their product.
     """
 
-    line: str
-    dialect: Dialect
-    name: str = field(init=False)
-    name_tags: dict[str, str] = field(init=False)
-    samples: list[Sample] = field(default_factory=list)
-    errors: list[ParseError] = field(default_factory=list)
-    attempted: int = 0
-    tagged: int = 0
-    tag_errors: int = 0
-    last_suffix: tuple[str | None, _Suffix] = (None, _NO_SUFFIX)
-    """The text after the last value, and its parsed form."""
-    label_sets: tuple[tuple[dict[str, str], Labels], ...] = ()
-    """The tags of samples, each with the labels that they form with the name's tags."""
+    def __init__(self, line: str, name: str, dialect: Dialect) -> None:
+        self.line = line
+        self.dialect = dialect
+        self.name, self.name_tags, self.tag_errors = _parse_name(name, dialect)
+        self.samples: list[Sample] = []
+        self.errors: list[ParseError] = []
+        self.attempted = 0
+        self.tagged = 0
+        # The text after the last value, and its parsed form.
+        self.last_suffix: tuple[str | None, _Suffix] = (None, _NO_SUFFIX)
+        # The tags of samples, each with the labels that they form with the name's tags.
+        self.label_sets: tuple[tuple[dict[str, str], Labels], ...] = ()
 
-    def parse(self, left: str, right: str) -> Parsed:
-        """
-        Parse the name, then each sample.
-
-            left : right
-        """
-        self.name, self.name_tags = self._parse_name(left)
+    def parse(self, right: str) -> Parsed:
+        """Parse all samples: what follows the first colon."""
         has_dogstatsd_tags = "|#" in right
         if has_dogstatsd_tags and self.name_tags:
             return self._line_error(SampleError.MIXED_TAGGING_STYLES)
@@ -158,29 +151,6 @@ class _LineParser:
 
     def _line_error(self, reason: SampleError) -> Parsed:
         return _line_error(reason, self.line, self.tag_errors)
-
-    def _parse_name(self, left: str) -> tuple[str, dict[str, str]]:
-        """
-        Separate a name from its tags.
-
-            na[k=v,j=w]me   na#k=v,j=w   na,k=v,j=w
-              SignalFX       Librato      InfluxDB
-        """
-        if self.dialect.signalfx and ("[" in left or "]" in left):
-            start, end = left.find("["), left.find("]")
-            # statsd_exporter 0.30.0 crashes if they are in the wrong order.
-            if start < 0 or end < start:
-                self.tag_errors += 1
-                return left, {}
-            tags, self.tag_errors = _parse_tags(left[start + 1 : end], "=")
-            return left[:start] + left[end + 1 :], tags
-        styles = (("#", self.dialect.librato), (",", self.dialect.influxdb))
-        starts = [left.find(mark) for mark, on in styles if on and mark in left]
-        if not starts:
-            return left, {}
-        first = min(starts)
-        tags, self.tag_errors = _parse_tags(left[first + 1 :], "=")
-        return left[:first], tags
 
     def _add_sample(self, value: str, suffix: str | None) -> None:
         """
@@ -300,6 +270,28 @@ class _LineParser:
         labels = _sorted_labels(self.name_tags | tags)
         self.label_sets = (*self.label_sets, (tags, labels))
         return labels
+
+
+def _parse_name(left: str, dialect: Dialect) -> tuple[str, dict[str, str], int]:
+    """
+    Separate a name from its tags; return both and the number of malformed tags.
+
+        na[k=v,j=w]me   na#k=v,j=w   na,k=v,j=w
+          SignalFX       Librato      InfluxDB
+    """
+    if dialect.signalfx and ("[" in left or "]" in left):
+        start, end = left.find("["), left.find("]")
+        # statsd_exporter 0.30.0 crashes if they are in the wrong order.
+        if start < 0 or end < start:
+            return left, {}, 1
+        name, tags = left[:start] + left[end + 1 :], left[start + 1 : end]
+        return name, *_parse_tags(tags, "=")
+    styles = (("#", dialect.librato), (",", dialect.influxdb))
+    starts = [left.find(mark) for mark, on in styles if on and mark in left]
+    if not starts:
+        return left, {}, 0
+    first = min(starts)
+    return left[:first], *_parse_tags(left[first + 1 :], "=")
 
 
 def _parse_tags(tag_list: str, separator: str) -> tuple[dict[str, str], int]:

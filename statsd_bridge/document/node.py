@@ -28,10 +28,12 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_NODES = 1_000_000
 MAX_DEPTH = 100
 
-_TAG = "tag:yaml.org,2002:"
+_TAG_PREFIX = "tag:yaml.org,2002:"
+
+Kind = Literal["scalar", "sequence", "mapping"]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Node:
     """
     A scalar, a sequence of nodes, or a mapping: its keys and values alternate.
@@ -39,7 +41,7 @@ class Node:
     `plain` means a scalar without quotes and tag.  Standard tags are short: "str".
     """
 
-    kind: Literal["scalar", "sequence", "mapping"]
+    kind: Kind
     line: int
     text: str = ""
     tag: str = ""
@@ -113,12 +115,18 @@ class _Tree:
         if isinstance(event, yaml.AliasEvent):
             self._append(self._resolve_alias(event))
         elif isinstance(event, yaml.ScalarEvent):
-            plain = bool(event.implicit[0]) and event.tag is None
-            node = Node("scalar", _line(event), event.value, _short(event.tag), plain)
-            self._append_new(event, node)
+            scalar = Node(
+                kind="scalar",
+                line=_line(event),
+                text=event.value,
+                tag=(event.tag or "").removeprefix(_TAG_PREFIX),
+                plain=bool(event.implicit[0]) and event.tag is None,
+            )
+            self._append_new(event, scalar)
         elif isinstance(event, yaml.CollectionStartEvent):
             is_list = isinstance(event, yaml.SequenceStartEvent)
-            node = Node("sequence" if is_list else "mapping", _line(event))
+            kind: Kind = "sequence" if is_list else "mapping"
+            node = Node(kind=kind, line=_line(event))
             self._append_new(event, node)
             self._open.append(node)
             if len(self._open) > MAX_DEPTH:
@@ -158,7 +166,3 @@ def _line(event: yaml.Event) -> int:
 
 def _place(mark: _Mark | None) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-
-
-def _short(tag: str | None) -> str:
-    return tag.removeprefix(_TAG) if tag else ""

@@ -29,7 +29,7 @@ from statsd_bridge.model import (
     SeriesSpec,
     Stats,
 )
-from statsd_bridge.recent import LONGEST, Recent
+from statsd_bridge.recent import MAX_TEXT_LENGTH, Recent
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import Series, SeriesStore
 from statsd_bridge.text import format_labels
@@ -185,7 +185,9 @@ class Pipeline:
         stats, weight = self.stats, sample.weight
         if match.action is Action.UNMAPPED:
             stats.unmapped += weight
-            self.unmapped_names.add((sample.name[:LONGEST], sample.type), weight)
+            self.unmapped_names.add(
+                (sample.name[:MAX_TEXT_LENGTH], sample.type), weight
+            )
         elif match.action is Action.DROP:
             stats.actions[Action.DROP] += weight
             return None
@@ -205,13 +207,13 @@ class Pipeline:
             stats.dogstatsd_dropped[parsed.dogstatsd] += 1
         for error in parsed.errors:
             stats.sample_errors[error.reason] += 1
-            self.rejected_lines.add((text[:LONGEST], error.reason))
+            self.rejected_lines.add((text[:MAX_TEXT_LENGTH], error.reason))
 
     def _count_rejection(self, text: bytes, rejection: Rejection, weight: int) -> None:
-        self.rejected_lines.add((text[:LONGEST], rejection.reason))
+        self.rejected_lines.add((text[:MAX_TEXT_LENGTH], rejection.reason))
         stats, reason = self.stats, rejection.reason
         # A name may be as long as a datagram, and a thousand of them are kept.
-        name = rejection.name if len(rejection.name) <= LONGEST else OTHER
+        name = rejection.name if len(rejection.name) <= MAX_TEXT_LENGTH else OTHER
         if reason is EventError.CONFLICT:
             type = str(rejection.type)
             _add_bounded(stats.conflicts, (type, name), (type, OTHER), weight)

@@ -1,38 +1,34 @@
-"""What was seen lately, each thing once, with a count: bounded in number and size."""
+"""Recently seen things, each once with a count: bounded in number and size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-MOST = 100
-"""Things remembered; the one that was seen longest ago makes room."""
+MAX_RECENT = 100
+"""Things kept; the one that was not seen for the longest time is dropped."""
 
-LONGEST = 256
-"""Bytes, or characters, of a text that are remembered."""
+MAX_TEXT_LENGTH = 256
+"""Bytes or characters kept of a text."""
 
 Key = TypeVar("Key")
 
 
 class Recent(Generic[Key]):
-    """
-    The last distinct things.
+    """The last distinct things, each with how often it was seen since it is kept."""
 
-    A count is of how often a thing was seen since it is remembered.
-    """
-
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
+    def __init__(self, max_length: int = MAX_RECENT) -> None:
+        self._max_length = max_length
         self._counts: dict[Key, int] = {}
 
     def add(self, key: Key, count: int = 1) -> None:
-        """Remember a thing as the newest."""
+        """Add a thing as the newest one."""
         counts = self._counts
-        # Taken out and put in again, it is the last in the order of a dict.
+        # Removed and inserted again, it is the last in the order of a dict.
         counts[key] = counts.pop(key, 0) + count
-        if len(counts) > self._most:
+        if len(counts) > self._max_length:
             del counts[next(iter(counts))]
 
     def newest_first(self) -> Iterator[tuple[Key, int]]:
-        """Yield each thing and its count."""
+        """Yield each thing with its count."""
         return reversed(self._counts.items())

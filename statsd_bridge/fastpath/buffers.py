@@ -27,7 +27,7 @@ from operator import attrgetter
 from statsd_bridge.bugs import BugReporter
 from statsd_bridge.model import Action, Sample, SampleType
 from statsd_bridge.pipeline import Recorded
-from statsd_bridge.recent import LONGEST, MOST, Recent
+from statsd_bridge.recent import MAX_RECENT, MAX_TEXT_LENGTH, Recent
 from statsd_bridge.series import Gauge, Series
 
 MAX_FORMATS = 1_000
@@ -191,7 +191,9 @@ class SampleBuffers:
             tag_errors=parsed.tag_errors,
             source=source,
         )
-        unmapped_name = sample.name[:LONGEST] if action is Action.UNMAPPED else ""
+        unmapped_name = (
+            sample.name[:MAX_TEXT_LENGTH] if action is Action.UNMAPPED else ""
+        )
         buffer = SampleBuffer(name, suffix, self._shared(format), series, unmapped_name)
         self._by_suffix.setdefault(suffix, {})[name] = buffer
         if series is not None:
@@ -244,7 +246,7 @@ class SampleBuffers:
         flushed = self.flushed
         # More names than are remembered need no look, and a tuple for each of many
         # buffers would cost the garbage collector a pass over all of them.
-        unmapped: deque[tuple[str, SampleType, int]] = deque(maxlen=MOST)
+        unmapped: deque[tuple[str, SampleType, int]] = deque(maxlen=MAX_RECENT)
         for buffer in buffers:
             if buffer:
                 format, lines = buffer.format, len(buffer)

@@ -1,14 +1,15 @@
 """
-Updates that belong together: an album, or a long paste that Telegram's apps cut.
+Updates that are fragments of one message: an album, or a paste that an app split.
 
     [photo 1 of album 5][photo 2 of album 5]   -->  one Message, two updates
-    [4,096 units of text][the rest of it]      -->  one Message, two updates
+    [4,096 units of text][the last 100]        -->  one Message, two updates
 
-Each comes as an update of its own, one right after the other.  Telegram never says how
-many there are, so whoever waits for the rest waits for a moment of silence.
+Telegram delivers each fragment as an update of its own, one right after the other, and
+never says how many there are.  So whether one is the last is known only when no other
+follows for a while.
 
-`may_continue` and `continues` look at raw JSON only and raise nothing, whatever is
-in it; `join` makes one Message of those that were read.
+`may_continue` and `continues` read raw JSON only and never raise, whatever it contains;
+`join` makes one Message of the messages that were read.
 """
 
 from __future__ import annotations
@@ -20,63 +21,61 @@ from typing import Any
 
 from crocbot.model import Message, RawUpdate
 
-# An app cuts a paste at a line or a word if one is near, so a part may be shorter
-# than the 4,096 units that a message can have.
-LIMIT = 4096
-LONG = 3072
-# The parts of a paste are sent in one go.
-APART_SECONDS = 5
+# In UTF-16 units.  An app splits a paste at a line or a word if one is near, so a
+# fragment may be shorter than the longest message.
+MAX_MESSAGE_LENGTH = 4096
+MIN_FRAGMENT_LENGTH = 3072
+# The fragments of a paste are sent at once.
+MAX_DISTANCE_SECONDS = 5
 
 
 def may_continue(raw: RawUpdate) -> bool:
-    """Whether more updates may follow that belong to this one."""
+    """Return whether further fragments of the same message may follow an update."""
     message = _message(raw)
-    return _album(message) is not None or _units(message) >= LONG
+    return _album(message) is not None or _text_length(message) >= MIN_FRAGMENT_LENGTH
 
 
 def continues(previous: RawUpdate, raw: RawUpdate) -> bool:
-    """Whether an update goes on where the previous one of its chat ended."""
+    """Return whether an update is the next fragment after another one of its chat."""
     before, after = _message(previous), _message(raw)
     if (album := _album(before)) is not None:
         return album == _album(after)
     return (
-        _units(before) >= LONG
-        and _units(after) > 0
+        _text_length(before) >= MIN_FRAGMENT_LENGTH
+        and _text_length(after) > 0
         and _sender(before) is not None
         and _sender(before) == _sender(after)
-        and abs(_date(after) - _date(before)) <= APART_SECONDS
+        and abs(_date(after) - _date(before)) <= MAX_DISTANCE_SECONDS
     )
 
 
 def join(messages: Sequence[Message]) -> Message:
-    """One Message of several: the first one, with the words and media of all."""
+    """Return the first message with the texts and attachments of all of them."""
     text = messages[0].text
-    for before, part in pairwise(messages):
-        glue = "\n" if text and part.text and not _full(before) else ""
-        text += glue + part.text
+    for before, after in pairwise(messages):
+        separator = "\n" if text and after.text and not _is_full(before) else ""
+        text += separator + after.text
     return replace(
         messages[0],
         text=text,
-        attachments=tuple(
-            medium for message in messages for medium in message.attachments
-        ),
+        attachments=tuple(each for message in messages for each in message.attachments),
         addressed=any(message.addressed for message in messages),
     )
 
 
-def _full(message: Message) -> bool:
+def _is_full(message: Message) -> bool:
     """
-    Whether a part has all the units that a message can have.
+    Return whether a message is as long as one can be.
 
-    It was cut in the middle of a word then.  Elsewhere there was white space, which the
-    app dropped.
+    Such a fragment was split in the middle of a word.  Others were split at white
+    space, which the app dropped.
     """
     command = 0 if message.command is None else len(f"/{message.command} ")
-    return command + _length(message.text) == LIMIT
+    return command + _length(message.text) == MAX_MESSAGE_LENGTH
 
 
 def _length(text: str) -> int:
-    """In UTF-16 units, as Telegram counts."""
+    """Return the length in UTF-16 units, as Telegram counts."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
@@ -90,7 +89,7 @@ def _album(message: Mapping[str, Any]) -> str | None:
     return album if isinstance(album, str) else None
 
 
-def _units(message: Mapping[str, Any]) -> int:
+def _text_length(message: Mapping[str, Any]) -> int:
     text = message.get("text")
     return _length(text) if isinstance(text, str) else 0
 

@@ -108,33 +108,33 @@ def _translated() -> Iterator[None]:
 
 
 def _translate(error: telegram.error.TelegramError) -> CrocbotError:
+    description = _description(error)
+    refusal = f"Telegram said no: {description}"
+    translated: CrocbotError
     match error:
         case FloodError():
-            return FloodWaitError(error.seconds)
+            translated = FloodWaitError(error.seconds)
         # A refusal without Telegram's JSON comes from a server in between.
         case telegram.error.InvalidToken() if error.__cause__ is None:
-            return OperatorError(
-                f"Telegram refused the token ({_description(error)}):"
+            translated = OperatorError(
+                f"Telegram refused the token ({description}):"
                 " set TELEGRAM_BOT_TOKEN to the one that @BotFather shows"
             )
         case telegram.error.Conflict() if "webhook" in error.message:
-            return WebhookSetError("a webhook is set for this bot")
+            translated = WebhookSetError("a webhook is set for this bot")
         case telegram.error.Conflict():
-            return TelegramError(OTHER_POLLER, ReconnectReason.CONFLICT)
+            translated = TelegramError(OTHER_POLLER, ReconnectReason.CONFLICT)
         case telegram.error.TimedOut():
-            return TelegramError(_description(error), ReconnectReason.TIMEOUT)
-        case telegram.error.Forbidden():
-            return ChatGoneError(f"Telegram said no: {_description(error)}")
-        case telegram.error.BadRequest() if _is_gone(error.message):
-            return ChatGoneError(f"Telegram said no: {_description(error)}")
+            translated = TelegramError(description, ReconnectReason.TIMEOUT)
         case telegram.error.ChatMigrated():
-            return ChatMovedError(
-                f"Telegram said no: {_description(error)}", error.new_chat_id
-            )
-        case telegram.error.BadRequest():
-            return DeliveryError(f"Telegram said no: {_description(error)}")
+            translated = ChatMovedError(refusal, error.new_chat_id)
+        case telegram.error.BadRequest() if not _is_chat_gone(error.message):
+            translated = DeliveryError(refusal)
+        case telegram.error.Forbidden() | telegram.error.BadRequest():
+            translated = ChatGoneError(refusal)
         case _:
-            return TelegramError(_description(error), ReconnectReason.NETWORK)
+            translated = TelegramError(description, ReconnectReason.NETWORK)
+    return translated
 
 
 def _description(error: telegram.error.TelegramError) -> str:
@@ -146,5 +146,5 @@ def _description(error: telegram.error.TelegramError) -> str:
     return error.message.partition(". Parsing the server response")[0][:200]
 
 
-def _is_gone(message: str) -> bool:
+def _is_chat_gone(message: str) -> bool:
     return any(description in message.lower() for description in CHAT_GONE)

@@ -107,13 +107,11 @@ class Poller:
                 logger.warning("poll postponed", error=str(error))
                 await self.sleep(error.seconds)
             except WebhookSetError as error:
-                if await self._delete_webhook():
-                    logger.warning("a webhook was set for this bot; it is deleted")
-                await self._retry_later(error, error.reason)
-            except TelegramError as error:
-                await self._retry_later(error, error.reason)
-            except DeliveryError as error:
-                await self._retry_later(error, ReconnectReason.NETWORK)
+                logger.warning("a webhook was set for this bot; it is deleted")
+                await self._delete_webhook()
+                await self._retry_later(error)
+            except (TelegramError, DeliveryError) as error:
+                await self._retry_later(error)
             except InboxError as error:
                 self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
                 await self._pause(error, self._inbox_failures, serious=True)
@@ -165,19 +163,20 @@ class Poller:
             self._failures.reset()
             self._inbox_failures.reset()
 
-    async def _delete_webhook(self) -> bool:
-        """Delete a webhook, which would refuse polls; return whether that worked."""
+    async def _delete_webhook(self) -> None:
+        """Delete a webhook: while there is one, Telegram refuses polls."""
         try:
             await self.client.delete_webhook()
         except OperatorError:
             raise
         except CrocbotError as error:
             logger.warning("the webhook could not be deleted", error=str(error))
-            return False
-        return True
 
-    async def _retry_later(self, error: CrocbotError, reason: ReconnectReason) -> None:
+    async def _retry_later(self, error: TelegramError | DeliveryError) -> None:
         """Report a failed poll, then wait."""
+        reason = ReconnectReason.NETWORK
+        if isinstance(error, TelegramError):
+            reason = error.reason
         self.events.emit(PollFailed(reason))
         if reason is ReconnectReason.CONFLICT:
             self._good_polls = 0

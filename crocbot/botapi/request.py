@@ -92,11 +92,11 @@ class AiohttpRequest(BaseRequest):
 
     async def shutdown(self) -> None:
         """Close the pool."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
-    async def do_request(
+    async def do_request(  # noqa: PLR0917 (the signature of BaseRequest)
         self,
         url: str,
         method: str,

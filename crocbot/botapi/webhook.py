@@ -44,7 +44,6 @@ from crocbot.errors import (
     FloodWaitError,
     InboxError,
     OperatorError,
-    TelegramError,
 )
 from crocbot.events import EventListener, PollFailed, WebhookOutcome, WebhookRequest
 from crocbot.model import (
@@ -110,7 +109,9 @@ class Webhook:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     completed_at: float | None = field(default=None, init=False)
     error: str | None = field(default=None, init=False)
+    _is_set: bool = field(default=False, init=False)
     _failed_at: object = field(default=None, init=False)
+    _backoff: Backoff = field(default_factory=Backoff, init=False)
 
     async def run(self) -> None:
         """Serve until cancelled; raise OperatorError if the token is refused."""
@@ -120,10 +121,8 @@ class Webhook:
         await runner.setup()
         try:
             await self._listen(runner)
-            await self._set_until_connected()
             while True:
-                await self.sleep(CHECK_SECONDS)
-                await self._check()
+                await self.sleep(await self._set_or_check())
         finally:
             await runner.cleanup()
 
@@ -137,29 +136,32 @@ class Webhook:
                 f" {error.strerror or error}"
             ) from error
 
-    async def _set_until_connected(self) -> None:
-        """Set the webhook, however long Telegram cannot be reached."""
-        backoff = Backoff()
-        while True:
-            try:
-                await self._set()
-                return
-            except DeliveryError as error:
+    async def _set_or_check(self) -> float:
+        """Set the webhook, then check it; return how many seconds to wait."""
+        try:
+            await (self._check() if self._is_set else self._set())
+        except OperatorError:
+            self.events.emit(ErrorEvent(ErrorType.AUTH, Severity.CRITICAL))
+            raise
+        except CrocbotError as error:
+            if isinstance(error, DeliveryError) and not self._is_set:
                 raise OperatorError(f"CROCBOT_WEBHOOK_URL: {error}") from error
-            except FloodWaitError as error:
-                pause, self.error = error.seconds, str(error)
-            except TelegramError as error:
-                pause, self.error = backoff.next_pause(), str(error)
-                self.events.emit(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
+            self.error = str(error)
+            pause = self._backoff.next_pause()
+            if isinstance(error, FloodWaitError):
+                pause = error.seconds
             logger.warning(
-                "Telegram cannot be reached yet",
-                error=self.error,
+                "the webhook could not be set or checked",
+                error=str(error),
                 next_in=round(pause, 1),
             )
-            await self.sleep(pause)
+            return pause
+        self._backoff.reset()
+        return CHECK_SECONDS
 
     async def _set(self) -> None:
         await self.client.set_webhook(self.endpoint.url, self.endpoint.secret)
+        self._is_set = True
         self._succeeded()
         logger.info("webhook set", listen=str(self.endpoint.listen))
 
@@ -168,19 +170,11 @@ class Webhook:
 
     async def _check(self) -> None:
         """Ask Telegram whether the webhook is set and its requests succeed."""
-        try:
-            info = await self.client.get_webhook_info()
-            if info.get("url") != self.endpoint.url:
-                self.events.emit(PollFailed(ReconnectReason.CONFLICT))
-                logger.warning("another program changed the webhook; it is set again")
-                await self._set()
-                return
-        except OperatorError:
-            self.events.emit(ErrorEvent(ErrorType.AUTH, Severity.CRITICAL))
-            raise
-        except CrocbotError as error:
-            self.error = str(error)
-            logger.warning("the webhook could not be checked", error=str(error))
+        info = await self.client.get_webhook_info()
+        if info.get("url") != self.endpoint.url:
+            self.events.emit(PollFailed(ReconnectReason.CONFLICT))
+            logger.warning("another program changed the webhook; it is set again")
+            await self._set()
             return
         failed_at = info.get("last_error_date")
         if failed_at is None or failed_at == self._failed_at:

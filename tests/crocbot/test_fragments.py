@@ -1,4 +1,4 @@
-"""Which updates belong together, and what they say together."""
+"""Which updates are fragments of one message, and what they make together."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def update(sender: Any = 7, date: Any = 100, **content: Any) -> RawUpdate:
     ],
 )
 def test_may_continue(raw: RawUpdate, expected: bool) -> None:
-    """Parts of albums and long texts may have more behind them, nothing else."""
+    """Photos of albums and long texts may have further fragments, nothing else."""
     assert fragments.may_continue(raw) is expected
 
 
@@ -51,10 +51,10 @@ PASTE = update(text=LONG)
         (ALBUM, update(media_group_id="5", video={}), True),
         (ALBUM, update(media_group_id="6", photo=[]), False),
         (ALBUM, update(text="nice, are they not?"), False),
-        (PASTE, update(text="the rest"), True),
+        (PASTE, update(text="the end"), True),
         (PASTE, update(text=LONG), True),
-        (PASTE, update(text="much later", date=106), False),
-        (PASTE, update(text="somebody else", sender=8), False),
+        (PASTE, update(text="later", date=106), False),
+        (PASTE, update(text="another person", sender=8), False),
         (PASTE, update(photo=[]), False),
         (PASTE, ALBUM, False),
         (update(text=LONG, sender=None), update(text="rest", sender=None), False),
@@ -63,7 +63,7 @@ PASTE = update(text=LONG)
     ],
 )
 def test_continues(previous: RawUpdate, raw: RawUpdate, expected: bool) -> None:
-    """The same album, or the same person's next words at the same moment."""
+    """The same album, or the next text of the same person at the same time."""
     assert fragments.continues(previous, raw) is expected
 
 
@@ -78,14 +78,14 @@ def test_continues(previous: RawUpdate, raw: RawUpdate, expected: bool) -> None:
     ],
 )
 def test_join(texts: list[str], expected: str) -> None:
-    """Words come one after the other; a word that was cut in two is whole again."""
+    """Texts follow each other; a word that was split in two is whole again."""
     messages = [message(text) for text in texts]
 
     assert fragments.join(messages) == message(expected)
 
 
 def test_a_long_command() -> None:
-    """What follows a command with much text belongs to the command."""
+    """A fragment after a long command belongs to the command."""
     head = message("x" * 4090, "ask")
 
     assert fragments.join([head, message("rest")]).text == "x" * 4090 + "\nrest"
@@ -111,6 +111,6 @@ FIELDS = st.dictionaries(
 
 @given(st.dictionaries(st.sampled_from(["message", "x"]), JSON | FIELDS))
 def test_any_json(raw: dict[str, Any]) -> None:
-    """Whatever Telegram may send, there is an answer."""
+    """Any JSON is judged; nothing raises."""
     assert fragments.may_continue(raw) in {True, False}
     assert fragments.continues(raw, raw) in {True, False}

@@ -30,6 +30,6 @@ def test_host_and_port_are_read_and_printed(text: str, host: str, port: int) -> 
 )
 def test_an_address_without_host_or_port_is_an_error(text: str) -> None:
     """Any text that is not host:port raises ValueError, which names it."""
-    with pytest.raises(ValueError, match="write|above") as caught:
+    with pytest.raises(ValueError, match=r"write|above") as caught:
         HostPort.parse(text)
     assert repr(text) in str(caught.value)

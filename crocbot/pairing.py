@@ -8,7 +8,7 @@ Pairing: the operator lets in unknown senders by a one-time code.
 - It is sent three times at most; further messages of its sender are not answered.
 - At most a hundred codes are pending; then no sender gets one until one expires.
 - After five wrong codes within an hour no code is approved for the rest of it, so that
-  nobody gets in by guessing.
+  a code cannot be guessed.
 
 The state is in the database of the state directory, so that a change by the command is
 seen by a running gateway at once.
@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS wrong_codes (at REAL NOT NULL)
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
     """A sender with a pending code, or one who was approved."""
 
@@ -150,7 +150,10 @@ def listed(connection: Connection, now: float) -> Sequence[Pairing]:
         " WHERE approved IS NOT NULL OR asked >= ? ORDER BY asked DESC, user_id",
         (now - CODE_VALID_SECONDS,),
     )
-    return [Pairing(*row) for row in found]
+    return [
+        Pairing(user_id=user_id, code=code, created_at=created, approved_at=approved)
+        for user_id, code, created, approved in found
+    ]
 
 
 def describe(pairing: Pairing, now: float) -> str:

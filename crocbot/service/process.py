@@ -104,7 +104,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         schemas = [inbox.SCHEMA, pairing.SCHEMA, sessions.SCHEMA]
         store = await stack.enter_async_context(Store(settings.database, schemas))
         rows = await stack.enter_async_context(inbox.Inbox(store, events))
-        readiness = Readiness(rows)
+        readiness = Readiness(inbox=rows)
         await stack.enter_async_context(Health(settings.health_address, readiness))
         client = await stack.enter_async_context(
             Client(token, settings.telegram_api_url, events)

@@ -16,7 +16,7 @@ PROBE_EVERY_SECONDS = 5.0
 PROBE_TIMEOUT_SECONDS = 2.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Readiness:
     """
     The state that the conditions follow from; the service keeps it up to date.

@@ -56,7 +56,7 @@ def test_a_code_is_sent_three_times(connection: Connection) -> None:
 
 
 def test_a_code_expires(connection: Connection) -> None:
-    """A code that is too old lets nobody in, and is not listed."""
+    """A code that is too old is not approved, and not listed."""
     code = offered(connection, 8)
 
     assert pairing.approve(connection, code, LATER) is None

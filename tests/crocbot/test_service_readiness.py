@@ -50,7 +50,7 @@ async def test_conditions(
     inbox: Inbox, state: dict[str, Any], failures: dict[str, str]
 ) -> None:
     """A condition that holds is None, one that fails has its reason."""
-    readiness = Readiness(inbox, clock=lambda: 100.0, **state)
+    readiness = Readiness(inbox=inbox, clock=lambda: 100.0, **state)
 
     assert await readiness.check() == {**HOLDS, **failures}
 
@@ -59,7 +59,7 @@ async def test_an_inbox_that_cannot_be_written_to(inbox: Inbox, tmp_path: Path) 
     """The inbox is probed again after a while, and at once while it fails."""
     file, elsewhere = tmp_path / "inbox", tmp_path / "elsewhere"
     now = [100.0]
-    readiness = Readiness(inbox, clock=lambda: now[0])
+    readiness = Readiness(inbox=inbox, clock=lambda: now[0])
     assert (await readiness.check())["inbox"] is None
     file.rename(elsewhere)
     assert (await readiness.check())["inbox"] is None
@@ -82,7 +82,7 @@ async def test_a_disk_that_does_not_answer(
         await answers.wait()
 
     monkeypatch.setattr(Inbox, "probe", probe)
-    readiness = Readiness(inbox, clock=lambda: 100.0)
+    readiness = Readiness(inbox=inbox, clock=lambda: 100.0)
     for _ in range(3):
         reason = (await readiness.check())["inbox"]
         assert reason == "the disk gives no answer within 0.01 s"

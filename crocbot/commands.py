@@ -1,89 +1,102 @@
 """
-A Message to a Reply, for the commands that the gateway answers itself.
+Message to Reply, for the commands that the gateway answers itself.
 
     /start    a greeting               /whoami   ids, for CROCBOT_ALLOW_FROM
-    /help     this list                /status   how the gateway is doing
-    /new      forgets what was said    /usage    the tokens of this chat
-    /stop     ends the turn that this chat is busy with
+    /help     this list                /status   the state of the gateway
+    /new      clears the memory        /usage    the tokens of this chat
+    /stop     ends this chat's turn
 
-Only people who are let in get here, and /status is for operators.  Every other command
-is the agent's.
+Access has been checked; /status is for operators only.  All other commands are for the
+agent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from crocbot.errors import StoreError
 from crocbot.model import ChatThread, Message, Reply, Usage
+from crocbot.sessions import Sessions
 
 MENU: Mapping[str, str] = {
     "start": "Say hello",
     "help": "What I can do",
-    "new": "Forget what was said here",
+    "new": "Forget our conversation",
     "usage": "The tokens that this chat has used",
     "whoami": "Your user id and the id of this chat",
-    "status": "How the gateway is doing, for operators",
+    "status": "The state of the gateway, for operators",
     "stop": "Stop what I am doing for you",
 }
-"""What Telegram shows in its menu: command -> description."""
+"""The menu that Telegram shows: command -> description."""
 
-FOR_OPERATORS = "Only an operator of this bot may ask that."
+OPERATORS_ONLY = "Only an operator of this bot may ask that."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What /status tells.  `polled` is None before the first completed poll."""
+    """
+    What /status shows.
+
+    Both times are seconds; `poll_age` is None before the first completed poll.
+    """
 
     version: str
     agent: str
     uptime: float
-    queued: int
-    polled: float | None
+    admitted: int
+    poll_age: float | None
+
+
+class GatewayControl(Protocol):
+    """What a turn asks of the running gateway around it."""
+
+    def status(self) -> Status:
+        """Return the state of the gateway now."""
+
+    def stop_turn(self, chat: ChatThread) -> bool:
+        """Cancel the turn that a chat is in; return whether there was one."""
+
+    def has_waiting(self, chat: ChatThread) -> bool:
+        """Return whether messages of a chat wait behind the turn that it is in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """
-    The gateway's own commands; `status` is asked when somebody wants to know.
+    """The gateway's own commands."""
 
-    `stop` ends the turn of a message's chat, and tells whether there was one.
-    `forget` and `usage` are about the memory of one chat, or topic of it.
-    """
-
-    status: Callable[[], Status]
-    stop: Callable[[Message], bool]
-    forget: Callable[[ChatThread], Awaitable[None]]
-    usage: Callable[[ChatThread], Awaitable[tuple[int, Usage]]]
+    gateway: GatewayControl
+    sessions: Sessions
 
     async def answer(self, message: Message, *, operator: bool) -> Reply | None:
-        """Answer a command of the gateway; None if this is not one."""
+        """Answer a command of the gateway; return None if the message is not one."""
         match message.command:
             case "start":
-                return Reply("Hello. Write to me and I will answer. /help tells more.")
+                text = "Hello. Write to me and I will answer. /help tells more."
             case "help":
-                return Reply(_help())
+                text = _help()
             case "whoami":
-                return Reply(_whoami(message))
+                text = _whoami(message)
             case "status":
-                told = _status(self.status()) if operator else FOR_OPERATORS
-                return Reply(told)
+                text = _status(self.gateway.status()) if operator else OPERATORS_ONLY
             case "new" | "usage":
-                return await self._memory(message)
+                text = await self._memory(message)
             case "stop":
-                return Reply("Stopped." if self.stop(message) else "Nothing to stop.")
+                stopped = self.gateway.stop_turn(message.chat)
+                text = "Stopped." if stopped else "Nothing to stop."
             case _:
                 return None
+        return Reply(text)
 
-    async def _memory(self, message: Message) -> Reply:
+    async def _memory(self, message: Message) -> str:
         try:
             if message.command == "usage":
-                return Reply(_usage(*await self.usage(message.chat)))
-            await self.forget(message.chat)
+                return _usage(*await self.sessions.usage(message.chat))
+            await self.sessions.forget(message.chat)
         except StoreError:
-            return Reply("Sorry, I cannot reach my memory. Please try again.")
-        return Reply("Let us begin anew: I have forgotten what was said here.")
+            return "Sorry, I cannot reach my memory. Please try again."
+        return "Let us begin anew: I have forgotten our conversation."
 
 
 def _help() -> str:
@@ -97,37 +110,34 @@ def _whoami(message: Message) -> str:
 
 def _usage(answers: int, usage: Usage) -> str:
     total = usage.input_tokens + usage.output_tokens
+    tokens = f"{total} (in {usage.input_tokens}, out {usage.output_tokens})"
     if not total:
-        return f"answers in this chat: {answers}\ntokens: not told by the agent"
-    return "\n".join(
-        [
-            f"answers in this chat: {answers}",
-            f"tokens: {total} (in {usage.input_tokens}, out {usage.output_tokens})",
-        ]
-    )
+        tokens = "not counted by the agent"
+    return f"answers in this chat: {answers}\ntokens: {tokens}"
 
 
 def _status(status: Status) -> str:
-    polled = "not yet" if status.polled is None else f"{_span(status.polled)} ago"
+    age = status.poll_age
+    polled = "not yet" if age is None else f"{_duration(age)} ago"
     return "\n".join(
         [
             f"crocbot {status.version}, agent {status.agent}",
-            f"up for {_span(status.uptime)}",
+            f"up for {_duration(status.uptime)}",
             f"last poll completed: {polled}",
-            f"messages in work or waiting, with this one: {status.queued}",
+            f"messages in work or waiting, with this one: {status.admitted}",
         ]
     )
 
 
-def _span(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     """
-    Seconds as people say them, in the two largest units.
+    Return a duration in its two largest units.
 
         93784 -> 1 d 2 h       59 -> 59 s
     """
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     day, hour = divmod(hours, 24)
-    named = [(day, "d"), (hour, "h"), (minute, "min"), (second, "s")]
-    parts = [f"{number} {unit}" for number, unit in named if number]
+    counts = [(day, "d"), (hour, "h"), (minute, "min"), (second, "s")]
+    parts = [f"{count} {unit}" for count, unit in counts if count]
     return " ".join(parts[:2]) or "0 s"

@@ -8,7 +8,7 @@ A class that can end a turn has the labels under which crocbot_errors_total coun
 from __future__ import annotations
 
 from crocbot.events import AgentErrorReason
-from crocbot.model import ErrorType, ReconnectReason, Severity
+from crocbot.model import ErrorType, ReconnectReason, Reply, Severity
 
 
 class CrocbotError(Exception):
@@ -32,10 +32,10 @@ class EnvelopeError(TurnError):
 
 class AgentError(TurnError):
     """
-    The agent gave no answer, or not all of it.
+    The agent gave no answer, or only a part of it.
 
-    `retry` says that nothing is lost or done twice by asking again, `wait` after how
-    many seconds whoever refused wants to be asked.
+    `retry` means that another call loses nothing and does nothing twice; `wait` is how
+    many seconds the server asks to wait before it.
     """
 
     type = ErrorType.AGENT
@@ -44,22 +44,27 @@ class AgentError(TurnError):
     def __init__(
         self,
         message: str,
-        fault: AgentErrorReason = AgentErrorReason.OTHER,
+        reason: AgentErrorReason = AgentErrorReason.OTHER,
         *,
         retry: bool = False,
         wait: float | None = None,
     ) -> None:
         super().__init__(message)
-        self.fault = fault
+        self.reason = reason
         self.retry = retry
         self.wait = wait
 
 
 class DeliveryError(TurnError):
-    """Telegram did not take the reply, and will not."""
+    """
+    Telegram did not accept a call, and will not.
+
+    `undelivered` is the reply that could not be delivered, if the call was for one.
+    """
 
     type = ErrorType.DELIVERY
     severity = Severity.WARNING
+    undelivered: Reply | None = None
 
 
 class ChatGoneError(DeliveryError):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from crocbot.model import ChatThread, Exchange, Usage
 from crocbot.store import Store
-from crocbot.text import whole
+from crocbot.text import replace_lone_surrogates
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -117,7 +117,8 @@ def _fitting(latest: Iterable[Exchange], chars: int) -> Iterable[Exchange]:
 
 def shorten(exchange: Exchange, chars: int) -> Exchange:
     """Shorten an exchange to `chars`; the prompt gets at least half of them."""
-    prompt, answer = whole(exchange.prompt), whole(exchange.answer)
+    prompt = replace_lone_surrogates(exchange.prompt)
+    answer = replace_lone_surrogates(exchange.answer)
     prompt = _without_middle(prompt, max(chars // 2, chars - len(answer)))
     return Exchange(prompt, _without_middle(answer, chars - len(prompt)))
 

@@ -1,30 +1,30 @@
 """
-What Telegram makes of a text.
+Text as Telegram counts and shows it.
 
-It counts in UTF-16 units, of which an emoji takes two, and takes no message that shows
-nothing.
+Telegram measures lengths in UTF-16 units, of which an emoji takes two, and refuses a
+message that shows nothing.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
-# White space of all kinds, control characters and what only changes others.
+# Unicode categories of white space, control and format characters.
 INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
-def units(text: str) -> int:
-    """The length of a text as Telegram counts it."""
+def utf16_length(text: str) -> int:
+    """Return the length in UTF-16 units."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def visible(text: str) -> bool:
-    """Whether a text shows anything."""
-    return any(unicodedata.category(one) not in INVISIBLE for one in text)
+def is_visible(text: str) -> bool:
+    """Return whether a text has at least one visible character."""
+    return any(unicodedata.category(char) not in INVISIBLE for char in text)
 
 
-def whole(text: str) -> str:
-    """Replace half a surrogate pair, as a careless program may cut it: none is text."""
+def replace_lone_surrogates(text: str) -> str:
+    """Replace each half of a surrogate pair, which cannot be encoded, by U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,22 +1,21 @@
 """
-A Prompt to an answer, streamed: whoever answers.
+Prompt to answer, streamed.
 
-    Prompt --> answer() --> "Hel" "lo." Usage(12, 3)
+    Prompt --> Agent.answer() --> "Hel" "lo." Usage(12, 3)
 
-`echo.py`, `http.py`, `openai.py` and `command.py` are whoever answers; `choice.py`
-makes the one that the settings name; `hearing.py` listens to it, with a time-out for
-the first piece and one for all of it.
+`echo.py`, `http.py`, `openai.py` and `command.py` are the agents; `choice.py` creates
+the one that the settings name; `answer.py` reads its answers, within bounds.
 
-An agent is asked for one message at a time per chat, for many chats at once.  It may
-take minutes; it is cancelled when somebody says /stop or the gateway must stop, and
-lets go of everything then.  If it has no answer it raises `AgentError`; anything else
-that it raises is a bug and is counted as one.
+An agent answers one message of a chat at a time, and many chats at once.  It may take
+minutes.  It is cancelled by /stop and when the gateway stops, and then releases all
+resources.  An agent without an answer raises `AgentError`; any other exception is
+counted as a bug.
 """
 
 from __future__ import annotations
 
 from crocbot.agents.agent import Agent
-from crocbot.agents.answer import AnswerReader, Limits
+from crocbot.agents.answer import AnswerReader, Timeouts
 from crocbot.agents.choice import choose
 
-__all__ = ["Agent", "AnswerReader", "Limits", "choose"]
+__all__ = ["Agent", "AnswerReader", "Timeouts", "choose"]

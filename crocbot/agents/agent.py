@@ -1,4 +1,4 @@
-"""What an agent is."""
+"""The interface of an agent, and what the agents that call a server share."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from urllib.parse import urlsplit
 
 from crocbot.model import Prompt, Usage
 
-LONGEST_WAIT = 60.0
+MAX_RETRY_AFTER_SECONDS = 60.0
 
 Answer = AsyncGenerator[str | Usage, None]
 """
-Pieces of a text, as they come; an empty one is a sign of life.
+The text of an answer, part by part as it is written, and its token usage.
 
-Usage is told once at most, at the end, by those who know it.
+An empty text shows that the agent is alive.  Usage is optional, comes once and last.
 """
 
 
 class Agent(Protocol):
     """
-    Whoever answers.
+    Answers prompts.
 
-    `name` is one word, as in CROCBOT_AGENT.  `markdown` tells whether the answers are
-    Markdown, `remembers` whether it wants to be told what was said before.
+    `name` is the value of CROCBOT_AGENT.  `markdown` is True if its answers are in
+    Markdown, `remembers` if it needs the chat's history and images in the prompt.
     """
 
     name: str
@@ -31,22 +31,24 @@ class Agent(Protocol):
     remembers: bool
 
     def answer(self, prompt: Prompt) -> Answer:
-        """Answer one question.  Raises AgentError."""
+        """Answer one prompt.  Raise AgentError."""
 
     async def check(self) -> str:
-        """Try whether it can be asked, and tell what was found; raises AgentError."""
+        """Return one line about a successful test of the agent, or raise AgentError."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown."""
+    """Return a URL without user and password, for output."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """How long to wait, if a server says so in seconds."""
+    """Return the seconds of a Retry-After header, bounded; None for any other value."""
     text = headers.get("Retry-After", "")
-    return min(float(text), LONGEST_WAIT) if text.isascii() and text.isdigit() else None
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return min(float(text), MAX_RETRY_AFTER_SECONDS)

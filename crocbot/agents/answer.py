@@ -1,15 +1,15 @@
 """
-One question to an agent, heard to its end, within bounds.
+Bounded reading of an answer: the same rules for every agent.
 
-    asked .......... first piece ...................... end
+    start .......... first part ........................ end
       | first_byte        |                              |
       |<----------------->|                              |
       |<---------------------- total ------------------->|
 
-- Nothing of the answer may be later than its time-out, however the agent behaves.
-- As long as nothing came, an agent that says so (`AgentError.retry`) is asked again:
-  three times at most, after a pause that grows, within the same total.
-- An answer has `MOST_CHARS` characters at most.
+- Each part of the answer arrives before its timeout, or reading ends.
+- An error with `retry` is retried as long as no text arrived: at most `MAX_TRIES`
+  calls, with back-off, within the total timeout.
+- An answer has at most `MAX_CHARS` characters; a longer one is cut there.
 """
 
 from __future__ import annotations
@@ -22,112 +22,125 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from crocbot.agents.agent import Agent
+from crocbot.backoff import Backoff
 from crocbot.errors import AgentError
-from crocbot.events import AgentCall, AgentErrorReason
+from crocbot.events import AgentCall, AgentErrorReason, EventListener
 from crocbot.model import Prompt, Usage
-from crocbot.text import visible
+from crocbot.text import is_visible
 
-MOST_CHARS = 65536
-TRIES = 3
-FIRST_PAUSE = 0.5
+MAX_CHARS = 65_536
+MAX_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How long an agent may take, in seconds."""
+class Timeouts:
+    """The timeouts of an answer, in seconds from the first call of the agent."""
 
     first_byte: float
     total: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class AnswerReader:
     """
-    What was heard.  `pieces` is the answer as it comes, and raises AgentError.
+    Reads the answer to one prompt.
 
-    `text` is all of it so far.
+    After `texts` has ended, `text` and `usage` are what arrived, and `error` is None if
+    that is the whole answer.
     """
 
     agent: Agent
     prompt: Prompt
-    limits: Limits
+    timeouts: Timeouts
+    events: EventListener
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
     usage: Usage = field(default=Usage(), init=False)
-    _heard: list[str] = field(default_factory=list, init=False)
+    error: Exception | None = field(default=None, init=False)
+    _parts: list[str] = field(default_factory=list, init=False)
     _chars: int = field(default=0, init=False)
-    _asked: float = field(default=0.0, init=False)
-    _first: float | None = field(default=None, init=False)
+    _first_token: float | None = field(default=None, init=False)
 
     @property
     def text(self) -> str:
-        """What was heard so far."""
-        return "".join(self._heard)
+        """Return the text that has arrived."""
+        return "".join(self._parts)
 
-    def fact(self, fault: AgentErrorReason | None) -> AgentCall:
-        """What there is to tell about it, now that it has ended."""
-        return AgentCall(
-            seconds=self.clock() - self._asked,
-            first_token_seconds=self._first,
-            input_tokens=self.usage.input_tokens,
-            output_tokens=self.usage.output_tokens,
-            error=fault,
+    async def texts(self) -> AsyncGenerator[str, None]:
+        """Yield the text as it arrives; an error ends it and is kept in `error`."""
+        start = self.clock()
+        try:
+            async with aclosing(self._with_retries()) as parts:
+                async for part in parts:
+                    if self._first_token is None:
+                        self._first_token = self.clock() - start
+                    self._parts.append(part)
+                    yield part
+            if not is_visible(self.text):
+                raise AgentError("the agent's answer is empty", AgentErrorReason.EMPTY)
+        except Exception as error:
+            self.error = error
+        self.events.emit(
+            AgentCall(
+                seconds=self.clock() - start,
+                first_token_seconds=self._first_token,
+                input_tokens=self.usage.input_tokens,
+                output_tokens=self.usage.output_tokens,
+                error=_reason(self.error),
+            )
         )
 
-    async def pieces(self) -> AsyncGenerator[str, None]:
-        """Ask, and hear the answer."""
-        self._asked = self.clock()
-        pause = FIRST_PAUSE
-        deadline = asyncio.get_running_loop().time() + self.limits.total
-        for tries_left in reversed(range(TRIES)):
-            try:
-                async with aclosing(self._once(deadline)) as heard:
-                    async for piece in heard:
-                        yield piece
-                break
-            except AgentError as error:
-                wait = pause if error.wait is None else error.wait
-                wait *= 1 + 0.2 * self.random()
-                left = deadline - asyncio.get_running_loop().time()
-                if self._heard or not (error.retry and tries_left and wait < left):
-                    raise
-            await self.sleep(wait)
-            pause *= 2
-        if not visible(self.text):
-            raise AgentError("the agent's answer is empty", AgentErrorReason.EMPTY)
-
-    async def _once(self, deadline: float) -> AsyncGenerator[str, None]:
-        """Ask once."""
+    async def _with_retries(self) -> AsyncGenerator[str, None]:
         loop = asyncio.get_running_loop()
-        until = min(deadline, loop.time() + self.limits.first_byte)
+        deadline = loop.time() + self.timeouts.total
+        backoff = Backoff(first=0.5, factor=2.0, random=self.random)
+        for tries_left in reversed(range(MAX_TRIES)):
+            try:
+                async with aclosing(self._one_call(deadline)) as parts:
+                    async for part in parts:
+                        yield part
+                return
+            except AgentError as error:
+                pause = backoff.next_pause() if error.wait is None else error.wait
+                in_time = loop.time() + pause < deadline
+                if self._chars or not (error.retry and tries_left and in_time):
+                    raise
+            await self.sleep(pause)
+
+    async def _one_call(self, deadline: float) -> AsyncGenerator[str, None]:
+        loop = asyncio.get_running_loop()
+        until = min(deadline, loop.time() + self.timeouts.first_byte)
         answer = self.agent.answer(self.prompt)
         try:
             while True:
                 async with asyncio.timeout_at(until):
-                    piece = await anext(answer)
+                    part = await anext(answer)
                 until = deadline
-                if isinstance(piece, Usage):
-                    self.usage = piece
-                elif piece:
-                    yield self._hear(piece)
-                    if self._chars >= MOST_CHARS:
-                        words = f"the answer has more than {MOST_CHARS} characters"
-                        raise AgentError(words, AgentErrorReason.TOO_LONG)
+                if isinstance(part, Usage):
+                    self.usage = part
+                elif part:
+                    fitting = part[: MAX_CHARS - self._chars]
+                    self._chars += len(fitting)
+                    if fitting:
+                        yield fitting
+                    if len(fitting) < len(part):
+                        raise AgentError(
+                            f"the answer has more than {MAX_CHARS} characters",
+                            AgentErrorReason.TOO_LONG,
+                        )
         except StopAsyncIteration:
             return
         except TimeoutError as error:
-            what = "the first piece" if until < deadline else "all of the answer"
+            what = "the first part" if until < deadline else "all of the answer"
             raise AgentError(
-                f"{what} did not come in time", AgentErrorReason.TIMEOUT
+                f"{what} did not arrive in time", AgentErrorReason.TIMEOUT
             ) from error
         finally:
             await answer.aclose()
 
-    def _hear(self, piece: str) -> str:
-        if self._first is None:
-            self._first = self.clock() - self._asked
-        piece = piece[: MOST_CHARS - self._chars]
-        self._heard.append(piece)
-        self._chars += len(piece)
-        return piece
+
+def _reason(error: Exception | None) -> AgentErrorReason | None:
+    if error is None:
+        return None
+    return error.reason if isinstance(error, AgentError) else AgentErrorReason.OTHER

@@ -11,24 +11,23 @@ from crocbot.settings import Settings
 
 
 def choose(settings: Settings) -> Agent:
-    """Make the agent; raises OperatorError."""
-    connect_seconds = settings.agent_connect_seconds
+    """Create the agent that CROCBOT_AGENT names.  Raise OperatorError."""
     match settings.agent:
         case "http":
             secret = settings.agent_secret
             return Http(
                 settings.agent_url or "",
                 secret.get_secret_value() if secret else None,
-                connect_seconds,
+                settings.agent_connect_seconds,
             )
         case "openai":
             key = settings.openai_api_key
             return OpenAI(
-                settings.openai_base_url,
-                key.get_secret_value() if key else None,
-                settings.model or "",
-                settings.system_prompt,
-                connect_seconds,
+                base_url=settings.openai_base_url,
+                api_key=key.get_secret_value() if key else None,
+                model=settings.model or "",
+                system_prompt=settings.system_prompt,
+                connect_seconds=settings.agent_connect_seconds,
             )
         case "command":
             return Command(settings.agent_command, settings.inherited)

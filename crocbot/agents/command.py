@@ -1,13 +1,12 @@
 """
-A program, started for every message: the message on stdin, the answer on stdout.
+A program that is started for every message: message on stdin, answer on stdout.
 
     CROCBOT_AGENT_COMMAND='python3 answer.py'
     CROCBOT_CHAT=7 CROCBOT_SENDER=7 python3 answer.py < message > answer
 
-It gets no shell, no secrets and little else of the environment.  What it started
-itself is in its process group, and that is killed when the program ends, when it takes
-too long, and when somebody says /stop.  An exit code other than 0 is a failure; the
-end of what it wrote to stderr is for the operator's log.
+It gets no shell, no secrets and only a few variables of the environment.  It and its
+children form a process group, which is killed when the program ends, at a timeout and
+at /stop.  An exit code other than 0 is a failure; the end of its stderr is logged.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt
 
-CHUNK = 4096
-LONGEST_COMPLAINT = 500
-GRACE_SECONDS = 0.3
+READ_BYTES = 4096
+MAX_STDERR_BYTES = 500
+STDERR_SECONDS = 0.3
 REAP_SECONDS = 5.0
 
 
 class Command:
-    """Starts one program, with `environment` as it is."""
+    """Starts one program, with `environment` and two variables of its own."""
 
     name = "command"
     markdown = True
-    # It knows which chat it is in, and may remember what it likes.
+    # The program knows its chat by CROCBOT_CHAT and may keep a memory of its own.
     remembers = False
 
     def __init__(
@@ -46,50 +45,52 @@ class Command:
         self._environment = dict(environment)
 
     async def answer(self, prompt: Prompt) -> Answer:
-        """Run the program, and pass on what it writes as it writes it."""
-        transport, process, family = await self._start(prompt)
-        complaint = bytearray()
-        besides = [
-            asyncio.create_task(_feed(process.stdin, prompt.text.encode())),
-            asyncio.create_task(_tail(process.stderr, complaint)),
+        """Run the program and yield its output as it is written."""
+        transport, group = await self._start(prompt)
+        process = Process(transport, group, asyncio.get_running_loop())
+        stderr = _StreamEnd(MAX_STDERR_BYTES)
+        tasks = [
+            asyncio.create_task(_write(process.stdin, prompt.text.encode())),
+            asyncio.create_task(stderr.read(process.stderr)),
         ]
         try:
-            async for piece in _texts(process.stdout):
-                yield piece
-            await family.exited.wait()
-            await asyncio.wait(besides, timeout=GRACE_SECONDS)
+            async for text in _decoded(process.stdout):
+                yield text
+            await group.exited.wait()
+            await asyncio.wait(tasks, timeout=STDERR_SECONDS)
         finally:
-            family.kill()
-            for task in besides:
+            group.kill()
+            for task in tasks:
                 task.cancel()
-            ended = asyncio.create_task(family.exited.wait())
+            exit_ = asyncio.create_task(group.exited.wait())
             try:
-                await asyncio.wait([ended, *besides], timeout=REAP_SECONDS)
+                await asyncio.wait([exit_, *tasks], timeout=REAP_SECONDS)
             finally:
-                ended.cancel()
-                # Who left the family may still hold the other end of a pipe.
+                exit_.cancel()
+                # A process that left the group may still hold the pipes open.
                 transport.close()
         code = transport.get_returncode()
         if code:
-            said = complaint.decode("utf-8", "replace").strip()
-            words = f"the program ended with {code}: {said}".rstrip(": ")
-            raise AgentError(words, AgentErrorReason.FAILED)
+            error = f"the program ended with {code}: {stderr}".rstrip(": ")
+            raise AgentError(error, AgentErrorReason.FAILED)
 
     async def check(self) -> str:
-        """Look whether the program is there; it is not started."""
+        """Look up the program without starting it.  Raise AgentError."""
         program = self._arguments[0]
         path = shutil.which(program, path=self._environment.get("PATH"))
         if path is None:
-            words = f"{program} is no program that can be started"
-            raise AgentError(words, AgentErrorReason.UNREACHABLE)
+            raise AgentError(
+                f"{program} is not a program that can be started",
+                AgentErrorReason.UNREACHABLE,
+            )
         return f"{path} can be started"
 
     async def close(self) -> None:
-        """Every program ends with its answer."""
+        """Do nothing: every program ends with its answer."""
 
     async def _start(
         self, prompt: Prompt
-    ) -> tuple[asyncio.SubprocessTransport, Process, _Family]:
+    ) -> tuple[asyncio.SubprocessTransport, _ProcessGroup]:
         message = prompt.message
         environment = {
             **self._environment,
@@ -98,8 +99,8 @@ class Command:
         }
         loop = asyncio.get_running_loop()
         try:
-            transport, family = await loop.subprocess_exec(
-                lambda: _Family(limit=2 * CHUNK, loop=loop),
+            return await loop.subprocess_exec(
+                lambda: _ProcessGroup(limit=2 * READ_BYTES, loop=loop),
                 *self._arguments,
                 stdin=PIPE,
                 stdout=PIPE,
@@ -108,53 +109,71 @@ class Command:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            words = f"{self._arguments[0]} cannot be started: {error}"
-            raise AgentError(words, AgentErrorReason.UNREACHABLE) from error
-        return transport, Process(transport, family, loop), family
+            raise AgentError(
+                f"{self._arguments[0]} cannot be started: {error}",
+                AgentErrorReason.UNREACHABLE,
+            ) from error
 
 
-class _Family(SubprocessStreamProtocol):
+class _ProcessGroup(SubprocessStreamProtocol):
     """
-    A program and all that it started.
+    A program and its children.
 
-    asyncio's own `wait` returns only when the pipes are closed, and who is left behind
-    by the program may hold them open.
+    asyncio's own `wait` returns only when the pipes are closed, and a child that
+    outlives the program may hold them open.
     """
 
     def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit, loop)
         self.exited = asyncio.Event()
-        self._pid: int | None = None
+        self._group_id: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The program runs."""
+        """Note the group id: it is the id of the program, which leads a session."""
         super().connection_made(transport)
         if isinstance(transport, asyncio.SubprocessTransport):
-            self._pid = transport.get_pid()
+            self._group_id = transport.get_pid()
 
     def process_exited(self) -> None:
-        """The program has ended, and so must its children."""
+        """Kill the children of a program that has ended."""
         super().process_exited()
         self.kill()
         self.exited.set()
 
     def kill(self) -> None:
-        """End the whole group; once, since its number may be another's later."""
-        pid, self._pid = self._pid, None
+        """Kill the whole group; only once, because the id may be reused later."""
+        group_id, self._group_id = self._group_id, None
         try:
-            if pid is not None:
-                os.killpg(pid, signal.SIGKILL)
+            if group_id is not None:
+                os.killpg(group_id, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
-            # Nobody of the group is left.
+            # No process of the group is left.
             pass
 
 
-async def _feed(stdin: asyncio.StreamWriter | None, words: bytes) -> None:
-    """Write the message; a program may answer without having read it."""
+class _StreamEnd:
+    """The last bytes of a stream, as text."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._end = bytearray()
+
+    async def read(self, stream: asyncio.StreamReader | None) -> None:
+        """Read the stream to its end, so that its writer never blocks."""
+        while stream is not None and (chunk := await stream.read(READ_BYTES)):
+            self._end += chunk
+            del self._end[: -self._max_bytes]
+
+    def __str__(self) -> str:
+        return self._end.decode("utf-8", "replace").strip()
+
+
+async def _write(stdin: asyncio.StreamWriter | None, data: bytes) -> None:
+    """Write the message; a program may answer and close its stdin before reading it."""
     if stdin is None:
         return
     try:
-        stdin.write(words)
+        stdin.write(data)
         await stdin.drain()
         stdin.close()
         await stdin.wait_closed()
@@ -162,15 +181,9 @@ async def _feed(stdin: asyncio.StreamWriter | None, words: bytes) -> None:
         pass
 
 
-async def _texts(stdout: asyncio.StreamReader | None) -> AsyncIterator[str]:
+async def _decoded(stdout: asyncio.StreamReader | None) -> AsyncIterator[str]:
+    """Yield UTF-8 text; a character may be split between two chunks."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    while stdout is not None and (chunk := await stdout.read(CHUNK)):
+    while stdout is not None and (chunk := await stdout.read(READ_BYTES)):
         yield decoder.decode(chunk)
     yield decoder.decode(b"", final=True)
-
-
-async def _tail(stderr: asyncio.StreamReader | None, kept: bytearray) -> None:
-    """Read everything, so that the program never waits; keep the end of it."""
-    while stderr is not None and (chunk := await stderr.read(CHUNK)):
-        kept += chunk
-        del kept[:-LONGEST_COMPLAINT]

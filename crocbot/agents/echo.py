@@ -1,33 +1,33 @@
-"""The agent that needs nothing: it answers the same text."""
+"""The agent that needs nothing: it answers with the same text."""
 
 from __future__ import annotations
 
 from crocbot.agents.agent import Answer
 from crocbot.model import Prompt
-from crocbot.text import visible
+from crocbot.text import is_visible
 
 
 class Echo:
-    """Says what it was told.  Remembers nothing."""
+    """Answers with the text of the message; keeps no memory."""
 
     name = "echo"
     markdown = False
     remembers = False
 
     async def answer(self, prompt: Prompt) -> Answer:
-        """Answer with the same words, or say what came when there were none."""
+        """Yield the text of the message, or the types of its attachments."""
         message = prompt.message
-        kinds = [medium.type.replace("_", " ") for medium in message.attachments]
+        types = [each.type.replace("_", " ") for each in message.attachments]
         if message.command is not None:
             yield f"/{message.command} {message.text}".rstrip()
-        elif visible(message.text):
+        elif is_visible(message.text):
             yield message.text
         else:
-            yield f"Received: {', '.join(kinds) or 'something'}, without words."
+            yield f"Received: {', '.join(types) or 'something'}, without words."
 
     async def check(self) -> str:
-        """Nothing can be wrong with it."""
+        """Return what it does; it cannot fail."""
         return "echo answers the same text"
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there is no connection."""

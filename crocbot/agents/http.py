@@ -1,16 +1,16 @@
 """
-An HTTP service of one's own: one POST a message.
+A self-hosted HTTP service: one POST for each message.
 
     POST CROCBOT_AGENT_URL
     X-Crocbot-Signature: sha256=<HMAC-SHA256 of the body with CROCBOT_AGENT_SECRET>
     {"message": "hello", "chat": "7", "history": [...], "images": [...], ...}
 
     200 application/json        {"reply": "Hi.", "usage": {"input_tokens": 9, ...}}
-    200 text/plain              the answer, as it comes
-    200 text/event-stream       data: a piece of it; or data: an object as above
+    200 text/plain              the answer, as it is written
+    200 text/event-stream       data: a part of the answer, or an object as above
 
-Asked again is only after a failure to connect, 429 and 503: nothing was done then.
-`docs/agents.md` has the whole of it.
+A request is retried only after a failure to connect, 429 and 503: the service has done
+nothing then.  `docs/agents.md` describes the whole interface.
 """
 
 from __future__ import annotations
@@ -34,12 +34,18 @@ from crocbot.model import Prompt, Usage
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
 REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
-MOST_BYTES = 1024 * 1024
+MAX_JSON_BYTES = 1024 * 1024
+MAX_EVENT_CHARS = 1024 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Http:
-    """Asks one URL.  A connection is used once: a stale one would look like a fault."""
+    """
+    Posts each message to one URL.
+
+    A connection is used once: on a reused one, a server that closed it meanwhile could
+    not be told from a failed answer.
+    """
 
     name = "http"
     markdown = True
@@ -52,32 +58,32 @@ class Http:
         self._session: aiohttp.ClientSession | None = None
 
     async def answer(self, prompt: Prompt) -> Answer:
-        """Post the question and read the answer as it comes."""
-        payload = json.dumps(body(prompt)).encode()
+        """Post the prompt and yield the answer as it arrives."""
+        payload = json.dumps(request_body(prompt)).encode()
         headers = {"Content-Type": "application/json", "Accept": ACCEPT}
         if self._secret is not None:
             digest = hmac.new(self._secret, payload, "sha256").hexdigest()
             headers[SIGNATURE] = f"sha256={digest}"
         try:
             async with self._request("POST", headers, payload) as response:
-                _judge(response.status, response.headers)
-                async with aclosing(_read(response)) as pieces:
-                    async for piece in pieces:
-                        yield piece
+                _check_status(response.status, response.headers)
+                async with aclosing(_read(response)) as parts:
+                    async for part in parts:
+                        yield part
         except aiohttp.ClientError as error:
-            raise _ours(error) from error
+            raise _agent_error(error) from error
 
     async def check(self) -> str:
-        """See whether a server answers at all; HEAD is not supposed to do anything."""
+        """Send HEAD, which has no effect by definition; any status shows a server."""
         try:
             async with self._request("HEAD", {}, None) as response:
-                shown = without_password(self._url)
-                return f"{shown} is there (HEAD: {response.status})"
+                url = without_password(self._url)
+                return f"{url} is there (HEAD: {response.status})"
         except aiohttp.ClientError as error:
-            raise _ours(error) from error
+            raise _agent_error(error) from error
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Close the session."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -86,26 +92,26 @@ class Http:
         self, method: str, headers: Mapping[str, str], payload: bytes | None
     ) -> Any:
         if self._session is None:
-            # A proxy of the environment is for the world outside, not for this host.
+            # The environment's proxy cannot reach a service on this host.
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, force_close=True),
                 trust_env=urlsplit(self._url).hostname not in LOOPBACK,
             )
-        # A redirect would take the conversation elsewhere.
         return self._session.request(
             method,
             self._url,
             headers=headers,
             data=payload,
             timeout=self._timeout,
+            # A redirect would send the conversation to another server.
             allow_redirects=False,
         )
 
 
-def body(prompt: Prompt) -> dict[str, Any]:
-    """What is posted; without `images` the service gets the words only."""
+def request_body(prompt: Prompt) -> dict[str, Any]:
+    """Return the JSON object that is posted."""
     message = prompt.message
-    said = [
+    history = [
         line
         for exchange in prompt.history
         for line in (
@@ -116,7 +122,7 @@ def body(prompt: Prompt) -> dict[str, Any]:
     return {
         "message": prompt.text,
         "chat": message.chat.key,
-        "history": said,
+        "history": history,
         "images": [
             {
                 "mime_type": image.mime_type,
@@ -125,8 +131,8 @@ def body(prompt: Prompt) -> dict[str, Any]:
             for image in prompt.images
         ],
         "media": [
-            {"kind": medium.type, "description": medium.description}
-            for medium in message.attachments
+            {"kind": each.type, "description": each.description}
+            for each in message.attachments
         ],
         "command": message.command,
         "sender_id": message.sender_id,
@@ -135,74 +141,83 @@ def body(prompt: Prompt) -> dict[str, Any]:
     }
 
 
-def _judge(status: int, headers: Mapping[str, str]) -> None:
-    """Raise what a status other than 200 means."""
+def _check_status(status: int, headers: Mapping[str, str]) -> None:
+    """Raise AgentError for any status other than 200."""
     if status == 200:
         return
-    words = f"the agent answered {status}"
-    wait = retry_after(headers)
     match status:
         case 401 | 403:
-            raise AgentError(words, AgentErrorReason.UNAUTHORIZED)
+            reason = AgentErrorReason.UNAUTHORIZED
         case 429:
-            raise AgentError(
-                words, AgentErrorReason.RATE_LIMITED, retry=True, wait=wait
-            )
-        case 503:
-            raise AgentError(words, AgentErrorReason.FAILED, retry=True, wait=wait)
+            reason = AgentErrorReason.RATE_LIMITED
         case _ if 400 <= status < 500:
-            raise AgentError(words, AgentErrorReason.REFUSED)
+            reason = AgentErrorReason.REFUSED
         case _:
-            raise AgentError(words, AgentErrorReason.FAILED)
+            reason = AgentErrorReason.FAILED
+    raise AgentError(
+        f"the agent answered {status}",
+        reason,
+        retry=status in (429, 503),
+        wait=retry_after(headers),
+    )
 
 
-def _ours(error: aiohttp.ClientError) -> AgentError:
-    kind = type(error).__name__
+def _agent_error(error: aiohttp.ClientError) -> AgentError:
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return AgentError(
             f"cannot connect to the agent: {error}",
             AgentErrorReason.UNREACHABLE,
             retry=True,
         )
-    return AgentError(f"the agent broke off: {kind}", AgentErrorReason.FAILED)
+    return AgentError(
+        f"the connection to the agent broke: {type(error).__name__}",
+        AgentErrorReason.FAILED,
+    )
 
 
 async def _read(response: aiohttp.ClientResponse) -> Answer:
     match response.content_type:
         case "application/json":
-            for piece in _object(await _whole(response)):
-                yield piece
+            for part in _parts(await _json(response)):
+                yield part
         case "text/event-stream":
             async for data in _events(response.content):
-                for piece in _event(data):
-                    yield piece
-        # The last one is what there is without a Content-Type, too.
+                for part in _event_parts(data):
+                    yield part
+        # aiohttp's name for a missing Content-Type is application/octet-stream.
         case "text/plain" | "text/markdown" | "application/octet-stream":
-            async for piece in _texts(response.content):
-                yield piece
+            async for text in _decoded(response.content):
+                yield text
         case other:
-            words = f"the agent answered with {other[:80]}"
-            raise AgentError(words, AgentErrorReason.MALFORMED)
+            raise AgentError(
+                f"the agent answered with Content-Type {other[:80]}",
+                AgentErrorReason.MALFORMED,
+            )
 
 
-async def _whole(response: aiohttp.ClientResponse) -> Any:
+async def _json(response: aiohttp.ClientResponse) -> Any:
     payload = bytearray()
     async for chunk in response.content.iter_any():
         payload += chunk
-        if len(payload) > MOST_BYTES:
-            raise AgentError("the agent's JSON is too long", AgentErrorReason.TOO_LONG)
+        if len(payload) > MAX_JSON_BYTES:
+            raise AgentError(
+                f"the agent's JSON has more than {MAX_JSON_BYTES} bytes",
+                AgentErrorReason.TOO_LONG,
+            )
     try:
         return json.loads(payload)
     except (ValueError, RecursionError) as error:
         raise AgentError(
-            "the agent's JSON is none", AgentErrorReason.MALFORMED
+            "the agent's answer is not JSON", AgentErrorReason.MALFORMED
         ) from error
 
 
-def _object(value: object) -> list[str | Usage]:
-    """The text in an object, and the tokens, if there are any."""
+def _parts(value: object) -> list[str | Usage]:
+    """Return the text and the token usage of an object; either may be missing."""
     if not isinstance(value, Mapping):
-        raise AgentError("the agent's JSON is no object", AgentErrorReason.MALFORMED)
+        raise AgentError(
+            "the agent's JSON is not an object", AgentErrorReason.MALFORMED
+        )
     texts = [value[key] for key in REPLY_KEYS if isinstance(value.get(key), str)]
     usage = value.get("usage")
     if not texts and not isinstance(usage, Mapping):
@@ -222,8 +237,8 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     )
 
 
-async def _texts(stream: aiohttp.StreamReader) -> AsyncIterator[str]:
-    """UTF-8 as it comes; a character may be cut between two chunks."""
+async def _decoded(stream: aiohttp.StreamReader) -> AsyncIterator[str]:
+    """Yield UTF-8 text; a character may be split between two chunks."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     async for chunk in stream.iter_any():
         yield decoder.decode(chunk)
@@ -232,37 +247,42 @@ async def _texts(stream: aiohttp.StreamReader) -> AsyncIterator[str]:
 
 async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[str]:
     """
-    The data of server-sent events.
+    Yield the data of server-sent events.
 
         data: one        event: x
         data: two        data: three
         <empty line>     <empty line>      -->  "one\\ntwo", "three"
     """
-    rest, data = "", list[str]()
-    async for text in _texts(stream):
+    rest, data, chars = "", list[str](), 0
+    async for text in _decoded(stream):
         *lines, rest = (rest + text).replace("\r\n", "\n").split("\n")
-        if len(rest) > MOST_BYTES:
-            raise AgentError("an event is too long", AgentErrorReason.TOO_LONG)
         for line in lines:
+            chars += len(line)
             if line.startswith("data:"):
                 data.append(line[5:].removeprefix(" "))
-            elif not line and data:
-                yield "\n".join(data)
-                data.clear()
-    # Some leave out the line after the last one.
+            elif not line:
+                if data:
+                    yield "\n".join(data)
+                data, chars = [], 0
+        if chars + len(rest) > MAX_EVENT_CHARS:
+            raise AgentError(
+                f"an event has more than {MAX_EVENT_CHARS} characters",
+                AgentErrorReason.TOO_LONG,
+            )
+    # Some services omit the empty line after the last event.
     if rest.startswith("data:"):
         data.append(rest[5:].removeprefix(" "))
     if data:
         yield "\n".join(data)
 
 
-def _event(data: str) -> list[str | Usage]:
-    """An object, or a text as it is; [DONE] is what some send at the end."""
+def _event_parts(data: str) -> list[str | Usage]:
+    """Return the parts of an event: of an object, else the text; none of `[DONE]`."""
     if data == "[DONE]":
         return []
     if data.startswith("{"):
         try:
-            return _object(json.loads(data))
+            return _parts(json.loads(data))
         except (ValueError, RecursionError, AgentError):
             pass
     return [data]

@@ -1,13 +1,12 @@
 """
-Any server that speaks OpenAI's chat completions, streamed, through the official SDK.
+Any server with OpenAI's chat completions, streamed, through the official SDK.
 
     system prompt, history, message, images  -->  POST {base URL}/chat/completions
     choices[0].delta.content ...             <--  server-sent events
-    usage                                    <--  the last of them, where known
+    usage                                    <--  in the last event, if supported
 
-A server that does not stream answers with one JSON object, which is as good.
-A completion changes nothing in the world, so as long as nothing of it came it is safe
-to ask again, after whatever failed.
+A server that does not stream may answer with one JSON object.  A completion has no side
+effects, so any error is safe to retry as long as no text arrived.
 """
 
 from __future__ import annotations
@@ -26,12 +25,13 @@ from crocbot.model import Prompt, Usage
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
-MOST_BYTES = 1024 * 1024
-# The SDK refuses to start without one; a server of one's own does not look at it.
+MAX_JSON_BYTES = 1024 * 1024
+CHECK_SECONDS = 20.0
+# The SDK requires a key; a self-hosted server usually ignores it.
 NO_KEY = "none"
 JSON = "application/json"
-# What comes of reading what is no JSON, or JSON of another shape.
-SHAPES = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+# What reading malformed JSON, or JSON of another shape, can raise.
+SHAPE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
 class OpenAI:
@@ -43,6 +43,7 @@ class OpenAI:
 
     def __init__(
         self,
+        *,
         base_url: str,
         api_key: str | None,
         model: str,
@@ -52,43 +53,43 @@ class OpenAI:
         self._base_url = base_url
         self._model = model
         self._system_prompt = system_prompt
-        self._usage_wanted = True
+        self._supports_usage = True
         self._client = _client(base_url, api_key, connect_seconds)
 
     async def answer(self, prompt: Prompt) -> Answer:
-        """Ask for a completion and pass on what comes."""
+        """Request a completion and yield its text as it arrives."""
         messages = list(self._messages(prompt))
-        async with _translated():
+        async with _translated_errors():
             stream = await self._create(messages)
             try:
                 if stream.response.headers.get("Content-Type", "").startswith(JSON):
-                    for piece in _completion(await _whole(stream.response)):
-                        yield piece
+                    for part in _completion(await _body(stream.response)):
+                        yield part
                     return
                 async for chunk in stream:
-                    # Reasoning and other parts are a sign of life, and no answer.
-                    yield _words(chunk)
+                    # Chunks without text, such as reasoning, show that it is alive.
+                    yield _text(chunk)
                     if getattr(chunk, "usage", None) is not None:
                         yield _usage(vars(chunk.usage))
             finally:
                 await stream.close()
 
     async def check(self) -> str:
-        """List the models; a server that cannot is there all the same."""
+        """List the server's models; not every server supports that."""
         url = without_password(self._base_url)
         try:
-            async with _translated():
-                listed = await self._client.models.list(timeout=20.0)
+            async with _translated_errors():
+                models = await self._client.models.list(timeout=CHECK_SECONDS)
         except AgentError as error:
-            if error.fault is AgentErrorReason.REFUSED:
+            if error.reason is AgentErrorReason.REFUSED:
                 return f"{url} is there, and lists no models"
             raise
-        names = [str(getattr(model, "id", "")) for model in listed.data or ()]
-        known = "" if self._model in names else f", without {self._model!r}"
-        return f"{url} has {len(names)} models{known}"
+        names = [str(getattr(model, "id", "")) for model in models.data or ()]
+        missing = "" if self._model in names else f", without {self._model!r}"
+        return f"{url} has {len(names)} models{missing}"
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Close the session."""
         await self._client.close()
 
     async def _create(self, messages: list[Any]) -> Any:
@@ -99,13 +100,13 @@ class OpenAI:
                 model=self._model,
                 messages=messages,
                 stream=True,
-                **(options if self._usage_wanted else {}),  # type: ignore[call-overload]
+                **(options if self._supports_usage else {}),  # type: ignore[call-overload]
             )
         except Exception as error:
-            if not (self._usage_wanted and "stream_options" in str(error)):
+            if not (self._supports_usage and "stream_options" in str(error)):
                 raise
-            # An older server; it will not tell how many tokens there were.
-            self._usage_wanted = False
+            # An older server, which does not count tokens.
+            self._supports_usage = False
             return await self._create(messages)
 
     def _messages(self, prompt: Prompt) -> Iterable[dict[str, Any]]:
@@ -118,22 +119,22 @@ class OpenAI:
 
 
 def _content(prompt: Prompt) -> str | list[dict[str, Any]]:
-    """A text; with images, parts: not every server takes those."""
+    """Return a list only for images, because not every server accepts lists."""
     if not prompt.images:
         return prompt.text
-    pictures = [
+    urls = [
         f"data:{image.mime_type};base64,{base64.b64encode(image.content).decode()}"
         for image in prompt.images
     ]
     return [
         {"type": "text", "text": prompt.text},
-        *({"type": "image_url", "image_url": {"url": url}} for url in pictures),
+        *({"type": "image_url", "image_url": {"url": url}} for url in urls),
     ]
 
 
 def _client(base_url: str, api_key: str | None, connect_seconds: float) -> AsyncOpenAI:
     try:
-        # At need only: it takes half a second, and is an extra.
+        # Imported only when chosen: it is an extra, and takes half a second.
         import openai
     except ImportError as error:
         raise OperatorError(
@@ -148,73 +149,90 @@ def _client(base_url: str, api_key: str | None, connect_seconds: float) -> Async
     )
 
 
-def _words(chunk: Any) -> str:
+def _text(chunk: Any) -> str:
     choices = getattr(chunk, "choices", None)
     delta = choices[0].delta if choices else None
-    words = getattr(delta, "content", None) or getattr(delta, "refusal", None)
-    return words if isinstance(words, str) else ""
+    text = getattr(delta, "content", None) or getattr(delta, "refusal", None)
+    return text if isinstance(text, str) else ""
 
 
-async def _whole(response: Any) -> bytes:
+async def _body(response: Any) -> bytes:
     payload = bytearray()
-    async for part in response.aiter_bytes():
-        payload += part
-        if len(payload) > MOST_BYTES:
-            raise AgentError("the model's JSON is too long", AgentErrorReason.TOO_LONG)
+    async for chunk in response.aiter_bytes():
+        payload += chunk
+        if len(payload) > MAX_JSON_BYTES:
+            raise AgentError(
+                f"the model's JSON has more than {MAX_JSON_BYTES} bytes",
+                AgentErrorReason.TOO_LONG,
+            )
     return bytes(payload)
 
 
 def _completion(payload: bytes) -> list[str | Usage]:
-    """The text of a completion that came in one piece, and the tokens."""
+    """Return the text and the token usage of a completion that was not streamed."""
     completion = json.loads(payload)
     message = completion["choices"][0]["message"]
-    words = message.get("content") or message.get("refusal")
+    text = message.get("content") or message.get("refusal")
     usage = completion.get("usage")
     tokens = [_usage(usage)] if isinstance(usage, Mapping) else []
-    return [words if isinstance(words, str) else "", *tokens]
+    return [text if isinstance(text, str) else "", *tokens]
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
-    """What a server counted; what is no count is none."""
+    """Return the server's token counts; a value that is not a count is 0."""
     counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
     return Usage(*(n if type(n) is int and 0 <= n < 2**53 else 0 for n in counts))
 
 
 @asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+async def _translated_errors() -> AsyncIterator[None]:
     import httpx2
     import openai
 
     try:
         yield
     except openai.APIStatusError as error:
-        raise _refused(error) from error
+        raise _status_error(error) from error
     except openai.APIConnectionError as error:
-        # It names the time-out of a connection like any other.
+        # A timeout of the connection is told from others only by its class name.
         if "Connect" in type(error.__cause__).__name__:
-            words = f"cannot connect to the model: {error.__cause__}"
-            raise AgentError(words, AgentErrorReason.UNREACHABLE, retry=True) from error
-        raise _broken(error.__cause__ or error) from error
+            raise AgentError(
+                f"cannot connect to the model: {error.__cause__}",
+                AgentErrorReason.UNREACHABLE,
+                retry=True,
+            ) from error
+        raise _broken_connection(error.__cause__ or error) from error
     except (openai.APIError, httpx2.HTTPError) as error:
-        raise _broken(error) from error
-    except (*SHAPES, openai.OpenAIError) as error:
-        words = f"the model's answer cannot be read: {type(error).__name__}"
-        raise AgentError(words, AgentErrorReason.MALFORMED, retry=True) from error
+        raise _broken_connection(error) from error
+    except (*SHAPE_ERRORS, openai.OpenAIError) as error:
+        raise AgentError(
+            f"the model's answer cannot be read: {type(error).__name__}",
+            AgentErrorReason.MALFORMED,
+            retry=True,
+        ) from error
 
 
-def _broken(error: BaseException) -> AgentError:
-    words = f"the model broke off: {type(error).__name__}"
-    return AgentError(words, AgentErrorReason.FAILED, retry=True)
+def _broken_connection(error: BaseException) -> AgentError:
+    return AgentError(
+        f"the connection to the model broke: {type(error).__name__}",
+        AgentErrorReason.FAILED,
+        retry=True,
+    )
 
 
-def _refused(error: APIStatusError) -> AgentError:
+def _status_error(error: APIStatusError) -> AgentError:
     status = error.status_code
-    words = f"the model's server answered {status}: {error.message[:200]}"
-    wait = retry_after(error.response.headers)
     if status in (401, 403):
-        return AgentError(words, AgentErrorReason.UNAUTHORIZED)
-    if status == 429:
-        return AgentError(words, AgentErrorReason.RATE_LIMITED, retry=True, wait=wait)
-    if status >= 500 or status in (408, 409):
-        return AgentError(words, AgentErrorReason.FAILED, retry=True, wait=wait)
-    return AgentError(words, AgentErrorReason.REFUSED)
+        reason = AgentErrorReason.UNAUTHORIZED
+    elif status == 429:
+        reason = AgentErrorReason.RATE_LIMITED
+    elif status >= 500 or status in (408, 409):
+        reason = AgentErrorReason.FAILED
+    else:
+        reason = AgentErrorReason.REFUSED
+    return AgentError(
+        f"the model's server answered {status}: {error.message[:200]}",
+        reason,
+        retry=reason in (AgentErrorReason.RATE_LIMITED, AgentErrorReason.FAILED),
+        wait=retry_after(error.response.headers),
+    )

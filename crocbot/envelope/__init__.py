@@ -1,7 +1,7 @@
 """
-One raw update to a Message, or to None.  Telegram's types stop here.
+Raw update to Message, or None.  Telegram's types stop here.
 
-`message.py` reads the update, `media.py` what was sent besides words.
+`message.py` reads the update, `media.py` its attachments.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
-What was sent besides words to a Medium: a description that an agent can read.
+Media of a message to an Attachment, with a description that an agent can read.
 
     {"voice": {"duration": 3, "mime_type": "audio/ogg", ...}}
-    --> Medium("voice", "voice message, 3 s, audio/ogg", file_id, ...)
+    --> Attachment("voice", "voice message, 3 s, audio/ogg", file_id, ...)
 
-Names and titles in it were chosen by the sender; they are cut, and nobody trusts them.
+The sender chooses the names and titles in it: they are untrusted, and bounded.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ import telegram
 
 from crocbot.model import Attachment
 
-LONGEST = 300
+MAX_DESCRIPTION_CHARS = 300
 
 
 def read(message: telegram.Message) -> Attachment | None:
-    """Find the first medium that the message has."""
-    for kind, describe in DESCRIPTIONS.items():
-        value = getattr(message, kind)
+    """Return the attachment of a message, or None."""
+    for type_, describe in DESCRIPTIONS.items():
+        value = getattr(message, type_)
         if value:
             file = _file(value)
-            words = ", ".join(part for part in describe(value) if part)
+            description = ", ".join(part for part in describe(value) if part)
             return Attachment(
-                kind,
-                " ".join(words.split())[:LONGEST],
+                type_,
+                " ".join(description.split())[:MAX_DESCRIPTION_CHARS],
                 _text(getattr(file, "file_id", None)),
-                _mime_type(kind, file),
+                _mime_type(type_, file),
                 _size(getattr(file, "file_size", None)),
             )
     return None
 
 
 def _file(value: Any) -> Any:
-    """A photo comes in several sizes, the largest one last."""
+    """Return the file; a photo comes in several sizes, the largest one last."""
     return value[-1] if isinstance(value, tuple) else value
 
 
-def _mime_type(kind: str, file: Any) -> str | None:
-    if kind == "photo":
+def _mime_type(type_: str, file: Any) -> str | None:
+    if type_ == "photo":
         return "image/jpeg"
-    if kind == "sticker":
+    if type_ == "sticker":
         return None if file.is_animated or file.is_video else "image/webp"
     return _text(getattr(file, "mime_type", None))
 
@@ -58,11 +58,11 @@ def _size(value: object) -> int | None:
 
 
 def _seconds(value: Any) -> str:
-    # The property warns that it will be of another type some day.
+    # PTB's property `duration` warns that its type will change.
     return f"{value.to_dict()['duration']:g} s"
 
 
-def _extent(value: Any) -> str:
+def _dimensions(value: Any) -> str:
     return f"{value.width}x{value.height}"
 
 
@@ -83,8 +83,8 @@ def _poll(value: Any) -> tuple[str, ...]:
 Description = Callable[[Any], tuple[str | None, ...]]
 
 DESCRIPTIONS: Mapping[str, Description] = {
-    # Before document: an animation comes with both.
-    "animation": lambda v: ("animation", v.file_name, _seconds(v), _extent(v)),
+    # Before document, because an animation has both.
+    "animation": lambda v: ("animation", v.file_name, _seconds(v), _dimensions(v)),
     "audio": lambda v: (
         *("audio", v.performer, v.title or v.file_name),
         *(_seconds(v), v.mime_type),
@@ -97,14 +97,14 @@ DESCRIPTIONS: Mapping[str, Description] = {
     ),
     "game": lambda v: (f"game {v.title}", v.description),
     "paid_media": lambda _: ("paid media",),
-    "photo": lambda v: ("photo", _extent(v[-1])),
+    "photo": lambda v: ("photo", _dimensions(v[-1])),
     "poll": _poll,
     "sticker": lambda v: (f"sticker {v.emoji or ''}".rstrip(), v.set_name),
     "story": lambda _: ("story",),
-    # Before location, for the same reason.
+    # Before location, because a venue has both.
     "venue": lambda v: (f"venue {v.title}", v.address, _position(v.location)),
     "location": lambda v: ("location", _position(v)),
-    "video": lambda v: ("video", v.file_name, _seconds(v), _extent(v)),
+    "video": lambda v: ("video", v.file_name, _seconds(v), _dimensions(v)),
     "video_note": lambda v: ("video message", _seconds(v)),
     "voice": lambda v: ("voice message", _seconds(v), v.mime_type),
 }

@@ -1,15 +1,15 @@
 """
-A Reply to what Telegram can carry, delivered in order, and seen while it grows.
+Reply to Telegram messages: delivered whole and in order, visible while it grows.
 
     markdown    Markdown -> text and entities, block by block
-    cutting     blocks -> pieces that fit into a message each
-    courier     pieces -> Telegram, with patience; the whole reply, always
-    stream      a reply that is still being written -> edits, within the flood limits
+    split       blocks -> parts that fit into one message each
+    delivery    parts -> Telegram, with retries until the whole reply is there
+    live        a reply that is still being written -> edits, within the flood limits
 """
 
 from __future__ import annotations
 
-from crocbot.reply.delivery import Delivery, SentReply, Transport
-from crocbot.reply.live import Stream
+from crocbot.reply.delivery import Delivery, SentReply
+from crocbot.reply.live import LiveDelivery
 
-__all__ = ["Delivery", "SentReply", "Stream", "Transport"]
+__all__ = ["Delivery", "LiveDelivery", "SentReply"]

@@ -1,12 +1,11 @@
 """
-A Reply to Telegram: every piece of it arrives, in order.
+Reply to Telegram: every part of it arrives, in order.
 
-A flood wait or a fault of the network is waited out, within `PATIENCE` seconds of
-waiting per reply.  A time-out may have delivered the piece: replies are sent at least
-once, never at most once.
+Flood waits and network errors are waited out, for `MAX_WAIT_SECONDS` per reply.  After
+a timeout the message may have arrived all the same: a reply is delivered at least once.
 
-What can be seen of the reply already is edited, not sent again.  If Telegram does not
-take the formatting, the text goes out without it.
+Messages that were already sent are edited, not sent again.  If Telegram refuses the
+formatting, the text is sent without it.
 """
 
 from __future__ import annotations
@@ -15,16 +14,17 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import TYPE_CHECKING
 
+from crocbot.backoff import Backoff
 from crocbot.errors import (
     ChatGoneError,
     DeliveryError,
     FloodWaitError,
     TelegramError,
 )
-from crocbot.events import DeliveryEvent, DeliveryIssue, EventListener
+from crocbot.events import DeliveryEvent, DeliveryIssue, EventListener, FirstText
 from crocbot.model import (
     ChatThread,
     ErrorEvent,
@@ -33,133 +33,140 @@ from crocbot.model import (
     Reply,
     Severity,
 )
-from crocbot.reply.split import pieces
+from crocbot.reply.split import split
 
-# Longer than most networks are away; after it the reply is kept for a retry.
-PATIENCE = 3600.0
-FIRST_WAIT = 1.0
-LONGEST_WAIT = 30.0
+if TYPE_CHECKING:
+    from crocbot.botapi import Client
 
-
-class Transport(Protocol):
-    """Raises only TelegramError, FloodWaitError, DeliveryError, OperatorError."""
-
-    async def send_message(
-        self, chat: ChatThread, piece: MessagePart, reply_to: int | None = None
-    ) -> int:
-        """Send a message, as an answer to another one; returns its id."""
-
-    async def edit_message(
-        self, chat: ChatThread, message_id: int, piece: MessagePart
-    ) -> None:
-        """Replace what a message says."""
-
-    async def delete_message(self, chat: ChatThread, message_id: int) -> None:
-        """Take a message back."""
-
-    async def send_typing(self, chat: ChatThread) -> None:
-        """Show for five seconds that an answer is on its way."""
+# Longer than most network outages; after it the reply is stored for a later retry.
+MAX_WAIT_SECONDS = 3600.0
+FIRST_PAUSE_SECONDS = 1.0
+MAX_PAUSE_SECONDS = 30.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SentReply:
     """
-    What can be seen of a reply: its messages, in order.
+    The messages of one reply that are in the chat, in order.
 
-    `quote` is the message that the first one answers.  Before `quiet_until`, on the
-    courier's clock, Telegram wants to hear nothing in this chat.
+    The first one quotes the message `quote`.  Before `not_before`, on the monotonic
+    clock, Telegram accepts nothing in this chat.  `wait_left` is how many seconds may
+    still be spent on waiting.  With `accepted_at`, the time when the chat's message was
+    accepted, the time to the first visible text is reported, once.
     """
 
     chat: ChatThread
     quote: int | None = None
+    accepted_at: float | None = None
+    wait_left: float = MAX_WAIT_SECONDS
+    not_before: float = 0.0
     messages: list[tuple[int, MessagePart]] = field(default_factory=list)
-    quiet_until: float = 0.0
-    patience: float = PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Delivers replies; shared by all turns, remembers nothing between them."""
+    """Delivers replies; shared by all turns, keeps no state between them."""
 
-    transport: Transport
+    client: Client
     events: EventListener
+    _: KW_ONLY
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
     clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
 
-    async def complete(self, shown: SentReply, reply: Reply) -> None:
-        """Make what can be seen the whole reply, or raise DeliveryError."""
-        cut = pieces(reply)
+    async def deliver(self, sent: SentReply, reply: Reply) -> None:
+        """
+        Make the messages in the chat equal to the reply.
+
+        Raise DeliveryError, with the reply in it, if Telegram does not accept it.
+        """
         try:
-            await self._complete(shown, cut)
+            await self._deliver(sent, reply)
         except DeliveryError as error:
-            snag = _snag(error)
-            if snag is DeliveryIssue.REFUSED and any(piece.entities for piece in cut):
-                self.events.emit(DeliveryEvent(DeliveryIssue.PLAIN_TEXT))
-                await self.complete(shown, replace(reply, markdown=False))
-                return
-            self.events.emit(DeliveryEvent(snag))
+            error.undelivered = reply if reply.text else None
+            self.events.emit(DeliveryEvent(_issue(error)))
             raise
 
-    async def _complete(self, shown: SentReply, cut: Sequence[MessagePart]) -> None:
-        wait = shown.quiet_until - self.clock()
-        if wait > 0:
-            await self._wait(shown, wait, FloodWaitError(wait))
-        for place, piece in enumerate(cut):
-            await self._persist(shown, place, piece)
-        for message_id, _ in shown.messages[len(cut) :]:
-            await self._remove(shown.chat, message_id)
-        del shown.messages[len(cut) :]
-
-    async def show(self, shown: SentReply, place: int, piece: MessagePart) -> None:
-        """Make a message say this, if it does not yet; one try."""
-        if place >= len(shown.messages):
-            quote = None if place else shown.quote
-            sent = await self.transport.send_message(shown.chat, piece, quote)
-            shown.messages.append((sent, piece))
+    async def show_part(self, sent: SentReply, index: int, part: MessagePart) -> None:
+        """Send or edit the message at this index, unless it is right; one try."""
+        if index >= len(sent.messages):
+            quote = None if index else sent.quote
+            message_id = await self.client.send_message(sent.chat, part, quote)
+            sent.messages.append((message_id, part))
+            if sent.accepted_at is not None:
+                seconds = max(0.0, self.wall_clock() - sent.accepted_at)
+                self.events.emit(FirstText(seconds))
+                sent.accepted_at = None
             return
-        message_id, says = shown.messages[place]
-        if says != piece:
-            await self.transport.edit_message(shown.chat, message_id, piece)
-            shown.messages[place] = (message_id, piece)
+        message_id, shown = sent.messages[index]
+        if shown != part:
+            await self.client.edit_message(sent.chat, message_id, part)
+            sent.messages[index] = (message_id, part)
 
-    async def _persist(self, shown: SentReply, place: int, piece: MessagePart) -> None:
-        """Show a piece, however often it takes, as long as there is patience."""
-        pause = FIRST_WAIT
+    async def _deliver(self, sent: SentReply, reply: Reply) -> None:
+        parts = split(reply)
+        try:
+            await self._show_all(sent, parts)
+        except DeliveryError as error:
+            formatted = any(part.entities for part in parts)
+            if not formatted or _issue(error) is not DeliveryIssue.REFUSED:
+                raise
+            self.events.emit(DeliveryEvent(DeliveryIssue.PLAIN_TEXT))
+            await self._show_all(sent, split(replace(reply, markdown=False)))
+
+    async def _show_all(self, sent: SentReply, parts: Sequence[MessagePart]) -> None:
+        wait = sent.not_before - self.clock()
+        if wait > 0:
+            await self._wait(sent, wait, FloodWaitError(wait))
+        for index, part in enumerate(parts):
+            await self._show_with_retries(sent, index, part)
+        for message_id, _ in sent.messages[len(parts) :]:
+            await self._delete(sent.chat, message_id)
+        del sent.messages[len(parts) :]
+
+    async def _show_with_retries(
+        self, sent: SentReply, index: int, part: MessagePart
+    ) -> None:
+        backoff = Backoff(
+            first=FIRST_PAUSE_SECONDS,
+            factor=2.0,
+            longest=MAX_PAUSE_SECONDS,
+            random=self.random,
+        )
         while True:
             try:
-                await self.show(shown, place, piece)
+                await self.show_part(sent, index, part)
                 return
             except FloodWaitError as error:
-                await self._wait(shown, error.seconds, error)
+                await self._wait(sent, error.seconds, error)
             except TelegramError as error:
                 self.events.emit(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
-                await self._wait(shown, pause * (0.8 + 0.4 * self.random()), error)
-                pause = min(pause * 2, LONGEST_WAIT)
+                await self._wait(sent, backoff.next_pause(), error)
             except DeliveryError:
-                if piece.entities or place >= len(shown.messages):
+                if part.entities or index >= len(sent.messages):
                     raise
-                # It cannot be edited any more: it is sent anew, with what follows it.
-                del shown.messages[place:]
+                # It cannot be edited: send it, and all after it, as new messages.
+                del sent.messages[index:]
 
     async def _wait(
-        self, shown: SentReply, seconds: float, fault: FloodWaitError | TelegramError
+        self, sent: SentReply, seconds: float, error: FloodWaitError | TelegramError
     ) -> None:
-        shown.patience -= seconds
-        if shown.patience < 0:
-            raise DeliveryError(f"gave up: {fault}") from fault
+        sent.wait_left -= seconds
+        if sent.wait_left < 0:
+            raise DeliveryError(f"gave up: {error}") from error
         self.events.emit(DeliveryEvent(DeliveryIssue.RETRIED))
         await self.sleep(seconds)
 
-    async def _remove(self, chat: ChatThread, message_id: int) -> None:
+    async def _delete(self, chat: ChatThread, message_id: int) -> None:
         try:
-            await self.transport.delete_message(chat, message_id)
+            await self.client.delete_message(chat, message_id)
         except (TelegramError, FloodWaitError, DeliveryError):
-            # It says what the reply once said; that is not worth a failed turn.
+            # A surplus message with an old text is no reason to fail the turn.
             self.events.emit(DeliveryEvent(DeliveryIssue.EDIT_LOST))
 
 
-def _snag(error: DeliveryError) -> DeliveryIssue:
+def _issue(error: DeliveryError) -> DeliveryIssue:
     if isinstance(error, ChatGoneError):
         return DeliveryIssue.BLOCKED
     waited = isinstance(error.__cause__, FloodWaitError | TelegramError)

@@ -1,16 +1,16 @@
 """
-A reply that is still being written, seen while it grows.
+A reply that is still being written, visible while it grows.
 
     "Cro"   "codiles are"   " old."   end
       |          |              |      |
-     send ..... edit ......... edit   the whole reply, by the courier
+     send ..... edit ......... edit   Delivery makes it the whole reply
 
-- An answer that is there at once is one message.  Else the first words are shown
-  after a moment, and each edit waits a little longer than the one before, and longer in
-  groups: Telegram counts edits like messages.
-- All chats share a budget of edits.  An edit that does not fit in it, or fails, is not
-  made up for: the next one shows more anyway, and the courier delivers the whole.
-- As long as there is nothing to be seen, Telegram shows that somebody is typing.
+- A short answer is one message.  Otherwise the first text is shown after
+  `LIVE_AFTER_SECONDS`.  The pauses between edits grow and are longer in groups, because
+  Telegram counts edits like messages.
+- All chats share one budget of edits.  An edit that exceeds it, or fails, is skipped:
+  the next one shows more anyway, and Delivery completes the reply.
+- Until the first text is visible, Telegram shows the bot as typing.
 """
 
 from __future__ import annotations
@@ -24,182 +24,181 @@ from crocbot.errors import DeliveryError, FloodWaitError, TelegramError
 from crocbot.events import DeliveryEvent, DeliveryIssue
 from crocbot.model import Reply
 from crocbot.reply.delivery import Delivery, SentReply
-from crocbot.reply.split import pieces
+from crocbot.reply.split import split
 
-EDITS_PER_SECOND = 20.0
-AT_ONCE = 0.3
-TYPING_AGAIN = 4.5
+MAX_EDITS_PER_SECOND = 20.0
+LIVE_AFTER_SECONDS = 0.3
+# Telegram shows "typing" for 5 s.
+TYPING_SECONDS = 4.5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EditSchedule:
-    """Seconds until the first words, and until the next ones: these grow."""
+    """
+    Pauses before edits, in seconds.
+
+    `first` is before the first text, `second` at least after it; each further one is
+    `growth` times as long as the one before, up to `longest`.
+    """
 
     first: float
-    next: float
+    second: float
     growth: float
     longest: float
 
+    def after(self, pause: float) -> float:
+        """Return the pause that follows a pause."""
+        return min(self.longest, max(self.second, pause * self.growth))
 
-PRIVATE = EditSchedule(0.5, 1.5, 1.25, 6.0)
-# A group takes twenty messages a minute, whoever they are for.
-GROUP = EditSchedule(2.0, 4.0, 1.25, 12.0)
+
+PRIVATE = EditSchedule(first=0.5, second=1.5, growth=1.25, longest=6.0)
+# A group accepts 20 messages a minute from a bot.
+GROUP = EditSchedule(first=2.0, second=4.0, growth=1.25, longest=12.0)
 
 
 @dataclass(slots=True)
 class TokenBucket:
-    """What all chats together may spend on edits; a second's worth can be saved up."""
+    """The edits that all chats together may make; one second's worth can be saved."""
 
     clock: Callable[[], float]
-    per_second: float = EDITS_PER_SECOND
-    _left: float = field(default=EDITS_PER_SECOND, init=False)
-    _counted: float = field(default=0.0, init=False)
+    per_second: float = MAX_EDITS_PER_SECOND
+    _tokens: float = field(default=MAX_EDITS_PER_SECOND, init=False)
+    _filled_at: float = field(default=0.0, init=False)
 
     def take(self) -> bool:
-        """Spend one edit, if there is one."""
+        """Take one token and return True, or return False if there is none."""
         now = self.clock()
-        earned = (now - self._counted) * self.per_second
-        self._left = min(self.per_second, self._left + earned)
-        self._counted = now
-        if self._left < 1:
+        earned = (now - self._filled_at) * self.per_second
+        self._tokens = min(self.per_second, self._tokens + earned)
+        self._filled_at = now
+        if self._tokens < 1:
             return False
-        self._left -= 1
+        self._tokens -= 1
         return True
 
 
 @dataclass(slots=True)
-class Stream:
-    """
-    Shows replies while they grow.  Shared by all turns.
+class LiveDelivery:
+    """Delivers replies that are still being written; shared by all turns."""
 
-    `private` and `group` are the paces.
-    """
-
-    courier: Delivery
+    delivery: Delivery
     private: EditSchedule = PRIVATE
     group: EditSchedule = GROUP
-    _budget: TokenBucket = field(init=False)
+    _edits: TokenBucket = field(init=False)
 
     def __post_init__(self) -> None:
-        self._budget = TokenBucket(self.courier.clock)
+        self._edits = TokenBucket(self.delivery.clock)
 
     async def deliver(
         self,
         texts: AsyncIterator[str],
-        shown: SentReply,
+        sent: SentReply,
         *,
         markdown: bool,
         private: bool,
-        seen: Callable[[], None],
     ) -> None:
-        """Deliver what comes; `seen` is called when the first words can be read."""
-        growing = LiveReply(
-            self.courier,
-            self._budget,
-            self.private if private else self.group,
-            shown,
-            markdown,
-            seen,
+        """Deliver the texts as one reply; raise DeliveryError with the reply in it."""
+        live = LiveReply(
+            delivery=self.delivery,
+            edits=self._edits,
+            schedule=self.private if private else self.group,
+            sent=sent,
+            markdown=markdown,
         )
-        showing: list[asyncio.Task[None]] = []
-        typing: list[asyncio.Task[None]] = []
-
-        def begin() -> None:
-            showing.append(asyncio.create_task(growing.show()))
-            typing.append(asyncio.create_task(growing.type()))
-
-        # An answer that is there at once needs none of it.
-        timer = asyncio.get_running_loop().call_later(AT_ONCE, begin)
+        live.start()
         try:
             async for text in texts:
-                growing.add(text)
+                live.append(text)
         except asyncio.CancelledError:
-            for task in showing:
-                task.cancel()
+            live.cancel()
             raise
         finally:
-            # A message that is on its way must not be sent a second time: its task is
-            # not cancelled, but waited for.  That somebody typed is old news.
-            timer.cancel()
-            growing.end()
-            for task in typing:
-                task.cancel()
-            await asyncio.gather(*showing, *typing, return_exceptions=True)
-        await self.courier.complete(shown, growing.reply)
-        growing.tell()
+            await live.stop()
+        await self.delivery.deliver(sent, live.reply)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class LiveReply:
-    """One reply, and the two tasks beside it."""
+    """One growing reply, with a task that edits it and one that shows "typing"."""
 
-    courier: Delivery
-    budget: TokenBucket
-    pace: EditSchedule
-    shown: SentReply
+    delivery: Delivery
+    edits: TokenBucket
+    schedule: EditSchedule
+    sent: SentReply
     markdown: bool
-    seen: Callable[[], None]
-    text: str = ""
-    told: bool = False
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _text: str = field(default="", init=False)
+    _has_text: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    _editing: asyncio.Task[None] | None = field(default=None, init=False)
+    _typing: asyncio.Task[None] | None = field(default=None, init=False)
 
     @property
     def reply(self) -> Reply:
-        """What has been written so far."""
-        return Reply(self.text, self.markdown)
+        """Return the reply as far as it is written."""
+        return Reply(self._text, self.markdown)
 
-    def add(self, text: str) -> None:
-        """Append text."""
-        self.text += text
-        if self.text.strip():
-            self.begun.set()
+    def append(self, text: str) -> None:
+        """Add text at the end."""
+        self._text += text
+        if self._text.strip():
+            self._has_text.set()
 
-    def end(self) -> None:
-        """Mark the reply as complete."""
-        self.begun.set()
-        self.ended.set()
+    def start(self) -> None:
+        """Begin to show the reply in `LIVE_AFTER_SECONDS`, if it has not ended then."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(LIVE_AFTER_SECONDS, self._start_tasks)
 
-    def tell(self) -> None:
-        """Tell once that there is something to be seen."""
-        if self.shown.messages and not self.told:
-            self.told = True
-            self.seen()
+    def _start_tasks(self) -> None:
+        self._editing = asyncio.create_task(self._edit_repeatedly())
+        self._typing = asyncio.create_task(self._type_repeatedly())
 
-    async def show(self) -> None:
-        """Show what there is, again and again."""
-        await self.begun.wait()
-        pause = self.pace.first
+    def cancel(self) -> None:
+        """Give up an edit that is under way."""
+        if self._editing is not None:
+            self._editing.cancel()
+
+    async def stop(self) -> None:
+        """
+        End both tasks.
+
+        An edit under way is waited for: its message would be sent twice otherwise.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        self._has_text.set()
+        self._ended.set()
+        if self._editing is not None and self._typing is not None:
+            self._typing.cancel()
+            await asyncio.gather(self._editing, self._typing, return_exceptions=True)
+
+    async def _edit_repeatedly(self) -> None:
+        await self._has_text.wait()
+        pause = self.schedule.first
         while not await self._ends_within(pause):
-            if self.budget.take():
-                pause = max(await self._edit(), self._slower(pause))
+            if self.edits.take():
+                pause = max(await self._edit(), self.schedule.after(pause))
 
-    async def type(self) -> None:
-        """Show that somebody is typing, until there is something to be seen."""
-        while not (self.ended.is_set() or self.shown.messages):
-            # If it does not work, it is not worth a word.
+    async def _type_repeatedly(self) -> None:
+        while not (self._ended.is_set() or self.sent.messages):
+            # "Typing" is only a courtesy: errors are neither logged nor counted.
             with suppress(TelegramError, FloodWaitError, DeliveryError):
-                await self.courier.transport.send_typing(self.shown.chat)
-            await self._ends_within(TYPING_AGAIN)
+                await self.delivery.client.send_typing(self.sent.chat)
+            await self._ends_within(TYPING_SECONDS)
 
     async def _edit(self) -> float:
-        """Bring what is shown up to date; returns how long Telegram wants to rest."""
+        """Show the text so far; return how many seconds Telegram asks to wait."""
         try:
-            for place, piece in enumerate(pieces(self.reply)):
-                await self.courier.show(self.shown, place, piece)
-            self.tell()
-        except FloodWaitError as error:
-            self.shown.quiet_until = self.courier.clock() + error.seconds
-            self.courier.events.emit(DeliveryEvent(DeliveryIssue.EDIT_LOST))
-            return error.seconds
-        except (TelegramError, DeliveryError):
-            self.courier.events.emit(DeliveryEvent(DeliveryIssue.EDIT_LOST))
+            for index, part in enumerate(split(self.reply)):
+                await self.delivery.show_part(self.sent, index, part)
+        except (TelegramError, FloodWaitError, DeliveryError) as error:
+            self.delivery.events.emit(DeliveryEvent(DeliveryIssue.EDIT_LOST))
+            if isinstance(error, FloodWaitError):
+                self.sent.not_before = self.delivery.clock() + error.seconds
+                return error.seconds
         return 0.0
-
-    def _slower(self, pause: float) -> float:
-        return min(self.pace.longest, max(self.pace.next, pause * self.pace.growth))
 
     async def _ends_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.ended.wait(), seconds)
-        return self.ended.is_set()
+            await asyncio.wait_for(self._ended.wait(), seconds)
+        return self._ended.is_set()

@@ -1,15 +1,15 @@
 """
-Markdown to blocks: text, and entities that say how it looks.
+Markdown to blocks: text with Telegram's formatting entities.
 
     "# Title\\n\\nSome **bold** text."
     --> "Title" bold          "Some bold text." bold at 5, 4 long
 
-Every paragraph, list and code block is converted by itself: what grows at the end
-changes nothing before it, and what cannot be converted spoils no more than itself.
+Every paragraph, list and code block is converted by itself: a reply that grows at its
+end keeps the blocks before it, and a block that cannot be converted affects no other.
 
-- Nothing visible gets lost.  What a block shows is compared with what was written, and
-  a block that would show anything else stays as it was written.
-- What Markdown takes for HTML, formulas and spoilers is text here.
+- No visible character is lost: the rendered block is compared with its source, and
+  stays as it was written if they differ.
+- HTML, formulas and spoilers are plain text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from itertools import pairwise
 from telegramify_markdown import RenderConfig, convert
 
 from crocbot.model import Entity
-from crocbot.text import whole
+from crocbot.text import replace_lone_surrogates
 
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 LINK = re.compile(r"(https?|tg)://\S+")
@@ -36,21 +36,21 @@ ENTITIES = frozenset(
     }
 )
 BULLET, DONE, TO_DO, RULE = "•", "☑", "☐", "———"
-# Written for us, read by nobody: these stand for what Markdown must not see.
-# What Markdown must not see, with what stands for it meanwhile: as long, and unused.
-VEILED = ("||", "<", "$")
-VEILS = [chr(code) for code in range(0xE000, 0xF8FF)]
-# What Markdown itself adds, drops or counts anew.
-MARKS = frozenset(string.punctuation + BULLET + DONE + TO_DO + RULE)
+# Strings that the parser must not see; private-use characters, as many and not in the
+# text, replace them meanwhile.
+HIDDEN = ("||", "<", "$")
+PLACEHOLDERS = [chr(code) for code in range(0xE000, 0xF8FF)]
+# Characters that Markdown adds, drops or renumbers.
+MARKUP = frozenset(string.punctuation + BULLET + DONE + TO_DO + RULE)
 NUMBERS = re.compile(r"^(?:[^\w\n]|_)*\d{1,9}[.)](?=[\s*_]|$)", re.MULTILINE)
 TASKS = re.compile(r"^([ \t>]*[-*+]) +\[[ xX]\](?=\s)", re.MULTILINE)
-# Lists in lists and quotes in quotes, all in one line: the indentation of the inner
-# ones would grow with the square of how many there are.
-DEEP = re.compile(r"^[ \t]*(?:>[ \t]*|(?:[-*+]|\d{1,9}[.)])[ \t]+){16}", re.M)
+# 16 nested lists or quotes in one line: the parser's indentation of the inner ones
+# would grow with the square of the depth.
+TOO_DEEP = re.compile(r"^[ \t]*(?:>[ \t]*|(?:[-*+]|\d{1,9}[.)])[ \t]+){16}", re.M)
 
 
 def _config() -> RenderConfig:
-    """Nothing that nobody wrote: no pictures before titles and links."""
+    """Return a configuration that adds no emoji before titles and links."""
     config = RenderConfig.isolated()
     symbol = config.markdown_symbol
     symbol.heading_level_1 = symbol.heading_level_2 = ""
@@ -66,27 +66,29 @@ CONFIG = _config()
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A part of a reply that is better not cut; `lines` stand before it."""
+    """A part of a reply to keep together, with `newlines` before it."""
 
     text: str
     entities: tuple[Entity, ...] = ()
-    lines: int = 2
+    newlines: int = 2
 
 
 def blocks(text: str) -> Iterator[Block]:
-    """Convert a text, block by block."""
-    for source, lines in _sources(whole(text)):
-        yield replace(_convert(source), lines=lines)
+    """Convert Markdown, block by block."""
+    for source, newlines in _sources(replace_lone_surrogates(text)):
+        yield replace(_convert(source), newlines=newlines)
 
 
 def plain(text: str) -> Iterator[Block]:
-    """Leave a text as it is."""
-    yield Block(whole(text))
+    """Return a text that is not Markdown as one block."""
+    yield Block(replace_lone_surrogates(text))
 
 
 def _sources(text: str) -> Iterator[tuple[str, int]]:
     """
-    Cut at blank lines and around code; never in code, nor before what is indented.
+    Split at blank lines and around code, but not in code or before indented lines.
+
+    Yield each block's source and the newlines before it.
 
         "Text:\\n```\\ncode\\n\\ncode\\n```\\n- one\\n\\n  more of one"
          1----  2--------------------------  3-------------------
@@ -103,15 +105,15 @@ def _sources(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _starts(lines: Sequence[str]) -> Iterator[int]:
-    """At which lines a block begins."""
+    """Yield the numbers of the lines that begin a block."""
     fence, after_fence, blank = "", True, False
     for number, line in enumerate(lines):
-        words = line.strip()
+        stripped = line.strip()
         if fence:
-            if words.startswith(fence) and not words.strip(fence[0]):
+            if stripped.startswith(fence) and not stripped.strip(fence[0]):
                 fence, after_fence = "", True
             continue
-        if not words:
+        if not stripped:
             blank = True
             continue
         fence = _fence(line)
@@ -121,8 +123,9 @@ def _starts(lines: Sequence[str]) -> Iterator[int]:
 
 
 def _fence(line: str) -> str:
-    """The fence that opens code here; a language has no backtick in it."""
+    """Return the fence that opens code in this line, or an empty text."""
     opening = FENCE.match(line)
+    # The name of a language has no backtick.
     if opening is None or (opening[1][0] == "`" and "`" in opening[2]):
         return ""
     return opening[1]
@@ -130,57 +133,62 @@ def _fence(line: str) -> str:
 
 @lru_cache(maxsize=128)
 def _convert(source: str) -> Block:
-    if DEEP.search(source):
+    if TOO_DEEP.search(source):
         return Block(source)
     try:
-        block = _rendered(source)
+        block = _render(source)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:
-        # A panic of the parser, which is written in Rust, is no Exception.
+        # A panic of the parser, which is written in Rust, is not an Exception.
         return Block(source)
-    return block if _letters(_readable(block)) == _letters(source) else Block(source)
+    same = _content(_visible_text(block)) == _content(source)
+    return block if same else Block(source)
 
 
-def _rendered(source: str) -> Block:
-    veils = {}
-    spare = (veil for veil in VEILS if veil not in source)
-    for words in VEILED:
-        veils[words] = "".join(next(spare) for _ in words)
-        source = source.replace(words, veils[words])
+def _render(source: str) -> Block:
+    placeholders = {}
+    unused = (char for char in PLACEHOLDERS if char not in source)
+    for hidden in HIDDEN:
+        placeholders[hidden] = "".join(next(unused) for _ in hidden)
+        source = source.replace(hidden, placeholders[hidden])
 
-    def unveil(text: str | None) -> str | None:
-        for words, veil in veils.items():
-            text = text and text.replace(veil, words)
+    def restore(text: str | None) -> str | None:
+        for hidden, placeholder in placeholders.items():
+            text = text and text.replace(placeholder, hidden)
         return text
 
     text, found = convert(source, latex_escape=False, config=CONFIG)
     entities = (
-        Entity(one.type, one.offset, one.length, unveil(one.url), unveil(one.language))
-        for one in found
-        if one.type in ENTITIES
+        Entity(
+            *(each.type, each.offset, each.length),
+            restore(each.url),
+            restore(each.language),
+        )
+        for each in found
+        if each.type in ENTITIES
     )
-    kept = (one for one in entities if one.url is None or LINK.fullmatch(one.url))
-    return Block(unveil(text) or "", tuple(kept))
+    valid = (each for each in entities if each.url is None or LINK.fullmatch(each.url))
+    return Block(restore(text) or "", tuple(valid))
 
 
-def _readable(block: Block) -> str:
-    """The text with what its entities say besides: where a link leads, the language."""
+def _visible_text(block: Block) -> str:
+    """Return the text with the URLs and languages of its entities inserted."""
     marks = [
-        (one.offset, one.language)
-        if one.language
-        else (one.offset + one.length, one.url)
-        for one in block.entities
-        if one.language or one.url
+        (each.offset, each.language)
+        if each.language
+        else (each.offset + each.length, each.url)
+        for each in block.entities
+        if each.language or each.url
     ]
     data = block.text.encode("utf-16-le")
-    for offset, words in sorted(marks, key=lambda mark: mark[0], reverse=True):
-        inserted = f" {words} ".encode("utf-16-le")
+    for offset, text in sorted(marks, key=lambda mark: mark[0], reverse=True):
+        inserted = f" {text} ".encode("utf-16-le")
         data = data[: 2 * offset] + inserted + data[2 * offset :]
     return data.decode("utf-16-le")
 
 
-def _letters(text: str) -> list[str]:
-    """What must not get lost: everything but marks, list numbers and white space."""
+def _content(text: str) -> list[str]:
+    """Return the characters that must not be lost: no markup, numbering or space."""
     text = TASKS.sub(r"\1", NUMBERS.sub("", html.unescape(text)))
-    return [one for one in text if not one.isspace() and one not in MARKS]
+    return [char for char in text if not char.isspace() and char not in MARKUP]

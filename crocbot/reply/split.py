@@ -1,13 +1,13 @@
 """
-Blocks to pieces: each fits into one message of Telegram.
+Reply to parts: each fits into one Telegram message.
 
     "first block\\n\\nsecond block ..."  -->  "first block"  "second block"  ...
-                 ^ cut here: between blocks, else at a paragraph, a line, a space,
-                   else where it must be
+                 ^ split here: between blocks, else at a paragraph, a line, a space,
+                   else in the middle of a word
 
-Telegram takes at most 4,096 UTF-16 units a message, refuses one that shows nothing,
-and drops white space at both ends; so do we, and no visible character is lost.  An
-entity that is cut goes on in the next piece.
+Telegram accepts at most 4,096 UTF-16 units a message, refuses one without a visible
+character, and strips white space at both ends.  So do the parts; no visible character
+is lost.  An entity that is split continues in the next part.
 """
 
 from __future__ import annotations
@@ -17,90 +17,92 @@ from dataclasses import replace
 
 from crocbot.model import Entity, MessagePart, Reply
 from crocbot.reply.markdown import Block, blocks, plain
-from crocbot.text import units, visible
+from crocbot.text import is_visible, utf16_length
 
-LIMIT = 4096
-# Telegram drops those beyond.
-MOST_ENTITIES = 100
-
-
-def pieces(reply: Reply, limit: int = LIMIT) -> list[MessagePart]:
-    """Make messages of a reply; none of them is empty."""
-    cut = blocks(reply.text) if reply.markdown else plain(reply.text)
-    return [piece for piece in _packed(cut, limit) if visible(piece.text)]
+MAX_UNITS = 4096
+# Telegram ignores further ones.
+MAX_ENTITIES = 100
 
 
-def _packed(cut: Iterable[Block], limit: int) -> Iterator[MessagePart]:
-    """As many blocks as fit into each piece; a block is only cut if it must be."""
+def split(reply: Reply, max_units: int = MAX_UNITS) -> list[MessagePart]:
+    """Return the messages of a reply; each has a visible character."""
+    source = blocks(reply.text) if reply.markdown else plain(reply.text)
+    parts = _packed(source, max_units)
+    return [part for part in parts if is_visible(part.text)]
+
+
+def _packed(source: Iterable[Block], max_units: int) -> Iterator[MessagePart]:
+    """Put as many blocks as fit into each part; split only a block that is too long."""
     packed = MessagePart("")
-    for block in cut:
-        piece = _slice(MessagePart(block.text, block.entities), 0, len(block.text))
-        if not piece.text:
+    for block in source:
+        part = _slice(MessagePart(block.text, block.entities), 0, len(block.text))
+        if not part.text:
             continue
-        both = _joined(packed, piece, block.lines)
-        fits = units(both.text) <= limit and len(both.entities) <= MOST_ENTITIES
-        if fits:
-            packed = both
+        joined = _join(packed, part, block.newlines)
+        if (
+            utf16_length(joined.text) <= max_units
+            and len(joined.entities) <= MAX_ENTITIES
+        ):
+            packed = joined
             continue
         if packed.text:
             yield packed
-        *full, packed = _cut(piece, limit)
+        *full, packed = _split_part(part, max_units)
         yield from full
     if packed.text:
         yield packed
 
 
-def _joined(first: MessagePart, second: MessagePart, lines: int) -> MessagePart:
+def _join(first: MessagePart, second: MessagePart, newlines: int) -> MessagePart:
     if not first.text:
         return second
-    text = first.text + "\n" * lines
-    moved = units(text)
-    shifted = (replace(one, offset=one.offset + moved) for one in second.entities)
+    text = first.text + "\n" * newlines
+    shift = utf16_length(text)
+    shifted = (replace(each, offset=each.offset + shift) for each in second.entities)
     return MessagePart(text + second.text, (*first.entities, *shifted))
 
 
-def _cut(piece: MessagePart, limit: int) -> list[MessagePart]:
-    """Cut a piece until every part fits."""
+def _split_part(part: MessagePart, max_units: int) -> list[MessagePart]:
     parts = []
-    while piece.text:
-        end = _fit(piece.text, limit)
-        if end < len(piece.text):
-            end = _border(piece.text, end)
-        parts.append(_slice(piece, 0, end))
-        piece = _slice(piece, end, len(piece.text))
+    while part.text:
+        end = _fitting_chars(part.text, max_units)
+        if end < len(part.text):
+            end = _boundary(part.text, end)
+        parts.append(_slice(part, 0, end))
+        part = _slice(part, end, len(part.text))
     return parts
 
 
-def _fit(text: str, limit: int) -> int:
-    """How many characters fit into `limit` units; an emoji takes two of them."""
-    data = text[:limit].encode("utf-16-le")[: limit * 2]
+def _fitting_chars(text: str, max_units: int) -> int:
+    """Return how many characters fit into `max_units`; an emoji takes two units."""
+    data = text[:max_units].encode("utf-16-le")[: max_units * 2]
     return len(data.decode("utf-16-le", "ignore"))
 
 
-def _border(text: str, end: int) -> int:
-    """The best place to cut, at or before `end`."""
+def _boundary(text: str, end: int) -> int:
+    """Return the best index to split at, at most `end`."""
     window = text[: end + 1]
     for mark in ("\n\n", "\n"):
-        place = window.rfind(mark)
-        # One near the start would make many small pieces.
-        if place >= max(end // 2, 1):
-            return place
-    word = window.rfind(" ")
-    return word if word > 0 else end
+        index = window.rfind(mark)
+        # A boundary near the start would make many small parts.
+        if index >= max(end // 2, 1):
+            return index
+    space = window.rfind(" ")
+    return space if space > 0 else end
 
 
-def _slice(piece: MessagePart, begin: int, end: int) -> MessagePart:
-    """A part of a piece without the white space around it."""
-    part = piece.text[begin:end]
-    text = part.strip()
-    first = units(piece.text[: begin + len(part) - len(part.lstrip())])
-    last = first + units(text)
-    entities = (_clipped(one, first, last) for one in piece.entities)
-    return MessagePart(text, tuple(one for one in entities if one.length > 0))
+def _slice(part: MessagePart, begin: int, end: int) -> MessagePart:
+    """Return a slice of a part, stripped of white space, with its entities."""
+    sliced = part.text[begin:end]
+    text = sliced.strip()
+    start = utf16_length(part.text[: begin + len(sliced) - len(sliced.lstrip())])
+    stop = start + utf16_length(text)
+    entities = (_clip(each, start, stop) for each in part.entities)
+    return MessagePart(text, tuple(each for each in entities if each.length > 0))
 
 
-def _clipped(entity: Entity, first: int, last: int) -> Entity:
-    """What of an entity lies between two offsets, counted from the first one."""
-    begin = max(entity.offset, first)
-    length = min(entity.offset + entity.length, last) - begin
-    return replace(entity, offset=begin - first, length=length)
+def _clip(entity: Entity, start: int, stop: int) -> Entity:
+    """Return the part of an entity between two offsets, relative to the first one."""
+    begin = max(entity.offset, start)
+    length = min(entity.offset + entity.length, stop) - begin
+    return replace(entity, offset=begin - start, length=length)

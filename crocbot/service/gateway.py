@@ -7,23 +7,23 @@ from contextlib import suppress
 
 from crocbot import log
 from crocbot.access import AccessPolicy, DenialLog
-from crocbot.agents import Agent, Limits
+from crocbot.agents import Agent, Timeouts
 from crocbot.botapi import Client, Poller, Webhook, WebhookEndpoint
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
 from crocbot.events import EventListener
 from crocbot.inbox import Inbox
-from crocbot.model import BotIdentity, Message
+from crocbot.model import BotIdentity, ChatThread
 from crocbot.pairing import Pairings
-from crocbot.reply import Delivery, Stream
+from crocbot.reply import Delivery, LiveDelivery
 from crocbot.service.maintenance import Maintenance
 from crocbot.service.readiness import Readiness
 from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
 from crocbot.sessions import Sessions
 from crocbot.settings import Settings
 from crocbot.store import Store
-from crocbot.turn import Asking, Completion, Turn
+from crocbot.turn import AgentStep, Completion, Turn
 
 ADMITTED_PER_TURN = 4
 # Where few chats write much; other chats, and /stop, must still be taken in.
@@ -63,27 +63,29 @@ class Gateway:
             groups=settings.groups,
             operators=settings.operators,
         )
-        memory = Sessions(
+        sessions = Sessions(
             store, turns=settings.history_turns, chars=settings.history_chars
         )
-        courier = Delivery(client, events)
+        delivery = Delivery(client, events)
         turn = Turn(
-            identity,
-            self._policy,
-            Pairings(store),
-            Commands(self._status, self._stop, memory.forget, memory.usage),
-            Asking(
-                agent,
-                Limits(settings.agent_first_byte_seconds, settings.agent_total_seconds),
-                memory,
-                Stream(courier),
-                events,
-                client.download,
-                settings.media_max_bytes,
+            bot=identity,
+            policy=self._policy,
+            pairings=Pairings(store),
+            denials=DenialLog(),
+            gateway=self,
+            commands=Commands(self, sessions),
+            agent_step=AgentStep(
+                agent=agent,
+                timeouts=Timeouts(
+                    settings.agent_first_byte_seconds, settings.agent_total_seconds
+                ),
+                sessions=sessions,
+                client=client,
+                live=LiveDelivery(delivery),
+                events=events,
+                max_image_bytes=settings.media_max_bytes,
             ),
-            courier,
-            self._is_overtaken,
-            DenialLog(),
+            delivery=delivery,
         )
         completion = Completion(
             turn=turn,
@@ -153,20 +155,23 @@ class Gateway:
         with suppress(InboxError):
             await self._maintenance.emit_ledger()
 
-    def _is_overtaken(self, message: Message) -> bool:
-        return self._dispatcher.waiting(message.chat.chat_id) > 0
+    def has_waiting(self, chat: ChatThread) -> bool:
+        """Return whether messages of a chat wait behind the turn that it is in."""
+        return self._dispatcher.waiting(chat.chat_id) > 0
 
-    def _stop(self, message: Message) -> bool:
-        return self._dispatcher.stop(message.chat.chat_id)
+    def stop_turn(self, chat: ChatThread) -> bool:
+        """Cancel the turn that a chat is in; return whether there was one."""
+        return self._dispatcher.stop(chat.chat_id)
 
-    def _status(self) -> Status:
+    def status(self) -> Status:
+        """Return what /status shows."""
         now, polled = time.monotonic(), self._intake.completed_at
         return Status(
-            self._version,
-            self._agent.name,
-            now - self._started,
-            self._dispatcher.admitted,
-            None if polled is None else now - polled,
+            version=self._version,
+            agent=self._agent.name,
+            uptime=now - self._started,
+            admitted=self._dispatcher.admitted,
+            poll_age=None if polled is None else now - polled,
         )
 
     def _log_start(self) -> None:

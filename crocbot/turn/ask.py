@@ -1,31 +1,30 @@
 """
-The agent's part of a turn: a Message to an answer that is delivered while it grows.
+The agent's step of a turn: Message to an answer that is delivered while it grows.
 
-    Message --> Prompt --> agent --> pieces --> stream --> delivered
+    Message --> Prompt ---> agent ---> texts ---> LiveDelivery
               (sessions,                 |
                images)                   '--> AgentCall, and the memory
 
-What goes wrong in the agent only ends the answer: what came of it is delivered, and
-then the error is raised.
+If the agent fails in the middle of an answer, what arrived is delivered, and then the
+error is raised.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from crocbot import log
-from crocbot.agents import Agent, AnswerReader, Limits
+from crocbot.agents import Agent, AnswerReader, Timeouts
 from crocbot.errors import (
-    AgentError,
     DeliveryError,
     FloodWaitError,
     StoreError,
     TelegramError,
 )
-from crocbot.events import AgentErrorReason, EventListener, FirstText
+from crocbot.events import EventListener
 from crocbot.model import (
     ErrorEvent,
     ErrorType,
@@ -35,63 +34,45 @@ from crocbot.model import (
     Prompt,
     Severity,
 )
-from crocbot.reply import SentReply, Stream
+from crocbot.reply import LiveDelivery, SentReply
 from crocbot.sessions import Sessions
 
-MOST_IMAGES = 10
+if TYPE_CHECKING:
+    from crocbot.botapi import Client
+
+MAX_IMAGES = 10
 
 logger = log.logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """
-    Asks one agent.  Shared by all turns.
-
-    `download` loads a file, within so many bytes.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStep:
+    """Asks one agent; shared by all turns.  Images over the limit are not loaded."""
 
     agent: Agent
-    limits: Limits
+    timeouts: Timeouts
     sessions: Sessions
-    stream: Stream
+    client: Client
+    live: LiveDelivery
     events: EventListener
-    download: Callable[[str, int], Awaitable[bytes]]
-    media_max_bytes: int = 0
-    clock: Callable[[], float] = time.time
+    max_image_bytes: int = 0
 
-    async def ask(self, message: Message, shown: SentReply, said: list[str]) -> None:
-        """Ask, deliver, remember; what was said is in `said`, whatever goes wrong."""
-        hearing = AnswerReader(self.agent, await self._prompt(message), self.limits)
-        fault: list[Exception] = []
-        async with aclosing(self._heard(hearing, said, fault)) as texts:
-            await self.stream.deliver(
-                texts,
-                shown,
-                markdown=self.agent.markdown,
-                private=message.private,
-                seen=lambda: self.seen(message),
+    async def ask(self, message: Message, sent: SentReply) -> None:
+        """Deliver the agent's answer and remember it.  Raise TurnError."""
+        reader = AnswerReader(
+            agent=self.agent,
+            prompt=await self._prompt(message),
+            timeouts=self.timeouts,
+            events=self.events,
+        )
+        async with aclosing(reader.texts()) as texts:
+            await self.live.deliver(
+                texts, sent, markdown=self.agent.markdown, private=message.private
             )
-        if fault:
-            raise fault[0]
+        if reader.error is not None:
+            raise reader.error
         if self.agent.remembers:
-            await self._remember(message, hearing)
-
-    def seen(self, message: Message) -> None:
-        """Tell that the first words of the answer can be read."""
-        self.events.emit(FirstText(max(0.0, self.clock() - message.accepted_at)))
-
-    async def _heard(
-        self, hearing: AnswerReader, said: list[str], fault: list[Exception]
-    ) -> AsyncGenerator[str, None]:
-        try:
-            async with aclosing(hearing.pieces()) as pieces:
-                async for piece in pieces:
-                    said.append(piece)
-                    yield piece
-        except Exception as error:
-            fault.append(error)
-        self.events.emit(hearing.fact(_word(fault[0]) if fault else None))
+            await self._remember(message, reader)
 
     async def _prompt(self, message: Message) -> Prompt:
         if not self.agent.remembers:
@@ -100,35 +81,35 @@ class Asking:
         try:
             history = await self.sessions.history(message.chat)
         except StoreError as error:
-            self._forgotten("memory cannot be read", error)
+            self._report_store_error("memory cannot be read", error)
         images = [image async for image in self._images(message)]
         return Prompt(message, history, tuple(images))
 
     async def _images(self, message: Message) -> AsyncGenerator[Image, None]:
-        """The pictures that can be had; all media are described in words anyway."""
-        most = self.media_max_bytes
-        for medium in message.attachments[:MOST_IMAGES]:
-            if not medium.is_image or not most or (medium.size or 0) > most:
-                continue
+        """Load images; the prompt describes in words those that cannot be loaded."""
+        small = [
+            each
+            for each in message.attachments
+            if each.is_image and (each.size or 0) <= self.max_image_bytes
+        ]
+        for each in small[: MAX_IMAGES if self.max_image_bytes else 0]:
             try:
-                content = await self.download(medium.file_id or "", most)
+                content = await self.client.download(
+                    each.file_id or "", self.max_image_bytes
+                )
             except (DeliveryError, TelegramError, FloodWaitError) as error:
                 logger.warning("image not loaded", error=str(error))
                 continue
-            yield Image(medium.mime_type or "", content)
+            yield Image(each.mime_type or "", content)
 
-    async def _remember(self, message: Message, hearing: AnswerReader) -> None:
-        exchange = Exchange(hearing.prompt.text, hearing.text)
+    async def _remember(self, message: Message, reader: AnswerReader) -> None:
+        exchange = Exchange(reader.prompt.text, reader.text)
         try:
-            await self.sessions.remember(message.chat, exchange, hearing.usage)
+            await self.sessions.remember(message.chat, exchange, reader.usage)
         except StoreError as error:
-            self._forgotten("memory cannot be written", error)
+            self._report_store_error("memory cannot be written", error)
 
-    def _forgotten(self, what: str, error: StoreError) -> None:
-        """People are answered all the same."""
-        logger.error(what, error=str(error))
+    def _report_store_error(self, event: str, error: StoreError) -> None:
+        """Log and count an error of the memory, without which the answer goes on."""
+        logger.error(event, error=str(error))
         self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
-
-
-def _word(error: Exception) -> AgentErrorReason:
-    return error.fault if isinstance(error, AgentError) else AgentErrorReason.OTHER

@@ -50,7 +50,7 @@ class Completion:
     async def run(self, rows: Sequence[Row]) -> bool:
         """Run one turn and close its rows; return whether its chat is gone."""
         try:
-            outcomes = await self.turn.take(rows)
+            outcomes = await self.turn.run(rows)
         except OperatorError as error:
             # The poller meets the same error, which ends the program.
             logger.error("row left open", update=rows[0].update_id, error=str(error))

@@ -1,27 +1,28 @@
 """
 THE PATH: one turn, composed.
 
-    Rows --> Message --> Decision --> Prompt --> pieces ... --> delivered --> Outcome
-    (inbox)  (envelope,  (access,     (sessions)   (commands,     (reply)
-              fragments)      pairing)                  agents)
+    Rows --> Message --> Decision --> Prompt --> texts ... --> delivered --> Outcome
+    (inbox)  (envelope,  (access,     (sessions) (commands,    (reply)
+              fragments)  pairing)                agents)
 
-Every update of the turn is in one of the Outcomes that come back, whatever goes wrong
-in a stage; only two things pass through and leave the rows open: a cancelled turn, and
-what the operator must change.
+Each row of the turn is in one of the Outcomes that it returns, whichever stage fails.
+Only two exceptions pass through and leave the rows open: a cancellation, and
+OperatorError, since nothing works until the operator has changed something.
 
-Who is let in always gets an answer or one sentence that says why there is none.  A row
-that brings a reply along has been here before: it is sent, and nobody is asked again.
+Everyone with access gets an answer, or one sentence that says why there is none.  A row
+with a reply was answered in an earlier turn that could not deliver it: the reply is
+delivered, and neither a command nor the agent runs again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from crocbot import envelope, fragments, log
 from crocbot.access import AccessPolicy, DenialLog
-from crocbot.commands import Commands
+from crocbot.commands import Commands, GatewayControl
 from crocbot.errors import (
     ChatGoneError,
     CrocbotError,
@@ -44,86 +45,69 @@ from crocbot.model import (
 )
 from crocbot.pairing import Pairings
 from crocbot.reply import Delivery, SentReply
-from crocbot.turn.ask import Asking
-from crocbot.turn.messages import PAIR, sentence
+from crocbot.turn.ask import AgentStep
+from crocbot.turn.messages import PAIRING_CODE, error_message
 
-# For words that nobody asked for; they must not keep others waiting for long.
-BRIEF_PATIENCE = 60.0
+# For pairing codes and errors, which must not keep the chat's next message waiting.
+MAX_NOTICE_WAIT_SECONDS = 60.0
 
 logger = log.logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """
-    The stages that a row passes.
+    """The stages that rows pass; `clock` is Unix time."""
 
-    `overtaken` returns whether there is a later message in the chat of a message.
-    """
-
-    me: BotIdentity
+    bot: BotIdentity
     policy: AccessPolicy
     pairings: Pairings
-    commands: Commands
-    asking: Asking
-    courier: Delivery
-    overtaken: Callable[[Message], bool]
     denials: DenialLog
+    gateway: GatewayControl
+    commands: Commands
+    agent_step: AgentStep
+    delivery: Delivery
     clock: Callable[[], float] = time.time
 
-    async def take(self, rows: Sequence[Row]) -> list[Outcome]:
-        """Take rows that belong together from door to door."""
-        messages: list[Message] = []
-        outcomes = list(self._read(rows, messages))
+    async def run(self, rows: Sequence[Row]) -> list[Outcome]:
+        """Run one turn for rows that belong together."""
+        read = [self._read(row) for row in rows]
+        outcomes = [one for one in read if isinstance(one, Outcome)]
+        messages = [one for one in read if isinstance(one, Message)]
         if messages:
             update_ids = tuple(message.update_id for message in messages)
-            kept = next((row.reply for row in rows if row.reply), None)
-            outcome = await self._turn(fragments.join(messages), kept)
+            undelivered = next((row.reply for row in rows if row.reply), None)
+            outcome = await self._turn(fragments.join(messages), undelivered)
             outcomes.append(replace(outcome, update_ids=update_ids))
         return outcomes
 
-    def _read(self, rows: Sequence[Row], messages: list[Message]) -> Iterator[Outcome]:
-        """Fill in the messages; what is none has its Outcome at once."""
-        for row in rows:
-            one = (row.update_id,)
-            try:
-                message = envelope.read(row, self.me)
-            except EnvelopeError as error:
-                why = str(error)
-                logger.error("update set aside", update=row.update_id, error=why)
-                yield Outcome(
-                    Disposition.SET_ASIDE,
-                    error=_trouble(error),
-                    update_ids=one,
-                    reason=why,
-                )
-                continue
-            if message is None:
-                yield Outcome(Disposition.IGNORED, update_ids=one)
-            else:
-                messages.append(message)
+    def _read(self, row: Row) -> Message | Outcome:
+        """Return the message of a row, or the outcome of a row without one."""
+        update_ids = (row.update_id,)
+        try:
+            message = envelope.read(row, self.bot)
+        except EnvelopeError as error:
+            reason = str(error)
+            logger.error("update set aside", update=row.update_id, error=reason)
+            return Outcome(
+                Disposition.SET_ASIDE,
+                error=_error_event(error),
+                update_ids=update_ids,
+                reason=reason,
+            )
+        return message or Outcome(Disposition.IGNORED, update_ids=update_ids)
 
-    async def _turn(self, message: Message, kept: Reply | None) -> Outcome:
-        """Decide, ask whoever answers, deliver."""
+    async def _turn(self, message: Message, undelivered: Reply | None) -> Outcome:
         decision = await self._decide(message)
         if not decision.allowed:
             self.denials.record(message, decision)
-            await self._introduce(message, decision)
+            await self._send_pairing_code(message, decision)
             return Outcome(Disposition.DENIED, message.type, decision=decision)
-        said: list[str] = []
         try:
-            await self._answer(message, kept, said)
+            await self._answer(message, undelivered)
         except OperatorError:
             raise
         except Exception as error:
-            failed = await self._failed(message, error)
-            lost = "".join(said) if isinstance(error, DeliveryError) else ""
-            markdown = kept.markdown if kept else self.asking.agent.markdown
-            return replace(
-                failed,
-                decision=decision,
-                undelivered=Reply(lost, markdown) if lost else None,
-            )
+            return replace(await self._failed(message, error), decision=decision)
         seconds = max(0.0, self.clock() - message.accepted_at)
         return Outcome(Disposition.ANSWERED, message.type, seconds, decision)
 
@@ -136,60 +120,67 @@ class Turn:
                 logger.error("pairings cannot be read", error=str(error))
         return self.policy.decide(message, paired=paired)
 
-    async def _introduce(self, message: Message, decision: Decision) -> None:
-        """Tell a stranger his code; there is nothing else that a stranger is told."""
+    async def _send_pairing_code(self, message: Message, decision: Decision) -> None:
+        """Send a pairing code: the only reply to a user without access."""
         if decision.verdict is not Verdict.NOT_PAIRED or message.sender_id is None:
             return
         try:
             code = await self.pairings.offer(message.sender_id)
             if code is not None:
-                shown = SentReply(message.chat, patience=BRIEF_PATIENCE)
-                await self.courier.complete(shown, Reply(PAIR.format(code=code)))
+                await self._send_notice(message, PAIRING_CODE.format(code=code))
         except (StoreError, DeliveryError) as error:
-            logger.warning("no code told", user=message.sender_id, error=str(error))
+            user = message.sender_id
+            logger.warning("pairing code not sent", user=user, error=str(error))
 
-    async def _answer(
-        self, message: Message, kept: Reply | None, said: list[str]
-    ) -> None:
-        """Answer from what was kept, with a command, or through the agent."""
-        if kept is None:
+    async def _answer(self, message: Message, reply: Reply | None) -> None:
+        """Deliver the undelivered reply, else a command's, else the agent's."""
+        if reply is None:
             operator = self.policy.is_operator(message)
             reply = await self.commands.answer(message, operator=operator)
-        else:
-            reply = kept
-        quote = message.message_id if self.overtaken(message) else None
-        shown = SentReply(message.chat, quote)
+        # Where later messages wait, a quote shows which one is answered.
+        overtaken = self.gateway.has_waiting(message.chat)
+        sent = SentReply(
+            chat=message.chat,
+            quote=message.message_id if overtaken else None,
+            accepted_at=message.accepted_at,
+        )
         if reply is None:
-            await self.asking.ask(message, shown, said)
-            return
-        said.append(reply.text)
-        await self.courier.complete(shown, reply)
-        self.asking.seen(message)
+            await self.agent_step.ask(message, sent)
+        else:
+            await self.delivery.deliver(sent, reply)
 
     async def _failed(self, message: Message, error: Exception) -> Outcome:
-        """Log it, and tell the person unless that is what failed."""
-        if isinstance(error, TurnError):
-            logger.warning("turn failed", update=message.update_id, error=str(error))
-        else:
+        """Log the error, and send a sentence about it unless delivery failed."""
+        undelivered, reason = None, str(error)
+        if not isinstance(error, TurnError):
+            reason = "a bug, see the log"
             logger.error("bug in a turn", update=message.update_id, exc_info=error)
-        if not isinstance(error, DeliveryError):
-            shown = SentReply(message.chat, patience=BRIEF_PATIENCE)
+        else:
+            logger.warning("turn failed", update=message.update_id, error=reason)
+        if isinstance(error, DeliveryError):
+            undelivered = error.undelivered
+        else:
             try:
-                await self.courier.complete(shown, Reply(sentence(error)))
+                await self._send_notice(message, error_message(error))
             except OperatorError:
                 raise
             except CrocbotError as failure:
-                logger.warning("apology not sent", error=str(failure))
+                logger.warning("error message not sent", error=str(failure))
         return Outcome(
             Disposition.FAILED,
             message.type,
-            error=_trouble(error),
-            reason=str(error) if isinstance(error, TurnError) else "a bug, see the log",
+            error=_error_event(error),
+            reason=reason,
+            undelivered=undelivered,
             chat_gone=isinstance(error, ChatGoneError),
         )
 
+    async def _send_notice(self, message: Message, text: str) -> None:
+        sent = SentReply(chat=message.chat, wait_left=MAX_NOTICE_WAIT_SECONDS)
+        await self.delivery.deliver(sent, Reply(text))
 
-def _trouble(error: Exception) -> ErrorEvent:
-    """The words to count it under; a bug counts as the class of errors unforeseen."""
-    kind = error if isinstance(error, TurnError) else TurnError()
-    return ErrorEvent(kind.type, kind.severity)
+
+def _error_event(error: Exception) -> ErrorEvent:
+    """Return how an error is counted; a bug is counted as a plain TurnError."""
+    counted = error if isinstance(error, TurnError) else TurnError()
+    return ErrorEvent(counted.type, counted.severity)

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from crocbot.events import Event
-from crocbot.model import HostPort
+from crocbot.agents import AnswerReader, Timeouts
+from crocbot.errors import DeliveryError
+from crocbot.events import AgentCall, AgentErrorReason, Event
+from crocbot.model import (
+    ChatThread,
+    HostPort,
+    Message,
+    MessagePart,
+    MessageType,
+    Prompt,
+    Usage,
+)
 from crocbot.telemetry.catalogue import LossReason
 from crocbot.telemetry.udp import UdpTarget
 
@@ -94,3 +107,139 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+def a_message(text: str = "hi", **fields: Any) -> Message:
+    """Return a private message of user 7, with other fields as given."""
+    defaults: dict[str, Any] = {
+        "update_id": 1,
+        "chat": ChatThread(7),
+        "message_id": 3,
+        "sender_id": 7,
+        "private": True,
+        "type": MessageType.TEXT,
+        "command": None,
+        "accepted_at": 0.0,
+    }
+    return Message(text=text, **(defaults | fields))
+
+
+class FakeTelegram:
+    """
+    The calls of `botapi.Client` that a reply needs, with the messages in one chat.
+
+    `errors` are raised first, one a call: by the method's name.
+    """
+
+    def __init__(self) -> None:
+        self.messages: dict[int, MessagePart] = {}
+        self.chats: set[ChatThread] = set()
+        self.calls: list[str] = []
+        self.shown: list[str] = []
+        self.quotes: list[int | None] = []
+        self.errors: dict[str, list[Exception]] = {}
+        self.files: dict[str, bytes] = {}
+        self.typing_hangs = False
+        self.slept: list[float] = []
+        self.changed = asyncio.Event()
+
+    @property
+    def texts(self) -> list[str]:
+        return [part.text for part in self.messages.values()]
+
+    def _call(self, method: str, chat: ChatThread) -> None:
+        self.calls.append(method)
+        self.chats.add(chat)
+        self.changed.set()
+        if self.errors.get(method):
+            raise self.errors[method].pop(0)
+
+    def _show(self, message_id: int, part: MessagePart) -> None:
+        self.messages[message_id] = part
+        self.shown.append(part.text)
+
+    async def send_message(
+        self, chat: ChatThread, part: MessagePart, reply_to: int | None = None
+    ) -> int:
+        self._call("send", chat)
+        self.quotes.append(reply_to)
+        self._show(len(self.quotes), part)
+        return len(self.quotes)
+
+    async def edit_message(
+        self, chat: ChatThread, message_id: int, part: MessagePart
+    ) -> None:
+        self._call("edit", chat)
+        self._show(message_id, part)
+
+    async def delete_message(self, chat: ChatThread, message_id: int) -> None:
+        self._call("delete", chat)
+        del self.messages[message_id]
+
+    async def send_typing(self, chat: ChatThread) -> None:
+        self._call("type", chat)
+        if self.typing_hangs:
+            await asyncio.Event().wait()
+
+    async def download(self, file_id: str, max_bytes: int) -> bytes:
+        if file_id not in self.files:
+            raise DeliveryError("the file is gone")
+        return self.files[file_id]
+
+    async def sleep(self, seconds: float) -> None:
+        """Record a pause and take no time."""
+        self.slept.append(seconds)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds, which may change at every call."""
+        async with asyncio.timeout(30):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@dataclass(slots=True)
+class Reading:
+    """What an AnswerReader read."""
+
+    texts: list[str] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+    events: RecordedEvents = field(default_factory=RecordedEvents)
+    usage: Usage = field(default_factory=Usage)
+    error: Exception | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+    @property
+    def call(self) -> AgentCall:
+        (call,) = self.events.of_type(AgentCall)
+        return call
+
+    @property
+    def reason(self) -> AgentErrorReason | None:
+        return self.call.error
+
+
+async def read_answer(
+    agent: Any, prompt: Prompt | None = None, timeouts: Timeouts | None = None
+) -> Reading:
+    """Read an agent's answer to its end; pauses between tries take no time."""
+    reading = Reading()
+
+    async def sleep(seconds: float) -> None:
+        reading.slept.append(seconds)
+
+    reader = AnswerReader(
+        agent=agent,
+        prompt=prompt or Prompt(a_message()),
+        timeouts=timeouts or Timeouts(30.0, 30.0),
+        events=reading.events,
+        sleep=sleep,
+        random=lambda: 0.5,
+    )
+    async with aclosing(reader.texts()) as texts:
+        async for text in texts:
+            reading.texts.append(text)
+    assert reader.text == reading.text
+    reading.usage, reading.error = reader.usage, reader.error
+    return reading

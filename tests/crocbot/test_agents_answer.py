@@ -1,221 +1,197 @@
-"""An agent is heard within bounds, however it behaves."""
+"""Bounded reading of answers, however an agent behaves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
-from crocbot.agents.answer import MOST_CHARS, AnswerReader, Limits
+from crocbot.agents import AnswerReader, Timeouts
+from crocbot.agents.answer import MAX_CHARS
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
-from crocbot.model import ChatThread, Message, MessageType, Prompt, Usage
+from crocbot.model import Prompt, Usage
+from tests.crocbot.fakes import Reading, a_message, read_answer
 
-QUESTION = Prompt(
-    Message(1, ChatThread(7), 1, 7, True, MessageType.TEXT, "hi", None, 0.0)
-)
-PATIENT = Limits(60.0, 60.0)
 BUSY = AgentError("busy", AgentErrorReason.RATE_LIMITED, retry=True)
 BROKEN = AgentError("broken", AgentErrorReason.FAILED)
 Script = Callable[[int], AsyncGenerator[Any, None]]
 
 
-class Scripted:
-    """An agent that follows a script, which is told how often it was asked."""
+class ScriptedAgent:
+    """An agent that answers as its script says, which gets the number of the call."""
 
     name, markdown, remembers = "scripted", True, True
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.asked = 0
+        self.calls = 0
         self.closed = 0
 
     async def answer(self, prompt: Prompt) -> AsyncGenerator[Any, None]:
-        """Follow the script."""
-        assert prompt is QUESTION
-        self.asked += 1
+        self.calls += 1
         try:
-            async for piece in self.script(self.asked):
-                yield piece
+            async with aclosing(self.script(self.calls)) as parts:
+                async for part in parts:
+                    yield part
         finally:
             self.closed += 1
 
 
-def hear(
-    script: Script, limits: Limits = PATIENT
-) -> tuple[AnswerReader, list[str], AgentError | None, list[float]]:
-    """Hear an answer; pauses take no time."""
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    agent = Scripted(script)
-    hearing = AnswerReader(agent, QUESTION, limits, sleep=sleep, random=lambda: 0.0)
-    heard: list[str] = []
-
-    async def run() -> AgentError | None:
-        try:
-            async for piece in hearing.pieces():
-                heard.append(piece)
-        except AgentError as error:
-            return error
-        return None
-
-    error = asyncio.run(asyncio.wait_for(run(), 30))
-    assert agent.closed == agent.asked
-    return hearing, heard, error, slept
+async def read(script: Script, *timeouts: float) -> tuple[Reading, int]:
+    """Read an answer; return what came of it, and the number of calls."""
+    agent = ScriptedAgent(script)
+    async with asyncio.timeout(30):
+        reading = await read_answer(agent, timeouts=Timeouts(*(timeouts or (60, 60))))
+    assert agent.closed == agent.calls
+    return reading, agent.calls
 
 
-def saying(*pieces: Any) -> Script:
-    """A script: say these pieces, or raise them."""
+def parts(*parts: Any) -> Script:
+    """Return a script that yields these parts, or raises them."""
 
     async def script(_: int) -> AsyncGenerator[Any, None]:
-        for piece in pieces:
-            if isinstance(piece, Exception):
-                raise piece
-            if isinstance(piece, Awaitable):
-                await piece
-            yield piece
+        for part in parts:
+            if isinstance(part, Exception):
+                raise part
+            yield part
 
     return script
 
 
-def test_an_answer() -> None:
-    """Pieces come as they are said; tokens and times are in the fact."""
-    hearing, heard, error, _ = hear(saying("", "Hel", "lo", Usage(3, 2)))
-    fact = hearing.fact(None)
+async def test_an_answer() -> None:
+    """Text is passed on as it arrives; tokens and times are in the event."""
+    reading, _ = await read(parts("", "Hel", "lo", Usage(3, 2)))
+    call = reading.call
 
-    assert (heard, hearing.text, error) == (["Hel", "lo"], "Hello", None)
-    assert (fact.input_tokens, fact.output_tokens, fact.error) == (3, 2, None)
-    assert fact.first_token_seconds is not None
-    assert 0 <= fact.first_token_seconds <= fact.seconds
-
-
-@pytest.mark.parametrize("pieces", [(), ("", " \n\u200b"), (Usage(1, 0),)])
-def test_an_empty_answer(pieces: tuple[Any, ...]) -> None:
-    """An answer without words is a fault."""
-    _, _, error, _ = hear(saying(*pieces))
-
-    assert error is not None
-    assert error.fault is AgentErrorReason.EMPTY
+    assert (reading.texts, reading.text, reading.error) == (
+        ["Hel", "lo"],
+        "Hello",
+        None,
+    )
+    assert (call.input_tokens, call.output_tokens, call.error) == (3, 2, None)
+    assert call.first_token_seconds is not None
+    assert 0 <= call.first_token_seconds <= call.seconds
 
 
 async def silence(_: int) -> AsyncGenerator[Any, None]:
-    """Say nothing, for ever."""
+    """Never yield anything."""
     await asyncio.Event().wait()
     yield ""
 
 
 async def endless(_: int) -> AsyncGenerator[Any, None]:
-    """Say something again and again, for ever."""
+    """Yield text for ever."""
     while True:
         yield "."
         await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize(
-    ("script", "limits", "words"),
+    ("script", "timeouts", "reason", "error"),
     [
-        (silence, Limits(0.05, 60), "the first piece did not come in time"),
-        (silence, Limits(60, 0.05), "all of the answer did not come in time"),
-        (endless, Limits(60, 0.05), "all of the answer did not come in time"),
+        (parts(), (), AgentErrorReason.EMPTY, "the agent's answer is empty"),
+        (parts("", " \n\u200b"), (), AgentErrorReason.EMPTY, "is empty"),
+        (parts(Usage(1, 0)), (), AgentErrorReason.EMPTY, "is empty"),
+        (silence, (0.05, 60), AgentErrorReason.TIMEOUT, "the first part did not"),
+        (silence, (60, 0.05), AgentErrorReason.TIMEOUT, "all of the answer did not"),
+        (endless, (60, 0.05), AgentErrorReason.TIMEOUT, "all of the answer did not"),
+        (parts(ZeroDivisionError("bug")), (), AgentErrorReason.OTHER, "bug"),
     ],
 )
-def test_time_outs(script: Script, limits: Limits, words: str) -> None:
-    """Whatever does not come in time ends the answer."""
-    _, _, error, slept = hear(script, limits)
+async def test_errors(
+    script: Script, timeouts: tuple[float, ...], reason: AgentErrorReason, error: str
+) -> None:
+    """An answer that is empty, late or broken ends with an error."""
+    reading, calls = await read(script, *timeouts)
 
-    assert error is not None
-    assert (error.fault, str(error), slept) == (AgentErrorReason.TIMEOUT, words, [])
+    assert error in str(reading.error)
+    assert (reading.call.error, calls, reading.slept) == (reason, 1, [])
 
 
-def test_a_sign_of_life() -> None:
-    """After an empty piece the time-out for the first one is over."""
+async def test_a_sign_of_life() -> None:
+    """An empty part ends the timeout for the first part."""
 
     async def thinking(_: int) -> AsyncGenerator[Any, None]:
         yield ""
         await asyncio.sleep(0.2)
         yield "done"
 
-    _, heard, error, _ = hear(thinking, Limits(0.1, 60))
+    reading, _ = await read(thinking, 0.1, 60)
 
-    assert (heard, error) == (["done"], None)
-
-
-def test_too_long() -> None:
-    """An answer without end is cut."""
-    hearing, _, error, _ = hear(saying(*["x" * 1000] * 100))
-
-    assert error is not None
-    assert error.fault is AgentErrorReason.TOO_LONG
-    assert hearing.text == "x" * MOST_CHARS
-
-
-def test_asked_again() -> None:
-    """What says that it is safe is asked again, after pauses that grow."""
-
-    async def script(asked: int) -> AsyncGenerator[Any, None]:
-        if asked < 3:
-            raise BUSY
-        yield "at last"
-
-    hearing, heard, error, slept = hear(script)
-
-    assert (heard, error, slept) == (["at last"], None, [0.5, 1.0])
-    assert hearing.agent.asked == 3
-
-
-def test_asked_three_times_at_most() -> None:
-    """Somebody who is always busy is left alone in the end."""
-    hearing, _, error, slept = hear(saying(BUSY))
-
-    assert error is BUSY
-    assert (hearing.agent.asked, slept) == (3, [0.5, 1.0])
+    assert (reading.texts, reading.error) == (["done"], None)
 
 
 @pytest.mark.parametrize(
-    ("script", "limits"),
+    ("sizes", "too_long"),
     [
-        (saying(BROKEN), PATIENT),
-        (saying("some words", BUSY), PATIENT),
-        (saying(AgentError("later", retry=True, wait=99.0)), PATIENT),
+        ([MAX_CHARS], False),
+        ([MAX_CHARS - 1, 1], False),
+        ([MAX_CHARS, 0], False),
+        ([MAX_CHARS + 1], True),
+        ([MAX_CHARS, 1], True),
+        ([1000] * 100, True),
     ],
 )
-def test_not_asked_again(script: Script, limits: Limits) -> None:
-    """Not when it is not safe, when something came already, or without the time."""
-    hearing, _, error, slept = hear(script, limits)
+async def test_the_longest_answer(sizes: list[int], too_long: bool) -> None:
+    """An answer of exactly MAX_CHARS is complete, a longer one is cut."""
+    reading, _ = await read(parts(*("x" * size for size in sizes), Usage(1, 1)))
 
-    assert error is not None
-    assert (hearing.agent.asked, slept) == (1, [])
-
-
-def test_a_wait_that_was_asked_for() -> None:
-    """Who says when to come back is asked then."""
-    busy = AgentError("busy", AgentErrorReason.RATE_LIMITED, retry=True, wait=7.0)
-    _, _, _, slept = hear(saying(busy))
-
-    assert slept == [7.0, 7.0]
+    assert reading.text == "x" * MAX_CHARS
+    assert "" not in reading.texts
+    assert (reading.call.error is AgentErrorReason.TOO_LONG) is too_long
+    assert (reading.error is not None) is too_long
 
 
-def test_cancelled() -> None:
-    """Whoever listens no longer is let go of at once."""
+@pytest.mark.parametrize(
+    ("script", "calls", "slept"),
+    [
+        (parts(BUSY), 3, [0.5, 1.0]),
+        (parts(AgentError("busy", retry=True, wait=7.0)), 3, [7.0, 7.0]),
+        # An error that is not safe to retry, an answer that has begun, too long a wait.
+        (parts(BROKEN), 1, []),
+        (parts("some words", BUSY), 1, []),
+        (parts(AgentError("later", retry=True, wait=99.0)), 1, []),
+    ],
+)
+async def test_retries(script: Script, calls: int, slept: list[float]) -> None:
+    """A safe error is retried twice, after the server's pause or growing ones."""
+    reading, called = await read(script)
 
-    async def scene() -> int:
-        agent = Scripted(endless)
-        hearing = AnswerReader(agent, QUESTION, PATIENT)
-        begun = asyncio.Event()
+    assert isinstance(reading.error, AgentError)
+    assert (called, reading.slept) == (calls, slept)
 
-        async def listen() -> None:
-            async for _ in hearing.pieces():
-                begun.set()
 
-        listening = asyncio.create_task(listen())
-        await begun.wait()
-        listening.cancel()
-        await asyncio.wait([listening])
-        return agent.closed
+async def test_a_retry_that_succeeds() -> None:
+    """The answer of a later call is the answer."""
 
-    assert asyncio.run(scene()) == 1
+    async def script(call: int) -> AsyncGenerator[Any, None]:
+        if call < 3:
+            raise BUSY
+        yield "at last"
+
+    reading, _ = await read(script)
+
+    assert (reading.texts, reading.error, reading.slept) == (
+        ["at last"],
+        None,
+        [0.5, 1.0],
+    )
+
+
+async def test_cancelled() -> None:
+    """A reader that is cancelled closes the agent's answer at once."""
+    agent = ScriptedAgent(endless)
+    reader = AnswerReader(
+        agent=agent,  # type: ignore[arg-type]
+        prompt=Prompt(a_message()),
+        timeouts=Timeouts(60, 60),
+        events=(reading := Reading()).events,
+    )
+    async with aclosing(reader.texts()) as texts:
+        await anext(texts)
+
+    assert (agent.closed, reading.events) == (1, [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 import pytest
@@ -12,7 +11,7 @@ from crocbot.agents import choose
 from crocbot.errors import OperatorError
 
 TOKEN = {"TELEGRAM_BOT_TOKEN": "1:a"}
-NEEDS = {
+NEEDED = {
     "echo": {},
     "http": {"CROCBOT_AGENT_URL": "http://127.0.0.1:1/"},
     "openai": {"CROCBOT_MODEL": "m", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"},
@@ -21,25 +20,22 @@ NEEDS = {
 
 
 def load(agent: str) -> settings.Settings:
-    """The settings for an agent."""
-    loaded, _ = settings.load(TOKEN | {"CROCBOT_AGENT": agent} | NEEDS[agent], None)
+    """Return the settings for an agent."""
+    loaded, _ = settings.load(TOKEN | {"CROCBOT_AGENT": agent} | NEEDED[agent], None)
     return loaded
 
 
-@pytest.mark.parametrize("agent", NEEDS)
-def test_choose(agent: str) -> None:
-    """Each word makes its agent, which lets go of what it holds."""
+@pytest.mark.parametrize("agent", NEEDED)
+async def test_choose(agent: str) -> None:
+    """CROCBOT_AGENT names the agent."""
     if agent == "openai":
-        pytest.importorskip("openai", reason="the extra crocbot[openai] is not there")
+        pytest.importorskip("openai", reason="the extra crocbot[openai] is missing")
+    chosen = choose(load(agent))
 
-    async def scene() -> None:
-        chosen = choose(load(agent))
-        assert chosen.name == agent
-        assert chosen.markdown == (agent != "echo")
-        assert chosen.remembers == (agent in ("http", "openai"))
-        await chosen.close()
-
-    asyncio.run(scene())
+    assert chosen.name == agent
+    assert chosen.markdown == (agent != "echo")
+    assert chosen.remembers == (agent in ("http", "openai"))
+    await chosen.close()
 
 
 def test_without_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,22 +1,16 @@
-"""The agent that needs nothing from outside."""
+"""The echo agent."""
 
 from __future__ import annotations
-
-import asyncio
 
 import pytest
 
 from crocbot.agents.echo import Echo
-from crocbot.model import Attachment, ChatThread, Message, MessageType, Prompt
-
-
-async def said(prompt: Prompt) -> list[object]:
-    """Everything that the echo says."""
-    return [piece async for piece in Echo().answer(prompt)]
+from crocbot.model import Attachment, Prompt
+from tests.crocbot.fakes import a_message
 
 
 @pytest.mark.parametrize(
-    ("text", "command", "media", "answer"),
+    ("text", "command", "type_", "answer"),
     [
         ("hello", None, None, "hello"),
         (" two  words\n", None, None, " two  words\n"),
@@ -28,17 +22,12 @@ async def said(prompt: Prompt) -> list[object]:
         ("\u200b", None, None, "Received: something, without words."),
     ],
 )
-def test_echo(text: str, command: str | None, media: str | None, answer: str) -> None:
-    """The echo says the same, or what came when there were no words."""
-    kind = (
-        MessageType.COMMAND
-        if command
-        else MessageType.MEDIA
-        if media
-        else MessageType.TEXT
-    )
-    sent = (Attachment(media, "something"),) if media else ()
-    message = Message(1, ChatThread(7), 1, 7, True, kind, text, command, 0.0, sent)
+async def test_echo(
+    text: str, command: str | None, type_: str | None, answer: str
+) -> None:
+    """The echo is the same text, or the types of the attachments without one."""
+    attachments = (Attachment(type_, "something"),) if type_ else ()
+    message = a_message(text, command=command, attachments=attachments)
 
-    assert asyncio.run(said(Prompt(message))) == [answer]
-    assert asyncio.run(Echo().check()) == "echo answers the same text"
+    assert [part async for part in Echo().answer(Prompt(message))] == [answer]
+    assert await Echo().check() == "echo answers the same text"

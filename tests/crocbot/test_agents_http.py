@@ -7,14 +7,15 @@ import hashlib
 import hmac
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from crocbot.agents.answer import AnswerReader, Limits
-from crocbot.agents.http import SIGNATURE, Http
+from crocbot.agents import Timeouts
+from crocbot.agents.http import MAX_EVENT_CHARS, MAX_JSON_BYTES, SIGNATURE, Http
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import (
@@ -22,83 +23,78 @@ from crocbot.model import (
     ChatThread,
     Exchange,
     Image,
-    Message,
     MessageType,
     Prompt,
     Usage,
 )
+from tests.crocbot.fakes import Reading, a_message, read_answer
 
-PATIENT = Limits(30.0, 30.0)
-MESSAGE = Message(
-    *(11, ChatThread(-5, 4), 3, 7, False, MessageType.MEDIA, "look", None, 0.0),
-    (Attachment("photo", "photo, 2x1"),),
+PROMPT = Prompt(
+    a_message(
+        "look",
+        update_id=11,
+        chat=ChatThread(-5, 4),
+        type=MessageType.MEDIA,
+        attachments=(Attachment("photo", "photo, 2x1"),),
+    ),
+    (Exchange("hi", "Hello."),),
+    (Image("image/png", b"\0P"),),
 )
-QUESTION = Prompt(MESSAGE, (Exchange("hi", "Hello."),), (Image("image/png", b"\0P"),))
 Service = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Heard:
-    """What came of a question."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.pieces: list[str] = []
-        self.usage = Usage()
-        self.error: AgentError | None = None
-        self.asked = 0
-
-    @property
-    def fault(self) -> AgentErrorReason | None:
-        """Why there is no answer, or not all of it."""
-        return None if self.error is None else self.error.fault
-
-
-def hear(
-    service: Service, limits: Limits = PATIENT, secret: str | None = None
-) -> Heard:
-    """Ask a service, which lives as long as this takes."""
-    heard = Heard()
-
-    async def count(request: web.Request) -> web.StreamResponse:
-        heard.asked += 1
-        return await service(request)
-
-    async def run() -> None:
-        app = web.Application(client_max_size=10**7)
-        app.router.add_post("/ask", count)
-        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        agent = Http(f"http://127.0.0.1:{runner.addresses[0][1]}/ask", secret, 5.0)
-        await listen(agent, limits, heard)
-        await agent.close()
+@asynccontextmanager
+async def running(service: Service) -> AsyncIterator[str]:
+    """Run a service while in this context; it takes POST at this place."""
+    app = web.Application(client_max_size=10**7)
+    app.router.add_post("/ask", service)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"127.0.0.1:{runner.addresses[0][1]}/ask"
+    finally:
         await runner.cleanup()
 
-    asyncio.run(asyncio.wait_for(run(), 30))
-    return heard
+
+async def read(
+    service: Service, secret: str | None = None, *timeouts: float
+) -> tuple[Reading, int]:
+    """Ask a service; return what came of it, and the number of requests."""
+    requests = 0
+
+    async def count(request: web.Request) -> web.StreamResponse:
+        nonlocal requests
+        requests += 1
+        return await service(request)
+
+    async with asyncio.timeout(30), running(count) as place:
+        agent = Http(f"http://{place}", secret, 5.0)
+        timeouts = timeouts or (30.0, 30.0)
+        reading = await read_answer(agent, PROMPT, Timeouts(*timeouts))
+        await agent.close()
+    return reading, requests
 
 
-async def listen(agent: Http, limits: Limits, heard: Heard) -> None:
-    """Hear an answer to its end; pauses are short."""
-    hearing = AnswerReader(agent, QUESTION, limits, sleep=lambda _: asyncio.sleep(0))
-    try:
-        async for piece in hearing.pieces():
-            heard.pieces.append(piece)
-    except AgentError as error:
-        heard.error = error
-    heard.text, heard.usage = hearing.text, hearing.usage
+def answering(text: str, content_type: str = "application/json") -> Service:
+    """Return a service with one answer."""
+
+    async def service(_: web.Request) -> web.Response:
+        return web.Response(text=text, content_type=content_type)
+
+    return service
 
 
-def test_what_is_posted() -> None:
-    """The message in words, chat, history, images as data, and a signature."""
-    posted: list[tuple[bytes, str]] = []
+@pytest.mark.parametrize("secret", ["hush", None])
+async def test_request(secret: str | None) -> None:
+    """A request has text, chat, history and images, and a signature with a secret."""
+    posted: list[tuple[bytes, str | None]] = []
 
     async def service(request: web.Request) -> web.Response:
-        posted.append((await request.read(), request.headers[SIGNATURE]))
+        posted.append((await request.read(), request.headers.get(SIGNATURE)))
         return web.json_response({"reply": "Nice."})
 
-    assert hear(service, secret="hush").text == "Nice."
+    assert (await read(service, secret))[0].text == "Nice."
     ((payload, signature),) = posted
     assert json.loads(payload) == {
         "message": "look\n[photo, 2x1]",
@@ -115,16 +111,7 @@ def test_what_is_posted() -> None:
         "update_id": 11,
     }
     digest = hmac.new(b"hush", payload, hashlib.sha256).hexdigest()
-    assert signature == f"sha256={digest}"
-
-
-def test_without_a_secret() -> None:
-    """Without a secret nothing is signed."""
-
-    async def service(request: web.Request) -> web.Response:
-        return web.json_response({"reply": str(SIGNATURE in request.headers)})
-
-    assert hear(service).text == "False"
+    assert signature == (f"sha256={digest}" if secret else None)
 
 
 @pytest.mark.parametrize(
@@ -144,18 +131,15 @@ def test_without_a_secret() -> None:
         ),
     ],
 )
-def test_json(answer: dict[str, Any], usage: Usage) -> None:
-    """An object has the reply, and the tokens if the service knows them."""
+async def test_json(answer: dict[str, Any], usage: Usage) -> None:
+    """An object has the reply, and the tokens if the service counts them."""
+    reading, _ = await read(answering(json.dumps(answer)))
 
-    async def service(_: web.Request) -> web.Response:
-        return web.json_response(answer)
-
-    heard = hear(service)
-    assert (heard.text, heard.usage, heard.fault) == ("Yes.", usage, None)
+    assert (reading.text, reading.usage, reading.error) == ("Yes.", usage, None)
 
 
 def streaming(content_type: str, *chunks: bytes, cut: bool = False) -> Service:
-    """A service that writes these chunks one by one, and may hang up in the middle."""
+    """Return a service that writes chunks one by one, and may abort after them."""
 
     async def service(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": content_type})
@@ -171,20 +155,16 @@ def streaming(content_type: str, *chunks: bytes, cut: bool = False) -> Service:
     return service
 
 
-def test_text() -> None:
-    """A text comes as it is written; a character may be cut anywhere."""
+@pytest.mark.parametrize(
+    "content_type", ["text/plain; charset=utf-8", "application/octet-stream"]
+)
+async def test_text(content_type: str) -> None:
+    """Text arrives as it is written; a character may be split anywhere."""
     croc = "🐊".encode()
-    heard = hear(
-        streaming("text/plain; charset=utf-8", b"A ", croc[:2], croc[2:], b"!")
-    )
+    reading, _ = await read(streaming(content_type, b"A ", croc[:2], croc[2:], b"!"))
 
-    assert (heard.text, heard.fault) == ("A 🐊!", None)
-    assert len(heard.pieces) > 1
-
-
-def test_no_content_type() -> None:
-    """What a service does not name is a text."""
-    assert hear(streaming("application/octet-stream", b"Yes.")).text == "Yes."
+    assert (reading.text, reading.error) == ("A 🐊!", None)
+    assert len(reading.texts) > 1
 
 
 @pytest.mark.parametrize(
@@ -202,21 +182,23 @@ def test_no_content_type() -> None:
             "a",
             Usage(2, 1),
         ),
-        ([b'data: {"no": "json of ours"}\n\n'], '{"no": "json of ours"}', Usage()),
+        ([b'data: {"other": "keys"}\n\n'], '{"other": "keys"}', Usage()),
         ([b"data: {broken\n\n"], "{broken", Usage()),
         ([b"data: a\n\ndata: b\n"], "ab", Usage()),
         ([b"data: a\n\ndata: b\ndata: c"], "ab\nc", Usage()),
+        # Events without data, of more characters together than one may have.
+        ([b": " + b"x" * 2**19 + b"\n\n"] * 3 + [b"data: a\n\n"], "a", Usage()),
     ],
 )
-def test_events(chunks: list[bytes], text: str, usage: Usage) -> None:
-    """Server-sent events have texts, or objects as above."""
-    heard = hear(streaming("text/event-stream", *chunks))
+async def test_events(chunks: list[bytes], text: str, usage: Usage) -> None:
+    """Server-sent events have texts, or objects as in JSON."""
+    reading, _ = await read(streaming("text/event-stream", *chunks))
 
-    assert (heard.text, heard.usage, heard.fault) == (text, usage, None)
+    assert (reading.text, reading.usage, reading.error) == (text, usage, None)
 
 
 def status(code: int, **headers: str) -> Service:
-    """A service that always answers with this status."""
+    """Return a service that always answers with this status."""
 
     async def service(_: web.Request) -> web.Response:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -226,7 +208,7 @@ def status(code: int, **headers: str) -> Service:
 
 
 @pytest.mark.parametrize(
-    ("service", "fault", "asked"),
+    ("service", "reason", "requests"),
     [
         (status(400), AgentErrorReason.REFUSED, 1),
         (status(401), AgentErrorReason.UNAUTHORIZED, 1),
@@ -240,24 +222,22 @@ def status(code: int, **headers: str) -> Service:
         (status(204), AgentErrorReason.FAILED, 1),
     ],
 )
-def test_refusals(service: Service, fault: AgentErrorReason, asked: int) -> None:
-    """Each status is a fault of its own; only who was too busy is asked again."""
-    heard = hear(service)
+async def test_status(
+    service: Service, reason: AgentErrorReason, requests: int
+) -> None:
+    """Each status has its reason; only a service that is too busy is retried."""
+    reading, asked = await read(service)
 
-    assert (heard.fault, heard.asked) == (fault, asked)
+    assert (reading.reason, asked) == (reason, requests)
 
 
-def answering(text: str, content_type: str) -> Service:
-    """A service with one answer."""
-
-    async def service(_: web.Request) -> web.Response:
-        return web.Response(text=text, content_type=content_type)
-
-    return service
+def json_of(size: int) -> str:
+    """Return an object of exactly this many bytes, with a short reply."""
+    return '{"reply": "Hi.", "x": "%s"}' % ("x" * (size - 25))
 
 
 @pytest.mark.parametrize(
-    ("text", "content_type", "fault"),
+    ("text", "content_type", "reason"),
     [
         ("{", "application/json", AgentErrorReason.MALFORMED),
         ("[]", "application/json", AgentErrorReason.MALFORMED),
@@ -265,82 +245,59 @@ def answering(text: str, content_type: str) -> Service:
         ('{"reply": 7}', "application/json", AgentErrorReason.MALFORMED),
         ('{"reply": ""}', "application/json", AgentErrorReason.EMPTY),
         ("[" * 100_000, "application/json", AgentErrorReason.MALFORMED),
-        (
-            f'{{"reply": "{"x" * 2**21}"}}',
-            "application/json",
-            AgentErrorReason.TOO_LONG,
-        ),
+        (json_of(MAX_JSON_BYTES), "application/json", None),
+        (json_of(MAX_JSON_BYTES + 1), "application/json", AgentErrorReason.TOO_LONG),
         ("<html>", "text/html", AgentErrorReason.MALFORMED),
         ("", "text/plain", AgentErrorReason.EMPTY),
         ("x" * 2**21, "text/plain", AgentErrorReason.TOO_LONG),
-        ("x" * 2**21, "text/event-stream", AgentErrorReason.TOO_LONG),
+        ("x" * MAX_EVENT_CHARS, "text/event-stream", AgentErrorReason.EMPTY),
+        ("x" * (MAX_EVENT_CHARS + 1), "text/event-stream", AgentErrorReason.TOO_LONG),
+        ("data:\n" * 2**18, "text/event-stream", AgentErrorReason.TOO_LONG),
     ],
 )
-def test_answers_that_are_none(
-    text: str, content_type: str, fault: AgentErrorReason
+async def test_bodies(
+    text: str, content_type: str, reason: AgentErrorReason | None
 ) -> None:
-    """What cannot be read, says nothing or has no end is a fault of its own."""
-    assert hear(answering(text, content_type)).fault is fault
+    """A body that is malformed, empty or too long has its reason."""
+    reading, _ = await read(answering(text, content_type))
+
+    assert reading.reason is reason
 
 
-def test_a_cut_stream() -> None:
-    """What came before the connection broke is kept."""
-    heard = hear(streaming("text/plain", b"The answer is", cut=True))
+async def test_a_broken_connection() -> None:
+    """The text before the connection broke is kept."""
+    reading, _ = await read(streaming("text/plain", b"The answer is", cut=True))
 
-    assert (heard.text, heard.fault) == ("The answer is", AgentErrorReason.FAILED)
+    assert (reading.text, reading.reason) == ("The answer is", AgentErrorReason.FAILED)
 
 
-def test_slow() -> None:
-    """Who does not begin in time has no answer; he is not asked again."""
+async def test_a_slow_service() -> None:
+    """A service that does not answer in time is not asked again."""
 
     async def service(_: web.Request) -> web.Response:
         await asyncio.sleep(60)
         return web.Response()
 
-    heard = hear(service, Limits(0.2, 30))
-    assert (heard.fault, heard.asked) == (AgentErrorReason.TIMEOUT, 1)
+    reading, requests = await read(service, None, 0.2, 30)
+    assert (reading.reason, requests) == (AgentErrorReason.TIMEOUT, 1)
 
 
-def test_nobody_there() -> None:
-    """Who cannot be connected to is tried again, and then out of reach."""
-    heard = Heard()
-
-    async def run() -> str:
-        with socket.socket() as nobody:
-            nobody.bind(("127.0.0.1", 0))
-            agent = Http(f"http://127.0.0.1:{nobody.getsockname()[1]}/", None, 5.0)
-            await listen(agent, PATIENT, heard)
-            with pytest.raises(AgentError) as refused:
-                await agent.check()
-            await agent.close()
-            return str(refused.value)
-
-    assert "cannot connect" in asyncio.run(run())
-    assert heard.fault is AgentErrorReason.UNREACHABLE
-
-
-def test_check() -> None:
-    """A service that is there is there, whatever it says to HEAD."""
-    calls: list[str] = []
-
-    async def run() -> str:
-        async def ask(request: web.Request) -> web.Response:
-            calls.append(request.method)
-            return web.Response()
-
-        app = web.Application()
-        app.router.add_post("/ask", ask)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        place = f"127.0.0.1:{runner.addresses[0][1]}/ask"
-        agent = Http(f"http://me:hush@{place}", None, 5.0)
-        told = await agent.check()
+async def test_no_service() -> None:
+    """A port on which no service listens is unreachable, for `check` too."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        agent = Http(f"http://127.0.0.1:{unused.getsockname()[1]}/", None, 5.0)
+        reading = await read_answer(agent, PROMPT)
+        with pytest.raises(AgentError, match="cannot connect"):
+            await agent.check()
         await agent.close()
-        await runner.cleanup()
-        return told
 
-    told = asyncio.run(run())
-    assert told.startswith("http://127.0.0.1:")
-    assert told.endswith("/ask is there (HEAD: 405)")
-    assert calls == []
+    assert (reading.reason, len(reading.slept)) == (AgentErrorReason.UNREACHABLE, 2)
+
+
+async def test_check() -> None:
+    """`check` needs any answer to HEAD, and shows no password."""
+    async with running(answering("{}")) as place:
+        agent = Http(f"http://me:hush@{place}", None, 5.0)
+        assert await agent.check() == f"http://{place} is there (HEAD: 405)"
+        await agent.close()

@@ -270,7 +270,7 @@ async def test_check_after_an_error(server: Server, tmp_path: Path) -> None:
     assert database.startswith(f"crocbot: database: {letter} cannot be used")
     assert telegram.startswith("crocbot: telegram: Telegram refused the token")
     assert agent == (
-        "crocbot: agent: /nowhere/program is no program that can be started"
+        "crocbot: agent: /nowhere/program is not a program that can be started"
     )
     assert letter.read_text().startswith("Dear aunt")
 

@@ -2,138 +2,129 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from crocbot.commands import FOR_OPERATORS, MENU, Commands, Status
+from crocbot.commands import MENU, OPERATORS_ONLY, Commands, Status
 from crocbot.errors import StoreError
-from crocbot.model import ChatThread, Message, MessageType, Reply, Usage
+from crocbot.model import ChatThread, MessageType, Reply, Usage
+from tests.crocbot.fakes import a_message
 
-STATUS = Status(version="1.2", agent="echo", uptime=93_784, queued=3, polled=4.2)
+STATUS = Status(version="1.2", agent="echo", uptime=93_784, admitted=3, poll_age=4.2)
+STARTED = Status(version="1.2", agent="echo", uptime=0.5, admitted=1, poll_age=None)
+CHAT = ChatThread(-5, 4)
 
 
-class Memory:
-    """The memory of one topic, or none that works."""
+class World:
+    """The gateway, and the memory of its chats."""
 
-    def __init__(
-        self, usage: Usage | None = None, fault: Exception | None = None
-    ) -> None:
-        self.used = usage or Usage()
-        self.fault = fault
+    def __init__(self, status: Status = STATUS, busy: bool = True) -> None:
+        self._status = status
+        self.busy = busy
+        self.used = Usage()
+        self.error: Exception | None = None
         self.forgotten: list[ChatThread] = []
 
+    def status(self) -> Status:
+        return self._status
+
+    def stop_turn(self, chat: ChatThread) -> bool:
+        assert chat == CHAT
+        return self.busy
+
     async def forget(self, chat: ChatThread) -> None:
-        """Forget, or fail."""
-        if self.fault:
-            raise self.fault
+        if self.error:
+            raise self.error
         self.forgotten.append(chat)
 
     async def usage(self, chat: ChatThread) -> tuple[int, Usage]:
-        """Count, or fail."""
-        if self.fault:
-            raise self.fault
+        if self.error:
+            raise self.error
         return 3, self.used
 
-
-def ask(
-    command: str | None,
-    status: Status = STATUS,
-    *,
-    busy: bool = True,
-    operator: bool = True,
-    memory: Memory | None = None,
-) -> Reply | None:
-    """What the gateway answers to a command."""
-    message = Message(
-        1, ChatThread(-5, 4), 1, 7, True, MessageType.COMMAND, "", command, 0.0
-    )
-    memory = memory or Memory()
-    commands = Commands(lambda: status, lambda _: busy, memory.forget, memory.usage)
-    return asyncio.run(commands.answer(message, operator=operator))
+    async def answer(self, command: str | None, *, operator: bool = True) -> str | None:
+        """Return the text of the answer to a command, or None."""
+        message = a_message("", chat=CHAT, type=MessageType.COMMAND, command=command)
+        commands = Commands(self, self)  # type: ignore[arg-type]
+        reply = await commands.answer(message, operator=operator)
+        assert reply is None or reply == Reply(reply.text)
+        return reply and reply.text
 
 
-def test_every_command_of_the_menu_is_answered() -> None:
-    """Telegram's menu shows nothing that the gateway does not know."""
-    assert all(ask(command) for command in MENU)
+@pytest.mark.parametrize("command", MENU)
+async def test_menu(command: str) -> None:
+    """Every command of Telegram's menu is answered, and listed by /help."""
+    world = World()
+
+    assert await world.answer(command)
+    assert f"/{command} - {MENU[command]}" in (await world.answer("help") or "")
 
 
 @pytest.mark.parametrize("command", [None, "ask", "starts"])
-def test_other_commands(command: str | None) -> None:
-    """Whatever else comes is left to the agent."""
-    assert ask(command) is None
-
-
-def test_help() -> None:
-    """/help lists the whole menu."""
-    reply = ask("help")
-
-    assert reply is not None
-    assert all(f"/{command} - {MENU[command]}" in reply.text for command in MENU)
-
-
-def test_whoami() -> None:
-    """/whoami tells both ids."""
-    assert ask("whoami") == Reply("user id: 7\nchat id: -5")
-
-
-def test_status() -> None:
-    """/status tells version, agent, uptime, last poll and queue."""
-    assert ask("status") == Reply(
-        "crocbot 1.2, agent echo\n"
-        "up for 1 d 2 h\n"
-        "last poll completed: 4 s ago\n"
-        "messages in work or waiting, with this one: 3"
-    )
-
-
-def test_status_before_the_first_poll() -> None:
-    """/status does not invent a poll."""
-    reply = ask("status", Status("1.2", "echo", 0.5, 1, None))
-
-    assert reply is not None
-    assert "up for 0 s\nlast poll completed: not yet" in reply.text
+async def test_other_commands(command: str | None) -> None:
+    """Every other message is left to the agent."""
+    assert await World().answer(command) is None
 
 
 @pytest.mark.parametrize(
-    ("busy", "says"), [(True, "Stopped."), (False, "Nothing to stop.")]
-)
-def test_stop(busy: bool, says: str) -> None:
-    """/stop tells whether there was anything to stop."""
-    assert ask("stop", busy=busy) == Reply(says)
-
-
-def test_status_is_for_operators() -> None:
-    """Others are told so, and nothing else."""
-    assert ask("status", operator=False) == Reply(FOR_OPERATORS)
-
-
-def test_new() -> None:
-    """/new forgets this topic of this chat."""
-    memory = Memory()
-    reply = ask("new", memory=memory, operator=False)
-
-    assert reply is not None
-    assert "forgotten" in reply.text
-    assert memory.forgotten == [ChatThread(-5, 4)]
-
-
-@pytest.mark.parametrize(
-    ("usage", "says"),
+    ("command", "world", "text"),
     [
-        (Usage(12, 30), "answers in this chat: 3\ntokens: 42 (in 12, out 30)"),
-        (Usage(), "answers in this chat: 3\ntokens: not told by the agent"),
+        ("whoami", World(), "user id: 7\nchat id: -5"),
+        ("stop", World(busy=True), "Stopped."),
+        ("stop", World(busy=False), "Nothing to stop."),
+        (
+            "status",
+            World(),
+            "crocbot 1.2, agent echo\n"
+            "up for 1 d 2 h\n"
+            "last poll completed: 4 s ago\n"
+            "messages in work or waiting, with this one: 3",
+        ),
+        (
+            "status",
+            World(STARTED),
+            "crocbot 1.2, agent echo\n"
+            "up for 0 s\n"
+            "last poll completed: not yet\n"
+            "messages in work or waiting, with this one: 1",
+        ),
     ],
 )
-def test_usage(usage: Usage, says: str) -> None:
-    """/usage tells the tokens of this chat, if anybody knows them."""
-    assert ask("usage", memory=Memory(usage), operator=False) == Reply(says)
+async def test_answers(command: str, world: World, text: str) -> None:
+    """/whoami, /stop and /status show what is known."""
+    assert await world.answer(command) == text
+
+
+async def test_status_is_for_operators() -> None:
+    """Others learn that, and nothing else."""
+    assert await World().answer("status", operator=False) == OPERATORS_ONLY
+
+
+async def test_new() -> None:
+    """/new clears the memory of this topic of this chat."""
+    world = World()
+
+    assert "forgotten" in (await world.answer("new", operator=False) or "")
+    assert world.forgotten == [CHAT]
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [(Usage(12, 30), "42 (in 12, out 30)"), (Usage(), "not counted by the agent")],
+)
+async def test_usage(usage: Usage, tokens: str) -> None:
+    """/usage shows the tokens of this chat, if the agent counts them."""
+    world = World()
+    world.used = usage
+    text = f"answers in this chat: 3\ntokens: {tokens}"
+
+    assert await world.answer("usage", operator=False) == text
 
 
 @pytest.mark.parametrize("command", ["new", "usage"])
-def test_a_memory_that_cannot_be_reached(command: str) -> None:
-    """Who asks about the memory hears when it cannot be reached."""
-    reply = ask(command, memory=Memory(fault=StoreError("disk is full")))
+async def test_a_memory_that_fails(command: str) -> None:
+    """A memory that cannot be reached is said so."""
+    world = World()
+    world.error = StoreError("disk is full")
+    text = "Sorry, I cannot reach my memory. Please try again."
 
-    assert reply is not None
-    assert reply.text == "Sorry, I cannot reach my memory. Please try again."
+    assert await world.answer(command) == text

@@ -1,9 +1,6 @@
-"""Delivering replies: every piece arrives, whatever Telegram does."""
+"""Delivery of replies: every part arrives, whatever Telegram does."""
 
 from __future__ import annotations
-
-import asyncio
-from collections.abc import Sequence
 
 import pytest
 
@@ -13,7 +10,7 @@ from crocbot.errors import (
     FloodWaitError,
     TelegramError,
 )
-from crocbot.events import DeliveryEvent, DeliveryIssue
+from crocbot.events import DeliveryEvent, DeliveryIssue, FirstText
 from crocbot.model import (
     ChatThread,
     Entity,
@@ -25,208 +22,180 @@ from crocbot.model import (
     Severity,
 )
 from crocbot.reply import Delivery, SentReply
-from crocbot.reply.delivery import PATIENCE
-from crocbot.reply.split import LIMIT
-from tests.crocbot.fakes import RecordedEvents
+from crocbot.reply.delivery import MAX_WAIT_SECONDS
+from crocbot.reply.split import MAX_UNITS
+from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
-HERE = ChatThread(7, 4)
+CHAT = ChatThread(7, 4)
 DOWN = TelegramError("down", ReconnectReason.NETWORK)
 SLOW = TelegramError("slow", ReconnectReason.TIMEOUT)
 NO = DeliveryError("no")
-BOLD = (Entity("bold", 0, 1),)
 
 
-class Telegram:
-    """Takes messages; first raises what it was given, one fault a call."""
+class Scene(FakeTelegram):
+    """A chat to deliver to, in which the first calls may fail."""
 
-    def __init__(self, faults: Sequence[Exception] = ()) -> None:
-        self.faults = list(faults)
-        self.messages: dict[int, MessagePart] = {}
-        self.calls: list[str] = []
-        self.quoted: list[int | None] = []
-        self.slept: list[float] = []
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self.errors["send"] = list(errors)
         self.events = RecordedEvents()
+        self.sent = SentReply(chat=CHAT)
 
-    def _call(self, name: str, chat: ChatThread) -> None:
-        assert chat == HERE
-        if self.faults:
-            raise self.faults.pop(0)
-        self.calls.append(name)
-
-    async def send_message(
-        self, chat: ChatThread, piece: MessagePart, reply_to: int | None = None
-    ) -> int:
-        """Take a message, or fail as planned."""
-        self._call("send", chat)
-        number = len(self.calls)
-        self.messages[number] = piece
-        self.quoted.append(reply_to)
-        return number
-
-    async def edit_message(
-        self, chat: ChatThread, message_id: int, piece: MessagePart
-    ) -> None:
-        """Change a message, or fail as planned."""
-        self._call("edit", chat)
-        self.messages[message_id] = piece
-
-    async def delete_message(self, chat: ChatThread, message_id: int) -> None:
-        """Take a message back, or fail as planned."""
-        self._call("delete", chat)
-        del self.messages[message_id]
-
-    async def sleep(self, seconds: float) -> None:
-        """Remember instead of sleeping."""
-        self.slept.append(seconds)
-
-    @property
-    def courier(self) -> Delivery:
-        """A courier without jitter."""
-        return Delivery(
+    async def deliver(self, text: str) -> None:
+        """Deliver a reply in Markdown, without jitter."""
+        delivery = Delivery(
             self,  # type: ignore[arg-type]
             self.events,
-            self.sleep,
-            lambda: 0.5,
-            lambda: 100.0,
+            sleep=self.sleep,
+            random=lambda: 0.5,
+            clock=lambda: 100.0,
+            wall_clock=lambda: 12.5,
         )
-
-    def deliver(self, text: str, shown: SentReply | None = None) -> None:
-        """Deliver a reply in Markdown."""
-        reply = Reply(text, markdown=True)
-        asyncio.run(self.courier.complete(shown or SentReply(HERE), reply))
-
-    @property
-    def texts(self) -> list[str]:
-        """What can be read in the chat."""
-        return [piece.text for piece in self.messages.values()]
+        await delivery.deliver(self.sent, Reply(text, markdown=True))
+        assert self.chats == {CHAT}
 
 
-def test_pieces_are_sent_in_order() -> None:
-    """A long reply arrives as several messages; the first one quotes."""
-    telegram = Telegram()
-    telegram.deliver("a" * LIMIT + "b" * LIMIT + "c", SentReply(HERE, 3))
+async def test_parts_are_sent_in_order() -> None:
+    """A long reply is several messages, of which the first one quotes."""
+    scene = Scene()
+    scene.sent.quote = 3
+    await scene.deliver("a" * MAX_UNITS + "b" * MAX_UNITS + "c")
 
-    assert [text[0] for text in telegram.texts] == ["a", "b", "c"]
-    assert telegram.quoted == [3, None, None]
-
-
-def test_flood_wait() -> None:
-    """A flood wait is waited out as Telegram says, and is no trouble."""
-    telegram = Telegram([FloodWaitError(35.0)])
-    telegram.deliver("hello")
-
-    assert telegram.texts == ["hello"]
-    assert telegram.slept == [35.0]
-    assert telegram.events == [DeliveryEvent(DeliveryIssue.RETRIED)]
+    assert [text[0] for text in scene.texts] == ["a", "b", "c"]
+    assert scene.quotes == [3, None, None]
+    assert scene.events == []
 
 
-def test_network_faults() -> None:
-    """Faults of the network are told, and tried again after growing pauses."""
-    telegram = Telegram([DOWN, SLOW, DOWN])
-    telegram.deliver("hello")
+async def test_first_text_is_reported_once() -> None:
+    """The time to the first visible text is reported for a reply to a message."""
+    scene = Scene()
+    scene.sent.accepted_at = 10.0
+    await scene.deliver("a" * MAX_UNITS + "b")
 
-    assert telegram.texts == ["hello"]
-    assert telegram.slept == [1.0, 2.0, 4.0]
-    assert telegram.events.of_type(ErrorEvent) == [
+    assert scene.events == [FirstText(2.5)]
+
+
+async def test_flood_wait() -> None:
+    """A flood wait is waited out, and is not an error."""
+    scene = Scene(FloodWaitError(35.0))
+    await scene.deliver("hello")
+
+    assert (scene.texts, scene.slept) == (["hello"], [35.0])
+    assert scene.events == [DeliveryEvent(DeliveryIssue.RETRIED)]
+
+
+async def test_network_errors() -> None:
+    """Network errors are reported, and retried after growing pauses."""
+    scene = Scene(DOWN, SLOW, DOWN)
+    await scene.deliver("hello")
+
+    assert (scene.texts, scene.slept) == (["hello"], [1.0, 2.0, 4.0])
+    assert scene.events.of_type(ErrorEvent) == [
         ErrorEvent(ErrorType.NETWORK, Severity.WARNING),
         ErrorEvent(ErrorType.TIMEOUT, Severity.WARNING),
         ErrorEvent(ErrorType.NETWORK, Severity.WARNING),
     ]
 
 
-@pytest.mark.parametrize("fault", [DOWN, FloodWaitError(60.0), FloodWaitError(1e6)])
-def test_patience_ends(fault: Exception) -> None:
-    """Waiting is bounded: a reply that cannot be delivered is given up."""
-    telegram = Telegram([fault] * 1000)
-    with pytest.raises(DeliveryError):
-        telegram.deliver("hello")
+@pytest.mark.parametrize("error", [DOWN, FloodWaitError(60.0), FloodWaitError(1e6)])
+async def test_waiting_is_bounded(error: Exception) -> None:
+    """A reply that cannot be delivered for an hour is given up, and handed back."""
+    scene = Scene(*[error] * 1000)
+    with pytest.raises(DeliveryError) as raised:
+        await scene.deliver("hello")
 
-    assert telegram.texts == []
-    assert sum(telegram.slept) <= PATIENCE
-    assert telegram.events[-1] == DeliveryEvent(DeliveryIssue.GAVE_UP)
+    assert raised.value.undelivered == Reply("hello", markdown=True)
+    assert scene.texts == []
+    assert sum(scene.slept) <= MAX_WAIT_SECONDS
+    assert scene.events[-1] == DeliveryEvent(DeliveryIssue.GAVE_UP)
+
+
+async def test_the_longest_wait() -> None:
+    """A wait of exactly the time that is left is waited out."""
+    scene = Scene(FloodWaitError(MAX_WAIT_SECONDS))
+    await scene.deliver("hello")
+
+    assert (scene.texts, scene.slept) == (["hello"], [MAX_WAIT_SECONDS])
 
 
 @pytest.mark.parametrize(
-    ("fault", "snag"),
-    [(NO, DeliveryIssue.REFUSED), (ChatGoneError("blocked"), DeliveryIssue.BLOCKED)],
+    ("text", "error", "issue"),
+    [
+        ("hello", NO, DeliveryIssue.REFUSED),
+        ("hello", ChatGoneError("blocked"), DeliveryIssue.BLOCKED),
+        ("**bold**", ChatGoneError("blocked"), DeliveryIssue.BLOCKED),
+    ],
 )
-def test_a_no_is_final(fault: Exception, snag: DeliveryIssue) -> None:
-    """What Telegram refuses is not tried again."""
-    telegram = Telegram([fault])
+async def test_a_refusal_is_final(
+    text: str, error: Exception, issue: DeliveryIssue
+) -> None:
+    """A call that Telegram refuses is not retried."""
+    scene = Scene(error)
     with pytest.raises(DeliveryError):
-        telegram.deliver("hello")
+        await scene.deliver(text)
 
-    assert (telegram.texts, telegram.slept) == ([], [])
-    assert telegram.events == [DeliveryEvent(snag)]
-
-
-def test_formatting_that_is_refused() -> None:
-    """The words arrive as they were written if their formatting is not taken."""
-    telegram = Telegram([NO])
-    telegram.deliver("**bold** and [a link](https://x.y)")
-
-    assert telegram.texts == ["**bold** and [a link](https://x.y)"]
-    assert telegram.events == [DeliveryEvent(DeliveryIssue.PLAIN_TEXT)]
+    assert (scene.calls, scene.slept) == (["send"], [])
+    assert scene.events == [DeliveryEvent(issue)]
 
 
-def test_a_chat_that_is_gone_is_not_tried_without_formatting() -> None:
-    """Nobody is there to read it without formatting either."""
-    telegram = Telegram([ChatGoneError("blocked")])
-    with pytest.raises(ChatGoneError):
-        telegram.deliver("**bold**")
+async def test_formatting_that_is_refused() -> None:
+    """The text arrives as it was written if its formatting is refused."""
+    text = "**bold** and [a link](https://x.y)"
+    scene = Scene(NO)
+    await scene.deliver(text)
 
-    assert telegram.calls == []
-
-
-def test_what_is_shown_is_edited() -> None:
-    """What can be seen already is made right, and what is too much goes."""
-    telegram = Telegram()
-    shown = SentReply(HERE)
-    telegram.deliver("a" * LIMIT + "b" * LIMIT + "c", shown)
-    telegram.deliver("a" * LIMIT + "**d**", shown)
-
-    assert telegram.calls == ["send"] * 3 + ["edit", "delete"]
-    assert [text[0] for text in telegram.texts] == ["a", "d"]
-    assert len(shown.messages) == 2
+    assert scene.texts == [text]
+    assert scene.events == [DeliveryEvent(DeliveryIssue.PLAIN_TEXT)]
 
 
-def test_nothing_changed() -> None:
-    """What can be seen and is right is left alone."""
-    telegram = Telegram()
-    shown = SentReply(HERE)
-    telegram.deliver("**a**", shown)
-    telegram.deliver("**a**", shown)
+async def test_text_that_is_refused_without_formatting_too() -> None:
+    """A reply that is refused in both forms is handed back as it was."""
+    scene = Scene(NO, NO)
+    with pytest.raises(DeliveryError) as raised:
+        await scene.deliver("**bold**")
 
-    assert telegram.calls == ["send"]
-    assert telegram.messages == {1: MessagePart("a", BOLD)}
+    assert raised.value.undelivered == Reply("**bold**", markdown=True)
 
 
-def test_a_message_that_cannot_be_edited() -> None:
-    """Somebody took the message away: it is sent anew."""
-    telegram = Telegram()
-    shown = SentReply(HERE)
-    telegram.deliver("half", shown)
-    telegram.faults = [NO]
-    telegram.deliver("half of it, and the rest", shown)
+async def test_sent_messages_are_edited() -> None:
+    """Messages that were sent are corrected, and surplus ones deleted."""
+    scene = Scene()
+    await scene.deliver("a" * MAX_UNITS + "b" * MAX_UNITS + "c")
+    await scene.deliver("a" * MAX_UNITS + "**d**")
+    await scene.deliver("a" * MAX_UNITS + "**d**")
 
-    assert telegram.texts == ["half", "half of it, and the rest"]
-
-
-def test_a_wait_that_is_known() -> None:
-    """What Telegram asked for while the reply grew is waited out first."""
-    telegram = Telegram()
-    telegram.deliver("hello", SentReply(HERE, quiet_until=112.0))
-
-    assert telegram.slept == [12.0]
-    assert telegram.texts == ["hello"]
+    assert scene.calls == ["send"] * 3 + ["edit", "delete"]
+    assert list(scene.messages.values()) == [
+        MessagePart("a" * MAX_UNITS),
+        MessagePart("d", (Entity("bold", 0, 1),)),
+    ]
+    assert len(scene.sent.messages) == 2
 
 
-def test_what_cannot_be_taken_back_stays() -> None:
-    """A message too much that Telegram does not take back fails nothing."""
-    telegram = Telegram()
-    shown = SentReply(HERE)
-    telegram.deliver("a" * LIMIT + "b", shown)
-    telegram.faults = [NO]
-    telegram.deliver("a" * LIMIT, shown)
+async def test_a_message_that_cannot_be_edited() -> None:
+    """A reply whose message was deleted in the chat is sent as a new one."""
+    scene = Scene()
+    await scene.deliver("half")
+    scene.errors["edit"] = [NO]
+    await scene.deliver("half of it, and the rest")
 
-    assert telegram.events == [DeliveryEvent(DeliveryIssue.EDIT_LOST)]
+    assert scene.texts == ["half", "half of it, and the rest"]
+
+
+async def test_a_known_flood_wait() -> None:
+    """A flood wait that began during live edits is waited out first."""
+    scene = Scene()
+    scene.sent.not_before = 112.0
+    await scene.deliver("hello")
+
+    assert (scene.slept, scene.texts) == ([12.0], ["hello"])
+
+
+async def test_a_surplus_message_that_cannot_be_deleted() -> None:
+    """A surplus message that stays does not fail the delivery."""
+    scene = Scene()
+    await scene.deliver("a" * MAX_UNITS + "b")
+    scene.errors["delete"] = [NO]
+    await scene.deliver("a" * MAX_UNITS)
+
+    assert scene.events == [DeliveryEvent(DeliveryIssue.EDIT_LOST)]

@@ -1,4 +1,4 @@
-"""Markdown to text and entities: nothing visible is lost, whatever a model writes."""
+"""Markdown to text and entities: no visible character is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crocbot.model import Entity
 from crocbot.reply.markdown import Block, blocks
-from crocbot.text import units, whole
+from crocbot.text import replace_lone_surrogates, utf16_length
 
 CROC = "🐊"
 
@@ -53,7 +53,7 @@ CROC = "🐊"
     ],
 )
 def test_formatting(text: str, block: Block) -> None:
-    """What models write becomes what Telegram shows."""
+    """Markdown becomes text with Telegram's entities."""
     assert list(blocks(text)) == [Block(block.text, block.entities, 1)]
 
 
@@ -79,14 +79,14 @@ def test_formatting(text: str, block: Block) -> None:
     ],
 )
 def test_what_would_be_lost(text: str) -> None:
-    """What Markdown would hide, or Telegram cannot show, stays as it was written."""
+    """Text that Markdown hides, or Telegram cannot show, stays as it was written."""
     shown = "".join(block.text for block in blocks(text))
 
     assert shown in (text, text.replace("&lt;", "<"), text.replace("\\", ""))
 
 
 @pytest.mark.parametrize(
-    ("text", "cut"),
+    ("text", "expected"),
     [
         ("", []),
         ("\n \n", []),
@@ -99,18 +99,16 @@ def test_what_would_be_lost(text: str) -> None:
         ("a\r\n\r\nb", [("a", 1), ("b", 2)]),
     ],
 )
-def test_blocks(text: str, cut: list[tuple[str, int]]) -> None:
-    """A text is cut at blank lines and around code, and not within either."""
-    found = [(block.text.strip("\n"), block.lines) for block in blocks(text)]
+def test_blocks(text: str, expected: list[tuple[str, int]]) -> None:
+    """A text is split at blank lines and around code, and not within code."""
+    found = [(block.text.strip(), block.newlines) for block in blocks(text)]
 
-    assert [(words.strip(), lines) for words, lines in found] == [
-        (words.strip(), lines) for words, lines in cut
-    ]
+    assert found == [(part.strip(), newlines) for part, newlines in expected]
 
 
 @pytest.mark.parametrize("text", ["1. " * 20_000, "> " * 20_000, "+ " * 20_000])
-def test_a_list_without_a_bottom(text: str) -> None:
-    """What is nested deeper than anybody reads stays as it was written."""
+def test_deep_nesting(text: str) -> None:
+    """Thousands of nested lists or quotes stay as they were written."""
     assert [block.text for block in blocks(text)] == [text]
 
 
@@ -153,23 +151,21 @@ WORD = re.compile(r"[^\W\d_]+")
 @example("1. a\n\n```\n1. b\n```")
 @example("[a](http://b)[c](http://d)")
 def test_no_word_is_lost(text: str) -> None:
-    """Every word of any text is shown, or is where a link leads, or a language."""
+    """Every word of any text is shown, or is in a URL or the name of a language."""
     found = list(blocks(text))
     shown = "\n".join(block.text for block in found)
-    besides = " ".join(
-        f"{one.url or ''} {one.language or ''}"
+    in_entities = " ".join(
+        f"{entity.url or ''} {entity.language or ''}"
         for block in found
-        for one in block.entities
+        for entity in block.entities
     )
-    written = Counter("".join(WORD.findall(_without_marks(whole(text)))))
+    # Neither HTML entities nor the x of a task is a word.
+    source = re.sub(r"&\w+;|\[[xX]\]", " ", replace_lone_surrogates(text))
+    written = Counter("".join(WORD.findall(source)))
 
-    assert written - Counter("".join(WORD.findall(f"{shown} {besides}"))) == Counter()
-
-
-def _without_marks(text: str) -> str:
-    """A text without entities of HTML and the x of tasks: these are not words."""
-    text = re.sub(r"&\w+;", " ", text)
-    return re.sub(r"\[[xX]\]", " ", text)
+    assert (
+        written - Counter("".join(WORD.findall(f"{shown} {in_entities}"))) == Counter()
+    )
 
 
 @given(TEXTS)
@@ -179,13 +175,13 @@ def test_entities_are_within_their_text(text: str) -> None:
         data = block.text.encode("utf-16-le")
         for entity in block.entities:
             end = entity.offset + entity.length
-            assert 0 <= entity.offset < end <= units(block.text)
+            assert 0 <= entity.offset < end <= utf16_length(block.text)
             data[2 * entity.offset : 2 * end].decode("utf-16-le")
 
 
 @given(TEXTS, TEXTS)
-def test_what_grows_changes_nothing_before_it(before: str, after: str) -> None:
-    """Blocks that are complete stay the same, whatever is written behind them."""
+def test_complete_blocks_stay_the_same(before: str, after: str) -> None:
+    """A block that is complete stays the same, whatever is written after it."""
     complete = list(blocks(f"{before}\n\nend"))[:-1]
     if before.count("```") + before.count("~~~") == 0:
         assert list(blocks(f"{before}\n\nend {after}"))[: len(complete)] == complete

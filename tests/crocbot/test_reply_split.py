@@ -1,22 +1,23 @@
-"""Pieces: each fits into a message, and together they are the reply."""
+"""Splitting: each part fits into a message, and together they are the reply."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot.model import Entity, MessagePart, Reply
-from crocbot.reply.split import LIMIT, pieces
-from crocbot.text import units, whole
+from crocbot.reply.split import MAX_UNITS, split
+from crocbot.text import replace_lone_surrogates, utf16_length
 
 CAT = "\N{CAT FACE}"
 
 
 @pytest.mark.parametrize(
-    ("text", "limit", "cut"),
+    ("text", "limit", "parts"),
     [
         ("", 5, []),
         (" \n\t ", 5, []),
@@ -33,29 +34,17 @@ CAT = "\N{CAT FACE}"
         (CAT * 3, 4, [CAT * 2, CAT]),
         (CAT * 3, 5, [CAT * 2, CAT]),
         ("half \ud83d pair", 20, ["half \ufffd pair"]),
+        ("1 < 2 && *not* `at all`", 30, ["1 < 2 && *not* `at all`"]),
+        ("x" * 9000, MAX_UNITS, ["x" * 4096, "x" * 4096, "x" * 808]),
     ],
 )
-def test_plain(text: str, limit: int, cut: list[str]) -> None:
-    """A text is cut at paragraphs, else lines, else words, else where it must be."""
-    assert pieces(Reply(text), limit) == [MessagePart(part) for part in cut]
-
-
-def test_limit() -> None:
-    """A piece is 4,096 units long at most, as Telegram counts."""
-    lengths = [len(piece.text) for piece in pieces(Reply("x" * 10_000))]
-
-    assert lengths == [4096, 4096, 1808]
-
-
-def test_echo_is_left_alone() -> None:
-    """What is no Markdown is shown as it is."""
-    text = "1 < 2 && *not* _markdown_ `at all`"
-
-    assert pieces(Reply(text)) == [MessagePart(text)]
+def test_plain(text: str, limit: int, parts: list[str]) -> None:
+    """Plain text is split at paragraphs, else lines, else words, else anywhere."""
+    assert split(Reply(text), limit) == [MessagePart(part) for part in parts]
 
 
 @pytest.mark.parametrize(
-    ("text", "limit", "cut"),
+    ("text", "limit", "parts"),
     [
         (
             "**a**\n\n*b*",
@@ -67,13 +56,13 @@ def test_echo_is_left_alone() -> None:
             100,
             [MessagePart(f"{CAT}\n\nb", (Entity("bold", 4, 1),))],
         ),
-        # A block that fits is not cut.
+        # A block that fits is not split.
         (
             "aaa\n\n`b b b b`",
             9,
             [MessagePart("aaa"), MessagePart("b b b b", (Entity("code", 0, 7),))],
         ),
-        # One that does not goes on in the next piece, and so does what it looks like.
+        # One that does not fit continues in the next part, with its entities.
         (
             "```py\nab\ncd\n```",
             4,
@@ -84,64 +73,57 @@ def test_echo_is_left_alone() -> None:
         ),
     ],
 )
-def test_markdown(text: str, limit: int, cut: list[MessagePart]) -> None:
-    """Blocks share a piece as long as they fit, with their entities in place."""
-    assert pieces(Reply(text, markdown=True), limit)[: len(cut)] == cut
+def test_markdown(text: str, limit: int, parts: list[MessagePart]) -> None:
+    """Blocks share a part while they fit, with their entities in place."""
+    assert split(Reply(text, markdown=True), limit)[: len(parts)] == parts
 
 
-WORDS = st.text(st.characters() | st.sampled_from(f" \n\t{CAT}*`_#-[](<|"))
+TEXTS = st.text(st.characters() | st.sampled_from(f" \n\t{CAT}*`_#-[](<|"))
 
 
-@given(WORDS, st.integers(2, 12))
-def test_nothing_visible_is_lost(text: str, limit: int) -> None:
-    """Plain pieces are never empty nor too long, and keep every visible character."""
-    cut = pieces(Reply(text), limit)
-
-    assert all(piece.text.strip() for piece in cut)
-    assert all(units(piece.text) <= limit for piece in cut)
-    kept = Counter("".join(piece.text for piece in cut))
-    missing = Counter("".join(whole(text).split())) - kept
-    assert [one for one in missing if one.isprintable()] == []
+def missing(before: Iterable[str], after: Iterable[str]) -> list[str]:
+    """Return the visible characters that the texts after lack."""
+    counts = [Counter("".join("".join(texts).split())) for texts in (before, after)]
+    return [char for char in counts[0] - counts[1] if char.isprintable()]
 
 
-@given(WORDS, st.integers(2, 40))
-def test_formatted_pieces(text: str, limit: int) -> None:
-    """Formatted pieces fit, are not empty, and have their entities inside."""
-    for piece in pieces(Reply(text, markdown=True), limit):
-        assert piece.text == piece.text.strip()
-        assert piece.text
-        assert units(piece.text) <= limit
-        data = piece.text.encode("utf-16-le")
-        for entity in piece.entities:
+@given(TEXTS, st.integers(2, 12))
+def test_no_visible_character_is_lost(text: str, limit: int) -> None:
+    """Plain parts are neither empty nor too long, and keep every visible character."""
+    parts = [part.text for part in split(Reply(text), limit)]
+
+    assert all(part.strip() and utf16_length(part) <= limit for part in parts)
+    assert missing([replace_lone_surrogates(text)], parts) == []
+
+
+@given(TEXTS, st.integers(2, 40))
+def test_formatted_parts(text: str, limit: int) -> None:
+    """Formatted parts are stripped and fit, with their entities inside; none is lost."""
+    parts = split(Reply(text, markdown=True), limit)
+    for part in parts:
+        assert part.text == part.text.strip() != ""
+        assert utf16_length(part.text) <= limit
+        data = part.text.encode("utf-16-le")
+        for entity in part.entities:
             end = entity.offset + entity.length
-            assert 0 <= entity.offset < end <= units(piece.text)
+            assert 0 <= entity.offset < end <= utf16_length(part.text)
             data[2 * entity.offset : 2 * end].decode("utf-16-le")
 
-
-@given(WORDS)
-def test_cutting_loses_nothing(text: str) -> None:
-    """Short pieces have the same words as the whole."""
-    whole_ = pieces(Reply(text, markdown=True), 10**6)
-    cut = pieces(Reply(text, markdown=True), 7)
-
-    def letters(found: list[MessagePart]) -> Counter[str]:
-        return Counter("".join("".join(piece.text for piece in found).split()))
-
-    missing = letters(whole_) - letters(cut)
-    assert [one for one in missing if one.isprintable()] == []
+    unsplit = split(Reply(text, markdown=True), 10**6)
+    assert missing([part.text for part in unsplit], [part.text for part in parts]) == []
 
 
 def test_entities_are_bounded() -> None:
-    """No piece has more entities than Telegram shows."""
-    cut = pieces(Reply("\n\n".join(["**a** *b*"] * 120), markdown=True))
+    """No part has more entities than Telegram shows."""
+    parts = split(Reply("\n\n".join(["**a** *b*"] * 120), markdown=True))
 
-    assert [len(piece.entities) for piece in cut] == [100, 100, 40]
+    assert [len(part.entities) for part in parts] == [100, 100, 40]
 
 
-def test_the_limit_of_formatted_pieces() -> None:
-    """The real limit is kept by formatted text, too."""
+def test_the_limit_of_formatted_parts() -> None:
+    """Formatted text is within Telegram's limit."""
     text = "\n\n".join(f"**{number}** " + "word " * 300 for number in range(20))
-    cut = pieces(Reply(text, markdown=True))
+    parts = split(Reply(text, markdown=True))
 
-    assert len(cut) > 1
-    assert all(units(piece.text) <= LIMIT for piece in cut)
+    assert len(parts) > 1
+    assert all(utf16_length(part.text) <= MAX_UNITS for part in parts)

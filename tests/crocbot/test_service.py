@@ -34,7 +34,7 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
-from crocbot.reply import delivery as courier
+from crocbot.reply import delivery
 from crocbot.sandbox import Person, Server, faults, messages
 from crocbot.sandbox.faults import Slow
 from crocbot.service import Shutdown, maintenance, startup
@@ -50,7 +50,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry at once; the pauses have tests of their own."""
     for module in (startup, poller):
         monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(courier, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(delivery, "FIRST_PAUSE_SECONDS", 0.01)
 
 
 class World:

@@ -1,4 +1,4 @@
-"""The path: what comes out of a turn, whatever goes wrong inside."""
+"""The path: what comes out of a turn, whatever fails inside."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crocbot.access import AccessPolicy, DenialLog
-from crocbot.agents import Limits
+from crocbot.access import AccessPolicy
+from crocbot.agents import Timeouts
 from crocbot.commands import Commands, Status
 from crocbot.errors import (
     AgentError,
@@ -29,11 +29,13 @@ from crocbot.model import (
     ChatThread,
     Decision,
     Disposition,
+    Entity,
     ErrorEvent,
     ErrorType,
     Exchange,
     Image,
     Message,
+    MessagePart,
     MessageType,
     Outcome,
     Prompt,
@@ -44,18 +46,18 @@ from crocbot.model import (
     Usage,
     Verdict,
 )
-from crocbot.reply import Delivery, Stream
-from crocbot.turn import Asking, Turn
-from crocbot.turn.messages import PAIR, SENTENCES, SORRY
-from tests.crocbot.fakes import RecordedEvents
+from crocbot.reply import Delivery, LiveDelivery
+from crocbot.turn import AgentStep, Turn
+from crocbot.turn.messages import ERROR_MESSAGES, GENERIC_ERROR, PAIRING_CODE
+from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
-YES = Decision(Verdict.ALLOWED)
-STATUS = Status("1", "fake", 0.0, 1, None)
+ALLOWED = Decision(Verdict.ALLOWED)
+ANSWERED = Outcome(Disposition.ANSWERED, MessageType.TEXT, 2.5, ALLOWED)
 ADA = {"id": 7, "is_bot": False, "first_name": "Ada"}
 
 
-def row(text: str = "hello", user: int = 7) -> Row:
-    """A private text; a slash makes it a command."""
+def row(text: str | None = "hello", user: int = 7, **fields: Any) -> Row:
+    """Return the row of a private text; a slash makes it a command."""
     message: dict[str, Any] = {
         "message_id": 3,
         "date": 1_700_000_000,
@@ -63,184 +65,170 @@ def row(text: str = "hello", user: int = 7) -> Row:
         "from": ADA | {"id": user},
         "text": text,
     }
-    if text.startswith("/"):
+    if text and text.startswith("/"):
         length = len(text.split()[0])
         message["entities"] = [{"type": "bot_command", "offset": 0, "length": length}]
-    return Row(1, {"update_id": 1, "message": message}, 100.0)
+    return Row(1, {"update_id": 1, "message": message | fields}, 100.0)
 
 
-class Scene:
-    """A turn with a scripted agent and a scripted Telegram."""
+class FakeAgent:
+    """An agent that yields these parts, or raises them."""
 
     name, markdown, remembers = "fake", False, True
 
-    def __init__(self, *reply: Any) -> None:
-        self.reply = reply or ("answer",)
-        self.questions: list[Prompt] = []
-        self.events = RecordedEvents()
-        self.remembered: list[tuple[ChatThread, Exchange, Usage]] = []
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts or ("answer",)
+        self.prompts: list[Prompt] = []
+
+    async def answer(self, prompt: Prompt) -> AsyncGenerator[Any, None]:
+        self.prompts.append(prompt)
+        for part in self.parts:
+            if isinstance(part, BaseException):
+                raise part
+            yield part
+
+
+class FakeStore:
+    """The memory of the chats, and the pairings."""
+
+    def __init__(self) -> None:
         self.past: tuple[Exchange, ...] = ()
-        self.files: dict[str, bytes] = {}
-        self.store_fault: Exception | None = None
-        self.overtaken = False
-        self.quoted: list[int | None] = []
-        self.typed = 0
-        self.sent: list[tuple[ChatThread, str]] = []
-        self.send_faults: list[Exception] = []
-        self.policy = AccessPolicy(frozenset({7}))
+        self.remembered: list[tuple[ChatThread, Exchange, Usage]] = []
         self.paired: set[int] = set()
         self.code: str | None = None
+        self.error: Exception | None = None
 
     async def is_paired(self, user_id: int) -> bool:
-        """The pairings."""
         return user_id in self.paired
 
     async def offer(self, user_id: int) -> str | None:
-        """A code for a stranger."""
         return self.code
 
-    @property
-    def asked(self) -> list[Message]:
-        """What the agent was asked."""
-        return [question.message for question in self.questions]
-
-    async def answer(self, question: Prompt) -> AsyncGenerator[Any, None]:
-        """The agent: it says these pieces, or raises them."""
-        self.questions.append(question)
-        for piece in self.reply:
-            if isinstance(piece, BaseException):
-                raise piece
-            yield piece
-
     async def history(self, chat: ChatThread) -> tuple[Exchange, ...]:
-        """The memory."""
-        if self.store_fault:
-            raise self.store_fault
+        if self.error:
+            raise self.error
         return self.past
 
     async def remember(
         self, chat: ChatThread, exchange: Exchange, usage: Usage
     ) -> None:
-        """The memory, afterwards."""
-        if self.store_fault:
-            raise self.store_fault
+        if self.error:
+            raise self.error
         self.remembered.append((chat, exchange, usage))
 
-    async def forget(self, chat: ChatThread) -> None:
-        """The memory, when asked to."""
 
-    async def usage(self, chat: ChatThread) -> tuple[int, Usage]:
-        """The tokens."""
-        return 0, Usage()
+class Scene:
+    """A turn with a scripted agent and a fake Telegram; it takes 2.5 s."""
 
-    async def download(self, file_id: str, most_bytes: int) -> bytes:
-        """Telegram's files."""
-        if file_id not in self.files:
-            raise DeliveryError("the file is gone")
-        return self.files[file_id]
+    def __init__(self, *parts: Any) -> None:
+        self.agent = FakeAgent(*parts)
+        self.store = FakeStore()
+        self.telegram = FakeTelegram()
+        self.events = RecordedEvents()
+        self.policy = AccessPolicy(frozenset({7}))
+        self.overtaken = False
+        self.denied: list[tuple[int | None, Verdict]] = []
 
-    async def send_message(
-        self, chat: ChatThread, piece: Any, reply_to: int | None = None
-    ) -> int:
-        """Telegram."""
-        if self.send_faults:
-            raise self.send_faults.pop(0)
-        self.sent.append((chat, piece.text))
-        self.quoted.append(reply_to)
-        return len(self.sent)
+    @property
+    def asked(self) -> list[str]:
+        """Return the texts that the agent was asked."""
+        return [prompt.message.text for prompt in self.agent.prompts]
 
-    async def send_typing(self, chat: ChatThread) -> None:
-        """Telegram, while the agent thinks."""
-        self.typed += 1
+    def status(self) -> Status:
+        raise AssertionError("only operators may ask")
 
-    async def sleep(self, _: float) -> None:
-        """Take no time."""
+    def has_waiting(self, chat: ChatThread) -> bool:
+        return self.overtaken
 
-    def take(self, taken: Row) -> Outcome:
-        """Take one row alone."""
-        (outcome,) = self.take_all([taken])
+    def record(self, message: Message, decision: Decision) -> None:
+        self.denied.append((message.sender_id, decision.verdict))
+
+    async def run(self, *rows: Row) -> list[Outcome]:
+        """Run a turn for rows that belong together."""
+        delivery = Delivery(
+            self.telegram,  # type: ignore[arg-type]
+            self.events,
+            sleep=self.telegram.sleep,
+            wall_clock=lambda: 102.5,
+        )
+        stubs: Any = self
+        store: Any = self.store
+        turn = Turn(
+            bot=BotIdentity(99, "our_bot"),
+            policy=self.policy,
+            pairings=store,
+            denials=stubs,
+            gateway=stubs,
+            commands=Commands(stubs, store),
+            agent_step=AgentStep(
+                agent=self.agent,  # type: ignore[arg-type]
+                timeouts=Timeouts(30, 30),
+                sessions=store,
+                client=self.telegram,  # type: ignore[arg-type]
+                live=LiveDelivery(delivery),
+                events=self.events,
+                max_image_bytes=100,
+            ),
+            delivery=delivery,
+            clock=lambda: 102.5,
+        )
+        return await turn.run(rows)
+
+    async def run_one(self, taken: Row) -> Outcome:
+        """Run a turn for one row; return its outcome without the update's id."""
+        (outcome,) = await self.run(taken)
         assert outcome.update_ids == (taken.update_id,)
         return replace(outcome, update_ids=())
 
-    def take_all(self, rows: list[Row]) -> list[Outcome]:
-        """Take rows that belong together, 2.5 s after they were accepted."""
-        courier = Delivery(self, self.events, self.sleep)
-        asking = Asking(
-            self,
-            Limits(30, 30),
-            self,
-            Stream(courier),
-            self.events,
-            self.download,
-            media_max_bytes=100,
-            clock=lambda: 102.5,
-        )
-        turn = Turn(
-            BotIdentity(99, "our_bot"),
-            self.policy,
-            self,
-            Commands(lambda: STATUS, lambda _: True, self.forget, self.usage),
-            asking,
-            courier,
-            lambda _: self.overtaken,
-            DenialLog(),
-            clock=lambda: 102.5,
-        )
-        return asyncio.run(turn.take(rows))
 
-
-def test_answered() -> None:
-    """A message from somebody who is let in is answered by the agent."""
+async def test_answered() -> None:
+    """A message of a user with access is answered by the agent."""
     scene = Scene()
-    outcome = scene.take(row("hello"))
 
-    assert outcome == Outcome(Disposition.ANSWERED, MessageType.TEXT, 2.5, YES)
-    assert scene.sent == [(ChatThread(7), "answer")]
-    assert [message.text for message in scene.asked] == ["hello"]
+    assert await scene.run_one(row("hello")) == ANSWERED
+    assert (scene.telegram.texts, scene.asked) == (["answer"], ["hello"])
+    assert scene.events.of_type(FirstText) == [FirstText(2.5)]
 
 
-def test_own_commands() -> None:
-    """The gateway's own commands never reach the agent; others do."""
+async def test_commands() -> None:
+    """The gateway answers its own commands, the agent all others."""
     scene = Scene()
-    own = scene.take(row("/whoami"))
-    other = scene.take(row("/ask now"))
+    own = await scene.run_one(row("/whoami"))
+    other = await scene.run_one(row("/ask now"))
 
-    assert own == other == Outcome(Disposition.ANSWERED, MessageType.COMMAND, 2.5, YES)
-    assert [text for _, text in scene.sent] == ["user id: 7\nchat id: 7", "answer"]
-    assert [message.command for message in scene.asked] == ["ask"]
+    assert own == other == replace(ANSWERED, message_type=MessageType.COMMAND)
+    assert scene.telegram.texts == ["user id: 7\nchat id: 7", "answer"]
+    assert scene.asked == ["now"]
 
 
 @pytest.mark.parametrize("text", ["hello", "/start", "/status"])
-def test_denied(text: str) -> None:
-    """A stranger gets nothing at all, not even to a command."""
+async def test_denied(text: str) -> None:
+    """A user without access gets no reply, not even to a command."""
     scene = Scene()
-    outcome = scene.take(row(text, user=8))
+    outcome = await scene.run_one(row(text, user=8))
 
-    kind = MessageType.COMMAND if text.startswith("/") else MessageType.TEXT
+    type_ = MessageType.COMMAND if text.startswith("/") else MessageType.TEXT
     decision = Decision(Verdict.NOT_LISTED)
-    assert outcome == Outcome(Disposition.DENIED, kind, decision=decision)
-    assert (scene.sent, scene.asked) == ([], [])
+    assert outcome == Outcome(Disposition.DENIED, type_, decision=decision)
+    assert (scene.telegram.calls, scene.asked) == ([], [])
+    assert scene.denied == [(8, Verdict.NOT_LISTED)]
 
 
-def test_pairing() -> None:
-    """A stranger is told his code and nothing else, until he is approved."""
+async def test_pairing() -> None:
+    """A user who is not paired gets a code and nothing else until approved."""
     scene = Scene()
     scene.policy = AccessPolicy(pairing=True)
-    scene.code = "K7QM2XPD"
-    outcome = scene.take(row("/whoami", user=8))
-    scene.code = None
-    scene.take(row("hello?", user=8))
-    scene.paired.add(8)
-    answered = scene.take(row("hello!", user=8))
+    scene.store.code = "K7QM2XPD"
+    outcome = await scene.run_one(row("/whoami", user=8))
+    scene.store.code = None
+    await scene.run_one(row("hello?", user=8))
+    scene.store.paired.add(8)
 
     denied = Decision(Verdict.NOT_PAIRED)
     assert outcome == Outcome(Disposition.DENIED, MessageType.COMMAND, decision=denied)
-    assert scene.sent == [
-        (ChatThread(8), PAIR.format(code="K7QM2XPD")),
-        (ChatThread(8), "answer"),
-    ]
-    assert answered.disposition is Disposition.ANSWERED
-    assert [message.text for message in scene.asked] == ["hello!"]
+    assert await scene.run_one(row("hello!", user=8)) == ANSWERED
+    assert scene.telegram.texts == [PAIRING_CODE.format(code="K7QM2XPD"), "answer"]
+    assert scene.asked == ["hello!"]
 
 
 POLICIES = st.builds(
@@ -257,278 +245,292 @@ SENDERS = st.none() | st.integers(1, 9)
 
 
 @given(POLICIES, st.sets(st.integers(1, 4)), SENDERS, st.integers(-5, 9), st.data())
-def test_no_stranger_reaches_the_agent(
+def test_only_users_with_access_reach_the_agent(
     policy: AccessPolicy,
     paired: set[int],
     sender: int | None,
     chat: int,
     data: st.DataObject,
 ) -> None:
-    """Whatever is sent wherever, the agent hears only whom the operator let in."""
+    """The agent gets messages only of users that the operator let in, in any chat."""
     text = data.draw(st.sampled_from(["hello", "@our_bot hi", "/ask@our_bot x", "/x"]))
     taken = row(text)
     message: dict[str, Any] = dict(taken.raw["message"])
-    kind = (
+    type_ = (
         data.draw(st.sampled_from(["group", "supergroup"])) if chat < 0 else "private"
     )
-    message |= {"chat": {"id": chat, "type": kind}}
+    message |= {"chat": {"id": chat, "type": type_}}
     message |= {"from": None if sender is None else ADA | {"id": sender}}
     if text.startswith("@"):
         message["entities"] = [{"type": "mention", "offset": 0, "length": 8}]
     scene = Scene()
-    scene.policy, scene.paired = policy, paired
-    outcome = scene.take(Row(1, {"update_id": 1, "message": message}, 100.0))
+    scene.policy, scene.store.paired = policy, paired
+    taken = Row(1, {"update_id": 1, "message": message}, 100.0)
+    outcome = asyncio.run(scene.run_one(taken))
 
     listed = sender in policy.listed or (policy.pairing and sender in paired)
-    welcome = sender is not None and (chat in policy.groups if chat < 0 else listed)
-    assert welcome or (scene.asked, scene.sent) == ([], [])
-    assert welcome or outcome.disposition is Disposition.DENIED
+    allowed = sender is not None and (chat in policy.groups if chat < 0 else listed)
+    assert allowed or (scene.asked, scene.telegram.calls) == ([], [])
+    assert allowed or outcome.disposition is Disposition.DENIED
 
 
-def test_ignored() -> None:
-    """What is no message for us is ignored."""
-    scene = Scene()
-
-    assert scene.take(Row(1, {"update_id": 1}, 0.0)) == Outcome(Disposition.IGNORED)
-
-
-def test_set_aside() -> None:
-    """What cannot be read is set aside and told as critical."""
-    outcome = Scene().take(Row(1, {"update_id": 1, "message": 5}, 0.0))
-
-    trouble = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
-    why = "unreadable update: AttributeError"
-    assert outcome == Outcome(Disposition.SET_ASIDE, error=trouble, reason=why)
+async def test_ignored() -> None:
+    """An update that is not a message for the bot is ignored."""
+    assert await Scene().run_one(Row(1, {"update_id": 1}, 0.0)) == Outcome(
+        Disposition.IGNORED
+    )
 
 
-BUG = "a bug, see the log"
-EMPTY = "the agent's answer is empty"
+async def test_set_aside() -> None:
+    """An update that cannot be read is set aside as a critical error."""
+    assert await Scene().run_one(
+        Row(1, {"update_id": 1, "message": 5}, 0.0)
+    ) == Outcome(
+        Disposition.SET_ASIDE,
+        error=ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL),
+        reason="unreadable update: AttributeError",
+    )
 
 
 def failed(type_: ErrorType, severity: Severity, reason: str) -> Outcome:
-    """The outcome of a turn that failed."""
+    """Return the outcome of a turn that failed."""
     return Outcome(
         Disposition.FAILED,
         MessageType.TEXT,
-        decision=YES,
+        decision=ALLOWED,
         error=ErrorEvent(type_, severity),
         reason=reason,
     )
 
 
+CUT = AgentError("cut", AgentErrorReason.FAILED)
+SLOW = AgentError("slow", AgentErrorReason.TIMEOUT)
+
+
 @pytest.mark.parametrize(
-    ("reply", "type_", "severity", "reason", "says"),
+    ("parts", "outcome", "texts"),
     [
-        (ZeroDivisionError(), ErrorType.PROCESSING, Severity.CRITICAL, BUG, SORRY),
-        (AgentError("down"), ErrorType.AGENT, Severity.WARNING, "down", SORRY),
         (
-            AgentError("slow", AgentErrorReason.TIMEOUT),
-            *(ErrorType.AGENT, Severity.WARNING, "slow"),
-            SENTENCES[AgentErrorReason.TIMEOUT],
+            [ZeroDivisionError()],
+            failed(ErrorType.PROCESSING, Severity.CRITICAL, "a bug, see the log"),
+            [GENERIC_ERROR],
         ),
         (
-            " \n",
-            *(ErrorType.AGENT, Severity.WARNING, EMPTY),
-            SENTENCES[AgentErrorReason.EMPTY],
+            [AgentError("down")],
+            failed(ErrorType.AGENT, Severity.WARNING, "down"),
+            [GENERIC_ERROR],
+        ),
+        (
+            [SLOW],
+            failed(ErrorType.AGENT, Severity.WARNING, "slow"),
+            [ERROR_MESSAGES[AgentErrorReason.TIMEOUT]],
+        ),
+        (
+            [" \n"],
+            failed(ErrorType.AGENT, Severity.WARNING, "the agent's answer is empty"),
+            [ERROR_MESSAGES[AgentErrorReason.EMPTY]],
+        ),
+        # What arrived of an answer is delivered first.
+        (
+            ["The answer is", CUT],
+            failed(ErrorType.AGENT, Severity.WARNING, "cut"),
+            ["The answer is", ERROR_MESSAGES[AgentErrorReason.FAILED]],
         ),
     ],
 )
-def test_a_failing_agent(
-    reply: Any, type_: ErrorType, severity: Severity, reason: str, says: str
+async def test_an_agent_that_fails(
+    parts: list[Any], outcome: Outcome, texts: list[str]
 ) -> None:
-    """An agent that fails gives an Outcome, and the person one kind sentence."""
-    scene = Scene(reply)
+    """A failed answer gives an outcome, one friendly sentence, and no memory."""
+    scene = Scene(*parts)
 
-    assert scene.take(row()) == failed(type_, severity, reason)
-    assert [text for _, text in scene.sent] == [says]
-    assert scene.remembered == []
-
-
-def test_every_fault_has_a_sentence() -> None:
-    """Whatever goes wrong, there is one kind sentence for it, and all differ."""
-    assert set(SENTENCES) == set(AgentErrorReason)
-    assert len(set(SENTENCES.values())) == len(AgentErrorReason)
-    assert all(len(text) < 150 for text in SENTENCES.values())
+    assert await scene.run_one(row()) == outcome
+    assert scene.telegram.texts == texts
+    assert scene.store.remembered == []
 
 
-def test_an_answer_that_breaks_off() -> None:
-    """What came of an answer is shown, and then why there is no more of it."""
-    scene = Scene("The answer is", AgentError("cut", AgentErrorReason.FAILED))
-    outcome = scene.take(row())
-
-    assert outcome == failed(ErrorType.AGENT, Severity.WARNING, "cut")
-    assert [text for _, text in scene.sent] == [
-        "The answer is",
-        SENTENCES[AgentErrorReason.FAILED],
-    ]
+def test_every_error_has_a_sentence() -> None:
+    """Every reason has a sentence of its own."""
+    assert set(ERROR_MESSAGES) == set(AgentErrorReason)
+    assert len(set(ERROR_MESSAGES.values())) == len(AgentErrorReason)
+    assert all(len(text) < 150 for text in ERROR_MESSAGES.values())
 
 
-def test_memory() -> None:
-    """The agent is told what was said before, and what it says is remembered."""
+@pytest.mark.parametrize("remembers", [True, False])
+async def test_memory(remembers: bool) -> None:
+    """An agent with a memory gets the history, and its answer is remembered."""
     scene = Scene("The ", "answer.", Usage(5, 2))
-    scene.past = (Exchange("hi", "Hello."),)
-    scene.take(row("and now?"))
+    scene.agent.remembers = remembers  # type: ignore[misc]
+    scene.store.past = (Exchange("hi", "Hello."),)
+    await scene.run_one(row("and now?"))
 
-    assert [question.history for question in scene.questions] == [scene.past]
-    assert scene.remembered == [
-        (ChatThread(7), Exchange("and now?", "The answer."), Usage(5, 2))
-    ]
+    exchange = (ChatThread(7), Exchange("and now?", "The answer."), Usage(5, 2))
+    assert scene.agent.prompts[0].history == (scene.store.past if remembers else ())
+    assert scene.store.remembered == ([exchange] if remembers else [])
 
 
-def test_an_agent_that_remembers_nothing() -> None:
-    """Who has no use for the memory is not told, and leaves nothing there."""
+async def test_a_memory_that_fails() -> None:
+    """Without its memory the agent answers all the same, and the errors are counted."""
     scene = Scene()
-    scene.remembers = False
-    scene.past = (Exchange("hi", "Hello."),)
-    scene.take(row())
+    scene.store.error = StoreError("disk is full")
 
-    assert scene.questions[0].history == ()
-    assert scene.remembered == []
-
-
-def test_a_memory_that_fails() -> None:
-    """Without its memory the agent answers all the same, and the operator hears it."""
-    scene = Scene()
-    scene.store_fault = StoreError("disk is full")
-    outcome = scene.take(row())
-
-    assert outcome.disposition is Disposition.ANSWERED
+    assert await scene.run_one(row()) == ANSWERED
     assert scene.events.count(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)) == 2
 
 
-def test_what_is_told_about_the_agent() -> None:
-    """Each question is one fact, with times and tokens, and what went wrong."""
+async def test_agent_calls() -> None:
+    """Each call of the agent is one event, with its tokens and its error."""
     scene = Scene("a", Usage(5, 2))
-    scene.take(row())
-    scene.reply = (AgentError("slow", AgentErrorReason.TIMEOUT),)
-    scene.take(row())
+    await scene.run_one(row())
+    scene.agent.parts = (SLOW,)
+    await scene.run_one(row())
     calls = scene.events.of_type(AgentCall)
 
-    assert [(one.input_tokens, one.output_tokens, one.error) for one in calls] == [
+    assert [(call.input_tokens, call.output_tokens, call.error) for call in calls] == [
         (5, 2, None),
         (0, 0, AgentErrorReason.TIMEOUT),
     ]
-    assert [one.first_token_seconds is None for one in calls] == [False, True]
-    assert scene.events.count(FirstText(2.5)) == 1
+    assert [call.first_token_seconds is None for call in calls] == [False, True]
 
 
-def photo(*sizes: int | None) -> list[Row]:
-    """An album of photos, with the sizes of their files."""
-    rows = []
-    for number, size in enumerate(sizes, start=1):
-        message = dict(row("").raw["message"])
-        del message["text"]
-        file = {"file_id": f"f{number}", "file_unique_id": "u", "file_size": size}
-        message["photo"] = [file | {"width": 2, "height": 1}]
-        rows.append(Row(number, {"update_id": number, "message": message}, 100.0))
-    return rows
+def photo(number: int, size: int | None) -> Row:
+    """Return a photo of an album, with the size of its file."""
+    file = {"file_id": f"f{number}", "file_unique_id": "u", "file_size": size}
+    sizes = [file | {"width": 2, "height": 1}]
+    return replace(row(None, photo=sizes), update_id=number)
 
 
-def test_images() -> None:
-    """Images that are small enough and can be had are loaded, all are described."""
+async def test_images() -> None:
+    """Images within the limit are loaded, if Telegram has them; all are described."""
     scene = Scene()
-    scene.files = {"f1": b"1", "f2": b"2", "f4": b"4"}
-    scene.take_all(photo(10, 101, 10, None))
+    scene.telegram.files = {"f1": b"1", "f2": b"2", "f4": b"4"}
+    sizes = enumerate([100, 101, 10, None], start=1)
+    await scene.run(*(photo(number, size) for number, size in sizes))
 
-    (question,) = scene.questions
-    assert question.images == (Image("image/jpeg", b"1"), Image("image/jpeg", b"4"))
-    assert question.text == "\n".join(["[photo, 2x1]"] * 4)
+    (prompt,) = scene.agent.prompts
+    assert prompt.images == (Image("image/jpeg", b"1"), Image("image/jpeg", b"4"))
+    assert prompt.text == "\n".join(["[photo, 2x1]"] * 4)
 
 
-@pytest.mark.parametrize(("overtaken", "quoted"), [(False, [None]), (True, [3])])
+async def test_the_most_images() -> None:
+    """Ten images are loaded, however many attachments are before them."""
+    scene = Scene()
+    scene.telegram.files = {f"f{number}": b"x" for number in range(1, 24)}
+    sizes = enumerate([101] * 12 + [10] * 11, start=1)
+    await scene.run(*(photo(number, size) for number, size in sizes))
+
+    assert len(scene.agent.prompts[0].images) == 10
+
+
+@pytest.mark.parametrize(("overtaken", "quotes"), [(False, [None]), (True, [3])])
 @pytest.mark.parametrize("text", ["hello", "/start"])
-def test_quoting(overtaken: bool, quoted: list[int | None], text: str) -> None:
-    """A reply quotes its message when others came since."""
+async def test_quotes(overtaken: bool, quotes: list[int | None], text: str) -> None:
+    """A reply quotes its message while later messages wait."""
     scene = Scene()
     scene.overtaken = overtaken
-    scene.take(row(text))
+    await scene.run_one(row(text))
 
-    assert scene.quoted == quoted
+    assert scene.telegram.quotes == quotes
 
 
 @pytest.mark.parametrize(
-    ("fault", "gone"), [(DeliveryError("no"), False), (ChatGoneError("no"), True)]
+    ("error", "gone"), [(DeliveryError("no"), False), (ChatGoneError("no"), True)]
 )
-def test_a_reply_that_cannot_be_delivered(fault: Exception, gone: bool) -> None:
-    """A refused reply fails the turn and is kept; nothing more is sent."""
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        ("hello", Reply("answer", markdown=True)),
+        ("/whoami", Reply("user id: 7\nchat id: 7")),
+    ],
+)
+async def test_a_reply_that_cannot_be_delivered(
+    text: str, reply: Reply, error: Exception, gone: bool
+) -> None:
+    """A refused reply fails the turn and is in the outcome; no notice is sent."""
     scene = Scene()
-    scene.send_faults = [fault]
-    outcome = scene.take(row())
+    scene.agent.markdown = True  # type: ignore[misc]
+    scene.telegram.errors["send"] = [error]
 
-    assert outcome == Outcome(
+    assert await scene.run_one(row(text)) == Outcome(
         Disposition.FAILED,
-        MessageType.TEXT,
-        decision=YES,
+        MessageType.COMMAND if text.startswith("/") else MessageType.TEXT,
+        decision=ALLOWED,
         error=ErrorEvent(ErrorType.DELIVERY, Severity.WARNING),
         reason="no",
-        undelivered=Reply("answer"),
+        undelivered=reply,
         chat_gone=gone,
     )
-    assert scene.sent == []
+    assert scene.telegram.calls == ["send"]
 
 
-def test_a_reply_that_was_kept() -> None:
-    """A row that brings its reply along is answered with it; nobody is asked again."""
+@pytest.mark.parametrize(
+    ("reply", "part"),
+    [
+        (Reply("*1*"), MessagePart("*1*")),
+        (Reply("*1*", markdown=True), MessagePart("1", (Entity("italic", 0, 1),))),
+    ],
+)
+async def test_an_undelivered_reply(reply: Reply, part: MessagePart) -> None:
+    """A row with a reply is answered with it, as plain text or Markdown as it was."""
     scene = Scene()
-    outcome = scene.take(replace(row(), reply=Reply("from yesterday")))
+    scene.agent.markdown = not reply.markdown  # type: ignore[misc]
 
-    assert outcome == Outcome(Disposition.ANSWERED, MessageType.TEXT, 2.5, YES)
-    assert scene.sent == [(ChatThread(7), "from yesterday")]
+    assert await scene.run_one(replace(row(), reply=reply)) == ANSWERED
+    assert list(scene.telegram.messages.values()) == [part]
     assert scene.asked == []
 
 
-def test_rows_that_belong_together() -> None:
+async def test_rows_that_belong_together() -> None:
     """Several rows make one message; one that cannot be read is set aside alone."""
     scene = Scene()
     parts = [replace(row(text), update_id=n) for n, text in enumerate("abc", start=1)]
-    poison = Row(9, {"update_id": 9, "message": 5}, 0.0)
+    unreadable = Row(9, {"update_id": 9, "message": 5}, 0.0)
     ignored = Row(10, {"update_id": 10}, 0.0)
-    outcomes = scene.take_all([*parts, poison, ignored])
+    outcomes = await scene.run(*parts, unreadable, ignored)
 
     assert [(one.disposition, one.update_ids) for one in outcomes] == [
         (Disposition.SET_ASIDE, (9,)),
         (Disposition.IGNORED, (10,)),
         (Disposition.ANSWERED, (1, 2, 3)),
     ]
-    assert [message.text for message in scene.asked] == ["a\nb\nc"]
-    assert scene.sent == [(ChatThread(7), "answer")]
+    assert (scene.asked, scene.telegram.texts) == (["a\nb\nc"], ["answer"])
 
 
 @pytest.mark.parametrize(
-    ("fault", "sent"),
+    ("error", "texts"),
     [
-        (TelegramError("down", ReconnectReason.NETWORK), [(ChatThread(7), SORRY)]),
-        (FloodWaitError(9), [(ChatThread(7), SORRY)]),
+        (TelegramError("down", ReconnectReason.NETWORK), [GENERIC_ERROR]),
+        (FloodWaitError(9), [GENERIC_ERROR]),
         (DeliveryError("blocked"), []),
     ],
 )
-def test_an_apology(fault: Exception, sent: list[tuple[ChatThread, str]]) -> None:
-    """The kind sentence is delivered like an answer, unless Telegram says no."""
+async def test_an_error_message(error: Exception, texts: list[str]) -> None:
+    """The sentence about an error is retried like a reply, unless it is refused."""
     scene = Scene(AgentError("down"))
-    scene.send_faults = [fault]
+    scene.telegram.errors["send"] = [error]
 
-    assert scene.take(row()).disposition is Disposition.FAILED
-    assert scene.sent == sent
+    assert (await scene.run_one(row())).undelivered is None
+    assert scene.telegram.texts == texts
 
 
-def test_the_operators_errors_pass_through() -> None:
-    """A token that is refused in the middle of a turn leaves the row open."""
+async def test_operator_errors_pass_through() -> None:
+    """A token that is refused during a turn leaves the row open."""
     scene = Scene()
-    scene.send_faults = [OperatorError("refused")]
+    scene.telegram.errors["send"] = [OperatorError("refused")]
 
     with pytest.raises(OperatorError):
-        scene.take(row())
+        await scene.run_one(row())
 
 
-def test_a_cancelled_turn_passes_through() -> None:
-    """A turn that is cancelled has no outcome."""
+async def test_cancellation_passes_through() -> None:
+    """A cancelled turn has no outcome."""
     with pytest.raises(asyncio.CancelledError):
-        Scene(asyncio.CancelledError()).take(row())
+        await Scene(asyncio.CancelledError()).run_one(row())
 
 
-def test_a_clock_that_was_set_back() -> None:
+async def test_a_clock_that_was_set_back() -> None:
     """Latency is never negative."""
-    later = row()
-    outcome = Scene().take(Row(1, later.raw, 200.0))
+    scene = Scene()
+    outcome = await scene.run_one(replace(row(), accepted_at=200.0))
 
-    assert outcome.seconds == 0.0
+    assert (outcome.seconds, scene.events.of_type(FirstText)) == (0.0, [FirstText(0.0)])

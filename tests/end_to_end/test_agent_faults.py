@@ -14,18 +14,18 @@ from aiohttp import web
 from crocbot.events import AgentErrorReason
 from crocbot.sandbox import Person, messages
 from crocbot.sandbox.processes import HOST
-from crocbot.turn.messages import SENTENCES
+from crocbot.turn.messages import ERROR_MESSAGES
 
 # What the agent does, by what it is asked; and what the person reads in the end.
 FAULTS: dict[str, list[str]] = {
     "well": ["All is well."],
-    "slow first byte": [SENTENCES[AgentErrorReason.TIMEOUT]],
-    "cut": ["The answer is", SENTENCES[AgentErrorReason.FAILED]],
-    "429": [SENTENCES[AgentErrorReason.RATE_LIMITED]],
-    "500": [SENTENCES[AgentErrorReason.FAILED]],
-    "endless": ["...", SENTENCES[AgentErrorReason.TIMEOUT]],
-    "wrong json": [SENTENCES[AgentErrorReason.MALFORMED]],
-    "empty": [SENTENCES[AgentErrorReason.EMPTY]],
+    "slow first byte": [ERROR_MESSAGES[AgentErrorReason.TIMEOUT]],
+    "cut": ["The answer is", ERROR_MESSAGES[AgentErrorReason.FAILED]],
+    "429": [ERROR_MESSAGES[AgentErrorReason.RATE_LIMITED]],
+    "500": [ERROR_MESSAGES[AgentErrorReason.FAILED]],
+    "endless": ["...", ERROR_MESSAGES[AgentErrorReason.TIMEOUT]],
+    "wrong json": [ERROR_MESSAGES[AgentErrorReason.MALFORMED]],
+    "empty": [ERROR_MESSAGES[AgentErrorReason.EMPTY]],
 }
 
 

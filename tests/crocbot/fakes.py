@@ -107,6 +107,8 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
 def a_message(text: str = "hi", **fields: Any) -> Message:
     """Return a private message of user 7, with other fields as given."""
     defaults: dict[str, Any] = {

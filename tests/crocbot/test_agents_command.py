@@ -118,9 +118,13 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-async def all_end(file: Path) -> bool:
-    """Wait until no process whose id is in the file runs."""
-    pids = [int(pid) for pid in file.read_text().split()]
+def pids_in(file: Path) -> list[int]:
+    """Return the process ids that the script wrote."""
+    return [int(pid) for pid in file.read_text().split()]
+
+
+async def all_end(pids: list[int]) -> bool:
+    """Wait until none of these processes runs."""
     async with asyncio.timeout(30):
         while any(is_running(pid) for pid in pids):
             await asyncio.sleep(0.02)
@@ -150,7 +154,7 @@ async def test_no_child_is_left(
 
     assert reading.text.startswith("started\n")
     assert reading.reason in reasons
-    assert await all_end(file)
+    assert await all_end(pids_in(file))
 
 
 @needs_proc
@@ -161,4 +165,4 @@ async def test_stopped(tmp_path: Path) -> None:
     async with asyncio.timeout(30), aclosing(agent.answer(Prompt(MESSAGE))) as answer:
         assert await anext(answer) == "started\n"
 
-    assert await all_end(file)
+    assert await all_end(pids_in(file))

@@ -98,7 +98,7 @@ def test_no_visible_character_is_lost(text: str, limit: int) -> None:
 
 @given(TEXTS, st.integers(2, 40))
 def test_formatted_parts(text: str, limit: int) -> None:
-    """Formatted parts are stripped and fit, with their entities inside; none is lost."""
+    """Formatted parts are stripped and fit, with their entities; no text is lost."""
     parts = split(Reply(text, markdown=True), limit)
     for part in parts:
         assert part.text == part.text.strip() != ""

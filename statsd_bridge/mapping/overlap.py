@@ -37,43 +37,31 @@ def near_misses(
 
     `taken` is the rule that maps the name.
     """
+    segments = name.split(".")
     for rule in rules:
-        if not _matches(rule, name):
-            reason = _difference(rule, name)
+        if rule.pattern and rule.pattern.search(name) is None:
+            # A regex has no near misses.
+            continue
+        differences = [] if rule.pattern else _differences(rule.segments, segments)
+        if differences:
+            reason = differences[0]
         elif sample_type not in rule.sample_types:
             reason = "is for another metric type"
         elif taken and rule is not taken:
             reason = f"mappings[{taken.index}] goes first"
         else:
             continue
-        if reason:
+        if len(differences) <= 1:
             yield rule, reason
 
 
-def _matches(rule: Rule, name: str) -> bool:
-    if rule.pattern:
-        return rule.pattern.search(name) is not None
-    segments = name.split(".")
-    return len(rule.segments) == len(segments) and not _differing(rule, segments)
-
-
-def _differing(rule: Rule, segments: Sequence[str]) -> list[int]:
-    """Return the indexes of the segments in which a name differs from a glob."""
-    pairs = zip(rule.segments, segments, strict=False)
-    return [i for i, (glob, segment) in enumerate(pairs) if glob not in ("*", segment)]
-
-
-def _difference(rule: Rule, name: str) -> str:
-    """Return the one segment in which a glob differs from a name, or ""."""
-    if rule.pattern:
-        return ""
-    segments = name.split(".")
-    differing = _differing(rule, segments)
-    extra = abs(len(rule.segments) - len(segments))
-    if extra == 1 and not differing:
-        return f"has {len(rule.segments)} segments, the name has {len(segments)}"
-    if extra or len(differing) != 1:
-        return ""
-    at = differing[0]
-    found, wanted = quote(segments[at]), quote(rule.segments[at])
-    return f"segment {at + 1} is {found}, not {wanted}"
+def _differences(glob: Sequence[str], segments: Sequence[str]) -> list[str]:
+    """Describe the differences of a name from a glob, two or more if it is far."""
+    pairs = enumerate(zip(glob, segments, strict=False), 1)
+    found = [
+        f"segment {number} is {quote(segment)}, not {quote(wanted)}"
+        for number, (wanted, segment) in pairs
+        if wanted not in ("*", segment)
+    ]
+    lengths = f"has {len(glob)} segments, the name has {len(segments)}"
+    return found + [lengths] * min(abs(len(glob) - len(segments)), 2)

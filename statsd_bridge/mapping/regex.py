@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import re2
 
@@ -59,7 +60,7 @@ class PatternTree:
     def __init__(self, patterns: Sequence[tuple[Pattern, int]]) -> None:
         self._patterns = patterns
         self._halves: tuple[PatternTree, ...] = ()
-        self._any: re2._Regexp | None = None
+        self._any: Any | None = None
         if len(patterns) > 1:
             middle = len(patterns) // 2
             halves = patterns[:middle], patterns[middle:]
@@ -80,7 +81,7 @@ class PatternTree:
         return None if captures is None else (number, captures)
 
 
-def _any_of(texts: Sequence[str]) -> re2._Regexp | None:
+def _any_of(texts: Sequence[str]) -> Any | None:
     """Compile the alternation of regexes; None if RE2 refuses one that large."""
     joined = "|".join(f"(?:{text})" for text in texts)
     if len(joined) > MAX_LENGTH:
@@ -91,7 +92,7 @@ def _any_of(texts: Sequence[str]) -> re2._Regexp | None:
         return None
 
 
-def _compile(text: str, *, captures: bool = True) -> re2._Regexp:
+def _compile(text: str, *, captures: bool = True) -> Any:
     options = re2.Options()
     options.log_errors = False
     options.never_capture = not captures

@@ -384,14 +384,16 @@ async def test_fragments_make_one_turn() -> None:
 
 
 async def test_fragments_are_waited_for() -> None:
-    """A turn waits for its last fragment, and begins at once when that is here."""
+    """A turn waits for its last fragment and begins when that is here; others don't."""
     world = World(gather_seconds=3600.0)
-    await world.admit(row(1, 7, **PASTE))
+    world.gates[9].set()
+    await world.admit(row(9, 9), row(1, 7, **PASTE))
+    assert world.finished == [9]
     await world.admit(row(2, 7, **PASTE))
-    assert world.groups == []
+    assert world.groups == [[9]]
     await world.admit(row(3, 7, **END_OF_PASTE))
     await world.finish(1)
-    assert world.groups == [[1, 2, 3]]
+    assert world.groups == [[9], [1, 2, 3]]
     world.assert_idle()
 
 
@@ -411,14 +413,6 @@ async def test_what_is_gathered_can_be_stopped() -> None:
     assert await world.stop(7)
     assert (world.cancelled, world.groups) == ([1, 2], [])
     world.assert_idle()
-
-
-async def test_an_ordinary_row_is_not_waited_for() -> None:
-    """Only a row that may have further fragments waits."""
-    world = World(gather_seconds=3600.0)
-    await world.admit(row(1, 7))
-    await world.finish(1)
-    assert world.finished == [1]
 
 
 @pytest.mark.parametrize("gone", [1, 4])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crocbot.botapi import Client, Poller
+from crocbot.botapi import Poller
 from crocbot.errors import (
     DeliveryError,
     FloodWaitError,
@@ -26,8 +26,6 @@ from crocbot.events import (
     UpdateType,
 )
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
-from crocbot.sandbox import Person, Server, faults
-from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
 from tests.crocbot.fakes import RecordedEvents
 
 NETWORK, CONFLICT, TIMEOUT = ReconnectReason
@@ -35,7 +33,6 @@ ROUTINE = (PollingStarted, PollCompleted, UpdateReceived)
 INBOX = ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)
 POISON = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 WEBHOOK = WebhookSetError("a webhook is set for this bot")
-ADA = Person(7, "Ada")
 
 
 def down(reason: ReconnectReason = NETWORK) -> TelegramError:
@@ -69,7 +66,6 @@ class World:
         self.capacity = 1000
         self.has_capacity = asyncio.Event()
         self.has_capacity.set()
-        self.arrived = asyncio.Event()
         self.finished = asyncio.Event()
         self.events = RecordedEvents()
         self.resets = 0
@@ -114,8 +110,6 @@ class World:
             raise self.inbox_errors.pop(0)
         new = [raw["update_id"] for raw in raws if raw["update_id"] not in self.stored]
         self.stored += new
-        if new:
-            self.arrived.set()
         return len(new)
 
     async def wait_for_capacity(self) -> int:
@@ -369,49 +363,3 @@ async def test_a_refused_token_ends_it(at_start: bool) -> None:
     with pytest.raises(OperatorError, match="refused"):
         await until(world.poller, world.finished.wait)
     assert world.stored == ([] if at_start else [1])
-
-
-# Against a server, with faults on the wire.
-
-
-@pytest.mark.parametrize(
-    ("fault", "events", "pauses"),
-    [
-        (faults.other_poller(), [PollFailed(CONFLICT)], [1.0]),
-        (faults.webhook_active(), [PollFailed(CONFLICT)], [1.0]),
-        (faults.flood_wait(3), [], [3.0]),
-        (faults.server_error(), [PollFailed(NETWORK)], [1.0]),
-        (faults.bad_gateway(), [PollFailed(NETWORK)], [1.0]),
-        (faults.garbage(), [PollFailed(NETWORK)], [1.0]),
-        (Answer(200, '{"ok":true,"result":{}}'), [PollFailed(NETWORK)], [1.0]),
-        (Answer(200, "null"), [PollFailed(NETWORK)], [1.0]),
-        (Answer(404, "<html>"), [PollFailed(NETWORK)], [1.0]),
-        (Drop(), [PollFailed(NETWORK)], [1.0]),
-        (Slow(60), [PollFailed(TIMEOUT)], [1.0]),
-    ],
-)
-async def test_faults_on_the_wire(
-    fault: Fault, events: list[Event], pauses: list[float]
-) -> None:
-    """After each fault the next poll gets what waits; it is reported and paced."""
-    world = World()
-    async with (
-        Server() as server,
-        Client(server.token, server.url, long_poll=1, margin=0.3) as client,
-    ):
-        server.fault("getUpdates", fault)
-        server.send(ADA, "hello")
-        await until(world.poller_of(client), world.arrived.wait)
-
-    assert len(world.stored) == 1
-    assert world.problems == events
-    assert world.slept == pauses
-
-
-async def test_a_wrong_token_on_the_wire() -> None:
-    """A token that the server refuses ends the loop; the call has reported it."""
-    world = World()
-    async with Server() as server, Client("1:wrong", server.url) as client:
-        with pytest.raises(OperatorError, match="Telegram refused the token"):
-            await world.poller_of(client).run()
-    assert world.problems == []

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, TextIO, cast
 
 import structlog
@@ -78,17 +79,13 @@ class _Stream:
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> int:
-        try:
-            return (self._stream or sys.stderr).write(text)
-        except (OSError, ValueError):
-            return len(text)
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            (self._stream or sys.stderr).write(text)
 
     def flush(self) -> None:
-        try:
+        with suppress(OSError, ValueError):
             (self._stream or sys.stderr).flush()
-        except (OSError, ValueError):
-            return
 
 
 def _add_level(

@@ -58,7 +58,8 @@ class FastPipeline:
         self.unmapped_names = plain.unmapped_names
         self.rejected_lines = plain.rejected_lines
         self._plain = plain
-        self._stats, self._store = plain.stats, plain.store
+        self.stats, self.bugs = plain.stats, plain.bugs
+        self._store = plain.store
         self._buffers = SampleBuffers(
             unmapped_names=plain.unmapped_names, bugs=plain.bugs
         )
@@ -92,7 +93,7 @@ class FastPipeline:
         """Process datagrams; `transport` is "udp" or "unixgram"."""
         if not datagrams:
             return
-        self._stats.packets[transport] += len(datagrams)
+        self.stats.packets[transport] += len(datagrams)
         if self._plain.relay is not None:
             self._plain.relay.forward(datagram.lines(datagrams))
         empty = 0
@@ -246,7 +247,7 @@ class FastPipeline:
             self._waiting = 0
 
     def _count_flushed(self) -> None:
-        stats = self._stats
+        stats = self.stats
         for format, lines in self._buffers.flushed.items():
             events = lines * format.weight
             self._fast_samples += lines

@@ -17,7 +17,6 @@ from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
 from statsd_bridge import datagram
-from statsd_bridge.bugs import BugReporter
 from statsd_bridge.fastpath import AnyPipeline
 from statsd_bridge.listener.coalesce import CoalescingDelay
 from statsd_bridge.log import RateLimitedLog
@@ -54,7 +53,6 @@ class Datagrams:
         *,
         transport: str,
         receive_buffer: int,
-        bugs: BugReporter,
         errors: RateLimitedLog,
         reactor: Any,
     ) -> None:
@@ -67,7 +65,6 @@ class Datagrams:
         self._is_unix = sock.family == socket.AF_UNIX
         self._pipeline = pipeline
         self._transport = transport
-        self._bugs = bugs
         self._errors = errors
         self._reactor = reactor
         self._receive = datagram.receiver(sock)
@@ -118,7 +115,7 @@ class Datagrams:
             try:
                 self._pipeline.feed(batch, self._transport)
             except Exception as error:
-                self._bugs.report(error)
+                self._pipeline.bugs.report(error)
         return len(batch) == datagram.BATCH
 
     def _stop_timer(self) -> None:

@@ -14,9 +14,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from statsd_bridge import datagram
-from statsd_bridge.bugs import BugReporter
 from statsd_bridge.fastpath import AnyPipeline
-from statsd_bridge.model import Stats
 
 IDLE_SECONDS = 3_600
 """Clients may be silent for long, but a dead connection must not stay for ever."""
@@ -32,21 +30,18 @@ class Streams(Factory):
         pipeline: AnyPipeline,
         *,
         transport: str,
-        stats: Stats,
-        bugs: BugReporter,
         max_connections: int,
     ) -> None:
         self.connections = 0
-        self.stats = stats
+        self.counters = pipeline.stats.tcp
         self._pipeline = pipeline
         self._transport = transport
-        self._bugs = bugs
         self._max_connections = max_connections
 
     def buildProtocol(self, addr: Any) -> Protocol | None:
         """Return the reader of a connection, or None to close one too many."""
         if self.connections >= self._max_connections:
-            self.stats.tcp["connections_refused"] += 1
+            self.counters["connections_refused"] += 1
             return None
         return _Connection(self)
 
@@ -55,7 +50,7 @@ class Streams(Factory):
         try:
             self._pipeline.feed_lines(lines, self._transport)
         except Exception as error:
-            self._bugs.report(error)
+            self._pipeline.bugs.report(error)
 
 
 class _Connection(Protocol, TimeoutMixin):
@@ -67,7 +62,7 @@ class _Connection(Protocol, TimeoutMixin):
 
     def connectionMade(self) -> None:
         self._listener.connections += 1
-        self._listener.stats.tcp["connections"] += 1
+        self._listener.counters["connections"] += 1
         self.setTimeout(IDLE_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
@@ -75,7 +70,7 @@ class _Connection(Protocol, TimeoutMixin):
         before = self._stream.too_long
         lines = self._stream.feed(data)
         too_long = self._stream.too_long - before
-        self._listener.stats.tcp["too_long_lines"] += too_long
+        self._listener.counters["too_long_lines"] += too_long
         self._listener.feed(lines)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -85,4 +80,4 @@ class _Connection(Protocol, TimeoutMixin):
         self._listener.feed(partial_line)
         # Like statsd_exporter, a trailing partial line suppresses the error's count.
         if not (partial_line or reason.check(ConnectionDone)):
-            self._listener.stats.tcp["connection_errors"] += 1
+            self._listener.counters["connection_errors"] += 1

@@ -40,11 +40,13 @@ class Relay:
         resolver = resolver or Resolver(reactor, len(addresses))
         self._reactor = reactor
         self._targets = [
-            UdpTarget(each, resolver=resolver, errors=errors) for each in addresses
-        ]
-        self._packets = [
-            _Packet(target, str(address), packet_length=packet_length, stats=stats)
-            for target, address in zip(self._targets, addresses, strict=True)
+            _Target(
+                address,
+                UdpTarget(address, resolver=resolver, errors=errors),
+                packet_length=packet_length,
+                stats=stats,
+            )
+            for address in addresses
         ]
 
     def start(self) -> None:
@@ -59,32 +61,32 @@ class Relay:
 
     def forward(self, lines: Sequence[bytes]) -> None:
         """Add lines to the packet of every target, except empty ones."""
-        for packet in self._packets:
-            packet.add(lines)
+        for target in self._targets:
+            target.add(lines)
 
     def flush(self) -> None:
         """Send the gathered lines."""
-        for packet in self._packets:
-            packet.send()
+        for target in self._targets:
+            target.send()
 
     def close(self) -> None:
         """Close the sockets."""
         for target in self._targets:
-            target.close()
+            target.udp.close()
 
     def _refresh(self) -> None:
         for target in self._targets:
-            target.refresh(self._reactor.seconds())
+            target.udp.refresh(self._reactor.seconds())
 
 
-class _Packet:
-    """The lines that are gathered for one target, and what is counted for it."""
+class _Target:
+    """One server: the lines that are gathered for it, and what is counted."""
 
     def __init__(
-        self, target: UdpTarget, name: str, *, packet_length: int, stats: Stats
+        self, address: HostPort, udp: UdpTarget, *, packet_length: int, stats: Stats
     ) -> None:
-        self._target = target
-        self._name = name
+        self.udp = udp
+        self._name = str(address)
         # The kernel would refuse a longer packet.
         self._packet_length = min(packet_length, MAX_PACKET_BYTES)
         # Like in statsd_exporter, length 0 sends every line in its own packet.
@@ -118,7 +120,7 @@ class _Packet:
         packet = b"\n".join([*self._lines, b""])
         self._lines.clear()
         self._size = 0
-        loss = self._target.send(packet)
+        loss = self.udp.send(packet)
         if loss is not Loss.UNRESOLVED:
             self._count("packets", 1)
         if loss is not None:

@@ -26,7 +26,9 @@ class HttpBackend(web.Backend):
     def __init__(
         self, components: Components, listeners: Listeners, reloader: Reloader
     ) -> None:
-        self._components = components
+        self.stats = components.stats
+        self.bugs = components.bugs
+        self.reactor = components.reactor
         self._settings = components.settings
         self._pipeline = components.pipeline
         self._store = components.store
@@ -39,11 +41,7 @@ class HttpBackend(web.Backend):
         return web.http_factory(
             self,
             guard,
-            stats=self._components.stats,
-            bugs=self._components.bugs,
-            reactor=self._components.reactor,
-            telemetry_path=self._settings.telemetry_path,
-            enable_lifecycle=self._settings.enable_lifecycle,
+            self._settings,
             version=VERSION,
             max_connections=limits.http,
         )
@@ -57,7 +55,7 @@ class HttpBackend(web.Backend):
             page_format,
             self._store.families(),
             time.monotonic(),
-            bugs=self._components.bugs,
+            bugs=self.bugs,
             self_metrics=self._self_metrics,
         )
         return web.MetricsPage(page_format.value, slices)
@@ -69,7 +67,7 @@ class HttpBackend(web.Backend):
     def quit(self) -> None:
         """Stop the reactor."""
         try:
-            self._components.reactor.stop()
+            self.reactor.stop()
         except ReactorNotRunning:
             # It is stopping already.
             return
@@ -110,7 +108,7 @@ class HttpBackend(web.Backend):
         )
         return BridgeState(
             version=VERSION,
-            stats=self._components.stats,
+            stats=self.stats,
             rules=len(table),
             cache=cache if self._settings.cache_size else None,
             series=len(self._store),

@@ -105,7 +105,6 @@ class Listeners:
             self._components.pipeline,
             transport=transport,
             receive_buffer=granted,
-            bugs=self._components.bugs,
             errors=self._components.errors,
             reactor=self._components.reactor,
         )
@@ -117,7 +116,5 @@ class Listeners:
         return Streams(
             self._components.pipeline,
             transport=transport,
-            stats=self._components.stats,
-            bugs=self._components.bugs,
             max_connections=self._limits.streams,
         )

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from statsd_bridge.bugs import BugReporter
+from statsd_bridge.model import Stats
+
 
 @dataclass(frozen=True, slots=True)
 class MetricsPage:
@@ -17,6 +20,10 @@ class MetricsPage:
 
 class Backend(Protocol):
     """The bridge behind the pages.  All methods are called on the reactor's thread."""
+
+    stats: Stats
+    bugs: BugReporter
+    reactor: Any
 
     def metrics(self, accept: str) -> MetricsPage:
         """Render the metrics in the format that an Accept header asks for."""

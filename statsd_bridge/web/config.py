@@ -37,10 +37,12 @@ class ClientAuth(NamedTuple):
     is_verified: bool = False
 
 
+NO_CLIENT_AUTH: Final = ClientAuth()
+
 # The names are Go's (crypto/tls, ClientAuthType).
 _CLIENT_AUTH: Final = {
-    "": ClientAuth(),
-    "NoClientCert": ClientAuth(),
+    "": NO_CLIENT_AUTH,
+    "NoClientCert": NO_CLIENT_AUTH,
     "RequestClientCert": ClientAuth(True),
     "RequireAnyClientCert": ClientAuth(True, True),
     "RequireClientCert": ClientAuth(True, True),
@@ -88,7 +90,7 @@ class Tls:
     certificate: bytes
     key: bytes
     client_ca: bytes = b""
-    client_auth: ClientAuth = ClientAuth()
+    client_auth: ClientAuth = NO_CLIENT_AUTH
     client_sans: frozenset[str] = frozenset()
     min_version: int = _VERSIONS["TLS12"]
     max_version: int = _VERSIONS["TLS13"]
@@ -136,7 +138,7 @@ def read(path: str) -> WebConfig:
 
 
 def _tls(section: Section, folder: Path) -> Tls:
-    auth = section.choice("client_auth_type", _CLIENT_AUTH) or ClientAuth()
+    auth = section.choice("client_auth_type", _CLIENT_AUTH) or NO_CLIENT_AUTH
     client_ca = _pem(section, "client_ca", folder)
     if client_ca and not auth.is_requested:
         raise section.error(

@@ -102,13 +102,9 @@ class Reload(_Action):
 class Quit(_Action):
     """Stop the bridge."""
 
-    def __init__(self, backend: Backend, reactor: Any) -> None:
-        super().__init__(backend)
-        self._reactor = reactor
-
     def act(self, request: Request) -> bytes:
         """Respond, then stop."""
-        self._reactor.callLater(QUIT_DELAY_SECONDS, self.backend.quit)
+        self.backend.reactor.callLater(QUIT_DELAY_SECONDS, self.backend.quit)
         return b"Requesting termination... Goodbye!\n"
 
 

@@ -16,8 +16,6 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from statsd_bridge.bugs import BugReporter
-from statsd_bridge.model import Stats
 from statsd_bridge.web.backend import Backend
 from statsd_bridge.web.pages import Page, plain_error
 
@@ -37,21 +35,16 @@ MAX_SCRAPE_SECONDS = 120
 class Metrics(Page):
     """The metrics page, for every method."""
 
-    def __init__(
-        self, backend: Backend, *, stats: Stats, bugs: BugReporter, reactor: Any
-    ) -> None:
+    def __init__(self, backend: Backend) -> None:
         super().__init__()
         self.backend = backend
-        self.bugs = bugs
-        self.reactor = reactor
-        self._stats = stats
         # Both in the order of their requests.
         self._waiting: dict[_Scrape, None] = {}
         self._active: dict[_Scrape, None] = {}
 
     def render(self, request: Request) -> int | bytes:
         """Start to send a page, or let it wait; respond 503 to one too many."""
-        self._stats.scrapes_in_flight += 1
+        self.backend.stats.scrapes_in_flight += 1
         scrape = _Scrape(request, self)
         request.notifyFinish().addBoth(lambda _: self._finished(scrape))
         if len(self._waiting) >= MAX_WAITING_SCRAPES:
@@ -82,11 +75,8 @@ class Metrics(Page):
     def _finished(self, scrape: _Scrape) -> None:
         self._waiting.pop(scrape, None)
         self._active.pop(scrape, None)
-        scrape.stop()
-        stats = self._stats
-        stats.scrapes_in_flight -= 1
-        stats.scrapes[str(scrape.status)] += 1
-        stats.scrape_seconds, stats.scrape_bytes = scrape.seconds, scrape.size
+        self.backend.stats.scrapes_in_flight -= 1
+        scrape.finish()
         self.start_waiting()
 
 
@@ -96,11 +86,11 @@ class _Scrape:
 
     def __init__(self, request: Request, metrics: Metrics) -> None:
         self.is_stalled = False
-        self.size = 0
-        """Bytes sent so far, compressed or not."""
+        self._bytes = 0
         self._request = request
         self._metrics = metrics
-        self._reactor = metrics.reactor
+        self._backend = metrics.backend
+        self._reactor = metrics.backend.reactor
         self._slices: Iterator[bytes] = iter(())
         self._started_at = time.monotonic()
         self._is_producing = False
@@ -108,21 +98,11 @@ class _Scrape:
         self._stall_timer: Any = None
         self._deadline = self._reactor.callLater(MAX_SCRAPE_SECONDS, self.abort)
 
-    @property
-    def status(self) -> int:
-        """The HTTP status of the response."""
-        return self._request.code
-
-    @property
-    def seconds(self) -> float:
-        """The time since the request."""
-        return time.monotonic() - self._started_at
-
     def start(self) -> None:
         """Send the head and begin with the body."""
         request = self._request
         try:
-            page = self._metrics.backend.metrics(_header(request, b"accept"))
+            page = self._backend.metrics(_header(request, b"accept"))
         except Exception as error:
             self._fail(error)
             return
@@ -138,11 +118,15 @@ class _Scrape:
         request.registerProducer(self, True)
         self.resumeProducing()
 
-    def stop(self) -> None:
-        """Cancel the timers: the response is finished or its connection is lost."""
+    def finish(self) -> None:
+        """Count the scrape: the response is sent or its connection is lost."""
         self.stopProducing()
         if self._deadline.active():
             self._deadline.cancel()
+        stats = self._backend.stats
+        stats.scrapes[str(self._request.code)] += 1
+        stats.scrape_seconds = time.monotonic() - self._started_at
+        stats.scrape_bytes = self._bytes
 
     def abort(self) -> None:
         """Cut the connection: half a page must not look like a whole one."""
@@ -184,13 +168,13 @@ class _Scrape:
             self._request.finish()
             return
         if part:
-            self.size += len(part)
+            self._bytes += len(part)
             self._request.write(part)
         self._is_scheduled = True
         self._reactor.callLater(0, self._send_slice)
 
     def _fail(self, error: Exception) -> None:
-        self._metrics.bugs.report(error)
+        self._backend.bugs.report(error)
         request = self._request
         if request.startedWriting:
             request.setResponseCode(500)

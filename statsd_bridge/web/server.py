@@ -20,8 +20,8 @@ from twisted.web.http import Request as PlainRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from statsd_bridge.bugs import BugReporter
 from statsd_bridge.model import Stats
+from statsd_bridge.settings import Settings
 from statsd_bridge.web import pages
 from statsd_bridge.web.backend import Backend
 from statsd_bridge.web.guard import Guard
@@ -40,41 +40,32 @@ MAX_BODY_BYTES = 1024 * 1024
 def http_factory(
     backend: Backend,
     guard: Guard,
+    settings: Settings,
     *,
-    stats: Stats,
-    bugs: BugReporter,
-    reactor: Any,
-    telemetry_path: str,
-    enable_lifecycle: bool,
     version: str,
     max_connections: int,
 ) -> Any:
     """Build the factory that the reactor listens with."""
-    metrics = Metrics(backend, stats=stats, bugs=bugs, reactor=reactor)
-    paths = _paths(backend, telemetry_path, version)
-    if enable_lifecycle:
-        paths[b"/-/reload"] = pages.Reload(backend)
-        paths[b"/-/quit"] = pages.Quit(backend, reactor)
-    paths[os.fsencode(telemetry_path)] = metrics
-    # Like in statsd_exporter, metrics at `/` are at every path without another meaning.
-    root = _Root(paths, metrics if telemetry_path == "/" else pages.NotFound())
-    factory: Any = _Site(root, guard, reactor)
-    if guard.is_tls:
-        context_factory: Any = guard
-        factory = TLSMemoryBIOFactory(context_factory, False, factory)
-    return _BoundedFactory(factory, max_connections, stats)
-
-
-def _paths(
-    backend: Backend, telemetry_path: str, version: str
-) -> dict[bytes, Resource]:
-    return {
+    telemetry_path = settings.telemetry_path
+    metrics = Metrics(backend)
+    paths: dict[bytes, Resource] = {
         b"/": pages.Landing(telemetry_path, version),
         b"/-/healthy": pages.StaticText(b"Statsd Exporter is Healthy.\n"),
         b"/-/ready": pages.StaticText(b"Statsd Exporter is Ready.\n"),
         b"/explain": pages.Explain(backend),
         b"/debug/unmapped": pages.Unmapped(backend),
     }
+    if settings.enable_lifecycle:
+        paths[b"/-/reload"] = pages.Reload(backend)
+        paths[b"/-/quit"] = pages.Quit(backend)
+    paths[os.fsencode(telemetry_path)] = metrics
+    # Like in statsd_exporter, metrics at `/` are at every path without another meaning.
+    root = _Root(paths, metrics if telemetry_path == "/" else pages.NotFound())
+    factory: Any = _Site(root, guard, backend.reactor)
+    if guard.is_tls:
+        context_factory: Any = guard
+        factory = TLSMemoryBIOFactory(context_factory, False, factory)
+    return _BoundedFactory(factory, max_connections, backend.stats)
 
 
 class _BoundedConnection(ProtocolWrapper):

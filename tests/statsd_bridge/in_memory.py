@@ -46,6 +46,8 @@ class FakePipeline:
     """A pipeline that keeps what it is fed, and may raise an error instead."""
 
     def __init__(self) -> None:
+        self.stats = Stats()
+        self.bugs = ReportedBugs()
         self.batches: list[list[bytes]] = []
         self.error: Exception | None = None
 

@@ -18,7 +18,7 @@ from statsd_bridge.listener import Datagrams, bind
 from statsd_bridge.listener.datagrams import ReaderState
 from statsd_bridge.log import RateLimitedLog
 from statsd_bridge.model import HostPort
-from tests.statsd_bridge.in_memory import FakePipeline, ReportedBugs
+from tests.statsd_bridge.in_memory import FakePipeline
 
 LOOPBACK = HostPort("127.0.0.1", 0)
 
@@ -29,13 +29,11 @@ class Reader(Datagrams):
     def __init__(self, sock: socket.socket, receive_buffer: int) -> None:
         self.reactor = MemoryReactorClock()
         self.pipeline: Any = FakePipeline()
-        self.bugs = ReportedBugs()
         super().__init__(
             sock,
             self.pipeline,
             transport="udp",
             receive_buffer=receive_buffer,
-            bugs=self.bugs,
             errors=RateLimitedLog(self.reactor.seconds),
             reactor=self.reactor,
         )
@@ -137,7 +135,7 @@ def test_a_bug_in_the_pipeline_costs_one_batch(open_reader: Open) -> None:
         reader.send(b"a:1|c")
         reader.doRead()
 
-    assert [str(error) for error in reader.bugs] == ["a bug"]
+    assert [str(error) for error in reader.pipeline.bugs] == ["a bug"]
     assert reader.pipeline.lines == [b"a:1|c"]
     assert reader.is_watched
 

@@ -13,8 +13,7 @@ from twisted.python.failure import Failure
 
 from statsd_bridge.listener import Streams
 from statsd_bridge.listener.streams import IDLE_SECONDS
-from statsd_bridge.model import Stats
-from tests.statsd_bridge.in_memory import FakePipeline, ReportedBugs
+from tests.statsd_bridge.in_memory import FakePipeline
 
 
 class Tcp(Streams):
@@ -22,13 +21,10 @@ class Tcp(Streams):
 
     def __init__(self, max_connections: int = 10) -> None:
         self.pipeline: Any = FakePipeline()
-        self.bugs = ReportedBugs()
         self.clock = Clock()
         super().__init__(
             self.pipeline,
             transport="tcp",
-            stats=Stats(),
-            bugs=self.bugs,
             max_connections=max_connections,
         )
 
@@ -44,7 +40,7 @@ class Tcp(Streams):
     @property
     def counted(self) -> dict[str, int]:
         """The counters that are not 0."""
-        return {name: count for name, count in self.stats.tcp.items() if count}
+        return {name: count for name, count in self.counters.items() if count}
 
 
 @pytest.fixture
@@ -79,7 +75,7 @@ def test_a_bug_in_the_pipeline_does_not_close_the_connection(tcp: Tcp) -> None:
     for tcp.pipeline.error in (RuntimeError("a bug"), None):
         connection.dataReceived(b"a:1|c\n")
 
-    assert len(tcp.bugs) == 1
+    assert len(tcp.pipeline.bugs) == 1
     assert tcp.pipeline.lines == [b"a:1|c"]
     assert transport.connected
 

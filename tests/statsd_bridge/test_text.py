@@ -104,7 +104,7 @@ WHOLE_NUMBERS = [
     ("5", 5),
     ("-5", -5),
     ("8.388608e+06", 8388608),
-    ("1.9", 1),
+    ("1.9", None),
     ("1_000", 1000),
     ("", None),
     ("0x10", None),
@@ -173,7 +173,7 @@ def test_text_that_go_refuses_is_no_number(written: str) -> None:
 def test_a_whole_number_is_read_as_kingpin_reads_it(
     written: str, value: int | None
 ) -> None:
-    """An exponent is allowed and a fraction is cut."""
+    """As a float; a fraction, or more than 64 bits, is refused."""
     assert text.parse_whole_number(written) == value
 
 

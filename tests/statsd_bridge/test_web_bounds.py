@@ -202,7 +202,7 @@ def test_a_handshake_that_does_not_end_is_cut_off(
     backend: Backend, tls_config: str
 ) -> None:
     """The time for a request begins with the connection."""
-    connection = backend.connect(backend.server(config=tls_config))
+    connection = backend.connect(backend.server(web_config=tls_config))
     # The head of a TLS record of the maximum length.
     connection.send(b"\x16\x03\x01\x3f\xff")
     trickle(backend, connection, b"x")
@@ -210,7 +210,7 @@ def test_a_handshake_that_does_not_end_is_cut_off(
 
 def test_plain_http_on_a_tls_port_is_cut_off(backend: Backend, tls_config: str) -> None:
     """At once and without a response."""
-    connection = backend.connect(backend.server(config=tls_config))
+    connection = backend.connect(backend.server(web_config=tls_config))
     connection.send(SCRAPE)
 
     assert connection.is_closed

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from statsd_bridge import web
 from statsd_bridge.model import Stats
+from statsd_bridge.settings import Settings
 from tests.statsd_bridge.in_memory import ReportedBugs
 
 
@@ -44,7 +45,7 @@ class Backend(web.Backend):
     def __init__(self) -> None:
         self.stats = Stats()
         self.bugs = ReportedBugs()
-        self.reactor = Reactor()
+        self.reactor: Any = Reactor()
         self.slices: list[bytes | Exception] = [b"a 1\n", b"b 2\n", b"c 3\n"]
         self.refused = ""
         self.quits = 0
@@ -71,21 +72,15 @@ class Backend(web.Backend):
     def unmapped(self) -> Any:
         return {"unmapped_names": ["<b>"]}
 
-    def server(self, *, config: str = "", **changes: Any) -> Any:
+    def server(self, max_connections: int = 50, **settings: Any) -> Any:
         """Build the server; without a configuration file it admits everyone."""
-        options = {
-            "telemetry_path": "/metrics",
-            "enable_lifecycle": True,
-            "max_connections": 50,
-        }
+        chosen = Settings(**{"enable_lifecycle": True, **settings})
         return web.http_factory(
             self,
-            web.Guard(config),
-            stats=self.stats,
-            bugs=self.bugs,
-            reactor=self.reactor,
+            web.Guard(chosen.web_config),
+            chosen,
             version="1.2.3",
-            **(options | changes),
+            max_connections=max_connections,
         )
 
     def connect(self, server: Any = None) -> Connection:

@@ -28,7 +28,7 @@ HINTS: Mapping[Verdict, str] = {
 logger = log.logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessPolicy:
     """
     Who may talk to the bot.

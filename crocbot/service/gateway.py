@@ -33,7 +33,7 @@ logger = log.logger(__name__)
 
 
 class Gateway:
-    """The stages of one bot.  `run` it once."""
+    """The stages of one bot, and the GatewayControl of its turns.  `run` it once."""
 
     def __init__(
         self,
@@ -53,60 +53,16 @@ class Gateway:
         self._identity = identity
         self._inbox = inbox
         self._client = client
+        self._agent = agent
+        self._readiness = readiness
         self._events = events
         self._started = time.monotonic()
-        self._agent = agent
-        self._policy = AccessPolicy(
-            settings.allow_from,
-            everyone=settings.access == "open",
-            pairing=settings.access == "pairing",
-            groups=settings.groups,
-            operators=settings.operators,
-        )
-        sessions = Sessions(
-            store, turns=settings.history_turns, chars=settings.history_chars
-        )
-        delivery = Delivery(client, events)
-        turn = Turn(
-            bot=identity,
-            policy=self._policy,
-            pairings=Pairings(store),
-            denials=DenialLog(),
-            gateway=self,
-            commands=Commands(self, sessions),
-            agent_step=AgentStep(
-                agent=agent,
-                timeouts=Timeouts(
-                    settings.agent_first_byte_seconds, settings.agent_total_seconds
-                ),
-                sessions=sessions,
-                client=client,
-                live=LiveDelivery(delivery),
-                events=events,
-                max_image_bytes=settings.media_max_bytes,
-            ),
-            delivery=delivery,
-        )
-        completion = Completion(
-            turn=turn,
-            inbox=inbox,
-            events=events,
-            redactor=log.Redactor(settings.secrets),
-        )
-        self._dispatcher = Dispatcher(
-            inbox=inbox,
-            turns=completion,
-            events=events,
-            max_turns=settings.max_turns,
-            max_admitted=settings.max_turns * ADMITTED_PER_TURN,
-            max_admitted_few_chats=settings.max_turns * MAX_ADMITTED_PER_TURN,
-            gather_seconds=settings.gather_seconds,
-        )
+        self._policy = _access_policy(settings)
+        self._dispatcher = self._build_dispatcher(store)
         self._maintenance = Maintenance(
             inbox=inbox, dispatcher=self._dispatcher, events=events
         )
-        self._intake = self._webhook() if settings.webhook_url else self._poller()
-        self._readiness = readiness
+        self._intake = self._build_intake()
         readiness.intake = self._intake
 
     async def run(self, shutdown: Shutdown) -> None:
@@ -116,44 +72,12 @@ class Gateway:
         if rows:
             logger.info("taking up open rows of an earlier run", rows=len(rows))
         self._dispatcher.admit(rows)
-        # Neither ends but by an error.
+        # Both run for ever; only an error ends them.
         work = run_until_first(self._maintenance.run(), self._intake.run())
         try:
             await run_unless(shutdown.requested, work)
         finally:
             await self._drain(shutdown)
-
-    def _poller(self) -> Poller:
-        return Poller(
-            client=self._client, dispatcher=self._dispatcher, events=self._events
-        )
-
-    def _webhook(self) -> Webhook:
-        settings = self._settings
-        return Webhook(
-            endpoint=WebhookEndpoint.create(
-                settings.webhook_url or "",
-                settings.webhook_key,
-                settings.webhook_listen,
-            ),
-            client=self._client,
-            dispatcher=self._dispatcher,
-            events=self._events,
-        )
-
-    async def _drain(self, shutdown: Shutdown) -> None:
-        """Wait for turns to end, within the drain time; other rows stay open."""
-        self._readiness.draining = True
-        if self._dispatcher.admitted:
-            logger.info("finishing turns", rows=self._dispatcher.admitted)
-        seconds = self._settings.drain_seconds
-        left = await run_unless(shutdown.hurried, self._dispatcher.drain(seconds))
-        if left is None:
-            left = await self._dispatcher.drain(0)
-        if left:
-            logger.warning("left open for the next start", rows=left)
-        with suppress(InboxError):
-            await self._maintenance.emit_ledger()
 
     def has_waiting(self, chat: ChatThread) -> bool:
         """Return whether messages of a chat wait behind the turn that it is in."""
@@ -174,6 +98,79 @@ class Gateway:
             poll_age=None if polled is None else now - polled,
         )
 
+    def _build_dispatcher(self, store: Store) -> Dispatcher:
+        settings = self._settings
+        return Dispatcher(
+            inbox=self._inbox,
+            turns=Completion(
+                turn=self._build_turn(store),
+                inbox=self._inbox,
+                events=self._events,
+                redactor=log.Redactor(settings.secrets),
+            ),
+            events=self._events,
+            max_turns=settings.max_turns,
+            max_admitted=settings.max_turns * ADMITTED_PER_TURN,
+            max_admitted_few_chats=settings.max_turns * MAX_ADMITTED_PER_TURN,
+            gather_seconds=settings.gather_seconds,
+        )
+
+    def _build_turn(self, store: Store) -> Turn:
+        settings = self._settings
+        sessions = Sessions(
+            store, turns=settings.history_turns, chars=settings.history_chars
+        )
+        delivery = Delivery(self._client, self._events)
+        return Turn(
+            bot=self._identity,
+            policy=self._policy,
+            pairings=Pairings(store),
+            denials=DenialLog(),
+            gateway=self,
+            commands=Commands(self, sessions),
+            agent_step=AgentStep(
+                agent=self._agent,
+                timeouts=Timeouts(
+                    settings.agent_first_byte_seconds, settings.agent_total_seconds
+                ),
+                sessions=sessions,
+                client=self._client,
+                live=LiveDelivery(delivery),
+                events=self._events,
+                max_image_bytes=settings.media_max_bytes,
+            ),
+            delivery=delivery,
+        )
+
+    def _build_intake(self) -> Poller | Webhook:
+        settings = self._settings
+        if settings.webhook_url is None:
+            return Poller(
+                client=self._client, dispatcher=self._dispatcher, events=self._events
+            )
+        return Webhook(
+            endpoint=WebhookEndpoint.create(
+                settings.webhook_url, settings.webhook_key, settings.webhook_listen
+            ),
+            client=self._client,
+            dispatcher=self._dispatcher,
+            events=self._events,
+        )
+
+    async def _drain(self, shutdown: Shutdown) -> None:
+        """Wait for turns to end, within the drain time; other rows stay open."""
+        self._readiness.draining = True
+        if self._dispatcher.admitted:
+            logger.info("finishing turns", rows=self._dispatcher.admitted)
+        seconds = self._settings.drain_seconds
+        left = await run_unless(shutdown.hurried, self._dispatcher.drain(seconds))
+        if left is None:
+            left = await self._dispatcher.drain(0)
+        if left:
+            logger.warning("left open for the next start", rows=left)
+        with suppress(InboxError):
+            await self._maintenance.emit_ledger()
+
     def _log_start(self) -> None:
         logger.info(
             "gateway started",
@@ -187,3 +184,13 @@ class Gateway:
                 "nobody is let in yet: write to the bot, this log will show your"
                 " user id; then start again with CROCBOT_ALLOW_FROM set to it"
             )
+
+
+def _access_policy(settings: Settings) -> AccessPolicy:
+    return AccessPolicy(
+        listed=settings.allow_from,
+        everyone=settings.access == "open",
+        pairing=settings.access == "pairing",
+        groups=settings.groups,
+        operators=settings.operators,
+    )

@@ -9,10 +9,10 @@ from crocbot.access import MAX_REMEMBERED_DENIALS, AccessPolicy, DenialLog
 from crocbot.model import ChatThread, Decision, Message, MessageType, Verdict
 
 CLOSED = AccessPolicy()
-LISTED = AccessPolicy(frozenset({7}))
-PAIRED = AccessPolicy(frozenset({7}), pairing=True)
+LISTED = AccessPolicy(listed=frozenset({7}))
+PAIRED = AccessPolicy(listed=frozenset({7}), pairing=True)
 OPEN = AccessPolicy(everyone=True)
-GROUPS = AccessPolicy(frozenset({7}), groups={-100: "mention", -200: "always"})
+GROUPS = AccessPolicy(listed=frozenset({7}), groups={-100: "mention", -200: "always"})
 
 
 def message(sender: int | None, chat: int | None, addressed: bool = True) -> Message:
@@ -92,8 +92,8 @@ def test_closed(policy: AccessPolicy, closed: bool) -> None:
         (OPEN, 7, False),
         (PAIRED, 8, False),
         (LISTED, None, False),
-        (AccessPolicy(frozenset({7}), operators=frozenset({8})), 7, False),
-        (AccessPolicy(frozenset({7}), operators=frozenset({8})), 8, True),
+        (AccessPolicy(listed=frozenset({7}), operators=frozenset({8})), 7, False),
+        (AccessPolicy(listed=frozenset({7}), operators=frozenset({8})), 8, True),
     ],
 )
 def test_operators(policy: AccessPolicy, sender: int | None, is_operator: bool) -> None:

@@ -125,7 +125,7 @@ class Scene:
         self.store = FakeStore()
         self.telegram = FakeTelegram()
         self.events = RecordedEvents()
-        self.policy = AccessPolicy(frozenset({7}))
+        self.policy = AccessPolicy(listed=frozenset({7}))
         self.overtaken = False
         self.denied: list[tuple[int | None, Verdict]] = []
 
@@ -233,7 +233,7 @@ async def test_pairing() -> None:
 
 POLICIES = st.builds(
     AccessPolicy,
-    st.frozensets(st.integers(1, 3)),
+    listed=st.frozensets(st.integers(1, 3)),
     everyone=st.just(False),
     pairing=st.booleans(),
     groups=st.dictionaries(

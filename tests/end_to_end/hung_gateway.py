@@ -1,5 +1,5 @@
 """
-A gateway whose agent hangs in a way that no agent should: for tests of its end.
+A gateway whose agent hangs, for tests of its stop.
 
     python -m tests.end_to_end.hung_gateway waits|swallows|thread|blocks
 """
@@ -20,12 +20,12 @@ HOURS = 3 * 3600.0
 
 
 async def waits() -> None:
-    """Hang as a slow model does."""
+    """Hang like a slow model."""
     await asyncio.sleep(HOURS)
 
 
 async def swallows() -> None:
-    """Hang, and ignore being told to stop."""
+    """Hang and ignore cancellation."""
     while True:
         try:
             await asyncio.sleep(HOURS)
@@ -34,32 +34,32 @@ async def swallows() -> None:
 
 
 async def thread() -> None:
-    """Hang in a thread that Python waits for at its exit."""
+    """Hang in a thread that Python joins at its exit."""
     await asyncio.to_thread(time.sleep, HOURS)
 
 
 async def blocks() -> None:
-    """Hang in the event loop itself."""
+    """Block the event loop."""
     time.sleep(HOURS)  # noqa: ASYNC251 (that is the fault)
 
 
-WAYS: dict[str, Callable[[], Awaitable[None]]] = {
-    way.__name__: way for way in (waits, swallows, thread, blocks)
+HANGS: dict[str, Callable[[], Awaitable[None]]] = {
+    hang.__name__: hang for hang in (waits, swallows, thread, blocks)
 }
 
 
-def main(way: str) -> int:
-    """Run a gateway whose echo hangs when it is asked to."""
+def main(hang: str) -> int:
+    """Run a gateway whose echo hangs on the message `hang`."""
     answer = Echo.answer
 
-    async def hang(echo: Echo, question: Prompt) -> Answer:
-        if question.message.text == "hang":
+    async def answer_or_hang(self: Echo, prompt: Prompt) -> Answer:
+        if prompt.message.text == "hang":
             print("hanging", flush=True)
-            await WAYS[way]()
-        async for piece in answer(echo, question):
+            await HANGS[hang]()
+        async for piece in answer(self, prompt):
             yield piece
 
-    Echo.answer = hang  # type: ignore[method-assign]
+    Echo.answer = answer_or_hang  # type: ignore[method-assign]
     return cli.main(["gateway"])
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from crocbot.events import AgentErrorReason
 from crocbot.sandbox import Person, messages
 from crocbot.sandbox.processes import HOST
 from crocbot.turn.messages import ERROR_MESSAGES
+from tests.end_to_end.programs import wait_gone
+from tests.end_to_end.world import World
 
-# What the agent does, by what it is asked; and what the person reads in the end.
+# By the text of the message, which says what the agent does: the replies.
 FAULTS: dict[str, list[str]] = {
     "well": ["All is well."],
     "slow first byte": [ERROR_MESSAGES[AgentErrorReason.TIMEOUT]],
@@ -28,59 +31,61 @@ FAULTS: dict[str, list[str]] = {
     "empty": [ERROR_MESSAGES[AgentErrorReason.EMPTY]],
 }
 
+ADA = Person(1001, "Ada")
+
 
 def plain(text: str) -> bytes:
-    """A piece of a text."""
+    """Return a chunk of a plain text."""
     return text.encode()
 
 
-def chunk(text: str) -> bytes:
-    """A piece of a chat completion."""
+def completion(text: str) -> bytes:
+    """Return a chunk of a chat completion."""
     return (
         f"data: {json.dumps({'choices': [{'delta': {'content': text}}]})}\n\n".encode()
     )
 
 
-def asked_by_http(body: dict[str, Any]) -> str:
-    """What our own form asks."""
+def http_text(body: dict[str, Any]) -> str:
+    """Return the message in a request of the agent `http`."""
     return str(body["message"])
 
 
-def asked_by_openai(body: dict[str, Any]) -> str:
-    """What a chat completion asks."""
+def openai_text(body: dict[str, Any]) -> str:
+    """Return the message in a request for a chat completion."""
     return str(body["messages"][-1]["content"])
 
 
 @asynccontextmanager
 async def service(
-    asked: Callable[[dict[str, Any]], str],
-    piece: Callable[[str], bytes],
+    read_text: Callable[[dict[str, Any]], str],
+    chunk: Callable[[str], bytes],
     content_type: str,
 ) -> AsyncIterator[str]:
-    """An agent that does as it is told; the URL of it."""
+    """Run an agent that does what the message says; yield its URL."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        word = asked(await request.json())
-        if word == "slow first byte":
+        fault = read_text(await request.json())
+        if fault == "slow first byte":
             await asyncio.Event().wait()
-        if word.isdigit():
-            return web.Response(status=int(word), headers={"Retry-After": "0"})
-        if word == "wrong json" and content_type == "text/plain":
+        if fault.isdigit():
+            return web.Response(status=int(fault), headers={"Retry-After": "0"})
+        if fault == "wrong json" and content_type == "text/plain":
             return web.Response(text='{"reply"', content_type="application/json")
         response = web.StreamResponse(headers={"Content-Type": content_type})
         response.enable_chunked_encoding()
         await response.prepare(request)
-        if word == "wrong json":
+        if fault == "wrong json":
             await response.write(b"data: {broken\n\n")
-        if word == "well":
+        if fault == "well":
             for part in ("All ", "is **we", "ll**."):
-                await response.write(piece(part))
-        if word == "cut" and request.transport is not None:
-            await response.write(piece("The answer is"))
+                await response.write(chunk(part))
+        if fault == "cut" and request.transport is not None:
+            await response.write(chunk("The answer is"))
             await asyncio.sleep(0.1)
             request.transport.abort()
-        while word == "endless":
-            await response.write(piece("."))
+        while fault == "endless":
+            await response.write(chunk("."))
             await asyncio.sleep(0.05)
         return response
 
@@ -93,71 +98,48 @@ async def service(
     await runner.cleanup()
 
 
-class Readers:
-    """Who reads what: by person, the texts of his messages as they are now."""
-
-    def __init__(self) -> None:
-        self.texts: dict[int, dict[int, str]] = {}
-
-    def hear(self, sent: Any) -> None:
-        """Take a message, new or edited."""
-        chat = self.texts.setdefault(sent["chat"]["id"], {})
-        chat[sent["message_id"]] = sent["text"]
-
-    def read(self, person: Person) -> list[str]:
-        """What a person reads now."""
-        return list(self.texts.get(person.user_id, {}).values())
-
-
 @pytest.mark.parametrize(
-    ("agent", "asked", "piece", "content_type"),
+    ("agent", "read_text", "chunk", "content_type"),
     [
-        ("http", asked_by_http, plain, "text/plain"),
-        ("openai", asked_by_openai, chunk, "text/event-stream"),
+        ("http", http_text, plain, "text/plain"),
+        ("openai", openai_text, completion, "text/event-stream"),
     ],
 )
-def test_faults(
-    world,
+async def test_faults(
+    world: World,
     agent: str,
-    asked: Callable[[dict[str, Any]], str],
-    piece: Callable[[str], bytes],
+    read_text: Callable[[dict[str, Any]], str],
+    chunk: Callable[[str], bytes],
     content_type: str,
 ) -> None:
-    """One gateway meets every fault at once; each turn ends, each person is told."""
+    """One gateway meets all faults at once; each user gets an answer or a sentence."""
     if agent == "openai":
-        pytest.importorskip("openai", reason="the extra crocbot[openai] is not there")
-    people = {word: Person(2000 + n, word) for n, word in enumerate(FAULTS)}
-    readers = Readers()
+        pytest.importorskip("openai", reason="the extra crocbot[openai] is missing")
+    people = {fault: Person(2000 + n, fault) for n, fault in enumerate(FAULTS)}
 
-    async def scene() -> None:
-        async with world() as w, service(asked, piece, content_type) as url:
-            w.server.listen(readers.hear)
-            gateway = await w.start_gateway(
-                CROCBOT_AGENT=agent,
-                CROCBOT_AGENT_URL=f"{url}/chat/completions",
-                OPENAI_BASE_URL=url,
-                CROCBOT_MODEL="m",
-                CROCBOT_AGENT_FIRST_BYTE_SECONDS="2",
-                CROCBOT_AGENT_TOTAL_SECONDS="4",
-                CROCBOT_STATSD_HOST="off",
-            )
-            for word, person in people.items():
-                w.server.send(person, word)
-            for word, wanted in FAULTS.items():
-                last = wanted[-1]
-                await w.eventually(
-                    lambda p=people[word], t=last: readers.read(p)[-1:] == [t]
-                )
-            assert await gateway.stop() == 0
-            assert "Traceback" not in gateway.output.read_text()
+    async with service(read_text, chunk, content_type) as url:
+        gateway = await world.start_gateway(
+            CROCBOT_AGENT=agent,
+            CROCBOT_AGENT_URL=f"{url}/chat/completions",
+            OPENAI_BASE_URL=url,
+            CROCBOT_MODEL="m",
+            CROCBOT_AGENT_FIRST_BYTE_SECONDS="2",
+            CROCBOT_AGENT_TOTAL_SECONDS="4",
+            CROCBOT_STATSD_HOST="off",
+        )
+        for fault, person in people.items():
+            world.server.send(person, fault)
 
-    asyncio.run(scene())
-    for word, wanted in FAULTS.items():
-        told = readers.read(people[word])
-        if word == "endless":
-            assert set(told[0]) == {"."}
-            told[0] = "..."
-        assert told == wanted
+        def received() -> dict[str, list[str]]:
+            texts = {fault: world.replies.to(each) for fault, each in people.items()}
+            endless = texts["endless"]
+            if endless and set(endless[0]) == {"."}:
+                endless[0] = "..."
+            return texts
+
+        await world.eventually(lambda: received() == FAULTS)
+        assert await gateway.stop() == 0
+        assert "Traceback" not in gateway.output.read_text()
 
 
 PROGRAM = """
@@ -169,32 +151,24 @@ time.sleep(600)
 """
 
 
-def test_stop_ends_a_program(world, gone, tmp_path) -> None:
-    """/stop ends the program that answers, and its children; the next one answers."""
+async def test_stop_ends_a_program(world: World, tmp_path: Path) -> None:
+    """/stop ends the program that answers and its children; the next one answers."""
     pids, program = tmp_path / "pids", tmp_path / "answer.py"
     program.write_text(PROGRAM.format(file=pids))
-    ada = Person(1001, "Ada")
-    readers = Readers()
-
-    async def scene() -> None:
-        async with world() as w:
-            w.server.listen(readers.hear)
-            await w.start_gateway(
-                CROCBOT_AGENT="command",
-                CROCBOT_AGENT_COMMAND=f"python3 {program}",
-                CROCBOT_STATSD_HOST="off",
-            )
-            w.server.send(ada, "begin")
-            await w.eventually(lambda: readers.read(ada) == ["I begin"])
-            running = [int(pid) for pid in pids.read_text().split()]
-            w.server.send(ada, "/stop")
-            await w.eventually(lambda: readers.read(ada)[-1] == "Stopped.")
-            assert all([await asyncio.to_thread(gone, pid) for pid in running])
-            program.write_text("print('I am another')")
-            w.server.send(ada, "and now?")
-            await w.eventually(lambda: readers.read(ada)[-1] == "I am another")
-
-    asyncio.run(scene())
+    await world.start_gateway(
+        CROCBOT_AGENT="command",
+        CROCBOT_AGENT_COMMAND=f"python3 {program}",
+        CROCBOT_STATSD_HOST="off",
+    )
+    world.server.send(ADA, "begin")
+    await world.eventually(lambda: world.replies.to(ADA) == ["I begin"])
+    running = [int(pid) for pid in pids.read_text().split()]
+    world.server.send(ADA, "/stop")
+    await world.eventually(lambda: world.replies.to(ADA)[-1] == "Stopped.")
+    assert all([await asyncio.to_thread(wait_gone, pid) for pid in running])
+    program.write_text("print('I am another')")
+    world.server.send(ADA, "and now?")
+    await world.eventually(lambda: world.replies.to(ADA)[-1] == "I am another")
 
 
 SECRETS = {
@@ -204,95 +178,76 @@ SECRETS = {
 }
 
 
-def test_a_program_gets_no_secrets(world, tmp_path) -> None:
-    """The environment of a program has no secret, and no setting of the gateway."""
+async def test_a_program_gets_no_secrets(world: World, tmp_path: Path) -> None:
+    """The environment of a program has no secret and no setting of the gateway."""
     program = tmp_path / "answer.py"
     program.write_text("import os\nfor pair in os.environ.items(): print(*pair)")
-    ada = Person(1001, "Ada")
-    readers = Readers()
+    await world.start_gateway(
+        CROCBOT_AGENT="command",
+        CROCBOT_AGENT_COMMAND=f"python3 {program}",
+        CROCBOT_STATSD_HOST="off",
+        **SECRETS,
+    )
+    world.server.send(ADA, "what do you know?")
+    await world.eventually(lambda: world.replies.to(ADA))
 
-    async def scene() -> None:
-        async with world() as w:
-            w.server.listen(readers.hear)
-            await w.start_gateway(
-                CROCBOT_AGENT="command",
-                CROCBOT_AGENT_COMMAND=f"python3 {program}",
-                CROCBOT_STATSD_HOST="off",
-                **SECRETS,
-            )
-            w.server.send(ada, "what do you know?")
-            await w.eventually(lambda: readers.read(ada))
-
-    asyncio.run(scene())
-    (told,) = readers.read(ada)
-    assert "CROCBOT_CHAT 1001" in told
-    assert "hush" not in told
-    assert "TELEGRAM" not in told
-    assert "token-that-opens-nothing" not in told
+    (environment,) = world.replies.to(ADA)
+    assert "CROCBOT_CHAT 1001" in environment
+    assert "hush" not in environment
+    assert "TELEGRAM" not in environment
+    assert "token-that-opens-nothing" not in environment
 
 
-def test_a_picture_reaches_the_agent(world) -> None:
-    """A photo is data for the agent, and the link with the token goes to nobody."""
+async def test_a_picture_reaches_the_agent(world: World) -> None:
+    """A photo is sent to the agent as data, without the link that has the token."""
     bodies: list[dict[str, Any]] = []
-    ada = Person(1001, "Ada")
-    readers = Readers()
 
-    def keep(body: dict[str, Any]) -> str:
+    def record(body: dict[str, Any]) -> str:
         bodies.append(body)
         return "well"
 
-    async def scene() -> None:
-        async with world() as w, service(keep, plain, "text/plain") as url:
-            w.server.listen(readers.hear)
-            w.server.upload("photo-large", b"not really a picture")
-            await w.start_gateway(
-                CROCBOT_AGENT="http",
-                CROCBOT_AGENT_URL=f"{url}/chat/completions",
-                CROCBOT_STATSD_HOST="off",
-            )
-            w.server.send(ada, messages.photo("Which animal?"))
-            await w.eventually(lambda: readers.read(ada) == ["All is well."])
-            assert w.server.token not in json.dumps(bodies)
+    async with service(record, plain, "text/plain") as url:
+        world.server.upload("photo-large", b"not really a picture")
+        await world.start_gateway(
+            CROCBOT_AGENT="http",
+            CROCBOT_AGENT_URL=f"{url}/chat/completions",
+            CROCBOT_STATSD_HOST="off",
+        )
+        world.server.send(ADA, messages.photo("Which animal?"))
+        await world.eventually(lambda: world.replies.to(ADA) == ["All is well."])
 
-    asyncio.run(scene())
     (body,) = bodies
+    assert world.server.token not in json.dumps(bodies)
     assert body["message"] == "Which animal?\n[photo, 1280x853]"
     assert body["images"] == [
         {"mime_type": "image/jpeg", "data": "bm90IHJlYWxseSBhIHBpY3R1cmU="}
     ]
 
 
-def test_memory_outlives_a_restart(world) -> None:
-    """What was said before is told again, also after a restart; /new forgets it."""
-    asked: list[list[str]] = []
-    ada = Person(1001, "Ada")
-    readers = Readers()
+async def test_history_survives_a_restart(world: World) -> None:
+    """The agent gets the turns before a restart; /new forgets them."""
+    histories: list[list[str]] = []
 
-    def keep(body: dict[str, Any]) -> str:
-        asked.append([line["content"] for line in body["history"]])
+    def record(body: dict[str, Any]) -> str:
+        histories.append([line["content"] for line in body["history"]])
         return "well"
 
-    async def scene() -> None:
-        async with world() as w, service(keep, plain, "text/plain") as url:
-            w.server.listen(readers.hear)
-            settings = {
-                "CROCBOT_AGENT": "http",
-                "CROCBOT_AGENT_URL": f"{url}/chat/completions",
-                "CROCBOT_STATSD_HOST": "off",
-            }
+    async def ask(text: str) -> None:
+        before = len(world.replies.to(ADA))
+        world.server.send(ADA, text)
+        await world.eventually(lambda: len(world.replies.to(ADA)) > before)
 
-            async def say(words: str) -> None:
-                before = len(readers.read(ada))
-                w.server.send(ada, words)
-                await w.eventually(lambda: len(readers.read(ada)) > before)
+    async with service(record, plain, "text/plain") as url:
+        settings = {
+            "CROCBOT_AGENT": "http",
+            "CROCBOT_AGENT_URL": f"{url}/chat/completions",
+            "CROCBOT_STATSD_HOST": "off",
+        }
+        gateway = await world.start_gateway(**settings)
+        await ask("one")
+        assert await gateway.stop() == 0
+        await world.start_gateway(**settings)
+        for text in ("two", "/new", "three"):
+            await ask(text)
 
-            gateway = await w.start_gateway(**settings)
-            await say("one")
-            assert await gateway.stop() == 0
-            await w.start_gateway(**settings)
-            await say("two")
-            await say("/new")
-            await say("three")
-
-    asyncio.run(scene())
-    assert asked == [[], ["one", "All is **well**."], []]
+    assert histories == [[], ["one", "All is **well**."], []]

@@ -8,13 +8,14 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from crocbot.sandbox import Person
+from tests.end_to_end.world import World
 from tests.ports import HOST, free_port
 
 PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
@@ -23,7 +24,7 @@ ADA = Person(1001, "Ada")
 
 
 def examples() -> dict[str, dict[str, str]]:
-    """By agent: the files of its example, and the settings under no name."""
+    """Return the files of the examples by agent and name; settings have no name."""
     found: dict[str, dict[str, str]] = {}
     for agent, file, text in EXAMPLE.findall(PAGE.read_text(encoding="utf-8")):
         found.setdefault(agent, {})[file] = text
@@ -31,16 +32,16 @@ def examples() -> dict[str, dict[str, str]]:
 
 
 def settings(text: str) -> dict[str, str]:
-    """The variables of a block of shell."""
+    """Return the variables that a block of shell sets."""
     return dict(word.split("=", 1) for word in shlex.split(text))
 
 
-@contextmanager
-def running(
-    arguments: list[str], home: Path, port: str, **settings: str
-) -> Iterator[None]:
-    """Run what answers at a port, as long as the test needs it."""
-    process = subprocess.Popen(
+@asynccontextmanager
+async def running(
+    arguments: list[str], home: Path, port: int, **settings: str
+) -> AsyncIterator[None]:
+    """Run a Python program that listens on a port; wait until it does."""
+    process = subprocess.Popen(  # noqa: ASYNC220 (it does not wait)
         [sys.executable, *arguments],
         cwd=home,
         env=os.environ | settings,
@@ -48,15 +49,15 @@ def running(
         stderr=subprocess.DEVNULL,
     )
     try:
-        asyncio.run(listens(int(port), process))
+        await accepts(port, process)
         yield
     finally:
         process.terminate()
         process.wait()
 
 
-async def listens(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until somebody listens at a port."""
+async def accepts(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process accepts connections; fail if it ends."""
     while process.poll() is None:
         try:
             _, writer = await asyncio.open_connection(HOST, port)
@@ -66,27 +67,23 @@ async def listens(port: int, process: subprocess.Popen[bytes]) -> None:
         writer.close()
         await writer.wait_closed()
         return
-    pytest.fail(f"{process.args} ended with {process.returncode}")
+    pytest.fail(f"{process.args!r} ended with {process.returncode}")
 
 
-def converse(world, home: Path, agent: str, *words: str, **changes: str) -> list[str]:
-    """Say these words one after the other; returns what is answered."""
-    answers: list[str] = []
-
-    async def scene() -> None:
-        async with world() as w:
-            shown: dict[int, str] = {}
-            w.server.listen(lambda one: shown.update({one["message_id"]: one["text"]}))
-            chosen = settings(examples()[agent][""]) | changes
-            await w.start_gateway(**chosen, CROCBOT_STATSD_HOST="off")
-            for number, word in enumerate(words, start=1):
-                w.server.send(ADA, word)
-                await w.eventually(lambda n=number: len(shown) == n)
-                await w.eventually(lambda: not w.server.pending)
-            answers.extend(shown.values())
-
-    asyncio.run(scene())
-    return answers
+async def converse(
+    world: World, agent: str, *messages: str, **changes: str
+) -> list[str]:
+    """Send messages one after the other with an example's agent; return the answers."""
+    shown: dict[int, str] = {}
+    world.server.listen(lambda sent: shown.update({sent["message_id"]: sent["text"]}))
+    chosen = settings(examples()[agent][""]) | changes
+    await world.start_gateway(**chosen, CROCBOT_STATSD_HOST="off")
+    waiting = list(messages)
+    while waiting:
+        world.server.send(ADA, waiting.pop(0))
+        await world.eventually(lambda: len(shown) == len(messages) - len(waiting))
+        await world.eventually(lambda: not world.server.pending)
+    return list(shown.values())
 
 
 def test_every_agent_has_an_example() -> None:
@@ -95,62 +92,51 @@ def test_every_agent_has_an_example() -> None:
     assert all("" in files for files in examples().values())
 
 
-def test_echo(world, tmp_path) -> None:
-    """The echo answers the same text."""
-    assert converse(world, tmp_path, "echo", "*hello*") == ["*hello*"]
+async def test_echo(world: World) -> None:
+    """The echo answers with the same text."""
+    assert await converse(world, "echo", "*hello*") == ["*hello*"]
 
 
-def test_http(world, tmp_path) -> None:
-    """The service of the example answers, and is told what was said before."""
-    port = str(free_port())
-    source = examples()["http"]["agent.py"].replace("8080", port)
+async def test_http(world: World, tmp_path: Path) -> None:
+    """The service of the example answers, and gets the history of the chat."""
+    port = free_port()
+    source = examples()["http"]["agent.py"].replace("8080", str(port))
     (tmp_path / "agent.py").write_text(source)
     url = settings(examples()["http"][""])["CROCBOT_AGENT_URL"]
-    with running(["agent.py"], tmp_path, port):
-        answers = converse(
-            world,
-            tmp_path,
-            "http",
-            "hello",
-            "and again",
-            CROCBOT_AGENT_URL=url.replace("8080", port),
+    url = url.replace("8080", str(port))
+    async with running(["agent.py"], tmp_path, port):
+        answers = await converse(
+            world, "http", "hello", "and again", CROCBOT_AGENT_URL=url
         )
 
     assert answers == ["1. You said: hello", "2. You said: and again"]
 
 
-def test_openai(world, tmp_path) -> None:
+async def test_openai(world: World, tmp_path: Path) -> None:
     """The independent server of the example answers."""
     pytest.importorskip("mockllm", reason="mockllm is not installed")
-    port = str(free_port())
+    port = free_port()
     (tmp_path / "responses.yml").write_text(examples()["openai"]["responses.yml"])
     url = settings(examples()["openai"][""])["OPENAI_BASE_URL"]
-    command = ["-m", "uvicorn", "mockllm.server:app", "--host", HOST, "--port", port]
-    with running(command, tmp_path, port, MOCKLLM_RESPONSES_FILE="responses.yml"):
-        answers = converse(
-            world,
-            tmp_path,
-            "openai",
-            "Who are you?",
-            "Why?",
-            OPENAI_BASE_URL=url.replace("8000", port),
+    url = url.replace("8000", str(port))
+    command = ["-m", "uvicorn", "mockllm.server:app", "--host", HOST, f"--port={port}"]
+    async with running(command, tmp_path, port, MOCKLLM_RESPONSES_FILE="responses.yml"):
+        answers = await converse(
+            world, "openai", "Who are you?", "Why?", OPENAI_BASE_URL=url
         )
 
     assert answers == ["I am a crocodile.", "I do not know."]
 
 
-def test_command(world, tmp_path) -> None:
+async def test_command(world: World, tmp_path: Path) -> None:
     """The program of the example answers."""
     program = tmp_path / "answer.py"
     program.write_text(examples()["command"]["answer.py"])
     command = settings(examples()["command"][""])["CROCBOT_AGENT_COMMAND"]
     command = command.replace("python3", sys.executable)
-    answers = converse(
-        world,
-        tmp_path,
-        "command",
-        "one two three",
-        CROCBOT_AGENT_COMMAND=command.replace("answer.py", str(program)),
+    command = command.replace("answer.py", str(program))
+    answers = await converse(
+        world, "command", "one two three", CROCBOT_AGENT_COMMAND=command
     )
 
     assert answers == ["3 words from 1001."]

@@ -7,20 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import statsd
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.end_to_end.programs import Start
+
 COMMAND = [sys.executable, "-m", "statsd_bridge"]
 SECONDS = 30.0
 MAPPING = Path(__file__).parents[2] / "crocbot" / "mapping.yml"
-
-
-Start = Callable[..., Any]
 
 
 def test_a_real_client_s_metrics_reach_a_real_scrape(start: Start) -> None:
@@ -36,7 +33,7 @@ def test_a_real_client_s_metrics_reach_a_real_scrape(start: Start) -> None:
         pipeline.incr("packed", 3)
     client.incr("last")
     client.close()
-    page = bridge.until("\nlast 1\n")
+    page = bridge.scrape_until("\nlast 1\n")
     values = {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(page)
@@ -58,7 +55,7 @@ def test_lines_come_over_tcp(start: Start) -> None:
     for _ in range(5):
         client.incr("hits")
     client.close()
-    page = bridge.until("\nhits 5\n")
+    page = bridge.scrape_until("\nhits 5\n")
 
     assert "statsd_exporter_tcp_connections_total 1.0\n" in page
 
@@ -74,7 +71,7 @@ def test_promtool_accepts_the_page(start: Start) -> None:
     client.timing("crocbot.telegram.latency.text", 320)
     client.gauge("crocbot.uptime", 5)
     client.close()
-    page = bridge.until("crocbot_uptime_seconds 5\n")
+    page = bridge.scrape_until("crocbot_uptime_seconds 5\n")
     checked = subprocess.run(
         [promtool, "check", "metrics"],
         input=page,
@@ -108,10 +105,10 @@ def test_sighup_reads_the_rules_anew(start: Start, tmp_path: Path) -> None:
     bridge = start(f"--statsd.mapping-config={rules}")
     rules.write_text("mappings: [{match: a.*, name: mapped}]")
     bridge.process.send_signal(signal.SIGHUP)
-    bridge.until('config_reloads_total{outcome="success"} 1.0')
+    bridge.scrape_until('config_reloads_total{outcome="success"} 1.0')
     rules.write_text("mappings: [{match: a..b, name: mapped}]")
     bridge.process.send_signal(signal.SIGHUP)
-    page = bridge.until('config_reloads_total{outcome="failure"} 1.0')
+    page = bridge.scrape_until('config_reloads_total{outcome="failure"} 1.0')
 
     assert "statsd_exporter_loaded_mappings 1.0\n" in page
 

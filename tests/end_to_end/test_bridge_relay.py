@@ -7,11 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-Start = Callable[..., Any]
+from tests.end_to_end.programs import Start
 
 
 def test_every_line_of_every_door_reaches_the_others(
@@ -32,7 +30,9 @@ def test_every_line_of_every_door_reaches_the_others(
         sock.sendall(b"b:1|c\r\n")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.sendto(b"c:1|g", str(gram))
-    pages = [each.until("\nc 1\n") + each.until("\nb 1\n") for each in others]
+    pages = [
+        each.scrape_until("\nc 1\n") + each.scrape_until("\nb 1\n") for each in others
+    ]
     after = bridge.get("/metrics")
 
     for page, target in zip(pages, targets, strict=True):
@@ -58,7 +58,7 @@ def test_lines_leave_as_they_came_without_the_ends_of_streams(start: Start) -> N
         )
         with socket.create_connection(("127.0.0.1", bridge.tcp)) as sock:
             sock.sendall(b"a:1|c\r\n\r\nb:1|c\r\n")
-        bridge.until("\nb 1\n")
+        bridge.scrape_until("\nb 1\n")
         bridge.send(b"c:1|c\r\nd:1|c\n")
         packets = b""
         while b"d" not in packets:
@@ -84,17 +84,17 @@ def test_a_target_that_dies_and_comes_back(start: Start) -> None:
     where = f"--statsd.listen-udp=127.0.0.1:{other.udp}"
     bridge = start(f"--statsd.relay.address=127.0.0.1:{other.udp}")
     bridge.send(b"before:1|c")
-    other.until("\nbefore 1\n")
+    other.scrape_until("\nbefore 1\n")
     other.stop(signal.SIGKILL)
     for number in range(100):
         bridge.send(b"during:1|c\n" * 100)
         if not number % 10:
             bridge.get("/metrics")
-    bridge.until("\nduring 10000\n")
+    bridge.scrape_until("\nduring 10000\n")
     other = start(where)
     bridge.send(b"after:1|c")
 
-    other.until("\nafter 1\n")
+    other.scrape_until("\nafter 1\n")
 
 
 def test_a_stop_sends_what_has_gathered(start: Start) -> None:
@@ -104,7 +104,7 @@ def test_a_stop_sends_what_has_gathered(start: Start) -> None:
     bridge.send(b"last:1|c")
     assert bridge.stop() == 0
 
-    other.until("\nlast 1\n")
+    other.scrape_until("\nlast 1\n")
 
 
 HANGING = """

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ import pytest
 import statsd
 from datadog.dogstatsd.base import DogStatsd
 
+from tests.end_to_end.programs import BridgeProcess, Start
+
 HOT_SHOTS = "hot-shots@17.1.1"
 
 SECONDS = 120.0
@@ -23,7 +24,7 @@ SECONDS = 120.0
 class Doors:
     """One bridge with every sort of door, and its page by prefix."""
 
-    def __init__(self, bridge: Any, home: Path) -> None:
+    def __init__(self, bridge: BridgeProcess, home: Path) -> None:
         self.bridge = bridge
         self.udp = bridge.udp
         self.tcp = bridge.tcp
@@ -32,7 +33,7 @@ class Doors:
 
     def values(self, prefix: str) -> dict[str, str]:
         """Wait for `<prefix>_last`; gives the series of this prefix."""
-        page = self.bridge.until(f"\n{prefix}_last")
+        page = self.bridge.scrape_until(f"\n{prefix}_last")
         pairs = [line.rpartition(" ") for line in page.split("\n")]
         return {
             name: value
@@ -42,7 +43,7 @@ class Doors:
 
 
 @pytest.fixture(scope="module")
-def doors(launch: Callable[..., Any], tmp_path_factory: Any) -> Doors:
+def doors(launch: Start, tmp_path_factory: Any) -> Doors:
     """Start the bridge."""
     home = tmp_path_factory.mktemp("doors")
     bridge = launch(
@@ -182,29 +183,25 @@ def test_datadog_s_own_telemetry(doors: Doors) -> None:
         telemetry_min_flush_interval=0,
     ) as client:
         client.increment("telemetry.last")
-    page = doors.bridge.until("\ndatadog_dogstatsd_client_metrics{")
+    page = doors.bridge.scrape_until("\ndatadog_dogstatsd_client_metrics{")
 
     assert 'client="py"' in page
 
 
-def test_aiodogstatsd(doors: Doors) -> None:
+async def test_aiodogstatsd(doors: Doors) -> None:
     """The client for asyncio: its types, tags and sample rates."""
-
-    async def scene() -> None:
-        async with aiodogstatsd.Client(
-            host="127.0.0.1", port=doors.udp, namespace="aio", constant_tags={"k": "v"}
-        ) as client:
-            client.increment("hits", value=3)
-            client.decrement("hits", value=-1)
-            client.gauge("load", value=2)
-            client.histogram("size", value=10)
-            client.distribution("depth", value=7, tags={"a": "b"})
-            client.timing("work", value=250)
-            with client.timeit("timed"):
-                pass
-            client.increment("last")
-
-    asyncio.run(scene())
+    async with aiodogstatsd.Client(
+        host="127.0.0.1", port=doors.udp, namespace="aio", constant_tags={"k": "v"}
+    ) as client:
+        client.increment("hits", value=3)
+        client.decrement("hits", value=-1)
+        client.gauge("load", value=2)
+        client.histogram("size", value=10)
+        client.distribution("depth", value=7, tags={"a": "b"})
+        client.timing("work", value=250)
+        with client.timeit("timed"):
+            pass
+        client.increment("last")
     values = doors.values("aio")
 
     assert values.pop('aio_timed_sum{k="v"}')
@@ -302,7 +299,7 @@ def test_nothing_that_they_said_was_refused(doors: Doors) -> None:
     """Not one of all these lines counted as an error, and events are told apart."""
     with dogstatsd(host="127.0.0.1", port=doors.udp) as client:
         talk_as_datadog(client, "again")
-    page = doors.bridge.until("\nagain_last{")
+    page = doors.bridge.scrape_until("\nagain_last{")
 
     assert "sample_errors_total{" not in page
     assert "statsd_exporter_tag_errors_total 0.0\n" in page

@@ -1,30 +1,57 @@
-"""The demo does the main job, says so truthfully, and leaves nothing behind."""
+"""The demo does the main job, reports it truthfully, and leaves nothing behind."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from crocbot.sandbox.metrics_page import MISSION
+from tests.end_to_end.programs import Program, Run, descendants, wait_gone
+from tests.ports import HOST
+
+DEFAULT_PORTS = {9125: socket.SOCK_DGRAM, 9102: socket.SOCK_STREAM}
 
 
-def test_it_answers_and_counts(run, tmp_path) -> None:
-    """It ends by itself with 0: people were answered, the five metrics are shown.
+@pytest.fixture(autouse=True)
+def _one_demo_at_a_time() -> Iterator[None]:
+    """Keep demos of other workers, which prefer the same ports, waiting."""
+    lock = Path(tempfile.gettempdir()) / "crocbot-tests-default-ports.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
-    What an operator has set for a gateway of his own does not reach it.
+
+@pytest.fixture
+def demo(run: Run) -> Iterator[Program]:
+    """Start the demo, wait for its first answer, and at the end for its children."""
+    program = run("crocbot", "demo")
+    program.read_until("bot -> Ada")
+    children = descendants(program.process.pid)
+    yield program
+    assert len(children) == 2
+    assert all(map(wait_gone, children))
+
+
+def test_it_answers_and_counts(run: Run, tmp_path: Path) -> None:
+    """It ends with 0: users were answered, the five metrics are shown.
+
+    Settings of a gateway in the environment or in `.env` do not affect it.
     """
     (tmp_path / ".env").write_text("CROCBOT_ACCESS=nonsense\n")
     demo = run(
         *("crocbot", "demo", "--seconds", "5"),
         CROCBOT_ACCESS="nonsense",
         CROCBOT_AGENT="nonsense",
-        TELEGRAM_BOT_TOKEN="1:somebodys-real-token",
+        TELEGRAM_BOT_TOKEN="1:the-token-of-a-real-bot",
     )
     code, output, errors = demo.end()
 
@@ -41,28 +68,22 @@ def test_it_answers_and_counts(run, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_well(run, descendants, gone, number) -> None:
-    """Asked to end while people talk it waits for answers and leaves nothing behind."""
-    demo = run("crocbot", "demo")
-    demo.read_until("bot -> Ada")
-    children = descendants(demo.process.pid)
-    assert sorted(line.split(" -m ")[1].split()[0] for line in children.values()) == [
-        "crocbot",
-        "statsd_bridge",
-    ]
+def test_a_signal_ends_it(demo: Program, number: signal.Signals) -> None:
+    """It waits for the answers to what users have written, and ends with 0."""
+    modules = {
+        line.split(" -m ")[1].split()[0]
+        for line in descendants(demo.process.pid).values()
+    }
     demo.process.send_signal(number)
     code, output, errors = demo.end()
 
+    assert modules == {"crocbot", "statsd_bridge"}
     assert (code, errors) == (0, "")
     assert output.splitlines()[-1].startswith("OK: ")
-    assert all(gone(child) for child in children)
 
 
-def test_a_second_signal_ends_it_at_once(run, descendants, gone) -> None:
-    """Asked twice it does not judge any more, says so, and still leaves nothing."""
-    demo = run("crocbot", "demo")
-    demo.read_until("bot -> Ada")
-    children = descendants(demo.process.pid)
+def test_a_second_signal_ends_it_at_once(demo: Program) -> None:
+    """It does not judge the result, reports that, and ends with 1."""
     demo.process.send_signal(signal.SIGINT)
     demo.process.send_signal(signal.SIGTERM)
     code, output, errors = demo.end()
@@ -70,16 +91,15 @@ def test_a_second_signal_ends_it_at_once(run, descendants, gone) -> None:
     assert code == 1
     assert "nothing was judged" in errors
     assert "OK: " not in output
-    assert all(gone(child) for child in children)
 
 
 @pytest.mark.parametrize(
     ("name", "module"), [("gateway", "-m crocbot"), ("bridge", "-m statsd_bridge")]
 )
-def test_the_death_of_a_child_is_told(run, descendants, gone, name, module) -> None:
-    """When a child dies the demo says which one, ends with 1 and leaves nothing."""
-    demo = run("crocbot", "demo")
-    demo.read_until("bot -> Ada")
+def test_the_death_of_a_child_is_reported(
+    demo: Program, name: str, module: str
+) -> None:
+    """It names the program that ended, and ends with 1."""
     children = descendants(demo.process.pid)
     (victim,) = [pid for pid, line in children.items() if module in line]
     os.kill(victim, signal.SIGKILL)
@@ -87,24 +107,21 @@ def test_the_death_of_a_child_is_told(run, descendants, gone, name, module) -> N
 
     assert code == 1
     assert f"FAILED: the {name} ended with exit code -9" in output
-    assert all(gone(child) for child in children)
 
 
-def test_a_reader_may_leave(run, descendants, gone) -> None:
-    """As in `crocbot demo | head`: it ends quietly and leaves nothing behind."""
-    demo = run("crocbot", "demo")
-    demo.read_until("bot -> Ada")
-    children = descendants(demo.process.pid)
+def test_a_closed_pipe_ends_it(demo: Program) -> None:
+    """It ends quietly with 0, like in `crocbot demo | head`."""
+    assert demo.process.stdout is not None
+    assert demo.process.stderr is not None
     demo.process.stdout.close()
     demo.process.wait(timeout=90)
 
     assert demo.process.stderr.read() == ""
     assert demo.process.returncode == 0
-    assert all(gone(child) for child in children)
 
 
-def test_busy_ports_are_left_alone(run, default_ports) -> None:
-    """Where somebody has the usual ports, the demo takes others and says which."""
+def test_ports_in_use(run: Run, default_ports: set[int]) -> None:
+    """Where the default ports are taken it uses others and prints them."""
     code, output, _ = run("crocbot", "demo", "--seconds", "0").end()
 
     assert code == 0
@@ -113,16 +130,16 @@ def test_busy_ports_are_left_alone(run, default_ports) -> None:
 
 @pytest.fixture
 def default_ports() -> Iterator[set[int]]:
-    """The usual ports, taken by us unless somebody has them already."""
+    """Take the default ports, unless another program has them."""
     with ExitStack() as stack:
-        for kind, port in ((socket.SOCK_DGRAM, 9125), (socket.SOCK_STREAM, 9102)):
+        for port, kind in DEFAULT_PORTS.items():
             holder = stack.enter_context(socket.socket(socket.AF_INET, kind))
             if kind is socket.SOCK_STREAM:
                 holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                holder.bind(("127.0.0.1", port))
+                holder.bind((HOST, port))
                 if kind is socket.SOCK_STREAM:
                     holder.listen()
             except OSError:
                 continue
-        yield {9125, 9102}
+        yield set(DEFAULT_PORTS)

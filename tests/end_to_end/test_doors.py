@@ -6,13 +6,12 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-Start = Callable[..., Any]
+from tests.end_to_end.programs import Start
 
 SIX = socket.has_ipv6 and Path("/proc/net/if_inet6").exists()
 
@@ -53,7 +52,7 @@ def test_addresses_are_those_of_statsd_exporter(
         except ConnectionRefusedError:
             continue
         came.add(name)
-        bridge.until(f"\ntcp_{name} 1\n")
+        bridge.scrape_until(f"\ntcp_{name} 1\n")
     page = bridge.get("/metrics")
 
     assert came == heard
@@ -82,7 +81,7 @@ def test_lines_of_a_stream(start: Start) -> None:
             sock.sendall(bytes([byte]))
         sock.sendall(b"x" * 4091 + b":1|c"[:4] + b"\n")
         sock.sendall(b"c:3|c")
-    page = bridge.until("\nc 3\n")
+    page = bridge.scrape_until("\nc 3\n")
 
     assert "\na 1\n" in page
     assert "\nb 2\n" in page
@@ -104,7 +103,7 @@ def test_unix_sockets(start: Start, tmp_path: Path) -> None:
     )
     say(socket.AF_UNIX, socket.SOCK_DGRAM, str(gram), b"a:1|c\nb:1|c")
     say(socket.AF_UNIX, socket.SOCK_STREAM, str(stream), b"c:1|c\n")
-    page = bridge.until("\na 1\n") + bridge.until("\nc 1\n")
+    page = bridge.scrape_until("\na 1\n") + bridge.scrape_until("\nc 1\n")
 
     assert [stat.S_IMODE(os.stat(each).st_mode) for each in (gram, stream)] == [
         0o640,
@@ -126,8 +125,8 @@ def test_abstract_names(start: Start) -> None:
     )
     say(socket.AF_UNIX, socket.SOCK_DGRAM, f"\0{gram}", b"a:1|c")
     say(socket.AF_UNIX, socket.SOCK_STREAM, f"\0{stream}", b"b:1|c\n")
-    bridge.until("\na 1\n")
-    bridge.until("\nb 1\n")
+    bridge.scrape_until("\na 1\n")
+    bridge.scrape_until("\nb 1\n")
 
 
 def test_a_door_that_is_taken_is_one_line_and_exit_code_2(
@@ -168,8 +167,8 @@ def test_a_door_that_is_taken_is_one_line_and_exit_code_2(
         assert bridge.log().count("\n") == 1
     say(socket.AF_UNIX, socket.SOCK_DGRAM, str(gram), b"a:1|c")
     say(socket.AF_UNIX, socket.SOCK_STREAM, str(stream), b"b:1|c\n")
-    first.until("\na 1\n")
-    first.until("\nb 1\n")
+    first.scrape_until("\na 1\n")
+    first.scrape_until("\nb 1\n")
 
     assert file.read_text() == "mine"
     assert not own.exists()
@@ -181,7 +180,7 @@ def test_numbers_about_the_doors(start: Start) -> None:
     bridge = start()
     before = bridge.get("/metrics")
     bridge.send(b"a:1|c\n", b"b:1|c")
-    after = bridge.until("\nb 1\n")
+    after = bridge.scrape_until("\nb 1\n")
 
     assert "statsd_bridge_seconds_since_last_datagram " not in before
     assert "\nstatsd_bridge_seconds_since_last_datagram 0." in after

@@ -21,6 +21,8 @@ import pytest
 from crocbot.sandbox import Chat, Person, faults, messages, metrics_page
 from crocbot.sandbox.children import Child
 from crocbot.sandbox.faults import Drop, Fault, Slow
+from tests.end_to_end.programs import Run
+from tests.end_to_end.world import World
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -54,7 +56,7 @@ def table() -> Iterator[Row]:
 class Scene:
     """A world with a bridge and a gateway, which reaches Telegram through `proxy`."""
 
-    def __init__(self, world: Any, gateway: Child, proxy: Proxy) -> None:
+    def __init__(self, world: World, gateway: Child, proxy: Proxy) -> None:
         self.world = world
         self.server = world.server
         self.gateway = gateway
@@ -142,21 +144,20 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def stage(world: Any) -> AsyncIterator[Scene]:
+async def stage(world: World) -> AsyncIterator[Scene]:
     """Everything that a fault needs."""
-    async with world() as w:
-        proxy = Proxy(w.server.url)
-        url = await proxy.open()
-        await w.start_bridge()
-        gateway = await w.start_gateway(
-            CROCBOT_TELEGRAM_API_URL=url, CROCBOT_GROUPS="-5:always"
-        )
-        scene = Scene(w, gateway, proxy)
-        try:
-            yield scene
-        finally:
-            await gateway.stop()
-            await proxy.close()
+    proxy = Proxy(world.server.url)
+    url = await proxy.open()
+    await world.start_bridge()
+    gateway = await world.start_gateway(
+        CROCBOT_TELEGRAM_API_URL=url, CROCBOT_GROUPS="-5:always"
+    )
+    scene = Scene(world, gateway, proxy)
+    try:
+        yield scene
+    finally:
+        await gateway.stop()
+        await proxy.close()
 
 
 # How each fault is caused.  Those that last return what ends them.
@@ -304,28 +305,20 @@ def test_the_page_has_every_fault() -> None:
     assert set(ROWS) == {*CAUSES, SLOW, *FATAL}
 
 
-def test_every_fault_that_passes(world) -> None:
+async def test_every_fault_that_passes(world: World) -> None:
     """Each fault is seen where the page says; after it people are answered again."""
-
-    async def scene() -> None:
-        async with stage(world) as s:
-            await s.answered("before")
-            for fault, cause in CAUSES.items():
-                await meet(s, ROWS[fault], cause)
-            assert "Traceback" not in s.log
-
-    asyncio.run(scene())
+    async with stage(world) as s:
+        await s.answered("before")
+        for fault, cause in CAUSES.items():
+            await meet(s, ROWS[fault], cause)
+        assert "Traceback" not in s.log
 
 
-def test_no_answer_to_a_poll(world) -> None:
+async def test_no_answer_to_a_poll(world: World) -> None:
     """A poll without an answer is given up when its time is over."""
-
-    async def scene() -> None:
-        async with stage(world) as s:
-            await s.answered("before")
-            await meet(s, ROWS[SLOW], poll(Slow(600)))
-
-    asyncio.run(scene())
+    async with stage(world) as s:
+        await s.answered("before")
+        await meet(s, ROWS[SLOW], poll(Slow(600)))
 
 
 async def meet(scene: Scene, row: Row, cause: Cause) -> None:
@@ -357,43 +350,36 @@ async def meet(scene: Scene, row: Row, cause: Cause) -> None:
         pytest.fail(f"{row}: {await scene.values(row)}\n{scene.log[told:]}")
 
 
-def test_a_token_that_is_refused(world) -> None:
+async def test_a_token_that_is_refused(world: World) -> None:
     """A refused token ends the gateway, and the number is still sent."""
     row = ROWS["Telegram refuses the token"]
 
-    async def scene() -> None:
-        async with stage(world) as s:
-            s.server.fault("getUpdates", faults.unauthorized())
-            assert await s.gateway.process.wait() == 2
-            assert row.log in s.log
+    async with stage(world) as s:
+        s.server.fault("getUpdates", faults.unauthorized())
+        assert await s.gateway.process.wait() == 2
+        assert row.log in s.log
 
-            async def shown() -> bool:
-                return all(await s.values(row))
+        async def shown() -> bool:
+            return all(await s.values(row))
 
-            await s.eventually(shown)
-            with pytest.raises(aiohttp.ClientConnectorError):
-                await s.ready()
-
-    asyncio.run(scene())
+        await s.eventually(shown)
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await s.ready()
 
 
-def test_a_damaged_inbox(world, run) -> None:
+async def test_a_damaged_inbox(world: World, run: Run) -> None:
     """A damaged file is refused and left as it is."""
     row = ROWS["the inbox file is damaged"]
 
-    async def scene() -> None:
-        async with world() as w:
-            w.database.parent.mkdir()
-            w.database.write_bytes(b"nonsense" * 1000)
-            gateway = run("crocbot", "gateway", **w.settings())
-            code, _, errors = await asyncio.to_thread(gateway.end)
+    world.database.parent.mkdir()
+    world.database.write_bytes(b"nonsense" * 1000)
+    gateway = run("crocbot", "gateway", **world.settings())
+    code, _, errors = await asyncio.to_thread(gateway.end)
 
-            assert code == 2
-            assert row.log in errors
-            assert "move it away to start with an empty one" in errors
-            assert w.database.read_bytes() == b"nonsense" * 1000
-
-    asyncio.run(scene())
+    assert code == 2
+    assert row.log in errors
+    assert "move it away to start with an empty one" in errors
+    assert world.database.read_bytes() == b"nonsense" * 1000
 
 
 if sys.platform != "linux":

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
 
 from crocbot.sandbox import faults
+from tests.end_to_end.programs import Run
+from tests.end_to_end.world import World
 from tests.ports import free_port
 
 TOKEN = "4242424242:AAsandbox-token-that-opens-nothing00"
@@ -22,7 +25,7 @@ TOKEN = "4242424242:AAsandbox-token-that-opens-nothing00"
         ({"CROCBOT_STATE_DIR": "/dev/null/state"}, "CROCBOT_STATE_DIR"),
     ],
 )
-def test_a_mistake_is_one_line(run, settings: dict[str, str], error: str) -> None:
+def test_a_mistake_is_one_line(run: Run, settings: dict[str, str], error: str) -> None:
     """A setting that the operator must change is one line, and exit code 2."""
     settings = {"TELEGRAM_BOT_TOKEN": TOKEN, **settings}
     code, output, errors = run("crocbot", "gateway", **settings).end()
@@ -33,31 +36,29 @@ def test_a_mistake_is_one_line(run, settings: dict[str, str], error: str) -> Non
     assert TOKEN not in errors
 
 
-async def test_a_revoked_token(world) -> None:
+async def test_a_revoked_token(world: World) -> None:
     """A running gateway ends with 2 when Telegram takes its token away."""
-    async with world() as w:
-        gateway = await w.start_gateway()
-        w.server.fault("getUpdates", faults.unauthorized())
-        code = await gateway.process.wait()
+    gateway = await world.start_gateway()
+    world.server.fault("getUpdates", faults.unauthorized())
+    code = await gateway.process.wait()
 
-        assert code == 2
-        assert "TELEGRAM_BOT_TOKEN" in gateway.tail()
-        assert "Traceback" not in gateway.tail()
+    assert code == 2
+    assert "TELEGRAM_BOT_TOKEN" in gateway.tail()
+    assert "Traceback" not in gateway.tail()
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "off", "127.0.0.1"])
-async def test_people_are_answered_without_a_bridge(world, host: str) -> None:
+async def test_people_are_answered_without_a_bridge(world: World, host: str) -> None:
     """Without a name, a receiver or telemetry at all, people are answered."""
-    async with world() as w:
-        gateway = await w.start_gateway(CROCBOT_STATSD_HOST=host)
-        await w.exchange("is anybody there?")
+    gateway = await world.start_gateway(CROCBOT_STATSD_HOST=host)
+    await world.exchange("is anybody there?")
 
-        assert await gateway.stop() == 0
-        assert w.users.mistakes == []
-        assert "Traceback" not in gateway.output.read_text()
+    assert await gateway.stop() == 0
+    assert world.users.mistakes == []
+    assert "Traceback" not in gateway.output.read_text()
 
 
-def test_waiting_for_telegram(run, tmp_path) -> None:
+def test_waiting_for_telegram(run: Run, tmp_path: Path) -> None:
     """Without a network the gateway retries, is not ready, and stops when asked."""
     health = free_port()
     with socket.socket() as unused:
@@ -70,9 +71,7 @@ def test_waiting_for_telegram(run, tmp_path) -> None:
             CROCBOT_STATE_DIR=str(tmp_path / "state"),
             CROCBOT_HEALTH_ADDRESS=f"127.0.0.1:{health}",
         )
-        for line in gateway.process.stderr:
-            if "cannot be reached" in line:
-                break
+        gateway.read_errors_until("cannot be reached")
         with pytest.raises(HTTPError) as not_ready:
             urlopen(f"http://127.0.0.1:{health}/readyz")
         with not_ready.value as answer:
@@ -87,19 +86,18 @@ def test_waiting_for_telegram(run, tmp_path) -> None:
     assert "Traceback" not in errors
 
 
-async def test_messages_between_two_runs(world) -> None:
+async def test_messages_between_two_runs(world: World) -> None:
     """Messages from before the start and between two runs are answered in order."""
-    async with world() as w:
-        stop = asyncio.Event()
-        talking = asyncio.create_task(w.talk(stop))
-        first = await w.start_gateway()
-        await w.eventually(lambda: w.users.answered.total() >= 10)
-        assert await first.stop() == 0
-        second = await w.start_gateway()
-        await w.eventually(lambda: w.users.answered.total() >= 30)
-        stop.set()
-        await talking
+    stop = asyncio.Event()
+    talking = asyncio.create_task(world.talk(stop))
+    first = await world.start_gateway()
+    await world.eventually(lambda: world.users.answered.total() >= 10)
+    assert await first.stop() == 0
+    second = await world.start_gateway()
+    await world.eventually(lambda: world.users.answered.total() >= 30)
+    stop.set()
+    await talking
 
-        assert await second.stop() == 0
-        assert w.users.mistakes == []
-        assert w.users.answered == w.users.sent
+    assert await second.stop() == 0
+    assert world.users.mistakes == []
+    assert world.users.answered == world.users.sent

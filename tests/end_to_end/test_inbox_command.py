@@ -9,6 +9,8 @@ from pathlib import Path
 from crocbot.inbox import SCHEMA, sqlite
 from crocbot.sandbox import Person, faults
 from crocbot.store import opened
+from tests.end_to_end.programs import Run
+from tests.end_to_end.world import World
 
 ADA = Person(7, "Ada")
 
@@ -19,29 +21,28 @@ def failures(file: Path) -> int:
         return len(sqlite.failures(connection))
 
 
-async def test_a_retry_while_it_runs(world, run) -> None:
+async def test_a_retry_while_it_runs(world: World, run: Run) -> None:
     """A failed row is shown with its reason; after a retry its reply is sent."""
-    async with world() as w:
-        replies: list[str] = []
-        w.server.listen(lambda sent: replies.append(sent["text"]))
-        gateway = await w.start_gateway()
-        w.server.fault("sendMessage", faults.api_error(400, "Bad Request: no"))
-        w.server.send(ADA, "hello")
+    replies: list[str] = []
+    world.server.listen(lambda sent: replies.append(sent["text"]))
+    gateway = await world.start_gateway()
+    world.server.fault("sendMessage", faults.api_error(400, "Bad Request: no"))
+    world.server.send(ADA, "hello")
 
-        async def crocbot(*words: str) -> tuple[int, str, str]:
-            program = run("crocbot", "inbox", *words, **w.settings())
-            return await asyncio.to_thread(program.end)
+    async def crocbot(*words: str) -> tuple[int, str, str]:
+        program = run("crocbot", "inbox", *words, **world.settings())
+        return await asyncio.to_thread(program.end)
 
-        await w.eventually(lambda: "turn failed" in gateway.output.read_text())
-        await w.eventually(lambda: failures(w.database))
-        code, output, _ = await crocbot()
-        assert code == 0
-        assert output.startswith("open: 0\n")
-        assert re.search(r" of chat 7, \d+ s ago: Telegram said no: No\n", output)
-        assert replies == []
+    await world.eventually(lambda: "turn failed" in gateway.output.read_text())
+    await world.eventually(lambda: failures(world.database))
+    code, output, _ = await crocbot()
+    assert code == 0
+    assert output.startswith("open: 0\n")
+    assert re.search(r" of chat 7, \d+ s ago: Telegram said no: No\n", output)
+    assert replies == []
 
-        assert await crocbot("retry") == (0, "1 to be tried again\n", "")
-        await w.eventually(lambda: replies == ["hello"])
-        code, output, _ = await crocbot()
-        assert "failed, kept for a retry: 0" in output
-        assert await gateway.stop() == 0
+    assert await crocbot("retry") == (0, "1 to be tried again\n", "")
+    await world.eventually(lambda: replies == ["hello"])
+    code, output, _ = await crocbot()
+    assert "failed, kept for a retry: 0" in output
+    assert await gateway.stop() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from crocbot.model import ErrorType, MessageType, ReconnectReason, Severity
 from crocbot.sandbox import users
 from crocbot.sandbox.metrics_page import ERRORS, LATENCY, MESSAGES, RECONNECTS, UPTIME
+from tests.end_to_end.world import open_world
 
 LINES = (
     users.text("hello"),
@@ -33,31 +35,31 @@ class Pages(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def pages(make_world, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
     """Run everything once: four messages, all answered."""
-    home = tmp_path_factory.mktemp("pages")
+    return asyncio.run(collect(tmp_path_factory.mktemp("pages")))
 
-    async def scene() -> Pages:
-        async with make_world(home) as w:
-            await w.start_bridge()
-            gateway = await w.start_gateway()
-            await w.eventually(lambda: w.values(RECONNECTS))
-            before = await w.text()
-            for line in LINES:
-                w.users.members[0].send(line)
-            assert await w.users.members[0].wait_answered()
-            assert await gateway.stop() == 0
 
-            async def counted() -> bool:
-                return sum((await w.values(MESSAGES)).values()) == len(LINES)
+async def collect(home: Path) -> Pages:
+    """Return the pages of one run."""
+    async with open_world(home) as world:
+        await world.start_bridge()
+        gateway = await world.start_gateway()
+        await world.eventually(lambda: world.values(RECONNECTS))
+        before = await world.text()
+        for line in LINES:
+            world.users.members[0].send(line)
+        assert await world.users.members[0].wait_answered()
+        assert await gateway.stop() == 0
 
-            await w.eventually(counted)
-            assert w.users.mistakes == []
-            async with aiohttp.ClientSession() as session, session.get(w.url) as page:
-                assert page.status == 200
-                return Pages(page.headers["Content-Type"], before, await page.text())
+        async def counted() -> bool:
+            return sum((await world.values(MESSAGES)).values()) == len(LINES)
 
-    return asyncio.run(scene())
+        await world.eventually(counted)
+        assert world.users.mistakes == []
+        async with aiohttp.ClientSession() as session, session.get(world.url) as page:
+            assert page.status == 200
+            return Pages(page.headers["Content-Type"], before, await page.text())
 
 
 def families(text: str) -> dict[str, Metric]:

@@ -7,13 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Start = Callable[..., Any]
+from tests.end_to_end.programs import Start
 
 
 def test_quit_answers_and_ends_with_0(start: Start) -> None:
@@ -21,9 +19,12 @@ def test_quit_answers_and_ends_with_0(start: Start) -> None:
     bridge = start("--web.enable-lifecycle")
     closed = start()
 
-    assert closed.ask("/-/quit", "POST") == (404, "404 page not found\n")
-    assert bridge.ask("/-/quit") == (200, "")
-    assert bridge.ask("/-/quit", "PUT") == (200, "Requesting termination... Goodbye!\n")
+    assert closed.request("/-/quit", "POST") == (404, "404 page not found\n")
+    assert bridge.request("/-/quit") == (200, "")
+    assert bridge.request("/-/quit", "PUT") == (
+        200,
+        "Requesting termination... Goodbye!\n",
+    )
     assert bridge.process.wait(90) == 0
 
 
@@ -32,7 +33,7 @@ def test_a_reload_without_rules(start: Start) -> None:
     bridge = start("--web.enable-lifecycle")
     bridge.process.send_signal(signal.SIGHUP)
 
-    assert bridge.ask("/-/reload", "POST")[0] == 200
+    assert bridge.request("/-/reload", "POST")[0] == 200
     page = bridge.get("/metrics")
     assert "config_reloads_total{" not in page
     assert "nothing to reload" in bridge.log()
@@ -44,7 +45,7 @@ def test_a_stop_does_not_wait_for_clients(start: Start) -> None:
     for first in range(0, 5_000, 50):
         names = range(first, first + 50)
         bridge.send(b"\n".join(b"m%d:1|c|#a:%s" % (n, b"v" * 100) for n in names))
-    bridge.until("\nm4999{")
+    bridge.scrape_until("\nm4999{")
     with (
         socket.create_connection(("127.0.0.1", bridge.tcp)) as idle,
         socket.socket() as slow,
@@ -160,7 +161,7 @@ def test_a_command_line_of_statsd_exporter_works(
         flags = [f"@{arguments}"]
     bridge = start(*flags)
     bridge.send(b"a.b:1|c", b"a[k=v]:1|c")
-    page = bridge.until("\na_k_v_ 1\n")
+    page = bridge.scrape_until("\na_k_v_ 1\n")
 
     assert "\nmapped_b 1\n" in page
     assert (tmp_path / "rules.dot").read_text().startswith("digraph")

@@ -22,6 +22,8 @@ import pytest
 from aiohttp import web
 
 from crocbot.sandbox import faults, users
+from crocbot.sandbox.users import SimulatedUser
+from tests.end_to_end.world import World
 from tests.ports import HOST, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -76,10 +78,10 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def prometheus(w: Any) -> AsyncIterator[Prometheus]:
+async def prometheus(world: World) -> AsyncIterator[Prometheus]:
     """Run one beside the bridge of a world."""
     port = free_port()
-    config = w.home / "prometheus.yml"
+    config = world.home / "prometheus.yml"
     config.write_text(
         json.dumps(
             {
@@ -88,17 +90,17 @@ async def prometheus(w: Any) -> AsyncIterator[Prometheus]:
                 "scrape_configs": [
                     {
                         "job_name": "bridge",
-                        "static_configs": [{"targets": [f"{HOST}:{w.web_port}"]}],
+                        "static_configs": [{"targets": [f"{HOST}:{world.web_port}"]}],
                     }
                 ],
             }
         )
     )
-    with (w.home / "prometheus.log").open("wb") as log:
+    with (world.home / "prometheus.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             str(PROMETHEUS),
             f"--config.file={config}",
-            f"--storage.tsdb.path={w.home / 'tsdb'}",
+            f"--storage.tsdb.path={world.home / 'tsdb'}",
             f"--web.listen-address={HOST}:{port}",
             "--log.level=warn",
             stdout=log,
@@ -107,7 +109,7 @@ async def prometheus(w: Any) -> AsyncIterator[Prometheus]:
     try:
         async with aiohttp.ClientSession() as session:
             server = Prometheus(f"http://{HOST}:{port}", session)
-            await w.eventually(server.ready)
+            await world.eventually(server.ready)
             yield server
     finally:
         process.send_signal(signal.SIGTERM)
@@ -139,10 +141,10 @@ class Relay(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def relay(w: Any) -> AsyncIterator[tuple[Relay, int]]:
+async def relay(world: World) -> AsyncIterator[tuple[Relay, int]]:
     """Stand before the bridge of a world; gives the relay and its port."""
     transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: Relay(w.statsd_port), local_addr=(HOST, 0)
+        lambda: Relay(world.statsd_port), local_addr=(HOST, 0)
     )
     try:
         yield protocol, transport.get_extra_info("sockname")[1]
@@ -216,20 +218,20 @@ def shows(found: list[dict[str, Any]]) -> bool:
     return any(one["value"][1] != "NaN" for one in found)
 
 
-async def everything_that_happens(w: Any) -> None:
+async def everything_that_happens(world: World) -> None:
     """People talk, and Telegram has some of its bad moments."""
     stop = asyncio.Event()
-    talking = asyncio.create_task(w.talk(stop))
-    w.server.fault("sendMessage", faults.flood_wait(1))
-    w.server.fault("sendMessage", faults.bad_gateway())
-    w.server.fault("getUpdates", faults.bad_gateway())
-    goal = w.users.answered.total() + 25
-    await w.eventually(lambda: w.users.answered.total() >= goal)
+    talking = asyncio.create_task(world.talk(stop))
+    world.server.fault("sendMessage", faults.flood_wait(1))
+    world.server.fault("sendMessage", faults.bad_gateway())
+    world.server.fault("getUpdates", faults.bad_gateway())
+    goal = world.users.answered.total() + 25
+    await world.eventually(lambda: world.users.answered.total() >= goal)
     stop.set()
     await talking
 
 
-async def drawn(w: Any, server: Prometheus, titles: set[str]) -> None:
+async def drawn(world: World, server: Prometheus, titles: set[str]) -> None:
     """Wait until every query of these panels finds something."""
 
     async def empty() -> list[tuple[str, str]]:
@@ -243,110 +245,104 @@ async def drawn(w: Any, server: Prometheus, titles: set[str]) -> None:
         return not await empty()
 
     try:
-        await w.eventually(all_show)
+        await world.eventually(all_show)
     except TimeoutError:
         pytest.fail(f"nothing to draw for {await empty()}")
 
 
-def test_every_panel_shows_something(world) -> None:
+async def test_every_panel_shows_something(world: World) -> None:
     """After the echo and a scripted model no query is empty, but for a listed few."""
     pytest.importorskip("openai", reason="the extra `openai` is not installed")
 
-    async def scene() -> None:
-        async with world() as w, scripted_model() as model:
-            await w.start_bridge()
-            async with prometheus(w) as server:
-                gateway = await w.start_gateway()
-                await everything_that_happens(w)
-                await drawn(w, server, WITHOUT_RESTART)
-                assert await gateway.stop() == 0
-                gateway = await w.start_gateway(**model)
-                await everything_that_happens(w)
-                titles = {title for title, _ in queries()}
-                await drawn(w, server, titles - WITHOUT_RESTART - set(MAY_BE_EMPTY))
-                tokens = await server.ask("crocbot_agent_tokens_total > 0")
+    async with scripted_model() as model:
+        await world.start_bridge()
+        async with prometheus(world) as server:
+            gateway = await world.start_gateway()
+            await everything_that_happens(world)
+            await drawn(world, server, WITHOUT_RESTART)
+            assert await gateway.stop() == 0
+            gateway = await world.start_gateway(**model)
+            await everything_that_happens(world)
+            titles = {title for title, _ in queries()}
+            await drawn(world, server, titles - WITHOUT_RESTART - set(MAY_BE_EMPTY))
+            tokens = await server.ask("crocbot_agent_tokens_total > 0")
 
-                assert len(tokens) == 2
-                assert await gateway.stop() == 0
-
-    asyncio.run(scene())
+            assert len(tokens) == 2
+            assert await gateway.stop() == 0
 
 
-def test_the_ledger_closes_after_a_crash(world) -> None:
+async def test_the_ledger_closes_after_a_crash(world: World) -> None:
     """A gateway is killed at work; once all is quiet, accepted is ended and open."""
+    await world.start_bridge()
+    async with prometheus(world) as server:
+        for _ in range(3):
+            gateway = await world.start_gateway()
+            for talker in world.users.members:
+                talker.send(users.text("hello"))
+            await world.eventually(lambda: world.server.calls["sendmessage"])
+            gateway.process.kill()
+            await gateway.process.wait()
+        gateway = await world.start_gateway()
 
-    async def scene() -> None:
-        async with world() as w:
-            await w.start_bridge()
-            async with prometheus(w) as server:
-                for _ in range(3):
-                    gateway = await w.start_gateway()
-                    for talker in w.users.members:
-                        talker.send(users.text("hello"))
-                    await w.eventually(lambda: w.server.calls["sendmessage"])
-                    gateway.process.kill()
-                    await gateway.process.wait()
-                gateway = await w.start_gateway()
+        async def ledger() -> list[float | None]:
+            return [
+                await server.value("crocbot_inbox_accepted_rows"),
+                await server.value("crocbot_inbox_open_rows"),
+                await server.value("crocbot:ledger:difference_rows"),
+            ]
 
-                async def ledger() -> list[float | None]:
-                    return [
-                        await server.value("crocbot_inbox_accepted_rows"),
-                        await server.value("crocbot_inbox_open_rows"),
-                        await server.value("crocbot:ledger:difference_rows"),
-                    ]
+        async def closes() -> bool:
+            return await ledger() == [3 * len(world.users.members), 0, 0]
 
-                async def closes() -> bool:
-                    return await ledger() == [3 * len(w.users.members), 0, 0]
-
-                try:
-                    await w.eventually(closes)
-                except TimeoutError:
-                    pytest.fail(f"accepted, open, difference: {await ledger()}")
-                assert await gateway.stop() == 0
-
-    asyncio.run(scene())
+        try:
+            await world.eventually(closes)
+        except TimeoutError:
+            pytest.fail(f"accepted, open, difference: {await ledger()}")
+        assert await gateway.stop() == 0
 
 
-def test_forced_loss_is_found(world) -> None:
+async def write_many(user: SimulatedUser) -> None:
+    """Let a user write ten messages, and wait for the answers."""
+    for _ in range(10):
+        user.send(users.text("lost?"))
+    assert await user.wait_answered()
+
+
+async def known(server: Prometheus) -> bool:
+    """Return whether the rule of telemetry loss has a value."""
+    return await server.value("crocbot:telemetry_loss:ratio5m") is not None
+
+
+async def test_forced_loss_is_found(world: World) -> None:
     """One datagram in three is dropped on the way: the rule finds it within 1 %."""
+    async with relay(world) as (between, port):
+        await world.start_bridge()
+        async with prometheus(world) as server:
+            gateway = await world.start_gateway(CROCBOT_STATSD_PORT=str(port))
+            await world.eventually(lambda: known(server))
+            assert not await server.value("crocbot:telemetry_loss:ratio5m")
 
-    async def scene() -> None:
-        async with world() as w, relay(w) as (between, port):
-            await w.start_bridge()
-            async with prometheus(w) as server:
-                gateway = await w.start_gateway(CROCBOT_STATSD_PORT=str(port))
-                await w.eventually(lambda: known(server))
-                assert not await server.value("crocbot:telemetry_loss:ratio5m")
+            between.drop_each = 3
+            while between.dropped < 300:
+                await asyncio.gather(
+                    *(write_many(user) for user in world.users.members)
+                )
+            between.drop_each = 0
 
-                between.drop_each = 3
-                while between.dropped < 300:
-                    await asyncio.gather(*(many(talker) for talker in w.users.members))
-                between.drop_each = 0
+            async def found() -> float:
+                """Lines lost since the first scrape, as Prometheus has it."""
+                lost = await server.value("crocbot:telemetry_lost_lines:increase5m")
+                scale = await server.value(SCALE)
+                return (lost or 0) * (scale or 0)
 
-                async def found() -> float:
-                    """Lines lost since the first scrape, as Prometheus has it."""
-                    lost = await server.value("crocbot:telemetry_lost_lines:increase5m")
-                    scale = await server.value(SCALE)
-                    return (lost or 0) * (scale or 0)
+            async def right() -> bool:
+                return abs(await found() - between.dropped) <= between.dropped / 100
 
-                async def right() -> bool:
-                    return abs(await found() - between.dropped) <= between.dropped / 100
-
-                try:
-                    await w.eventually(right)
-                except TimeoutError:
-                    pytest.fail(f"{await found()} found, {between.dropped} dropped")
-                assert await gateway.stop() == 0
-
-    async def many(talker: Any) -> None:
-        for _ in range(10):
-            talker.send(users.text("lost?"))
-        assert await talker.wait_answered()
-
-    async def known(server: Prometheus) -> bool:
-        return await server.value("crocbot:telemetry_loss:ratio5m") is not None
-
-    asyncio.run(scene())
+            try:
+                await world.eventually(right)
+            except TimeoutError:
+                pytest.fail(f"{await found()} found, {between.dropped} dropped")
+            assert await gateway.stop() == 0
 
 
 # increase() answers for the whole window, which is longer than the test: back to what

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -18,6 +17,7 @@ from aiohttp import web
 
 from crocbot.sandbox import Person, faults
 from crocbot.sandbox.faults import Answer, Drop
+from tests.end_to_end.world import World
 from tests.ports import HOST, free_port
 
 ADA = Person(7, "Ada")
@@ -29,34 +29,32 @@ WEBHOOK_SECRET = "webhook-secret-that-must-stay-secret"
 @pytest.mark.parametrize(
     ("intake", "style"), [("polling", "console"), ("webhook", "json")]
 )
-async def test_no_output_has_a_secret(world, intake: str, style: str) -> None:
+async def test_no_output_has_a_secret(world: World, intake: str, style: str) -> None:
     """No log, file, page, metric or reply shows the token or a key."""
-    async with world() as w, quoting_model() as model:
+    async with quoting_model() as model:
         replies: list[str] = []
-        w.server.listen(lambda sent: replies.append(sent["text"]))
-        await w.start_bridge()
-        token = w.server.token
+        world.server.listen(lambda sent: replies.append(sent["text"]))
+        await world.start_bridge()
+        token = world.server.token
         page = Answer(502, f"<html>no /bot{token}/x here", "text/html")
         refused = faults.api_error(400, f"Bad Request: {token} {API_KEY}")
-        w.server.fault("getMe", page)
-        w.server.fault("setMyCommands", refused)
+        world.server.fault("getMe", page)
+        world.server.fault("setMyCommands", refused)
         for fault in (page, Drop(), faults.other_poller(), faults.garbage()):
-            w.server.fault("getUpdates", fault)
-        w.server.fault("setWebhook", page)
-        w.server.fault("sendMessage", page)
-        gateway = await w.start(
-            ["crocbot", "gateway"],
-            {**w.settings(), **settings(w, model, intake, style)},
-        )
-        await w.eventually(lambda: readable(w.health_url))
-        w.server.send(ADA, "hello")
-        await w.eventually(lambda: replies)
-        w.server.fault("sendMessage", refused)
-        w.server.send(ADA, "once more")
-        await w.eventually(lambda: "Telegram said no" in gateway.output.read_text())
-        pages = [await w.text(), await readable(w.health_url)]
-        w.server.fault("getUpdates", faults.unauthorized(), times=9)
-        w.server.fault("getWebhookInfo", faults.unauthorized(), times=9)
+            world.server.fault("getUpdates", fault)
+        world.server.fault("setWebhook", page)
+        world.server.fault("sendMessage", page)
+        chosen = world.settings() | settings(world, model, intake, style)
+        gateway = await world.start("crocbot", "gateway", **chosen)
+        await world.eventually(lambda: readable(world.health_url))
+        world.server.send(ADA, "hello")
+        await world.eventually(lambda: replies)
+        world.server.fault("sendMessage", refused)
+        world.server.send(ADA, "once more")
+        await world.eventually(lambda: "Telegram said no" in gateway.output.read_text())
+        pages = [await world.text(), await readable(world.health_url)]
+        world.server.fault("getUpdates", faults.unauthorized(), times=9)
+        world.server.fault("getWebhookInfo", faults.unauthorized(), times=9)
         if intake == "polling":
             assert await gateway.process.wait() == 2
         else:
@@ -64,7 +62,7 @@ async def test_no_output_has_a_secret(world, intake: str, style: str) -> None:
 
         log = gateway.output.read_text()
         assert "debug" in log
-        files = b"".join(map(read, (w.home / "state").iterdir()))
+        files = b"".join(map(read, (world.home / "state").iterdir()))
         seen = "\n".join([log, *pages, *replies, files.decode(errors="replace")])
         halves = [token.partition(":")[2], token]
         secrets = [API_KEY, AGENT_SECRET, WEBHOOK_SECRET, *halves]
@@ -72,7 +70,7 @@ async def test_no_output_has_a_secret(world, intake: str, style: str) -> None:
         assert found == []
 
 
-def settings(w: Any, model: str, intake: str, style: str) -> dict[str, str]:
+def settings(world: World, model: str, intake: str, style: str) -> dict[str, str]:
     """Return settings with a secret wherever there can be one."""
     chosen = {
         "CROCBOT_LOG_LEVEL": "debug",

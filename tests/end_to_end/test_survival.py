@@ -11,16 +11,17 @@ import random
 import re
 import signal
 import socket
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as open_metrics,
 )
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.end_to_end.programs import BridgeProcess, Start
 
 MEGABYTE = 1024 * 1024
 
@@ -140,12 +141,12 @@ def series(page: str) -> list[str]:
     return [line.rpartition(" ")[0] for line in lines]
 
 
-def is_well(bridge: Any, innocent: str) -> float:
+def is_well(bridge: BridgeProcess, innocent: str) -> float:
     """Check that a bridge counts and shows; gives its memory."""
     # A scrape empties the socket, so that there is room for what comes now.
     bridge.get("/metrics")
     bridge.send(f"{innocent}:3|c".encode(), f"{innocent}:4|c|#k:v".encode())
-    page = bridge.until(f'\n{innocent}{{k="v"}} 4\n')
+    page = bridge.scrape_until(f'\n{innocent}{{k="v"}} 4\n')
     shown = series(page)
 
     assert f"\n{innocent} 3\n" in page
@@ -155,15 +156,14 @@ def is_well(bridge: Any, innocent: str) -> float:
     list(open_metrics(bridge.get("/metrics", Accept="application/openmetrics-text")))
     assert bridge.process.poll() is None
     assert "statsd_bridge_bugs_total 0.0\n" in page
-    assert bridge.ask("/metrics")[0] == 200
+    assert bridge.request("/metrics")[0] == 200
     return resident(page)
 
 
-Launch = Callable[..., Any]
-
-
 @pytest.fixture(scope="module")
-def victims(launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def victims(
+    launch: Start, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, BridgeProcess]:
     """A process for each killer, started side by side."""
     files = tmp_path_factory.mktemp("rules")
     started = {}
@@ -176,7 +176,7 @@ def victims(launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 @pytest.mark.parametrize("name", KILLERS)
-def test_a_killer_does_no_harm(victims: dict[str, Any], name: str) -> None:
+def test_a_killer_does_no_harm(victims: dict[str, BridgeProcess], name: str) -> None:
     """Alive, a whole page, innocent metrics right, memory bounded."""
     bridge = victims[name].wait()
     before = is_well(bridge, "before")
@@ -189,7 +189,7 @@ def test_a_killer_does_no_harm(victims: dict[str, Any], name: str) -> None:
     assert bridge.stop() == 0
 
 
-def test_all_killers_do_no_harm_to_one_process(start: Launch, tmp_path: Path) -> None:
+def test_all_killers_do_no_harm_to_one_process(start: Start, tmp_path: Path) -> None:
     """One after the other, with a scrape after each, by every way in."""
     rules = tmp_path / "rules.yml"
     rules.write_text(
@@ -217,7 +217,9 @@ def test_all_killers_do_no_harm_to_one_process(start: Launch, tmp_path: Path) ->
             is_well(bridge, f"innocent_{number}")
         stream.sendall(b"by_tcp:1|c\n")
         unix.sendto(b"by_unix:1|c", str(gram))
-        page = bridge.until("\nby_tcp 1\n") + bridge.until("\nby_unix 1\n")
+        page = bridge.scrape_until("\nby_tcp 1\n") + bridge.scrape_until(
+            "\nby_unix 1\n"
+        )
 
     assert resident(page) - before < 2 * MOST_GROWTH
     assert bridge.log().count("\n") < 20
@@ -239,26 +241,26 @@ BAD_RULES = {
 }
 
 
-def test_a_bad_reload_changes_nothing(start: Launch, tmp_path: Path) -> None:
+def test_a_bad_reload_changes_nothing(start: Start, tmp_path: Path) -> None:
     """Each is refused with 500 and the key; the old rules hold, and good ones load."""
     rules = tmp_path / "rules.yml"
     rules.write_text("mappings: [{match: a.*, name: mapped, labels: {x: $1}}]")
     bridge = start(f"--statsd.mapping-config={rules}", "--web.enable-lifecycle")
     for number, bad in enumerate((*BAD_RULES.values(), "name: ''", "]")):
         rules.write_text(f"mappings: [{{match: b.*, name: other, {bad}}}]")
-        status, reason = bridge.ask("/-/reload", "POST")
+        status, reason = bridge.request("/-/reload", "POST")
         bridge.send(f"a.{number}:1|c".encode())
-        bridge.until(f'mapped{{x="{number}"}} 1\n')
+        bridge.scrape_until(f'mapped{{x="{number}"}} 1\n')
 
         assert (status, reason.count("\n")) == (500, 1)
         assert reason.startswith(f"{rules}: ")
     rules.unlink()
-    assert bridge.ask("/-/reload", "PUT")[0] == 500
+    assert bridge.request("/-/reload", "PUT")[0] == 500
     rules.write_text("mappings: [{match: a.*, name: newer}]")
-    assert bridge.ask("/-/reload", "POST") == (200, "Requesting reload\n")
+    assert bridge.request("/-/reload", "POST") == (200, "Requesting reload\n")
 
     bridge.send(b"a.x:1|c")
-    page = bridge.until("\nnewer 1\n")
+    page = bridge.scrape_until("\nnewer 1\n")
     failures = len(BAD_RULES) + 3
     assert f'config_reloads_total{{outcome="failure"}} {failures}.0\n' in page
     assert "statsd_exporter_loaded_mappings 1.0\n" in page
@@ -269,15 +271,15 @@ def connect(stack: ExitStack, port: int) -> socket.socket:
     return stack.enter_context(socket.create_connection(("127.0.0.1", port)))
 
 
-def test_clients_cannot_take_the_files_that_a_scrape_needs(launch: Launch) -> None:
+def test_clients_cannot_take_the_files_that_a_scrape_needs(launch: Start) -> None:
     """Forty files, sixty clients of each port: alive, and scraped while they stay."""
-    bridge = launch("--statsd.listen-tcp=127.0.0.1:0", most_files=40).wait()
+    bridge = launch("--statsd.listen-tcp=127.0.0.1:0", max_files=40).wait()
     with ExitStack() as stack:
         for _ in range(60):
             connect(stack, bridge.tcp)
             connect(stack, bridge.http)
         is_well(bridge, "during")
-        page = bridge.until("statsd_bridge_tcp_connections_refused_total")
+        page = bridge.scrape_until("statsd_bridge_tcp_connections_refused_total")
         refused = re.search(r"connections_refused_total (\d+)\.0", page)
         closed = re.search(r"http_connections_closed_total (\d+)\.0", page)
     with socket.create_connection(("127.0.0.1", bridge.tcp)) as stream:
@@ -292,7 +294,7 @@ def test_clients_cannot_take_the_files_that_a_scrape_needs(launch: Launch) -> No
     assert bridge.stop() == 0
 
 
-def test_idle_clients_and_slow_readers_slow_nobody(start: Launch) -> None:
+def test_idle_clients_and_slow_readers_slow_nobody(start: Start) -> None:
     """Fifty idle TCP connections, readers who do not read, and half requests."""
     bridge = start("--statsd.listen-tcp=127.0.0.1:0")
     for first in range(0, 20_000, 50):
@@ -300,7 +302,7 @@ def test_idle_clients_and_slow_readers_slow_nobody(start: Launch) -> None:
         bridge.send(b"\n".join(b"m%d:1|c|#a:%s" % (n, b"v" * 100) for n in names))
         if not first % 2000:
             bridge.get("/metrics")
-    bridge.until("\nm19999{")
+    bridge.scrape_until("\nm19999{")
     with ExitStack() as stack:
         for _ in range(50):
             connect(stack, bridge.tcp)
@@ -313,28 +315,26 @@ def test_idle_clients_and_slow_readers_slow_nobody(start: Launch) -> None:
         before = is_well(bridge, "during")
         stream = connect(stack, bridge.tcp)
         stream.sendall(b"by_tcp:1|c\n")
-        page = bridge.until("\nby_tcp 1\n")
+        page = bridge.scrape_until("\nby_tcp 1\n")
 
         assert resident(page) - before < MOST_GROWTH
     is_well(bridge, "after")
 
 
-def test_a_line_that_is_too_long_costs_itself(start: Launch) -> None:
+def test_a_line_that_is_too_long_costs_itself(start: Start) -> None:
     """Over TCP the connection goes on with the next line."""
     bridge = start("--statsd.listen-tcp=127.0.0.1:0")
     with socket.create_connection(("127.0.0.1", bridge.tcp)) as stream:
         for _ in range(100):
             stream.sendall(b"x" * 100_000)
         stream.sendall(b":1|c\ngood:1|c\n")
-        page = bridge.until("\ngood 1\n")
+        page = bridge.scrape_until("\ngood 1\n")
 
     assert "statsd_exporter_tcp_too_long_lines_total 1.0\n" in page
     is_well(bridge, "after")
 
 
-def test_a_killed_bridge_s_sockets_are_taken_over(
-    start: Launch, tmp_path: Path
-) -> None:
+def test_a_killed_bridge_s_sockets_are_taken_over(start: Start, tmp_path: Path) -> None:
     """SIGKILL leaves files; the next start replaces them, and a stop removes them."""
     gram, stream = tmp_path / "gram", tmp_path / "stream"
     flags = f"--statsd.listen-unixgram={gram}", f"--statsd.listen-unixstream={stream}"
@@ -348,8 +348,8 @@ def test_a_killed_bridge_s_sockets_are_taken_over(
         datagrams.sendto(b"a:1|c", str(gram))
         lines.connect(str(stream))
         lines.sendall(b"b:1|c\n")
-        bridge.until("\na 1\n")
-        bridge.until("\nb 1\n")
+        bridge.scrape_until("\na 1\n")
+        bridge.scrape_until("\nb 1\n")
 
     assert left == (True, True)
     assert bridge.stop() == 0
@@ -357,7 +357,7 @@ def test_a_killed_bridge_s_sockets_are_taken_over(
     assert not stream.exists()
 
 
-def test_what_the_kernel_drops_is_on_the_page(start: Launch) -> None:
+def test_what_the_kernel_drops_is_on_the_page(start: Start) -> None:
     """A bridge that is stopped for a while cannot read, and tells what it missed."""
     bridge = start("--statsd.read-buffer=0")
     page = bridge.get("/metrics")

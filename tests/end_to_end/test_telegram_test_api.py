@@ -22,6 +22,7 @@ import aiohttp
 import pytest
 
 from crocbot.sandbox import children
+from tests.end_to_end.world import World
 from tests.ports import HOST, free_port
 
 VERSION = "4.2.1"
@@ -117,46 +118,41 @@ async def emulator(node_path: str) -> AsyncIterator[Emulator]:
 
 
 @pytest.mark.parametrize("intake", ["polling", "webhook"])
-def test_a_conversation(world, node_path: str, intake: str) -> None:
+async def test_a_conversation(world: World, node_path: str, intake: str) -> None:
     """Everybody is answered in order, by polling and by webhook."""
+    async with emulator(node_path) as telegram:
+        settings = {
+            "TELEGRAM_BOT_TOKEN": TOKEN,
+            "CROCBOT_TELEGRAM_API_URL": telegram.url,
+        }
+        if intake == "webhook":
+            port = free_port()
+            settings["CROCBOT_WEBHOOK_URL"] = f"http://{HOST}:{port}"
+            settings["CROCBOT_WEBHOOK_LISTEN"] = f"{HOST}:{port}"
+        settings = {**world.settings(), **settings}
+        gateway = await world.start("crocbot", "gateway", **settings)
+        await children.while_alive(
+            world.eventually(lambda: ready(world.health_url)), gateway
+        )
 
-    async def scene() -> None:
-        async with world() as w, emulator(node_path) as telegram:
-            settings = {
-                "TELEGRAM_BOT_TOKEN": TOKEN,
-                "CROCBOT_TELEGRAM_API_URL": telegram.url,
-            }
-            if intake == "webhook":
-                port = free_port()
-                settings["CROCBOT_WEBHOOK_URL"] = f"http://{HOST}:{port}"
-                settings["CROCBOT_WEBHOOK_LISTEN"] = f"{HOST}:{port}"
-            gateway = await w.start(
-                ["crocbot", "gateway"], {**w.settings(), **settings}
-            )
-            await children.while_alive(
-                w.eventually(lambda: ready(w.health_url)), gateway
-            )
-
-            for number in range(EACH):
-                for chat in range(1, CHATS + 1):
-                    await telegram.say(chat, f"message {number}")
+        for number in range(EACH):
             for chat in range(1, CHATS + 1):
-                await telegram.say(chat, "/whoami")
+                await telegram.say(chat, f"message {number}")
+        for chat in range(1, CHATS + 1):
+            await telegram.say(chat, "/whoami")
 
-            async def all_told() -> bool:
-                told = await telegram.told()
-                return sum(map(len, told.values())) == CHATS * (EACH + 1)
+        async def all_told() -> bool:
+            told = await telegram.told()
+            return sum(map(len, told.values())) == CHATS * (EACH + 1)
 
-            await w.eventually(all_told)
-            for chat, texts in (await telegram.told()).items():
-                assert texts[:-1] == [f"message {number}" for number in range(EACH)]
-                assert texts[-1] == f"user id: {chat}\nchat id: {chat}"
-            log = gateway.output.read_text()
-            assert "poll failed" not in log
-            assert "menu of commands was not set" not in log
-            assert await gateway.stop() == 0
-
-    asyncio.run(scene())
+        await world.eventually(all_told)
+        for chat, texts in (await telegram.told()).items():
+            assert texts[:-1] == [f"message {number}" for number in range(EACH)]
+            assert texts[-1] == f"user id: {chat}\nchat id: {chat}"
+        log = gateway.output.read_text()
+        assert "poll failed" not in log
+        assert "menu of commands was not set" not in log
+        assert await gateway.stop() == 0
 
 
 async def ready(health_url: str) -> bool:

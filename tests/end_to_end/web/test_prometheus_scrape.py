@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end.programs import BridgeProcess, Start
 from tests.ports import free_port
 
 PATIENCE = 90.0
@@ -134,7 +135,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def bridge(
-    launch: Callable[..., Any],
+    launch: Start,
     authority: Any,
     hashed: Any,
     tmp_path_factory: pytest.TempPathFactory,
@@ -163,7 +164,7 @@ def bridge(
 
 @pytest.fixture(scope="module")
 def server(
-    bridge: Any, authority: Any, tmp_path_factory: pytest.TempPathFactory
+    bridge: BridgeProcess, authority: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """Start a Prometheus that scrapes the bridge."""
     program = shutil.which("prometheus")

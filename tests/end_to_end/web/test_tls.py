@@ -7,13 +7,13 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.certificates import Authority
+from tests.end_to_end.programs import Start
 
 PATIENCE = 90.0
 
@@ -32,7 +32,7 @@ class Response(NamedTuple):
 class TlsBridge:
     """A bridge with TLS, its web configuration file and a client for it."""
 
-    def __init__(self, launch: Callable[..., Any], authority: Authority) -> None:
+    def __init__(self, launch: Start, authority: Authority) -> None:
         self.file = authority.folder / "web.yml"
         self.authority = authority
         self.certificate, self.key = authority.issue("server")
@@ -99,7 +99,7 @@ class TlsBridge:
 
 
 @pytest.fixture(scope="module")
-def server(launch: Callable[..., Any], authority: Authority) -> TlsBridge:
+def server(launch: Start, authority: Authority) -> TlsBridge:
     """A bridge with TLS."""
     return TlsBridge(launch, authority)
 

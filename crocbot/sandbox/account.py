@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from crocbot.sandbox import faults, messages
-from crocbot.sandbox.messages import Chat, Content, Person, Sent
+from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters
 from crocbot.sandbox.updates import ConflictingPollError, Updates
 from crocbot.sandbox.webhook_delivery import Webhook, WebhookDelivery
@@ -92,7 +92,7 @@ class Account:
         self._last_message_id = 0
         self._chats: OrderedDict[int, Chat] = OrderedDict()
         self._messages: OrderedDict[tuple[int, int], Sent] = OrderedDict()
-        self._listeners: list[Callable[[Sent], None]] = []
+        self._listeners: list[Listener] = []
         self.files: dict[str, bytes] = {}
 
     def send(self, person: Person, content: Content, chat: Chat) -> Sent:
@@ -104,8 +104,8 @@ class Account:
         self.updates.put({"message": sent})
         return sent
 
-    def listen(self, listener: Callable[[Sent], None]) -> None:
-        """Call the listener with each Message that the bot sends or edits."""
+    def listen(self, listener: Listener) -> None:
+        """Add a listener for the messages of the bot."""
         self._listeners.append(listener)
 
     # The methods, with the parameters that are supported.

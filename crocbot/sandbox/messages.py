@@ -11,7 +11,7 @@ Commands are the only entities; offsets and lengths are UTF-16 units.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ Content = Mapping[str, Any]
 
 Sent = Mapping[str, Any]
 """A whole Message of the Bot API."""
+
+Listener = Callable[[Sent], None]
+"""Is called with each Message that the bot sends or edits."""
 
 COMMAND = re.compile(
     r"(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@[A-Za-z0-9_]{3,32})?(?![\w/<>])"

@@ -24,7 +24,7 @@ from aiohttp import web
 from crocbot.sandbox import faults, messages
 from crocbot.sandbox.account import FIRST_UPDATE, Account, Method
 from crocbot.sandbox.faults import Drop, Fault, Slow
-from crocbot.sandbox.messages import Chat, Content, Person, Sent
+from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters, read
 from crocbot.sandbox.updates import InterruptedPollError
 
@@ -102,8 +102,8 @@ class Server:
         """Queue any update, also an invalid one; returns its id."""
         return self._account.updates.put(update)
 
-    def listen(self, listener: Callable[[Sent], None]) -> None:
-        """Call the listener with each Message that the bot sends or edits."""
+    def listen(self, listener: Listener) -> None:
+        """Add a listener for the messages of the bot."""
         self._account.listen(listener)
 
     def fault(self, method: str, fault: Fault, times: int = 1) -> None:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice, repeat
+from itertools import islice
 from random import Random
 
 from crocbot.sandbox import messages
@@ -53,7 +53,7 @@ CAPTIONS = ("Look at this one", "My lunch", "Which way?")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptedMessage:
     """
-    A message and the answers that are right.
+    A message and its right answer: `answer` itself, or if not `exact` what contains it.
 
     `type` is text, media or command, `text` how a terminal shows the message.
     """
@@ -61,14 +61,18 @@ class ScriptedMessage:
     type: str
     text: str
     content: Content
-    accepts: Callable[[str], bool]
+    answer: str
+    exact: bool = True
+
+    def accepts(self, answer: str) -> bool:
+        """Return whether an answer is right."""
+        return answer == self.answer if self.exact else self.answer in answer
 
 
 def text(text: str) -> ScriptedMessage:
     """Return a text; the same text is right."""
-    return ScriptedMessage(
-        type="text", text=text, content=messages.text(text), accepts=text.__eq__
-    )
+    content = messages.text(text)
+    return ScriptedMessage(type="text", text=text, content=content, answer=text)
 
 
 def photo(caption: str) -> ScriptedMessage:
@@ -77,7 +81,7 @@ def photo(caption: str) -> ScriptedMessage:
         type="media",
         text=f"[photo] {caption}",
         content=messages.photo(caption),
-        accepts=caption.__eq__,
+        answer=caption,
     )
 
 
@@ -87,7 +91,8 @@ def sticker() -> ScriptedMessage:
         type="media",
         text="[sticker]",
         content=messages.sticker(),
-        accepts=lambda answer: "sticker" in answer,
+        answer="sticker",
+        exact=False,
     )
 
 
@@ -97,23 +102,25 @@ def command(name: str, part: str) -> ScriptedMessage:
         type="command",
         text=f"/{name}",
         content=messages.text(f"/{name}"),
-        accepts=lambda answer: part in answer,
+        answer=part,
+        exact=False,
     )
 
 
 def script(person: Person, random: Random) -> Iterator[ScriptedMessage]:
     """Yield the messages of one user, endlessly; the first three have each type."""
-    first = [command("start", ""), text(random.choice(TEXTS)), sticker()]
-    makers: Sequence[tuple[int, Callable[[], ScriptedMessage]]] = (
-        (6, lambda: text(random.choice(TEXTS))),
-        (2, lambda: photo(random.choice(CAPTIONS))),
-        (1, sticker),
-        (1, lambda: command("help", "/whoami")),
-        (1, lambda: command("whoami", str(person.user_id))),
-    )
-    weights = [weight for weight, _ in makers]
-    choices = (random.choices(makers, weights)[0] for _ in repeat(None))
-    return chain(first, (make() for _, make in choices))
+    yield command("start", "")
+    yield text(random.choice(TEXTS))
+    yield sticker()
+    while True:
+        choices = (
+            text(random.choice(TEXTS)),
+            photo(random.choice(CAPTIONS)),
+            sticker(),
+            command("help", "/whoami"),
+            command("whoami", str(person.user_id)),
+        )
+        yield from random.choices(choices, weights=(6, 2, 1, 1, 1))
 
 
 class SimulatedUser:

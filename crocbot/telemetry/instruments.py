@@ -15,7 +15,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from random import Random
 from typing import Any, Generic, TypeVar
 
@@ -130,9 +130,10 @@ def _is_number(value: object) -> bool:
 class _Family(Generic[Instrument]):
     """All instruments of one type, by statsd name."""
 
-    def __init__(self, make: Callable[[str], Instrument]) -> None:
+    def __init__(self, type_: type[Instrument], *arguments: Any) -> None:
         self.by_name: dict[str, Instrument] = {}
-        self._make: Callable[[str], Instrument] = make
+        self._type: type[Instrument] = type_
+        self._arguments = arguments
         # By row and label values, too: writing a name takes microseconds.
         self._by_values: dict[tuple[Metric, tuple[str, ...]], Instrument] = {}
 
@@ -140,7 +141,7 @@ class _Family(Generic[Instrument]):
         found = self._by_values.get((metric, values))
         if found is None:
             name = metric.statsd_name(*values)
-            found = self.by_name.get(name) or self._make(name)
+            found = self.by_name.get(name) or self._type(name, *self._arguments)
             self.by_name[name] = self._by_values[metric, values] = found
         return found
 
@@ -158,10 +159,10 @@ class Instruments:
     ) -> None:
         random = random or Random()
         invalid = Counter(VALUES_DROPPED.statsd_name(DropReason.INVALID))
-        self._counters = _Family(lambda name: Counter(name, invalid))
+        self._counters = _Family(Counter, invalid)
         self._counters.by_name[invalid.name] = invalid
-        self._gauges = _Family(lambda name: Gauge(name, invalid))
-        self._timers = _Family(lambda name: Timer(name, invalid, random))
+        self._gauges = _Family(Gauge, invalid)
+        self._timers = _Family(Timer, invalid, random)
         self.counters = self._counters.by_name.values()
         self.gauges = self._gauges.by_name.values()
         self.timers = self._timers.by_name.values()

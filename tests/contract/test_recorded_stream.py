@@ -1,13 +1,13 @@
 """
-What a gateway at work really sent, kept as a file: this bridge makes the expected page
-of it, and an existing statsd_exporter the same one.
+The datagrams of a real gateway, kept in a file: this bridge makes the expected page of
+them, and an existing statsd_exporter the same one.
 
-    python tests/contract/test_recorded_stream.py     records anew
+    python -m tests.contract.test_recorded_stream     records anew
 
-data/gateway.json is a list of datagrams, as text: a run against the sandbox with some
-of Telegram's bad moments, then a burst that overflows the reservoir of a timer, so that
-lines with a rate are in it, too.  data/gateway.prom is the page that is expected; look
-at what changed in it before you commit it.
+data/gateway.json is a list of datagrams as text: a run against the sandbox with some
+faults of Telegram, then a burst that overflows the reservoir of a timer, so that there
+are lines with a sampling rate.  data/gateway.prom is the expected page; check its
+changes before you commit it.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from tests.ports import HOST, free_port
 DATA = Path(__file__).parent / "data"
 STREAM, PAGE = DATA / "gateway.json", DATA / "gateway.prom"
 STATSD_EXPORTER = os.environ.get("STATSD_EXPORTER", "")
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 BURST = 5000
-ENOUGH = 12
+MIN_ANSWERS = 12
 
 
 def page(datagrams: list[str]) -> str:
@@ -79,7 +79,7 @@ def test_lines_with_a_rate_are_in_it(stream: list[str]) -> None:
 
 @contextmanager
 def running(command: list[str], home: Path) -> Iterator[tuple[int, str]]:
-    """Run a bridge with our mapping; gives its statsd port and the page's address."""
+    """Run a bridge with the mapping file; yield its statsd port and page URL."""
     statsd, web = free_port(), free_port()
     url = f"http://{HOST}:{web}/metrics"
     log = home / f"{Path(command[0]).name}.log"
@@ -101,12 +101,12 @@ def running(command: list[str], home: Path) -> Iterator[tuple[int, str]]:
         yield statsd, url
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT_SECONDS)
 
 
 def wait(condition: object, process: subprocess.Popen[bytes]) -> None:
-    """Wait until something holds, as long as the program lives."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait for a condition while the program runs."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():  # type: ignore[operator]
         assert process.poll() is None, "it ended"
         assert time.monotonic() < deadline
@@ -114,25 +114,25 @@ def wait(condition: object, process: subprocess.Popen[bytes]) -> None:
 
 
 def fetched(url: str) -> str | None:
-    """The page, if there is one."""
+    """Return the page, None if it cannot be read."""
     try:
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
             return str(answer.read().decode())
     except OSError:
         return None
 
 
-def told(command: list[str], stream: list[str], home: Path) -> list[str]:
-    """The lines about the gateway that a bridge prints after the stream."""
+def page_lines(command: list[str], stream: list[str], home: Path) -> list[str]:
+    """Return the lines about the gateway on the page of a bridge after the stream."""
     lines = sum(datagram.count("\n") + 1 for datagram in stream)
     with (
         running(command, home) as (port, url),
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         for datagram in stream:
             sender.sendto(datagram.encode(), (HOST, port))
-            # Nothing may be lost, however small a buffer is.
+            # Slowly: no buffer may overflow.
             time.sleep(0.005)
         while True:
             text = fetched(url) or ""
@@ -148,8 +148,8 @@ def told(command: list[str], stream: list[str], home: Path) -> list[str]:
 )
 def test_statsd_exporter_makes_the_same_page(stream: list[str], tmp_path: Path) -> None:
     """Both bridges read the stream and the mapping file alike."""
-    ours = told([sys.executable, "-m", "statsd_bridge"], stream, tmp_path)
-    theirs = told([STATSD_EXPORTER], stream, tmp_path)
+    ours = page_lines([sys.executable, "-m", "statsd_bridge"], stream, tmp_path)
+    theirs = page_lines([STATSD_EXPORTER], stream, tmp_path)
 
     assert_same(ours, theirs)
 
@@ -174,18 +174,17 @@ def is_sum(line: str) -> bool:
 
 
 class Recorder(asyncio.DatagramProtocol):
-    """Keeps what comes."""
+    """Keeps the datagrams that arrive."""
 
     def __init__(self) -> None:
         self.datagrams: list[str] = []
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        """Keep it."""
         self.datagrams.append(data.decode("ascii"))
 
 
 async def record() -> list[str]:
-    """Run a gateway and a burst, and return every datagram."""
+    """Run a gateway and a burst; return every datagram."""
     loop = asyncio.get_running_loop()
     transport, recorder = await loop.create_datagram_endpoint(
         Recorder, local_addr=("127.0.0.1", 0)
@@ -208,9 +207,9 @@ async def record() -> list[str]:
 
 
 async def run_gateway(home: Path, port: int) -> None:
-    """Let people talk to a gateway until they have answers enough."""
+    """Let users write to a gateway until enough messages are answered."""
     async with Server() as server:
-        crowd = Users(PEOPLE, server)
+        several = Users(PEOPLE, server)
         settings = {
             "TELEGRAM_BOT_TOKEN": server.token,
             "CROCBOT_TELEGRAM_API_URL": server.url,
@@ -230,12 +229,12 @@ async def run_gateway(home: Path, port: int) -> None:
             home=home,
             environment=os.environ,
         ) as gateway:
-            talking = asyncio.create_task(crowd.converse(stop, random.Random(1)))
-            while crowd.answered.total() < ENOUGH:
+            writing = asyncio.create_task(several.converse(stop, random.Random(1)))
+            while several.answered.total() < MIN_ANSWERS:
                 await asyncio.sleep(0.1)
-            crowd.members[0].send(users.photo("Look"))
+            several.members[0].send(users.photo("Look"))
             stop.set()
-            await talking
+            await writing
             await gateway.stop()
 
 

@@ -60,15 +60,15 @@ from tests.contract.in_memory_bridge import InMemoryBridge, Series
 TABLE = Path(__file__).parents[2] / "docs/metrics.md"
 
 EVENTS: list[Event] = [
-    *(Outcome(Disposition.ANSWERED, kind, seconds=0.75) for kind in MessageType),
+    *(Outcome(Disposition.ANSWERED, type_, seconds=0.75) for type_ in MessageType),
     *(Outcome(disposition) for disposition in Disposition),
-    *(Outcome(Disposition.DENIED, decision=Decision(why)) for why in Verdict),
+    *(Outcome(Disposition.DENIED, decision=Decision(verdict)) for verdict in Verdict),
     *(ErrorEvent(type, severity) for type in ErrorType for severity in Severity),
     PollingStarted(),
     PollCompleted(),
     *(PollFailed(reason) for reason in ReconnectReason),
     FloodWait(3.0),
-    *(UpdateReceived(kind) for kind in UpdateType),
+    *(UpdateReceived(type_) for type_ in UpdateType),
     *(WebhookRequest(outcome) for outcome in WebhookOutcome),
     InboxState(
         accepted=700,
@@ -89,13 +89,13 @@ EVENTS: list[Event] = [
         )
         for error in AgentErrorReason
     ),
-    *(DeliveryEvent(snag) for snag in DeliveryIssue),
+    *(DeliveryEvent(issue) for issue in DeliveryIssue),
 ]
 # Nine in ten series are the buckets of methods and outcomes that never meet.
 MAX_SERIES = 2000
 # Once: as often as the others they would overflow the receiver's buffer.
 CALLS: list[Event] = [
-    ApiCall(method, how, 0.5) for method in Method for how in CallOutcome
+    ApiCall(method, outcome, 0.5) for method in Method for outcome in CallOutcome
 ]
 
 

@@ -13,7 +13,6 @@ import yaml
 
 from crocbot.telemetry.catalogue import CATALOGUE, Metric
 from statsd_bridge import exposition
-from statsd_bridge.exposition.self_metrics import LATER
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "compose" / "prometheus" / "rules" / "crocbot.yml"
@@ -56,8 +55,7 @@ def series_of(metric: Metric) -> set[str]:
 def known() -> set[str]:
     """Every name that a query may use."""
     ours = set().union(*map(series_of, CATALOGUE))
-    bridges = exposition.reserved_names() | {f"{name}_total" for name in LATER}
-    return ours | bridges | RECORDS | {"ALERTS"}
+    return ours | exposition.reserved_names() | RECORDS | {"ALERTS"}
 
 
 NAME = re.compile(r"\b(?:crocbot[_:]|statsd_bridge_|statsd_exporter_)[a-zA-Z0-9_:]*")

@@ -47,7 +47,7 @@ class Sketch:
     def add_all(self, values: Sequence[float], weight: int) -> None:
         """Add many values, `weight` times each; none may be NaN."""
         self.count += len(values) * weight
-        self.pending.extend(zip(values, repeat(weight)))  # noqa: B905
+        self.pending.extend(zip(values, repeat(weight)))
         if len(self.pending) >= MAX_PENDING:
             self.merge_pending()
 

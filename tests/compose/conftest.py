@@ -54,8 +54,10 @@ class Stack:
         """Run docker compose; what it complained of is in the failure if it fails."""
         ports = {name: str(port) for name, port in self.ports.items()}
         done = subprocess.run(
-            ["docker", "compose", "--file=compose/compose.yml"]
-            + [f"--project-name={self.name}", *arguments],
+            [
+                *("docker", "compose", "--file=compose/compose.yml"),
+                *(f"--project-name={self.name}", *arguments),
+            ],
             cwd=self._home,
             env={**os.environ, "CROCBOT_TAG": self.name, **ports, **environment},
             capture_output=True,

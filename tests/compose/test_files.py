@@ -49,7 +49,7 @@ def test_the_example_says_what_compose_does_without_it(example: dict[str, str]) 
     """Where compose.yml has a default of its own, the example shows it."""
     text = (COMPOSE / "compose.yml").read_text()
     for name, default in re.findall(r"\$\{([A-Z_]+):-([^}$]+)\}", text):
-        if name != "ALERT_WEBHOOK_URL" and name != "ALERT_TELEGRAM_CHAT":
+        if name not in ("ALERT_WEBHOOK_URL", "ALERT_TELEGRAM_CHAT"):
             assert example[name] == default
 
 

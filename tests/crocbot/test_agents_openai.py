@@ -24,7 +24,7 @@ from tests.crocbot.fakes import Reading, a_message, read_answer
 
 pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")
 
-from crocbot.agents.openai import MAX_JSON_BYTES, OpenAI  # noqa: E402
+from crocbot.agents.openai import MAX_JSON_BYTES, OpenAI
 
 HELLO = Prompt(a_message("hello there"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import resource
 import sqlite3
@@ -261,13 +260,13 @@ async def fill_the_disk(scene: Scene) -> End:
 
 async def move_the_file(scene: Scene) -> End:
     """Somebody moves the file away."""
-    file: Path = scene.world.database
+    file = scene.world.database
     elsewhere = file.with_name("elsewhere")
-    os.rename(file, elsewhere)
+    file.rename(elsewhere)
     scene.server.send(ADA, "is it gone?")
 
     async def end() -> None:
-        os.rename(elsewhere, file)
+        elsewhere.rename(file)
 
     return end
 

@@ -62,9 +62,11 @@ def test_values_are_read(flag: str, text: str, value: Any) -> None:
             "/metrics",
         ),
         (
-            ("statsd.cache-size", "statsd.max-series", "statsd.relay.packet-length")
-            + ("statsd.read-buffer", "statsd.event-queue-size")
-            + ("statsd.event-flush-threshold", "statsd.udp-packet-queue-size"),
+            (
+                *("statsd.cache-size", "statsd.max-series", "statsd.read-buffer"),
+                *("statsd.relay.packet-length", "statsd.event-queue-size"),
+                *("statsd.event-flush-threshold", "statsd.udp-packet-queue-size"),
+            ),
             ("", "many", "-1", "1.5", "1e-3", "1e300", "inf", "nan", "1 000"),
             "whole number",
         ),

@@ -41,10 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "statsd_bridge":
             raise
-        return _print_error(
-            f'{error.name} is not installed: statsd-bridge needs the extra "bridge":'
-            " pip install 'crocbot[bridge]'"
-        )
+        extra = "pip install 'crocbot[bridge]'"
+        print(f'statsd-bridge needs the extra "bridge": {extra}', file=sys.stderr)
+        return 2
 
 
 def _print_error(line: str) -> int:

@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall
 
 from statsd_bridge.log import RateLimitedLog
 from statsd_bridge.model import HostPort, Stats
-from statsd_bridge.relay.udp import RETRY_SECONDS, Loss, Resolver, UdpTarget
+from statsd_bridge.relay.udp import RETRY_SECONDS, LossReason, Resolver, UdpTarget
 
 FLUSH_SECONDS = 1.0
 
@@ -95,7 +95,7 @@ class _Target:
         self._lines: list[bytes] = []
         self._size = 0
         outcomes = ("packets", "long_lines", "lines_relayed")
-        for outcome in (*outcomes, *(f"lost_{loss}" for loss in Loss)):
+        for outcome in (*outcomes, *(f"lost_{loss}" for loss in LossReason)):
             # A counter that exists at 0 has a rate at its first increment.
             self._count(outcome, 0)
 
@@ -121,7 +121,7 @@ class _Target:
         self._lines.clear()
         self._size = 0
         loss = self.udp.send(packet)
-        if loss is not Loss.UNRESOLVED:
+        if loss is not LossReason.UNRESOLVED:
             self._count("packets", 1)
         if loss is not None:
             self._count(f"lost_{loss}", count)

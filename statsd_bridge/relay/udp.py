@@ -16,7 +16,7 @@ from twisted.python.threadpool import ThreadPool
 from statsd_bridge.log import RateLimitedLog
 from statsd_bridge.model import HostPort
 
-Destination = tuple[socket.AddressFamily, Any]
+SocketAddress = tuple[socket.AddressFamily, Any]
 """A resolved address, as `sendto` of a socket of this family takes it."""
 
 RESOLVE_SECONDS = 30.0
@@ -26,7 +26,7 @@ RETRY_SECONDS = 5.0
 """Between two look-ups of a name that was not."""
 
 
-class Loss(StrEnum):
+class LossReason(StrEnum):
     """Why a packet was not sent: `reason` of statsd_bridge_relay_lines_lost_total."""
 
     UNRESOLVED = "unresolved"
@@ -49,7 +49,7 @@ class Resolver:
         )
         self._pool.start()
 
-    def resolve(self, address: HostPort) -> Deferred[Destination]:
+    def resolve(self, address: HostPort) -> Deferred[SocketAddress]:
         """Look a name up; the result fails with an OSError or UnicodeError."""
         return deferToThreadPool(self._reactor, self._pool, _look_up, address)
 
@@ -76,16 +76,16 @@ class UdpTarget:
         self._is_resolving = True
         self._resolver.resolve(self._address).addBoth(self._resolved, now)
 
-    def send(self, packet: bytes) -> Loss | None:
+    def send(self, packet: bytes) -> LossReason | None:
         """Send a packet; return why it is lost, or None if the kernel took it."""
         if self._destination is None:
-            return Loss.UNRESOLVED
+            return LossReason.UNRESOLVED
         family, address = self._destination
         try:
             self._socket(family).sendto(packet, address)
         except OSError as error:
             is_full = error.errno in (errno.EAGAIN, errno.ENOBUFS)
-            return Loss.FULL if is_full else Loss.ERROR
+            return LossReason.FULL if is_full else LossReason.ERROR
         return None
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class UdpTarget:
             sock.close()
         self._sockets.clear()
 
-    def _resolved(self, result: Destination | Failure, started: float) -> None:
+    def _resolved(self, result: SocketAddress | Failure, started: float) -> None:
         self._is_resolving = False
         if isinstance(result, Failure):
             # Go on with the last address, if there was one.
@@ -115,7 +115,7 @@ class UdpTarget:
         return sock
 
 
-def _look_up(address: HostPort, flags: int = 0) -> Destination:
+def _look_up(address: HostPort, flags: int = 0) -> SocketAddress:
     found = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_DGRAM, flags=flags
     )
@@ -125,7 +125,7 @@ def _look_up(address: HostPort, flags: int = 0) -> Destination:
     return family, sockaddr
 
 
-def _parse_literal(address: HostPort) -> Destination | None:
+def _parse_literal(address: HostPort) -> SocketAddress | None:
     """Return the destination of an IP address, or None for a name."""
     try:
         return _look_up(address, socket.AI_NUMERICHOST)

@@ -18,8 +18,8 @@ from statsd_bridge.relay.relay import FLUSH_SECONDS, MAX_PACKET_BYTES
 from statsd_bridge.relay.udp import (
     RESOLVE_SECONDS,
     RETRY_SECONDS,
-    Destination,
     Resolver,
+    SocketAddress,
 )
 
 NAMED = HostPort("statsd.example.org", 8125)
@@ -28,11 +28,11 @@ NAMED = HostPort("statsd.example.org", 8125)
 class FakeResolver(Resolver):
     """Resolves names to given results, one after the other."""
 
-    def __init__(self, *results: Deferred[Destination]) -> None:
+    def __init__(self, *results: Deferred[SocketAddress]) -> None:
         self.results = list(results)
         self.asked: list[HostPort] = []
 
-    def resolve(self, address: HostPort) -> Deferred[Destination]:
+    def resolve(self, address: HostPort) -> Deferred[SocketAddress]:
         """Return the next result."""
         self.asked.append(address)
         return self.results.pop(0)
@@ -44,7 +44,7 @@ class Server:
     def __init__(self) -> None:
         self.socket = listen()
         self.address = HostPort(*self.socket.getsockname())
-        self.destination: Destination = (socket.AF_INET, self.socket.getsockname())
+        self.socket_address: SocketAddress = (socket.AF_INET, self.socket.getsockname())
         self.stats = Stats()
         self.clock = Clock()
         self.relays: list[Relay] = []
@@ -178,7 +178,7 @@ def test_all_counters_exist_from_the_start(server: Server) -> None:
 
 def test_a_look_up_that_hangs_delays_nothing(server: Server) -> None:
     """Lines are lost and counted, one look-up runs, and its result is used."""
-    pending: Deferred[Destination] = Deferred()
+    pending: Deferred[SocketAddress] = Deferred()
     resolver = FakeResolver(pending)
     relay = server.relay(NAMED, resolver=resolver)
     for _ in range(100):
@@ -187,14 +187,14 @@ def test_a_look_up_that_hangs_delays_nothing(server: Server) -> None:
     assert server.counted == {"lines_relayed": 100, "lost_unresolved": 100}
     assert resolver.asked == [NAMED]
 
-    pending.callback(server.destination)
+    pending.callback(server.socket_address)
     server.send(relay, b"b:1|c")
     assert server.received() == [b"b:1|c\n"]
 
 
 def test_a_name_that_does_not_exist_yet_is_found_later(server: Server) -> None:
     """It is looked up again soon, and the failure is logged."""
-    resolver = FakeResolver(fail(OSError("unknown")), succeed(server.destination))
+    resolver = FakeResolver(fail(OSError("unknown")), succeed(server.socket_address))
     with capture_logs() as logs:
         relay = server.relay(NAMED, resolver=resolver)
     server.clock.advance(RETRY_SECONDS)
@@ -212,7 +212,7 @@ def test_a_target_that_moves_is_followed(server: Server) -> None:
         resolver = FakeResolver(
             succeed((socket.AF_INET, old.getsockname())),
             fail(OSError("no")),
-            succeed(server.destination),
+            succeed(server.socket_address),
         )
         relay = server.relay(NAMED, resolver=resolver)
         for seconds in (0, RESOLVE_SECONDS, RETRY_SECONDS):

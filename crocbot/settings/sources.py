@@ -77,7 +77,9 @@ def load_only(
     """Read one setting, for commands that need no token; the others are defaults."""
     values, _ = _read(environment, env_file)
     chosen = {name: values[name]} if name in values else {}
-    return _validated({TOKEN: (NO_TOKEN, TOKEN), **chosen}, environment)
+    unused = {TOKEN: (NO_TOKEN, TOKEN), STATE_DIR: (".", STATE_DIR)}
+    unused.pop(name, None)
+    return _validated({**unused, **chosen}, environment)
 
 
 def _validated(values: Values, environment: Mapping[str, str]) -> Settings:

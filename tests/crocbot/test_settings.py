@@ -326,7 +326,8 @@ def test_one_setting(tmp_path: Path) -> None:
     ):
         loaded = settings.load_only(env, settings.STATE_DIR, env_file)
         assert loaded.database == expected
-    loaded = settings.load_only(environment, settings.HEALTH_ADDRESS, None)
+    no_home = environment | {"HOME": "~no-such-user"}
+    loaded = settings.load_only(no_home, settings.HEALTH_ADDRESS, None)
     assert loaded.health_address is None
     assert load(environment).database == Path("/s/crocbot.sqlite3")
 

@@ -57,7 +57,7 @@ def test_json(method: str, level: str, library: bool) -> None:
     ("level", "lines"), [("debug", 3), ("info", 2), ("warn", 1), ("error", 0)]
 )
 def test_level(level: str, lines: int) -> None:
-    """Events below the level are not written; libraries need a level more for info."""
+    """Events below the level are not written, nor are those at info of libraries."""
     stream = configured(level)
     logging.getLogger("telegram.Bot").info("Calling %s", "getMe")
     log.logger("crocbot.test").info("answered")

@@ -1,14 +1,11 @@
-"""The interface of an agent, and what the agents that call a server share."""
+"""The interface of an agent."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from crocbot.model import Prompt, Usage
-
-MAX_RETRY_AFTER_SECONDS = 60.0
 
 Answer = AsyncGenerator[str | Usage, None]
 """
@@ -38,17 +35,3 @@ class Agent(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
-
-
-def without_password(url: str) -> str:
-    """Return a URL without user and password, for output."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a Retry-After header, bounded; None for any other value."""
-    text = headers.get("Retry-After", "")
-    if not (text.isascii() and text.isdigit()):
-        return None
-    return min(float(text), MAX_RETRY_AFTER_SECONDS)

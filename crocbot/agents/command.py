@@ -12,20 +12,22 @@ at /stop.  An exit code other than 0 is a failure; the end of its stderr is logg
 from __future__ import annotations
 
 import asyncio
-import codecs
 import os
 import shutil
 import signal
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 
 from crocbot.agents.agent import Answer
+from crocbot.agents.responses import decoded
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt
 
 READ_BYTES = 4096
 MAX_STDERR_BYTES = 500
+STDERR = 2
 STDERR_SECONDS = 0.3
 REAP_SECONDS = 5.0
 
@@ -48,29 +50,23 @@ class Command:
         """Run the program and yield its output as it is written."""
         transport, group = await self._start(prompt)
         process = Process(transport, group, asyncio.get_running_loop())
-        stderr = _StreamEnd(MAX_STDERR_BYTES)
-        tasks = [
-            asyncio.create_task(_write(process.stdin, prompt.text.encode())),
-            asyncio.create_task(stderr.read(process.stderr)),
-        ]
+        writing = asyncio.create_task(_write(process.stdin, prompt.text.encode()))
         try:
-            async for text in _decoded(process.stdout):
+            async for text in decoded(_chunks(process.stdout)):
                 yield text
             await group.exited.wait()
-            await asyncio.wait(tasks, timeout=STDERR_SECONDS)
+            await _wait(group.stderr_closed, STDERR_SECONDS)
         finally:
             group.kill()
-            for task in tasks:
-                task.cancel()
-            exit_ = asyncio.create_task(group.exited.wait())
+            writing.cancel()
             try:
-                await asyncio.wait([exit_, *tasks], timeout=REAP_SECONDS)
+                await _wait(group.exited, REAP_SECONDS)
             finally:
-                exit_.cancel()
                 # A process that left the group may still hold the pipes open.
                 transport.close()
         code = transport.get_returncode()
         if code:
+            stderr = group.stderr_end.decode("utf-8", "replace").strip()
             error = f"the program ended with {code}: {stderr}".rstrip(": ")
             raise AgentError(error, AgentErrorReason.FAILED)
 
@@ -126,6 +122,8 @@ class _ProcessGroup(SubprocessStreamProtocol):
     def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit, loop)
         self.exited = asyncio.Event()
+        self.stderr_closed = asyncio.Event()
+        self.stderr_end = b""
         self._group_id: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -140,6 +138,19 @@ class _ProcessGroup(SubprocessStreamProtocol):
         self.kill()
         self.exited.set()
 
+    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
+        """Keep the end of stderr; all of it is read, or its writer would block."""
+        if fd == STDERR and isinstance(data, bytes):
+            self.stderr_end = (self.stderr_end + data)[-MAX_STDERR_BYTES:]
+        else:
+            super().pipe_data_received(fd, data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """Note the end of stderr."""
+        super().pipe_connection_lost(fd, exc)
+        if fd == STDERR:
+            self.stderr_closed.set()
+
     def kill(self) -> None:
         """Kill the whole group; only once, because the id may be reused later."""
         group_id, self._group_id = self._group_id, None
@@ -149,23 +160,6 @@ class _ProcessGroup(SubprocessStreamProtocol):
         except (ProcessLookupError, PermissionError):
             # No process of the group is left.
             pass
-
-
-class _StreamEnd:
-    """The last bytes of a stream, as text."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._end = bytearray()
-
-    async def read(self, stream: asyncio.StreamReader | None) -> None:
-        """Read the stream to its end, so that its writer never blocks."""
-        while stream is not None and (chunk := await stream.read(READ_BYTES)):
-            self._end += chunk
-            del self._end[: -self._max_bytes]
-
-    def __str__(self) -> str:
-        return self._end.decode("utf-8", "replace").strip()
 
 
 async def _write(stdin: asyncio.StreamWriter | None, data: bytes) -> None:
@@ -181,9 +175,11 @@ async def _write(stdin: asyncio.StreamWriter | None, data: bytes) -> None:
         pass
 
 
-async def _decoded(stdout: asyncio.StreamReader | None) -> AsyncIterator[str]:
-    """Yield UTF-8 text; a character may be split between two chunks."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+async def _chunks(stdout: asyncio.StreamReader | None) -> AsyncIterator[bytes]:
     while stdout is not None and (chunk := await stdout.read(READ_BYTES)):
-        yield decoder.decode(chunk)
-    yield decoder.decode(b"", final=True)
+        yield chunk
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

@@ -16,17 +16,25 @@ nothing then.  `docs/agents.md` describes the whole interface.
 from __future__ import annotations
 
 import base64
-import codecs
 import hmac
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from crocbot.agents.agent import Answer, retry_after, without_password
+from crocbot.agents.agent import Answer
+from crocbot.agents.responses import (
+    decoded,
+    history,
+    json_body,
+    retry_after,
+    status_reason,
+    token_usage,
+    without_password,
+)
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
@@ -34,7 +42,6 @@ from crocbot.model import Prompt, Usage
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
 REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
-MAX_JSON_BYTES = 1024 * 1024
 MAX_EVENT_CHARS = 1024 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -66,7 +73,13 @@ class Http:
             headers[SIGNATURE] = f"sha256={digest}"
         try:
             async with self._request("POST", headers, payload) as response:
-                _check_status(response.status, response.headers)
+                if (status := response.status) != 200:
+                    raise AgentError(
+                        f"the agent answered {status}",
+                        status_reason(status),
+                        retry=status in (429, 503),
+                        wait=retry_after(response.headers),
+                    )
                 async with aclosing(_read(response)) as parts:
                     async for part in parts:
                         yield part
@@ -111,18 +124,10 @@ class Http:
 def request_body(prompt: Prompt) -> dict[str, Any]:
     """Return the JSON object that is posted."""
     message = prompt.message
-    history = [
-        line
-        for exchange in prompt.history
-        for line in (
-            {"role": "user", "content": exchange.prompt},
-            {"role": "assistant", "content": exchange.answer},
-        )
-    ]
     return {
         "message": prompt.text,
         "chat": message.chat.key,
-        "history": history,
+        "history": history(prompt),
         "images": [
             {
                 "mime_type": image.mime_type,
@@ -141,38 +146,12 @@ def request_body(prompt: Prompt) -> dict[str, Any]:
     }
 
 
-def _check_status(status: int, headers: Mapping[str, str]) -> None:
-    """Raise AgentError for any status other than 200."""
-    if status == 200:
-        return
-    match status:
-        case 401 | 403:
-            reason = AgentErrorReason.UNAUTHORIZED
-        case 429:
-            reason = AgentErrorReason.RATE_LIMITED
-        case _ if 400 <= status < 500:
-            reason = AgentErrorReason.REFUSED
-        case _:
-            reason = AgentErrorReason.FAILED
-    raise AgentError(
-        f"the agent answered {status}",
-        reason,
-        retry=status in (429, 503),
-        wait=retry_after(headers),
-    )
-
-
 def _agent_error(error: aiohttp.ClientError) -> AgentError:
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return AgentError(
-            f"cannot connect to the agent: {error}",
-            AgentErrorReason.UNREACHABLE,
-            retry=True,
-        )
-    return AgentError(
-        f"the connection to the agent broke: {type(error).__name__}",
-        AgentErrorReason.FAILED,
-    )
+        text = f"cannot connect to the agent: {error}"
+        return AgentError(text, AgentErrorReason.UNREACHABLE, retry=True)
+    text = f"the connection to the agent broke: {type(error).__name__}"
+    return AgentError(text, AgentErrorReason.FAILED)
 
 
 async def _read(response: aiohttp.ClientResponse) -> Answer:
@@ -181,71 +160,39 @@ async def _read(response: aiohttp.ClientResponse) -> Answer:
             for part in _parts(await _json(response)):
                 yield part
         case "text/event-stream":
-            async for data in _events(response.content):
+            async for data in _events(response.content.iter_any()):
                 for part in _event_parts(data):
                     yield part
         # aiohttp's name for a missing Content-Type is application/octet-stream.
         case "text/plain" | "text/markdown" | "application/octet-stream":
-            async for text in _decoded(response.content):
+            async for text in decoded(response.content.iter_any()):
                 yield text
         case other:
-            raise AgentError(
-                f"the agent answered with Content-Type {other[:80]}",
-                AgentErrorReason.MALFORMED,
-            )
+            error = f"the agent answered with Content-Type {other[:80]}"
+            raise AgentError(error, AgentErrorReason.MALFORMED)
 
 
 async def _json(response: aiohttp.ClientResponse) -> Any:
-    payload = bytearray()
-    async for chunk in response.content.iter_any():
-        payload += chunk
-        if len(payload) > MAX_JSON_BYTES:
-            raise AgentError(
-                f"the agent's JSON has more than {MAX_JSON_BYTES} bytes",
-                AgentErrorReason.TOO_LONG,
-            )
     try:
-        return json.loads(payload)
+        return json.loads(await json_body(response.content.iter_any()))
     except (ValueError, RecursionError) as error:
-        raise AgentError(
-            "the agent's answer is not JSON", AgentErrorReason.MALFORMED
-        ) from error
+        text = "the agent's answer is not JSON"
+        raise AgentError(text, AgentErrorReason.MALFORMED) from error
 
 
 def _parts(value: object) -> list[str | Usage]:
     """Return the text and the token usage of an object; either may be missing."""
     if not isinstance(value, Mapping):
-        raise AgentError(
-            "the agent's JSON is not an object", AgentErrorReason.MALFORMED
-        )
+        error = "the agent's JSON is not an object"
+        raise AgentError(error, AgentErrorReason.MALFORMED)
     texts = [value[key] for key in REPLY_KEYS if isinstance(value.get(key), str)]
-    usage = value.get("usage")
-    if not texts and not isinstance(usage, Mapping):
+    usage = token_usage(value.get("usage"))
+    if not texts and not usage:
         raise AgentError("the agent's JSON has no reply", AgentErrorReason.MALFORMED)
-    tokens = [_usage(usage)] if isinstance(usage, Mapping) else []
-    return [*texts[:1], *tokens]
+    return [*texts[:1], *usage]
 
 
-def _usage(usage: Mapping[str, Any]) -> Usage:
-    def count(*names: str) -> int:
-        found = (usage.get(name) for name in names)
-        return next((n for n in found if type(n) is int and 0 <= n < 2**53), 0)
-
-    return Usage(
-        count("input_tokens", "prompt_tokens"),
-        count("output_tokens", "completion_tokens"),
-    )
-
-
-async def _decoded(stream: aiohttp.StreamReader) -> AsyncIterator[str]:
-    """Yield UTF-8 text; a character may be split between two chunks."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    async for chunk in stream.iter_any():
-        yield decoder.decode(chunk)
-    yield decoder.decode(b"", final=True)
-
-
-async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[str]:
+async def _events(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
     """
     Yield the data of server-sent events.
 
@@ -254,7 +201,7 @@ async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[str]:
         <empty line>     <empty line>      -->  "one\\ntwo", "three"
     """
     rest, data, chars = "", list[str](), 0
-    async for text in _decoded(stream):
+    async for text in decoded(chunks):
         *lines, rest = (rest + text).replace("\r\n", "\n").split("\n")
         for line in lines:
             chars += len(line)
@@ -265,10 +212,8 @@ async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[str]:
                     yield "\n".join(data)
                 data, chars = [], 0
         if chars + len(rest) > MAX_EVENT_CHARS:
-            raise AgentError(
-                f"an event has more than {MAX_EVENT_CHARS} characters",
-                AgentErrorReason.TOO_LONG,
-            )
+            error = f"an event has more than {MAX_EVENT_CHARS} characters"
+            raise AgentError(error, AgentErrorReason.TOO_LONG)
     # Some services omit the empty line after the last event.
     if rest.startswith("data:"):
         data.append(rest[5:].removeprefix(" "))

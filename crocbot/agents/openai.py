@@ -13,11 +13,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from crocbot.agents.agent import Answer, retry_after, without_password
+from crocbot.agents.agent import Answer
+from crocbot.agents.responses import (
+    history,
+    json_body,
+    retry_after,
+    status_reason,
+    token_usage,
+    without_password,
+)
 from crocbot.errors import AgentError, OperatorError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
@@ -25,7 +33,6 @@ from crocbot.model import Prompt, Usage
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
-MAX_JSON_BYTES = 1024 * 1024
 CHECK_SECONDS = 20.0
 # The SDK requires a key; a self-hosted server usually ignores it.
 NO_KEY = "none"
@@ -63,14 +70,17 @@ class OpenAI:
             stream = await self._create(messages)
             try:
                 if stream.response.headers.get("Content-Type", "").startswith(JSON):
-                    for part in _completion(await _body(stream.response)):
+                    for part in _completion(
+                        await json_body(stream.response.aiter_bytes())
+                    ):
                         yield part
                     return
                 async for chunk in stream:
                     # Chunks without text, such as reasoning, show that it is alive.
                     yield _text(chunk)
                     if getattr(chunk, "usage", None) is not None:
-                        yield _usage(vars(chunk.usage))
+                        for usage in token_usage(vars(chunk.usage)):
+                            yield usage
             finally:
                 await stream.close()
 
@@ -112,9 +122,7 @@ class OpenAI:
     def _messages(self, prompt: Prompt) -> Iterable[dict[str, Any]]:
         if self._system_prompt:
             yield {"role": "system", "content": self._system_prompt}
-        for exchange in prompt.history:
-            yield {"role": "user", "content": exchange.prompt}
-            yield {"role": "assistant", "content": exchange.answer}
+        yield from history(prompt)
         yield {"role": "user", "content": _content(prompt)}
 
 
@@ -156,32 +164,13 @@ def _text(chunk: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
-async def _body(response: Any) -> bytes:
-    payload = bytearray()
-    async for chunk in response.aiter_bytes():
-        payload += chunk
-        if len(payload) > MAX_JSON_BYTES:
-            raise AgentError(
-                f"the model's JSON has more than {MAX_JSON_BYTES} bytes",
-                AgentErrorReason.TOO_LONG,
-            )
-    return bytes(payload)
-
-
 def _completion(payload: bytes) -> list[str | Usage]:
     """Return the text and the token usage of a completion that was not streamed."""
     completion = json.loads(payload)
     message = completion["choices"][0]["message"]
     text = message.get("content") or message.get("refusal")
-    usage = completion.get("usage")
-    tokens = [_usage(usage)] if isinstance(usage, Mapping) else []
-    return [text if isinstance(text, str) else "", *tokens]
-
-
-def _usage(usage: Mapping[str, Any]) -> Usage:
-    """Return the server's token counts; a value that is not a count is 0."""
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-    return Usage(*(n if type(n) is int and 0 <= n < 2**53 else 0 for n in counts))
+    usage = token_usage(completion.get("usage"))
+    return [text if isinstance(text, str) else "", *usage]
 
 
 @asynccontextmanager
@@ -196,42 +185,25 @@ async def _translated_errors() -> AsyncIterator[None]:
     except openai.APIConnectionError as error:
         # A timeout of the connection is told from others only by its class name.
         if "Connect" in type(error.__cause__).__name__:
-            raise AgentError(
-                f"cannot connect to the model: {error.__cause__}",
-                AgentErrorReason.UNREACHABLE,
-                retry=True,
-            ) from error
+            text = f"cannot connect to the model: {error.__cause__}"
+            raise AgentError(text, AgentErrorReason.UNREACHABLE, retry=True) from error
         raise _broken_connection(error.__cause__ or error) from error
     except (openai.APIError, httpx2.HTTPError) as error:
         raise _broken_connection(error) from error
     except (*SHAPE_ERRORS, openai.OpenAIError) as error:
-        raise AgentError(
-            f"the model's answer cannot be read: {type(error).__name__}",
-            AgentErrorReason.MALFORMED,
-            retry=True,
-        ) from error
+        text = f"the model's answer cannot be read: {type(error).__name__}"
+        raise AgentError(text, AgentErrorReason.MALFORMED, retry=True) from error
 
 
 def _broken_connection(error: BaseException) -> AgentError:
-    return AgentError(
-        f"the connection to the model broke: {type(error).__name__}",
-        AgentErrorReason.FAILED,
-        retry=True,
-    )
+    text = f"the connection to the model broke: {type(error).__name__}"
+    return AgentError(text, AgentErrorReason.FAILED, retry=True)
 
 
 def _status_error(error: APIStatusError) -> AgentError:
-    status = error.status_code
-    if status in (401, 403):
-        reason = AgentErrorReason.UNAUTHORIZED
-    elif status == 429:
-        reason = AgentErrorReason.RATE_LIMITED
-    elif status >= 500 or status in (408, 409):
-        reason = AgentErrorReason.FAILED
-    else:
-        reason = AgentErrorReason.REFUSED
+    reason = status_reason(error.status_code)
     return AgentError(
-        f"the model's server answered {status}: {error.message[:200]}",
+        f"the model's server answered {error.status_code}: {error.message[:200]}",
         reason,
         retry=reason in (AgentErrorReason.RATE_LIMITED, AgentErrorReason.FAILED),
         wait=retry_after(error.response.headers),

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 # Longer than most network outages; after it the reply is stored for a later retry.
 MAX_WAIT_SECONDS = 3600.0
 FIRST_PAUSE_SECONDS = 1.0
-MAX_PAUSE_SECONDS = 30.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,8 +94,8 @@ class Delivery:
             message_id = await self.client.send_message(sent.chat, part, quote)
             sent.messages.append((message_id, part))
             if sent.accepted_at is not None:
-                seconds = max(0.0, self.wall_clock() - sent.accepted_at)
-                self.events.emit(FirstText(seconds))
+                latency = self.wall_clock() - sent.accepted_at
+                self.events.emit(FirstText(max(0.0, latency)))
                 sent.accepted_at = None
             return
         message_id, shown = sent.messages[index]
@@ -128,12 +127,7 @@ class Delivery:
     async def _show_with_retries(
         self, sent: SentReply, index: int, part: MessagePart
     ) -> None:
-        backoff = Backoff(
-            first=FIRST_PAUSE_SECONDS,
-            factor=2.0,
-            longest=MAX_PAUSE_SECONDS,
-            random=self.random,
-        )
+        backoff = Backoff(first=FIRST_PAUSE_SECONDS, factor=2.0, random=self.random)
         while True:
             try:
                 await self.show_part(sent, index, part)

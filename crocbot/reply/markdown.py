@@ -160,13 +160,9 @@ def _render(source: str) -> Block:
 
     text, found = convert(source, latex_escape=False, config=CONFIG)
     entities = (
-        Entity(
-            *(each.type, each.offset, each.length),
-            restore(each.url),
-            restore(each.language),
-        )
-        for each in found
-        if each.type in ENTITIES
+        Entity(e.type, e.offset, e.length, restore(e.url), restore(e.language))
+        for e in found
+        if e.type in ENTITIES
     )
     valid = (each for each in entities if each.url is None or LINK.fullmatch(each.url))
     return Block(restore(text) or "", tuple(valid))

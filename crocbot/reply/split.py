@@ -39,10 +39,8 @@ def _packed(source: Iterable[Block], max_units: int) -> Iterator[MessagePart]:
         if not part.text:
             continue
         joined = _join(packed, part, block.newlines)
-        if (
-            utf16_length(joined.text) <= max_units
-            and len(joined.entities) <= MAX_ENTITIES
-        ):
+        fits = utf16_length(joined.text) <= max_units
+        if fits and len(joined.entities) <= MAX_ENTITIES:
             packed = joined
             continue
         if packed.text:

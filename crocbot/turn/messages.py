@@ -9,35 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from crocbot.errors import AgentError
-from crocbot.events import AgentErrorReason
+from crocbot.events import AgentErrorReason as Reason
 
 PAIRING_CODE = (
     "We have not met. If you know who runs this bot, show them this code: {code}\n"
     "It is valid for one hour."
 )
-GENERIC_ERROR = (
-    "Sorry, something went wrong here and I have no answer. Please try again."
-)
-ERROR_MESSAGES: Mapping[AgentErrorReason, str] = {
-    AgentErrorReason.UNREACHABLE: "Sorry, I cannot reach the service that answers you"
-    " right now. Please try again in a minute.",
-    AgentErrorReason.TIMEOUT: "Sorry, the answer took too long, so I stopped waiting"
-    " for it. Please try again.",
-    AgentErrorReason.UNAUTHORIZED: "Sorry, I am not allowed to ask for an answer right"
-    " now; the operator of this bot has to fix that.",
-    AgentErrorReason.RATE_LIMITED: "Sorry, there are too many questions at the moment."
+GENERIC_ERROR = "Sorry, something went wrong and I have no answer. Please try again."
+ERROR_MESSAGES: Mapping[Reason, str] = {
+    Reason.UNREACHABLE: "Sorry, I cannot reach the service that answers you right now."
     " Please try again in a minute.",
-    AgentErrorReason.REFUSED: "Sorry, I cannot answer that. Please try it in other"
-    " words.",
-    AgentErrorReason.FAILED: "Sorry, something broke while I worked on the answer."
+    Reason.TIMEOUT: "Sorry, the answer took too long, so I stopped waiting for it."
     " Please try again.",
-    AgentErrorReason.MALFORMED: "Sorry, I got an answer that I cannot read. Please try"
-    " again.",
-    AgentErrorReason.TOO_LONG: "Sorry, the answer is longer than I may send; it ends"
-    " here.",
-    AgentErrorReason.EMPTY: "Sorry, I have no answer to that. Please try it in other"
-    " words.",
-    AgentErrorReason.OTHER: GENERIC_ERROR,
+    Reason.UNAUTHORIZED: "Sorry, I am not allowed to ask for an answer right now;"
+    " the operator of this bot has to fix that.",
+    Reason.RATE_LIMITED: "Sorry, there are too many questions at the moment."
+    " Please try again in a minute.",
+    Reason.REFUSED: "Sorry, I cannot answer that. Please try it in other words.",
+    Reason.FAILED: "Sorry, something broke while I worked on the answer."
+    " Please try again.",
+    Reason.MALFORMED: "Sorry, I got an answer that I cannot read. Please try again.",
+    Reason.TOO_LONG: "Sorry, the answer is longer than I may send; it ends here.",
+    Reason.EMPTY: "Sorry, I have no answer to that. Please try it in other words.",
+    Reason.OTHER: GENERIC_ERROR,
 }
 
 

@@ -15,7 +15,8 @@ import pytest
 from aiohttp import web
 
 from crocbot.agents import Timeouts
-from crocbot.agents.http import MAX_EVENT_CHARS, MAX_JSON_BYTES, SIGNATURE, Http
+from crocbot.agents.http import MAX_EVENT_CHARS, SIGNATURE, Http
+from crocbot.agents.responses import MAX_JSON_BYTES
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import (

@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 
 from crocbot.agents import Timeouts
+from crocbot.agents.responses import MAX_JSON_BYTES
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Exchange, Image, Prompt, Usage
@@ -24,7 +25,7 @@ from tests.crocbot.fakes import Reading, a_message, read_answer
 
 pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")
 
-from crocbot.agents.openai import MAX_JSON_BYTES, OpenAI
+from crocbot.agents.openai import OpenAI
 
 HELLO = Prompt(a_message("hello there"))
 

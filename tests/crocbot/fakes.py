@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from aiohttp import web
 
 from crocbot.agents import AnswerReader, Timeouts
 from crocbot.errors import DeliveryError
@@ -245,3 +247,38 @@ async def read_answer(
     assert reader.text == reading.text
     reading.usage, reading.error = reader.usage, reader.error
     return reading
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(handlers: Mapping[str, Handler]) -> AsyncIterator[str]:
+    """Serve `{"POST /path": handler}` on a free port; yield `127.0.0.1:PORT`."""
+    app = web.Application(client_max_size=10**7)
+    for route, handler in handlers.items():
+        app.router.add_route(*route.split(), handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def streaming(content_type: str, *chunks: bytes, cut: bool = False) -> Handler:
+    """Return a handler that writes chunks one by one, and may abort after them."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": content_type})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        for chunk in chunks:
+            await response.write(chunk)
+            await asyncio.sleep(0.01)
+        if cut and request.transport is not None:
+            request.transport.abort()
+        return response
+
+    return handle

@@ -7,8 +7,6 @@ import hashlib
 import hmac
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -28,7 +26,14 @@ from crocbot.model import (
     Prompt,
     Usage,
 )
-from tests.crocbot.fakes import Reading, a_message, read_answer
+from tests.crocbot.fakes import (
+    Handler,
+    Reading,
+    a_message,
+    read_answer,
+    serving,
+    streaming,
+)
 
 PROMPT = Prompt(
     a_message(
@@ -41,25 +46,10 @@ PROMPT = Prompt(
     (Exchange("hi", "Hello."),),
     (Image("image/png", b"\0P"),),
 )
-Service = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@asynccontextmanager
-async def running(service: Service) -> AsyncIterator[str]:
-    """Run a service while in this context; it takes POST at this place."""
-    app = web.Application(client_max_size=10**7)
-    app.router.add_post("/ask", service)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"127.0.0.1:{runner.addresses[0][1]}/ask"
-    finally:
-        await runner.cleanup()
 
 
 async def read(
-    service: Service, secret: str | None = None, *timeouts: float
+    service: Handler, secret: str | None = None, *timeouts: float
 ) -> tuple[Reading, int]:
     """Ask a service; return what came of it, and the number of requests."""
     requests = 0
@@ -69,15 +59,15 @@ async def read(
         requests += 1
         return await service(request)
 
-    async with asyncio.timeout(30), running(count) as place:
-        agent = Http(f"http://{place}", secret, 5.0)
+    async with asyncio.timeout(30), serving({"POST /ask": count}) as place:
+        agent = Http(f"http://{place}/ask", secret, 5.0)
         timeouts = timeouts or (30.0, 30.0)
         reading = await read_answer(agent, PROMPT, Timeouts(*timeouts))
         await agent.close()
     return reading, requests
 
 
-def answering(text: str, content_type: str = "application/json") -> Service:
+def answering(text: str, content_type: str = "application/json") -> Handler:
     """Return a service with one answer."""
 
     async def service(_: web.Request) -> web.Response:
@@ -115,6 +105,9 @@ async def test_request(secret: str | None) -> None:
     assert signature == (f"sha256={digest}" if secret else None)
 
 
+TOKENS = {"input_tokens": 3, "output_tokens": 1}
+
+
 @pytest.mark.parametrize(
     ("answer", "usage"),
     [
@@ -122,14 +115,9 @@ async def test_request(secret: str | None) -> None:
         ({"text": "Yes."}, Usage()),
         ({"response": "Yes."}, Usage()),
         ({"reply": "Yes.", "text": "No."}, Usage()),
-        (
-            {"reply": "Yes.", "usage": {"input_tokens": 3, "output_tokens": 1}},
-            Usage(3, 1),
-        ),
-        (
-            {"reply": "Yes.", "usage": {"prompt_tokens": 3, "completion_tokens": -1}},
-            Usage(3, 0),
-        ),
+        ({"reply": "Yes.", "usage": TOKENS}, Usage(3, 1)),
+        ({"reply": "Yes.", "usage": {"prompt_tokens": 3}}, Usage(3, 0)),
+        ({"reply": "Yes.", "usage": TOKENS | {"output_tokens": -1}}, Usage(3, 0)),
     ],
 )
 async def test_json(answer: dict[str, Any], usage: Usage) -> None:
@@ -137,23 +125,6 @@ async def test_json(answer: dict[str, Any], usage: Usage) -> None:
     reading, _ = await read(answering(json.dumps(answer)))
 
     assert (reading.text, reading.usage, reading.error) == ("Yes.", usage, None)
-
-
-def streaming(content_type: str, *chunks: bytes, cut: bool = False) -> Service:
-    """Return a service that writes chunks one by one, and may abort after them."""
-
-    async def service(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": content_type})
-        response.enable_chunked_encoding()
-        await response.prepare(request)
-        for chunk in chunks:
-            await response.write(chunk)
-            await asyncio.sleep(0.01)
-        if cut and request.transport is not None:
-            request.transport.abort()
-        return response
-
-    return service
 
 
 @pytest.mark.parametrize(
@@ -198,7 +169,7 @@ async def test_events(chunks: list[bytes], text: str, usage: Usage) -> None:
     assert (reading.text, reading.usage, reading.error) == (text, usage, None)
 
 
-def status(code: int, **headers: str) -> Service:
+def status(code: int, **headers: str) -> Handler:
     """Return a service that always answers with this status."""
 
     async def service(_: web.Request) -> web.Response:
@@ -224,7 +195,7 @@ def status(code: int, **headers: str) -> Service:
     ],
 )
 async def test_status(
-    service: Service, reason: AgentErrorReason, requests: int
+    service: Handler, reason: AgentErrorReason, requests: int
 ) -> None:
     """Each status has its reason; only a service that is too busy is retried."""
     reading, asked = await read(service)
@@ -298,7 +269,7 @@ async def test_no_service() -> None:
 
 async def test_check() -> None:
     """`check` needs any answer to HEAD, and shows no password."""
-    async with running(answering("{}")) as place:
-        agent = Http(f"http://me:hush@{place}", None, 5.0)
-        assert await agent.check() == f"http://{place} is there (HEAD: 405)"
+    async with serving({"POST /ask": answering("{}")}) as place:
+        agent = Http(f"http://me:hush@{place}/ask", None, 5.0)
+        assert await agent.check() == f"http://{place}/ask is there (HEAD: 405)"
         await agent.close()

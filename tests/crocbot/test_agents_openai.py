@@ -1,18 +1,14 @@
-"""Servers with chat completions: scripted ones, and an independent one."""
+"""Servers with chat completions; tests/end_to_end/test_agents.py has a real one."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -21,7 +17,7 @@ from crocbot.agents.responses import MAX_JSON_BYTES
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Exchange, Image, Prompt, Usage
-from tests.crocbot.fakes import Reading, a_message, read_answer
+from tests.crocbot.fakes import Reading, a_message, read_answer, serving, streaming
 
 pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")
 
@@ -55,16 +51,12 @@ class Model:
         cut: bool = False,
         slow: float = 0.0,
         refuses_usage: bool = False,
-        headers: dict[str, str] | None = None,
         content_type: str = "text/event-stream",
     ) -> None:
-        self.chunks = chunks
+        self.stream = streaming(content_type, *chunks, cut=cut)
         self.status = status
-        self.cut = cut
         self.slow = slow
         self.refuses_usage = refuses_usage
-        self.headers = headers or {}
-        self.content_type = content_type
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
 
@@ -73,41 +65,33 @@ class Model:
         self.keys.append(request.headers.get("Authorization", ""))
         await asyncio.sleep(self.slow)
         if self.refuses_usage and "stream_options" in self.asked[-1]:
-            error = {"error": {"message": "unknown field: stream_options"}}
-            return web.json_response(error, status=400)
+            return refusal(400, "unknown field: stream_options")
         if self.status != 200:
-            error = {"error": {"message": "no"}}
-            return web.json_response(error, status=self.status, headers=self.headers)
-        response = web.StreamResponse(headers={"Content-Type": self.content_type})
-        response.enable_chunked_encoding()
-        await response.prepare(request)
-        for each in self.chunks:
-            await response.write(each)
-            await asyncio.sleep(0.01)
-        if self.cut and request.transport is not None:
-            request.transport.abort()
-        return response
+            return refusal(self.status)
+        return await self.stream(request)
 
     async def models(self, _: web.Request) -> web.Response:
         if self.status != 200:
-            return web.json_response({"error": {"message": "no"}}, status=self.status)
+            return refusal(self.status)
         model = {"id": "m", "object": "model", "created": 1, "owned_by": "me"}
         return web.json_response({"object": "list", "data": [model]})
+
+
+def refusal(status: int, message: str = "no") -> web.Response:
+    """Return an error as OpenAI's servers do; a client may retry at once."""
+    error = {"error": {"message": message}}
+    return web.json_response(error, status=status, headers={"Retry-After": "0"})
 
 
 @asynccontextmanager
 async def running(model: Model) -> AsyncIterator[str]:
     """Run a scripted server while in this context; it has this base URL."""
-    app = web.Application(client_max_size=10**7)
-    app.router.add_post("/v1/chat/completions", model.complete)
-    app.router.add_get("/v1/models", model.models)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
+    handlers = {
+        "POST /v1/chat/completions": model.complete,
+        "GET /v1/models": model.models,
+    }
+    async with serving(handlers) as place:
+        yield f"http://{place}/v1"
 
 
 @asynccontextmanager
@@ -186,16 +170,13 @@ async def test_a_server_that_does_not_count() -> None:
     assert ["stream_options" in asked for asked in model.asked] == [True, False]
 
 
-RATE_LIMITED = Model(status=429, headers={"Retry-After": "0"})
-
-
 @pytest.mark.parametrize(
     ("model", "reason", "text", "requests"),
     [
         (Model(status=400), AgentErrorReason.REFUSED, "", 1),
         (Model(status=401), AgentErrorReason.UNAUTHORIZED, "", 1),
         (Model(status=404), AgentErrorReason.REFUSED, "", 1),
-        (RATE_LIMITED, AgentErrorReason.RATE_LIMITED, "", 3),
+        (Model(status=429), AgentErrorReason.RATE_LIMITED, "", 3),
         (Model(status=500), AgentErrorReason.FAILED, "", 3),
         (Model(status=503), AgentErrorReason.FAILED, "", 3),
         (Model(chunk("The ans"), cut=True), AgentErrorReason.FAILED, "The ans", 1),
@@ -316,65 +297,3 @@ async def test_check_with_a_wrong_key() -> None:
     async with running(Model(status=401)) as url, an_agent(url, key="wrong") as agent:
         with pytest.raises(AgentError, match="401"):
             await agent.check()
-
-
-@pytest.fixture(scope="module")
-def mockllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run an independent server, PyPI's mockllm; return its base URL."""
-    pytest.importorskip("mockllm", reason="mockllm is not installed")
-    home = tmp_path_factory.mktemp("mockllm")
-    answers = home / "responses.yml"
-    # When streaming, it looks its own answer up once more.
-    answers.write_text(
-        'responses:\n  "hello there": "General **Kenobi**!"\n'
-        '  "General **Kenobi**!": "General **Kenobi**!"\n'
-        'defaults:\n  unknown_response: "I did not expect that."\n'
-        "settings:\n  lag_enabled: true\n  lag_factor: 100\n"
-    )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "uvicorn", "mockllm.server:app"),
-            *("--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"),
-        ],
-        cwd=home,
-        env=os.environ | {"MOCKLLM_RESPONSES_FILE": str(answers)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        asyncio.run(until_ready(f"http://127.0.0.1:{port}/models"))
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-async def until_ready(url: str) -> None:
-    """Wait until a server answers."""
-    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
-        while True:
-            try:
-                async with session.get(url) as response:
-                    if response.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.1)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "text"),
-    [
-        ("hello there", "General **Kenobi**!"),
-        ("something else", "I did not expect that."),
-    ],
-)
-async def test_an_independent_server(mockllm: str, prompt: str, text: str) -> None:
-    """An independent server with chat completions is understood."""
-    async with an_agent(mockllm, "gpt-4o") as agent:
-        reading = await read_answer(agent, Prompt(a_message(prompt)))
-
-    assert (reading.text, reading.error) == (text, None)

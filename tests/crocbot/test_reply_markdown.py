@@ -112,35 +112,17 @@ def test_deep_nesting(text: str) -> None:
     assert [block.text for block in blocks(text)] == [text]
 
 
+MARKUP = """
+    ** * _ ` ``` ~~ ~~~ || [ ]( ) ](http://x/ --- <b> </b> <!-- --> <br/> &lt; &amp;
+    $ $$ \\( \\ [^1] [1]:http://x ![ word Wörter 你好
+"""
+FAMILY = "\N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL}"
 SNIPPETS = st.sampled_from(
     [
-        *("**", "*", "_", "`", "```", "~~", "~~~", "||", "[", "](", ")", "](http://x/"),
-        *("# ", "> ", "- ", "1. ", "10) ", "- [x] ", "| a | b |\n|---|---|\n", "---"),
-        *(
-            "<b>",
-            "</b>",
-            "<!--",
-            "-->",
-            "<br/>",
-            "&lt;",
-            "&amp;",
-            "$",
-            "$$",
-            "\\(",
-            "\\",
-        ),
-        *("[^1]", "[^1]: ", "[1]: http://x", "![", "\n", "\n\n", "    ", "\t", " "),
-        *(
-            "word",
-            "Wörter",
-            CROC,
-            "👩‍👩‍👧",
-            "你好",
-            "\ue000",
-            "\ud83d",
-            "\x00",
-            "\u200b",
-        ),
+        *MARKUP.split(),
+        *("# ", "> ", "- ", "1. ", "10) ", "- [x] ", "[^1]: ", "[1]: http://x"),
+        *("\n", "\n\n", "    ", "\t", " ", "| a | b |\n|---|---|\n"),
+        *(CROC, FAMILY, "\ue000", "\ud83d", "\x00", "\u200b"),
     ]
 )
 TEXTS = st.lists(SNIPPETS | st.text(max_size=5), max_size=30).map("".join)

@@ -87,20 +87,23 @@ class Emitter:
             due = self._clock() >= heartbeat_at
             if due:
                 heartbeat_at = self._clock() + self._heartbeat_seconds
-            try:
-                for _ in self._portions(everything=due):
-                    await asyncio.sleep(0)
-            except Exception:
-                self._log.error("metrics not sent", exc_info=True)
+            for _ in self._portions(everything=due):
+                await asyncio.sleep(0)
             await asyncio.sleep(self._flush_seconds)
 
     def flush(self, *, everything: bool = False) -> None:
-        """Send what is pending without a pause; `everything` is a heartbeat."""
+        """Send what is pending at once; `everything` is a heartbeat.  Never raises."""
         for _ in self._portions(everything):
             pass
 
     def _portions(self, everything: bool) -> Iterator[None]:
-        """Send what is pending; yields after each portion."""
+        """Send what is pending; yields after each portion.  Never raises."""
+        try:
+            yield from self._send_portions(everything)
+        except Exception:
+            self._log.error("metrics not sent", exc_info=True)
+
+    def _send_portions(self, everything: bool) -> Iterator[None]:
         if not self._target.connected:
             return
         if self._declared_generation != self._target.generation:

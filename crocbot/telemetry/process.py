@@ -75,7 +75,8 @@ def _find_mallinfo2() -> Callable[[], _Mallinfo2] | None:
     return found
 
 
-def _find_process() -> psutil.Process | None:
+def find_process() -> psutil.Process | None:
+    """Return this process; None if the system does not report on it."""
     try:
         return psutil.Process()
     except (OSError, psutil.Error):
@@ -83,4 +84,4 @@ def _find_process() -> psutil.Process | None:
 
 
 _mallinfo2 = _find_mallinfo2()
-_process = _find_process()
+_process = find_process()

@@ -26,6 +26,7 @@ import errno
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from typing import Any
 
 from crocbot import log
@@ -60,35 +61,20 @@ async def resolve(receiver: HostPort) -> list[SocketAddress]:
     A resolver may take half a minute.  The executor of asyncio would delay the end of
     the program by as much, beyond the grace period of a container.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[list[SocketAddress]] = loop.create_future()
-
-    def finish(addresses: list[SocketAddress], error: Exception | None) -> None:
-        if future.cancelled():
-            return
-        if error is None:
-            future.set_result(addresses)
-        else:
-            future.set_exception(error)
+    future: Future[list[SocketAddress]] = Future()
+    # From here on it cannot be cancelled, so that the thread can always set it.
+    future.set_running_or_notify_cancel()
 
     def look_up() -> None:
-        addresses: list[SocketAddress] = []
-        failure: Exception | None = None
+        host, port = receiver.host, receiver.port
         try:
-            found = socket.getaddrinfo(
-                receiver.host, receiver.port, type=socket.SOCK_DGRAM
-            )
-            addresses = [(family, address) for family, _, _, _, address in found]
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            future.set_result([(family, peer) for family, _, _, _, peer in found])
         except Exception as error:
-            failure = error
-        try:
-            loop.call_soon_threadsafe(finish, addresses, failure)
-        except RuntimeError:
-            # The loop was closed meanwhile.
-            pass
+            future.set_exception(error)
 
     threading.Thread(target=look_up, name="statsd-resolver", daemon=True).start()
-    return await future
+    return await asyncio.wrap_future(future)
 
 
 def connect(address: SocketAddress) -> socket.socket | None:

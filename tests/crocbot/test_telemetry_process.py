@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from crocbot.telemetry import process
@@ -40,7 +41,12 @@ def test_what_the_system_does_not_report_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without /proc there is no memory and no start time; all else is there."""
-    monkeypatch.setattr(process, "_process", None)
+
+    def no_proc() -> None:
+        raise psutil.NoSuchProcess(1)
+
+    monkeypatch.setattr(psutil, "Process", no_proc)
+    monkeypatch.setattr(process, "_process", process.find_process())
     gauges = dict(process.gauges())
 
     assert process.start_time() is None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Final
 
 # A run of dashes is one underscore; anything else that is not allowed is one each.
@@ -116,8 +115,10 @@ def parse_duration(text: str) -> int | None:
         return 0
     if len(text) > MAX_DURATION_LENGTH or not _DURATION.fullmatch(text):
         return None
-    parts = _DURATION_PART.findall(text)
-    total = sum(int(Decimal(number) * _UNITS[unit]) for number, unit in parts)
+    total = 0
+    for number, unit in _DURATION_PART.findall(text):
+        whole, _, fraction = number.partition(".")
+        total += int(whole + fraction) * _UNITS[unit] // 10 ** len(fraction)
     total = -total if text[0] == "-" else total
     return total if -_INT64 <= total < _INT64 else None
 
@@ -160,14 +161,9 @@ _SMALL = {float(number): str(number) for number in range(1_000)}
 
 
 def _scientific(value: float) -> str:
-    """Print 1.234567e+06: repr's digits and an exponent of at least two digits."""
-    digits, _, exponent = repr(abs(value)).partition("e")
-    whole, _, part = digits.partition(".")
-    figures = (whole + part).rstrip("0")
-    point = "." if len(figures) > 1 else ""
-    power = int(exponent or 0) + len(whole) - 1
-    sign = "-" if value < 0 else ""
-    return f"{sign}{figures[0]}{point}{figures[1:]}e{power:+03d}"
+    """Print 1.234567e+06: the digits of repr, the exponent with at least two digits."""
+    digits = repr(abs(value)).partition("e")[0].replace(".", "").strip("0")
+    return f"{value:.{len(digits) - 1}e}"
 
 
 def escape_label_value(text: str) -> str:

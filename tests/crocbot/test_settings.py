@@ -46,43 +46,13 @@ def error(environment: dict[str, str], env_file: Path | None = None) -> str:
 
 
 def test_defaults() -> None:
-    """A token is all that must be set."""
+    """Only a token must be set; the defaults let in no one."""
     loaded = load({"HOME": "/home/ada"})
 
     assert loaded.token.get_secret_value() == TOKEN
-    assert loaded.model_dump(exclude={"token"}) == {
-        "telegram_api_url": "https://api.telegram.org",
-        "state_dir": Path("/home/ada/.local/state/crocbot"),
-        "access": "allowlist",
-        "allow_from": frozenset(),
-        "groups": {},
-        "operators": frozenset(),
-        "agent": "echo",
-        "agent_url": None,
-        "agent_command": (),
-        "openai_base_url": "https://api.openai.com/v1",
-        "openai_api_key": None,
-        "model": None,
-        "system_prompt": None,
-        "agent_secret": None,
-        "agent_connect_seconds": 5.0,
-        "agent_first_byte_seconds": 60.0,
-        "agent_total_seconds": 600.0,
-        "history_turns": 20,
-        "history_chars": 20000,
-        "media_max_bytes": 5242880,
-        "gather_seconds": 1.5,
-        "statsd_host": "127.0.0.1",
-        "statsd_port": 9125,
-        "health_address": {"host": "127.0.0.1", "port": 8787},
-        "webhook_url": None,
-        "webhook_listen": {"host": "127.0.0.1", "port": 8443},
-        "webhook_secret": None,
-        "log_level": "info",
-        "log_format": "console",
-        "max_turns": 64,
-        "drain_seconds": 8.0,
-    }
+    assert loaded.state_dir == Path("/home/ada/.local/state/crocbot")
+    assert (loaded.access, loaded.agent) == ("allowlist", "echo")
+    assert {*loaded.allow_from, *loaded.groups, *loaded.operators} == set()
 
 
 @pytest.mark.parametrize(

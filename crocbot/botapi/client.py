@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self, TypeVar
 
+from crocbot import log
 from crocbot.botapi.bot import Bot
 from crocbot.botapi.flood_control import FloodControl
 from crocbot.botapi.request import DEFAULT_SECONDS, PLACEHOLDER, AiohttpRequest
@@ -34,8 +35,19 @@ from crocbot.events import (
     EventListener,
     FloodWait,
     Method,
+    UpdateReceived,
+    UpdateType,
 )
-from crocbot.model import BotIdentity, ChatThread, MessagePart, ReconnectReason
+from crocbot.model import (
+    BotIdentity,
+    ChatThread,
+    ErrorEvent,
+    ErrorType,
+    MessagePart,
+    RawUpdate,
+    ReconnectReason,
+    Severity,
+)
 
 LONG_POLL_SECONDS = 30
 MARGIN_SECONDS = 10.0
@@ -48,8 +60,10 @@ NOT_MODIFIED = "message is not modified"
 FILE_PATH = re.compile(r"[A-Za-z0-9_][\w./ -]{0,500}")
 # Telegram delivers no other updates.
 ALLOWED_UPDATES = ("message",)
+MAX_UPDATE_ID = 2**62
 
 Result = TypeVar("Result")
+logger = log.logger(__name__)
 
 
 class Client:
@@ -134,13 +148,13 @@ class Client:
 
     async def get_updates(
         self, offset: int, limit: int, *, wait: bool = True
-    ) -> Sequence[Any]:
+    ) -> Sequence[RawUpdate]:
         """
-        Poll for updates from `offset` on, at most `limit`; `wait` makes it a long poll.
+        Return updates from `offset` on, at most `limit`, in the order of their ids.
 
-        The entries are returned as Telegram sent them.
+        With `wait` this is a long poll.
         """
-        updates = await self._call(
+        entries = await self._call(
             "getUpdates",
             seconds=self._long_poll + self._margin,
             offset=offset,
@@ -148,9 +162,9 @@ class Client:
             timeout=self._long_poll if wait else 0,
             allowed_updates=ALLOWED_UPDATES,
         )
-        if not isinstance(updates, list):
+        if not isinstance(entries, list):
             raise TelegramError("getUpdates returned no list", ReconnectReason.NETWORK)
-        return updates
+        return usable_updates(entries, self._events)
 
     async def send_message(
         self, chat: ChatThread, part: MessagePart, reply_to: int | None = None
@@ -258,6 +272,33 @@ class Client:
             raise
         finally:
             self._events.emit(ApiCall(method, outcome, self._clock() - began))
+
+
+def usable_updates(entries: Iterable[Any], events: EventListener) -> list[RawUpdate]:
+    """
+    Return the updates among the entries of an answer, in the order of their ids.
+
+    An entry without a usable id is dropped, logged and counted: it can be neither
+    stored nor acknowledged.  Of two with one id the second is returned.
+    """
+    updates: dict[int, RawUpdate] = {}
+    dropped = 0
+    for entry in entries:
+        if _is_usable(entry):
+            updates[entry["update_id"]] = entry
+            events.emit(UpdateReceived(UpdateType.of(entry)))
+        else:
+            dropped += 1
+            events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
+    if dropped:
+        logger.error("updates without a usable id were dropped", updates=dropped)
+    return [updates[update_id] for update_id in sorted(updates)]
+
+
+def _is_usable(entry: Any) -> bool:
+    """Return whether the inbox can store an entry: it has a whole, positive id."""
+    update_id = entry.get("update_id") if isinstance(entry, dict) else None
+    return type(update_id) is int and 0 <= update_id < MAX_UPDATE_ID
 
 
 def _entities(part: MessagePart) -> list[dict[str, Any]] | None:

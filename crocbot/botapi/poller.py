@@ -32,7 +32,6 @@ from typing import Any
 from crocbot import log
 from crocbot.backoff import Backoff
 from crocbot.botapi.client import Client
-from crocbot.botapi.updates import usable_updates
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import (
     CrocbotError,
@@ -44,7 +43,7 @@ from crocbot.errors import (
     WebhookSetError,
 )
 from crocbot.events import EventListener, PollCompleted, PollFailed, PollingStarted
-from crocbot.model import ErrorEvent, ErrorType, ReconnectReason, Severity
+from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
 
 # The most that Telegram returns.
 MAX_UPDATES = 100
@@ -120,8 +119,7 @@ class Poller:
         """Make one good poll, or raise."""
         began = self.clock()
         wait = self.error is None and self.completed_at is not None
-        entries = await self._get_updates(limit, wait=wait)
-        updates = usable_updates(entries, self.events)
+        updates = await self._get_updates(limit, wait=wait)
         self.completed_at = self.clock()
         self.events.emit(PollCompleted())
         new = await self.dispatcher.accept(updates)
@@ -132,7 +130,7 @@ class Poller:
         if wait and not new and at_once:
             await self.sleep(EMPTY_POLL_PAUSE_SECONDS)
 
-    async def _get_updates(self, limit: int, *, wait: bool) -> Sequence[Any]:
+    async def _get_updates(self, limit: int, *, wait: bool) -> Sequence[RawUpdate]:
         """Poll, and abandon a call that does not end even when it is cancelled."""
         call = asyncio.ensure_future(
             self.client.get_updates(self._offset, limit, wait=wait)

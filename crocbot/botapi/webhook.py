@@ -35,8 +35,7 @@ from aiohttp import web
 
 from crocbot import log
 from crocbot.backoff import Backoff
-from crocbot.botapi.client import Client
-from crocbot.botapi.updates import usable_updates
+from crocbot.botapi.client import Client, usable_updates
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import (
     CrocbotError,

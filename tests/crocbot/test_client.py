@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -19,14 +20,30 @@ from crocbot.errors import (
     TelegramError,
     WebhookSetError,
 )
-from crocbot.events import ApiCall, CallOutcome, FloodWait, Method
-from crocbot.model import ChatThread, Entity, MessagePart, ReconnectReason
+from crocbot.events import (
+    ApiCall,
+    CallOutcome,
+    FloodWait,
+    Method,
+    UpdateReceived,
+    UpdateType,
+)
+from crocbot.model import (
+    ChatThread,
+    Entity,
+    ErrorEvent,
+    ErrorType,
+    MessagePart,
+    ReconnectReason,
+    Severity,
+)
 from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
 from tests.crocbot.fakes import RecordedEvents
 
 ADA = Person(7, "Ada")
 TOKEN = "123:a-very-secret-token"
+POISON = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 NOT_FOUND = faults.api_error(404, "Not Found")
 
 
@@ -122,6 +139,24 @@ async def test_the_limit_is_kept(client: Client, server: Server) -> None:
     for word in "abc":
         server.send(ADA, word)
     assert len(await client.get_updates(0, 2)) == 2
+
+
+async def test_usable_updates_are_returned_in_order(server: Server) -> None:
+    """Others are dropped and counted; each usable one is an event with its type."""
+    ids: list[Any] = ["3", None, True, -1, 2**63, 4.0]
+    bad: list[Any] = [None, [], {}, 5, *({"update_id": each} for each in ids)]
+    good = [{"update_id": 9, "message": {}}, {"update_id": 8}]
+    events = RecordedEvents()
+    async with Client(TOKEN, server.url, events) as client:
+        server.fault("getUpdates", result(json.dumps([*bad, *good])))
+        updates = await client.get_updates(0, 100)
+
+    assert updates == good[::-1]
+    assert events.of_type(ErrorEvent) == [POISON] * len(bad)
+    assert events.of_type(UpdateReceived) == [
+        UpdateReceived(UpdateType.MESSAGE),
+        UpdateReceived(UpdateType.OTHER),
+    ]
 
 
 async def test_methods_that_a_server_lacks(client: Client, server: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,9 +39,9 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Start bridges without waiting until they are ready."""
     launched: list[BridgeProcess] = []
 
-    def launching(*flags: str, max_files: int = 0) -> BridgeProcess:
+    def launching(*flags: str, **options: Any) -> BridgeProcess:
         home = tmp_path_factory.mktemp("bridge")
-        launched.append(BridgeProcess(home, flags, max_files))
+        launched.append(BridgeProcess(home, flags, **options))
         return launched[-1]
 
     yield launching
@@ -52,8 +53,4 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 @pytest.fixture
 def start(launch: Start) -> Start:
     """Start bridges and wait until they are ready."""
-
-    def starting(*flags: str, max_files: int = 0) -> BridgeProcess:
-        return launch(*flags, max_files=max_files).wait()
-
-    return starting
+    return lambda *flags, **options: launch(*flags, **options).wait()

@@ -96,24 +96,38 @@ def wait_gone(pid: int) -> bool:
 
 
 class BridgeProcess:
-    """A statsd-bridge on ports that the kernel chose."""
+    """
+    A statsd-bridge on ports that the kernel chose.
 
-    def __init__(self, home: Path, flags: Sequence[str], max_files: int = 0) -> None:
+    `prefix` is a program that runs it, and inherits `descriptors`.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        flags: Sequence[str],
+        *,
+        prefix: Sequence[str] = (),
+        descriptors: Sequence[int] = (),
+    ) -> None:
         self.home = home
         self._log = home / "log"
         command = [
+            *prefix,
             *(sys.executable, "-m", "statsd_bridge"),
             f"--statsd.listen-udp={HOST}:0",
             "--statsd.listen-tcp=",
             f"--web.listen-address={HOST}:0",
             *flags,
         ]
-        if max_files:
-            command = ["sh", "-c", f'ulimit -n {max_files}; exec "$@"', "-", *command]
         # To a file: a pipe that is not read fills up.
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stderr=log, cwd=home
+                command,
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                cwd=home,
+                pass_fds=descriptors,
             )
 
     def log(self) -> str:
@@ -193,4 +207,6 @@ class BridgeProcess:
 class Start(Protocol):
     """Start a bridge: `start("--flag=x", ...)`."""
 
-    def __call__(self, *flags: str, max_files: int = 0) -> BridgeProcess: ...
+    def __call__(
+        self, *flags: str, prefix: Sequence[str] = (), descriptors: Sequence[int] = ()
+    ) -> BridgeProcess: ...

@@ -120,7 +120,7 @@ class Gateway:
         sessions = Sessions(
             store, turns=settings.history_turns, chars=settings.history_chars
         )
-        delivery = Delivery(self._client, self._events)
+        delivery = Delivery(client=self._client, events=self._events)
         return Turn(
             bot=self._identity,
             policy=self._policy,

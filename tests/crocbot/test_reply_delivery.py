@@ -44,8 +44,8 @@ class Scene(FakeTelegram):
     async def deliver(self, text: str) -> None:
         """Deliver a reply in Markdown, without jitter."""
         delivery = Delivery(
-            self,  # type: ignore[arg-type]
-            self.events,
+            client=self,  # type: ignore[arg-type]
+            events=self.events,
             sleep=self.sleep,
             random=lambda: 0.5,
             clock=lambda: 100.0,

@@ -44,7 +44,7 @@ class Scene(FakeTelegram):
 
     async def deliver(self, *steps: Step, schedule: EditSchedule = OFTEN) -> None:
         """Deliver what grows in these steps."""
-        delivery = Delivery(self, self.events, sleep=self.sleep)  # type: ignore[arg-type]
+        delivery = Delivery(client=self, events=self.events, sleep=self.sleep)  # type: ignore[arg-type]
         async with asyncio.timeout(30):
             await LiveDelivery(delivery, schedule, schedule).deliver(
                 self.texts_of(steps), self.sent, markdown=True, private=True

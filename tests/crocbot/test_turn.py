@@ -144,8 +144,8 @@ class Scene:
     async def run(self, *rows: Row) -> list[Outcome]:
         """Run a turn for rows that belong together."""
         delivery = Delivery(
-            self.telegram,  # type: ignore[arg-type]
-            self.events,
+            client=self.telegram,  # type: ignore[arg-type]
+            events=self.events,
             sleep=self.telegram.sleep,
             wall_clock=lambda: 102.5,
         )

@@ -112,13 +112,24 @@ async def run_gateway(times: int) -> InMemoryBridge:
             gc.collect(generation)
         for event in [*CALLS, *(EVENTS * times)]:
             telemetry.emit(event)
-        # The first lag of the event loop is measured after a tenth of a second.
-        await asyncio.sleep(0.15)
+        received: list[bytes] = []
+        async with asyncio.timeout(30):
+            # The first lag of the event loop is measured after a tenth of a second.
+            while b"event_loop.lag" not in b"".join(received):
+                await asyncio.sleep(0.05)
+                received += pending(receiver)
         await telemetry.stop()
-        with suppress(BlockingIOError):
-            while True:
-                bridge.feed(receiver.recv(MAX_DATAGRAM_BYTES))
+        bridge.feed(*received, *pending(receiver))
     return bridge
+
+
+def pending(receiver: socket.socket) -> list[bytes]:
+    """Return the datagrams that have arrived."""
+    datagrams: list[bytes] = []
+    with suppress(BlockingIOError):
+        while True:
+            datagrams.append(receiver.recv(MAX_DATAGRAM_BYTES))
+    return datagrams
 
 
 @pytest.fixture(scope="module")

@@ -162,8 +162,14 @@ _SMALL = {float(number): str(number) for number in range(1_000)}
 
 def _scientific(value: float) -> str:
     """Print 1.234567e+06: the digits of repr, the exponent with at least two digits."""
-    digits = repr(abs(value)).partition("e")[0].replace(".", "").strip("0")
-    return f"{value:.{len(digits) - 1}e}"
+    # Not by a format like .6e, which rounds a tie such as 2**-24 to other digits.
+    digits, _, exponent = repr(abs(value)).partition("e")
+    whole, _, fraction = digits.partition(".")
+    figures = (whole + fraction).rstrip("0")
+    point = "." if len(figures) > 1 else ""
+    power = int(exponent or 0) + len(whole) - 1
+    sign = "-" if value < 0 else ""
+    return f"{sign}{figures[0]}{point}{figures[1:]}e{power:+03d}"
 
 
 def escape_label_value(text: str) -> str:

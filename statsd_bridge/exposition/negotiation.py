@@ -1,13 +1,18 @@
 """
-Choose the format of a page by the Accept header of the request.
+Choose the format of a page by the Accept header of the request, and render the page.
 
 Prometheus prefers OpenMetrics and accepts the text format; browsers and curl get text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
+from statsd_bridge.bugs import BugReporter
+from statsd_bridge.exposition import openmetrics, text
+from statsd_bridge.exposition.self_metrics import SelfMetrics, reserved_names
+from statsd_bridge.series import MetricFamily
 from statsd_bridge.text import parse_float
 
 
@@ -59,3 +64,26 @@ def choose(accept: str) -> Format:
 def _parse_parameter(parameter: str) -> tuple[str, str]:
     key, _, value = parameter.partition("=")
     return key.strip().lower(), value.strip().strip('"')
+
+
+def render(
+    page_format: Format,
+    families: Sequence[MetricFamily],
+    now: float,
+    *,
+    bugs: BugReporter,
+    self_metrics: SelfMetrics,
+) -> Iterator[bytes]:
+    """
+    Yield a whole page in slices, the bridge's metrics of itself last.
+
+    An empty slice only gives others a turn.  A series whose values raise is reported to
+    `bugs` and skipped.
+    """
+    if page_format is Format.OPENMETRICS:
+        reserved = reserved_names()
+        yield from openmetrics.render(families, now, bugs, reserved=reserved)
+        yield self_metrics.render_openmetrics()
+    else:
+        yield from text.render(families, now, bugs)
+        yield self_metrics.render_text()

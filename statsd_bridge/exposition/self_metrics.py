@@ -26,7 +26,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 from prometheus_client.registry import Collector
 
-from statsd_bridge.exposition.negotiation import Format
 from statsd_bridge.model import MetricType, Stats
 
 
@@ -247,13 +246,14 @@ class SelfMetrics:
     def __init__(self, source: StateSource) -> None:
         self._registry = _process_metrics(_Table(source))
 
-    def render(self, page_format: Format = Format.TEXT) -> bytes:
-        """Return all metrics as text; in OpenMetrics with the end of the page."""
-        if page_format is Format.OPENMETRICS:
-            # This function is untyped.
-            write: Callable[[CollectorRegistry], bytes] = open_metrics
-            return write(self._registry)
+    def render_text(self) -> bytes:
+        """Return all metrics in the text format 0.0.4."""
         return generate_latest(self._registry)
+
+    def render_openmetrics(self) -> bytes:
+        """Return all metrics in OpenMetrics, with the end of the page."""
+        page: bytes = open_metrics(self._registry)  # type: ignore[no-untyped-call]
+        return page
 
 
 @cache

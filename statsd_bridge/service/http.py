@@ -10,8 +10,7 @@ from twisted.internet.error import ReactorNotRunning
 
 from statsd_bridge import explain, exposition, web
 from statsd_bridge.explain import TrialStores
-from statsd_bridge.exposition import BridgeState, SelfMetrics
-from statsd_bridge.exposition.self_metrics import CacheState
+from statsd_bridge.exposition import BridgeState, CacheState, SelfMetrics
 from statsd_bridge.listener import ConnectionLimits
 from statsd_bridge.service.build import Components, dialect, new_store
 from statsd_bridge.service.listeners import Listeners

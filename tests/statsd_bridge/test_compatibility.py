@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from statsd_bridge.exposition import SelfMetrics
-from statsd_bridge.exposition.self_metrics import CacheState
+from statsd_bridge.exposition import CacheState, SelfMetrics
 from statsd_bridge.model import HostPort
 from statsd_bridge.settings import Settings
 from tests.statsd_bridge.in_memory import FixedState
@@ -59,7 +58,7 @@ def test_defaults_are_safe() -> None:
 def test_metrics_of_missing_parts_are_constant() -> None:
     """Constant metrics stand for missing parts; metrics of Go are absent."""
     state = FixedState(cache=CacheState(length=0, gets=0, hits=0))
-    page = SelfMetrics(state).render().decode()
+    page = SelfMetrics(state).render_text().decode()
 
     assert "\nstatsd_exporter_event_queue_flushed_total 0.0\n" in page
     assert "\nstatsd_exporter_udp_packet_drops_total 0.0\n" in page
@@ -71,6 +70,6 @@ def test_metrics_of_missing_parts_are_constant() -> None:
 
 def test_a_disabled_cache_has_no_metrics() -> None:
     """Like in statsd_exporter, --statsd.cache-size=0 removes the three metrics."""
-    page = SelfMetrics(FixedState()).render().decode()
+    page = SelfMetrics(FixedState()).render_text().decode()
 
     assert "statsd_metric_mapper_cache" not in page

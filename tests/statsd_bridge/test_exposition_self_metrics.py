@@ -7,8 +7,8 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from statsd_bridge.exposition import Format, SelfMetrics, reserved_names
-from statsd_bridge.exposition.self_metrics import SELF_METRICS, CacheState
+from statsd_bridge.exposition import CacheState, SelfMetrics, reserved_names
+from statsd_bridge.exposition.self_metrics import SELF_METRICS
 from statsd_bridge.model import MetricType, Stats
 from tests.statsd_bridge.in_memory import FixedState
 
@@ -17,7 +17,7 @@ def values(metrics: SelfMetrics) -> dict[str, float]:
     """Parse the page and return its values by name and label values."""
     return {
         "|".join([sample.name, *sorted(sample.labels.values())]): sample.value
-        for family in text_string_to_metric_families(metrics.render().decode())
+        for family in text_string_to_metric_families(metrics.render_text().decode())
         for sample in family.samples
     }
 
@@ -157,7 +157,7 @@ STATSD_EXPORTER = {
 
 def types(metrics: SelfMetrics) -> dict[str, str]:
     """Return the type of each family on the page."""
-    lines = metrics.render().decode().splitlines()
+    lines = metrics.render_text().decode().splitlines()
     rows = [line.split(" ") for line in lines if line.startswith("# TYPE ")]
     return {name: word for _, _, name, word in rows}
 
@@ -179,7 +179,7 @@ def test_label_values_from_senders_are_escaped() -> None:
     metrics = SelfMetrics(FixedState(stats=stats))
     open_metrics = [
         sample.labels
-        for family in parse_open_metrics(metrics.render(Format.OPENMETRICS).decode())
+        for family in parse_open_metrics(metrics.render_openmetrics().decode())
         for sample in family.samples
         if sample.name == "statsd_bridge_lines_by_source_total"
     ]
@@ -190,7 +190,7 @@ def test_label_values_from_senders_are_escaped() -> None:
 
 def test_every_name_on_the_page_is_reserved() -> None:
     """No sender can add a series of the same name, whatever the page shows now."""
-    text = busy().render().decode()
+    text = busy().render_text().decode()
     samples = {line.split("{")[0].split(" ")[0] for line in text.splitlines()} - {"#"}
     families = {line.split(" ")[2] for line in text.splitlines() if line[0] == "#"}
 

@@ -4,7 +4,7 @@ Prompt to answer, streamed.
     Prompt --> Agent.answer() --> "Hel" "lo." Usage(12, 3)
 
 `echo.py`, `http.py`, `openai.py` and `command.py` are the agents; `choice.py` creates
-the one that the settings name; `answer.py` reads its answers, within bounds.
+the one that the settings name; `answer.py` reads its answer, within bounds.
 
 An agent answers one message of a chat at a time, and many chats at once.  It may take
 minutes.  It is cancelled by /stop and when the gateway stops, and then releases all
@@ -14,8 +14,7 @@ counted as a bug.
 
 from __future__ import annotations
 
-from crocbot.agents.agent import Agent
-from crocbot.agents.answer import AnswerReader, Timeouts
+from crocbot.agents.answer import Agent, AnswerReader, Timeouts
 from crocbot.agents.choice import choose
 
 __all__ = ["Agent", "AnswerReader", "Timeouts", "choose"]

@@ -1,5 +1,5 @@
 """
-Bounded reading of an answer: the same rules for every agent.
+The interface of an agent, and the bounded reading of its answers.
 
     start .......... first part ........................ end
       | first_byte        |                              |
@@ -20,8 +20,8 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from crocbot.agents.agent import Agent
 from crocbot.backoff import Backoff
 from crocbot.errors import AgentError
 from crocbot.events import AgentCall, AgentErrorReason, EventListener
@@ -30,6 +30,36 @@ from crocbot.text import is_visible
 
 MAX_CHARS = 65_536
 MAX_TRIES = 3
+
+
+Answer = AsyncGenerator[str | Usage, None]
+"""
+The text of an answer, part by part as it is written, and its token usage.
+
+An empty text shows that the agent is alive.  Usage is optional, comes once and last.
+"""
+
+
+class Agent(Protocol):
+    """
+    Answers prompts.
+
+    `name` is the value of CROCBOT_AGENT.  `markdown` is True if its answers are in
+    Markdown, `remembers` if it needs the chat's history and images in the prompt.
+    """
+
+    name: str
+    markdown: bool
+    remembers: bool
+
+    def answer(self, prompt: Prompt) -> Answer:
+        """Answer one prompt.  Raise AgentError."""
+
+    async def check(self) -> str:
+        """Return one line about a successful test of the agent, or raise AgentError."""
+
+    async def close(self) -> None:
+        """Release connections."""
 
 
 @dataclass(frozen=True, slots=True)

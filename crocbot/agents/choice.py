@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crocbot.agents.agent import Agent
+from crocbot.agents.answer import Agent
 from crocbot.agents.command import Command
 from crocbot.agents.echo import Echo
 from crocbot.agents.http import Http

@@ -19,7 +19,7 @@ from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 
-from crocbot.agents.agent import Answer
+from crocbot.agents.answer import Answer
 from crocbot.agents.responses import decoded
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crocbot.agents.agent import Answer
+from crocbot.agents.answer import Answer
 from crocbot.model import Prompt
 from crocbot.text import is_visible
 

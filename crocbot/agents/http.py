@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from crocbot.agents.agent import Answer
+from crocbot.agents.answer import Answer
 from crocbot.agents.responses import (
     decoded,
     history,

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from crocbot.agents.agent import Answer
+from crocbot.agents.answer import Answer
 from crocbot.agents.responses import (
     history,
     json_body,

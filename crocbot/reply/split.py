@@ -63,7 +63,9 @@ def _join(first: MessagePart, second: MessagePart, newlines: int) -> MessagePart
 def _split_part(part: MessagePart, max_units: int) -> list[MessagePart]:
     parts = []
     while part.text:
-        end = _fitting_chars(part.text, max_units)
+        # The offsets of entities beyond the limit; those of nested ones may be 0.
+        surplus = sorted(each.offset for each in part.entities)[MAX_ENTITIES:]
+        end = _fitting_chars(part.text, min([max_units, *filter(None, surplus[:1])]))
         if end < len(part.text):
             end = _boundary(part.text, end)
         parts.append(_slice(part, 0, end))

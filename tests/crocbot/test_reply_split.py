@@ -113,9 +113,10 @@ def test_formatted_parts(text: str, limit: int) -> None:
     assert missing([part.text for part in unsplit], [part.text for part in parts]) == []
 
 
-def test_entities_are_bounded() -> None:
-    """No part has more entities than Telegram shows."""
-    parts = split(Reply("\n\n".join(["**a** *b*"] * 120), markdown=True))
+@pytest.mark.parametrize("separator", ["\n\n", " "])
+def test_entities_are_bounded(separator: str) -> None:
+    """No part has more entities than Telegram shows, in one block or in many."""
+    parts = split(Reply(separator.join(["**a** *b*"] * 120), markdown=True))
 
     assert [len(part.entities) for part in parts] == [100, 100, 40]
 

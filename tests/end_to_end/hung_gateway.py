@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from crocbot import cli
-from crocbot.agents.agent import Answer
+from crocbot.agents.answer import Answer
 from crocbot.agents.echo import Echo
 from crocbot.model import Prompt
 

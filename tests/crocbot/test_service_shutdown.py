@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 
 import pytest
-
-from crocbot.turn.completion import run_to_end
 
 PROGRAM = """
 import sys
@@ -35,25 +32,3 @@ def test_exit_now(code: int, read: bool) -> None:
         output = process.stdout.read() if read else b"written"
 
     assert (process.returncode, output) == (code, b"written")
-
-
-async def test_run_to_end_is_not_cancelled() -> None:
-    """However often its caller is cancelled, work ends first; then the caller does."""
-    done: list[str] = []
-    go_on = asyncio.Event()
-
-    async def work() -> None:
-        await go_on.wait()
-        done.append("work")
-
-    caller = asyncio.create_task(run_to_end(work()))
-    for _ in range(3):
-        await asyncio.sleep(0)
-        caller.cancel()
-        await asyncio.sleep(0)
-        assert not caller.done()
-    go_on.set()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
-
-    assert done == ["work"]

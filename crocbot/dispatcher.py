@@ -37,7 +37,7 @@ CANCEL_SECONDS = 0.5
 Result = TypeVar("Result")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ChatQueue:
     """
     The rows of one chat: `waiting`, each with its time of arrival, and `running`.

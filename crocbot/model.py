@@ -11,7 +11,7 @@ Durations are seconds.  A point in time is Unix time, so that it survives a rest
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -148,10 +148,10 @@ class Row:
     update_id: int
     raw: RawUpdate
     accepted_at: float
-    reply: Reply | None = None
+    reply: Reply | None = field(default=None, kw_only=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
     """
     A photo, file, location or anything else in a message besides its text.
@@ -160,8 +160,8 @@ class Attachment:
     `file_id` is valid at the Bot API only; `size` is in bytes.
     """
 
-    type: str
-    description: str
+    type: str = field(kw_only=False)
+    description: str = field(kw_only=False)
     file_id: str | None = None
     mime_type: str | None = None
     size: int | None = None
@@ -172,7 +172,7 @@ class Attachment:
         return self.file_id is not None and self.mime_type in IMAGE_TYPES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """
     A message to the bot, free of Telegram's types.
@@ -264,8 +264,8 @@ class Entity:
     type: str
     offset: int
     length: int
-    url: str | None = None
-    language: str | None = None
+    url: str | None = field(default=None, kw_only=True)
+    language: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +276,7 @@ class MessagePart:
     entities: tuple[Entity, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """
     The result of one turn, which closes the rows of `update_ids`.
@@ -287,7 +287,7 @@ class Outcome:
     reach the chat.  `chat_gone` means that the chat accepts no messages any more.
     """
 
-    disposition: Disposition
+    disposition: Disposition = field(kw_only=False)
     message_type: MessageType | None = None
     seconds: float | None = None
     decision: Decision | None = None

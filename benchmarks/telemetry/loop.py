@@ -30,7 +30,7 @@ EVENTS = (
     ApiCall(Method.SEND_MESSAGE, CallOutcome.OK, 0.05),
     AgentCall(seconds=0.5, first_token_seconds=0.1, input_tokens=100, output_tokens=20),
     FirstText(0.2),
-    Outcome(Disposition.ANSWERED, MessageType.TEXT, 0.6),
+    Outcome(Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=0.6),
 )
 """Ten metrics: nine of the events and one counter more."""
 

@@ -6,7 +6,7 @@ The Telegram Bot API; no other package makes requests to it.
         |          |             |           '-- the only place that knows the token
         |          |             '-- python-telegram-bot, its errors translated
         |          '-- the calls that the gateway makes, within flood waits
-        '-- raw updates in order, as long as there is capacity
+        '-- raw updates in order, while there is capacity
 
     webhook.py     the same updates from requests of Telegram
 """

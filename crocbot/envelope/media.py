@@ -29,9 +29,9 @@ def read(message: telegram.Message) -> Attachment | None:
             return Attachment(
                 type_,
                 " ".join(description.split())[:MAX_DESCRIPTION_CHARS],
-                _text(getattr(file, "file_id", None)),
-                _mime_type(type_, file),
-                _size(getattr(file, "file_size", None)),
+                file_id=_text(getattr(file, "file_id", None)),
+                mime_type=_mime_type(type_, file),
+                size=_size(getattr(file, "file_size", None)),
             )
     return None
 

@@ -2,7 +2,7 @@
 The SQL of the inbox: functions of a connection, each a part of one transaction.
 
 - A row whose update is delivered again is not inserted, because of the primary key.
-  For that a closed row stays for KEEP_CLOSED_SECONDS, without its content unless it
+  For that a closed row stays for RETENTION_SECONDS, without its content unless it
   failed or was set aside.
 - The ledger is kept in the same transactions, so that after any crash
   accepted = sum over the dispositions + open.
@@ -22,10 +22,10 @@ from crocbot.model import Disposition, Outcome, RawUpdate, Reply, Row
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-KEEP_CLOSED_SECONDS = 48 * 3600.0
+RETENTION_SECONDS = 48 * 3600.0
 MAX_DELETED = 1000
 MAX_REASON_LENGTH = 300
-KEEP_CONTENT = frozenset({Disposition.FAILED, Disposition.SET_ASIDE})
+CONTENT_KEPT = frozenset({Disposition.FAILED, Disposition.SET_ASIDE})
 
 # A ledger line is only ever changed in the transaction that it counts.  The column
 # `markdown` came later: a reply without it is plain text.
@@ -52,7 +52,7 @@ INSERT OR IGNORE INTO ledger VALUES ('accepted', 0), ('duplicates', 0),
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """A row that failed or was set aside at `closed_at`, for the operator."""
 
@@ -101,7 +101,7 @@ def _close(connection: Connection, outcome: Outcome, now: float) -> int:
                 outcome.reason and _storable(outcome.reason)[:MAX_REASON_LENGTH],
                 reply and _storable(reply.text),
                 reply is not None and reply.markdown,
-                outcome.disposition in KEEP_CONTENT,
+                outcome.disposition in CONTENT_KEPT,
                 update_id,
             ),
         ).rowcount
@@ -144,7 +144,13 @@ def failures(connection: Connection) -> list[Failure]:
         (str(Disposition.FAILED), str(Disposition.SET_ASIDE)),
     )
     return [
-        Failure(update_id, closed, reason, json.loads(raw), Disposition(disposition))
+        Failure(
+            update_id=update_id,
+            closed_at=closed,
+            reason=reason,
+            raw=json.loads(raw),
+            disposition=Disposition(disposition),
+        )
         for update_id, closed, reason, raw, disposition in found
     ]
 
@@ -196,7 +202,7 @@ def delete_old(connection: Connection, now: float) -> None:
     connection.execute(
         "DELETE FROM rows WHERE update_id IN (SELECT update_id FROM rows"
         " WHERE disposition IS NOT NULL AND closed < ? LIMIT ?)",
-        (now - KEEP_CLOSED_SECONDS, MAX_DELETED),
+        (now - RETENTION_SECONDS, MAX_DELETED),
     )
 
 
@@ -214,7 +220,7 @@ def _rows(
     )
     for update_id, raw, accepted, text, markdown in found:
         reply = None if text is None else Reply(text, bool(markdown))
-        yield Row(update_id, json.loads(raw), accepted, reply)
+        yield Row(update_id, json.loads(raw), accepted, reply=reply)
 
 
 def _storable(text: str) -> str:

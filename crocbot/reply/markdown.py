@@ -160,7 +160,9 @@ def _render(source: str) -> Block:
 
     text, found = convert(source, latex_escape=False, config=CONFIG)
     entities = (
-        Entity(e.type, e.offset, e.length, restore(e.url), restore(e.language))
+        Entity(
+            e.type, e.offset, e.length, url=restore(e.url), language=restore(e.language)
+        )
         for e in found
         if e.type in ENTITIES
     )

@@ -101,7 +101,9 @@ class Turn:
         if not decision.allowed:
             self.denials.record(message, decision)
             await self._send_pairing_code(message, decision)
-            return Outcome(Disposition.DENIED, message.type, decision=decision)
+            return Outcome(
+                Disposition.DENIED, message_type=message.type, decision=decision
+            )
         try:
             await self._answer(message, undelivered)
         except OperatorError:
@@ -109,7 +111,12 @@ class Turn:
         except Exception as error:
             return replace(await self._failed(message, error), decision=decision)
         seconds = max(0.0, self.clock() - message.accepted_at)
-        return Outcome(Disposition.ANSWERED, message.type, seconds, decision)
+        return Outcome(
+            Disposition.ANSWERED,
+            message_type=message.type,
+            seconds=seconds,
+            decision=decision,
+        )
 
     async def _decide(self, message: Message) -> Decision:
         paired = False
@@ -168,7 +175,7 @@ class Turn:
                 logger.warning("error message not sent", error=str(failure))
         return Outcome(
             Disposition.FAILED,
-            message.type,
+            message_type=message.type,
             error=_error_event(error),
             reason=reason,
             undelivered=undelivered,

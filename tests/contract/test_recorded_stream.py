@@ -198,7 +198,11 @@ async def record() -> list[str]:
     telemetry = Telemetry(HostPort("127.0.0.1", port), version="0.1.0")
     for number in range(BURST):
         seconds = 0.004 * number
-        telemetry.emit(Outcome(Disposition.ANSWERED, MessageType.TEXT, seconds))
+        telemetry.emit(
+            Outcome(
+                Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=seconds
+            )
+        )
     await telemetry.start()
     await telemetry.stop()
     await asyncio.sleep(0.5)

@@ -60,7 +60,10 @@ from tests.contract.in_memory_bridge import InMemoryBridge, Series
 TABLE = Path(__file__).parents[2] / "docs/metrics.md"
 
 EVENTS: list[Event] = [
-    *(Outcome(Disposition.ANSWERED, type_, seconds=0.75) for type_ in MessageType),
+    *(
+        Outcome(Disposition.ANSWERED, message_type=type_, seconds=0.75)
+        for type_ in MessageType
+    ),
     *(Outcome(disposition) for disposition in Disposition),
     *(Outcome(Disposition.DENIED, decision=Decision(verdict)) for verdict in Verdict),
     *(ErrorEvent(type, severity) for type in ErrorType for severity in Severity),

@@ -86,7 +86,7 @@ async def test_how_a_message_looks(client: Client, server: Server) -> None:
     server.listen(sent.append)
     server.send(ADA, "hello")
     bold = MessagePart("bold link", (Entity("bold", 0, 4),))
-    link = MessagePart("bold link", (Entity("text_link", 5, 4, "https://x.y"),))
+    link = MessagePart("bold link", (Entity("text_link", 5, 4, url="https://x.y"),))
     number = await client.send_message(ChatThread(7, 4), bold, 1)
     for _ in range(2):
         # The second time nothing changes, which is no error.

@@ -95,7 +95,17 @@ def test_a_long_command() -> None:
 
 def message(text: str, command: str | None = None) -> Message:
     """A private message."""
-    return Message(1, ChatThread(7), 1, 7, True, MessageType.TEXT, text, command, 0.0)
+    return Message(
+        update_id=1,
+        chat=ChatThread(7),
+        message_id=1,
+        sender_id=7,
+        private=True,
+        type=MessageType.TEXT,
+        text=text,
+        command=command,
+        accepted_at=0.0,
+    )
 
 
 WORDS = st.sampled_from(["", "id", "x" * 4000])

@@ -19,7 +19,7 @@ from crocbot import store
 from crocbot.errors import InboxError
 from crocbot.events import ErrorEvent, InboxState
 from crocbot.inbox import SCHEMA, Inbox, sqlite
-from crocbot.inbox.sqlite import KEEP_CLOSED_SECONDS, Failure
+from crocbot.inbox.sqlite import RETENTION_SECONDS, Failure
 from crocbot.model import Disposition, Outcome, Reply, Row
 from crocbot.store import Store, opened
 from tests.crocbot.fakes import RecordedEvents
@@ -187,7 +187,7 @@ async def test_closed_rows_are_deleted(inbox: Opened) -> None:
     inbox.now = 0.0
     await inbox.accept(updates(1, 2))
     await inbox.close(end(ANSWERED, 1))
-    inbox.now = KEEP_CLOSED_SECONDS
+    inbox.now = RETENTION_SECONDS
     assert await inbox.accept(updates(1)) == []
     inbox.now += 1
     assert [row.update_id for row in await inbox.accept(updates(1, 2))] == [1]
@@ -235,9 +235,15 @@ async def test_failures_are_kept(inbox: Opened, tmp_path: Path) -> None:
     with opened(tmp_path / FILE, [SCHEMA]) as connection:
         assert [row.update_id for row in sqlite.oldest_open(connection, 1)] == [4]
         assert sqlite.failures(connection) == [
-            Failure(1, 100.0, "no ??", {"update_id": 1}),
-            Failure(2, 100.0, "no ??", {"update_id": 2}),
-            Failure(3, 100.0, "no date", {"update_id": 3}, SET_ASIDE),
+            Failure(update_id=1, closed_at=100.0, reason="no ??", raw={"update_id": 1}),
+            Failure(update_id=2, closed_at=100.0, reason="no ??", raw={"update_id": 2}),
+            Failure(
+                update_id=3,
+                closed_at=100.0,
+                reason="no date",
+                raw={"update_id": 3},
+                disposition=SET_ASIDE,
+            ),
         ]
         assert sqlite.reopen(connection, [3]) == 0
 
@@ -255,7 +261,7 @@ async def test_failures_can_be_opened_again(inbox: Opened, tmp_path: Path) -> No
         assert sqlite.failures(connection) == []
     assert await inbox.ledger() == (3, 2, {"answered": 1})
     again = [
-        Row(1, {"update_id": 1}, 100.0, FAILED.undelivered),
+        Row(1, {"update_id": 1}, 100.0, reply=FAILED.undelivered),
         Row(2, {"update_id": 2}, 100.0),
     ]
     assert await inbox.reopened() == again
@@ -278,7 +284,7 @@ async def test_the_file_does_not_grow_for_ever(inbox: Opened, tmp_path: Path) ->
         await inbox.close(end(Disposition.FAILED, *ids))
     await inbox.tidy()
     before = (tmp_path / FILE).stat().st_size
-    inbox.now += KEEP_CLOSED_SECONDS + 1
+    inbox.now += RETENTION_SECONDS + 1
     for _ in range(3):
         await inbox.tidy()
     assert (tmp_path / FILE).stat().st_size < before / 10

@@ -25,15 +25,15 @@ CROC = "🐊"
         ("`a < b`", Block("a < b", (Entity("code", 0, 5),))),
         (
             "[x](https://y/z)",
-            Block("x", (Entity("text_link", 0, 1, "https://y/z"),)),
+            Block("x", (Entity("text_link", 0, 1, url="https://y/z"),)),
         ),
         (
             "![x](https://y/z)",
-            Block("x", (Entity("text_link", 0, 1, "https://y/z"),)),
+            Block("x", (Entity("text_link", 0, 1, url="https://y/z"),)),
         ),
         (
             "```py\na <b>\n\n$x$\n```",
-            Block("a <b>\n\n$x$", (Entity("pre", 0, 10, None, "py"),)),
+            Block("a <b>\n\n$x$", (Entity("pre", 0, 10, url=None, language="py"),)),
         ),
         ("```\nnever closed", Block("never closed", (Entity("pre", 0, 12),))),
         (

@@ -67,8 +67,8 @@ def test_plain(text: str, limit: int, parts: list[str]) -> None:
             "```py\nab\ncd\n```",
             4,
             [
-                MessagePart("ab", (Entity("pre", 0, 2, None, "py"),)),
-                MessagePart("cd", (Entity("pre", 0, 2, None, "py"),)),
+                MessagePart("ab", (Entity("pre", 0, 2, url=None, language="py"),)),
+                MessagePart("cd", (Entity("pre", 0, 2, url=None, language="py"),)),
             ],
         ),
     ],

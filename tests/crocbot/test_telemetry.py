@@ -14,7 +14,7 @@ from crocbot.events import PollFailed
 from crocbot.model import Disposition, HostPort, MessageType, Outcome, ReconnectReason
 from crocbot.telemetry import OFF, Telemetry
 
-ANSWERED = Outcome(Disposition.ANSWERED, MessageType.TEXT, 1.0)
+ANSWERED = Outcome(Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=1.0)
 
 
 @pytest.fixture

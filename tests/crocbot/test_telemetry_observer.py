@@ -83,7 +83,7 @@ def scene() -> Scene:
     ("event", "lines"),
     [
         (
-            Outcome(Disposition.ANSWERED, MessageType.TEXT, seconds=2.5),
+            Outcome(Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=2.5),
             [
                 "crocbot.messages.text:1|c",
                 "crocbot.turns.answered:1|c",
@@ -91,7 +91,9 @@ def scene() -> Scene:
             ],
         ),
         (
-            Outcome(Disposition.ANSWERED, MessageType.COMMAND, seconds=0.001),
+            Outcome(
+                Disposition.ANSWERED, message_type=MessageType.COMMAND, seconds=0.001
+            ),
             [
                 "crocbot.messages.command:1|c",
                 "crocbot.turns.answered:1|c",
@@ -99,7 +101,9 @@ def scene() -> Scene:
             ],
         ),
         (
-            Outcome(Disposition.DENIED, MessageType.TEXT, decision=NO_ACCESS),
+            Outcome(
+                Disposition.DENIED, message_type=MessageType.TEXT, decision=NO_ACCESS
+            ),
             [
                 "crocbot.messages.text:1|c",
                 "crocbot.turns.denied:1|c",
@@ -107,11 +111,15 @@ def scene() -> Scene:
             ],
         ),
         (
-            Outcome(Disposition.CANCELLED, MessageType.TEXT, decision=LET_IN),
+            Outcome(
+                Disposition.CANCELLED, message_type=MessageType.TEXT, decision=LET_IN
+            ),
             ["crocbot.messages.text:1|c", "crocbot.turns.cancelled:1|c"],
         ),
         (
-            Outcome(Disposition.FAILED, MessageType.MEDIA, error=AGENT_FAILED),
+            Outcome(
+                Disposition.FAILED, message_type=MessageType.MEDIA, error=AGENT_FAILED
+            ),
             [
                 "crocbot.messages.media:1|c",
                 "crocbot.turns.failed:1|c",
@@ -120,12 +128,16 @@ def scene() -> Scene:
         ),
         # An album is one turn of several messages.
         (
-            Outcome(Disposition.CANCELLED, MessageType.MEDIA, update_ids=(7, 8, 9)),
+            Outcome(
+                Disposition.CANCELLED,
+                message_type=MessageType.MEDIA,
+                update_ids=(7, 8, 9),
+            ),
             ["crocbot.messages.media:3|c", "crocbot.turns.cancelled:1|c"],
         ),
         # Only an answered message has a latency.
         (
-            Outcome(Disposition.FAILED, MessageType.TEXT, 3.0),
+            Outcome(Disposition.FAILED, message_type=MessageType.TEXT, seconds=3.0),
             ["crocbot.messages.text:1|c", "crocbot.turns.failed:1|c"],
         ),
         # Not every update is a message.
@@ -220,7 +232,7 @@ def scene() -> Scene:
         ("no event", UNKNOWN),
         (None, UNKNOWN),
         (
-            Outcome(Disposition.ANSWERED, "sticker", 1.0),  # type: ignore[arg-type]
+            Outcome(Disposition.ANSWERED, message_type="sticker", seconds=1.0),  # type: ignore[arg-type]
             ["crocbot.turns.answered:1|c", *UNKNOWN],
         ),
         (ErrorEvent(ErrorType.AGENT, "fatal"), UNKNOWN),  # type: ignore[arg-type]

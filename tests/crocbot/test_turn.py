@@ -50,7 +50,9 @@ from crocbot.turn.messages import ERROR_MESSAGES, GENERIC_ERROR, PAIRING_CODE
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
 ALLOWED = Decision(Verdict.ALLOWED)
-ANSWERED = Outcome(Disposition.ANSWERED, MessageType.TEXT, 2.5, ALLOWED)
+ANSWERED = Outcome(
+    Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=2.5, decision=ALLOWED
+)
 ADA = {"id": 7, "is_bot": False, "first_name": "Ada"}
 
 
@@ -208,7 +210,7 @@ async def test_denied(text: str) -> None:
 
     type_ = MessageType.COMMAND if text.startswith("/") else MessageType.TEXT
     decision = Decision(Verdict.NOT_LISTED)
-    assert outcome == Outcome(Disposition.DENIED, type_, decision=decision)
+    assert outcome == Outcome(Disposition.DENIED, message_type=type_, decision=decision)
     assert (scene.telegram.calls, scene.asked) == ([], [])
     assert scene.denied == [(8, Verdict.NOT_LISTED)]
 
@@ -224,7 +226,9 @@ async def test_pairing() -> None:
     scene.store.paired.add(8)
 
     denied = Decision(Verdict.NOT_PAIRED)
-    assert outcome == Outcome(Disposition.DENIED, MessageType.COMMAND, decision=denied)
+    assert outcome == Outcome(
+        Disposition.DENIED, message_type=MessageType.COMMAND, decision=denied
+    )
     assert await scene.run_one(row("hello!", user=8)) == ANSWERED
     assert scene.telegram.texts == [PAIRING_CODE.format(code="K7QM2XPD"), "answer"]
     assert scene.asked == ["hello!"]
@@ -295,7 +299,7 @@ def failed(type_: ErrorType, severity: Severity, reason: str) -> Outcome:
     """Return the outcome of a turn that failed."""
     return Outcome(
         Disposition.FAILED,
-        MessageType.TEXT,
+        message_type=MessageType.TEXT,
         decision=ALLOWED,
         error=ErrorEvent(type_, severity),
         reason=reason,
@@ -437,7 +441,7 @@ async def test_a_reply_that_cannot_be_delivered(
 
     assert await scene.run_one(row(text)) == Outcome(
         Disposition.FAILED,
-        MessageType.COMMAND if text.startswith("/") else MessageType.TEXT,
+        message_type=MessageType.COMMAND if text.startswith("/") else MessageType.TEXT,
         decision=ALLOWED,
         error=ErrorEvent(ErrorType.DELIVERY, Severity.WARNING),
         reason="no",

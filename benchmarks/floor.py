@@ -11,7 +11,7 @@ import argparse
 import select
 import socket
 
-from statsd_bridge import datagram
+from statsd_bridge.datagram.receive import BatchReceiver
 
 
 def main() -> None:
@@ -29,11 +29,11 @@ def main() -> None:
     poll = select.epoll()
     poll.register(udp, select.EPOLLIN)
     poll.register(tcp, select.EPOLLIN)
-    fill, count = datagram.mmsg.Slots().fill, 0
+    receiver, count = BatchReceiver(udp), 0
     while True:
         for ready, _ in poll.poll():
             if ready == udp.fileno():
-                count += fill(udp.fileno())
+                count += receiver.receive_messages()
                 continue
             connection, _ = tcp.accept()
             with connection:

@@ -107,7 +107,7 @@ class Pipeline:
         """Process datagrams; `transport` is "udp" or "unixgram"."""
         if datagrams:
             self.stats.packets[transport] += len(datagrams)
-            self.feed_lines(datagram.lines(datagrams), transport)
+            self.feed_lines(datagram.split_datagrams(datagrams), transport)
 
     def feed_lines(self, lines: Sequence[bytes], transport: str) -> None:
         """Process lines; `transport` is also "tcp" or "unixstream"."""

@@ -8,53 +8,54 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-LONGEST_LINE = 4_095
-"""Bytes of a line in a stream, as statsd_exporter has it: 4,096 with the newline."""
+MAX_LINE_BYTES = 4_095
+"""Length of a line in a stream; like in statsd_exporter, 4,096 with the newline."""
 
 
-def lines(datagrams: Iterable[bytes]) -> list[bytes]:
+def split_datagrams(datagrams: Iterable[bytes]) -> list[bytes]:
     """
-    Cut datagrams at their newlines.
+    Split datagrams at their newlines.
 
-    As in statsd_exporter k newlines make k + 1 lines: the empty one after the last
-    newline is a line, too.  It is counted and says nothing.
+    Like in statsd_exporter, n newlines make n + 1 lines: what follows the last newline
+    is a line even if it is empty.
     """
-    # Joined by a newline, datagrams are cut in one go.
+    # Joined by newlines, all datagrams are split by one call.
     return b"\n".join(datagrams).split(b"\n")
 
 
-class Stream:
+class LineSplitter:
     """
-    Cuts the bytes of one connection into lines; holds at most one unfinished line.
+    Splits the bytes of one connection into lines; keeps at most one unfinished line.
 
-    A line that is too long is counted in `too_long` and left out; the next one goes on.
+    A line that is too long is counted in `too_long` and dropped, the next one is not.
     """
 
     def __init__(self) -> None:
         self.too_long = 0
-        self._rest = b""
+        self._unfinished = b""
         self._skipping = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take what came; returns the lines that it finished."""
-        text = self._rest + data
-        *ended, rest = text.split(b"\n")
+        """Add bytes; return the lines that they finish."""
+        text = self._unfinished + data
+        *ended, unfinished = text.split(b"\n")
         if ended and self._skipping:
-            # The end of a line that is counted already.
+            # The end of a line that was counted before.
             del ended[0]
             self._skipping = False
-        whole = [line for line in ended if len(line) <= LONGEST_LINE]
-        self.too_long += len(ended) - len(whole)
+        lines = [line for line in ended if len(line) <= MAX_LINE_BYTES]
+        self.too_long += len(ended) - len(lines)
         if b"\r" in text:
-            # Part of the newline, as there: a relay would hand it on as part of a type.
-            whole = [line.removesuffix(b"\r") for line in whole]
-        if len(rest) > LONGEST_LINE and not self._skipping:
+            # Part of the line end, like in statsd_exporter; a relay would send it on as
+            # part of a sample's type.
+            lines = [line.removesuffix(b"\r") for line in lines]
+        if len(unfinished) > MAX_LINE_BYTES and not self._skipping:
             self.too_long += 1
             self._skipping = True
-        self._rest = b"" if self._skipping else rest
-        return whole
+        self._unfinished = b"" if self._skipping else unfinished
+        return lines
 
     def end(self) -> list[bytes]:
-        """Give what the other side did not finish: it is a line, too."""
-        rest, self._rest = self._rest, b""
-        return [rest] if rest else []
+        """Return the unfinished line, which counts as a line, if there is one."""
+        unfinished, self._unfinished = self._unfinished, b""
+        return [unfinished] if unfinished else []

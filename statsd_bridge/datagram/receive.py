@@ -1,82 +1,205 @@
 """
-A socket to a batch of datagrams, in the quickest way that the system has.
+A socket to batches of datagrams.
 
-A datagram that is larger than any buffer of ours has lost its end: what it has of an
-unfinished line is dropped, and the loss is told.
+With Linux' recvmmsg one call receives hundreds of datagrams into one buffer, which is
+allocated before.  A call for each datagram costs 0.5 us more than the kernel's work.
+
+    heads   |  2 KiB  |  2 KiB  |  2 KiB  | ...     the first bytes of each datagram
+    tails   |     62 KiB     |     62 KiB     | ... the rest of large ones
+
+The heads are close together, so they stay in the CPU's cache; the tails cost nothing
+until a large datagram arrives, since the kernel allocates memory when it is touched.
+An mmap is the only buffer of the standard library whose slices are bytes: 65 ns for a
+datagram, where a bytearray or a memoryview needs a second object for each
+(`python -m benchmarks`, gateway 10 a packet).
 """
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
 import socket
-from collections.abc import Callable
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, Protocol
 
-from statsd_bridge.datagram import mmsg
-from statsd_bridge.datagram.mmsg import LARGEST
+MAX_BATCH = 512
+"""Datagrams in a batch; bounded, so that a flood does not starve the reactor."""
 
-BATCH = mmsg.SLOTS
-"""Datagrams in one batch."""
+MAX_DATAGRAM_BYTES = 65_535
+"""Length of a datagram that is received whole; UDP cannot carry more."""
+
+HEAD_BYTES = 2_048
+"""Size of a head; an Ethernet packet carries 1,472 bytes."""
+
+_TAIL_BYTES = MAX_DATAGRAM_BYTES + 1 - HEAD_BYTES
+_MSG_DONTWAIT = 0x40
 
 
 class Received(NamedTuple):
-    """Datagrams in the order in which they came, and how many lost their end."""
+    """
+    A batch of datagrams in the order of their arrival.
+
+    `truncated` is the number of those that were too large.  They are without their
+    last line, whose end is lost: half a line could be read as another value.
+    """
 
     datagrams: list[bytes]
-    cut: int = 0
+    truncated: int = 0
 
 
-Receive = Callable[[], Received]
-"""
-Takes what the kernel has, at most BATCH datagrams, and never waits; OSErrors pass.
+class Receiver(Protocol):
+    """Receives from one non-blocking socket."""
 
-Fewer than BATCH means that there were no more.
-"""
+    def receive(self) -> Received:
+        """
+        Return what the kernel has, at most MAX_BATCH datagrams; OSError passes.
 
-
-def receiver(sock: socket.socket) -> Receive:
-    """Choose the way to receive from a non-blocking socket."""
-    return _many(sock) if mmsg.is_there() else _one_by_one(sock)
+        Fewer than MAX_BATCH means that there were no more.
+        """
 
 
-def _many(sock: socket.socket) -> Receive:
-    slots = mmsg.Slots()
-
-    def receive() -> Received:
-        try:
-            datagrams = slots.receive(sock.fileno())
-        except (BlockingIOError, InterruptedError):
-            return Received([])
-        return Received(datagrams) if slots.longest <= LARGEST else _cut(datagrams)
-
-    return receive
+def new_receiver(sock: socket.socket) -> Receiver:
+    """Return the fastest receiver that the system has for a non-blocking socket."""
+    return BatchReceiver(sock) if has_recvmmsg() else SingleReceiver(sock)
 
 
-def _one_by_one(sock: socket.socket) -> Receive:
-    """Receive where there is no recvmmsg: other systems, other C libraries."""
+class SingleReceiver:
+    """Receives with one call a datagram: on systems or C libraries without recvmmsg."""
 
-    def receive() -> Received:
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def receive(self) -> Received:
+        """Return what the kernel has, at most MAX_BATCH datagrams."""
         batch: list[bytes] = []
-        recv = sock.recv
+        recv = self._socket.recv
         try:
-            while len(batch) < BATCH:
-                # One byte more, to know a datagram that is too large.
-                batch.append(recv(LARGEST + 1))
+            while len(batch) < MAX_BATCH:
+                # One byte more, to recognise a datagram that is too large.
+                batch.append(recv(MAX_DATAGRAM_BYTES + 1))
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
-            # What has come is taken; an error that stays comes again.
+            # Process what was received; an error that persists is raised next time.
             if not batch:
                 raise
-        return _cut(batch)
-
-    return receive
+        return _without_truncated_lines(batch)
 
 
-def _cut(datagrams: list[bytes]) -> Received:
-    """Leave out the line that lost its end, the last one of a cut datagram."""
-    too_large = [len(each) > LARGEST for each in datagrams]
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _MessageHeader(ctypes.Structure):
+    """`struct msghdr`."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint32),
+        ("iovecs", ctypes.c_void_p),
+        ("iovecs_length", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+class _Message(ctypes.Structure):
+    """`struct mmsghdr`: a message header, and the length that was received."""
+
+    _fields_ = (("header", _MessageHeader), ("length", ctypes.c_uint32))
+
+
+# The lengths in an array of messages, read as an array of uint32.
+_FIRST_LENGTH = _Message.length.offset // 4
+_LENGTH_STRIDE = ctypes.sizeof(_Message) // 4
+
+
+@cache
+def _recvmmsg() -> Any:
+    """Return the function of the C library, or None."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).recvmmsg
+    except (AttributeError, OSError, TypeError):
+        return None
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    call.argtypes = (number, pointer, ctypes.c_uint, number, pointer)
+    return call
+
+
+def has_recvmmsg() -> bool:
+    """Return whether this system has recvmmsg."""
+    return _recvmmsg() is not None
+
+
+class BatchReceiver:
+    """Receives with recvmmsg."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._call = _recvmmsg()
+        self._heads = mmap.mmap(-1, MAX_BATCH * HEAD_BYTES)
+        self._tails = mmap.mmap(-1, MAX_BATCH * _TAIL_BYTES)
+        self._starts = range(0, MAX_BATCH * HEAD_BYTES, HEAD_BYTES)
+        head, tail = _address(self._heads), _address(self._tails)
+        self._iovecs = (_Iovec * (2 * MAX_BATCH))()
+        self._messages = (_Message * MAX_BATCH)()
+        for slot, message in enumerate(self._messages):
+            first, second = self._iovecs[2 * slot], self._iovecs[2 * slot + 1]
+            first.base, first.length = head + slot * HEAD_BYTES, HEAD_BYTES
+            second.base, second.length = tail + slot * _TAIL_BYTES, _TAIL_BYTES
+            message.header.iovecs = ctypes.addressof(first)
+            message.header.iovecs_length = 2
+        self._address = ctypes.addressof(self._messages)
+        self._words = memoryview(self._messages).cast("B").cast("I")
+
+    def receive(self) -> Received:
+        """Return what the kernel has, at most MAX_BATCH datagrams."""
+        try:
+            count = self.receive_messages()
+        except (BlockingIOError, InterruptedError):
+            return Received([])
+        end = _FIRST_LENGTH + count * _LENGTH_STRIDE
+        lengths = self._words[_FIRST_LENGTH:end:_LENGTH_STRIDE].tolist()
+        longest = max(lengths)
+        if longest <= HEAD_BYTES:
+            heads = self._heads
+            # There are more starts than lengths.
+            batch = [heads[at : at + n] for n, at in zip(lengths, self._starts)]  # noqa: B905
+            return Received(batch)
+        batch = [self._datagram(slot, length) for slot, length in enumerate(lengths)]
+        if longest <= MAX_DATAGRAM_BYTES:
+            return Received(batch)
+        return _without_truncated_lines(batch)
+
+    def receive_messages(self) -> int:
+        """Let the kernel fill the buffer; return the number of datagrams."""
+        fileno = self._socket.fileno()
+        count: int = self._call(fileno, self._address, MAX_BATCH, _MSG_DONTWAIT, None)
+        if count < 0:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error))
+        return count
+
+    def _datagram(self, slot: int, length: int) -> bytes:
+        start = slot * HEAD_BYTES
+        if length <= HEAD_BYTES:
+            return self._heads[start : start + length]
+        tail_start = slot * _TAIL_BYTES
+        tail = self._tails[tail_start : tail_start + length - HEAD_BYTES]
+        return self._heads[start : start + HEAD_BYTES] + tail
+
+
+def _address(buffer: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+
+def _without_truncated_lines(datagrams: list[bytes]) -> Received:
+    """Drop the last line of each datagram that is too large."""
+    too_large = [len(each) > MAX_DATAGRAM_BYTES for each in datagrams]
     whole = [
-        each.rpartition(b"\n")[0] if is_cut else each
-        for each, is_cut in zip(datagrams, too_large, strict=True)
+        each.rpartition(b"\n")[0] if is_too_large else each
+        for each, is_too_large in zip(datagrams, too_large, strict=True)
     ]
     return Received(whole, sum(too_large))

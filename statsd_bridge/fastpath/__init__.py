@@ -55,6 +55,7 @@ class FastPipeline:
     """
 
     def __init__(self, plain: Pipeline) -> None:
+        self.bugs = plain.bugs
         self.unmapped_names = plain.unmapped_names
         self.rejected_lines = plain.rejected_lines
         self._plain = plain
@@ -95,7 +96,7 @@ class FastPipeline:
             return
         self.stats.packets[transport] += len(datagrams)
         if self._plain.relay is not None:
-            self._plain.relay.forward(datagram.lines(datagrams))
+            self._plain.relay.forward(datagram.split_datagrams(datagrams))
         empty = 0
         if datagrams[0].endswith(b"\n"):
             # Some clients end each datagram with a newline, which makes an empty line.
@@ -141,7 +142,7 @@ class FastPipeline:
             columns = split_lines(data)
             numbers, unusual = parse_values(columns.values)
         except Exception as error:
-            self._plain.bugs.report(error)
+            self.bugs.report(error)
             lines = data.split(b"\n")
             for line in lines:
                 self._plain.feed_line(line)
@@ -197,7 +198,7 @@ class FastPipeline:
             try:
                 self._slow_path(columns, done)
             except Exception as error:
-                self._plain.bugs.report(error)
+                self.bugs.report(error)
             done += 1
 
     def _slow_path(self, columns: Columns, index: int) -> None:

@@ -67,7 +67,7 @@ class Datagrams:
         self._transport = transport
         self._errors = errors
         self._reactor = reactor
-        self._receive = datagram.receiver(sock)
+        self._receiver = datagram.new_receiver(sock)
         # The kernel queues only 10 datagrams of a Unix socket (net.unix.max_dgram_qlen)
         # and then blocks its senders, so these never wait.
         buffer = 0 if self._is_unix else receive_buffer
@@ -103,12 +103,12 @@ class Datagrams:
     def _read_batch(self) -> bool:
         """Feed one batch to the pipeline; return whether more may be waiting."""
         try:
-            received = self._receive()
+            received = self._receiver.receive()
         except OSError as error:
             self._errors.error(f"{self._transport} cannot be read", error=str(error))
             return False
         batch = received.datagrams
-        self.truncated += received.cut
+        self.truncated += received.truncated
         self._delay.record_batch(len(batch))
         if batch:
             self.received_at = time.monotonic()
@@ -116,7 +116,7 @@ class Datagrams:
                 self._pipeline.feed(batch, self._transport)
             except Exception as error:
                 self._pipeline.bugs.report(error)
-        return len(batch) == datagram.BATCH
+        return len(batch) == datagram.MAX_BATCH
 
     def _stop_timer(self) -> None:
         if self.state is ReaderState.COALESCING:

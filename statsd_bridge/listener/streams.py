@@ -58,7 +58,7 @@ class _Connection(Protocol, TimeoutMixin):
 
     def __init__(self, listener: Streams) -> None:
         self._listener = listener
-        self._stream = datagram.Stream()
+        self._splitter = datagram.LineSplitter()
 
     def connectionMade(self) -> None:
         self._listener.connections += 1
@@ -67,16 +67,16 @@ class _Connection(Protocol, TimeoutMixin):
 
     def dataReceived(self, data: bytes) -> None:
         self.resetTimeout()
-        before = self._stream.too_long
-        lines = self._stream.feed(data)
-        too_long = self._stream.too_long - before
+        before = self._splitter.too_long
+        lines = self._splitter.feed(data)
+        too_long = self._splitter.too_long - before
         self._listener.counters["too_long_lines"] += too_long
         self._listener.feed(lines)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.setTimeout(None)
         self._listener.connections -= 1
-        partial_line = self._stream.end()
+        partial_line = self._splitter.end()
         self._listener.feed(partial_line)
         # Like statsd_exporter, a trailing partial line suppresses the error's count.
         if not (partial_line or reason.check(ConnectionDone)):

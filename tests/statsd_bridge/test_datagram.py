@@ -1,4 +1,4 @@
-"""A socket to datagrams to lines."""
+"""From a socket to datagrams to lines."""
 
 from __future__ import annotations
 
@@ -11,118 +11,113 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge import datagram
-from statsd_bridge.datagram import Receive, mmsg
+from statsd_bridge.datagram import MAX_BATCH, MAX_LINE_BYTES, Receiver, receive
+
+Pair = tuple[socket.socket, Receiver]
 
 
 @pytest.fixture(params=["recvmmsg", "recv"])
 def pair(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[socket.socket, Receive]]:
-    """A socket to send to, and what receives there: the quick and the portable way."""
+) -> Iterator[Pair]:
+    """A socket to send to, and a receiver at the other end: the fast, the portable."""
     if request.param == "recv":
-        monkeypatch.setattr(mmsg, "is_there", lambda: False)
-    elif not mmsg.is_there():
+        monkeypatch.setattr(receive, "has_recvmmsg", lambda: False)
+    elif not receive.has_recvmmsg():
         pytest.skip("this system has no recvmmsg")
     left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with left, right:
         right.setblocking(False)
         left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        yield left, datagram.receiver(right)
+        yield left, datagram.new_receiver(right)
 
 
-Pair = tuple[socket.socket, Receive]
-
-
-def test_a_batch_keeps_the_borders_of_datagrams(pair: Pair) -> None:
-    """Empty ones, too; when there are none it does not wait."""
-    left, receive = pair
-    sent = [b"a:1|c\nb:2|c", b"", b"c:3|c"]
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [b"a:1|c\nb:2|c", b"", b"c:3|c"],
+        *(
+            [b"before", random.Random(size).randbytes(size), b"after"]
+            for size in (
+                1,
+                receive.HEAD_BYTES - 1,
+                receive.HEAD_BYTES,
+                receive.HEAD_BYTES + 1,
+                9_000,
+                datagram.MAX_DATAGRAM_BYTES,
+            )
+        ),
+    ],
+    ids=lambda sent: f"{len(sent[1])} bytes",
+)
+def test_datagrams_are_received_whole(pair: Pair, sent: list[bytes]) -> None:
+    """Empty, small and large ones; without any it does not wait."""
+    left, receiver = pair
     for each in sent:
         left.send(each)
 
-    assert receive() == (sent, 0)
-    assert receive() == ([], 0)
-
-
-def test_an_error_costs_nothing_that_came_before_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What the socket gave is taken; the error is told when there is nothing else."""
-    monkeypatch.setattr(mmsg, "is_there", lambda: False)
-    comes: list[bytes | OSError] = [b"a:1|c", OSError("once"), OSError("again")]
-
-    class Flaky(socket.socket):
-        """A socket with a script."""
-
-        def recv(self, *arguments: int) -> bytes:  # type: ignore[override]
-            """Play the next part."""
-            part = comes.pop(0)
-            if isinstance(part, OSError):
-                raise part
-            return part
-
-    with Flaky(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        receive = datagram.receiver(sock)
-
-        assert receive() == ([b"a:1|c"], 0)
-        with pytest.raises(OSError, match="again"):
-            receive()
+    assert receiver.receive() == (sent, 0)
+    assert receiver.receive() == ([], 0)
 
 
 def test_a_batch_is_bounded(pair: Pair) -> None:
-    """What is left comes with the next, in order."""
-    left, receive = pair
+    """The next batch has the others, in order."""
+    left, receiver = pair
     sent: list[bytes] = []
     received: list[bytes] = []
-    while len(received) <= datagram.BATCH:
+    while len(received) <= MAX_BATCH:
         try:
             left.send(b"a:%d|c" % len(sent), socket.MSG_DONTWAIT)
         except BlockingIOError:
-            received += receive().datagrams
+            received += receiver.receive().datagrams
         else:
             sent.append(b"a:%d|c" % len(sent))
-    while batch := receive().datagrams:
-        assert len(batch) <= datagram.BATCH
+    while batch := receiver.receive().datagrams:
+        assert len(batch) <= MAX_BATCH
         received += batch
 
     assert received == sent
 
 
-@pytest.mark.parametrize(
-    "size", [1, mmsg.HEAD - 1, mmsg.HEAD, mmsg.HEAD + 1, 9_000, datagram.LARGEST]
-)
-def test_large_and_small_datagrams_come_whole(pair: Pair, size: int) -> None:
-    """Wherever a slot ends, and whatever the neighbours are."""
-    left, receive = pair
-    sent = [b"before", random.Random(size).randbytes(size), b"after"]
-    for each in sent:
-        left.send(each)
-
-    assert receive() == (sent, 0)
-
-
-def test_what_is_too_large_loses_its_last_line_and_no_other(pair: Pair) -> None:
-    """Half a line could be read as another value; it is dropped and told."""
-    left, receive = pair
+def test_a_datagram_that_is_too_large_loses_its_last_line(pair: Pair) -> None:
+    """Half a line could be read as another value, so it is dropped and counted."""
+    left, receiver = pair
     line = b"x" * 9_999
     left.send(b"\n".join([line] * 7))
     left.send(b"a:1|c")
 
-    assert receive() == ([b"\n".join([line] * 6), b"a:1|c"], 1)
+    assert receiver.receive() == ([b"\n".join([line] * 6), b"a:1|c"], 1)
     left.send(b"a:1|c")
-    assert receive() == ([b"a:1|c"], 0)
+    assert receiver.receive() == ([b"a:1|c"], 0)
 
 
 def test_an_error_passes(pair: Pair) -> None:
-    """Whoever opened the socket hears of it."""
-    left, receive = pair
-    left.close()
+    """The caller sees the error of the system."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
         closed.setblocking(False)
-        receive = datagram.receiver(closed)
+        receiver = datagram.new_receiver(closed)
 
     with pytest.raises(OSError, match="Bad file descriptor"):
-        receive()
+        receiver.receive()
+
+
+def test_an_error_costs_no_datagram_that_came_before_it() -> None:
+    """These are returned, and the error is raised when there is nothing else."""
+    script: list[bytes | OSError] = [b"a:1|c", OSError("once"), OSError("again")]
+
+    class ScriptedSocket(socket.socket):
+        def recv(self, *_: int) -> bytes:  # type: ignore[override]
+            step = script.pop(0)
+            if isinstance(step, OSError):
+                raise step
+            return step
+
+    with ScriptedSocket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        receiver = receive.SingleReceiver(sock)
+
+        assert receiver.receive() == ([b"a:1|c"], 0)
+        with pytest.raises(OSError, match="again"):
+            receiver.receive()
 
 
 @pytest.mark.parametrize(
@@ -135,14 +130,11 @@ def test_an_error_passes(pair: Pair) -> None:
         ([b"a:1|c", b"b:2|c\n\n", b"c"], [b"a:1|c", b"b:2|c", b"", b"", b"c"]),
     ],
 )
-def test_k_newlines_make_k_plus_1_lines(
+def test_n_newlines_make_n_plus_1_lines(
     datagrams: list[bytes], lines: list[bytes]
 ) -> None:
-    """A datagram ends its last line; the empty rest of one is a line, too."""
-    assert datagram.lines(datagrams) == lines
-
-
-LONGEST = datagram.LONGEST_LINE
+    """A datagram ends its last line, and an empty one counts."""
+    assert datagram.split_datagrams(datagrams) == lines
 
 
 @pytest.mark.parametrize(
@@ -153,31 +145,31 @@ LONGEST = datagram.LONGEST_LINE
         ([b"\n\n"], [b"", b""], [], 0),
         ([b"a:1|c\r\n\r\nb:2|c\r", b"\n"], [b"a:1|c", b"", b"b:2|c"], [], 0),
         ([b"a\rb:1|c\n\r", b"\r\nc\r"], [b"a\rb:1|c", b"\r"], [b"c\r"], 0),
-        ([b"x" * (LONGEST - 1) + b"\r\n"], [b"x" * (LONGEST - 1)], [], 0),
-        ([b"x" * LONGEST + b"\r\n"], [], [], 1),
-        ([b"x" * LONGEST + b"\n"], [b"x" * LONGEST], [], 0),
-        ([b"x" * (LONGEST + 1) + b"\nnext\n"], [b"next"], [], 1),
-        ([b"x" * LONGEST], [], [b"x" * LONGEST], 0),
-        ([b"x" * LONGEST, b"x", b"xx\nnext\n"], [b"next"], [], 1),
+        ([b"x" * (MAX_LINE_BYTES - 1) + b"\r\n"], [b"x" * (MAX_LINE_BYTES - 1)], [], 0),
+        ([b"x" * MAX_LINE_BYTES + b"\r\n"], [], [], 1),
+        ([b"x" * MAX_LINE_BYTES + b"\n"], [b"x" * MAX_LINE_BYTES], [], 0),
+        ([b"x" * (MAX_LINE_BYTES + 1) + b"\nnext\n"], [b"next"], [], 1),
+        ([b"x" * MAX_LINE_BYTES], [], [b"x" * MAX_LINE_BYTES], 0),
+        ([b"x" * MAX_LINE_BYTES, b"x", b"xx\nnext\n"], [b"next"], [], 1),
         ([b"x" * 9000, b"x" * 9000], [], [], 1),
     ],
 )
-def test_a_stream_is_cut_into_lines(
+def test_a_stream_is_split_into_lines(
     chunks: list[bytes], lines: list[bytes], rest: list[bytes], too_long: int
 ) -> None:
-    """However it is chopped; a line that is too long costs itself only."""
-    stream = datagram.Stream()
-    found = [line for chunk in chunks for line in stream.feed(chunk)]
+    """Whatever the chunks; a line that is too long costs itself only."""
+    splitter = datagram.LineSplitter()
+    found = [line for chunk in chunks for line in splitter.feed(chunk)]
 
-    assert (found, stream.end(), stream.too_long) == (lines, rest, too_long)
+    assert (found, splitter.end(), splitter.too_long) == (lines, rest, too_long)
 
 
 @given(st.binary(max_size=60), st.integers(1, 9))
-def test_chopping_does_not_matter(data: bytes, size: int) -> None:
-    """The lines are those of the whole, whatever the pieces."""
-    whole, chopped = datagram.Stream(), datagram.Stream()
+def test_chunks_do_not_matter(data: bytes, size: int) -> None:
+    """The lines are those of all bytes together."""
+    whole, in_chunks = datagram.LineSplitter(), datagram.LineSplitter()
     wanted = whole.feed(data) + whole.end()
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
-    found = [line for piece in pieces for line in chopped.feed(piece)]
+    found = [line for piece in pieces for line in in_chunks.feed(piece)]
 
-    assert found + chopped.end() == wanted
+    assert found + in_chunks.end() == wanted

@@ -96,7 +96,7 @@ def test_all_waiting_datagrams_are_one_batch(open_reader: Open) -> None:
 def test_drain_reads_more_than_one_batch(open_reader: Open) -> None:
     """A scrape includes all that the kernel had delivered before it."""
     reader = open_reader()
-    sent = [b"%d" % number for number in range(datagram.BATCH + 100)]
+    sent = [b"%d" % number for number in range(datagram.MAX_BATCH + 100)]
     reader.send(*sent)
     reader.drain()
 
@@ -109,13 +109,17 @@ def test_a_read_error_is_logged_and_the_socket_stays_open(
     """The next datagram is received."""
     results = [ConnectionRefusedError("once"), Received([b"a:1|c"])]
 
-    def receive() -> Received:
-        result = results.pop(0)
-        if isinstance(result, Exception):
-            raise result
-        return result
+    class ScriptedReceiver:
+        def __init__(self, _: object) -> None:
+            """Receive from no socket."""
 
-    monkeypatch.setattr(datagram, "receiver", lambda _: receive)
+        def receive(self) -> Received:
+            result = results.pop(0)
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+    monkeypatch.setattr(datagram, "new_receiver", ScriptedReceiver)
     reader = open_reader()
     with capture_logs() as logs:
         reader.doRead()
@@ -171,7 +175,7 @@ def test_a_full_batch_is_followed_by_another_read(open_reader: Open) -> None:
     """However high the rate is, the reactor goes on at once."""
     reader = open_reader()
     reader.reactor.advance(0.001)
-    reader.send(*[b"a:1|c"] * (datagram.BATCH + 1))
+    reader.send(*[b"a:1|c"] * (datagram.MAX_BATCH + 1))
     reader.doRead()
 
     assert reader.state is ReaderState.BUSY

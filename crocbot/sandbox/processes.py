@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import aiohttp
 from prometheus_client.samples import Sample
@@ -64,7 +65,7 @@ async def start(environment: Mapping[str, str]) -> AsyncIterator[Processes]:
                 environment=environment,
             )
         )
-        await children.while_alive(_until_served(bridge, session, url), bridge)
+        await _wait_ready(bridge, _until_served(session, url), "serves no page")
         gateway = await stack.enter_async_context(
             children.start(
                 name="gateway",
@@ -74,7 +75,7 @@ async def start(environment: Mapping[str, str]) -> AsyncIterator[Processes]:
                 environment=environment,
             )
         )
-        await children.while_alive(_until_polling(gateway, server), gateway)
+        await _wait_ready(gateway, _until_polling(server), "does not poll")
         yield Processes(
             server=server,
             bridge=bridge,
@@ -108,32 +109,29 @@ def _gateway_settings(server: Server, statsd_port: int, home: Path) -> dict[str,
     }
 
 
-async def _until_served(
-    bridge: Child, session: aiohttp.ClientSession, url: str
+async def _wait_ready(
+    child: Child, ready: Coroutine[Any, Any, None], problem: str
 ) -> None:
-    """Wait until the bridge serves its page."""
-    for _ in _attempts(bridge, "serves no page"):
+    """Wait until a child is ready; raises ChildError if it ends or is too late."""
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            await children.while_alive(ready, child)
+    except TimeoutError:
+        late = f"the {child.name} {problem} after {START_SECONDS:g} s"
+        raise ChildError(f"{late}\n{child.tail()}") from None
+
+
+async def _until_served(session: aiohttp.ClientSession, url: str) -> None:
+    while True:
         with suppress(ChildError):
             await _get(session, url)
             return
         await asyncio.sleep(CHECK_SECONDS)
 
 
-async def _until_polling(gateway: Child, server: Server) -> None:
-    """Wait until the gateway polls."""
-    for _ in _attempts(gateway, "does not poll"):
-        if server.calls["getupdates"]:
-            return
+async def _until_polling(server: Server) -> None:
+    while not server.calls["getupdates"]:  # noqa: ASYNC110 (calls are only counted)
         await asyncio.sleep(CHECK_SECONDS)
-
-
-def _attempts(child: Child, problem: str) -> Iterator[None]:
-    """Yield as often as START_SECONDS allow; then raise ChildError."""
-    for _ in range(round(START_SECONDS / CHECK_SECONDS)):
-        yield
-    raise ChildError(
-        f"the {child.name} {problem} after {START_SECONDS:g} s\n{child.tail()}"
-    )
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> str:

@@ -153,7 +153,7 @@ ACCESS_DENIALS = CounterMetric(
     help="Messages that the access rules denied, by rule.",
     query="sum by (reason) (increase(crocbot_access_denials_total[1h]))",
 )
-DELIVERY_SNAGS = CounterMetric(
+DELIVERY_ISSUES = CounterMetric(
     name="crocbot_delivery_snags_total",
     statsd="crocbot.delivery.snags",
     labels={"snag": DeliveryIssue},

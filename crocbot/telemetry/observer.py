@@ -131,7 +131,7 @@ class Observer:
         self._instruments.timer(catalogue.FIRST_TEXT).observe(text.seconds)
 
     def _record_delivery_issue(self, delivery: DeliveryEvent) -> None:
-        self._instruments.counter(catalogue.DELIVERY_SNAGS, delivery.issue).inc()
+        self._instruments.counter(catalogue.DELIVERY_ISSUES, delivery.issue).inc()
 
     def _record_agent_call(self, call: AgentCall) -> None:
         counter, timer = self._instruments.counter, self._instruments.timer

@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote, over real sockets."""
+"""statsd clients of other projects, over sockets."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.end_to_end.programs import BridgeProcess, Start
 
 HOT_SHOTS = "hot-shots@17.1.1"
 
-SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 
 
-class Doors:
-    """One bridge with every sort of door, and its page by prefix."""
+class Listeners:
+    """One bridge with all listeners, and its page by prefix."""
 
     def __init__(self, bridge: BridgeProcess, home: Path) -> None:
         self.bridge = bridge
@@ -32,7 +32,7 @@ class Doors:
         self.stream = str(home / "stream")
 
     def values(self, prefix: str) -> dict[str, str]:
-        """Wait for `<prefix>_last`; gives the series of this prefix."""
+        """Wait for `<prefix>_last`; return the series with a prefix."""
         page = self.bridge.scrape_until(f"\n{prefix}_last")
         pairs = [line.rpartition(" ") for line in page.split("\n")]
         return {
@@ -43,7 +43,7 @@ class Doors:
 
 
 @pytest.fixture(scope="module")
-def doors(launch: Start, tmp_path_factory: Any) -> Doors:
+def bridge(launch: Start, tmp_path_factory: Any) -> Listeners:
     """Start the bridge."""
     home = tmp_path_factory.mktemp("doors")
     bridge = launch(
@@ -51,36 +51,36 @@ def doors(launch: Start, tmp_path_factory: Any) -> Doors:
         f"--statsd.listen-unixgram={home / 'gram'}",
         f"--statsd.listen-unixstream={home / 'stream'}",
     )
-    return Doors(bridge.wait(), home)
+    return Listeners(bridge.wait(), home)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "unix"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_statsd(doors: Doors, transport: str, packed: bool) -> None:
-    """PyPI's statsd: each method, one by one and in a pipeline."""
+def test_statsd(bridge: Listeners, transport: str, packed: bool) -> None:
+    """All methods of PyPI's statsd, one by one and in a pipeline."""
     prefix = f"pypi_{transport}_{packed}".lower()
     client: Any
     if transport == "udp":
-        client = statsd.StatsClient("127.0.0.1", doors.udp, prefix)
+        client = statsd.StatsClient("127.0.0.1", bridge.udp, prefix)
     elif transport == "tcp":
-        client = statsd.TCPStatsClient("127.0.0.1", doors.tcp, prefix)
+        client = statsd.TCPStatsClient("127.0.0.1", bridge.tcp, prefix)
     else:
-        client = statsd.UnixSocketStatsClient(doors.stream, prefix)
-    talker = client.pipeline() if packed else client
-    talker.incr("hits", 5)
-    talker.decr("hits", -1)
-    talker.gauge("load", 5)
-    talker.gauge("load", -2.5, delta=True)
-    talker.gauge("below", -7)
-    talker.timing("work", 250)
-    talker.timing("work", 500)
-    talker.set("users", "alice")
-    talker.set("users", "bob")
-    talker.incr("last")
+        client = statsd.UnixSocketStatsClient(bridge.stream, prefix)
+    target = client.pipeline() if packed else client
+    target.incr("hits", 5)
+    target.decr("hits", -1)
+    target.gauge("load", 5)
+    target.gauge("load", -2.5, delta=True)
+    target.gauge("below", -7)
+    target.timing("work", 250)
+    target.timing("work", 500)
+    target.set("users", "alice")
+    target.set("users", "bob")
+    target.incr("last")
     if packed:
-        talker.send()
+        target.send()
     client.close()
-    values = doors.values(prefix)
+    values = bridge.values(prefix)
 
     assert values == {
         f"{prefix}_hits": "6",
@@ -95,10 +95,10 @@ def test_statsd(doors: Doors, transport: str, packed: bool) -> None:
 
 @contextmanager
 def dogstatsd(**options: Any) -> Iterator[DogStatsd]:
-    """Make Datadog's client; it keeps to this test."""
+    """Open a client of Datadog, and close it."""
     quiet = {"disable_telemetry": True, "origin_detection_enabled": False}
-    # It drops what the kernel does not take at once, unless it may wait.
-    client = DogStatsd(**{**quiet, "socket_timeout": SECONDS, **options})
+    # Without a time-out it drops what the kernel does not accept at once.
+    client = DogStatsd(**{**quiet, "socket_timeout": TIMEOUT_SECONDS, **options})
     try:
         yield client
     finally:
@@ -106,8 +106,8 @@ def dogstatsd(**options: Any) -> Iterator[DogStatsd]:
         client.close_socket()
 
 
-def talk_as_datadog(client: DogStatsd, prefix: str) -> None:
-    """Use what Datadog's client has beside statsd."""
+def send_all(client: DogStatsd, prefix: str) -> None:
+    """Call all methods of Datadog's client."""
     tags = ["route:/login", "verb:get"]
     client.increment(f"{prefix}.hits", 3, tags=tags)
     client.decrement(f"{prefix}.hits", -1, tags=tags)
@@ -127,14 +127,14 @@ def talk_as_datadog(client: DogStatsd, prefix: str) -> None:
 @pytest.mark.parametrize("transport", ["udp", "unix"])
 @pytest.mark.parametrize("buffered", [False, True])
 def test_datadog(
-    doors: Doors, transport: str, buffered: bool, monkeypatch: pytest.MonkeyPatch
+    bridge: Listeners, transport: str, buffered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Datadog's own client, with everything that it says of where it runs."""
+    """All methods of Datadog's client, with all origin fields."""
     monkeypatch.setenv("DD_EXTERNAL_ENV", "it-false,cn-x,pu-y")
     prefix = f"datadog_{transport}_{buffered}".lower()
-    to: dict[str, Any] = {"host": "127.0.0.1", "port": doors.udp}
+    to: dict[str, Any] = {"host": "127.0.0.1", "port": bridge.udp}
     if transport == "unix":
-        to = {"socket_path": doors.gram}
+        to = {"socket_path": bridge.gram}
     with dogstatsd(
         **to,
         disable_buffering=not buffered,
@@ -142,8 +142,8 @@ def test_datadog(
         cardinality="low",
         constant_tags=["env:prod"],
     ) as client:
-        talk_as_datadog(client, prefix)
-    values = doors.values(prefix)
+        send_all(client, prefix)
+    values = bridge.values(prefix)
     labels = '{container_id="ci-abc",env="prod",route="/login",verb="get"}'
 
     assert values == {
@@ -161,37 +161,37 @@ def test_datadog(
     }
 
 
-def test_datadog_without_tags(doors: Doors) -> None:
-    """A container id needs no tags beside it."""
-    with dogstatsd(host="127.0.0.1", port=doors.udp, container_id="in-123") as client:
+def test_datadog_without_tags(bridge: Listeners) -> None:
+    """A container id works without tags."""
+    with dogstatsd(host="127.0.0.1", port=bridge.udp, container_id="in-123") as client:
         client.increment("bare.hits", 4)
         client.increment("bare.last")
     labels = '{container_id="in-123"}'
 
-    assert doors.values("bare") == {
+    assert bridge.values("bare") == {
         f"bare_hits{labels}": "4",
         f"bare_last{labels}": "1",
     }
 
 
-def test_datadog_s_own_telemetry(doors: Doors) -> None:
-    """What the client tells of itself is understood, too."""
+def test_datadog_s_own_telemetry(bridge: Listeners) -> None:
+    """The client's own metrics are counted."""
     with dogstatsd(
         host="127.0.0.1",
-        port=doors.udp,
+        port=bridge.udp,
         disable_telemetry=False,
         telemetry_min_flush_interval=0,
     ) as client:
         client.increment("telemetry.last")
-    page = doors.bridge.scrape_until("\ndatadog_dogstatsd_client_metrics{")
+    page = bridge.bridge.scrape_until("\ndatadog_dogstatsd_client_metrics{")
 
     assert 'client="py"' in page
 
 
-async def test_aiodogstatsd(doors: Doors) -> None:
-    """The client for asyncio: its types, tags and sample rates."""
+async def test_aiodogstatsd(bridge: Listeners) -> None:
+    """All methods of the asyncio client, with tags."""
     async with aiodogstatsd.Client(
-        host="127.0.0.1", port=doors.udp, namespace="aio", constant_tags={"k": "v"}
+        host="127.0.0.1", port=bridge.udp, namespace="aio", constant_tags={"k": "v"}
     ) as client:
         client.increment("hits", value=3)
         client.decrement("hits", value=-1)
@@ -202,7 +202,7 @@ async def test_aiodogstatsd(doors: Doors) -> None:
         with client.timeit("timed"):
             pass
         client.increment("last")
-    values = doors.values("aio")
+    values = bridge.values("aio")
 
     assert values.pop('aio_timed_sum{k="v"}')
     assert values == {
@@ -221,10 +221,10 @@ async def test_aiodogstatsd(doors: Doors) -> None:
 
 @pytest.fixture(scope="module")
 def hot_shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install npm's hot-shots; gives the folder."""
+    """Install npm's hot-shots; return its folder."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        pytest.skip("Node.js and npm are not both here")
+        pytest.skip("Node.js or npm is missing")
     folder = tmp_path_factory.mktemp("node")
     # Without its optional part, which a compiler would have to build.
     flags = ("--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional")
@@ -234,17 +234,17 @@ def hot_shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
             [npm, "install", *flags, *retries, "--prefix", str(folder), HOT_SHOTS],
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=TIMEOUT_SECONDS,
             cwd=folder,
         )
     except subprocess.TimeoutExpired:
-        pytest.skip("npm does not come to an end")
+        pytest.skip("npm does not end")
     if done.returncode:
         pytest.skip(f"npm cannot install it: {done.stderr.strip()[-200:]}")
     return folder
 
 
-TALK = """
+SCRIPT = """
 const StatsD = require('hot-shots');
 const [protocol, port, prefix] = process.argv.slice(1);
 const client = new StatsD({
@@ -269,19 +269,19 @@ client.close();
 
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])
-def test_hot_shots(doors: Doors, hot_shots: Path, protocol: str) -> None:
+def test_hot_shots(bridge: Listeners, hot_shots: Path, protocol: str) -> None:
     """npm's client in Datadog mode: tags, container id, events, checks."""
-    port = doors.udp if protocol == "udp" else doors.tcp
+    port = bridge.udp if protocol == "udp" else bridge.tcp
     prefix = f"hot_{protocol}"
     subprocess.run(
-        ["node", "-e", TALK, protocol, str(port), prefix],
+        ["node", "-e", SCRIPT, protocol, str(port), prefix],
         cwd=hot_shots,
         check=True,
-        timeout=SECONDS,
+        timeout=TIMEOUT_SECONDS,
     )
     labels = '{container_id="ci-1",env="prod"}'
 
-    assert doors.values(prefix) == {
+    assert bridge.values(prefix) == {
         f'{prefix}_hits{{container_id="ci-1",env="prod",verb="get"}}': "4",
         f"{prefix}_load{labels}": "2",
         f"{prefix}_size_count{labels}": "1",
@@ -295,11 +295,11 @@ def test_hot_shots(doors: Doors, hot_shots: Path, protocol: str) -> None:
     }
 
 
-def test_nothing_that_they_said_was_refused(doors: Doors) -> None:
-    """Not one of all these lines counted as an error, and events are told apart."""
-    with dogstatsd(host="127.0.0.1", port=doors.udp) as client:
-        talk_as_datadog(client, "again")
-    page = doors.bridge.scrape_until("\nagain_last{")
+def test_no_line_was_refused(bridge: Listeners) -> None:
+    """No line counted as an error; events and service checks have their counter."""
+    with dogstatsd(host="127.0.0.1", port=bridge.udp) as client:
+        send_all(client, "again")
+    page = bridge.bridge.scrape_until("\nagain_last{")
 
     assert "sample_errors_total{" not in page
     assert "statsd_exporter_tag_errors_total 0.0\n" in page

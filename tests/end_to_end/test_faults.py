@@ -1,4 +1,4 @@
-"""Every fault of the table in docs/operations.md: what the operator sees, and after."""
+"""Every fault in the table of docs/operations.md is visible where the page says."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ADA = Person(7, "Ada")
 
 @dataclass(frozen=True)
 class Row:
-    """One fault, as the page tells it."""
+    """One fault, as the page has it."""
 
     fault: str
     log: str
@@ -40,7 +40,7 @@ class Row:
 
 
 def table() -> Iterator[Row]:
-    """The rows of the page."""
+    """Yield the rows of the page."""
     _, _, rest = PAGE.read_text(encoding="utf-8").partition("## Faults")
     lines = [line for line in rest.splitlines() if line.startswith("| ")][1:]
     for line in lines:
@@ -53,23 +53,23 @@ def table() -> Iterator[Row]:
 
 
 class Scene:
-    """A world with a bridge and a gateway, which reaches Telegram through `proxy`."""
+    """A world with a bridge and a gateway that reaches Telegram through `proxy`."""
 
     def __init__(self, world: World, gateway: Child, proxy: Proxy) -> None:
         self.world = world
         self.server = world.server
         self.gateway = gateway
         self.proxy = proxy
-        self.heard: list[tuple[int, str]] = []
-        self.server.listen(lambda m: self.heard.append((m["chat"]["id"], m["text"])))
+        self.received: list[tuple[int, str]] = []
+        self.server.listen(lambda m: self.received.append((m["chat"]["id"], m["text"])))
 
     @property
     def log(self) -> str:
-        """All that the gateway wrote."""
+        """The output of the gateway."""
         return self.gateway.output.read_text()
 
     async def ready(self) -> str:
-        """The page of /readyz."""
+        """Return the page of /readyz."""
         async with (
             aiohttp.ClientSession() as web,
             web.get(f"{self.world.health_url}/readyz") as answer,
@@ -77,7 +77,7 @@ class Scene:
             return await answer.text()
 
     async def values(self, row: Row) -> list[float]:
-        """The values of the metrics that a row names."""
+        """Return the values of the metrics that a row names."""
         series = metrics_page.read(await self.world.text())
         return [
             sum(one.value for one in series if one.name == name and one.labels == want)
@@ -85,17 +85,17 @@ class Scene:
         ]
 
     async def eventually(self, condition: Callable[[], Any]) -> None:
-        """Wait for it."""
+        """Wait until a condition is true."""
         await self.world.eventually(condition)
 
     async def answered(self, words: str) -> None:
-        """Say something and wait for its answer."""
+        """Write a message and wait for its answer."""
         self.server.send(ADA, words)
-        await self.eventually(lambda: (ADA.user_id, words) in self.heard)
+        await self.eventually(lambda: (ADA.user_id, words) in self.received)
 
 
 class Proxy:
-    """A way to the sandbox that can be closed."""
+    """A proxy to the sandbox that can be closed."""
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
@@ -105,13 +105,13 @@ class Proxy:
         self._port = 0
 
     async def open(self) -> str:
-        """Listen, always on the same port; returns the URL."""
+        """Listen, each time on the same port; return the URL."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
         return f"http://127.0.0.1:{self._port}"
 
     async def close(self) -> None:
-        """Refuse connections, cut those that there are."""
+        """Refuse connections and abort the open ones."""
         assert self._server is not None
         self._server.close()
         for writer in list(self._writers):
@@ -144,7 +144,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def stage(world: World) -> AsyncIterator[Scene]:
-    """Everything that a fault needs."""
+    """Start everything that a fault needs."""
     proxy = Proxy(world.server.url)
     url = await proxy.open()
     await world.start_bridge()
@@ -159,14 +159,14 @@ async def stage(world: World) -> AsyncIterator[Scene]:
         await proxy.close()
 
 
-# How each fault is caused.  Those that last return what ends them.
+# How each fault is caused.  A cause that lasts returns what ends it.
 
 End = Callable[[], Awaitable[None]]
 Cause = Callable[[Scene], Awaitable[End | None]]
 
 
 def poll(fault: Fault) -> Cause:
-    """The next poll goes wrong."""
+    """Return the cause of a fault of the next poll."""
 
     async def cause(scene: Scene) -> None:
         scene.server.fault("getUpdates", fault)
@@ -175,17 +175,17 @@ def poll(fault: Fault) -> Cause:
 
 
 def send(fault: Fault) -> Cause:
-    """The next reply goes wrong."""
+    """Return the cause of a fault of the next reply."""
 
     async def cause(scene: Scene) -> None:
         scene.server.fault("sendMessage", fault)
-        scene.server.send(ADA, "anybody there?")
+        scene.server.send(ADA, "hello?")
 
     return cause
 
 
 async def set_webhook(scene: Scene) -> None:
-    """Somebody sets a webhook."""
+    """Set a webhook."""
     url = f"{scene.server.url}/bot{scene.server.token}/setWebhook"
     async with (
         aiohttp.ClientSession() as web,
@@ -195,7 +195,7 @@ async def set_webhook(scene: Scene) -> None:
 
 
 async def refuse_connections(scene: Scene) -> End:
-    """Nobody listens where Telegram was."""
+    """Refuse connections to Telegram."""
     await scene.proxy.close()
 
     async def end() -> None:
@@ -205,20 +205,20 @@ async def refuse_connections(scene: Scene) -> End:
 
 
 async def unreadable(scene: Scene) -> None:
-    """Telegram hands over what nobody can read."""
+    """Deliver an update that cannot be parsed."""
     scene.server.push({"message": {"chat": {"id": 7}, "text": ["?"]}})
 
 
 async def without_id(scene: Scene) -> None:
-    """Telegram hands over what nobody can acknowledge."""
+    """Deliver an update without an id, which cannot be acknowledged."""
     body = '{"ok": true, "result": [{"message": {}}]}'
     scene.server.fault("getUpdates", faults.Answer(200, body))
 
 
 async def supergroup(scene: Scene) -> None:
-    """A group gets another id while the reply is on its way."""
+    """Give a group another id while its reply is sent."""
     old, new = Chat(-5, "Friends"), Chat(-100500, "Friends", "supergroup")
-    # The sandbox knows a chat in which somebody spoke.
+    # The sandbox knows a chat once it has a message.
     scene.server.send(ADA, messages.sticker(), new)
     moved = faults.api_error(
         400,
@@ -227,11 +227,11 @@ async def supergroup(scene: Scene) -> None:
     )
     scene.server.fault("sendMessage", moved)
     scene.server.send(ADA, "still here?", old)
-    await scene.eventually(lambda: (new.chat_id, "still here?") in scene.heard)
+    await scene.eventually(lambda: (new.chat_id, "still here?") in scene.received)
 
 
 async def lock(scene: Scene) -> End:
-    """Another program keeps the file for itself."""
+    """Lock the database from another connection."""
     other = sqlite3.connect(scene.world.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     scene.server.send(ADA, "is it locked?")
@@ -243,11 +243,11 @@ async def lock(scene: Scene) -> End:
 
 
 async def fill_the_disk(scene: Scene) -> End:
-    """No file of the gateway's may grow any more."""
+    """Limit the size of the gateway's files."""
     process = scene.gateway.process.pid
     before = resource.prlimit(process, resource.RLIMIT_FSIZE)
     size = scene.gateway.output.stat().st_size
-    # Its log is a file as well: so much is left for telling us.
+    # The log is a file as well: these bytes are for it.
     resource.prlimit(process, resource.RLIMIT_FSIZE, (size + 4000, before[1]))
     for _ in range(20):
         scene.server.send(ADA, "x" * 2000)
@@ -259,7 +259,7 @@ async def fill_the_disk(scene: Scene) -> End:
 
 
 async def move_the_file(scene: Scene) -> End:
-    """Somebody moves the file away."""
+    """Move the database away."""
     file = scene.world.database
     elsewhere = file.with_name("elsewhere")
     file.rename(elsewhere)
@@ -293,19 +293,19 @@ CAUSES: dict[str, Cause] = {
     "the disk is full": fill_the_disk,
 }
 SLOW = "no answer to a poll"
-# One poll goes wrong, and the next one does not.
+# Only one poll fails.
 ONCE = {"another program polls", "500", "502", "a page instead of JSON", SLOW}
 FATAL = {"Telegram refuses the token", "the inbox file is damaged"}
 ROWS = {row.fault: row for row in table()}
 
 
 def test_the_page_has_every_fault() -> None:
-    """Nothing is tested that is not told, and nothing told that is not tested."""
+    """The page and this file have the same faults."""
     assert set(ROWS) == {*CAUSES, SLOW, *FATAL}
 
 
-async def test_every_fault_that_passes(world: World) -> None:
-    """Each fault is seen where the page says; after it people are answered again."""
+async def test_every_temporary_fault(world: World) -> None:
+    """Each fault is visible where the page says; after it users are answered again."""
     async with stage(world) as s:
         await s.answered("before")
         for fault, cause in CAUSES.items():
@@ -314,15 +314,15 @@ async def test_every_fault_that_passes(world: World) -> None:
 
 
 async def test_no_answer_to_a_poll(world: World) -> None:
-    """A poll without an answer is given up when its time is over."""
+    """A poll without an answer times out."""
     async with stage(world) as s:
         await s.answered("before")
         await meet(s, ROWS[SLOW], poll(Slow(600)))
 
 
 async def meet(scene: Scene, row: Row, cause: Cause) -> None:
-    """Cause a fault, look at everything that the page names, and end it."""
-    before, told = await scene.values(row), len(scene.log)
+    """Cause a fault, check everything that the page names, and end it."""
+    before, log_length = await scene.values(row), len(scene.log)
     end = await cause(scene)
 
     async def shown() -> bool:
@@ -332,25 +332,25 @@ async def meet(scene: Scene, row: Row, cause: Cause) -> None:
     async def ready() -> bool:
         return row.ready in await scene.ready()
 
-    async def well() -> bool:
+    async def recovered() -> bool:
         return "\nready" in await scene.ready()
 
     try:
-        await scene.eventually(lambda: row.log in scene.log[told:])
+        await scene.eventually(lambda: row.log in scene.log[log_length:])
         await scene.eventually(ready)
         await scene.eventually(shown)
         if end is not None:
             await end()
         await scene.answered(f"after: {row.fault}")
-        await scene.eventually(well)
+        await scene.eventually(recovered)
         if row.fault in ONCE:
             assert await scene.values(row) == [value + 1 for value in before]
     except TimeoutError:
-        pytest.fail(f"{row}: {await scene.values(row)}\n{scene.log[told:]}")
+        pytest.fail(f"{row}: {await scene.values(row)}\n{scene.log[log_length:]}")
 
 
 async def test_a_token_that_is_refused(world: World) -> None:
-    """A refused token ends the gateway, and the number is still sent."""
+    """A refused token ends the gateway, and its metric is still sent."""
     row = ROWS["Telegram refuses the token"]
 
     async with stage(world) as s:
@@ -367,7 +367,7 @@ async def test_a_token_that_is_refused(world: World) -> None:
 
 
 async def test_a_damaged_inbox(world: World, run: Run) -> None:
-    """A damaged file is refused and left as it is."""
+    """A damaged file is refused and not changed."""
     row = ROWS["the inbox file is damaged"]
 
     world.database.parent.mkdir()
@@ -382,5 +382,5 @@ async def test_a_damaged_inbox(world: World, run: Run) -> None:
 
 
 if sys.platform != "linux":
-    # Only Linux lets us change the limits of another process.
+    # Only Linux can change the limits of another process.
     del CAUSES["the disk is full"], ROWS["the disk is full"]

@@ -1,4 +1,4 @@
-"""The page of a full run, as Prometheus would get it."""
+"""The page of a full run, as Prometheus scrapes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINES = (
 
 
 class Pages(NamedTuple):
-    """What a scrape brought before the first message, and after the last."""
+    """The pages before the first message and after the last."""
 
     content_type: str
     before: str
@@ -63,12 +63,12 @@ async def collect(home: Path) -> Pages:
 
 
 def families(text: str) -> dict[str, Metric]:
-    """The metrics on a page, read by the official parser."""
+    """Return the metrics of a page, read by the official parser."""
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
 def values(text: str, name: str) -> dict[tuple[str, ...], float]:
-    """The values of one series by its labels' values, in the order of their names."""
+    """Return the values of one metric by its label values."""
     return {
         tuple(value for _, value in sorted(sample.labels.items())): sample.value
         for family in families(text).values()
@@ -78,12 +78,12 @@ def values(text: str, name: str) -> dict[tuple[str, ...], float]:
 
 
 def test_it_is_prometheus_text(pages: Pages) -> None:
-    """The page says in its header what it is."""
+    """The header has the content type of the text format."""
     assert pages.content_type.startswith("text/plain; version=0.0.4")
 
 
 def test_promtool_accepts_it(pages: Pages) -> None:
-    """Prometheus' own checker has no complaint about any name of ours.
+    """Prometheus' own linter accepts all names of the project.
 
     What it says about names that others chose is none of our business.
     """
@@ -106,7 +106,7 @@ def test_promtool_accepts_it(pages: Pages) -> None:
 
 
 def test_everything_exists_before_the_first_message(pages: Pages) -> None:
-    """Counters of all known labels are 0 from the start; the uptime is there."""
+    """Counters are 0 from the start for all label values; the uptime is there."""
     zero: dict[str, Any] = {
         MESSAGES: {(str(kind),): 0 for kind in MessageType},
         ERRORS: {(str(s), str(t)): 0 for s in Severity for t in ErrorType},
@@ -117,8 +117,8 @@ def test_everything_exists_before_the_first_message(pages: Pages) -> None:
     assert values(pages.before, UPTIME)[()] >= 0
 
 
-def test_the_five_metrics_count_what_happened(pages: Pages) -> None:
-    """After four messages: by type, with their latencies, no error, no reconnect."""
+def test_the_five_metrics_have_their_values(pages: Pages) -> None:
+    """Four messages are counted by type, with latencies, no error, no reconnect."""
     after = pages.after
     expected = {("text",): 2, ("command",): 1, ("media",): 1}
 
@@ -131,7 +131,7 @@ def test_the_five_metrics_count_what_happened(pages: Pages) -> None:
 
 
 def test_the_five_metrics_have_their_types(pages: Pages) -> None:
-    """Gauge, counters and a histogram with the buckets of the contract."""
+    """They are a gauge, counters, and a histogram with the documented buckets."""
     found = families(pages.after)
     names = (UPTIME, MESSAGES, ERRORS, LATENCY, RECONNECTS)
     types = [found[name.removesuffix("_total")].type for name in names]
@@ -148,8 +148,8 @@ def test_the_five_metrics_have_their_types(pages: Pages) -> None:
     ]
 
 
-def test_the_bridge_tells_about_itself(pages: Pages) -> None:
-    """The bridge's own process and Python are on the page, beside the gateway's."""
+def test_the_bridge_has_metrics_of_itself(pages: Pages) -> None:
+    """The bridge's process and Python are on the page, and so are the gateway's."""
     names = set(families(pages.after))
 
     assert {"process_resident_memory_bytes", "python_info"} <= names
@@ -157,8 +157,8 @@ def test_the_bridge_tells_about_itself(pages: Pages) -> None:
     assert values(pages.after, "statsd_exporter_lines_total")[()] > 0
 
 
-def test_every_gateway_metric_is_ours_by_name(pages: Pages) -> None:
-    """What the gateway sends is mapped: nothing arrives under a name of its own."""
+def test_every_gateway_metric_is_mapped(pages: Pages) -> None:
+    """No metric of the gateway has an unmapped name."""
     known = ("crocbot_", "process_", "promhttp_", "python_", "statsd_")
     strangers = [name for name in families(pages.after) if not name.startswith(known)]
 

@@ -35,26 +35,26 @@ pytestmark = pytest.mark.skipif(
     PROMETHEUS is None, reason="prometheus is not installed"
 )
 
-# Panels with a query that may find nothing though all is well.
+# Panels with a query that may be empty although everything works.
 MAY_BE_EMPTY = {
     "Not understood": "the bridge understood everything",
     "Series": "no series was refused",
 }
 
 
-# They say nothing about a window with a restart in it: shown before it.
+# Their queries are empty for a window with a restart: checked before it.
 WITHOUT_RESTART = {"Telemetry loss", "Lines lost on the way"}
 
 
 class Prometheus:
-    """One that scrapes a page each second, with the rules of this project."""
+    """A Prometheus that scrapes the bridge every second, with the project's rules."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url = url
         self._session = session
 
-    async def ask(self, query: str) -> list[dict[str, Any]]:
-        """Evaluate a query now; an answer that is no success fails the test."""
+    async def query(self, query: str) -> list[dict[str, Any]]:
+        """Evaluate a query now; an error fails the test."""
         async with self._session.get(
             f"{self.url}/api/v1/query", params={"query": query}
         ) as answer:
@@ -63,13 +63,13 @@ class Prometheus:
         return list(found["data"]["result"])
 
     async def value(self, query: str) -> float | None:
-        """The one value that a query finds; None if it finds nothing."""
-        found = await self.ask(query)
+        """Return the only value of a query; None if it is empty."""
+        found = await self.query(query)
         assert len(found) <= 1, (query, found)
         return float(found[0]["value"][1]) if found else None
 
     async def ready(self) -> bool:
-        """Whether it answers."""
+        """Return whether it is ready."""
         try:
             async with self._session.get(f"{self.url}/-/ready") as answer:
                 return answer.status == 200
@@ -79,7 +79,7 @@ class Prometheus:
 
 @asynccontextmanager
 async def prometheus(world: World) -> AsyncIterator[Prometheus]:
-    """Run one beside the bridge of a world."""
+    """Run one that scrapes the bridge of a world."""
     port = free_port()
     config = world.home / "prometheus.yml"
     config.write_text(
@@ -117,7 +117,7 @@ async def prometheus(world: World) -> AsyncIterator[Prometheus]:
 
 
 class Relay(asyncio.DatagramProtocol):
-    """Hands datagrams on, but for one in `drop_each`, whose lines it counts."""
+    """Forwards datagrams; drops one in `drop_each` and counts its lines."""
 
     def __init__(self, port: int) -> None:
         self.drop_each = 0
@@ -126,11 +126,11 @@ class Relay(asyncio.DatagramProtocol):
         self._to = (HOST, port)
 
     def connection_made(self, transport: Any) -> None:
-        """Keep the way out."""
+        """Store the transport."""
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        """Pass it on, or not."""
+        """Forward or drop a datagram."""
         self._seen += 1
         lines = data.count(b"\n") + 1
         if self.drop_each and self._seen % self.drop_each == 0:
@@ -142,7 +142,7 @@ class Relay(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def relay(world: World) -> AsyncIterator[tuple[Relay, int]]:
-    """Stand before the bridge of a world; gives the relay and its port."""
+    """Run a relay to the bridge of a world; yield it and its port."""
     transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
         lambda: Relay(world.statsd_port), local_addr=(HOST, 0)
     )
@@ -153,7 +153,7 @@ async def relay(world: World) -> AsyncIterator[tuple[Relay, int]]:
 
 
 async def complete(request: web.Request) -> web.StreamResponse:
-    """Answer as an OpenAI-compatible server does: the same words, in two pieces."""
+    """Stream the text of the message in two chunks of a chat completion."""
     asked = (await request.json())["messages"][-1]["content"]
     words = asked if isinstance(asked, str) else asked[0]["text"]
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -169,7 +169,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
 
 
 def event(**parts: Any) -> bytes:
-    """One chunk of a streamed completion."""
+    """Return one chunk of a streamed completion."""
     chunk = {
         "id": "1",
         "object": "chat.completion.chunk",
@@ -182,7 +182,7 @@ def event(**parts: Any) -> bytes:
 
 @asynccontextmanager
 async def scripted_model() -> AsyncIterator[dict[str, str]]:
-    """Run a model server; gives the settings of a gateway that asks it."""
+    """Run a model server; yield the settings of a gateway that uses it."""
     app = web.Application()
     app.router.add_post("/v1/chat/completions", complete)
     runner = web.AppRunner(app)
@@ -202,7 +202,7 @@ async def scripted_model() -> AsyncIterator[dict[str, str]]:
 
 
 def queries() -> list[tuple[str, str]]:
-    """Every query of the dashboard with its panel's title, variables filled in."""
+    """Return each query of the dashboard with its panel's title, variables replaced."""
     return [
         (
             panel["title"],
@@ -214,12 +214,12 @@ def queries() -> list[tuple[str, str]]:
 
 
 def shows(found: list[dict[str, Any]]) -> bool:
-    """Whether there is something to draw: a value that is a number."""
+    """Return whether a result has a value that is a number."""
     return any(one["value"][1] != "NaN" for one in found)
 
 
-async def everything_that_happens(world: World) -> None:
-    """People talk, and Telegram has some of its bad moments."""
+async def generate_traffic(world: World) -> None:
+    """Let users write while Telegram answers some calls with errors."""
     stop = asyncio.Event()
     talking = asyncio.create_task(world.talk(stop))
     world.server.fault("sendMessage", faults.flood_wait(1))
@@ -231,14 +231,14 @@ async def everything_that_happens(world: World) -> None:
     await talking
 
 
-async def drawn(world: World, server: Prometheus, titles: set[str]) -> None:
-    """Wait until every query of these panels finds something."""
+async def wait_until_shown(world: World, server: Prometheus, titles: set[str]) -> None:
+    """Wait until every query of these panels has a result."""
 
     async def empty() -> list[tuple[str, str]]:
         return [
             (title, query)
             for title, query in queries()
-            if title in titles and not shows(await server.ask(query))
+            if title in titles and not shows(await server.query(query))
         ]
 
     async def all_show() -> bool:
@@ -251,28 +251,30 @@ async def drawn(world: World, server: Prometheus, titles: set[str]) -> None:
 
 
 async def test_every_panel_shows_something(world: World) -> None:
-    """After the echo and a scripted model no query is empty, but for a listed few."""
+    """With the echo and a model no query is empty, except the listed ones."""
     pytest.importorskip("openai", reason="the extra `openai` is not installed")
 
     async with scripted_model() as model:
         await world.start_bridge()
         async with prometheus(world) as server:
             gateway = await world.start_gateway()
-            await everything_that_happens(world)
-            await drawn(world, server, WITHOUT_RESTART)
+            await generate_traffic(world)
+            await wait_until_shown(world, server, WITHOUT_RESTART)
             assert await gateway.stop() == 0
             gateway = await world.start_gateway(**model)
-            await everything_that_happens(world)
+            await generate_traffic(world)
             titles = {title for title, _ in queries()}
-            await drawn(world, server, titles - WITHOUT_RESTART - set(MAY_BE_EMPTY))
-            tokens = await server.ask("crocbot_agent_tokens_total > 0")
+            await wait_until_shown(
+                world, server, titles - WITHOUT_RESTART - set(MAY_BE_EMPTY)
+            )
+            tokens = await server.query("crocbot_agent_tokens_total > 0")
 
             assert len(tokens) == 2
             assert await gateway.stop() == 0
 
 
 async def test_the_ledger_closes_after_a_crash(world: World) -> None:
-    """A gateway is killed at work; once all is quiet, accepted is ended and open."""
+    """After kills, Prometheus has accepted rows = closed + open rows."""
     await world.start_bridge()
     async with prometheus(world) as server:
         for _ in range(3):
@@ -314,7 +316,7 @@ async def known(server: Prometheus) -> bool:
 
 
 async def test_forced_loss_is_found(world: World) -> None:
-    """One datagram in three is dropped on the way: the rule finds it within 1 %."""
+    """One datagram in three is dropped: the recording rule is right within 1 %."""
     async with relay(world) as (between, port):
         await world.start_bridge()
         async with prometheus(world) as server:
@@ -330,7 +332,7 @@ async def test_forced_loss_is_found(world: World) -> None:
             between.drop_each = 0
 
             async def found() -> float:
-                """Lines lost since the first scrape, as Prometheus has it."""
+                """Return the lines lost since the first scrape by the rule."""
                 lost = await server.value("crocbot:telemetry_lost_lines:increase5m")
                 scale = await server.value(SCALE)
                 return (lost or 0) * (scale or 0)
@@ -345,8 +347,7 @@ async def test_forced_loss_is_found(world: World) -> None:
             assert await gateway.stop() == 0
 
 
-# increase() answers for the whole window, which is longer than the test: back to what
-# was seen of it.
+# increase() extrapolates to its window, which is longer than the test; this undoes it.
 SCALE = re.sub(
     r"\s+",
     " ",

@@ -2,7 +2,7 @@
 Recorded cases of statsd_exporter 0.30.0, sent to a fresh process over UDP.
 
 `tests/statsd_bridge/test_conformance.py` runs all of them in memory; here a few of each
-kind show that flags, sockets and the page with our own metrics do not change a thing.
+kind show that flags, sockets and the metrics of the bridge itself change nothing.
 """
 
 from __future__ import annotations
@@ -10,17 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.end_to_end.programs import Start
 
 DATA = Path(__file__).parents[1] / "statsd_bridge/data/statsd_exporter-0.30.0.json"
 CASES = {case["name"]: case for case in json.loads(DATA.read_text())}
@@ -42,56 +37,10 @@ COMPARED = re.compile(
     r"(events_(actions_|error_|conflict_|unmapped_)?|lines_|samples_|sample_errors_"
     r"|tags_|tag_errors_|udp_packets_)total"
 )
-SECONDS = 30.0
-
-Start = Callable[[dict[str, Any]], tuple[int, int]]
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a bridge for a case; gives the ports of UDP and HTTP."""
-    running: list[subprocess.Popen[str]] = []
-
-    def starting(case: dict[str, Any]) -> tuple[int, int]:
-        mapping = tmp_path / "mapping.yml"
-        mapping.write_text(case["mapping"] or "")
-        command = [
-            *(sys.executable, "-m", "statsd_bridge"),
-            "--statsd.listen-udp=127.0.0.1:0",
-            "--statsd.listen-tcp=",
-            "--web.listen-address=127.0.0.1:0",
-            *([f"--statsd.mapping-config={mapping}"] if case["mapping"] else []),
-            *case["flags"],
-        ]
-        running.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
-        assert running[-1].stderr is not None
-        for line in running[-1].stderr:
-            if found := re.search(r"udp=\S+:(\d+) .*http=\S+:(\d+)", line):
-                return int(found[1]), int(found[2])
-        raise AssertionError(f"the bridge ended: {running[-1].wait()}")
-
-    yield starting
-    for process in running:
-        process.kill()
-        process.communicate()
-
-
-def send(port: int, packets: list[str]) -> None:
-    """Send each packet as a datagram."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for packet in packets:
-            sock.sendto(packet.encode("latin-1"), ("127.0.0.1", port))
-
-
-def scrape(port: int, packets: int) -> tuple[dict[str, float], list[str]]:
-    """Scrape until all packets have come; gives the samples and the HELPs and TYPEs."""
-    deadline = time.monotonic() + SECONDS
-    wanted = f"\nstatsd_exporter_udp_packets_total {float(packets)}\n"
-    page = ""
-    while wanted not in page:
-        assert time.monotonic() < deadline, page
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-            page = answer.read().decode()
+def read(page: str) -> tuple[dict[str, float], list[str]]:
+    """Return the samples of a page, and its HELP and TYPE lines."""
     declared = [line for line in page.splitlines() if line[0] == "#"]
     # The parser adds `_total` to a counter without it.
     untyped = re.sub(r"(?m)^(# TYPE \S+) counter$", r"\1 untyped", page)
@@ -111,12 +60,12 @@ def scrape(port: int, packets: int) -> tuple[dict[str, float], list[str]]:
 
 
 def escaped(value: str) -> str:
-    """Escape a label's value."""
+    """Return a label value with its escapes."""
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
 def is_same(actual: float, recorded: str, name: str) -> bool:
-    """Compare as numbers; a quantile is an estimate."""
+    """Return whether two numbers agree; of quantiles, which are estimates, the NaN."""
     wanted = float(recorded)
     if "quantile=" in name:
         return math.isnan(actual) == math.isnan(wanted)
@@ -124,13 +73,21 @@ def is_same(actual: float, recorded: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_a_process_shows_what_statsd_exporter_showed(name: str, start: Start) -> None:
-    """Series, types, helps and own counters are the recorded ones."""
+def test_a_process_shows_what_statsd_exporter_showed(
+    name: str, start: Start, tmp_path: Path
+) -> None:
+    """Series, types, help texts and the metrics of the bridge are the recorded ones."""
     case = CASES[name]
     want = case["want"]
-    udp, http = start(case)
-    send(udp, case["packets"])
-    samples, declared = scrape(http, len(case["packets"]))
+    mapping = tmp_path / "mapping.yml"
+    mapping.write_text(case["mapping"] or "")
+    bridge = start(f"--statsd.mapping-config={mapping}", *case["flags"])
+    packets = [packet.encode("latin-1") for packet in case["packets"]]
+    bridge.send(*packets)
+    page = bridge.scrape_until(
+        f"\nstatsd_exporter_udp_packets_total {float(len(packets))}\n"
+    )
+    samples, declared = read(page)
 
     series = {k: v for k, v in samples.items() if not k.startswith(OWN)}
     own = {

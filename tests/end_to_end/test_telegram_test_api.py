@@ -34,7 +34,7 @@ EACH = 25
 
 @pytest.fixture(scope="session")
 def node_path() -> str:
-    """The folder in which Node finds the package; skips where it cannot be had."""
+    """Return the folder in which Node finds the package; skip without it."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is missing: Debian has it in the package {program}")
@@ -59,14 +59,14 @@ def node_path() -> str:
 
 
 class Emulator:
-    """The emulator, and the people in it."""
+    """The emulator and its users."""
 
     def __init__(self, url: str, web: aiohttp.ClientSession) -> None:
         self.url = url
         self._web = web
 
-    async def say(self, chat: int, text: str) -> None:
-        """Let somebody write; a slash makes it a command."""
+    async def write(self, chat: int, text: str) -> None:
+        """Send a message from a user; a slash makes it a command."""
         user = {"id": chat, "first_name": "Ada", "is_bot": False}
         message: dict[str, Any] = {
             "botToken": TOKEN,
@@ -82,12 +82,12 @@ class Emulator:
             message["entities"] = [command]
         await self._post(method, message)
 
-    async def told(self) -> dict[int, list[str]]:
-        """What the bot said in each chat, in order."""
+    async def answers(self) -> dict[int, list[str]]:
+        """Return the bot's messages by chat, in order."""
         history = await self._post("getUpdatesHistory", {"token": TOKEN})
         told = defaultdict(list)
         for message in (one["message"] for one in history["result"]):
-            # What people said has a chat instead.
+            # The messages of users have a chat instead.
             if "chat_id" in message:
                 told[int(message["chat_id"])].append(message["text"])
         return told
@@ -119,7 +119,7 @@ async def emulator(node_path: str) -> AsyncIterator[Emulator]:
 
 @pytest.mark.parametrize("intake", ["polling", "webhook"])
 async def test_a_conversation(world: World, node_path: str, intake: str) -> None:
-    """Everybody is answered in order, by polling and by webhook."""
+    """All users are answered in order, by polling and by webhook."""
     async with emulator(node_path) as telegram:
         settings = {
             "TELEGRAM_BOT_TOKEN": TOKEN,
@@ -137,16 +137,16 @@ async def test_a_conversation(world: World, node_path: str, intake: str) -> None
 
         for number in range(EACH):
             for chat in range(1, CHATS + 1):
-                await telegram.say(chat, f"message {number}")
+                await telegram.write(chat, f"message {number}")
         for chat in range(1, CHATS + 1):
-            await telegram.say(chat, "/whoami")
+            await telegram.write(chat, "/whoami")
 
-        async def all_told() -> bool:
-            told = await telegram.told()
-            return sum(map(len, told.values())) == CHATS * (EACH + 1)
+        async def all_answered() -> bool:
+            answers = await telegram.answers()
+            return sum(map(len, answers.values())) == CHATS * (EACH + 1)
 
-        await world.eventually(all_told)
-        for chat, texts in (await telegram.told()).items():
+        await world.eventually(all_answered)
+        for chat, texts in (await telegram.answers()).items():
             assert texts[:-1] == [f"message {number}" for number in range(EACH)]
             assert texts[-1] == f"user id: {chat}\nchat id: {chat}"
         log = gateway.output.read_text()
@@ -156,7 +156,7 @@ async def test_a_conversation(world: World, node_path: str, intake: str) -> None
 
 
 async def ready(health_url: str) -> bool:
-    """Whether the gateway says that it is ready."""
+    """Return whether the gateway is ready."""
     try:
         async with (
             aiohttp.ClientSession() as web,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from crocbot.model import (
     MessagePart,
     MessageType,
     Prompt,
+    RawUpdate,
     Usage,
 )
 from crocbot.telemetry.catalogue import LossReason
@@ -49,6 +50,30 @@ class RecordedEvents(list[Event]):
     def of_type(self, type_: type[E]) -> list[E]:
         """Return the events of one class, in order."""
         return [event for event in self if isinstance(event, type_)]
+
+
+class AcceptingDispatcher:
+    """A Dispatcher that only stores updates, and raises what is in `errors` first."""
+
+    def __init__(self) -> None:
+        self.stored: list[RawUpdate] = []
+        self.errors: list[Exception] = []
+        self.capacity = 1000
+        self.has_capacity = asyncio.Event()
+        self.has_capacity.set()
+
+    async def accept(self, updates: Sequence[RawUpdate]) -> int:
+        """Store updates; return how many are new."""
+        if self.errors:
+            raise self.errors.pop(0)
+        new = [update for update in updates if update not in self.stored]
+        self.stored += new
+        return len(new)
+
+    async def wait_for_capacity(self) -> int:
+        """Wait until the test allows more, and return how many."""
+        await self.has_capacity.wait()
+        return self.capacity
 
 
 class RecordingTarget(UdpTarget):

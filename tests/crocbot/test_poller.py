@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -19,7 +19,8 @@ from crocbot.errors import (
 )
 from crocbot.events import Event, PollCompleted, PollFailed, PollingStarted
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
-from tests.crocbot.fakes import RecordedEvents
+from crocbot.service.shutdown import run_until_first
+from tests.crocbot.fakes import AcceptingDispatcher, RecordedEvents
 
 NETWORK, CONFLICT, TIMEOUT = ReconnectReason
 ROUTINE = (PollingStarted, PollCompleted)
@@ -52,12 +53,8 @@ class World:
         self.offsets: list[int] = []
         self.limits: list[int] = []
         self.waits: list[bool] = []
-        self.stored: list[int] = []
-        self.inbox_errors: list[Exception] = []
         self.webhook_errors: list[Exception] = []
-        self.capacity = 1000
-        self.has_capacity = asyncio.Event()
-        self.has_capacity.set()
+        self.dispatcher = AcceptingDispatcher()
         self.finished = asyncio.Event()
         self.events = RecordedEvents()
         self.resets = 0
@@ -69,7 +66,7 @@ class World:
         """Return a poller of a client, with this clock and no jitter."""
         return Poller(
             client=client,
-            dispatcher=self,  # type: ignore[arg-type]
+            dispatcher=self.dispatcher,  # type: ignore[arg-type]
             events=self.events,
             clock=lambda: self.now,
             sleep=self.sleep,
@@ -97,20 +94,14 @@ class World:
         if self.webhook_errors:
             raise self.webhook_errors.pop(0)
 
-    async def accept(self, raws: Sequence[RawUpdate]) -> int:
-        if self.inbox_errors:
-            raise self.inbox_errors.pop(0)
-        new = [raw["update_id"] for raw in raws if raw["update_id"] not in self.stored]
-        self.stored += new
-        return len(new)
-
-    async def wait_for_capacity(self) -> int:
-        await self.has_capacity.wait()
-        return self.capacity
-
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+
+    @property
+    def stored(self) -> list[int]:
+        """The ids of the stored updates."""
+        return [update["update_id"] for update in self.dispatcher.stored]
 
     @property
     def problems(self) -> list[Event]:
@@ -118,20 +109,12 @@ class World:
         return [event for event in self.events if not isinstance(event, ROUTINE)]
 
 
-async def until(poller: Poller, condition: Callable[[], Awaitable[Any]]) -> None:
+async def until(
+    poller: Poller, condition: Callable[[], Coroutine[Any, Any, Any]]
+) -> None:
     """Run a poller until a condition comes true; an error of the poller is raised."""
-    polling = asyncio.ensure_future(poller.run())
-    waiting = asyncio.ensure_future(condition())
-    await asyncio.wait(
-        {polling, waiting}, timeout=30, return_when=asyncio.FIRST_COMPLETED
-    )
-    for task in (polling, waiting):
-        if not task.done():
-            task.cancel()
-    await asyncio.gather(polling, waiting, return_exceptions=True)
-    if not polling.cancelled():
-        polling.result()
-    assert not waiting.cancelled(), "nothing happened within 30 s"
+    async with asyncio.timeout(30):
+        await run_until_first(poller.run(), condition())
 
 
 async def play(*answers: list[Any] | Exception, took: float = 30.0) -> World:
@@ -153,7 +136,7 @@ async def test_the_offset_follows_what_is_stored() -> None:
 async def test_what_is_not_stored_is_not_acknowledged() -> None:
     """When the inbox fails the offset stays; the pauses stay short."""
     world = World(*[updates(5)] * 9)
-    world.inbox_errors = [InboxError("disk full")] * 8
+    world.dispatcher.errors = [InboxError("disk full")] * 8
     await until(world.poller, world.finished.wait)
 
     assert world.offsets == [0] * 9 + [6]
@@ -166,13 +149,13 @@ async def test_a_poll_asks_for_what_there_is_capacity_for() -> None:
     """It asks for 100 updates at most, and waits while there is no capacity."""
     assert (await play()).limits == [100]
     world = World()
-    world.capacity = 3
-    world.has_capacity.clear()
+    world.dispatcher.capacity = 3
+    world.dispatcher.has_capacity.clear()
     polling = asyncio.create_task(until(world.poller, world.finished.wait))
     for _ in range(10):
         await asyncio.sleep(0)
     assert world.limits == []
-    world.has_capacity.set()
+    world.dispatcher.has_capacity.set()
     await polling
     assert world.limits == [3]
 

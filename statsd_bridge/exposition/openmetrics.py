@@ -90,8 +90,8 @@ def _allows_names(family: MetricFamily, names: Collection[str]) -> bool:
                 return False
         case MetricType.HISTOGRAM:
             # With a negative bound, observations may be negative and the sum may fall.
-            by_id = {id(each.options): each.options for each in family.series.values()}
-            if any(each.buckets[:1] and each.buckets[0] < 0 for each in by_id.values()):
+            buckets = [each.options.buckets for each in family.label_sets.values()]
+            if any(bound < 0 for bounds in buckets for bound in bounds[:1]):
                 return False
         case MetricType.GAUGE | MetricType.SET:
             return True

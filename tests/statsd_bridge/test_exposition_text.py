@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +18,7 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
-from statsd_bridge.series import SeriesStore
+from statsd_bridge.series import MetricFamily, SeriesStore
 from statsd_bridge.series.counter import Counter
 from tests.statsd_bridge.in_memory import NoBugs, ReportedBugs
 
@@ -101,20 +100,6 @@ def test_series_may_expire_between_two_slices() -> None:
     assert first + b"".join(slices)
 
 
-@dataclass
-class MetricFamily:
-    """Series of a name, in no order."""
-
-    name: str
-    type: MetricType
-    help: str
-    series: dict[str, Counter]
-
-    def label_texts(self) -> list[str]:
-        """List the labels."""
-        return list(self.series)
-
-
 class Broken(Counter):
     """A series with a bug."""
 
@@ -126,8 +111,8 @@ class Broken(Counter):
 def test_a_series_that_raises_is_skipped_and_reported() -> None:
     """The page continues with the next series."""
     errors = ReportedBugs()
-    good, bad = Counter(COUNTER), Broken(COUNTER)
-    family = MetricFamily("c", MetricType.COUNTER, "h", {'a="1"': bad, 'a="2"': good})
+    family = MetricFamily("c", COUNTER)
+    family.series.update({'a="1"': Broken(COUNTER), 'a="2"': Counter(COUNTER)})
     page = b"".join(text.render([family], 0.0, errors)).decode()
 
     assert page.splitlines()[2:] == ['c{a="2"} 0']

@@ -192,7 +192,7 @@ class Account:
 
     async def _set_webhook(self, parameters: Parameters) -> bool:
         url, secret = parameters.text("url"), parameters.text("secret_token")
-        self.delivery.webhook = Webhook(url, secret) if url else None
+        self.delivery.webhook = Webhook(url=url, secret=secret) if url else None
         return self._after_webhook(parameters)
 
     async def _delete_webhook(self, parameters: Parameters) -> bool:

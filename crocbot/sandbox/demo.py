@@ -32,7 +32,7 @@ TABLE_SECONDS = 4.0
 
 
 def run(seconds: float | None) -> int:
-    """Run the demo for so many seconds, or until Ctrl-C; returns the exit code."""
+    """Run the demo until its time is over, or Ctrl-C; returns the exit code."""
     try:
         return asyncio.run(_main(seconds, os.environ))
     except asyncio.CancelledError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Content = Mapping[str, Any]
@@ -50,7 +50,7 @@ class Chat:
     chat_id: int
     title: str
     type: str = "group"
-    username: str | None = None
+    username: str | None = field(default=None, kw_only=True)
 
     def as_chat(self) -> dict[str, Any]:
         """Return the Chat object."""
@@ -61,7 +61,8 @@ class Chat:
 
 def private(person: Person) -> Chat:
     """Return the chat between the bot and one person."""
-    return Chat(person.user_id, person.first_name, "private", person.username)
+    name = person.first_name
+    return Chat(person.user_id, name, "private", username=person.username)
 
 
 def units(text: str) -> int:

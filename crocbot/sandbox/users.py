@@ -1,7 +1,7 @@
 """
 Simulated users: each writes to the bot, waits for the answers and checks them.
 
-    Ada:   "/start"   "Is anybody there?"   [photo]   ...
+    Ada:   "/start"   "See you later"       [photo]   ...
               |              |                 |
     answers: any       the same text      the caption      in this order
 

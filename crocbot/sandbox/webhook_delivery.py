@@ -28,7 +28,7 @@ RETRY_SECONDS = 0.2
 TIMEOUT = aiohttp.ClientTimeout(total=30)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Webhook:
     """A webhook as setWebhook left it, and its last error."""
 

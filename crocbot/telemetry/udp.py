@@ -139,7 +139,7 @@ class UdpTarget:
         self._resolver = asyncio.create_task(self._keep_resolving())
 
     async def wait_connected(self, seconds: float) -> None:
-        """Wait for the first socket, for at most so many seconds."""
+        """Wait for the first socket, but not longer than this."""
         try:
             async with asyncio.timeout(seconds):
                 await self._first_connected.wait()

@@ -103,7 +103,7 @@ CALLS: list[Event] = [
 
 
 async def run_gateway(times: int) -> InMemoryBridge:
-    """Run telemetry from start to stop, with each event so many times."""
+    """Run telemetry from start to stop, and emit each event `times` times."""
     bridge = InMemoryBridge()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)

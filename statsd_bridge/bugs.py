@@ -9,9 +9,9 @@ from statsd_bridge.model import Stats
 class BugReporter:
     """Counts unexpected exceptions in `stats.bugs`, and logs one a minute."""
 
-    def __init__(self, stats: Stats, log: RateLimitedLog) -> None:
+    def __init__(self, stats: Stats) -> None:
         self._stats = stats
-        self._log = log
+        self._log = RateLimitedLog()
 
     def report(self, error: Exception) -> None:
         """Count and log an exception; the caller leaves out what raised it."""

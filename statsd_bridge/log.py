@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, TextIO, cast
@@ -57,7 +58,7 @@ def configure(level: str, format: str, *, stream: TextIO | None = None) -> None:
 class RateLimitedLog:
     """Logs errors that every packet may cause: each event once a minute."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._quiet_until: dict[str, float] = {}
 

@@ -53,7 +53,6 @@ class Datagrams:
         *,
         transport: str,
         receive_buffer: int,
-        errors: RateLimitedLog,
         reactor: Any,
     ) -> None:
         self.state = ReaderState.IDLE
@@ -65,7 +64,7 @@ class Datagrams:
         self._is_unix = sock.family == socket.AF_UNIX
         self._pipeline = pipeline
         self._transport = transport
-        self._errors = errors
+        self._errors = RateLimitedLog()
         self._reactor = reactor
         self._receiver = datagram.new_receiver(sock)
         # The kernel queues only 10 datagrams of a Unix socket (net.unix.max_dgram_qlen)

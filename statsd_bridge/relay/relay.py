@@ -14,7 +14,6 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 
-from statsd_bridge.log import RateLimitedLog
 from statsd_bridge.model import HostPort, Stats
 from statsd_bridge.relay.udp import RETRY_SECONDS, LossReason, Resolver, UdpTarget
 
@@ -33,7 +32,6 @@ class Relay:
         *,
         packet_length: int,
         stats: Stats,
-        errors: RateLimitedLog,
         reactor: Any,
         resolver: Resolver | None = None,
     ) -> None:
@@ -42,7 +40,7 @@ class Relay:
         self._targets = [
             _Target(
                 address,
-                UdpTarget(address, resolver=resolver, errors=errors),
+                UdpTarget(address, resolver),
                 packet_length=packet_length,
                 stats=stats,
             )

@@ -57,12 +57,10 @@ class Resolver:
 class UdpTarget:
     """One destination.  Nothing here waits; the caller counts what is lost."""
 
-    def __init__(
-        self, address: HostPort, *, resolver: Resolver, errors: RateLimitedLog
-    ) -> None:
+    def __init__(self, address: HostPort, resolver: Resolver) -> None:
         self._address = address
         self._resolver = resolver
-        self._errors = errors
+        self._errors = RateLimitedLog()
         self._sockets: dict[socket.AddressFamily, socket.socket] = {}
         self._destination = _parse_literal(address)
         self._is_literal = self._destination is not None

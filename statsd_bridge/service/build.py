@@ -30,8 +30,7 @@ class Components:
         self.settings = settings
         self.reactor = reactor
         self.stats = Stats()
-        self.errors = log.RateLimitedLog(time.monotonic)
-        self.bugs = BugReporter(self.stats, self.errors)
+        self.bugs = BugReporter(self.stats)
         self.store = new_store(settings)
         self.relay = self._new_relay() if settings.relay_addresses else None
         self.pipeline = self._new_pipeline()
@@ -41,7 +40,6 @@ class Components:
             self.settings.relay_addresses,
             packet_length=self.settings.relay_packet_length,
             stats=self.stats,
-            errors=self.errors,
             reactor=self.reactor,
         )
 

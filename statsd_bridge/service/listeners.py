@@ -105,7 +105,6 @@ class Listeners:
             self._components.pipeline,
             transport=transport,
             receive_buffer=granted,
-            errors=self._components.errors,
             reactor=self._components.reactor,
         )
         self._datagrams.append(reader)

@@ -71,12 +71,14 @@ class NotFound(Page):
         return plain_error(request, 404, b"404 page not found\n")
 
 
-class _Action(Page):
-    """An action for PUT and POST; like statsd_exporter, other methods do nothing."""
-
+class _BackendPage(Page):
     def __init__(self, backend: Backend) -> None:
         super().__init__()
         self.backend = backend
+
+
+class _Action(_BackendPage):
+    """An action for PUT and POST; like statsd_exporter, other methods do nothing."""
 
     def render(self, request: Request) -> bytes:
         """Act if the method asks for it."""
@@ -108,12 +110,8 @@ class Quit(_Action):
         return b"Requesting termination... Goodbye!\n"
 
 
-class _JsonPage(Page):
+class _JsonPage(_BackendPage):
     """A page as JSON."""
-
-    def __init__(self, backend: Backend) -> None:
-        super().__init__()
-        self.backend = backend
 
     def write(self, request: Request, document: Any) -> bytes:
         """Encode a document; senders choose parts of it, so it is escaped to ASCII."""

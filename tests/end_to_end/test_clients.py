@@ -1,4 +1,4 @@
-"""statsd clients of other projects, over sockets."""
+"""statsd clients of other projects, over real sockets."""
 
 from __future__ import annotations
 
@@ -14,58 +14,59 @@ import pytest
 import statsd
 from datadog.dogstatsd.base import DogStatsd
 
-from tests.end_to_end.programs import BridgeProcess, Start
+from tests.end_to_end.programs import Start
 
 HOT_SHOTS = "hot-shots@17.1.1"
 
-TIMEOUT_SECONDS = 120.0
+SECONDS = 120.0
 
 
-class Listeners:
-    """One bridge with all listeners, and its page by prefix."""
+class Server:
+    """A bridge with every type of listener, and its series by prefix."""
 
-    def __init__(self, bridge: BridgeProcess, home: Path) -> None:
-        self.bridge = bridge
-        self.udp = bridge.udp
-        self.tcp = bridge.tcp
-        self.gram = str(home / "gram")
-        self.stream = str(home / "stream")
+    def __init__(self, launch: Start, home: Path) -> None:
+        self.gram, self.stream = str(home / "gram"), str(home / "stream")
+        self.bridge = launch(
+            "--statsd.listen-tcp=127.0.0.1:0",
+            f"--statsd.listen-unixgram={self.gram}",
+            f"--statsd.listen-unixstream={self.stream}",
+        ).wait()
+        self.udp, self.tcp = self.bridge.udp, self.bridge.tcp
 
-    def values(self, prefix: str) -> dict[str, str]:
-        """Wait for `<prefix>_last`; return the series with a prefix."""
+    def series(self, prefix: str) -> dict[str, str]:
+        """Wait for `<prefix>_last`; return the series without that prefix."""
         page = self.bridge.scrape_until(f"\n{prefix}_last")
         pairs = [line.rpartition(" ") for line in page.split("\n")]
         return {
-            name: value
+            name.removeprefix(f"{prefix}_"): value
             for name, _, value in pairs
             if name.startswith(f"{prefix}_") and "quantile" not in name
         }
 
 
 @pytest.fixture(scope="module")
-def bridge(launch: Start, tmp_path_factory: Any) -> Listeners:
-    """Start the bridge."""
-    home = tmp_path_factory.mktemp("doors")
-    bridge = launch(
-        "--statsd.listen-tcp=127.0.0.1:0",
-        f"--statsd.listen-unixgram={home / 'gram'}",
-        f"--statsd.listen-unixstream={home / 'stream'}",
-    )
-    return Listeners(bridge.wait(), home)
+def server(launch: Start, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A bridge with every type of listener."""
+    return Server(launch, tmp_path_factory.mktemp("sockets"))
+
+
+def labelled(labels: str, **values: str) -> dict[str, str]:
+    """Return values by names with labels."""
+    return {f"{name}{{{labels}}}": value for name, value in values.items()}
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "unix"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_statsd(bridge: Listeners, transport: str, packed: bool) -> None:
-    """All methods of PyPI's statsd, one by one and in a pipeline."""
+def test_statsd(server: Server, transport: str, packed: bool) -> None:
+    """PyPI's statsd: each method, one by one and in a pipeline."""
     prefix = f"pypi_{transport}_{packed}".lower()
     client: Any
     if transport == "udp":
-        client = statsd.StatsClient("127.0.0.1", bridge.udp, prefix)
+        client = statsd.StatsClient("127.0.0.1", server.udp, prefix)
     elif transport == "tcp":
-        client = statsd.TCPStatsClient("127.0.0.1", bridge.tcp, prefix)
+        client = statsd.TCPStatsClient("127.0.0.1", server.tcp, prefix)
     else:
-        client = statsd.UnixSocketStatsClient(bridge.stream, prefix)
+        client = statsd.UnixSocketStatsClient(server.stream, prefix)
     target = client.pipeline() if packed else client
     target.incr("hits", 5)
     target.decr("hits", -1)
@@ -80,25 +81,25 @@ def test_statsd(bridge: Listeners, transport: str, packed: bool) -> None:
     if packed:
         target.send()
     client.close()
-    values = bridge.values(prefix)
+    values = server.series(prefix)
 
     assert values == {
-        f"{prefix}_hits": "6",
-        f"{prefix}_load": "2.5",
-        f"{prefix}_below": "-7",
-        f"{prefix}_work_count": "2",
-        f"{prefix}_work_sum": "0.75",
-        f"{prefix}_users": "2",
-        f"{prefix}_last": "1",
+        "hits": "6",
+        "load": "2.5",
+        "below": "-7",
+        "work_count": "2",
+        "work_sum": "0.75",
+        "users": "2",
+        "last": "1",
     }
 
 
 @contextmanager
 def dogstatsd(**options: Any) -> Iterator[DogStatsd]:
-    """Open a client of Datadog, and close it."""
+    """Return Datadog's client without telemetry, unless the options ask for it."""
     quiet = {"disable_telemetry": True, "origin_detection_enabled": False}
-    # Without a time-out it drops what the kernel does not accept at once.
-    client = DogStatsd(**{**quiet, "socket_timeout": TIMEOUT_SECONDS, **options})
+    # Without a time-out it drops what the kernel does not take at once.
+    client = DogStatsd(**{**quiet, "socket_timeout": SECONDS, **options})
     try:
         yield client
     finally:
@@ -106,8 +107,8 @@ def dogstatsd(**options: Any) -> Iterator[DogStatsd]:
         client.close_socket()
 
 
-def send_all(client: DogStatsd, prefix: str) -> None:
-    """Call all methods of Datadog's client."""
+def send_everything(client: DogStatsd, prefix: str) -> None:
+    """Call each method of Datadog's client."""
     tags = ["route:/login", "verb:get"]
     client.increment(f"{prefix}.hits", 3, tags=tags)
     client.decrement(f"{prefix}.hits", -1, tags=tags)
@@ -127,14 +128,14 @@ def send_all(client: DogStatsd, prefix: str) -> None:
 @pytest.mark.parametrize("transport", ["udp", "unix"])
 @pytest.mark.parametrize("buffered", [False, True])
 def test_datadog(
-    bridge: Listeners, transport: str, buffered: bool, monkeypatch: pytest.MonkeyPatch
+    server: Server, transport: str, buffered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All methods of Datadog's client, with all origin fields."""
+    """Datadog's client, with container id, cardinality and external data."""
     monkeypatch.setenv("DD_EXTERNAL_ENV", "it-false,cn-x,pu-y")
     prefix = f"datadog_{transport}_{buffered}".lower()
-    to: dict[str, Any] = {"host": "127.0.0.1", "port": bridge.udp}
+    to: dict[str, Any] = {"host": "127.0.0.1", "port": server.udp}
     if transport == "unix":
-        to = {"socket_path": bridge.gram}
+        to = {"socket_path": server.gram}
     with dogstatsd(
         **to,
         disable_buffering=not buffered,
@@ -142,56 +143,45 @@ def test_datadog(
         cardinality="low",
         constant_tags=["env:prod"],
     ) as client:
-        send_all(client, prefix)
-    values = bridge.values(prefix)
-    labels = '{container_id="ci-abc",env="prod",route="/login",verb="get"}'
+        send_everything(client, prefix)
 
-    assert values == {
-        f"{prefix}_hits{labels}": "4",
-        f"{prefix}_load{labels}": "2.5",
-        f"{prefix}_size_count{labels}": "2",
-        f"{prefix}_size_sum{labels}": "30",
-        f"{prefix}_depth_count{labels}": "1",
-        f"{prefix}_depth_sum{labels}": "7",
-        f"{prefix}_work_count{labels}": "1",
-        f"{prefix}_work_sum{labels}": "0.25",
-        f"{prefix}_users{labels}": "1",
-        f"{prefix}_late{labels}": "2",
-        f"{prefix}_last{labels}": "1",
-    }
+    assert server.series(prefix) == labelled(
+        'container_id="ci-abc",env="prod",route="/login",verb="get"',
+        **{"hits": "4", "load": "2.5", "users": "1", "late": "2", "last": "1"},
+        **{"size_count": "2", "size_sum": "30"},
+        **{"depth_count": "1", "depth_sum": "7"},
+        **{"work_count": "1", "work_sum": "0.25"},
+    )
 
 
-def test_datadog_without_tags(bridge: Listeners) -> None:
-    """A container id works without tags."""
-    with dogstatsd(host="127.0.0.1", port=bridge.udp, container_id="in-123") as client:
+def test_datadog_without_tags(server: Server) -> None:
+    """A container id needs no tags beside it."""
+    with dogstatsd(host="127.0.0.1", port=server.udp, container_id="in-123") as client:
         client.increment("bare.hits", 4)
         client.increment("bare.last")
-    labels = '{container_id="in-123"}'
 
-    assert bridge.values("bare") == {
-        f"bare_hits{labels}": "4",
-        f"bare_last{labels}": "1",
-    }
+    expected = labelled('container_id="in-123"', hits="4", last="1")
+    assert server.series("bare") == expected
 
 
-def test_datadog_s_own_telemetry(bridge: Listeners) -> None:
-    """The client's own metrics are counted."""
+def test_datadog_s_own_telemetry(server: Server) -> None:
+    """The metrics that the client sends about itself are accepted."""
     with dogstatsd(
         host="127.0.0.1",
-        port=bridge.udp,
+        port=server.udp,
         disable_telemetry=False,
         telemetry_min_flush_interval=0,
     ) as client:
         client.increment("telemetry.last")
-    page = bridge.bridge.scrape_until("\ndatadog_dogstatsd_client_metrics{")
+    page = server.bridge.scrape_until("\ndatadog_dogstatsd_client_metrics{")
 
     assert 'client="py"' in page
 
 
-async def test_aiodogstatsd(bridge: Listeners) -> None:
-    """All methods of the asyncio client, with tags."""
+async def test_aiodogstatsd(server: Server) -> None:
+    """The client for asyncio: its types, tags and sample rates."""
     async with aiodogstatsd.Client(
-        host="127.0.0.1", port=bridge.udp, namespace="aio", constant_tags={"k": "v"}
+        host="127.0.0.1", port=server.udp, namespace="aio", constant_tags={"k": "v"}
     ) as client:
         client.increment("hits", value=3)
         client.decrement("hits", value=-1)
@@ -202,20 +192,14 @@ async def test_aiodogstatsd(bridge: Listeners) -> None:
         with client.timeit("timed"):
             pass
         client.increment("last")
-    values = bridge.values("aio")
+    values = server.series("aio")
 
-    assert values.pop('aio_timed_sum{k="v"}')
+    assert values.pop('timed_sum{k="v"}')
     assert values == {
-        'aio_hits{k="v"}': "4",
-        'aio_load{k="v"}': "2",
-        'aio_size_count{k="v"}': "1",
-        'aio_size_sum{k="v"}': "10",
-        'aio_depth_count{a="b",k="v"}': "1",
-        'aio_depth_sum{a="b",k="v"}': "7",
-        'aio_work_count{k="v"}': "1",
-        'aio_work_sum{k="v"}': "0.25",
-        'aio_timed_count{k="v"}': "1",
-        'aio_last{k="v"}': "1",
+        **labelled('a="b",k="v"', depth_count="1", depth_sum="7"),
+        **labelled('k="v"', hits="4", load="2", timed_count="1", last="1"),
+        **labelled('k="v"', size_count="1", size_sum="10"),
+        **labelled('k="v"', work_count="1", work_sum="0.25"),
     }
 
 
@@ -234,17 +218,17 @@ def hot_shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
             [npm, "install", *flags, *retries, "--prefix", str(folder), HOT_SHOTS],
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_SECONDS,
+            timeout=SECONDS,
             cwd=folder,
         )
     except subprocess.TimeoutExpired:
-        pytest.skip("npm does not end")
+        pytest.skip("npm does not end in time")
     if done.returncode:
         pytest.skip(f"npm cannot install it: {done.stderr.strip()[-200:]}")
     return folder
 
 
-SCRIPT = """
+TALK = """
 const StatsD = require('hot-shots');
 const [protocol, port, prefix] = process.argv.slice(1);
 const client = new StatsD({
@@ -269,37 +253,32 @@ client.close();
 
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])
-def test_hot_shots(bridge: Listeners, hot_shots: Path, protocol: str) -> None:
+def test_hot_shots(server: Server, hot_shots: Path, protocol: str) -> None:
     """npm's client in Datadog mode: tags, container id, events, checks."""
-    port = bridge.udp if protocol == "udp" else bridge.tcp
+    port = server.udp if protocol == "udp" else server.tcp
     prefix = f"hot_{protocol}"
     subprocess.run(
-        ["node", "-e", SCRIPT, protocol, str(port), prefix],
+        ["node", "-e", TALK, protocol, str(port), prefix],
         cwd=hot_shots,
         check=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=SECONDS,
     )
-    labels = '{container_id="ci-1",env="prod"}'
+    labels = 'container_id="ci-1",env="prod"'
 
-    assert bridge.values(prefix) == {
-        f'{prefix}_hits{{container_id="ci-1",env="prod",verb="get"}}': "4",
-        f"{prefix}_load{labels}": "2",
-        f"{prefix}_size_count{labels}": "1",
-        f"{prefix}_size_sum{labels}": "10",
-        f"{prefix}_depth_count{labels}": "1",
-        f"{prefix}_depth_sum{labels}": "7",
-        f"{prefix}_work_count{labels}": "1",
-        f"{prefix}_work_sum{labels}": "0.25",
-        f"{prefix}_users{labels}": "1",
-        f"{prefix}_last{labels}": "1",
+    assert server.series(prefix) == {
+        **labelled(f'{labels},verb="get"', hits="4"),
+        **labelled(labels, load="2", users="1", last="1"),
+        **labelled(labels, size_count="1", size_sum="10"),
+        **labelled(labels, depth_count="1", depth_sum="7"),
+        **labelled(labels, work_count="1", work_sum="0.25"),
     }
 
 
-def test_no_line_was_refused(bridge: Listeners) -> None:
-    """No line counted as an error; events and service checks have their counter."""
-    with dogstatsd(host="127.0.0.1", port=bridge.udp) as client:
-        send_all(client, "again")
-    page = bridge.bridge.scrape_until("\nagain_last{")
+def test_no_line_of_a_client_is_an_error(server: Server) -> None:
+    """DogStatsD events and service checks are counted as such."""
+    with dogstatsd(host="127.0.0.1", port=server.udp) as client:
+        send_everything(client, "again")
+    page = server.bridge.scrape_until("\nagain_last{")
 
     assert "sample_errors_total{" not in page
     assert "statsd_exporter_tag_errors_total 0.0\n" in page

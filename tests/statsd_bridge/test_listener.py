@@ -16,7 +16,6 @@ from statsd_bridge import datagram
 from statsd_bridge.datagram import Received
 from statsd_bridge.listener import Datagrams, bind
 from statsd_bridge.listener.datagrams import ReaderState
-from statsd_bridge.log import RateLimitedLog
 from statsd_bridge.model import HostPort
 from tests.statsd_bridge.in_memory import FakePipeline
 
@@ -34,7 +33,6 @@ class Reader(Datagrams):
             self.pipeline,
             transport="udp",
             receive_buffer=receive_buffer,
-            errors=RateLimitedLog(self.reactor.seconds),
             reactor=self.reactor,
         )
         self._address = sock.getsockname()

@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from statsd_bridge.log import RateLimitedLog
 from statsd_bridge.model import HostPort, Stats
 from statsd_bridge.relay import Relay
 from statsd_bridge.relay.relay import FLUSH_SECONDS, MAX_PACKET_BYTES
@@ -60,7 +59,6 @@ class Server:
             addresses or [self.address],
             packet_length=packet_length,
             stats=self.stats,
-            errors=RateLimitedLog(self.clock.seconds),
             reactor=self.clock,
             resolver=resolver or FakeResolver(),
         )

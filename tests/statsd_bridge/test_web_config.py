@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_an_empty_file_protects_nothing(folder: Path) -> None:
-    """As with the toolkit: plain HTTP for everybody."""
+    """Like in exporter-toolkit: plain HTTP without users."""
     for text in ("", "{}", "basic_auth_users:\nhttp_server_config:\n"):
         assert read(folder, text) == WebConfig()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -63,14 +63,8 @@ class StateSource(Protocol):
         """Return the state now."""
 
 
-Samples = (
-    float
-    | Mapping[str, float]
-    | Mapping[MetricType, float]
-    | Mapping[tuple[str, str], float]
-    | None
-)
-"""A value, or values by label value or pair of them; None: absent now."""
+Samples = float | Mapping[Any, float] | None
+"""A value, or values by label value or tuple of label values; None: absent now."""
 
 
 class SelfMetric(NamedTuple):

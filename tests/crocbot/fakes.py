@@ -282,7 +282,8 @@ async def serving(handlers: Mapping[str, Handler]) -> AsyncIterator[str]:
     """Serve `{"POST /path": handler}` on a free port; yield `127.0.0.1:PORT`."""
     app = web.Application(client_max_size=10**7)
     for route, handler in handlers.items():
-        app.router.add_route(*route.split(), handler)
+        method, path = route.split()
+        app.router.add_route(method, path, handler)
     runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -40,7 +40,7 @@ class ServerSpec:
     packets_pattern: str | None
     """A regular expression for the packets on its page; None: it does not count."""
     path: str = "/metrics"
-    """The path of its page; empty: it answers whoever connects, without HTTP."""
+    """The path of its page; empty: each connection gets it, without HTTP."""
     folder: Path = ROOT
     """The checkout it runs from."""
     stop_signal: signal.Signals = signal.SIGKILL
@@ -145,7 +145,7 @@ EXPORTER_PACKETS = r"(?m)^statsd_exporter_udp_packets_total (\S+)"
 
 
 def bridges(name: str, folder: Path = ROOT) -> list[ServerSpec]:
-    """Return the bridge of a checkout, as it comes and without its fast path."""
+    """Return the bridge of a checkout, with its defaults and without its fast path."""
     return [
         ServerSpec(
             name=f"{name}{suffix}",

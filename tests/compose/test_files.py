@@ -1,4 +1,4 @@
-"""What holds for the files in compose/ with no engine at hand."""
+"""The files in compose/, checked without an engine."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from crocbot.settings.fields import NAMES, SECRETS, Settings
 from crocbot.settings.sources import CONFIG
 
 COMPOSE = Path(__file__).parents[2] / "compose"
-# What the machine decides, or a person, or compose.yml.
+# Set by the machine, the operator or compose.yml.
 ELSEWHERE = {"TELEGRAM_BOT_TOKEN", "CROCBOT_STATE_DIR", "CROCBOT_STATSD_HOST"}
 SERVICES = yaml.safe_load((COMPOSE / "compose.yml").read_text())["services"]
 
 
 @pytest.fixture(scope="module")
 def example() -> dict[str, str]:
-    """The example of an .env, with what is commented out."""
+    """Return the settings of .env.example, commented out or not."""
     lines = (COMPOSE / ".env.example").read_text().splitlines()
     settings = [line for line in lines if re.match(r"#?[A-Z][A-Z_]+=", line)]
     return dict(line.lstrip("#").split("=", 1) for line in settings)
 
 
 def test_every_setting_is_in_the_example(example: dict[str, str]) -> None:
-    """The gateway's with their defaults, those of compose.yml, and no other."""
+    """It has the gateway's with their defaults, those of compose.yml, and no other."""
     files = {f"{name}_FILE" for name in SECRETS}
     used = set(re.findall(r"\$\{([A-Z_]+)", (COMPOSE / "compose.yml").read_text()))
 
@@ -45,8 +45,8 @@ def _shown(default: Any) -> str:
     return str(default) if default or default == 0 else ""
 
 
-def test_the_example_says_what_compose_does_without_it(example: dict[str, str]) -> None:
-    """Where compose.yml has a default of its own, the example shows it."""
+def test_the_example_has_the_defaults_of_compose(example: dict[str, str]) -> None:
+    """A default in compose.yml is the one in the example."""
     text = (COMPOSE / "compose.yml").read_text()
     for name, default in re.findall(r"\$\{([A-Z_]+):-([^}$]+)\}", text):
         if name not in ("ALERT_WEBHOOK_URL", "ALERT_TELEGRAM_CHAT"):
@@ -54,14 +54,14 @@ def test_the_example_says_what_compose_does_without_it(example: dict[str, str]) 
 
 
 def test_the_example_sets_nothing() -> None:
-    """A copy that was not edited changes nothing."""
+    """A copy that is not edited changes nothing."""
     lines = (COMPOSE / ".env.example").read_text().splitlines()
 
     assert [line for line in lines if line and not line.startswith("#")] == []
 
 
 def test_without_a_token_the_gateway_is_in_the_sandbox() -> None:
-    """Its settings there are in one file, which a token turns off."""
+    """The settings of the sandbox are in one file, which a token turns off."""
     lines = (COMPOSE / "sandbox.env").read_text().splitlines()
     settings = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 
@@ -76,7 +76,7 @@ def test_without_a_token_the_gateway_is_in_the_sandbox() -> None:
 
 
 def test_images_are_pinned() -> None:
-    """What is not built here has a whole version."""
+    """Images that are not built here have a full version."""
     images = [each["image"] for each in SERVICES.values()]
     others = [image for image in images if not image.startswith("crocbot:")]
 
@@ -85,7 +85,7 @@ def test_images_are_pinned() -> None:
 
 
 def test_the_image_builds_where_no_registry_is() -> None:
-    """Neither a frontend nor a digest has to be fetched for the Dockerfile."""
+    """The Dockerfile needs no frontend and no digest from a registry."""
     text = (COMPOSE / "Dockerfile").read_text()
 
     assert re.findall("^ARG BASE=(.*)", text, re.MULTILINE) == [
@@ -96,8 +96,8 @@ def test_the_image_builds_where_no_registry_is() -> None:
     assert "@sha256" not in text
 
 
-def test_statsd_exporter_stands_in_with_nothing_else_changed() -> None:
-    """The same flags, mapping file, port, and name in the network."""
+def test_statsd_exporter_replaces_the_bridge() -> None:
+    """It has the same flags, mapping file, port, and name in the network."""
     bridge, other = SERVICES["bridge"], SERVICES["statsd-exporter"]
 
     assert other["profiles"] == ["statsd-exporter"]
@@ -107,16 +107,16 @@ def test_statsd_exporter_stands_in_with_nothing_else_changed() -> None:
     assert other["networks"] == {"default": {"aliases": ["bridge"]}}
 
 
-def test_a_stop_is_given_more_time_than_it_takes() -> None:
-    """The grace is longer than the gateway waits for answers."""
+def test_the_grace_period() -> None:
+    """It is longer than the gateway waits for answers."""
     grace = int(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
 
     assert grace > 2 * Settings.model_fields["drain_seconds"].default
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_service_is_bounded_and_harmless(name: str) -> None:
-    """Also those that no test can start: Grafana and statsd-exporter."""
+def test_every_service_is_restricted(name: str) -> None:
+    """That includes those that no test can start, Grafana and statsd-exporter."""
     service = SERVICES[name]
 
     assert service["restart"] == "unless-stopped"
@@ -131,7 +131,7 @@ def test_every_service_is_bounded_and_harmless(name: str) -> None:
 
 
 def test_promtool_accepts_the_configuration() -> None:
-    """With the rules that it names, as Prometheus would read them."""
+    """The configuration and the rules that it names are valid."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is missing: Debian's package prometheus has it")
@@ -145,8 +145,8 @@ def test_promtool_accepts_the_configuration() -> None:
     assert wanted == ["rules/*.yml"]
 
 
-def test_grafana_finds_what_it_is_given() -> None:
-    """The data source that dashboards name, and the folder that is mounted."""
+def test_grafana_is_provisioned() -> None:
+    """The data source is Prometheus, and the dashboards are mounted."""
     provisioning = COMPOSE / "grafana" / "provisioning"
     source = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())
     dashboards = yaml.safe_load((provisioning / "dashboards/crocbot.yml").read_text())

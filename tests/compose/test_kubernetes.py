@@ -1,9 +1,8 @@
 """
 The Kubernetes manifest, against the schemas of Kubernetes itself.
 
-kubernetes-validate carries them, so no cluster is asked.  The ServiceMonitor is not
-Kubernetes' own; its schema is in no package, so what is used of it is checked here by
-what it has to agree with.
+kubernetes-validate contains them, so no cluster is needed.  It has no schema of the
+ServiceMonitor, whose few fields are compared with what they refer to.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from crocbot.settings.fields import NAMES, SECRETS, Settings
 FILE = Path(__file__).parents[2] / "compose" / "kubernetes" / "crocbot.yml"
 OBJECTS = {each["kind"]: each for each in yaml.safe_load_all(FILE.read_text())}
 OWN = [kind for kind in OBJECTS if kind != "ServiceMonitor"]
-# The oldest with sidecars that need no feature gate, and the newest that is known.
+# The oldest with sidecars without a feature gate, and the newest.
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
 POD = OBJECTS["StatefulSet"]["spec"]["template"]
 (BRIDGE,) = POD["spec"]["initContainers"]
@@ -28,7 +27,7 @@ POD = OBJECTS["StatefulSet"]["spec"]["template"]
 
 
 def test_every_object_is_there() -> None:
-    """One of each kind."""
+    """There is one of each kind."""
     text = FILE.read_text()
 
     assert list(OBJECTS) == ["ConfigMap", "StatefulSet", "Service", "ServiceMonitor"]
@@ -38,7 +37,7 @@ def test_every_object_is_there() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", OWN)
 def test_kubernetes_knows_every_field(kind: str, version: str) -> None:
-    """The strict schema refuses a field that is misspelt, or at the wrong place."""
+    """The strict schema refuses misspelt and misplaced fields."""
     kubernetes_validate.validate(OBJECTS[kind], version, strict=True)
 
 
@@ -67,8 +66,8 @@ def test_the_service_monitor_finds_the_bridge() -> None:
 
 
 @pytest.mark.parametrize("container", [BRIDGE, GATEWAY], ids=lambda c: str(c["name"]))
-def test_a_container_may_do_no_more_than_it_needs(container: dict[str, Any]) -> None:
-    """As in the compose file."""
+def test_a_container_is_restricted(container: dict[str, Any]) -> None:
+    """It has the restrictions of the compose file."""
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -78,8 +77,8 @@ def test_a_container_may_do_no_more_than_it_needs(container: dict[str, Any]) -> 
     assert {"startupProbe", "livenessProbe"} <= container.keys()
 
 
-def test_the_gateway_is_told_only_what_it_reads() -> None:
-    """Every variable is a setting; the token comes from a file that is mounted."""
+def test_every_variable_is_a_setting() -> None:
+    """The gateway reads all of them; the token comes from a mounted file."""
     settings = {*NAMES, *(f"{name}_FILE" for name in SECRETS)}
     given = {each["name"]: each["value"] for each in GATEWAY["env"]}
     mounts = {each["name"]: each["mountPath"] for each in GATEWAY["volumeMounts"]}
@@ -89,14 +88,14 @@ def test_the_gateway_is_told_only_what_it_reads() -> None:
     assert given["TELEGRAM_BOT_TOKEN_FILE"].startswith(mounts["secrets"] + "/")
 
 
-def test_a_stop_is_given_more_time_than_it_takes() -> None:
-    """The pod's grace is longer than the gateway waits for answers."""
+def test_the_grace_period() -> None:
+    """It is longer than the gateway waits for answers."""
     grace = POD["spec"]["terminationGracePeriodSeconds"]
 
     assert grace > 2 * Settings.model_fields["drain_seconds"].default
 
 
 def test_the_bridge_is_a_sidecar() -> None:
-    """It starts before the gateway, and ends after it."""
+    """It starts before the gateway and ends after it."""
     assert BRIDGE["restartPolicy"] == "Always"
     assert BRIDGE["image"] == GATEWAY["image"]

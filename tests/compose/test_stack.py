@@ -1,7 +1,7 @@
 """
-From nothing to graphs, and what happens when a part of it goes away.
+The whole stack, and the loss of each part.
 
-The tests share one stack, in the order of this file; each leaves it whole.
+The tests share one stack, in the order of this file; each leaves it complete.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from crocbot.sandbox.server import TOKEN
+from tests.compose.conftest import Stack
 
 MISSION = (
     "crocbot_uptime_seconds",
@@ -23,12 +24,12 @@ MISSION = (
     "crocbot_telegram_latency_seconds_count",
     "crocbot_telegram_reconnects_total",
 )
-OURS = ("gateway", "bridge", "sandbox")
-ALL = (*OURS, "prometheus")
+BUILT_HERE = ("gateway", "bridge", "sandbox")
+ALL = (*BUILT_HERE, "prometheus")
 MEGABYTE = 1_000_000
 
-# In queries: an agent that streams, and what goes wrong.
-NEVER_HERE = (
+# In queries that are empty here: an agent that streams, and errors.
+EMPTY_QUERIES = (
     "crocbot_agent_",
     "crocbot_telegram_first_text_seconds",
     "changes(crocbot_process_start_time_seconds",
@@ -38,7 +39,7 @@ NEVER_HERE = (
     "statsd_bridge_series_refused_total",
 )
 
-# A webhook that prints what it gets.
+# A webhook that prints the requests.
 HOOK = """
 from http.server import BaseHTTPRequestHandler, HTTPServer
 class Hook(BaseHTTPRequestHandler):
@@ -53,13 +54,13 @@ DASHBOARDS = sorted(FOLDER.glob("*.json"))
 
 
 @pytest.mark.parametrize("name", MISSION)
-def test_a_first_up_shows_traffic(stack: Any, name: str) -> None:
-    """Without any setting Prometheus has the metric, and people are answered."""
+def test_a_first_up_shows_traffic(stack: Stack, name: str) -> None:
+    """Without any setting Prometheus has the metric, and users are answered."""
     stack.until(lambda: stack.query(name))
     stack.answer_more(1)
 
 
-def test_rules_and_targets_are_good(stack: Any) -> None:
+def test_rules_and_targets_work(stack: Stack) -> None:
     """Prometheus scrapes the bridge and itself, and evaluates every rule."""
     stack.until(lambda: stack.value("count(up == 1)") == 2)
     groups = stack.prometheus("rules")["groups"]
@@ -69,8 +70,8 @@ def test_rules_and_targets_are_good(stack: Any) -> None:
     assert [rule["name"] for rule in rules if rule.get("lastError")] == []
 
 
-def test_what_people_wrote_is_what_is_counted(stack: Any) -> None:
-    """People, the gateway's ledger in Prometheus, and the bridge's page agree."""
+def test_every_message_is_counted(stack: Stack) -> None:
+    """The users' messages and the counters in Prometheus agree."""
     sandbox = stack.container("sandbox")
     sandbox.stop(timeout=30)
     verdict = json.loads(stack.lines("sandbox")[-1])
@@ -89,8 +90,8 @@ def test_what_people_wrote_is_what_is_counted(stack: Any) -> None:
 
 
 @pytest.mark.parametrize("service", ALL)
-def test_a_container_has_no_more_than_it_needs(stack: Any, service: str) -> None:
-    """No root, no capability, nothing to write; bounded, and restarted."""
+def test_a_container_has_no_more_than_it_needs(stack: Stack, service: str) -> None:
+    """It has no root, capability or writable system; it is bounded and restarted."""
     container = stack.container(service)
     host, config = container.attrs["HostConfig"], container.attrs["Config"]
     _, status = container.exec_run("cat /proc/1/status")
@@ -108,8 +109,8 @@ def test_a_container_has_no_more_than_it_needs(stack: Any, service: str) -> None
     assert host["LogConfig"]["Config"].keys() >= {"max-size", "max-file"}
 
 
-def test_only_pages_are_published_and_only_on_loopback(stack: Any) -> None:
-    """UDP stays inside, as do the gateway and the sandbox."""
+def test_only_pages_are_published_and_only_on_loopback(stack: Stack) -> None:
+    """UDP, the gateway and the sandbox are not published."""
     published = {
         (service, port, binding["HostIp"])
         for service in ALL
@@ -123,8 +124,8 @@ def test_only_pages_are_published_and_only_on_loopback(stack: Any) -> None:
     }
 
 
-def test_the_image_is_small(stack: Any) -> None:
-    """Less than 200 MB come on top of the base."""
+def test_the_image_is_small(stack: Stack) -> None:
+    """It adds less than 200 MB to its base."""
     sizes = {
         name: stack.client.images.get(name).attrs["Size"]
         for name in (stack.image, stack.base)
@@ -134,12 +135,12 @@ def test_the_image_is_small(stack: Any) -> None:
 
 
 @pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: str(file.name))
-def test_every_query_of_a_dashboard_finds_something(stack: Any, file: Path) -> None:
+def test_every_query_of_a_dashboard_finds_something(stack: Stack, file: Path) -> None:
     """Grafana would show no empty panel, but for what never happened here."""
     waiting = {
         each
         for each in _expressions(json.loads(file.read_text()))
-        if not any(words in each for words in NEVER_HERE)
+        if not any(words in each for words in EMPTY_QUERIES)
     }
     assert len(waiting) > 10
 
@@ -151,14 +152,14 @@ def test_every_query_of_a_dashboard_finds_something(stack: Any, file: Path) -> N
 
 
 @pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: str(file.name))
-def test_every_query_of_a_dashboard_is_understood(stack: Any, file: Path) -> None:
+def test_every_query_of_a_dashboard_is_understood(stack: Stack, file: Path) -> None:
     """Prometheus can run each, whether or not it finds something."""
     for each in _expressions(json.loads(file.read_text())):
         stack.query(each)
 
 
 def _expressions(node: Any) -> Iterator[str]:
-    """Every query in a dashboard, with its variables filled in."""
+    """Yield the queries of a dashboard with variables replaced."""
     if isinstance(node, dict):
         if isinstance(expression := node.get("expr"), str):
             expression = expression.replace("$__rate_interval", "1m")
@@ -170,14 +171,14 @@ def _expressions(node: Any) -> Iterator[str]:
 
 
 @contextmanager
-def _container(stack: Any, name: str, code: str) -> Iterator[Any]:
-    """Run Python in the stack's network, as another container there."""
+def _container(stack: Stack, name: str, code: str) -> Iterator[Any]:
+    """Run Python in another container of the stack's network."""
     made = stack.client.containers.run(
         stack.image,
         ["python", "-c", code],
         name=f"{stack.name}-{name}",
         network=f"{stack.name}_default",
-        # Else it has those of the image, and counts as the gateway.
+        # The labels of the image would make it count as the gateway.
         labels={"com.docker.compose.service": name},
         detach=True,
     )
@@ -188,11 +189,11 @@ def _container(stack: Any, name: str, code: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _without_bridge(stack: Any) -> Iterator[None]:
+def _without_bridge(stack: Stack) -> Iterator[None]:
     """
-    Something befalls the bridge inside of this: people are answered all the while.
+    Assert that users are answered while the bridge is gone, which the body causes.
 
-    After it Prometheus soon has every metric again, and they go on.
+    After it Prometheus has every series again, and the counters go on.
     """
     before = {name: _series(stack, name) for name in MISSION}
     yield
@@ -205,28 +206,28 @@ def _without_bridge(stack: Any) -> Iterator[None]:
     stack.until(lambda: stack.value("sum(crocbot_messages_total)") > counted)
 
 
-def _series(stack: Any, name: str) -> set[str]:
-    """The series of a metric that Prometheus has now, each by its labels."""
+def _series(stack: Stack, name: str) -> set[str]:
+    """Return the label sets of a metric that Prometheus has now."""
     return {json.dumps(each["metric"], sort_keys=True) for each in stack.query(name)}
 
 
-def test_the_bridge_is_replaced(stack: Any) -> None:
-    """A new bridge at another address is found by itself."""
+def test_the_bridge_is_replaced(stack: Stack) -> None:
+    """A new bridge at another address is found without a restart."""
     with _without_bridge(stack):
         old = stack.address("bridge")
         bridge = stack.container("bridge")
         bridge.kill()
         bridge.remove()
         stack.answer_more()
-        # Whoever comes next gets the old address, so the new bridge cannot.
+        # The next container gets the old address, so the new bridge does not.
         with _container(stack, "squatter", "import signal; signal.pause()"):
             stack.up("bridge")
             assert stack.address("bridge") != old
             stack.until(lambda: stack.value("crocbot_uptime_seconds") > 0)
 
 
-def test_the_bridge_is_stopped_for_a_while(stack: Any) -> None:
-    """Prometheus sees it gone; the same bridge comes back."""
+def test_the_bridge_is_stopped(stack: Stack) -> None:
+    """Prometheus reports it down; the same bridge is started again."""
     with _without_bridge(stack):
         bridge = stack.container("bridge")
         bridge.stop()
@@ -236,8 +237,8 @@ def test_the_bridge_is_stopped_for_a_while(stack: Any) -> None:
         bridge.start()
 
 
-def test_the_bridge_is_frozen(stack: Any) -> None:
-    """What reaches it meanwhile waits in its socket."""
+def test_the_bridge_is_frozen(stack: Stack) -> None:
+    """Datagrams wait in its socket meanwhile."""
     with _without_bridge(stack):
         bridge = stack.container("bridge")
         bridge.pause()
@@ -246,8 +247,8 @@ def test_the_bridge_is_frozen(stack: Any) -> None:
         bridge.unpause()
 
 
-def test_a_gateway_that_is_stopped_ends_well_and_takes_up_its_inbox(stack: Any) -> None:
-    """SIGTERM to process 1 is enough; what is written meanwhile is answered later."""
+def test_the_gateway_is_stopped(stack: Stack) -> None:
+    """SIGTERM ends it with 0; messages that arrive meanwhile are answered later."""
     gateway = stack.container("gateway")
     gateway.stop(timeout=30)
     assert stack.container("gateway").attrs["State"]["ExitCode"] == 0
@@ -257,18 +258,18 @@ def test_a_gateway_that_is_stopped_ends_well_and_takes_up_its_inbox(stack: Any) 
     stack.until(lambda: stack.container("gateway").health == "healthy")
 
 
-def _raise_alert(stack: Any, name: str) -> None:
-    """Tell Alertmanager of an alert, as soon as Prometheus has found it."""
+def _raise_alert(stack: Stack, name: str) -> None:
+    """Send an alert to Alertmanager once Prometheus has discovered it."""
     stack.until(lambda: stack.prometheus("alertmanagers")["activeAlertmanagers"])
     url = "--alertmanager.url=http://127.0.0.1:9093"
-    told = stack.container("alertmanager").exec_run(
+    added = stack.container("alertmanager").exec_run(
         ["amtool", "alert", "add", url, name, "--annotation=summary=it works"]
     )
-    assert told.exit_code == 0, told.output
+    assert added.exit_code == 0, added.output
 
 
-def test_an_alert_reaches_a_chat(stack: Any) -> None:
-    """With the profile `alerts` and a chat's id the operator is told in Telegram."""
+def test_an_alert_reaches_a_chat(stack: Stack) -> None:
+    """With the profile `alerts` and a chat id the alert is a Telegram message."""
     stack.up(
         "alertmanager",
         ALERT_TELEGRAM_CHAT="1005",
@@ -281,8 +282,8 @@ def test_an_alert_reaches_a_chat(stack: Any) -> None:
     stack.until(lambda: any(words in line for line in stack.lines("sandbox")))
 
 
-def test_an_alert_reaches_a_webhook(stack: Any) -> None:
-    """With the URL of a webhook it gets Alertmanager's JSON."""
+def test_an_alert_reaches_a_webhook(stack: Stack) -> None:
+    """With the URL of a webhook the alert is POSTed as Alertmanager's JSON."""
     with _container(stack, "hook", HOOK) as hook:
         stack.up("alertmanager", ALERT_WEBHOOK_URL=f"http://{hook.name}:8000/")
         _raise_alert(stack, "TriedByWebhook")

@@ -1,4 +1,4 @@
-"""The systemd units: systemd's own tools are the judge; nothing is started."""
+"""The systemd units, checked by systemd's own tools; nothing is started."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOCKETS = sorted(UNITS.glob("*.socket"))
 
 
 def read(file: Path) -> RawConfigParser:
-    """Read a unit; of a key that comes twice the last one counts."""
+    """Read a unit; the last value of a repeated key counts."""
     unit = RawConfigParser(strict=False, delimiters=("=",), comment_prefixes=("#",))
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(file)
@@ -28,7 +28,7 @@ def read(file: Path) -> RawConfigParser:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The units, with the programs where this test has them."""
+    """Copy the units, with the paths of this environment's programs."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is missing: it comes with systemd")
     for file in (*SERVICES, *SOCKETS):
@@ -48,18 +48,16 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_systemd_finds_nothing_to_complain_of(installed: Path) -> None:
-    """Every key and value is one that it knows, and what is named exists."""
+def test_systemd_accepts_the_units(installed: Path) -> None:
+    """It knows every key and value, and the programs exist."""
     done = analyze("verify", *sorted(installed.iterdir()))
 
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", [file.name for file in SERVICES])
-def test_a_service_is_exposed_as_little_as_it_can_be(
-    installed: Path, name: str
-) -> None:
-    """systemd's own measure is below 2 of 10; from 2 on it would not say OK."""
+def test_a_service_is_hardened(installed: Path, name: str) -> None:
+    """systemd's exposure level is below 2 of 10, which it calls OK."""
     security = ("security", "--offline=true", "--no-pager", "--threshold=19")
     done = analyze(*security, installed / name)
     if "unrecognized option" in done.stderr:
@@ -69,7 +67,7 @@ def test_a_service_is_exposed_as_little_as_it_can_be(
 
 
 def test_the_bridge_knows_its_sockets() -> None:
-    """Each has a name of the bridge's, is on loopback, and starts the bridge."""
+    """Each has a name that the bridge knows, is on loopback, and starts the bridge."""
     sockets = {
         unit["Socket"]["FileDescriptorName"]: unit["Socket"]
         for unit in map(read, SOCKETS)
@@ -83,8 +81,8 @@ def test_the_bridge_knows_its_sockets() -> None:
     assert service["Sockets"].split() == [file.name for file in reversed(SOCKETS)]
 
 
-def test_a_stop_is_given_more_time_than_it_takes() -> None:
-    """systemd waits longer than the gateway does for answers."""
+def test_the_stop_timeout() -> None:
+    """systemd waits longer than the gateway waits for answers."""
     service = read(UNITS / "crocbot.service")["Service"]
 
     drain = Settings.model_fields["drain_seconds"].default
@@ -92,8 +90,8 @@ def test_a_stop_is_given_more_time_than_it_takes() -> None:
 
 
 @pytest.mark.parametrize("file", SERVICES, ids=lambda file: str(file.name))
-def test_a_service_that_the_operator_must_mend_stays_down(file: Path) -> None:
-    """Exit code 2 is no reason to try again; whatever else ends it is."""
+def test_exit_code_2_is_not_restarted(file: Path) -> None:
+    """Exit code 2 needs the operator; any other end is restarted."""
     service = read(file)["Service"]
 
     assert service["Restart"] == "always"
@@ -101,7 +99,7 @@ def test_a_service_that_the_operator_must_mend_stays_down(file: Path) -> None:
 
 
 def test_the_page_names_every_unit() -> None:
-    """docs/deploy.md says what to enable."""
+    """docs/deploy.md names the units to enable."""
     page = (UNITS.parents[1] / "docs" / "deploy.md").read_text()
 
     for file in (*SERVICES, *SOCKETS):

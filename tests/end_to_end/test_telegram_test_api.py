@@ -1,8 +1,8 @@
 """
 The gateway and an independent Bot API: telegram-test-api from the npm registry.
 
-Somebody else's idea of Telegram: what our own sandbox gets wrong would not be seen with
-it.  `telegram_test_api.js` puts before it what it lacks.
+Mistakes of the project's sandbox would be invisible in tests with it.  What the package
+lacks is in front of it in `telegram_test_api.js`.
 """
 
 from __future__ import annotations

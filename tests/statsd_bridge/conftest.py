@@ -17,10 +17,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge import exposition
+from statsd_bridge.fastpath import AnyPipeline
 from statsd_bridge.line import Dialect
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
-from tests.statsd_bridge.in_memory import BOTH_PATHS, AnyPipeline, InMemoryPath
+from tests.statsd_bridge.in_memory import BOTH_PATHS, InMemoryPath
 
 FLAGS = {
     "--no-statsd.parse-dogstatsd-tags": "dogstatsd",
@@ -62,8 +63,10 @@ def _play(
 
 
 def _shown(page: str) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
-    """Read a page with somebody else's parser: series, types, helps."""
-    series, types, helps = {}, {}, {}
+    """Return series, types and help texts of a page by the official parser."""
+    series: dict[str, float] = {}
+    types: dict[str, str] = {}
+    helps: dict[str, str] = {}
     declared = [line.split(" ", 3) for line in page.splitlines() if line[0] == "#"]
     for _, word, name, rest in declared:
         (types if word == "TYPE" else helps)[name] = rest

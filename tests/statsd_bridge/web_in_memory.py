@@ -23,11 +23,11 @@ class Reactor(Clock):
         self.turns: list[Callable[[], object]] = []
 
     def callLater(  # noqa: N802
-        self, delay: float, call: Any, *args: Any, **named: Any
+        self, delay: float, callable: Any, *args: Any, **kw: Any
     ) -> Any:
         if delay:
-            return super().callLater(delay, call, *args, **named)
-        self.turns.append(call)
+            return super().callLater(delay, callable, *args, **kw)
+        self.turns.append(callable)
         return None
 
     def take_turns(self) -> int:
@@ -114,7 +114,7 @@ class Connection:
     @property
     def received(self) -> bytes:
         """All bytes that the server has sent."""
-        return self.transport.value()
+        return bytes(self.transport.value())
 
     @property
     def is_closed(self) -> bool:

@@ -35,12 +35,8 @@ class ConnectionLimits:
 def raise_open_files() -> int:
     """Raise the soft limit of open files as far as permitted; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _bounded(hard)
-    if _bounded(soft) < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted
-
-
-def _bounded(limit: int) -> int:
-    is_infinite = limit == resource.RLIM_INFINITY
-    return MAX_OPEN_FILES if is_infinite else min(limit, MAX_OPEN_FILES)
+    is_infinite = hard == resource.RLIM_INFINITY
+    limit = MAX_OPEN_FILES if is_infinite else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return limit

@@ -8,7 +8,6 @@ from typing import Any
 
 from statsd_bridge import explain, exposition, log, mapping
 from statsd_bridge.bugs import BugReporter
-from statsd_bridge.explain import Explanation, TrialStores
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import Dialect
 from statsd_bridge.mapping import MappingTable
@@ -91,8 +90,10 @@ def dialect(settings: Settings) -> Dialect:
     )
 
 
-def explain_lines(settings: Settings, lines: Sequence[bytes]) -> list[Explanation]:
+def explain_lines(
+    settings: Settings, lines: Sequence[bytes]
+) -> list[explain.Explanation]:
     """Explain what a new bridge would make of lines, one after the other."""
-    table, stores = load_table(settings), TrialStores(new_store(settings))
+    table, stores = load_table(settings), explain.TrialStores(new_store(settings))
     styles = dialect(settings)
     return [explain.explain(each, styles, table, stores) for each in lines]

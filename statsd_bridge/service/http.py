@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
 
 from statsd_bridge import explain, exposition, web
-from statsd_bridge.explain import TrialStores
 from statsd_bridge.exposition import BridgeState, CacheState, SelfMetrics
 from statsd_bridge.listener import ConnectionLimits
 from statsd_bridge.service.build import Components, dialect, new_store
@@ -65,15 +65,13 @@ class HttpBackend(web.Backend):
 
     def quit(self) -> None:
         """Stop the reactor."""
-        try:
+        # Raised if it is stopping already.
+        with suppress(ReactorNotRunning):
             self.reactor.stop()
-        except ReactorNotRunning:
-            # It is stopping already.
-            return
 
     def explain(self, line: bytes) -> Any:
         """Explain what would become of a line now; nothing changes."""
-        stores = TrialStores(new_store(self._settings), self._store)
+        stores = explain.TrialStores(new_store(self._settings), self._store)
         table, styles = self._pipeline.table, dialect(self._settings)
         return explain.as_json(explain.explain(line, styles, table, stores))
 

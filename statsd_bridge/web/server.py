@@ -117,25 +117,6 @@ class _BoundedFactory(WrappingFactory):
         self.protocols.pop(connection, None)
 
 
-class _Site(Site):
-    """HTTP/1.1 without tracebacks in responses, behind a guard."""
-
-    displayTracebacks = False
-
-    def __init__(self, root: Resource, guard: Guard, reactor: Any) -> None:
-        super().__init__(root, requestFactory=_Request, timeout=IDLE_SECONDS)
-        self.guard = guard
-        self._reactor = reactor
-
-    def buildProtocol(self, addr: Any) -> Any:
-        channel: Any = _Channel()
-        channel.factory = channel.site = self
-        channel.requestFactory = self.requestFactory
-        channel.callLater = self._reactor.callLater
-        channel.timeOut = self.timeOut
-        return channel
-
-
 class _Channel(HTTPChannel):
     """One connection; a request that is not complete in time closes it."""
 
@@ -218,6 +199,19 @@ class _Request(Request):
     def _set_headers(self) -> None:
         for name, value in self.channel.site.guard.headers.items():
             self.setHeader(name.encode(), value.encode())
+
+
+class _Site(Site):
+    """HTTP/1.1 without tracebacks in responses, behind a guard."""
+
+    displayTracebacks = False
+    protocol: Any = _Channel
+
+    def __init__(self, root: Resource, guard: Guard, reactor: Any) -> None:
+        super().__init__(
+            root, requestFactory=_Request, timeout=IDLE_SECONDS, reactor=reactor
+        )
+        self.guard = guard
 
 
 class _Root(Resource):

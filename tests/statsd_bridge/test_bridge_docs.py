@@ -37,7 +37,7 @@ def test_the_example_is_read(tmp_path: Path) -> None:
     ("row", "bounds"),
     [
         ("series", [Settings().max_series]),
-        ("line over TCP", [datagram.LONGEST_LINE]),
+        ("line over TCP", [datagram.MAX_LINE_BYTES]),
         ("connections of a statsd listener", [ConnectionLimits().streams]),
         ("silence", [IDLE_SECONDS // 3600]),
         ("HTTP connections", [ConnectionLimits().http]),

@@ -162,6 +162,19 @@ def test_both_paths_show_the_same(
         assert_same_results(fast, plain)
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_lines_apply_in_their_order(index: int) -> None:
+    """To gauges, to new series of several types, to the limit of series."""
+    memory = both(max_series=3)[index]
+    for _ in range(3):
+        memory.feed(b"g:1|g\ng:+2|g\ng:5|g\ng:-1|g\ng:+0x1p1|g\nb:1|c\ng,a=b:4|g")
+    memory.feed(b"a:1|g\na:1|c\nb:1|g\nb:1|c")
+
+    assert memory.values() == {"g": 6, 'g{a="b"}': 4, "b": 4}
+    assert memory.stats.series_refused == {"a": 2}
+    assert memory.stats.conflicts == {("gauge", "b"): 1}
+
+
 def test_failed_grouping_is_retried_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     """One piece in sixteen is tried in vain; the first success ends the pauses."""
     tries = 0
@@ -182,44 +195,6 @@ def test_failed_grouping_is_retried_rarely(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert 10 <= in_vain <= 15
     assert 84 <= tries <= 100
-
-
-@pytest.mark.parametrize("index", [0, 1])
-def test_samples_of_a_gauge_stay_in_order(index: int) -> None:
-    """Values, relative values and unusual spellings: the last one wins."""
-    memory = both()[index]
-    for _ in range(3):
-        memory.feed(b"g:1|g\ng:+2|g\ng:5|g\ng:-1|g\ng:+0x1p1|g\ng:3|g|#a:b\ng,a=b:4|g")
-
-    assert memory.values() == {"g": 6, 'g{a="b"}': 4}
-
-
-@pytest.mark.parametrize("index", [0, 1])
-def test_series_are_created_in_the_order_of_their_lines(index: int) -> None:
-    """The first type owns the name, and the limit rejects the later series."""
-    memory = both(max_series=2)[index]
-    memory.feed(b"b:1|c\nb:1|c\nb:1|c")
-    memory.feed(b"b:1|c\na:1|g\na:1|c\nc:1|c\nb:1|c")
-
-    assert memory.values() == {"b": 5, "a": 1}
-    assert memory.stats.conflicts == {("counter", "a"): 1}
-    assert memory.stats.series_refused == {"c": 1}
-
-
-@pytest.mark.parametrize("index", [0, 1])
-def test_two_rules_may_give_a_series_two_ttls(index: int) -> None:
-    """No sample is lost, in whichever order they come, and the last ttl applies."""
-    memory = both()[index]
-    for _ in range(4):
-        memory.feed(b"app.brief:1|c\napp.briefer:1|c\napp.brief:1|c\napp.briefer:1|c")
-    assert memory.values() == {"brief": 16}
-
-    memory.feed(b"app.brief:1|c")
-    memory.pass_seconds(4)
-    assert memory.values() == {"brief": 17}
-    memory.feed(b"app.briefer:1|c")
-    memory.pass_seconds(4)
-    assert memory.values() == {}
 
 
 def test_buffers_go_with_their_series() -> None:
@@ -258,17 +233,6 @@ def test_no_counter_of_the_cache_falls(
     assert shown[-1][0] == memory.stats.samples
 
 
-def test_a_reload_applies_from_the_next_batch() -> None:
-    """What was buffered before it goes to the series of the old rules."""
-    memory = InMemoryPath(TABLE)
-    for _ in range(3):
-        memory.feed(b"app.hits.a:1|c")
-    memory.path.replace_table(mapping.parse("", "empty.yml"))
-    memory.feed(b"app.hits.a:1|c")
-
-    assert memory.values() == {'app_hits_total{route="a"}': 3, "app_hits_a": 1}
-
-
 def test_a_line_is_looked_up_once_before_it_is_buffered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -292,47 +256,31 @@ def test_a_line_is_looked_up_once_before_it_is_buffered(
     assert memory.plain.cache_gets == len(plain)
 
 
-def test_a_bug_costs_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is reported, and the other lines of the batch are recorded."""
-    memory = InMemoryPath(bugs=ReportedBugs())
+@pytest.mark.parametrize(
+    ("broken", "values", "bugs"),
+    [
+        ("fastpath.split_lines", {"a": 3, "t_sum": 0.003}, 3),
+        ("fastpath.SampleBuffers.add", {"a": 3, "t_sum": 0.003}, 4),
+        # It costs the numbers of one buffer.
+        ("series.histogram.Histogram.record_all", {"a": 3, "t_sum": 0.002}, 1),
+    ],
+)
+def test_a_bug_is_reported_and_costs_little(
+    broken: str,
+    values: dict[str, float],
+    bugs: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other lines of the batch are recorded."""
 
-    def broken(*_: object) -> object:
+    def fail(*_: object) -> object:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(buffers.SampleBuffers, "add", broken)
-    memory.feed(b"a:1|c\nbug:1|c\nb:1|c")
-    memory.feed(b"bug:1|c\na:1|c")
+    memory = InMemoryPath("defaults: {observer_type: histogram}", bugs=ReportedBugs())
+    monkeypatch.setattr(f"statsd_bridge.{broken}", fail)
+    for _ in range(3):
+        memory.feed(b"a:1|c", b"t:1|ms\n")
 
-    assert [str(bug) for bug in memory.bugs] == ["a bug"] * 2
-    assert memory.values() == {"a": 2, "bug": 2, "b": 1}
-
-
-def test_a_bug_in_splitting_costs_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plain path processes the lines."""
-
-    def broken(_: bytes) -> object:
-        raise RuntimeError("a bug")
-
-    memory = InMemoryPath(bugs=ReportedBugs())
-    monkeypatch.setattr(fastpath, "split_lines", broken)
-    memory.feed(b"a:1|c\nb:1|c", b"c:1|c\n")
-
-    assert [str(bug) for bug in memory.bugs] == ["a bug"]
-    assert memory.values() == {"a": 1, "b": 1, "c": 1}
-    assert memory.stats.lines == 4
-
-
-def test_a_bug_in_flushing_costs_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other buffers are flushed, and it is reported."""
-
-    def broken(*_: object) -> None:
-        raise RuntimeError("a bug")
-
-    memory = InMemoryPath(TABLE, bugs=ReportedBugs())
-    for _ in range(2):
-        memory.feed(b"app.time.a:1|ms\nhits:1|c")
-    monkeypatch.setattr("statsd_bridge.series.histogram.Histogram.record_all", broken)
-    memory.feed(b"app.time.a:1|ms\nhits:1|c")
-
-    assert memory.values()["hits"] == 3
-    assert [str(bug) for bug in memory.bugs] == ["a bug"]
+    assert {name: memory.values()[name] for name in values} == pytest.approx(values)
+    assert [str(bug) for bug in memory.bugs] == ["a bug"] * bugs
+    assert memory.stats.lines == 3 * 3

@@ -128,28 +128,6 @@ def test_a_gauge_has_one_buffer() -> None:
     assert memory.keys() == [b"x"]
 
 
-def test_samples_without_a_buffer_do_not_overtake() -> None:
-    """They flush the gauge's buffer; a relative one is added after its numbers."""
-    memory = Memory()
-    gauge, counter = memory.record(b"x:1|g"), memory.record(b"c:1|c")
-    assert gauge is not None
-    assert counter is not None
-    (of_gauge,) = memory.buffers.for_series(gauge)
-    (of_counter,) = memory.buffers.for_series(counter)
-    of_gauge.append(5.0)
-    of_counter.append(5.0)
-    memory.record(b"x,:7|g")
-    memory.record(b"c,:7|c")
-    assert (gauge.values(0.0), list(of_gauge)) == ((7,), [])
-    assert (counter.values(0.0), list(of_counter)) == ((8,), [5])
-
-    of_gauge.append(9.0)
-    memory.buffers.change_gauge(of_gauge, -2.0, 0.0)
-    assert gauge.values(0.0) == (7,)
-    assert memory.buffers.flushed.total() == 3
-    assert dict(memory.unmapped.newest_first())["x", "gauge"] == 3
-
-
 def test_buffers_are_removed_with_their_series() -> None:
     """All buffers of a series go, those of others stay, and no empty table is left."""
     memory = Memory()

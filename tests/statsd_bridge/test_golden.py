@@ -224,37 +224,6 @@ def test_a_series_is_gone_after_its_ttl_and_its_name_is_free() -> None:
     assert not memory.stats.conflicts
 
 
-def test_an_update_of_any_value_keeps_a_series() -> None:
-    """Adding nothing is an update; after expiry a counter starts at 0."""
-    memory = InMemoryPath("defaults: {ttl: 2s}")
-    memory.feed(b"foo:3|c")
-    for _ in range(3):
-        memory.pass_seconds(1.5)
-        memory.feed(b"foo:0|c")
-    assert memory.values() == {"foo": 3}
-
-    memory.pass_seconds(2.5)
-    memory.feed(b"foo:1|c")
-    assert memory.values() == {"foo": 1}
-
-
-def test_quantiles_leave_the_window_and_sum_and_count_stay() -> None:
-    """After the window a summary's quantiles are NaN."""
-    rules = "defaults: {summary_options: {max_age: 2s, age_buckets: 2}}"
-    memory = InMemoryPath(rules)
-    memory.feed(b"foo:1000|ms")
-    assert 'foo{quantile="0.5"} 1\n' in memory.page()
-
-    memory.pass_seconds(3.6)
-    assert memory.page().splitlines()[2:] == [
-        'foo{quantile="0.5"} NaN',
-        'foo{quantile="0.9"} NaN',
-        'foo{quantile="0.99"} NaN',
-        "foo_sum 1",
-        "foo_count 1",
-    ]
-
-
 def test_the_first_help_of_a_name_is_shown(play: Callable[..., Any]) -> None:
     """There two helps on different label sets break every scrape."""
     rules = (

@@ -83,23 +83,6 @@ def test_quantiles_of_few_values_are_exact(values: list[int], share: float) -> N
     assert answer == sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
 
 
-def test_weights_count_as_repeated_values() -> None:
-    """A value of weight n has n ranks."""
-    rng = random.Random(2)
-    found = summary()
-    values: list[float] = []
-    for _ in range(2_000):
-        value, weight = rng.random(), rng.randint(1, 50)
-        observe(found, value, weight)
-        values += [value] * weight
-    *answers, _, count = found.values(0.0)
-    values.sort()
-
-    assert count == len(values)
-    for each, answer in zip(QUANTILES, answers, strict=True):
-        assert rank_error(values, answer, each.quantile) <= each.error
-
-
 def test_the_window_slides_and_sum_and_count_stay() -> None:
     """Old values leave a fifth of the window at a time; an empty window is NaN."""
     found = summary()

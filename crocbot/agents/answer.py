@@ -31,7 +31,6 @@ from crocbot.text import is_visible
 MAX_CHARS = 65_536
 MAX_TRIES = 3
 
-
 Answer = AsyncGenerator[str | Usage, None]
 """
 The text of an answer, part by part as it is written, and its token usage.
@@ -88,25 +87,25 @@ class AnswerReader:
     random: Callable[[], float] = random.random
     usage: Usage = field(default=Usage(), init=False)
     error: Exception | None = field(default=None, init=False)
-    _parts: list[str] = field(default_factory=list, init=False)
+    _texts: list[str] = field(default_factory=list, init=False)
     _chars: int = field(default=0, init=False)
     _first_token: float | None = field(default=None, init=False)
 
     @property
     def text(self) -> str:
         """Return the text that has arrived."""
-        return "".join(self._parts)
+        return "".join(self._texts)
 
     async def texts(self) -> AsyncGenerator[str, None]:
         """Yield the text as it arrives; an error ends it and is kept in `error`."""
         start = self.clock()
         try:
-            async with aclosing(self._with_retries()) as parts:
-                async for part in parts:
+            async with aclosing(self._with_retries()) as texts:
+                async for text in texts:
                     if self._first_token is None:
                         self._first_token = self.clock() - start
-                    self._parts.append(part)
-                    yield part
+                    self._texts.append(text)
+                    yield text
             if not is_visible(self.text):
                 raise AgentError("the agent's answer is empty", AgentErrorReason.EMPTY)
         except Exception as error:
@@ -127,9 +126,9 @@ class AnswerReader:
         backoff = Backoff(first=0.5, factor=2.0, random=self.random)
         for tries_left in reversed(range(MAX_TRIES)):
             try:
-                async with aclosing(self._one_call(deadline)) as parts:
-                    async for part in parts:
-                        yield part
+                async with aclosing(self._one_call(deadline)) as texts:
+                    async for text in texts:
+                        yield text
                 return
             except AgentError as error:
                 pause = backoff.next_pause() if error.wait is None else error.wait

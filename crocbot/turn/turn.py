@@ -71,12 +71,12 @@ class Turn:
     async def run(self, rows: Sequence[Row]) -> list[Outcome]:
         """Run one turn for rows that belong together."""
         read = [self._read(row) for row in rows]
-        outcomes = [one for one in read if isinstance(one, Outcome)]
-        messages = [one for one in read if isinstance(one, Message)]
+        outcomes = [each for each in read if isinstance(each, Outcome)]
+        messages = [each for each in read if isinstance(each, Message)]
         if messages:
             update_ids = tuple(message.update_id for message in messages)
             undelivered = next((row.reply for row in rows if row.reply), None)
-            outcome = await self._turn(fragments.join(messages), undelivered)
+            outcome = await self._process(fragments.join(messages), undelivered)
             outcomes.append(replace(outcome, update_ids=update_ids))
         return outcomes
 
@@ -96,7 +96,7 @@ class Turn:
             )
         return message or Outcome(Disposition.IGNORED, update_ids=update_ids)
 
-    async def _turn(self, message: Message, undelivered: Reply | None) -> Outcome:
+    async def _process(self, message: Message, undelivered: Reply | None) -> Outcome:
         decision = await self._decide(message)
         if not decision.allowed:
             self.denials.record(message, decision)

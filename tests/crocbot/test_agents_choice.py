@@ -1,4 +1,4 @@
-"""The settings to the agent that they name."""
+"""The settings to the agent that they name, and the echo agent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 
 from crocbot import settings
 from crocbot.agents import choose
+from crocbot.agents.echo import Echo
 from crocbot.errors import OperatorError
+from crocbot.model import Attachment, Prompt
+from tests.crocbot.fakes import a_message
 
 TOKEN = {"TELEGRAM_BOT_TOKEN": "1:a"}
 NEEDED = {
@@ -44,3 +47,27 @@ def test_without_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(OperatorError, match=r"pip install 'crocbot\[openai\]'"):
         choose(load("openai"))
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "type_", "answer"),
+    [
+        ("hello", None, None, "hello"),
+        (" two  words\n", None, None, " two  words\n"),
+        ("now", "ask", None, "/ask now"),
+        ("", "ask", None, "/ask"),
+        ("a cat", None, "photo", "a cat"),
+        ("", None, "video_note", "Received: video note, without words."),
+        (" ", None, None, "Received: something, without words."),
+        ("\u200b", None, None, "Received: something, without words."),
+    ],
+)
+async def test_echo(
+    text: str, command: str | None, type_: str | None, answer: str
+) -> None:
+    """The echo is the same text, or the types of the attachments without one."""
+    attachments = (Attachment(type_, "something"),) if type_ else ()
+    message = a_message(text, command=command, attachments=attachments)
+
+    assert [part async for part in Echo().answer(Prompt(message))] == [answer]
+    assert await Echo().check() == "echo answers the same text"

@@ -173,8 +173,7 @@ def status(code: int, **headers: str) -> Handler:
     """Return a service that always answers with this status."""
 
     async def service(_: web.Request) -> web.Response:
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        return web.Response(status=code, headers=names)
+        return web.Response(status=code, headers=headers)
 
     return service
 
@@ -186,7 +185,7 @@ def status(code: int, **headers: str) -> Handler:
         (status(401), AgentErrorReason.UNAUTHORIZED, 1),
         (status(403), AgentErrorReason.UNAUTHORIZED, 1),
         (status(404), AgentErrorReason.REFUSED, 1),
-        (status(429, Retry_After="0"), AgentErrorReason.RATE_LIMITED, 3),
+        (status(429, **{"Retry-After": "0"}), AgentErrorReason.RATE_LIMITED, 3),
         (status(500), AgentErrorReason.FAILED, 1),
         (status(502), AgentErrorReason.FAILED, 1),
         (status(503), AgentErrorReason.FAILED, 3),

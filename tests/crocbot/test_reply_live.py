@@ -12,7 +12,7 @@ from crocbot.events import DeliveryEvent, DeliveryIssue, FirstText
 from crocbot.model import ChatThread, ReconnectReason
 from crocbot.reply import Delivery, LiveDelivery, SentReply, live
 from crocbot.reply.live import EditSchedule, TokenBucket
-from tests.crocbot.fakes import FakeTelegram, RecordedEvents
+from tests.crocbot.fakes import Clock, FakeTelegram, RecordedEvents
 
 OFTEN = EditSchedule(first=0.01, second=0.01, growth=1.0, longest=0.01)
 NEVER = EditSchedule(first=1e6, second=1e6, growth=1.0, longest=1e6)
@@ -167,14 +167,10 @@ async def test_a_bug_in_the_answer() -> None:
 
 def test_token_bucket() -> None:
     """Unused tokens are saved for one second."""
-    now = [0.0]
-    bucket = TokenBucket(lambda: now[0], per_second=2.0)
-    first = [bucket.take() for _ in range(4)]
-    now[0] = 0.5
-    second = [bucket.take() for _ in range(2)]
-    now[0] = 60.0
-    third = [bucket.take() for _ in range(4)]
+    clock = Clock(0.0)
+    bucket = TokenBucket(clock, per_second=2.0)
+    taken = []
+    for clock.now in (0.0, 0.5, 60.0):
+        taken.append([bucket.take() for _ in range(4)].count(True))
 
-    assert first == [True, True, False, False]
-    assert second == [True, False]
-    assert third == [True, True, False, False]
+    assert taken == [2, 1, 2]

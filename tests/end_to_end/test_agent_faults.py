@@ -14,8 +14,8 @@ from aiohttp import web
 
 from crocbot.events import AgentErrorReason
 from crocbot.sandbox import Person, messages
-from crocbot.sandbox.processes import HOST
 from crocbot.turn.messages import ERROR_MESSAGES
+from tests.crocbot.fakes import serving
 from tests.end_to_end.programs import wait_gone
 from tests.end_to_end.world import World
 
@@ -89,13 +89,8 @@ async def service(
             await asyncio.sleep(0.05)
         return response
 
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, HOST, 0).start()
-    yield f"http://{HOST}:{runner.addresses[0][1]}/v1"
-    await runner.cleanup()
+    async with serving({"POST /v1/chat/completions": answer}) as place:
+        yield f"http://{place}/v1"
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ PYTEST := -m pytest --numprocesses=$(WORKERS) --dist=worksteal --durations=20 --
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-demo: $(VENV)/.run ## the main job with nothing else needed; Ctrl-C ends it
+demo: $(VENV)/.run ## simulated users, gateway and bridge; Ctrl-C ends it
 	$(BIN)/crocbot demo
 
-check: lint types arch units ## within two minutes: lint, types, contracts, unit tests
+check: lint types arch units ## two minutes: lint, types, import contracts, unit and contract tests
 
 test: lint types arch tests ## everything: lint, types, import contracts, all tests
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev ## ruff, and the checks of prose, links and structure in tools/lint/
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m tools.lint
@@ -43,19 +43,19 @@ coverage: $(VENV)/.dev ## all tests, and the branches that they run; fails below
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-fmt: $(VENV)/.dev ## format the code, mend what ruff can
+fmt: $(VENV)/.dev ## format the code, fix what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## measure both programs and others in one run; see benchmarks/
+bench: $(VENV)/.dev ## measure both programs beside others; see benchmarks/
 	$(BIN)/python -m benchmarks.telemetry
 	$(BIN)/python -m benchmarks.gateway
 	$(BIN)/python -m benchmarks
 
-docs: $(VENV)/.dev ## write the generated files anew: mapping.yml, docs/metrics.md, docs/settings.md
+docs: $(VENV)/.dev ## write the generated files: mapping.yml, docs/metrics.md, docs/settings.md
 	$(BIN)/python -m tools.generated
 
-clean: ## remove what the other commands made
+clean: ## remove what the other commands create
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  .import_linter_cache .coverage .coverage.*
 

@@ -1,4 +1,4 @@
-"""The Prometheus rules: checked by promtool, true to the catalogue, and explained."""
+"""The Prometheus rules: valid, tested by cases, documented, with existing metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ needs_promtool = pytest.mark.skipif(
 
 
 def rules() -> list[dict[str, Any]]:
-    """Every rule, in order."""
+    """Return all rules, in order."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
@@ -46,14 +46,14 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def series_of(metric: Metric) -> set[str]:
-    """The names of the series that a metric has in Prometheus."""
+    """Return the names of the series of a metric."""
     if metric.type != "histogram":
         return {metric.name}
     return {f"{metric.name}_{end}" for end in ("bucket", "sum", "count")}
 
 
 def known() -> set[str]:
-    """Every name that a query may use."""
+    """Return all names that a query may use."""
     ours = set().union(*map(series_of, CATALOGUE))
     return ours | exposition.reserved_names() | RECORDS | {"ALERTS"}
 
@@ -62,16 +62,16 @@ NAME = re.compile(r"\b(?:crocbot[_:]|statsd_bridge_|statsd_exporter_)[a-zA-Z0-9_
 
 
 @needs_promtool
-def test_promtool_takes_the_rules() -> None:
-    """Every expression and every template is one."""
+def test_promtool_accepts_the_rules() -> None:
+    """Every expression and every template is valid."""
     done = promtool("check", "rules", RULES)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_promtool
-def test_every_case_comes_out() -> None:
-    """Alerts fire and stay quiet as the cases say, also through starts and restarts."""
+def test_every_case_passes() -> None:
+    """Alerts fire, or do not, as the cases say, starts and restarts included."""
     done = promtool("test", "rules", CASES)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -79,7 +79,7 @@ def test_every_case_comes_out() -> None:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_has_both_cases(alert: str) -> None:
-    """There is a case that fails if it never fires, and one if it always does."""
+    """One case fails if it never fires, another if it always fires."""
     firing = f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
     expected = [
         bool(check.get("exp_samples"))
@@ -92,14 +92,14 @@ def test_an_alert_has_both_cases(alert: str) -> None:
 
 
 def test_rules_use_only_metrics_that_exist() -> None:
-    """A name that the catalogue or the bridge does not know would never fire."""
+    """Catalogue or bridge have every name; a rule with another would never fire."""
     used = {name for rule in rules() for name in NAME.findall(rule["expr"])}
 
     assert used - known() == set()
 
 
 def test_cases_use_only_metrics_that_exist() -> None:
-    """A case with a wrong name would prove nothing."""
+    """A case with another name would test nothing."""
     cases = yaml.safe_load(CASES.read_text())["tests"]
     used = {
         name
@@ -112,8 +112,8 @@ def test_cases_use_only_metrics_that_exist() -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_an_alert_says_what_to_do(alert: str) -> None:
-    """It has a severity, a summary, and a page that names it and says how to fix it."""
+def test_an_alert_is_documented(alert: str) -> None:
+    """It has a severity, a summary, and a runbook with its name and a fix."""
     (rule,) = [rule for rule in rules() if rule.get("alert") == alert]
     page = (ROOT / rule["annotations"]["runbook"]).read_text()
 
@@ -124,7 +124,7 @@ def test_an_alert_says_what_to_do(alert: str) -> None:
 
 
 def test_runbooks_use_only_metrics_that_exist() -> None:
-    """What a page tells to look at is there."""
+    """The metrics that runbooks name exist."""
     pages = [page.read_text() for page in (ROOT / "docs" / "runbooks").glob("*.md")]
     used = {name for page in pages for name in re.findall(r"`[^`\n]*`", page)}
     names = {name for words in used for name in NAME.findall(words)}

@@ -1,4 +1,4 @@
-"""The Grafana dashboard: sane as JSON, true to the catalogue, and complete."""
+"""The Grafana dashboard: valid, with existing metrics, and complete."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAME = re.compile(r"\b(?:crocbot[_:]|statsd_|process_|python_)[a-zA-Z0-9_:]*")
 
 
 def queries() -> list[tuple[str, str]]:
-    """Every query with its panel's title, as Grafana would send it."""
+    """Return each query with its panel's title, variables replaced."""
     return [
         (panel["title"], plain(target["expr"]))
         for panel in SHOWING
@@ -36,19 +36,19 @@ def queries() -> list[tuple[str, str]]:
 
 
 def plain(query: str) -> str:
-    """Fill in the variables."""
+    """Replace the variables of a query."""
     return query.replace("$__rate_interval", "1m").replace("$instance", ".*")
 
 
-def test_panels_have_ids_of_their_own() -> None:
-    """Grafana opens a panel by its id."""
+def test_panel_ids_are_unique() -> None:
+    """Each panel has its own id, by which Grafana opens it."""
     ids = [panel["id"] for panel in PANELS]
 
     assert len(set(ids)) == len(ids)
 
 
 def test_panels_do_not_overlap() -> None:
-    """Each has its place on a grid of 24 columns, and none covers another."""
+    """Each is within the 24 columns of the grid, and none covers another."""
 
     def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
         return (
@@ -66,8 +66,8 @@ def test_panels_do_not_overlap() -> None:
 
 
 @pytest.mark.parametrize("panel", SHOWING, ids=lambda panel: panel["title"])
-def test_a_panel_explains_itself(panel: dict[str, Any]) -> None:
-    """It has a title, a sentence, a unit, a query with a legend, no fixed source."""
+def test_a_panel_is_described(panel: dict[str, Any]) -> None:
+    """It has a title, a description, a unit, legends, and no fixed data source."""
     targets = panel["targets"]
     sources = [panel["datasource"], *(target["datasource"] for target in targets)]
 
@@ -79,15 +79,15 @@ def test_a_panel_explains_itself(panel: dict[str, Any]) -> None:
     assert all(source["uid"] == "${datasource}" for source in sources)
 
 
-def test_titles_are_there_once() -> None:
-    """People talk about a panel by its title."""
+def test_titles_are_unique() -> None:
+    """A title names one panel."""
     titles = [panel["title"] for panel in PANELS]
 
     assert sorted(set(titles)) == sorted(titles)
 
 
-def test_the_source_is_a_variable() -> None:
-    """It can be imported anywhere: the data source is chosen, not written down."""
+def test_the_data_source_is_a_variable() -> None:
+    """The data source is chosen at import."""
     variables = {each["name"]: each for each in BOARD["templating"]["list"]}
 
     assert variables["datasource"]["type"] == "datasource"
@@ -100,14 +100,14 @@ def test_the_source_is_a_variable() -> None:
 
 
 def series_of(metric: Metric) -> set[str]:
-    """The names of the series that a metric has in Prometheus."""
+    """Return the names of the series of a metric."""
     if metric.type != "histogram":
         return {metric.name}
     return {f"{metric.name}_{end}" for end in ("bucket", "sum", "count")}
 
 
 def test_panels_use_only_metrics_that_exist() -> None:
-    """A panel with a wrong name would be empty for ever."""
+    """A panel with another name would stay empty."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
     records = {rule.get("record") for group in groups for rule in group["rules"]}
     known = {
@@ -122,14 +122,14 @@ def test_panels_use_only_metrics_that_exist() -> None:
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
 def test_every_metric_of_the_gateway_is_shown(metric: Metric) -> None:
-    """There is a panel for each row of the catalogue."""
+    """Each metric of the catalogue has a panel."""
     used = {name for _, query in queries() for name in NAME.findall(query)}
 
     assert used & series_of(metric)
 
 
 def test_every_query_can_be_parsed(tmp_path: Path) -> None:
-    """Prometheus' own parser takes each of them, also those of docs/metrics.md."""
+    """Prometheus' parser accepts all queries, those of docs/metrics.md included."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")

@@ -51,7 +51,7 @@ class Http:
     Posts each message to one URL.
 
     A connection is used once: on a reused one, a server that closed it meanwhile could
-    not be told from a failed answer.
+    not be distinguished from a failed answer.
     """
 
     name = "http"

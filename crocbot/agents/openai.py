@@ -183,7 +183,7 @@ async def _translated_errors() -> AsyncIterator[None]:
     except openai.APIStatusError as error:
         raise _status_error(error) from error
     except openai.APIConnectionError as error:
-        # A timeout of the connection is told from others only by its class name.
+        # Only its class name distinguishes a connection timeout from others.
         if "Connect" in type(error.__cause__).__name__:
             text = f"cannot connect to the model: {error.__cause__}"
             raise AgentError(text, AgentErrorReason.UNREACHABLE, retry=True) from error

@@ -122,7 +122,7 @@ async def test_usage(usage: Usage, tokens: str) -> None:
 
 @pytest.mark.parametrize("command", ["new", "usage"])
 async def test_a_memory_that_fails(command: str) -> None:
-    """A memory that cannot be reached is said so."""
+    """The answer says that the memory cannot be reached."""
     world = World()
     world.error = StoreError("disk is full")
     text = "Sorry, I cannot reach my memory. Please try again."

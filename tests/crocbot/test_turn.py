@@ -99,9 +99,13 @@ class FakeStore:
         self.error: Exception | None = None
 
     async def is_paired(self, user_id: int) -> bool:
+        if self.error:
+            raise self.error
         return user_id in self.paired
 
     async def offer(self, user_id: int) -> str | None:
+        if self.error:
+            raise self.error
         return self.code
 
     async def history(self, chat: ChatThread) -> tuple[Exchange, ...]:
@@ -232,6 +236,21 @@ async def test_pairing() -> None:
     assert await scene.run_one(row("hello!", user=8)) == ANSWERED
     assert scene.telegram.texts == [PAIRING_CODE.format(code="K7QM2XPD"), "answer"]
     assert scene.asked == ["hello!"]
+
+
+@pytest.mark.parametrize("fails", ["pairings", "delivery"])
+async def test_pairing_that_fails(fails: str) -> None:
+    """A user whose pairing or code fails is denied, and the turn ends."""
+    scene = Scene()
+    scene.policy = AccessPolicy(pairing=True)
+    scene.store.code = "K7QM2XPD"
+    if fails == "pairings":
+        scene.store.error = StoreError("disk is full")
+    scene.telegram.errors["send"] = [DeliveryError("no")]
+    outcome = await scene.run_one(row("hello", user=8))
+
+    assert outcome.decision == Decision(Verdict.NOT_PAIRED)
+    assert scene.telegram.texts == []
 
 
 POLICIES = st.builds(

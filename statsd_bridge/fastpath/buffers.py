@@ -76,14 +76,7 @@ class SampleBuffer(list[float]):
     is None if the mapping drops the name.
     """
 
-    __slots__ = (
-        "format",
-        "name",
-        "next_for_series",
-        "series",
-        "suffix",
-        "unmapped_name",
-    )
+    __slots__ = ("format", "name", "next_for_series", "series", "suffix", "unmapped")
 
     def __init__(
         self,
@@ -91,13 +84,13 @@ class SampleBuffer(list[float]):
         suffix: bytes,
         format: SampleFormat,
         series: Series | None,
-        unmapped_name: str = "",
+        unmapped: str = "",
     ) -> None:
         self.name = name
         self.suffix = suffix
         self.format = format
         self.series = series
-        self.unmapped_name = unmapped_name
+        self.unmapped = unmapped
         """The name without tags if no rule matches it, else empty."""
         self.next_for_series: SampleBuffer | None = None
 
@@ -191,10 +184,8 @@ class SampleBuffers:
             tag_errors=parsed.tag_errors,
             source=source,
         )
-        unmapped_name = (
-            sample.name[:MAX_TEXT_LENGTH] if action is Action.UNMAPPED else ""
-        )
-        buffer = SampleBuffer(name, suffix, self._shared(format), series, unmapped_name)
+        unmapped = sample.name[:MAX_TEXT_LENGTH] if action is Action.UNMAPPED else ""
+        buffer = SampleBuffer(name, suffix, self._shared(format), series, unmapped)
         self._by_suffix.setdefault(suffix, {})[name] = buffer
         if series is not None:
             buffer.next_for_series = self._by_series.get(series)
@@ -213,10 +204,6 @@ class SampleBuffers:
         elif isinstance(series, Gauge):
             self.flush(self.for_series(series), now)
 
-    def before_removal(self, series: Series) -> None:
-        """Remove the buffers of a series that expires; they are empty by then."""
-        self.remove(series)
-
     def stop_buffering(self, series: Series, now: float) -> None:
         """Flush and remove the buffers of a series; it gets no new ones."""
         self.flush(self.for_series(series), now)
@@ -224,7 +211,7 @@ class SampleBuffers:
         self._by_series[series] = UNBUFFERED
 
     def remove(self, series: Series) -> None:
-        """Remove the empty buffers of a series."""
+        """Remove the buffers of a series, which must be empty: flush, then expire."""
         for buffer in self.for_series(series):
             buffers = self._by_suffix[buffer.suffix]
             del buffers[buffer.name]
@@ -251,9 +238,9 @@ class SampleBuffers:
             if buffer:
                 format, lines = buffer.format, len(buffer)
                 flushed[format] = flushed.get(format, 0) + lines
-                if buffer.unmapped_name:
+                if buffer.unmapped:
                     events = lines * format.weight
-                    unmapped.append((buffer.unmapped_name, format.type, events))
+                    unmapped.append((buffer.unmapped, format.type, events))
                 try:
                     _record_all(buffer, format, now)
                 except Exception as error:
@@ -267,8 +254,8 @@ class SampleBuffers:
         self.flush([buffer], now)
         series, format = buffer.series, buffer.format
         self.flushed[format] += 1
-        if buffer.unmapped_name:
-            key = buffer.unmapped_name, format.type
+        if buffer.unmapped:
+            key = buffer.unmapped, format.type
             self._unmapped_names.add(key, format.weight)
         if isinstance(series, Gauge):
             scale = 1.0 if format.scale is None else format.scale

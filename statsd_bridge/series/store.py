@@ -50,13 +50,13 @@ MIN_HEAP_ENTRIES = 100
 
 
 class SeriesObserver(Protocol):
-    """Is called by the store before it changes or removes a series."""
+    """Is called by the store before a series changes, and when it expires."""
 
     def before_record(self, series: Series, ttl: float, now: float) -> None:
-        """React to a sample that is about to be recorded under a rule with this ttl."""
+        """Prepare for a sample of a rule with this ttl."""
 
-    def before_removal(self, series: Series) -> None:
-        """React to the expiry of a series."""
+    def remove(self, series: Series) -> None:
+        """Forget a series that expires."""
 
 
 class SeriesStore:
@@ -189,7 +189,7 @@ class SeriesStore:
 
     def _remove(self, series: Series, family: MetricFamily, label_text: str) -> None:
         if self.observer is not None:
-            self.observer.before_removal(series)
+            self.observer.remove(series)
         family.remove(label_text)
         if not family.series:
             self._families.remove(family.name)

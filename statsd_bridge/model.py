@@ -213,7 +213,7 @@ class Stats:
     Counters of the bridge's own metrics; `exposition/self_metrics.py` prints them.
 
     They never fall, `scrapes_in_flight` and the two figures of the last scrape aside.
-    Keys are label values; where senders choose them, whoever adds a key bounds them.
+    Keys are label values; code that adds keys which senders choose bounds them.
     """
 
     lines: int = 0

@@ -158,7 +158,7 @@ class SampleBuffers:
 
     @property
     def are_stale(self) -> bool:
-        """Whether so many lines got no buffer that the buffers are the wrong ones."""
+        """Whether too many lines have no buffer, since the buffers are for others."""
         return self._without_buffer > STALE_THRESHOLD * MAX_BUFFERS
 
     def add(

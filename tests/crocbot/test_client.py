@@ -262,6 +262,7 @@ async def test_a_sent_message_is_sent_whatever_the_answer_shows(
     """The result of sendMessage does not decide whether it was sent."""
     server.fault("sendMessage", result('{"date":"?"}'))
     await client.send_message(ChatThread(7), MessagePart("hello"))
+    assert server.calls["sendmessage"] == 1
 
 
 async def test_a_wrong_token(server: Server) -> None:

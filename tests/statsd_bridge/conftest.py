@@ -1,8 +1,8 @@
 """
-The HTTP door and the path, in memory: what tests of the bridge share.
+The HTTP server and the path in memory, for tests of the bridge.
 
     outcome = play(["a:1|c\nb:2|g"], "mappings: ...", ["--no-statsd.parse-..."])
-    outcome.series    {'a': 1.0, 'b': 2.0}, read by somebody else's parser
+    outcome.series    {'a': 1.0, 'b': 2.0}, read by the official parser
     outcome.own       {'lines_total': 2, ...}, the names without statsd_exporter_
 """
 
@@ -76,7 +76,7 @@ def _shown(page: str) -> tuple[dict[str, float], dict[str, str], dict[str, str]]
         for sample in family.samples:
             labels = sample.labels
             if types.get(sample.name.removesuffix("_bucket")) == "histogram":
-                # As the recording has them: whoever made it read them as numbers.
+                # The recording has them as numbers, too.
                 labels = {**labels, "le": str(float(labels["le"]))}
             pairs = sorted(labels.items())
             text = ",".join(f'{key}="{_escaped(value)}"' for key, value in pairs)

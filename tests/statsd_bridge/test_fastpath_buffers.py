@@ -143,7 +143,7 @@ def test_buffers_are_removed_with_their_series() -> None:
 
 
 def test_buffers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond a bound lines get none, until so many got none that all are dropped."""
+    """Beyond MAX_BUFFERS lines get none; after too many of those all are dropped."""
     monkeypatch.setattr(buffers, "MAX_BUFFERS", 2)
     memory = Memory()
     for number in range(2 + 2 * buffers.STALE_THRESHOLD):

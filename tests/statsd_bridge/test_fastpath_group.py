@@ -38,7 +38,7 @@ def groups_of_one(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_simple_lines_are_grouped(
     data: bytes, groups: list[tuple[bytes, bytes, list[float]]]
 ) -> None:
-    """By name, in the order of their first lines; numbers in the order of theirs."""
+    """Groups are in the order of their first lines, numbers in that of their lines."""
     found = group.group_lines(data)
 
     assert found is not None

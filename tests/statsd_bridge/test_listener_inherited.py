@@ -56,8 +56,8 @@ def run(types: str, names: str, code: str) -> str:
     [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "udp"}],
     ids=["no systemd", "another process"],
 )
-def test_nothing_is_inherited(environment: dict[str, str]) -> None:
-    """The bridge opens its own sockets."""
+def test_no_inherited_sockets_do_not_raise(environment: dict[str, str]) -> None:
+    """Without sockets of systemd there are no unused ones to reject."""
     InheritedSockets(environment).reject_unused()
 
 

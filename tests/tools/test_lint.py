@@ -61,6 +61,7 @@ TUPLE = FIELDS.replace("@dataclass(frozen=True)", "").replace("Long:", "Long(Tup
         (words.check_words, "a.md", "A limit of ours.", ['"of ours": name']),
         (words.check_words, "a.py", "# As there.", ['"As there": like statsd']),
         (words.check_words, "a.py", 'A = "as there"', []),
+        (words.check_words, "a.md", "It logs `nobody polls`.", []),
         (words.check_words, "CHANGELOG.md", "As there.", []),
     ],
 )

@@ -35,7 +35,7 @@ def check_words() -> Iterator[Problem]:
         if file.name in HISTORY or "docs/adr" in file.as_posix():
             continue
         text = file.read_text()
-        prose = [(1, text)] if file.suffix == ".md" else python_prose(text)
+        prose = page_prose(text) if file.suffix == ".md" else python_prose(text)
         for first_line, part in prose:
             for offset, message in find_phrases(part):
                 yield Problem(file, first_line + line_of(part, offset) - 1, message)
@@ -47,6 +47,12 @@ def find_phrases(text: str) -> Iterator[tuple[int, str]]:
     for match in PATTERN.finditer(text):
         index = int(str(match.lastgroup)[1:])
         yield match.start(), f'"{match[0]}": {advice[index]}'
+
+
+def page_prose(page: str) -> Iterator[tuple[int, str]]:
+    """Yield each line of a page without its inline code, which quotes programs."""
+    for number, line in enumerate(page.splitlines(), 1):
+        yield number, re.sub(r"`[^`]*`", "``", line)
 
 
 def python_prose(source: str) -> Iterator[tuple[int, str]]:

@@ -86,38 +86,30 @@ def test_lines_of_a_stream(start: Start) -> None:
         assert f"\n{line}\n" in page
 
 
-def test_unix_sockets(start: Start, tmp_path: Path) -> None:
-    """Both types have the mode that is asked for, and are removed at the end."""
-    gram, stream = tmp_path / "gram", tmp_path / "stream"
+@pytest.mark.parametrize("is_abstract", [False, True])
+def test_unix_sockets(start: Start, tmp_path: Path, is_abstract: bool) -> None:
+    """A file has the mode that is asked for and is removed; `@name` has no file."""
+    if is_abstract and sys.platform != "linux":
+        pytest.skip("abstract names are Linux's")
+    prefix = f"@crocbot-{os.getpid()}-" if is_abstract else f"{tmp_path}/"
     bridge = start(
-        f"--statsd.listen-unixgram={gram}",
-        f"--statsd.listen-unixstream={stream}",
+        f"--statsd.listen-unixgram={prefix}gram",
+        f"--statsd.listen-unixstream={prefix}stream",
         "--statsd.unixsocket-mode=640",
     )
-    send(socket.AF_UNIX, socket.SOCK_DGRAM, str(gram), b"a:1|c\nb:1|c")
-    send(socket.AF_UNIX, socket.SOCK_STREAM, str(stream), b"c:1|c\n")
+    address = prefix.replace("@", "\0")
+    send(socket.AF_UNIX, socket.SOCK_DGRAM, f"{address}gram", b"a:1|c\nb:1|c")
+    send(socket.AF_UNIX, socket.SOCK_STREAM, f"{address}stream", b"c:1|c\n")
     bridge.scrape_until("\na 1\n")
     page = bridge.scrape_until("\nc 1\n")
+    modes = [stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()]
 
-    assert {stat.S_IMODE(each.stat().st_mode) for each in (gram, stream)} == {0o640}
+    assert modes == ([] if is_abstract else [0o640, 0o640])
     assert "statsd_exporter_unixgram_packets_total 1.0\n" in page
     assert 'lines_by_transport_total{transport="unixgram"} 2.0\n' in page
     assert 'lines_by_transport_total{transport="unixstream"} 1.0\n' in page
     assert bridge.stop() == 0
-    assert list(tmp_path.glob("*")) == []
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
-def test_abstract_names(start: Start) -> None:
-    """`@name` for both types, without a file."""
-    gram, stream = f"crocbot-gram-{os.getpid()}", f"crocbot-stream-{os.getpid()}"
-    bridge = start(
-        f"--statsd.listen-unixgram=@{gram}", f"--statsd.listen-unixstream=@{stream}"
-    )
-    send(socket.AF_UNIX, socket.SOCK_DGRAM, f"\0{gram}", b"a:1|c")
-    send(socket.AF_UNIX, socket.SOCK_STREAM, f"\0{stream}", b"b:1|c\n")
-    for name in ("a", "b"):
-        bridge.scrape_until(f"\n{name} 1\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_address_in_use_is_one_line_and_exit_code_2(
@@ -165,25 +157,16 @@ def test_metrics_of_the_listeners(start: Start) -> None:
     bridge.send(b"a:1|c\n", b"b:1|c")
     after = bridge.scrape_until("\nb 1\n")
 
-    for page, lines in (
-        (before, ["statsd_bridge_scrape_duration_seconds 0.0"]),
-        (
-            after,
-            [
-                "statsd_exporter_udp_packets_total 2.0",
-                "statsd_exporter_lines_total 3.0",
-                "statsd_bridge_udp_kernel_drops_total 0.0",
-                "promhttp_metric_handler_requests_in_flight 1.0",
-            ],
-        ),
-    ):
-        for line in lines:
-            assert f"\n{line}\n" in page
     for code in ("200", "500", "503"):
         assert f'promhttp_metric_handler_requests_total{{code="{code}"}} 0.0' in before
-    assert 'promhttp_metric_handler_requests_total{code="200"} 0.0' not in after
     assert "statsd_bridge_seconds_since_last_datagram " not in before
     assert "\nstatsd_bridge_seconds_since_last_datagram 0." in after
-    assert "statsd_bridge_scrape_size_bytes 0.0\n" not in after
+    for line in (
+        "statsd_exporter_udp_packets_total 2.0",
+        "statsd_exporter_lines_total 3.0",
+        "statsd_bridge_udp_kernel_drops_total 0.0",
+        "promhttp_metric_handler_requests_in_flight 1.0",
+    ):
+        assert f"\n{line}\n" in after
     # Without a relay there are no metrics of one.
     assert "relay" not in after

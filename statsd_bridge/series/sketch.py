@@ -96,19 +96,19 @@ def compress(entries: Sequence[Entry], max_span: float) -> list[Entry]:
     """Merge neighbours into the greater one as long as g + delta <= `max_span`."""
     if len(entries) < 3:
         return list(entries)
-    # From the top, so that the greatest is kept; the least is kept below.
+    # From the top, so that the greatest stays; the least is added below.
     value, g, delta = entries[-1]
-    kept: list[Entry] = []
+    merged: list[Entry] = []
     for lower in reversed(entries[1:-1]):
         if lower[1] + g + delta <= max_span:
             g += lower[1]
             continue
-        kept.append((value, g, delta))
+        merged.append((value, g, delta))
         value, g, delta = lower
-    kept.append((value, g, delta))
-    kept.append(entries[0])
-    kept.reverse()
-    return kept
+    merged.append((value, g, delta))
+    merged.append(entries[0])
+    merged.reverse()
+    return merged
 
 
 def quantile(entries: Sequence[Entry], count: int, share: float) -> float:

@@ -33,7 +33,7 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a page shows, and what was counted."""
+    """The page, what it shows, and the counters."""
 
     page: str
     series: dict[str, float]
@@ -91,7 +91,7 @@ def _escaped(value: str) -> str:
 
 
 def _own(stats: Stats) -> dict[str, float]:
-    """Name the counters as the recorded ones are named; those at 0 are left out."""
+    """Return the counters by their recorded names, without those at 0."""
     found: dict[str, float] = {
         "lines_total": stats.lines,
         "samples_total": stats.samples,

@@ -15,35 +15,35 @@ from tests.statsd_bridge.in_memory import InMemoryPath
 
 
 def tags(count: int, separator: bytes) -> bytes:
-    """Make a list of tags."""
+    """Return a list of tags."""
     return b",".join(b"k%d%bv" % (i, separator) for i in range(count))
 
 
-HARD: dict[str, Callable[[int], bytes]] = {
+HARD_INPUTS: dict[str, Callable[[int], bytes]] = {
     "new names": lambda n: b"\n".join(b"n%d:1|c" % i for i in range(n)),
     "names that come twice": lambda n: b"\n".join(
         b"n%d:1|c" % (i // 2) for i in range(n)
     ),
-    "differences": lambda n: b"g:1|g\n" + b"g:+1|g\n" * n,
-    "odd numbers": lambda n: b"g:1|g\n" * n + b"g:0x1p1|g\n" * n,
-    "odd and even": lambda n: b"g:1|g\ng:0x1p1|g\nt:5|ms\nt:nan|ms\n" * n,
+    "relative gauges": lambda n: b"g:1|g\n" + b"g:+1|g\n" * n,
+    "unusual numbers": lambda n: b"g:1|g\n" * n + b"g:0x1p1|g\n" * n,
+    "unusual and plain numbers": lambda n: b"g:1|g\ng:0x1p1|g\nt:5|ms\nt:nan|ms\n" * n,
     "no bars": lambda n: b"a:1\nb:1|c\n" * n,
     "no colons": lambda n: b"broken\nb:1|c\n" * n,
     "empty lines": lambda n: b"\n" * n + b"b:1|c" + b"\n" * n,
     "one long line": lambda n: b"x" * n * 20,
-    "a tail of its own each": lambda n: b"\n".join(
+    "each with its own suffix": lambda n: b"\n".join(
         b"a:1|c|#k:%d" % i for i in range(n)
     ),
-    "a rate of its own each": lambda n: b"\n".join(
+    "each with its own rate": lambda n: b"\n".join(
         b"a:1|c|@0.%d" % i for i in range(n)
     ),
-    "two types in turn": lambda n: b"a:1|c\na:1|g\n" * n,
+    "two types by turns": lambda n: b"a:1|c\na:1|g\n" * n,
     "one name and then another": lambda n: b"a:1|c\n" * n + b"b:1|c\n" * n,
     "one name and then none": lambda n: b"a:1|c\n" * n + b"\n",
     "names in turn": lambda n: b"\n".join(b"n%d:%d|c" % (i % 20, i) for i in range(n)),
     "packed": lambda n: b"t:1:2:3:4:5:6:7:8|ms\n" * n,
     "packed with tags": lambda n: b"t" + b":1" * n + b"|ms|#" + tags(n, b":"),
-    "packed with tags, refused": lambda n: (
+    "packed with tags, rejected": lambda n: (
         b"t" + b":1" * n + b"|ms|#quantile:1," + tags(n, b":")
     ),
     "packed with tags, broken": lambda n: b"t" + b":x" * n + b"|ms|#" + tags(n, b":"),
@@ -61,7 +61,7 @@ HARD: dict[str, Callable[[int], bytes]] = {
 
 
 def steps(text: bytes) -> int:
-    """Count the lines of Python that three batches of a text run, and their bytes."""
+    """Return how many lines of Python the processing of a text runs, three times."""
     count = 0
     memory = InMemoryPath(sources=("app",))
 
@@ -82,13 +82,13 @@ def steps(text: bytes) -> int:
 
 
 @pytest.mark.parametrize("mean", [1, group.MIN_LINES_PER_GROUP])
-@pytest.mark.parametrize("kind", HARD)
+@pytest.mark.parametrize("name", HARD_INPUTS)
 def test_twice_the_lines_are_no_more_than_twice_the_work(
-    kind: str, mean: int, monkeypatch: pytest.MonkeyPatch
+    name: str, mean: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Give or take what does not depend on their number."""
+    """Apart from work that does not depend on their number."""
     monkeypatch.setattr(group, "MIN_LINES_PER_GROUP", mean)
     monkeypatch.setattr(fastpath, "MIN_GROUPED_BYTES", 0)
-    once, twice = (steps(HARD[kind](n)) for n in (150, 300))
+    once, twice = (steps(HARD_INPUTS[name](n)) for n in (150, 300))
 
     assert twice <= 2.2 * once + 200

@@ -71,12 +71,12 @@ def test_simple_lines_are_grouped(
         b"a:1|c\na:%s|c" % (b"9" * 400),
         b"a:1:2|c",
         b"a:1|c|#k:v",
-        # The same digits, bars and letters, cut elsewhere.
+        # The same digits, bars and letters, split elsewhere.
         b"a:1|ms|@0.1\na:12|ms|@0.2",
         b"a:1|ms|@0.1\na:1|ms|@.01",
         b"a:1|c1\na:2|c",
         b"a:|1c\na:2|c",
-        # As many colons as newlines, but not in turn.
+        # As many colons as newlines, but not by turns.
         b"a\n1|c:a:1|c",
         b"a:1|c:a\n1|c",
         b"a|1:c",
@@ -86,23 +86,23 @@ def test_simple_lines_are_grouped(
         b"a\nb:1|c:c",
     ],
 )
-def test_others_are_left_to_others(data: bytes) -> None:
-    """One line that says more than a number, and nothing is grouped."""
+def test_batches_that_are_not_uniform_are_not_grouped(data: bytes) -> None:
+    """One line with more than a plain number, and nothing is grouped."""
     assert group.group_lines(data) is None
 
 
-def test_names_that_hardly_come_again_are_left_to_others(
+def test_small_groups_are_not_worth_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Groups must have MEAN lines on average."""
+    """Groups must have MIN_LINES_PER_GROUP lines on average."""
     monkeypatch.setattr(group, "MIN_LINES_PER_GROUP", 3)
 
     assert group.group_lines(b"a:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is None
     assert group.group_lines(b"a:1|c\na:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is not None
 
 
-def test_a_long_tail_is_not_multiplied() -> None:
-    """What a try needs is a few times what came, whatever came."""
+def test_a_long_suffix_is_not_multiplied() -> None:
+    """Grouping needs memory of a few times the input, whatever it is."""
     data = b"a:1|%s\n" % (b"x" * 60_000) + b"\n".join([b"a:1|c", b"a:2|c"] * 5_000)
     tracemalloc.start()
     try:
@@ -126,7 +126,7 @@ LINES = st.one_of(
 @given(st.lists(LINES, min_size=1, max_size=6).map("\n".join).map(str.encode))
 @example(b"a:1|c\na:1|c1")
 def test_groups_equal_columns(data: bytes) -> None:
-    """Two ways to take lines apart, one meaning."""
+    """Both ways to split lines find the same numbers."""
     groups = group.group_lines(data)
     if groups is None:
         return

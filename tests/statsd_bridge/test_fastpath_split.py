@@ -1,4 +1,4 @@
-"""The lines of a batch, cut into columns."""
+"""The lines of a batch, split into columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from statsd_bridge.fastpath import split
         (b"a:1|c|@0.1|#k:v", [(b"a", b"1", b"c|@0.1|#k:v")], 0),
         (b"a,k=v:1|c", [(b"a,k=v", b"1", b"c")], 0),
         (b"a:1:2|ms", [(b"a", b"1:2", b"ms")], 0),
-        # The same number of each cut, in another order or spread over lines.
+        # The same number of delimiters, in another order or spread over lines.
         (b"a|1:c", [(b"a|1:c", b"", None)], 0),
         (b"a\n1\nc", [(b"a", b"", None), (b"1", b"", None), (b"c", b"", None)], 0),
         (b"a:1:2|c\nb|c", [(b"a", b"1:2", b"c"), (b"b|c", b"", None)], 0),
@@ -33,10 +33,10 @@ from statsd_bridge.fastpath import split
         (b"\n\na:1|c\n\n\nbroken\n", [(b"a", b"1", b"c"), (b"broken", b"", None)], 5),
     ],
 )
-def test_lines_are_cut(
+def test_lines_are_split(
     data: bytes, rows: list[tuple[bytes, bytes, bytes | None]], empty: int
 ) -> None:
-    """At the first colon and the first bar behind it; what has neither stays whole."""
+    """At the first colon and the first bar after it; other lines stay whole."""
     found = split.split_lines(data)
 
     assert list(zip(found.names, found.values, found.suffixes, strict=True)) == rows
@@ -50,7 +50,7 @@ LINES = st.lists(
 
 @given(LINES)
 def test_no_line_changes(lines: list[bytes]) -> None:
-    """Put together again they are what came, whichever way they were cut."""
+    """Joined again they are the same, whichever way they were split."""
     found = split.split_lines(b"\n".join(lines))
 
     assert [found.line(index) for index in range(len(found.names))] == [
@@ -85,7 +85,7 @@ def test_no_line_changes(lines: list[bytes]) -> None:
         (b"\xd9\xa1", None),
     ],
 )
-def test_a_plain_number_is_read(value: bytes, number: float | None) -> None:
+def test_plain_numbers_are_parsed(value: bytes, number: float | None) -> None:
     """Digits, a point, an exponent; the slow path reads everything else."""
     assert split.parse_value(value) == number
     is_signed = value[:1] in (b"-", b"+")
@@ -98,8 +98,8 @@ def test_a_plain_number_is_read(value: bytes, number: float | None) -> None:
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20))
-def test_numbers_are_read_as_they_were_written(values: list[float]) -> None:
-    """As Python writes them, which many clients do."""
+def test_numbers_are_parsed_exactly(values: list[float]) -> None:
+    """As Python writes them, like many clients."""
     read, odd = split.parse_values([repr(value).encode() for value in values])
 
     signed = [i for i, value in enumerate(values) if math.copysign(1, value) < 0]

@@ -1,10 +1,10 @@
 """
-Golden vectors: what a running statsd_exporter 0.30.0 was seen to do, line by line.
+Golden tables: what a running statsd_exporter 0.30.0 shows, line by line.
 
-    packets, sent one by one   ->   series of the page   and counters of its own
+    packets, sent one by one   ->   series of the page   and own counters
 
-Where we differ on purpose, the row says why.  Quantiles are estimates and left out;
-so are counters that only say how much came in.
+Where the bridge differs on purpose, the row has the reason.  Quantiles are estimates
+and left out, and so are counters of lines and samples.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EMPTY = 'events_error_total{reason="empty_metric_name"}'
 
 
 def conflict(kind: str, name: str) -> str:
-    """Name the counter of refused samples of a type."""
+    """Return the counter of a name's conflicts."""
     return f'events_conflict_total{{metric_name="{name}",type="{kind}"}}'
 
 
@@ -70,7 +70,7 @@ NO_MAPPING: list[tuple[str, Numbers, Numbers]] = [
     ("a1:1|c|#url:http://x:80/p", {'a1{url="http://x:80/p"}': 1}, {}),
     ("a1:1|c|#,k:v", {'a1{k="v"}': 1}, {"tag_errors_total": 1}),
     ("a1:1|c|#k:v,", {'a1{k="v"}': 1}, {}),
-    # There: nothing.  Here a container id works without tags.
+    # statsd_exporter: nothing.  Here a container id works without tags.
     ("a1:1|c|c:abc", {'a1{container_id="abc"}': 1}, {"samples_total": 1}),
     ("a1:1|c|#k:v|c:abc", {'a1{container_id="abc",k="v"}': 1}, {}),
     ("a1:1:2|h|c:abc", {f'a1_{end}{{container_id="abc"}}': n
@@ -84,7 +84,7 @@ NO_MAPPING: list[tuple[str, Numbers, Numbers]] = [
     (r"b1,k\,x=v:1|c", {'b1{x="v"}': 1}, {"tag_errors_total": 1}),
     ("b1,k=v:1|c|#d:e", {}, {MIXED: 1}),
     ("b1,k:1|c|#d:e", {'b1{d="e"}': 1}, {"tag_errors_total": 1}),
-    # There: a conflict.  Here a gauge does not block what it does not print.
+    # statsd_exporter: a conflict.  Here a gauge does not block what it does not print.
     ("foo:1|g · foo_count:1|c", {"foo": 1, "foo_count": 1}, {}),
     (
         "foo_bucket:1|c · foo:1|ms",
@@ -146,7 +146,7 @@ MAPPED: list[tuple[str, str, Numbers, Numbers]] = [
         {"first": 1, "third": 1, "fourth": 1, "a_b": 1, "a_b_c_d": 1},
         {"events_unmapped_total": 2, 'events_actions_total{action="map"}': 3},
     ),
-    # There: y has the label of x, too.
+    # statsd_exporter: y has the label of x, too.
     (CLASHING, "t.a:1|c:5|g", {'x{one="1"}': 1, 'y{two="2"}': 5}, {}),
     (
         SCALE,
@@ -166,7 +166,7 @@ MAPPED: list[tuple[str, str, Numbers, Numbers]] = [
         {},
         {'events_actions_total{action="drop"}': 3},
     ),
-    # A mapped event counts as mapped, whatever becomes of it.
+    # A mapped event counts as mapped even if it is rejected.
     (
         "mappings: [{match: a.*, name: aa}]",
         "a.b:1|c · a.c:1|g · a.d:-1|c",
@@ -181,7 +181,7 @@ MAPPED: list[tuple[str, str, Numbers, Numbers]] = [
 
 
 def check(outcome: Any, series: Numbers, own: Numbers) -> None:
-    """Compare what is shown with what should be, and what was counted."""
+    """Compare series and counters with the expected ones."""
     found = {k: v for k, v in outcome.series.items() if 'quantile="0.' not in k}
     assert found == pytest.approx(series, nan_ok=True)
     errors = {name: n for name, n in outcome.own.items() if "error" in name}
@@ -225,7 +225,7 @@ def test_a_series_is_gone_after_its_ttl_and_its_name_is_free() -> None:
 
 
 def test_the_first_help_of_a_name_is_shown(play: Callable[..., Any]) -> None:
-    """There two helps on different label sets break every scrape."""
+    """In statsd_exporter two help texts for one name break every scrape."""
     rules = (
         "mappings: [{match: a.*, name: x, help: 'First \"one\" \\'},"
         " {match: b.*, name: x, labels: {k: $1}, help: second}]"
@@ -237,7 +237,7 @@ def test_the_first_help_of_a_name_is_shown(play: Callable[..., Any]) -> None:
 
 
 def test_reserved_labels_cost_one_sample(play: Callable[..., Any]) -> None:
-    """There the first two end the process, the others every scrape."""
+    """In statsd_exporter the first two end the process, the others break scrapes."""
     packets = ["a:1|ms|#quantile:5", "b:1|c|#__a:b", "b:1|c|#..a:b", "ok:1|c"]
     outcome = play(packets)
     histogram = play(["a:1|h|#le:5", "ok:1|c"], "defaults: {observer_type: histogram}")
@@ -247,8 +247,8 @@ def test_reserved_labels_cost_one_sample(play: Callable[..., Any]) -> None:
     assert (histogram.series, histogram.own[reserved]) == ({"ok": 1}, 1)
 
 
-def test_lines_that_break_a_page_there(play: Callable[..., Any]) -> None:
-    """Empty names and names of our own are refused, and the page is whole."""
+def test_lines_that_break_a_page_of_statsd_exporter(play: Callable[..., Any]) -> None:
+    """Empty names and the bridge's own names are rejected; the page is complete."""
     names = [",a=b", "#a=b", "[a=b]", "[]", "foo]bar["]
     outcome = play([f"{name}:1|c" for name in names])
     own = play(["statsd_exporter_lines_total:1|c", "process_open_fds:1|g", "ok:1|c"])

@@ -1,4 +1,4 @@
-"""Quantiles over a sliding window, within the rank error that was asked for."""
+"""Quantiles over a sliding window, within the configured rank error."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.service.build import Components
 from statsd_bridge.service.http import VERSION, HttpBackend
 from statsd_bridge.service.listeners import Listeners
-from statsd_bridge.service.reload import Reloader
 from statsd_bridge.settings import Settings
 
 EXPIRY_SECONDS = 1.0
@@ -31,13 +30,11 @@ class Bridge:
     ) -> None:
         self._reactor = reactor
         self._inherited = inherited
-        guard = web.Guard(settings.web_config)
-        self._components = Components(settings, reactor)
-        self.bugs = self._components.bugs
-        self.reloader = Reloader(self._components)
-        self.listeners = Listeners(self._components, inherited, limits)
-        self.http = HttpBackend(self._components, self.listeners, self.reloader)
-        self._http_factory = self.http.factory(guard, limits)
+        self._limits = limits
+        self._guard = web.Guard(settings.web_config)
+        self.components = Components(settings, reactor)
+        self.listeners = Listeners(self.components, inherited, limits)
+        self.http = HttpBackend(self.components, self.listeners)
 
     def start(self) -> None:
         """Listen, and start what runs periodically; raise BindError if that fails."""
@@ -58,34 +55,29 @@ class Bridge:
     def _listen(self) -> dict[str, str]:
         """Open all sockets; return their addresses by transport."""
         opened = self.listeners.open_ip()
-        web_address = self._inherited.listen_tcp(
-            self._reactor,
-            "web.listen-address",
-            self._components.settings.listen_web,
-            self._http_factory,
-        )
+        web_address = self.http.listen(self._inherited, self._guard, self._limits)
         self._inherited.reject_unused()
         # Last, because a start that fails must not leave the file of a socket behind.
         opened |= self.listeners.open_unix()
         for transport in opened:
             # A counter that exists at 0 has a rate at its first increment.
-            self._components.stats.lines_by_transport[transport] += 0
+            self.components.stats.lines_by_transport[transport] += 0
         return opened | {"http": str(web_address)}
 
     def _start_relay(self) -> None:
-        if relay := self._components.relay:
+        if relay := self.components.relay:
             relay.start()
             stopping = ("before", "shutdown")
             self._reactor.addSystemEventTrigger(*stopping, self.listeners.drain)
             self._reactor.addSystemEventTrigger(*stopping, relay.flush)
 
     def _expire(self) -> None:
-        for task in (self._components.pipeline.flush, self._expire_series):
+        for task in (self.components.pipeline.flush, self._expire_series):
             try:
                 task()
             except Exception as error:
                 # Raised, it would end the loop.
-                self.bugs.report(error)
+                self.components.bugs.report(error)
 
     def _expire_series(self) -> None:
-        self._components.store.expire(time.monotonic())
+        self.components.store.expire(time.monotonic())

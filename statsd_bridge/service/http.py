@@ -11,10 +11,11 @@ from twisted.internet.error import ReactorNotRunning
 
 from statsd_bridge import explain, exposition, web
 from statsd_bridge.exposition import BridgeState, CacheState, SelfMetrics
-from statsd_bridge.listener import ConnectionLimits
+from statsd_bridge.listener import ConnectionLimits, InheritedSockets
+from statsd_bridge.model import HostPort
 from statsd_bridge.service.build import Components, dialect, new_store
 from statsd_bridge.service.listeners import Listeners
-from statsd_bridge.service.reload import Reloader
+from statsd_bridge.service.reload import reload
 
 VERSION = version("crocbot")
 
@@ -22,28 +23,30 @@ VERSION = version("crocbot")
 class HttpBackend(web.Backend):
     """What the pages show of one bridge."""
 
-    def __init__(
-        self, components: Components, listeners: Listeners, reloader: Reloader
-    ) -> None:
+    def __init__(self, components: Components, listeners: Listeners) -> None:
         self.stats = components.stats
         self.bugs = components.bugs
         self.reactor = components.reactor
+        self._components = components
         self._settings = components.settings
         self._pipeline = components.pipeline
         self._store = components.store
         self._listeners = listeners
-        self._reloader = reloader
         self._self_metrics = SelfMetrics(self)
 
-    def factory(self, guard: web.Guard, limits: ConnectionLimits) -> Any:
-        """Return the factory that the reactor serves the pages with."""
-        return web.http_factory(
+    def listen(
+        self, inherited: InheritedSockets, guard: web.Guard, limits: ConnectionLimits
+    ) -> HostPort:
+        """Serve the pages; return the address."""
+        factory = web.http_factory(
             self,
             guard,
             self._settings,
             version=VERSION,
             max_connections=limits.http,
         )
+        flag, address = "web.listen-address", self._settings.listen_web
+        return inherited.listen_tcp(self.reactor, flag, address, factory)
 
     def metrics(self, accept: str) -> web.MetricsPage:
         """Render all series, including all lines that have arrived until now."""
@@ -61,7 +64,7 @@ class HttpBackend(web.Backend):
 
     def reload(self) -> str:
         """Reload the mapping file; return why it is refused, or an empty text."""
-        return self._reloader.reload()
+        return reload(self._components)
 
     def quit(self) -> None:
         """Stop the reactor."""

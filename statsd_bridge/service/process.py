@@ -20,6 +20,7 @@ from statsd_bridge.listener.limits import raise_open_files
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.service import build
 from statsd_bridge.service.bridge import Bridge
+from statsd_bridge.service.reload import reload
 from statsd_bridge.settings import Settings
 
 
@@ -36,10 +37,10 @@ def run(settings: Settings) -> None:
     limits = ConnectionLimits.from_open_files(raise_open_files())
     inherited = InheritedSockets(os.environ)
     bridge = Bridge(settings, loop, inherited=inherited, limits=limits)
-    observer: Any = TwistedErrors(bridge.bugs)
+    components = bridge.components
+    observer: Any = TwistedErrors(components.bugs)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-    reload = bridge.reloader.reload
-    signal.signal(signal.SIGHUP, lambda *_: loop.callFromThread(reload))
+    signal.signal(signal.SIGHUP, lambda *_: loop.callFromThread(reload, components))
     # The reactor replaces this handler when it runs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -138,7 +138,7 @@ def test_series_expire(
 
 def test_an_error_in_twisted_s_log_is_a_bug(bridge: Bridge) -> None:
     """It is an uncaught exception; a warning is not."""
-    observe = TwistedErrors(bridge.bugs)
+    observe = TwistedErrors(bridge.components.bugs)
     observe({"log_level": LogLevel.warn, "log_format": "x"})
     observe({"log_level": LogLevel.critical, "log_failure": Failure(ValueError("x"))})
 

@@ -5,8 +5,8 @@ THE PATH: from datagrams to series, composed.  Read this second, after model.py.
                     |         |          |          |
                   relay  ParseError  unmapped   Rejection  --> Stats
 
-The stages return what they found, errors included, and only this file decides what it
-means and counts it.  fastpath/ does the same for lines whose meaning it learned here.
+The stages return what they found, errors included, and only this file decides what a
+line means.  fastpath/ repeats that for lines which differ in their number only.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import repeat
 from math import inf
 from operator import attrgetter
 
@@ -97,6 +96,17 @@ class SampleBuffer(list[float]):
 
 _fields = attrgetter(*SampleFormat.__slots__)
 
+
+class _BuffersBySuffix(dict[bytes | None, dict[bytes, SampleBuffer]]):
+    """Buffers by the name of their lines, by suffix; no buffers by other suffixes."""
+
+    __slots__ = ()
+
+    # Quicker than `get` with a default, which takes 60 instructions more.
+    def __missing__(self, _suffix: bytes | None) -> dict[bytes, SampleBuffer]:
+        return _NO_BUFFERS
+
+
 UNBUFFERED = SampleBuffer(b"", b"", SampleFormat(SampleType.COUNTER, Action.DROP), None)
 """Stands for the buffers of a series that must not have any."""
 
@@ -116,7 +126,7 @@ class SampleBuffers:
         """Numbers that were flushed; the fast path counts and clears them."""
         self._unmapped_names = unmapped_names
         self._bugs = bugs
-        self._by_suffix: dict[bytes | None, dict[bytes, SampleBuffer]] = {}
+        self._by_suffix = _BuffersBySuffix()
         self._by_series: dict[Series, SampleBuffer] = {}
         self._formats: dict[tuple[object, ...], SampleFormat] = {}
         self._size = self._key_bytes = self._without_buffer = 0
@@ -132,12 +142,12 @@ class SampleBuffers:
         self, names: Iterable[bytes | None], suffixes: Iterable[bytes | None]
     ) -> Iterator[SampleBuffer | None]:
         """Yield the buffer of each line, or None, as of the time it is asked for."""
-        tables = map(self._by_suffix.get, suffixes, repeat(_NO_BUFFERS))
+        tables = map(self._by_suffix.__getitem__, suffixes)
         return map(dict.get, tables, names)  # type: ignore[arg-type]
 
     def find(self, name: bytes, suffix: bytes) -> SampleBuffer | None:
         """Return the buffer of a line."""
-        return self._by_suffix.get(suffix, _NO_BUFFERS).get(name)
+        return self._by_suffix[suffix].get(name)
 
     def for_series(self, series: Series) -> Iterator[SampleBuffer]:
         """Yield the buffers of a series."""

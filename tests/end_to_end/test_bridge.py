@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -12,19 +13,21 @@ import pytest
 from tests.end_to_end.programs import TIMEOUT_SECONDS, Start
 
 MAPPING = Path(__file__).parents[2] / "crocbot" / "mapping.yml"
+GATEWAY = Path(__file__).parents[1] / "contract" / "data" / "gateway.json"
 
 
 def test_promtool_accepts_the_page(start: Start) -> None:
-    """With crocbot's mapping; statsd_exporter's names are exempt."""
+    """It has all metrics of a gateway; statsd_exporter's names are exempt."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is missing: Debian's package prometheus has it")
     bridge = start(f"--statsd.mapping-config={MAPPING}")
-    bridge.send(b"crocbot.messages.text:1|c\ncrocbot.telegram.latency.text:320|ms")
-    bridge.send(b"crocbot.uptime:5|g")
+    datagrams = json.loads(GATEWAY.read_text())
+    bridge.send(*map(str.encode, datagrams))
+    received = f"\nstatsd_exporter_udp_packets_total {len(datagrams)}.0\n"
     checked = subprocess.run(
         [promtool, "check", "metrics"],
-        input=bridge.scrape_until("crocbot_uptime_seconds 5\n"),
+        input=bridge.scrape_until(received),
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,

@@ -56,15 +56,6 @@ def test_the_command_explains_each_line(rules: str) -> None:
     assert before.stdout.endswith("dropped   by the rule\n")
 
 
-def test_json(rules: str) -> None:
-    """With --json there is one object a line."""
-    done = run("explain", rules, "--json", "a:1|c", "a:x|c")
-    first, second = map(json.loads, done.stdout.splitlines())
-
-    assert first["samples"][0]["series"] == "a"
-    assert second["faults"] == [{"reason": "malformed_value", "text": "x|c"}]
-
-
 def test_an_invalid_mapping_file(tmp_path: Path) -> None:
     """The error is one line with file and key, the exit code 2."""
     path = tmp_path / "bad.yml"
@@ -91,15 +82,6 @@ def test_the_page_changes_nothing(bridge: BridgeProcess) -> None:
         "statsd_metric_mapper_cache_gets_total",
     ):
         assert f"\n{name} 0.0\n" in page
-
-
-def test_the_page_knows_the_series(bridge: BridgeProcess) -> None:
-    """A line that conflicts with a series of the bridge is refused."""
-    bridge.send(b"app.req.200:1|c")
-    bridge.scrape_until("\napp_requests_total")
-    (sample,) = explained(bridge, b"app.req.500:1|g")["samples"]
-
-    assert sample["refused"] == "conflict"
 
 
 def test_unmapped(bridge: BridgeProcess) -> None:

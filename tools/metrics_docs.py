@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
 from crocbot.telemetry.catalogue import CATALOGUE
-from crocbot.telemetry.metric import ChosenAtStart, HistogramMetric, Metric
+from crocbot.telemetry.instruments import ChosenAtStart, HistogramMetric, Metric
 from tools import markdown
 
 _HEADER = """\

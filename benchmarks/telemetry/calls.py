@@ -21,7 +21,7 @@ from statsd import StatsClient
 from crocbot.model import HostPort
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.emitter import Emitter
-from crocbot.telemetry.instruments import MAX_OBSERVATIONS, Instruments
+from crocbot.telemetry.instruments import MAX_OBSERVATIONS
 from crocbot.telemetry.observer import Observer
 from crocbot.telemetry.runtime import Runtime
 from crocbot.telemetry.udp import UdpTarget
@@ -92,7 +92,7 @@ class Ours:
     def __init__(self, port: int) -> None:
         target = UdpTarget(HostPort(HOST, port))
         asyncio.run(target.reconnect())
-        instruments = Instruments()
+        instruments = catalogue.instruments()
         self.emitter = Emitter(instruments, target)
         self.counters = [
             instruments.counter(catalogue.TURNS, "answered"),
@@ -187,7 +187,7 @@ def samples(times: int = 2000) -> Iterator[tuple[int, float]]:
     """Yield the number of tasks and the time of a runtime sample in us."""
 
     async def measure(tasks: int) -> float:
-        instruments = Instruments()
+        instruments = catalogue.instruments()
         runtime = Runtime(instruments, Observer(instruments), version="0.0.0")
         sleeping = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(tasks)]
         await asyncio.sleep(0)

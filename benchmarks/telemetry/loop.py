@@ -42,7 +42,7 @@ async def ours(host: str, port: int) -> Callable[[], None]:
 
     def message() -> None:
         for event in EVENTS:
-            telemetry.emit(event)
+            telemetry.observer.emit(event)
 
     return message
 

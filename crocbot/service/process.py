@@ -92,7 +92,7 @@ async def run(settings: Settings, shutdown: Shutdown) -> None:
         telemetry = Telemetry(receiver, version=VERSION)
         try:
             await telemetry.start()
-            await serve(settings, telemetry, shutdown)
+            await serve(settings, telemetry.observer, shutdown)
         finally:
             await telemetry.stop()
 

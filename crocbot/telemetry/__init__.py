@@ -8,10 +8,9 @@ Events in, statsd lines out; nothing in the gateway waits for it.
 
 from __future__ import annotations
 
-from crocbot.events import Event
 from crocbot.model import HostPort
+from crocbot.telemetry import catalogue
 from crocbot.telemetry.emitter import Emitter
-from crocbot.telemetry.instruments import Instruments
 from crocbot.telemetry.observer import Observer
 from crocbot.telemetry.runtime import Runtime
 from crocbot.telemetry.udp import UdpTarget
@@ -24,22 +23,19 @@ OFF = "off"
 
 class Telemetry:
     """
-    The gateway's EventListener.  Owned by the event loop.
+    The gateway's metrics.  Owned by the event loop.
 
-    The host of `receiver` is a name, an IP address, or "off": then nothing is sent and
-    there is no socket.  `version` is that of the gateway.
+    `observer` takes events, also before `start`.  The host of `receiver` is a name, an
+    IP address, or "off": then nothing is sent and there is no socket.  `version` is
+    that of the gateway.
     """
 
     def __init__(self, receiver: HostPort, *, version: str) -> None:
         self._off = receiver.host == OFF
-        instruments = Instruments()
-        self._observer = Observer(instruments)
+        instruments = catalogue.instruments()
+        self.observer = Observer(instruments)
         self._emitter = Emitter(instruments, UdpTarget(receiver))
-        self._runtime = Runtime(instruments, self._observer, version=version)
-
-    def emit(self, event: Event) -> None:
-        """Record an event, also before `start`.  Never raises, never blocks."""
-        self._observer.emit(event)
+        self._runtime = Runtime(instruments, self.observer, version=version)
 
     async def start(self) -> None:
         """Start to send; returns at once, whether or not there is a receiver."""

@@ -9,6 +9,7 @@ file, docs/metrics.md and the tests follow from the row.
 from __future__ import annotations
 
 from enum import StrEnum
+from random import Random
 
 from crocbot.events import (
     AgentErrorReason,
@@ -26,11 +27,12 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
-from crocbot.telemetry.metric import (
+from crocbot.telemetry.instruments import (
     ChosenAtStart,
     CounterMetric,
     GaugeMetric,
     HistogramMetric,
+    Instruments,
     Metric,
 )
 
@@ -378,3 +380,9 @@ VALUES_DROPPED = CounterMetric(
 
 CATALOGUE = tuple(row for row in list(globals().values()) if isinstance(row, Metric))
 """Every row above, in that order, which is the order of docs/metrics.md."""
+
+
+def instruments(random: Random | None = None) -> Instruments:
+    """Return the instruments of CATALOGUE; `random` chooses what timers keep."""
+    invalid_name = VALUES_DROPPED.statsd_name(DropReason.INVALID)
+    return Instruments(CATALOGUE, invalid_name=invalid_name, random=random)

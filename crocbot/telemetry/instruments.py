@@ -1,9 +1,22 @@
 """
-Where numbers are recorded: in memory only, until the emitter takes them.
+A metric, and the instruments that record its series until the emitter takes them.
 
-    inc, set, observe  -->  pending  -->  take, at the next flush
+    a row of the catalogue           the statsd name of one series
+    ERRORS: crocbot.errors     -->   crocbot.errors.agent.warning   -->  Counter
+    labels: type, severity                          type  severity
+    Counter, Gauge, Timer:  inc, set, observe  -->  pending  -->  take, at each flush
 
-Rules:
+The statsd client has no tags, so a label travels as one segment of the name.  Rules of
+names:
+
+- A segment is a literal or a member of a closed enumeration, never text from outside,
+  so the number of series is bounded.
+- Units are Prometheus' base units.  Only statsd timers carry milliseconds.
+- A gauge lives 60 s in the bridge: the heartbeat renews it, and the gauges of a gateway
+  that died go away.  Running totals of lines are gauges as well: a counter would be
+  lost together with the lines that it counts.
+
+Rules of instruments:
 
 - `inc`, `set` and `observe` never raise and never block.  A value that is not a finite
   int or float within +-2**53 is left out and counted in the counter `invalid`.
@@ -15,17 +28,12 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
 from random import Random
-from typing import Any, Generic, TypeVar
-
-from crocbot.telemetry.catalogue import CATALOGUE, VALUES_DROPPED, DropReason
-from crocbot.telemetry.metric import (
-    CounterMetric,
-    GaugeMetric,
-    HistogramMetric,
-    Metric,
-)
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 Instrument = TypeVar("Instrument", "Counter", "Gauge", "Timer")
 
@@ -34,6 +42,86 @@ MAX_OBSERVATIONS = 512
 
 MAX_NUMBER = 2**53
 """Above it a float cannot count in ones."""
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class ChosenAtStart(NamedTuple):
+    """
+    The value of a label that the process chooses once, such as its version.
+
+    It makes one series a process.  It travels as this many segments, joined by dots.
+    """
+
+    segments: int = 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Metric:
+    """
+    One row: `name` and `help` are Prometheus', `statsd` begins the statsd name.
+
+    `labels` has the possible values of each label, in the order of the segments that
+    follow `statsd`.  `query` is an example in PromQL.
+    """
+
+    name: str
+    statsd: str
+    help: str
+    query: str
+    labels: Mapping[str, Iterable[str] | ChosenAtStart] = field(default_factory=dict)
+    type: ClassVar[str]
+    ttl: ClassVar[str] = ""
+
+    @property
+    def segments(self) -> list[tuple[str, ...]]:
+        """Return the possible values of each segment; () for one chosen at start."""
+        segments: list[tuple[str, ...]] = []
+        for values in self.labels.values():
+            if isinstance(values, ChosenAtStart):
+                segments += [()] * values.segments
+            else:
+                segments.append(tuple(values))
+        return segments
+
+    def label_values(self) -> Iterator[tuple[str, ...]]:
+        """Yield each combination of label values; none if one is chosen at start."""
+        return product(*self.segments)
+
+    def statsd_name(self, *values: str) -> str:
+        """
+        Return the statsd name of one series.
+
+        ValueError for a value that the row does not list, or that is no segment.
+        """
+        segments = self.segments
+        if len(values) != len(segments):
+            raise ValueError(f"{self.name} has {len(segments)} segments, not {values}")
+        for allowed, value in zip(segments, values, strict=True):
+            if (allowed and value not in allowed) or not _SEGMENT.fullmatch(value):
+                raise ValueError(f"{self.name} has no label value {value!r}")
+        return ".".join((self.statsd, *values))
+
+
+class CounterMetric(Metric):
+    """A row for a counter."""
+
+    type = "counter"
+
+
+class GaugeMetric(Metric):
+    """A row for a gauge."""
+
+    type = "gauge"
+    ttl = "60s"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HistogramMetric(Metric):
+    """A row for a histogram of seconds; `buckets` are the upper bounds."""
+
+    type = "histogram"
+    buckets: tuple[float, ...]
 
 
 class Counter:
@@ -151,14 +239,19 @@ class Instruments:
     The instruments of all rows, each under its statsd name.
 
     Those whose label values are known are made at once, so that each counter exists at
-    0 before its first event.  `random` chooses the observations that are kept.
+    0 before its first event.  `invalid_name` is the statsd name of the counter of
+    values that are left out.  `random` chooses the observations that are kept.
     """
 
     def __init__(
-        self, catalogue: Iterable[Metric] = CATALOGUE, random: Random | None = None
+        self,
+        rows: Iterable[Metric],
+        *,
+        invalid_name: str,
+        random: Random | None = None,
     ) -> None:
         random = random or Random()
-        invalid = Counter(VALUES_DROPPED.statsd_name(DropReason.INVALID))
+        invalid = Counter(invalid_name)
         self._counters = _Family(Counter, invalid)
         self._counters.by_name[invalid.name] = invalid
         self._gauges = _Family(Gauge, invalid)
@@ -171,7 +264,7 @@ class Instruments:
             GaugeMetric.type: self._gauges,
             HistogramMetric.type: self._timers,
         }
-        for metric in catalogue:
+        for metric in rows:
             for values in metric.label_values():
                 families[metric.type].get(metric, values)
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 
 from crocbot import log
 from crocbot.telemetry import catalogue, process
-from crocbot.telemetry.catalogue import CpuMode, DropReason, Generation
+from crocbot.telemetry.catalogue import DropReason, Generation
 from crocbot.telemetry.instruments import Instruments
 from crocbot.telemetry.observer import Observer
 
@@ -46,15 +46,24 @@ class Runtime:
         sample_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._instruments = instruments
+        self._process = process.ProcessMetrics(instruments)
         self._observer = observer
+        self._uptime = instruments.gauge(catalogue.UPTIME)
+        self._tasks = instruments.gauge(catalogue.TASKS)
+        self._lag = instruments.timer(catalogue.LOOP_LAG)
+        self._gc_durations = [
+            instruments.timer(catalogue.GC_DURATION, generation)
+            for generation in Generation
+        ]
+        self._overflow = instruments.counter(
+            catalogue.VALUES_DROPPED, DropReason.OVERFLOW
+        )
         self._lag_seconds = lag_seconds
         self._sample_seconds = sample_seconds
         self._clock = clock
         self._log = log.RateLimitedLog(clock)
         self._started_at = clock()
         self._sampler: asyncio.Task[None] | None = None
-        self._recorded_cpu = dict.fromkeys(CpuMode, 0.0)
         self._collections: deque[tuple[int, float]] = deque()
         self._collection_started_at = 0.0
         self._overflows = self._recorded_overflows = 0
@@ -91,7 +100,7 @@ class Runtime:
             wake_at = self._clock() + self._lag_seconds
             await asyncio.sleep(self._lag_seconds)
             lag = self._clock() - wake_at
-            self._instruments.timer(catalogue.LOOP_LAG).observe(lag)
+            self._lag.observe(lag)
             self.record_collections()
 
     def sample(self) -> None:
@@ -102,16 +111,10 @@ class Runtime:
             self._log.error("process metrics not sampled", exc_info=True)
 
     def _sample(self) -> None:
-        gauge = self._instruments.gauge
-        gauge(catalogue.UPTIME).set(self._clock() - self._started_at)
-        gauge(catalogue.TASKS).set(len(asyncio.all_tasks()))
-        for mode, seconds in process.cpu_seconds().items():
-            increase = max(seconds - self._recorded_cpu[mode], 0.0)
-            self._instruments.counter(catalogue.CPU, mode).inc(increase)
-            self._recorded_cpu[mode] = seconds
+        self._uptime.set(self._clock() - self._started_at)
+        self._tasks.set(len(asyncio.all_tasks()))
         self._observer.update_ages()
-        for metric, value in process.gauges():
-            gauge(metric).set(value)
+        self._process.sample()
 
     def on_collection(self, phase: str, info: Mapping[str, int]) -> None:
         """Note a garbage collection, in any thread; they never run at the same time."""
@@ -125,17 +128,13 @@ class Runtime:
 
     def record_collections(self) -> None:
         """Record the garbage collections that were noted."""
-        generations = tuple(Generation)
+        oldest = len(self._gc_durations) - 1
         while self._collections:
             generation, seconds = self._collections.popleft()
             # A Python with more generations counts them as the oldest.
-            label = generations[min(generation, len(generations) - 1)]
-            self._instruments.timer(catalogue.GC_DURATION, label).observe(seconds)
+            self._gc_durations[min(generation, oldest)].observe(seconds)
         overflows = self._overflows
-        dropped = self._instruments.counter(
-            catalogue.VALUES_DROPPED, DropReason.OVERFLOW
-        )
-        dropped.inc(overflows - self._recorded_overflows)
+        self._overflow.inc(overflows - self._recorded_overflows)
         self._recorded_overflows = overflows
 
 

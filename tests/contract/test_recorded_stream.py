@@ -198,7 +198,7 @@ async def record() -> list[str]:
     telemetry = Telemetry(HostPort("127.0.0.1", port), version="0.1.0")
     for number in range(BURST):
         seconds = 0.004 * number
-        telemetry.emit(
+        telemetry.observer.emit(
             Outcome(
                 Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=seconds
             )

@@ -114,7 +114,7 @@ async def run_gateway(times: int) -> InMemoryBridge:
         for generation in range(3):
             gc.collect(generation)
         for event in [*CALLS, *(EVENTS * times)]:
-            telemetry.emit(event)
+            telemetry.observer.emit(event)
         received: list[bytes] = []
         async with asyncio.timeout(30):
             # The first lag of the event loop is measured after a tenth of a second.

@@ -44,9 +44,9 @@ def received(receiver: socket.socket) -> list[str]:
 async def test_events_arrive_as_lines(receiver: socket.socket) -> None:
     """Events from before the start and after it arrive, at the latest at the end."""
     telemetry = telemetry_to(receiver)
-    telemetry.emit(ANSWERED)
+    telemetry.observer.emit(ANSWERED)
     await telemetry.start()
-    telemetry.emit(PollFailed(ReconnectReason.CONFLICT))
+    telemetry.observer.emit(PollFailed(ReconnectReason.CONFLICT))
     await telemetry.stop()
     await telemetry.stop()
     lines = received(receiver)
@@ -66,7 +66,7 @@ async def test_without_a_receiver_nothing_fails(receiver: socket.socket) -> None
     receiver.close()
     await telemetry.start()
     for _ in range(1000):
-        telemetry.emit(ANSWERED)
+        telemetry.observer.emit(ANSWERED)
     await telemetry.stop()
 
     assert len(asyncio.all_tasks()) == tasks
@@ -76,9 +76,9 @@ async def test_off_starts_nothing() -> None:
     """No task and no callback; emitting is still allowed."""
     tasks, callbacks = len(asyncio.all_tasks()), len(gc.callbacks)
     telemetry = Telemetry(HostPort(OFF, 9125), version="0.1.0")
-    telemetry.emit(ANSWERED)
+    telemetry.observer.emit(ANSWERED)
     await telemetry.start()
-    telemetry.emit(ANSWERED)
+    telemetry.observer.emit(ANSWERED)
 
     assert (len(asyncio.all_tasks()), len(gc.callbacks)) == (tasks, callbacks)
     await telemetry.stop()

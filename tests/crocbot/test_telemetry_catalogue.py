@@ -7,7 +7,7 @@ import re
 import pytest
 
 from crocbot.telemetry.catalogue import BUILD_INFO, CATALOGUE
-from crocbot.telemetry.metric import CounterMetric, HistogramMetric, Metric
+from crocbot.telemetry.instruments import CounterMetric, HistogramMetric, Metric
 
 TWO_LABELS = CounterMetric(
     name="crocbot_two_total",

@@ -31,7 +31,9 @@ class Scene:
 
     def __init__(self, **options: object) -> None:
         self.target = RecordingTarget()
-        self.instruments = Instruments(catalogue=(), random=Random(1))
+        self.instruments = Instruments(
+            (), invalid_name="crocbot.emitter.values_dropped.invalid", random=Random(1)
+        )
         self.messages = self.instruments.counter(catalogue.MESSAGES, MessageType.TEXT)
         self.tasks = self.instruments.gauge(catalogue.TASKS)
         self.lag = self.instruments.timer(catalogue.LOOP_LAG)
@@ -220,7 +222,7 @@ def test_any_numbers_make_valid_datagrams(
     values: list[tuple[int, object]], everything: bool
 ) -> None:
     """Whatever is recorded, datagrams are below the limit and lines are statsd."""
-    target, instruments = RecordingTarget(), Instruments(random=Random(1))
+    target, instruments = RecordingTarget(), catalogue.instruments(Random(1))
     record: list[Callable[[object], None]] = [
         *(counter.inc for counter in instruments.counters),  # type: ignore[list-item]
         *(gauge.set for gauge in instruments.gauges),  # type: ignore[list-item]
@@ -341,7 +343,7 @@ async def test_counters_come_back_after_the_receiver_restarts() -> None:
     with closing(listen()) as first:
         port = first.getsockname()[1]
     target = UdpTarget(HostPort("bridge", port), resolve=loopback)
-    instruments = Instruments(catalogue=())
+    instruments = Instruments((), invalid_name="crocbot.emitter.values_dropped.invalid")
     emitter = Emitter(instruments, target)
     messages = instruments.counter(catalogue.MESSAGES, MessageType.TEXT)
     await target.reconnect()

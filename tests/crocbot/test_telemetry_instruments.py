@@ -17,7 +17,6 @@ from crocbot.telemetry.instruments import (
     MAX_OBSERVATIONS,
     Counter,
     Gauge,
-    Instruments,
     Timer,
     weights,
 )
@@ -147,7 +146,7 @@ def test_weights_are_even_integers_that_add_up(count: int, kept: int) -> None:
 
 def test_instruments_are_made_once_for_all_rows() -> None:
     """Each row has its counters from the start; asking again gives the same one."""
-    instruments = Instruments()
+    instruments = catalogue.instruments()
     names = {counter.name for counter in instruments.counters}
     counter, timer = instruments.counter, instruments.timer
 

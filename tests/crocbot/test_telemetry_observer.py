@@ -43,8 +43,8 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
+from crocbot.telemetry import catalogue
 from crocbot.telemetry.emitter import Emitter
-from crocbot.telemetry.instruments import Instruments
 from crocbot.telemetry.observer import Observer
 from tests.crocbot.fakes import Clock, RecordingTarget
 
@@ -60,7 +60,7 @@ class Scene:
     def __init__(self) -> None:
         self.clock, self.wall_clock = Clock(100.0), Clock(1000.0)
         self.target = RecordingTarget()
-        instruments = Instruments(random=Random(1))
+        instruments = catalogue.instruments(Random(1))
         self.observer = Observer(
             instruments, clock=self.clock, wall_clock=self.wall_clock
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crocbot.settings.fields import NAMES, SECRETS, Settings
-from crocbot.telemetry.metric import (
+from crocbot.telemetry.instruments import (
     ChosenAtStart,
     CounterMetric,
     GaugeMetric,

@@ -54,7 +54,7 @@ class ErrorType(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad an error is: critical needs a person, a warning passes by itself."""
+    """The severity of an error; only critical ones need the operator."""
 
     CRITICAL = "critical"
     WARNING = "warning"

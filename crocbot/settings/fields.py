@@ -39,7 +39,7 @@ OFF = "off"
 DATABASE = "crocbot.sqlite3"
 TOKEN_RIGHT = "must be a bot token as @BotFather shows it, 123456:ABC..."  # noqa: S105
 URL_RIGHT = "must be a URL, https://host or http://host:port"
-IDS_RIGHT = "must be Telegram user ids with commas between them, as 123,456"
+IDS_RIGHT = "must be Telegram user ids separated by commas, like 123,456"
 SECONDS_RIGHT = "must be seconds, 0.1 to 86400"
 
 GroupMode = Literal["mention", "always"]
@@ -148,27 +148,27 @@ class Settings(BaseModel):
         description=URL_RIGHT,
     )
     state_dir: Annotated[Path, AfterValidator(expand)] = Field(
-        title="The directory of inbox, conversations and pairings.",
+        title="The directory of the inbox, the conversations and the pairings.",
         description="must be a directory",
     )
     access: Annotated[
         Literal["allowlist", "pairing", "open"], BeforeValidator(_lower)
     ] = Field(
         "allowlist",
-        title="Who is answered in private chats: the listed, also the paired, or all.",
+        title="Who is answered in private chats: listed users, also paired ones, all.",
         description="must be allowlist, pairing or open",
     )
     allow_from: Ids = Field(
         frozenset(),
-        title="Telegram user ids of the people who are let in.",
+        title="Telegram user ids of the users who are answered.",
         description=IDS_RIGHT,
     )
     groups: Groups = Field(
         {},
-        title="Groups whose members are answered: when they mention the bot or reply "
-        "to it, or with `:always` whatever they write.",
-        description="must be group ids with commas between them, each with :mention"
-        " or :always or nothing behind it, as -1001234,-1005678:always",
+        title="Groups whose members are answered if they mention the bot or reply to"
+        " it, or, with `:always`, in any case.",
+        description="must be group ids separated by commas, each of them optionally"
+        " followed by :mention or :always, like -1001234,-1005678:always",
     )
     operators: Ids = Field(
         frozenset(),
@@ -201,7 +201,7 @@ class Settings(BaseModel):
     openai_api_key: ApiKey = Field(
         None,
         validation_alias=API_KEY,
-        title="Its API key; many self-hosted servers need none.",
+        title="The API key of that server; many self-hosted servers need none.",
         description="must be the key of the server",
     )
     model: str | None = Field(
@@ -238,21 +238,21 @@ class Settings(BaseModel):
         20,
         ge=0,
         le=1000,
-        title="How many past exchanges of a chat the agent gets.",
+        title="The most exchanges of a chat that the agent gets as history.",
         description="must be 0 to 1000",
     )
     history_chars: int = Field(
         20000,
         ge=0,
         le=1_000_000,
-        title="How many characters these have together at most.",
+        title="The most characters of these exchanges together.",
         description="must be 0 to 1000000",
     )
     media_max_bytes: int = Field(
         5 * 1024 * 1024,
         ge=0,
         le=20_000_000,
-        title="The largest image that the agent gets; 0 for none.",
+        title="The size of the largest image that the agent gets; 0 for no images.",
         description="must be bytes, 0 to 20000000",
     )
     gather_seconds: float = Field(
@@ -265,7 +265,7 @@ class Settings(BaseModel):
     statsd_host: str = Field(
         "127.0.0.1",
         pattern=r"^\S+$",
-        title="The host that receives the metrics; `off` for none.",
+        title="The host that receives the metrics; `off` to send none.",
         description="must be a host, or off",
     )
     statsd_port: int = Field(
@@ -289,12 +289,12 @@ class Settings(BaseModel):
     )
     webhook_listen: Annotated[HostPort, BeforeValidator(_address)] = Field(
         HostPort("127.0.0.1", 8443),
-        title="The address that takes these requests, behind a proxy with TLS.",
+        title="The address that receives webhook requests from a proxy with TLS.",
         description="must be host:port",
     )
     webhook_secret: WebhookSecret = Field(
         None,
-        title="The secret of these requests; if empty, it is derived from the token.",
+        title="The secret of webhook requests; derived from the token if empty.",
         description="must be 1 to 256 of A-Z, a-z, 0-9, _ and -",
     )
     log_level: Annotated[
@@ -313,14 +313,14 @@ class Settings(BaseModel):
         64,
         ge=1,
         le=1000,
-        title="How many chats are answered at the same time.",
+        title="The most chats that are answered at the same time.",
         description="must be 1 to 1000",
     )
     drain_seconds: float = Field(
         8.0,
         ge=0,
         le=3600,
-        title="How long a stop waits for running turns.",
+        title="How long a stop waits for turns that are running.",
         description="must be seconds, 0 to 3600",
     )
     # No setting: the environment of the agent `command`, which `load` fills in.

@@ -108,7 +108,7 @@ ERRORS = CounterMetric(
     name="crocbot_errors_total",
     statsd="crocbot.errors",
     labels={"type": ErrorType, "severity": Severity},
-    help="Errors by component; critical needs a person, a warning recovers by itself.",
+    help="Errors by component; only critical ones need the operator.",
     query='sum by (type) (increase(crocbot_errors_total{severity="critical"}[1h]))',
 )
 LATENCY = HistogramMetric(
@@ -123,7 +123,7 @@ RECONNECTS = CounterMetric(
     name="crocbot_telegram_reconnects_total",
     statsd="crocbot.telegram.reconnects",
     labels={"reason": ReconnectReason},
-    help="Failed polls that were retried; conflict: another poller uses our token.",
+    help="Failed polls that were retried; conflict: another program uses the token.",
     query="sum by (reason) (increase(crocbot_telegram_reconnects_total[15m]))",
 )
 

@@ -16,8 +16,8 @@ TOKEN = "123:a-HUSHHUSH_token"
 URL = "must be a URL, https://host or http://host:port"
 AGENT_URL = "must be a URL, https://host/path or http://host:port/path"
 GROUPS = (
-    "must be group ids with commas between them, each with :mention or :always or"
-    " nothing behind it, as -1001234,-1005678:always"
+    "must be group ids separated by commas, each of them optionally followed by"
+    " :mention or :always, like -1001234,-1005678:always"
 )
 MODES = {-1: "always", -2: "mention", -3: "mention"}
 PORT = "must be a port, 1 to 65535"
@@ -123,7 +123,7 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
         (
             "ALLOW_FROM",
             "@ada",
-            "must be Telegram user ids with commas between them, as 123,456",
+            "must be Telegram user ids separated by commas, like 123,456",
         ),
         ("AGENT", "oracle", "must be echo, http, openai or command"),
         ("STATSD_HOST", "a b", "must be a host, or off"),

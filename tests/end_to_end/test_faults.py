@@ -289,7 +289,7 @@ CAUSES: dict[str, Cause] = {
     "the bot was blocked": send(BLOCKED),
     "a group became a supergroup": supergroup,
     "the inbox is locked": lock,
-    "the inbox file went away": move_the_file,
+    "the inbox file is missing": move_the_file,
     "the disk is full": fill_the_disk,
 }
 SLOW = "no answer to a poll"

@@ -17,9 +17,8 @@ from dataclasses import asdict
 from typing import Any, Self, TypeVar
 
 from crocbot import log
-from crocbot.botapi.bot import Bot
+from crocbot.botapi.bot import DEFAULT_SECONDS, PLACEHOLDER, AiohttpRequest, Bot
 from crocbot.botapi.flood_control import FloodControl
-from crocbot.botapi.request import DEFAULT_SECONDS, PLACEHOLDER, AiohttpRequest
 from crocbot.errors import (
     ChatMovedError,
     CrocbotError,

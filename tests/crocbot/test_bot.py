@@ -16,7 +16,7 @@ from telegram import InputFile
 from telegram.request import RequestData
 from telegram.request._requestparameter import RequestParameter
 
-from crocbot.botapi.request import PLACEHOLDER, AiohttpRequest, FloodError
+from crocbot.botapi.bot import PLACEHOLDER, AiohttpRequest, FloodError
 from crocbot.sandbox import Server
 
 TOKEN = "123:a-very-secret-token"

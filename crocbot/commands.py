@@ -58,9 +58,6 @@ class GatewayControl(Protocol):
     def stop_turn(self, chat: ChatThread) -> bool:
         """Cancel the turn that a chat is in; return whether there was one."""
 
-    def has_waiting(self, chat: ChatThread) -> bool:
-        """Return whether messages of a chat wait behind the turn that it is in."""
-
 
 @dataclass(frozen=True, slots=True)
 class Commands:

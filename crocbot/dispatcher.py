@@ -136,11 +136,6 @@ class Dispatcher:
             chat.task.cancel()
         return True
 
-    def waiting(self, key: Hashable) -> int:
-        """Return how many rows of a chat wait behind the turn that it is in."""
-        chat = self._chats.get(key)
-        return 0 if chat is None else len(chat.waiting)
-
     async def drain(self, seconds: float) -> int:
         """
         Wait for all turns, then cancel the others; return how many rows are left open.
@@ -207,10 +202,16 @@ class Dispatcher:
             return
         self._change_in_flight(+1)
         try:
-            if await _survive(self._turns.run(rows)):
+            turn = self._turns.run(rows, overtaken=self._has_waiting(key))
+            if await _survive(turn):
                 await _survive(self._fail_waiting(key))
         finally:
             self._change_in_flight(-1)
+
+    def _has_waiting(self, key: Hashable) -> bool:
+        """Return whether rows of a chat wait behind the turn that it is in."""
+        chat = self._chats.get(key)
+        return chat is not None and bool(chat.waiting)
 
     async def _fail_waiting(self, key: Hashable) -> None:
         """Close the rows that wait in a chat that accepts no messages any more."""

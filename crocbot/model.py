@@ -269,6 +269,15 @@ class Entity:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """A paragraph, list or code block of a reply, with `newlines` before it."""
+
+    text: str
+    entities: tuple[Entity, ...] = ()
+    newlines: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class MessagePart:
     """A part of a reply that fits into one Telegram message."""
 

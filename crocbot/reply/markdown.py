@@ -18,13 +18,13 @@ import html
 import re
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 
 from telegramify_markdown import RenderConfig, convert
 
-from crocbot.model import Entity
+from crocbot.model import Block, Entity
 from crocbot.text import replace_lone_surrogates
 
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
@@ -64,24 +64,10 @@ def _config() -> RenderConfig:
 CONFIG = _config()
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A part of a reply to keep together, with `newlines` before it."""
-
-    text: str
-    entities: tuple[Entity, ...] = ()
-    newlines: int = 2
-
-
 def blocks(text: str) -> Iterator[Block]:
     """Convert Markdown, block by block."""
     for source, newlines in _sources(replace_lone_surrogates(text)):
         yield replace(_convert(source), newlines=newlines)
-
-
-def plain(text: str) -> Iterator[Block]:
-    """Return a text that is not Markdown as one block."""
-    yield Block(replace_lone_surrogates(text))
 
 
 def _sources(text: str) -> Iterator[tuple[str, int]]:

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from crocbot.model import Entity, MessagePart, Reply
-from crocbot.reply.markdown import Block, blocks, plain
-from crocbot.text import is_visible, utf16_length
+from crocbot.model import Block, Entity, MessagePart, Reply
+from crocbot.reply.markdown import blocks
+from crocbot.text import is_visible, replace_lone_surrogates, utf16_length
 
 MAX_UNITS = 4096
 # Telegram ignores further ones.
@@ -26,9 +26,15 @@ MAX_ENTITIES = 100
 
 def split(reply: Reply, max_units: int = MAX_UNITS) -> list[MessagePart]:
     """Return the messages of a reply; each has a visible character."""
-    source = blocks(reply.text) if reply.markdown else plain(reply.text)
-    parts = _packed(source, max_units)
+    parts = _packed(_blocks(reply), max_units)
     return [part for part in parts if is_visible(part.text)]
+
+
+def _blocks(reply: Reply) -> Iterable[Block]:
+    """Return the blocks of a reply; plain text is one."""
+    if reply.markdown:
+        return blocks(reply.text)
+    return [Block(replace_lone_surrogates(reply.text))]
 
 
 def _packed(source: Iterable[Block], max_units: int) -> Iterator[MessagePart]:

@@ -79,10 +79,6 @@ class Gateway:
         finally:
             await self._drain(shutdown)
 
-    def has_waiting(self, chat: ChatThread) -> bool:
-        """Return whether messages of a chat wait behind the turn that it is in."""
-        return self._dispatcher.waiting(chat.chat_id) > 0
-
     def stop_turn(self, chat: ChatThread) -> bool:
         """Cancel the turn that a chat is in; return whether there was one."""
         return self._dispatcher.stop(chat.chat_id)
@@ -126,7 +122,6 @@ class Gateway:
             policy=self._policy,
             pairings=Pairings(store),
             denials=DenialLog(),
-            gateway=self,
             commands=Commands(self, sessions),
             agent_step=AgentStep(
                 agent=self._agent,

@@ -47,10 +47,10 @@ class Completion:
     events: EventListener
     redactor: log.Redactor
 
-    async def run(self, rows: Sequence[Row]) -> bool:
+    async def run(self, rows: Sequence[Row], *, overtaken: bool = False) -> bool:
         """Run one turn and close its rows; return whether its chat is gone."""
         try:
-            outcomes = await self.turn.run(rows)
+            outcomes = await self.turn.run(rows, overtaken=overtaken)
         except OperatorError as error:
             # The poller meets the same error, which ends the program.
             logger.error("row left open", update=rows[0].update_id, error=str(error))

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from crocbot import envelope, fragments, log
 from crocbot.access import AccessPolicy, DenialLog
-from crocbot.commands import Commands, GatewayControl
+from crocbot.commands import Commands
 from crocbot.errors import (
     ChatGoneError,
     CrocbotError,
@@ -62,21 +62,33 @@ class Turn:
     policy: AccessPolicy
     pairings: Pairings
     denials: DenialLog
-    gateway: GatewayControl
     commands: Commands
     agent_step: AgentStep
     delivery: Delivery
     clock: Callable[[], float] = time.time
 
-    async def run(self, rows: Sequence[Row]) -> list[Outcome]:
-        """Run one turn for rows that belong together."""
+    async def run(
+        self, rows: Sequence[Row], *, overtaken: bool = False
+    ) -> list[Outcome]:
+        """
+        Run one turn for rows that belong together.
+
+        `overtaken` means that later messages of the chat wait: the reply quotes the
+        message, so that it is clear which one is answered.
+        """
         read = [self._read(row) for row in rows]
         outcomes = [each for each in read if isinstance(each, Outcome)]
         messages = [each for each in read if isinstance(each, Message)]
         if messages:
             update_ids = tuple(message.update_id for message in messages)
             undelivered = next((row.reply for row in rows if row.reply), None)
-            outcome = await self._process(fragments.join(messages), undelivered)
+            message = fragments.join(messages)
+            sent = SentReply(
+                chat=message.chat,
+                quote=message.message_id if overtaken else None,
+                accepted_at=message.accepted_at,
+            )
+            outcome = await self._process(message, undelivered, sent)
             outcomes.append(replace(outcome, update_ids=update_ids))
         return outcomes
 
@@ -96,7 +108,9 @@ class Turn:
             )
         return message or Outcome(Disposition.IGNORED, update_ids=update_ids)
 
-    async def _process(self, message: Message, undelivered: Reply | None) -> Outcome:
+    async def _process(
+        self, message: Message, undelivered: Reply | None, sent: SentReply
+    ) -> Outcome:
         decision = await self._decide(message)
         if not decision.allowed:
             self.denials.record(message, decision)
@@ -105,7 +119,7 @@ class Turn:
                 Disposition.DENIED, message_type=message.type, decision=decision
             )
         try:
-            await self._answer(message, undelivered)
+            await self._answer(message, undelivered, sent)
         except OperatorError:
             raise
         except Exception as error:
@@ -139,18 +153,13 @@ class Turn:
             user = message.sender_id
             logger.warning("pairing code not sent", user=user, error=str(error))
 
-    async def _answer(self, message: Message, reply: Reply | None) -> None:
+    async def _answer(
+        self, message: Message, reply: Reply | None, sent: SentReply
+    ) -> None:
         """Deliver the undelivered reply, else a command's, else the agent's."""
-        if reply is None:
+        if reply is None and message.command is not None:
             operator = self.policy.is_operator(message)
             reply = await self.commands.answer(message, operator=operator)
-        # Where later messages wait, a quote shows which one is answered.
-        overtaken = self.gateway.has_waiting(message.chat)
-        sent = SentReply(
-            chat=message.chat,
-            quote=message.message_id if overtaken else None,
-            accepted_at=message.accepted_at,
-        )
         if reply is None:
             await self.agent_step.ask(message, sent)
         else:

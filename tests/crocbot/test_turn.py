@@ -141,9 +141,6 @@ class Scene:
     def status(self) -> Status:
         raise AssertionError("only operators may ask")
 
-    def has_waiting(self, chat: ChatThread) -> bool:
-        return self.overtaken
-
     def record(self, message: Message, decision: Decision) -> None:
         self.denied.append((message.sender_id, decision.verdict))
 
@@ -162,7 +159,6 @@ class Scene:
             policy=self.policy,
             pairings=store,
             denials=stubs,
-            gateway=stubs,
             commands=Commands(stubs, store),
             agent_step=AgentStep(
                 agent=self.agent,  # type: ignore[arg-type]
@@ -176,7 +172,7 @@ class Scene:
             delivery=delivery,
             clock=lambda: 102.5,
         )
-        return await turn.run(rows)
+        return await turn.run(rows, overtaken=self.overtaken)
 
     async def run_one(self, taken: Row) -> Outcome:
         """Run a turn for one row; return its outcome without the update's id."""

@@ -207,7 +207,7 @@ class Rejection(NamedTuple):
     name: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Stats:
     """
     Counters of the bridge's own metrics; `exposition/self_metrics.py` prints them.

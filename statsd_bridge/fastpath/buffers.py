@@ -47,7 +47,7 @@ STALE_THRESHOLD = 10
 _NO_BUFFERS: dict[bytes, SampleBuffer] = {}
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class SampleFormat:
     """
     How to read the numbers of a buffer, and what to count for each: shared by buffers.
@@ -81,8 +81,9 @@ class SampleBuffer(list[float]):
         self,
         name: bytes,
         suffix: bytes,
+        *,
         format: SampleFormat,
-        series: Series | None,
+        series: Series | None = None,
         unmapped: str = "",
     ) -> None:
         self.name = name
@@ -107,7 +108,9 @@ class _BuffersBySuffix(dict[bytes | None, dict[bytes, SampleBuffer]]):
         return _NO_BUFFERS
 
 
-UNBUFFERED = SampleBuffer(b"", b"", SampleFormat(SampleType.COUNTER, Action.DROP), None)
+UNBUFFERED = SampleBuffer(
+    b"", b"", format=SampleFormat(type=SampleType.COUNTER, action=Action.DROP)
+)
 """Stands for the buffers of a series that must not have any."""
 
 
@@ -195,7 +198,10 @@ class SampleBuffers:
             source=source,
         )
         unmapped = sample.name[:MAX_TEXT_LENGTH] if action is Action.UNMAPPED else ""
-        buffer = SampleBuffer(name, suffix, self._shared(format), series, unmapped)
+        format = self._shared(format)
+        buffer = SampleBuffer(
+            name, suffix, format=format, series=series, unmapped=unmapped
+        )
         self._by_suffix.setdefault(suffix, {})[name] = buffer
         if series is not None:
             buffer.next_for_series = self._by_series.get(series)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 from tools.lint.problem import PACKAGES, Problem, project_files, within
 
@@ -49,8 +50,13 @@ def _positional(node: ast.ClassDef) -> int:
     for decorator in node.decorator_list:
         text = ast.unparse(decorator)
         if text.startswith("dataclass") and "kw_only=True" not in text:
-            count = sum(map(_is_field, node.body))
+            positional = takewhile(_is_before_keywords, node.body)
+            count = sum(map(_is_field, positional))
     return count if count > MAX_POSITIONAL else 0
+
+
+def _is_before_keywords(statement: ast.stmt) -> bool:
+    return "KW_ONLY" not in ast.unparse(statement)
 
 
 def _is_field(statement: ast.stmt) -> bool:

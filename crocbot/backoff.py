@@ -9,8 +9,9 @@ Jitter keeps programs that failed together from retrying together.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from crocbot.model import RandomFloat
 
 JITTER = 0.2
 
@@ -27,7 +28,7 @@ class Backoff:
     first: float = 1.0
     factor: float = 1.5
     longest: float = 30.0
-    random: Callable[[], float] = random.random
+    random: RandomFloat = random.random
     failures: int = field(default=0, init=False)
     _pause: float = field(default=0.0, init=False)
 

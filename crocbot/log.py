@@ -17,12 +17,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TextIO
 from urllib.parse import quote
 
 import structlog
 from structlog.typing import EventDict, Processor
+
+from crocbot.model import Clock
 
 LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("console", "json")
@@ -52,7 +54,7 @@ class RateLimitedLog:
     `clock` returns seconds.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._quiet_until: dict[str, float] = {}
 

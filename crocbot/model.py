@@ -10,12 +10,21 @@ Durations are seconds.  A point in time is Unix time, so that it survives a rest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 MAX_PORT = 65_535
+
+Clock = Callable[[], float]
+"""Returns the time in seconds: Unix time, or monotonic where it says so."""
+
+Sleep = Callable[[float], Awaitable[None]]
+"""Waits for a number of seconds."""
+
+RandomFloat = Callable[[], float]
+"""Returns a random number in [0, 1)."""
 
 RawUpdate = Mapping[str, Any]
 """An update as Telegram sent it: parsed JSON, of which only `update_id` was checked."""

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from crocbot.errors import OperatorError
+from crocbot.model import Clock
 from crocbot.store import Store
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Pairing:
 class Pairings:
     """The pairings for the gateway, whose event loop never waits for the disk."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, clock: Clock = time.time) -> None:
         self._store = store
         self._clock = clock
 

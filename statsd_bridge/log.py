@@ -14,12 +14,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger
+
+from statsd_bridge.model import Clock
 
 QUIET_SECONDS = 60.0
 """A rate-limited event is logged at most once in this time."""
@@ -58,7 +60,7 @@ def configure(level: str, format: str, *, stream: TextIO | None = None) -> None:
 class RateLimitedLog:
     """Logs errors that every packet may cause: each event once a minute."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._quiet_until: dict[str, float] = {}
 

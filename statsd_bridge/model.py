@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Self
+
+Clock = Callable[[], float]
+"""Returns the time in seconds, from any start; it never falls."""
 
 Labels = tuple[tuple[str, str], ...]
 """Pairs of label name and value, sorted by name, each name once."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -25,7 +25,13 @@ from typing import Protocol
 from crocbot.backoff import Backoff
 from crocbot.errors import AgentError
 from crocbot.events import AgentCall, AgentErrorReason, EventListener
-from crocbot.model import Prompt, Usage
+from crocbot.model import (
+    Clock,
+    Prompt,
+    RandomFloat,
+    Sleep,
+    Usage,
+)
 from crocbot.text import is_visible
 
 MAX_CHARS = 65_536
@@ -82,9 +88,9 @@ class AnswerReader:
     prompt: Prompt
     timeouts: Timeouts
     events: EventListener
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    random: Callable[[], float] = random.random
+    clock: Clock = time.monotonic
+    sleep: Sleep = asyncio.sleep
+    random: RandomFloat = random.random
     usage: Usage = field(default=Usage(), init=False)
     error: Exception | None = field(default=None, init=False)
     _texts: list[str] = field(default_factory=list, init=False)

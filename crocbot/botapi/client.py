@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self, TypeVar
 
@@ -40,6 +40,7 @@ from crocbot.events import (
 from crocbot.model import (
     BotIdentity,
     ChatThread,
+    Clock,
     ErrorEvent,
     ErrorType,
     MessagePart,
@@ -81,7 +82,7 @@ class Client:
         *,
         long_poll: int = LONG_POLL_SECONDS,
         margin: float = MARGIN_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._events = events
         self._long_poll = long_poll

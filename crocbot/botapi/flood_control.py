@@ -10,10 +10,10 @@ A call during a flood wait makes it longer, so no call is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 
 from crocbot.errors import FloodWaitError
+from crocbot.model import Clock
 
 # One chat rarely hits its limit; several at the same time are the limit of the bot.
 GLOBAL_CHATS_THRESHOLD = 3
@@ -24,7 +24,7 @@ MAX_CHATS = 10_000
 class FloodControl:
     """The deadlines.  Used on the event loop only; `clock` is monotonic."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._deadlines: dict[int, float] = {}
         self._recorded: dict[int, float] = {}

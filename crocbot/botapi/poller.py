@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,16 @@ from crocbot.errors import (
     WebhookSetError,
 )
 from crocbot.events import EventListener, PollCompleted, PollFailed, PollingStarted
-from crocbot.model import ErrorEvent, ErrorType, RawUpdate, ReconnectReason, Severity
+from crocbot.model import (
+    Clock,
+    ErrorEvent,
+    ErrorType,
+    RandomFloat,
+    RawUpdate,
+    ReconnectReason,
+    Severity,
+    Sleep,
+)
 
 # The most that Telegram returns.
 MAX_UPDATES = 100
@@ -72,9 +81,9 @@ class Poller:
     client: Client
     dispatcher: Dispatcher
     events: EventListener
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    random: Callable[[], float] = random.random
+    clock: Clock = time.monotonic
+    sleep: Sleep = asyncio.sleep
+    random: RandomFloat = random.random
     hung_seconds: float = HUNG_SECONDS
     completed_at: float | None = field(default=None, init=False)
     error: str | None = field(default=None, init=False)

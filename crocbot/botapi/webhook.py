@@ -27,7 +27,6 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -46,12 +45,14 @@ from crocbot.errors import (
 )
 from crocbot.events import EventListener, PollFailed, WebhookOutcome, WebhookRequest
 from crocbot.model import (
+    Clock,
     ErrorEvent,
     ErrorType,
     HostPort,
     RawUpdate,
     ReconnectReason,
     Severity,
+    Sleep,
 )
 
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
@@ -104,8 +105,8 @@ class Webhook:
     client: Client
     dispatcher: Dispatcher
     events: EventListener
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Clock = time.monotonic
+    sleep: Sleep = asyncio.sleep
     completed_at: float | None = field(default=None, init=False)
     error: str | None = field(default=None, init=False)
     _is_set: bool = field(default=False, init=False)

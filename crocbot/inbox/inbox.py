@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Self, TypeVar
 
 from crocbot.errors import InboxError, StoreError
 from crocbot.events import NO_EVENTS, EventListener, InboxState
 from crocbot.inbox import sqlite
-from crocbot.model import ErrorEvent, ErrorType, Outcome, RawUpdate, Row, Severity
+from crocbot.model import (
+    Clock,
+    ErrorEvent,
+    ErrorType,
+    Outcome,
+    RawUpdate,
+    Row,
+    Severity,
+    Sleep,
+)
 from crocbot.store import Job, Store
 
 RETRY_SECONDS = 1.0
@@ -39,8 +48,8 @@ class Inbox:
         store: Store,
         events: EventListener = NO_EVENTS,
         *,
-        clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Clock = time.time,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._store = store
         self._events = events

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,14 @@ from crocbot.errors import (
 from crocbot.events import DeliveryEvent, DeliveryIssue, EventListener, FirstText
 from crocbot.model import (
     ChatThread,
+    Clock,
     ErrorEvent,
     ErrorType,
     MessagePart,
+    RandomFloat,
     Reply,
     Severity,
+    Sleep,
 )
 from crocbot.reply.split import split
 
@@ -68,10 +71,10 @@ class Delivery:
 
     client: Client
     events: EventListener
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    random: Callable[[], float] = random.random
-    clock: Callable[[], float] = time.monotonic
-    wall_clock: Callable[[], float] = time.time
+    sleep: Sleep = asyncio.sleep
+    random: RandomFloat = random.random
+    clock: Clock = time.monotonic
+    wall_clock: Clock = time.time
 
     async def deliver(self, sent: SentReply, reply: Reply) -> None:
         """

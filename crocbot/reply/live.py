@@ -16,13 +16,16 @@ A reply that is still being written, visible while it grows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from crocbot.errors import DeliveryError, FloodWaitError, TelegramError
 from crocbot.events import DeliveryEvent, DeliveryIssue
-from crocbot.model import Reply
+from crocbot.model import (
+    Clock,
+    Reply,
+)
 from crocbot.reply.delivery import Delivery, SentReply
 from crocbot.reply.split import split
 
@@ -60,7 +63,7 @@ GROUP = EditSchedule(first=2.0, second=4.0, growth=1.25, longest=12.0)
 class TokenBucket:
     """The edits that all chats together may make; one second's worth can be saved."""
 
-    clock: Callable[[], float]
+    clock: Clock
     per_second: float = MAX_EDITS_PER_SECOND
     _tokens: float = field(default=MAX_EDITS_PER_SECOND, init=False)
     _filled_at: float = field(default=0.0, init=False)

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from crocbot.model import Clock
 from crocbot.sandbox import faults, messages
 from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters
@@ -62,7 +63,7 @@ class Account:
     def __init__(
         self,
         bot_id: int,
-        clock: Callable[[], float],
+        clock: Clock,
         first_update: int = FIRST_UPDATE,
     ) -> None:
         self.updates = Updates(first_update)

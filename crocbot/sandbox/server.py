@@ -16,11 +16,12 @@ from __future__ import annotations
 import time
 from asyncio import create_task, gather, sleep
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 from aiohttp import web
 
+from crocbot.model import Clock
 from crocbot.sandbox import faults, messages
 from crocbot.sandbox.account import FIRST_UPDATE, Account, Method
 from crocbot.sandbox.faults import Drop, Fault, Slow
@@ -46,7 +47,7 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         first_update: int = FIRST_UPDATE,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = time.time,
     ) -> None:
         self.token = token
         self.url = ""

@@ -10,12 +10,12 @@ getWebhookInfo has the last error.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
+from crocbot.model import Clock
 from crocbot.sandbox.updates import (
     ConflictingPollError,
     InterruptedPollError,
@@ -41,7 +41,7 @@ class Webhook:
 class WebhookDelivery:
     """Delivers updates to `webhook`, if there is one.  `clock` is Unix time."""
 
-    def __init__(self, updates: Updates, clock: Callable[[], float]) -> None:
+    def __init__(self, updates: Updates, clock: Clock) -> None:
         self.webhook: Webhook | None = None
         self._updates = updates
         self._clock = clock

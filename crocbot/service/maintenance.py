@@ -8,7 +8,6 @@ Periodic inbox maintenance, while the gateway runs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from crocbot import log
@@ -16,6 +15,7 @@ from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
 from crocbot.events import EventListener
 from crocbot.inbox import Inbox
+from crocbot.model import Sleep
 
 INTERVAL_SECONDS = 1.0
 INTERVALS_PER_TIDY = 60
@@ -30,7 +30,7 @@ class Maintenance:
     inbox: Inbox
     dispatcher: Dispatcher
     events: EventListener
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    sleep: Sleep = asyncio.sleep
 
     async def run(self) -> None:
         """Repeat until cancelled; an inbox that cannot be read is tried again."""

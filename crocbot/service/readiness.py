@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from crocbot.botapi import Poller, Webhook
 from crocbot.errors import InboxError
 from crocbot.inbox import Inbox
+from crocbot.model import Clock
 
 MAX_POLL_AGE_SECONDS = 60.0
 PROBE_EVERY_SECONDS = 5.0
@@ -25,7 +26,7 @@ class Readiness:
     """
 
     inbox: Inbox
-    clock: Callable[[], float] = time.monotonic
+    clock: Clock = time.monotonic
     intake: Poller | Webhook | None = None
     startup_error: str | None = None
     draining: bool = False

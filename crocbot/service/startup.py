@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from crocbot import log
 from crocbot.backoff import Backoff
@@ -17,7 +16,13 @@ from crocbot.errors import (
     TelegramError,
 )
 from crocbot.events import EventListener
-from crocbot.model import BotIdentity, ErrorEvent, ErrorType, Severity
+from crocbot.model import (
+    BotIdentity,
+    ErrorEvent,
+    ErrorType,
+    Severity,
+    Sleep,
+)
 from crocbot.service.readiness import Readiness
 
 FIRST_PAUSE_SECONDS = 1.0
@@ -30,7 +35,7 @@ async def connect(
     *,
     events: EventListener,
     readiness: Readiness,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    sleep: Sleep = asyncio.sleep,
 ) -> BotIdentity:
     """
     Set the bot's command menu and return its identity, once Telegram answers.

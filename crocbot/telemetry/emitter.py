@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from statsd import StatsClient
 from statsd.client.udp import Pipeline
 
 from crocbot import log
+from crocbot.model import Clock
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.instruments import Instruments
 from crocbot.telemetry.udp import UdpTarget
@@ -52,7 +53,7 @@ class Emitter:
         *,
         flush_seconds: float = 0.25,
         heartbeat_seconds: float = 10.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._instruments = instruments
         self._target = target

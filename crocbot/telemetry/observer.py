@@ -33,7 +33,14 @@ from crocbot.events import (
     UpdateReceived,
     WebhookRequest,
 )
-from crocbot.model import Disposition, ErrorEvent, ErrorType, Outcome, Severity
+from crocbot.model import (
+    Clock,
+    Disposition,
+    ErrorEvent,
+    ErrorType,
+    Outcome,
+    Severity,
+)
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.catalogue import DropReason, TokenDirection
 from crocbot.telemetry.instruments import Instruments
@@ -50,8 +57,8 @@ class Observer:
         self,
         instruments: Instruments,
         *,
-        clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
+        clock: Clock = time.monotonic,
+        wall_clock: Clock = time.time,
     ) -> None:
         self._instruments = instruments
         self._clock = clock

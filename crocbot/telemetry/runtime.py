@@ -17,9 +17,10 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from crocbot import log
+from crocbot.model import Clock
 from crocbot.telemetry import catalogue, process
 from crocbot.telemetry.catalogue import DropReason, Generation
 from crocbot.telemetry.instruments import Instruments
@@ -44,7 +45,7 @@ class Runtime:
         version: str,
         lag_seconds: float = 0.1,
         sample_seconds: float = 5.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._process = process.ProcessMetrics(instruments)
         self._observer = observer

@@ -17,7 +17,7 @@ delivered, and neither a command nor the agent runs again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from crocbot import envelope, fragments, log
@@ -34,6 +34,7 @@ from crocbot.errors import (
 )
 from crocbot.model import (
     BotIdentity,
+    Clock,
     Decision,
     Disposition,
     ErrorEvent,
@@ -65,7 +66,7 @@ class Turn:
     commands: Commands
     agent_step: AgentStep
     delivery: Delivery
-    clock: Callable[[], float] = time.time
+    clock: Clock = time.time
 
     async def run(
         self, rows: Sequence[Row], *, overtaken: bool = False

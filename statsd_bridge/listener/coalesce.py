@@ -12,7 +12,7 @@ is higher, because senders come in bursts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from statsd_bridge.model import Clock
 
 MAX_WAIT_SECONDS = 0.005
 MIN_WAIT_SECONDS = 0.001
@@ -38,7 +38,7 @@ class CoalescingDelay:
     `receive_buffer` is the size that was asked for; Linux holds twice as many bytes.
     """
 
-    def __init__(self, receive_buffer: int, clock: Callable[[], float]) -> None:
+    def __init__(self, receive_buffer: int, clock: Clock) -> None:
         self._capacity = 2 * receive_buffer // DATAGRAM_BYTES
         self._clock = clock
         self._recorded_at = clock()

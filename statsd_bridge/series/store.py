@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import collections
 from bisect import bisect_left
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
 
 from statsd_bridge.model import (
+    Clock,
     EventError,
     MetricOptions,
     MetricType,
@@ -72,7 +73,7 @@ class SeriesStore:
         max_series: int = 1_000_000,
         set_window: float = 60.0,
         reserved: Collection[str] = (),
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self.created_total = 0
         """Series ever created."""

@@ -9,7 +9,7 @@ change, and the last good one stays in force.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from OpenSSL import SSL
@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from statsd_bridge import log
 from statsd_bridge.errors import BridgeError
+from statsd_bridge.model import Clock
 from statsd_bridge.web import config, tls
 from statsd_bridge.web.config import RateLimit, WebConfig
 from statsd_bridge.web.users import Users
@@ -35,7 +36,7 @@ class Guard:
     Raise BridgeError if the file cannot be used when the bridge starts.
     """
 
-    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: str, clock: Clock = time.monotonic) -> None:
         self._path = path
         self._clock = clock
         self._bucket: TokenBucket | None = None

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from math import inf
 from operator import attrgetter
 
@@ -59,6 +59,7 @@ class SampleFormat:
 
     type: SampleType
     action: Action
+    _: KW_ONLY
     divisor: float = 1.0
     scale: float | None = None
     weight: int = 1

@@ -28,6 +28,7 @@ class Long:
     e: int = field(init=False)
 """
 KEYWORD_FIELDS = FIELDS.replace("frozen=True", "kw_only=True")
+SENTINEL = FIELDS.replace("    d: int", "    _: KW_ONLY\n    d: int")
 TUPLE = FIELDS.replace("@dataclass(frozen=True)", "").replace("Long:", "Long(Tuple):")
 
 
@@ -41,6 +42,7 @@ TUPLE = FIELDS.replace("@dataclass(frozen=True)", "").replace("Long:", "Long(Tup
         (structure.check_constructors, "crocbot/a.py", KEYWORDS, []),
         (structure.check_constructors, "crocbot/a.py", FIELDS, ["Long takes 4"]),
         (structure.check_constructors, "crocbot/a.py", KEYWORD_FIELDS, []),
+        (structure.check_constructors, "crocbot/a.py", SENTINEL, []),
         (structure.check_constructors, "crocbot/a.py", TUPLE, []),
         (structure.check_bounds, "crocbot/a.py", "MOST_ROWS = 3", ["MOST_ROWS: bound"]),
         (structure.check_bounds, "crocbot/a.py", "MAX_ROWS = 3", []),

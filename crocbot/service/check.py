@@ -55,7 +55,7 @@ def _access(settings: Settings) -> str:
     people, groups = len(settings.allow_from), len(settings.groups)
     if settings.access != "allowlist" or people or groups:
         return f"access {settings.access}, {people} listed, {groups} groups"
-    return "nobody is let in yet: set CROCBOT_ALLOW_FROM, or CROCBOT_ACCESS=pairing"
+    return "no user is allowed: set CROCBOT_ALLOW_FROM, or CROCBOT_ACCESS=pairing"
 
 
 async def _database(settings: Settings) -> str:

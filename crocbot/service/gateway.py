@@ -176,8 +176,8 @@ class Gateway:
         )
         if self._policy.closed:
             logger.warning(
-                "nobody is let in yet: write to the bot, this log will show your"
-                " user id; then start again with CROCBOT_ALLOW_FROM set to it"
+                "CROCBOT_ALLOW_FROM is empty: write to the bot, this log shows your"
+                " user id; set CROCBOT_ALLOW_FROM to it and start again"
             )
 
 

@@ -21,7 +21,7 @@ from typing import Any, TextIO, cast
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from statsd_bridge.model import Clock
+from statsd_bridge.model import Clock, Stats
 
 QUIET_SECONDS = 60.0
 """A rate-limited event is logged at most once in this time."""
@@ -70,6 +70,19 @@ class RateLimitedLog:
         if now >= self._quiet_until.get(event, now):
             self._quiet_until[event] = now + QUIET_SECONDS
             logger(__name__).error(event, **fields)
+
+
+class BugReporter:
+    """Counts unexpected exceptions in `stats.bugs`, and logs one a minute."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+        self._log = RateLimitedLog()
+
+    def report(self, error: Exception) -> None:
+        """Count and log an exception; the caller leaves out what raised it."""
+        self._stats.bugs += 1
+        self._log.error("a bug, please report it", exc_info=error)
 
 
 class _Stream:

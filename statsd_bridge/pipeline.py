@@ -16,8 +16,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, TypeVar
 
 from statsd_bridge import datagram, line
-from statsd_bridge.bugs import BugReporter
 from statsd_bridge.line import Dialect
+from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable, Match
 from statsd_bridge.model import (
     Action,

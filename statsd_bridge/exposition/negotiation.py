@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import Enum
 
-from statsd_bridge.bugs import BugReporter
 from statsd_bridge.exposition import openmetrics, text
 from statsd_bridge.exposition.self_metrics import SelfMetrics, reserved_names
+from statsd_bridge.log import BugReporter
 from statsd_bridge.series import MetricFamily
 from statsd_bridge.text import parse_float
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
-from statsd_bridge.bugs import BugReporter
 from statsd_bridge.exposition import text
+from statsd_bridge.log import BugReporter
 from statsd_bridge.model import MetricType
 from statsd_bridge.series import MetricFamily
 from statsd_bridge.text import escape_label_value

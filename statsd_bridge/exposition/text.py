@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from statsd_bridge.bugs import BugReporter
+from statsd_bridge.log import BugReporter
 from statsd_bridge.model import MetricOptions, MetricType
 from statsd_bridge.series import MetricFamily
 from statsd_bridge.text import escape_help, format_number

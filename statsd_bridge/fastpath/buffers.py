@@ -23,7 +23,7 @@ from dataclasses import KW_ONLY, dataclass
 from math import inf
 from operator import attrgetter
 
-from statsd_bridge.bugs import BugReporter
+from statsd_bridge.log import BugReporter
 from statsd_bridge.model import Action, Sample, SampleType
 from statsd_bridge.pipeline import Recorded
 from statsd_bridge.recent import MAX_RECENT, MAX_TEXT_LENGTH, Recent

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from statsd_bridge import explain, exposition, log, mapping
-from statsd_bridge.bugs import BugReporter
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import Dialect
+from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline

@@ -13,10 +13,10 @@ from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
 from zope.interface import implementer
 
 from statsd_bridge import web
-from statsd_bridge.bugs import BugReporter
 from statsd_bridge.errors import BridgeError
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.listener.limits import raise_open_files
+from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.service import build
 from statsd_bridge.service.bridge import Bridge

@@ -1,15 +1,22 @@
-"""The small pages: health, reload, quit, explain, the landing page."""
+"""
+The small pages, and what all pages need of the bridge.
+
+    health    reload    quit    explain    unmapped    the landing page
+"""
 
 from __future__ import annotations
 
 import html
 import json
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from statsd_bridge.web.backend import Backend
+from statsd_bridge.log import BugReporter
+from statsd_bridge.model import Stats
 
 PLAIN = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
@@ -20,6 +27,41 @@ QUIT_DELAY_SECONDS = 0.1
 
 MAX_LINE_BYTES = 65_535
 """The longest line that is explained: a datagram carries no longer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsPage:
+    """A metrics page in slices; an empty slice only lets other events have a turn."""
+
+    content_type: str
+    slices: Iterator[bytes]
+
+
+class Backend(Protocol):
+    """
+    The bridge behind the pages; service/http.py implements it.
+
+    All methods are called on the reactor's thread.
+    """
+
+    stats: Stats
+    bugs: BugReporter
+    reactor: Any
+
+    def metrics(self, accept: str) -> MetricsPage:
+        """Render the metrics in the format that an Accept header asks for."""
+
+    def reload(self) -> str:
+        """Reload the mapping file; return why it is refused, or an empty text."""
+
+    def quit(self) -> None:
+        """Stop the bridge."""
+
+    def explain(self, line: bytes) -> Any:
+        """Explain what would become of a line, as JSON can hold it."""
+
+    def unmapped(self) -> Any:
+        """List unmapped names and rejected lines, as JSON can hold them."""
 
 
 class Page(Resource):

@@ -16,8 +16,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from statsd_bridge.web.backend import Backend
-from statsd_bridge.web.pages import Page, plain_error
+from statsd_bridge.web.pages import Backend, Page, plain_error
 
 MAX_SCRAPES = 8
 """Pages that are sent at a time: each holds a list of all series."""

@@ -23,7 +23,6 @@ from twisted.web.server import Request, Site
 from statsd_bridge.model import Stats
 from statsd_bridge.settings import Settings
 from statsd_bridge.web import pages
-from statsd_bridge.web.backend import Backend
 from statsd_bridge.web.guard import Guard
 from statsd_bridge.web.scrape import Metrics
 
@@ -38,7 +37,7 @@ MAX_BODY_BYTES = 1024 * 1024
 
 
 def http_factory(
-    backend: Backend,
+    backend: pages.Backend,
     guard: Guard,
     settings: Settings,
     *,

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 from statsd_bridge import exposition, mapping
-from statsd_bridge.bugs import BugReporter
 from statsd_bridge.exposition import BridgeState
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect
+from statsd_bridge.log import BugReporter
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay

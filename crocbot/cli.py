@@ -10,6 +10,7 @@ Each command imports what it needs when it runs: `--help` is quick, and needs no
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -21,7 +22,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crocbot.errors import CrocbotError, OperatorError
+from crocbot.errors import CrocbotError, OperatorError, is_missing_library
+
+STDOUT = 1
+# What a write to a full disk or a terminal that is gone raises; no other part of a
+# command lets them through.
+OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -37,9 +43,6 @@ def cli() -> None:
     Settings are environment variables, or lines in a file .env here:
     TELEGRAM_BOT_TOKEN and CROCBOT_ALLOW_FROM are the two to begin with.
     """
-    from crocbot import log
-
-    log.configure("info", "console")
 
 
 @cli.command()
@@ -173,8 +176,10 @@ def demo(seconds: float | None) -> int:
     if find_spec("twisted") is None:
         # The bridge, which runs as a process of its own, needs it.
         raise ModuleNotFoundError(name="twisted")
+    from crocbot import log
     from crocbot.sandbox import demo as sandbox_demo
 
+    log.configure("info", "console")
     return sandbox_demo.run(seconds)
 
 
@@ -191,21 +196,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 1
     except Exception as error:
-        if _is_missing_library(error):
-            click.echo(_missing_extra(arguments), err=True)
-            return 2
-        from crocbot import log
-
-        log.logger(__name__).exception("bug, please report it")
-        return 1
+        return _report(error, arguments)
 
 
-def _is_missing_library(error: Exception) -> bool:
-    """Return whether a library of an extra is not installed."""
-    if not isinstance(error, ModuleNotFoundError) or not error.name:
-        return False
-    package = error.name.partition(".")[0]
-    return package != "crocbot" and package not in sys.stdlib_module_names
+def _report(error: Exception, arguments: Sequence[str]) -> int:
+    """Report an exception of a library, or a bug; return the exit code."""
+    if is_missing_library(error):
+        click.echo(_missing_extra(arguments), err=True)
+        return 2
+    if isinstance(error, OSError) and error.errno in OUTPUT_ERRORS:
+        # Python would try to write the rest at its exit, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        return _fail(f"the output cannot be written: {error.strerror}", 1)
+    from crocbot import log
+
+    if not log.is_configured():
+        log.configure("info", "console")
+    log.logger(__name__).error("bug, please report it", exc_info=error)
+    return 1
 
 
 def _missing_extra(arguments: Sequence[str]) -> str:
@@ -232,6 +240,7 @@ async def _check(settings: Settings) -> int:
 
 
 def _fail(error: object, code: int) -> int:
+    """Print an error in one line and return the exit code."""
     click.echo(f"crocbot: {error}", err=True)
     return code
 

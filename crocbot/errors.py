@@ -7,8 +7,18 @@ A class that can end a turn has the labels under which crocbot_errors_total coun
 
 from __future__ import annotations
 
+import sys
+
 from crocbot.events import AgentErrorReason
 from crocbot.model import ErrorType, ReconnectReason, Reply, Severity
+
+
+def is_missing_library(error: Exception) -> bool:
+    """Return whether an import failed because a library of an extra is missing."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return False
+    package = error.name.partition(".")[0]
+    return package != "crocbot" and package not in sys.stdlib_module_names
 
 
 class CrocbotError(Exception):

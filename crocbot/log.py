@@ -111,6 +111,11 @@ def configure(
         logging.getLogger(name).setLevel(max(library_level, root.level))
 
 
+def is_configured() -> bool:
+    """Return whether `configure` was called."""
+    return structlog.is_configured()
+
+
 class Redactor:
     """Replaces secrets in texts, as they are and as they look in a URL."""
 

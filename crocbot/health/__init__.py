@@ -8,11 +8,6 @@ The health pages of the gateway, over HTTP; they never call Telegram.
     [-]inbox failed: database or disk is full
     [+]drain ok
 
-`python -m crocbot.health` requests them, for a container without curl.
+`server.py` serves them; `python -m crocbot.health` requests them, for a container
+without curl.  This file imports nothing, so that the latter can say what to install.
 """
-
-from __future__ import annotations
-
-from crocbot.health.server import Health
-
-__all__ = ["Health"]

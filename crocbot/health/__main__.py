@@ -3,7 +3,8 @@
 
 It requests /healthz, or with `--ready` /readyz, at CROCBOT_HEALTH_ADDRESS, read as the
 gateway reads it, or at the address that is given.  Exit codes: 0 healthy, or no health
-page because the address is `off`; 1 not healthy; 2 the address is wrong.
+page because the address is `off`; 1 not healthy; 2 the address is wrong, or the extra
+"gateway" is not installed.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from crocbot.errors import OperatorError
+from crocbot.errors import OperatorError, is_missing_library
 from crocbot.model import HostPort
-from crocbot.settings import HEALTH_ADDRESS, load_only
 
 TIMEOUT_SECONDS = 5.0
 # Addresses that mean "all of this machine's" to a server.
@@ -25,6 +25,20 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Print the page and return the exit code."""
+    try:
+        return _request_page(arguments, environment)
+    except ModuleNotFoundError as error:
+        if not is_missing_library(error):
+            raise
+        text = """needs the extra "gateway": pip install 'crocbot[gateway]'"""
+        print(f"python -m crocbot.health {text}", file=sys.stderr)
+        return 2
+
+
+def _request_page(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    # Imported here, since it needs a library of the extra.
+    from crocbot.settings import HEALTH_ADDRESS, load_only
+
     parser = argparse.ArgumentParser(prog="python -m crocbot.health")
     parser.add_argument("address", nargs="?", help="host:port")
     parser.add_argument("--ready", action="store_true", help="request /readyz")

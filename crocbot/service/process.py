@@ -11,7 +11,7 @@ from crocbot import agents, inbox, log, pairing, sessions
 from crocbot.botapi import Client
 from crocbot.errors import OperatorError
 from crocbot.events import EventListener
-from crocbot.health import Health
+from crocbot.health.server import Health
 from crocbot.model import HostPort
 from crocbot.service.gateway import Gateway
 from crocbot.service.readiness import Readiness

@@ -93,12 +93,13 @@ def program(code: str) -> tuple[int, str]:
     return run.returncode, run.stderr
 
 
-def test_help_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["gateway", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     """--help is printed before any library but click is imported."""
     assert program(
         # Measuring coverage imports some of them before the program starts.
         "import sys; before = set(sys.modules); from crocbot import cli;"
-        "assert cli.main(['--help']) == 0;"
+        f"assert cli.main({arguments}) == 0;"
         f"assert not (set(sys.modules) - before) & {HEAVY}"
     ) == (0, "")
 
@@ -124,6 +125,28 @@ def test_a_missing_extra(arguments: list[str], module: str, extras: str) -> None
     assert text == (
         f'crocbot {arguments[0]} needs the extra{plural} "{names}":'
         f" pip install 'crocbot[{extras}]'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["mapping"], ["pairing", "list"], ["check"]],
+)
+def test_a_full_disk(arguments: list[str], tmp_path: Path) -> None:
+    """Output that cannot be written is one line on standard error, and exit code 1."""
+    environment = {"CROCBOT_STATE_DIR": str(tmp_path), "TELEGRAM_BOT_TOKEN": "1:test"}
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "crocbot", *arguments],
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert run.returncode == 1
+    assert run.stderr == (
+        "crocbot: the output cannot be written: No space left on device\n"
     )
 
 

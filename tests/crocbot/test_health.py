@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import aiohttp
 import pytest
 
 from crocbot.errors import OperatorError
-from crocbot.health import Health, server
+from crocbot.health import server
 from crocbot.health.__main__ import main as ask
+from crocbot.health.server import Health
 from crocbot.model import HostPort
 
 GOOD = {"telegram": None, "inbox": None}
@@ -182,3 +185,18 @@ def test_no_answer(capsys: pytest.CaptureFixture[str]) -> None:
         unused.bind(("127.0.0.1", 0))
         assert ask([f"127.0.0.1:{unused.getsockname()[1]}"], {}) == 1
     assert "no answer from" in capsys.readouterr().err
+
+
+def test_a_missing_extra() -> None:
+    """Without the libraries of the extra one line says what to install."""
+    code = (
+        "import runpy, sys; sys.modules['pydantic'] = sys.modules['aiohttp'] = None;"
+        "runpy.run_module('crocbot.health', run_name='__main__')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert run.returncode == 2
+    assert run.stderr == (
+        'python -m crocbot.health needs the extra "gateway":'
+        " pip install 'crocbot[gateway]'\n"
+    )

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(
 
 # Panels with a query that may be empty although everything works.
 MAY_BE_EMPTY = {
-    "Not understood": "the bridge understood everything",
+    "Rejected and unmapped": "the bridge understood everything",
     "Series": "no series was refused",
 }
 

@@ -47,11 +47,11 @@ def _print_tables(*, short: bool) -> None:
     print(f"| plain client | {plain:.1f} | {plain / ours:.1f} times |")
     print(f"| a pipeline each | {pipelined:.1f} | {pipelined / ours:.1f} times |")
 
-    print("\n| A sample of the runtime, with | us |\n|---|---:|")
+    print("\n| A sample of the runtime metrics, with | us |\n|---|---:|")
     for tasks, cost in calls.samples():
         print(f"| {tasks} tasks | {cost:.0f} |", flush=True)
 
-    print("\n| The loop's worst pause, ms | no metrics | ours | plain client |")
+    print("\n| Longest pause of the loop, ms | no metrics | ours | plain client |")
     print("|---|---:|---:|---:|")
     for row in pauses.rows(pauses.SHORT if short else pauses.Effort()):
         if isinstance(row.pauses, str):

@@ -162,7 +162,7 @@ def calls(times: int = CALLS) -> Iterator[tuple[str, Spread]]:
             times,
             before=lambda: timer.count < MAX_OBSERVATIONS or timer.take(),
         )
-        yield "`timer.observe(0.25)`, room left", empty
+        yield "`timer.observe(0.25)`, reservoir not full", empty
         for _ in range(2 * MAX_OBSERVATIONS):
             observe()
         yield "`timer.observe(0.25)`, reservoir full", spread(observe, times)

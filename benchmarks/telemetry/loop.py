@@ -1,5 +1,5 @@
 """
-The worst pause of an event loop that reports a thousand messages a second.
+The longest pause of an event loop that records 1,000 messages a second.
 
     python -m benchmarks.telemetry.loop --client ours --host 127.0.0.1 --port 9125 ...
 
@@ -70,7 +70,7 @@ CLIENTS = {"ours": ours, "plain": plain, "nothing": nothing}
 
 
 async def measure(client: str, host: str, port: int, seconds: float) -> float:
-    """Return the worst pause of a run, in seconds."""
+    """Return the longest pause of a run, in seconds."""
     worst = 0.0
 
     async def tick() -> None:
@@ -102,7 +102,7 @@ async def measure(client: str, host: str, port: int, seconds: float) -> float:
 
 
 def main() -> None:
-    """Measure one run and print its worst pause."""
+    """Measure one run and print its longest pause."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--client", choices=CLIENTS, required=True)
     parser.add_argument("--host", required=True)

@@ -1,5 +1,5 @@
 """
-The event loop's worst pause with a bridge that receives, and with ones that do not.
+The longest pause of the event loop with a bridge that receives and ones that do not.
 
 Each run is a process.  A vanished host and a silent DNS need a network namespace, which
 `unshare` makes for the life of the process where the system permits it.
@@ -77,7 +77,7 @@ SHORT = Effort(1, 0.1, ("nothing", "ours"))
 def worst(
     client: str, target: tuple[str, int], seconds: float, before: Prefix
 ) -> float:
-    """Return the worst pause of one run in milliseconds."""
+    """Return the longest pause of one run in milliseconds."""
     host, port = target
     done = subprocess.run(
         [
@@ -98,7 +98,7 @@ def worst(
 
 def row(name: str, host: str, port: int, effort: Effort, before: Prefix = ()) -> Row:
     """
-    Measure one scenario; return the shortest of the worst pauses of its rounds.
+    Measure one scenario; return the shortest of the longest pauses of its rounds.
 
     Other programs on the machine can only make a pause longer.
     """

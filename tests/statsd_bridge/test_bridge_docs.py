@@ -19,7 +19,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "bridge.md").read_text()
 
 
 def test_the_example_is_read(tmp_path: Path) -> None:
-    """The web configuration on the page is a good one."""
+    """The web configuration on the page is valid."""
     example = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert example is not None
     file = tmp_path / "web.yml"
@@ -39,7 +39,7 @@ def test_the_example_is_read(tmp_path: Path) -> None:
         ("series", [Settings().max_series]),
         ("line over TCP", [datagram.MAX_LINE_BYTES]),
         ("connections of a statsd listener", [ConnectionLimits().streams]),
-        ("silence", [IDLE_SECONDS // 3600]),
+        ("inactivity", [IDLE_SECONDS // 3600]),
         ("HTTP connections", [ConnectionLimits().http]),
         ("head", [HTTPChannel.totalHeadersSize // 1024, HTTPChannel.maxHeaders]),
         ("body", [server.MAX_BODY_BYTES // 1024**2]),
@@ -49,7 +49,7 @@ def test_the_example_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_the_bounds_are_those_of_the_program(row: str, bounds: list[float]) -> None:
-    """Each number of the table."""
+    """The numbers of each row are the constants of the program."""
     line = re.search(rf"^\| {row}[^|]*\|([^|]*)\|", PAGE, re.MULTILINE)
     assert line is not None
     numbers = re.findall(r"\d+", line[1].replace(",", ""))

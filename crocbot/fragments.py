@@ -20,6 +20,7 @@ from itertools import pairwise
 from typing import Any
 
 from crocbot.model import Message, RawUpdate
+from crocbot.text import utf16_length
 
 # In UTF-16 units.  An app splits a paste at a line or a word if one is near, so a
 # fragment may be shorter than the longest message.
@@ -71,12 +72,7 @@ def _is_full(message: Message) -> bool:
     space, which the app dropped.
     """
     command = 0 if message.command is None else len(f"/{message.command} ")
-    return command + _length(message.text) == MAX_MESSAGE_LENGTH
-
-
-def _length(text: str) -> int:
-    """Return the length in UTF-16 units, as Telegram counts."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+    return command + utf16_length(message.text) == MAX_MESSAGE_LENGTH
 
 
 def _message(raw: RawUpdate) -> Mapping[str, Any]:
@@ -91,7 +87,7 @@ def _album(message: Mapping[str, Any]) -> str | None:
 
 def _text_length(message: Mapping[str, Any]) -> int:
     text = message.get("text")
-    return _length(text) if isinstance(text, str) else 0
+    return utf16_length(text) if isinstance(text, str) else 0
 
 
 def _sender(message: Mapping[str, Any]) -> int | None:

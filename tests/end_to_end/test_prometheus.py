@@ -43,7 +43,7 @@ MAY_BE_EMPTY = {
 
 
 # Their queries are empty for a window with a restart: checked before it.
-WITHOUT_RESTART = {"Telemetry loss", "Lines lost on the way"}
+WITHOUT_RESTART = {"Telemetry loss", "Lost lines"}
 
 
 class Prometheus:

@@ -8,6 +8,7 @@ Commands import what they need when they run, so that --help is quick.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import sys
@@ -24,14 +25,16 @@ from statsd_bridge.settings import IGNORED_FLAGS, LINE_SETTINGS, Flag, Settings
 if TYPE_CHECKING:
     from statsd_bridge.mapping import MappingTable
 
+STDOUT = 1
+# What a write to a full disk or a terminal that is gone raises.
+OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; return the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         return int(run.main(expand_args_files(given), standalone_mode=False) or 0)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
     except click.Abort:
         return 1
     except click.ClickException as error:
@@ -44,11 +47,23 @@ def main(arguments: list[str] | None = None) -> int:
         extra = "pip install 'crocbot[bridge]'"
         print(f'statsd-bridge needs the extra "bridge": {extra}', file=sys.stderr)
         return 2
+    except OSError as error:
+        return _print_output_error(error)
 
 
-def _print_error(line: str) -> int:
+def _print_output_error(error: OSError) -> int:
+    """Print the error of a write to standard output; raise any other."""
+    if error.errno not in OUTPUT_ERRORS:
+        raise error
+    # Python would try to write the rest at its exit, and fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return _print_error(f"the output cannot be written: {error.strerror}", 1)
+
+
+def _print_error(line: str, code: int = 2) -> int:
+    """Print an error in one line and return the exit code."""
     print(f"statsd-bridge: {line}", file=sys.stderr)
-    return 2
+    return code
 
 
 def expand_args_files(arguments: Sequence[str]) -> list[str]:

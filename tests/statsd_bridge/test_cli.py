@@ -154,3 +154,20 @@ def test_a_missing_extra_is_named(
     assert capsys.readouterr().err == (
         "statsd-bridge needs the extra \"bridge\": pip install 'crocbot[bridge]'\n"
     )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["explain", "a:1|c"]])
+def test_output_that_cannot_be_written(arguments: list[str]) -> None:
+    """A full disk is one line on standard error; the exit code is 1."""
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "statsd_bridge", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert run.returncode == 1
+    assert run.stderr == (
+        "statsd-bridge: the output cannot be written: No space left on device\n"
+    )

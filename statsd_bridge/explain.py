@@ -49,6 +49,7 @@ REASONS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
 class TrialStores:
     """
     Stores that tell whether a sample would be rejected.
@@ -57,14 +58,13 @@ class TrialStores:
     `live`, the store of a running bridge, only checks them.
     """
 
-    def __init__(self, scratch: SeriesStore, live: SeriesStore | None = None) -> None:
-        self._scratch = scratch
-        self._live = live
+    scratch: SeriesStore
+    live: SeriesStore | None = None
 
     def try_record(self, spec: SeriesSpec, sample: Sample) -> EventError | None:
         """Return why a sample would be rejected after those before it."""
-        recorded = self._scratch.record(spec, sample)
-        reason = self._live.rejection_reason(spec, sample) if self._live else None
+        recorded = self.scratch.record(spec, sample)
+        reason = self.live.rejection_reason(spec, sample) if self.live else None
         within = recorded.reason if isinstance(recorded, Rejection) else None
         return reason or within
 
@@ -126,14 +126,15 @@ def as_text(explanation: Explanation) -> str:
 
 def _rows(explanation: Explanation) -> Iterator[str]:
     parsed = explanation.parsed
-    yield f"line      {_quote(explanation.line.decode('utf-8', 'backslashreplace'))}"
+    line_text = explanation.line.decode("utf-8", "backslashreplace")
+    yield f"line      {json.dumps(line_text)}"
     if parsed.dogstatsd:
         message = f"a DogStatsD {parsed.dogstatsd}"
         yield f"dropped   {message}: Prometheus cannot store it"
     elif not (parsed.samples or parsed.errors):
         yield "nothing   the line is empty"
     for error in parsed.errors:
-        yield f"fault     {error.reason}: {_quote(error.detail)}"
+        yield f"fault     {error.reason}: {json.dumps(error.detail)}"
     if parsed.tag_errors:
         yield f"fault     tags that could not be parsed, left out: {parsed.tag_errors}"
     for step in explanation.steps:
@@ -151,7 +152,7 @@ def _step_rows(step: Step) -> Iterator[str]:
     else:
         yield f"rule      {_describe_rule(match.rule)}"
         for number, capture in enumerate(match.captures, 1):
-            yield f"capture   ${number} = {_quote(capture)}"
+            yield f"capture   ${number} = {json.dumps(capture)}"
     for rule, reason in step.near:
         yield f"near      {_describe_rule(rule)}: {reason}"
     if spec is None:
@@ -230,16 +231,16 @@ def _describe_options(options: MetricOptions) -> str:
 
 
 def _describe_sample(sample: Sample) -> str:
-    value = _quote(sample.member) if sample.member else f"{sample.value:g}"
+    value = json.dumps(sample.member) if sample.member else f"{sample.value:g}"
     if sample.relative:
         value = f"{sample.value:+g}"
     weight = f", stands for {sample.weight}" if sample.weight != 1 else ""
     tags = f", tags {_describe_labels(sample.labels)}" if sample.labels else ""
-    return f"{sample.type} {_quote(sample.name)} = {value}{weight}{tags}"
+    return f"{sample.type} {json.dumps(sample.name)} = {value}{weight}{tags}"
 
 
 def _describe_rule(rule: Rule) -> str:
-    return f"mappings[{rule.index}] (line {rule.line}) {_quote(rule.match)}"
+    return f"mappings[{rule.index}] (line {rule.line}) {json.dumps(rule.match)}"
 
 
 def _describe_series(spec: SeriesSpec) -> str:
@@ -247,13 +248,9 @@ def _describe_series(spec: SeriesSpec) -> str:
 
 
 def _describe_labels(labels: Labels) -> str:
-    pairs = [f"{_escape(name)}={_quote(value)}" for name, value in labels]
+    pairs = [f"{_escape(name)}={json.dumps(value)}" for name, value in labels]
     return f"{{{','.join(pairs)}}}" if pairs else ""
 
 
-def _quote(text: str) -> str:
-    return json.dumps(text)
-
-
 def _escape(text: str) -> str:
-    return text if text.isascii() and text.isprintable() else _quote(text)
+    return text if text.isascii() and text.isprintable() else json.dumps(text)

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import Generic, NamedTuple, Self, TypeVar
 
 Clock = Callable[[], float]
 """Returns the time in seconds, from any start; it never falls."""
@@ -26,6 +26,13 @@ Clock = Callable[[], float]
 Labels = tuple[tuple[str, str], ...]
 """Pairs of label name and value, sorted by name, each name once."""
 
+MAX_RECENT = 100
+"""Things kept; the one that was not seen for the longest time is dropped."""
+
+MAX_TEXT_LENGTH = 256
+"""Bytes or characters kept of a text."""
+
+Key = TypeVar("Key")
 
 _HOST_PORT = re.compile(r"(?:\[([^]]*)\]|([^:]*)):([0-9]{1,5})")
 
@@ -262,3 +269,23 @@ class Stats:
     """Size of the last scrape as sent."""
     bugs: int = 0
     """Lines and series skipped because of an exception in the bridge."""
+
+
+class Recent(Generic[Key]):
+    """The last distinct things, each with how often it was seen since it is kept."""
+
+    def __init__(self, max_length: int = MAX_RECENT) -> None:
+        self._max_length = max_length
+        self._counts: dict[Key, int] = {}
+
+    def add(self, key: Key, count: int = 1) -> None:
+        """Add a thing as the newest one."""
+        counts = self._counts
+        # Removed and inserted again, it is the last in the order of a dict.
+        counts[key] = counts.pop(key, 0) + count
+        if len(counts) > self._max_length:
+            del counts[next(iter(counts))]
+
+    def newest_first(self) -> Iterator[tuple[Key, int]]:
+        """Yield each thing with its count."""
+        return reversed(self._counts.items())

@@ -20,16 +20,17 @@ from statsd_bridge.line import Dialect
 from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable, Match
 from statsd_bridge.model import (
+    MAX_TEXT_LENGTH,
     Action,
     EventError,
     Parsed,
+    Recent,
     Rejection,
     Sample,
     SampleType,
     SeriesSpec,
     Stats,
 )
-from statsd_bridge.recent import MAX_TEXT_LENGTH, Recent
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import Series, SeriesStore
 from statsd_bridge.text import format_labels
@@ -191,7 +192,7 @@ class Pipeline:
         elif match.action is Action.DROP:
             stats.actions[Action.DROP] += weight
             return None
-        elif match.name:
+        elif match.untagged.name:
             stats.actions[Action.MAP] += weight
         recorded = self.store.record(spec, sample)
         if not isinstance(recorded, Rejection):

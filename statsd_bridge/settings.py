@@ -10,12 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from statsd_bridge.model import HostPort
 from statsd_bridge.text import NANOSECONDS, parse_duration, parse_whole_number
-
-Value = TypeVar("Value")
 
 
 class Flag(NamedTuple):
@@ -29,31 +27,27 @@ class Flag(NamedTuple):
     name: str
     default: str | bool | tuple[str, ...] | None
     help: str
-    type: FlagType[Any]
+    type: FlagType
 
 
-class FlagType(NamedTuple, Generic[Value]):
+class FlagType(NamedTuple):
     """Reads the value of a flag; `parse` raises ValueError with what would be right."""
 
     metavar: str
-    parse: Callable[[str], Value]
+    parse: Callable[[str], Any]
 
-    def field(self, name: str, default: str, help: str) -> Value:
-        """Declare the field of a flag that has one value."""
-        return _field(Flag(name, default, help, self), self.parse(default))
-
-    def fields(self, name: str, default: tuple[str, ...], help: str) -> Any:
-        """Declare the field of a flag that can be repeated."""
-        return _field(Flag(name, default, help, self), tuple(map(self.parse, default)))
-
-
-def _switch(name: str, default: bool, help: str) -> bool:
-    return _field(Flag(name, default, help, TEXT), default)
+    def field(self, name: str, default: str | tuple[str, ...], help: str) -> Any:
+        """Declare the field of a flag; a tuple as `default` lets it be repeated."""
+        flag = Flag(name, default, help, self)
+        if isinstance(default, tuple):
+            value: Any = tuple(map(self.parse, default))
+        else:
+            value = self.parse(default)
+        return field(default=value, metadata={"flag": flag})
 
 
-def _field(flag: Flag, default: Value) -> Value:
-    value: Value = field(default=default, metadata={"flag": flag})
-    return value
+def _switch(name: str, default: bool, help: str) -> Any:
+    return field(default=default, metadata={"flag": Flag(name, default, help, TEXT)})
 
 
 def _whole_number(text: str) -> int:
@@ -104,7 +98,7 @@ def _page_path(text: str) -> str:
     return text
 
 
-def _choice(*words: str) -> FlagType[str]:
+def _choice(*words: str) -> FlagType:
     def parse(text: str) -> str:
         # Like statsd_exporter, accept `INFO`, too.
         if text.lower() not in words:
@@ -189,12 +183,12 @@ class Settings:
     set_window: float = WINDOW.field(
         "statsd.set-window", "60s", "How long a set counts a member."
     )
-    count_lines_from: tuple[str, ...] = TEXT.fields(
+    count_lines_from: tuple[str, ...] = TEXT.field(
         "statsd.count-lines-from",
         ("crocbot",),
         "First name segment whose lines are counted apart.",
     )
-    relay_addresses: tuple[HostPort, ...] = RELAY.fields(
+    relay_addresses: tuple[HostPort, ...] = RELAY.field(
         "statsd.relay.address",
         (),
         "Another statsd server, host:port, that gets a copy of each line over UDP.",

@@ -21,7 +21,7 @@ import mmap
 import os
 import socket
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 MAX_BATCH = 512
 """Datagrams in a batch; bounded, so that a flood does not starve the reactor."""
@@ -48,19 +48,13 @@ class Received(NamedTuple):
     truncated: int = 0
 
 
-class Receiver(Protocol):
-    """Receives from one non-blocking socket."""
+def new_receiver(sock: socket.socket) -> BatchReceiver | SingleReceiver:
+    """
+    Return the fastest receiver that the system has for a non-blocking socket.
 
-    def receive(self) -> Received:
-        """
-        Return what the kernel has, at most MAX_BATCH datagrams; OSError passes.
-
-        Fewer than MAX_BATCH means that there were no more.
-        """
-
-
-def new_receiver(sock: socket.socket) -> Receiver:
-    """Return the fastest receiver that the system has for a non-blocking socket."""
+    It receives at most MAX_BATCH datagrams at once; fewer means that there were no
+    more.  OSError passes.
+    """
     return BatchReceiver(sock) if has_recvmmsg() else SingleReceiver(sock)
 
 

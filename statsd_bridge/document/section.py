@@ -157,9 +157,10 @@ class Section:
             else:
                 self.warn(key, f"is an unknown key and is ignored{self._hint(key)}")
 
-    def error(self, key: str, problem: str) -> ConfigError:
-        """Return the error for a problem with a key or its absence."""
-        return self._diagnostics.error(self._path(key), self._line(key), problem)
+    def error(self, key: str, problem: str, node: Node | None = None) -> ConfigError:
+        """Return the error for a problem with a key, its absence or a value."""
+        line = node.line if node else self._line(key)
+        return self._diagnostics.error(self._path(key), line, problem)
 
     def warn(self, key: str, problem: str) -> None:
         """Add a warning about a key whose value is allowed but hardly intended."""
@@ -220,15 +221,11 @@ class Section:
         try:
             return scalar.value(node)
         except ValueError as error:
-            raise self._error_at(key, node, f"{quote(node.text)} {error}") from error
+            raise self.error(key, f"{quote(node.text)} {error}", node) from error
 
     def _type_error(self, key: str, node: Node | None, wanted: str) -> ConfigError:
         found, hint = _describe(node) if node else ("nothing", "")
-        return self._error_at(key, node, f"{found} is not {wanted}{hint}")
-
-    def _error_at(self, key: str, node: Node | None, problem: str) -> ConfigError:
-        line = node.line if node else self.line
-        return self._diagnostics.error(self._path(key), line, problem)
+        return self.error(key, f"{found} is not {wanted}{hint}", node)
 
     def _pairs(self, node: Node) -> Iterator[tuple[Node, Node]]:
         """Yield keys and values in order of precedence, merge keys resolved."""

@@ -6,8 +6,7 @@ Start at negotiation.py, which renders the page in the format that a request ask
 
 from __future__ import annotations
 
-from statsd_bridge.exposition import text
-from statsd_bridge.exposition.negotiation import Format, choose, render
+from statsd_bridge.exposition.negotiation import choose, render
 from statsd_bridge.exposition.self_metrics import (
     BridgeState,
     CacheState,
@@ -18,10 +17,8 @@ from statsd_bridge.exposition.self_metrics import (
 __all__ = [
     "BridgeState",
     "CacheState",
-    "Format",
     "SelfMetrics",
     "choose",
     "render",
     "reserved_names",
-    "text",
 ]

@@ -234,11 +234,22 @@ SELF_METRICS = (
 # fmt: on
 
 
-class SelfMetrics:
+class SelfMetrics(Collector):
     """Prints the table and prometheus_client's metrics of the process."""
 
     def __init__(self, source: StateSource) -> None:
-        self._registry = _process_metrics(_Table(source))
+        self._source = source
+        self._registry = _process_metrics(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of the table that have a value now."""
+        state = self._source.state()
+        for row in SELF_METRICS:
+            family = row.type(row.name, row.help, labels=row.labels)
+            for labels, value in _samples(row.get(state)):
+                family.add_metric(labels, value)
+            if family.samples:
+                yield family
 
     def render_text(self) -> bytes:
         """Return all metrics in the text format 0.0.4."""
@@ -271,20 +282,6 @@ def _process_metrics(*collectors: Collector) -> CollectorRegistry:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Table(Collector):
-    source: StateSource
-
-    def collect(self) -> Iterator[Metric]:
-        state = self.source.state()
-        for row in SELF_METRICS:
-            family = row.type(row.name, row.help, labels=row.labels)
-            for labels, value in _samples(row.get(state)):
-                family.add_metric(labels, value)
-            if family.samples:
-                yield family
 
 
 def _samples(samples: Samples) -> Iterator[tuple[tuple[str, ...], float]]:

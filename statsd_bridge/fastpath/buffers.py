@@ -24,9 +24,15 @@ from math import inf
 from operator import attrgetter
 
 from statsd_bridge.log import BugReporter
-from statsd_bridge.model import Action, Sample, SampleType
+from statsd_bridge.model import (
+    MAX_RECENT,
+    MAX_TEXT_LENGTH,
+    Action,
+    Recent,
+    Sample,
+    SampleType,
+)
 from statsd_bridge.pipeline import Recorded
-from statsd_bridge.recent import MAX_RECENT, MAX_TEXT_LENGTH, Recent
 from statsd_bridge.series import Gauge, Series
 
 MAX_FORMATS = 1_000
@@ -181,7 +187,7 @@ class SampleBuffers:
         """Add a buffer for lines like the one that was recorded, if it may have one."""
         series, parsed = recorded.series, recorded.parsed
         sample, action = parsed.samples[0], recorded.match.action
-        scale = None if series is None else recorded.match.options.scale
+        scale = None if series is None else recorded.match.untagged.options.scale
         if not (
             _is_linear(sample, scale)
             and self._may_buffer(series)

@@ -26,11 +26,7 @@ class Streams(Factory):
     noisy = False
 
     def __init__(
-        self,
-        pipeline: AnyPipeline,
-        *,
-        transport: str,
-        max_connections: int,
+        self, pipeline: AnyPipeline, *, transport: str, max_connections: int
     ) -> None:
         self.connections = 0
         self.counters = pipeline.stats.tcp

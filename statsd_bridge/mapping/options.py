@@ -63,27 +63,18 @@ class SummaryOptions:
     age_buckets: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class HistogramOptions:
-    """The keys of `histogram_options` that show in the text format."""
-
-    buckets: tuple[float, ...] | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenOptions:
     """The observer options that one section of a file sets; None: not set."""
 
     type: MetricType | None
     summary: SummaryOptions | None
-    histogram: HistogramOptions | None
+    has_histogram: bool
+    """Whether there are `histogram_options`."""
+    buckets: tuple[float, ...] | None
+    """Those of `histogram_options`."""
     legacy_quantiles: tuple[Quantile, ...] | None
     legacy_buckets: tuple[float, ...] | None
-
-    @property
-    def buckets(self) -> tuple[float, ...] | None:
-        """The buckets of `histogram_options`."""
-        return self.histogram.buckets if self.histogram else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +90,23 @@ def read_observer(section: Section) -> WrittenOptions:
     """Read the keys that `defaults` and rules have in common."""
     new_type = section.choice("observer_type", _OBSERVER_TYPES)
     legacy_type = section.choice("timer_type", _OBSERVER_TYPES)
+    summary = section.section("summary_options")
+    histogram = section.section("histogram_options")
     written = WrittenOptions(
         type=new_type or legacy_type,
-        summary=_read_summary(section.section("summary_options")),
-        histogram=_read_histogram(section.section("histogram_options")),
+        summary=_read_summary(summary) if summary else None,
+        has_histogram=histogram is not None,
+        buckets=_read_histogram(histogram) if histogram else None,
         legacy_quantiles=_read_quantiles(section),
         legacy_buckets=_read_buckets(section),
     )
-    _warn_of_legacy_keys(section, legacy_type, written)
+    for key, value, successor in (
+        ("timer_type", legacy_type, "observer_type"),
+        ("quantiles", written.legacy_quantiles, "summary_options.quantiles"),
+        ("buckets", written.legacy_buckets, "histogram_options.buckets"),
+    ):
+        if value is not None:
+            section.warn(key, f"is a legacy key; write {successor}")
     return written
 
 
@@ -134,7 +134,7 @@ def complete_rule(
             raise _excluded(section, "summary_options", metric_type)
         buckets = written.legacy_buckets or written.buckets or buckets
     elif metric_type is MetricType.SUMMARY:
-        if written.histogram is not None:
+        if written.has_histogram:
             raise _excluded(section, "histogram_options", metric_type)
         quantiles = written.legacy_quantiles or quantiles
         summary = SummaryOptions(
@@ -143,7 +143,13 @@ def complete_rule(
             summary.age_buckets or defaults.summary.age_buckets,
         )
     else:
-        _warn_of_no_type(section, written)
+        for key, is_set in (
+            ("quantiles", written.legacy_quantiles is not None),
+            ("buckets", written.legacy_buckets is not None),
+            ("histogram_options", written.has_histogram),
+        ):
+            if is_set:
+                section.warn(key, "is ignored, since no observer_type is set")
     summary = replace(summary, quantiles=quantiles or defaults.summary.quantiles)
     _check_window(section, summary)
     return ObserverOptions(metric_type, summary, buckets)
@@ -176,9 +182,7 @@ def metric_options(
     return options
 
 
-def _read_summary(section: Section | None) -> SummaryOptions | None:
-    if section is None:
-        return None
+def _read_summary(section: Section) -> SummaryOptions:
     summary = SummaryOptions(
         _read_quantiles(section),
         section.nanoseconds("max_age"),
@@ -192,15 +196,13 @@ def _read_summary(section: Section | None) -> SummaryOptions | None:
     return summary
 
 
-def _read_histogram(section: Section | None) -> HistogramOptions | None:
-    if section is None:
-        return None
-    histogram = HistogramOptions(_read_buckets(section))
+def _read_histogram(section: Section) -> tuple[float, ...] | None:
+    buckets = _read_buckets(section)
     # Accepted without effect: the text format has no native histograms.
     section.number("native_histogram_bucket_factor")
     section.count("native_histogram_max_buckets")
     section.reject_unknown_keys()
-    return histogram
+    return buckets
 
 
 def _read_quantiles(section: Section) -> tuple[Quantile, ...] | None:
@@ -254,25 +256,3 @@ def _check_window(section: Section, summary: SummaryOptions) -> None:
         problem = f"{max_age} nanoseconds are too short for {age_buckets} age buckets"
         hint = "write a unit, such as 10m"
         raise section.error("summary_options", f"{problem}; {hint}")
-
-
-def _warn_of_legacy_keys(
-    section: Section, legacy_type: MetricType | None, written: WrittenOptions
-) -> None:
-    for key, value, successor in (
-        ("timer_type", legacy_type, "observer_type"),
-        ("quantiles", written.legacy_quantiles, "summary_options.quantiles"),
-        ("buckets", written.legacy_buckets, "histogram_options.buckets"),
-    ):
-        if value is not None:
-            section.warn(key, f"is a legacy key; write {successor}")
-
-
-def _warn_of_no_type(section: Section, written: WrittenOptions) -> None:
-    for key, value in (
-        ("quantiles", written.legacy_quantiles),
-        ("buckets", written.legacy_buckets),
-        ("histogram_options", written.histogram),
-    ):
-        if value is not None:
-            section.warn(key, "is ignored, since no observer_type is set")

@@ -21,7 +21,7 @@ from statsd_bridge.mapping.glob import Trie
 from statsd_bridge.mapping.overlap import unreachable
 from statsd_bridge.mapping.regex import PatternTree
 from statsd_bridge.mapping.rule import Defaults, Rule, read_defaults, read_rule
-from statsd_bridge.model import Action, Labels, MetricOptions, SampleType, SeriesSpec
+from statsd_bridge.model import Action, Labels, SampleType, SeriesSpec
 from statsd_bridge.text import escape_metric_name
 
 # Longer names are not cached, so that the cache is bounded in bytes too.
@@ -32,8 +32,9 @@ class Match(NamedTuple):
     """
     What the mapping does with a name.
 
-    `untagged` is the series of a sample without tags.  `captures` are the texts of the
-    `*` or groups, in order.  `rule` is None if the name is unmapped.
+    `untagged` is the series of a sample without tags; its name, which is escaped, may
+    be empty.  `captures` are the texts of the `*` or groups, in order.  `rule` is None
+    if the name is unmapped.
     """
 
     action: Action
@@ -41,16 +42,6 @@ class Match(NamedTuple):
     honor_labels: bool = False
     rule: Rule | None = None
     captures: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The escaped metric name; it may be empty."""
-        return self.untagged.name
-
-    @property
-    def options(self) -> MetricOptions:
-        """The options of the metric."""
-        return self.untagged.options
 
     def spec(self, tags: Labels) -> SeriesSpec:
         """Return the series of a sample; rule labels override tags unless honored."""

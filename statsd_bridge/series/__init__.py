@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from statsd_bridge.series.base import Series
-from statsd_bridge.series.family import MetricFamily
+from statsd_bridge.series.base import MetricFamily, Series
 from statsd_bridge.series.gauge import Gauge
 from statsd_bridge.series.store import SeriesObserver, SeriesStore
 

@@ -28,9 +28,8 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
-from statsd_bridge.series.base import LabelSet, Series
+from statsd_bridge.series.base import LabelSet, MetricFamily, Series, SortedKeysDict
 from statsd_bridge.series.counter import Counter
-from statsd_bridge.series.family import MetricFamily, SortedKeysDict
 from statsd_bridge.series.gauge import Gauge
 from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.set import UniqueSet

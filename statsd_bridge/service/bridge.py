@@ -72,12 +72,10 @@ class Bridge:
             self._reactor.addSystemEventTrigger(*stopping, relay.flush)
 
     def _expire(self) -> None:
-        for task in (self.components.pipeline.flush, self._expire_series):
+        store, flush = self.components.store, self.components.pipeline.flush
+        for task in (flush, lambda: store.expire(time.monotonic())):
             try:
                 task()
             except Exception as error:
                 # Raised, it would end the loop.
                 self.components.bugs.report(error)
-
-    def _expire_series(self) -> None:
-        self.components.store.expire(time.monotonic())

@@ -31,19 +31,14 @@ class Components:
         self.stats = Stats()
         self.bugs = BugReporter(self.stats)
         self.store = new_store(settings)
-        self.relay = self._new_relay() if settings.relay_addresses else None
-        self.pipeline = self._new_pipeline()
-
-    def _new_relay(self) -> Relay:
-        return Relay(
-            self.settings.relay_addresses,
-            packet_length=self.settings.relay_packet_length,
-            stats=self.stats,
-            reactor=self.reactor,
-        )
-
-    def _new_pipeline(self) -> AnyPipeline:
-        settings = self.settings
+        self.relay: Relay | None = None
+        if settings.relay_addresses:
+            self.relay = Relay(
+                settings.relay_addresses,
+                packet_length=settings.relay_packet_length,
+                stats=self.stats,
+                reactor=reactor,
+            )
         plain = Pipeline(
             table=load_table(settings),
             store=self.store,
@@ -53,7 +48,7 @@ class Components:
             sources=settings.count_lines_from,
             relay=self.relay,
         )
-        return FastPipeline(plain) if settings.batch else plain
+        self.pipeline: AnyPipeline = FastPipeline(plain) if settings.batch else plain
 
 
 def load_table(settings: Settings) -> MappingTable:

@@ -39,11 +39,7 @@ class HttpBackend(web.Backend):
     ) -> HostPort:
         """Serve the pages; return the address."""
         factory = web.http_factory(
-            self,
-            guard,
-            self._settings,
-            version=VERSION,
-            max_connections=limits.http,
+            self, guard, self._settings, version=VERSION, max_connections=limits.http
         )
         flag, address = "web.listen-address", self._settings.listen_web
         return inherited.listen_tcp(self.reactor, flag, address, factory)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
-from statsd_bridge import exposition, mapping
-from statsd_bridge.exposition import BridgeState
+from statsd_bridge import mapping
+from statsd_bridge.exposition import BridgeState, text
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect
 from statsd_bridge.log import BugReporter
@@ -130,7 +130,7 @@ class InMemoryPath:
         """Return the page without the bridge's own metrics."""
         self.path.flush()
         families = self.store.families()
-        return b"".join(exposition.text.render(families, self.now, self.bugs)).decode()
+        return b"".join(text.render(families, self.now, self.bugs)).decode()
 
     def values(self) -> dict[str, float]:
         """Return the numbers of the page by what stands before them."""

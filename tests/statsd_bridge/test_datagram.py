@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge import datagram
-from statsd_bridge.datagram import MAX_BATCH, MAX_LINE_BYTES, Receiver, receive
+from statsd_bridge.datagram import MAX_BATCH, receive
+from statsd_bridge.datagram.lines import MAX_LINE_BYTES
+from statsd_bridge.datagram.receive import BatchReceiver, SingleReceiver
 
-Pair = tuple[socket.socket, Receiver]
+Pair = tuple[socket.socket, BatchReceiver | SingleReceiver]
 
 
 @pytest.fixture(params=["recvmmsg", "recv"])
@@ -44,7 +46,7 @@ def pair(
                 receive.HEAD_BYTES,
                 receive.HEAD_BYTES + 1,
                 9_000,
-                datagram.MAX_DATAGRAM_BYTES,
+                receive.MAX_DATAGRAM_BYTES,
             )
         ),
     ],

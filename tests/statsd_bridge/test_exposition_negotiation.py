@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.exposition import Format, choose
+from statsd_bridge.exposition.negotiation import Format, choose
 
 OPEN = Format.OPENMETRICS
 TEXT = Format.TEXT

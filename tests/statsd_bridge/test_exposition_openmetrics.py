@@ -14,7 +14,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from statsd_bridge import exposition
-from statsd_bridge.exposition import Format, SelfMetrics
+from statsd_bridge.exposition import SelfMetrics
+from statsd_bridge.exposition.negotiation import Format
 from statsd_bridge.model import (
     Labels,
     MetricOptions,

@@ -64,7 +64,7 @@ def _result(table: mapping.MappingTable, line: str) -> tuple[str, str]:
         table, sample_type, name, tuple((key, value) for key, value in pairs)
     )
     return actual + _format_options(
-        table.look_up(sample_type, name).options, expected
+        table.look_up(sample_type, name).untagged.options, expected
     ), expected
 
 

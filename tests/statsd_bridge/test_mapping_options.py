@@ -28,7 +28,7 @@ ONE_AND_TWO = (1.0, 2.0)
 def observed(defaults: str, rule: str) -> MetricOptions:
     """Return the options of a timer that the rule matches."""
     text = f"defaults: {{{defaults}}}\nmappings: [{{match: a, name: a, {rule}}}]"
-    return mapping.parse(text, "f").look_up(SampleType.OBSERVER, "a").options
+    return mapping.parse(text, "f").look_up(SampleType.OBSERVER, "a").untagged.options
 
 
 def summary(
@@ -176,7 +176,7 @@ def test_unmapped() -> None:
     text = "defaults: {observer_type: histogram, ttl: 1h, buckets: [1, 2]}"
     table = mapping.parse(text, "f")
 
-    assert [table.look_up(kind, "a").options for kind in SampleType] == [
+    assert [table.look_up(kind, "a").untagged.options for kind in SampleType] == [
         MetricOptions(MetricType.COUNTER, options.DEFAULT_HELP, ttl=3600.0),
         MetricOptions(MetricType.GAUGE, options.DEFAULT_HELP, ttl=3600.0),
         MetricOptions(

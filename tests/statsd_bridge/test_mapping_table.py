@@ -35,8 +35,8 @@ def test_no_file() -> None:
     match = mapping.empty().look_up(SampleType.COUNTER, "foo.bar-baz")
 
     assert match.action is Action.UNMAPPED
-    assert match.spec(()) == SeriesSpec("foo_bar_baz", (), match.options)
-    assert match.options.type is MetricType.COUNTER
+    assert match.spec(()) == SeriesSpec("foo_bar_baz", (), match.untagged.options)
+    assert match.untagged.options.type is MetricType.COUNTER
 
 
 RULES = """
@@ -114,13 +114,13 @@ def test_look_up(
     for _ in range(2):
         match = table.look_up(sample_type, name)
         assert match.action is action
-        assert (match.name, match.untagged.labels, match.captures) == (
+        assert (match.untagged.name, match.untagged.labels, match.captures) == (
             metric,
             labels,
             captures,
         )
         assert (match.rule is None) is (action is Action.UNMAPPED)
-        assert match.options.ttl == 3600
+        assert match.untagged.options.ttl == 3600
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_metric_type(sample_type: SampleType, metric_type: MetricType) -> None:
     """Each sample type has its metric type, mapped or not."""
     table = mapping.parse("mappings: [{match: a, name: a}]", "f")
 
-    assert table.look_up(sample_type, "a").options.type is metric_type
-    assert table.look_up(sample_type, "b").options.type is metric_type
+    assert table.look_up(sample_type, "a").untagged.options.type is metric_type
+    assert table.look_up(sample_type, "b").untagged.options.type is metric_type
 
 
 OPTIONS = MetricOptions(MetricType.COUNTER, "help")

@@ -21,7 +21,7 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series import SeriesStore
-from statsd_bridge.series.family import SortedKeysDict
+from statsd_bridge.series.base import SortedKeysDict
 from statsd_bridge.series.store import SUFFIXES
 from statsd_bridge.text import format_labels
 from tests.statsd_bridge.in_memory import BOTH_PATHS, InMemoryPath

@@ -2,8 +2,8 @@
 Every metric of the gateway, one row each.
 
 A row is all that a new metric needs, besides the line that records it: in observer.py
-for what stages report, in runtime.py for what is sampled.  The instruments, the mapping
-file, docs/metrics.md and the tests follow from the row.
+for what stages report, in runtime.py or process.py for what is sampled.  The
+instruments, the mapping file, docs/metrics.md and the tests follow from the row.
 """
 
 from __future__ import annotations

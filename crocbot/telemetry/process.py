@@ -31,7 +31,8 @@ class ProcessMetrics:
     """Records what the system reports, each time that `sample` is called."""
 
     def __init__(self, instruments: Instruments) -> None:
-        # Looked up once: in each sample it would be a sixth of the cost.
+        # Looked up once: in each sample that is a sixth of its cost (measured with
+        # `python -m benchmarks.telemetry`).
         gauge = instruments.gauge
         self._cpu_user = CpuTime(instruments.counter(catalogue.CPU, CpuMode.USER))
         self._cpu_system = CpuTime(instruments.counter(catalogue.CPU, CpuMode.SYSTEM))
@@ -63,14 +64,14 @@ class ProcessMetrics:
 
 
 class CpuTime:
-    """A counter that is brought up to totals of CPU seconds."""
+    """Counts CPU seconds, given their running total."""
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
         self._recorded = 0.0
 
     def record(self, seconds: float) -> None:
-        """Add what the total has risen by."""
+        """Add the increase of the total since the last call."""
         self._counter.inc(max(seconds - self._recorded, 0.0))
         self._recorded = seconds
 

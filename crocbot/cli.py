@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="crocbot", prog_name="crocbot")
 def cli() -> None:
-    """A Telegram gateway that loses nothing.
+    """A Telegram gateway that loses no message.
 
-    Settings are environment variables, or lines in a file .env here:
-    TELEGRAM_BOT_TOKEN and CROCBOT_ALLOW_FROM are the two to begin with.
+    Settings are environment variables, or lines in a file .env in the working
+    directory; begin with TELEGRAM_BOT_TOKEN and CROCBOT_ALLOW_FROM.
     """
 
 
@@ -63,12 +63,12 @@ def check() -> int:
 
 @cli.group("pairing")
 def pairings() -> None:
-    """Let in people by their codes; a running gateway knows at once."""
+    """Approve users by their pairing codes, also while the gateway runs."""
 
 
 @pairings.command("list")
 def pairing_list() -> None:
-    """Show who waits, and who is let in by a code."""
+    """List users with a pending code, and approved users."""
     from crocbot import pairing
 
     now, found = time.time(), list[pairing.Pairing]()
@@ -85,7 +85,7 @@ def pairing_list() -> None:
 @pairings.command("approve")
 @click.argument("code")
 def pairing_approve(code: str) -> None:
-    """Let in the person who has CODE."""
+    """Approve the user who has CODE."""
     from crocbot import pairing
 
     with _pairings() as connection:
@@ -101,7 +101,7 @@ def pairing_approve(code: str) -> None:
 @pairings.command("revoke")
 @click.argument("user_id", type=int)
 def pairing_revoke(user_id: int) -> None:
-    """Let USER_ID in no longer, or forget the code that waits."""
+    """Revoke the approval, or the pending code, of USER_ID."""
     from crocbot import pairing
 
     with _pairings() as connection:
@@ -120,9 +120,9 @@ def _pairings() -> AbstractContextManager[Connection]:
 @cli.group("inbox", invoke_without_command=True)
 @click.pass_context
 def inbox_(context: click.Context) -> None:
-    """Show what waits for an answer, and what failed.
+    """Show open rows, the ledger, and failed rows.
 
-    Failed rows, and those that could not be read, are kept for 48 hours.
+    Failed rows, and rows that were set aside, are kept for 48 hours.
     """
     from crocbot import inbox
 
@@ -135,10 +135,10 @@ def inbox_(context: click.Context) -> None:
 @inbox_.command("retry")
 @click.argument("update_ids", metavar="[UPDATE]...", nargs=-1, type=int)
 def inbox_retry(update_ids: tuple[int, ...]) -> None:
-    """Try failed updates again: these, or all of them.
+    """Retry the failed updates with these ids, or all failed updates.
 
-    A running gateway takes them up within two seconds, else the next one does.
-    An answer that was not delivered is sent; the agent is not asked again.
+    A running gateway retries them within two seconds, a stopped one at its start.
+    An undelivered answer is sent again, without another prompt to the agent.
     """
     from crocbot import inbox
 
@@ -172,7 +172,7 @@ def mapping() -> None:
     help="End after this time; else Ctrl-C does.",
 )
 def demo(seconds: float | None) -> int:
-    """See it work: simulated people, gateway and bridge, no bot needed."""
+    """Run gateway and bridge with simulated users; needs no bot."""
     if find_spec("twisted") is None:
         # The bridge, which runs as a process of its own, needs it.
         raise ModuleNotFoundError(name="twisted")

@@ -137,3 +137,21 @@ def test_the_code_map_is_the_code(
         "there is no old/",
         "there is no nothing.md",
     ]
+
+
+def test_the_paths_have_few_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that is too long, that has a file twice, or is missing is found."""
+    page = tmp_path / "architecture.md"
+    files = "".join(f"{n}. `{name}`: text\n" for n, name in enumerate("abb", 1))
+    page.write_text(f"From the poll to the datagram:\n\n{files}\nText.\n")
+    monkeypatch.setattr(pages, "ARCHITECTURE", page)
+    limits = {"From the poll ": 2, "From the socket ": 9}
+    monkeypatch.setattr(pages, "MAX_PATH_FILES", limits)
+
+    assert [problem.text for problem in pages.check_paths()] == [
+        "3 files, more than 2",
+        "b is in the list twice",
+        "there is no list 'From the socket'",
+    ]

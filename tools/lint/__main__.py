@@ -15,6 +15,7 @@ from tools.lint import pages, structure, words
 CHECKS = (
     pages.check_links,
     pages.check_code_map,
+    pages.check_paths,
     pages.check_named_files,
     structure.check_length,
     structure.check_constructors,

@@ -10,6 +10,8 @@ from pathlib import Path
 from tools.lint.problem import PACKAGES, ROOT, Problem, line_of, project_files
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+MAX_PATH_FILES = {"From the readable UDP socket ": 25, "From the poll ": 28}
+"""Files of the paths in architecture.md, by the beginning of the sentence before."""
 # Every package has these; the map of a package shows what is particular to it.
 UNLISTED = {"__init__.py", "__main__.py", "cli.py", "service.py", "service/"}
 
@@ -75,6 +77,22 @@ def _parts(package: Path) -> set[str]:
     files = {file.name for file in package.glob("*.py")}
     folders = {f"{file.parent.name}/" for file in package.glob("*/__init__.py")}
     return (files | folders) - UNLISTED
+
+
+def check_paths() -> Iterator[Problem]:
+    """Check that the lists of both paths have each file once, and not too many."""
+    text = ARCHITECTURE.read_text()
+    for start, most in MAX_PATH_FILES.items():
+        found = re.search(rf"^{start}.*\n\n((?:\d+\. .*\n)*)", text, re.M)
+        if found is None:
+            yield Problem(ARCHITECTURE, 1, f"there is no list {start.strip()!r}")
+            continue
+        files = re.findall(r"^\d+\. `(.*?)`", found[1], re.M)
+        line = line_of(text, found.start())
+        if len(files) > most:
+            yield Problem(ARCHITECTURE, line, f"{len(files)} files, more than {most}")
+        for name in sorted({name for name in files if files.count(name) > 1}):
+            yield Problem(ARCHITECTURE, line, f"{name} is in the list twice")
 
 
 def check_named_files() -> Iterator[Problem]:

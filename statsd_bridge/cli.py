@@ -150,7 +150,7 @@ _LINE_OPTIONS = [
 @click.version_option(package_name="crocbot", prog_name="statsd-bridge")
 @click.pass_context
 def run(context: click.Context, /, **values: Any) -> int:
-    """Statsd in, Prometheus out."""
+    """Receive statsd, serve Prometheus metrics."""
     settings = _settings(values)
 
     from statsd_bridge import log
@@ -183,9 +183,9 @@ def explain(
     context: click.Context, /, lines: tuple[str, ...], is_json: bool, **values: Any
 ) -> int:
     """
-    Explain what becomes of statsd lines, step by step, without a running bridge.
+    Explain how statsd lines are processed, step by step, without a running bridge.
 
-    Each LINE arrives at the same new bridge, after the one before it.
+    The lines are processed in order, by one new bridge.
     """
     from statsd_bridge.explain import as_json, as_text
     from statsd_bridge.service import build

@@ -154,7 +154,7 @@ class Settings:
     )
     mapping_config: str = TEXT.field("statsd.mapping-config", "", "Mapping file.")
     mapping_strict: bool = _switch(
-        "statsd.mapping-strict", False, "Refuse unknown keys in mapping files."
+        "statsd.mapping-strict", False, "Refuse mapping files with unknown keys."
     )
     dogstatsd_tags: bool = _switch(
         "statsd.parse-dogstatsd-tags", True, "Read DogStatsD tags."
@@ -172,13 +172,15 @@ class Settings:
         "statsd.read-buffer", "4194304", "Receive buffer of datagram sockets, bytes."
     )
     batch: bool = _switch(
-        "statsd.batch", True, "Process lines in batches; off: one by one, slower."
+        "statsd.batch", True, "Process lines in batches, which is faster."
     )
     cache_size: int = NUMBER.field(
         "statsd.cache-size", "1000", "Names whose mapping is cached; 0 for none."
     )
     max_series: int = NUMBER.field(
-        "statsd.max-series", "1000000", "Maximum number of series; more are refused."
+        "statsd.max-series",
+        "1000000",
+        "Maximum number of series; further ones are rejected.",
     )
     set_window: float = WINDOW.field(
         "statsd.set-window", "60s", "How long a set counts a member."
@@ -186,7 +188,7 @@ class Settings:
     count_lines_from: tuple[str, ...] = TEXT.field(
         "statsd.count-lines-from",
         ("crocbot",),
-        "First name segment whose lines are counted apart.",
+        "First name segment whose lines are counted separately.",
     )
     relay_addresses: tuple[HostPort, ...] = RELAY.field(
         "statsd.relay.address",
@@ -194,7 +196,7 @@ class Settings:
         "Another statsd server, host:port, that gets a copy of each line over UDP.",
     )
     relay_packet_length: int = NUMBER.field(
-        "statsd.relay.packet-length", "1400", "Maximum bytes of a packet to it."
+        "statsd.relay.packet-length", "1400", "Maximum bytes of a relayed packet."
     )
     log_level: str = LEVEL.field("log.level", "info", "Minimum level to log.")
     log_format: str = FORMAT.field("log.format", "logfmt", "Format of a log line.")
@@ -221,7 +223,7 @@ LINE_SETTINGS = frozenset(
 """The settings that decide what a line means."""
 
 IGNORED_FLAGS = tuple(
-    Flag(name, None, "Accepted like in statsd_exporter; does nothing here.", type_)
+    Flag(name, None, "Accepted as in statsd_exporter; does nothing here.", type_)
     for name, type_ in (
         ("statsd.event-queue-size", NUMBER),
         ("statsd.event-flush-threshold", NUMBER),

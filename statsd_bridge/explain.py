@@ -30,6 +30,7 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series import SeriesStore
+from statsd_bridge.text import decode_escaped
 
 MAX_SAMPLES = 20
 """Samples of one line that are explained."""
@@ -82,12 +83,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The path of a line; `omitted` samples are not explained."""
+    """The path of a line and of its first samples."""
 
     line: bytes
     parsed: Parsed
     steps: tuple[Step, ...]
-    omitted: int
+
+    @property
+    def omitted(self) -> int:
+        """Number of samples that are not explained."""
+        return len(self.parsed.samples) - len(self.steps)
 
 
 def explain(
@@ -99,12 +104,7 @@ def explain(
     # All samples of a line have its name: rules are compared once per sample type.
     look_ups = {each.type: _look_up(table, each) for each in samples}
     steps = [_step(each, *look_ups[each.type], stores) for each in samples]
-    return Explanation(
-        line=text,
-        parsed=parsed,
-        steps=tuple(steps),
-        omitted=len(parsed.samples) - len(samples),
-    )
+    return Explanation(line=text, parsed=parsed, steps=tuple(steps))
 
 
 def _look_up(table: MappingTable, sample: Sample) -> tuple[Match, NearMisses]:
@@ -126,8 +126,7 @@ def as_text(explanation: Explanation) -> str:
 
 def _rows(explanation: Explanation) -> Iterator[str]:
     parsed = explanation.parsed
-    line_text = explanation.line.decode("utf-8", "backslashreplace")
-    yield f"line      {json.dumps(line_text)}"
+    yield f"line      {json.dumps(decode_escaped(explanation.line))}"
     if parsed.dogstatsd:
         message = f"a DogStatsD {parsed.dogstatsd}"
         yield f"dropped   {message}: Prometheus cannot store it"
@@ -170,7 +169,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
     """Return an explanation as an object for JSON."""
     parsed = explanation.parsed
     return {
-        "line": explanation.line.decode("utf-8", "backslashreplace"),
+        "line": decode_escaped(explanation.line),
         "dogstatsd": parsed.dogstatsd or None,
         "faults": [
             {"reason": str(error.reason), "text": error.detail}

@@ -76,8 +76,7 @@ def parse(line: bytes, dialect: Dialect = DEFAULT_DIALECT) -> Parsed:
     try:
         decoded = raw.decode()
     except UnicodeDecodeError:
-        detail = raw.decode("utf-8", "backslashreplace")
-        return _line_error(SampleError.MALFORMED_LINE, detail)
+        return _line_error(SampleError.MALFORMED_LINE, text.decode_escaped(raw))
     if dialect.dogstatsd and decoded.startswith(("_e{", "_sc|")):
         return Parsed(dogstatsd="event" if decoded[1] == "e" else "service_check")
     left, colon, right = decoded.partition(":")

@@ -217,6 +217,14 @@ class Rejection(NamedTuple):
     name: str
 
 
+class CacheStats(NamedTuple):
+    """The mapping cache: its length, its look-ups, and those that it answered."""
+
+    length: int
+    gets: int
+    hits: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Stats:
     """

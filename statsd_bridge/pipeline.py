@@ -22,6 +22,7 @@ from statsd_bridge.mapping import MappingTable, Match
 from statsd_bridge.model import (
     MAX_TEXT_LENGTH,
     Action,
+    CacheStats,
     EventError,
     Parsed,
     Recent,
@@ -86,23 +87,23 @@ class Pipeline:
         self._dialect = dialect
         self._sources = {source.encode(): source for source in sources}
         # Look-ups that were saved, and those in the caches of tables before this one.
-        self._saved_gets = self._past_gets = self._past_hits = 0
+        self._other_gets = self._other_hits = 0
 
     @property
-    def cache_gets(self) -> int:
-        """The number of look-ups of names."""
-        return self._past_gets + self.table.cache_gets + self._saved_gets
-
-    @property
-    def cache_hits(self) -> int:
-        """The number of look-ups that needed no search of the rules."""
-        return self._past_hits + self.table.cache_hits + self._saved_gets
+    def cache(self) -> CacheStats:
+        """The length of the cache, all look-ups, those without a search of rules."""
+        length, gets, hits = self.table.cache
+        return CacheStats(length, gets + self._other_gets, hits + self._other_hits)
 
     def replace_table(self, table: MappingTable) -> None:
         """Apply another mapping from the next line on."""
-        self._past_gets += self.table.cache_gets
-        self._past_hits += self.table.cache_hits
+        _, self._other_gets, self._other_hits = self.cache
         self.table = table
+
+    def count_saved_look_ups(self, look_ups: int) -> None:
+        """Count look-ups that were answered without the cache, as hits."""
+        self._other_gets += look_ups
+        self._other_hits += look_ups
 
     def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
         """Process datagrams; `transport` is "udp" or "unixgram"."""
@@ -168,11 +169,10 @@ class Pipeline:
             destination = destinations.get(key)
             if destination is None:
                 destination = destinations[key] = self._destination(sample)
-            else:
-                self._saved_gets += 1
             recorded = self._record(sample, *destination)
             if isinstance(recorded, Rejection):
                 self._count_rejection(text, recorded, sample.weight)
+        self.count_saved_look_ups(len(samples) - len(destinations))
 
     def _destination(self, sample: Sample) -> Destination:
         match = self.table.look_up(sample.type, sample.name)

@@ -188,6 +188,11 @@ def format_labels(labels: Iterable[tuple[str, str]]) -> str:
     return ",".join([f'{name}="{escape_label_value(value)}"' for name, value in labels])
 
 
+def decode_escaped(raw: bytes) -> str:
+    """Decode UTF-8; bytes that are none become escapes such as \\xff."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
 def escape_help(text: str) -> str:
     """Escape HELP text for format 0.0.4; OpenMetrics escapes it like a label value."""
     return text.replace("\\", "\\\\").replace("\n", "\\n")

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import yaml
 
@@ -54,20 +54,14 @@ class Node:
         return zip(keys, keys, strict=True)
 
 
-class _Mark(Protocol):
-    line: int
-    column: int
-
-
 def read_file(path: str) -> bytes:
     """Read a file up to the size that compose refuses; ConfigError if it fails."""
     try:
         with Path(path).open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"{path}: cannot be read: {reason}") from error
-    return text
 
 
 def compose(text: str | bytes, file: str) -> Node | None:
@@ -85,19 +79,13 @@ def compose(text: str | bytes, file: str) -> Node | None:
                 break
             tree.add(event)
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"{file}: {_problem(error)}") from error
+        problem = " ".join(filter(None, (error.context, error.problem)))
+        place = _place(error.problem_mark or error.context_mark)
+        raise ConfigError(f"{file}: {place}{problem}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: is not text: {_one_line(error)}") from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{file}: is not text: {reason}") from error
     return tree.root
-
-
-def _problem(error: yaml.MarkedYAMLError) -> str:
-    what = " ".join(filter(None, (error.context, error.problem)))
-    return _place(error.problem_mark or error.context_mark) + what
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 class _Tree:
@@ -164,5 +152,5 @@ def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 1
 
 
-def _place(mark: _Mark | None) -> str:
+def _place(mark: Any) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

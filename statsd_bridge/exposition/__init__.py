@@ -9,16 +9,8 @@ from __future__ import annotations
 from statsd_bridge.exposition.negotiation import choose, render
 from statsd_bridge.exposition.self_metrics import (
     BridgeState,
-    CacheState,
     SelfMetrics,
     reserved_names,
 )
 
-__all__ = [
-    "BridgeState",
-    "CacheState",
-    "SelfMetrics",
-    "choose",
-    "render",
-    "reserved_names",
-]
+__all__ = ["BridgeState", "SelfMetrics", "choose", "render", "reserved_names"]

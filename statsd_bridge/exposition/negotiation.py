@@ -82,8 +82,9 @@ def render(
     """
     if page_format is Format.OPENMETRICS:
         reserved = reserved_names()
-        yield from openmetrics.render(families, now, bugs, reserved=reserved)
+        chunks = openmetrics.format_families(families, now, bugs, reserved=reserved)
+        yield from text.join_slices(chunks)
         yield self_metrics.render_openmetrics()
     else:
-        yield from text.render(families, now, bugs)
+        yield from text.join_slices(text.format_families(families, now, bugs))
         yield self_metrics.render_text()

@@ -1,5 +1,5 @@
 """
-Print metric families in OpenMetrics 1.0, in slices; series names are those of text.
+Print metric families in OpenMetrics 1.0, in chunks; series names are those of text.
 
     counter api_hits_total      # TYPE api_hits counter         api_hits_total 3
     counter api_hits            # TYPE api_hits unknown         api_hits 3
@@ -26,29 +26,20 @@ DISTRIBUTIONS = (MetricType.HISTOGRAM, MetricType.SUMMARY)
 SUFFIXES = ("_bucket", "_count", "_sum")
 
 
-def render(
+def format_families(
     families: Sequence[MetricFamily],
     now: float,
     bugs: BugReporter,
     *,
     reserved: Collection[str],
-) -> Iterator[bytes]:
+) -> Iterator[tuple[str, int]]:
     """
-    Yield the page of all families that have series, in slices, without `# EOF`.
+    Yield all families that have series: chunks of text with their number of lines.
 
     `reserved` are names that other parts of the page use.  A series whose values raise
     is reported to `bugs` and skipped.
     """
     names = {*reserved, *(name for each in families for name in _series_names(each))}
-    return text.join_slices(_chunks(families, now, bugs, names))
-
-
-def _chunks(
-    families: Iterable[MetricFamily],
-    now: float,
-    bugs: BugReporter,
-    names: Collection[str],
-) -> Iterator[tuple[str, int]]:
     for family in families:
         if not family.series:
             continue

@@ -26,15 +26,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 from prometheus_client.registry import Collector
 
-from statsd_bridge.model import MetricType, Stats
-
-
-class CacheState(NamedTuple):
-    """The mapping cache: its length, and its look-ups since the start."""
-
-    length: int
-    gets: int
-    hits: int
+from statsd_bridge.model import CacheStats, MetricType, Stats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +36,7 @@ class BridgeState:
     version: str
     stats: Stats
     rules: int = 0
-    cache: CacheState | None = None
+    cache: CacheStats | None = None
     """None if the cache is off."""
     series: int = 0
     label_sets: Mapping[MetricType, int] = field(default_factory=dict)

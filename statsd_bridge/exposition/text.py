@@ -31,17 +31,6 @@ Values = tuple[float, ...]
 """The values of one series, in the order of its lines."""
 
 
-def render(
-    families: Iterable[MetricFamily], now: float, bugs: BugReporter
-) -> Iterator[bytes]:
-    """
-    Yield the page of all families that have series, in slices.
-
-    A series whose values raise is reported to `bugs` and skipped.
-    """
-    return join_slices(_chunks(families, now, bugs))
-
-
 def join_slices(chunks: Iterable[tuple[str, int]]) -> Iterator[bytes]:
     """Join chunks of text, each with its number of lines, into slices."""
     joined: list[str] = []
@@ -56,9 +45,14 @@ def join_slices(chunks: Iterable[tuple[str, int]]) -> Iterator[bytes]:
     yield "".join(joined).encode()
 
 
-def _chunks(
+def format_families(
     families: Iterable[MetricFamily], now: float, bugs: BugReporter
 ) -> Iterator[tuple[str, int]]:
+    """
+    Yield all families that have series: chunks of text with their number of lines.
+
+    A series whose values raise is reported to `bugs` and skipped.
+    """
     for family in families:
         if not family.series:
             continue

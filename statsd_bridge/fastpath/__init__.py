@@ -50,14 +50,11 @@ class FastPipeline:
     """
     The path in batches.  Owned by the reactor's thread.
 
-    It has the methods of the plain pipeline that it is given, whose series and counters
+    It takes the place of the plain pipeline that it is given, whose series and counters
     are up to date after `flush` only.
     """
 
     def __init__(self, plain: Pipeline) -> None:
-        self.bugs = plain.bugs
-        self.unmapped_names = plain.unmapped_names
-        self.rejected_lines = plain.rejected_lines
         self._plain = plain
         self.stats, self.bugs = plain.stats, plain.bugs
         self._store = plain.store
@@ -65,25 +62,9 @@ class FastPipeline:
             unmapped_names=plain.unmapped_names, bugs=plain.bugs
         )
         self._store.observer = self._buffers
-        self._fast_samples = 0
         self._now = self._store.now()
         self._waiting = 0
         self._pause = self._next_pause = 0
-
-    @property
-    def table(self) -> MappingTable:
-        """The mapping that applies."""
-        return self._plain.table
-
-    @property
-    def cache_gets(self) -> int:
-        """The number of look-ups of names, those that buffers saved included."""
-        return self._plain.cache_gets + self._fast_samples
-
-    @property
-    def cache_hits(self) -> int:
-        """The number of look-ups that needed no search of the rules."""
-        return self._plain.cache_hits + self._fast_samples
 
     def replace_table(self, table: MappingTable) -> None:
         """Apply another mapping from the next line on."""
@@ -251,7 +232,7 @@ class FastPipeline:
         stats = self.stats
         for format, lines in self._buffers.flushed.items():
             events = lines * format.weight
-            self._fast_samples += lines
+            self._plain.count_saved_look_ups(lines)
             stats.samples += lines
             stats.tags += lines * format.is_tagged
             stats.tag_errors += lines * format.tag_errors

@@ -10,6 +10,8 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +46,11 @@ def open_udp(flag: str, address: HostPort, read_buffer: int) -> socket.socket:
     sock = socket.socket(
         socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_DGRAM
     )
-    try:
-        sock.setblocking(False)
-        enlarge_buffer(sock, read_buffer)
+    with _binding(sock, read_buffer, flag, address, _IP_ADVICE):
         if is_ipv6:
             v6_only = not every_interface
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6_only)
         sock.bind(("" if every_interface else address.host, address.port))
-    except (OSError, UnicodeError) as error:
-        # UnicodeError: a label of the host name is too long.
-        sock.close()
-        raise _bind_error(flag, address, error, _IP_ADVICE) from error
     return sock
 
 
@@ -69,16 +65,26 @@ def open_unixgram(
     """
     address = remove_stale_socket(flag, path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        enlarge_buffer(sock, read_buffer)
+    with _binding(sock, read_buffer, flag, path, _UNIX_ADVICE):
         sock.bind(address)
         if mode is not None and not address.startswith("\0"):
             Path(address).chmod(mode)
-    except OSError as error:
-        sock.close()
-        raise _bind_error(flag, path, error, _UNIX_ADVICE) from error
     return sock
+
+
+@contextmanager
+def _binding(
+    sock: socket.socket, read_buffer: int, flag: str, address: object, advice: str
+) -> Iterator[None]:
+    """Prepare a socket to be bound; close it and raise BindError if that fails."""
+    try:
+        sock.setblocking(False)
+        enlarge_buffer(sock, read_buffer)
+        yield
+    except (OSError, UnicodeError) as error:
+        # UnicodeError: a label of the host name is too long.
+        sock.close()
+        raise _bind_error(flag, address, error, advice) from error
 
 
 def listen_tcp(reactor: Any, flag: str, address: HostPort, factory: Any) -> Any:

@@ -86,7 +86,7 @@ class ObserverOptions:
     buckets: tuple[float, ...]
 
 
-def read_observer(section: Section) -> WrittenOptions:
+def _read_written(section: Section) -> WrittenOptions:
     """Read the keys that `defaults` and rules have in common."""
     new_type = section.choice("observer_type", _OBSERVER_TYPES)
     legacy_type = section.choice("timer_type", _OBSERVER_TYPES)
@@ -110,8 +110,9 @@ def read_observer(section: Section) -> WrittenOptions:
     return written
 
 
-def complete_defaults(section: Section, written: WrittenOptions) -> ObserverOptions:
-    """Fill in what `defaults` does not set."""
+def read_default_observer(section: Section) -> ObserverOptions:
+    """Read the observer options of `defaults`; fill in what it does not set."""
+    written = _read_written(section)
     summary = written.summary or SummaryOptions()
     if not summary.quantiles and written.legacy_quantiles:
         summary = SummaryOptions(written.legacy_quantiles)
@@ -121,10 +122,13 @@ def complete_defaults(section: Section, written: WrittenOptions) -> ObserverOpti
     return ObserverOptions(written.type, summary, buckets)
 
 
-def complete_rule(
-    section: Section, written: WrittenOptions, defaults: ObserverOptions
-) -> ObserverOptions:
-    """Fill in what a rule does not set; ConfigError if keys exclude each other."""
+def read_observer(section: Section, defaults: ObserverOptions) -> ObserverOptions:
+    """
+    Read the observer options of a rule; fill in what it does not set.
+
+    Raise ConfigError if keys exclude each other.
+    """
+    written = _read_written(section)
     _check_duplicates(section, written)
     metric_type = written.type or defaults.type
     summary = written.summary or defaults.summary

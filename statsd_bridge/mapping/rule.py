@@ -118,7 +118,7 @@ class Rule:
 
 def read_defaults(section: Section) -> Defaults:
     """Read the `defaults` of a file."""
-    observer = options.complete_defaults(section, options.read_observer(section))
+    observer = options.read_default_observer(section)
     ttl = section.nanoseconds("ttl")
     defaults = Defaults(
         observer=observer,
@@ -164,8 +164,7 @@ def read_rule(section: Section, index: int, defaults: Defaults) -> Rule:
 def _options(
     section: Section, defaults: Defaults
 ) -> Mapping[SampleType, MetricOptions]:
-    written = options.read_observer(section)
-    observer = options.complete_rule(section, written, defaults.observer)
+    observer = options.read_observer(section, defaults.observer)
     ttl = section.nanoseconds("ttl") or defaults.ttl
     return options.metric_options(
         observer, section.text("help"), ttl, section.number("scale")

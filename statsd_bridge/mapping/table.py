@@ -21,7 +21,7 @@ from statsd_bridge.mapping.glob import Trie
 from statsd_bridge.mapping.overlap import unreachable
 from statsd_bridge.mapping.regex import PatternTree
 from statsd_bridge.mapping.rule import Defaults, Rule, read_defaults, read_rule
-from statsd_bridge.model import Action, Labels, SampleType, SeriesSpec
+from statsd_bridge.model import Action, CacheStats, Labels, SampleType, SeriesSpec
 from statsd_bridge.text import escape_metric_name
 
 # Longer names are not cached, so that the cache is bounded in bytes too.
@@ -104,20 +104,10 @@ class MappingTable:
         )
 
     @property
-    def cache_length(self) -> int:
-        """The number of cached matches."""
-        return self._cached.cache_info().currsize
-
-    @property
-    def cache_gets(self) -> int:
-        """The number of look-ups in the cache."""
+    def cache(self) -> CacheStats:
+        """The figures of the cache of this table."""
         info = self._cached.cache_info()
-        return info.hits + info.misses
-
-    @property
-    def cache_hits(self) -> int:
-        """The number of look-ups that the cache answered."""
-        return self._cached.cache_info().hits
+        return CacheStats(info.currsize, info.hits + info.misses, info.hits)
 
 
 def load(path: str, *, strict: bool = False, cache_size: int = 1000) -> MappingTable:

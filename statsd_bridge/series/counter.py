@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from statsd_bridge.model import MetricOptions, Sample
-from statsd_bridge.series.base import Series
+from statsd_bridge.model import Sample
+from statsd_bridge.series.base import SingleValue
 
 
-class Counter(Series):
+class Counter(SingleValue):
     """A counter.  The store rejects negative increments before they come here."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, options: MetricOptions) -> None:
-        super().__init__(options)
-        self.value = 0.0
+    __slots__ = ()
 
     def record(self, _sample: Sample, value: float, _now: float) -> None:
         """Add an increment."""
@@ -26,7 +22,3 @@ class Counter(Series):
     ) -> None:
         """Add many increments."""
         self.value += sum(numbers) / divisor
-
-    def values(self, _now: float) -> tuple[float, ...]:
-        """Return the total."""
-        return (self.value,)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from statsd_bridge.model import MetricOptions, Sample
-from statsd_bridge.series.base import Series
+from statsd_bridge.model import Sample
+from statsd_bridge.series.base import SingleValue
 
 
-class Gauge(Series):
+class Gauge(SingleValue):
     """A gauge; it starts at 0, so a first relative sample is its value."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, options: MetricOptions) -> None:
-        super().__init__(options)
-        self.value = 0.0
+    __slots__ = ()
 
     def record(self, sample: Sample, value: float, _now: float) -> None:
         """Replace the value, or change it by a relative one."""
@@ -33,7 +29,3 @@ class Gauge(Series):
     ) -> None:
         """Replace the value by the last one."""
         self.value = numbers[-1] / divisor
-
-    def values(self, _now: float) -> tuple[float, ...]:
-        """Return the value."""
-        return (self.value,)

@@ -39,7 +39,7 @@ class Components:
                 stats=self.stats,
                 reactor=reactor,
             )
-        plain = Pipeline(
+        self.plain = Pipeline(
             table=load_table(settings),
             store=self.store,
             stats=self.stats,
@@ -48,7 +48,9 @@ class Components:
             sources=settings.count_lines_from,
             relay=self.relay,
         )
-        self.pipeline: AnyPipeline = FastPipeline(plain) if settings.batch else plain
+        self.pipeline: AnyPipeline = (
+            FastPipeline(self.plain) if settings.batch else self.plain
+        )
 
 
 def load_table(settings: Settings) -> MappingTable:

@@ -10,12 +10,13 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 
 from statsd_bridge import explain, exposition, web
-from statsd_bridge.exposition import BridgeState, CacheState, SelfMetrics
+from statsd_bridge.exposition import BridgeState, SelfMetrics
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.model import HostPort
 from statsd_bridge.service.build import Components, dialect, new_store
 from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.service.reload import reload
+from statsd_bridge.text import decode_escaped
 
 VERSION = version("crocbot")
 
@@ -30,6 +31,7 @@ class HttpBackend(web.Backend):
         self._components = components
         self._settings = components.settings
         self._pipeline = components.pipeline
+        self._plain = components.plain
         self._store = components.store
         self._listeners = listeners
         self._self_metrics = SelfMetrics(self)
@@ -71,42 +73,33 @@ class HttpBackend(web.Backend):
     def explain(self, line: bytes) -> Any:
         """Explain what would become of a line now; nothing changes."""
         stores = explain.TrialStores(new_store(self._settings), self._store)
-        table, styles = self._pipeline.table, dialect(self._settings)
+        table, styles = self._plain.table, dialect(self._settings)
         return explain.as_json(explain.explain(line, styles, table, stores))
 
     def unmapped(self) -> Any:
         """List unmapped names and rejected lines, newest first."""
         self._pipeline.flush()
-        names = self._pipeline.unmapped_names.newest_first()
-        lines = self._pipeline.rejected_lines.newest_first()
+        names = self._plain.unmapped_names.newest_first()
+        lines = self._plain.rejected_lines.newest_first()
         return {
             "unmapped_names": [
                 {"name": name, "type": type_, "count": count}
                 for (name, type_), count in names
             ],
             "refused_lines": [
-                {
-                    "line": line.decode("utf-8", "backslashreplace"),
-                    "reason": reason,
-                    "count": count,
-                }
+                {"line": decode_escaped(line), "reason": reason, "count": count}
                 for (line, reason), count in lines
             ],
         }
 
     def state(self) -> BridgeState:
         """Return what the bridge's metrics of itself show."""
-        table, received_at = self._pipeline.table, self._listeners.received_at
-        cache = CacheState(
-            length=table.cache_length,
-            gets=self._pipeline.cache_gets,
-            hits=self._pipeline.cache_hits,
-        )
+        received_at = self._listeners.received_at
         return BridgeState(
             version=VERSION,
             stats=self.stats,
-            rules=len(table),
-            cache=cache if self._settings.cache_size else None,
+            rules=len(self._plain.table),
+            cache=self._plain.cache if self._settings.cache_size else None,
             series=len(self._store),
             label_sets=self._store.label_sets_total,
             kernel_drops=self._listeners.kernel_drops(),

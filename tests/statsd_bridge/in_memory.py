@@ -130,7 +130,8 @@ class InMemoryPath:
         """Return the page without the bridge's own metrics."""
         self.path.flush()
         families = self.store.families()
-        return b"".join(text.render(families, self.now, self.bugs)).decode()
+        chunks = text.format_families(families, self.now, self.bugs)
+        return b"".join(text.join_slices(chunks)).decode()
 
     def values(self) -> dict[str, float]:
         """Return the numbers of the page by what stands before them."""
@@ -154,9 +155,9 @@ def assert_same_results(first: InMemoryPath, second: InMemoryPath) -> None:
 
 
 def _recent(memory: InMemoryPath) -> tuple[Sequence[object], Sequence[object]]:
-    path = memory.path
+    plain = memory.plain
     # Names that wait in buffers are noted in the order of the buffers.
     return (
-        sorted(path.unmapped_names.newest_first()),
-        list(path.rejected_lines.newest_first()),
+        sorted(plain.unmapped_names.newest_first()),
+        list(plain.rejected_lines.newest_first()),
     )

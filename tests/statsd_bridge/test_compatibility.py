@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from statsd_bridge.exposition import CacheState, SelfMetrics
-from statsd_bridge.model import HostPort
+from statsd_bridge.exposition import SelfMetrics
+from statsd_bridge.model import CacheStats, HostPort
 from statsd_bridge.settings import Settings
 from tests.statsd_bridge.in_memory import FixedState
 
@@ -57,7 +57,7 @@ def test_defaults_are_safe() -> None:
 
 def test_metrics_of_missing_parts_are_constant() -> None:
     """Constant metrics stand for missing parts; metrics of Go are absent."""
-    state = FixedState(cache=CacheState(length=0, gets=0, hits=0))
+    state = FixedState(cache=CacheStats(length=0, gets=0, hits=0))
     page = SelfMetrics(state).render_text().decode()
 
     assert "\nstatsd_exporter_event_queue_flushed_total 0.0\n" in page

@@ -7,9 +7,9 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from statsd_bridge.exposition import CacheState, SelfMetrics, reserved_names
+from statsd_bridge.exposition import SelfMetrics, reserved_names
 from statsd_bridge.exposition.self_metrics import SELF_METRICS
-from statsd_bridge.model import MetricType, Stats
+from statsd_bridge.model import CacheStats, MetricType, Stats
 from tests.statsd_bridge.in_memory import FixedState
 
 
@@ -24,7 +24,7 @@ def values(metrics: SelfMetrics) -> dict[str, float]:
 
 def idle() -> SelfMetrics:
     """Return the metrics of a bridge that has just started."""
-    return SelfMetrics(FixedState(cache=CacheState(length=0, gets=0, hits=0)))
+    return SelfMetrics(FixedState(cache=CacheStats(length=0, gets=0, hits=0)))
 
 
 def busy() -> SelfMetrics:
@@ -52,7 +52,7 @@ def busy() -> SelfMetrics:
         FixedState(
             stats=stats,
             rules=20,
-            cache=CacheState(length=10, gets=12, hits=11),
+            cache=CacheStats(length=10, gets=12, hits=11),
             series=4,
             label_sets={MetricType.GAUGE: 3},
             kernel_drops=6,

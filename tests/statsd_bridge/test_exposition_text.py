@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge.exposition import text
+from statsd_bridge.log import BugReporter
 from statsd_bridge.model import (
     Labels,
     MetricOptions,
@@ -43,7 +45,12 @@ def store_of(
 
 def text_of(store: SeriesStore) -> str:
     """Return the page of a store."""
-    return b"".join(text.render(store.families(), 0.0, NoBugs())).decode()
+    return b"".join(slices_of(store.families(), NoBugs())).decode()
+
+
+def slices_of(families: Iterable[MetricFamily], bugs: BugReporter) -> Iterator[bytes]:
+    """Return the slices of a page."""
+    return text.join_slices(text.format_families(families, 0.0, bugs))
 
 
 def test_the_exact_page() -> None:
@@ -79,7 +86,7 @@ def test_a_large_page_has_slices() -> None:
         (COUNTER, SampleType.COUNTER, "c", (("n", str(number)),), 1.0)
         for number in range(3 * text.MAX_SLICE_LINES)
     ]
-    slices = list(text.render(store_of(*records).families(), 0.0, NoBugs()))
+    slices = list(slices_of(store_of(*records).families(), NoBugs()))
 
     assert all(part.count(b"\nc{") <= text.MAX_SLICE_LINES for part in slices)
     assert b"".join(slices).count(b"\nc{") == 3 * text.MAX_SLICE_LINES
@@ -93,7 +100,7 @@ def test_series_may_expire_between_two_slices() -> None:
         options = MetricOptions(MetricType.COUNTER, "h", ttl=1)
         spec = SeriesSpec("c", (("n", str(number)),), options)
         store.record(spec, Sample(SampleType.COUNTER, "c", 1.0))
-    slices = text.render(store.families(), 0.0, NoBugs())
+    slices = slices_of(store.families(), NoBugs())
     first = next(slices)
     store.expire(100.0)
 
@@ -113,7 +120,7 @@ def test_a_series_that_raises_is_skipped_and_reported() -> None:
     errors = ReportedBugs()
     family = MetricFamily("c", COUNTER)
     family.series.update({'a="1"': Broken(COUNTER), 'a="2"': Counter(COUNTER)})
-    page = b"".join(text.render([family], 0.0, errors)).decode()
+    page = b"".join(slices_of([family], errors)).decode()
 
     assert page.splitlines()[2:] == ['c{a="2"} 0']
     assert [str(error) for error in errors] == ["a bug"]

@@ -224,9 +224,9 @@ def test_no_counter_of_the_cache_falls(
         for size in (5, 10, 15):
             memory.feed(*[b"n%d:1|c" % number for number in range(size)] * 3)
             memory.path.flush()
-            shown.append((memory.path.cache_gets, memory.path.cache_hits))
+            shown.append(memory.plain.cache[1:])
         memory.path.replace_table(mapping.parse(RULES, "rules.yml"))
-        shown.append((memory.path.cache_gets, memory.path.cache_hits))
+        shown.append(memory.plain.cache[1:])
 
     assert shown == sorted(shown)
     assert sorted(hits for _, hits in shown) == [hits for _, hits in shown]
@@ -253,7 +253,7 @@ def test_a_line_is_looked_up_once_before_it_is_buffered(
 
     # A name that the rules drop has no series to wait for.
     assert len(plain) == 2 * 4 + 1
-    assert memory.plain.cache_gets == len(plain)
+    assert memory.plain.table.cache.gets == len(plain)
 
 
 @pytest.mark.parametrize(

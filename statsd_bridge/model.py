@@ -282,8 +282,7 @@ class Stats:
 class Recent(Generic[Key]):
     """The last distinct things, each with how often it was seen since it is kept."""
 
-    def __init__(self, max_length: int = MAX_RECENT) -> None:
-        self._max_length = max_length
+    def __init__(self) -> None:
         self._counts: dict[Key, int] = {}
 
     def add(self, key: Key, count: int = 1) -> None:
@@ -291,7 +290,7 @@ class Recent(Generic[Key]):
         counts = self._counts
         # Removed and inserted again, it is the last in the order of a dict.
         counts[key] = counts.pop(key, 0) + count
-        if len(counts) > self._max_length:
+        if len(counts) > MAX_RECENT:
             del counts[next(iter(counts))]
 
     def newest_first(self) -> Iterator[tuple[Key, int]]:

@@ -44,8 +44,6 @@ OTHER = "other"
 
 Key = TypeVar("Key")
 
-Destination = tuple[Match, SeriesSpec]
-
 
 class Recorded(NamedTuple):
     """A line with one sample and no errors, and the series that it was recorded in."""
@@ -162,22 +160,20 @@ class Pipeline:
 
     def _feed_samples(self, text: bytes, samples: Sequence[Sample]) -> None:
         """Process the samples of one line: one name, and often the same labels."""
-        destinations: dict[tuple[SampleType, int], Destination] = {}
+        destinations: dict[tuple[SampleType, int], tuple[Match, SeriesSpec]] = {}
         for sample in samples:
             # Labels are compared by identity: the parser makes them once.
             key = sample.type, id(sample.labels)
             destination = destinations.get(key)
             if destination is None:
-                destination = destinations[key] = self._destination(sample)
+                match = self.table.look_up(sample.type, sample.name)
+                spec = match.spec(sample.labels)
+                spec = spec._replace(label_text=format_labels(spec.labels))
+                destination = destinations[key] = match, spec
             recorded = self._record(sample, *destination)
             if isinstance(recorded, Rejection):
                 self._count_rejection(text, recorded, sample.weight)
         self.count_saved_look_ups(len(samples) - len(destinations))
-
-    def _destination(self, sample: Sample) -> Destination:
-        match = self.table.look_up(sample.type, sample.name)
-        spec = match.spec(sample.labels)
-        return match, spec._replace(label_text=format_labels(spec.labels))
 
     def _record(
         self, sample: Sample, match: Match, spec: SeriesSpec

@@ -152,23 +152,18 @@ def read_rule(section: Section, index: int, defaults: Defaults) -> Rule:
             for key, text in sorted(labels.items())
         ),
         honor_labels=section.boolean("honor_labels"),
-        options=_options(section, defaults),
+        options=options.metric_options(
+            options.read_observer(section, defaults.observer),
+            section.text("help"),
+            section.nanoseconds("ttl") or defaults.ttl,
+            section.number("scale"),
+        ),
         segments=segments,
         stars=stars,
         pattern=pattern,
     )
     section.reject_unknown_keys()
     return rule
-
-
-def _options(
-    section: Section, defaults: Defaults
-) -> Mapping[SampleType, MetricOptions]:
-    observer = options.read_observer(section, defaults.observer)
-    ttl = section.nanoseconds("ttl") or defaults.ttl
-    return options.metric_options(
-        observer, section.text("help"), ttl, section.number("scale")
-    )
 
 
 def _read_labels(section: Section) -> dict[str, str]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from twisted.internet.task import LoopingCall
 
 from statsd_bridge import log, web
-from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.service.build import Components
 from statsd_bridge.service.http import VERSION, HttpBackend
 from statsd_bridge.service.listeners import Listeners
-from statsd_bridge.settings import Settings
 
 EXPIRY_SECONDS = 1.0
 
@@ -20,21 +17,12 @@ EXPIRY_SECONDS = 1.0
 class Bridge:
     """One bridge on a reactor.  BridgeError: a file of the settings cannot be used."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        reactor: Any,
-        *,
-        inherited: InheritedSockets,
-        limits: ConnectionLimits,
-    ) -> None:
-        self._reactor = reactor
-        self._inherited = inherited
-        self._limits = limits
-        self._guard = web.Guard(settings.web_config)
-        self.components = Components(settings, reactor)
-        self.listeners = Listeners(self.components, inherited, limits)
-        self.http = HttpBackend(self.components, self.listeners)
+    def __init__(self, components: Components) -> None:
+        self.components = components
+        self._reactor = components.reactor
+        self._guard = web.Guard(components.settings.web_config)
+        self.listeners = Listeners(components)
+        self.http = HttpBackend(components, self.listeners)
 
     def start(self) -> None:
         """Listen, and start what runs periodically; raise BindError if that fails."""
@@ -55,8 +43,8 @@ class Bridge:
     def _listen(self) -> dict[str, str]:
         """Open all sockets; return their addresses by transport."""
         opened = self.listeners.open_ip()
-        web_address = self.http.listen(self._inherited, self._guard, self._limits)
-        self._inherited.reject_unused()
+        web_address = self.http.listen(self._guard)
+        self.components.inherited.reject_unused()
         # Last, because a start that fails must not leave the file of a socket behind.
         opened |= self.listeners.open_unix()
         for transport in opened:

@@ -9,6 +9,7 @@ from typing import Any
 from statsd_bridge import explain, exposition, log, mapping
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import Dialect
+from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.model import Stats
@@ -20,14 +21,23 @@ from statsd_bridge.settings import Settings
 
 class Components:
     """
-    The stages of one bridge and what they share.
+    The stages of one bridge, and what they and the wiring share.
 
     Raise ConfigError if the mapping file is refused.
     """
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        *,
+        inherited: InheritedSockets,
+        limits: ConnectionLimits,
+    ) -> None:
         self.settings = settings
         self.reactor = reactor
+        self.inherited = inherited
+        self.limits = limits
         self.stats = Stats()
         self.bugs = BugReporter(self.stats)
         self.store = new_store(settings)

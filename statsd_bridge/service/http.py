@@ -11,7 +11,6 @@ from twisted.internet.error import ReactorNotRunning
 
 from statsd_bridge import explain, exposition, web
 from statsd_bridge.exposition import BridgeState, SelfMetrics
-from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.model import HostPort
 from statsd_bridge.service.build import Components, dialect, new_store
 from statsd_bridge.service.listeners import Listeners
@@ -36,14 +35,17 @@ class HttpBackend(web.Backend):
         self._listeners = listeners
         self._self_metrics = SelfMetrics(self)
 
-    def listen(
-        self, inherited: InheritedSockets, guard: web.Guard, limits: ConnectionLimits
-    ) -> HostPort:
+    def listen(self, guard: web.Guard) -> HostPort:
         """Serve the pages; return the address."""
         factory = web.http_factory(
-            self, guard, self._settings, version=VERSION, max_connections=limits.http
+            self,
+            guard,
+            self._settings,
+            version=VERSION,
+            max_connections=self._components.limits.http,
         )
         flag, address = "web.listen-address", self._settings.listen_web
+        inherited = self._components.inherited
         return inherited.listen_tcp(self.reactor, flag, address, factory)
 
     def metrics(self, accept: str) -> web.MetricsPage:

@@ -5,13 +5,7 @@ from __future__ import annotations
 import socket
 
 from statsd_bridge import log
-from statsd_bridge.listener import (
-    ConnectionLimits,
-    Datagrams,
-    InheritedSockets,
-    Streams,
-    bind,
-)
+from statsd_bridge.listener import Datagrams, Streams, bind
 from statsd_bridge.model import HostPort
 from statsd_bridge.service.build import Components
 
@@ -19,16 +13,10 @@ from statsd_bridge.service.build import Components
 class Listeners:
     """The statsd listeners of one bridge."""
 
-    def __init__(
-        self,
-        components: Components,
-        inherited: InheritedSockets,
-        limits: ConnectionLimits,
-    ) -> None:
+    def __init__(self, components: Components) -> None:
         self._components = components
         self._settings = components.settings
-        self._inherited = inherited
-        self._limits = limits
+        self._inherited = components.inherited
         self._datagrams: list[Datagrams] = []
         self._udp: Datagrams | None = None
 
@@ -115,5 +103,5 @@ class Listeners:
         return Streams(
             self._components.pipeline,
             transport=transport,
-            max_connections=self._limits.streams,
+            max_connections=self._components.limits.streams,
         )

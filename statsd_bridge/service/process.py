@@ -36,8 +36,8 @@ def run(settings: Settings) -> None:
     loop: Any = reactor
     limits = ConnectionLimits.from_open_files(raise_open_files())
     inherited = InheritedSockets(os.environ)
-    bridge = Bridge(settings, loop, inherited=inherited, limits=limits)
-    components = bridge.components
+    components = build.Components(settings, loop, inherited=inherited, limits=limits)
+    bridge = Bridge(components)
     observer: Any = TwistedErrors(components.bugs)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     signal.signal(signal.SIGHUP, lambda *_: loop.callFromThread(reload, components))

@@ -9,7 +9,7 @@ so is everything that would make a page less protected than the file says.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,6 +19,8 @@ from statsd_bridge.document.diagnostics import Diagnostics, quote
 from statsd_bridge.document.section import Section, non_null
 
 _BCRYPT: Final = re.compile(r"\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]{53}").fullmatch
+
+_FILE_KEYS: Final = ("cert_file", "key_file", "client_ca_file")
 
 HEADERS: Final = (
     "Content-Security-Policy",
@@ -126,12 +128,13 @@ def read(path: str) -> WebConfig:
     root = Section(diagnostics, "", non_null(node.compose(node.read_file(path), path)))
     tls = root.section("tls_server_config")
     folder = Path(path).parent
+    paths = [tls.text(key) for key in _FILE_KEYS] if tls else []
     config = WebConfig(
         tls=_tls(tls, folder) if tls else None,
         users=_users(root),
         headers=_headers(root.section("http_server_config")),
         rate=_rate(root.section("rate_limit")),
-        files=tuple(_files(tls, folder)) if tls else (),
+        files=tuple(folder / path for path in paths if path),
     )
     root.reject_unknown_keys()
     return config
@@ -194,12 +197,6 @@ def _pem(section: Section, key: str, folder: Path) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         problem = f"{quote(path)} cannot be read: {reason}"
         raise section.error(f"{key}_file", problem) from error
-
-
-def _files(section: Section, folder: Path) -> Iterator[Path]:
-    for key in ("cert_file", "key_file", "client_ca_file"):
-        if path := section.text(key):
-            yield folder / path
 
 
 def _cipher(section: Section, name: str) -> str:

@@ -17,6 +17,7 @@ from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.model import HostPort
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.service.bridge import Bridge
+from statsd_bridge.service.build import Components
 from statsd_bridge.service.process import TwistedErrors
 from statsd_bridge.settings import Settings
 
@@ -43,7 +44,7 @@ def new_bridge(rules: Path, reactor: MemoryReactorClock) -> Bridge:
         listen_udp=HostPort("127.0.0.1", 0), mapping_config=str(rules), read_buffer=0
     )
     inherited, limits = InheritedSockets({}), ConnectionLimits()
-    return Bridge(settings, reactor, inherited=inherited, limits=limits)
+    return Bridge(Components(settings, reactor, inherited=inherited, limits=limits))
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ Labels = tuple[tuple[str, str], ...]
 """Pairs of label name and value, sorted by name, each name once."""
 
 MAX_RECENT = 100
-"""Things kept; the one that was not seen for the longest time is dropped."""
+"""Keys of a `Recent`; the one that was not added for the longest time is dropped."""
 
 MAX_TEXT_LENGTH = 256
-"""Bytes or characters kept of a text."""
+"""Bytes or characters that a key of a `Recent` has of a text."""
 
 Key = TypeVar("Key")
 
@@ -280,13 +280,13 @@ class Stats:
 
 
 class Recent(Generic[Key]):
-    """The last distinct things, each with how often it was seen since it is kept."""
+    """The last distinct keys, each with the number of times that it was added."""
 
     def __init__(self) -> None:
         self._counts: dict[Key, int] = {}
 
     def add(self, key: Key, count: int = 1) -> None:
-        """Add a thing as the newest one."""
+        """Add a key as the newest one, `count` times."""
         counts = self._counts
         # Removed and inserted again, it is the last in the order of a dict.
         counts[key] = counts.pop(key, 0) + count
@@ -294,5 +294,5 @@ class Recent(Generic[Key]):
             del counts[next(iter(counts))]
 
     def newest_first(self) -> Iterator[tuple[Key, int]]:
-        """Yield each thing with its count."""
+        """Yield each key with its count."""
         return reversed(self._counts.items())

@@ -189,7 +189,7 @@ def format_labels(labels: Iterable[tuple[str, str]]) -> str:
 
 
 def decode_escaped(raw: bytes) -> str:
-    """Decode UTF-8; bytes that are none become escapes such as \\xff."""
+    """Decode UTF-8; invalid bytes become escapes such as \\xff."""
     return raw.decode("utf-8", "backslashreplace")
 
 

@@ -125,9 +125,9 @@ class SeriesStore:
             return None
         return self._rejection_reason(family, spec)
 
-    def expire(self, now: float) -> int:
-        """Remove the series whose ttl is over; return how many."""
-        heap, removed = self._expiry_heap, 0
+    def expire(self, now: float) -> None:
+        """Remove the series whose ttl is over."""
+        heap = self._expiry_heap
         while heap and heap[0][0] < now:
             due, _, series, family, label_text = heappop(heap)
             if due != series.due:
@@ -139,8 +139,6 @@ class SeriesStore:
                 self._schedule(series, family, label_text)
                 continue
             self._remove(series, family, label_text)
-            removed += 1
-        return removed
 
     def families(self) -> list[MetricFamily]:
         """Return all families, sorted by name."""

@@ -21,7 +21,7 @@ from statsd_bridge.settings import Settings
 
 class Components:
     """
-    The stages of one bridge, and what they and the wiring share.
+    The stages of one bridge, and the objects that they and the wiring share.
 
     Raise ConfigError if the mapping file is refused.
     """

@@ -89,13 +89,12 @@ class _Scrape:
         self._request = request
         self._metrics = metrics
         self._backend = metrics.backend
-        self._reactor = metrics.backend.reactor
         self._slices: Iterator[bytes] = iter(())
         self._started_at = time.monotonic()
         self._is_producing = False
         self._is_scheduled = False
         self._stall_timer: Any = None
-        self._deadline = self._reactor.callLater(MAX_SCRAPE_SECONDS, self.abort)
+        self._deadline = self._backend.reactor.callLater(MAX_SCRAPE_SECONDS, self.abort)
 
     def start(self) -> None:
         """Send the head and begin with the body."""
@@ -141,7 +140,9 @@ class _Scrape:
     def pauseProducing(self) -> None:
         """Wait: the client reads more slowly than the page is rendered."""
         self.stopProducing()
-        self._stall_timer = self._reactor.callLater(STALL_SECONDS, self._stalled)
+        self._stall_timer = self._backend.reactor.callLater(
+            STALL_SECONDS, self._stalled
+        )
 
     def stopProducing(self) -> None:
         """Stop: the client has closed the connection."""
@@ -170,7 +171,7 @@ class _Scrape:
             self._bytes += len(part)
             self._request.write(part)
         self._is_scheduled = True
-        self._reactor.callLater(0, self._send_slice)
+        self._backend.reactor.callLater(0, self._send_slice)
 
     def _fail(self, error: Exception) -> None:
         self._backend.bugs.report(error)

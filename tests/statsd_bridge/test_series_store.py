@@ -292,7 +292,8 @@ def test_label_names_are_forgotten_with_their_series(
                 put(store, COUNTER, "x", 1.0, labels, ttl=1)
             store.families()[0].label_texts()
             clock.now += 2
-            assert store.expire(clock.now) == 200
+            store.expire(clock.now)
+            assert len(store) == 1
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -69,11 +69,11 @@ def pairings() -> None:
 @pairings.command("list")
 def pairing_list() -> None:
     """List users with a pending code, and approved users."""
-    from crocbot import pairing
+    from crocbot import pairing, store
 
     now, found = time.time(), list[pairing.Pairing]()
     # Listing must not create the file.
-    if _database_file().exists():
+    if store.exists(_database_file()):
         with _pairings() as connection:
             found += pairing.listed(connection, now)
     for one in found:
@@ -153,7 +153,7 @@ def _inbox() -> AbstractContextManager[Connection]:
     from crocbot import inbox, store
 
     file = _database_file()
-    if not file.exists():
+    if not store.exists(file):
         raise OperatorError(f"CROCBOT_STATE_DIR: there is no inbox in {file.parent}")
     return store.opened(file, [inbox.SCHEMA])
 

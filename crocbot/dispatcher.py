@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 from crocbot import envelope, fragments
 from crocbot.events import EventListener, TurnsInFlight
 from crocbot.inbox import Inbox
-from crocbot.model import RawUpdate, Row
+from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
 from crocbot.turn import Completion
 
 MAX_FRAGMENTS = 50
@@ -88,7 +88,9 @@ class Dispatcher:
 
     async def wait_for_capacity(self) -> int:
         """Wait until more rows may come; return how many."""
-        await self._has_capacity.wait()
+        # Another one that waited may have taken what there was.
+        while not self._has_capacity.is_set():
+            await self._has_capacity.wait()
         # The next rows may be of any number of chats.
         return min(self._limit - self._admitted, self._max_admitted)
 
@@ -160,11 +162,11 @@ class Dispatcher:
     async def _run_chat(self, key: Hashable, chat: ChatQueue) -> None:
         """Run the turns of one chat until no row of it waits."""
         try:
-            while chat.waiting:
+            while chat.waiting and not _is_cancelled():
                 await self._run_next(key, chat)
         except Exception as error:
             # The rows stay open in the inbox, for the next start.
-            _report_bug(error)
+            self._report_bug(error)
             self._count(-len(chat.running) - len(chat.waiting))
         finally:
             del self._chats[key]
@@ -183,7 +185,7 @@ class Dispatcher:
                 raise
             _uncancel()
             chat.running = chat.running or self._take_next(chat)
-            await _survive(self._turns.cancel(chat.running))
+            await self._survive(self._turns.cancel(chat.running))
         else:
             if chat.stopped:
                 # The turn ended in spite of its cancellation.
@@ -203,8 +205,8 @@ class Dispatcher:
         self._change_in_flight(+1)
         try:
             turn = self._turns.run(rows, overtaken=self._has_waiting(key))
-            if await _survive(turn):
-                await _survive(self._fail_waiting(key))
+            if await self._survive(turn):
+                await self._survive(self._fail_waiting(key))
         finally:
             self._change_in_flight(-1)
 
@@ -251,6 +253,30 @@ class Dispatcher:
             del chat.waiting[place]
         return rows
 
+    async def _survive(self, work: Awaitable[Result]) -> Result | None:
+        """
+        Return the result of `work`, or None after an exception, which is a bug.
+
+        A CancelledError is passed on only if it is this task that was cancelled;
+        another one was raised by something that `work` awaited.
+        """
+        try:
+            return await work
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            self._report_bug(error)
+        except Exception as error:
+            self._report_bug(error)
+        return None
+
+    def _report_bug(self, error: BaseException) -> None:
+        """Count an exception, and have asyncio log it with its traceback."""
+        self._events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": "a turn was left by an exception", "exception": error}
+        )
+
     def _count(self, by: int) -> None:
         """Count rows in or out.  Rows that drain() cancels stay counted."""
         self._admitted += by
@@ -290,30 +316,10 @@ def _fragments(chat: ChatQueue) -> list[int]:
     return places
 
 
-async def _survive(work: Awaitable[Result]) -> Result | None:
-    """
-    Return the result of `work`, or None after an exception, which is a bug.
-
-    A CancelledError is passed on only if it is this task that was cancelled; another
-    one was raised by something that `work` awaited.
-    """
-    try:
-        return await work
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        _report_bug(error)
-    except Exception as error:
-        _report_bug(error)
-    return None
-
-
-def _report_bug(error: BaseException) -> None:
-    """Have asyncio log an exception with its traceback."""
-    asyncio.get_running_loop().call_exception_handler(
-        {"message": "a turn was left by an exception", "exception": error}
-    )
+def _is_cancelled() -> bool:
+    """Return whether the current task was cancelled, and not by stop()."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _uncancel() -> None:

@@ -24,7 +24,6 @@ from crocbot.text import utf16_length
 
 # In UTF-16 units.  An app splits a paste at a line or a word if one is near, so a
 # fragment may be shorter than the longest message.
-MAX_MESSAGE_LENGTH = 4096
 MIN_FRAGMENT_LENGTH = 3072
 # The fragments of a paste are sent at once.
 MAX_DISTANCE_SECONDS = 5
@@ -54,25 +53,16 @@ def join(messages: Sequence[Message]) -> Message:
     """Return the first message with the texts and attachments of all of them."""
     text = messages[0].text
     for before, after in pairwise(messages):
-        separator = "\n" if text and after.text and not _is_full(before) else ""
+        # A shorter fragment was split at white space, which the app dropped.
+        separator = "\n" if text and after.text and not before.cut else ""
         text += separator + after.text
     return replace(
         messages[0],
         text=text,
         attachments=tuple(each for message in messages for each in message.attachments),
         addressed=any(message.addressed for message in messages),
+        cut=messages[-1].cut,
     )
-
-
-def _is_full(message: Message) -> bool:
-    """
-    Return whether a message is as long as one can be.
-
-    Such a fragment was split in the middle of a word.  Others were split at white
-    space, which the app dropped.
-    """
-    command = 0 if message.command is None else len(f"/{message.command} ")
-    return command + utf16_length(message.text) == MAX_MESSAGE_LENGTH
 
 
 def _message(raw: RawUpdate) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ finished line, so that no field, traceback or library can show one.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -117,7 +118,7 @@ def is_configured() -> bool:
 
 
 class Redactor:
-    """Replaces secrets in texts, as they are and as they look in a URL."""
+    """Replaces secrets in texts, as they are and as a URL or a log shows them."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         # The half of a bot token behind the colon is the secret one.  A short one, as
@@ -125,7 +126,7 @@ class Redactor:
         halves = [secret.partition(":")[2] for secret in secrets]
         long_halves = [half for half in halves if len(half) >= MIN_SECRET_HALF]
         plain = [*filter(None, secrets), *long_halves]
-        texts = {text for one in plain for text in (one, quote(one, safe=""))}
+        texts = {text for one in plain for text in _spellings(one)}
         longest_first = sorted(texts, key=len, reverse=True)
         # Without secrets the pattern must match nothing; an empty one matches all.
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
@@ -133,6 +134,17 @@ class Redactor:
     def redact(self, text: str) -> str:
         """Return the text with HIDDEN in place of each secret."""
         return self._pattern.sub(HIDDEN, text)
+
+
+def _spellings(secret: str) -> set[str]:
+    """Return a secret as it looks in a text, a URL, JSON and a Python literal."""
+    spellings = {quote(secret, safe="")}
+    for text in (secret, CONTROL.sub(_escaped, secret)):
+        in_json = (json.dumps(text, ensure_ascii=ascii) for ascii in (True, False))
+        # A literal escapes an apostrophe only if it contains a quotation mark, too.
+        literals = (repr(text)[1:-1], repr(f'{text}"')[1:-2])
+        spellings |= {text, *(each[1:-1] for each in in_json), *literals}
+    return spellings
 
 
 _timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts")

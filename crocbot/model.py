@@ -50,7 +50,7 @@ class ReconnectReason(StrEnum):
 
 
 class ErrorType(StrEnum):
-    """The part that failed: label `type` of crocbot_errors_total."""
+    """What failed, or how a call failed: label `type` of crocbot_errors_total."""
 
     PROCESSING = "processing"
     NETWORK = "network"
@@ -188,7 +188,8 @@ class Message:
 
     `command` is the word after the slash in lower case, without `@bot`; `text` is then
     the text after it.  With attachments `text` is their caption.  `addressed` means
-    that the message is for the bot: private, a mention, or a reply to the bot.
+    that the message is for the bot: private, a mention, or a reply to the bot.  `cut`
+    means that it is as long as a message can be: it may end in the middle of a word.
     """
 
     update_id: int
@@ -202,6 +203,7 @@ class Message:
     accepted_at: float
     attachments: tuple[Attachment, ...] = ()
     addressed: bool = True
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,10 +301,11 @@ class Outcome:
     """
     The result of one turn, which closes the rows of `update_ids`.
 
-    `message_type` is None for an update that is not a message.  `seconds` is the time
-    from acceptance to delivery, None unless answered.  If the turn failed, `error` is
-    the class of the error, `reason` its text, and `undelivered` the answer that did not
-    reach the chat.  `chat_gone` means that the chat accepts no messages any more.
+    `message_type` is None if the update is not a message, or was closed unread: by
+    /stop, or with its chat gone.  `seconds` is the time from acceptance to delivery,
+    None unless answered.  If the turn failed, `error` is the class of the error,
+    `reason` its text, and `undelivered` the answer that did not reach the chat.
+    `chat_gone` means that the chat accepts no messages any more.
     """
 
     disposition: Disposition = field(kw_only=False)

@@ -144,6 +144,19 @@ def opened(file: Path, schemas: Sequence[str]) -> Iterator[sqlite3.Connection]:
             connection.close()
 
 
+def exists(file: Path) -> bool:
+    """Return whether there is such a file; OperatorError if that cannot be read."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise OperatorError(
+            f"CROCBOT_STATE_DIR: cannot read {file}: {error.strerror}"
+        ) from error
+    return True
+
+
 def inspect(file: Path) -> None:
     """Raise OperatorError unless a file is an SQLite database; change nothing."""
     with _operator_errors(file):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import unicodedata
 
+# Telegram's longest message, in UTF-16 units.
+MAX_MESSAGE_UNITS = 4096
 # Unicode categories of white space, control and format characters.
 INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 

@@ -236,20 +236,20 @@ class Client:
 
     async def _call_chat(self, method: str, chat: ChatThread, **parameters: Any) -> Any:
         """Call a method for a chat, at its new id if it moved, within flood waits."""
-        chat_id = chat.chat_id
-        moved_to = 0
-        self._flood_control.check(chat_id)
-        try:
+        chat_id, moved_from = chat.chat_id, None
+        while True:
+            self._flood_control.check(chat_id)
             try:
                 return await self._call(method, chat_id=chat_id, **parameters)
             except ChatMovedError as error:
                 # Only once: a chat moves when it becomes a supergroup, which stays.
-                moved_to = error.chat_id
-            self._flood_control.check(moved_to)
-            return await self._call(method, chat_id=moved_to, **parameters)
-        except FloodWaitError as error:
-            self._flood_control.record(chat_id, error.seconds, moved_to=moved_to)
-            raise
+                if moved_from is not None:
+                    raise
+                chat_id, moved_from = error.chat_id, chat_id
+            except FloodWaitError as error:
+                seconds = error.seconds
+                self._flood_control.record(chat_id, seconds, moved_from=moved_from)
+                raise
 
     async def _call(
         self, method: str, *, seconds: float = DEFAULT_SECONDS, **parameters: Any

@@ -40,16 +40,19 @@ class FloodControl:
             raise FloodWaitError(deadline - now)
         self._deadlines.pop(chat_id, None)
 
-    def record(self, chat_id: int, seconds: float, *, moved_to: int = 0) -> None:
+    def record(
+        self, chat_id: int, seconds: float, *, moved_from: int | None = None
+    ) -> None:
         """
         Set the deadline of a chat, after a 429 to a call for it.
 
-        `moved_to` is the new id of a chat that has one: both ids have to wait.
+        `moved_from` is the old id of a chat that moved: both ids have to wait.
         """
         now = self._clock()
         self._expire(now)
         self._recorded[chat_id] = now
-        self._deadlines |= dict.fromkeys({chat_id, moved_to or chat_id}, now + seconds)
+        ids = {chat_id, chat_id if moved_from is None else moved_from}
+        self._deadlines |= dict.fromkeys(ids, now + seconds)
         if len(self._recorded) >= GLOBAL_CHATS_THRESHOLD:
             self._global_deadline = max(self._global_deadline, now + seconds)
 

@@ -42,6 +42,7 @@ from crocbot.errors import (
     FloodWaitError,
     InboxError,
     OperatorError,
+    TelegramError,
 )
 from crocbot.events import EventListener, PollFailed, WebhookOutcome, WebhookRequest
 from crocbot.model import (
@@ -141,11 +142,12 @@ class Webhook:
         try:
             await (self._check() if self._is_set else self._set())
         except OperatorError:
-            self.events.emit(ErrorEvent(ErrorType.AUTH, Severity.CRITICAL))
             raise
         except CrocbotError as error:
             if isinstance(error, DeliveryError) and not self._is_set:
                 raise OperatorError(f"CROCBOT_WEBHOOK_URL: {error}") from error
+            if isinstance(error, TelegramError):
+                self.events.emit(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
             self.error = str(error)
             pause = self._backoff.next_pause()
             if isinstance(error, FloodWaitError):

@@ -32,7 +32,7 @@ from crocbot.model import (
     RawUpdate,
     Row,
 )
-from crocbot.text import replace_lone_surrogates
+from crocbot.text import MAX_MESSAGE_UNITS, replace_lone_surrogates, utf16_length
 
 STOP = "/stop"
 
@@ -93,6 +93,7 @@ def _read(message: telegram.Message, row: Row, bot: BotIdentity) -> Message | No
         accepted_at=row.accepted_at,
         attachments=(attachment,) if attachment else (),
         addressed=private or _is_addressed(message, bot),
+        cut=utf16_length(message.text or "") == MAX_MESSAGE_UNITS,
     )
 
 

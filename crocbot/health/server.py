@@ -58,6 +58,10 @@ class Health:
             await self._runner.cleanup()
             raise
         if not listening:
+            logger.error(
+                "no health page: another program has the address",
+                address=str(self._address),
+            )
             self._retry = asyncio.create_task(self._retry_to_listen(self._address))
         return self
 
@@ -68,7 +72,7 @@ class Health:
         await self._runner.cleanup()
 
     async def _listen(self, address: HostPort) -> bool:
-        """Return whether it worked; OperatorError if it never will."""
+        """Return False if the address is busy; OperatorError if it cannot be had."""
         try:
             await web.TCPSite(self._runner, address.host, address.port).start()
         except OSError as error:
@@ -77,22 +81,24 @@ class Health:
                 raise OperatorError(
                     f"{HEALTH_ADDRESS}: cannot listen on {address}: {reason}"
                 ) from error
-            logger.error(
-                "no health page: another program has the address", address=str(address)
-            )
             return False
         self.port = self._runner.addresses[0][1]
         return True
 
     async def _retry_to_listen(self, address: HostPort) -> None:
         backoff = Backoff(longest=MAX_RETRY_SECONDS)
+        logged = ""
         while True:
             await asyncio.sleep(backoff.next_pause())
             try:
                 if await self._listen(address):
+                    logger.info("health page served", address=str(address))
                     return
             except OperatorError as error:
-                logger.error("no health page", error=str(error))
+                # Each retry would log it otherwise.
+                if str(error) != logged:
+                    logged = str(error)
+                    logger.error("no health page", error=logged)
 
     async def _readyz(self, _: web.Request) -> web.Response:
         try:

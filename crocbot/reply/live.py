@@ -20,12 +20,10 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from crocbot import log
 from crocbot.errors import DeliveryError, FloodWaitError, TelegramError
 from crocbot.events import DeliveryEvent, DeliveryIssue
-from crocbot.model import (
-    Clock,
-    Reply,
-)
+from crocbot.model import Clock, ErrorEvent, ErrorType, Reply, Severity
 from crocbot.reply.delivery import Delivery, SentReply
 from crocbot.reply.split import split
 
@@ -33,6 +31,8 @@ MAX_EDITS_PER_SECOND = 20.0
 LIVE_AFTER_SECONDS = 0.3
 # Telegram shows "typing" for 5 s.
 TYPING_SECONDS = 4.5
+
+logger = log.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,18 @@ class LiveReply:
         self._ended.set()
         if self._editing is not None and self._typing is not None:
             self._typing.cancel()
-            await asyncio.gather(self._editing, self._typing, return_exceptions=True)
+            results = await asyncio.gather(
+                self._editing, self._typing, return_exceptions=True
+            )
+            for error in results:
+                if isinstance(error, Exception):
+                    self._report_bug(error)
+
+    def _report_bug(self, error: Exception) -> None:
+        """Count and log an exception; the reply itself is delivered all the same."""
+        logger.error("bug in a live edit", exc_info=error)
+        error_event = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
+        self.delivery.events.emit(error_event)
 
     async def _edit_repeatedly(self) -> None:
         await self._has_text.wait()

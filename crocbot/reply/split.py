@@ -17,14 +17,18 @@ from dataclasses import replace
 
 from crocbot.model import Block, Entity, MessagePart, Reply
 from crocbot.reply.markdown import blocks
-from crocbot.text import is_visible, replace_lone_surrogates, utf16_length
+from crocbot.text import (
+    MAX_MESSAGE_UNITS,
+    is_visible,
+    replace_lone_surrogates,
+    utf16_length,
+)
 
-MAX_UNITS = 4096
 # Telegram ignores further ones.
 MAX_ENTITIES = 100
 
 
-def split(reply: Reply, max_units: int = MAX_UNITS) -> list[MessagePart]:
+def split(reply: Reply, max_units: int = MAX_MESSAGE_UNITS) -> list[MessagePart]:
     """Return the messages of a reply; each has a visible character."""
     parts = _packed(_blocks(reply), max_units)
     return [part for part in parts if is_visible(part.text)]

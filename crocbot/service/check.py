@@ -60,12 +60,13 @@ def _access(settings: Settings) -> str:
 
 async def _database(settings: Settings) -> str:
     file = settings.database
-    if file.exists():
+    exists = store.exists(file)
+    if exists:
         store.inspect(file)
     folder = next(one for one in file.parents if one.exists())
     if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
         raise OperatorError(f"CROCBOT_STATE_DIR: cannot write in {folder}")
-    return f"{file} {'is good' if file.exists() else 'will be made'}"
+    return f"{file} {'is good' if exists else 'will be made'}"
 
 
 async def _telegram(settings: Settings) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from crocbot.botapi import Poller, Webhook
@@ -59,23 +60,23 @@ class Readiness:
             self._probed_at is None or now - self._probed_at >= PROBE_EVERY_SECONDS
         ):
             self._probe_task = asyncio.create_task(self._probe())
-        if self._probe_task is not None:
-            done, _ = await asyncio.wait(
-                {self._probe_task}, timeout=PROBE_TIMEOUT_SECONDS
-            )
+        if (task := self._probe_task) is not None:
+            done, _ = await asyncio.wait({task}, timeout=PROBE_TIMEOUT_SECONDS)
             if not done:
                 timeout = f"the disk gives no answer within {PROBE_TIMEOUT_SECONDS:g} s"
                 return self.inbox.error or timeout
-            self._probe_task = None
+            if self._probe_task is task:
+                self._probe_task = None
+            if (error := task.exception()) is not None:
+                return f"{type(error).__name__}: {error}"
         return self.inbox.error
 
     async def _probe(self) -> None:
-        try:
+        # After a failure, which `inbox.error` holds, the next check probes again.
+        self._probed_at = None
+        with suppress(InboxError):
             await self.inbox.probe()
             self._probed_at = self.clock()
-        except InboxError:
-            # `inbox.error` holds it; the next check probes again.
-            self._probed_at = None
 
 
 def _because(failure: str, reason: str | None) -> str:

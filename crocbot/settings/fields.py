@@ -17,7 +17,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -46,13 +46,15 @@ GroupMode = Literal["mention", "always"]
 
 
 def expand(path: str | Path) -> Path:
-    """Replace ~ by the home directory; ValueError if the path cannot be one."""
+    """Return the absolute path, with ~ replaced; ValueError if there is none."""
     if "\0" in str(path):
         raise ValueError("a path has no NUL character")
     try:
-        return Path(path).expanduser()
+        return Path(path).expanduser().absolute()
     except RuntimeError as error:
         raise ValueError("there is no such home directory") from error
+    except OSError as error:
+        raise ValueError("the current directory was deleted") from error
 
 
 def _lower(value: object) -> object:
@@ -336,8 +338,12 @@ class Settings(BaseModel):
         """Return all texts that no log may show."""
         fields = [getattr(self, NAMES[name]) for name in SECRETS]
         secrets = [field.get_secret_value() for field in fields if field]
-        derived = self.webhook_url and not self.webhook_secret
-        return [*secrets, self.webhook_key] if derived else secrets
+        if self.webhook_url and not self.webhook_secret:
+            secrets.append(self.webhook_key)
+        for name in URLS:
+            password = urlsplit(getattr(self, NAMES[name]) or "").password or ""
+            secrets += {password, unquote(password)} - {""}
+        return secrets
 
     @property
     def webhook_key(self) -> str:
@@ -366,6 +372,14 @@ NAMES: Mapping[str, str] = _names()
 
 SECRETS = (TOKEN, API_KEY, "CROCBOT_AGENT_SECRET", "CROCBOT_WEBHOOK_SECRET")
 """Settings that may also come from a file, whose path is in NAME_FILE."""
+
+URLS = (
+    "CROCBOT_TELEGRAM_API_URL",
+    "CROCBOT_AGENT_URL",
+    "CROCBOT_WEBHOOK_URL",
+    "OPENAI_BASE_URL",
+)
+"""Settings whose value may contain a password."""
 
 NEEDS = {"http": ("agent_url",), "openai": ("model",), "command": ("agent_command",)}
 """Agents --> the fields that must be set for them."""

@@ -29,6 +29,7 @@ from crocbot.settings.fields import (
     STATE_DIR,
     TOKEN,
     TOKEN_RIGHT,
+    URLS,
     Settings,
     expand,
 )
@@ -204,7 +205,7 @@ def _one_line(error: ValidationError, values: Values) -> str:
     value, place = values[name]
     if name == TOKEN:
         return f"{place} is not a token: {TOKEN_RIGHT}"
-    if name in SECRETS:
+    if name in SECRETS or (name in URLS and "@" in str(value)):
         return f"{place} is not right: {right}"
     # Of a list only the item that is wrong.
     wrong = value if isinstance(value, str | int | float) else first["input"]

@@ -101,7 +101,7 @@ MESSAGES = CounterMetric(
     name="crocbot_messages_total",
     statsd="crocbot.messages",
     labels={"type": MessageType},
-    help="Messages whose turn has ended, answered or not, by message type.",
+    help="Messages whose turn was completed (not those stopped by /stop), by type.",
     query="sum by (type) (rate(crocbot_messages_total[5m]))",
 )
 ERRORS = CounterMetric(

@@ -11,21 +11,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from crocbot import log
-from crocbot.errors import InboxError, OperatorError
+from crocbot.errors import OperatorError
 from crocbot.events import EventListener
 from crocbot.inbox import Inbox
-from crocbot.model import (
-    Disposition,
-    ErrorEvent,
-    ErrorType,
-    Outcome,
-    Row,
-    Severity,
-)
+from crocbot.model import Disposition, Outcome, Row
 from crocbot.turn.turn import Turn
 
 CHAT_GONE = "the chat takes nothing any more"
@@ -83,14 +77,7 @@ class Completion:
         """Close the rows of one outcome; emit it unless they were closed before."""
         if outcome.reason is not None:
             outcome = replace(outcome, reason=self.redactor.redact(outcome.reason))
-        try:
-            closed = await self.inbox.close(outcome)
-        except InboxError as error:
-            update = outcome.update_ids[0]
-            logger.error("row not closed", update=update, error=str(error))
-            self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
-            return
-        if not closed:
+        if not await self.inbox.close(outcome):
             return
         self.events.emit(outcome)
         if outcome.disposition is Disposition.ANSWERED:
@@ -99,15 +86,15 @@ class Completion:
 
 
 async def run_to_end(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` to its end even if the caller is cancelled, then cancel the caller."""
+    """
+    Run `work` to its end even if the caller is cancelled.
+
+    The caller goes on: what it does next must look at `Task.cancelling()`, as the
+    dispatcher does before it begins another turn.
+    """
     task = asyncio.create_task(work)
-    cancelled = False
     while not task.done():
-        try:
+        # Cancelling again must not end it, either.
+        with suppress(asyncio.CancelledError):
             await asyncio.shield(task)
-        except asyncio.CancelledError:
-            # Cancelling again must not end it, either.
-            cancelled = not task.cancelled()
     task.result()
-    if cancelled:
-        raise asyncio.CancelledError

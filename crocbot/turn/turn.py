@@ -112,19 +112,20 @@ class Turn:
     async def _process(
         self, message: Message, undelivered: Reply | None, sent: SentReply
     ) -> Outcome:
-        decision = await self._decide(message)
-        if not decision.allowed:
-            self.denials.record(message, decision)
-            await self._send_pairing_code(message, decision)
-            return Outcome(
-                Disposition.DENIED, message_type=message.type, decision=decision
-            )
+        decision: Decision | None = None
         try:
+            decision = await self._decide(message)
+            if not decision.allowed:
+                self.denials.record(message, decision)
+                await self._send_pairing_code(message, decision)
+                return Outcome(
+                    Disposition.DENIED, message_type=message.type, decision=decision
+                )
             await self._answer(message, undelivered, sent)
         except OperatorError:
             raise
         except Exception as error:
-            return replace(await self._failed(message, error), decision=decision)
+            return await self._failed(message, error, decision)
         seconds = max(0.0, self.clock() - message.accepted_at)
         return Outcome(
             Disposition.ANSWERED,
@@ -166,8 +167,14 @@ class Turn:
         else:
             await self.delivery.deliver(sent, reply)
 
-    async def _failed(self, message: Message, error: Exception) -> Outcome:
-        """Log the error, and send a sentence about it unless delivery failed."""
+    async def _failed(
+        self, message: Message, error: Exception, decision: Decision | None
+    ) -> Outcome:
+        """
+        Log the error, and send a sentence about it unless delivery failed.
+
+        Only users with access get one.
+        """
         undelivered, reason = None, str(error)
         if not isinstance(error, TurnError):
             reason = "a bug, see the log"
@@ -176,21 +183,27 @@ class Turn:
             logger.warning("turn failed", update=message.update_id, error=reason)
         if isinstance(error, DeliveryError):
             undelivered = error.undelivered
-        else:
-            try:
-                await self._send_notice(message, error_message(error))
-            except OperatorError:
-                raise
-            except CrocbotError as failure:
-                logger.warning("error message not sent", error=str(failure))
+        elif decision is not None and decision.allowed:
+            await self._send_error_message(message, error)
         return Outcome(
             Disposition.FAILED,
             message_type=message.type,
+            decision=decision,
             error=_error_event(error),
             reason=reason,
             undelivered=undelivered,
             chat_gone=isinstance(error, ChatGoneError),
         )
+
+    async def _send_error_message(self, message: Message, error: Exception) -> None:
+        try:
+            await self._send_notice(message, error_message(error))
+        except OperatorError:
+            raise
+        except CrocbotError as failure:
+            logger.warning("error message not sent", error=str(failure))
+        except Exception as failure:
+            logger.error("bug in an error message", exc_info=failure)
 
     async def _send_notice(self, message: Message, text: str) -> None:
         sent = SentReply(chat=message.chat, wait_left=MAX_NOTICE_WAIT_SECONDS)

@@ -197,6 +197,23 @@ def test_pairing(
     assert text.startswith(f"crocbot: {code!r} is no code that waits")
 
 
+@pytest.mark.parametrize("arguments", [["inbox"], ["pairing", "list"], ["check"]])
+def test_a_state_directory_that_cannot_be_read(
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A path that the system refuses to look up is an error of the operator."""
+    monkeypatch.setenv("CROCBOT_STATE_DIR", "/" + "x" * 300)
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "1:test")
+    monkeypatch.setenv("CROCBOT_TELEGRAM_API_URL", "http://127.0.0.1:1")
+    code, text = run(arguments, capsys)
+
+    assert code == 2
+    assert "CROCBOT_STATE_DIR: cannot read /xxx" in text
+    assert "bug" not in text
+
+
 def test_inbox(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -274,6 +291,12 @@ async def test_check(server: Server, tmp_path: Path) -> None:
         "ok: agent: echo answers the same text",
     ]
     assert not (tmp_path / "s").exists()
+    with store.opened(tmp_path / "s/crocbot.sqlite3", [pairing.SCHEMA]):
+        # It may also be relative.
+        checked = await start(server, "check", Path("s"))
+    code, out, err = await ended(checked)
+    assert (code, err) == (0, "")
+    assert f"ok: database: {tmp_path}/s/crocbot.sqlite3 is good\n" in out
 
 
 async def test_check_after_an_error(server: Server, tmp_path: Path) -> None:

@@ -302,10 +302,15 @@ async def test_a_chat_that_moved_into_a_flood_wait(
     """No second try is made while the new id has to wait."""
     server.fault("sendMessage", faults.flood_wait(60))
     server.fault("sendMessage", faults.api_error(400, "moved", migrate_to_chat_id=-9))
-    for chat_id in (-9, 7):
+    moved = faults.api_error(400, "moved", migrate_to_chat_id=-9)
+    server.fault("sendMessage", moved)
+    for chat_id in (-9, 7, 8):
         with pytest.raises(FloodWaitError):
             await client.send_message(ChatThread(chat_id), MessagePart("hello"))
-    assert server.calls["sendmessage"] == 2
+    assert server.calls["sendmessage"] == 3
+    # Only one flood wait was Telegram's: the other chats do not wait.
+    server.send(Person(6, "Cy"), "hello")
+    await client.send_message(ChatThread(6), MessagePart("hello"))
 
 
 async def test_every_call_is_reported(server: Server) -> None:

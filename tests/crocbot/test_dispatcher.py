@@ -15,12 +15,13 @@ from crocbot import fragments
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
 from crocbot.events import TurnsInFlight
-from crocbot.model import RawUpdate, Row
+from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
 from tests.crocbot.fakes import RecordedEvents
 
 ALBUM = {"media_group_id": "5"}
 PASTE = {"from": {"id": 7}, "text": "x" * 4096}
 END_OF_PASTE = {"from": {"id": 7}, "text": "the end"}
+POISON = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 BUGS = [ValueError("a bug"), asyncio.CancelledError("of something awaited")]
 
 
@@ -174,6 +175,24 @@ async def test_capacity() -> None:
     await world.finish(3, 4)
 
 
+async def test_capacity_that_another_one_took() -> None:
+    """Of two that wait for capacity the second one goes on waiting."""
+    world = World(max_turns=4, max_admitted=2)
+    await world.admit(row(1, 1), row(2, 2))
+
+    async def fill(chat: int) -> int:
+        capacity = await world.dispatcher.wait_for_capacity()
+        world.dispatcher.admit([row(chat, chat)])
+        return capacity
+
+    first, second = [asyncio.create_task(fill(chat)) for chat in (3, 4)]
+    await world.finish(1)
+    assert (await first, second.done()) == (1, False)
+    await world.finish(2, 3)
+    assert await second == 2
+    await world.finish(4)
+
+
 async def test_one_busy_chat_makes_no_other_wait() -> None:
     """While turns are free more rows are admitted, and then no longer."""
     world = World(max_turns=2, max_admitted=4, max_admitted_few_chats=8)
@@ -238,9 +257,11 @@ async def test_drain_abandons_a_turn_that_ignores_its_cancellation() -> None:
     """Draining ends though a turn goes on."""
     world = World()
     world.ignores_cancellation = True
-    await world.admit(row(1, 7))
-    assert await world.dispatcher.drain(0) == 1
+    await world.admit(row(1, 7), row(2, 7))
+    assert await world.dispatcher.drain(0) == 2
     await world.finish(1)
+    # It has ended all the same, and no other turn begins.
+    assert (world.finished, world.begun) == ([1], [1])
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 99)), max_size=30))
@@ -306,6 +327,7 @@ async def test_an_exception_in_a_turn_ends_only_that_turn(bug: BaseException) ->
     await world.admit(row(1, 7), row(2, 7, text="/stop"), row(3, 7))
     await world.finish(1, 2, 3)
     assert world.reported == [bug, bug]
+    assert world.events.count(POISON) == 2
     assert world.finished == [3]
     world.assert_idle()
 

@@ -235,3 +235,12 @@ def test_any_update(update: dict[str, Any]) -> None:
         return
 
     assert message is None or isinstance(message.text, str)
+
+
+@pytest.mark.parametrize("name", ["/ask", "/ask@our_bot"])
+@pytest.mark.parametrize(("units", "cut"), [(4096, True), (4095, False)])
+def test_a_long_command(name: str, units: int, cut: bool) -> None:
+    """One that is as long as Telegram allows, with its command, is cut."""
+    text = f"{name} ".ljust(units - 2, "x") + "\U0001f40a"
+
+    assert message_of(command(text, len(name))).cut is cut

@@ -41,7 +41,7 @@ def test_one_chat_waits_alone() -> None:
 def test_a_chat_that_moved_waits_at_both_ids() -> None:
     """Its old and its new id have one deadline, and count as one chat."""
     control = Clocked()
-    control.record(7, 30.0, moved_to=-7)
+    control.record(-7, 30.0, moved_from=7)
     control.record(8, 30.0)
 
     assert (control.wait(7), control.wait(-7), control.wait(9)) == (30.0, 30.0, 0.0)

@@ -84,16 +84,7 @@ def test_join(texts: list[str], expected: str) -> None:
     assert fragments.join(messages) == message(expected)
 
 
-def test_a_long_command() -> None:
-    """A fragment after a long command belongs to the command."""
-    head = message("x" * 4090, "ask")
-
-    assert fragments.join([head, message("rest")]).text == "x" * 4090 + "\nrest"
-    head = message("x" * (4096 - len("/ask ")), "ask")
-    assert fragments.join([head, message("rest")]).text.endswith("xrest")
-
-
-def message(text: str, command: str | None = None) -> Message:
+def message(text: str) -> Message:
     """A private message."""
     return Message(
         update_id=1,
@@ -103,8 +94,9 @@ def message(text: str, command: str | None = None) -> Message:
         private=True,
         type=MessageType.TEXT,
         text=text,
-        command=command,
+        command=None,
         accepted_at=0.0,
+        cut=len(text) == 4096,
     )
 
 

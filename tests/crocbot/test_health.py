@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from crocbot.errors import OperatorError
 from crocbot.health import server
@@ -99,17 +100,25 @@ async def test_off() -> None:
 
 
 async def test_a_busy_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address that another program has is tried again."""
+    """An address that another program has is tried again, and logged once."""
     monkeypatch.setattr(server, "MAX_RETRY_SECONDS", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        async with served(address=HostPort("127.0.0.1", port)) as health:
-            assert health.port is None
-            other.close()
-            while health.port is None:
-                await asyncio.sleep(0.01)
-            assert health.port == port
-            assert (await get(health, "/readyz"))[0] == 200
+        health = served(address=HostPort("127.0.0.1", port))
+        with capture_logs() as logs:
+            async with health:
+                assert health.port is None
+                # Long enough for several tries.
+                await asyncio.sleep(0.1)
+                other.close()
+                while health.port is None:
+                    await asyncio.sleep(0.01)
+                assert health.port == port
+                assert (await get(health, "/readyz"))[0] == 200
+    assert [line["event"] for line in logs] == [
+        "no health page: another program has the address",
+        "health page served",
+    ]
 
 
 async def test_an_address_of_another_machine() -> None:

@@ -100,6 +100,19 @@ def test_secrets(format: str) -> None:
     assert "ValueError" in output
 
 
+@pytest.mark.parametrize("format", log.FORMATS)
+@pytest.mark.parametrize("text", ["{}", "'{}", '"{}', "'{}\""])
+@pytest.mark.parametrize("secret", ['k"e\\1', "k'e 1", "k\u00e9y", "k\x07e"])
+def test_secrets_that_are_escaped(format: str, text: str, secret: str) -> None:
+    """A secret is replaced as well where the format spells it in another way."""
+    stream = io.StringIO()
+    log.configure("info", format, secrets=[secret], stream=stream)
+    text = text.format(secret)
+    log.logger("crocbot.test").info(text, field=text, nested={"a": text})
+
+    assert stream.getvalue().count(log.HIDDEN) == 3
+
+
 def test_traceback() -> None:
     """A traceback keeps its lines, shows no variables, and cannot colour a terminal."""
     stream = configured()

@@ -23,7 +23,7 @@ from crocbot.model import (
 )
 from crocbot.reply import Delivery, SentReply
 from crocbot.reply.delivery import MAX_WAIT_SECONDS
-from crocbot.reply.split import MAX_UNITS
+from crocbot.text import MAX_MESSAGE_UNITS
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
 CHAT = ChatThread(7, 4)
@@ -59,7 +59,7 @@ async def test_parts_are_sent_in_order() -> None:
     """A long reply is several messages, of which the first one quotes."""
     scene = Scene()
     scene.sent.quote = 3
-    await scene.deliver("a" * MAX_UNITS + "b" * MAX_UNITS + "c")
+    await scene.deliver("a" * MAX_MESSAGE_UNITS + "b" * MAX_MESSAGE_UNITS + "c")
 
     assert [text[0] for text in scene.texts] == ["a", "b", "c"]
     assert scene.quotes == [3, None, None]
@@ -70,7 +70,7 @@ async def test_first_text_is_reported_once() -> None:
     """The time to the first visible text is reported for a reply to a message."""
     scene = Scene()
     scene.sent.accepted_at = 10.0
-    await scene.deliver("a" * MAX_UNITS + "b")
+    await scene.deliver("a" * MAX_MESSAGE_UNITS + "b")
 
     assert scene.events == [FirstText(2.5)]
 
@@ -160,13 +160,13 @@ async def test_text_that_is_refused_without_formatting_too() -> None:
 async def test_sent_messages_are_edited() -> None:
     """Messages that were sent are corrected, and surplus ones deleted."""
     scene = Scene()
-    await scene.deliver("a" * MAX_UNITS + "b" * MAX_UNITS + "c")
-    await scene.deliver("a" * MAX_UNITS + "**d**")
-    await scene.deliver("a" * MAX_UNITS + "**d**")
+    await scene.deliver("a" * MAX_MESSAGE_UNITS + "b" * MAX_MESSAGE_UNITS + "c")
+    await scene.deliver("a" * MAX_MESSAGE_UNITS + "**d**")
+    await scene.deliver("a" * MAX_MESSAGE_UNITS + "**d**")
 
     assert scene.calls == ["send"] * 3 + ["edit", "delete"]
     assert list(scene.messages.values()) == [
-        MessagePart("a" * MAX_UNITS),
+        MessagePart("a" * MAX_MESSAGE_UNITS),
         MessagePart("d", (Entity("bold", 0, 1),)),
     ]
     assert len(scene.sent.messages) == 2
@@ -194,8 +194,8 @@ async def test_a_known_flood_wait() -> None:
 async def test_a_surplus_message_that_cannot_be_deleted() -> None:
     """A surplus message that stays does not fail the delivery."""
     scene = Scene()
-    await scene.deliver("a" * MAX_UNITS + "b")
+    await scene.deliver("a" * MAX_MESSAGE_UNITS + "b")
     scene.errors["delete"] = [NO]
-    await scene.deliver("a" * MAX_UNITS)
+    await scene.deliver("a" * MAX_MESSAGE_UNITS)
 
     assert scene.events == [DeliveryEvent(DeliveryIssue.EDIT_LOST)]

@@ -6,10 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from crocbot.errors import DeliveryError, FloodWaitError, TelegramError
 from crocbot.events import DeliveryEvent, DeliveryIssue, FirstText
-from crocbot.model import ChatThread, ReconnectReason
+from crocbot.model import (
+    ChatThread,
+    ErrorEvent,
+    ErrorType,
+    ReconnectReason,
+    Severity,
+)
 from crocbot.reply import Delivery, LiveDelivery, SentReply, live
 from crocbot.reply.live import EditSchedule, TokenBucket
 from tests.crocbot.fakes import Clock, FakeTelegram, RecordedEvents
@@ -130,6 +137,20 @@ async def test_an_edit_that_fails(error: Exception) -> None:
     # A flood wait is waited out before the reply is completed.
     waited = 7 if isinstance(error, FloodWaitError) else 0
     assert sum(scene.slept) == pytest.approx(waited, abs=1)
+
+
+async def test_a_bug_in_an_edit() -> None:
+    """It is logged and counted, and the whole reply arrives."""
+    scene = Scene()
+    scene.errors["edit"] = [ZeroDivisionError()]
+    with capture_logs() as logs:
+        await scene.deliver(
+            "a", lambda: bool(scene.shown), "b", lambda: not scene.errors["edit"]
+        )
+
+    assert scene.texts == ["ab"]
+    assert [line["event"] for line in logs] == ["bug in a live edit"]
+    assert ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL) in scene.events
 
 
 async def test_an_answer_without_text() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot.model import Entity, MessagePart, Reply
-from crocbot.reply.split import MAX_UNITS, split
-from crocbot.text import replace_lone_surrogates, utf16_length
+from crocbot.reply.split import split
+from crocbot.text import MAX_MESSAGE_UNITS, replace_lone_surrogates, utf16_length
 
 CAT = "\N{CAT FACE}"
 
@@ -35,7 +35,7 @@ CAT = "\N{CAT FACE}"
         (CAT * 3, 5, [CAT * 2, CAT]),
         ("half \ud83d pair", 20, ["half \ufffd pair"]),
         ("1 < 2 && *not* `at all`", 30, ["1 < 2 && *not* `at all`"]),
-        ("x" * 9000, MAX_UNITS, ["x" * 4096, "x" * 4096, "x" * 808]),
+        ("x" * 9000, MAX_MESSAGE_UNITS, ["x" * 4096, "x" * 4096, "x" * 808]),
     ],
 )
 def test_plain(text: str, limit: int, parts: list[str]) -> None:
@@ -127,4 +127,4 @@ def test_the_limit_of_formatted_parts() -> None:
     parts = split(Reply(text, markdown=True))
 
     assert len(parts) > 1
-    assert all(utf16_length(part.text) <= MAX_UNITS for part in parts)
+    assert all(utf16_length(part.text) <= MAX_MESSAGE_UNITS for part in parts)

@@ -69,6 +69,20 @@ async def test_an_inbox_that_cannot_be_written_to(inbox: Inbox, tmp_path: Path) 
     assert (await readiness.check())["inbox"] is None
 
 
+async def test_a_bug_in_the_probe(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe that ends with any exception is a condition that fails."""
+
+    async def probe(_: Inbox) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Inbox, "probe", probe)
+
+    condition = (await Readiness(inbox=inbox).check())["inbox"]
+    assert condition == "ZeroDivisionError: a bug"
+
+
 async def test_a_disk_that_does_not_answer(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from crocbot import settings
 from crocbot.errors import OperatorError
 from crocbot.model import HostPort
-from crocbot.settings import Settings
+from crocbot.settings import Settings, fields
 
 TOKEN = "123:a-HUSHHUSH_token"
 URL = "must be a URL, https://host or http://host:port"
@@ -60,6 +60,7 @@ def test_defaults() -> None:
     [
         ("TELEGRAM_API_URL", "http://[::1]:81/", "telegram_api_url", "http://[::1]:81"),
         ("STATE_DIR", "/var/lib/x", "state_dir", Path("/var/lib/x")),
+        ("STATE_DIR", "state", "state_dir", Path.cwd() / "state"),
         ("ACCESS", " Open ", "access", "open"),
         ("ACCESS", "pairing", "access", "pairing"),
         ("ALLOW_FROM", "7", "allow_from", {7}),
@@ -160,6 +161,10 @@ def test_wrong_values(name: str, value: str, expected: str) -> None:
             "CROCBOT_WEBHOOK_SECRET is not right: must be 1 to 256 of A-Z, a-z, 0-9, _",
         ),
         (
+            {"CROCBOT_AGENT_URL": "http://u:HUSH@h/ x"},
+            "CROCBOT_AGENT_URL is not right: must be a URL, https://host/path",
+        ),
+        (
             {"OPENAI_API_KEY": "“HUSH”"},
             "OPENAI_API_KEY is not right: must be the key of the server",
         ),
@@ -226,6 +231,14 @@ def test_secrets_from_files(
         file.write_bytes(content)
     reason = f"cannot read {file}: {expected}" if expected else f"{file} is empty"
     assert error({variable: str(file)}) == f"{variable}: {reason}"
+
+
+@pytest.mark.parametrize("name", fields.URLS)
+def test_passwords_in_urls(name: str) -> None:
+    """The password of a URL is a secret, as it is written and as it is read."""
+    loaded = load({name: "http://user:pass%21word@host/"})
+
+    assert {"pass%21word", "pass!word"} <= set(loaded.secrets)
 
 
 def config(tmp_path: Path, text: str) -> dict[str, str]:

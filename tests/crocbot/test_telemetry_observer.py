@@ -111,10 +111,8 @@ def scene() -> Scene:
             ],
         ),
         (
-            Outcome(
-                Disposition.CANCELLED, message_type=MessageType.TEXT, decision=LET_IN
-            ),
-            ["crocbot.messages.text:1|c", "crocbot.turns.cancelled:1|c"],
+            Outcome(Disposition.CANCELLED, update_ids=(7, 8)),
+            ["crocbot.turns.cancelled:1|c"],
         ),
         (
             Outcome(
@@ -129,11 +127,11 @@ def scene() -> Scene:
         # An album is one turn of several messages.
         (
             Outcome(
-                Disposition.CANCELLED,
+                Disposition.FAILED,
                 message_type=MessageType.MEDIA,
                 update_ids=(7, 8, 9),
             ),
-            ["crocbot.messages.media:3|c", "crocbot.turns.cancelled:1|c"],
+            ["crocbot.messages.media:3|c", "crocbot.turns.failed:1|c"],
         ),
         # Only an answered message has a latency.
         (

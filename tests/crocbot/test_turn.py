@@ -367,6 +367,34 @@ async def test_an_agent_that_fails(
     assert scene.store.remembered == []
 
 
+@pytest.mark.parametrize(("user", "texts"), [(7, [GENERIC_ERROR]), (8, [])])
+async def test_a_bug_in_any_stage(
+    monkeypatch: pytest.MonkeyPatch, user: int, texts: list[str]
+) -> None:
+    """The row fails; a user without access gets no sentence about it."""
+    scene = Scene()
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(scene, "record", fail)
+    monkeypatch.setattr(AgentStep, "ask", fail)
+    outcome = await scene.run_one(row(user=user))
+
+    assert outcome.disposition is Disposition.FAILED
+    assert outcome.error == ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
+    assert scene.telegram.texts == texts
+
+
+async def test_a_bug_while_an_error_is_reported() -> None:
+    """The turn ends as it would without it."""
+    scene = Scene(AgentError("down"))
+    scene.telegram.errors["send"] = [ZeroDivisionError()]
+
+    outcome = failed(ErrorType.AGENT, Severity.WARNING, "down")
+    assert await scene.run_one(row()) == outcome
+
+
 def test_every_error_has_a_sentence() -> None:
     """Every reason has a sentence of its own."""
     assert set(ERROR_MESSAGES) == set(AgentErrorReason)

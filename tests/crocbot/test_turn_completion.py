@@ -3,29 +3,68 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-import pytest
+from crocbot import log
+from crocbot.dispatcher import Dispatcher
+from crocbot.model import Disposition, Outcome, Row
+from crocbot.turn import Completion
+from tests.crocbot.fakes import RecordedEvents
 
-from crocbot.turn.completion import run_to_end
+
+class World:
+    """An inbox whose closes wait until they are let go on, and a turn that ends."""
+
+    def __init__(self) -> None:
+        self.closing, self.go_on = asyncio.Event(), asyncio.Event()
+        self.completion = Completion(
+            turn=self,  # type: ignore[arg-type]
+            inbox=self,  # type: ignore[arg-type]
+            events=RecordedEvents(),
+            redactor=log.Redactor([]),
+        )
+        self.closed: list[int] = []
+
+    async def run(self, rows: Sequence[Row], *, overtaken: bool) -> list[Outcome]:
+        return [Outcome(Disposition.ANSWERED, update_ids=(rows[0].update_id,))]
+
+    async def close(self, outcome: Outcome) -> int:
+        self.closing.set()
+        await self.go_on.wait()
+        self.closed += outcome.update_ids
+        return 1
 
 
-async def test_run_to_end_is_not_cancelled() -> None:
-    """However often its caller is cancelled, work ends first; then the caller does."""
-    done: list[str] = []
-    go_on = asyncio.Event()
-
-    async def work() -> None:
-        await go_on.wait()
-        done.append("work")
-
-    caller = asyncio.create_task(run_to_end(work()))
+async def test_closing_is_not_cancelled() -> None:
+    """However often a turn is cancelled, its rows are closed; then the turn ends."""
+    world = World()
+    turn = asyncio.create_task(world.completion.run([Row(1, {}, 0.0)]))
+    await world.closing.wait()
     for _ in range(3):
+        turn.cancel()
         await asyncio.sleep(0)
-        caller.cancel()
-        await asyncio.sleep(0)
-        assert not caller.done()
-    go_on.set()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
+        assert not turn.done()
+    world.go_on.set()
 
-    assert done == ["work"]
+    assert await turn is False
+    assert world.closed == [1]
+
+
+async def test_rows_that_are_closed_during_a_drain() -> None:
+    """They are not left open, and no other turn of their chat begins."""
+    world = World()
+    dispatcher = Dispatcher(
+        inbox=world,  # type: ignore[arg-type]
+        turns=world.completion,
+        events=RecordedEvents(),
+        max_turns=1,
+        max_admitted=9,
+    )
+    dispatcher.admit(Row(number, {}, 0.0) for number in (1, 2))
+    await world.closing.wait()
+    draining = asyncio.create_task(dispatcher.drain(0))
+    await asyncio.sleep(0.01)
+    world.go_on.set()
+
+    assert await draining == 1
+    assert world.closed == [1]

@@ -225,6 +225,7 @@ async def test_an_update_without_an_id(world: World) -> None:
 FAILED = {"last_error_date": 5, "last_error_message": "Connection refused"}
 NETWORK = PollFailed(ReconnectReason.NETWORK)
 CONFLICT = PollFailed(ReconnectReason.CONFLICT)
+UNREACHABLE = ErrorEvent(ErrorType.NETWORK, Severity.WARNING)
 
 
 @pytest.mark.parametrize(
@@ -236,8 +237,8 @@ CONFLICT = PollFailed(ReconnectReason.CONFLICT)
         ([FAILED, FAILED], None, 1, [NETWORK]),
         # Another program changed the webhook.
         ([{"url": ""}, {}], None, 2, [CONFLICT]),
-        ([DOWN], "down", 1, []),
-        ([DOWN, {}], None, 1, []),
+        ([DOWN], "down", 1, [UNREACHABLE]),
+        ([DOWN, {}], None, 1, [UNREACHABLE]),
     ],
 )
 async def test_checks(
@@ -261,9 +262,11 @@ async def test_the_webhook_is_set_however_long_it_takes() -> None:
 
 
 async def test_a_refused_token() -> None:
-    """A token that is refused ends it."""
+    """A token that is refused ends it; the ApiCall of the client counts it."""
+    world = World(OperatorError("refused"))
     with pytest.raises(OperatorError, match="refused"):
-        await after(OperatorError("refused"))
+        await world.webhook.run()
+    assert world.events == []
 
 
 async def test_a_refused_url() -> None:

@@ -111,9 +111,13 @@ class Pipeline:
 
     def feed_lines(self, lines: Sequence[bytes], transport: str) -> None:
         """Process lines; `transport` is also "tcp" or "unixstream"."""
-        self.count_lines(len(lines), transport)
         if self.relay is not None:
             self.relay.forward(lines)
+        self.feed_each(lines, transport)
+
+    def feed_each(self, lines: Sequence[bytes], transport: str) -> None:
+        """Process lines that are relayed already."""
+        self.count_lines(len(lines), transport)
         for each in lines:
             self.feed_line(each)
 
@@ -131,7 +135,7 @@ class Pipeline:
 
     def feed_line(self, text: bytes) -> Recorded | None:
         """
-        Process one line that `count_lines` counted.
+        Process one line, which the caller counts with `count_lines`.
 
         Return what was found if that is one good sample and nothing else.
         """

@@ -7,9 +7,9 @@ The fast path: a Pipeline for batches, in front of the plain one, which it holds
                                             is no plain number --> plain Pipeline
 
 Only the plain pipeline decides what a line means: a buffer is made from what it found
-for a line whose series exists.  So series are created in the order of their lines, and
-since a line for the plain path waits until all lines before it are in their buffers,
-nothing is overtaken in a gauge.
+for a line whose series exists.  Series are created in the order of their lines.  A line
+for the plain path is processed after the numbers of all lines before it were appended,
+so a gauge's values keep their order.
 
 Numbers wait in buffers and are recorded in bulk: when there are many, every second, and
 before the series and counters are read (`flush`).  Large batches with few names are
@@ -35,13 +35,15 @@ MAX_PIECE_BYTES = 256 * 1024
 """Bytes that are split at once: thousands of lines, few enough for a CPU's cache."""
 
 FLUSH_THRESHOLD = 4_096
-"""Numbers that are flushed at once: few enough to be in the cache still."""
+"""Buffered numbers that trigger a flush; few enough to stay in the CPU's cache."""
 
 MIN_GROUPED_BYTES = 8_192
 """Bytes, hundreds of lines, from which on grouping is tried."""
 
-MAX_PAUSE = 15
+MAX_SKIPPED_PIECES = 15
 """Pieces until grouping is tried again if it failed: a try costs 120 ns a line."""
+
+BufferedGroup = tuple[SampleBuffer, Sequence[float]]
 
 _is_buffer = partial(is_not, None)
 
@@ -63,8 +65,8 @@ class FastPipeline:
         )
         self._store.observer = self._buffers
         self._now = self._store.now()
-        self._waiting = 0
-        self._pause = self._next_pause = 0
+        self._buffered_numbers = 0
+        self._pieces_to_skip = self._next_skip = 0
 
     def replace_table(self, table: MappingTable) -> None:
         """Apply another mapping from the next line on."""
@@ -98,9 +100,9 @@ class FastPipeline:
 
     def flush(self) -> None:
         """Record all buffered numbers and count them."""
-        if self._waiting:
+        if self._buffered_numbers:
             self._buffers.flush(self._buffers, self._now)
-            self._waiting = 0
+            self._buffered_numbers = 0
         self._count_flushed()
 
     def _feed(self, data: bytes, transport: str) -> None:
@@ -108,26 +110,30 @@ class FastPipeline:
         if self._buffers.are_stale:
             self._drop_buffers()
         for piece in _pieces(data):
-            self._plain.count_lines(self._feed_piece(piece), transport)
+            self._feed_piece(piece, transport)
 
     def _drop_buffers(self) -> None:
         self.flush()
         self._buffers.clear()
 
-    def _feed_piece(self, data: bytes) -> int:
-        """Process some lines; return their number, empty ones included."""
+    def _feed_piece(self, data: bytes, transport: str) -> None:
+        """Process some lines."""
         try:
-            grouped = self._feed_groups(data)
-            if grouped:
-                return grouped
-            columns = split_lines(data)
-            numbers, unusual = parse_values(columns.values)
+            groups = self._group(data)
+            if not groups:
+                columns = split_lines(data)
+                numbers, unusual = parse_values(columns.values)
         except Exception as error:
             self.bugs.report(error)
-            lines = data.split(b"\n")
-            for line in lines:
-                self._plain.feed_line(line)
-            return len(lines)
+            self._plain.feed_each(data.split(b"\n"), transport)
+            return
+        # What follows is not tried again if it fails: numbers would count twice.
+        # An exception from here on is the caller's: lines must not count twice.
+        if groups:
+            self._append_groups(groups, transport)
+            return
+        self._plain.count_lines(len(numbers) + columns.empty, transport)
+        self._buffered_numbers += len(numbers)
         names: Sequence[bytes | None] = columns.names
         if unusual:
             # Lines without a name have no buffer.
@@ -136,28 +142,35 @@ class FastPipeline:
         self._append_all(columns, names, numbers)
         touched = self._buffers.find_all(names, columns.suffixes)
         self._flush_if_full(len(numbers), filter(None, touched))
-        return len(numbers) + columns.empty
 
-    def _feed_groups(self, data: bytes) -> int:
-        """Process lines if they group and all have buffers; return their number."""
+    def _group(self, data: bytes) -> list[BufferedGroup]:
+        """Group lines and find the buffers; return nothing if one has none."""
         if len(data) < MIN_GROUPED_BYTES:
-            return 0
-        if self._pause:
-            self._pause -= 1
-            return 0
+            return []
+        if self._pieces_to_skip:
+            self._pieces_to_skip -= 1
+            return []
         groups = group_lines(data) or []
-        buffers = [self._buffers.find(name, suffix) for name, suffix, _ in groups]
-        found = [buffer for buffer in buffers if buffer is not None]
+        found = []
+        for name, suffix, numbers in groups:
+            buffer = self._buffers.find(name, suffix)
+            if buffer is None:
+                break
+            found.append((buffer, numbers))
         if not groups or len(found) < len(groups):
-            self._pause = self._next_pause
-            self._next_pause = min(2 * self._next_pause + 1, MAX_PAUSE)
-            return 0
-        self._next_pause = 0
-        for buffer, (_, _, numbers) in zip(found, groups, strict=True):
+            self._pieces_to_skip = self._next_skip
+            self._next_skip = min(2 * self._next_skip + 1, MAX_SKIPPED_PIECES)
+            return []
+        self._next_skip = 0
+        return found
+
+    def _append_groups(self, groups: list[BufferedGroup], transport: str) -> None:
+        lines = sum(len(numbers) for _, numbers in groups)
+        self._plain.count_lines(lines, transport)
+        self._buffered_numbers += lines
+        for buffer, numbers in groups:
             buffer.extend(numbers)
-        lines = sum(len(numbers) for _, _, numbers in groups)
-        self._flush_if_full(lines, found)
-        return lines
+        self._flush_if_full(lines, [buffer for buffer, _ in groups])
 
     def _append_all(
         self, columns: Columns, names: Sequence[bytes | None], numbers: list[float]
@@ -210,7 +223,7 @@ class FastPipeline:
         type = buffer.format.type
         if value[:1] not in b"+-" or type is SampleType.OBSERVER:
             buffer.append(number)
-            self._waiting += 1
+            self._buffered_numbers += 1
         elif type is SampleType.GAUGE:
             self._buffers.change_gauge(buffer, number, self._now)
         else:
@@ -218,15 +231,15 @@ class FastPipeline:
         return True
 
     def _flush_if_full(self, lines: int, touched: Iterable[SampleBuffer]) -> None:
-        """Flush the buffers that these lines touched, or all if many numbers wait."""
+        """Flush the buffers that some lines touched, or all if many numbers wait."""
         if lines * 4 < len(self._buffers):
             # Fewer lines than buffers: look at those only.
             self._buffers.flush(touched, self._now)
+            self._buffered_numbers -= lines
             return
-        self._waiting += lines
-        if self._waiting > max(FLUSH_THRESHOLD, len(self._buffers)):
+        if self._buffered_numbers > max(FLUSH_THRESHOLD, len(self._buffers)):
             self._buffers.flush(self._buffers, self._now)
-            self._waiting = 0
+            self._buffered_numbers = 0
 
     def _count_flushed(self) -> None:
         stats = self.stats

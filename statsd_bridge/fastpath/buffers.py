@@ -9,7 +9,7 @@ A line without its value determines the series, so lines that only differ in the
 share a buffer.  `flush` records all numbers of a buffer at once, at a fraction of the
 cost of single samples.  The fast path decides when.
 
-- A buffer belongs to a series that exists; it never creates one and never outlives it.
+- A buffer belongs to an existing series, with which it goes, or to a dropped name.
 - A gauge has at most one buffer, so that its values stay in order.
 - Buffers are bounded in number and bytes.  Beyond that new lines get none; once many
   lines got none, all buffers are dropped, and the lines that are in use get new ones.
@@ -36,10 +36,13 @@ from statsd_bridge.pipeline import Recorded
 from statsd_bridge.series import Gauge, Series
 
 MAX_FORMATS = 1_000
-"""Formats that buffers share; senders choose rates."""
+"""Formats shared by buffers; beyond it, each new buffer has its own."""
 
 MAX_BUFFERS = 100_000
-"""A buffer with its key takes 250 bytes, and its key as it is long."""
+"""Each takes 250 bytes plus its name and suffix."""
+
+MAX_DROPPED_BUFFERS = 10_000
+"""Buffers of dropped names, which no series takes along when it expires."""
 
 MAX_KEY_BYTES = 1_024
 """Length of name and suffix of a buffer."""
@@ -47,8 +50,8 @@ MAX_KEY_BYTES = 1_024
 MAX_TOTAL_KEY_BYTES = 32 * 1024 * 1024
 """Length of the names and suffixes of all buffers."""
 
-STALE_THRESHOLD = 10
-"""Lines without a buffer, a buffer, from which on all buffers are dropped."""
+MAX_UNBUFFERED_LINES_PER_BUFFER = 10
+"""Lines that got no buffer, per allowed buffer; beyond it all buffers are dropped."""
 
 _NO_BUFFERS: dict[bytes, SampleBuffer] = {}
 
@@ -139,7 +142,7 @@ class SampleBuffers:
         self._by_suffix = _BuffersBySuffix()
         self._by_series: dict[Series, SampleBuffer] = {}
         self._formats: dict[tuple[object, ...], SampleFormat] = {}
-        self._size = self._key_bytes = self._without_buffer = 0
+        self._size = self._dropped = self._key_bytes = self._unbuffered = 0
 
     def __len__(self) -> int:
         return self._size
@@ -166,20 +169,10 @@ class SampleBuffers:
             yield buffer
             buffer = buffer.next_for_series
 
-    def has_capacity(self, name: bytes, suffix: bytes) -> bool:
-        """Return whether a buffer for these lines may be added; count if not."""
-        length = len(name) + len(suffix)
-        if length > MAX_KEY_BYTES:
-            return False
-        if self._size < MAX_BUFFERS and self._key_bytes + length <= MAX_TOTAL_KEY_BYTES:
-            return True
-        self._without_buffer += 1
-        return False
-
     @property
     def are_stale(self) -> bool:
-        """Whether too many lines have no buffer, since the buffers are for others."""
-        return self._without_buffer > STALE_THRESHOLD * MAX_BUFFERS
+        """Whether too many lines got no buffer because others have them all."""
+        return self._unbuffered > MAX_UNBUFFERED_LINES_PER_BUFFER * MAX_BUFFERS
 
     def add(
         self, name: bytes, suffix: bytes, recorded: Recorded, source: str = ""
@@ -188,11 +181,15 @@ class SampleBuffers:
         series, parsed = recorded.series, recorded.parsed
         sample, action = parsed.samples[0], recorded.match.action
         scale = None if series is None else recorded.match.untagged.options.scale
+        key_bytes = len(name) + len(suffix)
         if not (
-            _is_linear(sample, scale)
+            key_bytes <= MAX_KEY_BYTES
+            and _is_linear(sample, scale)
             and self._may_buffer(series)
-            and self.has_capacity(name, suffix)
         ):
+            return
+        if not self._has_capacity(key_bytes, series):
+            self._unbuffered += 1
             return
         format = SampleFormat(
             type=sample.type,
@@ -210,11 +207,13 @@ class SampleBuffers:
             name, suffix, format=format, series=series, unmapped=unmapped
         )
         self._by_suffix.setdefault(suffix, {})[name] = buffer
-        if series is not None:
+        if series is None:
+            self._dropped += 1
+        else:
             buffer.next_for_series = self._by_series.get(series)
             self._by_series[series] = buffer
         self._size += 1
-        self._key_bytes += len(name) + len(suffix)
+        self._key_bytes += key_bytes
 
     def before_record(self, series: Series, ttl: float, now: float) -> None:
         """Flush what must not be overtaken by a sample that is not buffered."""
@@ -243,13 +242,15 @@ class SampleBuffers:
             self._size -= 1
             self._key_bytes -= len(buffer.name) + len(buffer.suffix)
         self._by_series.pop(series, None)
+        if not self._size:
+            self._formats.clear()
 
     def clear(self) -> None:
         """Remove all buffers, which must be empty."""
         self._by_suffix.clear()
         self._by_series.clear()
         self._formats.clear()
-        self._size = self._key_bytes = self._without_buffer = 0
+        self._size = self._dropped = self._key_bytes = self._unbuffered = 0
 
     def flush(self, buffers: Iterable[SampleBuffer], now: float) -> None:
         """Record the numbers of buffers; an exception costs the numbers of one."""
@@ -285,6 +286,14 @@ class SampleBuffers:
             series.change(change * scale)
             if series.ttl:
                 series.last_update = now
+
+    def _has_capacity(self, key_bytes: int, series: Series | None) -> bool:
+        """Return whether another buffer is within all bounds."""
+        return (
+            self._size < MAX_BUFFERS
+            and self._key_bytes + key_bytes <= MAX_TOTAL_KEY_BYTES
+            and (series is not None or self._dropped < MAX_DROPPED_BUFFERS)
+        )
 
     def _may_buffer(self, series: Series | None) -> bool:
         if series is None:

@@ -111,8 +111,9 @@ class SeriesStore:
             return series
         if self.observer is not None:
             self.observer.before_record(series, spec.options.ttl, now)
-        series.record(sample, value, now)
+        # Before the sample: a series that raises an exception still has to expire.
         self._touch(series, spec, now)
+        series.record(sample, value, now)
         return series
 
     def rejection_reason(self, spec: SeriesSpec, sample: Sample) -> EventError | None:
@@ -125,9 +126,9 @@ class SeriesStore:
             return None
         return self._rejection_reason(family, spec)
 
-    def expire(self, now: float) -> None:
+    def expire(self) -> None:
         """Remove the series whose ttl is over."""
-        heap = self._expiry_heap
+        heap, now = self._expiry_heap, self._clock()
         while heap and heap[0][0] < now:
             due, _, series, family, label_text = heappop(heap)
             if due != series.due:
@@ -139,6 +140,7 @@ class SeriesStore:
                 self._schedule(series, family, label_text)
                 continue
             self._remove(series, family, label_text)
+        self._compact_heap()
 
     def families(self) -> list[MetricFamily]:
         """Return all families, sorted by name."""
@@ -217,8 +219,13 @@ class SeriesStore:
         if 0.0 < series.due <= due:
             return
         series.due = due
+        entry = due, next(self._serial), series, family, label_text
+        heappush(self._expiry_heap, entry)
+        self._compact_heap()
+
+    def _compact_heap(self) -> None:
+        """Remove the entries that do not count, if they are the majority."""
         heap = self._expiry_heap
-        heappush(heap, (due, next(self._serial), series, family, label_text))
         if len(heap) > 2 * self._size + MIN_HEAP_ENTRIES:
             heap[:] = [entry for entry in heap if entry[0] == entry[2].due]
             heapify(heap)

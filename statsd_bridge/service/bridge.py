@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from twisted.internet.task import LoopingCall
 
 from statsd_bridge import log, web
@@ -60,10 +58,10 @@ class Bridge:
             self._reactor.addSystemEventTrigger(*stopping, relay.flush)
 
     def _expire(self) -> None:
-        store, flush = self.components.store, self.components.pipeline.flush
-        for task in (flush, lambda: store.expire(time.monotonic())):
-            try:
-                task()
-            except Exception as error:
-                # Raised, it would end the loop.
-                self.components.bugs.report(error)
+        try:
+            # Nothing may expire before its numbers are flushed.
+            self.components.pipeline.flush()
+            self.components.store.expire()
+        except Exception as error:
+            # Raised, it would end the loop.
+            self.components.bugs.report(error)

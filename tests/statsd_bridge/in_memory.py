@@ -124,7 +124,7 @@ class InMemoryPath:
         """Let time pass; expire series as the service does every second."""
         self.now += seconds
         self.path.flush()
-        self.store.expire(self.now)
+        self.store.expire()
 
     def page(self) -> str:
         """Return the page without the bridge's own metrics."""

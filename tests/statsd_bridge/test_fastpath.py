@@ -121,7 +121,7 @@ TIGHT: Bounds = {
 """Bounds that even a few lines reach."""
 GROUPED: Bounds = {
     (fastpath, "MIN_GROUPED_BYTES"): 0,
-    (fastpath, "MAX_PAUSE"): 0,
+    (fastpath, "MAX_SKIPPED_PIECES"): 0,
     (group, "MIN_LINES_PER_GROUP"): 1,
 }
 """Even a few lines are grouped."""
@@ -284,3 +284,19 @@ def test_a_bug_is_reported_and_costs_little(
     assert {name: memory.values()[name] for name in values} == pytest.approx(values)
     assert [str(bug) for bug in memory.bugs] == ["a bug"] * bugs
     assert memory.stats.lines == 3 * 3
+
+
+@pytest.mark.parametrize("end", [b"", b"\nb"], ids=["grouped", "in columns"])
+def test_lines_count_once_after_a_bug(
+    end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are in their buffers are not processed again."""
+    memory = InMemoryPath()
+    memory.feed(b"a:1|c\na:1|c")
+    with monkeypatch.context() as patch:
+        patch.setattr(fastpath.SampleBuffers, "flush", None)
+        with pytest.raises(TypeError):
+            memory.feed(b"\n".join([b"a:1|c"] * 5_000) + end)
+
+    assert memory.values() == {"a": 5_002}
+    assert memory.stats.lines == 5_002 + len(end) // 2

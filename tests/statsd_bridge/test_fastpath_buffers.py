@@ -23,6 +23,7 @@ mappings:
 - {match: doubled, name: doubled, scale: 2}
 - {match: negated, name: negated, scale: -1}
 - {match: dropped, name: dropped, action: drop}
+- {match: junk.*, name: dropped, action: drop}
 - {match: s, name: s, observer_type: summary}
 """
 TABLE = mapping.parse(RULES, "rules.yml")
@@ -145,7 +146,7 @@ def test_buffers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond MAX_BUFFERS lines get none; after too many of those all are dropped."""
     monkeypatch.setattr(buffers, "MAX_BUFFERS", 2)
     memory = Memory()
-    for number in range(2 + 2 * buffers.STALE_THRESHOLD):
+    for number in range(2 + 2 * buffers.MAX_UNBUFFERED_LINES_PER_BUFFER):
         memory.record(b"%d:1|c" % number)
         assert not memory.buffers.are_stale
     memory.record(b"one more:1|c")
@@ -158,6 +159,24 @@ def test_buffers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     memory.record(b"abc:1|c")
     memory.record(b"abd:1|c")
     assert memory.keys() == [b"abc"]
+
+
+def test_buffers_of_dropped_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no series that expires, and leave space for the buffers of series."""
+    monkeypatch.setattr(buffers, "MAX_BUFFERS", 4)
+    monkeypatch.setattr(buffers, "MAX_DROPPED_BUFFERS", 2)
+    memory = Memory()
+    for number in range(4 * buffers.MAX_UNBUFFERED_LINES_PER_BUFFER):
+        memory.record(b"junk.%d:1|c" % number)
+    assert memory.keys() == [b"junk.0", b"junk.1"]
+    memory.record(b"a:1|c")
+    assert memory.keys() == [b"a", b"junk.0", b"junk.1"]
+    for number in range(3):
+        memory.record(b"junk.a%d:1|c" % number)
+    assert memory.buffers.are_stale
+    memory.buffers.clear()
+    memory.record(b"junk.new:1|c")
+    assert memory.keys() == [b"junk.new"]
 
 
 @given(

@@ -227,7 +227,7 @@ def test_expiry_is_that_of_the_last_ttl(steps: list[tuple[str, int, int]]) -> No
         put(store, COUNTER, name, ttl=ttl)
         deadlines[name] = clock.now + ttl if ttl else float("inf")
         clock.now += seconds
-        store.expire(clock.now)
+        store.expire()
         deadlines = {
             name: until for name, until in deadlines.items() if until >= clock.now
         }
@@ -279,6 +279,38 @@ def test_reloads_that_change_ttls_need_no_memory(
     assert after - before < 200_000
 
 
+def test_expired_series_need_no_memory_after_a_reload(
+    store: SeriesStore, clock: Clock
+) -> None:
+    """Nor do the expiry times of a longer ttl that they had before."""
+    tracemalloc.start()
+    try:
+        for ttl in (3_600, 60):
+            for number in range(1_000):
+                put(store, COUNTER, f"n{number}", ttl=ttl)
+        clock.now += 61
+        store.expire()
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert not store.families()
+    assert used < 100_000
+
+
+def test_a_series_with_a_bug_expires(
+    store: SeriesStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A series whose first sample raises an exception has its ttl."""
+    monkeypatch.setattr("statsd_bridge.series.counter.Counter.record", None)
+    with pytest.raises(TypeError):
+        put(store, COUNTER, "x", ttl=5)
+    clock.now += 6
+
+    store.expire()
+    assert not store.families()
+
+
 def test_label_names_are_forgotten_with_their_series(
     store: SeriesStore, clock: Clock
 ) -> None:
@@ -292,7 +324,7 @@ def test_label_names_are_forgotten_with_their_series(
                 put(store, COUNTER, "x", 1.0, labels, ttl=1)
             store.families()[0].label_texts()
             clock.now += 2
-            store.expire(clock.now)
+            store.expire()
             assert len(store) == 1
         used, _ = tracemalloc.get_traced_memory()
     finally:
@@ -376,6 +408,6 @@ def test_sets_of_label_names_are_counted_by_type(
     put(store, GAUGE, "x")
     put(store, SUMMARY, "z")
     clock.now += 5.0
-    store.expire(clock.now)
+    store.expire()
 
     assert store.label_sets_total == {COUNTER: 3, SUMMARY: 1}

@@ -126,14 +126,24 @@ def test_series_expire(
     reactor: MemoryReactorClock,
     send: Callable[[bytes], None],
     rules: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without a scrape, every second, also after a bug."""
+    """Without a scrape, every second, but not before their numbers are flushed."""
     rules.write_text("mappings: [{match: b, name: b, ttl: 1ns}]")
     bridge.http.reload()
     send(b"b:1|c")
+    send(b"b:1|c")
+    send(b"b:1|c")
     bridge.listeners.drain()
-    reactor.advance(1)
+    assert "statsd_bridge_series 1.0\n" in page(bridge)
 
+    send(b"b:1|c")
+    bridge.listeners.drain()
+    with monkeypatch.context() as patched:
+        patched.setattr(type(bridge.components.pipeline), "flush", None)
+        reactor.advance(1)
+    assert "\nb 4\n" in page(bridge)
+    reactor.advance(1)
     assert "statsd_bridge_series 0.0\n" in page(bridge)
 
 

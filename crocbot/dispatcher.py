@@ -4,7 +4,7 @@ Rows to turns: in order within a chat, many chats at once, all of it bounded.
     accept(updates) --> inbox --> chat 1: [row][row]     --.
                                   chat 2: [photo][photo] --+--> `max_turns` turns
                                   chat 3: [row][row]     --'    at once
-                                  /stop --------------------> one turn more
+                                  /stop --------------------> one turn more for each
 
 - `wait_for_capacity()` is the back-pressure: the poller calls it before it polls, so at
   most `max_admitted` rows wait here however fast people write.  While fewer chats than

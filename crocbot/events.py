@@ -127,7 +127,7 @@ class PollCompleted:
 
 @dataclass(frozen=True, slots=True)
 class PollFailed:
-    """A getUpdates call failed and will be retried."""
+    """Receiving updates failed and is retried: a getUpdates call, or the webhook."""
 
     reason: ReconnectReason
 
@@ -188,6 +188,8 @@ class FirstText:
 class AgentCall:
     """
     A prompt to the agent ended; `error` is None if it was answered.
+
+    Not emitted if the turn was cancelled.
 
     `first_token_seconds` is the time to the first part of the answer, None if there
     was none.  Token counts are the agent's own, 0 if it reports none.

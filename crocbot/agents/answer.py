@@ -69,7 +69,12 @@ class Agent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The timeouts of an answer, in seconds from the first call of the agent."""
+    """
+    The timeouts of an answer, in seconds.
+
+    `first_byte` is the longest time from each call of the agent to the first part of
+    its answer, `total` from the first call to the end.
+    """
 
     first_byte: float
     total: float

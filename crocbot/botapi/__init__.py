@@ -1,11 +1,9 @@
 """
 The Telegram Bot API; no other package makes requests to it.
 
-    poller.py  --> client.py --> bot.py --> request.py --> api.telegram.org, or a
-        |          |             |           |             self-hosted server
-        |          |             |           '-- the only place that knows the token
-        |          |             '-- python-telegram-bot, its errors translated
-        |          '-- the calls that the gateway makes, within flood waits
+    poller.py  --> client.py --> bot.py --> api.telegram.org, or a self-hosted server
+        |          |             '-- python-telegram-bot over aiohttp; knows the token
+        |          '-- the calls that the gateway makes; flood_control.py delays them
         '-- raw updates in order, while there is capacity
 
     webhook.py     the same updates from requests of Telegram

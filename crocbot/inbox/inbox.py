@@ -69,11 +69,6 @@ class Inbox:
             await asyncio.wait([writer], timeout=CLOSE_SECONDS)
             writer.cancel()
 
-    @property
-    def unwritten(self) -> int:
-        """Return how many closes are not on disk yet."""
-        return sum(not written.done() for _, written in self._pending)
-
     async def accept(self, updates: Sequence[RawUpdate]) -> list[Row]:
         """
         Store updates, each with an `update_id`; return the rows of the new ones.

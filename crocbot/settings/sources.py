@@ -75,7 +75,11 @@ def load(
 def load_only(
     environment: Mapping[str, str], name: str, env_file: Path | None = ENV_FILE
 ) -> Settings:
-    """Read one setting, for commands that need no token; the others are defaults."""
+    """
+    Read one setting, for commands that need no token.
+
+    No other field of the result may be used: the token, for example, is a placeholder.
+    """
     values, _ = _read(environment, env_file)
     chosen = {name: values[name]} if name in values else {}
     unused = {TOKEN: (NO_TOKEN, TOKEN), STATE_DIR: (".", STATE_DIR)}

@@ -259,7 +259,7 @@ async def test_drain_abandons_a_turn_that_ignores_its_cancellation() -> None:
     world.ignores_cancellation = True
     await world.admit(row(1, 7), row(2, 7))
     assert await world.dispatcher.drain(0) == 2
-    await world.finish(1)
+    await world.finish(1, 2)
     # It has ended all the same, and no other turn begins.
     assert (world.finished, world.begun) == ([1], [1])
 

@@ -38,6 +38,8 @@ TUPLE = FIELDS.replace("@dataclass(frozen=True)", "").replace("Long:", "Long(Tup
         (structure.check_length, "crocbot/a.py", "\n" * 400, []),
         (structure.check_length, "crocbot/a.py", "\n" * 401, ["401 lines are more"]),
         (structure.check_length, "tests/a.py", "\n" * 401, []),
+        (structure.check_drawings, "c/__init__.py", '"b.py"', ["there is no b.py"]),
+        (structure.check_drawings, "c/__init__.py", '"c/__init__.py"', []),
         (structure.check_constructors, "crocbot/a.py", POSITIONAL, ["Long takes 4"]),
         (structure.check_constructors, "crocbot/a.py", KEYWORDS, []),
         (structure.check_constructors, "crocbot/a.py", FIELDS, ["Long takes 4"]),

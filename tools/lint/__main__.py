@@ -18,6 +18,7 @@ CHECKS = (
     pages.check_paths,
     pages.check_named_files,
     structure.check_length,
+    structure.check_drawings,
     structure.check_constructors,
     structure.check_bounds,
     structure.check_test_docstrings,

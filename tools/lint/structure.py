@@ -25,6 +25,15 @@ def check_length() -> Iterator[Problem]:
             yield Problem(file, MAX_FILE_LINES + 1, text)
 
 
+def check_drawings() -> Iterator[Problem]:
+    """Check that each file that the docstring of a package names is in it or beside."""
+    for file in project_files("*/__init__.py"):
+        text = ast.get_docstring(ast.parse(file.read_text())) or ""
+        for name in re.findall(r"[\w/]+\.py\b", text):
+            if not any((folder / name).exists() for folder in file.parents[:2]):
+                yield Problem(file, 1, f"there is no {name}")
+
+
 def check_constructors() -> Iterator[Problem]:
     """
     Check that constructors take more than three arguments by keyword only.

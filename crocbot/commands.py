@@ -45,7 +45,7 @@ class Status:
     version: str
     agent: str
     uptime: float
-    admitted: int
+    queued: int
     poll_age: float | None
 
 
@@ -121,7 +121,7 @@ def _status(status: Status) -> str:
             f"crocbot {status.version}, agent {status.agent}",
             f"up for {_duration(status.uptime)}",
             f"last poll completed: {polled}",
-            f"messages in work or waiting, with this one: {status.admitted}",
+            f"messages in work or waiting, with this one: {status.queued}",
         ]
     )
 

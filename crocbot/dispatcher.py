@@ -7,8 +7,8 @@ Rows to turns: in order within a chat, many chats at once, all of it bounded.
                                   /stop --------------------> one turn more for each
 
 - `wait_for_capacity()` is the back-pressure: the poller calls it before it polls, so at
-  most `max_admitted` rows wait here however fast people write.  While fewer chats than
-  `max_turns` are busy up to `max_admitted_few_chats` may wait, so that one chat with
+  most `max_queued` rows wait here however fast people write.  While fewer chats than
+  `max_turns` are busy up to `max_queued_few_chats` may wait, so that one chat with
   many messages does not make the others wait.
 - Fragments of one message make one turn.  It begins when the last of them is here, or
   `gather_seconds` after the latest one.
@@ -62,8 +62,8 @@ class Dispatcher:
         turns: Completion,
         events: EventListener,
         max_turns: int,
-        max_admitted: int,
-        max_admitted_few_chats: int = 0,
+        max_queued: int,
+        max_queued_few_chats: int = 0,
         gather_seconds: float = 0.0,
     ) -> None:
         self._inbox = inbox
@@ -71,20 +71,20 @@ class Dispatcher:
         self._events = events
         self._slots = asyncio.Semaphore(max_turns)
         self._max_turns = max_turns
-        self._max_admitted = max_admitted
-        self._max_admitted_few_chats = max(max_admitted, max_admitted_few_chats)
+        self._max_queued = max_queued
+        self._max_queued_few_chats = max(max_queued, max_queued_few_chats)
         self._gather_seconds = gather_seconds
         self._in_flight = 0
-        self._admitted = 0
+        self._queued = 0
         self._has_capacity = asyncio.Event()
         self._has_capacity.set()
         self._chats: dict[Hashable, ChatQueue] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
-    def admitted(self) -> int:
+    def queued(self) -> int:
         """Return how many rows are running or waiting."""
-        return self._admitted
+        return self._queued
 
     async def wait_for_capacity(self) -> int:
         """Wait until more rows may come; return how many."""
@@ -92,24 +92,24 @@ class Dispatcher:
         while not self._has_capacity.is_set():
             await self._has_capacity.wait()
         # The next rows may be of any number of chats.
-        return min(self._limit - self._admitted, self._max_admitted)
+        return min(self._limit - self._queued, self._max_queued)
 
     async def accept(self, updates: Sequence[RawUpdate]) -> int:
         """
-        Store updates, then admit their rows; return how many are new.
+        Store updates, then enqueue their rows; return how many are new.
 
-        Raise InboxError, and admit nothing, if they cannot be stored.  A cancelled
-        caller leaves no row that is stored and not admitted: as a duplicate it would
+        Raise InboxError, and enqueue nothing, if they cannot be stored.  A cancelled
+        caller leaves no row that is stored and not queued: as a duplicate it would
         not be taken again.
         """
         return await asyncio.shield(self._start(self._accept(updates)))
 
     async def _accept(self, updates: Sequence[RawUpdate]) -> int:
         rows = await self._inbox.accept(updates)
-        self.admit(rows)
+        self.enqueue(rows)
         return len(rows)
 
-    def admit(self, rows: Iterable[Row]) -> None:
+    def enqueue(self, rows: Iterable[Row]) -> None:
         """Queue rows; those of one chat are taken in this order."""
         now = asyncio.get_running_loop().time()
         for row in rows:
@@ -151,7 +151,7 @@ class Dispatcher:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
-        return self._admitted
+        return self._queued
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -279,14 +279,14 @@ class Dispatcher:
 
     def _count(self, by: int) -> None:
         """Count rows in or out.  Rows that drain() cancels stay counted."""
-        self._admitted += by
+        self._queued += by
         self._update_capacity()
 
     @property
     def _limit(self) -> int:
         """Return how many rows may be here: more while turns are free."""
         busy = len(self._chats) >= self._max_turns
-        return self._max_admitted if busy else self._max_admitted_few_chats
+        return self._max_queued if busy else self._max_queued_few_chats
 
     def _update_capacity(self) -> None:
         """
@@ -295,9 +295,9 @@ class Dispatcher:
         Once full, there is no capacity until half of the limit is free: the poller
         would ask for one update at a time otherwise.
         """
-        if self._admitted >= self._limit:
+        if self._queued >= self._limit:
             self._has_capacity.clear()
-        elif self._admitted <= self._limit // 2:
+        elif self._queued <= self._limit // 2:
             self._has_capacity.set()
 
 

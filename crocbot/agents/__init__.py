@@ -3,7 +3,7 @@ Prompt to answer, streamed.
 
     Prompt --> Agent.answer() --> "Hel" "lo." Usage(12, 3)
 
-`echo.py`, `http.py`, `openai.py` and `command.py` are the agents; `choice.py` creates
+`echo.py`, `http.py`, `openai.py` and `command.py` are the agents; `create.py` creates
 the one that the settings name; `answer.py` reads its answer, within bounds.
 
 An agent answers one message of a chat at a time, and many chats at once.  It may take
@@ -15,6 +15,6 @@ counted as a bug.
 from __future__ import annotations
 
 from crocbot.agents.answer import Agent, AnswerReader, Timeouts
-from crocbot.agents.choice import choose
+from crocbot.agents.create import create_agent
 
-__all__ = ["Agent", "AnswerReader", "Timeouts", "choose"]
+__all__ = ["Agent", "AnswerReader", "Timeouts", "create_agent"]

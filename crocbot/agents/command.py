@@ -32,7 +32,7 @@ STDERR_SECONDS = 0.3
 REAP_SECONDS = 5.0
 
 
-class Command:
+class CommandAgent:
     """Starts one program, with `environment` and two variables of its own."""
 
     name = "command"

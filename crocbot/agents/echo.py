@@ -7,7 +7,7 @@ from crocbot.model import Prompt
 from crocbot.text import is_visible
 
 
-class Echo:
+class EchoAgent:
     """Answers with the text of the message; keeps no memory."""
 
     name = "echo"

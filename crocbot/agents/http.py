@@ -46,7 +46,7 @@ MAX_EVENT_CHARS = 1024 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class Http:
+class HttpAgent:
     """
     Posts each message to one URL.
 

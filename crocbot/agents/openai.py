@@ -41,7 +41,7 @@ JSON = "application/json"
 SHAPE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
-class OpenAI:
+class OpenAIAgent:
     """Asks one model of one server."""
 
     name = "openai"

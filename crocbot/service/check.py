@@ -77,7 +77,7 @@ async def _telegram(settings: Settings) -> str:
 
 
 async def _agent(settings: Settings) -> str:
-    agent = agents.choose(settings)
+    agent = agents.create_agent(settings)
     try:
         return await agent.check()
     finally:

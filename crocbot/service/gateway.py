@@ -25,9 +25,10 @@ from crocbot.settings import Settings
 from crocbot.store import Store
 from crocbot.turn import AgentStep, Completion, Turn
 
-ADMITTED_PER_TURN = 4
-# Where few chats write much; other chats, and /stop, must still be taken in.
-MAX_ADMITTED_PER_TURN = 40
+MAX_QUEUED_PER_TURN = 4
+# While fewer chats than turns are active, so that updates of other chats, and /stop,
+# are still received.
+MAX_QUEUED_PER_TURN_FEW_CHATS = 40
 
 logger = log.logger(__name__)
 
@@ -62,18 +63,18 @@ class Gateway:
         self._maintenance = Maintenance(
             inbox=inbox, dispatcher=self._dispatcher, events=events
         )
-        self._intake = self._build_intake()
-        readiness.intake = self._intake
+        self._update_source = self._build_update_source()
+        readiness.update_source = self._update_source
 
     async def run(self, shutdown: Shutdown) -> None:
-        """Take up open rows, take in updates until a stop is requested, drain."""
+        """Resume open rows, receive updates until a stop is requested, drain."""
         self._log_start()
         rows = await self._inbox.open_rows()
         if rows:
-            logger.info("taking up open rows of an earlier run", rows=len(rows))
-        self._dispatcher.admit(rows)
+            logger.info("resuming open rows", rows=len(rows))
+        self._dispatcher.enqueue(rows)
         # Both run for ever; only an error ends them.
-        work = run_until_first(self._maintenance.run(), self._intake.run())
+        work = run_until_first(self._maintenance.run(), self._update_source.run())
         try:
             await run_unless(shutdown.requested, work)
         finally:
@@ -85,12 +86,12 @@ class Gateway:
 
     def status(self) -> Status:
         """Return what /status shows."""
-        now, polled = time.monotonic(), self._intake.completed_at
+        now, polled = time.monotonic(), self._update_source.completed_at
         return Status(
             version=self._version,
             agent=self._agent.name,
             uptime=now - self._started,
-            admitted=self._dispatcher.admitted,
+            queued=self._dispatcher.queued,
             poll_age=None if polled is None else now - polled,
         )
 
@@ -106,8 +107,8 @@ class Gateway:
             ),
             events=self._events,
             max_turns=settings.max_turns,
-            max_admitted=settings.max_turns * ADMITTED_PER_TURN,
-            max_admitted_few_chats=settings.max_turns * MAX_ADMITTED_PER_TURN,
+            max_queued=settings.max_turns * MAX_QUEUED_PER_TURN,
+            max_queued_few_chats=settings.max_turns * MAX_QUEUED_PER_TURN_FEW_CHATS,
             gather_seconds=settings.gather_seconds,
         )
 
@@ -137,7 +138,7 @@ class Gateway:
             delivery=delivery,
         )
 
-    def _build_intake(self) -> Poller | Webhook:
+    def _build_update_source(self) -> Poller | Webhook:
         settings = self._settings
         if settings.webhook_url is None:
             return Poller(
@@ -155,8 +156,8 @@ class Gateway:
     async def _drain(self, shutdown: Shutdown) -> None:
         """Wait for turns to end, within the drain time; other rows stay open."""
         self._readiness.draining = True
-        if self._dispatcher.admitted:
-            logger.info("finishing turns", rows=self._dispatcher.admitted)
+        if self._dispatcher.queued:
+            logger.info("finishing turns", rows=self._dispatcher.queued)
         seconds = self._settings.drain_seconds
         left = await run_unless(shutdown.hurried, self._dispatcher.drain(seconds))
         if left is None:

@@ -1,7 +1,7 @@
 """
 Periodic inbox maintenance, while the gateway runs.
 
-    every second    take up rows that the operator opened again; emit the ledger
+    every second    enqueue rows that the operator reopened; emit the ledger
     every minute    delete old rows and return their space to the file system
 """
 
@@ -46,11 +46,11 @@ class Maintenance:
             await self.sleep(INTERVAL_SECONDS)
 
     async def run_once(self) -> None:
-        """Take up the rows that were opened again, and emit the ledger."""
+        """Enqueue the rows that the operator reopened, and emit the ledger."""
         reopened = await self.inbox.reopened()
         if reopened:
             logger.info("rows reopened by the operator", rows=len(reopened))
-            self.dispatcher.admit(reopened)
+            self.dispatcher.enqueue(reopened)
         await self.emit_ledger()
 
     async def emit_ledger(self) -> None:

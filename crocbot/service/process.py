@@ -109,7 +109,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         client = await stack.enter_async_context(
             Client(token, settings.telegram_api_url, events)
         )
-        agent = agents.choose(settings)
+        agent = agents.create_agent(settings)
         stack.push_async_callback(agent.close)
         connecting = connect(client, events=events, readiness=readiness)
         identity = await run_unless(shutdown.requested, connecting)

@@ -23,12 +23,13 @@ class Readiness:
     """
     The state that the conditions follow from; the service keeps it up to date.
 
-    `startup_error` is why Telegram could not be reached, until there is an `intake`.
+    `startup_error` is why Telegram could not be reached, until there is an
+    `update_source`.
     """
 
     inbox: Inbox
     clock: Clock = time.monotonic
-    intake: Poller | Webhook | None = None
+    update_source: Poller | Webhook | None = None
     startup_error: str | None = None
     draining: bool = False
     _probed_at: float | None = field(default=None, init=False)
@@ -43,14 +44,16 @@ class Readiness:
         }
 
     def _telegram(self) -> str | None:
-        if self.intake is None:
+        if self.update_source is None:
             return _because("not reached yet", self.startup_error)
-        completed = self.intake.completed_at
+        completed = self.update_source.completed_at
         if completed is None:
-            return _because("no poll has completed yet", self.intake.error)
+            return _because("no poll has completed yet", self.update_source.error)
         age = self.clock() - completed
         if age > MAX_POLL_AGE_SECONDS:
-            return _because(f"no poll has completed for {age:.0f} s", self.intake.error)
+            return _because(
+                f"no poll has completed for {age:.0f} s", self.update_source.error
+            )
         return None
 
     async def _inbox(self) -> str | None:

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class Shutdown:
-    """The operator's request: the first stops the intake, the second the turns, too."""
+    """The operator's request: the first stops updates, the second turns, too."""
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crocbot.agents import Timeouts
-from crocbot.agents.command import Command
+from crocbot.agents.command import CommandAgent
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Attachment, ChatThread, Message, MessageType, Prompt
@@ -28,9 +28,9 @@ MESSAGE = a_message(
 )
 
 
-def python(script: str) -> Command:
+def python(script: str) -> CommandAgent:
     """Return an agent that runs a Python script."""
-    return Command([sys.executable, "-c", script], ENVIRONMENT)
+    return CommandAgent([sys.executable, "-c", script], ENVIRONMENT)
 
 
 async def read(
@@ -83,7 +83,7 @@ async def test_a_failure() -> None:
 @pytest.mark.parametrize("program", ["/nowhere/program", __file__])
 async def test_a_program_that_cannot_be_started(program: str) -> None:
     """A missing or not executable file is unreachable, for `check` too."""
-    agent = Command([program], ENVIRONMENT)
+    agent = CommandAgent([program], ENVIRONMENT)
 
     assert (await read_answer(agent)).reason is AgentErrorReason.UNREACHABLE
     with pytest.raises(AgentError, match="not a program"):

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from crocbot.agents import Timeouts
-from crocbot.agents.http import MAX_EVENT_CHARS, SIGNATURE, Http
+from crocbot.agents.http import MAX_EVENT_CHARS, SIGNATURE, HttpAgent
 from crocbot.agents.responses import MAX_JSON_BYTES
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
@@ -60,7 +60,7 @@ async def read(
         return await service(request)
 
     async with asyncio.timeout(30), serving({"POST /ask": count}) as place:
-        agent = Http(f"http://{place}/ask", secret, 5.0)
+        agent = HttpAgent(f"http://{place}/ask", secret, 5.0)
         timeouts = timeouts or (30.0, 30.0)
         reading = await read_answer(agent, PROMPT, Timeouts(*timeouts))
         await agent.close()
@@ -257,7 +257,7 @@ async def test_no_service() -> None:
     """A port on which no service listens is unreachable, for `check` too."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        agent = Http(f"http://127.0.0.1:{unused.getsockname()[1]}/", None, 5.0)
+        agent = HttpAgent(f"http://127.0.0.1:{unused.getsockname()[1]}/", None, 5.0)
         reading = await read_answer(agent, PROMPT)
         with pytest.raises(AgentError, match="cannot connect"):
             await agent.check()
@@ -269,6 +269,6 @@ async def test_no_service() -> None:
 async def test_check() -> None:
     """`check` needs any answer to HEAD, and shows no password."""
     async with serving({"POST /ask": answering("{}")}) as place:
-        agent = Http(f"http://me:hush@{place}/ask", None, 5.0)
+        agent = HttpAgent(f"http://me:hush@{place}/ask", None, 5.0)
         assert await agent.check() == f"http://{place}/ask is there (HEAD: 405)"
         await agent.close()

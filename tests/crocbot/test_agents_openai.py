@@ -21,7 +21,7 @@ from tests.crocbot.fakes import Reading, a_message, read_answer, serving, stream
 
 pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")
 
-from crocbot.agents.openai import OpenAI
+from crocbot.agents.openai import OpenAIAgent
 
 HELLO = Prompt(a_message("hello there"))
 
@@ -97,9 +97,9 @@ async def running(model: Model) -> AsyncIterator[str]:
 @asynccontextmanager
 async def an_agent(
     base_url: str, model: str = "m", key: str | None = None
-) -> AsyncIterator[OpenAI]:
+) -> AsyncIterator[OpenAIAgent]:
     """Return an agent that is closed afterwards."""
-    agent = OpenAI(
+    agent = OpenAIAgent(
         base_url=base_url,
         api_key=key,
         model=model,

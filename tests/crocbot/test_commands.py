@@ -9,8 +9,8 @@ from crocbot.errors import StoreError
 from crocbot.model import ChatThread, MessageType, Reply, Usage
 from tests.crocbot.fakes import a_message
 
-STATUS = Status(version="1.2", agent="echo", uptime=93_784, admitted=3, poll_age=4.2)
-STARTED = Status(version="1.2", agent="echo", uptime=0.5, admitted=1, poll_age=None)
+STATUS = Status(version="1.2", agent="echo", uptime=93_784, queued=3, poll_age=4.2)
+STARTED = Status(version="1.2", agent="echo", uptime=0.5, queued=1, poll_age=None)
 CHAT = ChatThread(-5, 4)
 
 

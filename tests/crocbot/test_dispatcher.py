@@ -51,7 +51,7 @@ class World:
         self.ignores_cancellation = False
         self.reported: list[Any] = []
         self.events = RecordedEvents()
-        options = {"max_turns": 2, "max_admitted": 100} | options
+        options = {"max_turns": 2, "max_queued": 100} | options
         self.dispatcher = Dispatcher(
             inbox=self,  # type: ignore[arg-type]
             turns=self,  # type: ignore[arg-type]
@@ -100,9 +100,9 @@ class World:
     def begun(self) -> list[int]:
         return [group[0] for group in self.groups]
 
-    async def admit(self, *rows: Row) -> None:
-        """Admit rows, and let the loop go on until nothing moves."""
-        self.dispatcher.admit(rows)
+    async def enqueue(self, *rows: Row) -> None:
+        """Queue rows, and let the loop go on until nothing moves."""
+        self.dispatcher.enqueue(rows)
         await settle()
 
     async def finish(self, *update_ids: int) -> None:
@@ -125,7 +125,7 @@ class World:
 
     def assert_idle(self) -> None:
         """Nothing runs, waits, or is counted any more."""
-        assert (self.dispatcher.admitted, self.running) == (0, 0)
+        assert (self.dispatcher.queued, self.running) == (0, 0)
         assert not self.dispatcher.stop(7)
 
 
@@ -138,7 +138,7 @@ async def settle() -> None:
 async def test_order_within_a_chat() -> None:
     """The next row of a chat begins when its last one is finished; others go on."""
     world = World()
-    await world.admit(row(1, 7), row(2, 7), row(3, 8))
+    await world.enqueue(row(1, 7), row(2, 7), row(3, 8))
     assert world.begun == [1, 3]
     assert world.overtaken == {1: True, 3: False}
     await world.finish(3)
@@ -152,7 +152,7 @@ async def test_order_within_a_chat() -> None:
 async def test_turns_are_bounded() -> None:
     """No more than max_turns run at once, however many chats there are."""
     world = World(max_turns=2)
-    await world.admit(*(row(number, number) for number in range(10)))
+    await world.enqueue(*(row(number, number) for number in range(10)))
     assert world.running == 2
     await world.finish(*range(10))
     assert world.most_running == 2
@@ -161,12 +161,12 @@ async def test_turns_are_bounded() -> None:
 
 async def test_capacity() -> None:
     """Once full there is no capacity until half of the rows are done."""
-    world = World(max_turns=4, max_admitted=4)
+    world = World(max_turns=4, max_queued=4)
     capacity = world.dispatcher.wait_for_capacity
     assert await capacity() == 4
-    await world.admit(row(1, 1))
+    await world.enqueue(row(1, 1))
     assert await capacity() == 3
-    await world.admit(row(2, 2), row(3, 3), row(4, 4))
+    await world.enqueue(row(2, 2), row(3, 3), row(4, 4))
     waiting = asyncio.create_task(capacity())
     await world.finish(1)
     assert not waiting.done()
@@ -177,12 +177,12 @@ async def test_capacity() -> None:
 
 async def test_capacity_that_another_one_took() -> None:
     """Of two that wait for capacity the second one goes on waiting."""
-    world = World(max_turns=4, max_admitted=2)
-    await world.admit(row(1, 1), row(2, 2))
+    world = World(max_turns=4, max_queued=2)
+    await world.enqueue(row(1, 1), row(2, 2))
 
     async def fill(chat: int) -> int:
         capacity = await world.dispatcher.wait_for_capacity()
-        world.dispatcher.admit([row(chat, chat)])
+        world.dispatcher.enqueue([row(chat, chat)])
         return capacity
 
     first, second = [asyncio.create_task(fill(chat)) for chat in (3, 4)]
@@ -194,12 +194,12 @@ async def test_capacity_that_another_one_took() -> None:
 
 
 async def test_one_busy_chat_makes_no_other_wait() -> None:
-    """While turns are free more rows are admitted, and then no longer."""
-    world = World(max_turns=2, max_admitted=4, max_admitted_few_chats=8)
-    await world.admit(*(row(number, 7) for number in range(6)))
+    """While turns are free more rows are queued, and then no longer."""
+    world = World(max_turns=2, max_queued=4, max_queued_few_chats=8)
+    await world.enqueue(*(row(number, 7) for number in range(6)))
     assert await world.dispatcher.wait_for_capacity() == 2
     # Another chat takes the last free turn: now there are too many.
-    await world.admit(row(6, 8))
+    await world.enqueue(row(6, 8))
     waiting = asyncio.create_task(world.dispatcher.wait_for_capacity())
     await settle()
     assert not waiting.done()
@@ -209,8 +209,8 @@ async def test_one_busy_chat_makes_no_other_wait() -> None:
     assert await world.dispatcher.wait_for_capacity() == 4
 
 
-async def test_an_update_is_stored_before_it_is_admitted() -> None:
-    """The rows of new updates are run; an inbox that fails admits nothing."""
+async def test_an_update_is_stored_before_it_is_queued() -> None:
+    """The rows of new updates are run; an inbox that fails queues nothing."""
     world = World()
     with pytest.raises(InboxError):
         await world.dispatcher.accept([])
@@ -219,7 +219,7 @@ async def test_an_update_is_stored_before_it_is_admitted() -> None:
     assert world.finished == [1]
 
 
-async def test_a_cancelled_accept_admits_what_it_stores() -> None:
+async def test_a_cancelled_accept_queues_what_it_stores() -> None:
     """A stored row is run even if the caller of accept() is gone by then."""
     world = World()
     world.storing.clear()
@@ -237,7 +237,7 @@ async def test_drain_waits() -> None:
     """Draining finishes what runs and what waits, if there is time."""
     world = World()
     assert await world.dispatcher.drain(30) == 0
-    world.dispatcher.admit([row(1, 7), row(2, 7)])
+    world.dispatcher.enqueue([row(1, 7), row(2, 7)])
     draining = asyncio.create_task(world.dispatcher.drain(30))
     await world.finish(1, 2)
     assert await draining == 0
@@ -247,7 +247,7 @@ async def test_drain_waits() -> None:
 async def test_drain_gives_up() -> None:
     """When time is up turns are cancelled, and the open rows are counted."""
     world = World()
-    await world.admit(row(1, 7), row(2, 7), row(3, 8), row(4, 9))
+    await world.enqueue(row(1, 7), row(2, 7), row(3, 8), row(4, 9))
     await world.finish(3)
     assert await world.dispatcher.drain(0) == 3
     assert (world.finished, world.cancelled, world.running) == ([3], [], 0)
@@ -257,7 +257,7 @@ async def test_drain_abandons_a_turn_that_ignores_its_cancellation() -> None:
     """Draining ends though a turn goes on."""
     world = World()
     world.ignores_cancellation = True
-    await world.admit(row(1, 7), row(2, 7))
+    await world.enqueue(row(1, 7), row(2, 7))
     assert await world.dispatcher.drain(0) == 2
     await world.finish(1, 2)
     # It has ended all the same, and no other turn begins.
@@ -269,7 +269,7 @@ async def test_any_arrival(rows: list[tuple[int, int]]) -> None:
     """Whatever order turns end in, each chat is served in order, and completely."""
     chats = [chat for chat, _ in rows]
     world = World(max_turns=2)
-    await world.admit(*(row(number, chat) for number, chat in enumerate(chats)))
+    await world.enqueue(*(row(number, chat) for number, chat in enumerate(chats)))
     for _, choice in rows:
         running = [number for number in world.begun if number not in world.finished]
         await world.finish(running[choice % len(running)])
@@ -283,7 +283,7 @@ async def test_any_arrival(rows: list[tuple[int, int]]) -> None:
 async def test_stop_ends_what_runs() -> None:
     """A stopped turn ends at once, and the row behind it is taken."""
     world = World()
-    await world.admit(row(1, 7), row(2, 7), row(3, 8))
+    await world.enqueue(row(1, 7), row(2, 7), row(3, 8))
     assert await world.stop(7)
     assert world.cancelled == [1]
     assert world.begun == [1, 3, 2]
@@ -296,7 +296,7 @@ async def test_stop_ends_what_runs() -> None:
 async def test_a_second_stop() -> None:
     """A stop while the rows of a stopped turn are closed does not end the chat."""
     world = World()
-    await world.admit(row(1, 7), row(2, 7))
+    await world.enqueue(row(1, 7), row(2, 7))
     world.closing.clear()
     assert await world.stop(7)
     assert await world.stop(7)
@@ -309,7 +309,7 @@ async def test_a_second_stop() -> None:
 async def test_stop_ends_what_waits_for_its_turn() -> None:
     """A turn that waits until others end can be stopped before it begins."""
     world = World(max_turns=1)
-    await world.admit(row(1, 7), row(2, 8), row(3, 8))
+    await world.enqueue(row(1, 7), row(2, 8), row(3, 8))
     assert await world.stop(8)
     await world.finish(1)
     assert world.cancelled == [2]
@@ -324,7 +324,7 @@ async def test_an_exception_in_a_turn_ends_only_that_turn(bug: BaseException) ->
     world = World()
     world.record_bugs()
     world.bugs = {1: bug, 2: bug}
-    await world.admit(row(1, 7), row(2, 7, text="/stop"), row(3, 7))
+    await world.enqueue(row(1, 7), row(2, 7, text="/stop"), row(3, 7))
     await world.finish(1, 2, 3)
     assert world.reported == [bug, bug]
     assert world.events.count(POISON) == 2
@@ -338,9 +338,9 @@ async def test_an_exception_while_a_turn_is_stopped(bug: BaseException) -> None:
     world = World()
     world.record_bugs()
     world.bugs = {1: bug}
-    await world.admit(row(1, 7), row(2, 7))
+    await world.enqueue(row(1, 7), row(2, 7))
     assert await world.stop(7)
-    await world.admit(row(3, 7))
+    await world.enqueue(row(3, 7))
     await world.finish(2, 3)
     assert world.reported == [bug]
     assert world.finished == [2, 3]
@@ -356,10 +356,10 @@ async def test_an_exception_while_fragments_are_gathered(
     bug = ValueError("a bug")
     with monkeypatch.context() as patched:
         patched.setattr(fragments, "may_continue", _raising(bug))
-        await world.admit(row(1, 7), row(2, 7))
+        await world.enqueue(row(1, 7), row(2, 7))
     assert world.reported == [bug]
     world.assert_idle()
-    await world.admit(row(3, 7))
+    await world.enqueue(row(3, 7))
     await world.finish(3)
     assert world.finished == [3]
 
@@ -377,7 +377,7 @@ async def test_a_turn_that_ignores_a_stop() -> None:
     world.record_bugs()
     world.ignores_cancellation = True
     world.bugs = {2: asyncio.CancelledError()}
-    await world.admit(row(1, 7), row(2, 7), row(3, 7))
+    await world.enqueue(row(1, 7), row(2, 7), row(3, 7))
     assert await world.stop(7)
     await world.finish(1, 2, 3)
     assert world.finished == [1, 3]
@@ -387,7 +387,7 @@ async def test_a_turn_that_ignores_a_stop() -> None:
 async def test_stop_overtakes() -> None:
     """A /stop is taken though its chat, and every turn, is busy."""
     world = World(max_turns=1)
-    await world.admit(row(1, 7), row(2, 7), row(3, 7, text="/stop"))
+    await world.enqueue(row(1, 7), row(2, 7), row(3, 7, text="/stop"))
     await world.finish(3)
     assert world.finished == [3]
     await world.finish(1, 2)
@@ -399,7 +399,7 @@ async def test_fragments_make_one_turn() -> None:
     """Fragments of a message are one turn, also with another message in between."""
     world = World()
     other_album = {"media_group_id": "6"}
-    await world.admit(
+    await world.enqueue(
         row(1, 7, **ALBUM), row(2, 7), row(3, 7, **ALBUM), row(4, 7, **other_album)
     )
     await world.finish(1, 2, 4)
@@ -411,11 +411,11 @@ async def test_fragments_are_waited_for() -> None:
     """A turn waits for its last fragment and begins when that is here; others don't."""
     world = World(gather_seconds=3600.0)
     world.gates[9].set()
-    await world.admit(row(9, 9), row(1, 7, **PASTE))
+    await world.enqueue(row(9, 9), row(1, 7, **PASTE))
     assert world.finished == [9]
-    await world.admit(row(2, 7, **PASTE))
+    await world.enqueue(row(2, 7, **PASTE))
     assert world.groups == [[9]]
-    await world.admit(row(3, 7, **END_OF_PASTE))
+    await world.enqueue(row(3, 7, **END_OF_PASTE))
     await world.finish(1)
     assert world.groups == [[9], [1, 2, 3]]
     world.assert_idle()
@@ -425,7 +425,7 @@ async def test_a_turn_begins_when_no_more_fragments_come() -> None:
     """After gather_seconds without another fragment the turn begins."""
     world = World(gather_seconds=0.01)
     world.gates[1].set()
-    world.dispatcher.admit([row(1, 7, **ALBUM), row(2, 7, **ALBUM)])
+    world.dispatcher.enqueue([row(1, 7, **ALBUM), row(2, 7, **ALBUM)])
     assert await world.dispatcher.drain(30) == 0
     assert world.groups == [[1, 2]]
 
@@ -433,7 +433,7 @@ async def test_a_turn_begins_when_no_more_fragments_come() -> None:
 async def test_what_is_gathered_can_be_stopped() -> None:
     """Stopped while it waits for fragments, a turn never begins."""
     world = World(gather_seconds=3600.0)
-    await world.admit(row(1, 7, **ALBUM), row(2, 7, **ALBUM))
+    await world.enqueue(row(1, 7, **ALBUM), row(2, 7, **ALBUM))
     assert await world.stop(7)
     assert (world.cancelled, world.groups) == ([1, 2], [])
     world.assert_idle()
@@ -444,7 +444,7 @@ async def test_the_rows_of_a_chat_that_is_gone_fail(gone: int) -> None:
     """What waits there is closed as failed; other chats go on."""
     world = World()
     world.gone = {gone}
-    await world.admit(row(1, 7), row(2, 7), row(3, 7), row(4, 7, text="/stop"))
+    await world.enqueue(row(1, 7), row(2, 7), row(3, 7), row(4, 7, text="/stop"))
     await world.finish(gone)
     assert world.failed == [2, 3]
     await world.finish(1, 4)

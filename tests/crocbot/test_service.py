@@ -220,7 +220,7 @@ async def test_a_malformed_update(world: World) -> None:
 
 
 async def test_a_stop_finishes_turns(world: World) -> None:
-    """On a stop the gateway first ends the turns of admitted rows."""
+    """On a stop the gateway first ends the turns of queued rows."""
     world.server.fault("sendMessage", Slow(0.5))
     async with world.gateway():
         world.say(ADA, "one", "two")

@@ -25,7 +25,7 @@ async def inbox(tmp_path: Path) -> AsyncIterator[Inbox]:
         yield inbox
 
 
-def intake(completed: float | None, trouble: str | None = None) -> Any:
+def update_source(completed: float | None, trouble: str | None = None) -> Any:
     """Return a poller whose last poll completed at this time."""
     return SimpleNamespace(completed_at=completed, error=trouble)
 
@@ -33,17 +33,26 @@ def intake(completed: float | None, trouble: str | None = None) -> Any:
 @pytest.mark.parametrize(
     ("state", "failures"),
     [
-        ({"intake": intake(99.0)}, {}),
+        ({"update_source": update_source(99.0)}, {}),
         ({}, {"telegram": "not reached yet"}),
         ({"startup_error": "down"}, {"telegram": "not reached yet: down"}),
-        ({"intake": intake(None)}, {"telegram": "no poll has completed yet"}),
-        ({"intake": intake(40.0, "down")}, {}),
-        ({"intake": intake(39.0)}, {"telegram": "no poll has completed for 61 s"}),
         (
-            {"intake": intake(39.0, "down")},
+            {"update_source": update_source(None)},
+            {"telegram": "no poll has completed yet"},
+        ),
+        ({"update_source": update_source(40.0, "down")}, {}),
+        (
+            {"update_source": update_source(39.0)},
+            {"telegram": "no poll has completed for 61 s"},
+        ),
+        (
+            {"update_source": update_source(39.0, "down")},
             {"telegram": "no poll has completed for 61 s: down"},
         ),
-        ({"intake": intake(99.0), "draining": True}, {"drain": "stopping"}),
+        (
+            {"update_source": update_source(99.0), "draining": True},
+            {"drain": "stopping"},
+        ),
     ],
 )
 async def test_conditions(

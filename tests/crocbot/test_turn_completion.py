@@ -58,9 +58,9 @@ async def test_rows_that_are_closed_during_a_drain() -> None:
         turns=world.completion,
         events=RecordedEvents(),
         max_turns=1,
-        max_admitted=9,
+        max_queued=9,
     )
-    dispatcher.admit(Row(number, {}, 0.0) for number in (1, 2))
+    dispatcher.enqueue(Row(number, {}, 0.0) for number in (1, 2))
     await world.closing.wait()
     draining = asyncio.create_task(dispatcher.drain(0))
     await asyncio.sleep(0.01)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from crocbot import cli
 from crocbot.agents.answer import Answer
-from crocbot.agents.echo import Echo
+from crocbot.agents.echo import EchoAgent
 from crocbot.model import Prompt
 
 HOURS = 3 * 3600.0
@@ -50,16 +50,16 @@ HANGS: dict[str, Callable[[], Awaitable[None]]] = {
 
 def main(hang: str) -> int:
     """Run a gateway whose echo hangs on the message `hang`."""
-    answer = Echo.answer
+    answer = EchoAgent.answer
 
-    async def answer_or_hang(self: Echo, prompt: Prompt) -> Answer:
+    async def answer_or_hang(self: EchoAgent, prompt: Prompt) -> Answer:
         if prompt.message.text == "hang":
             print("hanging", flush=True)
             await HANGS[hang]()
         async for piece in answer(self, prompt):
             yield piece
 
-    Echo.answer = answer_or_hang  # type: ignore[method-assign]
+    EchoAgent.answer = answer_or_hang  # type: ignore[method-assign]
     return cli.main(["gateway"])
 
 

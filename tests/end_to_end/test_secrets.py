@@ -27,9 +27,9 @@ WEBHOOK_SECRET = "webhook-secret-that-must-stay-secret"
 
 
 @pytest.mark.parametrize(
-    ("intake", "style"), [("polling", "console"), ("webhook", "json")]
+    ("mode", "style"), [("polling", "console"), ("webhook", "json")]
 )
-async def test_no_output_has_a_secret(world: World, intake: str, style: str) -> None:
+async def test_no_output_has_a_secret(world: World, mode: str, style: str) -> None:
     """No log, file, page, metric or reply shows the token or a key."""
     async with quoting_model() as model:
         replies: list[str] = []
@@ -44,7 +44,7 @@ async def test_no_output_has_a_secret(world: World, intake: str, style: str) -> 
             world.server.fault("getUpdates", fault)
         world.server.fault("setWebhook", page)
         world.server.fault("sendMessage", page)
-        chosen = world.settings() | settings(world, model, intake, style)
+        chosen = world.settings() | settings(world, model, mode, style)
         gateway = await world.start("crocbot", "gateway", **chosen)
         await world.eventually(lambda: readable(world.health_url))
         world.server.send(ADA, "hello")
@@ -55,7 +55,7 @@ async def test_no_output_has_a_secret(world: World, intake: str, style: str) -> 
         pages = [await world.text(), await readable(world.health_url)]
         world.server.fault("getUpdates", faults.unauthorized(), times=9)
         world.server.fault("getWebhookInfo", faults.unauthorized(), times=9)
-        if intake == "polling":
+        if mode == "polling":
             assert await gateway.process.wait() == 2
         else:
             assert await gateway.stop() == 0
@@ -70,7 +70,7 @@ async def test_no_output_has_a_secret(world: World, intake: str, style: str) -> 
         assert found == []
 
 
-def settings(world: World, model: str, intake: str, style: str) -> dict[str, str]:
+def settings(world: World, model: str, mode: str, style: str) -> dict[str, str]:
     """Return settings with a secret wherever there can be one."""
     chosen = {
         "CROCBOT_LOG_LEVEL": "debug",
@@ -82,7 +82,7 @@ def settings(world: World, model: str, intake: str, style: str) -> dict[str, str
         "CROCBOT_AGENT_SECRET": AGENT_SECRET,
         "CROCBOT_WEBHOOK_SECRET": WEBHOOK_SECRET,
     }
-    if intake == "webhook":
+    if mode == "webhook":
         port = free_port()
         chosen["CROCBOT_WEBHOOK_URL"] = f"http://{HOST}:{port}"
         chosen["CROCBOT_WEBHOOK_LISTEN"] = f"{HOST}:{port}"

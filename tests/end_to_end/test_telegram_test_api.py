@@ -117,15 +117,15 @@ async def emulator(node_path: str) -> AsyncIterator[Emulator]:
         await process.communicate()
 
 
-@pytest.mark.parametrize("intake", ["polling", "webhook"])
-async def test_a_conversation(world: World, node_path: str, intake: str) -> None:
+@pytest.mark.parametrize("mode", ["polling", "webhook"])
+async def test_a_conversation(world: World, node_path: str, mode: str) -> None:
     """All users are answered in order, by polling and by webhook."""
     async with emulator(node_path) as telegram:
         settings = {
             "TELEGRAM_BOT_TOKEN": TOKEN,
             "CROCBOT_TELEGRAM_API_URL": telegram.url,
         }
-        if intake == "webhook":
+        if mode == "webhook":
             port = free_port()
             settings["CROCBOT_WEBHOOK_URL"] = f"http://{HOST}:{port}"
             settings["CROCBOT_WEBHOOK_LISTEN"] = f"{HOST}:{port}"

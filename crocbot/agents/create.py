@@ -1,28 +1,28 @@
-"""The settings to the agent that they name."""
+"""The settings to an agent."""
 
 from __future__ import annotations
 
 from crocbot.agents.answer import Agent
-from crocbot.agents.command import Command
-from crocbot.agents.echo import Echo
-from crocbot.agents.http import Http
-from crocbot.agents.openai import OpenAI
+from crocbot.agents.command import CommandAgent
+from crocbot.agents.echo import EchoAgent
+from crocbot.agents.http import HttpAgent
+from crocbot.agents.openai import OpenAIAgent
 from crocbot.settings import Settings
 
 
-def choose(settings: Settings) -> Agent:
+def create_agent(settings: Settings) -> Agent:
     """Create the agent that CROCBOT_AGENT names.  Raise OperatorError."""
     match settings.agent:
         case "http":
             secret = settings.agent_secret
-            return Http(
+            return HttpAgent(
                 settings.agent_url or "",
                 secret.get_secret_value() if secret else None,
                 settings.agent_connect_seconds,
             )
         case "openai":
             key = settings.openai_api_key
-            return OpenAI(
+            return OpenAIAgent(
                 base_url=settings.openai_base_url,
                 api_key=key.get_secret_value() if key else None,
                 model=settings.model or "",
@@ -30,6 +30,6 @@ def choose(settings: Settings) -> Agent:
                 connect_seconds=settings.agent_connect_seconds,
             )
         case "command":
-            return Command(settings.agent_command, settings.inherited)
+            return CommandAgent(settings.agent_command, settings.inherited)
         case _:
-            return Echo()
+            return EchoAgent()

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from crocbot import settings
-from crocbot.agents import choose
-from crocbot.agents.echo import Echo
+from crocbot.agents import create_agent
+from crocbot.agents.echo import EchoAgent
 from crocbot.errors import OperatorError
 from crocbot.model import Attachment, Prompt
 from tests.crocbot.fakes import a_message
@@ -33,7 +33,7 @@ async def test_choose(agent: str) -> None:
     """CROCBOT_AGENT names the agent."""
     if agent == "openai":
         pytest.importorskip("openai", reason="the extra crocbot[openai] is missing")
-    chosen = choose(load(agent))
+    chosen = create_agent(load(agent))
 
     assert chosen.name == agent
     assert chosen.markdown == (agent != "echo")
@@ -46,7 +46,7 @@ def test_without_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
 
     with pytest.raises(OperatorError, match=r"pip install 'crocbot\[openai\]'"):
-        choose(load("openai"))
+        create_agent(load("openai"))
 
 
 @pytest.mark.parametrize(
@@ -69,5 +69,5 @@ async def test_echo(
     attachments = (Attachment(type_, "something"),) if type_ else ()
     message = a_message(text, command=command, attachments=attachments)
 
-    assert [part async for part in Echo().answer(Prompt(message))] == [answer]
-    assert await Echo().check() == "echo answers the same text"
+    assert [part async for part in EchoAgent().answer(Prompt(message))] == [answer]
+    assert await EchoAgent().check() == "echo answers the same text"

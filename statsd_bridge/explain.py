@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from statsd_bridge import line
-from statsd_bridge.line import Dialect
+from statsd_bridge.line import Dialect, parse_line
 from statsd_bridge.mapping import MappingTable, Match, near_misses
 from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import (
     Action,
-    EventError,
+    EventErrorReason,
     Labels,
     MetricOptions,
     MetricType,
@@ -30,7 +29,7 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series import SeriesStore
-from statsd_bridge.text import decode_escaped
+from statsd_bridge.syntax import decode_escaped
 
 MAX_SAMPLES = 20
 """Samples of one line that are explained."""
@@ -42,11 +41,13 @@ NearMisses = tuple[tuple[Rule, str], ...]
 """Rules that come close to matching a name, each with what prevents it."""
 
 REASONS = {
-    EventError.ILLEGAL_NEGATIVE_COUNTER: "a counter must not fall",
-    EventError.EMPTY_METRIC_NAME: "the metric name is empty",
-    EventError.RESERVED_LABEL: "Prometheus reserves one of the labels",
-    EventError.CONFLICT: "another type owns the name, or a name that it would print",
-    EventError.SERIES_LIMIT: "there are as many series as --statsd.max-series",
+    EventErrorReason.ILLEGAL_NEGATIVE_COUNTER: "a counter must not fall",
+    EventErrorReason.EMPTY_METRIC_NAME: "the metric name is empty",
+    EventErrorReason.RESERVED_LABEL: "Prometheus reserves one of the labels",
+    EventErrorReason.CONFLICT: (
+        "another type owns the name, or a name that it would print"
+    ),
+    EventErrorReason.SERIES_LIMIT: "there are as many series as --statsd.max-series",
 }
 
 
@@ -62,7 +63,7 @@ class TrialStores:
     scratch: SeriesStore
     live: SeriesStore | None = None
 
-    def try_record(self, spec: SeriesSpec, sample: Sample) -> EventError | None:
+    def try_record(self, spec: SeriesSpec, sample: Sample) -> EventErrorReason | None:
         """Return why a sample would be rejected after those before it."""
         recorded = self.scratch.record(spec, sample)
         reason = self.live.rejection_reason(spec, sample) if self.live else None
@@ -78,7 +79,7 @@ class Step:
     match: Match
     near: NearMisses
     spec: SeriesSpec | None
-    rejected: EventError | None
+    rejected: EventErrorReason | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +97,15 @@ class Explanation:
 
 
 def explain(
-    text: bytes, dialect: Dialect, table: MappingTable, stores: TrialStores
+    line: bytes, dialect: Dialect, table: MappingTable, stores: TrialStores
 ) -> Explanation:
     """Explain a line, any bytes."""
-    parsed = line.parse(text, dialect)
+    parsed = parse_line(line, dialect)
     samples = parsed.samples[:MAX_SAMPLES]
     # All samples of a line have its name: rules are compared once per sample type.
     look_ups = {each.type: _look_up(table, each) for each in samples}
     steps = [_step(each, *look_ups[each.type], stores) for each in samples]
-    return Explanation(line=text, parsed=parsed, steps=tuple(steps))
+    return Explanation(line=line, parsed=parsed, steps=tuple(steps))
 
 
 def _look_up(table: MappingTable, sample: Sample) -> tuple[Match, NearMisses]:

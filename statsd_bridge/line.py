@@ -20,13 +20,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from statsd_bridge import text
+from statsd_bridge import syntax
 from statsd_bridge.model import (
     Labels,
     Parsed,
     ParseError,
     Sample,
-    SampleError,
+    SampleErrorReason,
     SampleType,
 )
 
@@ -67,7 +67,7 @@ class Dialect:
 DEFAULT_DIALECT = Dialect()
 
 
-def parse(line: bytes, dialect: Dialect = DEFAULT_DIALECT) -> Parsed:
+def parse_line(line: bytes, dialect: Dialect = DEFAULT_DIALECT) -> Parsed:
     """Parse one line, any bytes without the newline."""
     # A difference: statsd_exporter drops a carriage return over TCP only.
     raw = line[:-1] if line.endswith(b"\r") else line
@@ -76,16 +76,16 @@ def parse(line: bytes, dialect: Dialect = DEFAULT_DIALECT) -> Parsed:
     try:
         decoded = raw.decode()
     except UnicodeDecodeError:
-        return _line_error(SampleError.MALFORMED_LINE, text.decode_escaped(raw))
+        return _line_error(SampleErrorReason.MALFORMED_LINE, syntax.decode_escaped(raw))
     if dialect.dogstatsd and decoded.startswith(("_e{", "_sc|")):
         return Parsed(dogstatsd="event" if decoded[1] == "e" else "service_check")
     left, colon, right = decoded.partition(":")
     if not colon or not left:
-        return _line_error(SampleError.MALFORMED_LINE, decoded)
+        return _line_error(SampleErrorReason.MALFORMED_LINE, decoded)
     return _LineParser(decoded, left, dialect).parse(right)
 
 
-def _line_error(reason: SampleError, detail: str, tag_errors: int = 0) -> Parsed:
+def _line_error(reason: SampleErrorReason, detail: str, tag_errors: int = 0) -> Parsed:
     return Parsed(errors=(ParseError(reason, detail),), tag_errors=tag_errors)
 
 
@@ -99,7 +99,7 @@ class _Suffix(NamedTuple):
     bad_rates: int = 0
     too_many: bool = False
     """Whether the sample has more than MAX_COMPONENTS."""
-    error: SampleError | None = None
+    error: SampleErrorReason | None = None
     """Of the first bad section."""
 
 
@@ -131,13 +131,13 @@ class _LineParser:
         """Parse all samples: what follows the first colon."""
         has_dogstatsd_tags = "|#" in right
         if has_dogstatsd_tags and self.name_tags:
-            return self._line_error(SampleError.MIXED_TAGGING_STYLES)
+            return self._line_error(SampleErrorReason.MIXED_TAGGING_STYLES)
         if "|" not in right:
-            return self._line_error(SampleError.NOT_ENOUGH_PARTS)
+            return self._line_error(SampleErrorReason.NOT_ENOUGH_PARTS)
         values, _, suffix = right.partition("|")
         if ":" in values:
             if suffix.partition("|")[0] not in EXTENDED_AGGREGATES:
-                return self._line_error(SampleError.INVALID_EXTENDED_AGGREGATE)
+                return self._line_error(SampleErrorReason.INVALID_EXTENDED_AGGREGATE)
             for value in values.split(":"):
                 self._add_sample(value, suffix)
         else:
@@ -148,7 +148,7 @@ class _LineParser:
             self.samples, self.errors, self.attempted, self.tagged, self.tag_errors
         )
 
-    def _line_error(self, reason: SampleError) -> Parsed:
+    def _line_error(self, reason: SampleErrorReason) -> Parsed:
         return _line_error(reason, self.line, self.tag_errors)
 
     def _add_sample(self, value: str, suffix: str | None) -> None:
@@ -160,43 +160,47 @@ class _LineParser:
         """
         self.attempted += 1
         sample = self._parse_sample(value, suffix)
-        if isinstance(sample, SampleError):
+        if isinstance(sample, SampleErrorReason):
             self._add_error(sample, value, suffix)
         elif sample.weight > 0:
             self.samples.append(sample)
 
-    def _add_error(self, reason: SampleError, value: str, suffix: str | None) -> None:
+    def _add_error(
+        self, reason: SampleErrorReason, value: str, suffix: str | None
+    ) -> None:
         detail = value if suffix is None else f"{value}|{suffix[:MAX_DETAIL_LENGTH]}"
         self.errors.append(ParseError(reason, detail))
 
     def _parse_sample(
         self, value_text: str, suffix_text: str | None
-    ) -> Sample | SampleError:
+    ) -> Sample | SampleErrorReason:
         if suffix_text is None:
-            return SampleError.MALFORMED_COMPONENT
+            return SampleErrorReason.MALFORMED_COMPONENT
         seen, suffix = self.last_suffix
         if suffix_text != seen:
             suffix = self._parse_suffix(suffix_text)
             self.last_suffix = suffix_text, suffix
         if suffix.too_many:
-            return SampleError.MALFORMED_COMPONENT
-        value = text.parse_float(value_text)
+            return SampleErrorReason.MALFORMED_COMPONENT
+        value = syntax.parse_float(value_text)
         sample_type = SAMPLE_TYPES.get(suffix.type_text)
         member = ""
         if sample_type is SampleType.SET and value_text:
             # A member is any text: user ids need not be numbers.
             value, member = 0.0, value_text
         if value is None:
-            return SampleError.MALFORMED_VALUE
+            return SampleErrorReason.MALFORMED_VALUE
         self.tag_errors += suffix.tag_errors
         for _ in range(suffix.bad_rates):
-            self._add_error(SampleError.INVALID_SAMPLE_FACTOR, value_text, suffix_text)
+            self._add_error(
+                SampleErrorReason.INVALID_SAMPLE_FACTOR, value_text, suffix_text
+            )
         if suffix.error is not None:
             return suffix.error
         if suffix.labels:
             self.tagged += 1
         if sample_type is None:
-            return SampleError.ILLEGAL_EVENT
+            return SampleErrorReason.ILLEGAL_EVENT
         # statsd times in milliseconds, Prometheus in seconds.
         divisor = 1000.0 if suffix.type_text == "ms" else 1.0
         sample = Sample(
@@ -222,11 +226,11 @@ class _LineParser:
         if len(sections) > MAX_COMPONENTS - 2:
             return _Suffix(type_text, too_many=True)
         if not all(sections):
-            return _Suffix(type_text, error=SampleError.MALFORMED_COMPONENT)
+            return _Suffix(type_text, error=SampleErrorReason.MALFORMED_COMPONENT)
         tags: dict[str, str] = {}
         rates: list[float] = []
         tag_errors = bad_rates = 0
-        error: SampleError | None = None
+        error: SampleErrorReason | None = None
         for section in sections:
             if section[0] == "@":
                 rate, is_valid = _parse_rate(section[1:])
@@ -242,14 +246,14 @@ class _LineParser:
             elif section[0] != "T" and not section.startswith(("e:", "card:")):
                 is_container = section[0] == "c"
                 error = (
-                    SampleError.MALFORMED_CONTAINER_ID
+                    SampleErrorReason.MALFORMED_CONTAINER_ID
                     if is_container
-                    else SampleError.INVALID_SAMPLE_FACTOR
+                    else SampleErrorReason.INVALID_SAMPLE_FACTOR
                 )
                 break
         labels = self._labels(tags)
         if labels is None:
-            error, labels = error or SampleError.MALFORMED_CONTAINER_ID, ()
+            error, labels = error or SampleErrorReason.MALFORMED_CONTAINER_ID, ()
         return _Suffix(type_text, labels, rates, tag_errors, bad_rates, error=error)
 
     def _labels(self, tags: dict[str, str]) -> Labels | None:
@@ -313,7 +317,7 @@ def _parse_tags(tag_list: str, separator: str) -> tuple[dict[str, str], int]:
         if not (key and found and value):
             errors += 1
             continue
-        tags[text.escape_metric_name(key)] = value
+        tags[syntax.escape_metric_name(key)] = value
     return tags, errors
 
 
@@ -324,10 +328,10 @@ def _parse_rate(rate_text: str) -> tuple[float, bool]:
     An invalid rate is counted and the sample is kept: with the rate 1, or if the number
     is too large, with an infinite one.
     """
-    rate = text.parse_float(rate_text)
+    rate = syntax.parse_float(rate_text)
     if rate is not None:
         return rate or 1.0, True
-    return text.parse_overflow(rate_text) or 1.0, False
+    return syntax.parse_overflow(rate_text) or 1.0, False
 
 
 def _split_samples(right: str) -> Iterator[str]:
@@ -342,7 +346,7 @@ def _split_samples(right: str) -> Iterator[str]:
     pending: list[str] = []
     for part in right.split(":"):
         value, bar, _ = part.partition("|")
-        if pending and bar and text.parse_float(value) is not None:
+        if pending and bar and syntax.parse_float(value) is not None:
             yield ":".join(pending)
             pending = []
         # The sample goes on if the part ends with the name of such a section.

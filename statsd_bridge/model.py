@@ -6,9 +6,9 @@ The nouns of the bridge: the values that travel between the stages.  Read this f
                   |          |              |
               ParseError  unmapped      Rejection   --> Stats
 
-Times are seconds, sizes are bytes.  A stage returns what it could not use as a value
-instead of raising; pipeline.py and fastpath/ count these values in `Stats`, and the
-listeners, the relay and the web server count there what only they can see.
+Times are seconds, sizes are bytes.  A stage returns what it could not use instead of
+raising.  `Stats` counts everything that happens; each module increments only the
+counters of what it does itself.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class MetricType(StrEnum):
     SET = "set"
 
 
-class SampleError(StrEnum):
+class SampleErrorReason(StrEnum):
     """
     Why a line or one of its samples cannot be parsed.
 
@@ -101,7 +101,7 @@ class SampleError(StrEnum):
     ILLEGAL_EVENT = "illegal_event"
 
 
-class EventError(StrEnum):
+class EventErrorReason(StrEnum):
     """Why a parsed sample is not added to a series."""
 
     # reason of statsd_exporter_events_error_total
@@ -147,7 +147,7 @@ class Sample(NamedTuple):
 class ParseError(NamedTuple):
     """A line or sample that cannot be parsed; `detail` is the offending text."""
 
-    reason: SampleError
+    reason: SampleErrorReason
     detail: str
 
 
@@ -212,7 +212,7 @@ class SeriesSpec(NamedTuple):
 class Rejection(NamedTuple):
     """A parsed sample that is not added to a series; `name` is the metric name."""
 
-    reason: EventError
+    reason: EventErrorReason
     type: SampleType
     name: str
 

@@ -15,15 +15,15 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, TypeVar
 
-from statsd_bridge import datagram, line
-from statsd_bridge.line import Dialect
+from statsd_bridge import datagram
+from statsd_bridge.line import DEFAULT_DIALECT, Dialect, parse_line
 from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable, Match
 from statsd_bridge.model import (
     MAX_TEXT_LENGTH,
     Action,
     CacheStats,
-    EventError,
+    EventErrorReason,
     Parsed,
     Recent,
     Rejection,
@@ -34,13 +34,13 @@ from statsd_bridge.model import (
 )
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import Series, SeriesStore
-from statsd_bridge.text import format_labels
+from statsd_bridge.syntax import format_labels
 
 MAX_LABEL_VALUES = 1_000
-"""Metric names, which senders choose, that are labels of the bridge's own metrics."""
+"""Metric names, which senders choose, that are label values of one self-metric."""
 
 OTHER = "other"
-"""The label value for all metric names beyond that."""
+"""The label value for all further metric names."""
 
 Key = TypeVar("Key")
 
@@ -69,7 +69,7 @@ class Pipeline:
         store: SeriesStore,
         stats: Stats,
         bugs: BugReporter,
-        dialect: Dialect = line.DEFAULT_DIALECT,
+        dialect: Dialect = DEFAULT_DIALECT,
         sources: Collection[str] = (),
         relay: Relay | None = None,
     ) -> None:
@@ -118,8 +118,8 @@ class Pipeline:
     def feed_each(self, lines: Sequence[bytes], transport: str) -> None:
         """Process lines that are relayed already."""
         self.count_lines(len(lines), transport)
-        for each in lines:
-            self.feed_line(each)
+        for line in lines:
+            self.feed_line(line)
 
     def flush(self) -> None:
         """Do nothing: nothing is buffered here."""
@@ -129,27 +129,27 @@ class Pipeline:
         self.stats.lines += lines
         self.stats.lines_by_transport[transport] += lines
 
-    def source_of(self, text: bytes) -> str:
+    def source_of(self, line: bytes) -> str:
         """Return the first segment of a line if its lines are counted, else ""."""
-        return self._sources.get(text.partition(b".")[0], "")
+        return self._sources.get(line.partition(b".")[0], "")
 
-    def feed_line(self, text: bytes) -> Recorded | None:
+    def feed_line(self, line: bytes) -> Recorded | None:
         """
         Process one line, which the caller counts with `count_lines`.
 
         Return what was found if that is one good sample and nothing else.
         """
         try:
-            return self._feed_line(text)
+            return self._feed_line(line)
         except Exception as error:
             self.bugs.report(error)
             return None
 
-    def _feed_line(self, text: bytes) -> Recorded | None:
-        if self._sources and (source := self.source_of(text)):
+    def _feed_line(self, line: bytes) -> Recorded | None:
+        if self._sources and (source := self.source_of(line)):
             self.stats.lines_by_source[source] += 1
-        parsed = line.parse(text, self._dialect)
-        self._count_parsed(text, parsed)
+        parsed = parse_line(line, self._dialect)
+        self._count_parsed(line, parsed)
         if len(parsed.samples) == 1:
             sample = parsed.samples[0]
             match = self.table.look_up(sample.type, sample.name)
@@ -157,12 +157,12 @@ class Pipeline:
             if not isinstance(recorded, Rejection):
                 is_good = parsed.attempted == 1 and not parsed.errors
                 return Recorded(parsed, match, recorded) if is_good else None
-            self._count_rejection(text, recorded, sample.weight)
+            self._count_rejection(line, recorded, sample.weight)
         elif parsed.samples:
-            self._feed_samples(text, parsed.samples)
+            self._feed_samples(line, parsed.samples)
         return None
 
-    def _feed_samples(self, text: bytes, samples: Sequence[Sample]) -> None:
+    def _feed_samples(self, line: bytes, samples: Sequence[Sample]) -> None:
         """Process the samples of one line: one name, and often the same labels."""
         destinations: dict[tuple[SampleType, int], tuple[Match, SeriesSpec]] = {}
         for sample in samples:
@@ -176,7 +176,7 @@ class Pipeline:
                 destination = destinations[key] = match, spec
             recorded = self._record(sample, *destination)
             if isinstance(recorded, Rejection):
-                self._count_rejection(text, recorded, sample.weight)
+                self._count_rejection(line, recorded, sample.weight)
         self.count_saved_look_ups(len(samples) - len(destinations))
 
     def _record(
@@ -199,7 +199,7 @@ class Pipeline:
             stats.events[sample.type] += weight
         return recorded
 
-    def _count_parsed(self, text: bytes, parsed: Parsed) -> None:
+    def _count_parsed(self, line: bytes, parsed: Parsed) -> None:
         stats = self.stats
         stats.samples += parsed.attempted
         stats.tags += parsed.tagged
@@ -208,17 +208,17 @@ class Pipeline:
             stats.dogstatsd_dropped[parsed.dogstatsd] += 1
         for error in parsed.errors:
             stats.sample_errors[error.reason] += 1
-            self.rejected_lines.add((text[:MAX_TEXT_LENGTH], error.reason))
+            self.rejected_lines.add((line[:MAX_TEXT_LENGTH], error.reason))
 
-    def _count_rejection(self, text: bytes, rejection: Rejection, weight: int) -> None:
-        self.rejected_lines.add((text[:MAX_TEXT_LENGTH], rejection.reason))
+    def _count_rejection(self, line: bytes, rejection: Rejection, weight: int) -> None:
+        self.rejected_lines.add((line[:MAX_TEXT_LENGTH], rejection.reason))
         stats, reason = self.stats, rejection.reason
         # A name may be as long as a datagram, and a thousand of them are kept.
         name = rejection.name if len(rejection.name) <= MAX_TEXT_LENGTH else OTHER
-        if reason is EventError.CONFLICT:
+        if reason is EventErrorReason.CONFLICT:
             type = str(rejection.type)
             _add_bounded(stats.conflicts, (type, name), (type, OTHER), weight)
-        elif reason is EventError.SERIES_LIMIT:
+        elif reason is EventErrorReason.SERIES_LIMIT:
             _add_bounded(stats.series_refused, name, OTHER, weight)
         else:
             stats.event_errors[reason] += weight

@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from statsd_bridge.model import HostPort
-from statsd_bridge.text import NANOSECONDS, parse_duration, parse_whole_number
+from statsd_bridge.syntax import (
+    NANOSECONDS_PER_SECOND,
+    parse_duration,
+    parse_whole_number,
+)
 
 
 class Flag(NamedTuple):
@@ -61,7 +65,7 @@ def _seconds(text: str) -> float:
     nanoseconds = parse_duration(text)
     if nanoseconds is None or nanoseconds < 0:
         raise ValueError(f"{text!r} is not a duration; write 60s or 1m30s")
-    return nanoseconds / NANOSECONDS
+    return nanoseconds / NANOSECONDS_PER_SECOND
 
 
 def _positive_seconds(text: str) -> float:

@@ -13,12 +13,16 @@ from statsd_bridge.errors import ConfigError
 
 MAX_WARNINGS: Final = 100
 MAX_READS: Final = 1_000_000
-MAX_QUOTED: Final = 60
+MAX_QUOTED_LENGTH: Final = 60
 
 
 def quote(text: str) -> str:
     """Quote text from the file for a message: escaped, on one line, cut if long."""
-    return repr(text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 3] + "...")
+    return repr(
+        text
+        if len(text) <= MAX_QUOTED_LENGTH
+        else text[: MAX_QUOTED_LENGTH - 3] + "..."
+    )
 
 
 class Diagnostics:

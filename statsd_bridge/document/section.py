@@ -22,7 +22,7 @@ from statsd_bridge.document import scalar
 from statsd_bridge.document.diagnostics import Diagnostics, quote
 from statsd_bridge.document.node import Node
 from statsd_bridge.errors import ConfigError
-from statsd_bridge.text import parse_duration
+from statsd_bridge.syntax import parse_duration
 
 Choice = TypeVar("Choice")
 

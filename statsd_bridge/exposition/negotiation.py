@@ -13,7 +13,7 @@ from statsd_bridge.exposition import openmetrics, text
 from statsd_bridge.exposition.self_metrics import SelfMetrics, reserved_names
 from statsd_bridge.log import BugReporter
 from statsd_bridge.series import MetricFamily
-from statsd_bridge.text import parse_float
+from statsd_bridge.syntax import parse_float
 
 
 class Format(Enum):

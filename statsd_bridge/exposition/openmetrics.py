@@ -18,12 +18,12 @@ from statsd_bridge.exposition import text
 from statsd_bridge.log import BugReporter
 from statsd_bridge.model import MetricType
 from statsd_bridge.series import MetricFamily
-from statsd_bridge.text import escape_label_value
+from statsd_bridge.syntax import escape_label_value
 
 DISTRIBUTIONS = (MetricType.HISTOGRAM, MetricType.SUMMARY)
 
 # Series of histograms and summaries besides the name of the family.
-SUFFIXES = ("_bucket", "_count", "_sum")
+_SAMPLE_SUFFIXES = ("_bucket", "_count", "_sum")
 
 
 def format_families(
@@ -62,7 +62,7 @@ def format_families(
 
 
 def _series_names(family: MetricFamily) -> list[str]:
-    suffixes = SUFFIXES if family.type in DISTRIBUTIONS else ()
+    suffixes = _SAMPLE_SUFFIXES if family.type in DISTRIBUTIONS else ()
     return [family.name, *(family.name + suffix for suffix in suffixes)]
 
 
@@ -81,7 +81,7 @@ def _allows_names(family: MetricFamily, names: Collection[str]) -> bool:
                 return False
         case MetricType.HISTOGRAM:
             # With a negative bound, observations may be negative and the sum may fall.
-            buckets = [each.options.buckets for each in family.label_sets.values()]
+            buckets = [each.options.buckets for each in family.label_names.values()]
             if any(bound < 0 for bounds in buckets for bound in bounds[:1]):
                 return False
         case MetricType.GAUGE | MetricType.SET:

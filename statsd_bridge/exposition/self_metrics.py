@@ -39,7 +39,7 @@ class BridgeState:
     cache: CacheStats | None = None
     """None if the cache is off."""
     series: int = 0
-    label_sets: Mapping[MetricType, int] = field(default_factory=dict)
+    label_names: Mapping[MetricType, int] = field(default_factory=dict)
     """Sets of label names ever created, by type."""
     kernel_drops: int | None = None
     """Datagrams that the kernel dropped for the UDP socket; None if unknown."""
@@ -197,7 +197,7 @@ SELF_METRICS = (
                (), lambda bridge: bridge.rules),
     SelfMetric("statsd_exporter_metrics_total", GAUGE,
                "Sets of a name and its label names ever created, by type.",
-               ("type",), lambda bridge: bridge.label_sets),
+               ("type",), lambda bridge: bridge.label_names),
     SelfMetric("statsd_bridge_series", GAUGE,
                "Series that exist now.",
                (), lambda bridge: bridge.series),

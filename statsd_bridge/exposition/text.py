@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statsd_bridge.log import BugReporter
 from statsd_bridge.model import MetricOptions, MetricType
 from statsd_bridge.series import MetricFamily
-from statsd_bridge.text import escape_help, format_number
+from statsd_bridge.syntax import escape_help, format_number
 
 MAX_SLICE_LINES = 1_000
 """Lines in a slice, about a millisecond of work; a single series may exceed it."""

@@ -63,7 +63,7 @@ class FastPipeline:
         self._buffers = SampleBuffers(
             unmapped_names=plain.unmapped_names, bugs=plain.bugs
         )
-        self._store.observer = self._buffers
+        self._store.listener = self._buffers
         self._now = self._store.now()
         self._buffered_numbers = 0
         self._pieces_to_skip = self._next_skip = 0
@@ -127,7 +127,6 @@ class FastPipeline:
             self.bugs.report(error)
             self._plain.feed_each(data.split(b"\n"), transport)
             return
-        # What follows is not tried again if it fails: numbers would count twice.
         # An exception from here on is the caller's: lines must not count twice.
         if groups:
             self._append_groups(groups, transport)

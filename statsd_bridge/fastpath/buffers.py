@@ -128,7 +128,7 @@ class SampleBuffers:
     """
     All buffers, by name and suffix and by series.
 
-    Observes the store, so that samples which are recorded without a buffer do not
+    Listens to the store, so that samples which are recorded without a buffer do not
     overtake, and buffers go with their series.
     """
 
@@ -154,7 +154,7 @@ class SampleBuffers:
     def find_all(
         self, names: Iterable[bytes | None], suffixes: Iterable[bytes | None]
     ) -> Iterator[SampleBuffer | None]:
-        """Yield the buffer of each line, or None, as of the time it is asked for."""
+        """Yield each line's buffer or None, looked up when the iterator reaches it."""
         tables = map(self._by_suffix.__getitem__, suffixes)
         return map(dict.get, tables, names)  # type: ignore[arg-type]
 
@@ -255,8 +255,8 @@ class SampleBuffers:
     def flush(self, buffers: Iterable[SampleBuffer], now: float) -> None:
         """Record the numbers of buffers; an exception costs the numbers of one."""
         flushed = self.flushed
-        # More names than are remembered need no look, and a tuple for each of many
-        # buffers would cost the garbage collector a pass over all of them.
+        # At most MAX_RECENT names are kept, so earlier ones need not be added.  A tuple
+        # for each buffer would also make the garbage collector scan all of them.
         unmapped: deque[tuple[str, SampleType, int]] = deque(maxlen=MAX_RECENT)
         for buffer in buffers:
             if buffer:

@@ -18,7 +18,7 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from statsd_bridge import text
+from statsd_bridge import syntax
 
 MIN_LINES_PER_GROUP = 25
 """Lines in a group, on average, from which on groups cost less than columns."""
@@ -65,7 +65,7 @@ def _parse(rests: list[bytes]) -> tuple[bytes, Sequence[float]] | None:
     if first == rests[-1] and rests.count(first) == count:
         # Most counters are only ever incremented by 1.
         is_plain = value[:1] == b":" and not value[1:].strip(_DIGITS)
-        number = text.parse_floats([value[1:]]) if is_plain else None
+        number = syntax.parse_floats([value[1:]]) if is_plain else None
         return (suffix, number * count) if number is not None else None
     joined = b"".join(rests)
     if len(joined) < count * (len(suffix) + 3):
@@ -80,5 +80,5 @@ def _parse(rests: list[bytes]) -> tuple[bytes, Sequence[float]] | None:
     if len(values) != count + 1:
         return None
     values[0] = values[0][1:]
-    numbers = text.parse_floats(values[:-1])
+    numbers = syntax.parse_floats(values[:-1])
     return (suffix, numbers) if numbers is not None else None

@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from statsd_bridge import text
+from statsd_bridge import syntax
 
 _DELIMITERS = b":|\n"
 _ALL_BUT_DELIMITERS = bytes(set(range(256)) - set(_DELIMITERS))
@@ -113,7 +113,7 @@ def parse_values(values: Sequence[bytes]) -> tuple[list[float], list[int]]:
     if not others or not (
         others.strip(_EXPONENT) or b"\n-" in joined or b"\n+" in joined
     ):
-        numbers = text.parse_floats(values)
+        numbers = syntax.parse_floats(values)
         if numbers is not None:
             return numbers, []
     each = [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from statsd_bridge.listener.datagrams import Datagrams
+from statsd_bridge.listener.datagrams import DatagramReader
 from statsd_bridge.listener.inherited import InheritedSockets
 from statsd_bridge.listener.limits import ConnectionLimits
-from statsd_bridge.listener.streams import Streams
+from statsd_bridge.listener.streams import StreamFactory
 
-__all__ = ["ConnectionLimits", "Datagrams", "InheritedSockets", "Streams"]
+__all__ = ["ConnectionLimits", "DatagramReader", "InheritedSockets", "StreamFactory"]

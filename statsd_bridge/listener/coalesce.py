@@ -6,8 +6,8 @@ How long datagrams wait in the kernel's buffer to be received together.
     moderate    some ms  one wake-up receives many
     any         none     the buffer is small: a burst must fit in
 
-A wait fills at most half of the buffer, at the measured rate or at MAX_RATE, whichever
-is higher, because senders come in bursts.
+A wait fills at most half of the buffer, at the measured rate or at ASSUMED_BURST_RATE,
+whichever is higher, because senders come in bursts.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ MIN_WAIT_SECONDS = 0.001
 MIN_GATHERED = 4
 """Datagrams that a wait must be expected to gather."""
 
-MAX_RATE = 400_000
+ASSUMED_BURST_RATE = 400_000
 """
 Datagrams per second that one sender reaches with sendmmsg over loopback on one core
 (measured with benchmarks/sender.py).
 """
 
-DATAGRAM_BYTES = 832
+CHARGED_BYTES_PER_DATAGRAM = 832
 """Bytes of the buffer that Linux charges for a small datagram: 256 fill 212,992."""
 
 
@@ -35,11 +35,11 @@ class CoalescingDelay:
     """
     The delay of one socket.
 
-    `receive_buffer` is the size that was asked for; Linux holds twice as many bytes.
+    `receive_buffer` is the requested size; Linux holds twice as many bytes.
     """
 
     def __init__(self, receive_buffer: int, clock: Clock) -> None:
-        self._capacity = 2 * receive_buffer // DATAGRAM_BYTES
+        self._capacity = 2 * receive_buffer // CHARGED_BYTES_PER_DATAGRAM
         self._clock = clock
         self._recorded_at = clock()
         self._rate = 0.0
@@ -52,7 +52,7 @@ class CoalescingDelay:
 
     def seconds(self) -> float:
         """Return how long the next datagrams may wait; 0 to receive them at once."""
-        safe = self._capacity / 2 / max(self._rate, MAX_RATE)
+        safe = self._capacity / 2 / max(self._rate, ASSUMED_BURST_RATE)
         seconds = min(MAX_WAIT_SECONDS, safe)
         if seconds < MIN_WAIT_SECONDS or self._rate * seconds < MIN_GATHERED:
             return 0.0

@@ -39,7 +39,7 @@ class ReaderState(Enum):
 
 
 @implementer(IReadDescriptor)
-class Datagrams:
+class DatagramReader:
     """
     The reader of one socket; `receive_buffer` is the size that the kernel granted.
 

@@ -20,7 +20,7 @@ IDLE_SECONDS = 3_600
 """Clients may be silent for long, but a dead connection must not stay for ever."""
 
 
-class Streams(Factory):
+class StreamFactory(Factory):
     """The connections of one listener; `transport` is tcp or unixstream."""
 
     noisy = False
@@ -52,7 +52,7 @@ class Streams(Factory):
 class _Connection(Protocol, TimeoutMixin):
     transport: Any
 
-    def __init__(self, listener: Streams) -> None:
+    def __init__(self, listener: StreamFactory) -> None:
         self._listener = listener
         self._splitter = datagram.LineSplitter()
 

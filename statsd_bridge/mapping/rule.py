@@ -32,7 +32,7 @@ from statsd_bridge.mapping import glob, options
 from statsd_bridge.mapping.options import ObserverOptions
 from statsd_bridge.mapping.regex import Pattern
 from statsd_bridge.model import Action, MetricOptions, SampleType
-from statsd_bridge.text import is_reserved_label
+from statsd_bridge.syntax import is_reserved_label
 
 # Possessive quantifiers: backtracking over digits would take exponential time.
 _REFERENCE = r"\$\{?+[0-9]++\}?+"

@@ -22,7 +22,7 @@ from statsd_bridge.mapping.overlap import unreachable
 from statsd_bridge.mapping.regex import PatternTree
 from statsd_bridge.mapping.rule import Defaults, Rule, read_defaults, read_rule
 from statsd_bridge.model import Action, CacheStats, Labels, SampleType, SeriesSpec
-from statsd_bridge.text import escape_metric_name
+from statsd_bridge.syntax import escape_metric_name
 
 # Longer names are not cached, so that the cache is bounded in bytes too.
 MAX_CACHED_NAME_LENGTH = 1024

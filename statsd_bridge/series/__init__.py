@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from statsd_bridge.series.base import MetricFamily, Series
 from statsd_bridge.series.gauge import Gauge
-from statsd_bridge.series.store import SeriesObserver, SeriesStore
+from statsd_bridge.series.store import SeriesListener, SeriesStore
 
-__all__ = ["Gauge", "MetricFamily", "Series", "SeriesObserver", "SeriesStore"]
+__all__ = ["Gauge", "MetricFamily", "Series", "SeriesListener", "SeriesStore"]

@@ -29,14 +29,14 @@ _needs_sort_key = re.compile(r"[\x00-!\\]").search
 
 
 @dataclass(slots=True, eq=False)
-class LabelSet:
+class LabelNames:
     """Label names that at least one series of a family has."""
 
     names: tuple[str, ...]
     options: MetricOptions
     """Those of the first series with these names; they hold for the later ones, too."""
     series: int = 0
-    """Number of series with these names."""
+    """Number of series with these label names."""
 
 
 class Series:
@@ -45,13 +45,13 @@ class Series:
 
     `ttl` is that of the last sample's rule, in seconds, 0 for no expiry.  With a ttl,
     `last_update` is the time of the last sample, and `due` the time at which the store
-    checks whether the series has expired; both are on the store's clock.  `label_set`
+    checks whether the series has expired; both are on the store's clock.  `label_names`
     is set by the family.
     """
 
-    __slots__ = ("due", "label_set", "last_update", "options", "ttl")
+    __slots__ = ("due", "label_names", "last_update", "options", "ttl")
 
-    label_set: LabelSet
+    label_names: LabelNames
 
     def __init__(self, options: MetricOptions) -> None:
         self.options = options
@@ -151,7 +151,7 @@ class MetricFamily:
     labels.  A family without series is removed from the store.
     """
 
-    __slots__ = ("_in_text_order", "help", "label_sets", "name", "series", "type")
+    __slots__ = ("_in_text_order", "help", "label_names", "name", "series", "type")
 
     def __init__(self, name: str, options: MetricOptions) -> None:
         self.name = name
@@ -159,26 +159,26 @@ class MetricFamily:
         self.help = options.help
         """Not escaped; that of the first series."""
         self.series: SortedKeysDict[Series] = SortedKeysDict()
-        self.label_sets: dict[tuple[str, ...], LabelSet] = {}
+        self.label_names: dict[tuple[str, ...], LabelNames] = {}
         """By label names, those that series have now."""
         self._in_text_order = True
 
-    def add(self, label_text: str, label_set: LabelSet, series: Series) -> None:
+    def add(self, label_text: str, label_names: LabelNames, series: Series) -> None:
         """Add a series that is not in the family."""
-        self.label_sets[label_set.names] = series.label_set = label_set
-        label_set.series += 1
+        self.label_names[label_names.names] = series.label_names = label_names
+        label_names.series += 1
         self.series[label_text] = series
         if self._in_text_order:
-            self._in_text_order = len(self.label_sets) == 1 and not _needs_sort_key(
+            self._in_text_order = len(self.label_names) == 1 and not _needs_sort_key(
                 label_text
             )
 
     def remove(self, label_text: str) -> None:
         """Remove a series, and its label names with the last series that has them."""
-        label_set = self.series[label_text].label_set
-        label_set.series -= 1
-        if not label_set.series:
-            del self.label_sets[label_set.names]
+        label_names = self.series[label_text].label_names
+        label_names.series -= 1
+        if not label_names.series:
+            del self.label_names[label_names.names]
         self.series.remove(label_text)
 
     def label_texts(self) -> list[str]:

@@ -5,8 +5,8 @@ All series, by metric name and labels: created by samples, removed by expiry.
 - No two families print the same name: a histogram `x` also owns `x_bucket`, `x_sum`
   and `x_count`, a summary the last two.
 - A rejected sample changes nothing.  The limit rejects new series only.
-- To note an update of a series is an assignment.  Only expiry orders series by time,
-  and only those with a ttl.
+- Recording a sample only assigns `last_update`; the expiry heap orders the series that
+  have a ttl.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Protocol
 
 from statsd_bridge.model import (
     Clock,
-    EventError,
+    EventErrorReason,
     MetricOptions,
     MetricType,
     Rejection,
@@ -28,13 +28,13 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
-from statsd_bridge.series.base import LabelSet, MetricFamily, Series, SortedKeysDict
+from statsd_bridge.series.base import LabelNames, MetricFamily, Series, SortedKeysDict
 from statsd_bridge.series.counter import Counter
 from statsd_bridge.series.gauge import Gauge
 from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.set import UniqueSet
 from statsd_bridge.series.summary import Summary
-from statsd_bridge.text import format_labels, is_reserved_label
+from statsd_bridge.syntax import format_labels, is_reserved_label
 
 SUFFIXES: dict[MetricType, tuple[str, ...]] = {
     MetricType.HISTOGRAM: ("_bucket", "_sum", "_count"),
@@ -42,14 +42,14 @@ SUFFIXES: dict[MetricType, tuple[str, ...]] = {
 }
 """Suffixes of the names that a metric type prints besides its own."""
 
-OWN_LABEL = {MetricType.HISTOGRAM: "le", MetricType.SUMMARY: "quantile"}
+LABEL_ADDED_BY_TYPE = {MetricType.HISTOGRAM: "le", MetricType.SUMMARY: "quantile"}
 """The label that a metric type adds itself."""
 
 MIN_HEAP_ENTRIES = 100
 """The expiry heap is not compacted below this."""
 
 
-class SeriesObserver(Protocol):
+class SeriesListener(Protocol):
     """Is called by the store before a series changes, and when it expires."""
 
     def before_record(self, series: Series, ttl: float, now: float) -> None:
@@ -76,9 +76,9 @@ class SeriesStore:
     ) -> None:
         self.created_total = 0
         """Series ever created."""
-        self.label_sets_total: collections.Counter[MetricType] = collections.Counter()
+        self.label_names_total: collections.Counter[MetricType] = collections.Counter()
         """Pairs of a metric name and its label names ever created, by type."""
-        self.observer: SeriesObserver | None = None
+        self.listener: SeriesListener | None = None
         self._max_series = max_series
         self._set_window = set_window
         self._reserved = frozenset(reserved)
@@ -103,24 +103,26 @@ class SeriesStore:
         value = _scaled(spec, sample)
         if sample.type is SampleType.COUNTER and value < 0 and spec.name:
             return Rejection(
-                EventError.ILLEGAL_NEGATIVE_COUNTER, sample.type, spec.name
+                EventErrorReason.ILLEGAL_NEGATIVE_COUNTER, sample.type, spec.name
             )
         now = self._clock()
         series = self._get_or_create(spec, sample.type, now)
         if isinstance(series, Rejection):
             return series
-        if self.observer is not None:
-            self.observer.before_record(series, spec.options.ttl, now)
+        if self.listener is not None:
+            self.listener.before_record(series, spec.options.ttl, now)
         # Before the sample: a series that raises an exception still has to expire.
         self._touch(series, spec, now)
         series.record(sample, value, now)
         return series
 
-    def rejection_reason(self, spec: SeriesSpec, sample: Sample) -> EventError | None:
+    def rejection_reason(
+        self, spec: SeriesSpec, sample: Sample
+    ) -> EventErrorReason | None:
         """Return why `record` would reject a sample, if it would; change nothing."""
         value = _scaled(spec, sample)
         if sample.type is SampleType.COUNTER and value < 0 and spec.name:
-            return EventError.ILLEGAL_NEGATIVE_COUNTER
+            return EventErrorReason.ILLEGAL_NEGATIVE_COUNTER
         family = self._families.get(spec.name)
         if _find(family, spec, _label_text(spec)) is not None:
             return None
@@ -165,12 +167,12 @@ class SeriesStore:
         self, family: MetricFamily, spec: SeriesSpec, label_text: str, now: float
     ) -> Series:
         names = tuple([name for name, _ in spec.labels])
-        label_set = family.label_sets.get(names)
-        if label_set is None:
-            label_set = LabelSet(names, spec.options)
-            self.label_sets_total[family.type] += 1
-        series = self._new_series(label_set.options, now)
-        family.add(label_text, label_set, series)
+        label_names = family.label_names.get(names)
+        if label_names is None:
+            label_names = LabelNames(names, spec.options)
+            self.label_names_total[family.type] += 1
+        series = self._new_series(label_names.options, now)
+        family.add(label_text, label_names, series)
         self._size += 1
         self.created_total += 1
         return series
@@ -179,7 +181,7 @@ class SeriesStore:
         """Note an update; a ttl that a reload changed applies from now on."""
         ttl = spec.options.ttl
         if ttl:
-            # Only with a ttl, since a time is an object of its own.
+            # Without a ttl the time is not stored: a float takes 24 bytes a series.
             series.last_update = now
         if series.ttl != ttl:
             series.ttl = ttl
@@ -188,8 +190,8 @@ class SeriesStore:
                 self._schedule(series, family, _label_text(spec))
 
     def _remove(self, series: Series, family: MetricFamily, label_text: str) -> None:
-        if self.observer is not None:
-            self.observer.remove(series)
+        if self.listener is not None:
+            self.listener.remove(series)
         family.remove(label_text)
         if not family.series:
             self._families.remove(family.name)
@@ -232,21 +234,21 @@ class SeriesStore:
 
     def _rejection_reason(
         self, family: MetricFamily | None, spec: SeriesSpec
-    ) -> EventError | None:
+    ) -> EventErrorReason | None:
         """Return why a series must not be created, if so."""
         if not spec.name:
-            return EventError.EMPTY_METRIC_NAME
+            return EventErrorReason.EMPTY_METRIC_NAME
         if _has_reserved_label(spec):
-            return EventError.RESERVED_LABEL
-        if family is None and self._clashes(spec.name, spec.options.type):
-            return EventError.CONFLICT
+            return EventErrorReason.RESERVED_LABEL
+        if family is None and self._conflicts(spec.name, spec.options.type):
+            return EventErrorReason.CONFLICT
         if family is not None and family.type is not spec.options.type:
-            return EventError.CONFLICT
+            return EventErrorReason.CONFLICT
         if self._size >= self._max_series:
-            return EventError.SERIES_LIMIT
+            return EventErrorReason.SERIES_LIMIT
         return None
 
-    def _clashes(self, name: str, type: MetricType) -> bool:
+    def _conflicts(self, name: str, type: MetricType) -> bool:
         """Return whether a new family would print a name that is already printed."""
         printed = [name, *(name + suffix for suffix in SUFFIXES.get(type, ()))]
         if any(each in self._reserved for each in printed):
@@ -294,6 +296,6 @@ def _has_reserved_label(spec: SeriesSpec) -> bool:
     index = bisect_left(labels, ("__",))
     if index < len(labels) and is_reserved_label(labels[index][0]):
         return True
-    own = OWN_LABEL.get(spec.options.type)
-    index = bisect_left(labels, (own,)) if own else len(labels)
-    return index < len(labels) and labels[index][0] == own
+    added = LABEL_ADDED_BY_TYPE.get(spec.options.type)
+    index = bisect_left(labels, (added,)) if added else len(labels)
+    return index < len(labels) and labels[index][0] == added

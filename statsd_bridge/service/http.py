@@ -15,7 +15,7 @@ from statsd_bridge.model import HostPort
 from statsd_bridge.service.build import Components, dialect, new_store
 from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.service.reload import reload
-from statsd_bridge.text import decode_escaped
+from statsd_bridge.syntax import decode_escaped
 
 VERSION = version("crocbot")
 
@@ -48,7 +48,7 @@ class HttpBackend(web.Backend):
         inherited = self._components.inherited
         return inherited.listen_tcp(self.reactor, flag, address, factory)
 
-    def metrics(self, accept: str) -> web.MetricsPage:
+    def render_metrics(self, accept: str) -> web.RenderedPage:
         """Render all series, including all lines that have arrived until now."""
         self._listeners.drain()
         self._pipeline.flush()
@@ -60,7 +60,7 @@ class HttpBackend(web.Backend):
             bugs=self.bugs,
             self_metrics=self._self_metrics,
         )
-        return web.MetricsPage(page_format.value, slices)
+        return web.RenderedPage(page_format.value, slices)
 
     def reload(self) -> str:
         """Reload the mapping file; return why it is refused, or an empty text."""
@@ -103,7 +103,7 @@ class HttpBackend(web.Backend):
             rules=len(self._plain.table),
             cache=self._plain.cache if self._settings.cache_size else None,
             series=len(self._store),
-            label_sets=self._store.label_sets_total,
+            label_names=self._store.label_names_total,
             kernel_drops=self._listeners.kernel_drops(),
             truncated_datagrams=self._listeners.truncated,
             seconds_since_datagram=(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from statsd_bridge import log
-from statsd_bridge.listener import Datagrams, Streams, bind
+from statsd_bridge.listener import DatagramReader, StreamFactory, bind
 from statsd_bridge.model import HostPort
 from statsd_bridge.service.build import Components
 
@@ -17,8 +17,8 @@ class Listeners:
         self._components = components
         self._settings = components.settings
         self._inherited = components.inherited
-        self._datagrams: list[Datagrams] = []
-        self._udp: Datagrams | None = None
+        self._readers: list[DatagramReader] = []
+        self._udp: DatagramReader | None = None
 
     def open_ip(self) -> dict[str, str]:
         """Listen on UDP and TCP; return the addresses by transport."""
@@ -54,12 +54,12 @@ class Listeners:
 
     def drain(self) -> None:
         """Receive all datagrams that the kernel has delivered until now."""
-        for each in self._datagrams:
+        for each in self._readers:
             each.drain()
 
     def close(self) -> None:
         """Close the datagram sockets; a reactor that runs does it when it stops."""
-        for each in self._datagrams:
+        for each in self._readers:
             self._components.reactor.removeReader(each)
             each.connectionLost(None)
 
@@ -70,15 +70,15 @@ class Listeners:
     @property
     def truncated(self) -> int:
         """The datagrams that were too large and lost their end."""
-        return sum(each.truncated for each in self._datagrams)
+        return sum(each.truncated for each in self._readers)
 
     @property
     def received_at(self) -> float | None:
         """When the last datagram was received, on the monotonic clock."""
-        times = [each.received_at for each in self._datagrams]
+        times = [each.received_at for each in self._readers]
         return max(filter(None, times), default=None)
 
-    def _start_reader(self, sock: socket.socket, transport: str) -> Datagrams:
+    def _start_reader(self, sock: socket.socket, transport: str) -> DatagramReader:
         requested, granted = self._settings.read_buffer, bind.buffer_size(sock)
         if granted < requested:
             log.logger(__name__).warning(
@@ -88,19 +88,19 @@ class Listeners:
                 asked=requested,
                 granted=granted,
             )
-        reader = Datagrams(
+        reader = DatagramReader(
             sock,
             self._components.pipeline,
             transport=transport,
             receive_buffer=granted,
             reactor=self._components.reactor,
         )
-        self._datagrams.append(reader)
+        self._readers.append(reader)
         reader.start()
         return reader
 
-    def _streams(self, transport: str) -> Streams:
-        return Streams(
+    def _streams(self, transport: str) -> StreamFactory:
+        return StreamFactory(
             self._components.pipeline,
             transport=transport,
             max_connections=self._components.limits.streams,

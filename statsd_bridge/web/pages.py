@@ -30,7 +30,7 @@ MAX_LINE_BYTES = 65_535
 
 
 @dataclass(frozen=True, slots=True)
-class MetricsPage:
+class RenderedPage:
     """A metrics page in slices; an empty slice only lets other events have a turn."""
 
     content_type: str
@@ -48,7 +48,7 @@ class Backend(Protocol):
     bugs: BugReporter
     reactor: Any
 
-    def metrics(self, accept: str) -> MetricsPage:
+    def render_metrics(self, accept: str) -> RenderedPage:
         """Render the metrics in the format that an Accept header asks for."""
 
     def reload(self) -> str:

@@ -31,7 +31,7 @@ MAX_SCRAPE_SECONDS = 120
 """A page that is not taken within this time is given up."""
 
 
-class Metrics(Page):
+class MetricsResource(Page):
     """The metrics page, for every method."""
 
     def __init__(self, backend: Backend) -> None:
@@ -83,7 +83,7 @@ class Metrics(Page):
 class _Scrape:
     """One request for the page: one slice a turn of the reactor, while it is taken."""
 
-    def __init__(self, request: Request, metrics: Metrics) -> None:
+    def __init__(self, request: Request, metrics: MetricsResource) -> None:
         self.is_stalled = False
         self._bytes = 0
         self._request = request
@@ -100,7 +100,7 @@ class _Scrape:
         """Send the head and begin with the body."""
         request = self._request
         try:
-            page = self._backend.metrics(_header(request, b"accept"))
+            page = self._backend.render_metrics(_header(request, b"accept"))
         except Exception as error:
             self._fail(error)
             return

@@ -24,7 +24,7 @@ from statsd_bridge.model import Stats
 from statsd_bridge.settings import Settings
 from statsd_bridge.web import pages
 from statsd_bridge.web.guard import Guard
-from statsd_bridge.web.scrape import Metrics
+from statsd_bridge.web.scrape import MetricsResource
 
 IDLE_SECONDS = 180
 """A connection without any bytes for this long is closed."""
@@ -46,7 +46,7 @@ def http_factory(
 ) -> Any:
     """Build the factory that the reactor listens with."""
     telemetry_path = settings.telemetry_path
-    metrics = Metrics(backend)
+    metrics = MetricsResource(backend)
     paths: dict[bytes, Resource] = {
         b"/": pages.Landing(telemetry_path, version),
         b"/-/healthy": pages.StaticText(b"Statsd Exporter is Healthy.\n"),

@@ -265,7 +265,7 @@ def test_the_number_of_series_is_the_documented_one(
 def test_the_bridge_reads_a_sampling_rate_as_its_weight(weight: int) -> None:
     """A value stands for as many observations in the bridge as in the gateway."""
     text = f"a:1.5|ms|@{sampling_rate(weight)}"
-    parsed = line.parse(text.encode())
+    parsed = line.parse_line(text.encode())
 
     assert [sample.weight for sample in parsed.samples] == [weight]
     assert not parsed.errors

@@ -149,7 +149,7 @@ def assert_same_results(first: InMemoryPath, second: InMemoryPath) -> None:
             value, theirs[name], rel_tol=1e-9, abs_tol=1e-12
         ), name
     assert first.stats == second.stats
-    assert first.store.label_sets_total == second.store.label_sets_total
+    assert first.store.label_names_total == second.store.label_names_total
     assert first.relayed == second.relayed
     assert _recent(first) == _recent(second)
 

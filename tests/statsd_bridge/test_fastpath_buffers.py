@@ -36,11 +36,11 @@ class Memory:
         self.store = SeriesStore(clock=lambda: 0.0)
         self.unmapped: Recent[tuple[str, str]] = Recent()
         self.buffers = SampleBuffers(unmapped_names=self.unmapped, bugs=NoBugs())
-        self.store.observer = self.buffers
+        self.store.listener = self.buffers
 
     def record(self, text: bytes) -> Series | None:
         """Record a line, and add a buffer for lines like it."""
-        parsed = line.parse(text)
+        parsed = line.parse_line(text)
         (sample,) = parsed.samples
         match = TABLE.look_up(sample.type, sample.name)
         series = None

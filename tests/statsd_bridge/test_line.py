@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from statsd_bridge import line
 from statsd_bridge.line import Dialect
-from statsd_bridge.model import ParseError, Sample, SampleError, SampleType
+from statsd_bridge.model import ParseError, Sample, SampleErrorReason, SampleType
 
 C, G, T, S = SampleType.COUNTER, SampleType.GAUGE, SampleType.OBSERVER, SampleType.SET
 
@@ -150,7 +150,7 @@ TAG_ERRORS = [
 @pytest.mark.parametrize(("text", "samples"), PARSED)
 def test_samples(text: str, samples: list[Sample]) -> None:
     """A line gives the samples of the table and no errors."""
-    parsed = line.parse(text.encode())
+    parsed = line.parse_line(text.encode())
 
     # How a value was divided is not in the table.
     assert [each._replace(divisor=1.0) for each in parsed.samples] == samples
@@ -160,7 +160,7 @@ def test_samples(text: str, samples: list[Sample]) -> None:
 @pytest.mark.parametrize(("text", "reasons", "attempted", "samples"), ERRORS)
 def test_errors(text: str, reasons: list[str], attempted: int, samples: int) -> None:
     """An error has its reason; valid samples of the same line are kept."""
-    parsed = line.parse(text.encode())
+    parsed = line.parse_line(text.encode())
 
     assert [error.reason for error in parsed.errors] == reasons
     assert (parsed.attempted, len(parsed.samples)) == (attempted, samples)
@@ -169,7 +169,7 @@ def test_errors(text: str, reasons: list[str], attempted: int, samples: int) -> 
 @pytest.mark.parametrize(("text", "errors"), TAG_ERRORS)
 def test_a_malformed_tag_is_counted_and_left_out(text: str, errors: int) -> None:
     """The sample is kept without its malformed tags."""
-    parsed = line.parse(text.encode())
+    parsed = line.parse_line(text.encode())
 
     assert parsed.tag_errors == errors
     assert len(parsed.samples) == 1
@@ -177,21 +177,23 @@ def test_a_malformed_tag_is_counted_and_left_out(text: str, errors: int) -> None
 
 def test_bytes_that_are_not_utf8_are_a_malformed_line() -> None:
     """A line must be UTF-8."""
-    parsed = line.parse(b"a:1|c|#k:\xff")
+    parsed = line.parse_line(b"a:1|c|#k:\xff")
 
-    assert [error.reason for error in parsed.errors] == [SampleError.MALFORMED_LINE]
+    assert [error.reason for error in parsed.errors] == [
+        SampleErrorReason.MALFORMED_LINE
+    ]
 
 
 def test_samples_of_one_line_do_not_share_labels() -> None:
     """The container id of one sample is not a label of the other."""
-    parsed = line.parse(b"a:1|c|c:abc|T1:2|c")
+    parsed = line.parse_line(b"a:1|c|c:abc|T1:2|c")
 
     assert all(len(each.labels) <= 1 for each in parsed.samples)
 
 
 def test_the_tags_of_a_name_are_not_multiplied_by_containers() -> None:
     """A second container id in a line is an error."""
-    parsed = line.parse(b"a,k=v:1|c:2|c|c:x:3|c|c:x:4|c|c:y:5|c")
+    parsed = line.parse_line(b"a,k=v:1|c:2|c|c:x:3|c|c:x:4|c|c:y:5|c")
 
     assert [(each.value, dict(each.labels)) for each in parsed.samples] == [
         (1, {"k": "v"}),
@@ -205,7 +207,7 @@ def test_the_tags_of_a_name_are_not_multiplied_by_containers() -> None:
 
 def test_details_of_many_errors_are_bounded() -> None:
     """Details of a thousand errors do not hold a thousand copies of long tags."""
-    parsed = line.parse(b"a" + b":x" * 1_000 + b"|ms|#k:" + b"v" * 10_000)
+    parsed = line.parse_line(b"a" + b":x" * 1_000 + b"|ms|#k:" + b"v" * 10_000)
 
     assert len(parsed.errors) == 1_000
     assert max(len(each.detail) for each in parsed.errors) < 1_100
@@ -217,8 +219,8 @@ def test_details_of_many_errors_are_bounded() -> None:
 )
 def test_events_and_service_checks_are_recognised(text: str, message_type: str) -> None:
     """They are not errors, unless DogStatsD tags are disabled."""
-    parsed = line.parse(text.encode())
-    off = line.parse(text.encode(), Dialect(dogstatsd=False))
+    parsed = line.parse_line(text.encode())
+    off = line.parse_line(text.encode(), Dialect(dogstatsd=False))
 
     assert (parsed.dogstatsd, list(parsed.errors)) == (message_type, [])
     assert off.dogstatsd == ""
@@ -237,14 +239,14 @@ def test_a_disabled_tagging_style_is_ordinary_text(
     text: str, dialect: Dialect, name: str
 ) -> None:
     """The name keeps its characters and there are no labels."""
-    (found,) = line.parse(text.encode(), dialect).samples
+    (found,) = line.parse_line(text.encode(), dialect).samples
 
     assert (found.name, found.labels) == (name, ())
 
 
 def test_an_empty_line() -> None:
     """An empty line has neither samples nor errors."""
-    assert line.parse(b"") == line.parse(b"\r") == ((), (), 0, 0, 0, "")
+    assert line.parse_line(b"") == line.parse_line(b"\r") == ((), (), 0, 0, 0, "")
 
 
 ALPHABET = st.sampled_from(list("a1.:|@#,=[]c gmshTe+-_\r\xff"))
@@ -256,7 +258,7 @@ PIECES = st.lists(ALPHABET, max_size=40).map(
 @given(st.one_of(st.binary(), PIECES))
 def test_any_bytes(raw: bytes) -> None:
     """No bytes raise, and samples and errors are well-formed."""
-    parsed = line.parse(raw)
+    parsed = line.parse_line(raw)
 
     for found in parsed.samples:
         names = [name for name, _ in found.labels]

@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from statsd_bridge import datagram
 from statsd_bridge.datagram import Received
-from statsd_bridge.listener import Datagrams, bind
+from statsd_bridge.listener import DatagramReader, bind
 from statsd_bridge.listener.datagrams import ReaderState
 from statsd_bridge.model import HostPort
 from tests.statsd_bridge.in_memory import FakePipeline
@@ -22,7 +22,7 @@ from tests.statsd_bridge.in_memory import FakePipeline
 LOOPBACK = HostPort("127.0.0.1", 0)
 
 
-class Reader(Datagrams):
+class Reader(DatagramReader):
     """A reader on a reactor in memory, its pipeline and a sender."""
 
     def __init__(self, sock: socket.socket, receive_buffer: int) -> None:

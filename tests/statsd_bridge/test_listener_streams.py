@@ -11,12 +11,12 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 
-from statsd_bridge.listener import Streams
+from statsd_bridge.listener import StreamFactory
 from statsd_bridge.listener.streams import IDLE_SECONDS
 from tests.statsd_bridge.in_memory import FakePipeline
 
 
-class Tcp(Streams):
+class Tcp(StreamFactory):
     """A listener in memory."""
 
     def __init__(self, max_connections: int = 10) -> None:

@@ -13,7 +13,7 @@ import pytest
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.model import Action, Labels, MetricOptions, SampleType
-from statsd_bridge.text import format_labels
+from statsd_bridge.syntax import format_labels
 
 _PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
 _EXAMPLE = re.compile(r"```yaml\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)

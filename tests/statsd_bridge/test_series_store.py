@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge.model import (
-    EventError,
+    EventErrorReason,
     Labels,
     MetricOptions,
     MetricType,
@@ -23,7 +23,7 @@ from statsd_bridge.model import (
 from statsd_bridge.series import SeriesStore
 from statsd_bridge.series.base import SortedKeysDict
 from statsd_bridge.series.store import SUFFIXES
-from statsd_bridge.text import format_labels
+from statsd_bridge.syntax import format_labels
 from tests.statsd_bridge.in_memory import BOTH_PATHS, InMemoryPath
 
 COUNTER, GAUGE, SET = MetricType.COUNTER, MetricType.GAUGE, MetricType.SET
@@ -71,7 +71,7 @@ def put(
     scale: float | None = None,
     weight: int = 1,
     member: str = "",
-) -> EventError | None:
+) -> EventErrorReason | None:
     """Record a sample under a rule of its own; return why it is rejected."""
     options = MetricOptions(type, "help", ttl=ttl, scale=scale, buckets=(0.1, 1.0))
     sample = Sample(
@@ -124,17 +124,17 @@ def test_a_set_counts_distinct_members_within_its_window(
 @pytest.mark.parametrize(
     ("type", "name", "labels", "options", "reason"),
     [
-        (COUNTER, "x", (("__x", "1"),), {}, EventError.RESERVED_LABEL),
-        (HISTOGRAM, "x", (("le", "1"),), {}, EventError.RESERVED_LABEL),
-        (SUMMARY, "x", (("quantile", "1"),), {}, EventError.RESERVED_LABEL),
+        (COUNTER, "x", (("__x", "1"),), {}, EventErrorReason.RESERVED_LABEL),
+        (HISTOGRAM, "x", (("le", "1"),), {}, EventErrorReason.RESERVED_LABEL),
+        (SUMMARY, "x", (("quantile", "1"),), {}, EventErrorReason.RESERVED_LABEL),
         (COUNTER, "x", (("le", "1"),), {}, None),
         (HISTOGRAM, "x", (("quantile", "1"),), {}, None),
-        (COUNTER, "", (), {}, EventError.EMPTY_METRIC_NAME),
+        (COUNTER, "", (), {}, EventErrorReason.EMPTY_METRIC_NAME),
         # The sign is that of the scaled value.
-        (COUNTER, "x", (), {"scale": -1}, EventError.ILLEGAL_NEGATIVE_COUNTER),
+        (COUNTER, "x", (), {"scale": -1}, EventErrorReason.ILLEGAL_NEGATIVE_COUNTER),
         (GAUGE, "x", (), {"scale": -1}, None),
-        (GAUGE, "go", (), {}, EventError.CONFLICT),
-        (HISTOGRAM, "y", (), {}, EventError.CONFLICT),
+        (GAUGE, "go", (), {}, EventErrorReason.CONFLICT),
+        (HISTOGRAM, "y", (), {}, EventErrorReason.CONFLICT),
     ],
 )
 def test_samples_are_rejected_for_names_labels_and_values(
@@ -143,7 +143,7 @@ def test_samples_are_rejected_for_names_labels_and_values(
     name: str,
     labels: Labels,
     options: dict[str, float],
-    reason: EventError | None,
+    reason: EventErrorReason | None,
 ) -> None:
     """A rejected sample creates no series."""
     assert put(store, type, name, 1.0, labels, **options) is reason
@@ -186,7 +186,7 @@ def test_the_first_type_owns_a_name(
         for type, name in (first.split(), second.split())
     ]
 
-    assert reasons == [None, EventError.CONFLICT if conflict else None]
+    assert reasons == [None, EventErrorReason.CONFLICT if conflict else None]
 
 
 NAMES = st.sampled_from(["a", "a_sum", "a_count", "a_bucket", "a_count_sum"])
@@ -331,7 +331,7 @@ def test_label_names_are_forgotten_with_their_series(
         tracemalloc.stop()
 
     assert len(store) == 1
-    assert store.label_sets_total[COUNTER] == 1 + 20 * 200
+    assert store.label_names_total[COUNTER] == 1 + 20 * 200
     # The options of each set of label names were kept: 300 bytes for each of 4,000.
     assert used < 100_000
 
@@ -410,4 +410,4 @@ def test_sets_of_label_names_are_counted_by_type(
     clock.now += 5.0
     store.expire()
 
-    assert store.label_sets_total == {COUNTER: 3, SUMMARY: 1}
+    assert store.label_names_total == {COUNTER: 3, SUMMARY: 1}

@@ -70,7 +70,7 @@ def send(bridge: Bridge, reactor: MemoryReactorClock) -> Callable[[bytes], None]
 
 def page(bridge: Bridge) -> str:
     """Scrape."""
-    return b"".join(bridge.http.metrics("").slices).decode()
+    return b"".join(bridge.http.render_metrics("").slices).decode()
 
 
 def test_a_good_file_replaces_the_rules(bridge: Bridge, rules: Path) -> None:

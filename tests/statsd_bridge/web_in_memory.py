@@ -50,9 +50,9 @@ class Backend(web.Backend):
         self.refused = ""
         self.quits = 0
 
-    def metrics(self, accept: str) -> web.MetricsPage:
+    def render_metrics(self, accept: str) -> web.RenderedPage:
         content_type = "text/plain; version=0.0.4; charset=utf-8"
-        return web.MetricsPage(content_type, self._render())
+        return web.RenderedPage(content_type, self._render())
 
     def _render(self) -> Iterator[bytes]:
         for each in self.slices:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge import text
+from statsd_bridge import syntax
 
 NAMES = [
     ("foo", "foo"),
@@ -141,33 +141,33 @@ PRINTED = [
 @pytest.mark.parametrize(("name", "escaped"), NAMES)
 def test_a_name_is_escaped_as_statsd_exporter_does(name: str, escaped: str) -> None:
     """Each character that is not allowed is one underscore, a run of dashes too."""
-    assert text.escape_metric_name(name) == escaped
+    assert syntax.escape_metric_name(name) == escaped
 
 
 @given(st.text())
 def test_an_escaped_name_is_legal_and_stays(name: str) -> None:
     """Any text becomes a legal name or stays empty; escaping again changes nothing."""
-    escaped = text.escape_metric_name(name)
+    escaped = syntax.escape_metric_name(name)
 
     assert re.fullmatch(r"([a-zA-Z_][a-zA-Z0-9_]*)?", escaped)
-    assert text.escape_metric_name(escaped) == escaped
+    assert syntax.escape_metric_name(escaped) == escaped
 
 
 @pytest.mark.parametrize(("written", "value"), NUMBERS)
 def test_a_number_is_read_as_go_reads_it(written: str, value: float) -> None:
     """Decimal, hexadecimal, with underscores, infinite: the value is the same."""
-    assert text.parse_float(written) == value
+    assert syntax.parse_float(written) == value
 
 
 def test_nan_is_a_number_without_a_sign() -> None:
     """`nan` in any case is read as NaN."""
-    assert math.isnan(text.parse_float("NaN") or 0.0)
+    assert math.isnan(syntax.parse_float("NaN") or 0.0)
 
 
 @pytest.mark.parametrize("written", NO_NUMBERS)
 def test_text_that_go_refuses_is_no_number(written: str) -> None:
     """Spaces, overflow, bases without exponent and stray signs are no numbers."""
-    assert text.parse_float(written) is None
+    assert syntax.parse_float(written) is None
 
 
 @pytest.mark.parametrize(("written", "value"), WHOLE_NUMBERS)
@@ -175,7 +175,7 @@ def test_a_whole_number_is_read_as_kingpin_reads_it(
     written: str, value: int | None
 ) -> None:
     """As a float; a fraction, or more than 64 bits, is refused."""
-    assert text.parse_whole_number(written) == value
+    assert syntax.parse_whole_number(written) == value
 
 
 @pytest.mark.parametrize(("written", "nanoseconds"), DURATIONS)
@@ -183,13 +183,13 @@ def test_a_duration_is_read_as_go_reads_it(
     written: str, nanoseconds: int | None
 ) -> None:
     """Parts add up; a unit is required except for zero."""
-    assert text.parse_duration(written) == nanoseconds
+    assert syntax.parse_duration(written) == nanoseconds
 
 
 @given(st.text(alphabet="0123456789.+-nsum\u00b5h\u0661 ", max_size=30))
 def test_any_text_is_a_duration_or_none(written: str) -> None:
     """No text raises, and a duration fits into 64 bits."""
-    assert abs(text.parse_duration(written) or 0) <= 1 << 63
+    assert abs(syntax.parse_duration(written) or 0) <= 1 << 63
 
 
 @pytest.mark.parametrize(("value", "printed"), PRINTED)
@@ -197,18 +197,18 @@ def test_a_number_is_printed_as_statsd_exporter_does(
     value: float, printed: str
 ) -> None:
     """The exponent form starts below 1e-4 and at 1e6."""
-    assert text.format_number(value) == printed
+    assert syntax.format_number(value) == printed
 
 
 @given(st.floats())
 def test_a_printed_number_reads_back_the_same(value: float) -> None:
     """A printed number has all its digits."""
-    back = float(text.format_number(value))
+    back = float(syntax.format_number(value))
 
     assert back == value or (math.isnan(back) and math.isnan(value))
 
 
 def test_label_values_and_help_are_escaped() -> None:
     """Backslash and newline everywhere, quotes in label values only."""
-    assert text.escape_label_value('a\\b\n"c"') == 'a\\\\b\\n\\"c\\"'
-    assert text.escape_help('a\\b\n"c"') == 'a\\\\b\\n"c"'
+    assert syntax.escape_label_value('a\\b\n"c"') == 'a\\\\b\\n\\"c\\"'
+    assert syntax.escape_help('a\\b\n"c"') == 'a\\\\b\\n"c"'

@@ -1,5 +1,5 @@
 """
-Text rules of Go and Prometheus: names, label values, numbers and durations.
+Syntax of Go and Prometheus: names, label values, numbers and durations.
 
 `parse_*` read what an operator or a sender wrote and return None where Go refuses it;
 `format_*` and `escape_*` write what stands on a metrics page.
@@ -29,7 +29,7 @@ _HEX = re.compile(
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE).fullmatch
 
 MAX_DURATION_LENGTH: Final = 100
-NANOSECONDS: Final = 1_000_000_000
+NANOSECONDS_PER_SECOND: Final = 1_000_000_000
 _INT64: Final = 1 << 63
 _DURATION_PART = re.compile(
     r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)"
@@ -42,9 +42,9 @@ _UNITS: Final = {
     "\u00b5s": 1_000,
     "\u03bcs": 1_000,
     "ms": 1_000_000,
-    "s": NANOSECONDS,
-    "m": 60 * NANOSECONDS,
-    "h": 3600 * NANOSECONDS,
+    "s": NANOSECONDS_PER_SECOND,
+    "m": 60 * NANOSECONDS_PER_SECOND,
+    "h": 3600 * NANOSECONDS_PER_SECOND,
 }
 
 
@@ -75,7 +75,9 @@ def parse_float(text: str) -> float | None:
 
 def parse_floats(texts: Iterable[bytes]) -> list[float] | None:
     """
-    Read many plain numbers at once; None if one is not a number or is too large.
+    Read many plain numbers at once.
+
+    Return None if one is not a number, or if one of them or their sum exceeds a float.
 
     float() accepts more than Go: the caller has checked the characters.
     """

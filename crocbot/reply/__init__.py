@@ -9,7 +9,7 @@ Reply to Telegram messages: delivered whole and in order, visible while it grows
 
 from __future__ import annotations
 
-from crocbot.reply.delivery import Delivery, SentReply
+from crocbot.reply.delivery import Delivery, ReplyProgress
 from crocbot.reply.live import LiveDelivery
 
-__all__ = ["Delivery", "LiveDelivery", "SentReply"]
+__all__ = ["Delivery", "LiveDelivery", "ReplyProgress"]

@@ -46,25 +46,6 @@ MAX_WAIT_SECONDS = 3600.0
 FIRST_PAUSE_SECONDS = 1.0
 
 
-@dataclass(slots=True, kw_only=True)
-class SentReply:
-    """
-    The messages of one reply that are in the chat, in order.
-
-    The first one quotes the message `quote`.  Before `not_before`, on the monotonic
-    clock, Telegram accepts nothing in this chat.  `wait_left` is how many seconds may
-    still be spent on waiting.  With `accepted_at`, the time when the chat's message was
-    accepted, the time to the first visible text is reported, once.
-    """
-
-    chat: ChatThread
-    quote: int | None = None
-    accepted_at: float | None = None
-    wait_left: float = MAX_WAIT_SECONDS
-    not_before: float = 0.0
-    messages: list[tuple[int, MessagePart]] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """Delivers replies; shared by all turns, keeps no state between them."""
@@ -76,90 +57,144 @@ class Delivery:
     clock: Clock = time.monotonic
     wall_clock: Clock = time.time
 
-    async def deliver(self, sent: SentReply, reply: Reply) -> None:
+    def start(
+        self,
+        chat: ChatThread,
+        *,
+        quote: int | None = None,
+        accepted_at: float | None = None,
+        wait_seconds: float = MAX_WAIT_SECONDS,
+    ) -> ReplyProgress:
+        """
+        Begin a reply in a chat; nothing is sent yet.
+
+        Its first message quotes the message `quote`.  With `accepted_at`, the time when
+        the chat's message was accepted, the time to the first visible text is emitted.
+        At most `wait_seconds` are spent on waiting.
+        """
+        return ReplyProgress(
+            delivery=self,
+            chat=chat,
+            quote=quote,
+            accepted_at=accepted_at,
+            wait_left=wait_seconds,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class ReplyProgress:
+    """
+    One reply, and its messages that are in the chat, in order.
+
+    Before `not_before`, on the monotonic clock, Telegram accepts nothing in this chat.
+    """
+
+    delivery: Delivery
+    chat: ChatThread
+    quote: int | None
+    accepted_at: float | None
+    wait_left: float
+    not_before: float = field(default=0.0, init=False)
+    messages: list[tuple[int, MessagePart]] = field(default_factory=list, init=False)
+
+    def postpone(self, seconds: float) -> None:
+        """Send nothing more for this time, which Telegram asked for."""
+        self.not_before = self.delivery.clock() + seconds
+
+    def report(self, issue: DeliveryIssue) -> None:
+        """Emit an issue of this delivery."""
+        self.delivery.events.emit(DeliveryEvent(issue))
+
+    async def deliver(self, reply: Reply) -> None:
         """
         Make the messages in the chat equal to the reply.
 
         Raise DeliveryError, with the reply in it, if Telegram does not accept it.
         """
         try:
-            await self._deliver(sent, reply)
+            await self._deliver(reply)
         except DeliveryError as error:
             error.undelivered = reply if reply.text else None
-            self.events.emit(DeliveryEvent(_issue(error)))
+            self.report(_issue(error))
             raise
 
-    async def show_part(self, sent: SentReply, index: int, part: MessagePart) -> None:
-        """Send or edit the message at this index, unless it is right; one try."""
-        if index >= len(sent.messages):
-            quote = None if index else sent.quote
-            message_id = await self.client.send_message(sent.chat, part, quote)
-            sent.messages.append((message_id, part))
-            if sent.accepted_at is not None:
-                latency = self.wall_clock() - sent.accepted_at
-                self.events.emit(FirstText(max(0.0, latency)))
-                sent.accepted_at = None
-            return
-        message_id, shown = sent.messages[index]
-        if shown != part:
-            await self.client.edit_message(sent.chat, message_id, part)
-            sent.messages[index] = (message_id, part)
+    async def send_typing(self) -> None:
+        """Show the bot as typing in the chat; one try."""
+        await self.delivery.client.send_typing(self.chat)
 
-    async def _deliver(self, sent: SentReply, reply: Reply) -> None:
+    async def show_part(self, index: int, part: MessagePart) -> None:
+        """Send or edit the message at this index, unless it is right; one try."""
+        if index >= len(self.messages):
+            quote = None if index else self.quote
+            message_id = await self.delivery.client.send_message(self.chat, part, quote)
+            self.messages.append((message_id, part))
+            if self.accepted_at is not None:
+                latency = self.delivery.wall_clock() - self.accepted_at
+                self.delivery.events.emit(FirstText(max(0.0, latency)))
+                self.accepted_at = None
+            return
+        message_id, shown = self.messages[index]
+        if shown != part:
+            await self.delivery.client.edit_message(self.chat, message_id, part)
+            self.messages[index] = (message_id, part)
+
+    async def _deliver(self, reply: Reply) -> None:
         parts = split(reply)
         try:
-            await self._show_all(sent, parts)
+            await self._show_all(parts)
         except DeliveryError as error:
             formatted = any(part.entities for part in parts)
             if not formatted or _issue(error) is not DeliveryIssue.REFUSED:
                 raise
-            self.events.emit(DeliveryEvent(DeliveryIssue.PLAIN_TEXT))
-            await self._show_all(sent, split(replace(reply, markdown=False)))
+            self.report(DeliveryIssue.PLAIN_TEXT)
+            await self._show_all(split(replace(reply, markdown=False)))
 
-    async def _show_all(self, sent: SentReply, parts: Sequence[MessagePart]) -> None:
-        wait = sent.not_before - self.clock()
+    async def _show_all(self, parts: Sequence[MessagePart]) -> None:
+        wait = self.not_before - self.delivery.clock()
         if wait > 0:
-            await self._wait(sent, wait, FloodWaitError(wait))
+            await self._wait(wait, FloodWaitError(wait))
         for index, part in enumerate(parts):
-            await self._show_with_retries(sent, index, part)
-        for message_id, _ in sent.messages[len(parts) :]:
-            await self._delete(sent.chat, message_id)
-        del sent.messages[len(parts) :]
+            await self._show_with_retries(index, part)
+        for message_id, _ in self.messages[len(parts) :]:
+            await self._delete(message_id)
+        del self.messages[len(parts) :]
 
-    async def _show_with_retries(
-        self, sent: SentReply, index: int, part: MessagePart
-    ) -> None:
-        backoff = Backoff(first=FIRST_PAUSE_SECONDS, factor=2.0, random=self.random)
+    async def _show_with_retries(self, index: int, part: MessagePart) -> None:
+        backoff = Backoff(
+            first=FIRST_PAUSE_SECONDS, factor=2.0, random=self.delivery.random
+        )
         while True:
             try:
-                await self.show_part(sent, index, part)
+                await self.show_part(index, part)
                 return
             except FloodWaitError as error:
-                await self._wait(sent, error.seconds, error)
+                await self._wait(error.seconds, error)
             except TelegramError as error:
-                self.events.emit(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
-                await self._wait(sent, backoff.next_pause(), error)
+                self.delivery.events.emit(
+                    ErrorEvent(ErrorType(error.reason), Severity.WARNING)
+                )
+                await self._wait(backoff.next_pause(), error)
             except DeliveryError:
-                if part.entities or index >= len(sent.messages):
+                if part.entities or index >= len(self.messages):
                     raise
                 # It cannot be edited: send it, and all after it, as new messages.
-                del sent.messages[index:]
+                del self.messages[index:]
 
     async def _wait(
-        self, sent: SentReply, seconds: float, error: FloodWaitError | TelegramError
+        self, seconds: float, error: FloodWaitError | TelegramError
     ) -> None:
-        sent.wait_left -= seconds
-        if sent.wait_left < 0:
+        self.wait_left -= seconds
+        if self.wait_left < 0:
             raise DeliveryError(f"gave up: {error}") from error
-        self.events.emit(DeliveryEvent(DeliveryIssue.RETRIED))
-        await self.sleep(seconds)
+        self.report(DeliveryIssue.RETRIED)
+        await self.delivery.sleep(seconds)
 
-    async def _delete(self, chat: ChatThread, message_id: int) -> None:
+    async def _delete(self, message_id: int) -> None:
         try:
-            await self.client.delete_message(chat, message_id)
+            await self.delivery.client.delete_message(self.chat, message_id)
         except (TelegramError, FloodWaitError, DeliveryError):
             # A surplus message with an old text is no reason to fail the turn.
-            self.events.emit(DeliveryEvent(DeliveryIssue.EDIT_LOST))
+            self.report(DeliveryIssue.EDIT_LOST)
 
 
 def _issue(error: DeliveryError) -> DeliveryIssue:

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 
 from crocbot import log
 from crocbot.errors import DeliveryError, FloodWaitError, TelegramError
-from crocbot.events import DeliveryEvent, DeliveryIssue
+from crocbot.events import DeliveryIssue
 from crocbot.model import Clock, ErrorEvent, ErrorType, Reply, Severity
-from crocbot.reply.delivery import Delivery, SentReply
+from crocbot.reply.delivery import Delivery, ReplyProgress
 from crocbot.reply.split import split
 
 MAX_EDITS_PER_SECOND = 20.0
@@ -95,17 +95,16 @@ class LiveDelivery:
     async def deliver(
         self,
         texts: AsyncIterator[str],
-        sent: SentReply,
+        progress: ReplyProgress,
         *,
         markdown: bool,
         private: bool,
     ) -> None:
         """Deliver the texts as one reply; raise DeliveryError with the reply in it."""
         live = LiveReply(
-            delivery=self.delivery,
             edits=self._edits,
             schedule=self.private if private else self.group,
-            sent=sent,
+            progress=progress,
             markdown=markdown,
         )
         live.start()
@@ -117,17 +116,16 @@ class LiveDelivery:
             raise
         finally:
             await live.stop()
-        await self.delivery.deliver(sent, live.reply)
+        await progress.deliver(live.reply)
 
 
 @dataclass(slots=True, kw_only=True)
 class LiveReply:
     """One growing reply, with a task that edits it and one that shows "typing"."""
 
-    delivery: Delivery
     edits: TokenBucket
     schedule: EditSchedule
-    sent: SentReply
+    progress: ReplyProgress
     markdown: bool
     _text: str = field(default="", init=False)
     _has_text: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -184,7 +182,7 @@ class LiveReply:
         """Count and log an exception; the reply itself is delivered all the same."""
         logger.error("bug in a live edit", exc_info=error)
         error_event = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
-        self.delivery.events.emit(error_event)
+        self.progress.delivery.events.emit(error_event)
 
     async def _edit_repeatedly(self) -> None:
         await self._has_text.wait()
@@ -194,21 +192,21 @@ class LiveReply:
                 pause = max(await self._edit(), self.schedule.after(pause))
 
     async def _type_repeatedly(self) -> None:
-        while not (self._ended.is_set() or self.sent.messages):
+        while not (self._ended.is_set() or self.progress.messages):
             # "Typing" is only a courtesy: errors are neither logged nor counted.
             with suppress(TelegramError, FloodWaitError, DeliveryError):
-                await self.delivery.client.send_typing(self.sent.chat)
+                await self.progress.send_typing()
             await self._ends_within(TYPING_SECONDS)
 
     async def _edit(self) -> float:
         """Show the text so far; return how many seconds Telegram asks to wait."""
         try:
             for index, part in enumerate(split(self.reply)):
-                await self.delivery.show_part(self.sent, index, part)
+                await self.progress.show_part(index, part)
         except (TelegramError, FloodWaitError, DeliveryError) as error:
-            self.delivery.events.emit(DeliveryEvent(DeliveryIssue.EDIT_LOST))
+            self.progress.report(DeliveryIssue.EDIT_LOST)
             if isinstance(error, FloodWaitError):
-                self.sent.not_before = self.delivery.clock() + error.seconds
+                self.progress.postpone(error.seconds)
                 return error.seconds
         return 0.0
 

@@ -34,7 +34,7 @@ from crocbot.model import (
     Prompt,
     Severity,
 )
-from crocbot.reply import LiveDelivery, SentReply
+from crocbot.reply import LiveDelivery, ReplyProgress
 from crocbot.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class AgentStep:
     events: EventListener
     max_image_bytes: int = 0
 
-    async def ask(self, message: Message, sent: SentReply) -> None:
+    async def ask(self, message: Message, progress: ReplyProgress) -> None:
         """Deliver the agent's answer and remember it.  Raise TurnError."""
         reader = AnswerReader(
             agent=self.agent,
@@ -67,7 +67,7 @@ class AgentStep:
         )
         async with aclosing(reader.texts()) as texts:
             await self.live.deliver(
-                texts, sent, markdown=self.agent.markdown, private=message.private
+                texts, progress, markdown=self.agent.markdown, private=message.private
             )
         if reader.error is not None:
             raise reader.error

@@ -45,7 +45,7 @@ from crocbot.model import (
     Verdict,
 )
 from crocbot.pairing import Pairings
-from crocbot.reply import Delivery, SentReply
+from crocbot.reply import Delivery, ReplyProgress
 from crocbot.turn.ask import AgentStep
 from crocbot.turn.messages import PAIRING_CODE, error_message
 
@@ -84,12 +84,12 @@ class Turn:
             update_ids = tuple(message.update_id for message in messages)
             undelivered = next((row.reply for row in rows if row.reply), None)
             message = fragments.join(messages)
-            sent = SentReply(
-                chat=message.chat,
+            progress = self.delivery.start(
+                message.chat,
                 quote=message.message_id if overtaken else None,
                 accepted_at=message.accepted_at,
             )
-            outcome = await self._process(message, undelivered, sent)
+            outcome = await self._process(message, undelivered, progress)
             outcomes.append(replace(outcome, update_ids=update_ids))
         return outcomes
 
@@ -110,7 +110,7 @@ class Turn:
         return message or Outcome(Disposition.IGNORED, update_ids=update_ids)
 
     async def _process(
-        self, message: Message, undelivered: Reply | None, sent: SentReply
+        self, message: Message, undelivered: Reply | None, progress: ReplyProgress
     ) -> Outcome:
         decision: Decision | None = None
         try:
@@ -121,7 +121,7 @@ class Turn:
                 return Outcome(
                     Disposition.DENIED, message_type=message.type, decision=decision
                 )
-            await self._answer(message, undelivered, sent)
+            await self._answer(message, undelivered, progress)
         except OperatorError:
             raise
         except Exception as error:
@@ -156,16 +156,16 @@ class Turn:
             logger.warning("pairing code not sent", user=user, error=str(error))
 
     async def _answer(
-        self, message: Message, reply: Reply | None, sent: SentReply
+        self, message: Message, reply: Reply | None, progress: ReplyProgress
     ) -> None:
         """Deliver the undelivered reply, else a command's, else the agent's."""
         if reply is None and message.command is not None:
             operator = self.policy.is_operator(message)
             reply = await self.commands.answer(message, operator=operator)
         if reply is None:
-            await self.agent_step.ask(message, sent)
+            await self.agent_step.ask(message, progress)
         else:
-            await self.delivery.deliver(sent, reply)
+            await progress.deliver(reply)
 
     async def _failed(
         self, message: Message, error: Exception, decision: Decision | None
@@ -206,8 +206,10 @@ class Turn:
             logger.error("bug in an error message", exc_info=failure)
 
     async def _send_notice(self, message: Message, text: str) -> None:
-        sent = SentReply(chat=message.chat, wait_left=MAX_NOTICE_WAIT_SECONDS)
-        await self.delivery.deliver(sent, Reply(text))
+        progress = self.delivery.start(
+            message.chat, wait_seconds=MAX_NOTICE_WAIT_SECONDS
+        )
+        await progress.deliver(Reply(text))
 
 
 def _error_event(error: Exception) -> ErrorEvent:

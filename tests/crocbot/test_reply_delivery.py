@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from crocbot.errors import (
@@ -21,7 +23,7 @@ from crocbot.model import (
     Reply,
     Severity,
 )
-from crocbot.reply import Delivery, SentReply
+from crocbot.reply import Delivery
 from crocbot.reply.delivery import MAX_WAIT_SECONDS
 from crocbot.text import MAX_MESSAGE_UNITS
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents
@@ -35,14 +37,10 @@ NO = DeliveryError("no")
 class Scene(FakeTelegram):
     """A chat to deliver to, in which the first calls may fail."""
 
-    def __init__(self, *errors: Exception) -> None:
+    def __init__(self, *errors: Exception, **options: Any) -> None:
         super().__init__()
         self.errors["send"] = list(errors)
         self.events = RecordedEvents()
-        self.sent = SentReply(chat=CHAT)
-
-    async def deliver(self, text: str) -> None:
-        """Deliver a reply in Markdown, without jitter."""
         delivery = Delivery(
             client=self,  # type: ignore[arg-type]
             events=self.events,
@@ -51,14 +49,17 @@ class Scene(FakeTelegram):
             clock=lambda: 100.0,
             wall_clock=lambda: 12.5,
         )
-        await delivery.deliver(self.sent, Reply(text, markdown=True))
+        self.progress = delivery.start(CHAT, **options)
+
+    async def deliver(self, text: str) -> None:
+        """Deliver a reply in Markdown, without jitter."""
+        await self.progress.deliver(Reply(text, markdown=True))
         assert self.chats == {CHAT}
 
 
 async def test_parts_are_sent_in_order() -> None:
     """A long reply is several messages, of which the first one quotes."""
-    scene = Scene()
-    scene.sent.quote = 3
+    scene = Scene(quote=3)
     await scene.deliver("a" * MAX_MESSAGE_UNITS + "b" * MAX_MESSAGE_UNITS + "c")
 
     assert [text[0] for text in scene.texts] == ["a", "b", "c"]
@@ -68,8 +69,7 @@ async def test_parts_are_sent_in_order() -> None:
 
 async def test_first_text_is_reported_once() -> None:
     """The time to the first visible text is reported for a reply to a message."""
-    scene = Scene()
-    scene.sent.accepted_at = 10.0
+    scene = Scene(accepted_at=10.0)
     await scene.deliver("a" * MAX_MESSAGE_UNITS + "b")
 
     assert scene.events == [FirstText(2.5)]
@@ -169,7 +169,7 @@ async def test_sent_messages_are_edited() -> None:
         MessagePart("a" * MAX_MESSAGE_UNITS),
         MessagePart("d", (Entity("bold", 0, 1),)),
     ]
-    assert len(scene.sent.messages) == 2
+    assert len(scene.progress.messages) == 2
 
 
 async def test_a_message_that_cannot_be_edited() -> None:
@@ -185,7 +185,7 @@ async def test_a_message_that_cannot_be_edited() -> None:
 async def test_a_known_flood_wait() -> None:
     """A flood wait that began during live edits is waited out first."""
     scene = Scene()
-    scene.sent.not_before = 112.0
+    scene.progress.postpone(12.0)
     await scene.deliver("hello")
 
     assert (scene.slept, scene.texts) == ([12.0], ["hello"])

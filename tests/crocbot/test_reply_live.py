@@ -17,7 +17,7 @@ from crocbot.model import (
     ReconnectReason,
     Severity,
 )
-from crocbot.reply import Delivery, LiveDelivery, SentReply, live
+from crocbot.reply import Delivery, LiveDelivery, live
 from crocbot.reply.live import EditSchedule, TokenBucket
 from tests.crocbot.fakes import Clock, FakeTelegram, RecordedEvents
 
@@ -37,7 +37,12 @@ class Scene(FakeTelegram):
     def __init__(self) -> None:
         super().__init__()
         self.events = RecordedEvents()
-        self.sent = SentReply(chat=ChatThread(7), accepted_at=0.0)
+        self.delivery = Delivery(
+            client=self,  # type: ignore[arg-type]
+            events=self.events,
+            sleep=self.sleep,
+        )
+        self.progress = self.delivery.start(ChatThread(7), accepted_at=0.0)
 
     async def texts_of(self, steps: tuple[Step, ...]) -> AsyncIterator[str]:
         """Yield the texts; a function is waited for, an exception raised."""
@@ -51,10 +56,9 @@ class Scene(FakeTelegram):
 
     async def deliver(self, *steps: Step, schedule: EditSchedule = OFTEN) -> None:
         """Deliver what grows in these steps."""
-        delivery = Delivery(client=self, events=self.events, sleep=self.sleep)  # type: ignore[arg-type]
         async with asyncio.timeout(30):
-            await LiveDelivery(delivery, schedule, schedule).deliver(
-                self.texts_of(steps), self.sent, markdown=True, private=True
+            await LiveDelivery(self.delivery, schedule, schedule).deliver(
+                self.texts_of(steps), self.progress, markdown=True, private=True
             )
 
 
@@ -158,7 +162,7 @@ async def test_an_answer_without_text() -> None:
     scene = Scene()
     await scene.deliver()
 
-    assert (scene.calls, scene.sent.messages, scene.events) == ([], [], [])
+    assert (scene.calls, scene.progress.messages, scene.events) == ([], [], [])
 
 
 async def test_cancelled() -> None:

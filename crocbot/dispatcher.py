@@ -29,7 +29,7 @@ from crocbot import envelope, fragments
 from crocbot.events import EventListener, TurnsInFlight
 from crocbot.inbox import Inbox
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
-from crocbot.turn import Completion
+from crocbot.turn import TurnCompletion
 
 MAX_FRAGMENTS = 50
 CANCEL_SECONDS = 0.5
@@ -53,13 +53,13 @@ class ChatQueue:
 
 
 class Dispatcher:
-    """Stores updates in `inbox` and gives their rows to `turns`.  Event loop only."""
+    """Stores updates in `inbox`, gives their rows to `completion`.  Event loop only."""
 
     def __init__(
         self,
         *,
         inbox: Inbox,
-        turns: Completion,
+        completion: TurnCompletion,
         events: EventListener,
         max_turns: int,
         max_queued: int,
@@ -67,7 +67,7 @@ class Dispatcher:
         gather_seconds: float = 0.0,
     ) -> None:
         self._inbox = inbox
-        self._turns = turns
+        self._completion = completion
         self._events = events
         self._slots = asyncio.Semaphore(max_turns)
         self._max_turns = max_turns
@@ -185,7 +185,7 @@ class Dispatcher:
                 raise
             _uncancel()
             chat.running = chat.running or self._take_next(chat)
-            await self._survive(self._turns.cancel(chat.running))
+            await self._survive(self._completion.cancel(chat.running))
         else:
             if chat.stopped:
                 # The turn ended in spite of its cancellation.
@@ -204,7 +204,7 @@ class Dispatcher:
             return
         self._change_in_flight(+1)
         try:
-            turn = self._turns.run(rows, overtaken=self._has_waiting(key))
+            turn = self._completion.run(rows, overtaken=self._has_waiting(key))
             if await self._survive(turn):
                 await self._survive(self._fail_waiting(key))
         finally:
@@ -223,7 +223,7 @@ class Dispatcher:
         rows = [row for row, _ in chat.waiting]
         chat.waiting.clear()
         self._count(-len(rows))
-        await self._turns.fail_chat_gone(rows)
+        await self._completion.fail_chat_gone(rows)
 
     def _change_in_flight(self, by: int) -> None:
         self._in_flight += by
@@ -247,10 +247,10 @@ class Dispatcher:
         """Remove the next row from a queue, with its further fragments; return them."""
         if not chat.waiting:
             return ()
-        places = _fragments(chat)
-        rows = [chat.waiting[place][0] for place in places]
-        for place in reversed(places):
-            del chat.waiting[place]
+        indices = _fragments(chat)
+        rows = [chat.waiting[index][0] for index in indices]
+        for index in reversed(indices):
+            del chat.waiting[index]
         return rows
 
     async def _survive(self, work: Awaitable[Result]) -> Result | None:
@@ -302,18 +302,18 @@ class Dispatcher:
 
 
 def _fragments(chat: ChatQueue) -> list[int]:
-    """Return the places in the queue of the next row and of its further fragments."""
-    places = [0]
+    """Return the indices in the queue of the next row and of its further fragments."""
+    indices = [0]
     last = chat.waiting[0][0]
     if not fragments.may_continue(last.raw):
-        return places
-    for place, (row, _) in enumerate(chat.waiting):
-        if place and fragments.continues(last.raw, row.raw):
-            places.append(place)
+        return indices
+    for index, (row, _) in enumerate(chat.waiting):
+        if index and fragments.continues(last.raw, row.raw):
+            indices.append(index)
             last = row
-            if len(places) >= MAX_FRAGMENTS or not fragments.may_continue(row.raw):
+            if len(indices) >= MAX_FRAGMENTS or not fragments.may_continue(row.raw):
                 break
-    return places
+    return indices
 
 
 def _is_cancelled() -> bool:

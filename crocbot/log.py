@@ -29,7 +29,7 @@ from crocbot.model import Clock
 
 LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("console", "json")
-HIDDEN = "[redacted]"
+REDACTED = "[redacted]"
 MIN_SECRET_HALF = 16
 QUIET_SECONDS = 60.0
 # C0 without tab, DEL, C1, line and paragraph separators, bidirectional overrides.
@@ -132,8 +132,8 @@ class Redactor:
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
     def redact(self, text: str) -> str:
-        """Return the text with HIDDEN in place of each secret."""
-        return self._pattern.sub(HIDDEN, text)
+        """Return the text with REDACTED in place of each secret."""
+        return self._pattern.sub(REDACTED, text)
 
 
 def _spellings(secret: str) -> set[str]:

@@ -29,6 +29,12 @@ RandomFloat = Callable[[], float]
 RawUpdate = Mapping[str, Any]
 """An update as Telegram sent it: parsed JSON, of which only `update_id` was checked."""
 
+OFF = "off"
+"""The value of an address setting without which its part of the gateway is off."""
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts that are this machine, which no proxy can reach."""
+
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
 """The MIME types that models accept as images."""
 
@@ -277,15 +283,6 @@ class Entity:
     length: int
     url: str | None = field(default=None, kw_only=True)
     language: str | None = field(default=None, kw_only=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A paragraph, list or code block of a reply, with `newlines` before it."""
-
-    text: str
-    entities: tuple[Entity, ...] = ()
-    newlines: int = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,11 @@ def is_visible(text: str) -> bool:
     return any(unicodedata.category(char) not in INVISIBLE for char in text)
 
 
+def printable(text: str) -> str:
+    """Return a text as one printable line, with ? for each other character."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def replace_lone_surrogates(text: str) -> str:
     """Replace each half of a surrogate pair, which cannot be encoded, by U+FFFD."""
     if text.isascii():

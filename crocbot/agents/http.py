@@ -37,13 +37,12 @@ from crocbot.agents.responses import (
 )
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
-from crocbot.model import Prompt, Usage
+from crocbot.model import LOOPBACK_HOSTS, Prompt, Usage
 
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
 REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
 MAX_EVENT_CHARS = 1024 * 1024
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class HttpAgent:
@@ -108,7 +107,7 @@ class HttpAgent:
             # The environment's proxy cannot reach a service on this host.
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, force_close=True),
-                trust_env=urlsplit(self._url).hostname not in LOOPBACK,
+                trust_env=urlsplit(self._url).hostname not in LOOPBACK_HOSTS,
             )
         return self._session.request(
             method,

@@ -49,14 +49,13 @@ from crocbot.errors import (
     TelegramError,
     WebhookSetError,
 )
-from crocbot.model import ReconnectReason
+from crocbot.model import LOOPBACK_HOSTS, ReconnectReason
 
 PLACEHOLDER = "0:redacted"
 DEFAULT_SECONDS = 15.0
 CONNECT_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 OTHER_POLLER = (
     "another program polls with this token; only one of them gets the messages"
 )
@@ -64,7 +63,7 @@ OTHER_POLLER = (
 # may lack others.
 REQUIRED_METHODS = frozenset({"getMe", "getUpdates", "setWebhook", "sendMessage"})
 # Descriptions of a 400 for a chat that accepts no messages any more, like any 403.
-CHAT_GONE = (
+CHAT_GONE_DESCRIPTIONS = (
     "chat not found",
     "user not found",
     "peer_id_invalid",
@@ -166,7 +165,7 @@ def _description(error: telegram.error.TelegramError) -> str:
 
 
 def _is_chat_gone(message: str) -> bool:
-    return any(description in message.lower() for description in CHAT_GONE)
+    return any(description in message.lower() for description in CHAT_GONE_DESCRIPTIONS)
 
 
 class FloodError(telegram.error.TelegramError):
@@ -196,7 +195,7 @@ class AiohttpRequest(BaseRequest):
         self._token = token
         self._secret = token.encode()
         # HTTPS_PROXY and the like do not apply to this host.
-        self._use_proxies = urlsplit(api_url).hostname not in LOOPBACK
+        self._use_proxies = urlsplit(api_url).hostname not in LOOPBACK_HOSTS
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 

@@ -61,8 +61,8 @@ FIRST_PAUSE_SECONDS = 1.0
 MAX_INBOX_PAUSE_SECONDS = 5.0
 EMPTY_POLL_PAUSE_SECONDS = 1.0
 HUNG_SECONDS = 60.0
-FAILURES_UNTIL_RESET = 3
-POLLS_UNTIL_FORGIVEN = 3
+RESET_FAILURES_THRESHOLD = 3
+GOOD_POLLS_THRESHOLD = 3
 # For about 30 s after a restart Telegram still believes in the poll before it.
 CONFLICT_SECONDS = 60.0
 
@@ -125,7 +125,7 @@ class Poller:
                 await self._pause(error, self._inbox_failures, serious=True)
 
     async def _poll(self, limit: int) -> None:
-        """Make one good poll, or raise."""
+        """Poll once and store the updates; raise on any failure."""
         began = self.clock()
         wait = self.error is None and self.completed_at is not None
         updates = await self._get_updates(limit, wait=wait)
@@ -134,7 +134,7 @@ class Poller:
         new = await self.dispatcher.accept(updates)
         if updates:
             self._offset = updates[-1]["update_id"] + 1
-        self._forgive()
+        self._reset_pauses()
         at_once = self.completed_at - began < EMPTY_POLL_PAUSE_SECONDS
         if wait and not new and at_once:
             await self.sleep(EMPTY_POLL_PAUSE_SECONDS)
@@ -157,11 +157,11 @@ class Poller:
             f"a poll hung for {self.hung_seconds:g} s", ReconnectReason.TIMEOUT
         )
 
-    def _forgive(self) -> None:
+    def _reset_pauses(self) -> None:
         """Reset the pauses after a good poll."""
         self.error = None
         self._good_polls += 1
-        if self._conflicts.failures and self._good_polls >= POLLS_UNTIL_FORGIVEN:
+        if self._conflicts.failures and self._good_polls >= GOOD_POLLS_THRESHOLD:
             logger.info("no conflict any more", conflicts=self._conflicts.failures)
             self._conflicts.reset()
             self._conflict_since = None
@@ -187,7 +187,11 @@ class Poller:
         self.events.emit(PollFailed(reason))
         if reason is ReconnectReason.CONFLICT:
             self._good_polls = 0
-            lasting = self._is_lasting_conflict()
+            if self._conflict_since is None:
+                self._conflict_since = self.clock()
+            lasting = self.clock() - self._conflict_since > CONFLICT_SECONDS
+            if lasting:
+                self.events.emit(ErrorEvent(ErrorType.CONFLICT, Severity.CRITICAL))
             await self._pause(error, self._conflicts, serious=lasting)
         else:
             await self._pause(error, self._failures)
@@ -205,19 +209,9 @@ class Poller:
             failures=backoff.failures,
             next_in=round(pause, 1),
         )
-        if backoff.failures % FAILURES_UNTIL_RESET == 0:
+        if backoff.failures % RESET_FAILURES_THRESHOLD == 0:
             await self.client.reset_connections()
         await self.sleep(pause)
-
-    def _is_lasting_conflict(self) -> bool:
-        """Return whether conflicts last for longer than they do after a restart."""
-        now = self.clock()
-        if self._conflict_since is None:
-            self._conflict_since = now
-        lasting = now - self._conflict_since > CONFLICT_SECONDS
-        if lasting:
-            self.events.emit(ErrorEvent(ErrorType.CONFLICT, Severity.CRITICAL))
-        return lasting
 
 
 def _ignore_result(call: asyncio.Future[Any]) -> None:

@@ -20,7 +20,7 @@ from crocbot.model import HostPort
 
 TIMEOUT_SECONDS = 5.0
 # Addresses that mean "all of this machine's" to a server.
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+WILDCARD_TO_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -56,7 +56,7 @@ def _request_page(arguments: Sequence[str], environment: Mapping[str, str]) -> i
 
 
 def _request(address: HostPort, path: str) -> int:
-    host = LOOPBACK.get(address.host, address.host)
+    host = WILDCARD_TO_LOOPBACK.get(address.host, address.host)
     connection = http.client.HTTPConnection(host, address.port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)

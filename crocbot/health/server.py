@@ -14,6 +14,7 @@ from crocbot.backoff import Backoff
 from crocbot.errors import OperatorError
 from crocbot.model import HostPort
 from crocbot.settings import HEALTH_ADDRESS
+from crocbot.text import printable
 
 MAX_RETRY_SECONDS = 5.0
 CHECK_TIMEOUT_SECONDS = 4.0
@@ -129,5 +130,4 @@ def _page(text: str, status: int) -> web.Response:
 
 def _line(text: str) -> str:
     """Return a reason, which may come from any library, as one printable line."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return printable[:MAX_REASON_CHARS]
+    return printable(text)[:MAX_REASON_CHARS]

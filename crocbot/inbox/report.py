@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from crocbot.inbox import sqlite
 from crocbot.inbox.sqlite import Failure
 from crocbot.model import Disposition, RawUpdate
+from crocbot.text import printable
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -54,7 +55,8 @@ def describe(connection: Connection, now: float) -> Iterator[str]:
 def _latest(failures: Sequence[Failure], now: float) -> Iterator[str]:
     for failure in list(reversed(failures))[:MAX_SHOWN]:
         chat, ago = _chat(failure.raw), _span(now - failure.closed_at)
-        yield f"  update {failure.update_id}{chat}, {ago} ago: {_line(failure.reason)}"
+        reason = printable(failure.reason)
+        yield f"  update {failure.update_id}{chat}, {ago} ago: {reason}"
     if len(failures) > MAX_SHOWN:
         yield f"  and {len(failures) - MAX_SHOWN} older ones"
 
@@ -65,10 +67,6 @@ def _chat(raw: RawUpdate) -> str:
     chat = message.get("chat") if isinstance(message, Mapping) else None
     number = chat.get("id") if isinstance(chat, Mapping) else None
     return f" of chat {number}" if isinstance(number, int) else ""
-
-
-def _line(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _span(seconds: float) -> str:

@@ -18,13 +18,13 @@ import html
 import re
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
 from telegramify_markdown import RenderConfig, convert
 
-from crocbot.model import Block, Entity
+from crocbot.model import Entity
 from crocbot.text import replace_lone_surrogates
 
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
@@ -38,7 +38,7 @@ ENTITIES = frozenset(
 BULLET, DONE, TO_DO, RULE = "•", "☑", "☐", "———"
 # Strings that the parser must not see; private-use characters, as many and not in the
 # text, replace them meanwhile.
-HIDDEN = ("||", "<", "$")
+PROTECTED = ("||", "<", "$")
 PLACEHOLDERS = [chr(code) for code in range(0xE000, 0xF8FF)]
 # Characters that Markdown adds, drops or renumbers.
 MARKUP = frozenset(string.punctuation + BULLET + DONE + TO_DO + RULE)
@@ -62,6 +62,15 @@ def _config() -> RenderConfig:
 
 
 CONFIG = _config()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A paragraph, list or code block of a reply, with `newlines` before it."""
+
+    text: str
+    entities: tuple[Entity, ...] = ()
+    newlines: int = 2
 
 
 def blocks(text: str) -> Iterator[Block]:
@@ -135,7 +144,7 @@ def _convert(source: str) -> Block:
 def _render(source: str) -> Block:
     placeholders = {}
     unused = (char for char in PLACEHOLDERS if char not in source)
-    for hidden in HIDDEN:
+    for hidden in PROTECTED:
         placeholders[hidden] = "".join(next(unused) for _ in hidden)
         source = source.replace(hidden, placeholders[hidden])
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from crocbot.model import Block, Entity, MessagePart, Reply
-from crocbot.reply.markdown import blocks
+from crocbot.model import Entity, MessagePart, Reply
+from crocbot.reply.markdown import Block, blocks
 from crocbot.text import (
     MAX_MESSAGE_UNITS,
     is_visible,

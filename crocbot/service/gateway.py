@@ -23,7 +23,7 @@ from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
 from crocbot.sessions import Sessions
 from crocbot.settings import Settings
 from crocbot.store import Store
-from crocbot.turn import AgentStep, Completion, Turn
+from crocbot.turn import AgentStep, TurnCompletion, TurnStages
 
 MAX_QUEUED_PER_TURN = 4
 # While fewer chats than turns are active, so that updates of other chats, and /stop,
@@ -99,8 +99,8 @@ class Gateway:
         settings = self._settings
         return Dispatcher(
             inbox=self._inbox,
-            turns=Completion(
-                turn=self._build_turn(store),
+            completion=TurnCompletion(
+                stages=self._build_stages(store),
                 inbox=self._inbox,
                 events=self._events,
                 redactor=log.Redactor(settings.secrets),
@@ -112,13 +112,13 @@ class Gateway:
             gather_seconds=settings.gather_seconds,
         )
 
-    def _build_turn(self, store: Store) -> Turn:
+    def _build_stages(self, store: Store) -> TurnStages:
         settings = self._settings
         sessions = Sessions(
             store, turns=settings.history_turns, chars=settings.history_chars
         )
         delivery = Delivery(client=self._client, events=self._events)
-        return Turn(
+        return TurnStages(
             bot=self._identity,
             policy=self._policy,
             pairings=Pairings(store),

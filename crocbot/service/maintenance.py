@@ -18,7 +18,7 @@ from crocbot.inbox import Inbox
 from crocbot.model import Sleep
 
 INTERVAL_SECONDS = 1.0
-INTERVALS_PER_TIDY = 60
+TIDY_EVERY_SECONDS = 60.0
 
 logger = log.logger(__name__)
 
@@ -34,12 +34,13 @@ class Maintenance:
 
     async def run(self) -> None:
         """Repeat until cancelled; an inbox that cannot be read is tried again."""
-        intervals = 0
+        since_tidy = 0.0
         while True:
             try:
                 await self.run_once()
-                intervals += 1
-                if intervals % INTERVALS_PER_TIDY == 0:
+                since_tidy += INTERVAL_SECONDS
+                if since_tidy >= TIDY_EVERY_SECONDS:
+                    since_tidy = 0.0
                     await self.inbox.tidy()
             except InboxError as error:
                 logger.debug("the inbox cannot be read", error=str(error))

@@ -7,11 +7,13 @@ import signal
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 
-from crocbot import agents, inbox, log, pairing, sessions
+from crocbot import agents, log, pairing, sessions
 from crocbot.botapi import Client
 from crocbot.errors import OperatorError
 from crocbot.events import EventListener
 from crocbot.health.server import Health
+from crocbot.inbox import SCHEMA as INBOX_SCHEMA
+from crocbot.inbox import Inbox
 from crocbot.model import HostPort
 from crocbot.service.gateway import Gateway
 from crocbot.service.readiness import Readiness
@@ -101,10 +103,10 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
     """Serve one bot; the caller has locked the state directory."""
     token = settings.token.get_secret_value()
     async with AsyncExitStack() as stack:
-        schemas = [inbox.SCHEMA, pairing.SCHEMA, sessions.SCHEMA]
+        schemas = [INBOX_SCHEMA, pairing.SCHEMA, sessions.SCHEMA]
         store = await stack.enter_async_context(Store(settings.database, schemas))
-        rows = await stack.enter_async_context(inbox.Inbox(store, events))
-        readiness = Readiness(inbox=rows)
+        inbox = await stack.enter_async_context(Inbox(store, events))
+        readiness = Readiness(inbox=inbox)
         await stack.enter_async_context(Health(settings.health_address, readiness))
         client = await stack.enter_async_context(
             Client(token, settings.telegram_api_url, events)
@@ -118,7 +120,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
                 settings=settings,
                 version=VERSION,
                 identity=identity,
-                inbox=rows,
+                inbox=inbox,
                 store=store,
                 client=client,
                 agent=agent,

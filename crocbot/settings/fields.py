@@ -28,19 +28,18 @@ from pydantic import (
     SecretStr,
 )
 
-from crocbot.model import HostPort
+from crocbot.model import OFF, HostPort
 
 PREFIX = "CROCBOT_"
 TOKEN = "TELEGRAM_BOT_TOKEN"  # noqa: S105 (a name, not a token)
 API_KEY = "OPENAI_API_KEY"
 STATE_DIR = "CROCBOT_STATE_DIR"
 HEALTH_ADDRESS = "CROCBOT_HEALTH_ADDRESS"
-OFF = "off"
 DATABASE = "crocbot.sqlite3"
-TOKEN_RIGHT = "must be a bot token as @BotFather shows it, 123456:ABC..."  # noqa: S105
-URL_RIGHT = "must be a URL, https://host or http://host:port"
-IDS_RIGHT = "must be Telegram user ids separated by commas, like 123,456"
-SECONDS_RIGHT = "must be seconds, 0.1 to 86400"
+TOKEN_RULE = "must be a bot token as @BotFather shows it, 123456:ABC..."  # noqa: S105
+URL_RULE = "must be a URL, https://host or http://host:port"
+IDS_RULE = "must be Telegram user ids separated by commas, like 123,456"
+SECONDS_RULE = "must be seconds, 0.1 to 86400"
 
 GroupMode = Literal["mention", "always"]
 
@@ -142,12 +141,12 @@ class Settings(BaseModel):
     token: Token = Field(
         validation_alias=TOKEN,
         title="The token of your bot.",
-        description=TOKEN_RIGHT,
+        description=TOKEN_RULE,
     )
     telegram_api_url: BaseUrl = Field(
         "https://api.telegram.org",
         title="The URL of the Bot API server: Telegram's, your own, or the sandbox.",
-        description=URL_RIGHT,
+        description=URL_RULE,
     )
     state_dir: Annotated[Path, AfterValidator(expand)] = Field(
         title="The directory of the inbox, the conversations and the pairings.",
@@ -163,7 +162,7 @@ class Settings(BaseModel):
     allow_from: Ids = Field(
         frozenset(),
         title="Telegram user ids of the users who are answered.",
-        description=IDS_RIGHT,
+        description=IDS_RULE,
     )
     groups: Groups = Field(
         {},
@@ -175,7 +174,7 @@ class Settings(BaseModel):
     operators: Ids = Field(
         frozenset(),
         title="User ids of operators; if empty, those of `CROCBOT_ALLOW_FROM`.",
-        description=IDS_RIGHT,
+        description=IDS_RULE,
     )
     agent: Annotated[
         Literal["echo", "http", "openai", "command"], BeforeValidator(_lower)
@@ -224,17 +223,17 @@ class Settings(BaseModel):
     agent_connect_seconds: Seconds = Field(
         5.0,
         title="The longest time to connect to the agent.",
-        description=SECONDS_RIGHT,
+        description=SECONDS_RULE,
     )
     agent_first_byte_seconds: Seconds = Field(
         60.0,
         title="The longest time until the first part of the agent's answer.",
-        description=SECONDS_RIGHT,
+        description=SECONDS_RULE,
     )
     agent_total_seconds: Seconds = Field(
         600.0,
         title="The longest time until the end of the agent's answer.",
-        description=SECONDS_RIGHT,
+        description=SECONDS_RULE,
     )
     history_turns: int = Field(
         20,
@@ -381,5 +380,9 @@ URLS = (
 )
 """Settings whose value may contain a password."""
 
-NEEDS = {"http": ("agent_url",), "openai": ("model",), "command": ("agent_command",)}
+REQUIRED_FIELDS = {
+    "http": ("agent_url",),
+    "openai": ("model",),
+    "command": ("agent_command",),
+}
 """Agents --> the fields that must be set for them."""

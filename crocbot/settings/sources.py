@@ -23,12 +23,12 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource
 from crocbot.errors import OperatorError
 from crocbot.settings.fields import (
     NAMES,
-    NEEDS,
     PREFIX,
+    REQUIRED_FIELDS,
     SECRETS,
     STATE_DIR,
     TOKEN,
-    TOKEN_RIGHT,
+    TOKEN_RULE,
     URLS,
     Settings,
     expand,
@@ -37,7 +37,7 @@ from crocbot.settings.fields import (
 CONFIG = "CROCBOT_CONFIG"
 ENV_FILE = Path(".env")
 FILES = {f"{name}_FILE": name for name in SECRETS}
-KNOWN = (*NAMES, *FILES, CONFIG)
+KNOWN_NAMES = (*NAMES, *FILES, CONFIG)
 NO_TOKEN = "0:none"  # noqa: S105
 # What a program needs to run at all; any other variable may be a secret.
 INHERITED = frozenset(
@@ -49,7 +49,7 @@ INHERITED = frozenset(
 )
 
 Values = Mapping[str, tuple[Any, str]]
-"""Names of settings --> their value, and the place where the operator finds it."""
+"""Names of settings --> their value, and the source where the operator finds it."""
 
 
 def load(
@@ -64,7 +64,7 @@ def load(
             f" or {TOKEN}_FILE to a file with the token"
         )
     settings = _validated(values, environment)
-    for field in NEEDS.get(settings.agent, ()):
+    for field in REQUIRED_FIELDS.get(settings.agent, ()):
         if not getattr(settings, field):
             raise OperatorError(
                 f"CROCBOT_AGENT is {settings.agent!r}: it needs {PREFIX}{field.upper()}"
@@ -110,7 +110,7 @@ def _read(
         found |= {
             name: key for name, key in keys.items() if _alternative(name) not in texts
         }
-    found |= {name: (text, name) for name, text in texts.items() if name in KNOWN}
+    found |= {name: (text, name) for name, text in texts.items() if name in KNOWN_NAMES}
     found.pop(CONFIG, None)
     return found, _warnings([*dotenv, *environment])
 
@@ -140,7 +140,7 @@ def _toml(path: str) -> dict[str, tuple[Any, str]]:
         keys = tomllib.loads(text)
     except ValueError as error:
         raise OperatorError(f"{path} is not TOML: {error}") from error
-    names = {name.removeprefix(PREFIX).lower(): name for name in KNOWN}
+    names = {name.removeprefix(PREFIX).lower(): name for name in KNOWN_NAMES}
     del names["config"]
     for key in keys:
         if key not in names:
@@ -149,7 +149,7 @@ def _toml(path: str) -> dict[str, tuple[Any, str]]:
     return {names[key]: (value, f"{path}: {key}") for key, value in keys.items()}
 
 
-def _file(path: object, place: str) -> str:
+def _file(path: object, source: str) -> str:
     """Return the text of a file that a setting names."""
     try:
         return expand(str(path)).read_text(encoding="utf-8")
@@ -159,7 +159,7 @@ def _file(path: object, place: str) -> str:
         reason = "it is not UTF-8"
     except ValueError as error:
         reason = str(error)
-    raise OperatorError(f"{place}: cannot read {path}: {reason}")
+    raise OperatorError(f"{source}: cannot read {path}: {reason}")
 
 
 def _with_secrets(values: Values) -> Values:
@@ -170,11 +170,11 @@ def _with_secrets(values: Values) -> Values:
             continue
         if name in values:
             raise OperatorError(f"{name} and {variable} are both set: keep one")
-        path, place = values[variable]
-        text = _file(path, place).strip()
+        path, source = values[variable]
+        text = _file(path, source).strip()
         if not text:
-            raise OperatorError(f"{place}: {path} is empty")
-        found[name] = (text, place)
+            raise OperatorError(f"{source}: {path} is empty")
+        found[name] = (text, source)
     return found
 
 
@@ -201,24 +201,24 @@ def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _one_line(error: ValidationError, values: Values) -> str:
-    """Return the first error: the place, the value, and what would be right."""
+    """Return the first error: the source, the value, and the rule."""
     first = error.errors(include_url=False)[0]
     keyword = str(first["loc"][0])
     name = next(name for name in NAMES if _keyword(name) == keyword)
-    right = Settings.model_fields[NAMES[name]].description
-    value, place = values[name]
+    rule = Settings.model_fields[NAMES[name]].description
+    value, source = values[name]
     if name == TOKEN:
-        return f"{place} is not a token: {TOKEN_RIGHT}"
+        return f"{source} is not a token: {TOKEN_RULE}"
     if name in SECRETS or (name in URLS and "@" in str(value)):
-        return f"{place} is not right: {right}"
+        return f"{source} is not right: {rule}"
     # Of a list only the item that is wrong.
     wrong = value if isinstance(value, str | int | float) else first["input"]
-    return f"{place} is {repr(wrong)[:80]}: {right}"
+    return f"{source} is {repr(wrong)[:80]}: {rule}"
 
 
 def _warnings(names: Iterable[str]) -> list[str]:
     """Return a warning about each CROCBOT_ variable that is no setting."""
-    known = {name.removeprefix(PREFIX): name for name in KNOWN}
+    known = {name.removeprefix(PREFIX): name for name in KNOWN_NAMES}
     return [
         f"{name[:80]!r} is no setting of crocbot{_nearest(word, known)}"
         for name in sorted({name.upper() for name in names})

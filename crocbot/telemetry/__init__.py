@@ -8,16 +8,15 @@ Events in, statsd lines out; nothing in the gateway waits for it.
 
 from __future__ import annotations
 
-from crocbot.model import HostPort
+from crocbot.model import OFF, HostPort
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.emitter import Emitter
 from crocbot.telemetry.observer import Observer
 from crocbot.telemetry.runtime import Runtime
 from crocbot.telemetry.udp import UdpTarget
 
-__all__ = ["OFF", "Telemetry"]
+__all__ = ["Telemetry"]
 
-OFF = "off"
 """The host that turns telemetry off."""
 
 

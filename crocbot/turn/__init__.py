@@ -8,7 +8,7 @@ people get when there is no answer, `completion.py` closes the rows of a turn.
 from __future__ import annotations
 
 from crocbot.turn.ask import AgentStep
-from crocbot.turn.completion import Completion
-from crocbot.turn.turn import Turn
+from crocbot.turn.completion import TurnCompletion
+from crocbot.turn.turn import TurnStages
 
-__all__ = ["AgentStep", "Completion", "Turn"]
+__all__ = ["AgentStep", "TurnCompletion", "TurnStages"]

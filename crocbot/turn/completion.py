@@ -20,15 +20,15 @@ from crocbot.errors import OperatorError
 from crocbot.events import EventListener
 from crocbot.inbox import Inbox
 from crocbot.model import Disposition, Outcome, Row
-from crocbot.turn.turn import Turn
+from crocbot.turn.turn import TurnStages
 
-CHAT_GONE = "the chat takes nothing any more"
+CHAT_GONE_REASON = "the chat accepts no messages: the bot was blocked or removed"
 
 logger = log.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
+class TurnCompletion:
     """
     Runs turns and closes their rows.
 
@@ -36,7 +36,7 @@ class Completion:
     quote another program.
     """
 
-    turn: Turn
+    stages: TurnStages
     inbox: Inbox
     events: EventListener
     redactor: log.Redactor
@@ -44,7 +44,7 @@ class Completion:
     async def run(self, rows: Sequence[Row], *, overtaken: bool = False) -> bool:
         """Run one turn and close its rows; return whether its chat is gone."""
         try:
-            outcomes = await self.turn.run(rows, overtaken=overtaken)
+            outcomes = await self.stages.run(rows, overtaken=overtaken)
         except OperatorError as error:
             # The poller meets the same error, which ends the program.
             logger.error("row left open", update=rows[0].update_id, error=str(error))
@@ -59,7 +59,7 @@ class Completion:
     async def fail_chat_gone(self, rows: Sequence[Row]) -> None:
         """Close rows of a chat that takes no messages any more."""
         logger.warning("rows of a chat that is gone", rows=len(rows))
-        await self._close_as(Disposition.FAILED, rows, CHAT_GONE)
+        await self._close_as(Disposition.FAILED, rows, CHAT_GONE_REASON)
 
     async def _close_as(
         self, disposition: Disposition, rows: Sequence[Row], reason: str | None = None

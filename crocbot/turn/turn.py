@@ -56,7 +56,7 @@ logger = log.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class TurnStages:
     """The stages that rows pass; `clock` is Unix time."""
 
     bot: BotIdentity

@@ -54,7 +54,7 @@ class World:
         options = {"max_turns": 2, "max_queued": 100} | options
         self.dispatcher = Dispatcher(
             inbox=self,  # type: ignore[arg-type]
-            turns=self,  # type: ignore[arg-type]
+            completion=self,  # type: ignore[arg-type]
             events=self.events,
             **options,
         )

@@ -96,7 +96,7 @@ def test_secrets(format: str) -> None:
     output = stream.getvalue()
 
     assert "very-secret" not in output
-    assert output.count(log.HIDDEN) >= 6
+    assert output.count(log.REDACTED) >= 6
     assert "ValueError" in output
 
 
@@ -110,7 +110,7 @@ def test_secrets_that_are_escaped(format: str, text: str, secret: str) -> None:
     text = text.format(secret)
     log.logger("crocbot.test").info(text, field=text, nested={"a": text})
 
-    assert stream.getvalue().count(log.HIDDEN) == 3
+    assert stream.getvalue().count(log.REDACTED) == 3
 
 
 def test_traceback() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crocbot.model import Block, Entity
-from crocbot.reply.markdown import blocks
+from crocbot.model import Entity
+from crocbot.reply.markdown import Block, blocks
 from crocbot.text import replace_lone_surrogates, utf16_length
 
 CROC = "🐊"

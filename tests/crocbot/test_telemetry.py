@@ -11,8 +11,15 @@ from contextlib import closing
 import pytest
 
 from crocbot.events import PollFailed
-from crocbot.model import Disposition, HostPort, MessageType, Outcome, ReconnectReason
-from crocbot.telemetry import OFF, Telemetry
+from crocbot.model import (
+    OFF,
+    Disposition,
+    HostPort,
+    MessageType,
+    Outcome,
+    ReconnectReason,
+)
+from crocbot.telemetry import Telemetry
 
 ANSWERED = Outcome(Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=1.0)
 

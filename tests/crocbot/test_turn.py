@@ -45,7 +45,7 @@ from crocbot.model import (
     Verdict,
 )
 from crocbot.reply import Delivery, LiveDelivery
-from crocbot.turn import AgentStep, Turn
+from crocbot.turn import AgentStep, TurnStages
 from crocbot.turn.messages import ERROR_MESSAGES, GENERIC_ERROR, PAIRING_CODE
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
@@ -154,7 +154,7 @@ class Scene:
         )
         stubs: Any = self
         store: Any = self.store
-        turn = Turn(
+        turn = TurnStages(
             bot=BotIdentity(99, "our_bot"),
             policy=self.policy,
             pairings=store,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from crocbot import log
 from crocbot.dispatcher import Dispatcher
 from crocbot.model import Disposition, Outcome, Row
-from crocbot.turn import Completion
+from crocbot.turn import TurnCompletion
 from tests.crocbot.fakes import RecordedEvents
 
 
@@ -17,8 +17,8 @@ class World:
 
     def __init__(self) -> None:
         self.closing, self.go_on = asyncio.Event(), asyncio.Event()
-        self.completion = Completion(
-            turn=self,  # type: ignore[arg-type]
+        self.completion = TurnCompletion(
+            stages=self,  # type: ignore[arg-type]
             inbox=self,  # type: ignore[arg-type]
             events=RecordedEvents(),
             redactor=log.Redactor([]),
@@ -55,7 +55,7 @@ async def test_rows_that_are_closed_during_a_drain() -> None:
     world = World()
     dispatcher = Dispatcher(
         inbox=world,  # type: ignore[arg-type]
-        turns=world.completion,
+        completion=world.completion,
         events=RecordedEvents(),
         max_turns=1,
         max_queued=9,

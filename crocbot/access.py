@@ -79,7 +79,7 @@ class AccessPolicy:
 
 
 class DenialLog:
-    """Logs each sender or group that is not let in, once while it is remembered."""
+    """Logs each sender or group without access, once while it is remembered."""
 
     def __init__(self) -> None:
         self._logged: set[int] = set()
@@ -95,9 +95,9 @@ class DenialLog:
         self._logged.add(key)
         if decision.verdict in HINTS:
             hint = HINTS[decision.verdict].format(user=user)
-            logger.warning("not let in", user=user, to_let_in=hint)
+            logger.warning("access denied", user=user, fix=hint)
         elif decision.verdict is Verdict.GROUP:
             hint = f"add {chat} to CROCBOT_GROUPS"
-            logger.warning("group not let in", chat=chat, to_let_in=hint)
+            logger.warning("access denied", chat=chat, fix=hint)
         else:
             logger.warning("not answered", chat=chat, reason=str(decision.verdict))

@@ -79,7 +79,7 @@ def pairing_list() -> None:
     for one in found:
         click.echo(pairing.describe(one, now))
     if not found:
-        click.echo("nobody")
+        click.echo("no pairings")
 
 
 @pairings.command("approve")
@@ -92,7 +92,7 @@ def pairing_approve(code: str) -> None:
         user_id = pairing.approve(connection, code, time.time())
     if user_id is None:
         raise OperatorError(
-            f"{code[:80]!r} is no code that waits: see crocbot pairing list;"
+            f"{code[:80]!r} is not a pending code: see crocbot pairing list;"
             " a code is good for one hour and for one approval"
         )
     click.echo(f"approved: user {user_id} is let in")

@@ -121,7 +121,7 @@ def _status(status: Status) -> str:
             f"crocbot {status.version}, agent {status.agent}",
             f"up for {_duration(status.uptime)}",
             f"last poll completed: {polled}",
-            f"messages in work or waiting, with this one: {status.queued}",
+            f"messages running or waiting, this one included: {status.queued}",
         ]
     )
 

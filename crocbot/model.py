@@ -220,7 +220,7 @@ class Decision:
 
     @property
     def allowed(self) -> bool:
-        """Return whether the message may be answered; the only place that knows."""
+        """Return whether the message may be answered."""
         return self.verdict is Verdict.ALLOWED
 
 

@@ -118,7 +118,7 @@ class Store:
             raise StoreError(str(error)) from error
 
     def _usable_connection(self) -> sqlite3.Connection:
-        """Return the connection, unless SQLite would write to a file without a name."""
+        """Return the connection, unless its file was deleted or replaced meanwhile."""
         if self._connection is None:
             raise StoreError("the file is closed")
         try:

@@ -127,7 +127,7 @@ def _translated() -> Iterator[None]:
 
 def _translate(error: telegram.error.TelegramError) -> CrocbotError:
     description = _description(error)
-    refusal = f"Telegram said no: {description}"
+    refusal = f"Telegram refused the call: {description}"
     translated: CrocbotError
     match error:
         case FloodError():

@@ -183,7 +183,8 @@ class Webhook:
             self._succeeded()
             return
         self._failed_at = failed_at
-        self.error = f"Telegram says: {str(info.get('last_error_message'))[:200]}"
+        reported = str(info.get("last_error_message"))[:200]
+        self.error = f"last error reported by Telegram: {reported}"
         self.events.emit(PollFailed(ReconnectReason.NETWORK))
         logger.warning("Telegram cannot reach the webhook", error=self.error)
 

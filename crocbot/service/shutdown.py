@@ -2,8 +2,8 @@
 The end of a run: a request to stop, giving up work for it, ending the process.
 
 A process that was asked to stop ends in time even if an agent blocks the event loop,
-or a thread that Python would wait for.  All that must last is in the inbox before an
-answer to it is sent, so ending the process at any time loses nothing.
+or a thread that Python would wait for.  Every accepted update is in the inbox, so
+ending the process at any time loses none.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What the operating system and Python report about this process: the door to psutil.
+What the operating system and Python report about this process; only here is psutil.
 
 Only what costs microseconds (`python -m benchmarks.telemetry` measures a sample).  What
 a system does not report is left out: without /proc there is no memory, no open file

@@ -1,4 +1,4 @@
-"""Who is let in."""
+"""Who has access."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_operators(policy: AccessPolicy, sender: int | None, is_operator: bool) 
 
 
 def test_denials_are_logged_once() -> None:
-    """Each sender or group that is not let in is logged once, with how to change it."""
+    """Each sender or group without access is logged once, with how to change it."""
     denials = DenialLog()
     with capture_logs() as lines:
         for user in (9, 9, 10, 9):
@@ -112,9 +112,9 @@ def test_denials_are_logged_once() -> None:
         denials.record(message(None, -6), Decision(Verdict.NO_SENDER))
 
     assert [" ".join(map(str, line.values())) for line in lines] == [
-        "9 add 9 to CROCBOT_ALLOW_FROM not let in warning",
-        "10 add 10 to CROCBOT_ALLOW_FROM not let in warning",
-        "-5 add -5 to CROCBOT_GROUPS group not let in warning",
+        "9 add 9 to CROCBOT_ALLOW_FROM access denied warning",
+        "10 add 10 to CROCBOT_ALLOW_FROM access denied warning",
+        "-5 add -5 to CROCBOT_GROUPS access denied warning",
         "-6 no_sender not answered warning",
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,11 +40,13 @@ HEAVY = {"aiohttp", "asyncio", "pydantic", "sqlite3", "structlog", "telegram"}
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """Help names the commands."""
+    """Help names all commands, each with the first sentence of its own help."""
     code, text = run(["--help"], capsys)
 
     assert code == 0
-    assert [word for word in ("gateway", "demo", "check") if word not in text] == []
+    for name, command in cli.cli.commands.items():
+        assert re.search(rf"^  {name} +\w", text, re.MULTILINE)
+        assert command.get_short_help_str().rstrip(".") in text
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +178,7 @@ def test_pairing(
 ) -> None:
     """The operator lists, approves and revokes codes without a token."""
     monkeypatch.setenv("CROCBOT_STATE_DIR", str(tmp_path / "state"))
-    assert run(["pairing", "list"], capsys) == (0, "nobody\n")
+    assert run(["pairing", "list"], capsys) == (0, "no pairings\n")
     with store.opened(tmp_path / "state/crocbot.sqlite3", [pairing.SCHEMA]) as table:
         code = pairing.offer(table, 8, time.time())
     assert code is not None
@@ -194,7 +197,7 @@ def test_pairing(
     )
     status, text = run(["pairing", "approve", code], capsys)
     assert (status, text.count("\n")) == (2, 1)
-    assert text.startswith(f"crocbot: {code!r} is no code that waits")
+    assert text.startswith(f"crocbot: {code!r} is not a pending code")
 
 
 @pytest.mark.parametrize("arguments", [["inbox"], ["pairing", "list"], ["check"]])

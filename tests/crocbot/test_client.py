@@ -174,7 +174,7 @@ async def test_methods_that_a_server_lacks(client: Client, server: Server) -> No
     }
     for method, call in calls.items():
         server.fault(method, NOT_FOUND)
-        with pytest.raises(DeliveryError, match=f"no: {method}: Not Found"):
+        with pytest.raises(DeliveryError, match=f"call: {method}: Not Found"):
             await call()
 
 
@@ -184,7 +184,8 @@ TOKEN_REFUSED = (
     " set TELEGRAM_BOT_TOKEN to the one that @BotFather shows"
 )
 OTHER = "another program polls with this token; only one of them gets the messages"
-MOVED = "Telegram said no: Group migrated to supergroup. New chat id: -9"
+REFUSED = "Telegram refused the call: "
+MOVED = f"{REFUSED}Group migrated to supergroup. New chat id: -9"
 NO_ANSWER = "the answer is not a Bot API answer"
 NO_LIST = "getUpdates returned no list"
 NO_CHAT = faults.api_error(400, "Bad Request: chat not found")
@@ -217,12 +218,16 @@ def result(value: str) -> Answer:
         (result('{"update_id":1}'), NETWORK, NO_LIST),
         (Drop(), NETWORK, "ServerDisconnectedError"),
         (Slow(20), TIMEOUT, "no answer within 0.5 s"),
-        (NO_CHAT, ChatGoneError, "Telegram said no: Chat not found"),
-        (BLOCKED, ChatGoneError, "Telegram said no: Forbidden: bot was blocked"),
+        (NO_CHAT, ChatGoneError, f"{REFUSED}Chat not found"),
+        (
+            BLOCKED,
+            ChatGoneError,
+            f"{REFUSED}Forbidden: bot was blocked",
+        ),
         (
             faults.api_error(400, "Bad Request: can't parse entities"),
             DeliveryError,
-            "Telegram said no: Can't parse entities",
+            f"{REFUSED}Can't parse entities",
         ),
         (
             faults.api_error(400, "upgraded", migrate_to_chat_id=-9),

@@ -77,7 +77,7 @@ async def test_other_commands(command: str | None) -> None:
             "crocbot 1.2, agent echo\n"
             "up for 1 d 2 h\n"
             "last poll completed: 4 s ago\n"
-            "messages in work or waiting, with this one: 3",
+            "messages running or waiting, this one included: 3",
         ),
         (
             "status",
@@ -85,7 +85,7 @@ async def test_other_commands(command: str | None) -> None:
             "crocbot 1.2, agent echo\n"
             "up for 0 s\n"
             "last poll completed: not yet\n"
-            "messages in work or waiting, with this one: 1",
+            "messages running or waiting, this one included: 1",
         ),
     ],
 )

@@ -233,7 +233,7 @@ UNREACHABLE = ErrorEvent(ErrorType.NETWORK, Severity.WARNING)
     [
         ([{}, {"pending_update_count": 0}], None, 1, []),
         # An error that Telegram met is reported once.
-        ([FAILED], "Telegram says: Connection refused", 1, [NETWORK]),
+        ([FAILED], "last error reported by Telegram: Connection refused", 1, [NETWORK]),
         ([FAILED, FAILED], None, 1, [NETWORK]),
         # Another program changed the webhook.
         ([{"url": ""}, {}], None, 2, [CONFLICT]),

@@ -51,7 +51,9 @@ async def test_no_output_has_a_secret(world: World, mode: str, style: str) -> No
         await world.eventually(lambda: replies)
         world.server.fault("sendMessage", refused)
         world.server.send(ADA, "once more")
-        await world.eventually(lambda: "Telegram said no" in gateway.output.read_text())
+        await world.eventually(
+            lambda: "Telegram refused the call" in gateway.output.read_text()
+        )
         pages = [await world.text(), await readable(world.health_url)]
         world.server.fault("getUpdates", faults.unauthorized(), times=9)
         world.server.fault("getWebhookInfo", faults.unauthorized(), times=9)

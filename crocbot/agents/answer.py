@@ -67,7 +67,7 @@ class Agent(Protocol):
         """Release connections."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """
     The timeouts of an answer, in seconds.

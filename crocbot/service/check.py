@@ -1,7 +1,7 @@
 """
 `crocbot check`: test each thing that the gateway needs; change and start nothing.
 
-    settings   who would be let in              telegram   whose token it is
+    settings   who has access                   telegram   whose token it is
     database   it can be used, or made          agent      it can be asked
 
 Each is tested even if another one fails, and gives one line.

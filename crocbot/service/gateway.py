@@ -127,7 +127,8 @@ class Gateway:
             agent_step=AgentStep(
                 agent=self._agent,
                 timeouts=Timeouts(
-                    settings.agent_first_byte_seconds, settings.agent_total_seconds
+                    first_byte=settings.agent_first_byte_seconds,
+                    total=settings.agent_total_seconds,
                 ),
                 sessions=sessions,
                 client=self._client,

@@ -63,7 +63,6 @@ class AcceptingDispatcher:
         self.has_capacity.set()
 
     async def accept(self, updates: Sequence[RawUpdate]) -> int:
-        """Store updates; return how many are new."""
         if self.errors:
             raise self.errors.pop(0)
         new = [update for update in updates if update not in self.stored]
@@ -71,7 +70,6 @@ class AcceptingDispatcher:
         return len(new)
 
     async def wait_for_capacity(self) -> int:
-        """Wait until the test allows more, and return how many."""
         await self.has_capacity.wait()
         return self.capacity
 
@@ -261,7 +259,7 @@ async def read_answer(
     reader = AnswerReader(
         agent=agent,
         prompt=prompt or Prompt(a_message()),
-        timeouts=timeouts or Timeouts(30.0, 30.0),
+        timeouts=timeouts or Timeouts(first_byte=30.0, total=30.0),
         events=reading.events,
         sleep=sleep,
         random=lambda: 0.5,

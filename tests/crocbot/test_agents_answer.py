@@ -41,11 +41,14 @@ class ScriptedAgent:
             self.closed += 1
 
 
-async def read(script: Script, *timeouts: float) -> tuple[Reading, int]:
+async def read(
+    script: Script, first_byte: float = 60.0, total: float = 60.0
+) -> tuple[Reading, int]:
     """Read an answer; return what came of it, and the number of calls."""
     agent = ScriptedAgent(script)
     async with asyncio.timeout(30):
-        reading = await read_answer(agent, timeouts=Timeouts(*(timeouts or (60, 60))))
+        timeouts = Timeouts(first_byte=first_byte, total=total)
+        reading = await read_answer(agent, timeouts=timeouts)
     assert agent.closed == agent.calls
     return reading, agent.calls
 
@@ -188,7 +191,7 @@ async def test_cancelled() -> None:
     reader = AnswerReader(
         agent=agent,  # type: ignore[arg-type]
         prompt=Prompt(a_message()),
-        timeouts=Timeouts(60, 60),
+        timeouts=Timeouts(first_byte=60, total=60),
         events=(reading := Reading()).events,
     )
     async with aclosing(reader.texts()) as texts:

@@ -19,7 +19,7 @@ from crocbot.model import Attachment, ChatThread, Message, MessageType, Prompt
 from tests.crocbot.fakes import Reading, a_message, read_answer
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
-PATIENT = Timeouts(30.0, 30.0)
+PATIENT = Timeouts(first_byte=30.0, total=30.0)
 MESSAGE = a_message(
     "Grüße 🐊",
     chat=ChatThread(-5, 4),
@@ -135,12 +135,16 @@ async def all_end(pids: list[int]) -> bool:
 @pytest.mark.parametrize(
     ("then", "timeouts", "reasons"),
     [
-        ("time.sleep(600)", Timeouts(30, 2.0), {AgentErrorReason.TIMEOUT}),
+        (
+            "time.sleep(600)",
+            Timeouts(first_byte=30, total=2.0),
+            {AgentErrorReason.TIMEOUT},
+        ),
         ("pass", PATIENT, {None}),
         ("sys.exit(1)", PATIENT, {AgentErrorReason.FAILED}),
         (
             "while True: print('.', flush=True)",
-            Timeouts(30, 2.0),
+            Timeouts(first_byte=30, total=2.0),
             {AgentErrorReason.TIMEOUT, AgentErrorReason.TOO_LONG},
         ),
     ],

@@ -49,7 +49,10 @@ PROMPT = Prompt(
 
 
 async def read(
-    service: Handler, secret: str | None = None, *timeouts: float
+    service: Handler,
+    secret: str | None = None,
+    first_byte: float = 30.0,
+    total: float = 30.0,
 ) -> tuple[Reading, int]:
     """Ask a service; return what came of it, and the number of requests."""
     requests = 0
@@ -61,8 +64,8 @@ async def read(
 
     async with asyncio.timeout(30), serving({"POST /ask": count}) as place:
         agent = HttpAgent(f"http://{place}/ask", secret, 5.0)
-        timeouts = timeouts or (30.0, 30.0)
-        reading = await read_answer(agent, PROMPT, Timeouts(*timeouts))
+        timeouts = Timeouts(first_byte=first_byte, total=total)
+        reading = await read_answer(agent, PROMPT, timeouts)
         await agent.close()
     return reading, requests
 

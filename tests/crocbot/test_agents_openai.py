@@ -259,7 +259,9 @@ async def test_invalid_token_counts(usage: dict[str, Any]) -> None:
     assert (reading.text, reading.usage, reading.error) == ("Hi.", Usage(), None)
 
 
-@pytest.mark.parametrize("timeouts", [Timeouts(0.3, 30), Timeouts(30, 0.3)])
+@pytest.mark.parametrize(
+    "timeouts", [Timeouts(first_byte=0.3, total=30), Timeouts(first_byte=30, total=0.3)]
+)
 async def test_a_slow_server(timeouts: Timeouts) -> None:
     """An answer that does not begin, or end, in time is given up."""
     reading = await read(Model(chunk("late"), slow=60), timeouts=timeouts)

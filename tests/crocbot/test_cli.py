@@ -304,8 +304,8 @@ async def test_check(server: Server, tmp_path: Path) -> None:
 
 async def test_check_after_an_error(server: Server, tmp_path: Path) -> None:
     """`check` goes on after an error, prints a line for each, and exits with 2."""
-    letter = tmp_path / "crocbot.sqlite3"
-    letter.write_text("Dear aunt, this is no database at all. " * 20)
+    text_file = tmp_path / "crocbot.sqlite3"
+    text_file.write_text("Dear aunt, this is no database at all. " * 20)
     process = await start(
         server,
         "check",
@@ -318,12 +318,12 @@ async def test_check_after_an_error(server: Server, tmp_path: Path) -> None:
     assert code == 2
     assert out == "ok: settings: access allowlist, 1 listed, 0 groups\n"
     database, telegram, agent = err.splitlines()
-    assert database.startswith(f"crocbot: database: {letter} cannot be used")
+    assert database.startswith(f"crocbot: database: {text_file} cannot be used")
     assert telegram.startswith("crocbot: telegram: Telegram refused the token")
     assert agent == (
         "crocbot: agent: /nowhere/program is not a program that can be started"
     )
-    assert letter.read_text().startswith("Dear aunt")
+    assert text_file.read_text().startswith("Dear aunt")
 
 
 async def test_a_refused_token(server: Server, tmp_path: Path) -> None:

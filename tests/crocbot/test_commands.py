@@ -14,7 +14,7 @@ STARTED = Status(version="1.2", agent="echo", uptime=0.5, queued=1, poll_age=Non
 CHAT = ChatThread(-5, 4)
 
 
-class World:
+class CommandsFixture:
     """The gateway, and the memory of its chats."""
 
     def __init__(self, status: Status = STATUS, busy: bool = True) -> None:
@@ -53,7 +53,7 @@ class World:
 @pytest.mark.parametrize("command", MENU)
 async def test_menu(command: str) -> None:
     """Every command of Telegram's menu is answered, and listed by /help."""
-    world = World()
+    world = CommandsFixture()
 
     assert await world.answer(command)
     assert f"/{command} - {MENU[command]}" in (await world.answer("help") or "")
@@ -62,18 +62,18 @@ async def test_menu(command: str) -> None:
 @pytest.mark.parametrize("command", [None, "ask", "starts"])
 async def test_other_commands(command: str | None) -> None:
     """Every other message is left to the agent."""
-    assert await World().answer(command) is None
+    assert await CommandsFixture().answer(command) is None
 
 
 @pytest.mark.parametrize(
     ("command", "world", "text"),
     [
-        ("whoami", World(), "user id: 7\nchat id: -5"),
-        ("stop", World(busy=True), "Stopped."),
-        ("stop", World(busy=False), "Nothing to stop."),
+        ("whoami", CommandsFixture(), "user id: 7\nchat id: -5"),
+        ("stop", CommandsFixture(busy=True), "Stopped."),
+        ("stop", CommandsFixture(busy=False), "Nothing to stop."),
         (
             "status",
-            World(),
+            CommandsFixture(),
             "crocbot 1.2, agent echo\n"
             "up for 1 d 2 h\n"
             "last poll completed: 4 s ago\n"
@@ -81,7 +81,7 @@ async def test_other_commands(command: str | None) -> None:
         ),
         (
             "status",
-            World(STARTED),
+            CommandsFixture(STARTED),
             "crocbot 1.2, agent echo\n"
             "up for 0 s\n"
             "last poll completed: not yet\n"
@@ -89,19 +89,19 @@ async def test_other_commands(command: str | None) -> None:
         ),
     ],
 )
-async def test_answers(command: str, world: World, text: str) -> None:
+async def test_answers(command: str, world: CommandsFixture, text: str) -> None:
     """/whoami, /stop and /status show what is known."""
     assert await world.answer(command) == text
 
 
 async def test_status_is_for_operators() -> None:
     """Others learn that, and nothing else."""
-    assert await World().answer("status", operator=False) == OPERATORS_ONLY
+    assert await CommandsFixture().answer("status", operator=False) == OPERATORS_ONLY
 
 
 async def test_new() -> None:
     """/new clears the memory of this topic of this chat."""
-    world = World()
+    world = CommandsFixture()
 
     assert "forgotten" in (await world.answer("new", operator=False) or "")
     assert world.forgotten == [CHAT]
@@ -113,7 +113,7 @@ async def test_new() -> None:
 )
 async def test_usage(usage: Usage, tokens: str) -> None:
     """/usage shows the tokens of this chat, if the agent counts them."""
-    world = World()
+    world = CommandsFixture()
     world.used = usage
     text = f"answers in this chat: 3\ntokens: {tokens}"
 
@@ -123,7 +123,7 @@ async def test_usage(usage: Usage, tokens: str) -> None:
 @pytest.mark.parametrize("command", ["new", "usage"])
 async def test_a_memory_that_fails(command: str) -> None:
     """The answer says that the memory cannot be reached."""
-    world = World()
+    world = CommandsFixture()
     world.error = StoreError("disk is full")
     text = "Sorry, I cannot reach my memory. Please try again."
 

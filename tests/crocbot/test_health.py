@@ -23,14 +23,13 @@ GOOD = {"telegram": None, "inbox": None}
 ANY_PORT = HostPort("127.0.0.1", 0)
 
 
-class Fixed:
+class FixedConditions:
     """Conditions that do not change, or with None hang."""
 
     def __init__(self, conditions: Mapping[str, str | None] | None) -> None:
         self._conditions = conditions
 
     async def check(self) -> Mapping[str, str | None]:
-        """Return them."""
         if self._conditions is None:
             await asyncio.Event().wait()
         return self._conditions or {}
@@ -41,7 +40,7 @@ def served(
     address: HostPort | None = ANY_PORT,
 ) -> Health:
     """Return a server for these conditions."""
-    return Health(address, Fixed(conditions))
+    return Health(address, FixedConditions(conditions))
 
 
 async def get(health: Health, path: str) -> tuple[int, list[str]]:

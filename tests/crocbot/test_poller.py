@@ -38,7 +38,7 @@ def updates(*update_ids: int) -> list[RawUpdate]:
     return [{"update_id": update_id} for update_id in update_ids]
 
 
-class World:
+class PollerFixture:
     """
     A poller between a scripted client and a dispatcher that knows duplicates.
 
@@ -117,9 +117,9 @@ async def until(
         await run_until_first(poller.run(), condition())
 
 
-async def play(*answers: list[Any] | Exception, took: float = 30.0) -> World:
+async def play(*answers: list[Any] | Exception, took: float = 30.0) -> PollerFixture:
     """Poll until the script is at its end."""
-    world = World(*answers, took=took)
+    world = PollerFixture(*answers, took=took)
     await until(world.poller, world.finished.wait)
     return world
 
@@ -135,7 +135,7 @@ async def test_the_offset_follows_what_is_stored() -> None:
 
 async def test_what_is_not_stored_is_not_acknowledged() -> None:
     """When the inbox fails the offset stays; the pauses stay short."""
-    world = World(*[updates(5)] * 9)
+    world = PollerFixture(*[updates(5)] * 9)
     world.dispatcher.errors = [InboxError("disk full")] * 8
     await until(world.poller, world.finished.wait)
 
@@ -148,7 +148,7 @@ async def test_what_is_not_stored_is_not_acknowledged() -> None:
 async def test_a_poll_asks_for_what_there_is_capacity_for() -> None:
     """It asks for 100 updates at most, and waits while there is no capacity."""
     assert (await play()).limits == [100]
-    world = World()
+    world = PollerFixture()
     world.dispatcher.capacity = 3
     world.dispatcher.has_capacity.clear()
     polling = asyncio.create_task(until(world.poller, world.finished.wait))
@@ -260,7 +260,7 @@ async def test_a_webhook_is_deleted() -> None:
 
 async def test_a_webhook_that_cannot_be_deleted() -> None:
     """The poller keeps trying, with pauses."""
-    world = World(WEBHOOK, WEBHOOK)
+    world = PollerFixture(WEBHOOK, WEBHOOK)
     world.webhook_errors = [down()] * 3
     await until(world.poller, world.finished.wait)
 
@@ -296,7 +296,7 @@ class Hung:
 
 async def test_a_poll_that_hangs_is_abandoned() -> None:
     """It costs one poll, and the next one has new connections."""
-    world, hung = World(), Hung()
+    world, hung = PollerFixture(), Hung()
     poller = world.poller_of(hung)
     poller.hung_seconds = 0.05
     await until(poller, hung.released.wait)
@@ -309,7 +309,7 @@ async def test_a_poll_that_hangs_is_abandoned() -> None:
 @pytest.mark.parametrize("at_start", [False, True])
 async def test_a_refused_token_ends_it(at_start: bool) -> None:
     """A token that is refused is the operator's to change."""
-    world = World(updates(1), OperatorError("refused"))
+    world = PollerFixture(updates(1), OperatorError("refused"))
     world.webhook_errors = [OperatorError("refused")] if at_start else []
     with pytest.raises(OperatorError, match="refused"):
         await until(world.poller, world.finished.wait)

@@ -34,7 +34,7 @@ SLOW = TelegramError("slow", ReconnectReason.TIMEOUT)
 NO = DeliveryError("no")
 
 
-class Scene(FakeTelegram):
+class DeliveryFixture(FakeTelegram):
     """A chat to deliver to, in which the first calls may fail."""
 
     def __init__(self, *errors: Exception, **options: Any) -> None:
@@ -59,7 +59,7 @@ class Scene(FakeTelegram):
 
 async def test_parts_are_sent_in_order() -> None:
     """A long reply is several messages, of which the first one quotes."""
-    scene = Scene(quote=3)
+    scene = DeliveryFixture(quote=3)
     await scene.deliver("a" * MAX_MESSAGE_UNITS + "b" * MAX_MESSAGE_UNITS + "c")
 
     assert [text[0] for text in scene.texts] == ["a", "b", "c"]
@@ -69,7 +69,7 @@ async def test_parts_are_sent_in_order() -> None:
 
 async def test_first_text_is_reported_once() -> None:
     """The time to the first visible text is reported for a reply to a message."""
-    scene = Scene(accepted_at=10.0)
+    scene = DeliveryFixture(accepted_at=10.0)
     await scene.deliver("a" * MAX_MESSAGE_UNITS + "b")
 
     assert scene.events == [FirstText(2.5)]
@@ -77,7 +77,7 @@ async def test_first_text_is_reported_once() -> None:
 
 async def test_flood_wait() -> None:
     """A flood wait is waited out, and is not an error."""
-    scene = Scene(FloodWaitError(35.0))
+    scene = DeliveryFixture(FloodWaitError(35.0))
     await scene.deliver("hello")
 
     assert (scene.texts, scene.slept) == (["hello"], [35.0])
@@ -86,7 +86,7 @@ async def test_flood_wait() -> None:
 
 async def test_network_errors() -> None:
     """Network errors are reported, and retried after growing pauses."""
-    scene = Scene(DOWN, SLOW, DOWN)
+    scene = DeliveryFixture(DOWN, SLOW, DOWN)
     await scene.deliver("hello")
 
     assert (scene.texts, scene.slept) == (["hello"], [1.0, 2.0, 4.0])
@@ -100,7 +100,7 @@ async def test_network_errors() -> None:
 @pytest.mark.parametrize("error", [DOWN, FloodWaitError(60.0), FloodWaitError(1e6)])
 async def test_waiting_is_bounded(error: Exception) -> None:
     """A reply that cannot be delivered for an hour is given up, and handed back."""
-    scene = Scene(*[error] * 1000)
+    scene = DeliveryFixture(*[error] * 1000)
     with pytest.raises(DeliveryError) as raised:
         await scene.deliver("hello")
 
@@ -112,7 +112,7 @@ async def test_waiting_is_bounded(error: Exception) -> None:
 
 async def test_the_longest_wait() -> None:
     """A wait of exactly the time that is left is waited out."""
-    scene = Scene(FloodWaitError(MAX_WAIT_SECONDS))
+    scene = DeliveryFixture(FloodWaitError(MAX_WAIT_SECONDS))
     await scene.deliver("hello")
 
     assert (scene.texts, scene.slept) == (["hello"], [MAX_WAIT_SECONDS])
@@ -130,7 +130,7 @@ async def test_a_refusal_is_final(
     text: str, error: Exception, issue: DeliveryIssue
 ) -> None:
     """A call that Telegram refuses is not retried."""
-    scene = Scene(error)
+    scene = DeliveryFixture(error)
     with pytest.raises(DeliveryError):
         await scene.deliver(text)
 
@@ -141,7 +141,7 @@ async def test_a_refusal_is_final(
 async def test_formatting_that_is_refused() -> None:
     """The text arrives as it was written if its formatting is refused."""
     text = "**bold** and [a link](https://x.y)"
-    scene = Scene(NO)
+    scene = DeliveryFixture(NO)
     await scene.deliver(text)
 
     assert scene.texts == [text]
@@ -150,7 +150,7 @@ async def test_formatting_that_is_refused() -> None:
 
 async def test_text_that_is_refused_without_formatting_too() -> None:
     """A reply that is refused in both forms is handed back as it was."""
-    scene = Scene(NO, NO)
+    scene = DeliveryFixture(NO, NO)
     with pytest.raises(DeliveryError) as raised:
         await scene.deliver("**bold**")
 
@@ -159,7 +159,7 @@ async def test_text_that_is_refused_without_formatting_too() -> None:
 
 async def test_sent_messages_are_edited() -> None:
     """Messages that were sent are corrected, and surplus ones deleted."""
-    scene = Scene()
+    scene = DeliveryFixture()
     await scene.deliver("a" * MAX_MESSAGE_UNITS + "b" * MAX_MESSAGE_UNITS + "c")
     await scene.deliver("a" * MAX_MESSAGE_UNITS + "**d**")
     await scene.deliver("a" * MAX_MESSAGE_UNITS + "**d**")
@@ -174,7 +174,7 @@ async def test_sent_messages_are_edited() -> None:
 
 async def test_a_message_that_cannot_be_edited() -> None:
     """A reply whose message was deleted in the chat is sent as a new one."""
-    scene = Scene()
+    scene = DeliveryFixture()
     await scene.deliver("half")
     scene.errors["edit"] = [NO]
     await scene.deliver("half of it, and the rest")
@@ -184,7 +184,7 @@ async def test_a_message_that_cannot_be_edited() -> None:
 
 async def test_a_known_flood_wait() -> None:
     """A flood wait that began during live edits is waited out first."""
-    scene = Scene()
+    scene = DeliveryFixture()
     scene.progress.postpone(12.0)
     await scene.deliver("hello")
 
@@ -193,7 +193,7 @@ async def test_a_known_flood_wait() -> None:
 
 async def test_a_surplus_message_that_cannot_be_deleted() -> None:
     """A surplus message that stays does not fail the delivery."""
-    scene = Scene()
+    scene = DeliveryFixture()
     await scene.deliver("a" * MAX_MESSAGE_UNITS + "b")
     scene.errors["delete"] = [NO]
     await scene.deliver("a" * MAX_MESSAGE_UNITS)

@@ -31,7 +31,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "LIVE_AFTER_SECONDS", 0.01)
 
 
-class Scene(FakeTelegram):
+class LiveDeliveryFixture(FakeTelegram):
     """A chat in which a reply grows."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Scene(FakeTelegram):
 
 async def test_a_short_answer() -> None:
     """An answer that is complete at once is one message, without typing before it."""
-    scene = Scene()
+    scene = LiveDeliveryFixture()
     await scene.deliver("all ", "of it", schedule=NEVER)
 
     assert (scene.calls, scene.shown) == (["send"], ["all of it"])
@@ -72,7 +72,7 @@ async def test_a_short_answer() -> None:
 
 async def test_growing() -> None:
     """The first text is shown and edited while the rest is written."""
-    scene = Scene()
+    scene = LiveDeliveryFixture()
     await scene.deliver(
         "**first",
         lambda: bool(scene.shown),
@@ -88,7 +88,7 @@ async def test_growing() -> None:
 
 async def test_growing_over_the_limit() -> None:
     """A reply that grows too long for a message continues in the next one."""
-    scene = Scene()
+    scene = LiveDeliveryFixture()
     await scene.deliver(
         "a" * 4000,
         lambda: bool(scene.shown),
@@ -102,7 +102,7 @@ async def test_growing_over_the_limit() -> None:
 
 async def test_typing_that_hangs() -> None:
     """An answer does not wait for a call that shows the bot as typing."""
-    scene = Scene()
+    scene = LiveDeliveryFixture()
     scene.typing_hangs = True
     await scene.deliver(lambda: "type" in scene.calls, "done", schedule=NEVER)
 
@@ -112,7 +112,7 @@ async def test_typing_that_hangs() -> None:
 async def test_typing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until the first text, the bot is shown as typing, and errors do not matter."""
     monkeypatch.setattr(live, "TYPING_SECONDS", 0.01)
-    scene = Scene()
+    scene = LiveDeliveryFixture()
     scene.errors["type"] = [FloodWaitError(9), DeliveryError("no")]
     await scene.deliver(lambda: scene.calls.count("type") >= 3, "done", schedule=NEVER)
 
@@ -130,7 +130,7 @@ async def test_typing(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 async def test_an_edit_that_fails(error: Exception) -> None:
     """The whole reply arrives, whatever becomes of the edits."""
-    scene = Scene()
+    scene = LiveDeliveryFixture()
     scene.errors["edit"] = [error]
     await scene.deliver(
         "first", lambda: bool(scene.shown), " second", lambda: not scene.errors["edit"]
@@ -145,7 +145,7 @@ async def test_an_edit_that_fails(error: Exception) -> None:
 
 async def test_a_bug_in_an_edit() -> None:
     """It is logged and counted, and the whole reply arrives."""
-    scene = Scene()
+    scene = LiveDeliveryFixture()
     scene.errors["edit"] = [ZeroDivisionError()]
     with capture_logs() as logs:
         await scene.deliver(
@@ -159,7 +159,7 @@ async def test_a_bug_in_an_edit() -> None:
 
 async def test_an_answer_without_text() -> None:
     """An answer without text shows nothing."""
-    scene = Scene()
+    scene = LiveDeliveryFixture()
     await scene.deliver()
 
     assert (scene.calls, scene.progress.messages, scene.events) == ([], [], [])
@@ -167,7 +167,7 @@ async def test_an_answer_without_text() -> None:
 
 async def test_cancelled() -> None:
     """A cancelled reply sends nothing more and leaves no task."""
-    scene = Scene()
+    scene = LiveDeliveryFixture()
     before = asyncio.all_tasks()
     delivering = asyncio.create_task(scene.deliver("first", lambda: False))
     await scene.until(lambda: bool(scene.shown))
@@ -181,7 +181,7 @@ async def test_cancelled() -> None:
 
 async def test_a_bug_in_the_answer() -> None:
     """An exception of the answer passes through and leaves no task."""
-    scene = Scene()
+    scene = LiveDeliveryFixture()
     before = asyncio.all_tasks()
     with pytest.raises(ZeroDivisionError):
         await scene.deliver("first", ZeroDivisionError, schedule=NEVER)

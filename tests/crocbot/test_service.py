@@ -51,7 +51,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "FIRST_PAUSE_SECONDS", 0.01)
 
 
-class World:
+class GatewayFixture:
     """A sandbox, a state directory, and what the gateway sent and emitted."""
 
     def __init__(self, folder: Path, server: Server) -> None:
@@ -128,13 +128,13 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
     """Return a new world, whose sandbox ends with the test."""
     async with Server() as server:
-        yield World(tmp_path, server)
+        yield GatewayFixture(tmp_path, server)
 
 
-async def test_a_conversation(world: World) -> None:
+async def test_a_conversation(world: GatewayFixture) -> None:
     """Messages are answered in order per chat; every row is closed and emitted once."""
     words = [f"message {number}" for number in range(20)]
 
@@ -153,7 +153,7 @@ async def test_a_conversation(world: World) -> None:
     assert {command["command"] for command in world.server.commands} == set(MENU)
 
 
-async def test_a_reply_quotes_an_overtaken_message(world: World) -> None:
+async def test_a_reply_quotes_an_overtaken_message(world: GatewayFixture) -> None:
     """Of several messages in a row all but the last are quoted in their replies."""
     sent: list[Any] = []
     world.server.listen(sent.append)
@@ -164,7 +164,7 @@ async def test_a_reply_quotes_an_overtaken_message(world: World) -> None:
     assert quoted == [ids[0], ids[1], None]
 
 
-async def test_a_restart(world: World) -> None:
+async def test_a_restart(world: GatewayFixture) -> None:
     """An update that was stored is not delivered again after a restart."""
     async with world.gateway():
         world.say(ADA, "one")
@@ -177,7 +177,7 @@ async def test_a_restart(world: World) -> None:
     assert world.sent == [(7, "one"), (7, "two")]
 
 
-async def test_status(world: World) -> None:
+async def test_status(world: GatewayFixture) -> None:
     """/status shows the real numbers."""
     async with world.gateway():
         world.say(ADA, "/status")
@@ -191,7 +191,7 @@ async def test_status(world: World) -> None:
     assert queued == "messages running or waiting, this one included: 1"
 
 
-async def test_a_stop_finishes_turns(world: World) -> None:
+async def test_a_stop_finishes_turns(world: GatewayFixture) -> None:
     """On a stop the gateway first ends the turns of queued rows."""
     world.server.fault("sendMessage", Slow(0.5))
     async with world.gateway():
@@ -203,7 +203,7 @@ async def test_a_stop_finishes_turns(world: World) -> None:
 
 @pytest.mark.parametrize(("seconds", "requests"), [("0", 1), ("3600", 2)])
 async def test_open_rows_are_taken_up(
-    world: World, seconds: str, requests: int
+    world: GatewayFixture, seconds: str, requests: int
 ) -> None:
     """Rows that a drain leaves open are answered after the next start."""
     world.server.fault("sendMessage", Slow(3600))
@@ -224,7 +224,7 @@ async def test_open_rows_are_taken_up(
     assert world.sent == [(7, "one"), (7, "two")]
 
 
-async def test_a_stop_before_telegram_answers(world: World) -> None:
+async def test_a_stop_before_telegram_answers(world: GatewayFixture) -> None:
     """A gateway that waits for Telegram can be stopped."""
     world.server.fault("getMe", faults.bad_gateway(), times=1000)
     async with world.gateway():
@@ -250,7 +250,11 @@ NETWORK = ErrorEvent(ErrorType.NETWORK, Severity.WARNING)
     ],
 )
 async def test_faults(
-    world: World, method: str, fault: faults.Fault, times: int, event: Event | None
+    world: GatewayFixture,
+    method: str,
+    fault: faults.Fault,
+    times: int,
+    event: Event | None,
 ) -> None:
     """A message is answered once, whatever fails before; what is lost is emitted."""
     world.server.fault(method, fault, times=times)
@@ -263,14 +267,14 @@ async def test_faults(
 
 
 @pytest.mark.parametrize("method", ["getMe", "deleteWebhook", "setMyCommands"])
-async def test_a_refused_token(world: World, method: str) -> None:
+async def test_a_refused_token(world: GatewayFixture, method: str) -> None:
     """A token that is refused at the start ends the gateway at once."""
     world.server.fault(method, faults.unauthorized())
     with pytest.raises(OperatorError, match="Telegram refused the token"):
         await world.run(Shutdown())
 
 
-async def test_a_revoked_token(world: World) -> None:
+async def test_a_revoked_token(world: GatewayFixture) -> None:
     """A token that is refused later ends the gateway; its rows stay open."""
     world.server.fault("sendMessage", faults.unauthorized(), times=9)
     running = asyncio.create_task(world.run(Shutdown()))
@@ -284,7 +288,7 @@ async def test_a_revoked_token(world: World) -> None:
     assert world.outcomes == []
 
 
-async def test_stop_command(world: World) -> None:
+async def test_stop_command(world: GatewayFixture) -> None:
     """/stop ends the turn that its chat is in; the next message is answered."""
     world.server.fault("sendMessage", Slow(3600))
     async with world.gateway():
@@ -299,7 +303,7 @@ async def test_stop_command(world: World) -> None:
     assert sorted(world.sent) == [(7, "Stopped."), (7, "two")]
 
 
-async def test_a_paste_is_one_turn(world: World) -> None:
+async def test_a_paste_is_one_turn(world: GatewayFixture) -> None:
     """A text that was split in two gets one answer, also after a restart."""
     async with world.gateway(CROCBOT_GATHER_SECONDS="60") as shutdown:
         world.say(ADA, "x" * 4096)
@@ -314,7 +318,7 @@ async def test_a_paste_is_one_turn(world: World) -> None:
     assert world.sent == [(7, "x" * 4096), (7, "y")]
 
 
-async def test_a_chat_that_blocked_the_bot(world: World) -> None:
+async def test_a_chat_that_blocked_the_bot(world: GatewayFixture) -> None:
     """All rows of a chat that blocked the bot are closed after one try."""
     world.server.fault("sendMessage", Slow(0.3))
     blocked = faults.api_error(403, "Forbidden: bot was blocked by the user")
@@ -334,7 +338,7 @@ async def test_a_chat_that_blocked_the_bot(world: World) -> None:
 
 
 async def test_a_retry_while_the_gateway_runs(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: GatewayFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failed reply that the operator opens again is sent unchanged."""
     monkeypatch.setattr(maintenance, "INTERVAL_SECONDS", 0.01)
@@ -357,7 +361,7 @@ async def test_a_retry_while_the_gateway_runs(
     assert states[-1].closed[Disposition.ANSWERED] == 1
 
 
-async def test_webhook(world: World) -> None:
+async def test_webhook(world: GatewayFixture) -> None:
     """Updates come by webhook, and by polling after a restart without one."""
     port = free_port()
     settings = {

@@ -26,7 +26,7 @@ from tests.crocbot.fakes import Clock, RecordingTarget
 TOTAL = RecordingTarget.TOTAL
 
 
-class Scene:
+class EmitterFixture:
     """An emitter of instruments that are made as the test asks for them."""
 
     def __init__(self, **options: object) -> None:
@@ -52,17 +52,17 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
+def scene() -> EmitterFixture:
     """An emitter whose first heartbeat is over."""
-    scene = Scene()
+    scene = EmitterFixture()
     scene.flush()
     return scene
 
 
 @asynccontextmanager
-async def running(**options: object) -> AsyncIterator[Scene]:
+async def running(**options: object) -> AsyncIterator[EmitterFixture]:
     """An emitter that flushes by itself."""
-    scene = Scene(**options)
+    scene = EmitterFixture(**options)
     scene.emitter.start()
     yield scene
     await scene.emitter.stop()
@@ -74,7 +74,7 @@ def observations(lines: list[str]) -> int:
     return sum(int(1 / float(rate)) if rate else 1 for rate in rates)
 
 
-def test_a_flush_sends_only_what_changed(scene: Scene) -> None:
+def test_a_flush_sends_only_what_changed(scene: EmitterFixture) -> None:
     """One line for each instrument that changed, and nothing the next time."""
     scene.instruments.counter(catalogue.MESSAGES, MessageType.MEDIA)
     scene.messages.inc()
@@ -91,7 +91,7 @@ def test_a_flush_sends_only_what_changed(scene: Scene) -> None:
     assert scene.target.datagrams == []
 
 
-def test_a_heartbeat_sends_everything(scene: Scene) -> None:
+def test_a_heartbeat_sends_everything(scene: EmitterFixture) -> None:
     """Counters are declared at 0 and gauges repeated; a gauge without value is not."""
     scene.instruments.gauge(catalogue.UPTIME).set(7)
     scene.flush()
@@ -107,14 +107,14 @@ def test_a_heartbeat_sends_everything(scene: Scene) -> None:
     ]
 
 
-def test_a_new_socket_gets_everything(scene: Scene) -> None:
+def test_a_new_socket_gets_everything(scene: EmitterFixture) -> None:
     """Its receiver may have no state: it need not wait for the heartbeat."""
     scene.target.generation += 1
 
     assert "crocbot.messages.text:0|c" in scene.flush()
 
 
-def test_every_flush_ends_with_the_total_of_lines(scene: Scene) -> None:
+def test_every_flush_ends_with_the_total_of_lines(scene: EmitterFixture) -> None:
     """The total includes its own line, so it is what a receiver counts."""
     received = scene.target.sent
     for everything in (False, True, False):
@@ -126,7 +126,7 @@ def test_every_flush_ends_with_the_total_of_lines(scene: Scene) -> None:
         assert lines[-1] == f"{TOTAL}{received}|g"
 
 
-def test_refused_lines_are_counted_as_lost_not_as_sent(scene: Scene) -> None:
+def test_refused_lines_are_counted_as_lost_not_as_sent(scene: EmitterFixture) -> None:
     """A datagram without room is missing in the total and in the next flush."""
     before = scene.target.sent
     scene.messages.inc()
@@ -143,7 +143,7 @@ def test_refused_lines_are_counted_as_lost_not_as_sent(scene: Scene) -> None:
     assert lines[-1] == f"{TOTAL}{before + 1 + len(lines)}|g"
 
 
-def test_without_an_address_numbers_add_up(scene: Scene) -> None:
+def test_without_an_address_numbers_add_up(scene: EmitterFixture) -> None:
     """Nothing is sent and nothing is lost until there is a receiver."""
     scene.target.online = False
     for value in range(2000):
@@ -162,7 +162,7 @@ def test_without_an_address_numbers_add_up(scene: Scene) -> None:
     assert observations(lines) == 2000
 
 
-def test_a_negative_gauge_stays_in_one_datagram(scene: Scene) -> None:
+def test_a_negative_gauge_stays_in_one_datagram(scene: EmitterFixture) -> None:
     """The client writes it as two lines, and no scrape may come between them."""
     scene.tasks.set(-3)
     scene.emitter.flush()
@@ -183,7 +183,7 @@ def test_a_negative_gauge_stays_in_one_datagram(scene: Scene) -> None:
     ],
 )
 def test_a_counter_is_sent_with_all_its_digits(
-    scene: Scene, amount: float, text: str
+    scene: EmitterFixture, amount: float, text: str
 ) -> None:
     """CPU time rises by fractions, and none is rounded away."""
     scene.messages.inc(amount)
@@ -192,7 +192,7 @@ def test_a_counter_is_sent_with_all_its_digits(
 
 
 @pytest.mark.parametrize("count", [1, 511, 512, 513, 600, 1024, 5000, 47_619])
-def test_a_timer_is_counted_exactly(scene: Scene, count: int) -> None:
+def test_a_timer_is_counted_exactly(scene: EmitterFixture, count: int) -> None:
     """The receiver counts all observations, from at most 512 lines."""
     for value in range(count):
         scene.lag.observe(value)
@@ -286,7 +286,7 @@ async def test_a_flush_that_fails_is_logged() -> None:
     ]
 
 
-def fill(scene: Scene) -> None:
+def fill(scene: EmitterFixture) -> None:
     """Fill the reservoirs of three timers."""
     for type_ in MessageType:
         timer = scene.instruments.timer(catalogue.LATENCY, type_)
@@ -296,7 +296,7 @@ def fill(scene: Scene) -> None:
 
 async def test_a_large_flush_lets_other_tasks_run() -> None:
     """The event loop turns between two portions; no line is lost or sent twice."""
-    scene = Scene(flush_seconds=3600)
+    scene = EmitterFixture(flush_seconds=3600)
     fill(scene)
     scene.emitter.start()
     turns = 0
@@ -312,7 +312,7 @@ async def test_a_large_flush_lets_other_tasks_run() -> None:
 
 async def test_a_stop_during_a_flush_loses_nothing() -> None:
     """What was not sent yet goes out with the last flush."""
-    scene = Scene(flush_seconds=3600)
+    scene = EmitterFixture(flush_seconds=3600)
     fill(scene)
     scene.emitter.start()
     await asyncio.wait_for(scene.target.received.wait(), 5)

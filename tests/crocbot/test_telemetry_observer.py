@@ -54,7 +54,7 @@ LET_IN = Decision(Verdict.ALLOWED)
 UNKNOWN = ["crocbot.emitter.values_dropped.unknown:1|c"]
 
 
-class Scene:
+class ObserverFixture:
     """An observer whose metrics can be read as statsd lines."""
 
     def __init__(self) -> None:
@@ -74,9 +74,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
+def scene() -> ObserverFixture:
     """An observer after its first flush."""
-    return Scene()
+    return ObserverFixture()
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def scene() -> Scene:
     ],
 )
 def test_an_event_changes_its_metrics(
-    scene: Scene, event: Event, lines: list[str]
+    scene: ObserverFixture, event: Event, lines: list[str]
 ) -> None:
     """An event is recorded where it belongs; an invalid one is counted as unknown."""
     scene.observer.emit(event)
@@ -248,7 +248,7 @@ def test_an_event_changes_its_metrics(
     assert sorted(scene.lines()) == sorted(lines)
 
 
-def test_an_event_that_cannot_be_recorded_is_logged(scene: Scene) -> None:
+def test_an_event_that_cannot_be_recorded_is_logged(scene: ObserverFixture) -> None:
     """Each is counted; a minute's errors are logged once, with the traceback."""
     with capture_logs() as logs:
         for now in (100.0, 159.0, 161.0):
@@ -262,7 +262,7 @@ def test_an_event_that_cannot_be_recorded_is_logged(scene: Scene) -> None:
     assert all(line["exc_info"] for line in logs)
 
 
-def test_the_age_of_the_last_poll_grows(scene: Scene) -> None:
+def test_the_age_of_the_last_poll_grows(scene: ObserverFixture) -> None:
     """It grows through failed polls until one succeeds; before the first poll, none."""
     scene.observer.update_ages()
     ages = [scene.lines("poll_age")]
@@ -295,7 +295,7 @@ def inbox_state(oldest_accepted_at: float | None) -> InboxState:
     )
 
 
-def test_the_age_of_the_oldest_row_grows(scene: Scene) -> None:
+def test_the_age_of_the_oldest_row_grows(scene: ObserverFixture) -> None:
     """It grows between two events, and is 0 as soon as no row is open."""
     scene.observer.update_ages()
     ages = [scene.lines("oldest")]
@@ -313,7 +313,9 @@ def test_the_age_of_the_oldest_row_grows(scene: Scene) -> None:
     ]
 
 
-def test_a_clock_that_was_set_back_makes_no_negative_age(scene: Scene) -> None:
+def test_a_clock_that_was_set_back_makes_no_negative_age(
+    scene: ObserverFixture,
+) -> None:
     """An age is at least 0."""
     scene.observer.emit(PollCompleted())
     scene.observer.emit(inbox_state(1000.0))
@@ -337,7 +339,7 @@ ODD_EVENTS = st.one_of(
 @given(st.one_of(ODD, ODD_EVENTS))
 def test_emit_never_raises(event: Event) -> None:
     """Whatever is emitted is recorded, or counted as unknown or invalid."""
-    scene = Scene()
+    scene = ObserverFixture()
     with capture_logs():
         scene.observer.emit(event)
 

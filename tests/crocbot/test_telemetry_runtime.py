@@ -19,7 +19,7 @@ from crocbot.telemetry.runtime import MAX_COLLECTIONS, Runtime, segments
 from tests.crocbot.fakes import Clock, RecordingTarget
 
 
-class Scene:
+class RuntimeFixture:
     """Runtime metrics that can be read as statsd lines."""
 
     def __init__(self, **options: float) -> None:
@@ -48,9 +48,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def running(**options: float) -> AsyncIterator[Scene]:
+async def running(**options: float) -> AsyncIterator[RuntimeFixture]:
     """Runtime metrics that are sampled; the sampler is asleep."""
-    scene = Scene(**options)
+    scene = RuntimeFixture(**options)
     scene.runtime.start()
     await asyncio.sleep(0)
     yield scene
@@ -59,7 +59,7 @@ async def running(**options: float) -> AsyncIterator[Scene]:
 
 async def test_a_sample_has_every_gauge() -> None:
     """Uptime, tasks, versions and what the process reports."""
-    scene = Scene()
+    scene = RuntimeFixture()
     scene.clock.now += 42
     scene.runtime.sample()
     lines = scene.lines()
@@ -79,7 +79,7 @@ async def test_a_sample_that_fails_is_logged(monkeypatch: pytest.MonkeyPatch) ->
         raise OSError("no /proc")
 
     monkeypatch.setattr(process.ProcessMetrics, "sample", broken)
-    scene = Scene()
+    scene = RuntimeFixture()
     with capture_logs() as logs:
         scene.runtime.sample()
         scene.runtime.sample()
@@ -92,7 +92,7 @@ async def test_a_sample_that_fails_is_logged(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_collections_are_observed_by_generation() -> None:
     """Each generation has its timer; a generation beyond the last counts as it."""
-    scene = Scene()
+    scene = RuntimeFixture()
     for generation in (0, 1, 2, 3):
         scene.collect(generation)
     scene.runtime.record_collections()
@@ -104,7 +104,7 @@ def test_collections_are_observed_by_generation() -> None:
 
 def test_collections_beyond_the_bound_are_counted() -> None:
     """An event loop that is blocked loses some, and their number is known."""
-    scene = Scene()
+    scene = RuntimeFixture()
     for _ in range(MAX_COLLECTIONS + 7):
         scene.collect(0)
     scene.runtime.record_collections()

@@ -121,7 +121,7 @@ class FakeStore:
         self.remembered.append((chat, exchange, usage))
 
 
-class Scene:
+class TurnFixture:
     """A turn with a scripted agent and a fake Telegram; it takes 2.5 s."""
 
     def __init__(self, *parts: Any) -> None:
@@ -162,7 +162,7 @@ class Scene:
             commands=Commands(stubs, store),
             agent_step=AgentStep(
                 agent=self.agent,  # type: ignore[arg-type]
-                timeouts=Timeouts(30, 30),
+                timeouts=Timeouts(first_byte=30, total=30),
                 sessions=store,
                 client=self.telegram,  # type: ignore[arg-type]
                 live=LiveDelivery(delivery),
@@ -183,7 +183,7 @@ class Scene:
 
 async def test_answered() -> None:
     """A message of a user with access is answered by the agent."""
-    scene = Scene()
+    scene = TurnFixture()
 
     assert await scene.run_one(row("hello")) == ANSWERED
     assert (scene.telegram.texts, scene.asked) == (["answer"], ["hello"])
@@ -193,7 +193,7 @@ async def test_answered() -> None:
 
 async def test_commands() -> None:
     """The gateway answers its own commands, the agent all others."""
-    scene = Scene()
+    scene = TurnFixture()
     own = await scene.run_one(row("/whoami"))
     other = await scene.run_one(row("/ask now"))
 
@@ -205,7 +205,7 @@ async def test_commands() -> None:
 @pytest.mark.parametrize("text", ["hello", "/start", "/status"])
 async def test_denied(text: str) -> None:
     """A user without access gets no reply, not even to a command."""
-    scene = Scene()
+    scene = TurnFixture()
     outcome = await scene.run_one(row(text, user=8))
 
     type_ = MessageType.COMMAND if text.startswith("/") else MessageType.TEXT
@@ -217,7 +217,7 @@ async def test_denied(text: str) -> None:
 
 async def test_pairing() -> None:
     """A user who is not paired gets a code and nothing else until approved."""
-    scene = Scene()
+    scene = TurnFixture()
     scene.policy = AccessPolicy(pairing=True)
     scene.store.code = "K7QM2XPD"
     outcome = await scene.run_one(row("/whoami", user=8))
@@ -237,7 +237,7 @@ async def test_pairing() -> None:
 @pytest.mark.parametrize("fails", ["pairings", "delivery"])
 async def test_pairing_that_fails(fails: str) -> None:
     """A user whose pairing or code fails is denied, and the turn ends."""
-    scene = Scene()
+    scene = TurnFixture()
     scene.policy = AccessPolicy(pairing=True)
     scene.store.code = "K7QM2XPD"
     if fails == "pairings":
@@ -281,7 +281,7 @@ def test_only_users_with_access_reach_the_agent(
     message |= {"from": None if sender is None else ADA | {"id": sender}}
     if text.startswith("@"):
         message["entities"] = [{"type": "mention", "offset": 0, "length": 8}]
-    scene = Scene()
+    scene = TurnFixture()
     scene.policy, scene.store.paired = policy, paired
     taken = Row(1, {"update_id": 1, "message": message}, 100.0)
     outcome = asyncio.run(scene.run_one(taken))
@@ -294,14 +294,14 @@ def test_only_users_with_access_reach_the_agent(
 
 async def test_ignored() -> None:
     """An update that is not a message for the bot is ignored."""
-    assert await Scene().run_one(Row(1, {"update_id": 1}, 0.0)) == Outcome(
+    assert await TurnFixture().run_one(Row(1, {"update_id": 1}, 0.0)) == Outcome(
         Disposition.IGNORED
     )
 
 
 async def test_set_aside() -> None:
     """An update that cannot be read is set aside as a critical error."""
-    assert await Scene().run_one(
+    assert await TurnFixture().run_one(
         Row(1, {"update_id": 1, "message": 5}, 0.0)
     ) == Outcome(
         Disposition.SET_ASIDE,
@@ -360,7 +360,7 @@ async def test_an_agent_that_fails(
     parts: list[Any], outcome: Outcome, texts: list[str]
 ) -> None:
     """A failed answer gives an outcome, one friendly sentence, and no memory."""
-    scene = Scene(*parts)
+    scene = TurnFixture(*parts)
 
     assert await scene.run_one(row()) == outcome
     assert scene.telegram.texts == texts
@@ -372,7 +372,7 @@ async def test_a_bug_in_any_stage(
     monkeypatch: pytest.MonkeyPatch, user: int, texts: list[str]
 ) -> None:
     """The row fails; a user without access gets no sentence about it."""
-    scene = Scene()
+    scene = TurnFixture()
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
@@ -388,7 +388,7 @@ async def test_a_bug_in_any_stage(
 
 async def test_a_bug_while_an_error_is_reported() -> None:
     """The turn ends as it would without it."""
-    scene = Scene(AgentError("down"))
+    scene = TurnFixture(AgentError("down"))
     scene.telegram.errors["send"] = [ZeroDivisionError()]
 
     outcome = failed(ErrorType.AGENT, Severity.WARNING, "down")
@@ -404,7 +404,7 @@ def test_every_error_has_a_sentence() -> None:
 @pytest.mark.parametrize("remembers", [True, False])
 async def test_memory(remembers: bool) -> None:
     """An agent with a memory gets the history, and its answer is remembered."""
-    scene = Scene("The ", "answer.", Usage(5, 2))
+    scene = TurnFixture("The ", "answer.", Usage(5, 2))
     scene.agent.remembers = remembers  # type: ignore[misc]
     scene.store.past = (Exchange("hi", "Hello."),)
     await scene.run_one(row("and now?"))
@@ -416,7 +416,7 @@ async def test_memory(remembers: bool) -> None:
 
 async def test_a_memory_that_fails() -> None:
     """Without its memory the agent answers all the same, and the errors are counted."""
-    scene = Scene()
+    scene = TurnFixture()
     scene.store.error = StoreError("disk is full")
 
     assert await scene.run_one(row()) == ANSWERED
@@ -432,7 +432,7 @@ def photo(number: int, size: int | None) -> Row:
 
 async def test_images() -> None:
     """Images within the limit are loaded, if Telegram has them; all are described."""
-    scene = Scene()
+    scene = TurnFixture()
     scene.telegram.files = {"f1": b"1", "f2": b"2", "f4": b"4"}
     sizes = enumerate([100, 101, 10, None], start=1)
     await scene.run(*(photo(number, size) for number, size in sizes))
@@ -444,7 +444,7 @@ async def test_images() -> None:
 
 async def test_the_most_images() -> None:
     """Ten images are loaded, however many attachments are before them."""
-    scene = Scene()
+    scene = TurnFixture()
     scene.telegram.files = {f"f{number}": b"x" for number in range(1, 24)}
     sizes = enumerate([101] * 12 + [10] * 11, start=1)
     await scene.run(*(photo(number, size) for number, size in sizes))
@@ -456,7 +456,7 @@ async def test_the_most_images() -> None:
 @pytest.mark.parametrize("text", ["hello", "/start"])
 async def test_quotes(overtaken: bool, quotes: list[int | None], text: str) -> None:
     """A reply quotes its message while later messages wait."""
-    scene = Scene()
+    scene = TurnFixture()
     scene.overtaken = overtaken
     await scene.run_one(row(text))
 
@@ -477,7 +477,7 @@ async def test_a_reply_that_cannot_be_delivered(
     text: str, reply: Reply, error: Exception, gone: bool
 ) -> None:
     """A refused reply fails the turn and is in the outcome; no notice is sent."""
-    scene = Scene()
+    scene = TurnFixture()
     scene.agent.markdown = True  # type: ignore[misc]
     scene.telegram.errors["send"] = [error]
 
@@ -502,7 +502,7 @@ async def test_a_reply_that_cannot_be_delivered(
 )
 async def test_an_undelivered_reply(reply: Reply, part: MessagePart) -> None:
     """A row with a reply is answered with it, as plain text or Markdown as it was."""
-    scene = Scene()
+    scene = TurnFixture()
     scene.agent.markdown = not reply.markdown  # type: ignore[misc]
 
     assert await scene.run_one(replace(row(), reply=reply)) == ANSWERED
@@ -512,7 +512,7 @@ async def test_an_undelivered_reply(reply: Reply, part: MessagePart) -> None:
 
 async def test_rows_that_belong_together() -> None:
     """Several rows make one message; one that cannot be read is set aside alone."""
-    scene = Scene()
+    scene = TurnFixture()
     parts = [replace(row(text), update_id=n) for n, text in enumerate("abc", start=1)]
     unreadable = Row(9, {"update_id": 9, "message": 5}, 0.0)
     ignored = Row(10, {"update_id": 10}, 0.0)
@@ -532,7 +532,7 @@ async def test_rows_that_belong_together() -> None:
 )
 async def test_an_error_message(error: Exception, texts: list[str]) -> None:
     """The sentence about an error is retried like a reply, unless it is refused."""
-    scene = Scene(AgentError("down"))
+    scene = TurnFixture(AgentError("down"))
     scene.telegram.errors["send"] = [error]
 
     assert (await scene.run_one(row())).undelivered is None
@@ -541,7 +541,7 @@ async def test_an_error_message(error: Exception, texts: list[str]) -> None:
 
 async def test_operator_errors_pass_through() -> None:
     """A token that is refused during a turn leaves the row open."""
-    scene = Scene()
+    scene = TurnFixture()
     scene.telegram.errors["send"] = [OperatorError("refused")]
 
     with pytest.raises(OperatorError):
@@ -551,12 +551,12 @@ async def test_operator_errors_pass_through() -> None:
 async def test_cancellation_passes_through() -> None:
     """A cancelled turn has no outcome."""
     with pytest.raises(asyncio.CancelledError):
-        await Scene(asyncio.CancelledError()).run_one(row())
+        await TurnFixture(asyncio.CancelledError()).run_one(row())
 
 
 async def test_a_clock_that_was_set_back() -> None:
     """Latency is never negative."""
-    scene = Scene()
+    scene = TurnFixture()
     outcome = await scene.run_one(replace(row(), accepted_at=200.0))
 
     assert (outcome.seconds, scene.events.of_type(FirstText)) == (0.0, [FirstText(0.0)])

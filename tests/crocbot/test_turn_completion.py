@@ -12,7 +12,7 @@ from crocbot.turn import TurnCompletion
 from tests.crocbot.fakes import RecordedEvents
 
 
-class World:
+class CompletionFixture:
     """An inbox whose closes wait until they are let go on, and a turn that ends."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class World:
 
 async def test_closing_is_not_cancelled() -> None:
     """However often a turn is cancelled, its rows are closed; then the turn ends."""
-    world = World()
+    world = CompletionFixture()
     turn = asyncio.create_task(world.completion.run([Row(1, {}, 0.0)]))
     await world.closing.wait()
     for _ in range(3):
@@ -52,7 +52,7 @@ async def test_closing_is_not_cancelled() -> None:
 
 async def test_rows_that_are_closed_during_a_drain() -> None:
     """They are not left open, and no other turn of their chat begins."""
-    world = World()
+    world = CompletionFixture()
     dispatcher = Dispatcher(
         inbox=world,  # type: ignore[arg-type]
         completion=world.completion,

@@ -44,7 +44,7 @@ SEGMENT = WebhookEndpoint.create(URL, SECRET, HostPort("", 0)).url.rpartition("/
 DOWN = TelegramError("down", ReconnectReason.NETWORK)
 
 
-class World:
+class WebhookFixture:
     """A webhook on a free port, between a scripted client and a dispatcher."""
 
     def __init__(self, *infos: Mapping[str, Any] | Exception) -> None:
@@ -124,16 +124,16 @@ class World:
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world() -> AsyncIterator[WebhookFixture]:
     """Return a world whose webhook is set and serves."""
-    world = World()
+    world = WebhookFixture()
     async with world.running():
         yield world
 
 
-async def after(*infos: Mapping[str, Any] | Exception) -> World:
+async def after(*infos: Mapping[str, Any] | Exception) -> WebhookFixture:
     """Return what a webhook is like after these checks."""
-    world = World(*infos)
+    world = WebhookFixture(*infos)
     async with world.running():
         return world
 
@@ -161,7 +161,10 @@ async def after(*infos: Mapping[str, Any] | Exception) -> World:
     ],
 )
 async def test_requests(
-    world: World, changes: dict[str, Any], status: int, outcome: WebhookOutcome | None
+    world: WebhookFixture,
+    changes: dict[str, Any],
+    status: int,
+    outcome: WebhookOutcome | None,
 ) -> None:
     """Only what Telegram sends, with the secret and to the path, is accepted."""
     assert await world.post(**changes) == status
@@ -170,7 +173,7 @@ async def test_requests(
     assert len(world.dispatcher.stored) == (status == 200)
 
 
-async def test_an_incomplete_request(world: World) -> None:
+async def test_an_incomplete_request(world: WebhookFixture) -> None:
     """Half a body is malformed, and nothing else comes of it."""
     host, port = world.webhook.endpoint.listen.host, world.webhook.endpoint.listen.port
     _, writer = await asyncio.open_connection(host, port)
@@ -183,7 +186,7 @@ async def test_an_incomplete_request(world: World) -> None:
     assert world.events == [WebhookRequest(WebhookOutcome.MALFORMED)]
 
 
-async def test_an_accepted_request(world: World) -> None:
+async def test_an_accepted_request(world: WebhookFixture) -> None:
     """An update is stored before the answer, and shows that Telegram gets through."""
     world.now = 200.0
     assert await world.post() == 200
@@ -195,7 +198,7 @@ async def test_an_accepted_request(world: World) -> None:
     ]
 
 
-async def test_what_is_not_stored_is_not_acknowledged(world: World) -> None:
+async def test_what_is_not_stored_is_not_acknowledged(world: WebhookFixture) -> None:
     """When the inbox fails Telegram gets an error, and so does the operator."""
     world.dispatcher.errors = [InboxError("disk full")]
     assert await world.post() == 500
@@ -204,7 +207,9 @@ async def test_what_is_not_stored_is_not_acknowledged(world: World) -> None:
     assert WebhookRequest(WebhookOutcome.UNAVAILABLE) in world.events
 
 
-async def test_no_capacity(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_capacity(
+    world: WebhookFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A request waits for capacity; without it Telegram delivers again later."""
     monkeypatch.setattr(webhook, "CAPACITY_SECONDS", 0.05)
     world.dispatcher.has_capacity.clear()
@@ -215,7 +220,7 @@ async def test_no_capacity(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     assert WebhookRequest(WebhookOutcome.UNAVAILABLE) in world.events
 
 
-async def test_an_update_without_an_id(world: World) -> None:
+async def test_an_update_without_an_id(world: WebhookFixture) -> None:
     """An update that cannot be stored is counted, and is not delivered again."""
     assert await world.post('{"no": "id"}') == 200
     assert world.dispatcher.stored == []
@@ -254,7 +259,7 @@ async def test_checks(
 
 async def test_the_webhook_is_set_however_long_it_takes() -> None:
     """While Telegram cannot be reached it is tried again; a flood wait is kept."""
-    world = World()
+    world = WebhookFixture()
     world.set_errors = [DOWN, FloodWaitError(35.0)]
     async with world.running():
         assert (world.webhook.error, world.times_set) == (None, 1)
@@ -263,7 +268,7 @@ async def test_the_webhook_is_set_however_long_it_takes() -> None:
 
 async def test_a_refused_token() -> None:
     """A token that is refused ends it; the ApiCall of the client counts it."""
-    world = World(OperatorError("refused"))
+    world = WebhookFixture(OperatorError("refused"))
     with pytest.raises(OperatorError, match="refused"):
         await world.webhook.run()
     assert world.events == []
@@ -271,7 +276,7 @@ async def test_a_refused_token() -> None:
 
 async def test_a_refused_url() -> None:
     """A URL that Telegram does not take is the operator's to change."""
-    world = World()
+    world = WebhookFixture()
     world.set_errors = [DeliveryError("bad URL")]
     with pytest.raises(OperatorError, match="CROCBOT_WEBHOOK_URL: bad URL"):
         await world.webhook.run()
@@ -279,7 +284,7 @@ async def test_a_refused_url() -> None:
 
 async def test_a_busy_address() -> None:
     """Without its address a webhook is of no use: the operator must change it."""
-    world = World()
+    world = WebhookFixture()
     listen = world.webhook.endpoint.listen
     with (
         socket.create_server((listen.host, listen.port)),

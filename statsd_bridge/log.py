@@ -14,8 +14,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 import structlog
@@ -83,6 +83,14 @@ class BugReporter:
         """Count and log an exception; the caller leaves out what raised it."""
         self._stats.bugs += 1
         self._log.error("a bug, please report it", exc_info=error)
+
+    @contextmanager
+    def catch(self) -> Iterator[None]:
+        """Report an exception of the body instead of raising it."""
+        try:
+            yield
+        except Exception as error:
+            self.report(error)
 
 
 class _Stream:

@@ -106,6 +106,10 @@ class DatagramReader:
         except OSError as error:
             self._errors.error(f"{self._transport} cannot be read", error=str(error))
             return False
+        except Exception as error:
+            # Raised, it would close the socket.
+            self._pipeline.bugs.report(error)
+            return False
         batch = received.datagrams
         self.truncated += received.truncated
         self._delay.record_batch(len(batch))

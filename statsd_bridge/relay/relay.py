@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 
+from statsd_bridge.log import BugReporter
 from statsd_bridge.model import HostPort, Stats
 from statsd_bridge.relay.udp import RETRY_SECONDS, LossReason, Resolver, UdpTarget
 
@@ -32,11 +33,13 @@ class Relay:
         *,
         packet_length: int,
         stats: Stats,
+        bugs: BugReporter,
         reactor: Any,
         resolver: Resolver | None = None,
     ) -> None:
         resolver = resolver or Resolver(reactor, len(addresses))
         self._reactor = reactor
+        self._bugs = bugs
         self._targets = [
             _Target(
                 address,
@@ -65,7 +68,9 @@ class Relay:
     def flush(self) -> None:
         """Send the gathered lines."""
         for target in self._targets:
-            target.send()
+            # Raised, an exception would end the loop.
+            with self._bugs.catch():
+                target.send()
 
     def close(self) -> None:
         """Close the sockets."""
@@ -74,7 +79,8 @@ class Relay:
 
     def _refresh(self) -> None:
         for target in self._targets:
-            target.udp.refresh(self._reactor.seconds())
+            with self._bugs.catch():
+                target.udp.refresh(self._reactor.seconds())
 
 
 class _Target:

@@ -71,8 +71,10 @@ class UdpTarget:
         """Start to look the name up, if that is due and no look-up is running."""
         if self._is_literal or self._is_resolving or now < self._resolve_at:
             return
+        # This may raise, and then the next call tries again.
+        resolved = self._resolver.resolve(self._address)
         self._is_resolving = True
-        self._resolver.resolve(self._address).addBoth(self._resolved, now)
+        resolved.addBoth(self._resolved, now)
 
     def send(self, packet: bytes) -> LossReason | None:
         """Send a packet; return why it is lost, or None if the kernel took it."""

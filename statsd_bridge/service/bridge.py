@@ -35,7 +35,7 @@ class Bridge:
         )
 
     def close(self) -> None:
-        """Close what was opened before `start` failed."""
+        """Close the datagram sockets, and remove their files, after `start` failed."""
         self.listeners.close()
 
     def _listen(self) -> dict[str, str]:
@@ -58,10 +58,8 @@ class Bridge:
             self._reactor.addSystemEventTrigger(*stopping, relay.flush)
 
     def _expire(self) -> None:
-        try:
+        # Raised, an exception would end the loop.
+        with self.components.bugs.catch():
             # Nothing may expire before its numbers are flushed.
             self.components.pipeline.flush()
             self.components.store.expire()
-        except Exception as error:
-            # Raised, it would end the loop.
-            self.components.bugs.report(error)

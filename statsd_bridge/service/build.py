@@ -47,6 +47,7 @@ class Components:
                 settings.relay_addresses,
                 packet_length=settings.relay_packet_length,
                 stats=self.stats,
+                bugs=self.bugs,
                 reactor=reactor,
             )
         self.plain = Pipeline(

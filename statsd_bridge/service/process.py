@@ -13,7 +13,6 @@ from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
 from zope.interface import implementer
 
 from statsd_bridge import web
-from statsd_bridge.errors import BridgeError
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.listener.limits import raise_open_files
 from statsd_bridge.log import BugReporter
@@ -45,7 +44,7 @@ def run(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         bridge.start()
-    except (BridgeError, SystemExit):
+    except BaseException:
         bridge.close()
         raise
     loop.run()

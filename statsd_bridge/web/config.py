@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from statsd_bridge.document import node
 from statsd_bridge.document.diagnostics import Diagnostics, quote
 from statsd_bridge.document.section import Section, non_null
+from statsd_bridge.errors import ConfigError
 
 _BCRYPT: Final = re.compile(r"\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]{53}").fullmatch
 
@@ -112,32 +113,43 @@ class WebConfig:
     """
     A whole file.
 
-    `users` maps names to bcrypt hashes; `files` are the files that it refers to.
+    `users` maps names to bcrypt hashes.
     """
 
     tls: Tls | None = None
     users: Mapping[str, bytes] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     rate: RateLimit | None = None
-    files: tuple[Path, ...] = ()
 
 
 def read(path: str) -> WebConfig:
     """Read a file; raise ConfigError with file, key and what would be right."""
-    diagnostics = Diagnostics(path, strict=True)
-    root = Section(diagnostics, "", non_null(node.compose(node.read_file(path), path)))
+    root = _root(path)
     tls = root.section("tls_server_config")
     folder = Path(path).parent
-    paths = [tls.text(key) for key in _FILE_KEYS] if tls else []
     config = WebConfig(
         tls=_tls(tls, folder) if tls else None,
         users=_users(root),
         headers=_headers(root.section("http_server_config")),
         rate=_rate(root.section("rate_limit")),
-        files=tuple(folder / path for path in paths if path),
     )
     root.reject_unknown_keys()
     return config
+
+
+def referenced_files(path: str) -> list[Path]:
+    """Return the files that a file refers to; none if it cannot be read."""
+    try:
+        tls = _root(path).section("tls_server_config")
+        paths = [tls.text(key) for key in _FILE_KEYS] if tls else []
+    except ConfigError:
+        return []
+    return [Path(path).parent / each for each in paths if each]
+
+
+def _root(path: str) -> Section:
+    composed = node.compose(node.read_file(path), path)
+    return Section(Diagnostics(path, strict=True), "", non_null(composed))
 
 
 def _tls(section: Section, folder: Path) -> Tls:
@@ -229,7 +241,7 @@ def _rate(section: Section | None) -> RateLimit | None:
 def _headers(section: Section | None) -> dict[str, str]:
     if section is None:
         return {}
-    # HTTP/1.1 is all there is here, and clients that know HTTP/2 know it, too.
+    # Only HTTP/1.1 is served; HTTP/2 clients fall back to it.
     section.boolean("http2")
     found = section.text_map("headers")
     for name, value in found.items():

@@ -9,7 +9,7 @@ change, and the last good one stays in force.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from OpenSSL import SSL
@@ -43,6 +43,7 @@ class Guard:
         self._users = Users({})
         self._config = WebConfig()
         self._context: SSL.Context | None = None
+        self._files: Sequence[Path] = ()
         self._stamp: Stamp = ()
         if path:
             self._read()
@@ -74,23 +75,28 @@ class Guard:
 
     def _refresh(self) -> None:
         """Read the file again if it, or a file that it names, has changed."""
-        if not self._path or self._stamp == (stamp := self._stamps()):
+        if not self._path or self._stamp == self._stamps():
             return
         try:
             self._read()
         except BridgeError as error:
-            self._stamp = stamp
             log.logger(__name__).error(
                 "web configuration refused, the old one stays", error=str(error)
             )
 
     def _read(self) -> None:
+        is_start = not self._stamp
+        # Before the file is used, valid or not: each change from here on is found.
+        self._files = ()
+        changed = self._stamps()
+        self._files = config.referenced_files(self._path)
+        self._stamp = changed + self._stamps()[1:]
         loaded = config.read(self._path)
         try:
             context = tls.context(loaded.tls) if loaded.tls else None
         except BridgeError as error:
             raise BridgeError(f"{self._path}: {error}") from error
-        if self._stamp and (context is None) != (self._context is None):
+        if not is_start and (context is None) != (self._context is None):
             raise BridgeError(
                 f"{self._path}: tls_server_config cannot be added or removed while the"
                 " bridge runs; restart it"
@@ -101,10 +107,9 @@ class Guard:
             self._bucket = TokenBucket(loaded.rate, self._clock())
         self._config, self._context = loaded, context
         self._users.hashes = loaded.users
-        self._stamp = self._stamps()
 
     def _stamps(self) -> Stamp:
-        paths = [Path(self._path), *self._config.files]
+        paths = [Path(self._path), *self._files]
         return tuple([_stamp(path) for path in paths])
 
 

@@ -43,8 +43,8 @@ class MetricsResource(Page):
 
     def render(self, request: Request) -> int | bytes:
         """Start to send a page, or let it wait; respond 503 to one too many."""
-        self.backend.stats.scrapes_in_flight += 1
         scrape = _Scrape(request, self)
+        self.backend.stats.scrapes_in_flight += 1
         request.notifyFinish().addBoth(lambda _: self._finished(scrape))
         if len(self._waiting) >= MAX_WAITING_SCRAPES:
             body = b"the maximum number of scrapes is in progress; try again later\n"
@@ -91,6 +91,7 @@ class _Scrape:
         self._backend = metrics.backend
         self._slices: Iterator[bytes] = iter(())
         self._started_at = time.monotonic()
+        self._is_complete = False
         self._is_producing = False
         self._is_scheduled = False
         self._stall_timer: Any = None
@@ -123,15 +124,16 @@ class _Scrape:
             self._deadline.cancel()
         stats = self._backend.stats
         stats.scrapes[str(self._request.code)] += 1
-        stats.scrape_seconds = time.monotonic() - self._started_at
-        stats.scrape_bytes = self._bytes
+        if self._is_complete:
+            stats.scrape_seconds = time.monotonic() - self._started_at
+            stats.scrape_bytes = self._bytes
 
     def abort(self) -> None:
         """Cut the connection: half a page must not look like a whole one."""
         self._request.channel.forceAbortClient()
 
     def resumeProducing(self) -> None:
-        """Go on: the connection has taken what was written."""
+        """Go on: the connection accepts data again."""
         self.stopProducing()
         self._is_producing = True
         if not self._is_scheduled:
@@ -164,6 +166,7 @@ class _Scrape:
             self._fail(error)
             return
         if part is None:
+            self._is_complete = True
             self._request.unregisterProducer()
             self._request.finish()
             return

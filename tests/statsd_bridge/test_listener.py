@@ -105,7 +105,11 @@ def test_a_read_error_is_logged_and_the_socket_stays_open(
     open_reader: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next datagram is received."""
-    results = [ConnectionRefusedError("once"), Received([b"a:1|c"])]
+    results = [
+        ConnectionRefusedError("once"),
+        MemoryError("a bug"),
+        Received([b"a:1|c"]),
+    ]
 
     class ScriptedReceiver:
         def __init__(self, _: object) -> None:
@@ -120,9 +124,10 @@ def test_a_read_error_is_logged_and_the_socket_stays_open(
     monkeypatch.setattr(datagram, "new_receiver", ScriptedReceiver)
     reader = open_reader()
     with capture_logs() as logs:
-        reader.doRead()
-        reader.doRead()
+        for _ in range(3):
+            reader.doRead()
 
+    assert [str(error) for error in reader.pipeline.bugs] == ["a bug"]
     assert [(each["event"], each["error"]) for each in logs] == [
         ("udp cannot be read", "once")
     ]

@@ -20,6 +20,7 @@ from statsd_bridge.relay.udp import (
     Resolver,
     SocketAddress,
 )
+from tests.statsd_bridge.in_memory import ReportedBugs
 
 NAMED = HostPort("statsd.example.org", 8125)
 
@@ -32,7 +33,7 @@ class FakeResolver(Resolver):
         self.asked: list[HostPort] = []
 
     def resolve(self, address: HostPort) -> Deferred[SocketAddress]:
-        """Return the next result."""
+        """Return the next result; raise an exception if there is none."""
         self.asked.append(address)
         return self.results.pop(0)
 
@@ -45,6 +46,7 @@ class Server:
         self.address = HostPort(*self.socket.getsockname())
         self.socket_address: SocketAddress = (socket.AF_INET, self.socket.getsockname())
         self.stats = Stats()
+        self.bugs = ReportedBugs()
         self.clock = Clock()
         self.relays: list[Relay] = []
 
@@ -59,6 +61,7 @@ class Server:
             addresses or [self.address],
             packet_length=packet_length,
             stats=self.stats,
+            bugs=self.bugs,
             reactor=self.clock,
             resolver=resolver or FakeResolver(),
         )
@@ -202,6 +205,20 @@ def test_a_name_that_does_not_exist_yet_is_found_later(server: Server) -> None:
         (str(NAMED), "unknown")
     ]
     assert server.received() == [b"a:1|c\n"]
+
+
+def test_a_look_up_that_cannot_start_is_tried_again(server: Server) -> None:
+    """The exception is reported, other targets and the flushes go on."""
+    resolver = FakeResolver()
+    relay = server.relay(NAMED, server.address, resolver=resolver)
+    resolver.results.append(succeed(server.socket_address))
+    server.clock.advance(RETRY_SECONDS)
+    relay.forward([b"a:1|c"])
+    server.clock.advance(FLUSH_SECONDS)
+
+    assert len(resolver.asked) == 2
+    assert len(server.bugs) == 1
+    assert server.received() == [b"a:1|c\n"] * 2
 
 
 def test_a_target_that_moves_is_followed(server: Server) -> None:

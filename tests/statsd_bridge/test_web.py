@@ -46,7 +46,9 @@ def test_the_page_is_sent_slice_by_slice(ask: Ask, backend: Backend) -> None:
     assert b"Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
     assert b"Server:" not in head
     assert body == PAGE
-    assert backend.stats.scrapes == {"200": 1}
+    # A response without a page is counted, but it has neither size nor duration.
+    ask("HEAD", "/metrics")
+    assert backend.stats.scrapes == {"200": 2}
     assert backend.stats.scrape_bytes == len(PAGE)
 
 

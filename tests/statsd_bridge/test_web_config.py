@@ -55,7 +55,6 @@ def test_certificates_may_stand_in_the_file(folder: Path) -> None:
     assert found.tls is not None
     assert (found.tls.certificate, found.tls.key) == (b"CERT", b"KEY")
     assert found.tls.client_ca == b"CA"
-    assert found.files == ()
 
 
 def test_the_rest_of_the_file(folder: Path) -> None:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from twisted.internet.defer import Deferred
 
 from statsd_bridge import cli
-from statsd_bridge.web import Guard
+from statsd_bridge.web import Guard, config
 from statsd_bridge.web.config import RateLimit
 from statsd_bridge.web.guard import TokenBucket
 from statsd_bridge.web.users import Users
@@ -117,6 +117,45 @@ def test_a_broken_file_leaves_the_last_good_one_in_force(tmp_path: Path) -> None
         "web configuration refused, the old one stays"
     ] * 2
     assert guard.headers == {}
+
+
+def test_a_refused_file_is_read_again_when_its_files_change(tmp_path: Path) -> None:
+    """Also when they are not those of the configuration in force."""
+    authority = Authority(tmp_path)
+    authority.issue("old")
+    file = tmp_path / "web.yml"
+    named = "tls_server_config: {cert_file: %s.pem, key_file: %s.key}"
+    file.write_text(named % ("old", "old"))
+    guard = Guard(str(file))
+    old = guard.getContext()
+    file.write_text(named % ("new", "new"))
+    with capture_logs() as logs:
+        assert [guard.getContext(), guard.getContext()] == [old, old]
+    authority.issue("new")
+
+    assert len(logs) == 1
+    assert guard.getContext() is not old
+
+
+def test_a_change_while_the_file_is_read_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the next request."""
+    file = tmp_path / "web.yml"
+    file.write_text("{}")
+    read = config.read
+
+    def read_then_change(path: str) -> config.WebConfig:
+        found = read(path)
+        file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(config, "read", read_then_change)
+        guard = Guard(str(file))
+    assert guard.allow_request()
+
+    assert guard.headers == {"X-Frame-Options": "deny"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -27,14 +28,14 @@ class Reactor(Clock):
     ) -> Any:
         if delay:
             return super().callLater(delay, callable, *args, **kw)
-        self.turns.append(callable)
+        self.turns.append(partial(callable, *args, **kw))
         return None
 
     def take_turns(self) -> int:
         """Make the calls until there are none; return how many there were."""
         count = 0
         while self.turns:
-            self.turns.pop()()
+            self.turns.pop(0)()
             count += 1
         return count
 

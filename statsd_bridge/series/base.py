@@ -83,20 +83,6 @@ class Series:
         raise NotImplementedError
 
 
-class SingleValue(Series):
-    """A series whose value is one number, 0 at first."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, options: MetricOptions) -> None:
-        super().__init__(options)
-        self.value = 0.0
-
-    def values(self, _now: float) -> tuple[float, ...]:
-        """Return the value."""
-        return (self.value,)
-
-
 class SortedKeysDict(dict[str, Value]):
     """A dict that can list its keys in order.  Remove keys with `remove` only."""
 

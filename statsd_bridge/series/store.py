@@ -29,10 +29,9 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series.base import LabelNames, MetricFamily, Series, SortedKeysDict
-from statsd_bridge.series.counter import Counter
-from statsd_bridge.series.gauge import Gauge
 from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.set import UniqueSet
+from statsd_bridge.series.single import Counter, Gauge
 from statsd_bridge.series.summary import Summary
 from statsd_bridge.syntax import format_labels, is_reserved_label
 

@@ -19,12 +19,12 @@ from statsd_bridge.mapping import MappingTable, Match, near_misses
 from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import (
     Action,
-    EventErrorReason,
     Labels,
     MetricOptions,
     MetricType,
     Parsed,
     Rejection,
+    RejectionReason,
     Sample,
     SeriesSpec,
 )
@@ -41,13 +41,13 @@ NearMisses = tuple[tuple[Rule, str], ...]
 """Rules that come close to matching a name, each with what prevents it."""
 
 REASONS = {
-    EventErrorReason.ILLEGAL_NEGATIVE_COUNTER: "a counter must not fall",
-    EventErrorReason.EMPTY_METRIC_NAME: "the metric name is empty",
-    EventErrorReason.RESERVED_LABEL: "Prometheus reserves one of the labels",
-    EventErrorReason.CONFLICT: (
+    RejectionReason.ILLEGAL_NEGATIVE_COUNTER: "a counter must not fall",
+    RejectionReason.EMPTY_METRIC_NAME: "the metric name is empty",
+    RejectionReason.RESERVED_LABEL: "Prometheus reserves one of the labels",
+    RejectionReason.CONFLICT: (
         "another type owns the name, or a name that it would print"
     ),
-    EventErrorReason.SERIES_LIMIT: "there are as many series as --statsd.max-series",
+    RejectionReason.SERIES_LIMIT: "there are as many series as --statsd.max-series",
 }
 
 
@@ -63,7 +63,7 @@ class TrialStores:
     scratch: SeriesStore
     live: SeriesStore | None = None
 
-    def try_record(self, spec: SeriesSpec, sample: Sample) -> EventErrorReason | None:
+    def try_record(self, spec: SeriesSpec, sample: Sample) -> RejectionReason | None:
         """Return why a sample would be rejected after those before it."""
         recorded = self.scratch.record(spec, sample)
         reason = self.live.rejection_reason(spec, sample) if self.live else None
@@ -79,7 +79,7 @@ class Step:
     match: Match
     near: NearMisses
     spec: SeriesSpec | None
-    rejected: EventErrorReason | None
+    rejected: RejectionReason | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,8 @@ from statsd_bridge.model import (
     Labels,
     Parsed,
     ParseError,
+    ParseErrorReason,
     Sample,
-    SampleErrorReason,
     SampleType,
 )
 
@@ -76,16 +76,16 @@ def parse_line(line: bytes, dialect: Dialect = DEFAULT_DIALECT) -> Parsed:
     try:
         decoded = raw.decode()
     except UnicodeDecodeError:
-        return _line_error(SampleErrorReason.MALFORMED_LINE, syntax.decode_escaped(raw))
+        return _line_error(ParseErrorReason.MALFORMED_LINE, syntax.decode_escaped(raw))
     if dialect.dogstatsd and decoded.startswith(("_e{", "_sc|")):
         return Parsed(dogstatsd="event" if decoded[1] == "e" else "service_check")
     left, colon, right = decoded.partition(":")
     if not colon or not left:
-        return _line_error(SampleErrorReason.MALFORMED_LINE, decoded)
+        return _line_error(ParseErrorReason.MALFORMED_LINE, decoded)
     return _LineParser(decoded, left, dialect).parse(right)
 
 
-def _line_error(reason: SampleErrorReason, detail: str, tag_errors: int = 0) -> Parsed:
+def _line_error(reason: ParseErrorReason, detail: str, tag_errors: int = 0) -> Parsed:
     return Parsed(errors=(ParseError(reason, detail),), tag_errors=tag_errors)
 
 
@@ -99,7 +99,7 @@ class _Suffix(NamedTuple):
     bad_rates: int = 0
     too_many: bool = False
     """Whether the sample has more than MAX_COMPONENTS."""
-    error: SampleErrorReason | None = None
+    error: ParseErrorReason | None = None
     """Of the first bad section."""
 
 
@@ -131,13 +131,13 @@ class _LineParser:
         """Parse all samples: what follows the first colon."""
         has_dogstatsd_tags = "|#" in right
         if has_dogstatsd_tags and self.name_tags:
-            return self._line_error(SampleErrorReason.MIXED_TAGGING_STYLES)
+            return self._line_error(ParseErrorReason.MIXED_TAGGING_STYLES)
         if "|" not in right:
-            return self._line_error(SampleErrorReason.NOT_ENOUGH_PARTS)
+            return self._line_error(ParseErrorReason.NOT_ENOUGH_PARTS)
         values, _, suffix = right.partition("|")
         if ":" in values:
             if suffix.partition("|")[0] not in EXTENDED_AGGREGATES:
-                return self._line_error(SampleErrorReason.INVALID_EXTENDED_AGGREGATE)
+                return self._line_error(ParseErrorReason.INVALID_EXTENDED_AGGREGATE)
             for value in values.split(":"):
                 self._add_sample(value, suffix)
         else:
@@ -148,7 +148,7 @@ class _LineParser:
             self.samples, self.errors, self.attempted, self.tagged, self.tag_errors
         )
 
-    def _line_error(self, reason: SampleErrorReason) -> Parsed:
+    def _line_error(self, reason: ParseErrorReason) -> Parsed:
         return _line_error(reason, self.line, self.tag_errors)
 
     def _add_sample(self, value: str, suffix: str | None) -> None:
@@ -160,28 +160,28 @@ class _LineParser:
         """
         self.attempted += 1
         sample = self._parse_sample(value, suffix)
-        if isinstance(sample, SampleErrorReason):
+        if isinstance(sample, ParseErrorReason):
             self._add_error(sample, value, suffix)
         elif sample.weight > 0:
             self.samples.append(sample)
 
     def _add_error(
-        self, reason: SampleErrorReason, value: str, suffix: str | None
+        self, reason: ParseErrorReason, value: str, suffix: str | None
     ) -> None:
         detail = value if suffix is None else f"{value}|{suffix[:MAX_DETAIL_LENGTH]}"
         self.errors.append(ParseError(reason, detail))
 
     def _parse_sample(
         self, value_text: str, suffix_text: str | None
-    ) -> Sample | SampleErrorReason:
+    ) -> Sample | ParseErrorReason:
         if suffix_text is None:
-            return SampleErrorReason.MALFORMED_COMPONENT
+            return ParseErrorReason.MALFORMED_COMPONENT
         seen, suffix = self.last_suffix
         if suffix_text != seen:
             suffix = self._parse_suffix(suffix_text)
             self.last_suffix = suffix_text, suffix
         if suffix.too_many:
-            return SampleErrorReason.MALFORMED_COMPONENT
+            return ParseErrorReason.MALFORMED_COMPONENT
         value = syntax.parse_float(value_text)
         sample_type = SAMPLE_TYPES.get(suffix.type_text)
         member = ""
@@ -189,18 +189,18 @@ class _LineParser:
             # A member is any text: user ids need not be numbers.
             value, member = 0.0, value_text
         if value is None:
-            return SampleErrorReason.MALFORMED_VALUE
+            return ParseErrorReason.MALFORMED_VALUE
         self.tag_errors += suffix.tag_errors
         for _ in range(suffix.bad_rates):
             self._add_error(
-                SampleErrorReason.INVALID_SAMPLE_FACTOR, value_text, suffix_text
+                ParseErrorReason.INVALID_SAMPLE_FACTOR, value_text, suffix_text
             )
         if suffix.error is not None:
             return suffix.error
         if suffix.labels:
             self.tagged += 1
         if sample_type is None:
-            return SampleErrorReason.ILLEGAL_EVENT
+            return ParseErrorReason.ILLEGAL_EVENT
         # statsd times in milliseconds, Prometheus in seconds.
         divisor = 1000.0 if suffix.type_text == "ms" else 1.0
         sample = Sample(
@@ -226,11 +226,11 @@ class _LineParser:
         if len(sections) > MAX_COMPONENTS - 2:
             return _Suffix(type_text, too_many=True)
         if not all(sections):
-            return _Suffix(type_text, error=SampleErrorReason.MALFORMED_COMPONENT)
+            return _Suffix(type_text, error=ParseErrorReason.MALFORMED_COMPONENT)
         tags: dict[str, str] = {}
         rates: list[float] = []
         tag_errors = bad_rates = 0
-        error: SampleErrorReason | None = None
+        error: ParseErrorReason | None = None
         for section in sections:
             if section[0] == "@":
                 rate, is_valid = _parse_rate(section[1:])
@@ -246,14 +246,14 @@ class _LineParser:
             elif section[0] != "T" and not section.startswith(("e:", "card:")):
                 is_container = section[0] == "c"
                 error = (
-                    SampleErrorReason.MALFORMED_CONTAINER_ID
+                    ParseErrorReason.MALFORMED_CONTAINER_ID
                     if is_container
-                    else SampleErrorReason.INVALID_SAMPLE_FACTOR
+                    else ParseErrorReason.INVALID_SAMPLE_FACTOR
                 )
                 break
         labels = self._labels(tags)
         if labels is None:
-            error, labels = error or SampleErrorReason.MALFORMED_CONTAINER_ID, ()
+            error, labels = error or ParseErrorReason.MALFORMED_CONTAINER_ID, ()
         return _Suffix(type_text, labels, rates, tag_errors, bad_rates, error=error)
 
     def _labels(self, tags: dict[str, str]) -> Labels | None:

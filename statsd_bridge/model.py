@@ -83,7 +83,7 @@ class MetricType(StrEnum):
     SET = "set"
 
 
-class SampleErrorReason(StrEnum):
+class ParseErrorReason(StrEnum):
     """
     Why a line or one of its samples cannot be parsed.
 
@@ -101,7 +101,7 @@ class SampleErrorReason(StrEnum):
     ILLEGAL_EVENT = "illegal_event"
 
 
-class EventErrorReason(StrEnum):
+class RejectionReason(StrEnum):
     """Why a parsed sample is not added to a series."""
 
     # reason of statsd_exporter_events_error_total
@@ -147,7 +147,7 @@ class Sample(NamedTuple):
 class ParseError(NamedTuple):
     """A line or sample that cannot be parsed; `detail` is the offending text."""
 
-    reason: SampleErrorReason
+    reason: ParseErrorReason
     detail: str
 
 
@@ -212,7 +212,7 @@ class SeriesSpec(NamedTuple):
 class Rejection(NamedTuple):
     """A parsed sample that is not added to a series; `name` is the metric name."""
 
-    reason: EventErrorReason
+    reason: RejectionReason
     type: SampleType
     name: str
 

@@ -23,10 +23,10 @@ from statsd_bridge.model import (
     MAX_TEXT_LENGTH,
     Action,
     CacheStats,
-    EventErrorReason,
     Parsed,
     Recent,
     Rejection,
+    RejectionReason,
     Sample,
     SampleType,
     SeriesSpec,
@@ -215,10 +215,10 @@ class Pipeline:
         stats, reason = self.stats, rejection.reason
         # A name may be as long as a datagram, and a thousand of them are kept.
         name = rejection.name if len(rejection.name) <= MAX_TEXT_LENGTH else OTHER
-        if reason is EventErrorReason.CONFLICT:
+        if reason is RejectionReason.CONFLICT:
             type = str(rejection.type)
             _add_bounded(stats.conflicts, (type, name), (type, OTHER), weight)
-        elif reason is EventErrorReason.SERIES_LIMIT:
+        elif reason is RejectionReason.SERIES_LIMIT:
             _add_bounded(stats.series_refused, name, OTHER, weight)
         else:
             stats.event_errors[reason] += weight

@@ -12,12 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from statsd_bridge import syntax
 from statsd_bridge.model import HostPort
-from statsd_bridge.syntax import (
-    NANOSECONDS_PER_SECOND,
-    parse_duration,
-    parse_whole_number,
-)
 
 
 class Flag(NamedTuple):
@@ -55,17 +51,17 @@ def _switch(name: str, default: bool, help: str) -> Any:
 
 
 def _whole_number(text: str) -> int:
-    number = parse_whole_number(text)
+    number = syntax.parse_whole_number(text)
     if number is None or number < 0:
         raise ValueError(f"{text!r} is not a whole number of 0 or more, such as 1000")
     return number
 
 
 def _seconds(text: str) -> float:
-    nanoseconds = parse_duration(text)
+    nanoseconds = syntax.parse_duration(text)
     if nanoseconds is None or nanoseconds < 0:
         raise ValueError(f"{text!r} is not a duration; write 60s or 1m30s")
-    return nanoseconds / NANOSECONDS_PER_SECOND
+    return nanoseconds / syntax.NANOSECONDS_PER_SECOND
 
 
 def _positive_seconds(text: str) -> float:

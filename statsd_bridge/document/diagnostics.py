@@ -18,11 +18,9 @@ MAX_QUOTED_LENGTH: Final = 60
 
 def quote(text: str) -> str:
     """Quote text from the file for a message: escaped, on one line, cut if long."""
-    return repr(
-        text
-        if len(text) <= MAX_QUOTED_LENGTH
-        else text[: MAX_QUOTED_LENGTH - 3] + "..."
-    )
+    if len(text) > MAX_QUOTED_LENGTH:
+        text = text[: MAX_QUOTED_LENGTH - 3] + "..."
+    return repr(text)
 
 
 class Diagnostics:

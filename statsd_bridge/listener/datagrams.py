@@ -6,8 +6,8 @@ Twisted's own UDP port makes one call per datagram; this reader takes all that w
 
 from __future__ import annotations
 
-import os
 import socket
+import sys
 import time
 from enum import Enum
 from pathlib import Path
@@ -20,6 +20,9 @@ from statsd_bridge import datagram
 from statsd_bridge.fastpath import AnyPipeline
 from statsd_bridge.log import RateLimitedLog
 from statsd_bridge.model import Clock
+
+# Linux: the memory of a socket (linux/sock_diag.h).
+SO_MEMINFO = 55
 
 MAX_DRAINED_BATCHES = 100
 """Batches of one `drain`, so that a scrape ends while a flood goes on."""
@@ -166,10 +169,8 @@ class DatagramReader:
         self._delay.record_batch(len(batch))
         if batch:
             self.received_at = time.monotonic()
-            try:
+            with self._pipeline.bugs.catch():
                 self._pipeline.feed(batch, self._transport)
-            except Exception as error:
-                self._pipeline.bugs.report(error)
         return len(batch) == datagram.MAX_BATCH
 
     def _stop_timer(self) -> None:
@@ -199,20 +200,14 @@ class DatagramReader:
         """
         Return how many datagrams the kernel dropped because the buffer was full.
 
-        It is the last column of /proc/net/udp.  None where there is no such table, and
-        for a Unix socket, whose senders wait instead.
+        None if the kernel does not count them, and for a Unix socket, whose senders
+        wait instead.
         """
-        if self._is_unix:
+        if self._is_unix or sys.platform != "linux":
             return None
-        inode = str(os.fstat(self.fileno()).st_ino)
-        is_ipv6 = self._socket.family == socket.AF_INET6
         try:
-            table = Path("/proc/net/udp6" if is_ipv6 else "/proc/net/udp").read_text()
+            info = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
         except OSError:
             return None
-        for row in table.splitlines()[1:]:
-            columns = row.split()
-            # sl local remote st tx:rx tr:tm retrnsmt uid timeout inode ref ptr drops
-            if len(columns) >= 13 and columns[9] == inode:
-                return int(columns[12])
-        return None
+        # Nine numbers of four bytes; the last one is SK_MEMINFO_DROPS.
+        return int.from_bytes(info[32:], sys.byteorder)

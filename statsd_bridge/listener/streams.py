@@ -43,10 +43,8 @@ class StreamFactory(Factory):
 
     def feed(self, lines: list[bytes]) -> None:
         """Feed lines to the pipeline; a bug in it does not close the connection."""
-        try:
+        with self._pipeline.bugs.catch():
             self._pipeline.feed_lines(lines, self._transport)
-        except Exception as error:
-            self._pipeline.bugs.report(error)
 
 
 class _Connection(Protocol, TimeoutMixin):

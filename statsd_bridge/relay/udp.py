@@ -88,12 +88,6 @@ class UdpTarget:
             return LossReason.FULL if is_full else LossReason.ERROR
         return None
 
-    def close(self) -> None:
-        """Close the sockets."""
-        for sock in self._sockets.values():
-            sock.close()
-        self._sockets.clear()
-
     def _resolved(self, result: SocketAddress | Failure, started: float) -> None:
         self._is_resolving = False
         if isinstance(result, Failure):

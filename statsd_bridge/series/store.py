@@ -20,10 +20,10 @@ from typing import Protocol
 
 from statsd_bridge.model import (
     Clock,
-    EventErrorReason,
     MetricOptions,
     MetricType,
     Rejection,
+    RejectionReason,
     Sample,
     SampleType,
     SeriesSpec,
@@ -102,7 +102,7 @@ class SeriesStore:
         value = _scaled(spec, sample)
         if sample.type is SampleType.COUNTER and value < 0 and spec.name:
             return Rejection(
-                EventErrorReason.ILLEGAL_NEGATIVE_COUNTER, sample.type, spec.name
+                RejectionReason.ILLEGAL_NEGATIVE_COUNTER, sample.type, spec.name
             )
         now = self._clock()
         series = self._get_or_create(spec, sample.type, now)
@@ -117,11 +117,11 @@ class SeriesStore:
 
     def rejection_reason(
         self, spec: SeriesSpec, sample: Sample
-    ) -> EventErrorReason | None:
+    ) -> RejectionReason | None:
         """Return why `record` would reject a sample, if it would; change nothing."""
         value = _scaled(spec, sample)
         if sample.type is SampleType.COUNTER and value < 0 and spec.name:
-            return EventErrorReason.ILLEGAL_NEGATIVE_COUNTER
+            return RejectionReason.ILLEGAL_NEGATIVE_COUNTER
         family = self._families.get(spec.name)
         if _find(family, spec, _label_text(spec)) is not None:
             return None
@@ -233,18 +233,18 @@ class SeriesStore:
 
     def _rejection_reason(
         self, family: MetricFamily | None, spec: SeriesSpec
-    ) -> EventErrorReason | None:
+    ) -> RejectionReason | None:
         """Return why a series must not be created, if so."""
         if not spec.name:
-            return EventErrorReason.EMPTY_METRIC_NAME
+            return RejectionReason.EMPTY_METRIC_NAME
         if _has_reserved_label(spec):
-            return EventErrorReason.RESERVED_LABEL
+            return RejectionReason.RESERVED_LABEL
         if family is None and self._conflicts(spec.name, spec.options.type):
-            return EventErrorReason.CONFLICT
+            return RejectionReason.CONFLICT
         if family is not None and family.type is not spec.options.type:
-            return EventErrorReason.CONFLICT
+            return RejectionReason.CONFLICT
         if self._size >= self._max_series:
-            return EventErrorReason.SERIES_LIMIT
+            return RejectionReason.SERIES_LIMIT
         return None
 
     def _conflicts(self, name: str, type: MetricType) -> bool:

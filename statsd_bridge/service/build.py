@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from statsd_bridge import explain, exposition, log, mapping
+from statsd_bridge.errors import ConfigError
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import Dialect
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
@@ -62,6 +63,23 @@ class Components:
         self.pipeline: AnyPipeline = (
             FastPipeline(self.plain) if settings.batch else self.plain
         )
+
+    def reload(self) -> str:
+        """Load the mapping file again; return why it is refused, or an empty text."""
+        logger, reloads = log.logger(__name__), self.stats.config_reloads
+        if not self.settings.mapping_config:
+            logger.warning("nothing to reload: there is no --statsd.mapping-config")
+            return ""
+        try:
+            table = load_table(self.settings)
+        except ConfigError as error:
+            reloads["failure"] += 1
+            logger.error("reload refused, the old rules stay", error=str(error))
+            return str(error)
+        reloads["success"] += 1
+        self.pipeline.replace_table(table)
+        logger.info("reloaded", rules=len(table))
+        return ""
 
 
 def load_table(settings: Settings) -> MappingTable:

@@ -14,7 +14,6 @@ from statsd_bridge.exposition import BridgeState, SelfMetrics
 from statsd_bridge.model import HostPort
 from statsd_bridge.service.build import Components, dialect, new_store
 from statsd_bridge.service.listeners import Listeners
-from statsd_bridge.service.reload import reload
 from statsd_bridge.syntax import decode_escaped
 
 VERSION = version("crocbot")
@@ -64,7 +63,7 @@ class HttpBackend(web.Backend):
 
     def reload(self) -> str:
         """Reload the mapping file; return why it is refused, or an empty text."""
-        return reload(self._components)
+        return self._components.reload()
 
     def quit(self) -> None:
         """Stop the reactor."""

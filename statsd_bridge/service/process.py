@@ -19,7 +19,6 @@ from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.service import build
 from statsd_bridge.service.bridge import Bridge
-from statsd_bridge.service.reload import reload
 from statsd_bridge.settings import Settings
 
 
@@ -39,7 +38,7 @@ def run(settings: Settings) -> None:
     bridge = Bridge(components)
     observer: Any = TwistedErrors(components.bugs)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-    signal.signal(signal.SIGHUP, lambda *_: loop.callFromThread(reload, components))
+    signal.signal(signal.SIGHUP, lambda *_: loop.callFromThread(components.reload))
     # The reactor replaces this handler when it runs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -13,9 +13,9 @@ from statsd_bridge import explain, mapping
 from statsd_bridge.explain import Explanation, TrialStores, as_json, as_text
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect
 from statsd_bridge.model import (
-    EventErrorReason,
     MetricOptions,
     MetricType,
+    RejectionReason,
     Sample,
     SampleType,
     SeriesSpec,
@@ -308,7 +308,7 @@ def test_a_running_bridge_has_conflicts_of_its_own() -> None:
     ).steps
 
     assert [step.rejected for step in steps] == [
-        EventErrorReason.CONFLICT,
-        EventErrorReason.CONFLICT,
+        RejectionReason.CONFLICT,
+        RejectionReason.CONFLICT,
     ]
     assert len(live) == 1

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from statsd_bridge.model import EventErrorReason
+from statsd_bridge.model import RejectionReason
 from tests.statsd_bridge.in_memory import InMemoryPath
 
 Numbers = dict[str, float]
@@ -242,7 +242,7 @@ def test_reserved_labels_cost_one_sample(play: Callable[..., Any]) -> None:
     outcome = play(packets)
     histogram = play(["a:1|h|#le:5", "ok:1|c"], "defaults: {observer_type: histogram}")
 
-    reserved = f'events_error_total{{reason="{EventErrorReason.RESERVED_LABEL}"}}'
+    reserved = f'events_error_total{{reason="{RejectionReason.RESERVED_LABEL}"}}'
     assert (outcome.series, outcome.own[reserved]) == ({"ok": 1}, 3)
     assert (histogram.series, histogram.own[reserved]) == ({"ok": 1}, 1)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from statsd_bridge import line
 from statsd_bridge.line import Dialect
-from statsd_bridge.model import ParseError, Sample, SampleErrorReason, SampleType
+from statsd_bridge.model import ParseError, ParseErrorReason, Sample, SampleType
 
 C, G, T, S = SampleType.COUNTER, SampleType.GAUGE, SampleType.OBSERVER, SampleType.SET
 
@@ -180,7 +180,7 @@ def test_bytes_that_are_not_utf8_are_a_malformed_line() -> None:
     parsed = line.parse_line(b"a:1|c|#k:\xff")
 
     assert [error.reason for error in parsed.errors] == [
-        SampleErrorReason.MALFORMED_LINE
+        ParseErrorReason.MALFORMED_LINE
     ]
 
 

@@ -227,7 +227,7 @@ def test_a_unix_socket_is_never_coalesced(open_reader: Open, tmp_path: Path) -> 
     assert reader.kernel_drops() is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc/net/udp is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="SO_MEMINFO is Linux's")
 def test_kernel_drops_are_counted(open_reader: Open) -> None:
     """The counter of the socket rises when its buffer is full."""
     reader = open_reader(bind.open_udp("flag", LOOPBACK, 1))

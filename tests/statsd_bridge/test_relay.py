@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,8 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from statsd_bridge.model import HostPort, Stats
-from statsd_bridge.relay import Relay
-from statsd_bridge.relay.relay import FLUSH_SECONDS, MAX_PACKET_BYTES
+from statsd_bridge.relay import FLUSH_SECONDS, MAX_PACKET_BYTES, Relay
 from statsd_bridge.relay.udp import (
     RESOLVE_SECONDS,
     RETRY_SECONDS,
@@ -48,7 +48,6 @@ class Server:
         self.stats = Stats()
         self.bugs = ReportedBugs()
         self.clock = Clock()
-        self.relays: list[Relay] = []
 
     def relay(
         self,
@@ -66,7 +65,6 @@ class Server:
             resolver=resolver or FakeResolver(),
         )
         relay.start()
-        self.relays.append(relay)
         return relay
 
     def send(self, relay: Relay, *lines: bytes) -> None:
@@ -99,13 +97,19 @@ def listen(port: int = 0) -> socket.socket:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    """A statsd server."""
-    server = Server()
-    yield server
-    server.socket.close()
-    for relay in server.relays:
-        relay.close()
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A statsd server; all sockets are closed after the test."""
+    opened: list[socket.socket] = []
+
+    class Socket(socket.socket):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            opened.append(self)
+
+    monkeypatch.setattr(socket, "socket", Socket)
+    yield Server()
+    for each in opened:
+        each.close()
 
 
 def test_lines_are_sent_unchanged_after_a_second(server: Server) -> None:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge.model import (
-    EventErrorReason,
     Labels,
     MetricOptions,
     MetricType,
     Rejection,
+    RejectionReason,
     Sample,
     SampleType,
     SeriesSpec,
@@ -71,7 +71,7 @@ def put(
     scale: float | None = None,
     weight: int = 1,
     member: str = "",
-) -> EventErrorReason | None:
+) -> RejectionReason | None:
     """Record a sample under a rule of its own; return why it is rejected."""
     options = MetricOptions(type, "help", ttl=ttl, scale=scale, buckets=(0.1, 1.0))
     sample = Sample(
@@ -124,17 +124,17 @@ def test_a_set_counts_distinct_members_within_its_window(
 @pytest.mark.parametrize(
     ("type", "name", "labels", "options", "reason"),
     [
-        (COUNTER, "x", (("__x", "1"),), {}, EventErrorReason.RESERVED_LABEL),
-        (HISTOGRAM, "x", (("le", "1"),), {}, EventErrorReason.RESERVED_LABEL),
-        (SUMMARY, "x", (("quantile", "1"),), {}, EventErrorReason.RESERVED_LABEL),
+        (COUNTER, "x", (("__x", "1"),), {}, RejectionReason.RESERVED_LABEL),
+        (HISTOGRAM, "x", (("le", "1"),), {}, RejectionReason.RESERVED_LABEL),
+        (SUMMARY, "x", (("quantile", "1"),), {}, RejectionReason.RESERVED_LABEL),
         (COUNTER, "x", (("le", "1"),), {}, None),
         (HISTOGRAM, "x", (("quantile", "1"),), {}, None),
-        (COUNTER, "", (), {}, EventErrorReason.EMPTY_METRIC_NAME),
+        (COUNTER, "", (), {}, RejectionReason.EMPTY_METRIC_NAME),
         # The sign is that of the scaled value.
-        (COUNTER, "x", (), {"scale": -1}, EventErrorReason.ILLEGAL_NEGATIVE_COUNTER),
+        (COUNTER, "x", (), {"scale": -1}, RejectionReason.ILLEGAL_NEGATIVE_COUNTER),
         (GAUGE, "x", (), {"scale": -1}, None),
-        (GAUGE, "go", (), {}, EventErrorReason.CONFLICT),
-        (HISTOGRAM, "y", (), {}, EventErrorReason.CONFLICT),
+        (GAUGE, "go", (), {}, RejectionReason.CONFLICT),
+        (HISTOGRAM, "y", (), {}, RejectionReason.CONFLICT),
     ],
 )
 def test_samples_are_rejected_for_names_labels_and_values(
@@ -143,7 +143,7 @@ def test_samples_are_rejected_for_names_labels_and_values(
     name: str,
     labels: Labels,
     options: dict[str, float],
-    reason: EventErrorReason | None,
+    reason: RejectionReason | None,
 ) -> None:
     """A rejected sample creates no series."""
     assert put(store, type, name, 1.0, labels, **options) is reason
@@ -186,7 +186,7 @@ def test_the_first_type_owns_a_name(
         for type, name in (first.split(), second.split())
     ]
 
-    assert reasons == [None, EventErrorReason.CONFLICT if conflict else None]
+    assert reasons == [None, RejectionReason.CONFLICT if conflict else None]
 
 
 NAMES = st.sampled_from(["a", "a_sum", "a_count", "a_bucket", "a_count_sum"])

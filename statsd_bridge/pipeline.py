@@ -153,11 +153,11 @@ class Pipeline:
         if len(parsed.samples) == 1:
             sample = parsed.samples[0]
             match = self.table.look_up(sample.type, sample.name)
-            recorded = self._record(sample, match, match.spec(sample.labels))
-            if not isinstance(recorded, Rejection):
+            outcome = self._record(sample, match, match.spec(sample.labels))
+            if not isinstance(outcome, Rejection):
                 is_good = parsed.attempted == 1 and not parsed.errors
-                return Recorded(parsed, match, recorded) if is_good else None
-            self._count_rejection(line, recorded, sample.weight)
+                return Recorded(parsed, match, outcome) if is_good else None
+            self._count_rejection(line, outcome, sample.weight)
         elif parsed.samples:
             self._feed_samples(line, parsed.samples)
         return None
@@ -174,9 +174,9 @@ class Pipeline:
                 spec = match.spec(sample.labels)
                 spec = spec._replace(label_text=format_labels(spec.labels))
                 destination = destinations[key] = match, spec
-            recorded = self._record(sample, *destination)
-            if isinstance(recorded, Rejection):
-                self._count_rejection(line, recorded, sample.weight)
+            outcome = self._record(sample, *destination)
+            if isinstance(outcome, Rejection):
+                self._count_rejection(line, outcome, sample.weight)
         self.count_saved_look_ups(len(samples) - len(destinations))
 
     def _record(
@@ -194,10 +194,10 @@ class Pipeline:
             return None
         elif match.untagged.name:
             stats.actions[Action.MAP] += weight
-        recorded = self.store.record(spec, sample)
-        if not isinstance(recorded, Rejection):
+        outcome = self.store.record(spec, sample)
+        if not isinstance(outcome, Rejection):
             stats.events[sample.type] += weight
-        return recorded
+        return outcome
 
     def _count_parsed(self, line: bytes, parsed: Parsed) -> None:
         stats = self.stats

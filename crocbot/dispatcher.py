@@ -88,7 +88,7 @@ class Dispatcher:
 
     async def wait_for_capacity(self) -> int:
         """Wait until more rows may come; return how many."""
-        # Another one that waited may have taken what there was.
+        # Another caller that waited may have used up the capacity.
         while not self._has_capacity.is_set():
             await self._has_capacity.wait()
         # The next rows may be of any number of chats.
@@ -100,7 +100,7 @@ class Dispatcher:
 
         Raise InboxError, and enqueue nothing, if they cannot be stored.  A cancelled
         caller leaves no row that is stored and not queued: as a duplicate it would
-        not be taken again.
+        not be accepted again.
         """
         return await asyncio.shield(self._start(self._accept(updates)))
 
@@ -110,7 +110,7 @@ class Dispatcher:
         return len(rows)
 
     def enqueue(self, rows: Iterable[Row]) -> None:
-        """Queue rows; those of one chat are taken in this order."""
+        """Queue rows; those of one chat run in this order."""
         now = asyncio.get_running_loop().time()
         for row in rows:
             if envelope.is_stop(row.raw):

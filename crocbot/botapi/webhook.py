@@ -98,8 +98,8 @@ class Webhook:
     """
     The HTTP server, from Telegram to `dispatcher`.
 
-    `completed_at` is when, on `clock`, Telegram last reached the webhook or said that
-    it does; `error` is what failed since then.
+    `completed_at` is when, on `clock`, Telegram last reached the webhook or confirmed
+    that it does; `error` is what failed since then.
     """
 
     endpoint: WebhookEndpoint

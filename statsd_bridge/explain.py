@@ -54,7 +54,7 @@ REASONS = {
 @dataclass(frozen=True, slots=True)
 class TrialStores:
     """
-    Stores that tell whether a sample would be rejected.
+    The stores that decide whether a sample would be rejected.
 
     `scratch` records the samples, since those of one line can conflict with each other;
     `live`, the store of a running bridge, only checks them.
@@ -67,8 +67,8 @@ class TrialStores:
         """Return why a sample would be rejected after those before it."""
         recorded = self.scratch.record(spec, sample)
         reason = self.live.rejection_reason(spec, sample) if self.live else None
-        within = recorded.reason if isinstance(recorded, Rejection) else None
-        return reason or within
+        scratch_reason = recorded.reason if isinstance(recorded, Rejection) else None
+        return reason or scratch_reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ def logger(name: str) -> FilteringBoundLogger:
 
 
 def configure(level: str, format: str, *, stream: TextIO | None = None) -> None:
-    """Set up logging: debug, info, warn or error and up; `logfmt` or `json`."""
+    """Log from `level` (debug, info, warn, error) up, as `logfmt` or `json`."""
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if format == "json"
@@ -95,7 +95,7 @@ class BugReporter:
 
 class _Stream:
     """
-    A stream, or the `sys.stderr` of the moment of writing, without errors.
+    Writes to a stream, by default the current `sys.stderr`, and ignores errors.
 
     It is not an `io` class because those flush when the interpreter has shut down.
     """

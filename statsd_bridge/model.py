@@ -228,7 +228,7 @@ class CacheStats(NamedTuple):
 @dataclass(slots=True, kw_only=True)
 class Stats:
     """
-    Counters of the bridge's own metrics; `exposition/self_metrics.py` prints them.
+    Counters of the self-metrics; `exposition/self_metrics.py` prints them.
 
     They never fall, `scrapes_in_flight` and the two figures of the last scrape aside.
     Keys are label values; code that adds keys which senders choose bounds them.

@@ -1,4 +1,4 @@
-"""The bridge's metrics of itself as a table."""
+"""The bridge's self-metrics as a table."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
 Typed access to one mapping of a YAML file, key by key.
 
-A reader asks for each key that it knows, then calls reject_unknown_keys: a key that was
-not asked for is unknown.  A missing key and a null are the same.  Merge keys and
+A reader reads each key that it knows, then calls reject_unknown_keys: a key that was
+not read is unknown.  A missing key and a null are the same.  Merge keys and
 repeated keys work like in statsd_exporter: in file order, the later one wins, and
 mappings are merged.
 
@@ -145,7 +145,7 @@ class Section:
         ]
 
     def reject_unknown_keys(self) -> None:
-        """Warn of each key that was not asked for; ConfigError if strict."""
+        """Warn of each key that was not read; ConfigError if strict."""
         for key, nodes in self._values.items():
             if key in self._known:
                 continue

@@ -75,7 +75,7 @@ def render(
     self_metrics: SelfMetrics,
 ) -> Iterator[bytes]:
     """
-    Yield a whole page in slices, the bridge's metrics of itself last.
+    Yield a whole page in slices, self-metrics last.
 
     An empty slice only gives others a turn.  A series whose values raise is reported to
     `bugs` and skipped.

@@ -1,5 +1,5 @@
 """
-The bridge's metrics of itself: a table of (name, type, help, labels, getter).
+The self-metrics of the bridge: a table of (name, type, help, labels, getter).
 
 The page, the reserved names and the table in docs/bridge-metrics.md follow from it.
 Metrics that statsd_exporter has too have its names, for its dashboards and alerts; new
@@ -23,7 +23,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from statsd_bridge.model import CacheStats, MetricType, Stats
@@ -49,7 +49,7 @@ class BridgeState:
 
 
 class StateSource(Protocol):
-    """The bridge as its metrics of itself see it."""
+    """The bridge as its self-metrics see it."""
 
     def state(self) -> BridgeState:
         """Return the state now."""
@@ -205,10 +205,10 @@ SELF_METRICS = (
                "Matches in the mapping cache; absent with a cache size of 0.",
                (), lambda bridge: bridge.cache and bridge.cache.length),
     SelfMetric("statsd_metric_mapper_cache_gets_total", COUNTER,
-               "Look-ups in the mapping cache; absent with a cache size of 0.",
+               "Names looked up, in the cache or not; absent with a cache size of 0.",
                (), lambda bridge: bridge.cache and bridge.cache.gets),
     SelfMetric("statsd_metric_mapper_cache_hits_total", COUNTER,
-               "Look-ups that the cache answered; absent with a cache size of 0.",
+               "Names that needed no search of rules; absent with a cache size of 0.",
                (), lambda bridge: bridge.cache and bridge.cache.hits),
     SelfMetric("statsd_bridge_seconds_since_last_datagram", GAUGE,
                "Seconds since the last datagram, UDP or Unix; absent before the first.",
@@ -249,7 +249,7 @@ class SelfMetrics(Collector):
 
     def render_openmetrics(self) -> bytes:
         """Return all metrics in OpenMetrics, with the end of the page."""
-        page: bytes = open_metrics(self._registry)  # type: ignore[no-untyped-call]
+        page: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
         return page
 
 

@@ -24,7 +24,7 @@ from statsd_bridge.model import HostPort
 SO_RCVBUFFORCE = 33
 
 MAX_BUFFER_BYTES = 1 << 30
-"""The kernel doubles the size that is asked for, in an int."""
+"""The kernel doubles the requested size, in an int."""
 
 MAX_PENDING_CONNECTIONS = 1_024
 """Connections that the kernel holds until the reactor accepts them."""
@@ -181,7 +181,7 @@ def enlarge_buffer(sock: socket.socket, size: int) -> None:
 
 
 def buffer_size(sock: socket.socket) -> int:
-    """Return the bytes of a socket's receive buffer as they are asked for."""
+    """Return the size of a socket's receive buffer, as `enlarge_buffer` takes it."""
     granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     # Linux doubles the size, to have space for its own bookkeeping.
     return granted // 2 if _is_linux() else granted

@@ -34,12 +34,12 @@ class InheritedSockets:
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         """Read the variables of systemd and remove them from `environment`."""
-        is_meant_for_us = environment.get("LISTEN_PID") == str(os.getpid())
+        is_for_this_process = environment.get("LISTEN_PID") == str(os.getpid())
         names = environment.get("LISTEN_FDNAMES", "")
         inherited = ListenFDs.fromEnvironment(environment)
         named = inherited.inheritedNamedDescriptors()
         is_complete = named and len(named) == len(inherited.inheritedDescriptors())
-        if is_meant_for_us and not (is_complete and named.keys() <= FLAGS.keys()):
+        if is_for_this_process and not (is_complete and named.keys() <= FLAGS.keys()):
             raise BindError(
                 f"LISTEN_FDNAMES: {names!r} does not name each of the sockets once;"
                 " set FileDescriptorName= in each socket unit to udp, tcp or http"

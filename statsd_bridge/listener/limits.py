@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 MAX_OPEN_FILES = 65_536
-"""Open files that are asked for at most."""
+"""Open files that are requested at most."""
 
 RESERVED_FILES = 20
 """Files that are open without any connection, or while a page is rendered."""

@@ -35,7 +35,7 @@ DEFAULT_QUANTILES: Final = (
     Quantile(0.99, 0.001),
 )
 DEFAULT_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-DEFAULT_MAX_AGE: Final = 600 * NANOSECONDS_PER_SECOND
+DEFAULT_MAX_AGE_NANOSECONDS: Final = 600 * NANOSECONDS_PER_SECOND
 DEFAULT_AGE_BUCKETS: Final = 5
 
 MAX_AGE_BUCKETS: Final = 10_000
@@ -56,10 +56,10 @@ _METRIC_TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SummaryOptions:
-    """The keys of `summary_options`; ages are nanoseconds; 0 and None: not set."""
+    """The keys of `summary_options`; 0 and None: not set."""
 
     quantiles: tuple[Quantile, ...] | None = None
-    max_age: int = 0
+    max_age_nanoseconds: int = 0
     age_buckets: int = 0
 
 
@@ -143,7 +143,7 @@ def read_observer(section: Section, defaults: ObserverOptions) -> ObserverOption
         quantiles = written.legacy_quantiles or quantiles
         summary = SummaryOptions(
             quantiles,
-            summary.max_age or defaults.summary.max_age,
+            summary.max_age_nanoseconds or defaults.summary.max_age_nanoseconds,
             summary.age_buckets or defaults.summary.age_buckets,
         )
     else:
@@ -160,13 +160,13 @@ def read_observer(section: Section, defaults: ObserverOptions) -> ObserverOption
 
 
 def metric_options(
-    observer: ObserverOptions, help_text: str, ttl: int, scale: float | None
+    observer: ObserverOptions, help_text: str, ttl_nanoseconds: int, scale: float | None
 ) -> Mapping[SampleType, MetricOptions]:
-    """Return the options of a series for each sample type; `ttl` is nanoseconds."""
+    """Return the options of a series for each sample type."""
     make = partial(
         MetricOptions,
         help=help_text or DEFAULT_HELP,
-        ttl=ttl / NANOSECONDS_PER_SECOND,
+        ttl=ttl_nanoseconds / NANOSECONDS_PER_SECOND,
         scale=scale,
     )
     options = {each: make(metric_type) for each, metric_type in _METRIC_TYPES.items()}
@@ -176,11 +176,12 @@ def metric_options(
         options[SampleType.OBSERVER] = make(MetricType.HISTOGRAM, buckets=buckets)
         return options
     summary = observer.summary
+    nanoseconds = summary.max_age_nanoseconds or DEFAULT_MAX_AGE_NANOSECONDS
     by_rank = {each.quantile: each for each in summary.quantiles or DEFAULT_QUANTILES}
     options[SampleType.OBSERVER] = make(
         MetricType.SUMMARY,
         quantiles=tuple(by_rank[rank] for rank in sorted(by_rank)),
-        max_age=(summary.max_age or DEFAULT_MAX_AGE) / NANOSECONDS_PER_SECOND,
+        max_age=nanoseconds / NANOSECONDS_PER_SECOND,
         age_buckets=summary.age_buckets or DEFAULT_AGE_BUCKETS,
     )
     return options
@@ -254,7 +255,7 @@ def _excluded(section: Section, key: str, metric_type: MetricType) -> ConfigErro
 
 
 def _check_window(section: Section, summary: SummaryOptions) -> None:
-    max_age = summary.max_age or DEFAULT_MAX_AGE
+    max_age = summary.max_age_nanoseconds or DEFAULT_MAX_AGE_NANOSECONDS
     age_buckets = summary.age_buckets or DEFAULT_AGE_BUCKETS
     if max_age < age_buckets * MIN_AGE_BUCKET_NANOSECONDS:
         problem = f"{max_age} nanoseconds are too short for {age_buckets} age buckets"

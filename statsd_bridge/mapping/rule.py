@@ -88,7 +88,7 @@ class Defaults:
     observer: ObserverOptions
     match_type: str
     ordered: bool
-    ttl: int
+    ttl_nanoseconds: int
     """Nanoseconds."""
     options: Mapping[SampleType, MetricOptions]
 
@@ -124,7 +124,7 @@ def read_defaults(section: Section) -> Defaults:
         observer=observer,
         match_type=section.choice("match_type", _MATCH_TYPES) or _GLOB,
         ordered=not section.boolean("glob_disable_ordering"),
-        ttl=ttl,
+        ttl_nanoseconds=ttl,
         options=options.metric_options(observer, options.DEFAULT_HELP, ttl, None),
     )
     section.reject_unknown_keys()
@@ -155,7 +155,7 @@ def read_rule(section: Section, index: int, defaults: Defaults) -> Rule:
         options=options.metric_options(
             options.read_observer(section, defaults.observer),
             section.text("help"),
-            section.nanoseconds("ttl") or defaults.ttl,
+            section.nanoseconds("ttl") or defaults.ttl_nanoseconds,
             section.number("scale"),
         ),
         segments=segments,

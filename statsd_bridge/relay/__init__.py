@@ -51,11 +51,9 @@ class Relay:
         ]
 
     def start(self) -> None:
-        """Look names up, now and when it is due, and flush every second."""
-        for call, seconds in (
-            (self._refresh, RETRY_SECONDS),
-            (self.flush, FLUSH_SECONDS),
-        ):
+        """Look names up, now and whenever that is due, and flush every second."""
+        calls = (self._refresh, RETRY_SECONDS), (self.flush, FLUSH_SECONDS)
+        for call, seconds in calls:
             loop = LoopingCall(call)
             loop.clock = self._reactor
             loop.start(seconds)

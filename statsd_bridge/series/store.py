@@ -62,7 +62,7 @@ class SeriesStore:
     """
     All series of a bridge.  Owned by the reactor's thread; it has no locks.
 
-    `reserved` are the names of the bridge's own metrics.  `set_window` is in seconds.
+    `reserved` are the names of the self-metrics.  `set_window` is in seconds.
     """
 
     def __init__(

@@ -94,7 +94,7 @@ class HttpBackend(web.Backend):
         }
 
     def state(self) -> BridgeState:
-        """Return what the bridge's metrics of itself show."""
+        """Return what the self-metrics show."""
         received_at = self._listeners.received_at
         return BridgeState(
             version=VERSION,

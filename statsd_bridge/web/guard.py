@@ -1,5 +1,5 @@
 """
-Who may read the pages, and how often, according to --web.config.file.
+Users and rate limit of the pages, and TLS, as --web.config.file sets them.
 
 The file is checked at every connection and request, so that a renewed certificate or
 a new user needs no restart.  A file that cannot be used is logged, once for each
@@ -87,10 +87,9 @@ class Guard:
     def _read(self) -> None:
         is_start = not self._stamp
         # Before the file is used, valid or not: each change from here on is found.
-        self._files = ()
-        changed = self._stamps()
+        stamp = _stamp(Path(self._path))
         self._files = config.referenced_files(self._path)
-        self._stamp = changed + self._stamps()[1:]
+        self._stamp = (stamp, *map(_stamp, self._files))
         loaded = config.read(self._path)
         try:
             context = tls.context(loaded.tls) if loaded.tls else None
@@ -109,8 +108,7 @@ class Guard:
         self._users.hashes = loaded.users
 
     def _stamps(self) -> Stamp:
-        paths = [Path(self._path), *self._files]
-        return tuple([_stamp(path) for path in paths])
+        return tuple(map(_stamp, [Path(self._path), *self._files]))
 
 
 class TokenBucket:

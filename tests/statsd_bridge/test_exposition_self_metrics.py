@@ -1,4 +1,4 @@
-"""The bridge's metrics of itself: values, types, presence and reserved names."""
+"""The bridge's self-metrics: values, types, presence and reserved names."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Diagnostics:
         return len(self._warnings) >= MAX_WARNINGS
 
     def warnings(self) -> tuple[str, ...]:
-        """Return the warnings; a last one tells how many were omitted."""
+        """Return the warnings; the last one counts the omitted ones."""
         if not self._omitted:
             return tuple(self._warnings)
         return (*self._warnings, f"{self.file}: and {self._omitted} more warnings")

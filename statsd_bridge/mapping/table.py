@@ -59,24 +59,15 @@ class MappingTable:
     """The rules of one mapping file.  Immutable but for its cache."""
 
     def __init__(
-        self,
-        rules: Sequence[Rule],
-        defaults: Defaults,
-        diagnostics: Diagnostics,
-        *,
-        cache_size: int,
+        self, rules: Sequence[Rule], defaults: Defaults, *, cache_size: int
     ) -> None:
         self.rules = tuple(rules)
         self.globs = _tries(rules, ordered=defaults.ordered)
         self._regexes = _pattern_trees(rules)
         self._unmapped = defaults.options
         self._cached = lru_cache(maxsize=max(cache_size, 0))(self.look_up_uncached)
-        for each, winner in unreachable(rules, self.globs):
-            problem = (
-                f"never matches: mappings[{winner.index}] matches all its names first"
-            )
-            diagnostics.warn(f"mappings[{each.index}]", each.line, problem)
-        self.warnings = diagnostics.warnings()
+        self.warnings: tuple[str, ...] = ()
+        """Those of the file that it was read from."""
 
     def __len__(self) -> int:
         return len(self.rules)
@@ -126,7 +117,12 @@ def parse(
     entries = section.sections("mappings") or []
     rules = [read_rule(entry, i, defaults) for i, entry in enumerate(entries)]
     section.reject_unknown_keys()
-    return MappingTable(rules, defaults, diagnostics, cache_size=cache_size)
+    table = MappingTable(rules, defaults, cache_size=cache_size)
+    for each, winner in unreachable(rules, table.globs):
+        problem = f"never matches: mappings[{winner.index}] matches all its names first"
+        diagnostics.warn(f"mappings[{each.index}]", each.line, problem)
+    table.warnings = diagnostics.warnings()
+    return table
 
 
 def empty(*, cache_size: int = 1000) -> MappingTable:

@@ -17,11 +17,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge import exposition
-from statsd_bridge.fastpath import AnyPipeline
 from statsd_bridge.line import Dialect
 from statsd_bridge.model import Stats
-from statsd_bridge.pipeline import Pipeline
-from tests.statsd_bridge.in_memory import BOTH_PATHS, InMemoryPath
+from tests.statsd_bridge.in_memory import BOTH_PATHS, InMemoryPath, MakePipeline
 
 FLAGS = {
     "--no-statsd.parse-dogstatsd-tags": "dogstatsd",
@@ -43,14 +41,14 @@ class Outcome:
 
 
 def _play(
-    path: Callable[[Pipeline], AnyPipeline],
+    make_pipeline: MakePipeline,
     packets: Sequence[str | bytes],
     mapping_text: str = "",
     flags: Sequence[str] = (),
 ) -> Outcome:
     memory = InMemoryPath(
         mapping_text,
-        path=path,
+        make_pipeline=make_pipeline,
         dialect=Dialect(**{FLAGS[flag]: False for flag in flags}),
         reserved=exposition.reserved_names(),
     )
@@ -116,6 +114,13 @@ def _own(stats: Stats) -> dict[str, float]:
 
 
 @pytest.fixture(scope="session", params=BOTH_PATHS, ids=["plain", "fast"])
-def play(request: pytest.FixtureRequest) -> Callable[..., Outcome]:
-    """Feed packets to a new path, one datagram each: the plain one, the fast one."""
-    return partial(_play, request.param)
+def make_pipeline(request: pytest.FixtureRequest) -> MakePipeline:
+    """Make the pipeline that tests run on: the plain one, the fast one."""
+    made: MakePipeline = request.param
+    return made
+
+
+@pytest.fixture(scope="session")
+def play(make_pipeline: MakePipeline) -> Callable[..., Outcome]:
+    """Feed packets to a new pipeline, one datagram each."""
+    return partial(_play, make_pipeline)

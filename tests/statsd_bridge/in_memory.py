@@ -16,10 +16,8 @@ from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import SeriesStore
 
-BOTH_PATHS: list[Callable[[Pipeline], AnyPipeline]] = [
-    lambda plain: plain,
-    FastPipeline,
-]
+MakePipeline = Callable[[Pipeline], AnyPipeline]
+BOTH_PATHS: list[MakePipeline] = [lambda plain: plain, FastPipeline]
 """The plain path and the one that runs by default, as a function of the plain one."""
 
 
@@ -89,7 +87,7 @@ class InMemoryPath:
         self,
         rules: str | mapping.MappingTable = "",
         *,
-        path: Callable[[Pipeline], AnyPipeline] = FastPipeline,
+        make_pipeline: MakePipeline = FastPipeline,
         bugs: ReportedBugs | None = None,
         dialect: Dialect = DEFAULT_DIALECT,
         max_series: int = 1_000_000,
@@ -114,21 +112,21 @@ class InMemoryPath:
             sources=sources,
             relay=cast(Relay, self.relayed),
         )
-        self.path = path(self.plain)
+        self.pipeline = make_pipeline(self.plain)
 
     def feed(self, *datagrams: bytes) -> None:
         """Process datagrams as one batch over UDP."""
-        self.path.feed(datagrams, "udp")
+        self.pipeline.feed(datagrams, "udp")
 
     def pass_seconds(self, seconds: float) -> None:
         """Let time pass; expire series as the service does every second."""
         self.now += seconds
-        self.path.flush()
+        self.pipeline.flush()
         self.store.expire()
 
     def page(self) -> str:
         """Return the page without the bridge's own metrics."""
-        self.path.flush()
+        self.pipeline.flush()
         families = self.store.families()
         chunks = text.format_families(families, self.now, self.bugs)
         return b"".join(text.join_slices(chunks)).decode()

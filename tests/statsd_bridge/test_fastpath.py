@@ -16,6 +16,7 @@ from statsd_bridge.pipeline import Recorded
 from tests.statsd_bridge.in_memory import (
     BOTH_PATHS,
     InMemoryPath,
+    MakePipeline,
     ReportedBugs,
     assert_same_results,
 )
@@ -41,8 +42,10 @@ TABLE = mapping.parse(RULES, "rules.yml")
 def both(max_series: int = 1000) -> list[InMemoryPath]:
     """Return the plain path and the fast one."""
     return [
-        InMemoryPath(TABLE, path=path, max_series=max_series, sources=("app", "fresh"))
-        for path in BOTH_PATHS
+        InMemoryPath(
+            TABLE, make_pipeline=each, max_series=max_series, sources=("app", "fresh")
+        )
+        for each in BOTH_PATHS
     ]
 
 
@@ -162,10 +165,9 @@ def test_both_paths_show_the_same(
         assert_same_results(fast, plain)
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_lines_apply_in_their_order(index: int) -> None:
+def test_lines_apply_in_their_order(make_pipeline: MakePipeline) -> None:
     """To gauges, to new series of several types, to the limit of series."""
-    memory = both(max_series=3)[index]
+    memory = InMemoryPath(TABLE, make_pipeline=make_pipeline, max_series=3)
     for _ in range(3):
         memory.feed(b"g:1|g\ng:+2|g\ng:5|g\ng:-1|g\ng:+0x1p1|g\nb:1|c\ng,a=b:4|g")
     memory.feed(b"a:1|g\na:1|c\nb:1|g\nb:1|c")
@@ -212,20 +214,19 @@ def test_buffers_go_with_their_series() -> None:
     assert memory.stats.conflicts == {("counter", "brief"): 1}
 
 
-@pytest.mark.parametrize("index", [0, 1])
 def test_no_counter_of_the_cache_falls(
-    index: int, monkeypatch: pytest.MonkeyPatch
+    make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither when the mapping is reloaded nor when buffers are dropped as stale."""
     monkeypatch.setattr(buffers, "MAX_BUFFERS", 2)
-    memory = InMemoryPath(RULES, path=BOTH_PATHS[index])
+    memory = InMemoryPath(RULES, make_pipeline=make_pipeline)
     shown = [(0, 0)]
     for _ in range(3):
         for size in (5, 10, 15):
             memory.feed(*[b"n%d:1|c" % number for number in range(size)] * 3)
-            memory.path.flush()
+            memory.pipeline.flush()
             shown.append(memory.plain.cache[1:])
-        memory.path.replace_table(mapping.parse(RULES, "rules.yml"))
+        memory.pipeline.replace_table(mapping.parse(RULES, "rules.yml"))
         shown.append(memory.plain.cache[1:])
 
     assert shown == sorted(shown)

@@ -75,7 +75,7 @@ def steps(text: bytes) -> int:
         sys.settrace(step)
         try:
             memory.feed(text)
-            memory.path.flush()
+            memory.pipeline.flush()
         finally:
             sys.settrace(before)
     return count

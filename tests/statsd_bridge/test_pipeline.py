@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge import mapping, pipeline
-from statsd_bridge.pipeline import Pipeline
 from tests.statsd_bridge.in_memory import (
-    BOTH_PATHS,
-    AnyPipeline,
     InMemoryPath,
+    MakePipeline,
     ReportedBugs,
 )
 
@@ -24,28 +20,23 @@ mappings:
 - {match: app.secret, name: unused, action: drop}
 """
 
-Path = Callable[[Pipeline], AnyPipeline]
 
-
-@pytest.fixture(params=BOTH_PATHS, ids=["plain", "fast"])
-def path(request: pytest.FixtureRequest) -> Path:
-    """The plain path, the fast one."""
-    made: Path = request.param
-    return made
-
-
-def test_events_rise_by_the_observations_of_a_sampled_timer(path: Path) -> None:
+def test_events_rise_by_the_observations_of_a_sampled_timer(
+    make_pipeline: MakePipeline,
+) -> None:
     """One line that stands for a thousand observations is recorded once."""
-    memory = InMemoryPath(path=path)
+    memory = InMemoryPath(make_pipeline=make_pipeline)
     memory.feed(b"t:200|ms|@0.001")
 
     assert memory.values()["t_count"] == 1000
     assert memory.stats.events["observer"] == memory.stats.unmapped == 1000
 
 
-def test_every_rejection_is_counted_under_its_reason(path: Path) -> None:
+def test_every_rejection_is_counted_under_its_reason(
+    make_pipeline: MakePipeline,
+) -> None:
     """Conflicts, the limit, negative counters and empty names have their counters."""
-    memory = InMemoryPath(path=path, max_series=1)
+    memory = InMemoryPath(make_pipeline=make_pipeline, max_series=1)
     memory.feed(b"a:1|c\na:1|g\nb:1|c\na:-1|c\n,k=v:1|c\nbroken")
     stats = memory.stats
 
@@ -71,30 +62,32 @@ def test_label_values_that_senders_choose_are_bounded() -> None:
     assert max(map(len, refused)) < 256
 
 
-def test_lines_of_configured_sources_are_counted(path: Path) -> None:
+def test_lines_of_configured_sources_are_counted(make_pipeline: MakePipeline) -> None:
     """By the first segment of the name, whether the line can be parsed or not."""
-    memory = InMemoryPath(RULES, path=path, sources=("app",))
+    memory = InMemoryPath(RULES, make_pipeline=make_pipeline, sources=("app",))
     for _ in range(3):
         memory.feed(b"app.hits.x:1|c\napplause:1|c\napp:1.5|c\napp.broken")
-    memory.path.flush()
+    memory.pipeline.flush()
 
     assert memory.stats.lines_by_source == {"app": 6}
 
 
-def test_a_new_table_applies_from_the_next_batch(path: Path) -> None:
+def test_a_new_table_applies_from_the_next_batch(make_pipeline: MakePipeline) -> None:
     """Series of the old rules stay."""
-    memory = InMemoryPath(RULES, path=path)
+    memory = InMemoryPath(RULES, make_pipeline=make_pipeline)
     for _ in range(3):
         memory.feed(b"app.hits.a:1|c")
-    memory.path.replace_table(mapping.parse("", "empty.yml"))
+    memory.pipeline.replace_table(mapping.parse("", "empty.yml"))
     memory.feed(b"app.hits.a:1|c")
 
     assert memory.values() == {"app_hits_a": 1, 'app_hits_total{route="a"}': 3}
 
 
-def test_a_bug_costs_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_costs_one_line(
+    make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is reported, and the other lines of the batch are recorded."""
-    memory = InMemoryPath(path=path, bugs=ReportedBugs())
+    memory = InMemoryPath(make_pipeline=make_pipeline, bugs=ReportedBugs())
     look_up = memory.plain.table.look_up
 
     def broken(sample_type: object, name: str) -> object:
@@ -137,13 +130,15 @@ DATAGRAMS = st.lists(
 )
 
 
-@pytest.mark.parametrize("path", BOTH_PATHS, ids=["plain", "fast"])
 @given(DATAGRAMS, st.integers(2, 9))
 def test_every_line_and_every_event_is_accounted_for(
-    path: Path, datagrams: list[bytes], size: int
+    make_pipeline: MakePipeline, datagrams: list[bytes], size: int
 ) -> None:
     """Whatever bytes arrive, in whichever batches, the counters add up."""
-    memories = [InMemoryPath(LEDGER_RULES, path=path, max_series=20) for _ in range(3)]
+    memories = [
+        InMemoryPath(LEDGER_RULES, make_pipeline=make_pipeline, max_series=20)
+        for _ in range(3)
+    ]
     for memory, batch in zip(memories, (1, size, len(datagrams) or 1), strict=True):
         for start in range(0, len(datagrams), batch):
             memory.feed(*datagrams[start : start + batch])

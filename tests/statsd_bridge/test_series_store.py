@@ -24,7 +24,7 @@ from statsd_bridge.series import SeriesStore
 from statsd_bridge.series.base import SortedKeysDict
 from statsd_bridge.series.store import SUFFIXES
 from statsd_bridge.syntax import format_labels
-from tests.statsd_bridge.in_memory import BOTH_PATHS, InMemoryPath
+from tests.statsd_bridge.in_memory import InMemoryPath, MakePipeline
 
 COUNTER, GAUGE, SET = MetricType.COUNTER, MetricType.GAUGE, MetricType.SET
 HISTOGRAM, SUMMARY = MetricType.HISTOGRAM, MetricType.SUMMARY
@@ -234,14 +234,13 @@ def test_expiry_is_that_of_the_last_ttl(steps: list[tuple[str, int, int]]) -> No
         assert {family.name for family in store.families()} == set(deadlines)
 
 
-@pytest.mark.parametrize("path", BOTH_PATHS, ids=["plain", "fast"])
-def test_two_ttls_for_one_series_need_no_memory(path: object) -> None:
+def test_two_ttls_for_one_series_need_no_memory(make_pipeline: MakePipeline) -> None:
     """Each line changes the ttl of the series; nothing is left of the ones before."""
     rules = (
         "mappings: [{match: a, name: x, ttl: 1h}, {match: b, name: x, ttl: 2h},"
         " {match: c, name: x, ttl: 10m}]"
     )
-    memory = InMemoryPath(rules, path=path)  # type: ignore[arg-type]
+    memory = InMemoryPath(rules, make_pipeline=make_pipeline)
     memory.plain.relay = None
     memory.feed(b"a:1|c\nb:1|c\nc:1|c")
     tracemalloc.start()

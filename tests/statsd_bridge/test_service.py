@@ -12,10 +12,8 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from statsd_bridge.errors import ConfigError
-from statsd_bridge.fastpath import FastPipeline
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.model import HostPort
-from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.service.bridge import Bridge
 from statsd_bridge.service.build import Components
 from statsd_bridge.service.process import TwistedErrors
@@ -101,24 +99,6 @@ def test_a_bad_file_at_start_is_an_error(
     rules.write_text("mappings: 7")
     with pytest.raises(ConfigError, match="mappings"):
         new_bridge(rules, reactor)
-
-
-def test_a_bug_costs_one_batch(
-    bridge: Bridge, send: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is counted, and the next batch is on the page."""
-
-    def fail(*_: object) -> None:
-        raise RuntimeError("a bug")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Pipeline, "feed", fail)
-        patched.setattr(FastPipeline, "feed", fail)
-        send(b"a:1|c")
-        assert "statsd_bridge_bugs_total 1.0\n" in page(bridge)
-
-    send(b"b:1|c")
-    assert "\nb 1\n" in page(bridge)
 
 
 def test_series_expire(

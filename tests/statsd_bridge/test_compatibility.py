@@ -1,39 +1,14 @@
-"""Every row of docs/compatibility.md has an existing test, and none is missing."""
+"""Differences from statsd_exporter that no other file tests."""
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from statsd_bridge.exposition import SelfMetrics
 from statsd_bridge.model import HostPort
 from statsd_bridge.settings import Settings
 from tests.statsd_bridge.in_memory import FixedState
-
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "compatibility.md").read_text()
-REFERENCES = sorted(set(re.findall(r"`([\w/]+/test_\w+\.py)::(\w+)`", PAGE)))
-ROWS = {line.split("|")[1].strip(): line for line in PAGE.splitlines() if "|" in line}
-
-
-@pytest.mark.parametrize(("file", "name"), REFERENCES)
-def test_named_tests_exist(file: str, name: str) -> None:
-    """Each test that the page names exists."""
-    tree = ast.parse((ROOT / "tests" / file).read_text())
-
-    assert name in [getattr(each, "name", "") for each in tree.body]
-
-
-def test_every_difference_and_weakness_has_a_row_with_a_test() -> None:
-    """The rows 1 to 19 and W1 to W12 name a test."""
-    numbers = [*map(str, range(1, 20)), *(f"W{n}" for n in range(1, 13))]
-
-    assert [number for number in numbers if "::" not in ROWS.get(number, "")] == []
 
 
 def test_a_set_is_a_gauge_of_distinct_values(play: Callable[..., Any]) -> None:

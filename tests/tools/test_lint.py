@@ -141,6 +141,22 @@ def test_the_code_map_is_the_code(
     ]
 
 
+def test_named_tests_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that does not exist is found, and a numbered row without one."""
+    page = tmp_path / "compatibility.md"
+    page.write_text("| 1 | `a/test_x.py::test_x` `a/test_x.py::test_y` |\n| W2 | - |\n")
+    file = tmp_path / "tests" / "a" / "test_x.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("async def test_x() -> None: ...\n")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "project_files", lambda *_: [page])
+
+    assert [problem.text for problem in pages.check_named_tests()] == [
+        "there is no a/test_x.py::test_y",
+        "the row names no test",
+    ]
+
+
 def test_the_paths_have_few_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

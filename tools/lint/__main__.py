@@ -17,6 +17,7 @@ CHECKS = (
     pages.check_code_map,
     pages.check_paths,
     pages.check_named_files,
+    pages.check_named_tests,
     structure.check_length,
     structure.check_drawings,
     structure.check_constructors,

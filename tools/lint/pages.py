@@ -104,3 +104,21 @@ def check_named_files() -> Iterator[Problem]:
         for name in _names(row):
             if not any(path.match(name) for path in known):
                 yield Problem(ARCHITECTURE, number, f"there is no {name}")
+
+
+def check_named_tests() -> Iterator[Problem]:
+    """Check that each test that a page names exists; each difference names one."""
+    for page in project_files("*.md"):
+        for number, row in enumerate(page.read_text().splitlines(), 1):
+            named = re.findall(r"`(?:tests/)?([\w/]+/test_\w+\.py)::(\w+)`", row)
+            is_difference = re.match(r"\| W?\d+ \|", row)
+            if is_difference and not named and page.name == "compatibility.md":
+                yield Problem(page, number, "the row names no test")
+            for file, name in named:
+                if not _has_test(ROOT / "tests" / file, name):
+                    yield Problem(page, number, f"there is no {file}::{name}")
+
+
+def _has_test(file: Path, name: str) -> bool:
+    found = rf"^(?:async )?def {name}\("
+    return file.exists() and bool(re.search(found, file.read_text(), re.M))

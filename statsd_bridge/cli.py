@@ -1,7 +1,7 @@
 """
 The command line: flags to settings to a running bridge.
 
-Exit codes: 0 stopped as asked, 2 the operator must change something, 1 anything else.
+Exit codes: 0 stopped on request, 2 the operator must change something, 1 anything else.
 Commands import what they need when they run, so that --help is quick.
 """
 

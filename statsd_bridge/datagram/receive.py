@@ -2,7 +2,7 @@
 A socket to batches of datagrams.
 
 With Linux' recvmmsg one call receives hundreds of datagrams into one buffer, which is
-allocated before.  A call for each datagram costs 0.5 us more than the kernel's work.
+allocated before.  A call per datagram would add 0.5 us to the kernel's work.
 
     heads   |  2 KiB  |  2 KiB  |  2 KiB  | ...     the first bytes of each datagram
     tails   |     62 KiB     |     62 KiB     | ... the rest of large ones

@@ -82,10 +82,10 @@ class Listeners:
         requested, granted = self._settings.read_buffer, bind.buffer_size(sock)
         if granted < requested:
             log.logger(__name__).warning(
-                "the kernel grants a smaller receive buffer than asked for, bursts may"
+                "the kernel grants a smaller receive buffer than requested, bursts may"
                 " be lost; raise the sysctl net.core.rmem_max",
                 transport=transport,
-                asked=requested,
+                requested=requested,
                 granted=granted,
             )
         reader = DatagramReader(

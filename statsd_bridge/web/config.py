@@ -46,11 +46,13 @@ NO_CLIENT_AUTH: Final = ClientAuth()
 _CLIENT_AUTH: Final = {
     "": NO_CLIENT_AUTH,
     "NoClientCert": NO_CLIENT_AUTH,
-    "RequestClientCert": ClientAuth(True),
-    "RequireAnyClientCert": ClientAuth(True, True),
-    "RequireClientCert": ClientAuth(True, True),
-    "VerifyClientCertIfGiven": ClientAuth(True, False, True),
-    "RequireAndVerifyClientCert": ClientAuth(True, True, True),
+    "RequestClientCert": ClientAuth(is_requested=True),
+    "RequireAnyClientCert": ClientAuth(is_requested=True, is_required=True),
+    "RequireClientCert": ClientAuth(is_requested=True, is_required=True),
+    "VerifyClientCertIfGiven": ClientAuth(is_requested=True, is_verified=True),
+    "RequireAndVerifyClientCert": ClientAuth(
+        is_requested=True, is_required=True, is_verified=True
+    ),
 }
 
 # The protocol's version numbers (RFC 8446, 4.2.1).

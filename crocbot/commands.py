@@ -39,14 +39,15 @@ class Status:
     """
     What /status shows.
 
-    Both times are seconds; `poll_age` is None before the first completed poll.
+    Both times are seconds; `contact_age` is None before the first contact
+    with Telegram.
     """
 
     version: str
     agent: str
     uptime: float
     queued: int
-    poll_age: float | None
+    contact_age: float | None
 
 
 class GatewayControl(Protocol):
@@ -114,13 +115,13 @@ def _usage(answers: int, usage: Usage) -> str:
 
 
 def _status(status: Status) -> str:
-    age = status.poll_age
-    polled = "not yet" if age is None else f"{_duration(age)} ago"
+    age = status.contact_age
+    contacted = "not yet" if age is None else f"{_duration(age)} ago"
     return "\n".join(
         [
             f"crocbot {status.version}, agent {status.agent}",
             f"up for {_duration(status.uptime)}",
-            f"last poll completed: {polled}",
+            f"last contact with Telegram: {contacted}",
             f"messages running or waiting, this one included: {status.queued}",
         ]
     )

@@ -6,8 +6,10 @@ Rows to turns: in order within a chat, many chats at once, all of it bounded.
                                   chat 3: [row][row]     --'    at once
                                   /stop --------------------> one turn more for each
 
-- `wait_for_capacity()` is the back-pressure: the poller calls it before it polls, so at
-  most `max_queued` rows wait here however fast people write.  While fewer chats than
+- `wait_for_capacity()` is the back-pressure: the poller calls it before each poll, the
+  webhook before it stores an update.  It bounds the rows that wait here to
+  `max_queued`, besides rows of an earlier run, reopened rows, and one row for each
+  webhook request in progress.  While fewer chats than
   `max_turns` are busy up to `max_queued_few_chats` may wait, so that one chat with
   many messages does not make the others wait.
 - Fragments of one message make one turn.  It begins when the last of them is here, or

@@ -117,4 +117,4 @@ class InboxError(CrocbotError):
 
 
 class StoreError(CrocbotError):
-    """Sessions or pairings could not be read or written."""
+    """The SQLite file could not be read or written; the inbox raises InboxError."""

@@ -30,7 +30,7 @@ RawUpdate = Mapping[str, Any]
 """An update as Telegram sent it: parsed JSON, of which only `update_id` was checked."""
 
 OFF = "off"
-"""The value of an address setting without which its part of the gateway is off."""
+"""The value of an address setting that turns its part of the gateway off."""
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that are this machine, which no proxy can reach."""
@@ -48,7 +48,11 @@ class MessageType(StrEnum):
 
 
 class ReconnectReason(StrEnum):
-    """Why a poll failed: label `reason` of crocbot_telegram_reconnects_total."""
+    """
+    Why receiving updates failed, or a Bot API call.
+
+    Label `reason` of crocbot_telegram_reconnects_total.
+    """
 
     NETWORK = "network"
     CONFLICT = "conflict"
@@ -296,7 +300,9 @@ class MessagePart:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """
-    The result of one turn, which closes the rows of `update_ids`.
+    A result of a turn, which closes the rows of `update_ids`.
+
+    A turn has one for each row without a readable message, and one for all other rows.
 
     `message_type` is None if the update is not a message, or was closed unread: by
     /stop, or with its chat gone.  `seconds` is the time from acceptance to delivery,
@@ -318,7 +324,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """An error other than a failed poll: in an Outcome, or reported by itself."""
+    """
+    An error to count: part of an Outcome, or emitted by itself.
+
+    A PollFailed is counted as a warning without one.
+    """
 
     type: ErrorType
     severity: Severity

@@ -30,6 +30,6 @@ def create_agent(settings: Settings) -> Agent:
                 connect_seconds=settings.agent_connect_seconds,
             )
         case "command":
-            return CommandAgent(settings.agent_command, settings.inherited)
+            return CommandAgent(settings.agent_command, settings.agent_environment)
         case _:
             return EchoAgent()

@@ -235,7 +235,11 @@ class Client:
         return content
 
     async def _call_chat(self, method: str, chat: ChatThread, **parameters: Any) -> Any:
-        """Call a method for a chat, at its new id if it moved, within flood waits."""
+        """
+        Call a method for a chat, at its new id if it moved.
+
+        Raise FloodWaitError, without a call, during a flood wait.
+        """
         chat_id, moved_from = chat.chat_id, None
         while True:
             self._flood_control.check(chat_id)

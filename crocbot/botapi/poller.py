@@ -27,7 +27,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from crocbot import log
 from crocbot.backoff import Backoff
@@ -57,13 +57,14 @@ from crocbot.model import (
 # The most that Telegram returns.
 MAX_UPDATES = 100
 FIRST_PAUSE_SECONDS = 1.0
-# A disk with space again is used soon; each try costs nothing at Telegram.
+# Short, so that a disk with space again is used soon.
 MAX_INBOX_PAUSE_SECONDS = 5.0
 EMPTY_POLL_PAUSE_SECONDS = 1.0
 HUNG_SECONDS = 60.0
 RESET_FAILURES_THRESHOLD = 3
 GOOD_POLLS_THRESHOLD = 3
-# For about 30 s after a restart Telegram still believes in the poll before it.
+# For about 30 s after a restart Telegram may still hold the previous poll, and
+# answer 409.
 CONFLICT_SECONDS = 60.0
 
 logger = log.logger(__name__)
@@ -78,6 +79,7 @@ class Poller:
     failed since then.
     """
 
+    contact: ClassVar[str] = "poll"
     client: Client
     dispatcher: Dispatcher
     events: EventListener

@@ -28,6 +28,7 @@ import hmac
 import json
 import time
 from dataclasses import dataclass, field
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -102,6 +103,7 @@ class Webhook:
     that it does; `error` is what failed since then.
     """
 
+    contact: ClassVar[str] = "webhook check or request"
     endpoint: WebhookEndpoint
     client: Client
     dispatcher: Dispatcher

@@ -5,9 +5,10 @@ A reply that is still being written, visible while it grows.
       |          |              |      |
      send ..... edit ......... edit   Delivery makes it the whole reply
 
-- A short answer is one message.  Otherwise the first text is shown after
-  `LIVE_AFTER_SECONDS`.  The pauses between edits grow and are longer in groups, because
-  Telegram counts edits like messages.
+- An answer that ends before its first edit is sent once, whole.  The first edit is at
+  least `LIVE_AFTER_SECONDS` after the start, and `EditSchedule.first` after the first
+  text that is there by then.  The pauses between edits grow and are longer in groups,
+  because Telegram counts edits like messages.
 - All chats share one budget of edits.  An edit that exceeds it, or fails, is skipped:
   the next one shows more anyway, and Delivery completes the reply.
 - Until the first text is visible, Telegram shows the bot as typing.
@@ -146,7 +147,7 @@ class LiveReply:
             self._has_text.set()
 
     def start(self) -> None:
-        """Begin to show the reply in `LIVE_AFTER_SECONDS`, if it has not ended then."""
+        """Start both tasks in `LIVE_AFTER_SECONDS`, unless `stop` comes first."""
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(LIVE_AFTER_SECONDS, self._start_tasks)
 

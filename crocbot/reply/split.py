@@ -30,15 +30,12 @@ MAX_ENTITIES = 100
 
 def split(reply: Reply, max_units: int = MAX_MESSAGE_UNITS) -> list[MessagePart]:
     """Return the messages of a reply; each has a visible character."""
-    parts = _packed(_blocks(reply), max_units)
-    return [part for part in parts if is_visible(part.text)]
-
-
-def _blocks(reply: Reply) -> Iterable[Block]:
-    """Return the blocks of a reply; plain text is one."""
     if reply.markdown:
-        return blocks(reply.text)
-    return [Block(replace_lone_surrogates(reply.text))]
+        parts = list(_packed(blocks(reply.text), max_units))
+    else:
+        text = replace_lone_surrogates(reply.text)
+        parts = _split_part(_slice(MessagePart(text), 0, len(text)), max_units)
+    return [part for part in parts if is_visible(part.text)]
 
 
 def _packed(source: Iterable[Block], max_units: int) -> Iterator[MessagePart]:

@@ -86,13 +86,13 @@ class Gateway:
 
     def status(self) -> Status:
         """Return what /status shows."""
-        now, polled = time.monotonic(), self._update_source.completed_at
+        now, contacted = time.monotonic(), self._update_source.completed_at
         return Status(
             version=self._version,
             agent=self._agent.name,
             uptime=now - self._started,
             queued=self._dispatcher.queued,
-            poll_age=None if polled is None else now - polled,
+            contact_age=None if contacted is None else now - contacted,
         )
 
     def _build_dispatcher(self, store: Store) -> Dispatcher:

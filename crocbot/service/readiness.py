@@ -44,15 +44,16 @@ class Readiness:
         }
 
     def _telegram(self) -> str | None:
-        if self.update_source is None:
+        source = self.update_source
+        if source is None:
             return _because("not reached yet", self.startup_error)
-        completed = self.update_source.completed_at
+        completed = source.completed_at
         if completed is None:
-            return _because("no poll has completed yet", self.update_source.error)
+            return _because(f"no {source.contact} has completed yet", source.error)
         age = self.clock() - completed
         if age > MAX_POLL_AGE_SECONDS:
             return _because(
-                f"no poll has completed for {age:.0f} s", self.update_source.error
+                f"no {source.contact} has completed for {age:.0f} s", source.error
             )
         return None
 

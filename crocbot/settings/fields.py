@@ -134,7 +134,7 @@ WebhookSecret = Annotated[SecretStr | None, _secret(r"[A-Za-z0-9_-]{1,256}")]
 
 
 class Settings(BaseModel):
-    """The operator's decisions.  Made by `load`, which passes all that is set."""
+    """The validated settings, made by `load`, or with placeholders by `load_only`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -324,8 +324,8 @@ class Settings(BaseModel):
         title="How long a stop waits for turns that are running.",
         description="must be seconds, 0 to 3600",
     )
-    # No setting: the environment of the agent `command`, which `load` fills in.
-    inherited: Mapping[str, str] = Field({}, exclude=True, repr=False)
+    # Not a setting: the variables that the agent `command` gets; `load` fills them in.
+    agent_environment: Mapping[str, str] = Field({}, exclude=True, repr=False)
 
     @property
     def database(self) -> Path:
@@ -362,7 +362,7 @@ def _names() -> dict[str, str]:
     return {
         str(field.validation_alias or PREFIX + name.upper()): name
         for name, field in fields
-        if name != "inherited"
+        if name != "agent_environment"
     }
 
 

@@ -91,7 +91,7 @@ def _validated(values: Values, environment: Mapping[str, str]) -> Settings:
     values = {STATE_DIR: (_default_state_dir(environment), STATE_DIR), **values}
     fields = {_keyword(name): value for name, (value, _) in values.items()}
     try:
-        return Settings(inherited=_inherited(environment), **fields)
+        return Settings(agent_environment=_agent_environment(environment), **fields)
     except ValidationError as error:
         # Without its cause, which shows the values, the token among them.
         raise OperatorError(_one_line(error, values)) from None
@@ -192,7 +192,7 @@ def _default_state_dir(environment: Mapping[str, str]) -> Path:
     return (state if state.is_absolute() else home / ".local/state") / "crocbot"
 
 
-def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
+def _agent_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: text
         for name, text in environment.items()

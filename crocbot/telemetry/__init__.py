@@ -17,8 +17,6 @@ from crocbot.telemetry.udp import UdpTarget
 
 __all__ = ["Telemetry"]
 
-"""The host that turns telemetry off."""
-
 
 class Telemetry:
     """

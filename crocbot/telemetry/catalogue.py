@@ -108,7 +108,10 @@ ERRORS = CounterMetric(
     name="crocbot_errors_total",
     statsd="crocbot.errors",
     labels={"type": ErrorType, "severity": Severity},
-    help="Errors by component; only critical ones need the operator.",
+    help=(
+        "Errors by type (a component, or how a Bot API call failed);"
+        " only critical ones need the operator."
+    ),
     query='sum by (type) (increase(crocbot_errors_total{severity="critical"}[1h]))',
 )
 LATENCY = HistogramMetric(
@@ -123,7 +126,10 @@ RECONNECTS = CounterMetric(
     name="crocbot_telegram_reconnects_total",
     statsd="crocbot.telegram.reconnects",
     labels={"reason": ReconnectReason},
-    help="Failed polls that were retried; conflict: another program uses the token.",
+    help=(
+        "Failures to receive updates that were retried; conflict: another poller,"
+        " or a webhook that was set or changed."
+    ),
     query="sum by (reason) (increase(crocbot_telegram_reconnects_total[15m]))",
 )
 
@@ -132,13 +138,16 @@ TURNS = CounterMetric(
     name="crocbot_turns_total",
     statsd="crocbot.turns",
     labels={"disposition": Disposition},
-    help="Turns of this process that ended, by outcome; the inbox has all-time totals.",
+    help=(
+        "Outcomes of turns of this process, by disposition;"
+        " the inbox has all-time totals."
+    ),
     query="sum by (disposition) (increase(crocbot_turns_total[1h]))",
 )
 TURNS_IN_FLIGHT = GaugeMetric(
     name="crocbot_turns_in_flight",
     statsd="crocbot.turns_in_flight",
-    help="Turns that are running; at most CROCBOT_MAX_TURNS.",
+    help="Turns that are running: at most CROCBOT_MAX_TURNS, and those of /stop.",
     query="max_over_time(crocbot_turns_in_flight[5m])",
 )
 FIRST_TEXT = HistogramMetric(

@@ -9,8 +9,8 @@ from crocbot.errors import StoreError
 from crocbot.model import ChatThread, MessageType, Reply, Usage
 from tests.crocbot.fakes import a_message
 
-STATUS = Status(version="1.2", agent="echo", uptime=93_784, queued=3, poll_age=4.2)
-STARTED = Status(version="1.2", agent="echo", uptime=0.5, queued=1, poll_age=None)
+STATUS = Status(version="1.2", agent="echo", uptime=93_784, queued=3, contact_age=4.2)
+STARTED = Status(version="1.2", agent="echo", uptime=0.5, queued=1, contact_age=None)
 CHAT = ChatThread(-5, 4)
 
 
@@ -76,7 +76,7 @@ async def test_other_commands(command: str | None) -> None:
             CommandsFixture(),
             "crocbot 1.2, agent echo\n"
             "up for 1 d 2 h\n"
-            "last poll completed: 4 s ago\n"
+            "last contact with Telegram: 4 s ago\n"
             "messages running or waiting, this one included: 3",
         ),
         (
@@ -84,7 +84,7 @@ async def test_other_commands(command: str | None) -> None:
             CommandsFixture(STARTED),
             "crocbot 1.2, agent echo\n"
             "up for 0 s\n"
-            "last poll completed: not yet\n"
+            "last contact with Telegram: not yet\n"
             "messages running or waiting, this one included: 1",
         ),
     ],

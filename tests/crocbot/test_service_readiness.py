@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from crocbot.botapi import Poller, Webhook
 from crocbot.inbox import SCHEMA, Inbox
 from crocbot.service import readiness as module
 from crocbot.service.readiness import Readiness
@@ -25,9 +26,11 @@ async def inbox(tmp_path: Path) -> AsyncIterator[Inbox]:
         yield inbox
 
 
-def update_source(completed: float | None, trouble: str | None = None) -> Any:
-    """Return a poller whose last poll completed at this time."""
-    return SimpleNamespace(completed_at=completed, error=trouble)
+def update_source(
+    completed: float | None, trouble: str | None = None, contact: str = Poller.contact
+) -> Any:
+    """Return a source of updates that last had contact at this time."""
+    return SimpleNamespace(completed_at=completed, error=trouble, contact=contact)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +51,10 @@ def update_source(completed: float | None, trouble: str | None = None) -> Any:
         (
             {"update_source": update_source(39.0, "down")},
             {"telegram": "no poll has completed for 61 s: down"},
+        ),
+        (
+            {"update_source": update_source(39.0, contact=Webhook.contact)},
+            {"telegram": "no webhook check or request has completed for 61 s"},
         ),
         (
             {"update_source": update_source(99.0), "draining": True},

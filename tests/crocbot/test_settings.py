@@ -293,7 +293,7 @@ def test_what_the_agent_inherits() -> None:
     """The agent `command` gets no variable that may be a secret."""
     environment = {"PATH": "/bin", "LC_ALL": "C", "AWS_X": "x", "OPENAI_API_KEY": "y"}
 
-    assert load(environment).inherited == {"PATH": "/bin", "LC_ALL": "C"}
+    assert load(environment).agent_environment == {"PATH": "/bin", "LC_ALL": "C"}
 
 
 def test_one_setting(tmp_path: Path) -> None:

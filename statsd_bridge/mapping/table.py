@@ -19,8 +19,9 @@ from statsd_bridge.document.diagnostics import Diagnostics
 from statsd_bridge.document.section import Section, non_null
 from statsd_bridge.mapping.glob import Trie
 from statsd_bridge.mapping.overlap import unreachable
+from statsd_bridge.mapping.read import read_defaults, read_rule
 from statsd_bridge.mapping.regex import PatternTree
-from statsd_bridge.mapping.rule import Defaults, Rule, read_defaults, read_rule
+from statsd_bridge.mapping.rule import Defaults, Rule
 from statsd_bridge.model import Action, CacheStats, Labels, SampleType, SeriesSpec
 from statsd_bridge.syntax import escape_metric_name
 
@@ -64,7 +65,7 @@ class MappingTable:
         self.rules = tuple(rules)
         self.globs = _tries(rules, ordered=defaults.ordered)
         self._regexes = _pattern_trees(rules)
-        self._unmapped = defaults.options
+        self._unmapped_options = defaults.options
         self._cached = lru_cache(maxsize=max(cache_size, 0))(self.look_up_uncached)
         self.warnings: tuple[str, ...] = ()
         """Those of the file that it was read from."""
@@ -89,10 +90,8 @@ class MappingTable:
         if by_regex := self._regexes[sample_type].find(name):
             index, groups = by_regex
             return _match(self.rules[index], sample_type, groups)
-        unmapped = self._unmapped[sample_type]
-        return Match(
-            Action.UNMAPPED, SeriesSpec(escape_metric_name(name), (), unmapped)
-        )
+        options = self._unmapped_options[sample_type]
+        return Match(Action.UNMAPPED, SeriesSpec(escape_metric_name(name), (), options))
 
     @property
     def cache(self) -> CacheStats:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.mapping.rule import parse_glob, parse_regex
+from statsd_bridge.mapping.read import parse_glob, parse_regex
 
 # The template, with a glob a.*.* and with a regex of two groups, the second named "n".
 # The name is "all", the captures are Z and Y.

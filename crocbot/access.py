@@ -1,12 +1,12 @@
 """
-A Message to a Decision: only senders who are let in are answered.
+Message to Decision: only senders with access are answered.
 
 This is the only place that decides it, in this order:
 
 - in a group: it must be listed, and the sender must be a person; then messages for the
   bot are answered, or all messages if the group is listed with `:always`;
-- in private: the sender must be a person; then everyone if access is `open`, else the
-  listed, else those whom the operator approved by a pairing code;
+- in private: the sender must be a person; then everyone if access is `open`, else
+  listed users, and with `pairing` approved ones;
 - no one else.
 """
 
@@ -34,7 +34,7 @@ class AccessPolicy:
     Who may talk to the bot.
 
     `everyone` and `pairing` apply to private chats.  `groups` maps ids to `mention` or
-    `always`.  Without `operators` the listed are operators.
+    `always`.  Without `operators`, listed users are operators.
     """
 
     listed: frozenset[int] = frozenset()
@@ -85,7 +85,7 @@ class DenialLog:
         self._logged: set[int] = set()
 
     def record(self, message: Message, decision: Decision) -> None:
-        """Log how to let them in, if that is possible."""
+        """Log how to give access, if that is possible."""
         chat, user = message.chat.chat_id, message.sender_id
         key = user if decision.verdict in HINTS and user else chat
         if key in self._logged:

@@ -93,7 +93,7 @@ def pairing_approve(code: str) -> None:
     if user_id is None:
         raise OperatorError(
             f"{code[:80]!r} is not a pending code: see crocbot pairing list;"
-            " a code is good for one hour and for one approval"
+            " a code is valid for one hour and for one approval"
         )
     click.echo(f"approved: user {user_id} is let in")
 
@@ -108,7 +108,7 @@ def pairing_revoke(user_id: int) -> None:
         known = pairing.revoke(connection, user_id)
     if not known:
         raise OperatorError(f"user {user_id} was not paired: see crocbot pairing list")
-    click.echo(f"revoked: user {user_id} is not let in by a code any more")
+    click.echo(f"revoked: user {user_id}")
 
 
 def _pairings() -> AbstractContextManager[Connection]:

@@ -71,7 +71,7 @@ class Commands:
         """Answer a command of the gateway; return None if the message is not one."""
         match message.command:
             case "start":
-                text = "Hello. Write to me and I will answer. /help tells more."
+                text = "Hello. Write to me and I will answer. /help lists my commands."
             case "help":
                 text = _help()
             case "whoami":

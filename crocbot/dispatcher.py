@@ -276,7 +276,10 @@ class Dispatcher:
         """Count an exception, and have asyncio log it with its traceback."""
         self._events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
         asyncio.get_running_loop().call_exception_handler(
-            {"message": "a turn was left by an exception", "exception": error}
+            {
+                "message": "bug in a turn; its rows stay open until the next start",
+                "exception": error,
+            }
         )
 
     def _count(self, by: int) -> None:

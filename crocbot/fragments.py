@@ -54,14 +54,14 @@ def join(messages: Sequence[Message]) -> Message:
     text = messages[0].text
     for before, after in pairwise(messages):
         # A shorter fragment was split at white space, which the app dropped.
-        separator = "\n" if text and after.text and not before.cut else ""
+        separator = "\n" if text and after.text and not before.full_length else ""
         text += separator + after.text
     return replace(
         messages[0],
         text=text,
         attachments=tuple(each for message in messages for each in message.attachments),
         addressed=any(message.addressed for message in messages),
-        cut=messages[-1].cut,
+        full_length=messages[-1].full_length,
     )
 
 

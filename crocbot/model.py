@@ -198,8 +198,9 @@ class Message:
 
     `command` is the word after the slash in lower case, without `@bot`; `text` is then
     the text after it.  With attachments `text` is their caption.  `addressed` means
-    that the message is for the bot: private, a mention, or a reply to the bot.  `cut`
-    means that it is as long as a message can be: it may end in the middle of a word.
+    that the message is for the bot: private, a mention, or a reply to the bot.
+    `full_length` means that the text has as many units as a message can have: it may
+    end in the middle of a word.
     """
 
     update_id: int
@@ -213,7 +214,7 @@ class Message:
     accepted_at: float
     attachments: tuple[Attachment, ...] = ()
     addressed: bool = True
-    cut: bool = False
+    full_length: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """
-Pairing: the operator lets in unknown senders by a one-time code.
+Pairing: the operator approves unknown senders by a one-time code.
 
     a sender writes --> offer() --> "K7QM2XPD" --> they show it to the operator
     operator: crocbot pairing approve K7QM2XPD --> is_paired() is true from then on
@@ -114,7 +114,7 @@ def offer(connection: Connection, user_id: int, now: float) -> str | None:
 
 def approve(connection: Connection, code: str, now: float) -> int | None:
     """
-    Let in the sender with this code; return their id, None if no code is this one.
+    Approve the sender with this code; return their id, None if it is not pending.
 
     Raise OperatorError after too many wrong codes.
     """
@@ -122,8 +122,8 @@ def approve(connection: Connection, code: str, now: float) -> int | None:
     (wrong,) = connection.execute("SELECT count(*) FROM wrong_codes").fetchone()
     if wrong >= MAX_WRONG_CODES:
         raise OperatorError(
-            f"{MAX_WRONG_CODES} wrong codes within an hour: no code is approved for the"
-            " rest of it; CROCBOT_ALLOW_FROM lets people in as well"
+            f"{MAX_WRONG_CODES} wrong codes within an hour: try again in an hour, or"
+            " add the user id to CROCBOT_ALLOW_FROM"
         )
     found = connection.execute(
         "SELECT user_id FROM pairings WHERE code = ?", (code.strip().upper(),)
@@ -161,9 +161,9 @@ def describe(pairing: Pairing, now: float) -> str:
     """Return one line about a sender, for the operator."""
     if pairing.approved_at is not None:
         since = datetime.fromtimestamp(pairing.approved_at, UTC)
-        return f"user {pairing.user_id}  let in since {since:%Y-%m-%d %H:%M} UTC"
+        return f"user {pairing.user_id}  approved {since:%Y-%m-%d %H:%M} UTC"
     left = max(0, int(pairing.created_at + CODE_VALID_SECONDS - now)) // 60 + 1
-    return f"user {pairing.user_id}  waits with code {pairing.code}, {left} min left"
+    return f"user {pairing.user_id}  pending, code {pairing.code}, {left} min left"
 
 
 def _expire(connection: Connection, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The settings to an agent."""
+"""Create the agent that the settings name."""
 
 from __future__ import annotations
 

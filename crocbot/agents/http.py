@@ -27,8 +27,8 @@ import aiohttp
 
 from crocbot.agents.answer import Answer
 from crocbot.agents.responses import (
+    chat_messages,
     decoded,
-    history,
     json_body,
     retry_after,
     status_reason,
@@ -126,7 +126,7 @@ def request_body(prompt: Prompt) -> dict[str, Any]:
     return {
         "message": prompt.text,
         "chat": message.chat.key,
-        "history": history(prompt),
+        "history": chat_messages(prompt),
         "images": [
             {
                 "mime_type": image.mime_type,

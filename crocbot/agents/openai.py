@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from crocbot.agents.answer import Answer
 from crocbot.agents.responses import (
-    history,
+    chat_messages,
     json_body,
     retry_after,
     status_reason,
@@ -122,7 +122,7 @@ class OpenAIAgent:
     def _messages(self, prompt: Prompt) -> Iterable[dict[str, Any]]:
         if self._system_prompt:
             yield {"role": "system", "content": self._system_prompt}
-        yield from history(prompt)
+        yield from chat_messages(prompt)
         yield {"role": "user", "content": _content(prompt)}
 
 

@@ -1,4 +1,8 @@
-"""What the agents share that call a server or a program: reading its responses."""
+"""
+Helpers of `http`, `openai` and `command`.
+
+They decode responses, read token usage and errors, and build chat messages.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +62,7 @@ def token_usage(value: object) -> list[Usage]:
     ]
 
 
-def history(prompt: Prompt) -> list[dict[str, str]]:
+def chat_messages(prompt: Prompt) -> list[dict[str, str]]:
     """Return the chat's history as OpenAI's chat messages."""
     return [
         {"role": role, "content": content}

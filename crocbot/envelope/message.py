@@ -93,7 +93,7 @@ def _read(message: telegram.Message, row: Row, bot: BotIdentity) -> Message | No
         accepted_at=row.accepted_at,
         attachments=(attachment,) if attachment else (),
         addressed=private or _is_addressed(message, bot),
-        cut=utf16_length(message.text or "") == MAX_MESSAGE_UNITS,
+        full_length=utf16_length(message.text or "") == MAX_MESSAGE_UNITS,
     )
 
 

@@ -68,16 +68,16 @@ class Delivery:
         """
         Begin a reply in a chat; nothing is sent yet.
 
-        Its first message quotes the message `quote`.  With `accepted_at`, the time when
-        the chat's message was accepted, the time to the first visible text is emitted.
-        At most `wait_seconds` are spent on waiting.
+        `quote` is the message that the first part quotes.  FirstText is measured from
+        `accepted_at` (Unix time) and not emitted without it.  At most `wait_seconds`
+        are spent waiting.
         """
         return ReplyProgress(
             delivery=self,
             chat=chat,
             quote=quote,
             accepted_at=accepted_at,
-            wait_left=wait_seconds,
+            wait_left_seconds=wait_seconds,
         )
 
 
@@ -93,7 +93,7 @@ class ReplyProgress:
     chat: ChatThread
     quote: int | None
     accepted_at: float | None
-    wait_left: float
+    wait_left_seconds: float
     not_before: float = field(default=0.0, init=False)
     messages: list[tuple[int, MessagePart]] = field(default_factory=list, init=False)
 
@@ -183,8 +183,8 @@ class ReplyProgress:
     async def _wait(
         self, seconds: float, error: FloodWaitError | TelegramError
     ) -> None:
-        self.wait_left -= seconds
-        if self.wait_left < 0:
+        self.wait_left_seconds -= seconds
+        if self.wait_left_seconds < 0:
             raise DeliveryError(f"gave up: {error}") from error
         self.report(DeliveryIssue.RETRIED)
         await self.delivery.sleep(seconds)

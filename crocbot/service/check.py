@@ -66,7 +66,7 @@ async def _database(settings: Settings) -> str:
     folder = next(one for one in file.parents if one.exists())
     if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
         raise OperatorError(f"CROCBOT_STATE_DIR: cannot write in {folder}")
-    return f"{file} {'is good' if exists else 'will be made'}"
+    return f"{file} {'is valid' if exists else 'will be created'}"
 
 
 async def _telegram(settings: Settings) -> str:

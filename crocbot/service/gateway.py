@@ -137,6 +137,7 @@ class Gateway:
                 max_image_bytes=settings.media_max_bytes,
             ),
             delivery=delivery,
+            events=self._events,
         )
 
     def _build_update_source(self) -> Poller | Webhook:

@@ -145,7 +145,9 @@ def _toml(path: str) -> dict[str, tuple[Any, str]]:
     for key in keys:
         if key not in names:
             hint = _nearest(key, {name: name for name in names})
-            raise OperatorError(f"{path}: {key[:80]!r} is no setting of crocbot{hint}")
+            raise OperatorError(
+                f"{path}: {key[:80]!r} is not a setting of crocbot{hint}"
+            )
     return {names[key]: (value, f"{path}: {key}") for key, value in keys.items()}
 
 
@@ -210,7 +212,7 @@ def _one_line(error: ValidationError, values: Values) -> str:
     if name == TOKEN:
         return f"{source} is not a token: {TOKEN_RULE}"
     if name in SECRETS or (name in URLS and "@" in str(value)):
-        return f"{source} is not right: {rule}"
+        return f"{source} is not valid: {rule}"
     # Of a list only the item that is wrong.
     wrong = value if isinstance(value, str | int | float) else first["input"]
     return f"{source} is {repr(wrong)[:80]}: {rule}"
@@ -220,7 +222,7 @@ def _warnings(names: Iterable[str]) -> list[str]:
     """Return a warning about each CROCBOT_ variable that is no setting."""
     known = {name.removeprefix(PREFIX): name for name in KNOWN_NAMES}
     return [
-        f"{name[:80]!r} is no setting of crocbot{_nearest(word, known)}"
+        f"{name[:80]!r} is not a setting of crocbot{_nearest(word, known)}"
         for name in sorted({name.upper() for name in names})
         if (word := name.removeprefix(PREFIX)) != name and word not in known
     ]

@@ -25,12 +25,12 @@ ERROR_MESSAGES: Mapping[Reason, str] = {
     " the operator of this bot has to fix that.",
     Reason.RATE_LIMITED: "Sorry, there are too many questions at the moment."
     " Please try again in a minute.",
-    Reason.REFUSED: "Sorry, I cannot answer that. Please try it in other words.",
+    Reason.REFUSED: "Sorry, I cannot answer that. Please rephrase it.",
     Reason.FAILED: "Sorry, something broke while I worked on the answer."
     " Please try again.",
     Reason.MALFORMED: "Sorry, I got an answer that I cannot read. Please try again.",
     Reason.TOO_LONG: "Sorry, the answer is longer than I may send; it ends here.",
-    Reason.EMPTY: "Sorry, I have no answer to that. Please try it in other words.",
+    Reason.EMPTY: "Sorry, I have no answer to that. Please rephrase it.",
     Reason.OTHER: GENERIC_ERROR,
 }
 

@@ -32,6 +32,7 @@ from crocbot.errors import (
     StoreError,
     TurnError,
 )
+from crocbot.events import EventListener
 from crocbot.model import (
     BotIdentity,
     Clock,
@@ -66,6 +67,7 @@ class TurnStages:
     commands: Commands
     agent_step: AgentStep
     delivery: Delivery
+    events: EventListener
     clock: Clock = time.time
 
     async def run(
@@ -203,6 +205,7 @@ class TurnStages:
         except CrocbotError as failure:
             logger.warning("error message not sent", error=str(failure))
         except Exception as failure:
+            self.events.emit(_error_event(failure))
             logger.error("bug in an error message", exc_info=failure)
 
     async def _send_notice(self, message: Message, text: str) -> None:

@@ -184,12 +184,12 @@ def test_pairing(
     assert code is not None
 
     status, text = run(["pairing", "list"], capsys)
-    assert (status, text) == (0, f"user 8  waits with code {code}, 60 min left\n")
+    assert (status, text) == (0, f"user 8  pending, code {code}, 60 min left\n")
     assert run(["pairing", "approve", code.lower()], capsys) == (
         0,
         "approved: user 8 is let in\n",
     )
-    assert run(["pairing", "list"], capsys)[1].startswith("user 8  let in since ")
+    assert run(["pairing", "list"], capsys)[1].startswith("user 8  approved ")
     assert run(["pairing", "revoke", "8"], capsys)[0] == 0
     assert run(["pairing", "revoke", "8"], capsys) == (
         2,
@@ -289,7 +289,7 @@ async def test_check(server: Server, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "ok: settings: access allowlist, 1 listed, 0 groups",
-        f"ok: database: {tmp_path}/s/crocbot.sqlite3 will be made",
+        f"ok: database: {tmp_path}/s/crocbot.sqlite3 will be created",
         "ok: telegram: @sandbox_croc_bot is the bot of this token",
         "ok: agent: echo answers the same text",
     ]
@@ -299,7 +299,7 @@ async def test_check(server: Server, tmp_path: Path) -> None:
         checked = await start(server, "check", Path("s"))
     code, out, err = await ended(checked)
     assert (code, err) == (0, "")
-    assert f"ok: database: {tmp_path}/s/crocbot.sqlite3 is good\n" in out
+    assert f"ok: database: {tmp_path}/s/crocbot.sqlite3 is valid\n" in out
 
 
 async def test_check_after_an_error(server: Server, tmp_path: Path) -> None:

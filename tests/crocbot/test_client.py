@@ -43,7 +43,7 @@ from tests.crocbot.fakes import RecordedEvents
 
 ADA = Person(7, "Ada")
 TOKEN = "123:a-very-secret-token"
-POISON = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
+BUG_COUNTED = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 NOT_FOUND = faults.api_error(404, "Not Found")
 
 
@@ -152,7 +152,7 @@ async def test_usable_updates_are_returned_in_order(server: Server) -> None:
         updates = await client.get_updates(0, 100)
 
     assert updates == good[::-1]
-    assert events.of_type(ErrorEvent) == [POISON] * len(bad)
+    assert events.of_type(ErrorEvent) == [BUG_COUNTED] * len(bad)
     assert events.of_type(UpdateReceived) == [
         UpdateReceived(UpdateType.MESSAGE),
         UpdateReceived(UpdateType.OTHER),

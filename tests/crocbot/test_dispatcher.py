@@ -21,7 +21,7 @@ from tests.crocbot.fakes import RecordedEvents
 ALBUM = {"media_group_id": "5"}
 PASTE = {"from": {"id": 7}, "text": "x" * 4096}
 END_OF_PASTE = {"from": {"id": 7}, "text": "the end"}
-POISON = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
+BUG_COUNTED = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 BUGS = [ValueError("a bug"), asyncio.CancelledError("of something awaited")]
 
 
@@ -32,7 +32,7 @@ def row(update_id: int, chat: int, **message: Any) -> Row:
 
 
 class DispatcherFixture:
-    """A dispatcher between an inbox and turns that wait until they are let go on."""
+    """A dispatcher between an inbox and turns that wait for `finish`."""
 
     def __init__(self, **options: Any) -> None:
         self.groups: list[list[int]] = []
@@ -327,7 +327,7 @@ async def test_an_exception_in_a_turn_ends_only_that_turn(bug: BaseException) ->
     await world.enqueue(row(1, 7), row(2, 7, text="/stop"), row(3, 7))
     await world.finish(1, 2, 3)
     assert world.reported == [bug, bug]
-    assert world.events.count(POISON) == 2
+    assert world.events.count(BUG_COUNTED) == 2
     assert world.finished == [3]
     world.assert_idle()
 

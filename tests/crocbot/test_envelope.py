@@ -238,9 +238,9 @@ def test_any_update(update: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["/ask", "/ask@our_bot"])
-@pytest.mark.parametrize(("units", "cut"), [(4096, True), (4095, False)])
-def test_a_long_command(name: str, units: int, cut: bool) -> None:
-    """One that is as long as Telegram allows, with its command, is cut."""
+@pytest.mark.parametrize(("units", "full"), [(4096, True), (4095, False)])
+def test_a_long_command(name: str, units: int, full: bool) -> None:
+    """One that is as long as Telegram allows, with its command, has full length."""
     text = f"{name} ".ljust(units - 2, "x") + "\U0001f40a"
 
-    assert message_of(command(text, len(name))).cut is cut
+    assert message_of(command(text, len(name))).full_length is full

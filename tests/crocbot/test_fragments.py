@@ -96,7 +96,7 @@ def message(text: str) -> Message:
         text=text,
         command=None,
         accepted_at=0.0,
-        cut=len(text) == 4096,
+        full_length=len(text) == 4096,
     )
 
 

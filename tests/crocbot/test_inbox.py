@@ -44,7 +44,7 @@ def updates(*update_ids: int) -> list[dict[str, Any]]:
     return [{"update_id": update_id} for update_id in update_ids]
 
 
-class Opened(Inbox):
+class InboxFixture(Inbox):
     """An inbox with what a test looks at: its store, its events and its clock."""
 
     def __init__(self, store: Store, clock: Callable[[], float] | None) -> None:
@@ -77,23 +77,23 @@ def brief(state: InboxState) -> tuple[int, int, dict[str, int]]:
 @asynccontextmanager
 async def open_inbox(
     folder: Path, clock: Callable[[], float] | None = None
-) -> AsyncIterator[Opened]:
+) -> AsyncIterator[InboxFixture]:
     """Open the inbox of a folder, as the gateway does."""
     async with (
         Store(folder / FILE, [SCHEMA]) as opened_store,
-        Opened(opened_store, clock) as inbox,
+        InboxFixture(opened_store, clock) as inbox,
     ):
         yield inbox
 
 
 @pytest.fixture
-async def inbox(tmp_path: Path) -> AsyncIterator[Opened]:
+async def inbox(tmp_path: Path) -> AsyncIterator[InboxFixture]:
     """Return an empty inbox."""
     async with open_inbox(tmp_path) as inbox:
         yield inbox
 
 
-async def test_accept_and_close(inbox: Opened) -> None:
+async def test_accept_and_close(inbox: InboxFixture) -> None:
     """An accepted update is open until it is closed, and every step is counted."""
     one, two = {"update_id": 1, "a": ["\u00e9", None]}, {"update_id": 2}
     rows = [Row(1, one, 100.0), Row(2, two, 100.0)]
@@ -106,7 +106,7 @@ async def test_accept_and_close(inbox: Opened) -> None:
     assert await inbox.ledger() == (2, 1, {"answered": 1})
 
 
-async def test_duplicates(inbox: Opened) -> None:
+async def test_duplicates(inbox: InboxFixture) -> None:
     """A repeated update is not new: not in a batch, nor while open, nor closed."""
     assert len(await inbox.accept(updates(1, 1))) == 1
     assert await inbox.accept(updates(1)) == []
@@ -117,7 +117,7 @@ async def test_duplicates(inbox: Opened) -> None:
     assert (state.accepted, state.duplicates) == (1, 3)
 
 
-async def test_a_row_is_closed_once(inbox: Opened) -> None:
+async def test_a_row_is_closed_once(inbox: InboxFixture) -> None:
     """Closing again, or closing what does not exist, changes no total."""
     await inbox.accept(updates(1))
     outcomes = [end(ANSWERED, 1), end(Disposition.FAILED, 1), end(ANSWERED, 2)]
@@ -136,7 +136,7 @@ async def test_order_is_that_of_arrival(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "raw", [{"t": "\ud800 half a pair"}, {"t": "nul\x00"}, {"n": 10**400, "f": 1e308}]
 )
-async def test_strange_content(inbox: Opened, raw: dict[str, object]) -> None:
+async def test_strange_content(inbox: InboxFixture, raw: dict[str, object]) -> None:
     """Whatever JSON can carry comes back as it was."""
     update = {"update_id": 1} | raw
     await inbox.accept([update])
@@ -144,7 +144,7 @@ async def test_strange_content(inbox: Opened, raw: dict[str, object]) -> None:
     assert row.raw == update
 
 
-async def test_closes_share_a_transaction(inbox: Opened, tmp_path: Path) -> None:
+async def test_closes_share_a_transaction(inbox: InboxFixture, tmp_path: Path) -> None:
     """Many closes at once all end on disk, in few transactions."""
     await inbox.accept(updates(*range(100)))
     before = commits(tmp_path)
@@ -173,7 +173,7 @@ async def test_everything_survives_a_restart(tmp_path: Path) -> None:
         assert await inbox.ledger() == (2, 1, {"answered": 1})
 
 
-async def test_closed_rows_lose_their_content(inbox: Opened) -> None:
+async def test_closed_rows_lose_their_content(inbox: InboxFixture) -> None:
     """Only rows that failed or were set aside keep it; the others were private."""
     await inbox.accept(updates(1, 2))
     await inbox.close(end(ANSWERED, 1))
@@ -182,7 +182,7 @@ async def test_closed_rows_lose_their_content(inbox: Opened) -> None:
     assert found == [("",), ('{"update_id":2}',)]
 
 
-async def test_closed_rows_are_deleted(inbox: Opened) -> None:
+async def test_closed_rows_are_deleted(inbox: InboxFixture) -> None:
     """After 48 hours the id of a closed row is free again."""
     inbox.now = 0.0
     await inbox.accept(updates(1, 2))
@@ -194,7 +194,7 @@ async def test_closed_rows_are_deleted(inbox: Opened) -> None:
     assert await inbox.ledger() == (3, 2, {"answered": 1})
 
 
-async def test_a_disk_that_fails(inbox: Opened) -> None:
+async def test_a_disk_that_fails(inbox: InboxFixture) -> None:
     """What cannot be stored raises; what cannot be closed is closed when it can."""
     await inbox.accept(updates(1))
     await inbox.query(
@@ -214,7 +214,7 @@ async def test_a_disk_that_fails(inbox: Opened) -> None:
 
 
 async def test_an_exception_while_closing(
-    inbox: Opened, monkeypatch: pytest.MonkeyPatch
+    inbox: InboxFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug is raised to the callers, and ends only their closes."""
     await inbox.accept(updates(1))
@@ -225,7 +225,7 @@ async def test_an_exception_while_closing(
     assert await inbox.close(end(ANSWERED, 1)) == 1
 
 
-async def test_failures_are_kept(inbox: Opened, tmp_path: Path) -> None:
+async def test_failures_are_kept(inbox: InboxFixture, tmp_path: Path) -> None:
     """A failed row keeps content, reason and reply, as a command of crocbot sees it."""
     await inbox.accept(updates(3))
     await inbox.accept(updates(1, 2, 4))
@@ -248,7 +248,9 @@ async def test_failures_are_kept(inbox: Opened, tmp_path: Path) -> None:
         assert sqlite.reopen(connection, [3]) == 0
 
 
-async def test_failures_can_be_opened_again(inbox: Opened, tmp_path: Path) -> None:
+async def test_failures_can_be_opened_again(
+    inbox: InboxFixture, tmp_path: Path
+) -> None:
     """Opened again by another process, a row is returned once, with its reply."""
     await inbox.accept(updates(1, 2, 3))
     await inbox.close(FAILED)
@@ -276,7 +278,9 @@ async def test_failures_can_be_opened_again(inbox: Opened, tmp_path: Path) -> No
     assert await inbox.ledger() == (3, 0, {"answered": 3})
 
 
-async def test_the_file_does_not_grow_for_ever(inbox: Opened, tmp_path: Path) -> None:
+async def test_the_file_does_not_grow_for_ever(
+    inbox: InboxFixture, tmp_path: Path
+) -> None:
     """The space of deleted rows is returned to the file system, and the log's."""
     for start in range(0, 2000, 100):
         ids = range(start, start + 100)
@@ -291,7 +295,7 @@ async def test_the_file_does_not_grow_for_ever(inbox: Opened, tmp_path: Path) ->
     assert (tmp_path / f"{FILE}-wal").stat().st_size == 0
 
 
-async def test_a_file_that_went_away(inbox: Opened, tmp_path: Path) -> None:
+async def test_a_file_that_went_away(inbox: InboxFixture, tmp_path: Path) -> None:
     """Nothing is accepted into a file that the next start will not find."""
     file, elsewhere = tmp_path / FILE, tmp_path / "elsewhere"
     file.rename(elsewhere)
@@ -321,7 +325,7 @@ async def test_a_locked_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert len(await inbox.accept(updates(1))) == 1
 
 
-async def test_a_full_disk(inbox: Opened) -> None:
+async def test_a_full_disk(inbox: InboxFixture) -> None:
     """A write for which there is no space is undone as a whole; later all goes on."""
     ((pages,),) = await inbox.query("PRAGMA page_count")
     await inbox.query(f"PRAGMA max_page_count={pages + 2}")

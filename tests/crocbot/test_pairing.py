@@ -85,14 +85,14 @@ def test_guesses_are_bounded(connection: Connection) -> None:
 
 
 def test_the_list(connection: Connection) -> None:
-    """The operator sees the pending codes, and who is let in."""
+    """The operator sees the pending codes, and who is approved."""
     first, second = offered(connection, 8), offered(connection, 9, 60.0)
     pairing.approve(connection, first, 120.0)
     lines = [pairing.describe(one, 120.0) for one in pairing.listed(connection, 120.0)]
 
     assert lines == [
-        f"user 9  waits with code {second}, 60 min left",
-        "user 8  let in since 1970-01-01 00:02 UTC",
+        f"user 9  pending, code {second}, 60 min left",
+        "user 8  approved 1970-01-01 00:02 UTC",
     ]
 
 

@@ -158,15 +158,15 @@ def test_wrong_values(name: str, value: str, expected: str) -> None:
         ),
         (
             {"CROCBOT_WEBHOOK_SECRET": "a HUSH"},
-            "CROCBOT_WEBHOOK_SECRET is not right: must be 1 to 256 of A-Z, a-z, 0-9, _",
+            "CROCBOT_WEBHOOK_SECRET is not valid: must be 1 to 256 of A-Z, a-z, 0-9, _",
         ),
         (
             {"CROCBOT_AGENT_URL": "http://u:HUSH@h/ x"},
-            "CROCBOT_AGENT_URL is not right: must be a URL, https://host/path",
+            "CROCBOT_AGENT_URL is not valid: must be a URL, https://host/path",
         ),
         (
             {"OPENAI_API_KEY": "“HUSH”"},
-            "OPENAI_API_KEY is not right: must be the key of the server",
+            "OPENAI_API_KEY is not valid: must be the key of the server",
         ),
         (
             {"CROCBOT_AGENT": "http"},
@@ -273,8 +273,11 @@ def test_toml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("alow_from = 7", "'alow_from' is no setting of crocbot; did you mean allow_f"),
-        ("[crocbot]\nagent='echo'", "'crocbot' is no setting of crocbot"),
+        (
+            "alow_from = 7",
+            "'alow_from' is not a setting of crocbot; did you mean allow",
+        ),
+        ("[crocbot]\nagent='echo'", "'crocbot' is not a setting of crocbot"),
         ("statsd_port = 99999", "statsd_port is 99999: must be a port, 1 to 65535"),
         ("allow_from = ['ada']", "allow_from is 'ada': must be Telegram user ids"),
         ("log_level = true", "log_level is True: must be debug, info, warn or error"),
@@ -371,11 +374,11 @@ def test_unknown_names(tmp_path: Path) -> None:
     _, warnings = settings.load({"TELEGRAM_BOT_TOKEN": TOKEN} | environment, file)
 
     assert warnings == [
-        "'CROCBOT_ALOW_FROM' is no setting of crocbot;"
+        "'CROCBOT_ALOW_FROM' is not a setting of crocbot;"
         " did you mean CROCBOT_ALLOW_FROM?",
-        "'CROCBOT_BOT_TOKEN' is no setting of crocbot;"
+        "'CROCBOT_BOT_TOKEN' is not a setting of crocbot;"
         " did you mean TELEGRAM_BOT_TOKEN?",
-        "'CROCBOT_QQQ' is no setting of crocbot",
-        "'CROCBOT_STATE_DIRECTORY' is no setting of crocbot;"
+        "'CROCBOT_QQQ' is not a setting of crocbot",
+        "'CROCBOT_STATE_DIRECTORY' is not a setting of crocbot;"
         " did you mean CROCBOT_STATE_DIR?",
     ]

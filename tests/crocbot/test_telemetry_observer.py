@@ -50,7 +50,6 @@ from tests.crocbot.fakes import Clock, RecordingTarget
 
 AGENT_FAILED = ErrorEvent(ErrorType.AGENT, Severity.WARNING)
 NO_ACCESS = Decision(Verdict.NOT_LISTED)
-LET_IN = Decision(Verdict.ALLOWED)
 UNKNOWN = ["crocbot.emitter.values_dropped.unknown:1|c"]
 
 

@@ -170,6 +170,7 @@ class TurnFixture:
                 max_image_bytes=100,
             ),
             delivery=delivery,
+            events=self.events,
             clock=lambda: 102.5,
         )
         return await turn.run(rows, overtaken=self.overtaken)
@@ -387,12 +388,13 @@ async def test_a_bug_in_any_stage(
 
 
 async def test_a_bug_while_an_error_is_reported() -> None:
-    """The turn ends as it would without it."""
+    """The turn ends as it would without it; the bug is counted besides."""
     scene = TurnFixture(AgentError("down"))
     scene.telegram.errors["send"] = [ZeroDivisionError()]
 
     outcome = failed(ErrorType.AGENT, Severity.WARNING, "down")
     assert await scene.run_one(row()) == outcome
+    assert scene.events[-1] == ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 
 
 def test_every_error_has_a_sentence() -> None:

@@ -13,7 +13,7 @@ from tests.crocbot.fakes import RecordedEvents
 
 
 class CompletionFixture:
-    """An inbox whose closes wait until they are let go on, and a turn that ends."""
+    """An inbox whose closes wait for `go_on`, and a turn that ends."""
 
     def __init__(self) -> None:
         self.closing, self.go_on = asyncio.Event(), asyncio.Event()

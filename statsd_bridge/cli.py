@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from statsd_bridge.mapping import MappingTable
 
 STDOUT = 1
-# What a write to a full disk or a terminal that is gone raises.
+# errno of a write to a full disk or a closed terminal.
 OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 

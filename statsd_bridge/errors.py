@@ -1,5 +1,5 @@
 """
-What stops the bridge, as one tree.
+Exceptions that stop the bridge, in one hierarchy.
 
 Bad input is not here: it is a value (model.ParseError, model.Rejection) and a count.
 """

@@ -1,10 +1,11 @@
 """
-Structured logs on stderr: one line per event, as logfmt or JSON.
+Structured logs on stderr, one line per event, and reports of unexpected exceptions.
 
     ts=2026-01-31T12:00:00Z level=info event=reloaded rules=12
 
-The fields are `ts`, `level` (debug, info, warn, error), `event`, then those of the
-event: `error` is the text of an exception or a reason, `exception` is a traceback.
+The fields, as logfmt or JSON, are `ts`, `level` (debug, info, warn, error), `event`,
+then those of the event: `error` is the text of an exception or a reason, `exception`
+is a traceback.
 Control characters are escaped, so that no text can forge a line or control a terminal.
 A stderr that cannot be written to (a full disk, a closed pipe) loses lines silently.
 """
@@ -80,7 +81,7 @@ class BugReporter:
         self._log = RateLimitedLog()
 
     def report(self, error: Exception) -> None:
-        """Count and log an exception; the caller leaves out what raised it."""
+        """Count and log an exception; the caller skips the line or series."""
         self._stats.bugs += 1
         self._log.error("a bug, please report it", exc_info=error)
 

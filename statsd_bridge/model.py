@@ -27,10 +27,13 @@ Labels = tuple[tuple[str, str], ...]
 """Pairs of label name and value, sorted by name, each name once."""
 
 MAX_RECENT = 100
-"""Keys of a `Recent`; the one that was not added for the longest time is dropped."""
+"""Capacity of a `Recent`; beyond it the key added least recently is dropped."""
 
 MAX_TEXT_LENGTH = 256
-"""Bytes or characters that a key of a `Recent` has of a text."""
+"""
+Names and lines are cut to this in a `Recent`; a longer metric name is the label value
+`other`.
+"""
 
 Key = TypeVar("Key")
 
@@ -280,7 +283,7 @@ class Stats:
 
 
 class Recent(Generic[Key]):
-    """The last distinct keys, each with the number of times that it was added."""
+    """The most recently added distinct keys, each with its count since it entered."""
 
     def __init__(self) -> None:
         self._counts: dict[Key, int] = {}

@@ -37,7 +37,10 @@ from statsd_bridge.series import Series, SeriesStore
 from statsd_bridge.syntax import format_labels
 
 MAX_LABEL_VALUES = 1_000
-"""Metric names, which senders choose, that are label values of one self-metric."""
+"""
+Most metric names as label values of one self-metric; senders choose them, so further
+ones count as `other`.
+"""
 
 OTHER = "other"
 """The label value for all further metric names."""
@@ -45,7 +48,7 @@ OTHER = "other"
 Key = TypeVar("Key")
 
 
-class Recorded(NamedTuple):
+class RecordedLine(NamedTuple):
     """A line with one sample and no errors, and the series that it was recorded in."""
 
     parsed: Parsed
@@ -80,28 +83,28 @@ class Pipeline:
         self.relay = relay
         self.unmapped_names: Recent[tuple[str, str]] = Recent()
         """Names that no rule matches, with the type of the sample."""
-        self.rejected_lines: Recent[tuple[bytes, str]] = Recent()
-        """Lines with an error or a rejected sample, with the reason."""
+        self.failed_lines: Recent[tuple[bytes, str]] = Recent()
+        """Lines with a parse error or a rejected sample, with the reason."""
         self._dialect = dialect
         self._sources = {source.encode(): source for source in sources}
-        # Look-ups that were saved, and those in the caches of tables before this one.
-        self._other_gets = self._other_hits = 0
+        # Look-ups answered without the cache, plus those of replaced tables.
+        self._extra_gets = self._extra_hits = 0
 
     @property
     def cache(self) -> CacheStats:
         """The length of the cache, all look-ups, those without a search of rules."""
         length, gets, hits = self.table.cache
-        return CacheStats(length, gets + self._other_gets, hits + self._other_hits)
+        return CacheStats(length, gets + self._extra_gets, hits + self._extra_hits)
 
     def replace_table(self, table: MappingTable) -> None:
         """Apply another mapping from the next line on."""
-        _, self._other_gets, self._other_hits = self.cache
+        _, self._extra_gets, self._extra_hits = self.cache
         self.table = table
 
     def count_saved_look_ups(self, look_ups: int) -> None:
         """Count look-ups that were answered without the cache, as hits."""
-        self._other_gets += look_ups
-        self._other_hits += look_ups
+        self._extra_gets += look_ups
+        self._extra_hits += look_ups
 
     def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
         """Process datagrams; `transport` is "udp" or "unixgram"."""
@@ -133,7 +136,7 @@ class Pipeline:
         """Return the first segment of a line if its lines are counted, else ""."""
         return self._sources.get(line.partition(b".")[0], "")
 
-    def feed_line(self, line: bytes) -> Recorded | None:
+    def feed_line(self, line: bytes) -> RecordedLine | None:
         """
         Process one line, which the caller counts with `count_lines`.
 
@@ -145,7 +148,7 @@ class Pipeline:
             self.bugs.report(error)
             return None
 
-    def _feed_line(self, line: bytes) -> Recorded | None:
+    def _feed_line(self, line: bytes) -> RecordedLine | None:
         if self._sources and (source := self.source_of(line)):
             self.stats.lines_by_source[source] += 1
         parsed = parse_line(line, self._dialect)
@@ -156,7 +159,7 @@ class Pipeline:
             outcome = self._record(sample, match, match.spec(sample.labels))
             if not isinstance(outcome, Rejection):
                 is_good = parsed.attempted == 1 and not parsed.errors
-                return Recorded(parsed, match, outcome) if is_good else None
+                return RecordedLine(parsed, match, outcome) if is_good else None
             self._count_rejection(line, outcome, sample.weight)
         elif parsed.samples:
             self._feed_samples(line, parsed.samples)
@@ -208,10 +211,10 @@ class Pipeline:
             stats.dogstatsd_dropped[parsed.dogstatsd] += 1
         for error in parsed.errors:
             stats.sample_errors[error.reason] += 1
-            self.rejected_lines.add((line[:MAX_TEXT_LENGTH], error.reason))
+            self.failed_lines.add((line[:MAX_TEXT_LENGTH], error.reason))
 
     def _count_rejection(self, line: bytes, rejection: Rejection, weight: int) -> None:
-        self.rejected_lines.add((line[:MAX_TEXT_LENGTH], rejection.reason))
+        self.failed_lines.add((line[:MAX_TEXT_LENGTH], rejection.reason))
         stats, reason = self.stats, rejection.reason
         # A name may be as long as a datagram, and a thousand of them are kept.
         name = rejection.name if len(rejection.name) <= MAX_TEXT_LENGTH else OTHER

@@ -232,4 +232,4 @@ IGNORED_FLAGS = tuple(
         ("statsd.cache-type", _choice("lru", "random")),
     )
 )
-"""Flags of parts that statsd_exporter has and this program has not."""
+"""Flags for parts of statsd_exporter that this program does not have."""

@@ -2,7 +2,7 @@
 Syntax of Go and Prometheus: names, label values, numbers and durations.
 
 `parse_*` read what an operator or a sender wrote and return None where Go refuses it;
-`format_*` and `escape_*` write what stands on a metrics page.
+`format_*` and `escape_*` write text of a metrics page.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 # A run of dashes is one underscore; anything else that is not allowed is one each.
 _NOT_ALLOWED = re.compile(r"-+|[^a-zA-Z0-9_]")
-_CLEAN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*").fullmatch
+_VALID_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*").fullmatch
 
 # Go's strconv.ParseFloat: underscores only between digits, hex floats need an exponent.
 _DIGITS = r"[0-9](?:_?[0-9])*"
@@ -54,7 +54,7 @@ def escape_metric_name(name: str) -> str:
 
     Prometheus data model: [a-zA-Z_][a-zA-Z0-9_]*.
     """
-    if _CLEAN(name):
+    if _VALID_NAME(name):
         return name
     escaped = _NOT_ALLOWED.sub("_", name)
     return f"_{escaped}" if name[:1].isascii() and name[:1].isdigit() else escaped

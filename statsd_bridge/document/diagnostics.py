@@ -19,7 +19,7 @@ MAX_QUOTED_LENGTH: Final = 60
 def quote(text: str) -> str:
     """Quote text from the file for a message: escaped, on one line, cut if long."""
     if len(text) > MAX_QUOTED_LENGTH:
-        text = text[: MAX_QUOTED_LENGTH - 3] + "..."
+        return repr(text[: MAX_QUOTED_LENGTH - 3] + "...")
     return repr(text)
 
 

@@ -77,8 +77,8 @@ def render(
     """
     Yield a whole page in slices, self-metrics last.
 
-    An empty slice only gives others a turn.  A series whose values raise is reported to
-    `bugs` and skipped.
+    An empty slice lets the reactor handle other events.  A series whose values raise is
+    reported to `bugs` and skipped.
     """
     if page_format is Format.OPENMETRICS:
         reserved = reserved_names()

@@ -39,8 +39,8 @@ class BridgeState:
     cache: CacheStats | None = None
     """None if the cache is off."""
     series: int = 0
-    label_names: Mapping[MetricType, int] = field(default_factory=dict)
-    """Sets of label names ever created, by type."""
+    label_names_total: Mapping[MetricType, int] = field(default_factory=dict)
+    """Pairs of a metric name and its label names ever created, by type."""
     kernel_drops: int | None = None
     """Datagrams that the kernel dropped for the UDP socket; None if unknown."""
     truncated_datagrams: int = 0
@@ -49,7 +49,7 @@ class BridgeState:
 
 
 class StateSource(Protocol):
-    """The bridge as its self-metrics see it."""
+    """Provides the state of the bridge at a scrape."""
 
     def state(self) -> BridgeState:
         """Return the state now."""
@@ -197,7 +197,7 @@ SELF_METRICS = (
                (), lambda bridge: bridge.rules),
     SelfMetric("statsd_exporter_metrics_total", GAUGE,
                "Sets of a name and its label names ever created, by type.",
-               ("type",), lambda bridge: bridge.label_names),
+               ("type",), lambda bridge: bridge.label_names_total),
     SelfMetric("statsd_bridge_series", GAUGE,
                "Series that exist now.",
                (), lambda bridge: bridge.series),

@@ -32,7 +32,7 @@ from statsd_bridge.model import (
     Sample,
     SampleType,
 )
-from statsd_bridge.pipeline import Recorded
+from statsd_bridge.pipeline import RecordedLine
 from statsd_bridge.series import Gauge, Series
 
 MAX_FORMATS = 1_000
@@ -175,7 +175,7 @@ class SampleBuffers:
         return self._unbuffered > MAX_UNBUFFERED_LINES_PER_BUFFER * MAX_BUFFERS
 
     def add(
-        self, name: bytes, suffix: bytes, recorded: Recorded, source: str = ""
+        self, name: bytes, suffix: bytes, recorded: RecordedLine, source: str = ""
     ) -> None:
         """Add a buffer for lines like the one that was recorded, if it may have one."""
         series, parsed = recorded.series, recorded.parsed
@@ -184,7 +184,7 @@ class SampleBuffers:
         key_bytes = len(name) + len(suffix)
         if not (
             key_bytes <= MAX_KEY_BYTES
-            and _is_linear(sample, scale)
+            and _keeps_sign(sample, scale)
             and self._may_buffer(series)
         ):
             return
@@ -257,20 +257,20 @@ class SampleBuffers:
         flushed = self.flushed
         # At most MAX_RECENT names are kept, so earlier ones need not be added.  A tuple
         # for each buffer would also make the garbage collector scan all of them.
-        unmapped: deque[tuple[str, SampleType, int]] = deque(maxlen=MAX_RECENT)
+        unmapped_events: deque[tuple[str, SampleType, int]] = deque(maxlen=MAX_RECENT)
         for buffer in buffers:
             if buffer:
                 format, lines = buffer.format, len(buffer)
                 flushed[format] = flushed.get(format, 0) + lines
                 if buffer.unmapped:
                     events = lines * format.weight
-                    unmapped.append((buffer.unmapped, format.type, events))
+                    unmapped_events.append((buffer.unmapped, format.type, events))
                 try:
                     _record_all(buffer, format, now)
                 except Exception as error:
                     self._bugs.report(error)
                 buffer.clear()
-        for name, type, events in unmapped:
+        for name, type, events in unmapped_events:
             self._unmapped_names.add((name, type), events)
 
     def change_gauge(self, buffer: SampleBuffer, change: float, now: float) -> None:
@@ -279,8 +279,7 @@ class SampleBuffers:
         series, format = buffer.series, buffer.format
         self.flushed[format] += 1
         if buffer.unmapped:
-            key = buffer.unmapped, format.type
-            self._unmapped_names.add(key, format.weight)
+            self._unmapped_names.add((buffer.unmapped, format.type), format.weight)
         if isinstance(series, Gauge):
             scale = 1.0 if format.scale is None else format.scale
             series.change(change * scale)
@@ -308,11 +307,11 @@ class SampleBuffers:
         return self._formats.setdefault(key, format)
 
 
-def _is_linear(sample: Sample, scale: float | None) -> bool:
+def _keeps_sign(sample: Sample, scale: float | None) -> bool:
     """
-    Return whether the number of a line decides alone whether its sample is rejected.
+    Return whether the sign of a line's number is that of its value.
 
-    Factors that are negative or not finite change its sign or size.
+    It is no set member, and divisor and scale are positive and finite.
     """
     return (
         sample.type is not SampleType.SET

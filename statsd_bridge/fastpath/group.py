@@ -36,19 +36,20 @@ class Group(NamedTuple):
 
 def group_lines(data: bytes) -> list[Group] | None:
     """Group lines that are joined by newlines; None if they are not that uniform."""
-    # With a newline before each colon, names and rests alternate, and since each rest
-    # keeps its colon there is no need to check whether each line has one, 20 ns.
+    # With a newline before each colon, names and remainders alternate.  A remainder
+    # keeps its colon, which `_parse` checks.
     flat = data.replace(b":", b"\n:").split(b"\n")
     if len(flat) % 2:
         return None
-    rests: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    remainders: defaultdict[bytes, list[bytes]] = defaultdict(list)
     parts = iter(flat)
-    # Both arguments draw from `parts`: a name, whose list is looked up, then a rest.
-    deque(map(list.append, map(rests.__getitem__, parts), parts), maxlen=0)
-    if len(flat) < 2 * MIN_LINES_PER_GROUP * len(rests):
+    # Both arguments draw from `parts`: a name, whose list is looked up, and a
+    # remainder.
+    deque(map(list.append, map(remainders.__getitem__, parts), parts), maxlen=0)
+    if len(flat) < 2 * MIN_LINES_PER_GROUP * len(remainders):
         return None
     groups = []
-    for name, each in rests.items():
+    for name, each in remainders.items():
         parsed = _parse(each)
         if parsed is None or b":" in name:
             return None
@@ -56,18 +57,18 @@ def group_lines(data: bytes) -> list[Group] | None:
     return groups
 
 
-def _parse(rests: list[bytes]) -> tuple[bytes, Sequence[float]] | None:
+def _parse(remainders: list[bytes]) -> tuple[bytes, Sequence[float]] | None:
     """Parse many `:number|suffix` into their common suffix and the numbers."""
-    first, count = rests[0], len(rests)
+    first, count = remainders[0], len(remainders)
     value, bar, suffix = first.partition(b"|")
     if not bar:
         return None
-    if first == rests[-1] and rests.count(first) == count:
+    if first == remainders[-1] and remainders.count(first) == count:
         # Most counters are only ever incremented by 1.
         is_plain = value[:1] == b":" and not value[1:].strip(_DIGITS)
         number = syntax.parse_floats([value[1:]]) if is_plain else None
         return (suffix, number * count) if number is not None else None
-    joined = b"".join(rests)
+    joined = b"".join(remainders)
     if len(joined) < count * (len(suffix) + 3):
         # A suffix that is longer than others; it must not be multiplied.
         return None

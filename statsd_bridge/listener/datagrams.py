@@ -68,7 +68,7 @@ class CoalescingDelay:
 
     A wait fills at most half of the buffer, at the measured rate or at
     ASSUMED_BURST_RATE, whichever is higher, because senders come in bursts.
-    `receive_buffer` is the requested size; Linux holds twice as many bytes.
+    `receive_buffer` is the granted size; Linux holds twice as many bytes.
     """
 
     def __init__(self, receive_buffer: int, clock: Clock) -> None:

@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 from statsd_bridge import datagram
 from statsd_bridge.fastpath import AnyPipeline
 
-IDLE_SECONDS = 3_600
-"""Clients may be silent for long, but a dead connection must not stay for ever."""
+MAX_IDLE_SECONDS = 3_600
+"""A silent connection is closed after this time: its peer may be gone."""
 
 
 class StreamFactory(Factory):
@@ -57,7 +57,7 @@ class _Connection(Protocol, TimeoutMixin):
     def connectionMade(self) -> None:
         self._listener.connections += 1
         self._listener.counters["connections"] += 1
-        self.setTimeout(IDLE_SECONDS)
+        self.setTimeout(MAX_IDLE_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
         self.resetTimeout()

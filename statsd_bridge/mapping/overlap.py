@@ -30,12 +30,12 @@ def unreachable(
 
 
 def near_misses(
-    rules: Sequence[Rule], taken: Rule | None, sample_type: SampleType, name: str
+    rules: Sequence[Rule], matched_rule: Rule | None, sample_type: SampleType, name: str
 ) -> Iterator[tuple[Rule, str]]:
     """
     Yield the rules that come close to mapping a name, each with what prevents it.
 
-    `taken` is the rule that maps the name.
+    `matched_rule` is the rule that maps the name, if any.
     """
     segments = name.split(".")
     for rule in rules:
@@ -47,8 +47,8 @@ def near_misses(
             reason = differences[0]
         elif sample_type not in rule.sample_types:
             reason = "is for another metric type"
-        elif taken and rule is not taken:
-            reason = f"mappings[{taken.index}] goes first"
+        elif matched_rule and rule is not matched_rule:
+            reason = f"mappings[{matched_rule.index}] goes first"
         else:
             continue
         if len(differences) <= 1:

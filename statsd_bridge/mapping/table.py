@@ -57,7 +57,7 @@ class Match(NamedTuple):
 
 
 class MappingTable:
-    """The rules of one mapping file.  Immutable but for its cache."""
+    """The rules of one mapping file; only its cache changes after `parse`."""
 
     def __init__(
         self, rules: Sequence[Rule], defaults: Defaults, *, cache_size: int

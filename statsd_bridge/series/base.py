@@ -35,7 +35,7 @@ class LabelNames:
     names: tuple[str, ...]
     options: MetricOptions
     """Those of the first series with these names; they hold for the later ones, too."""
-    series: int = 0
+    series_count: int = 0
     """Number of series with these label names."""
 
 
@@ -108,7 +108,7 @@ class SortedKeysDict(dict[str, Value]):
         """
         Return the keys, ascending or by `sort_key`; do not change the list.
 
-        It stays as it is, so keys in it may be removed from the dict later.
+        The list is not updated by later removals: it may hold keys that are gone.
         """
         if self._removed:
             self._forget_removed()
@@ -152,7 +152,7 @@ class MetricFamily:
     def add(self, label_text: str, label_names: LabelNames, series: Series) -> None:
         """Add a series that is not in the family."""
         self.label_names[label_names.names] = series.label_names = label_names
-        label_names.series += 1
+        label_names.series_count += 1
         self.series[label_text] = series
         if self._in_text_order:
             self._in_text_order = len(self.label_names) == 1 and not _needs_sort_key(
@@ -162,8 +162,8 @@ class MetricFamily:
     def remove(self, label_text: str) -> None:
         """Remove a series, and its label names with the last series that has them."""
         label_names = self.series[label_text].label_names
-        label_names.series -= 1
-        if not label_names.series:
+        label_names.series_count -= 1
+        if not label_names.series_count:
             del self.label_names[label_names.names]
         self.series.remove(label_text)
 
@@ -171,7 +171,8 @@ class MetricFamily:
         """
         Return the keys of `series`: fewer labels first, then by their values in turn.
 
-        Do not change the list.  It stays as it is, so series may be removed later.
+        Do not change the list.  It is not updated by later removals: it may hold keys
+        that are gone.
         """
         return self.series.sorted_keys(None if self._in_text_order else _sort_key)
 

@@ -35,7 +35,7 @@ from statsd_bridge.series.single import Counter, Gauge
 from statsd_bridge.series.summary import Summary
 from statsd_bridge.syntax import format_labels, is_reserved_label
 
-SUFFIXES: dict[MetricType, tuple[str, ...]] = {
+NAME_SUFFIXES: dict[MetricType, tuple[str, ...]] = {
     MetricType.HISTOGRAM: ("_bucket", "_sum", "_count"),
     MetricType.SUMMARY: ("_sum", "_count"),
 }
@@ -84,7 +84,7 @@ class SeriesStore:
         self._clock = clock
         self._families: SortedKeysDict[MetricFamily] = SortedKeysDict()
         # Time, a serial number that no two entries share, series, family, label text.
-        # An entry counts as long as its time is the one that the series is due at.
+        # An entry is valid while its time equals `series.due`; all others are stale.
         self._expiry_heap: list[tuple[float, int, Series, MetricFamily, str]] = []
         self._serial = count()
         self._size = 0
@@ -177,7 +177,7 @@ class SeriesStore:
         return series
 
     def _touch(self, series: Series, spec: SeriesSpec, now: float) -> None:
-        """Note an update; a ttl that a reload changed applies from now on."""
+        """Record an update's time; a ttl changed by a reload applies from now on."""
         ttl = spec.options.ttl
         if ttl:
             # Without a ttl the time is not stored: a float takes 24 bytes a series.
@@ -185,8 +185,7 @@ class SeriesStore:
         if series.ttl != ttl:
             series.ttl = ttl
             if ttl:
-                family = self._families[spec.name]
-                self._schedule(series, family, _label_text(spec))
+                self._schedule(series, self._families[spec.name], _label_text(spec))
 
     def _remove(self, series: Series, family: MetricFamily, label_text: str) -> None:
         if self.listener is not None:
@@ -211,10 +210,10 @@ class SeriesStore:
 
     def _schedule(self, series: Series, family: MetricFamily, label_text: str) -> None:
         """
-        See to it that expiry checks a series when its ttl is over, or before.
+        Push an expiry entry for a series, unless an earlier one is pending.
 
-        A series has one entry in the heap that counts.  An entry whose time a shorter
-        ttl has replaced stays until that time, or until such entries are the majority.
+        A series has one valid entry.  A shorter ttl makes the old one stale; it stays
+        until its time, or until stale entries are the majority.
         """
         due = series.last_update + series.ttl
         if 0.0 < series.due <= due:
@@ -225,7 +224,7 @@ class SeriesStore:
         self._compact_heap()
 
     def _compact_heap(self) -> None:
-        """Remove the entries that do not count, if they are the majority."""
+        """Remove the stale entries if they are the majority."""
         heap = self._expiry_heap
         if len(heap) > 2 * self._size + MIN_HEAP_ENTRIES:
             heap[:] = [entry for entry in heap if entry[0] == entry[2].due]
@@ -234,7 +233,7 @@ class SeriesStore:
     def _rejection_reason(
         self, family: MetricFamily | None, spec: SeriesSpec
     ) -> RejectionReason | None:
-        """Return why a series must not be created, if so."""
+        """Return why a series must not be created, or None."""
         if not spec.name:
             return RejectionReason.EMPTY_METRIC_NAME
         if _has_reserved_label(spec):
@@ -249,25 +248,25 @@ class SeriesStore:
 
     def _conflicts(self, name: str, type: MetricType) -> bool:
         """Return whether a new family would print a name that is already printed."""
-        printed = [name, *(name + suffix for suffix in SUFFIXES.get(type, ()))]
+        printed = [name, *(name + suffix for suffix in NAME_SUFFIXES.get(type, ()))]
         if any(each in self._reserved for each in printed):
             return True
         if any(each in self._families for each in printed[1:]):
             return True
         return any(
             self._owns(name.removesuffix(suffix), suffix, type)
-            for suffix in SUFFIXES[MetricType.HISTOGRAM]
+            for suffix in NAME_SUFFIXES[MetricType.HISTOGRAM]
             if name.endswith(suffix)
         )
 
     def _owns(self, base: str, suffix: str, type: MetricType) -> bool:
         """Return whether a family owns `base` + `suffix` against a metric of a type."""
         family = self._families.get(base)
-        if family is None or family.type not in SUFFIXES:
+        if family is None or family.type not in NAME_SUFFIXES:
             return False
         # A summary prints no `_bucket`, but like statsd_exporter it owns this name
         # against counters and gauges.
-        return suffix in SUFFIXES[family.type] or type not in SUFFIXES
+        return suffix in NAME_SUFFIXES[family.type] or type not in NAME_SUFFIXES
 
 
 def _scaled(spec: SeriesSpec, sample: Sample) -> float:

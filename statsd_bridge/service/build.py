@@ -119,7 +119,7 @@ def dialect(settings: Settings) -> Dialect:
 def explain_lines(
     settings: Settings, lines: Sequence[bytes]
 ) -> list[explain.Explanation]:
-    """Explain what a new bridge would make of lines, one after the other."""
+    """Explain lines in order, against an empty store."""
     table, stores = load_table(settings), explain.TrialStores(new_store(settings))
     styles = dialect(settings)
     return [explain.explain(each, styles, table, stores) for each in lines]

@@ -20,7 +20,7 @@ VERSION = version("crocbot")
 
 
 class HttpBackend(web.Backend):
-    """What the pages show of one bridge."""
+    """Implements web.Backend for one bridge."""
 
     def __init__(self, components: Components, listeners: Listeners) -> None:
         self.stats = components.stats
@@ -77,11 +77,11 @@ class HttpBackend(web.Backend):
         table, styles = self._plain.table, dialect(self._settings)
         return explain.as_json(explain.explain(line, styles, table, stores))
 
-    def unmapped(self) -> Any:
-        """List unmapped names and rejected lines, newest first."""
+    def list_unmapped_and_failed(self) -> Any:
+        """List unmapped names and failed lines, newest first."""
         self._pipeline.flush()
         names = self._plain.unmapped_names.newest_first()
-        lines = self._plain.rejected_lines.newest_first()
+        lines = self._plain.failed_lines.newest_first()
         return {
             "unmapped_names": [
                 {"name": name, "type": type_, "count": count}
@@ -102,7 +102,7 @@ class HttpBackend(web.Backend):
             rules=len(self._plain.table),
             cache=self._plain.cache if self._settings.cache_size else None,
             series=len(self._store),
-            label_names=self._store.label_names_total,
+            label_names_total=self._store.label_names_total,
             kernel_drops=self._listeners.kernel_drops(),
             truncated_datagrams=self._listeners.truncated,
             seconds_since_datagram=(

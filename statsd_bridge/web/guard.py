@@ -25,7 +25,7 @@ from statsd_bridge.web.config import RateLimit, WebConfig
 from statsd_bridge.web.users import Users
 
 Stamp = tuple[tuple[int, int, int], ...]
-"""Identity, time of change and size of each file."""
+"""Inode, modification time (ns) and size of each file."""
 
 
 @implementer(IOpenSSLContextFactory)

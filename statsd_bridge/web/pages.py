@@ -1,70 +1,20 @@
-"""
-The small pages, and what all pages need of the bridge.
-
-    health    reload    quit    explain    unmapped    the landing page
-"""
+"""The small pages: health, reload, quit, explain, unmapped, landing page."""
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from statsd_bridge.log import BugReporter
-from statsd_bridge.model import Stats
+from statsd_bridge.web.base import PLAIN, BackendPage, Page, plain_error
 
-PLAIN = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
 JSON = b"application/json"
 
 QUIT_DELAY_SECONDS = 0.1
 """Time for the response of /-/quit to be sent before the reactor stops."""
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedPage:
-    """A metrics page in slices; an empty slice only lets other events have a turn."""
-
-    content_type: str
-    slices: Iterator[bytes]
-
-
-class Backend(Protocol):
-    """
-    The bridge behind the pages; service/http.py implements it.
-
-    All methods are called on the reactor's thread.
-    """
-
-    stats: Stats
-    bugs: BugReporter
-    reactor: Any
-
-    def render_metrics(self, accept: str) -> RenderedPage:
-        """Render the metrics in the format that an Accept header asks for."""
-
-    def reload(self) -> str:
-        """Reload the mapping file; return why it is refused, or an empty text."""
-
-    def quit(self) -> None:
-        """Stop the bridge."""
-
-    def explain(self, line: bytes) -> Any:
-        """Explain what would become of a line, as JSON can hold it."""
-
-    def unmapped(self) -> Any:
-        """List unmapped names and rejected lines, as JSON can hold them."""
-
-
-class Page(Resource):
-    """A page without children."""
-
-    isLeaf = True
 
 
 class Landing(Page):
@@ -110,17 +60,11 @@ class NotFound(Page):
         return plain_error(request, 404, b"404 page not found\n")
 
 
-class _BackendPage(Page):
-    def __init__(self, backend: Backend) -> None:
-        super().__init__()
-        self.backend = backend
-
-
-class _Action(_BackendPage):
+class _Action(BackendPage):
     """An action for PUT and POST; like statsd_exporter, other methods do nothing."""
 
     def render(self, request: Request) -> bytes:
-        """Act if the method asks for it."""
+        """Act on PUT and POST; otherwise return an empty body."""
         request.setHeader(b"content-type", PLAIN)
         return self.act(request) if request.method in (b"PUT", b"POST") else b""
 
@@ -149,7 +93,7 @@ class Quit(_Action):
         return b"Requesting termination... Goodbye!\n"
 
 
-class _JsonPage(_BackendPage):
+class _JsonPage(BackendPage):
     """A page as JSON."""
 
     def write(self, request: Request, document: Any) -> bytes:
@@ -166,21 +110,14 @@ class Explain(_JsonPage):
         """Return the explanation, or 400 and an example."""
         lines = (request.args or {}).get(b"line", [])
         if len(lines) != 1 or not lines[0]:
-            body = b"ask for one line: /explain?line=api.hits:1%7Cc\n"
+            body = b"the parameter `line` is missing or repeated: use ?line=a:1%7Cc\n"
             return plain_error(request, 400, body)
         return self.write(request, self.backend.explain(lines[0]))
 
 
 class Unmapped(_JsonPage):
-    """List unmapped names and rejected lines, newest first."""
+    """List unmapped names and failed lines, newest first."""
 
     def render_GET(self, request: Request) -> bytes:
         """Return the lists."""
-        return self.write(request, self.backend.unmapped())
-
-
-def plain_error(request: Request, status: int, body: bytes) -> bytes:
-    """Set the status and type of a response in plain text; return its body."""
-    request.setResponseCode(status)
-    request.setHeader(b"content-type", PLAIN)
-    return body
+        return self.write(request, self.backend.list_unmapped_and_failed())

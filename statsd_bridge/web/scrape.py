@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from statsd_bridge.web.pages import Backend, Page, plain_error
+from statsd_bridge.web.base import Backend, BackendPage, plain_error
 
 MAX_SCRAPES = 8
 """Pages that are sent at a time: each holds a list of all series."""
@@ -25,18 +25,17 @@ MAX_WAITING_SCRAPES = 64
 """Scrapes that wait until one of those has ended."""
 
 STALL_SECONDS = 1.0
-"""A reader that takes nothing for this long is closed if another scrape waits."""
+"""A client that reads nothing for this long is disconnected if another scrape waits."""
 
 MAX_SCRAPE_SECONDS = 120
-"""A page that is not taken within this time is given up."""
+"""A response that is not received completely within this time is aborted."""
 
 
-class MetricsResource(Page):
+class MetricsResource(BackendPage):
     """The metrics page, for every method."""
 
     def __init__(self, backend: Backend) -> None:
-        super().__init__()
-        self.backend = backend
+        super().__init__(backend)
         # Both in the order of their requests.
         self._waiting: dict[_Scrape, None] = {}
         self._active: dict[_Scrape, None] = {}
@@ -81,7 +80,11 @@ class MetricsResource(Page):
 
 @implementer(IPushProducer)
 class _Scrape:
-    """One request for the page: one slice a turn of the reactor, while it is taken."""
+    """
+    One request for the page.
+
+    It writes one slice per reactor turn while the connection accepts data.
+    """
 
     def __init__(self, request: Request, metrics: MetricsResource) -> None:
         self.is_stalled = False

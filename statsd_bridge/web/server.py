@@ -22,11 +22,11 @@ from twisted.web.server import Request, Site
 
 from statsd_bridge.model import Stats
 from statsd_bridge.settings import Settings
-from statsd_bridge.web import pages
+from statsd_bridge.web import base, pages
 from statsd_bridge.web.guard import Guard
 from statsd_bridge.web.scrape import MetricsResource
 
-IDLE_SECONDS = 180
+MAX_IDLE_SECONDS = 180
 """A connection without any bytes for this long is closed."""
 
 REQUEST_SECONDS = 30
@@ -37,7 +37,7 @@ MAX_BODY_BYTES = 1024 * 1024
 
 
 def http_factory(
-    backend: pages.Backend,
+    backend: base.Backend,
     guard: Guard,
     settings: Settings,
     *,
@@ -58,7 +58,7 @@ def http_factory(
         paths[b"/-/reload"] = pages.Reload(backend)
         paths[b"/-/quit"] = pages.Quit(backend)
     paths[os.fsencode(telemetry_path)] = metrics
-    # Like in statsd_exporter, metrics at `/` are at every path without another meaning.
+    # Like in statsd_exporter, metrics at `/` are at every path that no other page has.
     root = _Root(paths, metrics if telemetry_path == "/" else pages.NotFound())
     factory: Any = _Site(root, guard, backend.reactor)
     if guard.is_tls:
@@ -192,7 +192,7 @@ class _Request(Request):
 
     def _reject(self, status: int, body: bytes) -> None:
         self._set_headers()
-        self.write(pages.plain_error(self, status, body))
+        self.write(base.plain_error(self, status, body))
         self.finish()
 
     def _set_headers(self) -> None:
@@ -208,7 +208,7 @@ class _Site(Site):
 
     def __init__(self, root: Resource, guard: Guard, reactor: Any) -> None:
         super().__init__(
-            root, requestFactory=_Request, timeout=IDLE_SECONDS, reactor=reactor
+            root, requestFactory=_Request, timeout=MAX_IDLE_SECONDS, reactor=reactor
         )
         self.guard = guard
 
@@ -235,5 +235,5 @@ def _path(target: bytes) -> bytes:
     _, is_absolute, rest = target.partition(b"://")
     if is_absolute and not target.startswith(b"/"):
         # RFC 9112, 3.2.2: http://bridge.example.org:9102/metrics
-        target = b"/" + rest.partition(b"/")[2]
+        return unquote_to_bytes(b"/" + rest.partition(b"/")[2])
     return unquote_to_bytes(target)

@@ -32,7 +32,7 @@ class Users:
         self.hashes = hashes
         self._one_at_a_time = DeferredSemaphore(1)
         self._salt = os.urandom(32)
-        self._right: dict[bytes, None] = {}
+        self._verified_digests: dict[bytes, None] = {}
 
     def check(self, authorization: bytes | None) -> Deferred[bool]:
         """Return whether a header admits its request; without users, all do."""
@@ -41,7 +41,7 @@ class Users:
         name, password = _read(authorization)
         hashed = self.hashes.get(name)
         digest = self._digest(name, password, hashed or b"")
-        if digest in self._right:
+        if digest in self._verified_digests:
             return succeed(True)
         checked = self._one_at_a_time.run(
             deferToThread, _matches, password, hashed or _UNKNOWN_USER
@@ -51,9 +51,9 @@ class Users:
     def _remember(self, matches: bool, digest: bytes, is_known: bool) -> bool:
         if not (matches and is_known):
             return False
-        if len(self._right) >= MAX_REMEMBERED:
-            self._right.clear()
-        self._right[digest] = None
+        if len(self._verified_digests) >= MAX_REMEMBERED:
+            self._verified_digests.clear()
+        self._verified_digests[digest] = None
         return True
 
     def _digest(self, name: str, password: bytes, hashed: bytes) -> bytes:

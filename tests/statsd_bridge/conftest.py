@@ -1,5 +1,5 @@
 """
-The HTTP server and the path in memory, for tests of the bridge.
+The path in memory, and pages read by the official parser.
 
     outcome = play(["a:1|c\nb:2|g"], "mappings: ...", ["--no-statsd.parse-..."])
     outcome.series    {'a': 1.0, 'b': 2.0}, read by the official parser

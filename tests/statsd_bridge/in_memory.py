@@ -125,7 +125,7 @@ class InMemoryPath:
         self.store.expire()
 
     def page(self) -> str:
-        """Return the page without the bridge's own metrics."""
+        """Return the page without the self-metrics."""
         self.pipeline.flush()
         families = self.store.families()
         chunks = text.format_families(families, self.now, self.bugs)
@@ -157,5 +157,5 @@ def _recent(memory: InMemoryPath) -> tuple[Sequence[object], Sequence[object]]:
     # Names that wait in buffers are noted in the order of the buffers.
     return (
         sorted(plain.unmapped_names.newest_first()),
-        list(plain.rejected_lines.newest_first()),
+        list(plain.failed_lines.newest_first()),
     )

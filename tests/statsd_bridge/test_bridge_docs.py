@@ -10,7 +10,7 @@ from twisted.web.http import HTTPChannel
 
 from statsd_bridge.datagram import lines
 from statsd_bridge.listener.limits import ConnectionLimits
-from statsd_bridge.listener.streams import IDLE_SECONDS
+from statsd_bridge.listener.streams import MAX_IDLE_SECONDS
 from statsd_bridge.relay import udp
 from statsd_bridge.settings import Settings
 from statsd_bridge.web import config, scrape, server
@@ -39,7 +39,7 @@ def test_the_example_is_read(tmp_path: Path) -> None:
         ("series", [Settings().max_series]),
         ("line over TCP", [lines.MAX_LINE_BYTES]),
         ("connections of a statsd listener", [ConnectionLimits().streams]),
-        ("inactivity", [IDLE_SECONDS // 3600]),
+        ("inactivity", [MAX_IDLE_SECONDS // 3600]),
         ("HTTP connections", [ConnectionLimits().http]),
         ("head", [HTTPChannel.totalHeadersSize // 1024, HTTPChannel.maxHeaders]),
         ("body", [server.MAX_BODY_BYTES // 1024**2]),

@@ -54,7 +54,7 @@ def busy() -> SelfMetrics:
             rules=20,
             cache=CacheStats(length=10, gets=12, hits=11),
             series=4,
-            label_names={MetricType.GAUGE: 3},
+            label_names_total={MetricType.GAUGE: 3},
             kernel_drops=6,
             truncated_datagrams=8,
             seconds_since_datagram=1.5,

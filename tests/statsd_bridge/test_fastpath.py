@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from statsd_bridge import fastpath, mapping
 from statsd_bridge.fastpath import buffers, group
-from statsd_bridge.pipeline import Recorded
+from statsd_bridge.pipeline import RecordedLine
 from tests.statsd_bridge.in_memory import (
     BOTH_PATHS,
     InMemoryPath,
@@ -242,7 +242,7 @@ def test_a_line_is_looked_up_once_before_it_is_buffered(
     plain: list[bytes] = []
     feed_line = memory.plain.feed_line
 
-    def noted(text: bytes) -> Recorded | None:
+    def noted(text: bytes) -> RecordedLine | None:
         plain.append(text)
         return feed_line(text)
 

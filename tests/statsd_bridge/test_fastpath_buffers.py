@@ -12,7 +12,7 @@ from statsd_bridge import line, mapping
 from statsd_bridge.fastpath import buffers
 from statsd_bridge.fastpath.buffers import SampleBuffers
 from statsd_bridge.model import MetricOptions, MetricType, Recent, Sample, SampleType
-from statsd_bridge.pipeline import Recorded
+from statsd_bridge.pipeline import RecordedLine
 from statsd_bridge.series import Series, SeriesStore
 from statsd_bridge.series.histogram import Histogram
 from tests.statsd_bridge.in_memory import NoBugs
@@ -50,7 +50,7 @@ class Memory:
             series = recorded
         name, _, rest = text.partition(b":")
         suffix = rest.partition(b"|")[2]
-        self.buffers.add(name, suffix, Recorded(parsed, match, series))
+        self.buffers.add(name, suffix, RecordedLine(parsed, match, series))
         return series
 
     def keys(self) -> list[bytes]:

@@ -86,7 +86,7 @@ def test_no_line_changes(lines: list[bytes]) -> None:
     ],
 )
 def test_plain_numbers_are_parsed(value: bytes, number: float | None) -> None:
-    """Digits, a point, an exponent; the slow path reads everything else."""
+    """Digits, a point, an exponent; the plain path reads everything else."""
     assert split.parse_value(value) == number
     is_signed = value[:1] in (b"-", b"+")
     # In a column, beside others, and alone.

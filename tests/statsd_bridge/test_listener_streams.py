@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 
 from statsd_bridge.listener import StreamFactory
-from statsd_bridge.listener.streams import IDLE_SECONDS
+from statsd_bridge.listener.streams import MAX_IDLE_SECONDS
 from tests.statsd_bridge.in_memory import FakePipeline
 
 
@@ -95,7 +95,7 @@ def test_connections_are_bounded() -> None:
 def test_an_idle_connection_is_closed(tcp: Tcp) -> None:
     """After the bound."""
     _, transport = tcp.connect()
-    tcp.clock.advance(IDLE_SECONDS - 1)
+    tcp.clock.advance(MAX_IDLE_SECONDS - 1)
     assert transport.connected
 
     tcp.clock.advance(2)

@@ -22,7 +22,7 @@ from statsd_bridge.model import (
 )
 from statsd_bridge.series import SeriesStore
 from statsd_bridge.series.base import SortedKeysDict
-from statsd_bridge.series.store import SUFFIXES
+from statsd_bridge.series.store import NAME_SUFFIXES
 from statsd_bridge.syntax import format_labels
 from tests.statsd_bridge.in_memory import InMemoryPath, MakePipeline
 
@@ -201,8 +201,11 @@ def test_no_two_families_print_the_same_name(
     for type, name in wanted:
         put(store, type, name)
     printed = itertools.chain.from_iterable(
-        [family.name, *(family.name + end for end in SUFFIXES.get(family.type, ()))]
-        for family in store.families()
+        [
+            each.name,
+            *(each.name + end for end in NAME_SUFFIXES.get(each.type, ())),
+        ]
+        for each in store.families()
     )
     names = list(printed)
 

@@ -108,7 +108,7 @@ def test_series_expire(
     rules: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without a scrape, every second, but not before their numbers are flushed."""
+    """Every second, and never before their numbers are flushed."""
     rules.write_text("mappings: [{match: b, name: b, ttl: 1ns}]")
     bridge.http.reload()
     send(b"b:1|c")

@@ -16,7 +16,7 @@ from statsd_bridge.web.scrape import (
     MAX_WAITING_SCRAPES,
     STALL_SECONDS,
 )
-from statsd_bridge.web.server import IDLE_SECONDS, REQUEST_SECONDS
+from statsd_bridge.web.server import MAX_IDLE_SECONDS, REQUEST_SECONDS
 from tests.certificates import Authority
 from tests.statsd_bridge.web_in_memory import Backend, Connection
 
@@ -224,7 +224,7 @@ def test_a_connection_may_idle_between_requests(backend: Backend) -> None:
         connection.send(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
         backend.reactor.advance(REQUEST_SECONDS * 2)
         assert not connection.is_closed
-    backend.reactor.advance(IDLE_SECONDS)
+    backend.reactor.advance(MAX_IDLE_SECONDS)
 
     assert connection.received.count(b"Statsd Exporter is Healthy.\n") == 3
     assert connection.is_closed

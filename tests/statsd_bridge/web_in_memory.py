@@ -70,7 +70,7 @@ class Backend(web.Backend):
     def explain(self, line: bytes) -> Any:
         return {"line": line.decode()}
 
-    def unmapped(self) -> Any:
+    def list_unmapped_and_failed(self) -> Any:
         return {"unmapped_names": ["<b>"]}
 
     def server(self, max_connections: int = 50, **settings: Any) -> Any:

@@ -1,0 +1,71 @@
+"""What every page needs: the Backend interface, the base class, plain-text errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from statsd_bridge.log import BugReporter
+from statsd_bridge.model import Stats
+
+PLAIN = b"text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPage:
+    """A metrics page in slices; an empty slice lets the reactor handle other events."""
+
+    content_type: str
+    slices: Iterator[bytes]
+
+
+class Backend(Protocol):
+    """
+    The bridge behind the pages; service/http.py implements it.
+
+    All methods are called on the reactor's thread.
+    """
+
+    stats: Stats
+    bugs: BugReporter
+    reactor: Any
+
+    def render_metrics(self, accept: str) -> RenderedPage:
+        """Render the metrics in the format negotiated by an Accept header."""
+
+    def reload(self) -> str:
+        """Reload the mapping file; return why it is refused, or an empty text."""
+
+    def quit(self) -> None:
+        """Stop the bridge."""
+
+    def explain(self, line: bytes) -> Any:
+        """Return how a line would be processed, as JSON values; nothing is recorded."""
+
+    def list_unmapped_and_failed(self) -> Any:
+        """Return unmapped names and failed lines, newest first, as JSON values."""
+
+
+class Page(Resource):
+    """A page without children."""
+
+    isLeaf = True
+
+
+class BackendPage(Page):
+    """A page that shows or changes the bridge."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__()
+        self.backend = backend
+
+
+def plain_error(request: Request, status: int, body: bytes) -> bytes:
+    """Set the status and type of a response in plain text; return its body."""
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", PLAIN)
+    return body

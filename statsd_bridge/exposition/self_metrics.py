@@ -89,6 +89,7 @@ def _relay_losses(bridge: BridgeState) -> Samples:
 
 COUNTER, GAUGE = CounterMetricFamily, GaugeMetricFamily
 
+# A table: its columns are the fields of SelfMetric.
 # fmt: off
 SELF_METRICS = (
     SelfMetric("statsd_exporter_lines_total", COUNTER,

@@ -12,10 +12,10 @@ only the series created since then are sorted and merged in, at 25 ns a key:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from statsd_bridge.model import MetricOptions, Sample
 
@@ -104,7 +104,7 @@ class SortedKeysDict(dict[str, Value]):
             self.clear()
             self.update(items)
 
-    def sorted_keys(self, sort_key: Any = None) -> list[str]:
+    def sorted_keys(self, sort_key: Callable[[str], str] | None = None) -> list[str]:
         """
         Return the keys, ascending or by `sort_key`; do not change the list.
 

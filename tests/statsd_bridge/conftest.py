@@ -2,8 +2,8 @@
 The path in memory, and pages read by the official parser.
 
     outcome = play(["a:1|c\nb:2|g"], "mappings: ...", ["--no-statsd.parse-..."])
-    outcome.series    {'a': 1.0, 'b': 2.0}, read by the official parser
-    outcome.own       {'lines_total': 2, ...}, the names without statsd_exporter_
+    outcome.series          {'a': 1.0, 'b': 2.0}, read by the official parser
+    outcome.self_metrics    {'lines_total': 2, ...}, without statsd_exporter_
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Outcome:
     series: dict[str, float]
     types: dict[str, str]
     helps: dict[str, str]
-    own: dict[str, float]
+    self_metrics: dict[str, float]
 
 
 def _play(
@@ -57,7 +57,7 @@ def _play(
         *(each.encode("latin-1") if isinstance(each, str) else each for each in packets)
     )
     page = memory.page()
-    return Outcome(page, *_shown(page), _own(memory.stats))
+    return Outcome(page, *_shown(page), _self_metrics(memory.stats))
 
 
 def _shown(page: str) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
@@ -88,7 +88,7 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def _own(stats: Stats) -> dict[str, float]:
+def _self_metrics(stats: Stats) -> dict[str, float]:
     """Return the counters by their recorded names, without those at 0."""
     found: dict[str, float] = {
         "lines_total": stats.lines,

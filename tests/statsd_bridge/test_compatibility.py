@@ -18,7 +18,7 @@ def test_a_set_is_a_gauge_of_distinct_values(play: Callable[..., Any]) -> None:
 
     assert outcome.series == {"users": 3, "v": 1}
     assert outcome.types == {"users": "gauge", "v": "gauge"}
-    assert outcome.own['events_total{type="set"}'] == 5
+    assert outcome.self_metrics['events_total{type="set"}'] == 5
 
 
 def test_defaults_are_safe() -> None:

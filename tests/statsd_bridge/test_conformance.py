@@ -57,7 +57,7 @@ def same(actual: float, recorded: str, name: str) -> bool:
 def test_a_case_shows_what_statsd_exporter_shows(
     case: dict[str, Any], play: Callable[..., Any]
 ) -> None:
-    """Series, types, helps and own counters are those recorded or in DIFFERENCES."""
+    """Series, types, helps and self-metrics are those recorded or in DIFFERENCES."""
     outcome = play(case["packets"], case["mapping"] or "", case["flags"])
     want = {**case["want"], **DIFFERENCES.get(case["name"], {})}
 
@@ -70,7 +70,7 @@ def test_a_case_shows_what_statsd_exporter_shows(
     assert different == {}
     assert outcome.types == want["types"]
     assert outcome.helps == want["helps"]
-    assert outcome.own == want["self"]
+    assert outcome.self_metrics == want["self"]
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case["name"])

@@ -1,7 +1,7 @@
 """
 Golden tables: what a running statsd_exporter 0.30.0 shows, line by line.
 
-    packets, sent one by one   ->   series of the page   and own counters
+    packets, sent one by one   ->   series of the page   and self-metrics
 
 Where the bridge differs on purpose, the row has the reason.  Quantiles are estimates
 and left out, and so are counters of lines and samples.
@@ -180,34 +180,36 @@ MAPPED: list[tuple[str, str, Numbers, Numbers]] = [
 ]
 
 
-def check(outcome: Any, series: Numbers, own: Numbers) -> None:
+def check(outcome: Any, series: Numbers, counters: Numbers) -> None:
     """Compare series and counters with the expected ones."""
     found = {k: v for k, v in outcome.series.items() if 'quantile="0.' not in k}
     assert found == pytest.approx(series, nan_ok=True)
-    errors = {name: n for name, n in outcome.own.items() if "error" in name}
-    conflicts = {name: n for name, n in outcome.own.items() if "conflict" in name}
-    assert {name: outcome.own.get(name) for name in own} == own
-    assert set(errors) | set(conflicts) <= set(own)
+    shown = outcome.self_metrics
+    assert {name: shown.get(name) for name in counters} == counters
+    failures = {name for name in shown if "error" in name or "conflict" in name}
+    assert failures <= set(counters)
 
 
-@pytest.mark.parametrize(("packets", "series", "own"), NO_MAPPING)
+@pytest.mark.parametrize(("packets", "series", "counters"), NO_MAPPING)
 def test_lines_without_a_mapping(
-    play: Callable[..., Any], packets: str, series: Numbers, own: Numbers
+    play: Callable[..., Any], packets: str, series: Numbers, counters: Numbers
 ) -> None:
     """Series and errors are those of the table, and no others."""
-    check(play([each.encode() for each in packets.split(" · ")]), series, own)
+    check(play([each.encode() for each in packets.split(" · ")]), series, counters)
 
 
-@pytest.mark.parametrize(("rules", "packets", "series", "own"), MAPPED)
+@pytest.mark.parametrize(("rules", "packets", "series", "counters"), MAPPED)
 def test_lines_with_a_mapping(
     play: Callable[..., Any],
     rules: str,
     packets: str,
     series: Numbers,
-    own: Numbers,
+    counters: Numbers,
 ) -> None:
     """Series and errors are those of the table, and no others."""
-    check(play([each.encode() for each in packets.split(" · ")], rules), series, own)
+    check(
+        play([each.encode() for each in packets.split(" · ")], rules), series, counters
+    )
 
 
 def test_a_series_is_gone_after_its_ttl_and_its_name_is_free() -> None:
@@ -243,17 +245,17 @@ def test_reserved_labels_cost_one_sample(play: Callable[..., Any]) -> None:
     histogram = play(["a:1|h|#le:5", "ok:1|c"], "defaults: {observer_type: histogram}")
 
     reserved = f'events_error_total{{reason="{RejectionReason.RESERVED_LABEL}"}}'
-    assert (outcome.series, outcome.own[reserved]) == ({"ok": 1}, 3)
-    assert (histogram.series, histogram.own[reserved]) == ({"ok": 1}, 1)
+    assert (outcome.series, outcome.self_metrics[reserved]) == ({"ok": 1}, 3)
+    assert (histogram.series, histogram.self_metrics[reserved]) == ({"ok": 1}, 1)
 
 
 def test_lines_that_break_a_page_of_statsd_exporter(play: Callable[..., Any]) -> None:
-    """Empty names and the bridge's own names are rejected; the page is complete."""
+    """Empty names and names of self-metrics are rejected; the page is complete."""
     names = [",a=b", "#a=b", "[a=b]", "[]", "foo]bar["]
     outcome = play([f"{name}:1|c" for name in names])
-    own = play(["statsd_exporter_lines_total:1|c", "process_open_fds:1|g", "ok:1|c"])
+    page = play(["statsd_exporter_lines_total:1|c", "process_open_fds:1|g", "ok:1|c"])
 
     assert outcome.series == {"foo_bar_": 1}
-    assert outcome.own[EMPTY] == 4
-    assert own.series == {"ok": 1}
-    assert own.own[conflict("counter", "statsd_exporter_lines_total")] == 1
+    assert outcome.self_metrics[EMPTY] == 4
+    assert page.series == {"ok": 1}
+    assert page.self_metrics[conflict("counter", "statsd_exporter_lines_total")] == 1

@@ -262,9 +262,7 @@ def test_two_ttls_for_one_series_need_no_memory(make_pipeline: MakePipeline) -> 
     assert used < 100_000
 
 
-def test_reloads_that_change_ttls_need_no_memory(
-    store: SeriesStore, clock: Clock
-) -> None:
+def test_reloads_that_change_ttls_need_no_memory(store: SeriesStore) -> None:
     """However often the ttls of many series are changed."""
     tracemalloc.start()
     try:

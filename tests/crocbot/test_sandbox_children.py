@@ -17,7 +17,14 @@ from crocbot.sandbox import children
 from crocbot.sandbox.children import Child, ChildError
 
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-SLEEP = "print('ready', flush=True)\nimport time\ntime.sleep(600)\n"
+# Short sleeps: a handler in Python, like that of coverage, would wait for the end of a
+# long one if the signal came just before it began.
+SLEEP = """
+import time
+print("ready", flush=True)
+while True:
+    time.sleep(0.1)
+"""
 
 
 Run = Callable[[str], AbstractAsyncContextManager[Child]]

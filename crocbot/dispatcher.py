@@ -9,12 +9,13 @@ Rows to turns: in order within a chat, many chats at once, all of it bounded.
 - `wait_for_capacity()` is the back-pressure: the poller calls it before each poll, the
   webhook before it stores an update.  It bounds the rows that wait here to
   `max_queued`, besides rows of an earlier run, reopened rows, and one row for each
-  webhook request in progress.  While fewer chats than
-  `max_turns` are busy up to `max_queued_few_chats` may wait, so that one chat with
-  many messages does not make the others wait.
+  webhook request in progress.  While fewer than `max_turns` chats are busy, up to
+  `max_queued_few_chats` rows may wait, so that one chat with many messages does not
+  delay the others.
 - Fragments of one message make one turn.  It begins when the last of them is here, or
   `gather_seconds` after the latest one.
-- `stop()` cancels the turn that a chat is in, or is about to begin; later rows go on.
+- `stop_turn()` cancels the turn that a chat is in, or is about to begin; later rows go
+  on.
 - A chat has an entry here only while it has a task that serves it, however that ends.
 """
 
@@ -31,7 +32,7 @@ from crocbot import envelope, fragments
 from crocbot.events import EventListener, TurnsInFlight
 from crocbot.inbox import Inbox
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
-from crocbot.turn import TurnCompletion
+from crocbot.turn import TurnRunner
 
 MAX_FRAGMENTS = 50
 CANCEL_SECONDS = 0.5
@@ -44,7 +45,7 @@ class ChatQueue:
     """
     The rows of one chat: `waiting`, each with its time of arrival, and `running`.
 
-    `stopped` means that the turn was cancelled by `stop()`.
+    `stopped` means that the turn was cancelled by `stop_turn()`.
     """
 
     waiting: deque[tuple[Row, float]] = field(default_factory=deque)
@@ -55,13 +56,13 @@ class ChatQueue:
 
 
 class Dispatcher:
-    """Stores updates in `inbox`, gives their rows to `completion`.  Event loop only."""
+    """Stores updates in `inbox`, gives their rows to `runner`.  Event loop only."""
 
     def __init__(
         self,
         *,
         inbox: Inbox,
-        completion: TurnCompletion,
+        runner: TurnRunner,
         events: EventListener,
         max_turns: int,
         max_queued: int,
@@ -69,7 +70,7 @@ class Dispatcher:
         gather_seconds: float = 0.0,
     ) -> None:
         self._inbox = inbox
-        self._completion = completion
+        self._runner = runner
         self._events = events
         self._slots = asyncio.Semaphore(max_turns)
         self._max_turns = max_turns
@@ -129,7 +130,7 @@ class Dispatcher:
         chat.waiting.append((row, now))
         chat.grew.set()
 
-    def stop(self, key: Hashable) -> bool:
+    def stop_turn(self, key: Hashable) -> bool:
         """Cancel the turn that a chat is in; return whether there was one."""
         chat = self._chats.get(key)
         if chat is None or chat.task is None or not (chat.running or chat.waiting):
@@ -187,7 +188,7 @@ class Dispatcher:
                 raise
             _uncancel()
             chat.running = chat.running or self._take_next(chat)
-            await self._survive(self._completion.cancel(chat.running))
+            await self._survive(self._runner.cancel(chat.running))
         else:
             if chat.stopped:
                 # The turn ended in spite of its cancellation.
@@ -206,7 +207,7 @@ class Dispatcher:
             return
         self._change_in_flight(+1)
         try:
-            turn = self._completion.run(rows, overtaken=self._has_waiting(key))
+            turn = self._runner.run(rows, overtaken=self._has_waiting(key))
             if await self._survive(turn):
                 await self._survive(self._fail_waiting(key))
         finally:
@@ -225,7 +226,7 @@ class Dispatcher:
         rows = [row for row, _ in chat.waiting]
         chat.waiting.clear()
         self._count(-len(rows))
-        await self._completion.fail_chat_gone(rows)
+        await self._runner.fail_chat_gone(rows)
 
     def _change_in_flight(self, by: int) -> None:
         self._in_flight += by
@@ -322,13 +323,13 @@ def _fragments(chat: ChatQueue) -> list[int]:
 
 
 def _is_cancelled() -> bool:
-    """Return whether the current task was cancelled, and not by stop()."""
+    """Return whether the current task was cancelled, and not by stop_turn()."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def _uncancel() -> None:
-    """Let the current task, which stop() cancelled, go on."""
+    """Let the current task, which stop_turn() cancelled, go on."""
     task = asyncio.current_task()
     if task is not None:
         task.uncancel()

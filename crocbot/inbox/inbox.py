@@ -108,7 +108,7 @@ class Inbox:
         except StoreError as error:
             raise self._failed(error) from error
 
-    async def close(self, outcome: Outcome) -> int:
+    async def close_rows(self, outcome: Outcome) -> int:
         """
         Close the rows of an outcome; return how many were open, once that is on disk.
 
@@ -132,7 +132,7 @@ class Inbox:
         """Write all pending closes in one transaction, or wait and leave them."""
         batch = list(self._pending)
         outcomes = [outcome for outcome, _ in batch]
-        job = partial(sqlite.close, outcomes=outcomes, now=self._clock())
+        job = partial(sqlite.close_rows, outcomes=outcomes, now=self._clock())
         results: Sequence[int | Exception]
         try:
             results = await self._run(job)

@@ -82,12 +82,14 @@ def accept(
     return rows
 
 
-def close(connection: Connection, outcomes: Sequence[Outcome], now: float) -> list[int]:
+def close_rows(
+    connection: Connection, outcomes: Sequence[Outcome], now: float
+) -> list[int]:
     """Close the rows of outcomes; return how many of each were open."""
-    return [_close(connection, outcome, now) for outcome in outcomes]
+    return [_close_one(connection, outcome, now) for outcome in outcomes]
 
 
-def _close(connection: Connection, outcome: Outcome, now: float) -> int:
+def _close_one(connection: Connection, outcome: Outcome, now: float) -> int:
     closed = 0
     reply = outcome.undelivered
     for update_id in outcome.update_ids:

@@ -23,7 +23,7 @@ from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
 from crocbot.sessions import Sessions
 from crocbot.settings import Settings
 from crocbot.store import Store
-from crocbot.turn import AgentStep, TurnCompletion, TurnStages
+from crocbot.turn import AgentStep, TurnRunner, TurnStages
 
 MAX_QUEUED_PER_TURN = 4
 # While fewer chats than turns are active, so that updates of other chats, and /stop,
@@ -82,7 +82,7 @@ class Gateway:
 
     def stop_turn(self, chat: ChatThread) -> bool:
         """Cancel the turn that a chat is in; return whether there was one."""
-        return self._dispatcher.stop(chat.chat_id)
+        return self._dispatcher.stop_turn(chat.chat_id)
 
     def status(self) -> Status:
         """Return what /status shows."""
@@ -99,7 +99,7 @@ class Gateway:
         settings = self._settings
         return Dispatcher(
             inbox=self._inbox,
-            completion=TurnCompletion(
+            runner=TurnRunner(
                 stages=self._build_stages(store),
                 inbox=self._inbox,
                 events=self._events,

@@ -4,7 +4,7 @@ A metric, and the instruments that record its series until the emitter takes the
     a row of the catalogue           the statsd name of one series
     ERRORS: crocbot.errors     -->   crocbot.errors.agent.warning   -->  Counter
     labels: type, severity                          type  severity
-    Counter, Gauge, Timer:  inc, set, observe  -->  pending  -->  take, at each flush
+    Counter, Gauge, Timer:  inc, set, observe  -->  pending  -->  take, by Emitter.flush
 
 The statsd client has no tags, so a label travels as one segment of the name.  Rules of
 names:
@@ -215,7 +215,7 @@ def _is_number(value: object) -> bool:
     return type(value) is int or type(value) is float
 
 
-class _Family(Generic[Instrument]):
+class _Registry(Generic[Instrument]):
     """All instruments of one type, by statsd name."""
 
     def __init__(self, type_: type[Instrument], *arguments: Any) -> None:
@@ -252,21 +252,21 @@ class Instruments:
     ) -> None:
         random = random or Random()
         invalid = Counter(invalid_name)
-        self._counters = _Family(Counter, invalid)
+        self._counters = _Registry(Counter, invalid)
         self._counters.by_name[invalid.name] = invalid
-        self._gauges = _Family(Gauge, invalid)
-        self._timers = _Family(Timer, invalid, random)
+        self._gauges = _Registry(Gauge, invalid)
+        self._timers = _Registry(Timer, invalid, random)
         self.counters = self._counters.by_name.values()
         self.gauges = self._gauges.by_name.values()
         self.timers = self._timers.by_name.values()
-        families: dict[str, _Family[Any]] = {
+        registries: dict[str, _Registry[Any]] = {
             CounterMetric.type: self._counters,
             GaugeMetric.type: self._gauges,
             HistogramMetric.type: self._timers,
         }
         for metric in rows:
             for values in metric.label_values():
-                families[metric.type].get(metric, values)
+                registries[metric.type].get(metric, values)
 
     def counter(self, metric: CounterMetric, *values: str) -> Counter:
         """Return the counter of these label values; ValueError for unknown ones."""

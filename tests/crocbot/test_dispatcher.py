@@ -54,7 +54,7 @@ class DispatcherFixture:
         options = {"max_turns": 2, "max_queued": 100} | options
         self.dispatcher = Dispatcher(
             inbox=self,  # type: ignore[arg-type]
-            completion=self,  # type: ignore[arg-type]
+            runner=self,  # type: ignore[arg-type]
             events=self.events,
             **options,
         )
@@ -113,7 +113,7 @@ class DispatcherFixture:
 
     async def stop(self, chat: int) -> bool:
         """Stop a chat, and let the loop go on until nothing moves."""
-        stopped = self.dispatcher.stop(chat)
+        stopped = self.dispatcher.stop_turn(chat)
         await settle()
         return stopped
 
@@ -126,7 +126,7 @@ class DispatcherFixture:
     def assert_idle(self) -> None:
         """Nothing runs, waits, or is counted any more."""
         assert (self.dispatcher.queued, self.running) == (0, 0)
-        assert not self.dispatcher.stop(7)
+        assert not self.dispatcher.stop_turn(7)
 
 
 async def settle() -> None:

@@ -101,7 +101,7 @@ async def test_accept_and_close(inbox: InboxFixture) -> None:
     assert await inbox.accept([one, two]) == rows
     assert await inbox.open_rows() == rows
     assert await inbox.ledger() == (2, 2, {})
-    assert await inbox.close(end(ANSWERED, 1)) == 1
+    assert await inbox.close_rows(end(ANSWERED, 1)) == 1
     assert await inbox.open_rows() == rows[1:]
     assert await inbox.ledger() == (2, 1, {"answered": 1})
 
@@ -110,7 +110,7 @@ async def test_duplicates(inbox: InboxFixture) -> None:
     """A repeated update is not new: not in a batch, nor while open, nor closed."""
     assert len(await inbox.accept(updates(1, 1))) == 1
     assert await inbox.accept(updates(1)) == []
-    await inbox.close(end(ANSWERED, 1))
+    await inbox.close_rows(end(ANSWERED, 1))
     assert await inbox.accept(updates(1)) == []
     assert await inbox.open_rows() == []
     state = await inbox.state()
@@ -121,7 +121,7 @@ async def test_a_row_is_closed_once(inbox: InboxFixture) -> None:
     """Closing again, or closing what does not exist, changes no total."""
     await inbox.accept(updates(1))
     outcomes = [end(ANSWERED, 1), end(Disposition.FAILED, 1), end(ANSWERED, 2)]
-    assert [await inbox.close(each) for each in outcomes] == [1, 0, 0]
+    assert [await inbox.close_rows(each) for each in outcomes] == [1, 0, 0]
     assert await inbox.ledger() == (1, 0, {"answered": 1})
 
 
@@ -148,7 +148,9 @@ async def test_closes_share_a_transaction(inbox: InboxFixture, tmp_path: Path) -
     """Many closes at once all end on disk, in few transactions."""
     await inbox.accept(updates(*range(100)))
     before = commits(tmp_path)
-    await asyncio.gather(*(inbox.close(end(ANSWERED, each)) for each in range(100)))
+    await asyncio.gather(
+        *(inbox.close_rows(end(ANSWERED, each)) for each in range(100))
+    )
     assert await inbox.ledger() == (100, 0, {"answered": 100})
     assert commits(tmp_path) - before < 10
 
@@ -165,7 +167,7 @@ async def test_everything_survives_a_restart(tmp_path: Path) -> None:
     """Rows and totals do, and so does a close whose caller was cancelled."""
     async with open_inbox(tmp_path) as inbox:
         await inbox.accept(updates(1, 2))
-        closing = asyncio.create_task(inbox.close(end(ANSWERED, 1)))
+        closing = asyncio.create_task(inbox.close_rows(end(ANSWERED, 1)))
         await asyncio.sleep(0)
         closing.cancel()
     async with open_inbox(tmp_path) as inbox:
@@ -176,8 +178,8 @@ async def test_everything_survives_a_restart(tmp_path: Path) -> None:
 async def test_closed_rows_lose_their_content(inbox: InboxFixture) -> None:
     """Only rows that failed or were set aside keep it; the others were private."""
     await inbox.accept(updates(1, 2))
-    await inbox.close(end(ANSWERED, 1))
-    await inbox.close(end(SET_ASIDE, 2))
+    await inbox.close_rows(end(ANSWERED, 1))
+    await inbox.close_rows(end(SET_ASIDE, 2))
     found = await inbox.query("SELECT raw FROM rows ORDER BY update_id")
     assert found == [("",), ('{"update_id":2}',)]
 
@@ -186,7 +188,7 @@ async def test_closed_rows_are_deleted(inbox: InboxFixture) -> None:
     """After 48 hours the id of a closed row is free again."""
     inbox.now = 0.0
     await inbox.accept(updates(1, 2))
-    await inbox.close(end(ANSWERED, 1))
+    await inbox.close_rows(end(ANSWERED, 1))
     inbox.now = RETENTION_SECONDS
     assert await inbox.accept(updates(1)) == []
     inbox.now += 1
@@ -203,7 +205,7 @@ async def test_a_disk_that_fails(inbox: InboxFixture) -> None:
     )
     with pytest.raises(InboxError, match="no space"):
         await inbox.accept(updates(2))
-    closing = asyncio.create_task(inbox.close(end(ANSWERED, 1)))
+    closing = asyncio.create_task(inbox.close_rows(end(ANSWERED, 1)))
     await inbox.events.wait_for(ErrorEvent)
     assert await inbox.ledger() == (1, 1, {})
     assert (inbox.error, closing.done()) == ("no space", False)
@@ -221,17 +223,17 @@ async def test_an_exception_while_closing(
     with monkeypatch.context() as patched:
         patched.setattr(sqlite, "_storable", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            await inbox.close(FAILED)
-    assert await inbox.close(end(ANSWERED, 1)) == 1
+            await inbox.close_rows(FAILED)
+    assert await inbox.close_rows(end(ANSWERED, 1)) == 1
 
 
 async def test_failures_are_kept(inbox: InboxFixture, tmp_path: Path) -> None:
     """A failed row keeps content, reason and reply, as a command of crocbot sees it."""
     await inbox.accept(updates(3))
     await inbox.accept(updates(1, 2, 4))
-    await inbox.close(FAILED)
+    await inbox.close_rows(FAILED)
     aside = Outcome(SET_ASIDE, update_ids=(3,), reason="no date")
-    await inbox.close(aside)
+    await inbox.close_rows(aside)
     with opened(tmp_path / FILE, [SCHEMA]) as connection:
         assert [row.update_id for row in sqlite.oldest_open(connection, 1)] == [4]
         assert sqlite.failures(connection) == [
@@ -253,8 +255,8 @@ async def test_failures_can_be_opened_again(
 ) -> None:
     """Opened again by another process, a row is returned once, with its reply."""
     await inbox.accept(updates(1, 2, 3))
-    await inbox.close(FAILED)
-    await inbox.close(end(ANSWERED, 3))
+    await inbox.close_rows(FAILED)
+    await inbox.close_rows(end(ANSWERED, 3))
     assert await inbox.reopened() == []
     with opened(tmp_path / FILE, [SCHEMA]) as connection:
         assert sqlite.reopen(connection, [3, 99]) == 0
@@ -268,13 +270,13 @@ async def test_failures_can_be_opened_again(
     ]
     assert await inbox.reopened() == again
     assert await inbox.reopened() == []
-    await inbox.close(FAILED)
+    await inbox.close_rows(FAILED)
     with opened(tmp_path / FILE, [SCHEMA]) as connection:
         sqlite.reopen(connection, None)
     # As at the next start.
     assert await inbox.open_rows() == again
     assert await inbox.reopened() == []
-    await inbox.close(end(ANSWERED, 1, 2))
+    await inbox.close_rows(end(ANSWERED, 1, 2))
     assert await inbox.ledger() == (3, 0, {"answered": 3})
 
 
@@ -285,7 +287,7 @@ async def test_the_file_does_not_grow_for_ever(
     for start in range(0, 2000, 100):
         ids = range(start, start + 100)
         await inbox.accept([{"update_id": n, "text": "x" * 2000} for n in ids])
-        await inbox.close(end(Disposition.FAILED, *ids))
+        await inbox.close_rows(end(Disposition.FAILED, *ids))
     await inbox.tidy()
     before = (tmp_path / FILE).stat().st_size
     inbox.now += RETENTION_SECONDS + 1
@@ -347,7 +349,7 @@ async def test_a_disk_that_stays_full(
     async with open_inbox(tmp_path) as inbox:
         await inbox.accept(updates(1))
         (tmp_path / FILE).rename(tmp_path / "elsewhere")
-        closing = asyncio.create_task(inbox.close(end(ANSWERED, 1)))
+        closing = asyncio.create_task(inbox.close_rows(end(ANSWERED, 1)))
         await inbox.events.wait_for(ErrorEvent)
         closing.cancel()
     assert closing.cancelled()
@@ -368,7 +370,7 @@ async def main():
             )
             print("accepted", rows[-1].update_id, flush=True)
             for row in rows[:5]:
-                await inbox.close(
+                await inbox.close_rows(
                     Outcome(Disposition.ANSWERED, update_ids=(row.update_id,))
                 )
                 print("closed", row.update_id, flush=True)

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from crocbot import log
 from crocbot.dispatcher import Dispatcher
 from crocbot.model import Disposition, Outcome, Row
-from crocbot.turn import TurnCompletion
+from crocbot.turn import TurnRunner
 from tests.crocbot.fakes import RecordedEvents
 
 
-class CompletionFixture:
+class RunnerFixture:
     """An inbox whose closes wait for `go_on`, and a turn that ends."""
 
     def __init__(self) -> None:
         self.closing, self.go_on = asyncio.Event(), asyncio.Event()
-        self.completion = TurnCompletion(
+        self.runner = TurnRunner(
             stages=self,  # type: ignore[arg-type]
             inbox=self,  # type: ignore[arg-type]
             events=RecordedEvents(),
@@ -28,7 +28,7 @@ class CompletionFixture:
     async def run(self, rows: Sequence[Row], *, overtaken: bool) -> list[Outcome]:
         return [Outcome(Disposition.ANSWERED, update_ids=(rows[0].update_id,))]
 
-    async def close(self, outcome: Outcome) -> int:
+    async def close_rows(self, outcome: Outcome) -> int:
         self.closing.set()
         await self.go_on.wait()
         self.closed += outcome.update_ids
@@ -37,8 +37,8 @@ class CompletionFixture:
 
 async def test_closing_is_not_cancelled() -> None:
     """However often a turn is cancelled, its rows are closed; then the turn ends."""
-    world = CompletionFixture()
-    turn = asyncio.create_task(world.completion.run([Row(1, {}, 0.0)]))
+    world = RunnerFixture()
+    turn = asyncio.create_task(world.runner.run([Row(1, {}, 0.0)]))
     await world.closing.wait()
     for _ in range(3):
         turn.cancel()
@@ -52,10 +52,10 @@ async def test_closing_is_not_cancelled() -> None:
 
 async def test_rows_that_are_closed_during_a_drain() -> None:
     """They are not left open, and no other turn of their chat begins."""
-    world = CompletionFixture()
+    world = RunnerFixture()
     dispatcher = Dispatcher(
         inbox=world,  # type: ignore[arg-type]
-        completion=world.completion,
+        runner=world.runner,
         events=RecordedEvents(),
         max_turns=1,
         max_queued=9,

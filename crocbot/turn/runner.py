@@ -1,7 +1,7 @@
 """
-Close a turn: persist the disposition of its rows, then emit and log its outcomes.
+Run a turn, persist the disposition of its rows, then emit and log its outcomes.
 
-    run(rows) --> turn --> [Outcome] --> inbox.close --> events, log
+    run(rows) --> turn --> [Outcome] --> inbox.close_rows --> events, log
 
 A reply that was delivered must not be sent again: a turn that is cancelled after its
 delivery closes its rows all the same.
@@ -28,7 +28,7 @@ logger = log.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnCompletion:
+class TurnRunner:
     """
     Runs turns and closes their rows.
 
@@ -77,7 +77,7 @@ class TurnCompletion:
         """Close the rows of one outcome; emit it unless they were closed before."""
         if outcome.reason is not None:
             outcome = replace(outcome, reason=self.redactor.redact(outcome.reason))
-        if not await self.inbox.close(outcome):
+        if not await self.inbox.close_rows(outcome):
             return
         self.events.emit(outcome)
         if outcome.disposition is Disposition.ANSWERED:

@@ -16,8 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from crocbot import log
 from crocbot.errors import StoreError
-from crocbot.model import ChatThread, Message, Reply, Usage
+from crocbot.events import EventListener
+from crocbot.model import ChatThread, ErrorEvent, Message, Reply, Usage
 from crocbot.sessions import Sessions
 
 MENU: Mapping[str, str] = {
@@ -32,6 +34,8 @@ MENU: Mapping[str, str] = {
 """The menu that Telegram shows: command -> description."""
 
 OPERATORS_ONLY = "Only an operator of this bot may ask that."
+
+logger = log.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,7 @@ class Commands:
 
     gateway: GatewayControl
     sessions: Sessions
+    events: EventListener
 
     async def answer(self, message: Message, *, operator: bool) -> Reply | None:
         """Answer a command of the gateway; return None if the message is not one."""
@@ -92,7 +97,9 @@ class Commands:
             if message.command == "usage":
                 return _usage(*await self.sessions.usage(message.chat))
             await self.sessions.forget(message.chat)
-        except StoreError:
+        except StoreError as error:
+            logger.error("command failed", command=message.command, error=str(error))
+            self.events.emit(ErrorEvent(error.type, error.severity))
             return "Sorry, I cannot reach my memory. Please try again."
         return "Let us begin anew: I have forgotten our conversation."
 
@@ -107,6 +114,9 @@ def _whoami(message: Message) -> str:
 
 
 def _usage(answers: int, usage: Usage) -> str:
+    if not answers:
+        # No answer yet, or an agent without a memory, whose answers are not counted.
+        return "tokens: none counted in this chat"
     total = usage.input_tokens + usage.output_tokens
     tokens = f"{total} (in {usage.input_tokens}, out {usage.output_tokens})"
     if not total:

@@ -45,11 +45,13 @@ class ChatQueue:
     """
     The rows of one chat: `waiting`, each with its time of arrival, and `running`.
 
-    `stopped` means that the turn was cancelled by `stop_turn()`.
+    `begun` means that `task` has run, `stopped` that the turn was cancelled by
+    `stop_turn()`.
     """
 
     waiting: deque[tuple[Row, float]] = field(default_factory=deque)
     running: Sequence[Row] = ()
+    begun: bool = False
     stopped: bool = False
     grew: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -135,6 +137,9 @@ class Dispatcher:
         chat = self._chats.get(key)
         if chat is None or chat.task is None or not (chat.running or chat.waiting):
             return False
+        if not chat.begun:
+            # Its rows came after the /stop; a task that has not run cannot clean up.
+            return False
         if not chat.stopped:
             # Once: a second one would interrupt the closing of the rows.
             chat.stopped = True
@@ -164,6 +169,7 @@ class Dispatcher:
 
     async def _run_chat(self, key: Hashable, chat: ChatQueue) -> None:
         """Run the turns of one chat until no row of it waits."""
+        chat.begun = True
         try:
             while chat.waiting and not _is_cancelled():
                 await self._run_next(key, chat)

@@ -77,6 +77,10 @@ class DeliveryError(TurnError):
     undelivered: Reply | None = None
 
 
+class GaveUpError(DeliveryError):
+    """A reply was not delivered within its waiting time."""
+
+
 class ChatGoneError(DeliveryError):
     """The chat accepts no messages any more: the bot was blocked, or has left."""
 
@@ -116,5 +120,7 @@ class InboxError(CrocbotError):
     """The inbox could not be read or written."""
 
 
-class StoreError(CrocbotError):
+class StoreError(TurnError):
     """The SQLite file could not be read or written; the inbox raises InboxError."""
+
+    type = ErrorType.INBOX

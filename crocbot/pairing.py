@@ -38,6 +38,7 @@ MAX_TIMES_SENT = 3
 MAX_PENDING_CODES = 100
 MAX_WRONG_CODES = 5
 
+# `asked` is the time at which the code was made, `told` how often it was sent.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS pairings (
     user_id  INTEGER PRIMARY KEY,
@@ -69,7 +70,9 @@ class Pairings:
 
     async def is_paired(self, user_id: int) -> bool:
         """Return whether the operator has approved this sender."""
-        return await self._store.run(lambda connection: is_paired(connection, user_id))
+        return await self._store.run(
+            lambda connection: is_paired(connection, user_id), write=False
+        )
 
     async def offer(self, user_id: int) -> str | None:
         """Return the code to send to this sender; None to send nothing."""

@@ -58,7 +58,7 @@ class Sessions:
         if not self._turns or not self._chars:
             return ()
         latest = await self._store.run(
-            lambda connection: _latest(connection, chat, self._turns)
+            lambda connection: _latest(connection, chat, self._turns), write=False
         )
         return tuple(reversed(list(_fitting(latest, self._chars))))
 
@@ -87,7 +87,8 @@ class Sessions:
                 "SELECT answers, input_tokens, output_tokens FROM tokens"
                 " WHERE chat_id = ? AND thread_id = ?",
                 _key(chat),
-            ).fetchone()
+            ).fetchone(),
+            write=False,
         )
         answers, *tokens = found or (0, 0, 0)
         return answers, Usage(*tokens)

@@ -9,10 +9,11 @@ Long polling: getUpdates to raw updates, while the gateway runs.
   so that what is not on disk is delivered again.  The first offset is 0.
 - A failed poll is reported and retried after a pause, which a good poll resets.  A
   flood wait is Telegram's own pause and no failure.
-- Another poller lets every second poll pass: conflicts have their own pauses, which
-  only three good polls in a row reset.  A webhook that is set is deleted.
+- While another program polls, every second poll succeeds: so conflicts have their own
+  pauses, which only three good polls in a row reset.  A webhook that is set is deleted.
 - Every poll ends: one that ignores its own timeout is abandoned, and the next one has
-  new connections.  So has the next poll after every third failure.
+  new connections.  Connections are also reset after every third failure in a row,
+  unless it is the inbox that fails.
 - The first poll, and the first one after a failure, does not wait for updates, so that
   readiness is known at once.
 - Answers that come at once without a new update are paced, too, so that no fault of a
@@ -194,9 +195,12 @@ class Poller:
             lasting = self.clock() - self._conflict_since > CONFLICT_SECONDS
             if lasting:
                 self.events.emit(ErrorEvent(ErrorType.CONFLICT, Severity.CRITICAL))
-            await self._pause(error, self._conflicts, serious=lasting)
+            backoff = self._conflicts
         else:
-            await self._pause(error, self._failures)
+            backoff, lasting = self._failures, False
+        await self._pause(error, backoff, serious=lasting)
+        if backoff.failures % RESET_FAILURES_THRESHOLD == 0:
+            await self.client.reset_connections()
 
     async def _pause(
         self, error: CrocbotError, backoff: Backoff, *, serious: bool = False
@@ -211,8 +215,6 @@ class Poller:
             failures=backoff.failures,
             next_in=round(pause, 1),
         )
-        if backoff.failures % RESET_FAILURES_THRESHOLD == 0:
-            await self.client.reset_connections()
         await self.sleep(pause)
 
 

@@ -22,6 +22,7 @@ from crocbot.errors import (
     ChatGoneError,
     DeliveryError,
     FloodWaitError,
+    GaveUpError,
     TelegramError,
 )
 from crocbot.events import DeliveryEvent, DeliveryIssue, EventListener, FirstText
@@ -185,7 +186,7 @@ class ReplyProgress:
     ) -> None:
         self.wait_left_seconds -= seconds
         if self.wait_left_seconds < 0:
-            raise DeliveryError(f"gave up: {error}") from error
+            raise GaveUpError(f"gave up: {error}") from error
         self.report(DeliveryIssue.RETRIED)
         await self.delivery.sleep(seconds)
 
@@ -200,5 +201,5 @@ class ReplyProgress:
 def _issue(error: DeliveryError) -> DeliveryIssue:
     if isinstance(error, ChatGoneError):
         return DeliveryIssue.BLOCKED
-    waited = isinstance(error.__cause__, FloodWaitError | TelegramError)
-    return DeliveryIssue.GAVE_UP if waited else DeliveryIssue.REFUSED
+    gave_up = isinstance(error, GaveUpError)
+    return DeliveryIssue.GAVE_UP if gave_up else DeliveryIssue.REFUSED

@@ -123,7 +123,7 @@ class Gateway:
             policy=self._policy,
             pairings=Pairings(store),
             denials=DenialLog(),
-            commands=Commands(self, sessions),
+            commands=Commands(self, sessions, self._events),
             agent_step=AgentStep(
                 agent=self._agent,
                 timeouts=Timeouts(

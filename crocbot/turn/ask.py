@@ -27,12 +27,10 @@ from crocbot.errors import (
 from crocbot.events import EventListener
 from crocbot.model import (
     ErrorEvent,
-    ErrorType,
     Exchange,
     Image,
     Message,
     Prompt,
-    Severity,
 )
 from crocbot.reply import LiveDelivery, ReplyProgress
 from crocbot.sessions import Sessions
@@ -81,7 +79,7 @@ class AgentStep:
         try:
             history = await self.sessions.history(message.chat)
         except StoreError as error:
-            self._report_store_error("memory cannot be read", error)
+            self._report_store_error("conversation history cannot be read", error)
         images = [image async for image in self._images(message)]
         return Prompt(message, history, tuple(images))
 
@@ -107,9 +105,9 @@ class AgentStep:
         try:
             await self.sessions.remember(message.chat, exchange, reader.usage)
         except StoreError as error:
-            self._report_store_error("memory cannot be written", error)
+            self._report_store_error("conversation history cannot be written", error)
 
     def _report_store_error(self, event: str, error: StoreError) -> None:
-        """Log and count an error of the memory, without which the answer goes on."""
+        """Log and count an error; the agent answers without a history."""
         logger.error(event, error=str(error))
-        self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
+        self.events.emit(ErrorEvent(error.type, error.severity))

@@ -43,6 +43,7 @@ from crocbot.model import (
     Outcome,
     Reply,
     Row,
+    Severity,
     Verdict,
 )
 from crocbot.pairing import Pairings
@@ -137,13 +138,12 @@ class TurnStages:
         )
 
     async def _decide(self, message: Message) -> Decision:
-        paired = False
-        if self.policy.pairing and message.sender_id is not None:
-            try:
-                paired = await self.pairings.is_paired(message.sender_id)
-            except StoreError as error:
-                logger.error("pairings cannot be read", error=str(error))
-        return self.policy.decide(message, paired=paired)
+        """Return the decision; raise StoreError if it needs unreadable pairings."""
+        decision, user = self.policy.decide(message), message.sender_id
+        if decision.verdict is Verdict.NOT_PAIRED and user is not None:
+            paired = await self.pairings.is_paired(user)
+            return self.policy.decide(message, paired=paired)
+        return decision
 
     async def _send_pairing_code(self, message: Message, decision: Decision) -> None:
         """Send a pairing code: the only reply to a user without access."""
@@ -154,6 +154,8 @@ class TurnStages:
             if code is not None:
                 await self._send_notice(message, PAIRING_CODE.format(code=code))
         except (StoreError, DeliveryError) as error:
+            if isinstance(error, StoreError):
+                self.events.emit(_error_event(error))
             user = message.sender_id
             logger.warning("pairing code not sent", user=user, error=str(error))
 
@@ -182,7 +184,9 @@ class TurnStages:
             reason = "a bug, see the log"
             logger.error("bug in a turn", update=message.update_id, exc_info=error)
         else:
-            logger.warning("turn failed", update=message.update_id, error=reason)
+            serious = error.severity is Severity.CRITICAL
+            log_it = logger.error if serious else logger.warning
+            log_it("turn failed", update=message.update_id, error=reason)
         if isinstance(error, DeliveryError):
             undelivered = error.undelivered
         elif decision is not None and decision.allowed:

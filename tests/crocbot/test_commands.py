@@ -6,8 +6,16 @@ import pytest
 
 from crocbot.commands import MENU, OPERATORS_ONLY, Commands, Status
 from crocbot.errors import StoreError
-from crocbot.model import ChatThread, MessageType, Reply, Usage
-from tests.crocbot.fakes import a_message
+from crocbot.model import (
+    ChatThread,
+    ErrorEvent,
+    ErrorType,
+    MessageType,
+    Reply,
+    Severity,
+    Usage,
+)
+from tests.crocbot.fakes import RecordedEvents, a_message
 
 STATUS = Status(version="1.2", agent="echo", uptime=93_784, queued=3, contact_age=4.2)
 STARTED = Status(version="1.2", agent="echo", uptime=0.5, queued=1, contact_age=None)
@@ -20,9 +28,11 @@ class CommandsFixture:
     def __init__(self, status: Status = STATUS, busy: bool = True) -> None:
         self._status = status
         self.busy = busy
+        self.answers = 3
         self.used = Usage()
         self.error: Exception | None = None
         self.forgotten: list[ChatThread] = []
+        self.events = RecordedEvents()
 
     def status(self) -> Status:
         return self._status
@@ -39,12 +49,12 @@ class CommandsFixture:
     async def usage(self, chat: ChatThread) -> tuple[int, Usage]:
         if self.error:
             raise self.error
-        return 3, self.used
+        return self.answers, self.used
 
     async def answer(self, command: str | None, *, operator: bool = True) -> str | None:
         """Return the text of the answer to a command, or None."""
         message = a_message("", chat=CHAT, type=MessageType.COMMAND, command=command)
-        commands = Commands(self, self)  # type: ignore[arg-type]
+        commands = Commands(self, self, self.events)  # type: ignore[arg-type]
         reply = await commands.answer(message, operator=operator)
         assert reply is None or reply == Reply(reply.text)
         return reply and reply.text
@@ -108,23 +118,28 @@ async def test_new() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usage", "tokens"),
-    [(Usage(12, 30), "42 (in 12, out 30)"), (Usage(), "not counted by the agent")],
+    ("answers", "usage", "text"),
+    [
+        (3, Usage(12, 30), "answers in this chat: 3\ntokens: 42 (in 12, out 30)"),
+        (3, Usage(), "answers in this chat: 3\ntokens: not counted by the agent"),
+        # Only answers of agents that remember are counted.
+        (0, Usage(), "tokens: none counted in this chat"),
+    ],
 )
-async def test_usage(usage: Usage, tokens: str) -> None:
+async def test_usage(answers: int, usage: Usage, text: str) -> None:
     """/usage shows the tokens of this chat, if the agent counts them."""
     world = CommandsFixture()
-    world.used = usage
-    text = f"answers in this chat: 3\ntokens: {tokens}"
+    world.answers, world.used = answers, usage
 
     assert await world.answer("usage", operator=False) == text
 
 
 @pytest.mark.parametrize("command", ["new", "usage"])
 async def test_a_memory_that_fails(command: str) -> None:
-    """The answer says that the memory cannot be reached."""
+    """The answer says that the memory cannot be reached, and the error is counted."""
     world = CommandsFixture()
     world.error = StoreError("disk is full")
     text = "Sorry, I cannot reach my memory. Please try again."
 
     assert await world.answer(command) == text
+    assert world.events == [ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)]

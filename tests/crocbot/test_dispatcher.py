@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crocbot import fragments
+from crocbot import envelope, fragments
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
 from crocbot.events import TurnsInFlight
@@ -31,10 +31,30 @@ def row(update_id: int, chat: int, **message: Any) -> Row:
     return Row(update_id, raw, 0.0)
 
 
-class DispatcherFixture:
-    """A dispatcher between an inbox and turns that wait for `finish`."""
+class FakeInbox:
+    """An inbox that stores updates while `storing` is set; none at all is an error."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self) -> None:
+        self.storing = asyncio.Event()
+        self.storing.set()
+
+    async def accept(self, updates: Sequence[RawUpdate]) -> list[Row]:
+        await self.storing.wait()
+        if not updates:
+            raise InboxError("disk full")
+        return [Row(update["update_id"], update, 0.0) for update in updates]
+
+
+class FakeTurns:
+    """
+    The runner of a dispatcher: turns that wait for `finish`.
+
+    With `stop_at_once` the turn of a /stop cancels the turn of its chat, and ends.
+    """
+
+    def __init__(self, *, stop_at_once: bool = False, **options: Any) -> None:
+        self.stop_at_once = stop_at_once
+        self.inbox = FakeInbox()
         self.groups: list[list[int]] = []
         self.finished: list[int] = []
         self.cancelled: list[int] = []
@@ -46,30 +66,25 @@ class DispatcherFixture:
         self.gates: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self.closing = asyncio.Event()
         self.closing.set()
-        self.storing = asyncio.Event()
-        self.storing.set()
         self.ignores_cancellation = False
         self.reported: list[Any] = []
         self.events = RecordedEvents()
         options = {"max_turns": 2, "max_queued": 100} | options
         self.dispatcher = Dispatcher(
-            inbox=self,  # type: ignore[arg-type]
+            inbox=self.inbox,  # type: ignore[arg-type]
             runner=self,  # type: ignore[arg-type]
             events=self.events,
             **options,
         )
-
-    async def accept(self, updates: Sequence[RawUpdate]) -> list[Row]:
-        await self.storing.wait()
-        if not updates:
-            raise InboxError("disk full")
-        return [Row(update["update_id"], update, 0.0) for update in updates]
 
     async def run(self, rows: Sequence[Row], *, overtaken: bool) -> bool:
         first = rows[0].update_id
         self.overtaken[first] = overtaken
         self.groups.append([row.update_id for row in rows])
         self.most_running = max(self.most_running, self.running)
+        if self.stop_at_once and envelope.is_stop(rows[0].raw):
+            self.dispatcher.stop_turn(envelope.chat_key(rows[0].raw))
+            self.gates[first].set()
         while not self.gates[first].is_set():
             try:
                 await self.gates[first].wait()
@@ -137,7 +152,7 @@ async def settle() -> None:
 
 async def test_order_within_a_chat() -> None:
     """The next row of a chat begins when its last one is finished; others go on."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     await world.enqueue(row(1, 7), row(2, 7), row(3, 8))
     assert world.begun == [1, 3]
     assert world.overtaken == {1: True, 3: False}
@@ -151,7 +166,7 @@ async def test_order_within_a_chat() -> None:
 
 async def test_turns_are_bounded() -> None:
     """No more than max_turns run at once, however many chats there are."""
-    world = DispatcherFixture(max_turns=2)
+    world = FakeTurns(max_turns=2)
     await world.enqueue(*(row(number, number) for number in range(10)))
     assert world.running == 2
     await world.finish(*range(10))
@@ -161,7 +176,7 @@ async def test_turns_are_bounded() -> None:
 
 async def test_capacity() -> None:
     """Once full there is no capacity until half of the rows are done."""
-    world = DispatcherFixture(max_turns=4, max_queued=4)
+    world = FakeTurns(max_turns=4, max_queued=4)
     capacity = world.dispatcher.wait_for_capacity
     assert await capacity() == 4
     await world.enqueue(row(1, 1))
@@ -177,7 +192,7 @@ async def test_capacity() -> None:
 
 async def test_capacity_that_another_one_took() -> None:
     """Of two that wait for capacity the second one goes on waiting."""
-    world = DispatcherFixture(max_turns=4, max_queued=2)
+    world = FakeTurns(max_turns=4, max_queued=2)
     await world.enqueue(row(1, 1), row(2, 2))
 
     async def fill(chat: int) -> int:
@@ -195,7 +210,7 @@ async def test_capacity_that_another_one_took() -> None:
 
 async def test_one_busy_chat_makes_no_other_wait() -> None:
     """While turns are free more rows are queued, and then no longer."""
-    world = DispatcherFixture(max_turns=2, max_queued=4, max_queued_few_chats=8)
+    world = FakeTurns(max_turns=2, max_queued=4, max_queued_few_chats=8)
     await world.enqueue(*(row(number, 7) for number in range(6)))
     assert await world.dispatcher.wait_for_capacity() == 2
     # Another chat takes the last free turn: now there are too many.
@@ -211,7 +226,7 @@ async def test_one_busy_chat_makes_no_other_wait() -> None:
 
 async def test_an_update_is_stored_before_it_is_queued() -> None:
     """The rows of new updates are run; an inbox that fails queues nothing."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     with pytest.raises(InboxError):
         await world.dispatcher.accept([])
     assert await world.dispatcher.accept([row(1, 7).raw]) == 1
@@ -221,13 +236,13 @@ async def test_an_update_is_stored_before_it_is_queued() -> None:
 
 async def test_a_cancelled_accept_queues_what_it_stores() -> None:
     """A stored row is run even if the caller of accept() is gone by then."""
-    world = DispatcherFixture()
-    world.storing.clear()
+    world = FakeTurns()
+    world.inbox.storing.clear()
     accepting = asyncio.create_task(world.dispatcher.accept([row(1, 7).raw]))
     await settle()
     accepting.cancel()
     await settle()
-    world.storing.set()
+    world.inbox.storing.set()
     await world.finish(1)
     assert accepting.cancelled()
     assert world.finished == [1]
@@ -235,7 +250,7 @@ async def test_a_cancelled_accept_queues_what_it_stores() -> None:
 
 async def test_drain_waits() -> None:
     """Draining finishes what runs and what waits, if there is time."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     assert await world.dispatcher.drain(30) == 0
     world.dispatcher.enqueue([row(1, 7), row(2, 7)])
     draining = asyncio.create_task(world.dispatcher.drain(30))
@@ -246,7 +261,7 @@ async def test_drain_waits() -> None:
 
 async def test_drain_gives_up() -> None:
     """When time is up turns are cancelled, and the open rows are counted."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     await world.enqueue(row(1, 7), row(2, 7), row(3, 8), row(4, 9))
     await world.finish(3)
     assert await world.dispatcher.drain(0) == 3
@@ -255,7 +270,7 @@ async def test_drain_gives_up() -> None:
 
 async def test_drain_abandons_a_turn_that_ignores_its_cancellation() -> None:
     """Draining ends though a turn goes on."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     world.ignores_cancellation = True
     await world.enqueue(row(1, 7), row(2, 7))
     assert await world.dispatcher.drain(0) == 2
@@ -264,25 +279,38 @@ async def test_drain_abandons_a_turn_that_ignores_its_cancellation() -> None:
     assert (world.finished, world.begun) == ([1], [1])
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 99)), max_size=30))
-async def test_any_arrival(rows: list[tuple[int, int]]) -> None:
-    """Whatever order turns end in, each chat is served in order, and completely."""
-    chats = [chat for chat, _ in rows]
-    world = DispatcherFixture(max_turns=2)
-    await world.enqueue(*(row(number, chat) for number, chat in enumerate(chats)))
-    for _, choice in rows:
-        running = [number for number in world.begun if number not in world.finished]
-        await world.finish(running[choice % len(running)])
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3), st.sampled_from(["", "", "/stop"]), st.integers(0, 99)
+        ),
+        max_size=30,
+    )
+)
+async def test_any_arrival(rows: list[tuple[int, str, int]]) -> None:
+    """In whatever order turns end, or are stopped, each chat is served in order."""
+    chats = [chat for chat, _, _ in rows]
+    texts = [number for number, (_, text, _) in enumerate(rows) if not text]
+    world = FakeTurns(max_turns=2, stop_at_once=True)
+    await world.enqueue(
+        *(row(number, chat, text=text) for number, (chat, text, _) in enumerate(rows))
+    )
+    for _, _, choice in rows:
+        ended = {*world.finished, *world.cancelled}
+        if running := [number for number in world.begun if number not in ended]:
+            await world.finish(running[choice % len(running)])
+    assert sorted(world.finished + world.cancelled) == list(range(len(rows)))
     for chat in set(chats):
-        of_chat = [number for number in world.finished if chats[number] == chat]
-        assert of_chat == [n for n, other in enumerate(chats) if other == chat]
-    assert world.most_running <= 2
+        of_chat = [number for number in texts if chats[number] == chat]
+        assert [n for n in world.finished if n in of_chat] == [
+            n for n in of_chat if n not in world.cancelled
+        ]
     world.assert_idle()
 
 
 async def test_stop_ends_what_runs() -> None:
     """A stopped turn ends at once, and the row behind it is taken."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     await world.enqueue(row(1, 7), row(2, 7), row(3, 8))
     assert await world.stop(7)
     assert world.cancelled == [1]
@@ -293,9 +321,19 @@ async def test_stop_ends_what_runs() -> None:
     world.assert_idle()
 
 
+async def test_stop_before_a_turn_has_begun() -> None:
+    """A row that comes with a /stop, and after it, is run; so are those that follow."""
+    world = FakeTurns(stop_at_once=True)
+    await world.enqueue(row(1, 7, text="/stop"), row(2, 7))
+    await world.enqueue(row(3, 7))
+    await world.finish(2, 3)
+    assert (world.finished, world.cancelled) == ([1, 2, 3], [])
+    world.assert_idle()
+
+
 async def test_a_second_stop() -> None:
     """A stop while the rows of a stopped turn are closed does not end the chat."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     await world.enqueue(row(1, 7), row(2, 7))
     world.closing.clear()
     assert await world.stop(7)
@@ -308,7 +346,7 @@ async def test_a_second_stop() -> None:
 
 async def test_stop_ends_what_waits_for_its_turn() -> None:
     """A turn that waits until others end can be stopped before it begins."""
-    world = DispatcherFixture(max_turns=1)
+    world = FakeTurns(max_turns=1)
     await world.enqueue(row(1, 7), row(2, 8), row(3, 8))
     assert await world.stop(8)
     await world.finish(1)
@@ -321,7 +359,7 @@ async def test_stop_ends_what_waits_for_its_turn() -> None:
 @pytest.mark.parametrize("bug", BUGS)
 async def test_an_exception_in_a_turn_ends_only_that_turn(bug: BaseException) -> None:
     """It is logged, and the chat goes on; so does a chat whose /stop it is."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     world.record_bugs()
     world.bugs = {1: bug, 2: bug}
     await world.enqueue(row(1, 7), row(2, 7, text="/stop"), row(3, 7))
@@ -335,7 +373,7 @@ async def test_an_exception_in_a_turn_ends_only_that_turn(bug: BaseException) ->
 @pytest.mark.parametrize("bug", BUGS)
 async def test_an_exception_while_a_turn_is_stopped(bug: BaseException) -> None:
     """It is logged, and the chat takes the rows that wait and those that come."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     world.record_bugs()
     world.bugs = {1: bug}
     await world.enqueue(row(1, 7), row(2, 7))
@@ -351,7 +389,7 @@ async def test_an_exception_while_fragments_are_gathered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The rows stay open in the inbox, are counted out, and the next one is taken."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     world.record_bugs()
     bug = ValueError("a bug")
     with monkeypatch.context() as patched:
@@ -373,7 +411,7 @@ def _raising(error: Exception) -> Any:
 
 async def test_a_turn_that_ignores_a_stop() -> None:
     """A turn that ends in spite of a stop leaves its chat as any other does."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     world.record_bugs()
     world.ignores_cancellation = True
     world.bugs = {2: asyncio.CancelledError()}
@@ -386,7 +424,7 @@ async def test_a_turn_that_ignores_a_stop() -> None:
 
 async def test_stop_overtakes() -> None:
     """A /stop is taken though its chat, and every turn, is busy."""
-    world = DispatcherFixture(max_turns=1)
+    world = FakeTurns(max_turns=1)
     await world.enqueue(row(1, 7), row(2, 7), row(3, 7, text="/stop"))
     await world.finish(3)
     assert world.finished == [3]
@@ -397,7 +435,7 @@ async def test_stop_overtakes() -> None:
 
 async def test_fragments_make_one_turn() -> None:
     """Fragments of a message are one turn, also with another message in between."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     other_album = {"media_group_id": "6"}
     await world.enqueue(
         row(1, 7, **ALBUM), row(2, 7), row(3, 7, **ALBUM), row(4, 7, **other_album)
@@ -409,7 +447,7 @@ async def test_fragments_make_one_turn() -> None:
 
 async def test_fragments_are_waited_for() -> None:
     """A turn waits for its last fragment and begins when that is here; others don't."""
-    world = DispatcherFixture(gather_seconds=3600.0)
+    world = FakeTurns(gather_seconds=3600.0)
     world.gates[9].set()
     await world.enqueue(row(9, 9), row(1, 7, **PASTE))
     assert world.finished == [9]
@@ -423,7 +461,7 @@ async def test_fragments_are_waited_for() -> None:
 
 async def test_a_turn_begins_when_no_more_fragments_come() -> None:
     """After gather_seconds without another fragment the turn begins."""
-    world = DispatcherFixture(gather_seconds=0.01)
+    world = FakeTurns(gather_seconds=0.01)
     world.gates[1].set()
     world.dispatcher.enqueue([row(1, 7, **ALBUM), row(2, 7, **ALBUM)])
     assert await world.dispatcher.drain(30) == 0
@@ -432,7 +470,7 @@ async def test_a_turn_begins_when_no_more_fragments_come() -> None:
 
 async def test_what_is_gathered_can_be_stopped() -> None:
     """Stopped while it waits for fragments, a turn never begins."""
-    world = DispatcherFixture(gather_seconds=3600.0)
+    world = FakeTurns(gather_seconds=3600.0)
     await world.enqueue(row(1, 7, **ALBUM), row(2, 7, **ALBUM))
     assert await world.stop(7)
     assert (world.cancelled, world.groups) == ([1, 2], [])
@@ -442,7 +480,7 @@ async def test_what_is_gathered_can_be_stopped() -> None:
 @pytest.mark.parametrize("gone", [1, 4])
 async def test_the_rows_of_a_chat_that_is_gone_fail(gone: int) -> None:
     """What waits there is closed as failed; other chats go on."""
-    world = DispatcherFixture()
+    world = FakeTurns()
     world.gone = {gone}
     await world.enqueue(row(1, 7), row(2, 7), row(3, 7), row(4, 7, text="/stop"))
     await world.finish(gone)

@@ -106,6 +106,8 @@ async def test_a_running_gateway_sees_changes_at_once(tmp_path: Path) -> None:
         assert not await pairings.is_paired(8)
         with store.opened(file, [pairing.SCHEMA]) as connection:
             pairing.approve(connection, code, time.time())
+            # A reader does not wait for a command that writes.
+            assert not await pairings.is_paired(8)
         assert await pairings.is_paired(8)
         with store.opened(file, [pairing.SCHEMA]) as connection:
             pairing.revoke(connection, 8)

@@ -134,7 +134,7 @@ async def test_the_offset_follows_what_is_stored() -> None:
 
 
 async def test_what_is_not_stored_is_not_acknowledged() -> None:
-    """When the inbox fails the offset stays; the pauses stay short."""
+    """When the inbox fails the offset stays; pauses are short, connections are kept."""
     world = PollerFixture(*[updates(5)] * 9)
     world.dispatcher.errors = [InboxError("disk full")] * 8
     await until(world.poller, world.finished.wait)
@@ -143,6 +143,7 @@ async def test_what_is_not_stored_is_not_acknowledged() -> None:
     assert world.stored == [5]
     assert world.problems == [INBOX] * 8
     assert (world.slept[0], max(world.slept)) == (1.0, 5.0)
+    assert world.resets == 0
 
 
 async def test_a_poll_asks_for_what_there_is_capacity_for() -> None:

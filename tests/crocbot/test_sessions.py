@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crocbot import sessions
 from crocbot.model import ChatThread, Exchange, Usage
 from crocbot.sessions import Sessions
-from crocbot.store import Store
+from crocbot.store import Store, opened
 
 HERE, TOPIC, ELSEWHERE = ChatThread(-5), ChatThread(-5, 4), ChatThread(7)
 
@@ -38,6 +38,16 @@ async def test_history_and_usage(store: Store) -> None:
     assert await restarted.history(ELSEWHERE) == ()
     assert await restarted.usage(HERE) == (2, Usage(4, 6))
     assert await restarted.usage(ELSEWHERE) == (0, Usage())
+
+
+async def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
+    """History and usage can be read while another program has the file locked."""
+    file = tmp_path / "x.sqlite3"
+    async with Store(file, [sessions.SCHEMA]) as store:
+        memory = Sessions(store, turns=3, chars=100)
+        with opened(file, []):
+            assert await memory.history(HERE) == ()
+            assert await memory.usage(HERE) == (0, Usage())
 
 
 async def test_forget(store: Store) -> None:

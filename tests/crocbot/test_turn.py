@@ -53,6 +53,7 @@ ALLOWED = Decision(Verdict.ALLOWED)
 ANSWERED = Outcome(
     Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=2.5, decision=ALLOWED
 )
+STORE_FAILED = ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)
 ADA = {"id": 7, "is_bot": False, "first_name": "Ada"}
 
 
@@ -96,28 +97,28 @@ class FakeStore:
         self.remembered: list[tuple[ChatThread, Exchange, Usage]] = []
         self.paired: set[int] = set()
         self.code: str | None = None
-        self.error: Exception | None = None
+        self.errors: dict[str, Exception | None] = {}
+
+    def _fail(self, method: str) -> None:
+        if error := self.errors.get(method):
+            raise error
 
     async def is_paired(self, user_id: int) -> bool:
-        if self.error:
-            raise self.error
+        self._fail("is_paired")
         return user_id in self.paired
 
     async def offer(self, user_id: int) -> str | None:
-        if self.error:
-            raise self.error
+        self._fail("offer")
         return self.code
 
     async def history(self, chat: ChatThread) -> tuple[Exchange, ...]:
-        if self.error:
-            raise self.error
+        self._fail("history")
         return self.past
 
     async def remember(
         self, chat: ChatThread, exchange: Exchange, usage: Usage
     ) -> None:
-        if self.error:
-            raise self.error
+        self._fail("remember")
         self.remembered.append((chat, exchange, usage))
 
 
@@ -159,7 +160,7 @@ class TurnFixture:
             policy=self.policy,
             pairings=store,
             denials=stubs,
-            commands=Commands(stubs, store),
+            commands=Commands(stubs, store, self.events),
             agent_step=AgentStep(
                 agent=self.agent,  # type: ignore[arg-type]
                 timeouts=Timeouts(first_byte=30, total=30),
@@ -235,19 +236,37 @@ async def test_pairing() -> None:
     assert scene.asked == ["hello!"]
 
 
-@pytest.mark.parametrize("fails", ["pairings", "delivery"])
-async def test_pairing_that_fails(fails: str) -> None:
-    """A user whose pairing or code fails is denied, and the turn ends."""
+@pytest.mark.parametrize(
+    ("error", "counted"), [(StoreError("disk is full"), 1), (DeliveryError("no"), 0)]
+)
+async def test_a_code_that_is_not_sent(error: Exception, counted: int) -> None:
+    """The user is denied; an error of the file is counted, as others are elsewhere."""
     scene = TurnFixture()
     scene.policy = AccessPolicy(pairing=True)
     scene.store.code = "K7QM2XPD"
-    if fails == "pairings":
-        scene.store.error = StoreError("disk is full")
-    scene.telegram.errors["send"] = [DeliveryError("no")]
+    scene.store.errors["offer"] = error if counted else None
+    scene.telegram.errors["send"] = [error]
     outcome = await scene.run_one(row("hello", user=8))
 
     assert outcome.decision == Decision(Verdict.NOT_PAIRED)
     assert scene.telegram.texts == []
+    assert scene.events.count(STORE_FAILED) == counted
+
+
+async def test_pairings_that_cannot_be_read() -> None:
+    """The turn fails, so that it can be retried; a user on the list is answered."""
+    scene = TurnFixture()
+    scene.policy = AccessPolicy(pairing=True, listed=frozenset({7}))
+    scene.store.errors["is_paired"] = StoreError("database is locked")
+
+    assert await scene.run_one(row(user=8)) == Outcome(
+        Disposition.FAILED,
+        message_type=MessageType.TEXT,
+        error=STORE_FAILED,
+        reason="database is locked",
+    )
+    assert scene.telegram.texts == []
+    assert await scene.run_one(row(user=7)) == ANSWERED
 
 
 POLICIES = st.builds(
@@ -271,7 +290,7 @@ def test_only_users_with_access_reach_the_agent(
     chat: int,
     data: st.DataObject,
 ) -> None:
-    """The agent gets messages only of users that the operator let in, in any chat."""
+    """The agent gets messages only of users with access, in any chat."""
     text = data.draw(st.sampled_from(["hello", "@our_bot hi", "/ask@our_bot x", "/x"]))
     taken = row(text)
     message: dict[str, Any] = dict(taken.raw["message"])
@@ -419,10 +438,11 @@ async def test_memory(remembers: bool) -> None:
 async def test_a_memory_that_fails() -> None:
     """Without its memory the agent answers all the same, and the errors are counted."""
     scene = TurnFixture()
-    scene.store.error = StoreError("disk is full")
+    error = StoreError("disk is full")
+    scene.store.errors = {"history": error, "remember": error}
 
     assert await scene.run_one(row()) == ANSWERED
-    assert scene.events.count(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)) == 2
+    assert scene.events.count(STORE_FAILED) == 2
 
 
 def photo(number: int, size: int | None) -> Row:

@@ -95,7 +95,7 @@ def pairing_approve(code: str) -> None:
             f"{code[:80]!r} is not a pending code: see crocbot pairing list;"
             " a code is valid for one hour and for one approval"
         )
-    click.echo(f"approved: user {user_id} is let in")
+    click.echo(f"approved: user {user_id}")
 
 
 @pairings.command("revoke")
@@ -144,7 +144,7 @@ def inbox_retry(update_ids: tuple[int, ...]) -> None:
 
     with _inbox() as connection:
         opened = inbox.reopen(connection, update_ids or None)
-    click.echo(f"{opened} to be tried again")
+    click.echo(f"reopened: {opened}")
     if opened < len(set(update_ids)):
         raise OperatorError("not all of these updates have failed: see crocbot inbox")
 

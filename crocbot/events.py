@@ -55,7 +55,11 @@ class CallOutcome(StrEnum):
 
 
 class UpdateType(StrEnum):
-    """The type of an update: the key that it has beside `update_id`."""
+    """
+    The type of an update: the key that it has beside `update_id`.
+
+    One other than MESSAGE comes only if another program changed `allowed_updates`.
+    """
 
     MESSAGE = "message"
     EDITED_MESSAGE = "edited_message"

@@ -73,7 +73,11 @@ class ErrorType(StrEnum):
 
 
 class Severity(StrEnum):
-    """The severity of an error; only critical ones need the operator."""
+    """
+    The severity of an error; only critical ones need the operator.
+
+    `info` is a label value that nothing emits yet.
+    """
 
     CRITICAL = "critical"
     WARNING = "warning"

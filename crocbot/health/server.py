@@ -34,9 +34,9 @@ class Health:
     """
     The server; enter it inside the event loop.
 
-    Without an address there is no server.  An address that another program has is
-    tried again while the gateway works; one that this machine cannot have raises
-    OperatorError.  `port` is None until it listens.
+    Without an address there is no server.  If another program listens on the address,
+    the server retries while the gateway runs; an address that cannot be bound for
+    another reason raises OperatorError.  `port` is None until it listens.
     """
 
     def __init__(self, address: HostPort | None, conditions: Conditions) -> None:
@@ -73,7 +73,7 @@ class Health:
         await self._runner.cleanup()
 
     async def _listen(self, address: HostPort) -> bool:
-        """Return False if the address is busy; OperatorError if it cannot be had."""
+        """Return False if the address is busy; OperatorError if it cannot be bound."""
         try:
             await web.TCPSite(self._runner, address.host, address.port).start()
         except OSError as error:

@@ -25,7 +25,7 @@ logger = log.logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """Looks after `inbox`; rows to be tried again go to `dispatcher`."""
+    """Enqueues reopened rows, emits the ledger, deletes old rows."""
 
     inbox: Inbox
     dispatcher: Dispatcher
@@ -33,7 +33,7 @@ class Maintenance:
     sleep: Sleep = asyncio.sleep
 
     async def run(self) -> None:
-        """Repeat until cancelled; an inbox that cannot be read is tried again."""
+        """Repeat until cancelled; an InboxError ends only this interval."""
         since_tidy = 0.0
         while True:
             try:

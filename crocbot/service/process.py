@@ -1,4 +1,4 @@
-"""One process: signals, the state directory, telemetry around all else."""
+"""One process: signals, the lock of the state directory, telemetry, the gateway."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The end of a run: a request to stop, giving up work for it, ending the process.
+Shutdown: the operator's request, cancelling work when it comes, exiting in time.
 
 A process that was asked to stop ends in time even if an agent blocks the event loop,
 or a thread that Python would wait for.  Every accepted update is in the inbox, so
@@ -91,5 +91,9 @@ def _exit(seconds: float, code: int) -> None:
     # No lock and no buffer: one of them may be what hangs.
     with suppress(OSError):
         os.set_blocking(STDERR, False)
-        os.write(STDERR, b"crocbot: exits without a task that did not end in time\n")
+        os.write(
+            STDERR,
+            b"crocbot: exits while a task is still running;"
+            b" open rows are answered after the next start\n",
+        )
     os._exit(code)

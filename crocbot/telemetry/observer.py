@@ -35,7 +35,6 @@ from crocbot.events import (
 )
 from crocbot.model import (
     Clock,
-    Disposition,
     ErrorEvent,
     ErrorType,
     Outcome,
@@ -118,10 +117,9 @@ class Observer:
         if outcome.message_type is None:
             return
         # An album is one turn of several messages.
-        messages = len(outcome.update_ids) or 1
+        messages = len(outcome.update_ids)
         counter(catalogue.MESSAGES, outcome.message_type).inc(messages)
-        answered = outcome.disposition is Disposition.ANSWERED
-        if answered and outcome.seconds is not None:
+        if outcome.seconds is not None:
             latency = self._instruments.timer(catalogue.LATENCY, outcome.message_type)
             latency.observe(outcome.seconds)
 

@@ -200,7 +200,10 @@ async def record() -> list[str]:
         seconds = 0.004 * number
         telemetry.observer.emit(
             Outcome(
-                Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=seconds
+                Disposition.ANSWERED,
+                message_type=MessageType.TEXT,
+                seconds=seconds,
+                update_ids=(number,),
             )
         )
     await telemetry.start()

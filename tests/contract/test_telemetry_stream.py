@@ -61,7 +61,7 @@ TABLE = Path(__file__).parents[2] / "docs/metrics.md"
 
 EVENTS: list[Event] = [
     *(
-        Outcome(Disposition.ANSWERED, message_type=type_, seconds=0.75)
+        Outcome(Disposition.ANSWERED, message_type=type_, seconds=0.75, update_ids=(7,))
         for type_ in MessageType
     ),
     *(Outcome(disposition) for disposition in Disposition),

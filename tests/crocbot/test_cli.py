@@ -187,7 +187,7 @@ def test_pairing(
     assert (status, text) == (0, f"user 8  pending, code {code}, 60 min left\n")
     assert run(["pairing", "approve", code.lower()], capsys) == (
         0,
-        "approved: user 8 is let in\n",
+        "approved: user 8\n",
     )
     assert run(["pairing", "list"], capsys)[1].startswith("user 8  approved ")
     assert run(["pairing", "revoke", "8"], capsys)[0] == 0
@@ -236,11 +236,11 @@ def test_inbox(
     assert code == 0
     assert text.startswith("open: 0\naccepted 2 = answered 0 + failed 2 + ")
     assert "  update 5, 0 s ago: blocked\n" in text
-    assert run(["inbox", "retry", "5"], capsys) == (0, "1 to be tried again\n")
+    assert run(["inbox", "retry", "5"], capsys) == (0, "reopened: 1\n")
     code, text = run(["inbox", "retry", "5"], capsys)
     assert code == 2
     assert "not all of these updates have failed" in text
-    assert run(["inbox", "retry"], capsys) == (0, "1 to be tried again\n")
+    assert run(["inbox", "retry"], capsys) == (0, "reopened: 1\n")
     assert run(["inbox"], capsys)[1].startswith("open: 2, the oldest for 0 s\n")
 
 

@@ -99,7 +99,7 @@ async def test_off() -> None:
 
 
 async def test_a_busy_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address that another program has is tried again, and logged once."""
+    """An address that another program has is retried, and logged once."""
     monkeypatch.setattr(server, "MAX_RETRY_SECONDS", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

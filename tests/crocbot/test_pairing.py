@@ -32,7 +32,7 @@ def offered(connection: Connection, user: int, now: float = 0.0) -> str:
 
 
 def test_approve_and_revoke(connection: Connection) -> None:
-    """A code lets its sender in once, until they are revoked."""
+    """A code gives its sender access once, until they are revoked."""
     code = offered(connection, 8)
 
     assert (len(code), set(code) - set(CODE_ALPHABET)) == (CODE_LENGTH, set())

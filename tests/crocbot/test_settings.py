@@ -46,7 +46,7 @@ def error(environment: dict[str, str], env_file: Path | None = None) -> str:
 
 
 def test_defaults() -> None:
-    """Only a token must be set; the defaults let in no one."""
+    """Only a token must be set; by default no one has access."""
     loaded = load({"HOME": "/home/ada"})
 
     assert loaded.token.get_secret_value() == TOKEN

@@ -21,7 +21,9 @@ from crocbot.model import (
 )
 from crocbot.telemetry import Telemetry
 
-ANSWERED = Outcome(Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=1.0)
+ANSWERED = Outcome(
+    Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=1.0, update_ids=(7,)
+)
 
 
 @pytest.fixture

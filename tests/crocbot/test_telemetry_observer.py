@@ -82,7 +82,12 @@ def scene() -> ObserverFixture:
     ("event", "lines"),
     [
         (
-            Outcome(Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=2.5),
+            Outcome(
+                Disposition.ANSWERED,
+                message_type=MessageType.TEXT,
+                seconds=2.5,
+                update_ids=(7,),
+            ),
             [
                 "crocbot.messages.text:1|c",
                 "crocbot.turns.answered:1|c",
@@ -91,7 +96,10 @@ def scene() -> ObserverFixture:
         ),
         (
             Outcome(
-                Disposition.ANSWERED, message_type=MessageType.COMMAND, seconds=0.001
+                Disposition.ANSWERED,
+                message_type=MessageType.COMMAND,
+                seconds=0.001,
+                update_ids=(7,),
             ),
             [
                 "crocbot.messages.command:1|c",
@@ -101,7 +109,10 @@ def scene() -> ObserverFixture:
         ),
         (
             Outcome(
-                Disposition.DENIED, message_type=MessageType.TEXT, decision=NO_ACCESS
+                Disposition.DENIED,
+                message_type=MessageType.TEXT,
+                decision=NO_ACCESS,
+                update_ids=(7,),
             ),
             [
                 "crocbot.messages.text:1|c",
@@ -115,7 +126,10 @@ def scene() -> ObserverFixture:
         ),
         (
             Outcome(
-                Disposition.FAILED, message_type=MessageType.MEDIA, error=AGENT_FAILED
+                Disposition.FAILED,
+                message_type=MessageType.MEDIA,
+                error=AGENT_FAILED,
+                update_ids=(7,),
             ),
             [
                 "crocbot.messages.media:1|c",
@@ -131,11 +145,6 @@ def scene() -> ObserverFixture:
                 update_ids=(7, 8, 9),
             ),
             ["crocbot.messages.media:3|c", "crocbot.turns.failed:1|c"],
-        ),
-        # Only an answered message has a latency.
-        (
-            Outcome(Disposition.FAILED, message_type=MessageType.TEXT, seconds=3.0),
-            ["crocbot.messages.text:1|c", "crocbot.turns.failed:1|c"],
         ),
         # Not every update is a message.
         (Outcome(Disposition.IGNORED), ["crocbot.turns.ignored:1|c"]),
@@ -229,7 +238,7 @@ def scene() -> ObserverFixture:
         ("no event", UNKNOWN),
         (None, UNKNOWN),
         (
-            Outcome(Disposition.ANSWERED, message_type="sticker", seconds=1.0),  # type: ignore[arg-type]
+            Outcome(Disposition.ANSWERED, message_type="sticker", update_ids=(7,)),  # type: ignore[arg-type]
             ["crocbot.turns.answered:1|c", *UNKNOWN],
         ),
         (ErrorEvent(ErrorType.AGENT, "fatal"), UNKNOWN),  # type: ignore[arg-type]

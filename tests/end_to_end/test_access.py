@@ -22,7 +22,7 @@ def mention(words: str, **more: Any) -> dict[str, Any]:
 
 
 async def test_pairing(world: World, run: Run) -> None:
-    """An unknown sender gets only a code, and is let in while the gateway runs."""
+    """An unknown sender gets only a code until approved, while the gateway runs."""
     replies: list[str] = []
     world.server.listen(lambda sent: replies.append(sent["text"]))
 
@@ -42,7 +42,7 @@ async def test_pairing(world: World, run: Run) -> None:
     assert (wrong[0], len(wrong[2].splitlines())) == (2, 1)
     assert (await command("approve", code))[:2] == (
         0,
-        "approved: user 6666 is let in\n",
+        "approved: user 6666\n",
     )
     world.server.send(EVE, "hello")
     await world.eventually(lambda: len(replies) == 2)

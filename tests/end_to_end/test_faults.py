@@ -357,6 +357,7 @@ async def test_a_token_that_is_refused(world: World) -> None:
         s.server.fault("getUpdates", faults.unauthorized())
         assert await s.gateway.process.wait() == 2
         assert row.log in s.log
+        assert "Traceback" not in s.log
 
         async def shown() -> bool:
             return all(await s.values(row))

@@ -10,7 +10,6 @@ from urllib.request import urlopen
 
 import pytest
 
-from crocbot.sandbox import faults
 from tests.end_to_end.programs import Run
 from tests.end_to_end.world import World
 from tests.ports import free_port
@@ -34,17 +33,6 @@ def test_a_mistake_is_one_line(run: Run, settings: dict[str, str], error: str) -
     assert len(errors.splitlines()) == 1
     assert errors.startswith(f"crocbot: {error}")
     assert TOKEN not in errors
-
-
-async def test_a_revoked_token(world: World) -> None:
-    """A running gateway ends with 2 when Telegram takes its token away."""
-    gateway = await world.start_gateway()
-    world.server.fault("getUpdates", faults.unauthorized())
-    code = await gateway.process.wait()
-
-    assert code == 2
-    assert "TELEGRAM_BOT_TOKEN" in gateway.tail()
-    assert "Traceback" not in gateway.tail()
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "off", "127.0.0.1"])

@@ -41,7 +41,7 @@ async def test_a_retry_while_it_runs(world: World, run: Run) -> None:
     assert re.search(r" of chat 7, \d+ s ago: Telegram refused the call: No\n", output)
     assert replies == []
 
-    assert await crocbot("retry") == (0, "1 to be tried again\n", "")
+    assert await crocbot("retry") == (0, "reopened: 1\n", "")
     await world.eventually(lambda: replies == ["hello"])
     code, output, _ = await crocbot()
     assert "failed, kept for a retry: 0" in output

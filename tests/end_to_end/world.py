@@ -100,7 +100,7 @@ class World:
         return await self._stack.enter_async_context(child)
 
     def settings(self) -> dict[str, str]:
-        """Return the environment of a gateway that lets everyone in."""
+        """Return the environment of a gateway that answers everyone."""
         return {
             "TELEGRAM_BOT_TOKEN": self.server.token,
             "CROCBOT_TELEGRAM_API_URL": self.server.url,

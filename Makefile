@@ -52,7 +52,7 @@ bench: $(VENV)/.dev ## measure both programs beside others; see benchmarks/
 	$(BIN)/python -m benchmarks.gateway
 	$(BIN)/python -m benchmarks
 
-docs: $(VENV)/.dev ## write the generated files: mapping.yml, docs/metrics.md, docs/settings.md
+docs: $(VENV)/.dev ## write the generated files: mapping.yml and the tables of docs/
 	$(BIN)/python -m tools.generated
 
 clean: ## remove what the other commands create

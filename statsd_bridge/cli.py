@@ -213,9 +213,9 @@ def _settings(values: dict[str, Any]) -> Settings:
 
 
 def _write_graph(file: str, table: MappingTable) -> None:
-    from statsd_bridge.mapping import dot
+    from statsd_bridge.mapping import to_dot
 
     try:
-        Path(file).write_text(dot(table), encoding="utf-8")
+        Path(file).write_text(to_dot(table), encoding="utf-8")
     except OSError as error:
         raise BridgeError(f"--debug.dump-fsm: {file}: {error.strerror}") from error

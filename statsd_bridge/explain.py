@@ -109,8 +109,8 @@ def explain(
 
 
 def _look_up(table: MappingTable, sample: Sample) -> tuple[Match, NearMisses]:
-    match = table.look_up_uncached(sample.type, sample.name)
-    near = near_misses(table.rules, match.rule, sample.type, sample.name)
+    match = table.search.look_up(sample.type, sample.name)
+    near = near_misses(table.search.rules, match.rule, sample.type, sample.name)
     return match, tuple(islice(near, MAX_NEAR_MISSES))
 
 

@@ -242,10 +242,15 @@ class Stats:
     tags: int = 0
     tag_errors: int = 0
     unmapped: int = 0
+    """Samples that no rule matched."""
     sample_errors: Counter[str] = field(default_factory=Counter)
+    """Lines and samples that could not be parsed, by reason."""
     events: Counter[str] = field(default_factory=Counter)
+    """Samples added to a series, by sample type."""
     actions: Counter[str] = field(default_factory=Counter)
+    """Samples that a rule matched, by action."""
     event_errors: Counter[str] = field(default_factory=Counter)
+    """Samples rejected, by reason."""
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By sample type and metric name."""
     series_refused: Counter[str] = field(default_factory=Counter)

@@ -38,8 +38,8 @@ from statsd_bridge.syntax import format_labels
 
 MAX_LABEL_VALUES = 1_000
 """
-Most metric names as label values of one self-metric; senders choose them, so further
-ones count as `other`.
+Maximum number of metric names that are label values of one self-metric.  Senders choose
+them; further names count as `other`.
 """
 
 OTHER = "other"
@@ -116,9 +116,9 @@ class Pipeline:
         """Process lines; `transport` is also "tcp" or "unixstream"."""
         if self.relay is not None:
             self.relay.forward(lines)
-        self.feed_each(lines, transport)
+        self.feed_relayed_lines(lines, transport)
 
-    def feed_each(self, lines: Sequence[bytes], transport: str) -> None:
+    def feed_relayed_lines(self, lines: Sequence[bytes], transport: str) -> None:
         """Process lines that are relayed already."""
         self.count_lines(len(lines), transport)
         for line in lines:

@@ -30,6 +30,9 @@ class Flag(NamedTuple):
     type: FlagType
 
 
+EXPLAIN_PATH, UNMAPPED_PATH = "/explain", "/debug/unmapped"
+
+
 class FlagType(NamedTuple):
     """Reads the value of a flag; `parse` raises ValueError with what would be right."""
 
@@ -92,7 +95,7 @@ def _relay_address(text: str) -> HostPort | None:
 
 
 def _page_path(text: str) -> str:
-    is_taken = text.startswith("/-/") or text in ("/explain", "/debug/unmapped")
+    is_taken = text.startswith("/-/") or text in (EXPLAIN_PATH, UNMAPPED_PATH)
     if is_taken or not text.startswith("/"):
         raise ValueError(f"{text!r} cannot be used; write a path such as /metrics")
     return text

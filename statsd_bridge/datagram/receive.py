@@ -32,8 +32,8 @@ MAX_DATAGRAM_BYTES = 65_535
 HEAD_BYTES = 2_048
 """Size of a head; an Ethernet packet carries 1,472 bytes."""
 
+_MSG_DONTWAIT = socket.MSG_DONTWAIT
 _TAIL_BYTES = MAX_DATAGRAM_BYTES + 1 - HEAD_BYTES
-_MSG_DONTWAIT = 0x40
 
 
 class Received(NamedTuple):
@@ -59,7 +59,7 @@ def new_receiver(sock: socket.socket) -> BatchReceiver | SingleReceiver:
 
 
 class SingleReceiver:
-    """Receives with one call a datagram: on systems or C libraries without recvmmsg."""
+    """Receives one datagram a call, on systems or C libraries without recvmmsg."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock

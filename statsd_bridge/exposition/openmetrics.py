@@ -1,5 +1,5 @@
 """
-Print metric families in OpenMetrics 1.0, in chunks; series names are those of text.
+Print metric families in OpenMetrics 1.0, in chunks; series have their names of text.py.
 
     counter api_hits_total      # TYPE api_hits counter         api_hits_total 3
     counter api_hits            # TYPE api_hits unknown         api_hits 3
@@ -44,21 +44,21 @@ def format_families(
         if not family.series:
             continue
         # All values are formatted before the head: each of them can forbid the type.
-        slices: list[str] = []
+        chunks: list[str] = []
         is_allowed = _allows_names(family, names)
         for texts, values in text.format_series(family, now, bugs):
-            slices.append("".join(texts))
+            chunks.append("".join(texts))
             is_allowed = is_allowed and all(_allows(family.type, v) for v in values)
             # Nothing to print yet, but work to count.
             yield "", sum(map(len, values)) + 2
         if is_allowed:
             name, type_name = _family_name(family), text.TYPE_NAMES[family.type]
-            yield from _with_head(name, type_name, family.help, slices)
+            yield from _with_head(name, type_name, family.help, chunks)
         elif family.type in DISTRIBUTIONS:
-            for name, lines in _group_by_name(slices).items():
+            for name, lines in _group_by_name(chunks).items():
                 yield from _with_head(name, "unknown", family.help, lines)
         else:
-            yield from _with_head(family.name, "unknown", family.help, slices)
+            yield from _with_head(family.name, "unknown", family.help, chunks)
 
 
 def _series_names(family: MetricFamily) -> list[str]:
@@ -103,10 +103,10 @@ def _allows(metric_type: MetricType, values: text.Values) -> bool:
             return True
 
 
-def _group_by_name(slices: Iterable[str]) -> dict[str, list[str]]:
+def _group_by_name(chunks: Iterable[str]) -> dict[str, list[str]]:
     """Group the lines of a histogram or summary by series name."""
     lines: dict[str, list[str]] = {}
-    for each in slices:
+    for each in chunks:
         for line in each.removesuffix("\n").split("\n"):
             name = line.partition(" ")[0].partition("{")[0]
             lines.setdefault(name, []).append(f"{line}\n")
@@ -114,9 +114,9 @@ def _group_by_name(slices: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _with_head(
-    name: str, type_name: str, help_text: str, slices: Iterable[str]
+    name: str, type_name: str, help_text: str, chunks: Iterable[str]
 ) -> Iterator[tuple[str, int]]:
     # HELP escapes quotation marks, unlike in the text format.
     head = f"# HELP {name} {escape_label_value(help_text)}\n# TYPE {name} {type_name}\n"
-    # The slices are formatted already: joining each counts as one line of work.
-    return ((each, 1) for each in chain([head], slices))
+    # The chunks are formatted already: joining each counts as one line of work.
+    return ((each, 1) for each in chain([head], chunks))

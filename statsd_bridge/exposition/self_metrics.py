@@ -55,7 +55,7 @@ class StateSource(Protocol):
         """Return the state now."""
 
 
-Samples = float | Mapping[Any, float] | None
+MetricValue = float | Mapping[Any, float] | None
 """A value, or values by label value or tuple of label values; None: absent now."""
 
 
@@ -66,19 +66,19 @@ class SelfMetric(NamedTuple):
     type: type[CounterMetricFamily | GaugeMetricFamily]
     help: str
     labels: tuple[str, ...]
-    get: Callable[[BridgeState], Samples]
+    get: Callable[[BridgeState], MetricValue]
 
 
 _NO_SCRAPES = {"200": 0, "500": 0, "503": 0}
 
 
-def _relay_events(bridge: BridgeState, event: str) -> Samples:
+def _relay_events(bridge: BridgeState, event: str) -> MetricValue:
     """Return the number of events by target."""
     relay = bridge.stats.relay
     return {target: n for (name, target), n in relay.items() if name == event}
 
 
-def _relay_losses(bridge: BridgeState) -> Samples:
+def _relay_losses(bridge: BridgeState) -> MetricValue:
     """Return the number of lost lines by target and reason."""
     return {
         (target, event.removeprefix("lost_")): n
@@ -197,7 +197,7 @@ SELF_METRICS = (
                "Rules of the mapping file.",
                (), lambda bridge: bridge.rules),
     SelfMetric("statsd_exporter_metrics_total", GAUGE,
-               "Sets of a name and its label names ever created, by type.",
+               "Pairs of a name and its label names ever created, by type.",
                ("type",), lambda bridge: bridge.label_names_total),
     SelfMetric("statsd_bridge_series", GAUGE,
                "Series that exist now.",
@@ -239,7 +239,7 @@ class SelfMetrics(Collector):
         state = self._source.state()
         for row in SELF_METRICS:
             family = row.type(row.name, row.help, labels=row.labels)
-            for labels, value in _samples(row.get(state)):
+            for labels, value in _labelled_values(row.get(state)):
                 family.add_metric(labels, value)
             if family.samples:
                 yield family
@@ -277,9 +277,9 @@ def _process_metrics(*collectors: Collector) -> CollectorRegistry:
     return registry
 
 
-def _samples(samples: Samples) -> Iterator[tuple[tuple[str, ...], float]]:
-    if isinstance(samples, Mapping):
-        for key, value in samples.items():
-            yield (key,) if isinstance(key, str) else key, value
-    elif samples is not None:
-        yield (), samples
+def _labelled_values(value: MetricValue) -> Iterator[tuple[tuple[str, ...], float]]:
+    if isinstance(value, Mapping):
+        for key, number in value.items():
+            yield (key,) if isinstance(key, str) else key, number
+    elif value is not None:
+        yield (), value

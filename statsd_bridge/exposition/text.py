@@ -70,7 +70,7 @@ def format_series(
 ) -> Iterator[tuple[list[str], list[Values]]]:
     """Yield the texts and the values of a family's series, a slice at a time."""
     find = family.series.get
-    format_one = _FORMATTERS.get(family.type, _SingleValue)(family.name).format
+    format_one = _FORMATTERS.get(family.type, _SingleValueFormatter)(family.name).format
     # The inner loop takes most of the time of a large page: 0.4 us for a counter
     # (python -m benchmarks, rows of pages).
     for label_texts in _label_slices(family):
@@ -100,7 +100,7 @@ def _label_slices(family: MetricFamily) -> Iterator[Sequence[str]]:
         yield label_texts[start : start + size]
 
 
-class _SingleValue:
+class _SingleValueFormatter:
     """Formats a series of one line: counter, gauge or set."""
 
     def __init__(self, name: str) -> None:
@@ -113,7 +113,7 @@ class _SingleValue:
         return f"{self._name} {number}\n"
 
 
-class _Histogram:
+class _HistogramFormatter:
     """
     Formats a series of several lines, which differ in their last label.
 
@@ -147,7 +147,7 @@ class _Histogram:
         return [f'le="{bound}"}} ' for bound in bounds]
 
 
-class _Summary(_Histogram):
+class _SummaryFormatter(_HistogramFormatter):
     """Formats the quantiles of a summary."""
 
     _suffix = ""
@@ -157,7 +157,7 @@ class _Summary(_Histogram):
         return [f'quantile="{rank}"}} ' for rank in ranks]
 
 
-_FORMATTERS: dict[MetricType, type[_SingleValue | _Histogram]] = {
-    MetricType.HISTOGRAM: _Histogram,
-    MetricType.SUMMARY: _Summary,
+_FORMATTERS: dict[MetricType, type[_SingleValueFormatter | _HistogramFormatter]] = {
+    MetricType.HISTOGRAM: _HistogramFormatter,
+    MetricType.SUMMARY: _SummaryFormatter,
 }

@@ -32,7 +32,10 @@ from statsd_bridge.model import Action, SampleType
 from statsd_bridge.pipeline import Pipeline
 
 MAX_PIECE_BYTES = 256 * 1024
-"""Bytes that are split at once: thousands of lines, few enough for a CPU's cache."""
+"""
+Bytes of a piece, the part of a batch that is split at once: thousands of lines, few
+enough for a CPU's cache.
+"""
 
 FLUSH_THRESHOLD = 4_096
 """Buffered numbers that trigger a flush; few enough to stay in the CPU's cache."""
@@ -125,7 +128,7 @@ class FastPipeline:
                 numbers, unusual = parse_values(columns.values)
         except Exception as error:
             self.bugs.report(error)
-            self._plain.feed_each(data.split(b"\n"), transport)
+            self._plain.feed_relayed_lines(data.split(b"\n"), transport)
             return
         # An exception from here on is the caller's: lines must not count twice.
         if groups:

@@ -33,7 +33,7 @@ from statsd_bridge.model import (
     SampleType,
 )
 from statsd_bridge.pipeline import RecordedLine
-from statsd_bridge.series import Gauge, Series
+from statsd_bridge.series import Gauge, Series, SeriesListener
 
 MAX_FORMATS = 1_000
 """Formats shared by buffers; beyond it, each new buffer has its own."""
@@ -124,7 +124,7 @@ UNBUFFERED = SampleBuffer(
 """Stands for the buffers of a series that must not have any."""
 
 
-class SampleBuffers:
+class SampleBuffers(SeriesListener):
     """
     All buffers, by name and suffix and by series.
 
@@ -229,10 +229,10 @@ class SampleBuffers:
     def stop_buffering(self, series: Series, now: float) -> None:
         """Flush and remove the buffers of a series; it gets no new ones."""
         self.flush(self.for_series(series), now)
-        self.remove(series)
+        self.before_remove(series)
         self._by_series[series] = UNBUFFERED
 
-    def remove(self, series: Series) -> None:
+    def before_remove(self, series: Series) -> None:
         """Remove the buffers of a series, which must be empty: flush, then expire."""
         for buffer in self.for_series(series):
             buffers = self._by_suffix[buffer.suffix]

@@ -7,8 +7,9 @@ The lines of a batch, grouped by name, where few names make up many lines.
     api.time:9.25|ms
 
 Lines are only split at their colon, and the rest is parsed for a whole group at once.
-This takes 170 ns a line, columns take 230, but a group costs 3 us, so it only pays for
-large groups.  It is all or nothing: a batch with a line that is not
+All stages together take 211 ns a line by groups and 272 by columns
+(benchmarks/README.md, CPU time of a line, by stage), but a group costs 3 us, so groups
+only pay if they are large.  It is all or nothing: a batch with a line that is not
 `name:number|suffix`, or with two suffixes for one name, is left to split.py.
 """
 

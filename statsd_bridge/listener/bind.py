@@ -7,9 +7,9 @@ Open listening sockets; a BindError names the flag and what to write instead.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,7 +172,7 @@ def enlarge_buffer(sock: socket.socket, size: int) -> None:
         return
     size = min(size, MAX_BUFFER_BYTES)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-    if buffer_size(sock) < size and _is_linux():
+    if buffer_size(sock) < size and sys.platform == "linux":
         try:
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
         except OSError:
@@ -184,11 +184,7 @@ def buffer_size(sock: socket.socket) -> int:
     """Return the size of a socket's receive buffer, as `enlarge_buffer` takes it."""
     granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     # Linux doubles the size, to have space for its own bookkeeping.
-    return granted // 2 if _is_linux() else granted
-
-
-def _is_linux() -> bool:
-    return os.uname().sysname == "Linux"
+    return granted // 2 if sys.platform == "linux" else granted
 
 
 def _bind_error(flag: str, address: object, error: Exception, advice: str) -> BindError:

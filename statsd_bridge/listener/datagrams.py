@@ -48,13 +48,13 @@ class ReaderState(Enum):
     """
     When the socket is read next.
 
-    A turn of the reactor costs 60 us for one datagram or for a hundred (see
-    benchmarks/README.md), so datagrams that come steadily are gathered.
+    An iteration of the reactor costs about as much for one datagram as for a hundred,
+    so datagrams that come steadily are gathered.
     """
 
     IDLE = "when the reactor finds a datagram"
     COALESCING = "when a timer has expired; the reactor does not watch the socket"
-    BUSY = "in the next turn of the reactor, because the last batch was full"
+    BUSY = "in the next iteration of the reactor, because the last batch was full"
 
 
 class CoalescingDelay:

@@ -4,8 +4,8 @@ The mapping stage: sample type and name in, action and series out.  Start at tab
 
 from __future__ import annotations
 
-from statsd_bridge.mapping.dump import dot
+from statsd_bridge.mapping.graphviz import to_dot
 from statsd_bridge.mapping.overlap import near_misses
-from statsd_bridge.mapping.table import MappingTable, Match, empty, load, parse
+from statsd_bridge.mapping.table import MappingTable, Match, load, parse
 
-__all__ = ["MappingTable", "Match", "dot", "empty", "load", "near_misses", "parse"]
+__all__ = ["MappingTable", "Match", "load", "near_misses", "parse", "to_dot"]

@@ -51,47 +51,57 @@ class Match(NamedTuple):
         name, labels, options, _ = self.untagged
         if not labels:
             return SeriesSpec(name, tags, options)
-        winners, others = (tags, labels) if self.honor_labels else (labels, tags)
-        merged = {**dict(others), **dict(winners)}
+        merged = dict(labels + tags if self.honor_labels else tags + labels)
         return SeriesSpec(name, tuple(sorted(merged.items())), options)
 
 
-class MappingTable:
-    """The rules of one mapping file; only its cache changes after `parse`."""
+class RuleSearch:
+    """The rules of one mapping file, and the look-up without a cache."""
 
-    def __init__(
-        self, rules: Sequence[Rule], defaults: Defaults, *, cache_size: int
-    ) -> None:
+    def __init__(self, rules: Sequence[Rule], defaults: Defaults) -> None:
         self.rules = tuple(rules)
         self.globs = _tries(rules, ordered=defaults.ordered)
         self._regexes = _pattern_trees(rules)
         self._unmapped_options = defaults.options
-        self._cached = lru_cache(maxsize=max(cache_size, 0))(self.look_up_uncached)
-        self.warnings: tuple[str, ...] = ()
-        """Those of the file that it was read from."""
-
-    def __len__(self) -> int:
-        return len(self.rules)
 
     def look_up(self, sample_type: SampleType, name: str) -> Match:
         """Return the match for a name, which is as received and without its tags."""
-        if len(name) > MAX_CACHED_NAME_LENGTH:
-            return self.look_up_uncached(sample_type, name)
-        return self._cached(sample_type, name)
-
-    def look_up_uncached(self, sample_type: SampleType, name: str) -> Match:
-        """Return the same match without use of the cache and its counters."""
         segments = name.split(".")
         index = self.globs[sample_type].find(segments)
         if index is not None:
             rule = self.rules[index]
-            captures = [segments[star] for star in rule.stars]
-            return _match(rule, sample_type, (name, *captures))
+            captures = name, *[segments[star] for star in rule.stars]
+            return _match(rule, sample_type, captures)
         if by_regex := self._regexes[sample_type].find(name):
             index, groups = by_regex
             return _match(self.rules[index], sample_type, groups)
         options = self._unmapped_options[sample_type]
         return Match(Action.UNMAPPED, SeriesSpec(escape_metric_name(name), (), options))
+
+
+class MappingTable:
+    """
+    The rules of one mapping file behind a cache; `warnings` are those of the file.
+
+    It is in no reference cycle, so that a reload frees it at once: the garbage
+    collector of a bridge hardly ever visits old objects.
+    """
+
+    def __init__(
+        self, search: RuleSearch, warnings: tuple[str, ...], *, cache_size: int
+    ) -> None:
+        self.search = search
+        self.warnings = warnings
+        self._cached = lru_cache(maxsize=max(cache_size, 0))(search.look_up)
+
+    def __len__(self) -> int:
+        return len(self.search.rules)
+
+    def look_up(self, sample_type: SampleType, name: str) -> Match:
+        """Return the match for a name, which is as received and without its tags."""
+        if len(name) > MAX_CACHED_NAME_LENGTH:
+            return self.search.look_up(sample_type, name)
+        return self._cached(sample_type, name)
 
     @property
     def cache(self) -> CacheStats:
@@ -101,8 +111,10 @@ class MappingTable:
 
 
 def load(path: str, *, strict: bool = False, cache_size: int = 1000) -> MappingTable:
-    """Read a mapping file; ConfigError if it is invalid."""
-    return parse(node.read_file(path), path, strict=strict, cache_size=cache_size)
+    """Read a mapping file, or none if `path` is empty; ConfigError if it is invalid."""
+    return parse(
+        node.read_file(path) if path else "", path, strict=strict, cache_size=cache_size
+    )
 
 
 def parse(
@@ -116,17 +128,11 @@ def parse(
     entries = section.sections("mappings") or []
     rules = [read_rule(entry, i, defaults) for i, entry in enumerate(entries)]
     section.reject_unknown_keys()
-    table = MappingTable(rules, defaults, cache_size=cache_size)
-    for each, winner in unreachable(rules, table.globs):
+    search = RuleSearch(rules, defaults)
+    for each, winner in unreachable(rules, search.globs):
         problem = f"never matches: mappings[{winner.index}] matches all its names first"
         diagnostics.warn(f"mappings[{each.index}]", each.line, problem)
-    table.warnings = diagnostics.warnings()
-    return table
-
-
-def empty(*, cache_size: int = 1000) -> MappingTable:
-    """Return the table of a bridge without a mapping file."""
-    return parse("", "", cache_size=cache_size)
+    return MappingTable(search, diagnostics.warnings(), cache_size=cache_size)
 
 
 def _tries(rules: Sequence[Rule], *, ordered: bool) -> Mapping[SampleType, Trie]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statsd_bridge.series.base import MetricFamily, Series
-from statsd_bridge.series.single import Gauge
+from statsd_bridge.series.counter_gauge import Gauge
 from statsd_bridge.series.store import SeriesListener, SeriesStore
 
 __all__ = ["Gauge", "MetricFamily", "Series", "SeriesListener", "SeriesStore"]

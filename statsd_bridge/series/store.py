@@ -29,9 +29,9 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series.base import LabelNames, MetricFamily, Series, SortedKeysDict
+from statsd_bridge.series.counter_gauge import Counter, Gauge
 from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.set import UniqueSet
-from statsd_bridge.series.single import Counter, Gauge
 from statsd_bridge.series.summary import Summary
 from statsd_bridge.syntax import format_labels, is_reserved_label
 
@@ -49,12 +49,12 @@ MIN_HEAP_ENTRIES = 100
 
 
 class SeriesListener(Protocol):
-    """Is called by the store before a series changes, and when it expires."""
+    """Called before a series changes or is removed; see fastpath/buffers.py."""
 
     def before_record(self, series: Series, ttl: float, now: float) -> None:
         """Prepare for a sample of a rule with this ttl."""
 
-    def remove(self, series: Series) -> None:
+    def before_remove(self, series: Series) -> None:
         """Forget a series that expires."""
 
 
@@ -189,7 +189,7 @@ class SeriesStore:
 
     def _remove(self, series: Series, family: MetricFamily, label_text: str) -> None:
         if self.listener is not None:
-            self.listener.remove(series)
+            self.listener.before_remove(series)
         family.remove(label_text)
         if not family.series:
             self._families.remove(family.name)

@@ -1,4 +1,4 @@
-"""Build the stages of the pipeline from settings."""
+"""From settings to stages: build the pipeline, reload its mapping, explain lines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from statsd_bridge.settings import Settings
 
 class Components:
     """
-    The stages of one bridge, and the objects that they and the wiring share.
+    The stages of one bridge and the objects that they share; `reload` replaces rules.
 
     Raise ConfigError if the mapping file is refused.
     """
@@ -56,7 +56,7 @@ class Components:
             store=self.store,
             stats=self.stats,
             bugs=self.bugs,
-            dialect=dialect(settings),
+            dialect=new_dialect(settings),
             sources=settings.count_lines_from,
             relay=self.relay,
         )
@@ -84,8 +84,6 @@ class Components:
 
 def load_table(settings: Settings) -> MappingTable:
     """Load the mapping file, if there is one; raise ConfigError if it is refused."""
-    if not settings.mapping_config:
-        return mapping.empty(cache_size=settings.cache_size)
     table = mapping.load(
         settings.mapping_config,
         strict=settings.mapping_strict,
@@ -106,7 +104,7 @@ def new_store(settings: Settings) -> SeriesStore:
     )
 
 
-def dialect(settings: Settings) -> Dialect:
+def new_dialect(settings: Settings) -> Dialect:
     """Return the styles of tags that are read."""
     return Dialect(
         dogstatsd=settings.dogstatsd_tags,
@@ -120,6 +118,6 @@ def explain_lines(
     settings: Settings, lines: Sequence[bytes]
 ) -> list[explain.Explanation]:
     """Explain lines in order, against an empty store."""
-    table, stores = load_table(settings), explain.TrialStores(new_store(settings))
-    styles = dialect(settings)
-    return [explain.explain(each, styles, table, stores) for each in lines]
+    table, dialect = load_table(settings), new_dialect(settings)
+    stores = explain.TrialStores(new_store(settings))
+    return [explain.explain(each, dialect, table, stores) for each in lines]

@@ -12,7 +12,7 @@ from twisted.internet.error import ReactorNotRunning
 from statsd_bridge import explain, exposition, web
 from statsd_bridge.exposition import BridgeState, SelfMetrics
 from statsd_bridge.model import HostPort
-from statsd_bridge.service.build import Components, dialect, new_store
+from statsd_bridge.service.build import Components, new_dialect, new_store
 from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.syntax import decode_escaped
 
@@ -20,7 +20,7 @@ VERSION = version("crocbot")
 
 
 class HttpBackend(web.Backend):
-    """Implements web.Backend for one bridge."""
+    """Implements web.Backend and StateSource for one bridge."""
 
     def __init__(self, components: Components, listeners: Listeners) -> None:
         self.stats = components.stats
@@ -74,22 +74,20 @@ class HttpBackend(web.Backend):
     def explain(self, line: bytes) -> Any:
         """Explain what would become of a line now; nothing changes."""
         stores = explain.TrialStores(new_store(self._settings), self._store)
-        table, styles = self._plain.table, dialect(self._settings)
-        return explain.as_json(explain.explain(line, styles, table, stores))
+        table, dialect = self._plain.table, new_dialect(self._settings)
+        return explain.as_json(explain.explain(line, dialect, table, stores))
 
     def list_unmapped_and_failed(self) -> Any:
         """List unmapped names and failed lines, newest first."""
         self._pipeline.flush()
-        names = self._plain.unmapped_names.newest_first()
-        lines = self._plain.failed_lines.newest_first()
         return {
             "unmapped_names": [
                 {"name": name, "type": type_, "count": count}
-                for (name, type_), count in names
+                for (name, type_), count in self._plain.unmapped_names.newest_first()
             ],
             "refused_lines": [
                 {"line": decode_escaped(line), "reason": reason, "count": count}
-                for (line, reason), count in lines
+                for (line, reason), count in self._plain.failed_lines.newest_first()
             ],
         }
 

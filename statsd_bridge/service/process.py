@@ -28,7 +28,7 @@ def run(settings: Settings) -> None:
     from twisted.internet import reactor
 
     # A batch makes thousands of objects and none in a cycle: with the default threshold
-    # of 700 the collector doubles the cost of a line with tags (benchmarks/README.md).
+    # of 700 the collector would visit them again and again.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     loop: Any = reactor

@@ -2,8 +2,9 @@
 Read --web.config.file: TLS, users, headers and the rate limit of the pages.
 
 The format is that of Prometheus' exporter-toolkit: tls_server_config,
-http_server_config, basic_auth_users, rate_limit.  Like there, unknown keys are refused;
-so is everything that would make a page less protected than the file says.
+http_server_config, basic_auth_users, rate_limit.  Like exporter-toolkit, this
+module refuses unknown keys; it also refuses what would leave a page less protected than
+the file says.
 """
 
 from __future__ import annotations

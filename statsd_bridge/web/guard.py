@@ -63,9 +63,9 @@ class Guard:
         self._refresh()
         return self._bucket is None or self._bucket.take(self._clock())
 
-    def check(self, authorization: bytes | None) -> Deferred[bool]:
+    def authenticate(self, authorization: bytes | None) -> Deferred[bool]:
         """Return whether an Authorization header admits its request."""
-        return self._users.check(authorization)
+        return self._users.authenticate(authorization)
 
     def getContext(self) -> SSL.Context:
         """Return the context of the next TLS connection; Twisted calls it for each."""
@@ -92,7 +92,7 @@ class Guard:
         self._stamp = (stamp, *map(_stamp, self._files))
         loaded = config.read(self._path)
         try:
-            context = tls.context(loaded.tls) if loaded.tls else None
+            context = tls.new_context(loaded.tls) if loaded.tls else None
         except BridgeError as error:
             raise BridgeError(f"{self._path}: {error}") from error
         if not is_start and (context is None) != (self._context is None):

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from statsd_bridge.web.base import Backend, BackendPage, plain_error
 
 MAX_SCRAPES = 8
-"""Pages that are sent at a time: each holds a list of all series."""
+"""Pages that are sent at the same time; each holds a list of all series."""
 
 MAX_WAITING_SCRAPES = 64
 """Scrapes that wait until one of those has ended."""
@@ -83,7 +83,7 @@ class _Scrape:
     """
     One request for the page.
 
-    It writes one slice per reactor turn while the connection accepts data.
+    It writes one slice per iteration of the reactor while the connection accepts data.
     """
 
     def __init__(self, request: Request, metrics: MetricsResource) -> None:
@@ -164,18 +164,18 @@ class _Scrape:
         if not self._is_producing:
             return
         try:
-            part = next(self._slices, None)
+            page_slice = next(self._slices, None)
         except Exception as error:
             self._fail(error)
             return
-        if part is None:
+        if page_slice is None:
             self._is_complete = True
             self._request.unregisterProducer()
             self._request.finish()
             return
-        if part:
-            self._bytes += len(part)
-            self._request.write(part)
+        if page_slice:
+            self._bytes += len(page_slice)
+            self._request.write(page_slice)
         self._is_scheduled = True
         self._backend.reactor.callLater(0, self._send_slice)
 
@@ -210,6 +210,7 @@ def _accepts_gzip(accept_encoding: str) -> bool:
 def _compress(slices: Iterator[bytes]) -> Iterator[bytes]:
     # wbits 31: the largest window, with the header of gzip.
     compressor = zlib.compressobj(level=1, wbits=31)
-    # Also yield when the compressor holds everything back: other events have a turn.
+    # Also yield when the compressor returns nothing, so that the reactor handles other
+    # events.
     yield from map(compressor.compress, slices)
     yield compressor.flush()

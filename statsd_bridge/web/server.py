@@ -21,7 +21,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from statsd_bridge.model import Stats
-from statsd_bridge.settings import Settings
+from statsd_bridge.settings import EXPLAIN_PATH, UNMAPPED_PATH, Settings
 from statsd_bridge.web import base, pages
 from statsd_bridge.web.guard import Guard
 from statsd_bridge.web.scrape import MetricsResource
@@ -51,8 +51,8 @@ def http_factory(
         b"/": pages.Landing(telemetry_path, version),
         b"/-/healthy": pages.StaticText(b"Statsd Exporter is Healthy.\n"),
         b"/-/ready": pages.StaticText(b"Statsd Exporter is Ready.\n"),
-        b"/explain": pages.Explain(backend),
-        b"/debug/unmapped": pages.Unmapped(backend),
+        os.fsencode(EXPLAIN_PATH): pages.Explain(backend),
+        os.fsencode(UNMAPPED_PATH): pages.Unmapped(backend),
     }
     if settings.enable_lifecycle:
         paths[b"/-/reload"] = pages.Reload(backend)
@@ -101,7 +101,7 @@ class _BoundedFactory(WrappingFactory):
         if len(self.protocols) >= self._max_connections:
             inactive = next(iter(self.protocols))
             del self.protocols[inactive]
-            # At once, not in the next turn of the reactor: this turn may accept a
+            # At once, not in the next iteration of the reactor: this one may accept a
             # hundred more connections, and open files are few.
             inactive.transport.connectionLost(Failure(ConnectionAborted()))
             self._stats.http_closed += 1
@@ -172,7 +172,7 @@ class _Request(Request):
         if not guard.allow_request():
             self._reject(429, b"Too Many Requests\n")
             return
-        checked = guard.check(self.getHeader(b"authorization"))
+        checked = guard.authenticate(self.getHeader(b"authorization"))
         checked.addCallback(self._checked).addErrback(self.processingFailed)
 
     def write(self, data: bytes) -> None:

@@ -15,7 +15,7 @@ from statsd_bridge.errors import BridgeError
 from statsd_bridge.web.config import Tls
 
 
-def context(tls: Tls) -> SSL.Context:
+def new_context(tls: Tls) -> SSL.Context:
     """
     Build the context of connections; raise BridgeError with the key that is wrong.
 

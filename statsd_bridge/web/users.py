@@ -34,11 +34,11 @@ class Users:
         self._salt = os.urandom(32)
         self._verified_digests: dict[bytes, None] = {}
 
-    def check(self, authorization: bytes | None) -> Deferred[bool]:
+    def authenticate(self, authorization: bytes | None) -> Deferred[bool]:
         """Return whether a header admits its request; without users, all do."""
         if not self.hashes:
             return succeed(True)
-        name, password = _read(authorization)
+        name, password = _parse_credentials(authorization)
         hashed = self.hashes.get(name)
         digest = self._digest(name, password, hashed or b"")
         if digest in self._verified_digests:
@@ -70,7 +70,7 @@ def _matches(password: bytes, hashed: bytes) -> bool:
         return False
 
 
-def _read(authorization: bytes | None) -> tuple[str, bytes]:
+def _parse_credentials(authorization: bytes | None) -> tuple[str, bytes]:
     """Return name and password; both are empty if the header is malformed."""
     scheme, _, encoded = (authorization or b"").partition(b" ")
     if scheme.lower() != b"basic":

@@ -7,19 +7,15 @@ exposed.  DIFFERENCES has what the bridge exposes instead, on purpose.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
+from tests.statsd_bridge.recorded import CASES, is_same
 
-DATA = Path(__file__).parent / "data" / "statsd_exporter-0.30.0.json"
-CASES: list[dict[str, Any]] = json.loads(DATA.read_text())
 LOADED = [case for case in CASES if case["want"]["started"]]
 REFUSED = [case for case in CASES if not case["want"]["started"]]
 
@@ -43,16 +39,6 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
 }
 
 
-def same(actual: float, recorded: str, name: str) -> bool:
-    """Compare as numbers; quantiles are estimates, sums may add in another order."""
-    wanted = float(recorded)
-    if "quantile=" in name:
-        return math.isnan(actual) == math.isnan(wanted)
-    return (math.isnan(actual) and math.isnan(wanted)) or math.isclose(
-        actual, wanted, rel_tol=1e-9
-    )
-
-
 @pytest.mark.parametrize("case", LOADED, ids=lambda case: case["name"])
 def test_a_case_shows_what_statsd_exporter_shows(
     case: dict[str, Any], play: Callable[..., Any]
@@ -65,7 +51,7 @@ def test_a_case_shows_what_statsd_exporter_shows(
     different = {
         name: (value, want["series"][name])
         for name, value in outcome.series.items()
-        if not same(value, want["series"][name], name)
+        if not is_same(value, want["series"][name], name)
     }
     assert different == {}
     assert outcome.types == want["types"]

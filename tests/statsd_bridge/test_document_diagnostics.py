@@ -13,12 +13,12 @@ from statsd_bridge.errors import ConfigError
     ("source", "shown"),
     [("a", "'a'"), ("a\nb\x1b", "'a\\nb\\x1b'"), ("x" * 61, f"'{'x' * 57}...'")],
 )
-def test_quote(source: str, shown: str) -> None:
+def test_quoted_text_is_short_escaped_and_on_one_line(source: str, shown: str) -> None:
     """Text from the file is quoted short, escaped and on one line."""
     assert quote(source) == shown
 
 
-def test_error() -> None:
+def test_an_error_names_file_key_problem_and_line() -> None:
     """An error names the file, the key, the problem and the line."""
     diagnostics = Diagnostics("f.yml")
 

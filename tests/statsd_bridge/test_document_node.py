@@ -38,7 +38,7 @@ TREES = [
 
 
 @pytest.mark.parametrize(("text", "expected"), TREES)
-def test_tree(text: str, expected: object) -> None:
+def test_a_node_has_its_text_as_written(text: str, expected: object) -> None:
     """A node has its text as written; repeated keys are kept."""
     assert shape(compose(text, "f")) == expected
 
@@ -55,7 +55,7 @@ def test_tree(text: str, expected: object) -> None:
         ("! a", False, "!"),
     ],
 )
-def test_style(text: str, plain: bool, tag: str) -> None:
+def test_a_scalar_knows_its_style_and_tag(text: str, plain: bool, tag: str) -> None:
     """A scalar knows whether it is plain and how it is tagged."""
     node = compose(text, "f")
 
@@ -63,7 +63,7 @@ def test_style(text: str, plain: bool, tag: str) -> None:
     assert (node.plain, node.tag) == (plain, tag)
 
 
-def test_line_numbers() -> None:
+def test_nodes_know_their_line() -> None:
     """Nodes count their lines from one; an alias is the node of its anchor."""
     node = compose("a:\n- b\n- &c d\n- *c\n", "f")
 
@@ -72,7 +72,7 @@ def test_line_numbers() -> None:
     assert [item.line for item in items] == [2, 3, 3]
 
 
-def test_encodings() -> None:
+def test_text_and_bytes_are_read_alike() -> None:
     """Text and bytes are the same, and so is UTF-16 with its mark."""
     assert shape(compose("ü".encode(), "f")) == shape(compose("ü", "f")) == "ü"
     assert shape(compose("ü".encode("utf-16"), "f")) == "ü"
@@ -99,7 +99,9 @@ DEEPEST = document.MAX_DEPTH
         ("[" + "a," * document.MAX_NODES, "f: holds more than 1000000 values"),
     ],
 )
-def test_refused(text: str | bytes, message: str) -> None:
+def test_invalid_or_excessive_yaml_is_refused_in_one_line(
+    text: str | bytes, message: str
+) -> None:
     """Invalid or excessive YAML is refused in one line."""
     with pytest.raises(ConfigError) as caught:
         compose(text, "f")
@@ -108,7 +110,7 @@ def test_refused(text: str | bytes, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_deepest() -> None:
+def test_the_greatest_depth_is_accepted() -> None:
     """MAX_DEPTH levels are accepted."""
     node = compose("[" * DEEPEST + "]" * DEEPEST, "f")
 
@@ -123,7 +125,9 @@ def test_deepest() -> None:
         ("a\0b", "embedded null byte"),
     ],
 )
-def test_unreadable(tmp_path: Path, path: str, reason: str) -> None:
+def test_a_file_that_cannot_be_read_has_the_reason(
+    tmp_path: Path, path: str, reason: str
+) -> None:
     """A file that cannot be read is refused with the system's reason."""
     path = str(tmp_path / path)
 
@@ -133,7 +137,7 @@ def test_unreadable(tmp_path: Path, path: str, reason: str) -> None:
     assert str(caught.value) == f"{path}: cannot be read: {reason}"
 
 
-def test_read(tmp_path: Path) -> None:
+def test_a_file_is_read_as_bytes(tmp_path: Path) -> None:
     """A file is read as bytes."""
     (tmp_path / "f.yml").write_bytes(b"\xff")
 
@@ -151,7 +155,7 @@ def outcome(text: str | bytes) -> Node | str | None:
 @given(
     st.text(alphabet="ab:-?*&!|>'\"[]{},#%@ \t\n\0é\ud800", max_size=40) | st.binary()
 )
-def test_any_text(text: str | bytes) -> None:
+def test_any_text_is_a_tree_or_an_error_of_one_line(text: str | bytes) -> None:
     """Any text gives a tree, None or an error of one line."""
     node = outcome(text)
 

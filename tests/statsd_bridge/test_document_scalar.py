@@ -73,14 +73,16 @@ MEANINGS: list[tuple[str, Value]] = [
 
 
 @pytest.mark.parametrize(("text", "expected"), MEANINGS)
-def test_resolve(text: str, expected: Value) -> None:
+def test_a_plain_scalar_has_the_type_that_go_gives_it(
+    text: str, expected: Value
+) -> None:
     """A plain scalar has the type and value that Go's YAML library gives it."""
     actual = resolve(text)
 
     assert (type(actual), actual) == (type(expected), expected)
 
 
-def test_not_a_number() -> None:
+def test_nan_is_a_number() -> None:
     """NaN is a number."""
     assert math.isnan(float(str(resolve(".NaN"))))
 
@@ -98,7 +100,7 @@ def test_not_a_number() -> None:
         ("!mine 12", "12"),
     ],
 )
-def test_value(text: str, expected: Value) -> None:
+def test_quotes_and_tags_set_the_type(text: str, expected: Value) -> None:
     """A quoted scalar is text, a tag sets the type."""
     node = compose(text, "f")
 
@@ -107,7 +109,7 @@ def test_value(text: str, expected: Value) -> None:
 
 
 @pytest.mark.parametrize("text", ["!!int x", "!!int 1.5", "!!bool 1", "!!null x"])
-def test_tag_and_text_differ(text: str) -> None:
+def test_a_scalar_that_does_not_fit_its_tag_is_an_error(text: str) -> None:
     """A scalar that does not fit its tag is an error."""
     node = compose(text, "f")
 
@@ -120,7 +122,7 @@ def test_tag_and_text_differ(text: str) -> None:
     ("text", "expected"),
     [("~", True), ("a:", False), ("''", False), ("!!null x", False), ("0", False)],
 )
-def test_is_null(text: str, expected: bool) -> None:
+def test_only_a_plain_null_is_null(text: str, expected: bool) -> None:
     """Only a plain null is null."""
     node = compose(text, "f")
 
@@ -129,13 +131,13 @@ def test_is_null(text: str, expected: bool) -> None:
 
 
 @given(st.text(alphabet="0123456789.+-_eExob:nsumµhyYtrue~ \u0661", max_size=30))
-def test_any_text(text: str) -> None:
+def test_any_text_has_a_value(text: str) -> None:
     """Any text has a value and resolving it does not raise."""
     assert isinstance(resolve(text), Value)
 
 
 @given(st.floats(allow_nan=False))
-def test_floats(number: float) -> None:
+def test_a_printed_float_reads_back_the_same(number: float) -> None:
     """A float printed as YAML reads back the same."""
     text = repr(number).replace("inf", ".inf")
 

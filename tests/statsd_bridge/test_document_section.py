@@ -90,7 +90,9 @@ READ: list[tuple[Read, str, object]] = [
 
 
 @pytest.mark.parametrize(("read", "source", "expected"), READ)
-def test_read(read: Read, source: str, expected: object) -> None:
+def test_a_key_is_read_as_the_type_asked_for(
+    read: Read, source: str, expected: object
+) -> None:
     """A key is read as the type asked for; missing and null are the same."""
     assert read(section_of(source)[0]) == expected
 
@@ -132,7 +134,9 @@ REFUSED: list[tuple[Read, str, str]] = [
 
 
 @pytest.mark.parametrize(("read", "source", "message"), REFUSED)
-def test_refused(read: Read, source: str, message: str) -> None:
+def test_a_value_of_another_type_is_refused(
+    read: Read, source: str, message: str
+) -> None:
     """A value of another type is refused with its path and line."""
     with pytest.raises(ConfigError) as caught:
         read(section_of(source)[0])
@@ -153,7 +157,7 @@ MERGED = [
 
 
 @pytest.mark.parametrize(("source", "expected"), MERGED)
-def test_later_wins(source: str, expected: str) -> None:
+def test_the_last_of_a_repeated_key_counts(source: str, expected: str) -> None:
     """Of a repeated or merged key, the last in the file counts."""
     assert section_of(source)[0].text("k") == expected
 
@@ -171,7 +175,7 @@ def test_mappings_are_merged(source: str, expected: dict[str, str]) -> None:
     assert section_of(source)[0].text_map("k") == expected
 
 
-def test_unknown_keys() -> None:
+def test_an_unknown_key_is_a_warning() -> None:
     """A key that was not asked for is a warning with the nearest known key."""
     section, diagnostics = section_of('labels: {}\nlabel: {}\nzzz: 1\n"a\\nb": 2\n')
     section.text_map("labels")
@@ -185,7 +189,7 @@ def test_unknown_keys() -> None:
     )
 
 
-def test_unknown_key_is_strict() -> None:
+def test_an_unknown_key_is_an_error_if_strict() -> None:
     """If strict, the first unknown key is an error."""
     section, _ = section_of("label: {}\nzzz: 1", strict=True)
 
@@ -193,7 +197,7 @@ def test_unknown_key_is_strict() -> None:
         section.reject_unknown_keys()
 
 
-def test_bare_number_of_nanoseconds() -> None:
+def test_a_duration_without_a_unit_is_a_warning() -> None:
     """A duration without a unit is accepted with a warning."""
     section, diagnostics = section_of("ttl: 10")
     section.nanoseconds("ttl")
@@ -202,7 +206,7 @@ def test_bare_number_of_nanoseconds() -> None:
     assert diagnostics.warnings() == (warning,)
 
 
-def test_long_chain_of_merges() -> None:
+def test_a_long_chain_of_merges_does_not_exhaust_the_stack() -> None:
     """A chain of merges does not exhaust the stack."""
     lines = ["a0: &a0 {x: y}"]
     lines += [f"a{i + 1}: &a{i + 1}\n  <<: *a{i}" for i in range(5000)]

@@ -161,7 +161,7 @@ outcome   recorded
 
 
 @pytest.mark.parametrize("line", TEXTS)
-def test_text(line: str) -> None:
+def test_the_text_has_each_step(line: str) -> None:
     """The text has line, sample, rule, near misses, series and outcome."""
     head, _, rest = as_text(explained(line)).partition("\n")
 
@@ -169,7 +169,7 @@ def test_text(line: str) -> None:
     assert rest.strip("\n") == TEXTS[line].strip("\n")
 
 
-def test_json() -> None:
+def test_the_json_has_each_field() -> None:
     """The JSON has every field of a mapped sample."""
     assert as_json(explained("app.req.200:12|ms|@0.5|#a:b,bad")) == {
         "line": "app.req.200:12|ms|@0.5|#a:b,bad",
@@ -263,7 +263,7 @@ def test_text_from_senders_is_escaped() -> None:
 
 
 @given(st.binary() | st.text(alphabet="a.1:|@#,=[]cgmsh\x1b\u202e", max_size=40))
-def test_any_line(line: str | bytes) -> None:
+def test_any_line_has_a_printable_explanation(line: str | bytes) -> None:
     """Any line has an explanation that is printable and valid JSON."""
     explanation = explained(line)
     rows = as_text(explanation).splitlines()
@@ -304,7 +304,7 @@ def test_a_running_bridge_has_conflicts_of_its_own() -> None:
     live.record(SeriesSpec("foo", (), options), Sample(SampleType.GAUGE, "foo", 1))
     stores = TrialStores(SeriesStore(clock=lambda: 0.0), live)
     steps = explain.explain(
-        b"foo:1|c:2|g", DEFAULT_DIALECT, mapping.empty(), stores
+        b"foo:1|c:2|g", DEFAULT_DIALECT, mapping.parse("", ""), stores
     ).steps
 
     assert [step.rejected for step in steps] == [

@@ -21,7 +21,7 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series import MetricFamily, SeriesStore
-from statsd_bridge.series.single import Counter
+from statsd_bridge.series.counter_gauge import Counter
 from tests.statsd_bridge.in_memory import NoBugs, ReportedBugs
 
 COUNTER = MetricOptions(MetricType.COUNTER, "How many.")

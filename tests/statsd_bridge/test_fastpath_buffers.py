@@ -135,7 +135,7 @@ def test_buffers_are_removed_with_their_series() -> None:
     memory.record(b"a,:1|c")
     memory.record(b"b:1|c")
     assert series is not None
-    memory.buffers.remove(series)
+    memory.buffers.before_remove(series)
 
     assert memory.keys() == [b"b"]
     assert len(memory.buffers) == 1

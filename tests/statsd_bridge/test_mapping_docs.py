@@ -69,7 +69,7 @@ def _result(table: mapping.MappingTable, line: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(("text", "output"), EXAMPLES)
-def test_example(text: str, output: str) -> None:
+def test_an_example_has_the_output_beside_it(text: str, output: str) -> None:
     """Every line of an example has the result next to it."""
     if output.startswith("refused"):
         with pytest.raises(ConfigError) as caught:
@@ -84,7 +84,7 @@ def test_example(text: str, output: str) -> None:
         assert actual == expected
 
 
-def test_explain_command(tmp_path: Path) -> None:
+def test_the_explain_command_prints_the_output_of_the_page(tmp_path: Path) -> None:
     """The command of the page prints the output of the page for its first file."""
     (command, output) = _COMMAND.findall(_PAGE.read_text())[0]
     (tmp_path / "mapping.yml").write_text(EXAMPLES[0][0])
@@ -105,7 +105,7 @@ def test_every_block_is_an_example() -> None:
     assert len(EXAMPLES) == _PAGE.read_text().count("```yaml")
 
 
-def test_every_key_is_there() -> None:
+def test_the_page_names_every_key() -> None:
     """The page names every key of a mapping file."""
     page = _PAGE.read_text()
     keys = """defaults mappings match match_type match_metric_type name labels

@@ -18,7 +18,9 @@ ERRORS = dict(
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in _FILES.glob("*.yml")))
-def test_bad_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_names_file_key_problem_and_line(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The error of one line names file, key, problem and line number."""
     monkeypatch.chdir(_FILES)
 
@@ -28,7 +30,7 @@ def test_bad_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == f"{name}.yml: {ERRORS[name]}"
 
 
-def test_missing_file() -> None:
+def test_a_missing_file_is_an_error() -> None:
     """A missing file is an error."""
     with pytest.raises(ConfigError, match=r"^no\.yml: cannot be read: No such file"):
         mapping.load("no.yml")

@@ -42,12 +42,14 @@ GLOBS = [
 
 
 @pytest.mark.parametrize(("match", "expected"), GLOBS)
-def test_is_glob(match: str, expected: bool) -> None:
+def test_a_glob_is_valid_where_statsd_exporter_accepts_it(
+    match: str, expected: bool
+) -> None:
     """A glob is valid where statsd_exporter accepts it, up to MAX_SEGMENTS."""
     assert is_glob(match) is expected
 
 
-def test_stars() -> None:
+def test_captures_are_the_indexes_of_the_stars() -> None:
     """Captures are the indexes of the stars."""
     assert stars(["a", "*", "b", "*"]) == (1, 3)
 
@@ -97,7 +99,7 @@ FOUND = [
 
 
 @pytest.mark.parametrize(("globs", "ordered", "name", "expected"), FOUND)
-def test_find(
+def test_a_name_has_the_first_or_the_most_literal_rule(
     globs: tuple[str, ...], ordered: bool, name: str, expected: int | None
 ) -> None:
     """A name has the first rule, or the most literal one."""
@@ -128,7 +130,7 @@ RULES = st.lists(st.lists(SEGMENTS, min_size=1, max_size=4).map(".".join), max_s
 
 
 @given(RULES, NAMES.map(".".join), st.booleans())
-def test_agrees_with_plain_comparison(
+def test_the_trie_agrees_with_comparing_each_rule(
     globs: list[str], name: str, ordered: bool
 ) -> None:
     """The trie finds what a comparison with each rule finds."""
@@ -138,7 +140,7 @@ def test_agrees_with_plain_comparison(
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_work_is_bounded(ordered: bool) -> None:
+def test_a_look_up_visits_each_node_at_most_once(ordered: bool) -> None:
     """However globs overlap, a look-up visits each node at most once."""
     globs = [".".join(glob) for glob in itertools.product("a*", repeat=10)]
     many = trie(*(f"{glob}.end" for glob in globs), ordered=ordered)
@@ -159,7 +161,7 @@ def test_work_is_bounded(ordered: bool) -> None:
     assert visited < 5 * 2**11
 
 
-def test_long_names() -> None:
+def test_the_longest_glob_does_not_exhaust_the_stack() -> None:
     """A glob of MAX_SEGMENTS does not exhaust the stack."""
     longest = ["*"] * MAX_SEGMENTS
 
@@ -167,7 +169,7 @@ def test_long_names() -> None:
     assert trie(".".join(longest)).find(["a"] * 100_000) is None
 
 
-def test_nodes() -> None:
+def test_a_node_lists_its_edges_with_the_star_last() -> None:
     """A node lists its edges, the star last; a final one ends a glob."""
     root = trie("*.b", "a").root
 

@@ -98,7 +98,7 @@ def test_an_unusual_file_is_accepted(what: str) -> None:
         text = f"mappings:\n{text}"
     table = mapping.parse(text, "f.yml")
 
-    assert table.look_up(SampleType.COUNTER, "a.b").rule is table.rules[0]
+    assert table.look_up(SampleType.COUNTER, "a.b").rule is table.search.rules[0]
     assert len(table.warnings) <= 101
 
 
@@ -112,6 +112,6 @@ def test_long_regexes_are_tried_by_halves(
     )
     table = mapping.parse(f"mappings:\n{rules}", "f.yml")
 
-    assert table.look_up(SampleType.COUNTER, "a77").rule is table.rules[77]
+    assert table.look_up(SampleType.COUNTER, "a77").rule is table.search.rules[77]
     assert table.look_up(SampleType.COUNTER, "b").rule is None
     assert capfd.readouterr() == ("", "")

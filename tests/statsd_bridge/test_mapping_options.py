@@ -158,7 +158,9 @@ RESOLVED = [
 
 
 @pytest.mark.parametrize(("defaults", "rule", "expected"), RESOLVED)
-def test_resolved(defaults: str, rule: str, expected: MetricOptions) -> None:
+def test_options_are_inherited_like_in_statsd_exporter(
+    defaults: str, rule: str, expected: MetricOptions
+) -> None:
     """Options are inherited like in statsd_exporter."""
     assert observed(defaults, rule) == expected
 
@@ -171,7 +173,7 @@ def test_quantiles_are_sorted_and_unique() -> None:
     assert form.quantiles == (Quantile(0.5, 0.0), Quantile(0.9, 0.2))
 
 
-def test_unmapped() -> None:
+def test_unmapped_names_have_the_default_options() -> None:
     """Unmapped names have the options of the defaults."""
     text = "defaults: {observer_type: histogram, ttl: 1h, buckets: [1, 2]}"
     table = mapping.parse(text, "f")
@@ -197,7 +199,9 @@ def test_unmapped() -> None:
         ("", "ttl: 10", 1e-8),
     ],
 )
-def test_ttl(defaults: str, rule: str, ttl: float) -> None:
+def test_a_ttl_of_zero_does_not_override_the_default(
+    defaults: str, rule: str, ttl: float
+) -> None:
     """A ttl of zero does not override that of the defaults."""
     assert observed(defaults, rule).ttl == ttl
 
@@ -206,7 +210,7 @@ def test_ttl(defaults: str, rule: str, ttl: float) -> None:
     ("rule", "scale"),
     [("", None), ("scale: ~", None), ("scale: 0", 0.0), ("scale: -1e-3", -0.001)],
 )
-def test_scale(rule: str, scale: float | None) -> None:
+def test_a_scale_of_zero_is_not_a_missing_scale(rule: str, scale: float | None) -> None:
     """A scale of zero is not a missing scale."""
     assert observed("", rule).scale == scale
 
@@ -219,7 +223,7 @@ def test_scale(rule: str, scale: float | None) -> None:
         ("help: 007", "007"),
     ],
 )
-def test_help(rule: str, text: str) -> None:
+def test_a_missing_help_text_is_that_of_statsd_exporter(rule: str, text: str) -> None:
     """A missing or empty help text is that of statsd_exporter."""
     assert observed("", rule).help == text
 
@@ -242,7 +246,9 @@ WARNED = [
 
 
 @pytest.mark.parametrize(("rule", "warning"), WARNED)
-def test_warned(rule: str, warning: str) -> None:
+def test_legacy_keys_and_options_without_effect_are_warnings(
+    rule: str, warning: str
+) -> None:
     """Legacy keys and options without effect are warnings."""
     table = mapping.parse(f"mappings: [{{match: a, name: a, {rule}}}]", "f")
 
@@ -253,7 +259,9 @@ def test_warned(rule: str, warning: str) -> None:
     ("max_age", "age_buckets", "accepted"),
     [("5us", 5, True), ("4us", 5, False), ("10ms", 10_000, True), ("1s", 1, True)],
 )
-def test_shortest_window(max_age: str, age_buckets: int, accepted: bool) -> None:
+def test_a_window_too_short_for_its_age_buckets_is_refused(
+    max_age: str, age_buckets: int, accepted: bool
+) -> None:
     """A window that is too short for its age buckets is refused."""
     defaults = f"summary_options: {{max_age: {max_age}, age_buckets: {age_buckets}}}"
     if accepted:

@@ -18,7 +18,9 @@ def table(*rules: str, defaults: str = "") -> mapping.MappingTable:
 def near_misses(rules: mapping.MappingTable, name: str) -> list[tuple[Rule, str]]:
     """Return the near misses of a counter's name."""
     match = rules.look_up(SampleType.COUNTER, name)
-    found = mapping.near_misses(rules.rules, match.rule, SampleType.COUNTER, name)
+    found = mapping.near_misses(
+        rules.search.rules, match.rule, SampleType.COUNTER, name
+    )
     return list(found)
 
 
@@ -48,7 +50,7 @@ UNREACHABLE = [
 
 
 @pytest.mark.parametrize(("rules", "defaults", "expected"), UNREACHABLE)
-def test_unreachable(
+def test_a_rule_that_never_matches_names_an_earlier_one(
     rules: tuple[str, ...], defaults: str, expected: list[tuple[int, int]]
 ) -> None:
     """A rule whose names all match earlier rules is unreachable; one is named."""
@@ -76,7 +78,7 @@ NEAR = [
 
 
 @pytest.mark.parametrize(("rule", "name", "expected"), NEAR)
-def test_near_miss(rule: str, name: str, expected: list[str]) -> None:
+def test_a_near_miss_has_its_reason(rule: str, name: str, expected: list[str]) -> None:
     """A rule that nearly matches a name has the reason why it does not."""
     assert [reason for _, reason in near_misses(table(rule), name)] == expected
 

@@ -39,7 +39,9 @@ SEARCHED = [
 
 
 @pytest.mark.parametrize(("text", "name", "expected"), SEARCHED)
-def test_search(text: str, name: str, expected: tuple[str, ...] | None) -> None:
+def test_the_leftmost_match_and_its_groups_are_found(
+    text: str, name: str, expected: tuple[str, ...] | None
+) -> None:
     """The leftmost match and its groups are found; an unused group is empty."""
     assert Pattern(text).search(name) == expected
 
@@ -67,7 +69,9 @@ def test_search(text: str, name: str, expected: tuple[str, ...] | None) -> None:
         ("((a{1000}){1000}){1000}", "invalid repetition size"),
     ],
 )
-def test_refused(text: str, message: str) -> None:
+def test_a_regex_that_go_refuses_is_refused_in_one_line(
+    text: str, message: str
+) -> None:
     """A regex that Go refuses is refused in one short line."""
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         Pattern(text)
@@ -78,14 +82,14 @@ def test_refused(text: str, message: str) -> None:
     assert len(problem) < 150
 
 
-def test_names() -> None:
+def test_named_groups_have_numbers() -> None:
     """Named groups have numbers."""
     pattern = Pattern("(a)(?P<x>b)(?:c)(?<y>d)")
 
     assert (pattern.groups, pattern.names) == (3, {"x": 2, "y": 3})
 
 
-def test_hard_regex() -> None:
+def test_a_regex_hard_for_backtracking_takes_linear_time() -> None:
     """A regex that takes exponential time with backtracking is linear."""
     assert Pattern("(a*)*b").search("a" * 5000) is None
 
@@ -111,7 +115,7 @@ FIRST: list[tuple[tuple[str, ...], str, tuple[int, tuple[str, ...]] | None]] = [
 
 
 @pytest.mark.parametrize(("texts", "name", "expected"), FIRST)
-def test_first(
+def test_the_first_pattern_that_matches_wins(
     texts: tuple[str, ...], name: str, expected: tuple[int, tuple[str, ...]] | None
 ) -> None:
     """The first pattern that matches wins, with its own captures."""
@@ -140,7 +144,7 @@ def test_patterns_too_large_for_one_alternation() -> None:
 
 
 @given(st.text(alphabet="ab()[]{}*+?|\\QEC.^$<>P:i1,-", max_size=15))
-def test_any_regex(text: str) -> None:
+def test_any_regex_matches_alike_alone_and_among_others(text: str) -> None:
     """Any text is refused or matches alike alone and in an alternation."""
     try:
         pattern = Pattern(text)

@@ -12,10 +12,10 @@ from statsd_bridge.model import Action, SampleType
 
 def rule(text: str) -> Rule:
     """Parse one entry."""
-    return mapping.parse(f"mappings: [{{{text}}}]", "f").rules[0]
+    return mapping.parse(f"mappings: [{{{text}}}]", "f").search.rules[0]
 
 
-def test_all_keys() -> None:
+def test_a_rule_has_the_values_of_all_its_keys() -> None:
     """A rule has the values of all its keys."""
     text = """
     mappings:
@@ -28,7 +28,7 @@ def test_all_keys() -> None:
       match_metric_type: gauge
       action: drop
     """
-    read = mapping.parse(text, "f").rules[1]
+    read = mapping.parse(text, "f").search.rules[1]
 
     assert (read.index, read.line, read.match) == (1, 5, "a.*.b.*")
     assert (read.segments, read.stars) == (("a", "*", "b", "*"), (1, 3))
@@ -71,7 +71,9 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("name", "accepted"), NAMES)
-def test_name(name: str, accepted: bool) -> None:
+def test_a_name_has_letters_digits_underscores_and_references(
+    name: str, accepted: bool
+) -> None:
     """A name consists of letters, digits, underscores and numbered references."""
     text = f"match: a, name: '{name}'"
     if accepted:
@@ -102,7 +104,7 @@ LABELS = [
 
 
 @pytest.mark.parametrize(("key", "accepted"), LABELS)
-def test_label(key: str, accepted: bool) -> None:
+def test_a_label_name_is_valid_and_not_reserved(key: str, accepted: bool) -> None:
     """A label name is valid in Prometheus and not reserved; one letter suffices."""
     text = f"match: a, name: a, labels: {{'{key}': x}}"
     if accepted:
@@ -125,15 +127,15 @@ MATCH_TYPES = [
 
 
 @pytest.mark.parametrize(("defaults", "text", "is_regex"), MATCH_TYPES)
-def test_match_type(defaults: str, text: str, is_regex: bool) -> None:
+def test_the_match_type_is_inherited(defaults: str, text: str, is_regex: bool) -> None:
     """The type of a match is the rule's, else the defaults', else glob."""
     file = f"defaults: {{{defaults}}}\nmappings: [{{match: a, name: a, {text}}}]"
-    read = mapping.parse(file, "f").rules[0]
+    read = mapping.parse(file, "f").search.rules[0]
 
     assert (read.pattern is not None) is is_regex
 
 
-def test_empty_regex() -> None:
+def test_a_regex_may_be_empty() -> None:
     """A regex may be empty or missing."""
     assert rule("match: '', match_type: regex, name: a").pattern is not None
     assert rule("match_type: regex, name: a").pattern is not None
@@ -149,7 +151,7 @@ def test_empty_regex() -> None:
         ("~", set(SampleType)),
     ],
 )
-def test_metric_type(word: str, types: set[SampleType]) -> None:
+def test_a_rule_for_gauges_matches_sets_too(word: str, types: set[SampleType]) -> None:
     """A rule for gauges matches sets too; timer is the legacy word for observer."""
     assert rule(f"match: a, name: a, match_metric_type: {word}").sample_types == types
 
@@ -158,7 +160,7 @@ def test_metric_type(word: str, types: set[SampleType]) -> None:
     ("word", "action"),
     [("map", Action.MAP), ("drop", Action.DROP), ("''", Action.MAP), ("", Action.MAP)],
 )
-def test_action(word: str, action: Action) -> None:
+def test_the_default_action_is_map(word: str, action: Action) -> None:
     """The default action is map."""
     assert rule(f"match: a, name: a, action: {word}").action is action
 
@@ -180,7 +182,7 @@ ALWAYS_EMPTY = [
 
 
 @pytest.mark.parametrize(("text", "warning"), ALWAYS_EMPTY)
-def test_reference_to_nothing(text: str, warning: str) -> None:
+def test_a_reference_that_is_always_empty_is_a_warning(text: str, warning: str) -> None:
     """A reference that is always empty is a warning."""
     table = mapping.parse(f"mappings: [{{{text}}}]", "f")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,22 +20,23 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
+from tests.statsd_bridge.in_memory import InMemoryPath
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "{}", "~", "# nothing", "mappings:", "mappings: []", "defaults:\nmappings: ~"],
 )
-def test_empty_file(text: str) -> None:
+def test_an_empty_file_is_a_table_without_rules(text: str) -> None:
     """An empty file is a table without rules."""
     table = mapping.parse(text, "f", strict=True)
 
-    assert (len(table), table.rules, table.warnings) == (0, (), ())
+    assert (len(table), table.search.rules, table.warnings) == (0, (), ())
 
 
-def test_no_file() -> None:
+def test_without_a_file_every_name_is_unmapped() -> None:
     """Without a file, every name is unmapped."""
-    match = mapping.empty().look_up(SampleType.COUNTER, "foo.bar-baz")
+    match = mapping.parse("", "").look_up(SampleType.COUNTER, "foo.bar-baz")
 
     assert match.action is Action.UNMAPPED
     assert match.spec(()) == SeriesSpec("foo_bar_baz", (), match.untagged.options)
@@ -98,7 +102,7 @@ LOOK_UPS: list[tuple[SampleType, str, Action, str, Labels, tuple[str, ...]]] = [
     ("sample_type", "name", "action", "metric", "labels", "captures"), LOOK_UPS
 )
 @pytest.mark.parametrize("cache_size", [0, 1, 1000])
-def test_look_up(
+def test_a_name_has_the_match_of_its_rule(
     *,
     sample_type: SampleType,
     name: str,
@@ -132,7 +136,9 @@ def test_look_up(
         (SampleType.SET, MetricType.SET),
     ],
 )
-def test_metric_type(sample_type: SampleType, metric_type: MetricType) -> None:
+def test_each_sample_type_has_its_metric_type(
+    sample_type: SampleType, metric_type: MetricType
+) -> None:
     """Each sample type has its metric type, mapped or not."""
     table = mapping.parse("mappings: [{match: a, name: a}]", "f")
 
@@ -163,14 +169,16 @@ SPECS: list[tuple[Labels, bool, Labels, Labels]] = [
 
 
 @pytest.mark.parametrize(("labels", "honor", "tags", "expected"), SPECS)
-def test_spec(labels: Labels, honor: bool, tags: Labels, expected: Labels) -> None:
+def test_rule_labels_override_tags_unless_honored(
+    labels: Labels, honor: bool, tags: Labels, expected: Labels
+) -> None:
     """Rule labels override tags unless honored; all labels are kept, sorted."""
     match = Match(Action.MAP, SeriesSpec("name", labels, OPTIONS), honor)
 
     assert match.spec(tags) == SeriesSpec("name", expected, OPTIONS)
 
 
-def test_cache_counts() -> None:
+def test_the_cache_counts_misses_and_hits_by_type() -> None:
     """Misses are cached too; sample types have separate entries."""
     table = mapping.parse(RULES, "f")
     for sample_type, name in [
@@ -186,7 +194,7 @@ def test_cache_counts() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 7])
-def test_cache_is_bounded(size: int) -> None:
+def test_the_cache_does_not_exceed_its_size(size: int) -> None:
     """The cache does not exceed its size."""
     table = mapping.parse(RULES, "f", cache_size=size)
     for i in range(100):
@@ -216,7 +224,7 @@ def test_long_names_are_not_cached() -> None:
 def test_an_uncached_look_up_is_not_counted() -> None:
     """A look-up past the cache leaves its counters alone."""
     table = mapping.parse(RULES, "f")
-    table.look_up_uncached(SampleType.COUNTER, "a.b.c")
+    table.search.look_up(SampleType.COUNTER, "a.b.c")
 
     assert table.cache.gets == 0
 
@@ -228,9 +236,11 @@ SMALL_CACHE = mapping.parse(RULES, "f", cache_size=3)
 
 
 @given(st.sampled_from(SampleType), NAMES)
-def test_any_name(sample_type: SampleType, name: str) -> None:
+def test_any_name_has_the_same_match_cached_or_not(
+    sample_type: SampleType, name: str
+) -> None:
     """Any name has the same match from the cache, new or used, and from the rules."""
-    expected = SMALL_CACHE.look_up_uncached(sample_type, name)
+    expected = SMALL_CACHE.search.look_up(sample_type, name)
     for _ in range(2):
         assert SMALL_CACHE.look_up(sample_type, name) == expected
 
@@ -294,7 +304,9 @@ def outcome(text: str | bytes, *, strict: bool) -> mapping.MappingTable | str:
 
 @settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS | st.text(max_size=60) | st.binary(max_size=60), st.booleans())
-def test_any_document(text: str | bytes, strict: bool) -> None:
+def test_any_document_is_a_table_or_an_error_of_one_line(
+    text: str | bytes, strict: bool
+) -> None:
     """Any document gives a table or an error of one line."""
     table = outcome(text, strict=strict)
     if isinstance(table, str):
@@ -303,7 +315,20 @@ def test_any_document(text: str | bytes, strict: bool) -> None:
         return
     for sample_type in SampleType:
         match = table.look_up(sample_type, "a.b")
-        assert match.rule in (None, *table.rules)
-        list(mapping.near_misses(table.rules, match.rule, sample_type, "a.b"))
+        assert match.rule in (None, *table.search.rules)
+        list(mapping.near_misses(table.search.rules, match.rule, sample_type, "a.b"))
     assert all(warning.isprintable() for warning in table.warnings)
-    mapping.dot(table)
+    mapping.to_dot(table)
+
+
+def test_a_replaced_table_is_freed_at_once() -> None:
+    """No reference cycle keeps a table, its rules and its cache after a reload."""
+    memory = InMemoryPath("mappings: [{match: a.*, name: a}]")
+    memory.feed(b"a.b:1|c")
+    old = weakref.ref(memory.plain.table)
+    gc.disable()
+    try:
+        memory.pipeline.replace_table(mapping.parse("", ""))
+        assert old() is None
+    finally:
+        gc.enable()

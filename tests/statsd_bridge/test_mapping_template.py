@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.mapping.read import parse_glob, parse_regex
+from statsd_bridge.mapping.template import parse_glob_template, parse_regex_template
 
 # The template, with a glob a.*.* and with a regex of two groups, the second named "n".
 # The name is "all", the captures are Z and Y.
@@ -63,20 +63,22 @@ EXPANDED = [
 
 
 @pytest.mark.parametrize(("source", "by_glob", "by_regex"), EXPANDED)
-def test_expand(source: str, by_glob: str, by_regex: str) -> None:
+def test_a_template_expands_like_in_statsd_exporter(
+    source: str, by_glob: str, by_regex: str
+) -> None:
     """A template expands like in statsd_exporter, whose bugs are not repeated."""
     captures = ("all", "Z", "Y")
 
-    assert parse_glob(source, 2).expand(captures) == by_glob
-    assert parse_regex(source, 2, {"n": 2}).expand(captures) == by_regex
+    assert parse_glob_template(source, 2).expand(captures) == by_glob
+    assert parse_regex_template(source, 2, {"n": 2}).expand(captures) == by_regex
 
 
-def test_many_captures() -> None:
+def test_a_capture_may_have_two_digits() -> None:
     """$10 is the tenth capture, not the first and a zero."""
     captures = tuple("0abcdefghijk")
 
-    assert parse_glob("$1$10${11}", 11).expand(captures) == "ajk"
-    assert parse_regex("$1$10${11}", 11, {}).expand(captures) == "ajk"
+    assert parse_glob_template("$1$10${11}", 11).expand(captures) == "ajk"
+    assert parse_regex_template("$1$10${11}", 11, {}).expand(captures) == "ajk"
 
 
 @pytest.mark.parametrize(
@@ -88,36 +90,40 @@ def test_many_captures() -> None:
         ("$$", ("$$",), ()),
     ],
 )
-def test_always_empty(
+def test_tokens_without_a_capture_are_listed(
     source: str, by_glob: tuple[str, ...], by_regex: tuple[str, ...]
 ) -> None:
     """Tokens that refer to no capture are listed."""
-    assert parse_glob(source, 2).always_empty == by_glob
-    assert parse_regex(source, 2, {"n": 2}).always_empty == by_regex
+    assert parse_glob_template(source, 2).always_empty == by_glob
+    assert parse_regex_template(source, 2, {"n": 2}).always_empty == by_regex
 
 
 TEMPLATES = st.text(alphabet="${}01239ab_-%*é½\u0661", max_size=12)
 
 
 @given(TEMPLATES, st.integers(0, 3))
-def test_any_template(source: str, captured: int) -> None:
+def test_any_template_refers_only_to_existing_captures(
+    source: str, captured: int
+) -> None:
     """Any template expands and refers only to existing captures."""
     captures = ("all", *["x"] * captured)
 
     for template in (
-        parse_glob(source, captured),
-        parse_regex(source, captured, {"a": captured}),
+        parse_glob_template(source, captured),
+        parse_regex_template(source, captured, {"a": captured}),
     ):
         assert isinstance(template.expand(captures), str)
 
 
 @given(st.text(max_size=5), st.text(max_size=5), st.text(alphabet="$1%*\\", max_size=5))
-def test_captures_are_data(before: str, after: str, captured: str) -> None:
+def test_a_captured_text_is_never_parsed(
+    before: str, after: str, captured: str
+) -> None:
     """A captured text is inserted as it is, never parsed as a template."""
     source = f"{before.replace('$', '')}${{1}}{after.replace('$', '')}"
     expected = f"{before.replace('$', '')}{captured}{after.replace('$', '')}"
     if after.replace("$", "").startswith("}"):
         return
 
-    assert parse_glob(source, 1).expand(("", captured)) == expected
-    assert parse_regex(source, 1, {}).expand(("", captured)) == expected
+    assert parse_glob_template(source, 1).expand(("", captured)) == expected
+    assert parse_regex_template(source, 1, {}).expand(("", captured)) == expected

@@ -302,7 +302,7 @@ def test_a_series_with_a_bug_expires(
     store: SeriesStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A series whose first sample raises an exception has its ttl."""
-    monkeypatch.setattr("statsd_bridge.series.single.Counter.record", None)
+    monkeypatch.setattr("statsd_bridge.series.counter_gauge.Counter.record", None)
     with pytest.raises(TypeError):
         put(store, COUNTER, "x", ttl=5)
     clock.now += 6

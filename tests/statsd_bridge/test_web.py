@@ -31,7 +31,7 @@ def ask(backend: Backend) -> Ask:
         connection = backend.connect(backend.server(**options))
         request = f"{method} {path} HTTP/1.0\r\nHost: x\r\n{headers}\r\n"
         connection.send(request.encode())
-        backend.reactor.take_turns()
+        backend.reactor.run_pending()
         head, _, body = connection.received.partition(b"\r\n\r\n")
         return head, body
 

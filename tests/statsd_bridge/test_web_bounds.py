@@ -35,10 +35,10 @@ def test_a_slow_reader_is_not_written_to(backend: Backend) -> None:
     scraper = backend.connect()
     scraper.send(SCRAPE)
     scraper.transport.producer.pauseProducing()
-    backend.reactor.turns.pop()()
+    backend.reactor.pending.pop()()
     paused = scraper.received
     scraper.transport.producer.resumeProducing()
-    backend.reactor.take_turns()
+    backend.reactor.run_pending()
 
     assert b"b 2" not in paused
     assert scraper.received.endswith(PAGE)
@@ -49,7 +49,7 @@ def test_half_a_page_does_not_look_like_a_whole_one(backend: Backend) -> None:
     backend.slices = [b"a 1\n", RuntimeError("a bug")]
     scraper = backend.connect()
     scraper.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-    backend.reactor.take_turns()
+    backend.reactor.run_pending()
 
     assert b"a 1\n" in scraper.received
     assert not scraper.received.endswith(b"0\r\n\r\n")
@@ -63,7 +63,7 @@ def test_compression_sends_one_slice_a_turn(backend: Backend) -> None:
     scraper = backend.connect()
     scraper.send(b"GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n")
 
-    assert backend.reactor.take_turns() > 50
+    assert backend.reactor.run_pending() > 50
     assert gzip.decompress(scraper.received.partition(b"\r\n\r\n")[2]) == b"a" * 50_000
 
 
@@ -73,7 +73,7 @@ def stall(backend: Backend, server: Any) -> list[Connection]:
     for each in stalled:
         each.send(SCRAPE)
         each.transport.producer.pauseProducing()
-    backend.reactor.take_turns()
+    backend.reactor.run_pending()
     return stalled
 
 
@@ -85,7 +85,7 @@ def test_a_stalled_reader_gives_way_to_a_waiting_scrape(backend: Backend) -> Non
     scraper.send(SCRAPE)
     before = scraper.received
     backend.reactor.advance(STALL_SECONDS)
-    backend.reactor.take_turns()
+    backend.reactor.run_pending()
 
     assert before == b""
     assert scraper.received.endswith(PAGE)
@@ -102,7 +102,7 @@ def test_a_short_pause_is_not_a_stall(backend: Backend) -> None:
     for each in slow:
         each.transport.producer.resumeProducing()
     backend.reactor.advance(STALL_SECONDS)
-    backend.reactor.take_turns()
+    backend.reactor.run_pending()
 
     assert all(each.received.endswith(PAGE) for each in (*slow, scraper))
     assert backend.stats.scrapes == {"200": MAX_SCRAPES + 1}

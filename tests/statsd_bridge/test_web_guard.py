@@ -73,7 +73,7 @@ def test_only_name_and_password_admit(
     """Every other header is rejected."""
     answers: list[bool] = []
     for _ in range(2):
-        users.check(header).addCallback(answers.append)
+        users.authenticate(header).addCallback(answers.append)
 
     assert answers == [is_admitted, is_admitted]
 
@@ -81,10 +81,10 @@ def test_only_name_and_password_admit(
 def test_a_changed_hash_invalidates_remembered_credentials(users: Users) -> None:
     """Credentials are remembered together with the hash that they matched."""
     answers: list[bool] = []
-    users.check(basic(b"ann:a:b")).addCallback(answers.append)
+    users.authenticate(basic(b"ann:a:b")).addCallback(answers.append)
     users.hashes = {"ann": bcrypt.hashpw(b"new", bcrypt.gensalt(4))}
     for password in (b"a:b", b"new"):
-        users.check(basic(b"ann:" + password)).addCallback(answers.append)
+        users.authenticate(basic(b"ann:" + password)).addCallback(answers.append)
 
     assert answers == [True, False, True]
 
@@ -93,7 +93,7 @@ def test_without_users_every_request_is_admitted() -> None:
     """With a header and without."""
     answers: list[bool] = []
     for header in (None, basic(b"a:b")):
-        Users({}).check(header).addCallback(answers.append)
+        Users({}).authenticate(header).addCallback(answers.append)
 
     assert answers == [True, True]
 

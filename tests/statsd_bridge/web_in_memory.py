@@ -17,25 +17,25 @@ from tests.statsd_bridge.in_memory import ReportedBugs
 
 
 class Reactor(Clock):
-    """A clock that keeps the calls of the next turn for `take_turns`."""
+    """A clock that keeps calls for `run_pending`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.turns: list[Callable[[], object]] = []
+        self.pending: list[Callable[[], object]] = []
 
     def callLater(  # noqa: N802
         self, delay: float, callable: Any, *args: Any, **kw: Any
     ) -> Any:
         if delay:
             return super().callLater(delay, callable, *args, **kw)
-        self.turns.append(partial(callable, *args, **kw))
+        self.pending.append(partial(callable, *args, **kw))
         return None
 
-    def take_turns(self) -> int:
+    def run_pending(self) -> int:
         """Make the calls until there are none; return how many there were."""
         count = 0
-        while self.turns:
-            self.turns.pop(0)()
+        while self.pending:
+            self.pending.pop(0)()
             count += 1
         return count
 

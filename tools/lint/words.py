@@ -12,7 +12,7 @@ from tools.lint.problem import Problem, line_of, project_files
 
 PHRASES = {
     r"of (?:ours|theirs)": "name the thing",
-    r"as there": "like statsd_exporter",
+    r"as there|like there": "like statsd_exporter",
     r"who(?:so)?ever": "name the person or the program",
     r"(?:some|any|every|no)body(?:'s)?": "name the person or the program",
     r"so many": "n, or name the number",

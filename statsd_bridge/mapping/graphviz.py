@@ -25,10 +25,10 @@ _FINAL_COLOUR = 'color="#55A868",fillcolor="#E0F2E4"'
 _SAMPLE_TYPES = (SampleType.COUNTER, SampleType.GAUGE, SampleType.OBSERVER)
 
 
-def dot(table: MappingTable) -> str:
+def to_dot(table: MappingTable) -> str:
     """Return the drawing of a table's globs."""
-    start = Node()
-    start.literals = {str(each): table.globs[each].root for each in _SAMPLE_TYPES}
+    start, globs = Node(), table.search.globs
+    start.literals = {str(each): globs[each].root for each in _SAMPLE_TYPES}
     return "\n".join([*_HEAD, *_lines(start), "}", ""])
 
 

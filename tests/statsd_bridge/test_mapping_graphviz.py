@@ -9,14 +9,14 @@ from statsd_bridge import mapping
 _EDGE = re.compile(r'(\d+) -> (\d+)  \[label = "([^"]*)"\];')
 
 
-def test_dot() -> None:
+def test_states_are_numbered_breadth_first() -> None:
     """States are numbered breadth first, from the start over the sample types."""
     text = """
     mappings:
     - {match: a.*, name: a, match_metric_type: counter}
     - {match: a, name: a, match_metric_type: gauge}
     """
-    assert mapping.dot(mapping.parse(text, "f")) == (
+    assert mapping.to_dot(mapping.parse(text, "f")) == (
         "digraph g {\n"
         "rankdir=LR\n"
         'node [ label="",style=filled,fillcolor=white,shape=circle ]\n'
@@ -38,16 +38,16 @@ def test_dot() -> None:
 def test_every_state_has_one_incoming_edge() -> None:
     """The drawing is a tree: each state but 0 has one incoming edge."""
     text = "mappings: [{match: a.*.b, name: a}, {match: a.b, name: b}]"
-    edges = _EDGE.findall(mapping.dot(mapping.parse(text, "f")))
+    edges = _EDGE.findall(mapping.to_dot(mapping.parse(text, "f")))
 
     assert [int(to) for _, to, _ in edges] == list(range(1, len(edges) + 1))
 
 
-def test_no_globs() -> None:
+def test_a_table_without_globs_has_edges_to_the_types_only() -> None:
     """A table without globs has edges to the sample types only."""
     table = mapping.parse("mappings: [{match: a, match_type: regex, name: a}]", "f")
 
-    assert [label for _, _, label in _EDGE.findall(mapping.dot(table))] == [
+    assert [label for _, _, label in _EDGE.findall(mapping.to_dot(table))] == [
         "counter",
         "gauge",
         "observer",

@@ -8,6 +8,7 @@ A class that can end a turn has the labels under which crocbot_errors_total coun
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 
 from crocbot.events import AgentErrorReason
 from crocbot.model import ErrorType, ReconnectReason, Reply, Severity
@@ -65,6 +66,21 @@ class AgentError(TurnError):
         self.wait = wait
 
 
+class Refusal(StrEnum):
+    """
+    What Telegram did not accept in a call.
+
+    MESSAGE means that a message cannot be edited or deleted, because there is none.
+    """
+
+    THREAD = "thread"
+    QUOTE = "quote"
+    FORMATTING = "formatting"
+    LENGTH = "length"
+    MESSAGE = "message"
+    OTHER = "other"
+
+
 class DeliveryError(TurnError):
     """
     Telegram did not accept a call, and will not.
@@ -75,6 +91,10 @@ class DeliveryError(TurnError):
     type = ErrorType.DELIVERY
     severity = Severity.WARNING
     undelivered: Reply | None = None
+
+    def __init__(self, message: str, refusal: Refusal = Refusal.OTHER) -> None:
+        super().__init__(message)
+        self.refusal = refusal
 
 
 class GaveUpError(DeliveryError):

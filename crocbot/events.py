@@ -100,9 +100,16 @@ class WebhookOutcome(StrEnum):
 
 
 class DeliveryIssue(StrEnum):
-    """What kept a part of a reply from being delivered as intended."""
+    """
+    What kept a part of a reply from being delivered as intended.
+
+    PLAIN_TEXT, WITHOUT_THREAD and WITHOUT_QUOTE: it was accepted only without its
+    formatting, topic or quote.  EDIT_LOST: a message was not edited or deleted.
+    """
 
     PLAIN_TEXT = "plain_text"
+    WITHOUT_THREAD = "without_thread"
+    WITHOUT_QUOTE = "without_quote"
     RETRIED = "retried"
     EDIT_LOST = "edit_lost"
     BLOCKED = "blocked"

@@ -35,6 +35,9 @@ OFF = "off"
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that are this machine, which no proxy can reach."""
 
+UNREADABLE = "unreadable"
+"""The type of an attachment whose kind is not known to the gateway."""
+
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
 """The MIME types that models accept as images."""
 
@@ -219,6 +222,12 @@ class Message:
     attachments: tuple[Attachment, ...] = ()
     addressed: bool = True
     full_length: bool = False
+
+    @property
+    def unreadable(self) -> bool:
+        """Return whether it has only attachments whose kind is not known."""
+        known = [each for each in self.attachments if each.type != UNREADABLE]
+        return bool(self.attachments) and not (known or self.text)
 
 
 @dataclass(frozen=True, slots=True)

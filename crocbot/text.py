@@ -13,6 +13,9 @@ import unicodedata
 MAX_MESSAGE_UNITS = 4096
 # Unicode categories of white space, control and format characters.
 INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+# Two more characters that Telegram takes for white space: the empty Braille pattern and
+# the one that stands for an object.
+BLANK = frozenset("\u2800\ufffc")
 
 
 def utf16_length(text: str) -> int:
@@ -22,7 +25,10 @@ def utf16_length(text: str) -> int:
 
 def is_visible(text: str) -> bool:
     """Return whether a text has at least one visible character."""
-    return any(unicodedata.category(char) not in INVISIBLE for char in text)
+    return any(
+        unicodedata.category(char) not in INVISIBLE and char not in BLANK
+        for char in text
+    )
 
 
 def printable(text: str) -> str:

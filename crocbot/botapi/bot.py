@@ -21,7 +21,7 @@ connection of a call that timed out is closed.  Errors are translated:
 | no answer in time                    | TelegramError, TIMEOUT                 |
 | 403, or a chat that does not exist   | ChatGoneError, a DeliveryError         |
 | 400, a group with another id now     | ChatMovedError, a DeliveryError        |
-| any other 400                        | DeliveryError: a retry does not help   |
+| any other 400                        | DeliveryError, with its `refusal`      |
 | no connection, 5xx, not a Bot API    | TelegramError, NETWORK                 |
 """
 
@@ -39,11 +39,10 @@ import telegram
 import telegram.error
 from telegram.request import BaseRequest, RequestData
 
+from crocbot.botapi.refusals import delivery_error
 from crocbot.errors import (
-    ChatGoneError,
     ChatMovedError,
     CrocbotError,
-    DeliveryError,
     FloodWaitError,
     OperatorError,
     TelegramError,
@@ -62,16 +61,6 @@ OTHER_POLLER = (
 # Every server has these, so a 404 means that the token is wrong.  A self-hosted server
 # may lack others.
 REQUIRED_METHODS = frozenset({"getMe", "getUpdates", "setWebhook", "sendMessage"})
-# Descriptions of a 400 for a chat that accepts no messages any more, like any 403.
-CHAT_GONE_DESCRIPTIONS = (
-    "chat not found",
-    "user not found",
-    "peer_id_invalid",
-    "group chat was deactivated",
-    "bot is not a member",
-    "have no rights to send",
-    "not enough rights to send",
-)
 
 
 class Bot(telegram.Bot):
@@ -127,7 +116,6 @@ def _translated() -> Iterator[None]:
 
 def _translate(error: telegram.error.TelegramError) -> CrocbotError:
     description = _description(error)
-    refusal = f"Telegram refused the call: {description}"
     translated: CrocbotError
     match error:
         case FloodError():
@@ -145,11 +133,11 @@ def _translate(error: telegram.error.TelegramError) -> CrocbotError:
         case telegram.error.TimedOut():
             translated = TelegramError(description, ReconnectReason.TIMEOUT)
         case telegram.error.ChatMigrated():
-            translated = ChatMovedError(refusal, error.new_chat_id)
-        case telegram.error.BadRequest() if not _is_chat_gone(error.message):
-            translated = DeliveryError(refusal)
+            text = f"Telegram refused the call: {description}"
+            translated = ChatMovedError(text, error.new_chat_id)
         case telegram.error.Forbidden() | telegram.error.BadRequest():
-            translated = ChatGoneError(refusal)
+            forbidden = isinstance(error, telegram.error.Forbidden)
+            translated = delivery_error(description, forbidden=forbidden)
         case _:
             translated = TelegramError(description, ReconnectReason.NETWORK)
     return translated
@@ -162,10 +150,6 @@ def _description(error: telegram.error.TelegramError) -> str:
         Bad Gateway (502). Parsing the server response b'<html>...' failed
     """
     return error.message.partition(". Parsing the server response")[0][:200]
-
-
-def _is_chat_gone(message: str) -> bool:
-    return any(description in message.lower() for description in CHAT_GONE_DESCRIPTIONS)
 
 
 class FloodError(telegram.error.TelegramError):

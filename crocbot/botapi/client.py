@@ -56,6 +56,7 @@ MAX_CONNECTIONS = 64
 MAX_WEBHOOK_CONNECTIONS = 40
 
 NOT_MODIFIED = "message is not modified"
+DELETED_BEFORE = "message to delete not found"
 # Such as photos/file_1.jpg; a self-hosted server may return a path of its own disk.
 FILE_PATH = re.compile(r"[A-Za-z0-9_][\w./ -]{0,500}")
 # Telegram delivers no other updates.
@@ -201,8 +202,12 @@ class Client:
                 raise
 
     async def delete_message(self, chat: ChatThread, message_id: int) -> None:
-        """Delete a message."""
-        await self._call_chat("deleteMessage", chat, message_id=message_id)
+        """Delete a message, unless it was deleted before."""
+        try:
+            await self._call_chat("deleteMessage", chat, message_id=message_id)
+        except DeliveryError as error:
+            if DELETED_BEFORE not in str(error).lower():
+                raise
 
     async def send_typing(self, chat: ChatThread) -> None:
         """Show `typing` in the chat for five seconds."""

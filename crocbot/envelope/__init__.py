@@ -1,11 +1,11 @@
 """
 Raw update to Message, or None.  Telegram's types stop here.
 
-`message.py` reads the update, `media.py` its attachments.
+`message.py` reads the update, `media.py` its attachments, `fields.py` their fields.
 """
 
 from __future__ import annotations
 
-from crocbot.envelope.message import chat_key, is_stop, read
+from crocbot.envelope.message import chat_key, chat_move, is_stop, read
 
-__all__ = ["chat_key", "is_stop", "read"]
+__all__ = ["chat_key", "chat_move", "is_stop", "read"]

@@ -12,17 +12,18 @@ None means that the update is valid but needs no answer:
 - it is a command for another bot, or was written by a bot, so that two bots never
   answer each other.
 
-An update that cannot be read raises `EnvelopeError`, whatever is wrong with it.
+Only the parts that are used are read.  One that is wrong is skipped if the message can
+be understood without it, and logged.  Otherwise `EnvelopeError` names the field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
 
-import telegram
-from telegram import MessageEntity
-
+from crocbot import log
 from crocbot.envelope import media
+from crocbot.envelope.fields import Fields
 from crocbot.errors import EnvelopeError
 from crocbot.model import (
     BotIdentity,
@@ -35,6 +36,10 @@ from crocbot.model import (
 from crocbot.text import MAX_MESSAGE_UNITS, replace_lone_surrogates, utf16_length
 
 STOP = "/stop"
+GENERAL_TOPIC_ID = 1
+SKIPPED = "part of an update cannot be read"
+
+logger = log.logger(__name__)
 
 
 def chat_key(raw: RawUpdate) -> Hashable:
@@ -59,33 +64,50 @@ def is_stop(raw: RawUpdate) -> bool:
     return text.split(maxsplit=1)[0].partition("@")[0].lower() == STOP
 
 
+def chat_move(raw: RawUpdate) -> tuple[int, int] | None:
+    """Return the old and the new id of a group that became a supergroup, or None."""
+    message = raw.get("message")
+    chat = message.get("chat") if isinstance(message, Mapping) else None
+    if not isinstance(message, Mapping) or not isinstance(chat, Mapping):
+        return None
+    here, there = chat.get("id"), message.get("migrate_to_chat_id")
+    if there is None:
+        here, there = message.get("migrate_from_chat_id"), here
+    if type(here) is not int or type(there) is not int or here == there:
+        return None
+    return here, there
+
+
 def read(row: Row, bot: BotIdentity) -> Message | None:
     """Read a row for this bot.  Raise EnvelopeError."""
     try:
-        # PTB checks no types: a wrong one may raise only where it is used.
-        update = telegram.Update.de_json(dict(row.raw), None)
-        return _read(update.message, row, bot) if update.message else None
-    except Exception as error:
-        raise EnvelopeError(f"unreadable update: {type(error).__name__}") from error
+        message = row.raw.get("message")
+        return None if message is None else _read(Fields(message, "message"), row, bot)
+    except EnvelopeError as error:
+        raise EnvelopeError(f"unreadable update: {error}") from error
 
 
-def _read(message: telegram.Message, row: Row, bot: BotIdentity) -> Message | None:
-    if message.from_user and message.from_user.is_bot and not message.sender_chat:
+def _read(message: Fields, row: Row, bot: BotIdentity) -> Message | None:
+    chat = message.fields("chat")
+    here, private = chat.integer("id"), chat.text("type") == "private"
+    sender, by_chat = message.optional_fields("from"), message.has("sender_chat")
+    if sender is not None and sender.has("is_bot") and not by_chat:
         return None
-    attachment = None if message.text is not None else media.read(message)
-    if message.text is None and attachment is None:
+    written = message.optional_text("text")
+    attachment = media.read(message) if written is None else None
+    if written is None and attachment is None:
         return None
-    command, text = _command(message)
+    text = _caption(message) if written is None else written
+    command, text = _command(message, text) if written is not None else (None, text)
     if command is not None:
         command, _, target = command.lower().partition("@")
         if target and target != bot.username.lower():
             return None
-    private = message.chat.type == telegram.Chat.PRIVATE
     return Message(
         update_id=row.update_id,
-        chat=ChatThread(_integer(message.chat.id), _topic(message)),
-        message_id=_integer(message.message_id),
-        sender_id=_sender(message),
+        chat=ChatThread(here, _topic(message)),
+        message_id=message.integer("message_id"),
+        sender_id=None if sender is None or by_chat else sender.integer("id"),
         private=private,
         type=_type(command, attachment),
         text=replace_lone_surrogates(text),
@@ -93,24 +115,30 @@ def _read(message: telegram.Message, row: Row, bot: BotIdentity) -> Message | No
         accepted_at=row.accepted_at,
         attachments=(attachment,) if attachment else (),
         addressed=private or _is_addressed(message, bot),
-        full_length=utf16_length(message.text or "") == MAX_MESSAGE_UNITS,
+        full_length=utf16_length(written or "") == MAX_MESSAGE_UNITS,
     )
 
 
-def _command(message: telegram.Message) -> tuple[str | None, str]:
+def _caption(message: Fields) -> str:
+    """Return the caption; media is answered without one that cannot be read."""
+    try:
+        return message.optional_text("caption") or ""
+    except EnvelopeError as error:
+        logger.warning(SKIPPED, error=str(error))
+        return ""
+
+
+def _command(message: Fields, text: str) -> tuple[str | None, str]:
     """
     Return the command as written, if there is one, and the text after it.
 
     Telegram marks commands; only one at the very start is for a bot.  Its length is in
     UTF-16 units, but a command is ASCII, so these are characters.
     """
-    if message.text is None:
-        return None, message.caption or ""
-    for entity in message.entities:
-        if entity.type == MessageEntity.BOT_COMMAND and entity.offset == 0:
-            text = message.text[entity.length :].strip()
-            return message.text[1 : entity.length], text
-    return None, message.text
+    for entity in _entities(message, "entities"):
+        if entity.type == "bot_command" and entity.offset == 0:
+            return text[1 : entity.length], text[entity.length :].strip()
+    return None, text
 
 
 def _type(command: str | None, attachment: object) -> MessageType:
@@ -119,49 +147,92 @@ def _type(command: str | None, attachment: object) -> MessageType:
     return MessageType.MEDIA if attachment else MessageType.TEXT
 
 
-def _is_addressed(message: telegram.Message, bot: BotIdentity) -> bool:
+def _is_addressed(message: Fields, bot: BotIdentity) -> bool:
     """Return whether a message in a group mentions the bot or replies to it."""
-    if _is_by(bot, message.reply_to_message):
+    if _is_reply_to(message, bot):
         return True
-    entities = {**message.parse_entities(), **message.parse_caption_entities()}
-    return any(_mentions(bot, entity, text) for entity, text in entities.items())
+    return any(
+        _mentions(bot, entity, message.raw(text))
+        for text, entities in (("text", "entities"), ("caption", "caption_entities"))
+        for entity in _entities(message, entities)
+    )
 
 
-def _is_by(bot: BotIdentity, original: telegram.Message | None) -> bool:
-    if original is None or original.from_user is None:
+def _is_reply_to(message: Fields, bot: BotIdentity) -> bool:
+    """Return whether a message replies to the bot; only its author is read."""
+    try:
+        original = message.optional_fields("reply_to_message")
+        author = None if original is None else original.optional_fields("from")
+        if original is None or author is None:
+            return False
+        # In a topic every message replies to the one that opened the topic.
+        opens_topic = original.has("forum_topic_created")
+        return author.integer("id") == bot.user_id and not opens_topic
+    except EnvelopeError as error:
+        logger.warning(SKIPPED, error=str(error))
         return False
-    # In a topic every message replies to the one that opened the topic.
-    return original.from_user.id == bot.user_id and not original.forum_topic_created
 
 
-def _mentions(bot: BotIdentity, entity: MessageEntity, text: str) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MarkedText:
+    """A part of a text that Telegram marked, in UTF-16 units."""
+
+    type: str
+    offset: int
+    length: int
+    user_id: int | None
+
+    def of(self, text: str) -> str:
+        """Return the part itself."""
+        data = text.encode("utf-16-le", "surrogatepass")
+        part = data[2 * self.offset : 2 * (self.offset + self.length)]
+        return part.decode("utf-16-le", "replace")
+
+
+def _entities(message: Fields, name: str) -> Iterator[_MarkedText]:
+    """Yield the marked parts of a text, except those that cannot be read."""
+    entities = message.raw(name) or []
+    for entity in entities if isinstance(entities, list) else [entities]:
+        try:
+            yield _marked_text(Fields(entity, f"{message.path}.{name}"))
+        except EnvelopeError as error:
+            logger.warning(SKIPPED, error=str(error))
+
+
+def _marked_text(entity: Fields) -> _MarkedText:
+    user = entity.optional_fields("user")
+    return _MarkedText(
+        type=entity.text("type"),
+        offset=max(0, entity.integer("offset")),
+        length=max(0, entity.integer("length")),
+        user_id=None if user is None else user.optional_integer("id"),
+    )
+
+
+def _mentions(bot: BotIdentity, entity: _MarkedText, text: object) -> bool:
     """
     Return whether a marked part of the text is the bot's name.
 
         @our_bot    /ask@our_bot    Our Bot, as a link to the user
     """
-    if entity.type == MessageEntity.TEXT_MENTION:
-        return entity.user is not None and entity.user.id == bot.user_id
-    if entity.type in (MessageEntity.MENTION, MessageEntity.BOT_COMMAND):
-        return text.lower().partition("@")[2] == bot.username.lower()
-    return False
+    if entity.type == "text_mention":
+        return entity.user_id == bot.user_id
+    if entity.type not in {"mention", "bot_command"} or not isinstance(text, str):
+        return False
+    return entity.of(text).lower().partition("@")[2] == bot.username.lower()
 
 
-def _sender(message: telegram.Message) -> int | None:
-    """Return the user's id; None for a chat, which writes through a stand-in user."""
-    if message.from_user is None or message.sender_chat is not None:
+def _topic(message: Fields) -> int | None:
+    """
+    Return the forum topic; elsewhere the id only names a chain of replies.
+
+    None stands for the topic General too: Telegram accepts no messages with its id.
+    """
+    if not message.has("is_topic_message"):
         return None
-    return _integer(message.from_user.id)
-
-
-def _topic(message: telegram.Message) -> int | None:
-    """Return the forum topic; elsewhere the id only names a chain of replies."""
-    if not message.is_topic_message or message.message_thread_id is None:
+    try:
+        thread_id = message.optional_integer("message_thread_id")
+    except EnvelopeError as error:
+        logger.warning(SKIPPED, error=str(error))
         return None
-    return _integer(message.message_thread_id)
-
-
-def _integer(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"expected an integer, got {type(value).__name__}")
-    return value
+    return None if thread_id == GENERAL_TOPIC_ID else thread_id

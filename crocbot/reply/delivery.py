@@ -4,8 +4,11 @@ Reply to Telegram: every part of it arrives, in order.
 Flood waits and network errors are waited out, for `MAX_WAIT_SECONDS` per reply.  After
 a timeout the message may have arrived all the same: a reply is delivered at least once.
 
-Messages that were already sent are edited, not sent again.  If Telegram refuses the
-formatting, the text is sent without it.
+Messages that were already sent are edited, not sent again.  If one cannot be edited,
+it and all after it are sent anew, and the old ones are deleted.
+
+If Telegram refuses the topic, the quote or the formatting of a message, the message is
+sent without it: `drafts.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -23,6 +27,7 @@ from crocbot.errors import (
     DeliveryError,
     FloodWaitError,
     GaveUpError,
+    Refusal,
     TelegramError,
 )
 from crocbot.events import DeliveryEvent, DeliveryIssue, EventListener, FirstText
@@ -37,7 +42,9 @@ from crocbot.model import (
     Severity,
     Sleep,
 )
+from crocbot.reply.drafts import Draft
 from crocbot.reply.split import split
+from crocbot.text import MAX_MESSAGE_UNITS
 
 if TYPE_CHECKING:
     from crocbot.botapi import Client
@@ -45,6 +52,8 @@ if TYPE_CHECKING:
 # Longer than most network outages; after it the reply is stored for a later retry.
 MAX_WAIT_SECONDS = 3600.0
 FIRST_PAUSE_SECONDS = 1.0
+# A server that finds messages too long gets shorter ones, down to this length.
+MIN_MESSAGE_UNITS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +97,7 @@ class ReplyProgress:
     One reply, and its messages that are in the chat, in order.
 
     Before `not_before`, on the monotonic clock, Telegram accepts nothing in this chat.
+    `outdated` are messages that could not be edited and have to be deleted.
     """
 
     delivery: Delivery
@@ -97,6 +107,7 @@ class ReplyProgress:
     wait_left_seconds: float
     not_before: float = field(default=0.0, init=False)
     messages: list[tuple[int, MessagePart]] = field(default_factory=list, init=False)
+    outdated: list[int] = field(default_factory=list, init=False)
 
     def postpone(self, seconds: float) -> None:
         """Send nothing more for this time, which Telegram asked for."""
@@ -124,31 +135,84 @@ class ReplyProgress:
         await self.delivery.client.send_typing(self.chat)
 
     async def show_part(self, index: int, part: MessagePart) -> None:
-        """Send or edit the message at this index, unless it is right; one try."""
+        """
+        Send or edit the message at this index, unless it is right; waits for nothing.
+
+        If an edit is refused, the message and all after it are given up.
+        """
         if index >= len(self.messages):
-            quote = None if index else self.quote
-            message_id = await self.delivery.client.send_message(self.chat, part, quote)
+            message_id = await self._send(index, part)
             self.messages.append((message_id, part))
-            if self.accepted_at is not None:
-                latency = self.delivery.wall_clock() - self.accepted_at
-                self.delivery.events.emit(FirstText(max(0.0, latency)))
-                self.accepted_at = None
             return
         message_id, shown = self.messages[index]
-        if shown != part:
+        if shown == part:
+            return
+        try:
+            await self._edit(message_id, part)
+        except ChatGoneError:
+            raise
+        except DeliveryError:
+            self.report(DeliveryIssue.EDIT_LOST)
+            self.outdated += [message_id for message_id, _ in self.messages[index:]]
+            del self.messages[index:]
+            raise
+        self.messages[index] = (message_id, part)
+
+    async def _send(self, index: int, part: MessagePart) -> int:
+        intended = Draft(self.chat, None if index else self.quote, part)
+        draft, message_id = await self._send_simplified(intended)
+        for issue in draft.issues(intended):
+            self.report(issue)
+        # The rest of the reply goes to the same place.
+        self.chat = draft.chat
+        if self.accepted_at is not None:
+            latency = self.delivery.wall_clock() - self.accepted_at
+            self.delivery.events.emit(FirstText(max(0.0, latency)))
+            self.accepted_at = None
+        return message_id
+
+    async def _send_simplified(self, intended: Draft) -> tuple[Draft, int]:
+        """Send a message, without what is refused; return what was sent, and its id."""
+        waiting, tried = deque([intended]), {intended}
+        refused: DeliveryError | None = None
+        while waiting:
+            draft = waiting.popleft()
+            try:
+                return draft, await self.delivery.client.send_message(
+                    draft.chat, draft.part, draft.quote
+                )
+            except ChatGoneError:
+                raise
+            except DeliveryError as error:
+                if refused is None or error.refusal is not Refusal.OTHER:
+                    new = [d for d in draft.simpler(error.refusal) if d not in tried]
+                    waiting.extendleft(reversed(new))
+                    tried.update(new)
+                refused = refused or error
+        assert refused is not None
+        raise refused
+
+    async def _edit(self, message_id: int, part: MessagePart) -> None:
+        """Edit a message, without formatting if that is refused."""
+        try:
             await self.delivery.client.edit_message(self.chat, message_id, part)
-            self.messages[index] = (message_id, part)
+        except DeliveryError as error:
+            if error.refusal is not Refusal.FORMATTING or not part.entities:
+                raise
+            plain = replace(part, entities=())
+            await self.delivery.client.edit_message(self.chat, message_id, plain)
+            self.report(DeliveryIssue.PLAIN_TEXT)
 
     async def _deliver(self, reply: Reply) -> None:
-        parts = split(reply)
-        try:
-            await self._show_all(parts)
-        except DeliveryError as error:
-            formatted = any(part.entities for part in parts)
-            if not formatted or _issue(error) is not DeliveryIssue.REFUSED:
-                raise
-            self.report(DeliveryIssue.PLAIN_TEXT)
-            await self._show_all(split(replace(reply, markdown=False)))
+        max_units = MAX_MESSAGE_UNITS
+        while True:
+            try:
+                await self._show_all(split(reply, max_units))
+                return
+            except DeliveryError as error:
+                max_units //= 2
+                if error.refusal is not Refusal.LENGTH or max_units < MIN_MESSAGE_UNITS:
+                    raise
 
     async def _show_all(self, parts: Sequence[MessagePart]) -> None:
         wait = self.not_before - self.delivery.clock()
@@ -156,15 +220,17 @@ class ReplyProgress:
             await self._wait(wait, FloodWaitError(wait))
         for index, part in enumerate(parts):
             await self._show_with_retries(index, part)
-        for message_id, _ in self.messages[len(parts) :]:
-            await self._delete(message_id)
+        self.outdated += [message_id for message_id, _ in self.messages[len(parts) :]]
         del self.messages[len(parts) :]
+        while self.outdated:
+            await self._delete(self.outdated.pop())
 
     async def _show_with_retries(self, index: int, part: MessagePart) -> None:
         backoff = Backoff(
             first=FIRST_PAUSE_SECONDS, factor=2.0, random=self.delivery.random
         )
         while True:
+            edits = index < len(self.messages)
             try:
                 await self.show_part(index, part)
                 return
@@ -175,11 +241,12 @@ class ReplyProgress:
                     ErrorEvent(ErrorType(error.reason), Severity.WARNING)
                 )
                 await self._wait(backoff.next_pause(), error)
+            except ChatGoneError:
+                raise
             except DeliveryError:
-                if part.entities or index >= len(self.messages):
+                # A message that cannot be edited is sent as a new one.
+                if not edits:
                     raise
-                # It cannot be edited: send it, and all after it, as new messages.
-                del self.messages[index:]
 
     async def _wait(
         self, seconds: float, error: FloodWaitError | TelegramError

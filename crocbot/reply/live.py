@@ -10,7 +10,9 @@ A reply that is still being written, visible while it grows.
   text that is there by then.  The pauses between edits grow and are longer in groups,
   because Telegram counts edits like messages.
 - All chats share one budget of edits.  An edit that exceeds it, or fails, is skipped:
-  the next one shows more anyway, and Delivery completes the reply.
+  the next one shows more anyway, and Delivery completes the reply.  After a refusal
+  only Delivery goes on.
+- If the chat is found to be gone, the answer is not waited for.
 - Until the first text is visible, Telegram shows the bot as typing.
 """
 
@@ -22,7 +24,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from crocbot import log
-from crocbot.errors import DeliveryError, FloodWaitError, TelegramError
+from crocbot.errors import (
+    ChatGoneError,
+    DeliveryError,
+    FloodWaitError,
+    TelegramError,
+)
 from crocbot.events import DeliveryIssue
 from crocbot.model import Clock, ErrorEvent, ErrorType, Reply, Severity
 from crocbot.reply.delivery import Delivery, ReplyProgress
@@ -101,7 +108,11 @@ class LiveDelivery:
         markdown: bool,
         private: bool,
     ) -> None:
-        """Deliver the texts as one reply; raise DeliveryError with the reply in it."""
+        """
+        Deliver the texts as one reply; raise DeliveryError with the reply in it.
+
+        If the chat is gone, `texts` is cancelled and the error has no reply.
+        """
         live = LiveReply(
             edits=self._edits,
             schedule=self.private if private else self.group,
@@ -110,24 +121,40 @@ class LiveDelivery:
         )
         live.start()
         try:
-            async for text in texts:
-                live.append(text)
+            async with live.reading:
+                async for text in texts:
+                    live.append(text)
+        except TimeoutError:
+            if live.chat_gone is None:
+                raise
         except asyncio.CancelledError:
             live.cancel()
             raise
         finally:
             await live.stop()
+        if live.chat_gone is not None:
+            progress.report(DeliveryIssue.BLOCKED)
+            raise live.chat_gone
         await progress.deliver(live.reply)
 
 
 @dataclass(slots=True, kw_only=True)
 class LiveReply:
-    """One growing reply, with a task that edits it and one that shows "typing"."""
+    """
+    One growing reply, with a task that edits it and one that shows "typing".
+
+    `reading` is entered while the reply grows; it raises TimeoutError once the chat is
+    gone, and `chat_gone` is why.
+    """
 
     edits: TokenBucket
     schedule: EditSchedule
     progress: ReplyProgress
     markdown: bool
+    reading: asyncio.Timeout = field(
+        default_factory=lambda: asyncio.timeout(None), init=False
+    )
+    chat_gone: ChatGoneError | None = field(default=None, init=False)
     _text: str = field(default="", init=False)
     _has_text: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -189,24 +216,50 @@ class LiveReply:
         await self._has_text.wait()
         pause = self.schedule.first
         while not await self._ends_within(pause):
-            if self.edits.take():
+            if not self.edits.take():
+                continue
+            try:
                 pause = max(await self._edit(), self.schedule.after(pause))
+            except ChatGoneError as error:
+                self._give_up(error)
+                return
+            except DeliveryError:
+                # Delivery sends the whole reply, or fails for the same reason.
+                return
 
     async def _type_repeatedly(self) -> None:
         while not (self._ended.is_set() or self.progress.messages):
             # "Typing" is only a courtesy: errors are neither logged nor counted.
-            with suppress(TelegramError, FloodWaitError, DeliveryError):
+            try:
                 await self.progress.send_typing()
+            except ChatGoneError as error:
+                self._give_up(error)
+                return
+            except (TelegramError, FloodWaitError, DeliveryError):
+                pass
             await self._ends_within(TYPING_SECONDS)
 
+    def _give_up(self, error: ChatGoneError) -> None:
+        """Stop waiting for an answer that cannot be delivered."""
+        self.chat_gone = error
+        if not self._ended.is_set():
+            self.reading.reschedule(asyncio.get_running_loop().time())
+
     async def _edit(self) -> float:
-        """Show the text so far; return how many seconds Telegram asks to wait."""
-        try:
-            for index, part in enumerate(split(self.reply)):
+        """
+        Show the text so far; return how many seconds Telegram asks to wait.
+
+        Raise DeliveryError if Telegram refuses it.
+        """
+        for index, part in enumerate(split(self.reply)):
+            sent = index < len(self.progress.messages)
+            try:
                 await self.progress.show_part(index, part)
-        except (TelegramError, FloodWaitError, DeliveryError) as error:
-            self.progress.report(DeliveryIssue.EDIT_LOST)
-            if isinstance(error, FloodWaitError):
+            except (TelegramError, FloodWaitError) as error:
+                if sent:
+                    self.progress.report(DeliveryIssue.EDIT_LOST)
+                if not isinstance(error, FloodWaitError):
+                    return 0.0
                 self.progress.postpone(error.seconds)
                 return error.seconds
         return 0.0

@@ -9,7 +9,7 @@ end keeps the blocks before it, and a block that cannot be converted affects no 
 
 - No visible character is lost: the rendered block is compared with its source, and
   stays as it was written if they differ.
-- HTML, formulas and spoilers are plain text.
+- HTML, formulas and spoilers are plain text, written as they were.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from itertools import pairwise
 from telegramify_markdown import RenderConfig, convert
 
 from crocbot.model import Entity
-from crocbot.text import replace_lone_surrogates
+from crocbot.reply import formulas
+from crocbot.text import replace_lone_surrogates, utf16_length
 
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 LINK = re.compile(r"(https?|tg)://\S+")
@@ -102,8 +103,12 @@ def _sources(text: str) -> Iterator[tuple[str, int]]:
 def _starts(lines: Sequence[str]) -> Iterator[int]:
     """Yield the numbers of the lines that begin a block."""
     fence, after_fence, blank = "", True, False
+    formula_ends, in_formula = formulas.closing_lines(lines), -1
     for number, line in enumerate(lines):
         stripped = line.strip()
+        if number <= in_formula:
+            blank = False
+            continue
         if fence:
             if stripped.startswith(fence) and not stripped.strip(fence[0]):
                 fence, after_fence = "", True
@@ -114,6 +119,8 @@ def _starts(lines: Sequence[str]) -> Iterator[int]:
         fence = _fence(line)
         if fence or after_fence or (blank and not line[0].isspace()):
             yield number
+        if not fence:
+            in_formula = formula_ends.get(number, -1)
         after_fence = blank = False
 
 
@@ -144,12 +151,20 @@ def _convert(source: str) -> Block:
 def _render(source: str) -> Block:
     placeholders = {}
     unused = (char for char in PLACEHOLDERS if char not in source)
+    filler = next(unused)
+    for begin, end in reversed(list(formulas.find(source))):
+        # One for each formula, as long as it is, so that offsets stay right.
+        formula = source[begin:end]
+        placeholder = next(unused) + filler * (utf16_length(formula) - 1)
+        placeholders[placeholder] = formula
+        source = source[:begin] + placeholder + source[end:]
     for hidden in PROTECTED:
-        placeholders[hidden] = "".join(next(unused) for _ in hidden)
-        source = source.replace(hidden, placeholders[hidden])
+        placeholder = "".join(next(unused) for _ in hidden)
+        placeholders[placeholder] = hidden
+        source = source.replace(hidden, placeholder)
 
     def restore(text: str | None) -> str | None:
-        for hidden, placeholder in placeholders.items():
+        for placeholder, hidden in placeholders.items():
             text = text and text.replace(placeholder, hidden)
         return text
 

@@ -68,15 +68,21 @@ def _join(first: MessagePart, second: MessagePart, newlines: int) -> MessagePart
 
 
 def _split_part(part: MessagePart, max_units: int) -> list[MessagePart]:
-    parts = []
-    while part.text:
-        # The offsets of entities beyond the limit; those of nested ones may be 0.
-        surplus = sorted(each.offset for each in part.entities)[MAX_ENTITIES:]
-        end = _fitting_chars(part.text, min([max_units, *filter(None, surplus[:1])]))
-        if end < len(part.text):
-            end = _boundary(part.text, end)
-        parts.append(_slice(part, 0, end))
-        part = _slice(part, end, len(part.text))
+    # In order, so that each message looks only at the entities that are left.
+    entities = tuple(sorted(part.entities, key=lambda entity: entity.offset))
+    parts, text, start = [], part.text, 0
+    while text:
+        entities = tuple(e for e in entities if e.offset + e.length > start)
+        # The first entity beyond the limit; nested ones may begin at the same place.
+        surplus = [e.offset - start for e in entities[MAX_ENTITIES:][:1]]
+        limits = [max_units, *(units for units in surplus if units > 0)]
+        end = _fitting_chars(text, min(limits))
+        if end < len(text):
+            end = _boundary(text, end)
+        parts.append(_slice(MessagePart(text, entities), 0, end, start))
+        rest = text[end:].lstrip()
+        start += utf16_length(text[: len(text) - len(rest)])
+        text = rest
     return parts
 
 
@@ -98,14 +104,24 @@ def _boundary(text: str, end: int) -> int:
     return space if space > 0 else end
 
 
-def _slice(part: MessagePart, begin: int, end: int) -> MessagePart:
-    """Return a slice of a part, stripped of white space, with its entities."""
+def _slice(part: MessagePart, begin: int, end: int, start: int = 0) -> MessagePart:
+    """
+    Return a slice of a part, stripped of white space, with its entities.
+
+    The offsets of the entities count from `start` units before the text.
+    """
     sliced = part.text[begin:end]
     text = sliced.strip()
-    start = utf16_length(part.text[: begin + len(sliced) - len(sliced.lstrip())])
+    start += utf16_length(part.text[: begin + len(sliced) - len(sliced.lstrip())])
     stop = start + utf16_length(text)
-    entities = (_clip(each, start, stop) for each in part.entities)
-    return MessagePart(text, tuple(each for each in entities if each.length > 0))
+    return MessagePart(
+        text,
+        tuple(
+            _clip(each, start, stop)
+            for each in part.entities
+            if each.offset < stop and each.offset + each.length > start
+        ),
+    )
 
 
 def _clip(entity: Entity, start: int, stop: int) -> Entity:

@@ -15,6 +15,9 @@ PAIRING_CODE = (
     "We have not met. If you know who runs this bot, show them this code: {code}\n"
     "It is valid for one hour."
 )
+UNREADABLE_MESSAGE = (
+    "Sorry, I cannot read this kind of message. Please write it as text."
+)
 GENERIC_ERROR = "Sorry, something went wrong and I have no answer. Please try again."
 ERROR_MESSAGES: Mapping[Reason, str] = {
     Reason.UNREACHABLE: "Sorry, I cannot reach the service that answers you right now."

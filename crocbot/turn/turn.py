@@ -49,7 +49,7 @@ from crocbot.model import (
 from crocbot.pairing import Pairings
 from crocbot.reply import Delivery, ReplyProgress
 from crocbot.turn.ask import AgentStep
-from crocbot.turn.messages import PAIRING_CODE, error_message
+from crocbot.turn.messages import PAIRING_CODE, UNREADABLE_MESSAGE, error_message
 
 # For pairing codes and errors, which must not keep the chat's next message waiting.
 MAX_NOTICE_WAIT_SECONDS = 60.0
@@ -163,6 +163,8 @@ class TurnStages:
         self, message: Message, reply: Reply | None, progress: ReplyProgress
     ) -> None:
         """Deliver the undelivered reply, else a command's, else the agent's."""
+        if reply is None and message.unreadable:
+            reply = Reply(UNREADABLE_MESSAGE)
         if reply is None and message.command is not None:
             operator = self.policy.is_operator(message)
             reply = await self.commands.answer(message, operator=operator)

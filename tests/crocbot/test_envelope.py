@@ -106,6 +106,8 @@ def test_media(caption: str | None) -> None:
         {"update_id": 1, "edited_message": raw(text="x")["message"]},
         {"update_id": 1, "channel_post": raw(text="x")["message"]},
         raw(new_chat_title="Dogs"),
+        raw(pinned_message=raw(text="x")["message"]),
+        raw(is_new=True, price=5, author="x"),
         raw(new_chat_members=[ADA], chat=GROUP),
         raw(),
         command("/ask@other_bot", 14),
@@ -153,14 +155,39 @@ def test_addressed(fields: dict[str, Any], addressed: bool) -> None:
     assert message_of(raw(**({"chat": GROUP} | fields))).addressed is addressed
 
 
-@pytest.mark.parametrize(("is_topic", "thread_id"), [(True, 4), (None, None)])
-def test_topics(is_topic: bool | None, thread_id: int | None) -> None:
-    """A forum topic is a chat of its own; a chain of replies is not."""
-    message = message_of(
-        raw(text="x", chat=GROUP, is_topic_message=is_topic, message_thread_id=4)
-    )
+@pytest.mark.parametrize(
+    ("is_topic", "thread_id", "topic"),
+    [(True, 4, 4), (None, 4, None), (True, 1, None), (True, None, None)],
+)
+def test_topics(
+    is_topic: bool | None, thread_id: int | None, topic: int | None
+) -> None:
+    """A topic is a chat of its own; a chain of replies and General are not."""
+    fields = {"is_topic_message": is_topic, "message_thread_id": thread_id}
+    message = message_of(raw(text="x", chat=GROUP, **fields))
 
-    assert (message.chat, message.private) == (ChatThread(-5, thread_id), False)
+    assert (message.chat, message.private) == (ChatThread(-5, topic), False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "move"),
+    [
+        ({"migrate_to_chat_id": -9}, (-5, -9)),
+        ({"migrate_from_chat_id": -4}, (-4, -5)),
+        ({"migrate_from_chat_id": -5}, None),
+        ({"migrate_to_chat_id": "-9"}, None),
+        ({"migrate_to_chat_id": -9, "chat": None}, None),
+        ({"text": "x"}, None),
+    ],
+)
+def test_a_group_that_moved(
+    fields: dict[str, Any], move: tuple[int, int] | None
+) -> None:
+    """Both messages about a new id of a group tell the old one and the new one."""
+    update = raw(**({"chat": GROUP} | fields))
+
+    assert envelope.chat_move(update) == move
+    assert envelope.chat_move({"message": "?"}) is None
 
 
 @pytest.mark.parametrize("fields", [{"sender_chat": GROUP}, {"from": None}])
@@ -170,25 +197,70 @@ def test_no_sender(fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "update",
+    ("message", "field"),
     [
-        {},
-        {"update_id": 1, "message": []},
-        {"update_id": 1, "message": {"message_id": 1}},
-        {"update_id": 1, "message": "hello"},
-        raw(text=5),
-        raw(text="x", date="yesterday"),
-        raw(text="x", date=1e18),
-        raw(text="x", message_id="3"),
-        raw(text="x", chat={"id": "7", "type": "private"}),
-        raw(text="x", chat={"id": True, "type": "private"}),
-        raw(text="x", entities=[{"type": "bot_command"}]),
+        ([], "message is not an object"),
+        ("hello", "message is not an object"),
+        ({"message_id": 1}, "message.chat is missing"),
+        (raw(text=5)["message"], "message.text is not a text"),
+        (raw(text="x", message_id="3")["message"], "message.message_id is not an"),
+        (raw(text="x", chat={"id": "7"})["message"], "message.chat.id is not an"),
+        (raw(text="x", chat={"id": True})["message"], "message.chat.id is not an"),
+        (raw(text="x", chat={"id": 7})["message"], "message.chat.type is missing"),
+        (raw(text="x", **{"from": {}})["message"], "message.from.id is missing"),
+        (raw(text="x", **{"from": 7})["message"], "message.from is not an object"),
     ],
 )
-def test_unreadable(update: dict[str, Any]) -> None:
-    """An update with a wrong or missing part raises EnvelopeError."""
-    with pytest.raises(EnvelopeError):
-        read(update)
+def test_unreadable(message: Any, field: str) -> None:
+    """An update without a part that it needs raises EnvelopeError, which names it."""
+    with pytest.raises(EnvelopeError, match=f"unreadable update: {field}"):
+        read({"update_id": 1, "message": message})
+
+
+POLL = {"poll": {"question": "which?"}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"date": "yesterday"},
+        {"date": 1e18},
+        {"reply_to_message": raw(**POLL)["message"]},
+        {"reply_to_message": {"from": {"id": "9"}}},
+        {"reply_to_message": ["what?"]},
+        {"external_reply": {"giveaway": 3}},
+        {"quote": "what?"},
+        {"pinned_message": POLL},
+        {"forward_origin": {"type": "mystery"}},
+        {"via_bot": "bot"},
+        {"entities": [{"type": "bot_command"}]},
+        {"entities": [{"type": 5, "offset": 0, "length": 1}, 7]},
+        {"entities": {"type": "bold"}},
+        {"reply_markup": {"inline_keyboard": 5}},
+        {"link_preview_options": []},
+        {"is_topic_message": True, "message_thread_id": "4"},
+        {"hologram": {"a": 1}},
+        {"chat": PRIVATE | {"type": "private", "photo": 5}},
+        {"from": ADA | {"first_name": None, "language_code": 5}},
+    ],
+)
+def test_a_part_that_is_wrong(fields: dict[str, Any]) -> None:
+    """A text is answered whatever is wrong in parts that an answer does not need."""
+    assert message_of(raw(**({"text": "x"} | fields))).text == "x"
+
+
+def test_a_mention_after_an_entity_that_is_wrong() -> None:
+    """One entity that cannot be read does not hide the others."""
+    entities = [{"type": "bold"}, *entity("mention", 8)]
+
+    assert message_of(raw(text="@our_bot x", chat=GROUP, entities=entities)).addressed
+
+
+def test_a_reply_to_a_poll_of_the_bot() -> None:
+    """A message replies to the bot whatever is wrong with the message before it."""
+    original = raw(**POLL, **{"from": US})["message"]
+
+    assert message_of(raw(text="x", chat=GROUP, reply_to_message=original)).addressed
 
 
 @pytest.mark.parametrize(
@@ -229,6 +301,7 @@ MESSAGES = st.dictionaries(st.sampled_from(FIELDS), JSON).map(
 def test_any_update(update: dict[str, Any]) -> None:
     """Any JSON gives a message, None or EnvelopeError, and a key."""
     hash(envelope.chat_key(update))
+    envelope.chat_move(update)
     try:
         message = read(update)
     except EnvelopeError:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import telegram
 
 from crocbot import envelope
-from crocbot.model import Attachment, BotIdentity, Row
+from crocbot.envelope import media
+from crocbot.model import UNREADABLE, Attachment, BotIdentity, Row
 
 FILE = {"file_id": "f", "file_unique_id": "u"}
 WIDE = FILE | {"width": 2, "height": 1}
@@ -95,6 +97,62 @@ def read(**fields: Any) -> Attachment:
             ("audio, Croc, Snap, 60 s", "f"),
         ),
         ("poll", POLL, ("poll: Which?, A / B",)),
+        (
+            "checklist",
+            {
+                "title": "Zoo",
+                "tasks": [
+                    {"id": 1, "text": "feed", "completion_date": 1_700_000_000},
+                    {"id": 2, "text": "sleep"},
+                ],
+            },
+            ("checklist: Zoo, [x] feed / [ ] sleep",),
+        ),
+        (
+            "web_app_data",
+            {"button_text": "Order", "data": "2 fish"},
+            ("data of the web app Order: 2 fish",),
+        ),
+        (
+            "giveaway",
+            {"winner_count": 2, "prize_description": "fish", "chats": []},
+            ("giveaway, 2 winners, fish",),
+        ),
+        (
+            "giveaway_winners",
+            {"winner_count": 1, "winners": [{"id": 7, "first_name": "Ada"}]},
+            ("giveaway winners, 1 winners, Ada",),
+        ),
+        (
+            "invoice",
+            {"title": "Fish", "currency": "EUR", "total_amount": 250},
+            ("invoice Fish, 250 of the smallest unit of EUR",),
+        ),
+        (
+            "successful_payment",
+            {"currency": "EUR", "total_amount": 250},
+            ("payment, 250 of the smallest unit of EUR",),
+        ),
+        (
+            "users_shared",
+            {"users": [{"user_id": 7, "first_name": "Ada"}, {"user_id": 8}]},
+            ("users shared, Ada id 7, id 8",),
+        ),
+        ("user_shared", {"user_id": 7}, ("user shared, id 7",)),
+        ("chat_shared", {"chat_id": -5, "title": "Zoo"}, ("chat shared Zoo, id -5",)),
+        ("live_photo", WIDE | {"duration": 2}, ("live photo, 2 s, 2x1", "f")),
+        ("paid_media", {"star_count": 1}, ("paid media",)),
+        ("passport_data", {"data": []}, ("Telegram Passport data, encrypted",)),
+        ("game", {"title": "Chess", "description": "x"}, ("game Chess, x",)),
+        ("story", {"id": 1}, ("story",)),
+        ("gift", {"gift": {}, "text": "for you"}, ("gift, for you",)),
+        ("unique_gift", {"gift": {}}, ("unique gift",)),
+        # Of a server whose fields are not those of today.
+        ("poll", {}, ("poll, which cannot be read",)),
+        ("video_note", FILE, ("video note, which cannot be read",)),
+        ("photo", [5], ("photo, which cannot be read",)),
+        ("dice", {"emoji": "D", "value": "3"}, ("dice, which cannot be read",)),
+        ("voice", FILE | {"duration": 10**400}, ("voice, which cannot be read",)),
     ],
 )
 def test_descriptions(type_: str, value: Any, attachment: tuple[Any, ...]) -> None:
@@ -102,6 +160,26 @@ def test_descriptions(type_: str, value: Any, attachment: tuple[Any, ...]) -> No
     names = ("description", "file_id", "mime_type", "size")
     expected = Attachment(type_, **dict(zip(names, attachment, strict=False)))
     assert read(**{type_: value}) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("hologram", "hologram"), ("Holo\x1bgram", "something")],
+)
+def test_a_kind_of_tomorrow(name: str, shown: str) -> None:
+    """Media of a kind that is not known is named as far as that is safe."""
+    attachment = read(**{name: FILE | {"depth": 3}})
+
+    assert attachment == Attachment(UNREADABLE, f"{shown}, which cannot be read")
+
+
+def test_every_field_of_a_message_is_known() -> None:
+    """Of a field is known whether it is content, an event of the chat or neither."""
+    known = {*media.DESCRIPTIONS, *media.SERVICE, *media.PROPERTIES}
+    # The names that differ from those of the Bot API.
+    fields = {*telegram.Message.__slots__} - {"from_user", "api_kwargs"}
+
+    assert {name for name in fields if not name.startswith("_")} <= known
 
 
 def test_animation() -> None:
@@ -119,5 +197,7 @@ def test_images(mime_type: str, is_image: bool) -> None:
 
 
 def test_descriptions_are_bounded() -> None:
-    """A file name that a sender chose cannot flood an agent."""
+    """A name or a text that a sender chose cannot flood an agent."""
     assert len(read(document=FILE | {"file_name": "x" * 10_000}).description) == 300
+    data = {"button_text": "x", "data": "x" * 10_000}
+    assert len(read(web_app_data=data).description) == 4096

@@ -10,6 +10,7 @@ from crocbot.errors import (
     ChatGoneError,
     DeliveryError,
     FloodWaitError,
+    Refusal,
     TelegramError,
 )
 from crocbot.events import DeliveryEvent, DeliveryIssue, FirstText
@@ -29,9 +30,18 @@ from crocbot.text import MAX_MESSAGE_UNITS
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
 CHAT = ChatThread(7, 4)
+NO_THREAD = ChatThread(7)
 DOWN = TelegramError("down", ReconnectReason.NETWORK)
 SLOW = TelegramError("slow", ReconnectReason.TIMEOUT)
 NO = DeliveryError("no")
+THREAD = DeliveryError("thread", Refusal.THREAD)
+QUOTE = DeliveryError("quote", Refusal.QUOTE)
+FORMATTING = DeliveryError("formatting", Refusal.FORMATTING)
+LENGTH = DeliveryError("length", Refusal.LENGTH)
+GONE_MESSAGE = DeliveryError("message", Refusal.MESSAGE)
+PLAIN_TEXT = DeliveryIssue.PLAIN_TEXT
+WITHOUT_QUOTE = DeliveryIssue.WITHOUT_QUOTE
+WITHOUT_THREAD = DeliveryIssue.WITHOUT_THREAD
 
 
 class DeliveryFixture(FakeTelegram):
@@ -54,7 +64,12 @@ class DeliveryFixture(FakeTelegram):
     async def deliver(self, text: str) -> None:
         """Deliver a reply in Markdown, without jitter."""
         await self.progress.deliver(Reply(text, markdown=True))
-        assert self.chats == {CHAT}
+        assert {chat.chat_id for chat in self.chats} == {CHAT.chat_id}
+
+    @property
+    def issues(self) -> list[DeliveryIssue]:
+        """Return the issues that were reported."""
+        return [event.issue for event in self.events.of_type(DeliveryEvent)]
 
 
 async def test_parts_are_sent_in_order() -> None:
@@ -118,43 +133,104 @@ async def test_the_longest_wait() -> None:
     assert (scene.texts, scene.slept) == (["hello"], [MAX_WAIT_SECONDS])
 
 
-@pytest.mark.parametrize(
-    ("text", "error", "issue"),
-    [
-        ("hello", NO, DeliveryIssue.REFUSED),
-        ("hello", ChatGoneError("blocked"), DeliveryIssue.BLOCKED),
-        ("**bold**", ChatGoneError("blocked"), DeliveryIssue.BLOCKED),
-    ],
-)
-async def test_a_refusal_is_final(
-    text: str, error: Exception, issue: DeliveryIssue
-) -> None:
-    """A call that Telegram refuses is not retried."""
-    scene = DeliveryFixture(error)
-    with pytest.raises(DeliveryError):
+@pytest.mark.parametrize("text", ["hello", "**bold**"])
+async def test_a_chat_that_is_gone(text: str) -> None:
+    """A call to a chat that is gone is not retried in any form."""
+    scene = DeliveryFixture(ChatGoneError("blocked"), quote=3)
+    with pytest.raises(ChatGoneError):
         await scene.deliver(text)
 
     assert (scene.calls, scene.slept) == (["send"], [])
-    assert scene.events == [DeliveryEvent(issue)]
+    assert scene.events == [DeliveryEvent(DeliveryIssue.BLOCKED)]
 
 
-async def test_formatting_that_is_refused() -> None:
-    """The text arrives as it was written if its formatting is refused."""
-    text = "**bold** and [a link](https://x.y)"
-    scene = DeliveryFixture(NO)
-    await scene.deliver(text)
+@pytest.mark.parametrize(
+    ("errors", "chat", "quote", "issues"),
+    [
+        ([THREAD], NO_THREAD, 3, [WITHOUT_THREAD]),
+        ([THREAD, THREAD], NO_THREAD, None, [WITHOUT_THREAD, WITHOUT_QUOTE]),
+        ([QUOTE], CHAT, None, [WITHOUT_QUOTE]),
+        ([GONE_MESSAGE], CHAT, None, [WITHOUT_QUOTE]),
+        ([QUOTE, THREAD], NO_THREAD, None, [WITHOUT_THREAD, WITHOUT_QUOTE]),
+        ([THREAD, QUOTE], NO_THREAD, None, [WITHOUT_THREAD, WITHOUT_QUOTE]),
+        # Words that are not known: without the quote, then also without the topic.
+        ([NO], CHAT, None, [WITHOUT_QUOTE]),
+        ([NO, NO], NO_THREAD, None, [WITHOUT_THREAD, WITHOUT_QUOTE]),
+        # A network error in between changes nothing.
+        ([THREAD, DOWN, THREAD], NO_THREAD, 3, [WITHOUT_THREAD]),
+    ],
+)
+async def test_a_topic_or_a_quote_that_is_refused(
+    errors: list[Exception],
+    chat: ChatThread,
+    quote: int | None,
+    issues: list[DeliveryIssue],
+) -> None:
+    """A message is sent without the topic or the quote that Telegram refuses."""
+    scene = DeliveryFixture(*errors, quote=3)
+    await scene.deliver("hello")
 
-    assert scene.texts == [text]
-    assert scene.events == [DeliveryEvent(DeliveryIssue.PLAIN_TEXT)]
+    assert (scene.texts, scene.quotes) == (["hello"], [quote])
+    assert scene.progress.chat == chat
+    assert [each for each in scene.issues if each != DeliveryIssue.RETRIED] == issues
 
 
-async def test_text_that_is_refused_without_formatting_too() -> None:
-    """A reply that is refused in both forms is handed back as it was."""
-    scene = DeliveryFixture(NO, NO)
-    with pytest.raises(DeliveryError) as raised:
+async def test_the_rest_of_a_reply_without_its_topic() -> None:
+    """All parts of a reply go where the first one was accepted."""
+    scene = DeliveryFixture(THREAD)
+    await scene.deliver("a" * MAX_MESSAGE_UNITS + "b")
+
+    assert scene.calls == ["send"] * 3
+    assert scene.issues == [WITHOUT_THREAD]
+
+
+@pytest.mark.parametrize("error", [FORMATTING, NO])
+async def test_formatting_that_is_refused(error: Exception) -> None:
+    """A part whose formatting is refused is sent as it looks, without formatting."""
+    scene = DeliveryFixture(error)
+    await scene.deliver("**bold** and [a link](https://x.y)")
+
+    assert list(scene.messages.values()) == [MessagePart("bold and a link")]
+    assert scene.issues == [PLAIN_TEXT]
+
+
+async def test_formatting_was_not_the_trouble() -> None:
+    """A text that is refused without formatting too keeps it, and is not counted."""
+    scene = DeliveryFixture(NO, NO, quote=3)
+    await scene.deliver("**bold**")
+
+    assert list(scene.messages.values()) == [
+        MessagePart("bold", (Entity("bold", 0, 4),))
+    ]
+    assert scene.issues == [WITHOUT_QUOTE]
+
+
+async def test_a_reply_that_is_refused_in_every_form() -> None:
+    """A reply that is refused in every form is handed back, with the first refusal."""
+    scene = DeliveryFixture(NO, *[DeliveryError("still no")] * 9, quote=3)
+    with pytest.raises(DeliveryError, match=r"^no$") as raised:
         await scene.deliver("**bold**")
 
     assert raised.value.undelivered == Reply("**bold**", markdown=True)
+    assert scene.calls == ["send"] * 5
+    assert scene.issues == [DeliveryIssue.REFUSED]
+
+
+async def test_a_length_that_is_refused() -> None:
+    """A server that accepts only shorter messages gets the whole reply in more."""
+    scene = DeliveryFixture(LENGTH, LENGTH)
+    await scene.deliver("a" * 3000)
+
+    assert [len(text) for text in scene.texts] == [1024, 1024, 952]
+
+
+async def test_a_length_that_is_always_refused() -> None:
+    """A server that refuses every length ends the delivery."""
+    scene = DeliveryFixture(*[LENGTH] * 9)
+    with pytest.raises(DeliveryError):
+        await scene.deliver("a" * 3000)
+
+    assert scene.calls == ["send"] * 4
 
 
 async def test_sent_messages_are_edited() -> None:
@@ -172,14 +248,34 @@ async def test_sent_messages_are_edited() -> None:
     assert len(scene.progress.messages) == 2
 
 
-async def test_a_message_that_cannot_be_edited() -> None:
-    """A reply whose message was deleted in the chat is sent as a new one."""
+@pytest.mark.parametrize("error", [GONE_MESSAGE, NO, QUOTE])
+async def test_a_message_that_cannot_be_edited(error: Exception) -> None:
+    """It and those after it are sent anew, with formatting; old ones are deleted."""
+    scene = DeliveryFixture()
+    await scene.deliver(
+        "a" * MAX_MESSAGE_UNITS + "half" + "\n\n" + "c" * MAX_MESSAGE_UNITS
+    )
+    scene.errors["edit"] = [error]
+    await scene.deliver("a" * MAX_MESSAGE_UNITS + "**half** and the rest")
+
+    assert list(scene.messages.values()) == [
+        MessagePart("a" * MAX_MESSAGE_UNITS),
+        MessagePart("half and the rest", (Entity("bold", 0, 4),)),
+    ]
+    assert scene.calls == ["send"] * 3 + ["edit", "send", "delete", "delete"]
+    assert scene.issues == [DeliveryIssue.EDIT_LOST]
+
+
+async def test_an_edit_whose_formatting_is_refused() -> None:
+    """An edit whose formatting is refused shows the text without formatting."""
     scene = DeliveryFixture()
     await scene.deliver("half")
-    scene.errors["edit"] = [NO]
-    await scene.deliver("half of it, and the rest")
+    scene.errors["edit"] = [FORMATTING]
+    await scene.deliver("**half** and the rest")
 
-    assert scene.texts == ["half", "half of it, and the rest"]
+    assert list(scene.messages.values()) == [MessagePart("half and the rest")]
+    assert scene.calls == ["send", "edit", "edit"]
+    assert scene.issues == [PLAIN_TEXT]
 
 
 async def test_a_known_flood_wait() -> None:

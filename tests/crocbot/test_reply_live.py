@@ -8,7 +8,13 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from structlog.testing import capture_logs
 
-from crocbot.errors import DeliveryError, FloodWaitError, TelegramError
+from crocbot.errors import (
+    ChatGoneError,
+    DeliveryError,
+    FloodWaitError,
+    Refusal,
+    TelegramError,
+)
 from crocbot.events import DeliveryEvent, DeliveryIssue, FirstText
 from crocbot.model import (
     ChatThread,
@@ -141,6 +147,66 @@ async def test_an_edit_that_fails(error: Exception) -> None:
     # A flood wait is waited out before the reply is completed.
     waited = 7 if isinstance(error, FloodWaitError) else 0
     assert sum(scene.slept) == pytest.approx(waited, abs=1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DeliveryError("no"), TelegramError("down", ReconnectReason.NETWORK)],
+)
+async def test_a_first_message_that_fails(error: Exception) -> None:
+    """A message that was not sent is no lost edit; Delivery sends it."""
+    scene = LiveDeliveryFixture()
+    scene.errors["send"] = [error]
+    await scene.deliver("first", lambda: not scene.errors["send"], " second")
+
+    assert scene.texts == ["first second"]
+    assert DeliveryEvent(DeliveryIssue.EDIT_LOST) not in scene.events
+
+
+async def test_edits_end_after_a_refusal() -> None:
+    """After an edit was refused, the reply is sent anew once, when it is whole."""
+    scene = LiveDeliveryFixture()
+    refused = DeliveryError("not found", Refusal.MESSAGE)
+    scene.errors["edit"] = [refused] * 9
+    await scene.deliver(
+        "first",
+        lambda: bool(scene.shown),
+        " second",
+        lambda: len(scene.errors["edit"]) < 9,
+        " third",
+        " fourth",
+    )
+
+    assert scene.texts == ["first second third fourth"]
+    assert len(scene.errors["edit"]) == 8
+    assert scene.events.of_type(DeliveryEvent) == [
+        DeliveryEvent(DeliveryIssue.EDIT_LOST)
+    ]
+
+
+@pytest.mark.parametrize("method", ["send", "edit", "type"])
+async def test_a_chat_that_is_gone(method: str) -> None:
+    """Once the chat is known to be gone, the rest of the answer is not waited for."""
+    scene = LiveDeliveryFixture()
+    scene.errors[method] = [ChatGoneError("blocked")]
+    steps: dict[str, tuple[Step, ...]] = {
+        "send": ("first", lambda: False),
+        "edit": ("first", lambda: bool(scene.shown), " second", lambda: False),
+        "type": (lambda: False,),
+    }
+    with pytest.raises(ChatGoneError) as raised:
+        await scene.deliver(*steps[method])
+
+    assert raised.value.undelivered is None
+    assert scene.calls.count(method) == 1
+    assert scene.events.of_type(DeliveryEvent) == [DeliveryEvent(DeliveryIssue.BLOCKED)]
+
+
+async def test_a_timeout_of_the_answer() -> None:
+    """A TimeoutError of the answer itself passes through."""
+    scene = LiveDeliveryFixture()
+    with pytest.raises(TimeoutError):
+        await scene.deliver("first", TimeoutError, schedule=NEVER)
 
 
 async def test_a_bug_in_an_edit() -> None:

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crocbot.model import Entity
+from crocbot.reply import formulas
 from crocbot.reply.markdown import Block, blocks
 from crocbot.text import replace_lone_surrogates, utf16_length
 
@@ -75,14 +76,79 @@ def test_formatting(text: str, block: Block) -> None:
         "snake_case_name and 2 * 3 * 4",
         "~5 to ~10",
         "&lt;",
-        "\\(x^2\\)",
     ],
 )
 def test_what_would_be_lost(text: str) -> None:
     """Text that Markdown hides, or Telegram cannot show, stays as it was written."""
     shown = "".join(block.text for block in blocks(text))
 
-    assert shown in (text, text.replace("&lt;", "<"), text.replace("\\", ""))
+    assert shown in (text, text.replace("&lt;", "<"))
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        r"\[ \int x \, dx \]",
+        "\\[\n\\int x \\, dx\n\\]",
+        "\\[\na \\; b\n\nc \\! d\n\\]",
+        r"\(x_1 \cdot x_2 \, y\)",
+        r"$$ \frac{a}{b} \, c $$",
+        "$$\na_1 \\, a_2\n\n$$",
+        r"$a_1 \, b_1$",
+        r"$\$5$",
+        r"\begin{align*} a_1 &= b \\ c &= \{d\} \end{align*}",
+        "\\begin{cases}\n\n\\{ \\;\n\\end{cases}",
+        f"\\({CROC}_1\\)",
+    ],
+)
+@pytest.mark.parametrize(
+    "text", ["{}", "{} **x**", "**x** is {}", "- {}", "> a {}", "**{}**", "{0} or {0}"]
+)
+def test_formulas(formula: str, text: str) -> None:
+    """A formula is shown as it was written, and what is around it is formatted."""
+    if "\n" in formula and text != "{}":
+        text = "Text:\n\n{}\n\n**x**"
+    found = list(blocks(text.format(*[formula] * 2)))
+    shown = "\n".join(block.text for block in found)
+
+    assert formula in shown
+    assert not re.search(r"\*\*|[\ue000-\uf8ff]", shown.replace(formula, ""))
+    for block in found:
+        for one in block.entities:
+            assert one.offset + one.length <= utf16_length(block.text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("It costs $5 **or** $10.", "It costs $5 or $10."),
+        ("US$5 **and** CA$6", "US$5 and CA$6"),
+        ("`\\[` **and** `\\]`", "\\[ and \\]"),
+        (r"\*not italic\*", "*not italic*"),
+        (r"\\[x\\]", r"\[x\]"),
+        (r"[x](https://y/a_\(b\)) **z**", "x z"),
+        ("\\( **never** closed", "( never closed"),
+        ("$$ **never** closed", "$$ never closed"),
+        ("a ` **never** closed", "a ` never closed"),
+        ("\\[\n**never**\n\nclosed", "[\nnever\nclosed"),
+    ],
+)
+def test_what_is_no_formula(text: str, shown: str) -> None:
+    """Prices, code, links and formulas without an end are Markdown like the rest."""
+    assert "\n".join(block.text for block in blocks(text)) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\\[", "$", "\\(a\\)", "`a", "`a`", "\\begin{a}", "$a ", "](", "\\[\n", "$x$ "],
+)
+def test_the_time_of_formulas_is_linear(text: str) -> None:
+    """However many formulas begin, each closing is searched for once."""
+    many = text * (20_000 // len(text))
+
+    # Quadratic, each of these would take minutes.
+    assert sum(1 for _ in formulas.find(many)) <= len(many)
+    assert len(formulas.closing_lines(many.split("\n"))) <= len(many)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,12 @@ from crocbot.model import (
 )
 from crocbot.reply import Delivery, LiveDelivery
 from crocbot.turn import AgentStep, TurnStages
-from crocbot.turn.messages import ERROR_MESSAGES, GENERIC_ERROR, PAIRING_CODE
+from crocbot.turn.messages import (
+    ERROR_MESSAGES,
+    GENERIC_ERROR,
+    PAIRING_CODE,
+    UNREADABLE_MESSAGE,
+)
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
 ALLOWED = Decision(Verdict.ALLOWED)
@@ -193,6 +198,35 @@ async def test_answered() -> None:
     assert len(scene.events.of_type(AgentCall)) == 1
 
 
+async def test_a_kind_of_message_that_is_not_known() -> None:
+    """It gets one sentence; with a caption, the agent gets that and the kind."""
+    scene = TurnFixture()
+    outcome = await scene.run_one(row(None, hologram={"depth": 3}))
+    await scene.run_one(row(None, hologram={"depth": 3}, caption="look"))
+
+    assert outcome == replace(ANSWERED, message_type=MessageType.MEDIA)
+    assert scene.telegram.texts == [UNREADABLE_MESSAGE, "answer"]
+    (prompt,) = scene.agent.prompts
+    assert prompt.text == "look\n[hologram, which cannot be read]"
+
+
+async def test_a_kind_that_is_not_known_of_a_user_without_access() -> None:
+    """A user without access gets no sentence about it."""
+    scene = TurnFixture()
+    outcome = await scene.run_one(row(None, user=8, hologram={"depth": 3}))
+
+    assert outcome.disposition is Disposition.DENIED
+    assert scene.telegram.calls == []
+
+
+async def test_a_message_with_a_part_that_is_wrong() -> None:
+    """A message is answered although the poll that it replies to cannot be read."""
+    scene = TurnFixture()
+    original = {"message_id": 2, "poll": {"question": "which?"}}
+
+    assert await scene.run_one(row("hello", reply_to_message=original)) == ANSWERED
+
+
 async def test_commands() -> None:
     """The gateway answers its own commands, the agent all others."""
     scene = TurnFixture()
@@ -326,7 +360,7 @@ async def test_set_aside() -> None:
     ) == Outcome(
         Disposition.SET_ASIDE,
         error=ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL),
-        reason="unreadable update: AttributeError",
+        reason="unreadable update: message is not an object",
     )
 
 

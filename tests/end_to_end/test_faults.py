@@ -209,6 +209,26 @@ async def unreadable(scene: Scene) -> None:
     scene.server.push({"message": {"chat": {"id": 7}, "text": ["?"]}})
 
 
+async def a_wrong_part(scene: Scene) -> None:
+    """Write a message that replies to a poll, with an entity that cannot be read."""
+    wrong = {"entities": [{"type": "bold"}], "reply_to_message": {"poll": {}}}
+    scene.server.send(ADA, {**messages.text("what?"), **wrong})
+
+
+async def unknown_kind(scene: Scene) -> None:
+    """Send a kind of media that Telegram adds tomorrow."""
+    scene.server.send(ADA, {"hologram": {"file_id": "h", "depth": 3}})
+
+
+async def closed_topic(scene: Scene) -> None:
+    """Write in a forum topic that is closed before the reply."""
+    forum = Chat(-5, "Friends", "supergroup")
+    topic = {"is_topic_message": True, "message_thread_id": 4}
+    closed = faults.api_error(400, "Bad Request: TOPIC_CLOSED")
+    scene.server.fault("sendMessage", closed)
+    scene.server.send(ADA, {**messages.text("is it closed?"), **topic}, forum)
+
+
 async def without_id(scene: Scene) -> None:
     """Deliver an update without an id, which cannot be acknowledged."""
     body = '{"ok": true, "result": [{"message": {}}]}'
@@ -282,10 +302,13 @@ CAUSES: dict[str, Cause] = {
     "502": poll(faults.bad_gateway()),
     "a page instead of JSON": poll(faults.garbage()),
     "an unreadable update": unreadable,
+    "a part of an update that is not needed is wrong": a_wrong_part,
+    "a message of a kind that is not known": unknown_kind,
     "an update without an id": without_id,
     "a reply meets a flood wait": send(faults.flood_wait(1)),
     "a reply meets a bad network": send(faults.bad_gateway()),
     "a reply is refused": send(faults.api_error(400, "Bad Request: no")),
+    "a forum topic is closed": closed_topic,
     "the bot was blocked": send(BLOCKED),
     "a group became a supergroup": supergroup,
     "the inbox is locked": lock,

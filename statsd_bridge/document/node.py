@@ -15,8 +15,8 @@ neither depth nor the number of nodes, and loses the difference between `! y` an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +46,7 @@ class Node:
     text: str = ""
     tag: str = ""
     plain: bool = False
-    children: list[Node] = field(default_factory=list)
+    children: Sequence[Node] = ()
 
     def pairs(self) -> Iterator[tuple[Node, Node]]:
         """Yield each key of a mapping with its value, in file order."""
@@ -89,38 +89,44 @@ def compose(text: str | bytes, file: str) -> Node | None:
 
 
 class _Tree:
-    """A tree under construction; `_open` are the collections that have not ended."""
+    """
+    A tree under construction.
+
+    `_open` are the collections that have not ended, each with its children.
+    """
 
     def __init__(self, file: str) -> None:
         self.root: Node | None = None
         self._file = file
-        self._open: list[Node] = []
+        self._open: list[tuple[Node, list[Node]]] = []
         self._anchors: dict[str, Node] = {}
         self._count = 0
 
     def add(self, event: yaml.Event) -> None:
         """Add the next event of the parser."""
-        if isinstance(event, yaml.AliasEvent):
-            self._append(self._resolve_alias(event))
-        elif isinstance(event, yaml.ScalarEvent):
+        if isinstance(event, yaml.ScalarEvent):
+            tag = event.tag
             scalar = Node(
                 kind="scalar",
                 line=_line(event),
                 text=event.value,
-                tag=(event.tag or "").removeprefix(_TAG_PREFIX),
-                plain=bool(event.implicit[0]) and event.tag is None,
+                tag=tag.removeprefix(_TAG_PREFIX) if tag else "",
+                plain=tag is None and bool(event.implicit[0]),
             )
             self._append_new(event, scalar)
         elif isinstance(event, yaml.CollectionStartEvent):
             is_list = isinstance(event, yaml.SequenceStartEvent)
+            children: list[Node] = []
             kind: Kind = "sequence" if is_list else "mapping"
-            node = Node(kind=kind, line=_line(event))
+            node = Node(kind=kind, line=_line(event), children=children)
             self._append_new(event, node)
-            self._open.append(node)
+            self._open.append((node, children))
             if len(self._open) > MAX_DEPTH:
                 raise self._error(event, f"is nested deeper than {MAX_DEPTH} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
             self._open.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            self._append(self._resolve_alias(event))
 
     def _append_new(self, event: yaml.NodeEvent, node: Node) -> None:
         if event.anchor is not None:
@@ -132,7 +138,7 @@ class _Tree:
         if self._count > MAX_NODES:
             raise ConfigError(f"{self._file}: holds more than {MAX_NODES} values")
         if self._open:
-            self._open[-1].children.append(node)
+            self._open[-1][1].append(node)
         else:
             self.root = node
 
@@ -140,7 +146,7 @@ class _Tree:
         node = self._anchors.get(event.anchor or "")
         if node is None:
             raise self._error(event, f"*{event.anchor} has no anchor before it")
-        if node in self._open:
+        if any(node is each for each, _ in self._open):
             raise self._error(event, f"*{event.anchor} is inside itself")
         return node
 

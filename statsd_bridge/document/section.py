@@ -58,6 +58,11 @@ class Section:
         """The keys of the mapping, in file order."""
         return self._values
 
+    def has_any(self, keys: Iterable[str]) -> bool:
+        """Return whether any of some keys is present; they are not unknown keys."""
+        self._known.update(keys)
+        return not self._values.keys().isdisjoint(keys)
+
     def text(self, key: str) -> str:
         """Read text as written; "" if missing."""
         node = self._find(key)

@@ -22,7 +22,9 @@ from collections.abc import Sequence
 _GLOB = re.compile(
     r"(?:\*|[a-zA-Z_][a-zA-Z0-9_-]*)(?:\.(?:\*|[a-zA-Z0-9_][a-zA-Z0-9_-]*))*"
 )
-_NO_RULE = sys.maxsize
+
+NO_RULE = sys.maxsize
+"""In place of the index of a rule: greater than any."""
 
 MAX_SEGMENTS = 1000
 
@@ -44,20 +46,20 @@ class Node:
 
     __slots__ = ("first", "literals", "rule", "star")
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = NO_RULE) -> None:
         self.literals: dict[str, Node] = {}
         self.star: Node | None = None
-        self.rule = _NO_RULE
-        self.first = _NO_RULE
+        self.rule = NO_RULE
+        self.first = first
 
-    def add_child(self, segment: str) -> Node:
-        """Return the child for a segment of a glob; create it if missing."""
+    def add_child(self, segment: str, rule: int) -> Node:
+        """Return the child for a segment of a rule's glob; create it if missing."""
         if segment == "*":
-            self.star = self.star or Node()
+            self.star = self.star or Node(rule)
             return self.star
         node = self.literals.get(segment)
         if node is None:
-            node = self.literals[segment] = Node()
+            node = self.literals[segment] = Node(rule)
         return node
 
     def edges(self) -> list[tuple[str, Node]]:
@@ -67,7 +69,7 @@ class Node:
 
     def is_final(self) -> bool:
         """Return whether a glob ends here."""
-        return self.rule != _NO_RULE
+        return self.rule != NO_RULE
 
 
 class Trie:
@@ -75,28 +77,30 @@ class Trie:
 
     def __init__(self, *, ordered: bool) -> None:
         self.root = Node()
-        self._ordered = ordered
+        self.ordered = ordered
         self._lengths: set[int] = set()
 
     def add(self, segments: Sequence[str], rule: int) -> None:
-        """Add the glob of a rule."""
+        """Add the glob of a rule, which comes after all rules added before."""
         self._lengths.add(len(segments))
         node = self.root
         node.first = min(node.first, rule)
         for segment in segments:
-            node = node.add_child(segment)
-            node.first = min(node.first, rule)
+            node = node.add_child(segment, rule)
         node.rule = min(node.rule, rule)
 
-    def find(self, segments: Sequence[str]) -> int | None:
-        """
-        Return the index of the rule for a name, or None.
+    def dismantle(self) -> None:
+        """Remove all rules, node by node."""
+        pending = [self.root]
+        self.root = Node()
+        while pending:
+            pending += [child for _, child in pending.pop().edges()]
 
-        For the segments of a glob, return the rule that matches all its names.
-        """
+    def find(self, segments: Sequence[str]) -> int | None:
+        """Return the index of the rule for a name, or None."""
         if len(segments) not in self._lengths:
             return None
-        best = _NO_RULE
+        best = NO_RULE
         pending = [(self.root, 0)]
         while pending:
             node, depth = pending.pop()
@@ -104,7 +108,7 @@ class Trie:
                 continue
             if depth == len(segments):
                 best = min(best, node.rule)
-                if best != _NO_RULE and not self._ordered:
+                if best != NO_RULE and not self.ordered:
                     break
                 continue
             # A stack: the literal, pushed last, is visited before *.
@@ -113,4 +117,4 @@ class Trie:
             literal = node.literals.get(segments[depth])
             if literal:
                 pending.append((literal, depth + 1))
-        return None if best == _NO_RULE else best
+        return None if best == NO_RULE else best

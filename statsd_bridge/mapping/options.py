@@ -54,6 +54,12 @@ _METRIC_TYPES: Final = {
 }
 
 
+_OBSERVER_KEYS: Final = (
+    *("observer_type", "summary_options", "histogram_options"),
+    *("timer_type", "quantiles", "buckets"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SummaryOptions:
     """The keys of `summary_options`; 0 and None: not set."""
@@ -128,6 +134,9 @@ def read_observer(section: Section, defaults: ObserverOptions) -> ObserverOption
 
     Raise ConfigError if keys exclude each other.
     """
+    if not section.has_any(_OBSERVER_KEYS):
+        # Most rules set none, and files may have 100,000 rules.
+        return defaults
     written = _read_written(section)
     _check_duplicates(section, written)
     metric_type = written.type or defaults.type
@@ -159,10 +168,31 @@ def read_observer(section: Section, defaults: ObserverOptions) -> ObserverOption
     return ObserverOptions(metric_type, summary, buckets)
 
 
+class SharedOptions:
+    """Options of series: rules of one file with the same options share the objects."""
+
+    def __init__(self) -> None:
+        self._made: dict[object, Mapping[SampleType, MetricOptions]] = {}
+
+    def get(
+        self,
+        observer: ObserverOptions,
+        help_text: str,
+        ttl_nanoseconds: int,
+        scale: float | None,
+    ) -> Mapping[SampleType, MetricOptions]:
+        """Return the options of a series for each sample type."""
+        key = observer, help_text, ttl_nanoseconds, scale
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = metric_options(*key)
+        return made
+
+
 def metric_options(
     observer: ObserverOptions, help_text: str, ttl_nanoseconds: int, scale: float | None
 ) -> Mapping[SampleType, MetricOptions]:
-    """Return the options of a series for each sample type."""
+    """Make the options of a series for each sample type."""
     make = partial(
         MetricOptions,
         help=help_text or DEFAULT_HELP,

@@ -10,23 +10,79 @@ from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import SampleType
 
 
-def unreachable(
-    rules: Sequence[Rule], globs: Mapping[SampleType, Trie]
-) -> Iterator[tuple[Rule, Rule]]:
-    """Yield each rule that can never match, with the earlier rule that hides it."""
-    regexes: dict[tuple[str, SampleType], Rule] = {}
-    for rule in rules:
-        if rule.pattern:
-            winners = {
-                regexes.setdefault((rule.match, each), rule)
-                for each in rule.sample_types
-            }
-        else:
-            found = (globs[each].find(rule.segments) for each in rule.sample_types)
-            winners = {rules[index] for index in found if index is not None}
-        # A rule that wins for one sample type is reachable.
-        if rule not in winners:
-            yield rule, min(winners, key=lambda winner: winner.index)
+MAX_VISITS = 10_000_000
+"""
+Nodes of tries that the search for unreachable rules visits: a few seconds.
+
+Of n globs that each consist of n literals or stars, a search visits up to 2 ** n.
+"""
+
+
+class UnreachableRules:
+    """The search for rules that can never match; `is_complete` if it saw all rules."""
+
+    def __init__(
+        self, rules: Sequence[Rule], globs: Mapping[SampleType, Trie]
+    ) -> None:
+        self.is_complete = True
+        self._rules = rules
+        self._globs = globs
+        self._visits = 0
+        self._regexes: dict[tuple[str, SampleType], Rule] = {}
+
+    def __iter__(self) -> Iterator[tuple[Rule, Rule]]:
+        """Yield each rule that can never match, with the rule that matches first."""
+        for rule in self._rules:
+            hidden_by = self._hidden_by_regex if rule.pattern else self._hidden_by_glob
+            winner = hidden_by(rule)
+            if self._visits > MAX_VISITS:
+                self.is_complete = False
+                return
+            if winner is not None:
+                yield rule, winner
+
+    def _hidden_by_regex(self, rule: Rule) -> Rule | None:
+        winners = {
+            self._regexes.setdefault((rule.match, each), rule)
+            for each in rule.sample_types
+        }
+        return _first_winner(winners, rule)
+
+    def _hidden_by_glob(self, rule: Rule) -> Rule | None:
+        winners = set()
+        # Sample types with the same rules share a trie.
+        for trie in {self._globs[each] for each in rule.sample_types}:
+            index = self._covering(trie, rule)
+            winners.add(rule if index is None else self._rules[index])
+        return _first_winner(winners, rule)
+
+    def _covering(self, trie: Trie, rule: Rule) -> int | None:
+        """Return the first rule before another that matches all its names."""
+        segments, best = rule.segments, rule.index
+        pending = [(trie.root, 0)]
+        while pending:
+            node, depth = pending.pop()
+            self._visits += 1
+            if node.first >= best:
+                continue
+            if depth == len(segments):
+                best = min(best, node.rule)
+                continue
+            segment = segments[depth]
+            # Unordered, a literal goes before a star.
+            if node.star and (trie.ordered or segment == "*"):
+                pending.append((node.star, depth + 1))
+            literal = node.literals.get(segment)
+            if literal:
+                pending.append((literal, depth + 1))
+        return None if best == rule.index else best
+
+
+def _first_winner(winners: set[Rule], rule: Rule) -> Rule | None:
+    # A rule that wins for one sample type is reachable.
+    if rule in winners:
+        return None
+    return min(winners, key=lambda winner: winner.index)
 
 
 def near_misses(

@@ -49,6 +49,7 @@ def read_defaults(section: Section) -> Defaults:
         ordered=not section.boolean("glob_disable_ordering"),
         ttl_nanoseconds=ttl,
         options=options.metric_options(observer, options.DEFAULT_HELP, ttl, None),
+        shared_options=options.SharedOptions(),
     )
     section.reject_unknown_keys()
     return defaults
@@ -75,7 +76,7 @@ def read_rule(section: Section, index: int, defaults: Defaults) -> Rule:
             for key, text in sorted(labels.items())
         ),
         honor_labels=section.boolean("honor_labels"),
-        options=options.metric_options(
+        options=defaults.shared_options.get(
             options.read_observer(section, defaults.observer),
             section.text("help"),
             section.nanoseconds("ttl") or defaults.ttl_nanoseconds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from statsd_bridge.mapping.options import ObserverOptions
+from statsd_bridge.mapping.options import ObserverOptions, SharedOptions
 from statsd_bridge.mapping.regex import Pattern
 from statsd_bridge.model import Action, MetricOptions, SampleType
 
@@ -38,6 +38,8 @@ class Defaults:
     ordered: bool
     ttl_nanoseconds: int
     options: Mapping[SampleType, MetricOptions]
+    shared_options: SharedOptions
+    """Those of the rules."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -1,7 +1,15 @@
-"""`python -m statsd_bridge`."""
+"""The command `statsd-bridge`, and `python -m statsd_bridge`."""
 
-import sys
+from statsd_bridge import stderr
+from statsd_bridge.signals import SIGNALS
 
-from statsd_bridge.cli import main
+# First, because the imports below take half a second.
+SIGNALS.install()
+stderr.open_missing_streams()
 
-sys.exit(main())
+import sys  # noqa: E402
+
+from statsd_bridge.cli import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,11 +21,14 @@ from click.core import ParameterSource
 
 from statsd_bridge.errors import BridgeError
 from statsd_bridge.settings import IGNORED_FLAGS, LINE_SETTINGS, Flag, Settings
+from statsd_bridge.signals import SIGNALS
+from statsd_bridge.stderr import WRITER
 
 if TYPE_CHECKING:
     from statsd_bridge.mapping import MappingTable
 
 STDOUT = 1
+PRINTING_FLAGS = frozenset({"-h", "--help", "--version"})
 # errno of a write to a full disk or a closed terminal.
 OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -33,6 +36,8 @@ OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; return the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
+    if not PRINTING_FLAGS.isdisjoint(given):
+        SIGNALS.restore()
     try:
         return int(run.main(expand_args_files(given), standalone_mode=False) or 0)
     except click.Abort:
@@ -45,10 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
         if (error.name or "").partition(".")[0] == "statsd_bridge":
             raise
         extra = "pip install 'crocbot[bridge]'"
-        print(f'statsd-bridge needs the extra "bridge": {extra}', file=sys.stderr)
-        return 2
+        return _print(f'statsd-bridge needs the extra "bridge": {extra}')
     except OSError as error:
         return _print_output_error(error)
+    finally:
+        WRITER.flush()
 
 
 def _print_output_error(error: OSError) -> int:
@@ -62,7 +68,12 @@ def _print_output_error(error: OSError) -> int:
 
 def _print_error(line: str, code: int = 2) -> int:
     """Print an error in one line and return the exit code."""
-    print(f"statsd-bridge: {line}", file=sys.stderr)
+    return _print(f"statsd-bridge: {line}", code)
+
+
+def _print(line: str, code: int = 2) -> int:
+    # Not by print(): the reader of standard error may be stuck.
+    WRITER.write(f"{line}\n")
     return code
 
 
@@ -152,6 +163,10 @@ _LINE_OPTIONS = [
 def run(context: click.Context, /, **values: Any) -> int:
     """Receive statsd, serve Prometheus metrics."""
     settings = _settings(values)
+    if context.invoked_subcommand or settings.check_config:
+        SIGNALS.restore()
+    else:
+        SIGNALS.exit_on_stop()
 
     from statsd_bridge import log
 
@@ -171,8 +186,7 @@ def run(context: click.Context, /, **values: Any) -> int:
         if settings.check_config:
             log.logger(__name__).info("the configuration is valid", rules=len(table))
             return 0
-    process.run(settings)
-    return 0
+    return process.run(settings)
 
 
 @run.command(params=_LINE_OPTIONS)

@@ -7,21 +7,21 @@ The fields, as logfmt or JSON, are `ts`, `level` (debug, info, warn, error), `ev
 then those of the event: `error` is the text of an exception or a reason, `exception`
 is a traceback.
 Control characters are escaped, so that no text can forge a line or control a terminal.
-A stderr that cannot be written to (a full disk, a closed pipe) loses lines silently.
+Logging never waits: stderr.py writes the lines, and counts those that it cannot write.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO, cast
+from typing import Any, Protocol, TextIO
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from statsd_bridge import stderr
 from statsd_bridge.model import Clock, Stats
 
 QUIET_SECONDS = 60.0
@@ -43,19 +43,22 @@ def configure(level: str, format: str, *, stream: TextIO | None = None) -> None:
             key_order=["ts", "level", "event"], bool_as_flag=False
         )
     )
+    processors = [
+        _add_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        structlog.processors.format_exc_info,
+        _escape,
+        renderer,
+    ]
+    output: _Output = stderr.WRITER if stream is None else _Stream(stream)
     structlog.configure(
-        processors=[
-            _add_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-            structlog.processors.format_exc_info,
-            _escape,
-            renderer,
-        ],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.WARNING if level == "warn" else level
         ),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Stream(stream))),
+        logger_factory=lambda *_: _LineLogger(output),
     )
+    stderr.WRITER.notice = _DropNotice(processors)
 
 
 class RateLimitedLog:
@@ -94,23 +97,47 @@ class BugReporter:
             self.report(error)
 
 
+class _Output(Protocol):
+    """Takes whole lines and never raises an exception."""
+
+    def write(self, line: str) -> None: ...
+
+
 class _Stream:
-    """
-    Writes to a stream, by default the current `sys.stderr`, and ignores errors.
+    """Writes to a stream and ignores errors."""
 
-    It is not an `io` class because those flush when the interpreter has shut down.
-    """
-
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> None:
+    def write(self, line: str) -> None:
         with suppress(OSError, ValueError):
-            (self._stream or sys.stderr).write(text)
+            self._stream.write(line)
+            self._stream.flush()
 
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            (self._stream or sys.stderr).flush()
+
+class _LineLogger:
+    """What structlog calls with a rendered line, by the name of its level."""
+
+    def __init__(self, output: _Output) -> None:
+        self._output = output
+
+    def msg(self, line: str) -> None:
+        self._output.write(f"{line}\n")
+
+    debug = info = warning = error = msg
+
+
+class _DropNotice:
+    """The line about dropped lines, in the format of the others."""
+
+    def __init__(self, processors: Sequence[Any]) -> None:
+        self._processors = processors
+
+    def render(self, dropped: int) -> str:
+        line: Any = {"event": "log lines were dropped", "count": dropped}
+        for process in self._processors:
+            line = process(None, "error", line)
+        return f"{line}\n"
 
 
 def _add_level(

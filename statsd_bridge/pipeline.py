@@ -75,6 +75,7 @@ class Pipeline:
         dialect: Dialect = DEFAULT_DIALECT,
         sources: Collection[str] = (),
         relay: Relay | None = None,
+        failed_lines: Recent[tuple[bytes, str]] | None = None,
     ) -> None:
         self.table = table
         self.store = store
@@ -83,7 +84,7 @@ class Pipeline:
         self.relay = relay
         self.unmapped_names: Recent[tuple[str, str]] = Recent()
         """Names that no rule matches, with the type of the sample."""
-        self.failed_lines: Recent[tuple[bytes, str]] = Recent()
+        self.failed_lines = Recent() if failed_lines is None else failed_lines
         """Lines with a parse error or a rejected sample, with the reason."""
         self._dialect = dialect
         self._sources = {source.encode(): source for source in sources}

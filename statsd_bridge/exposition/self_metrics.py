@@ -46,6 +46,7 @@ class BridgeState:
     truncated_datagrams: int = 0
     seconds_since_datagram: float | None = None
     """None before the first datagram."""
+    log_lines_dropped: int = 0
 
 
 class StateSource(Protocol):
@@ -178,6 +179,9 @@ SELF_METRICS = (
     SelfMetric("statsd_bridge_bugs_total", COUNTER,
                "Lines and series skipped because of a bug in the bridge; see the log.",
                (), lambda bridge: bridge.stats.bugs),
+    SelfMetric("statsd_bridge_log_lines_dropped_total", COUNTER,
+               "Lines of the log that standard error did not take.",
+               (), lambda bridge: bridge.log_lines_dropped),
     SelfMetric("promhttp_metric_handler_requests_total", COUNTER,
                "Scrapes by HTTP status.",
                ("code",), lambda bridge: {**_NO_SCRAPES, **bridge.stats.scrapes}),

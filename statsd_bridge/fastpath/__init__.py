@@ -22,13 +22,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import repeat, takewhile
 from operator import is_not
+from typing import Protocol
 
 from statsd_bridge import datagram
 from statsd_bridge.fastpath.buffers import SampleBuffer, SampleBuffers
 from statsd_bridge.fastpath.group import group_lines
 from statsd_bridge.fastpath.split import Columns, parse_value, parse_values, split_lines
+from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable
-from statsd_bridge.model import Action, SampleType
+from statsd_bridge.model import Action, SampleType, Stats
 from statsd_bridge.pipeline import Pipeline
 
 MAX_PIECE_BYTES = 256 * 1024
@@ -262,8 +264,23 @@ class FastPipeline:
         self._buffers.flushed.clear()
 
 
-AnyPipeline = Pipeline | FastPipeline
-"""What listeners feed and scrapes flush."""
+class AnyPipeline(Protocol):
+    """What listeners feed and scrapes flush: the plain pipeline, or one before it."""
+
+    stats: Stats
+    bugs: BugReporter
+
+    def replace_table(self, table: MappingTable) -> None:
+        """Apply another mapping from the next line on."""
+
+    def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
+        """Process datagrams; `transport` is "udp" or "unixgram"."""
+
+    def feed_lines(self, lines: Sequence[bytes], transport: str) -> None:
+        """Process lines; `transport` is also "tcp" or "unixstream"."""
+
+    def flush(self) -> None:
+        """Record all buffered numbers."""
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

@@ -9,7 +9,6 @@ from statsd_bridge.mapping.glob import Trie
 from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import SampleType
 
-
 MAX_VISITS = 10_000_000
 """
 Nodes of tries that the search for unreachable rules visits: a few seconds.
@@ -21,9 +20,7 @@ Of n globs that each consist of n literals or stars, a search visits up to 2 ** 
 class UnreachableRules:
     """The search for rules that can never match; `is_complete` if it saw all rules."""
 
-    def __init__(
-        self, rules: Sequence[Rule], globs: Mapping[SampleType, Trie]
-    ) -> None:
+    def __init__(self, rules: Sequence[Rule], globs: Mapping[SampleType, Trie]) -> None:
         self.is_complete = True
         self._rules = rules
         self._globs = globs

@@ -186,7 +186,7 @@ def _warn_of_unreachable(search: RuleSearch, diagnostics: Diagnostics) -> None:
 
 
 def _tries(rules: Sequence[Rule], *, ordered: bool) -> Mapping[SampleType, Trie]:
-    tries = {}
+    tries: dict[SampleType, Trie] = {}
     globs = [rule for rule in rules if not rule.pattern]
     for types, chosen in _by_types(globs):
         trie = Trie(ordered=ordered)
@@ -197,7 +197,7 @@ def _tries(rules: Sequence[Rule], *, ordered: bool) -> Mapping[SampleType, Trie]
 
 
 def _pattern_trees(rules: Sequence[Rule]) -> Mapping[SampleType, PatternTree]:
-    trees = {}
+    trees: dict[SampleType, PatternTree] = {}
     for types, chosen in _by_types([rule for rule in rules if rule.pattern]):
         patterns = [(rule.pattern, rule.index) for rule in chosen if rule.pattern]
         trees |= dict.fromkeys(types, PatternTree(patterns))

@@ -5,16 +5,14 @@ from __future__ import annotations
 import errno
 import socket
 from enum import StrEnum
-from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from statsd_bridge.log import RateLimitedLog
 from statsd_bridge.model import HostPort
+from statsd_bridge.threads import DaemonThreads
 
 SocketAddress = tuple[socket.AddressFamily, Any]
 """A resolved address, as `sendto` of a socket of this family takes it."""
@@ -35,23 +33,14 @@ class LossReason(StrEnum):
 
 
 class Resolver:
-    """
-    Resolves names in at most `max_threads` threads.
-
-    They are daemon threads, so that a DNS server that hangs does not delay a stop.
-    """
+    """Resolves names in at most `max_threads` threads."""
 
     def __init__(self, reactor: Any, max_threads: int) -> None:
-        self._reactor = reactor
-        self._pool = ThreadPool(0, max_threads, "relay")
-        self._pool.threadFactory = partial(  # type: ignore[assignment]
-            self._pool.threadFactory, daemon=True
-        )
-        self._pool.start()
+        self._threads = DaemonThreads(reactor, "relay", max_threads)
 
     def resolve(self, address: HostPort) -> Deferred[SocketAddress]:
         """Look a name up; the result fails with an OSError or UnicodeError."""
-        return deferToThreadPool(self._reactor, self._pool, _look_up, address)
+        return self._threads.run(_look_up, address)
 
 
 class UdpTarget:

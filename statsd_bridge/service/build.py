@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from statsd_bridge import explain, exposition, log, mapping
-from statsd_bridge.errors import ConfigError
+from statsd_bridge import explain, exposition
+from statsd_bridge.debug import DebugLog, DebugPipeline, LoggedRefusals
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import Dialect
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
@@ -17,6 +17,7 @@ from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import SeriesStore
+from statsd_bridge.service.reload import Reloader, Threads, log_warnings, read_table
 from statsd_bridge.settings import Settings
 
 
@@ -34,6 +35,7 @@ class Components:
         *,
         inherited: InheritedSockets,
         limits: ConnectionLimits,
+        threads: Threads,
     ) -> None:
         self.settings = settings
         self.reactor = reactor
@@ -51,46 +53,37 @@ class Components:
                 bugs=self.bugs,
                 reactor=reactor,
             )
+        table = load_table(settings)
+        debug_log = DebugLog(time.time) if settings.log_level == "debug" else None
         self.plain = Pipeline(
-            table=load_table(settings),
+            table=table,
             store=self.store,
             stats=self.stats,
             bugs=self.bugs,
             dialect=new_dialect(settings),
             sources=settings.count_lines_from,
             relay=self.relay,
+            failed_lines=LoggedRefusals(debug_log) if debug_log else None,
         )
         self.pipeline: AnyPipeline = (
             FastPipeline(self.plain) if settings.batch else self.plain
         )
-
-    def reload(self) -> str:
-        """Load the mapping file again; return why it is refused, or an empty text."""
-        logger, reloads = log.logger(__name__), self.stats.config_reloads
-        if not self.settings.mapping_config:
-            logger.warning("nothing to reload: there is no --statsd.mapping-config")
-            return ""
-        try:
-            table = load_table(self.settings)
-        except ConfigError as error:
-            reloads["failure"] += 1
-            logger.error("reload refused, the old rules stay", error=str(error))
-            return str(error)
-        reloads["success"] += 1
-        self.pipeline.replace_table(table)
-        logger.info("reloaded", rules=len(table))
-        return ""
+        if debug_log:
+            self.pipeline = DebugPipeline(self.pipeline, self.plain, debug_log)
+        self.reloader = Reloader(
+            settings,
+            table=table,
+            pipeline=self.pipeline,
+            stats=self.stats,
+            bugs=self.bugs,
+            threads=threads,
+        )
 
 
 def load_table(settings: Settings) -> MappingTable:
     """Load the mapping file, if there is one; raise ConfigError if it is refused."""
-    table = mapping.load(
-        settings.mapping_config,
-        strict=settings.mapping_strict,
-        cache_size=settings.cache_size,
-    )
-    for warning in table.warnings:
-        log.logger(__name__).warning("mapping", warning=warning)
+    table = read_table(settings)
+    log_warnings(table)
     return table
 
 

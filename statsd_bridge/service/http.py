@@ -7,9 +7,10 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 
-from statsd_bridge import explain, exposition, web
+from statsd_bridge import explain, exposition, stderr, web
 from statsd_bridge.exposition import BridgeState, SelfMetrics
 from statsd_bridge.model import HostPort
 from statsd_bridge.service.build import Components, new_dialect, new_store
@@ -61,9 +62,9 @@ class HttpBackend(web.Backend):
         )
         return web.RenderedPage(page_format.value, slices)
 
-    def reload(self) -> str:
-        """Reload the mapping file; return why it is refused, or an empty text."""
-        return self._components.reload()
+    def reload(self) -> Deferred[str]:
+        """Reload the mapping file; the result is why it is refused, or empty."""
+        return self._components.reloader.reload()
 
     def quit(self) -> None:
         """Stop the reactor."""
@@ -106,4 +107,5 @@ class HttpBackend(web.Backend):
             seconds_since_datagram=(
                 None if received_at is None else time.monotonic() - received_at
             ),
+            log_lines_dropped=stderr.WRITER.dropped,
         )

@@ -4,70 +4,136 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn, TextIO, cast
 
 from twisted.internet.error import ReactorNotRunning
-from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
-from statsd_bridge import web
+from statsd_bridge import log, stderr, web
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.listener.limits import raise_open_files
-from statsd_bridge.log import BugReporter
+from statsd_bridge.log import BugReporter, RateLimitedLog
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.service import build
 from statsd_bridge.service.bridge import Bridge
 from statsd_bridge.settings import Settings
+from statsd_bridge.signals import SIGNALS
+from statsd_bridge.threads import DaemonThreads
+
+SWITCH_SECONDS = 0.0005
+"""
+How long the reactor waits for a thread that computes, each time it continues.
+
+Python's default of 5 ms lets a reload hold up each batch of datagrams twice as long.
+"""
 
 
-def run(settings: Settings) -> None:
-    """Run a bridge until a signal or /-/quit; raise BridgeError if it cannot start."""
+def run(settings: Settings) -> NoReturn:
+    """
+    Run a bridge until a signal or /-/quit, then end the process with exit code 0.
+
+    Raise BridgeError if it cannot start.
+    """
     # Importing the reactor installs it.
     from twisted.internet import reactor
 
-    # A batch makes thousands of objects and none in a cycle: with the default threshold
-    # of 700 the collector would visit them again and again.
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
+    _tune_collector()
+    sys.setswitchinterval(SWITCH_SECONDS)
     loop: Any = reactor
-    limits = ConnectionLimits.from_open_files(raise_open_files())
-    inherited = InheritedSockets(os.environ)
-    components = build.Components(settings, loop, inherited=inherited, limits=limits)
+    components = build.Components(
+        settings,
+        loop,
+        inherited=InheritedSockets(os.environ),
+        limits=ConnectionLimits.from_open_files(raise_open_files()),
+        threads=DaemonThreads(loop, "reload", 1),
+    )
     bridge = Bridge(components)
-    observer: Any = TwistedErrors(components.bugs)
-    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-    signal.signal(signal.SIGHUP, lambda *_: loop.callFromThread(components.reload))
-    # The reactor replaces this handler when it runs.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _report_to(components.bugs)
+    SIGNALS.install()
+    SIGNALS.deliver_to(_SignalListener(loop, bridge))
+    # The reactor installs its own handlers when it starts to run.
+    loop.callWhenRunning(SIGNALS.install)
     try:
         bridge.start()
     except BaseException:
         bridge.close()
         raise
     loop.run()
+    _end()
 
 
 def check(settings: Settings) -> MappingTable:
     """Read all files that a start reads; raise BridgeError if one cannot be used."""
+    _tune_collector()
     web.Guard(settings.web_config)
     return build.load_table(settings)
 
 
+def _tune_collector() -> None:
+    # A batch makes thousands of objects and none in a cycle: with the default threshold
+    # of 700 the collector would visit them again and again.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+
+
+def _report_to(bugs: BugReporter) -> None:
+    """Report errors that Twisted or Python would print to standard error."""
+    observer: Any = TwistedErrors(bugs)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+    sys.unraisablehook = lambda raised: bugs.report(cast(Exception, raised.exc_value))
+    # What else is printed must not wait either.
+    sys.stderr = cast(TextIO, stderr.StderrText(stderr.WRITER))
+
+
+def _end() -> NoReturn:
+    """
+    End the process at once.
+
+    Python would free each series, which takes seconds, and end with the code of a
+    signal that arrives meanwhile.
+    """
+    SIGNALS.ignore()
+    stderr.WRITER.flush()
+    os._exit(0)
+
+
+class _SignalListener:
+    """Stops or reloads a bridge in the next turn of its reactor."""
+
+    def __init__(self, reactor: Any, bridge: Bridge) -> None:
+        self._reactor = reactor
+        self._bridge = bridge
+
+    def stop(self) -> None:
+        self._reactor.callFromThread(self._bridge.http.quit)
+
+    def reload(self) -> None:
+        self._reactor.callFromThread(self._bridge.http.reload)
+
+    def ignored(self, name: str) -> None:
+        self._reactor.callFromThread(
+            log.logger(__name__).warning, "signal ignored", signal=name
+        )
+
+
 @implementer(ILogObserver)
 class TwistedErrors:
-    """Reports the errors in Twisted's log: they are uncaught exceptions."""
+    """Reports the errors in Twisted's log: uncaught exceptions as bugs, others not."""
 
     def __init__(self, bugs: BugReporter) -> None:
         self._bugs = bugs
+        self._log = RateLimitedLog()
 
     def __call__(self, event: Any) -> None:
         """Report an event, if it is an error."""
         if event["log_level"] < LogLevel.error:
             return
-        failure = event.get("log_failure")
-        error = failure.value if failure else Exception(event.get("log_format"))
-        # A second SIGTERM arrived while the reactor was stopping.
-        if not isinstance(error, ReactorNotRunning):
-            self._bugs.report(error)
+        # Events of twisted.python.log have other keys.
+        failure = event.get("log_failure") or event.get("failure")
+        if failure is None:
+            self._log.error("Twisted reports an error", error=formatEvent(event))
+        elif not isinstance(failure.value, ReactorNotRunning):
+            # ReactorNotRunning: a second signal arrived while the reactor was stopping.
+            self._bugs.report(failure.value)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
@@ -37,8 +38,8 @@ class Backend(Protocol):
     def render_metrics(self, accept: str) -> RenderedPage:
         """Render the metrics in the format negotiated by an Accept header."""
 
-    def reload(self) -> str:
-        """Reload the mapping file; return why it is refused, or an empty text."""
+    def reload(self) -> Deferred[str]:
+        """Reload the mapping file; the result is why it is refused, or empty."""
 
     def quit(self) -> None:
         """Stop the bridge."""

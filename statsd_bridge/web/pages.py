@@ -6,7 +6,7 @@ import html
 import json
 from typing import Any
 
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 
 from statsd_bridge.web.base import PLAIN, BackendPage, Page, plain_error
 
@@ -63,22 +63,34 @@ class NotFound(Page):
 class _Action(BackendPage):
     """An action for PUT and POST; like statsd_exporter, other methods do nothing."""
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes | int:
         """Act on PUT and POST; otherwise return an empty body."""
         request.setHeader(b"content-type", PLAIN)
         return self.act(request) if request.method in (b"PUT", b"POST") else b""
 
-    def act(self, request: Request) -> bytes:
-        """Act, and return the body of the response."""
+    def act(self, request: Request) -> bytes | int:
+        """Act, and return the body of the response, or NOT_DONE_YET."""
         raise NotImplementedError
 
 
 class Reload(_Action):
     """Reload the mapping file; 500 and the reason if it is refused."""
 
-    def act(self, request: Request) -> bytes:
-        """Reload."""
-        refused = self.backend.reload()
+    def act(self, request: Request) -> int:
+        """Reload; respond when the new rules are in force or refused."""
+        closed = request.notifyFinish()
+        # Not an error: the client has closed its connection.
+        closed.addErrback(lambda _: None)
+
+        def respond(refused: str) -> None:
+            if not closed.called:
+                request.write(self._response(request, refused))
+                request.finish()
+
+        self.backend.reload().addCallback(respond)
+        return NOT_DONE_YET
+
+    def _response(self, request: Request, refused: str) -> bytes:
         if refused:
             return plain_error(request, 500, f"{refused}\n".encode())
         return b"Requesting reload\n"

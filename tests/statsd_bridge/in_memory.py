@@ -11,7 +11,7 @@ from statsd_bridge.exposition import BridgeState, text
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect
 from statsd_bridge.log import BugReporter
-from statsd_bridge.model import Stats
+from statsd_bridge.model import Recent, Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import SeriesStore
@@ -93,6 +93,7 @@ class InMemoryPath:
         max_series: int = 1_000_000,
         reserved: Collection[str] = (),
         sources: Collection[str] = (),
+        failed_lines: Recent[tuple[bytes, str]] | None = None,
     ) -> None:
         self.now = 1000.0
         self.bugs = NoBugs() if bugs is None else bugs
@@ -111,6 +112,7 @@ class InMemoryPath:
             dialect=dialect,
             sources=sources,
             relay=cast(Relay, self.relayed),
+            failed_lines=failed_lines,
         )
         self.pipeline = make_pipeline(self.plain)
 

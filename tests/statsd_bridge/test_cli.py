@@ -54,11 +54,11 @@ def test_a_good_command_line_passes_the_check(arguments: list[str]) -> None:
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The line names the flag or the file, without a traceback."""
     code = cli.main(arguments)
-    error = capsys.readouterr().err
+    error = capfd.readouterr().err
 
     assert code == 2
     assert error.startswith("statsd-bridge: ")
@@ -137,7 +137,7 @@ def test_help_imports_no_library_but_click() -> None:
 def test_a_missing_extra_is_named(
     module: str,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """One line says what to install; the exit code is 2."""
 
@@ -151,7 +151,7 @@ def test_a_missing_extra_is_named(
     code = cli.main(["--check-config"])
 
     assert code == 2
-    assert capsys.readouterr().err == (
+    assert capfd.readouterr().err == (
         "statsd-bridge needs the extra \"bridge\": pip install 'crocbot[bridge]'\n"
     )
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from statsd_bridge import mapping
+from statsd_bridge.mapping.overlap import UnreachableRules
 from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import SampleType
 
@@ -59,6 +62,30 @@ def test_a_rule_that_never_matches_names_an_earlier_one(
         " names first (line 2)"
         for rule, winner in expected
     )
+
+
+SEGMENTS = st.sampled_from(["a", "b", "*"])
+GLOBS = st.lists(st.lists(SEGMENTS, min_size=1, max_size=4), max_size=12)
+
+
+def covers(glob: list[str], other: list[str]) -> bool:
+    """Return whether a glob matches all names that another one matches."""
+    pairs = zip(glob, other, strict=False)
+    return len(glob) == len(other) and all(a in ("*", b) for a, b in pairs)
+
+
+@given(GLOBS)
+def test_the_search_agrees_with_plain_comparison(globs: list[list[str]]) -> None:
+    """A rule is unreachable if an earlier glob covers its own."""
+    expected = [
+        (i, next(j for j in range(i) if covers(globs[j], glob)))
+        for i, glob in enumerate(globs)
+        if any(covers(earlier, glob) for earlier in globs[:i])
+    ]
+    rules = table(*(f"'{'.'.join(glob)}'" for glob in globs)).search
+    found = UnreachableRules(rules.rules, rules.globs)
+
+    assert [(rule.index, winner.index) for rule, winner in found] == expected
 
 
 NEAR = [

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from statsd_bridge import log
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.model import HostPort
@@ -20,6 +24,14 @@ from statsd_bridge.service.process import TwistedErrors
 from statsd_bridge.settings import Settings
 
 RULES = "mappings: [{match: a.*, name: a_total, labels: {x: $1}}]"
+
+
+class ThreadsAtOnce:
+    """Threads that make each call before they return."""
+
+    def run(self, function: Any, *args: Any) -> Deferred[Any]:
+        """Call a function."""
+        return maybeDeferred(function, *args)
 
 
 @pytest.fixture
@@ -41,8 +53,15 @@ def new_bridge(rules: Path, reactor: MemoryReactorClock) -> Bridge:
     settings = Settings(
         listen_udp=HostPort("127.0.0.1", 0), mapping_config=str(rules), read_buffer=0
     )
-    inherited, limits = InheritedSockets({}), ConnectionLimits()
-    return Bridge(Components(settings, reactor, inherited=inherited, limits=limits))
+    return Bridge(
+        Components(
+            settings,
+            reactor,
+            inherited=InheritedSockets({}),
+            limits=ConnectionLimits(),
+            threads=ThreadsAtOnce(),
+        )
+    )
 
 
 @pytest.fixture
@@ -71,12 +90,19 @@ def page(bridge: Bridge) -> str:
     return b"".join(bridge.http.render_metrics("").slices).decode()
 
 
+def reload(bridge: Bridge) -> str:
+    """Reload the rules; return why they are refused."""
+    answers: list[str] = []
+    bridge.http.reload().addCallback(answers.append)
+    return answers[0]
+
+
 def test_a_good_file_replaces_the_rules(bridge: Bridge, rules: Path) -> None:
     """After a reload the new rules are in force, and the success is counted."""
     assert "statsd_exporter_loaded_mappings 1.0\n" in page(bridge)
     rules.write_text("")
 
-    assert bridge.http.reload() == ""
+    assert reload(bridge) == ""
     text = page(bridge)
     assert "statsd_exporter_loaded_mappings 0.0\n" in text
     assert 'statsd_exporter_config_reloads_total{outcome="success"} 1.0\n' in text
@@ -86,7 +112,7 @@ def test_a_bad_file_changes_nothing(bridge: Bridge, rules: Path) -> None:
     """The reason is returned, the old rules stay, the failure is counted."""
     rules.write_text("mappings: [{match: a..b, name: a}]")
 
-    assert "match" in bridge.http.reload()
+    assert "match" in reload(bridge)
     text = page(bridge)
     assert "statsd_exporter_loaded_mappings 1.0\n" in text
     assert 'statsd_exporter_config_reloads_total{outcome="failure"} 1.0\n' in text
@@ -110,7 +136,7 @@ def test_series_expire(
 ) -> None:
     """Every second, and never before their numbers are flushed."""
     rules.write_text("mappings: [{match: b, name: b, ttl: 1ns}]")
-    bridge.http.reload()
+    reload(bridge)
     send(b"b:1|c")
     send(b"b:1|c")
     send(b"b:1|c")
@@ -128,9 +154,22 @@ def test_series_expire(
 
 
 def test_an_error_in_twisted_s_log_is_a_bug(bridge: Bridge) -> None:
-    """It is an uncaught exception; a warning is not."""
+    """It is an uncaught exception, in an event of either kind; a warning is not."""
     observe = TwistedErrors(bridge.components.bugs)
+    failure = Failure(ValueError("x"))
     observe({"log_level": LogLevel.warn, "log_format": "x"})
-    observe({"log_level": LogLevel.critical, "log_failure": Failure(ValueError("x"))})
+    observe({"log_level": LogLevel.critical, "log_failure": failure})
+    observe({"log_level": LogLevel.critical, "failure": failure, "log_text": "x"})
 
-    assert "statsd_bridge_bugs_total 1.0\n" in page(bridge)
+    assert "statsd_bridge_bugs_total 2.0\n" in page(bridge)
+
+
+def test_an_error_without_an_exception_is_formatted(bridge: Bridge) -> None:
+    """It is not a bug, and its text is in the log."""
+    stream = io.StringIO()
+    log.configure("info", "logfmt", stream=stream)
+    observe = TwistedErrors(bridge.components.bugs)
+    observe({"log_level": LogLevel.error, "log_format": "no {what}", "what": "room\n"})
+
+    assert 'error="no room\\n"' in stream.getvalue()
+    assert "statsd_bridge_bugs_total 0.0\n" in page(bridge)

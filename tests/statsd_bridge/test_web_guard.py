@@ -169,7 +169,7 @@ def test_a_bad_certificate_prevents_the_start(
     tmp_path: Path,
     is_certificate: bool,
     words: str,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """With one line and exit code 2, for --check-config as well."""
     file = tmp_path / "web.yml"
@@ -177,7 +177,7 @@ def test_a_bad_certificate_prevents_the_start(
     cert = Authority(tmp_path).file.name if is_certificate else "key"
     file.write_text(f"tls_server_config: {{cert_file: {cert}, key_file: key}}")
     code = cli.main([f"--web.config.file={file}", "--check-config"])
-    error = capsys.readouterr().err
+    error = capfd.readouterr().err
 
     assert code == 2
     assert error.startswith(f"statsd-bridge: {file}: tls_server_config.{words}")

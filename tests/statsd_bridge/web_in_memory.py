@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -61,8 +62,8 @@ class Backend(web.Backend):
                 raise each
             yield each
 
-    def reload(self) -> str:
-        return self.refused
+    def reload(self) -> Deferred[str]:
+        return succeed(self.refused)
 
     def quit(self) -> None:
         self.quits += 1

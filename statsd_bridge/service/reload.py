@@ -1,0 +1,124 @@
+"""
+Replace the rules of a running bridge by those that are in the mapping file now.
+
+    request --> thread: read and check the file --> reactor: swap the table in
+
+The reactor receives lines meanwhile.  Requests that arrive while the file is read wait
+together for one further reading, since the file may have changed after the first one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from statsd_bridge import log, mapping
+from statsd_bridge.errors import ConfigError
+from statsd_bridge.fastpath import AnyPipeline
+from statsd_bridge.log import BugReporter
+from statsd_bridge.mapping import MappingTable
+from statsd_bridge.model import Stats
+from statsd_bridge.settings import Settings
+
+
+class Threads(Protocol):
+    """Runs functions beside the reactor; threads.DaemonThreads implements it."""
+
+    def run(self, function: Any, *args: Any) -> Deferred[Any]:
+        """Call a function; its result comes on the reactor."""
+
+
+class Reloader:
+    """
+    Loads the mapping file again, one reading at a time.
+
+    `table` is in force when the bridge starts.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        table: MappingTable,
+        pipeline: AnyPipeline,
+        stats: Stats,
+        bugs: BugReporter,
+        threads: Threads,
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._pipeline = pipeline
+        self._reloads = stats.config_reloads
+        self._bugs = bugs
+        self._threads = threads
+        self._is_reading = False
+        self._waiting: list[Deferred[str]] = []
+        self._log = log.logger(__name__)
+
+    def reload(self) -> Deferred[str]:
+        """Reload; the result is why the file is refused, or an empty text."""
+        if not self._settings.mapping_config:
+            self._log.warning("nothing to reload: there is no --statsd.mapping-config")
+            return succeed("")
+        answer: Deferred[str] = Deferred()
+        self._waiting.append(answer)
+        if not self._is_reading:
+            self._read()
+        return answer
+
+    def _read(self) -> None:
+        self._is_reading = True
+        answers, self._waiting = self._waiting, []
+        read = self._threads.run(read_table, self._settings, self._table)
+        outcome = read.addCallback(self._swap).addErrback(self._refuse)
+        outcome.addCallback(self._answer, answers)
+
+    def _swap(self, table: MappingTable) -> str:
+        if table is not self._table:
+            self._pipeline.replace_table(table)
+            # The last reference is the thread's, which takes its time to free it.
+            replaced, self._table = self._table, table
+            self._threads.run(replaced.dismantle)
+        self._reloads["success"] += 1
+        log_warnings(table)
+        self._log.info("reloaded", rules=len(table))
+        return ""
+
+    def _refuse(self, failure: Failure) -> str:
+        self._reloads["failure"] += 1
+        error = failure.value
+        reason = str(error)
+        if isinstance(error, Exception) and not isinstance(error, ConfigError):
+            self._bugs.report(error)
+            reason = f"cannot be read because of a bug: {type(error).__name__}"
+        self._log.error("reload refused, the old rules stay", error=reason)
+        return reason
+
+    def _answer(self, reason: str, answers: list[Deferred[str]]) -> None:
+        self._is_reading = False
+        if self._waiting:
+            self._read()
+        for each in answers:
+            each.callback(reason)
+
+
+def read_table(settings: Settings, current: MappingTable | None = None) -> MappingTable:
+    """
+    Load the mapping file, if there is one; raise ConfigError if it is refused.
+
+    Return `current` if it has the rules of the file.
+    """
+    return mapping.load(
+        settings.mapping_config,
+        strict=settings.mapping_strict,
+        cache_size=settings.cache_size,
+        current=current,
+    )
+
+
+def log_warnings(table: MappingTable) -> None:
+    """Log the warnings of the file that a table was read from."""
+    for warning in table.warnings:
+        log.logger(__name__).warning("mapping", warning=warning)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint types arch units tests coverage fmt bench docs clean
+.PHONY: help demo check test lint types arch units tests coverage fuzz soak fmt bench docs clean
 
 # Two workers a core: tests with real processes mostly wait.
 WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
@@ -42,6 +42,12 @@ coverage: $(VENV)/.dev ## all tests, and the branches that they run; fails below
 	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+fuzz: $(VENV)/.dev ## random lines, rules and reloads through both paths; SECONDS=600, SEED=
+	$(BIN)/python -m tests.statsd_bridge.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED) --show)
+
+soak: $(VENV)/.dev ## all kinds of hostile clients at once against the bridge; SECONDS=600
+	$(BIN)/python -m tests.end_to_end.soak --seconds $(or $(SECONDS),600)
 
 fmt: $(VENV)/.dev ## format the code, fix what ruff can
 	$(BIN)/ruff check --fix .

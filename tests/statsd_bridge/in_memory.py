@@ -135,7 +135,7 @@ class InMemoryPath:
 
     def values(self) -> dict[str, float]:
         """Return the numbers of the page by what stands before them."""
-        rows = [row for row in self.page().splitlines() if not row.startswith("#")]
+        rows = [row for row in self.page().split("\n") if row and row[0] != "#"]
         pairs = [row.rpartition(" ") for row in rows]
         return {name: float(number) for name, _, number in pairs}
 

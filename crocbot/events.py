@@ -55,23 +55,14 @@ class CallOutcome(StrEnum):
 
 
 class UpdateType(StrEnum):
-    """
-    The type of an update: the key that it has beside `update_id`.
-
-    One other than MESSAGE comes only if another program changed `allowed_updates`.
-    """
+    """The types of updates that Telegram is asked for: the key beside `update_id`."""
 
     MESSAGE = "message"
-    EDITED_MESSAGE = "edited_message"
-    CALLBACK_QUERY = "callback_query"
-    CHANNEL_POST = "channel_post"
-    MEMBERSHIP = "my_chat_member"
-    OTHER = "other"
 
     @classmethod
-    def of(cls, raw: RawUpdate) -> UpdateType:
-        """Return the type of an update, judged by its keys alone."""
-        return next((type_ for type_ in cls if type_.value in raw), cls.OTHER)
+    def of(cls, raw: RawUpdate) -> UpdateType | None:
+        """Return the type of an update, None if it is not one of these."""
+        return next((type_ for type_ in cls if type_.value in raw), None)
 
 
 class AgentErrorReason(StrEnum):
@@ -138,9 +129,14 @@ class PollCompleted:
 
 @dataclass(frozen=True, slots=True)
 class PollFailed:
-    """Receiving updates failed and is retried: a getUpdates call, or the webhook."""
+    """
+    Receiving updates failed and is retried: a getUpdates call, or the webhook.
+
+    `lasting` means that it does not pass without the operator.
+    """
 
     reason: ReconnectReason
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +148,21 @@ class FloodWait:
 
 @dataclass(frozen=True, slots=True)
 class UpdateReceived:
-    """Telegram delivered an update, new or duplicate, by poll or webhook."""
+    """
+    Telegram delivered an update, new or duplicate, by poll or webhook.
+
+    `lag_seconds` is the time since it was sent, None if it has no valid date.
+    """
 
     type: UpdateType
+    lag_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingUpdates:
+    """The number of updates that Telegram keeps, None if it could not be found out."""
+
+    count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +237,7 @@ Event = (
     | PollFailed
     | FloodWait
     | UpdateReceived
+    | PendingUpdates
     | WebhookRequest
     | InboxState
     | TurnsInFlight

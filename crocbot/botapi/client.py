@@ -34,6 +34,7 @@ from crocbot.events import (
     EventListener,
     FloodWait,
     Method,
+    PendingUpdates,
     UpdateReceived,
     UpdateType,
 )
@@ -59,9 +60,10 @@ NOT_MODIFIED = "message is not modified"
 DELETED_BEFORE = "message to delete not found"
 # Such as photos/file_1.jpg; a self-hosted server may return a path of its own disk.
 FILE_PATH = re.compile(r"[A-Za-z0-9_][\w./ -]{0,500}")
-# Telegram delivers no other updates.
-ALLOWED_UPDATES = ("message",)
+ALLOWED_UPDATES = tuple(UpdateType)
 MAX_UPDATE_ID = 2**62
+# Telegram keeps an update for a day; a longer lag is the difference of two clocks.
+MAX_LAG_SECONDS = 86_400.0
 
 Result = TypeVar("Result")
 logger = log.logger(__name__)
@@ -141,6 +143,18 @@ class Client:
                 "getWebhookInfo returned no object", ReconnectReason.NETWORK
             )
         return info
+
+    async def count_pending_updates(self) -> None:
+        """Emit the number of updates that Telegram keeps; raises no error."""
+        count = None
+        try:
+            pending = (await self.get_webhook_info()).get("pending_update_count")
+            if type(pending) is int and pending >= 0:
+                count = pending
+        except CrocbotError as error:
+            # Polls and the webhook report what is wrong.
+            logger.debug("pending updates not counted", error=str(error))
+        self._events.emit(PendingUpdates(count))
 
     async def set_my_commands(self, menu: Mapping[str, str]) -> None:
         """Set the menu of commands, a description for each name."""
@@ -283,7 +297,9 @@ class Client:
             self._events.emit(ApiCall(method, outcome, self._clock() - began))
 
 
-def usable_updates(entries: Iterable[Any], events: EventListener) -> list[RawUpdate]:
+def usable_updates(
+    entries: Iterable[Any], events: EventListener, *, wall_clock: Clock = time.time
+) -> list[RawUpdate]:
     """
     Return the updates among the entries of an answer, in the order of their ids.
 
@@ -291,11 +307,13 @@ def usable_updates(entries: Iterable[Any], events: EventListener) -> list[RawUpd
     stored nor acknowledged.  Of two with one id the second is returned.
     """
     updates: dict[int, RawUpdate] = {}
-    dropped = 0
+    dropped, now = 0, wall_clock()
     for entry in entries:
         if _is_usable(entry):
             updates[entry["update_id"]] = entry
-            events.emit(UpdateReceived(UpdateType.of(entry)))
+            if (type_ := UpdateType.of(entry)) is not None:
+                lag = _lag_seconds(entry[type_], now)
+                events.emit(UpdateReceived(type_, lag))
         else:
             dropped += 1
             events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
@@ -308,6 +326,14 @@ def _is_usable(entry: Any) -> bool:
     """Return whether the inbox can store an entry: it has a whole, positive id."""
     update_id = entry.get("update_id") if isinstance(entry, dict) else None
     return type(update_id) is int and 0 <= update_id < MAX_UPDATE_ID
+
+
+def _lag_seconds(content: Any, now: float) -> float | None:
+    """Return how long before Unix time `now` a message was sent, None if unknown."""
+    date = content.get("date") if isinstance(content, dict) else None
+    if type(date) is not int or not 0 < date < MAX_UPDATE_ID:
+        return None
+    return min(max(0.0, now - date), MAX_LAG_SECONDS)
 
 
 def _entities(part: MessagePart) -> list[dict[str, Any]] | None:

@@ -187,17 +187,14 @@ class Poller:
         reason = ReconnectReason.NETWORK
         if isinstance(error, TelegramError):
             reason = error.reason
-        self.events.emit(PollFailed(reason))
+        backoff, lasting = self._failures, False
         if reason is ReconnectReason.CONFLICT:
             self._good_polls = 0
             if self._conflict_since is None:
                 self._conflict_since = self.clock()
-            lasting = self.clock() - self._conflict_since > CONFLICT_SECONDS
-            if lasting:
-                self.events.emit(ErrorEvent(ErrorType.CONFLICT, Severity.CRITICAL))
             backoff = self._conflicts
-        else:
-            backoff, lasting = self._failures, False
+            lasting = self.clock() - self._conflict_since > CONFLICT_SECONDS
+        self.events.emit(PollFailed(reason, lasting))
         await self._pause(error, backoff, serious=lasting)
         if backoff.failures % RESET_FAILURES_THRESHOLD == 0:
             await self.client.reset_connections()

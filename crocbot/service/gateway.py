@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import suppress
 
@@ -29,6 +30,7 @@ MAX_QUEUED_PER_TURN = 4
 # While fewer chats than turns are active, so that updates of other chats, and /stop,
 # are still received.
 MAX_QUEUED_PER_TURN_FEW_CHATS = 40
+PENDING_UPDATES_SECONDS = 60.0
 
 logger = log.logger(__name__)
 
@@ -73,8 +75,12 @@ class Gateway:
         if rows:
             logger.info("resuming open rows", rows=len(rows))
         self._dispatcher.enqueue(rows)
-        # Both run for ever; only an error ends them.
-        work = run_until_first(self._maintenance.run(), self._update_source.run())
+        # All run for ever; only an error ends them.
+        work = run_until_first(
+            self._maintenance.run(),
+            self._update_source.run(),
+            self._count_pending_updates(),
+        )
         try:
             await run_unless(shutdown.requested, work)
         finally:
@@ -154,6 +160,11 @@ class Gateway:
             dispatcher=self._dispatcher,
             events=self._events,
         )
+
+    async def _count_pending_updates(self) -> None:
+        while True:
+            await self._client.count_pending_updates()
+            await asyncio.sleep(PENDING_UPDATES_SECONDS)
 
     async def _drain(self, shutdown: Shutdown) -> None:
         """Wait for turns to end, within the drain time; other rows stay open."""

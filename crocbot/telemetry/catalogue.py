@@ -8,7 +8,6 @@ instruments, the mapping file, docs/metrics.md and the tests follow from the row
 
 from __future__ import annotations
 
-from enum import StrEnum
 from random import Random
 
 from crocbot.events import (
@@ -35,45 +34,13 @@ from crocbot.telemetry.instruments import (
     Instruments,
     Metric,
 )
-
-
-class TokenDirection(StrEnum):
-    """The direction of tokens, seen from the agent."""
-
-    INPUT = "input"
-    OUTPUT = "output"
-
-
-class CpuMode(StrEnum):
-    """Where CPU time was spent."""
-
-    USER = "user"
-    SYSTEM = "system"
-
-
-class Generation(StrEnum):
-    """The oldest generation that a garbage collection went through."""
-
-    YOUNG = "0"
-    MIDDLE = "1"
-    OLD = "2"
-
-
-class LossReason(StrEnum):
-    """Why a line was not delivered to the receiver."""
-
-    REFUSED = "refused"
-    BUFFER_FULL = "buffer_full"
-    UNREACHABLE = "unreachable"
-    OTHER = "other"
-
-
-class DropReason(StrEnum):
-    """Why a value or an event was not recorded."""
-
-    INVALID = "invalid"
-    UNKNOWN = "unknown"
-    OVERFLOW = "overflow"
+from crocbot.telemetry.labels import (
+    CpuMode,
+    DropReason,
+    Generation,
+    LossReason,
+    TokenDirection,
+)
 
 
 def _quantile(quantile: float, name: str) -> str:
@@ -88,6 +55,8 @@ TURN_BUCKETS = (
 )
 # A poll waits for half a minute; all other calls should be quick.
 API_CALL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+# Telegram gives the time of a message in whole seconds, and keeps it for a day.
+LAG_BUCKETS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
 PAUSE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 # The five metrics of the mission; their names are fixed.
@@ -168,7 +137,10 @@ DELIVERY_ISSUES = CounterMetric(
     name="crocbot_delivery_snags_total",
     statsd="crocbot.delivery.snags",
     labels={"snag": DeliveryIssue},
-    help="Parts of replies that were not delivered as intended, by issue.",
+    help=(
+        "Parts of replies that were not delivered as intended, by issue;"
+        " plain_text: accepted only without formatting, edit_lost: not edited."
+    ),
     query="sum by (snag) (increase(crocbot_delivery_snags_total[1h]))",
 )
 AGENT_LATENCY = HistogramMetric(
@@ -233,6 +205,25 @@ UPDATES = CounterMetric(
     labels={"kind": UpdateType},
     help="Updates received from Telegram, duplicates included, by type.",
     query="sum by (kind) (rate(crocbot_telegram_updates_total[5m]))",
+)
+DELIVERY_LAG = HistogramMetric(
+    name="crocbot_telegram_delivery_lag_seconds",
+    statsd="crocbot.telegram.delivery_lag",
+    buckets=LAG_BUCKETS,
+    help=(
+        "From sending a message to receiving it, whole seconds and never below 0;"
+        " includes the time without a gateway."
+    ),
+    query=_quantile(0.95, "crocbot_telegram_delivery_lag_seconds"),
+)
+PENDING_UPDATES = GaugeMetric(
+    name="crocbot_telegram_pending_updates",
+    statsd="crocbot.telegram.pending_updates",
+    help=(
+        "Updates that Telegram keeps for the gateway, asked for once a minute;"
+        " absent if it does not tell."
+    ),
+    query="min_over_time(crocbot_telegram_pending_updates[5m]) > 100",
 )
 WEBHOOK_REQUESTS = CounterMetric(
     name="crocbot_webhook_requests_total",

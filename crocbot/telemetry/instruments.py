@@ -168,6 +168,10 @@ class Gauge:
         self.changed = self.changed or value != self.value
         self.value = value
 
+    def clear(self) -> None:
+        """Send no value until there is one again; the ttl of the mapping ends it."""
+        self.value, self.changed = None, False
+
 
 class Timer:
     """The durations since the last flush, a fair sample of them if there are many."""

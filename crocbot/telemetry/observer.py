@@ -26,6 +26,7 @@ from crocbot.events import (
     FirstText,
     FloodWait,
     InboxState,
+    PendingUpdates,
     PollCompleted,
     PollFailed,
     PollingStarted,
@@ -41,8 +42,8 @@ from crocbot.model import (
     Severity,
 )
 from crocbot.telemetry import catalogue
-from crocbot.telemetry.catalogue import DropReason, TokenDirection
 from crocbot.telemetry.instruments import Instruments
+from crocbot.telemetry.labels import DropReason, TokenDirection
 
 
 class Observer:
@@ -74,6 +75,7 @@ class Observer:
             PollFailed: self._record_failed_poll,
             FloodWait: self._record_flood_wait,
             UpdateReceived: self._record_update,
+            PendingUpdates: self._record_pending_updates,
             WebhookRequest: self._record_webhook_request,
             InboxState: self._record_inbox_state,
             TurnsInFlight: self._record_turns_in_flight,
@@ -164,7 +166,8 @@ class Observer:
 
     def _record_failed_poll(self, failed: PollFailed) -> None:
         self._instruments.counter(catalogue.RECONNECTS, failed.reason).inc()
-        self._count_error(ErrorType(failed.reason.value), Severity.WARNING)
+        severity = Severity.CRITICAL if failed.lasting else Severity.WARNING
+        self._count_error(ErrorType(failed.reason.value), severity)
 
     def _record_flood_wait(self, wait: FloodWait) -> None:
         self._instruments.counter(catalogue.FLOOD_WAITS).inc()
@@ -172,6 +175,17 @@ class Observer:
 
     def _record_update(self, received: UpdateReceived) -> None:
         self._instruments.counter(catalogue.UPDATES, received.type).inc()
+        if received.lag_seconds is not None:
+            lag = self._instruments.timer(catalogue.DELIVERY_LAG)
+            lag.observe(received.lag_seconds)
+
+    def _record_pending_updates(self, pending: PendingUpdates) -> None:
+        gauge = self._instruments.gauge(catalogue.PENDING_UPDATES)
+        if pending.count is None:
+            # An old count would look like one of now.
+            gauge.clear()
+        else:
+            gauge.set(pending.count)
 
     def _record_webhook_request(self, request: WebhookRequest) -> None:
         self._instruments.counter(catalogue.WEBHOOK_REQUESTS, request.outcome).inc()

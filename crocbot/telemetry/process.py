@@ -18,8 +18,8 @@ from collections.abc import Callable
 import psutil
 
 from crocbot.telemetry import catalogue
-from crocbot.telemetry.catalogue import CpuMode
 from crocbot.telemetry.instruments import Counter, Instruments
+from crocbot.telemetry.labels import CpuMode
 
 
 def start_time() -> float | None:

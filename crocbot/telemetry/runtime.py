@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from crocbot import log
 from crocbot.model import Clock
 from crocbot.telemetry import catalogue, process
-from crocbot.telemetry.catalogue import DropReason, Generation
 from crocbot.telemetry.instruments import Instruments
+from crocbot.telemetry.labels import DropReason, Generation
 from crocbot.telemetry.observer import Observer
 
 MAX_COLLECTIONS = 4096

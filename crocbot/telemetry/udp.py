@@ -32,7 +32,7 @@ from typing import Any
 from crocbot import log
 from crocbot.backoff import Backoff
 from crocbot.model import HostPort
-from crocbot.telemetry.catalogue import LossReason
+from crocbot.telemetry.labels import LossReason
 
 SocketAddress = tuple[int, Any]
 """An address family and what connect() takes in it."""

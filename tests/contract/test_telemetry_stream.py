@@ -30,6 +30,7 @@ from crocbot.events import (
     FloodWait,
     InboxState,
     Method,
+    PendingUpdates,
     PollCompleted,
     PollFailed,
     PollingStarted,
@@ -71,7 +72,8 @@ EVENTS: list[Event] = [
     PollCompleted(),
     *(PollFailed(reason) for reason in ReconnectReason),
     FloodWait(3.0),
-    *(UpdateReceived(type_) for type_ in UpdateType),
+    *(UpdateReceived(type_, 2.0) for type_ in UpdateType),
+    PendingUpdates(3),
     *(WebhookRequest(outcome) for outcome in WebhookOutcome),
     InboxState(
         accepted=700,

@@ -23,7 +23,7 @@ from crocbot.model import (
     RawUpdate,
     Usage,
 )
-from crocbot.telemetry.catalogue import LossReason
+from crocbot.telemetry.labels import LossReason
 from crocbot.telemetry.udp import UdpTarget
 
 E = TypeVar("E", bound=Event)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from crocbot.botapi import Client
+from crocbot.botapi.client import usable_updates
 from crocbot.errors import (
     ChatGoneError,
     ChatMovedError,
@@ -25,6 +26,7 @@ from crocbot.events import (
     CallOutcome,
     FloodWait,
     Method,
+    PendingUpdates,
     UpdateReceived,
     UpdateType,
 )
@@ -45,6 +47,11 @@ ADA = Person(7, "Ada")
 TOKEN = "123:a-very-secret-token"
 BUG_COUNTED = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 NOT_FOUND = faults.api_error(404, "Not Found")
+
+
+def result(value: str) -> Answer:
+    """Return a good answer with this result."""
+    return Answer(200, f'{{"ok":true,"result":{value}}}')
 
 
 @pytest.fixture
@@ -142,7 +149,7 @@ async def test_the_limit_is_kept(client: Client, server: Server) -> None:
 
 
 async def test_usable_updates_are_returned_in_order(server: Server) -> None:
-    """Others are dropped and counted; each usable one is an event with its type."""
+    """Others are dropped and counted; one of a type that was asked for is an event."""
     ids: list[Any] = ["3", None, True, -1, 2**63, 4.0]
     bad: list[Any] = [None, [], {}, 5, *({"update_id": each} for each in ids)]
     good = [{"update_id": 9, "message": {}}, {"update_id": 8}]
@@ -155,8 +162,74 @@ async def test_usable_updates_are_returned_in_order(server: Server) -> None:
     assert events.of_type(ErrorEvent) == [BUG_COUNTED] * len(bad)
     assert events.of_type(UpdateReceived) == [
         UpdateReceived(UpdateType.MESSAGE),
-        UpdateReceived(UpdateType.OTHER),
     ]
+
+
+@pytest.mark.parametrize(
+    ("message", "lag"),
+    [
+        ({"date": 990}, 10.5),
+        ({"date": 1000}, 0.5),
+        # Of a server whose clock is ahead.
+        ({"date": 1001}, 0.0),
+        ({"date": 9_999_999_999}, 0.0),
+        ({"date": 1}, 999.5),
+        ({"date": 0}, None),
+        ({"date": -5}, None),
+        ({"date": "990"}, None),
+        ({"date": True}, None),
+        ({"date": 990.0}, None),
+        ({"date": 10**400}, None),
+        ({}, None),
+        ("text", None),
+    ],
+)
+def test_the_delivery_lag(message: Any, lag: float | None) -> None:
+    """The time from sending a message to receiving it is known if it has a date."""
+    events = RecordedEvents()
+    updates = [{"update_id": 1, "message": message}]
+    usable_updates(updates, events, wall_clock=lambda: 1000.5)
+
+    assert events == [UpdateReceived(UpdateType.MESSAGE, lag)]
+
+
+def test_the_longest_delivery_lag() -> None:
+    """A lag that is longer than Telegram keeps updates is that of two clocks."""
+    events = RecordedEvents()
+    updates = [{"update_id": 1, "message": {"date": 1}}]
+    usable_updates(updates, events, wall_clock=lambda: 1e9)
+
+    assert events == [UpdateReceived(UpdateType.MESSAGE, 86_400.0)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "count"),
+    [
+        (None, 2),
+        (result('{"pending_update_count": 0}'), 0),
+        (result('{"pending_update_count": -1}'), None),
+        (result('{"pending_update_count": "2"}'), None),
+        (result("{}"), None),
+        (result("[]"), None),
+        (faults.bad_gateway(), None),
+        (faults.flood_wait(3), None),
+        (faults.unauthorized(), None),
+        (NOT_FOUND, None),
+    ],
+)
+async def test_pending_updates(
+    server: Server, answer: faults.Fault | None, count: int | None
+) -> None:
+    """The number of pending updates is an event; an error is an unknown number."""
+    events = RecordedEvents()
+    server.send(ADA, "a")
+    server.send(ADA, "b")
+    if answer is not None:
+        server.fault("getWebhookInfo", answer)
+    async with Client(TOKEN, server.url, events) as client:
+        await client.count_pending_updates()
+
+    assert events.of_type(PendingUpdates) == [PendingUpdates(count)]
 
 
 async def test_methods_that_a_server_lacks(client: Client, server: Server) -> None:
@@ -190,11 +263,6 @@ NO_ANSWER = "the answer is not a Bot API answer"
 NO_LIST = "getUpdates returned no list"
 NO_CHAT = faults.api_error(400, "Bad Request: chat not found")
 BLOCKED = faults.api_error(403, "Forbidden: bot was blocked")
-
-
-def result(value: str) -> Answer:
-    """Return a good answer with this result."""
-    return Answer(200, f'{{"ok":true,"result":{value}}}')
 
 
 @pytest.mark.parametrize(

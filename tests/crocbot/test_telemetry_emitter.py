@@ -17,9 +17,9 @@ from structlog.testing import capture_logs
 
 from crocbot.model import HostPort, MessageType
 from crocbot.telemetry import catalogue
-from crocbot.telemetry.catalogue import LossReason
 from crocbot.telemetry.emitter import MAX_DATAGRAM_BYTES, Emitter, sampling_rate
 from crocbot.telemetry.instruments import MAX_NUMBER, MAX_OBSERVATIONS, Instruments
+from crocbot.telemetry.labels import LossReason
 from crocbot.telemetry.udp import SocketAddress, UdpTarget
 from tests.crocbot.fakes import Clock, RecordingTarget
 

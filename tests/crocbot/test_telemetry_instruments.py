@@ -88,6 +88,16 @@ def test_a_gauge_holds_the_last_number(value: float) -> None:
     assert str(gauge.value) != "-0.0"
 
 
+def test_a_gauge_that_was_cleared_has_no_value() -> None:
+    """A gauge whose value is not known any more is not sent until it is set again."""
+    gauge = Gauge("gauge", Counter("invalid"))
+    gauge.set(7)
+    gauge.clear()
+    assert (gauge.value, gauge.changed) == (None, False)
+    gauge.set(7)
+    assert (gauge.value, gauge.changed) == (7, True)
+
+
 def test_a_gauge_knows_whether_it_changed() -> None:
     """The same value again is no change; the first one is."""
     gauge = Gauge("gauge", Counter("invalid"))

@@ -23,6 +23,7 @@ from crocbot.events import (
     FloodWait,
     InboxState,
     Method,
+    PendingUpdates,
     PollCompleted,
     PollFailed,
     PollingStarted,
@@ -188,8 +189,25 @@ def scene() -> ObserverFixture:
             ],
         ),
         (
-            UpdateReceived(UpdateType.CALLBACK_QUERY),
-            ["crocbot.telegram.updates.callback_query:1|c"],
+            UpdateReceived(UpdateType.MESSAGE, 2.5),
+            [
+                "crocbot.telegram.updates.message:1|c",
+                "crocbot.telegram.delivery_lag:2500.000000|ms",
+            ],
+        ),
+        (
+            UpdateReceived(UpdateType.MESSAGE),
+            ["crocbot.telegram.updates.message:1|c"],
+        ),
+        (PendingUpdates(7), ["crocbot.telegram.pending_updates:7|g"]),
+        (PendingUpdates(None), []),
+        # A failure is counted once, as lasting or not.
+        (
+            PollFailed(ReconnectReason.CONFLICT, lasting=True),
+            [
+                "crocbot.telegram.reconnects.conflict:1|c",
+                "crocbot.errors.conflict.critical:1|c",
+            ],
         ),
         (
             WebhookRequest(WebhookOutcome.FORGED),

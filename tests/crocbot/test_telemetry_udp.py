@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from crocbot.model import HostPort
-from crocbot.telemetry.catalogue import LossReason
+from crocbot.telemetry.labels import LossReason
 from crocbot.telemetry.udp import SocketAddress, UdpTarget, resolve
 
 NONE_LOST = dict.fromkeys(LossReason, 0)

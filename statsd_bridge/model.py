@@ -260,7 +260,7 @@ class Stats:
     """Datagrams by transport: udp, unixgram."""
     tcp: Counter[str] = field(default_factory=Counter)
     """
-    connections, connection_errors, too_long_lines, connections_refused; those of the
+    connections, connection_errors, too_long_lines, connections_closed; those of the
     Unix stream socket included.
     """
     lines_by_transport: Counter[str] = field(default_factory=Counter)

@@ -6,7 +6,15 @@ A socket to batches of datagrams; datagrams, or the bytes of a stream, to lines.
 
 from __future__ import annotations
 
+from statsd_bridge.datagram.frames import StreamSplitter
 from statsd_bridge.datagram.lines import LineSplitter, split_datagrams
 from statsd_bridge.datagram.receive import MAX_BATCH, Received, new_receiver
 
-__all__ = ["MAX_BATCH", "LineSplitter", "Received", "new_receiver", "split_datagrams"]
+__all__ = [
+    "MAX_BATCH",
+    "LineSplitter",
+    "Received",
+    "StreamSplitter",
+    "new_receiver",
+    "split_datagrams",
+]

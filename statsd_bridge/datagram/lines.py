@@ -30,6 +30,9 @@ class LineSplitter:
     A line that is too long is counted in `too_long` and dropped, the next one is not.
     """
 
+    is_broken = False
+    """Whether nothing can be read any more: never, a newline begins another line."""
+
     def __init__(self) -> None:
         self.too_long = 0
         self._unfinished = b""
@@ -58,4 +61,5 @@ class LineSplitter:
     def end(self) -> list[bytes]:
         """Return the unfinished line, which counts as a line, if there is one."""
         unfinished, self._unfinished = self._unfinished, b""
+        self._skipping = False
         return [unfinished] if unfinished else []

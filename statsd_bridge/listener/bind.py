@@ -7,14 +7,17 @@ Open listening sockets; a BindError names the flag and what to write instead.
 from __future__ import annotations
 
 import errno
+import ipaddress
+import os
 import socket
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from twisted.internet import tcp, unix
 from twisted.internet.error import CannotListenError
 
 from statsd_bridge.errors import BindError
@@ -29,28 +32,67 @@ MAX_BUFFER_BYTES = 1 << 30
 MAX_PENDING_CONNECTIONS = 1_024
 """Connections that the kernel holds until the reactor accepts them."""
 
-_ANY_HOSTS = ("", "0.0.0.0")  # noqa: S104
-
 _UNIX_ADVICE = "choose a path in a directory that exists and is writable"
 _IP_ADVICE = "choose a free address of this machine"
+
+
+class _Interface(NamedTuple):
+    """Where to listen: an address for `bind`, and its IP address with a scope."""
+
+    family: socket.AddressFamily
+    sockaddr: Any
+    ip: str
+    is_every: bool = False
+    """Whether it is every interface, IPv4 and IPv6 if the machine has both."""
+
+
+def _resolve(flag: str, address: HostPort, type_: socket.SocketKind) -> _Interface:
+    """
+    Return what a host means, as in Go; raise BindError if it cannot be looked up.
+
+    An empty host, 0.0.0.0 and [::] are every interface, IPv4 and IPv6.  Of a name an
+    IPv4 address is preferred to an IPv6 address.
+    """
+    port = address.port
+    try:
+        found = socket.getaddrinfo(address.host or "::", port, type=type_)
+    except (OSError, UnicodeError) as error:
+        # UnicodeError: a label of the host name is too long.
+        raise _bind_error(flag, address, error, _IP_ADVICE) from error
+    ipv4 = [each for each in found if each[0] == socket.AF_INET]
+    sockaddr: Any = (ipv4 or found)[0][4]
+    text = str(sockaddr[0])
+    ip = ipaddress.ip_address(text)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    if ip.is_unspecified:
+        return _every_interface(port)
+    if isinstance(ip, ipaddress.IPv4Address):
+        return _Interface(socket.AF_INET, (str(ip), port), str(ip))
+    scope = f"%{sockaddr[3]}" if sockaddr[3] and "%" not in text else ""
+    return _Interface(socket.AF_INET6, sockaddr, text + scope)
+
+
+def _every_interface(port: int) -> _Interface:
+    if socket.has_dualstack_ipv6():
+        return _Interface(socket.AF_INET6, ("::", port), "::", is_every=True)
+    every = "0.0.0.0"  # noqa: S104
+    return _Interface(socket.AF_INET, (every, port), every, is_every=True)
 
 
 def open_udp(flag: str, address: HostPort, read_buffer: int) -> socket.socket:
     """
     Open a non-blocking UDP socket with a receive buffer of `read_buffer` bytes.
 
-    An empty host, or 0.0.0.0, is every interface, IPv4 and IPv6.
+    An empty host, 0.0.0.0 and [::] are every interface, IPv4 and IPv6.
     """
-    every_interface = address.host in _ANY_HOSTS
-    is_ipv6 = ":" in address.host or (every_interface and socket.has_dualstack_ipv6())
-    sock = socket.socket(
-        socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_DGRAM
-    )
+    interface = _resolve(flag, address, socket.SOCK_DGRAM)
+    sock = socket.socket(interface.family, socket.SOCK_DGRAM)
     with _binding(sock, read_buffer, flag, address, _IP_ADVICE):
-        if is_ipv6:
-            v6_only = not every_interface
+        if interface.family == socket.AF_INET6:
+            v6_only = not interface.is_every
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6_only)
-        sock.bind(("" if every_interface else address.host, address.port))
+        sock.bind(interface.sockaddr)
     return sock
 
 
@@ -91,11 +133,9 @@ def listen_tcp(reactor: Any, flag: str, address: HostPort, factory: Any) -> Any:
     """
     Make the reactor accept TCP connections for a factory; return its port.
 
-    An empty host, or 0.0.0.0, is every interface, IPv4 and IPv6.
+    An empty host, 0.0.0.0 and [::] are every interface, IPv4 and IPv6.
     """
-    host = address.host
-    if host in _ANY_HOSTS:
-        host = "::" if socket.has_dualstack_ipv6() else ""
+    host = _resolve(flag, address, socket.SOCK_STREAM).ip
     try:
         return reactor.listenTCP(
             address.port, factory, backlog=MAX_PENDING_CONNECTIONS, interface=host
@@ -111,11 +151,59 @@ def listen_unix(reactor: Any, flag: str, path: str, mode: int, factory: Any) -> 
     `path` may be `@name`, which has no file; `mode` is that of the file.
     """
     address = remove_stale_socket(flag, path)
+    backlog = MAX_PENDING_CONNECTIONS
     try:
-        reactor.listenUNIX(address, factory, backlog=MAX_PENDING_CONNECTIONS, mode=mode)
+        _UnixPort(
+            os.fsencode(address), factory, backlog, mode, reactor
+        ).startListening()
     except (CannotListenError, OSError, ValueError) as error:
         # ValueError: the path has a NUL or is too long.
         raise _bind_error(flag, path, error, _UNIX_ADVICE) from error
+
+
+class SocketFile:
+    """
+    The file of a Unix socket that was just bound; an abstract name has none.
+
+    Another process may bind its path meanwhile, so device and inode are remembered.
+    No other file has them while the socket is open.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        name = sock.getsockname()
+        # An abstract name is bytes and ends with its socket.
+        self._path = Path(name) if isinstance(name, str) and name else None
+        self._identity = self._look()
+
+    def remove(self) -> None:
+        """Remove the file, unless the path leads to another one, or to none."""
+        if self._path is not None and self._identity and self._look() == self._identity:
+            with suppress(OSError):
+                self._path.unlink()
+
+    def _look(self) -> tuple[int, int] | None:
+        if self._path is None:
+            return None
+        try:
+            status = self._path.lstat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+class _UnixPort(unix.Port):
+    """A port of Twisted that removes its file only if it is still its own."""
+
+    _file: SocketFile
+
+    def startListening(self) -> None:
+        super().startListening()
+        self._file = SocketFile(self.socket)
+
+    def connectionLost(self, reason: Any) -> None:
+        self._file.remove()
+        # Not unix.Port's: that removes whatever is at the path.
+        tcp.Port.connectionLost(self, reason)
 
 
 def remove_stale_socket(flag: str, path: str) -> str:

@@ -10,7 +10,6 @@ import socket
 import sys
 import time
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -18,6 +17,7 @@ from zope.interface import implementer
 
 from statsd_bridge import datagram
 from statsd_bridge.fastpath import AnyPipeline
+from statsd_bridge.listener import bind
 from statsd_bridge.log import RateLimitedLog
 from statsd_bridge.model import Clock
 
@@ -126,6 +126,7 @@ class DatagramReader:
         buffer = 0 if self._is_unix else receive_buffer
         self._delay = CoalescingDelay(buffer, reactor.seconds)
         self._timer: Any = None
+        self._file = bind.SocketFile(sock) if self._is_unix else None
 
     def start(self) -> None:
         """Begin to receive."""
@@ -190,11 +191,9 @@ class DatagramReader:
     def connectionLost(self, reason: Any) -> None:
         """Close the socket and remove its file; called when the reactor stops."""
         self._stop_timer()
-        path = self._socket.getsockname() if self._is_unix else b""
+        if self._file is not None:
+            self._file.remove()
         self._socket.close()
-        # An abstract name is bytes and ends with its socket.
-        if isinstance(path, str) and path:
-            Path(path).unlink(missing_ok=True)
 
     def kernel_drops(self) -> int | None:
         """

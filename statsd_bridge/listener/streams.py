@@ -6,39 +6,48 @@ The number of connections, the length of a line and the idle time are bounded.
 
 from __future__ import annotations
 
+import socket
+import struct
+from collections.abc import Hashable
 from typing import Any
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from statsd_bridge import datagram
+from statsd_bridge.connections import Connections, peer_of_host
 from statsd_bridge.fastpath import AnyPipeline
 
 MAX_IDLE_SECONDS = 3_600
 """A silent connection is closed after this time: its peer may be gone."""
 
+AnySplitter = datagram.LineSplitter | datagram.StreamSplitter
+
 
 class StreamFactory(Factory):
-    """The connections of one listener; `transport` is tcp or unixstream."""
+    """
+    The connections of one listener; `transport` is tcp or unixstream.
+
+    One more than `max_connections` closes the one that Connections selects.
+    """
 
     noisy = False
 
     def __init__(
         self, pipeline: AnyPipeline, *, transport: str, max_connections: int
     ) -> None:
-        self.connections = 0
+        self.connections: Connections[_Connection] = Connections()
         self.counters = pipeline.stats.tcp
         self._pipeline = pipeline
         self._transport = transport
         self._max_connections = max_connections
 
-    def buildProtocol(self, addr: Any) -> Protocol | None:
-        """Return the reader of a connection, or None to close one too many."""
-        if self.connections >= self._max_connections:
-            self.counters["connections_refused"] += 1
-            return None
+    def buildProtocol(self, addr: Any) -> Protocol:
+        """Return the reader of a connection."""
+        while len(self.connections) >= self._max_connections:
+            self.connections.quietest().give_up()
         return _Connection(self)
 
     def feed(self, lines: list[bytes]) -> None:
@@ -46,16 +55,23 @@ class StreamFactory(Factory):
         with self._pipeline.bugs.catch():
             self._pipeline.feed_lines(lines, self._transport)
 
+    def new_splitter(self) -> AnySplitter:
+        """Return what splits the bytes of one connection into lines."""
+        # Datadog's clients send frames only to Unix sockets.
+        if self._transport == "unixstream":
+            return datagram.StreamSplitter()
+        return datagram.LineSplitter()
+
 
 class _Connection(Protocol, TimeoutMixin):
     transport: Any
 
     def __init__(self, listener: StreamFactory) -> None:
         self._listener = listener
-        self._splitter = datagram.LineSplitter()
+        self._splitter = listener.new_splitter()
 
     def connectionMade(self) -> None:
-        self._listener.connections += 1
+        self._listener.connections.add(self, _peer(self.transport))
         self._listener.counters["connections"] += 1
         self.setTimeout(MAX_IDLE_SECONDS)
 
@@ -63,15 +79,52 @@ class _Connection(Protocol, TimeoutMixin):
         self.resetTimeout()
         before = self._splitter.too_long
         lines = self._splitter.feed(data)
+        self._listener.connections.record_activity(self, is_used=bool(lines))
         too_long = self._splitter.too_long - before
         self._listener.counters["too_long_lines"] += too_long
         self._listener.feed(lines)
+        if self._splitter.is_broken:
+            self.transport.abortConnection()
+
+    def give_up(self) -> None:
+        """
+        End the connection at once, because its file is needed for another one.
+
+        What it has sent is read before, and it may have ended by itself.
+        """
+        ended = self.transport.doRead()
+        self._listener.connections.remove(self)
+        if ended is None:
+            self._listener.counters["connections_closed"] += 1
+        self.transport.connectionLost(Failure(ended or ConnectionAborted()))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.setTimeout(None)
-        self._listener.connections -= 1
+        self._listener.connections.remove(self)
         partial_line = self._splitter.end()
         self._listener.feed(partial_line)
         # Like statsd_exporter, a trailing partial line suppresses the error's count.
-        if not (partial_line or reason.check(ConnectionDone)):
+        is_closed = reason.check(ConnectionDone, ConnectionAborted)
+        if self._splitter.is_broken or not (partial_line or is_closed):
             self._listener.counters["connection_errors"] += 1
+
+
+def _peer(transport: Any) -> Hashable:
+    """Return what identifies a client: its network address, or its process."""
+    host = getattr(transport.getPeer(), "host", None)
+    if host is not None:
+        return peer_of_host(host)
+    return _process_id(transport.getHandle())
+
+
+def _process_id(sock: socket.socket) -> int:
+    """Return the process that has connected to a Unix socket; 0 if it is unknown."""
+    credentials = struct.Struct("3i")
+    try:
+        # Linux's alone: process, user, group.
+        option = socket.SO_PEERCRED
+        data = sock.getsockopt(socket.SOL_SOCKET, option, credentials.size)
+    except (AttributeError, OSError):
+        return 0
+    process: int = credentials.unpack(data)[0]
+    return process

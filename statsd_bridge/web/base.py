@@ -10,10 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from statsd_bridge.connections import peer_of_host
 from statsd_bridge.log import BugReporter
 from statsd_bridge.model import Stats
 
 PLAIN = b"text/plain; charset=utf-8"
+
+TRY_LATER = b"the maximum number of requests is in progress; try again later\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,35 @@ class Backend(Protocol):
 
     def list_unmapped_and_failed(self) -> Any:
         """Return unmapped names and failed lines, newest first, as JSON values."""
+
+
+class PageRequest(Request):
+    """A request for a page, which may have to wait for other requests."""
+
+    is_waiting = False
+    """Whether its page waits for other pages."""
+
+    @property
+    def peer(self) -> str:
+        """What identifies the client among others."""
+        return peer_of_host(str(getattr(self.getClientAddress(), "host", "")))
+
+    def fileno(self) -> int:
+        """Return the descriptor of the connection; -1 if it is lost."""
+        transport: Any = self.channel and self.channel.transport
+        descriptor: int = -1 if transport is None else transport.fileno()
+        return descriptor
+
+    def stop_waiting(self) -> None:
+        """
+        Respond 503 if it waits: the client has closed its side.
+
+        It may be gone, and many like it must not keep others out.
+        """
+        if self.is_waiting:
+            self.is_waiting = False
+            self.write(plain_error(self, 503, TRY_LATER))
+            self.finish()
 
 
 class Page(Resource):

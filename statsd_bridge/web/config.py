@@ -20,7 +20,10 @@ from statsd_bridge.document.diagnostics import Diagnostics, quote
 from statsd_bridge.document.section import Section, non_null
 from statsd_bridge.errors import ConfigError
 
-_BCRYPT: Final = re.compile(r"\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]{53}").fullmatch
+# Of the costs that bcrypt has, 4 to 31.
+_BCRYPT: Final = re.compile(
+    r"\$2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}"
+).fullmatch
 
 _FILE_KEYS: Final = ("cert_file", "key_file", "client_ca_file")
 

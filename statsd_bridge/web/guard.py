@@ -9,11 +9,10 @@ change, and the last good one stays in force.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLContextFactory
 from zope.interface import implementer
 
@@ -21,11 +20,11 @@ from statsd_bridge import log
 from statsd_bridge.errors import BridgeError
 from statsd_bridge.model import Clock
 from statsd_bridge.web import config, tls
+from statsd_bridge.web.checks import PasswordCheck
+from statsd_bridge.web.client import Client
 from statsd_bridge.web.config import RateLimit, WebConfig
 from statsd_bridge.web.users import Users
-
-Stamp = tuple[tuple[int, int, int], ...]
-"""Inode, modification time (ns) and size of each file."""
+from statsd_bridge.web.watch import WatchedFiles
 
 
 @implementer(IOpenSSLContextFactory)
@@ -43,10 +42,9 @@ class Guard:
         self._users = Users({})
         self._config = WebConfig()
         self._context: SSL.Context | None = None
-        self._files: Sequence[Path] = ()
-        self._stamp: Stamp = ()
+        self._files = WatchedFiles()
         if path:
-            self._read()
+            self._read(is_start=True)
 
     @property
     def is_tls(self) -> bool:
@@ -63,9 +61,11 @@ class Guard:
         self._refresh()
         return self._bucket is None or self._bucket.take(self._clock())
 
-    def authenticate(self, authorization: bytes | None) -> Deferred[bool]:
-        """Return whether an Authorization header admits its request."""
-        return self._users.authenticate(authorization)
+    def authenticate(
+        self, authorization: bytes | None, client: Client
+    ) -> PasswordCheck:
+        """Check whether an Authorization header admits the request of a client."""
+        return self._users.authenticate(authorization, client)
 
     def getContext(self) -> SSL.Context:
         """Return the context of the next TLS connection; Twisted calls it for each."""
@@ -75,21 +75,22 @@ class Guard:
 
     def _refresh(self) -> None:
         """Read the file again if it, or a file that it names, has changed."""
-        if not self._path or self._stamp == self._stamps():
+        if not self._path or not self._files.have_changed():
             return
         try:
-            self._read()
+            self._read(is_start=False)
         except BridgeError as error:
             log.logger(__name__).error(
                 "web configuration refused, the old one stays", error=str(error)
             )
 
-    def _read(self) -> None:
-        is_start = not self._stamp
-        # Before the file is used, valid or not: each change from here on is found.
-        stamp = _stamp(Path(self._path))
-        self._files = config.referenced_files(self._path)
-        self._stamp = (stamp, *map(_stamp, self._files))
+    def _read(self, *, is_start: bool) -> None:
+        # Each file is watched before it is used, valid or not, so that each change from
+        # here on is found; the main file first, because it may name others then.
+        self._files.clear()
+        self._files.add(Path(self._path))
+        for each in config.referenced_files(self._path):
+            self._files.add(each)
         loaded = config.read(self._path)
         try:
             context = tls.new_context(loaded.tls) if loaded.tls else None
@@ -105,10 +106,7 @@ class Guard:
         elif loaded.rate != self._config.rate:
             self._bucket = TokenBucket(loaded.rate, self._clock())
         self._config, self._context = loaded, context
-        self._users.hashes = loaded.users
-
-    def _stamps(self) -> Stamp:
-        return tuple(map(_stamp, [Path(self._path), *self._files]))
+        self._users.replace(loaded.users)
 
 
 class TokenBucket:
@@ -128,11 +126,3 @@ class TokenBucket:
             return False
         self._tokens -= 1
         return True
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return status.st_ino, status.st_mtime_ns, status.st_size

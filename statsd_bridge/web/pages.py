@@ -60,17 +60,62 @@ class NotFound(Page):
         return plain_error(request, 404, b"404 page not found\n")
 
 
+class Redirect(Page):
+    """
+    The response to a path that is not clean: where it leads to.
+
+    The status keeps the method; it is that of Go since 1.26.
+    """
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__()
+        self._path = path
+
+    def render(self, request: Request) -> bytes:
+        """Return the path, with the query of the request."""
+        query = request.uri.partition(b"?")[2]
+        location = self._path + (b"?" + query if query else b"")
+        request.setResponseCode(307)
+        request.setHeader(b"location", location)
+        request.setHeader(b"content-type", HTML)
+        link = html.escape(location.decode("ascii"))
+        return f'<a href="{link}">Temporary Redirect</a>.\n\n'.encode()
+
+
 class _Action(BackendPage):
-    """An action for PUT and POST; like statsd_exporter, other methods do nothing."""
+    """
+    An action for PUT and POST; like statsd_exporter, other methods do nothing.
+
+    A request that a page of another site made a browser send is refused.
+    """
 
     def render(self, request: Request) -> bytes | int:
         """Act on PUT and POST; otherwise return an empty body."""
         request.setHeader(b"content-type", PLAIN)
-        return self.act(request) if request.method in (b"PUT", b"POST") else b""
+        if request.method not in (b"PUT", b"POST"):
+            return b""
+        if _is_cross_origin(request):
+            return plain_error(request, 403, b"requests of other sites are refused\n")
+        return self.act(request)
 
     def act(self, request: Request) -> bytes | int:
         """Act, and return the body of the response, or NOT_DONE_YET."""
         raise NotImplementedError
+
+
+def _is_cross_origin(request: Request) -> bool:
+    """
+    Return whether a browser sent a request for a page of another origin.
+
+    The algorithm is that of Go's CrossOriginProtection: browsers of today send
+    Sec-Fetch-Site, older ones Origin, other clients neither.
+    """
+    site = request.getHeader(b"sec-fetch-site")
+    if site:
+        return site not in (b"same-origin", b"none")
+    origin = request.getHeader(b"origin")
+    host = (origin or b"").partition(b"://")[2]
+    return bool(origin) and host != request.getHeader(b"host")
 
 
 class Reload(_Action):
@@ -106,7 +151,18 @@ class Quit(_Action):
 
 
 class _JsonPage(BackendPage):
-    """A page as JSON."""
+    """A page as JSON, for GET and HEAD."""
+
+    def render(self, request: Request) -> bytes:
+        """Return the page, or 405 for another method."""
+        if request.method in (b"GET", b"HEAD"):
+            return self.get(request)
+        request.setHeader(b"allow", b"GET, HEAD")
+        return plain_error(request, 405, b"405 method not allowed\n")
+
+    def get(self, request: Request) -> bytes:
+        """Return the page."""
+        raise NotImplementedError
 
     def write(self, request: Request, document: Any) -> bytes:
         """Encode a document; senders choose parts of it, so it is escaped to ASCII."""
@@ -118,7 +174,7 @@ class _JsonPage(BackendPage):
 class Explain(_JsonPage):
     """Explain what would become of `?line=`; it is not counted."""
 
-    def render_GET(self, request: Request) -> bytes:
+    def get(self, request: Request) -> bytes:
         """Return the explanation, or 400 and an example."""
         lines = (request.args or {}).get(b"line", [])
         if len(lines) != 1 or not lines[0]:
@@ -130,6 +186,6 @@ class Explain(_JsonPage):
 class Unmapped(_JsonPage):
     """List unmapped names and failed lines, newest first."""
 
-    def render_GET(self, request: Request) -> bytes:
+    def get(self, request: Request) -> bytes:
         """Return the lists."""
         return self.write(request, self.backend.list_unmapped_and_failed())

@@ -13,10 +13,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from statsd_bridge.web.base import Backend, BackendPage, plain_error
+from statsd_bridge.web.base import (
+    TRY_LATER,
+    Backend,
+    BackendPage,
+    PageRequest,
+    plain_error,
+)
+from statsd_bridge.web.client import clients_that_left
 
 MAX_SCRAPES = 8
 """Pages that are sent at the same time; each holds a list of all series."""
@@ -40,15 +47,18 @@ class MetricsResource(BackendPage):
         self._waiting: dict[_Scrape, None] = {}
         self._active: dict[_Scrape, None] = {}
 
-    def render(self, request: Request) -> int | bytes:
+    def render(self, request: PageRequest) -> int | bytes:
         """Start to send a page, or let it wait; respond 503 to one too many."""
         scrape = _Scrape(request, self)
         self.backend.stats.scrapes_in_flight += 1
         request.notifyFinish().addBoth(lambda _: self._finished(scrape))
         if len(self._waiting) >= MAX_WAITING_SCRAPES:
-            body = b"the maximum number of scrapes is in progress; try again later\n"
-            return plain_error(request, 503, body)
+            for left in clients_that_left([each.request for each in self._waiting]):
+                left.stop_waiting()
+        if len(self._waiting) >= MAX_WAITING_SCRAPES:
+            return plain_error(request, 503, TRY_LATER)
         self._waiting[scrape] = None
+        request.is_waiting = True
         self.start_waiting()
         return NOT_DONE_YET
 
@@ -86,10 +96,10 @@ class _Scrape:
     It writes one slice per iteration of the reactor while the connection accepts data.
     """
 
-    def __init__(self, request: Request, metrics: MetricsResource) -> None:
+    def __init__(self, request: PageRequest, metrics: MetricsResource) -> None:
         self.is_stalled = False
         self._bytes = 0
-        self._request = request
+        self.request = request
         self._metrics = metrics
         self._backend = metrics.backend
         self._slices: Iterator[bytes] = iter(())
@@ -102,7 +112,8 @@ class _Scrape:
 
     def start(self) -> None:
         """Send the head and begin with the body."""
-        request = self._request
+        request = self.request
+        request.is_waiting = False
         try:
             page = self._backend.render_metrics(_header(request, b"accept"))
         except Exception as error:
@@ -126,14 +137,14 @@ class _Scrape:
         if self._deadline.active():
             self._deadline.cancel()
         stats = self._backend.stats
-        stats.scrapes[str(self._request.code)] += 1
+        stats.scrapes[str(self.request.code)] += 1
         if self._is_complete:
             stats.scrape_seconds = time.monotonic() - self._started_at
             stats.scrape_bytes = self._bytes
 
     def abort(self) -> None:
         """Cut the connection: half a page must not look like a whole one."""
-        self._request.channel.forceAbortClient()
+        self.request.channel.forceAbortClient()
 
     def resumeProducing(self) -> None:
         """Go on: the connection accepts data again."""
@@ -170,18 +181,18 @@ class _Scrape:
             return
         if page_slice is None:
             self._is_complete = True
-            self._request.unregisterProducer()
-            self._request.finish()
+            self.request.unregisterProducer()
+            self.request.finish()
             return
         if page_slice:
             self._bytes += len(page_slice)
-            self._request.write(page_slice)
+            self.request.write(page_slice)
         self._is_scheduled = True
         self._backend.reactor.callLater(0, self._send_slice)
 
     def _fail(self, error: Exception) -> None:
         self._backend.bugs.report(error)
-        request = self._request
+        request = self.request
         if request.startedWriting:
             request.setResponseCode(500)
             self.abort()
@@ -194,7 +205,7 @@ class _Scrape:
         request.finish()
 
 
-def _header(request: Request, name: bytes) -> str:
+def _header(request: PageRequest, name: bytes) -> str:
     return (request.getHeader(name) or b"").decode("latin-1")
 
 

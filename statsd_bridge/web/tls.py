@@ -14,6 +14,15 @@ from OpenSSL import SSL, crypto
 from statsd_bridge.errors import BridgeError
 from statsd_bridge.web.config import Tls
 
+# Anyone can make a certificate of which a part cannot be read.
+_UNREADABLE = (
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    x509.InvalidVersion,
+    ValueError,
+)
+
 
 def new_context(tls: Tls) -> SSL.Context:
     """
@@ -89,7 +98,7 @@ def _names(shown: crypto.X509) -> Iterator[str]:
         extension = shown.to_cryptography().extensions.get_extension_for_class(
             x509.SubjectAlternativeName
         )
-    except (x509.ExtensionNotFound, ValueError):
+    except _UNREADABLE:
         return
     for name in extension.value:
         if isinstance(name.value, str):

@@ -1,9 +1,8 @@
 """
 Basic authentication (RFC 7617) against bcrypt hashes, off the reactor's thread.
 
-Checking a password takes a tenth of a second on purpose.  So one is checked at a time,
-in a thread, and credentials that were right are remembered, salted and hashed, while
-the process lives.
+Credentials that were right are remembered, salted and hashed, while the process lives;
+all others are checked one at a time (checks.py).
 """
 
 from __future__ import annotations
@@ -14,69 +13,149 @@ import hashlib
 import hmac
 import os
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import bcrypt
-from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
-from twisted.internet.threads import deferToThread
+
+from statsd_bridge.web.checks import Admission, CheckQueue, Decided, PasswordCheck
+from statsd_bridge.web.client import Client
 
 MAX_REMEMBERED = 100
 
-# Checked for unknown users, so that the response time does not reveal that.
-_UNKNOWN_USER = b"$2b$10$QFXxTpnzDq7CHT3SZnbNOu2VeOMTLHJDlWdIdHBZMNbjvNq5RnpLK"
+_SALT = b"$2b$%02d$QFXxTpnzDq7CHT3SZnbNOu"
+"""A salt for work whose result is not used, with the cost as its argument."""
+
+
+class Credentials(NamedTuple):
+    """The name and password of an Authorization header."""
+
+    name: str
+    password: bytes
 
 
 class Users:
-    """The users who may read the pages; `hashes` may be replaced at any time."""
+    """The users who may read the pages; `replace` changes them at any time."""
 
     def __init__(self, hashes: Mapping[str, bytes]) -> None:
-        self.hashes = hashes
-        self._one_at_a_time = DeferredSemaphore(1)
-        self._salt = os.urandom(32)
-        self._verified_digests: dict[bytes, None] = {}
+        self._hashes = hashes
+        self._queue = CheckQueue()
+        self._remembered = RememberedCredentials()
 
-    def authenticate(self, authorization: bytes | None) -> Deferred[bool]:
-        """Return whether a header admits its request; without users, all do."""
-        if not self.hashes:
-            return succeed(True)
-        name, password = _parse_credentials(authorization)
-        hashed = self.hashes.get(name)
-        digest = self._digest(name, password, hashed or b"")
-        if digest in self._verified_digests:
-            return succeed(True)
-        checked = self._one_at_a_time.run(
-            deferToThread, _matches, password, hashed or _UNKNOWN_USER
+    def replace(self, hashes: Mapping[str, bytes]) -> None:
+        """Set names and bcrypt hashes; checks that wait compare with the old ones."""
+        self._hashes = hashes
+
+    def authenticate(
+        self, authorization: bytes | None, client: Client
+    ) -> PasswordCheck:
+        """Check whether a header admits the request of a client; without users, all."""
+        if not self._hashes:
+            return Decided(client, Admission.ADMITTED)
+        credentials = _parse_credentials(authorization)
+        if credentials is None:
+            return Decided(client, Admission.UNAUTHORIZED)
+        check = _UserCheck(
+            client,
+            credentials,
+            hashed=self._hashes.get(credentials.name),
+            cost=max(map(_cost, self._hashes.values())),
+            remembered=self._remembered,
         )
-        return checked.addCallback(self._remember, digest, hashed is not None)
+        known = check.known_result()
+        return self._queue.add(check) if known is None else Decided(client, known)
 
-    def _remember(self, matches: bool, digest: bytes, is_known: bool) -> bool:
-        if not (matches and is_known):
-            return False
-        if len(self._verified_digests) >= MAX_REMEMBERED:
-            self._verified_digests.clear()
-        self._verified_digests[digest] = None
-        return True
 
-    def _digest(self, name: str, password: bytes, hashed: bytes) -> bytes:
-        parts = name.encode("utf-8", "surrogateescape"), password, hashed
+class RememberedCredentials:
+    """Digests of credentials, each with the hash that they matched."""
+
+    def __init__(self) -> None:
+        self._salt = os.urandom(32)
+        self._digests: dict[bytes, None] = {}
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._digests
+
+    def add(self, digest: bytes) -> None:
+        """Remember; too many are forgotten together."""
+        if len(self._digests) >= MAX_REMEMBERED:
+            self._digests.clear()
+        self._digests[digest] = None
+
+    def digest(self, credentials: Credentials, hashed: bytes) -> bytes:
+        """Return what is remembered of credentials and a hash."""
+        name = credentials.name.encode("utf-8", "surrogateescape")
+        parts = name, credentials.password, hashed
         framed = b"".join(b"%d:%b" % (len(part), part) for part in parts)
         return hmac.digest(self._salt, framed, hashlib.sha256)
 
 
-def _matches(password: bytes, hashed: bytes) -> bool:
+class _UserCheck(PasswordCheck):
+    """Compares a password with the hash of its user; None for an unknown user."""
+
+    def __init__(
+        self,
+        client: Client,
+        credentials: Credentials,
+        *,
+        hashed: bytes | None,
+        cost: int,
+        remembered: RememberedCredentials,
+    ) -> None:
+        super().__init__(client)
+        self._password = credentials.password
+        self._hashed = hashed
+        self._cost = cost
+        self._remembered = remembered
+        self._digest = remembered.digest(credentials, hashed or b"")
+
+    def known_result(self) -> Admission | None:
+        is_remembered = self._digest in self._remembered
+        return Admission.ADMITTED if is_remembered else None
+
+    def matches(self) -> bool:
+        return matches(self._password, self._hashed, self._cost)
+
+    def ended(self, matches: bool) -> Admission:
+        if not matches:
+            return Admission.UNAUTHORIZED
+        self._remembered.add(self._digest)
+        return Admission.ADMITTED
+
+
+def matches(password: bytes, hashed: bytes | None, cost: int) -> bool:
+    """
+    Return whether a password has a bcrypt hash; None is the hash of an unknown user.
+
+    It does as much work as one hash of `cost`, the highest of all users: the time must
+    not reveal which users exist.  Each cost is twice the work of the one before, so
+    2^c + (2^c + 2^(c+1) + ... + 2^(cost-1)) is 2^cost.
+    """
     try:
-        return bcrypt.checkpw(password, hashed)
+        if hashed is None:
+            bcrypt.hashpw(password, _SALT % cost)
+            return False
+        is_equal = bcrypt.checkpw(password, hashed)
+        for each in range(_cost(hashed), cost):
+            bcrypt.hashpw(password, _SALT % each)
     except ValueError:
         # Longer than bcrypt's 72 bytes, or with a NUL.
         return False
+    return is_equal
 
 
-def _parse_credentials(authorization: bytes | None) -> tuple[str, bytes]:
-    """Return name and password; both are empty if the header is malformed."""
+def _cost(hashed: bytes) -> int:
+    return int(hashed.split(b"$")[2])
+
+
+def _parse_credentials(authorization: bytes | None) -> Credentials | None:
+    """Return name and password; None if there is no header or it is malformed."""
     scheme, _, encoded = (authorization or b"").partition(b" ")
     if scheme.lower() != b"basic":
-        return "", b""
+        return None
     try:
-        name, _, password = base64.b64decode(encoded.strip()).partition(b":")
+        name, colon, password = base64.b64decode(encoded.strip()).partition(b":")
     except binascii.Error:
-        return "", b""
-    return name.decode("utf-8", "surrogateescape"), password
+        return None
+    if not colon:
+        return None
+    return Credentials(name.decode("utf-8", "surrogateescape"), password)

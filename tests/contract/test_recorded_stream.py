@@ -41,6 +41,7 @@ DATA = Path(__file__).parent / "data"
 STREAM, PAGE = DATA / "gateway.json", DATA / "gateway.prom"
 STATSD_EXPORTER = os.environ.get("STATSD_EXPORTER", "")
 TIMEOUT_SECONDS = 60.0
+SETTLING_SECONDS = 1.0
 BURST = 5000
 MIN_ANSWERS = 12
 
@@ -129,18 +130,38 @@ def page_lines(command: list[str], stream: list[str], home: Path) -> list[str]:
         running(command, home) as (port, url),
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
-        deadline = time.monotonic() + TIMEOUT_SECONDS
         for datagram in stream:
             sender.sendto(datagram.encode(), (HOST, port))
             # Slowly: no buffer may overflow.
             time.sleep(0.005)
-        while True:
-            text = fetched(url) or ""
-            arrived = re.search(r"^statsd_exporter_lines_total (\S+)$", text, re.M)
-            if arrived is not None and float(arrived[1]) == lines:
-                return [line for line in text.split("\n") if "crocbot_" in line]
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        return series(settled(url, lines))
+
+
+def settled(url: str, lines: int) -> str:
+    """
+    Return the page after n lines, when no series has changed for a while.
+
+    statsd_exporter counts a line when it arrives, and adds its samples to their series
+    after at most 200 ms (--statsd.event-flush-interval).
+    """
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    page, unchanged_since = "", time.monotonic()
+    while True:
+        text = fetched(url) or ""
+        now = time.monotonic()
+        if series(text) != series(page):
+            page, unchanged_since = text, now
+        arrived = re.search(r"^statsd_exporter_lines_total (\S+)$", text, re.M)
+        is_complete = arrived is not None and float(arrived[1]) == lines
+        if is_complete and now - unchanged_since > SETTLING_SECONDS:
+            return page
+        assert now < deadline
+        time.sleep(0.05)
+
+
+def series(page: str) -> list[str]:
+    """Return the lines of a page about the gateway."""
+    return [line for line in page.split("\n") if "crocbot_" in line]
 
 
 @pytest.mark.skipif(

@@ -32,6 +32,10 @@ def send(family: int, type_: int, address: Any, data: bytes) -> None:
     [
         ("", {IPV4, IPV6}),
         ("0.0.0.0", {IPV4, IPV6}),
+        ("[::]", {IPV4, IPV6}),
+        ("[0:0::0]", {IPV4, IPV6}),
+        ("[::ffff:0.0.0.0]", {IPV4, IPV6}),
+        ("[::ffff:127.0.0.1]", {IPV4}),
         ("127.0.0.1", {IPV4}),
         ("[::1]", {IPV6}),
         ("localhost", {IPV4}),
@@ -40,17 +44,19 @@ def send(family: int, type_: int, address: Any, data: bytes) -> None:
 def test_hosts_mean_the_same_as_in_statsd_exporter(
     start: Start, host: str, reachable: set[tuple[int, str]]
 ) -> None:
-    """An empty host and 0.0.0.0 are all interfaces of both families."""
+    """An empty host, 0.0.0.0 and [::] are all interfaces of both families."""
     bridge = start(
         f"--statsd.listen-udp={host}:0",
         f"--statsd.listen-tcp={host}:0",
         "--web.listen-address=:0",
     )
+    # The pages of another one, because this one may not be reachable by both.
+    pages = start(f"--web.listen-address={host}:0")
     reached = set()
     for family, address in (IPV4, IPV6):
-        socket.create_connection((address, bridge.http)).close()
         udp, tcp = f"udp_{family}:1|c\n", f"tcp_{family}:1|c\n"
         try:
+            socket.create_connection((address, pages.http)).close()
             send(family, socket.SOCK_DGRAM, (address, bridge.udp), udp.encode())
             send(family, socket.SOCK_STREAM, (address, bridge.tcp), tcp.encode())
         except ConnectionRefusedError:

@@ -125,7 +125,7 @@ def send_everything(client: DogStatsd, prefix: str) -> None:
     client.flush()
 
 
-@pytest.mark.parametrize("transport", ["udp", "unix"])
+@pytest.mark.parametrize("transport", ["udp", "unix", "unixstream"])
 @pytest.mark.parametrize("buffered", [False, True])
 def test_datadog(
     server: Server, transport: str, buffered: bool, monkeypatch: pytest.MonkeyPatch
@@ -136,6 +136,9 @@ def test_datadog(
     to: dict[str, Any] = {"host": "127.0.0.1", "port": server.udp}
     if transport == "unix":
         to = {"socket_path": server.gram}
+    elif transport == "unixstream":
+        # Each payload with its length before it.
+        to = {"socket_path": f"unixstream://{server.stream}"}
     with dogstatsd(
         **to,
         disable_buffering=not buffered,

@@ -259,7 +259,7 @@ def test_clients_cannot_take_the_files_that_a_scrape_needs(launch: Start) -> Non
         # Connections that wait to be accepted belong to closed clients.
         stream.sendall(b"by_tcp:1|c\n")
 
-    assert value(page, "statsd_bridge_tcp_connections_refused_total") > 0
+    assert value(page, "statsd_bridge_tcp_connections_closed_total") > 0
     assert value(page, "statsd_bridge_http_connections_closed_total") > 0
     check_health(bridge, "after")
     assert bridge.stop() == 0

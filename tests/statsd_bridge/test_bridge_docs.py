@@ -13,7 +13,7 @@ from statsd_bridge.listener.limits import ConnectionLimits
 from statsd_bridge.listener.streams import MAX_IDLE_SECONDS
 from statsd_bridge.relay import udp
 from statsd_bridge.settings import Settings
-from statsd_bridge.web import config, scrape, server
+from statsd_bridge.web import checks, config, connection, request, scrape
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bridge.md").read_text()
 
@@ -41,10 +41,11 @@ def test_the_example_is_read(tmp_path: Path) -> None:
         ("connections of a statsd listener", [ConnectionLimits().streams]),
         ("inactivity of such", [MAX_IDLE_SECONDS // 3600]),
         ("HTTP connections", [ConnectionLimits().http]),
-        ("inactivity of an HTTP", [server.MAX_IDLE_SECONDS]),
+        ("inactivity of an HTTP", [connection.MAX_IDLE_SECONDS]),
         ("head", [HTTPChannel.totalHeadersSize // 1024, HTTPChannel.maxHeaders]),
-        ("body", [server.MAX_BODY_BYTES // 1024**2]),
-        ("time for a request", [server.REQUEST_SECONDS]),
+        ("body", [request.MAX_BODY_BYTES // 1024**2]),
+        ("time for a request", [connection.REQUEST_SECONDS]),
+        ("password", [checks.MAX_WAITING_OF_PEER, checks.MAX_WAITING]),
         ("metrics pages being sent", [scrape.MAX_SCRAPES, scrape.MAX_WAITING_SCRAPES]),
         ("time to receive a page", [scrape.MAX_SCRAPE_SECONDS, scrape.STALL_SECONDS]),
     ],

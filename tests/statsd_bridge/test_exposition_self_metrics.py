@@ -39,7 +39,7 @@ def busy() -> SelfMetrics:
     stats.dogstatsd_dropped["event"] = 1
     stats.packets.update(udp=3, unixgram=2)
     stats.tcp.update(connections=4, connection_errors=5, too_long_lines=6)
-    stats.tcp["connections_refused"] = 5
+    stats.tcp["connections_closed"] = 5
     stats.lines_by_transport["tcp"] = 6
     for event in ("packets", "long_lines", "lines_relayed", "lost_full"):
         stats.relay[event, "10.0.0.1:8125"] = 7
@@ -96,7 +96,7 @@ VALUES = {
     "statsd_bridge_udp_kernel_drops_total": 6,
     "statsd_bridge_datagrams_cut_total": 8,
     "statsd_bridge_lines_by_transport_total|tcp": 6,
-    "statsd_bridge_tcp_connections_refused_total": 5,
+    "statsd_bridge_tcp_connections_closed_total": 5,
     "statsd_bridge_relay_lines_lost_total|10.0.0.1:8125|full": 7,
     "statsd_bridge_seconds_since_last_datagram": 1.5,
     "statsd_bridge_scrape_duration_seconds": 0.25,

@@ -8,8 +8,11 @@ import stat
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.protocol import ServerFactory
+from twisted.internet.testing import MemoryReactor
 
 from statsd_bridge.errors import BindError
 from statsd_bridge.listener import bind
@@ -38,14 +41,80 @@ def test_an_address_in_use_is_named() -> None:
             bind.open_udp("flag", address, 0)
 
 
-def test_an_empty_host_receives_ipv4_and_ipv6() -> None:
-    """On a machine that has both."""
-    with closing(bind.open_udp("flag", HostPort("", 0), 0)) as sock:
+@pytest.mark.parametrize(
+    "host",
+    ["", "0.0.0.0", "::", "0:0:0::0", "::ffff:0.0.0.0"],
+)
+def test_every_interface_receives_ipv4_and_ipv6(host: str) -> None:
+    """On a machine that has both, whatever the notation is."""
+    with closing(bind.open_udp("flag", HostPort(host, 0), 0)) as sock:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"four", ("127.0.0.1", sock.getsockname()[1]))
 
         assert sock.recv(10) == b"four"
         assert sock.family == socket.AF_INET6 or not socket.has_dualstack_ipv6()
+
+
+class Names:
+    """A resolver: the addresses of `a.example`."""
+
+    def __init__(self, *addresses: str) -> None:
+        self._addresses = addresses
+        self._look_up = socket.getaddrinfo
+
+    def getaddrinfo(self, host: str, *arguments: Any, **options: Any) -> list[Any]:
+        """Look a name up."""
+        hosts = self._addresses if host == "a.example" else [host]
+        return [
+            found
+            for each in hosts
+            for found in self._look_up(each, *arguments, **options)
+        ]
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize(
+    ("addresses", "bound"),
+    [
+        (["::1"], "::1"),
+        (["::1", "127.0.0.1"], "127.0.0.1"),
+        (["127.0.0.2", "127.0.0.1"], "127.0.0.2"),
+        (["::ffff:127.0.0.1"], "127.0.0.1"),
+        (["0.0.0.0"], "::"),
+    ],
+)
+def test_a_name_may_have_addresses_of_both_families(
+    addresses: list[str], bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IPv6 is used if there is no IPv4; UDP, TCP and HTTP agree."""
+    monkeypatch.setattr(socket, "getaddrinfo", Names(*addresses).getaddrinfo)
+    address = HostPort("a.example", 0)
+    reactor = MemoryReactor()
+    bind.listen_tcp(reactor, "flag", address, ServerFactory())
+    with closing(bind.open_udp("flag", address, 0)) as sock:
+        assert sock.getsockname()[0] == bound
+
+    assert reactor.tcpServers[0][3] == bound
+
+
+def test_an_ipv6_address_may_have_a_scope() -> None:
+    """Which is the number of an interface, or its name."""
+    name = socket.if_indextoname(1)
+    reactor = MemoryReactor()
+    address = HostPort(f"fe80::1%{name}", 0)
+    bind.listen_tcp(reactor, "flag", address, ServerFactory())
+
+    assert reactor.tcpServers[0][3] == "fe80::1%1"
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "x" * 64 + ".invalid"])
+def test_a_name_that_cannot_be_looked_up_is_an_error(host: str) -> None:
+    """It has the flag and the address."""
+    address = HostPort(host, 0)
+    with pytest.raises(BindError, match=rf"^--flag: cannot listen on {host}:0: "):
+        bind.open_udp("flag", address, 0)
+    with pytest.raises(BindError, match=rf"^--flag: cannot listen on {host}:0: "):
+        bind.listen_tcp(MemoryReactor(), "flag", address, ServerFactory())
 
 
 def test_a_buffer_of_any_size_may_be_asked_for() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.error import ConnectionLost
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
@@ -16,23 +17,48 @@ from statsd_bridge.listener.streams import MAX_IDLE_SECONDS
 from tests.statsd_bridge.in_memory import FakePipeline
 
 
-class Tcp(StreamFactory):
+class Transport(StringTransportWithDisconnection):
+    """A transport, and what its client has sent and the bridge has not read."""
+
+    unread = b""
+
+    def doRead(self) -> Exception | None:  # noqa: N802
+        """Deliver what was not read, or report the end."""
+        data, self.unread = self.unread, b""
+        if data == END:
+            return ConnectionDone()
+        if data:
+            self.protocol.dataReceived(data)
+        return None
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: N802
+        """End at once."""
+        self.connected = False
+        self.protocol.connectionLost(reason)
+
+    def abortConnection(self) -> None:  # noqa: N802
+        """End at once, too."""
+        self.connectionLost(Failure(ConnectionAborted()))
+
+
+END = b"the client has closed the connection"
+
+
+class Listener(StreamFactory):
     """A listener in memory."""
 
-    def __init__(self, max_connections: int = 10) -> None:
+    def __init__(self, transport: str = "tcp", max_connections: int = 10) -> None:
         self.pipeline: Any = FakePipeline()
         self.clock = Clock()
         super().__init__(
-            self.pipeline,
-            transport="tcp",
-            max_connections=max_connections,
+            self.pipeline, transport=transport, max_connections=max_connections
         )
 
-    def connect(self) -> tuple[Protocol, StringTransportWithDisconnection]:
+    def connect(self, host: str = "192.0.2.1") -> tuple[Protocol, Transport]:
         """Open a connection."""
         protocol: Any = self.buildProtocol(None)
         protocol.callLater = self.clock.callLater
-        transport = StringTransportWithDisconnection()
+        transport = Transport(peerAddress=IPv4Address("TCP", host, 50_000))
         transport.protocol = protocol
         protocol.makeConnection(transport)
         return protocol, transport
@@ -44,12 +70,12 @@ class Tcp(StreamFactory):
 
 
 @pytest.fixture
-def tcp() -> Tcp:
-    """A listener in memory."""
-    return Tcp()
+def tcp() -> Listener:
+    """A TCP listener in memory."""
+    return Listener()
 
 
-def test_the_last_line_needs_no_newline(tcp: Tcp) -> None:
+def test_the_last_line_needs_no_newline(tcp: Listener) -> None:
     """A connection that is closed in good order loses nothing."""
     connection, transport = tcp.connect()
     connection.dataReceived(b"a:1|c\nb:2")
@@ -60,7 +86,7 @@ def test_the_last_line_needs_no_newline(tcp: Tcp) -> None:
     assert tcp.counted == {"connections": 1}
 
 
-def test_a_line_that_is_too_long_is_skipped(tcp: Tcp) -> None:
+def test_a_line_that_is_too_long_is_skipped(tcp: Listener) -> None:
     """It is counted, and the next line is read."""
     connection, _ = tcp.connect()
     connection.dataReceived(b"x" * 5000 + b"\na:1|c\n")
@@ -69,7 +95,7 @@ def test_a_line_that_is_too_long_is_skipped(tcp: Tcp) -> None:
     assert tcp.counted == {"connections": 1, "too_long_lines": 1}
 
 
-def test_a_bug_in_the_pipeline_does_not_close_the_connection(tcp: Tcp) -> None:
+def test_a_bug_in_the_pipeline_does_not_close_the_connection(tcp: Listener) -> None:
     """It is reported, and the next lines are fed."""
     connection, transport = tcp.connect()
     for tcp.pipeline.error in (RuntimeError("a bug"), None):
@@ -81,18 +107,43 @@ def test_a_bug_in_the_pipeline_does_not_close_the_connection(tcp: Tcp) -> None:
 
 
 def test_connections_are_bounded() -> None:
-    """One too many is refused and counted, until another one ends."""
-    tcp = Tcp(max_connections=1)
-    _, first = tcp.connect()
-    refused = tcp.buildProtocol(None)
-    first.loseConnection()
+    """The peer with the most gives up its quietest; the new one is served."""
+    tcp = Listener(max_connections=3)
+    _, honest = tcp.connect("192.0.2.1")
+    idle = [tcp.connect("192.0.2.9")[1] for _ in range(3)]
+    connection, newest = tcp.connect("192.0.2.2")
+    connection.dataReceived(b"a:1|c\n")
+
+    states = [each.connected for each in (honest, *idle, newest)]
+    assert states == [True, False, False, True, True]
+    assert tcp.pipeline.lines == [b"a:1|c"]
+    assert tcp.counted == {"connections": 5, "connections_closed": 2}
+
+
+def test_what_a_closed_connection_has_sent_is_read() -> None:
+    """Lines that arrived before the new connection are not lost."""
+    tcp = Listener(max_connections=1)
+    _, transport = tcp.connect()
+    transport.unread = b"a:1|c\nb:2|c"
     tcp.connect()
 
-    assert refused is None
-    assert tcp.counted == {"connections": 2, "connections_refused": 1}
+    assert not transport.connected
+    assert tcp.pipeline.lines == [b"a:1|c", b"b:2|c"]
+    assert tcp.counted == {"connections": 2, "connections_closed": 1}
 
 
-def test_an_idle_connection_is_closed(tcp: Tcp) -> None:
+def test_a_connection_that_has_ended_is_not_counted_as_closed() -> None:
+    """Its end had not been read yet."""
+    tcp = Listener(max_connections=1)
+    _, transport = tcp.connect()
+    transport.unread = END
+    tcp.connect()
+
+    assert not transport.connected
+    assert tcp.counted == {"connections": 2}
+
+
+def test_an_idle_connection_is_closed(tcp: Listener) -> None:
     """After the bound."""
     _, transport = tcp.connect()
     tcp.clock.advance(MAX_IDLE_SECONDS - 1)
@@ -102,7 +153,7 @@ def test_an_idle_connection_is_closed(tcp: Tcp) -> None:
     assert not transport.connected
 
 
-def test_a_reset_is_counted_unless_part_of_a_line_is_left(tcp: Tcp) -> None:
+def test_a_reset_is_counted_unless_part_of_a_line_is_left(tcp: Listener) -> None:
     """Like in statsd_exporter."""
     for data in (b"", b"a:1|c"):
         connection, _ = tcp.connect()
@@ -111,3 +162,68 @@ def test_a_reset_is_counted_unless_part_of_a_line_is_left(tcp: Tcp) -> None:
 
     assert tcp.counted == {"connections": 2, "connection_errors": 1}
     assert tcp.pipeline.lines == [b"a:1|c"]
+
+
+def frame(payload: bytes) -> bytes:
+    """Frame a payload like Datadog's clients."""
+    return len(payload).to_bytes(4, "little") + payload
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("sent", "lines"),
+    [
+        (b"a:1|c\nb:2|c", [b"a:1|c", b"b:2|c"]),
+        (b"a", [b"a"]),
+        (b"\n\na", [b"", b"", b"a"]),
+        (b"", []),
+        (frame(b"a:1|c\nb:2|c\n") + frame(b"c:3|c"), [b"a:1|c", b"b:2|c", b"c:3|c"]),
+        (frame(b"") + frame(b"a:1|c\r\n"), [b"a:1|c"]),
+        (frame(b"x:1|c\n" * 50_000), [b"x:1|c"] * 50_000),
+        # The length of this frame begins with a newline.
+        (frame(b"abcde:1|ms"), [b"abcde:1|ms"]),
+        (frame(b"x" * 5000) + frame(b"a:1|c"), [b"a:1|c"]),
+    ],
+)
+def test_a_unix_stream_may_be_framed(
+    sent: bytes, lines: list[bytes], size: int
+) -> None:
+    """Its first four bytes decide, however they arrive."""
+    unix = Listener("unixstream")
+    connection, transport = unix.connect()
+    size = max(size, len(sent) // 100)
+    for start in range(0, len(sent), size):
+        connection.dataReceived(sent[start : start + size])
+    transport.loseConnection()
+
+    assert unix.pipeline.lines == lines
+    assert "connection_errors" not in unix.counted
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        frame(b"a:1|c\n") + b"GET / HTTP/1.1\r\n",
+        frame(b"a:1|c\nb:2|c")[:-1],
+        frame(b"a:1|c\n") + b"\x05\0",
+    ],
+    ids=["no length", "cut payload", "cut length"],
+)
+def test_a_broken_frame_ends_the_connection(sent: bytes) -> None:
+    """What was complete counts, half a line does not."""
+    unix = Listener("unixstream")
+    connection, transport = unix.connect()
+    connection.dataReceived(sent)
+    if transport.connected:
+        transport.loseConnection()
+
+    assert unix.pipeline.lines == [b"a:1|c"]
+    assert unix.counted == {"connections": 1, "connection_errors": 1}
+
+
+def test_tcp_is_never_framed(tcp: Listener) -> None:
+    """Like in statsd_exporter, its bytes are lines."""
+    connection, _ = tcp.connect()
+    connection.dataReceived(frame(b"a:1|c\n"))
+
+    assert tcp.pipeline.lines == [b"\x06\0\0\0a:1|c"]

@@ -88,6 +88,107 @@ def test_each_path_answers(ask: Ask, path: str, status: bytes, words: bytes) -> 
     assert words in body
 
 
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("//metrics", "/metrics"),
+        ("//metrics?a=b//c", "/metrics?a=b//c"),
+        ("/./metrics", "/metrics"),
+        ("/x/../metrics", "/metrics"),
+        ("/../../metrics", "/metrics"),
+        ("/-//healthy", "/-/healthy"),
+        ("//", "/"),
+        ("/..", "/"),
+        ("http://x//metrics", "/metrics"),
+        ("//%6detrics", "/%6detrics"),
+    ],
+)
+def test_a_path_is_cleaned(ask: Ask, target: str, location: str) -> None:
+    """Like in Go, by a redirect that keeps the method."""
+    head, _ = ask("POST", target)
+
+    assert head.startswith(b"HTTP/1.0 307 ")
+    assert f"\r\nLocation: {location}\r\n".encode() in head + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("/x//", "/x/"),
+        ("//evil.example.org/x", "/evil.example.org/x"),
+        ("//<b>?<i>", "/<b>?<i>"),
+    ],
+)
+def test_a_redirect_stays_on_this_server(ask: Ask, target: str, location: str) -> None:
+    """With metrics at every path each path that is not clean is redirected."""
+    head, body = ask("GET", target, telemetry_path="/")
+
+    assert head.startswith(b"HTTP/1.0 307 ")
+    assert f"\r\nLocation: {location}\r\n".encode() in head + b"\r\n"
+    assert b"<b>" not in body
+    assert b"<i>" not in body
+
+
+@pytest.mark.parametrize("path", ["/-%2Fhealthy", "/%2Fmetrics", "/%2e/metrics"])
+def test_an_escaped_slash_is_not_a_slash(ask: Ask, path: str) -> None:
+    """Like in Go; an escaped dot is not cleaned, either."""
+    head, _ = ask("GET", path)
+
+    assert head.startswith(b"HTTP/1.0 404 ")
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_allowed"),
+    [
+        ("", True),
+        ("Sec-Fetch-Site: same-origin\r\n", True),
+        ("Sec-Fetch-Site: none\r\n", True),
+        ("Sec-Fetch-Site: cross-site\r\n", False),
+        ("Sec-Fetch-Site: same-site\r\n", False),
+        ("Sec-Fetch-Site: same-origin\r\nOrigin: http://y\r\n", True),
+        ("Sec-Fetch-Site: cross-site\r\nOrigin: http://x\r\n", False),
+        ("Origin: http://x\r\n", True),
+        ("Origin: https://x\r\n", True),
+        ("Origin: http://x:80\r\n", False),
+        ("Origin: http://evil.example.org\r\n", False),
+        ("Origin: null\r\n", False),
+        ("Origin: x\r\n", False),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("path", ["/-/reload", "/-/quit"])
+def test_forms_of_other_sites_change_nothing(
+    ask: Ask,
+    backend: Backend,
+    *,
+    method: str,
+    path: str,
+    headers: str,
+    is_allowed: bool,
+) -> None:
+    """Browsers say where a request comes from; other clients send no such header."""
+    backend.refused = "reloaded"
+    head, body = ask(method, path, headers)
+    backend.reactor.advance(1)
+
+    assert head.startswith(b"HTTP/1.0 403 ") is not is_allowed
+    assert (body == b"reloaded\n") is (is_allowed and path == "/-/reload")
+    assert backend.quits == int(is_allowed and path == "/-/quit")
+
+
+@pytest.mark.parametrize("path", ["/explain?line=a:1", "/debug/unmapped"])
+def test_pages_that_only_read_refuse_other_methods(ask: Ask, path: str) -> None:
+    """With 405 and the methods that they have."""
+    for method in ("POST", "DELETE", "NONSENSE"):
+        head, _ = ask(method, path)
+        assert head.startswith(b"HTTP/1.0 405 ")
+        assert b"\r\nAllow: GET, HEAD" in head
+    head, body = ask("HEAD", path)
+
+    assert head.startswith(b"HTTP/1.0 200 ")
+    assert body == b""
+
+
 def test_reload_returns_why_a_file_is_refused(ask: Ask, backend: Backend) -> None:
     """200 if the new rules are in force, 500 and the reason if the old ones stay."""
     good, _ = ask("POST", "/-/reload")

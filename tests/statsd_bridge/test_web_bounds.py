@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.error import ConnectionDone
-from twisted.python.failure import Failure
+from hypothesis import given
+from hypothesis import strategies as st
 
+from statsd_bridge.web.connection import MAX_IDLE_SECONDS, REQUEST_SECONDS
 from statsd_bridge.web.scrape import (
     MAX_SCRAPE_SECONDS,
     MAX_SCRAPES,
     MAX_WAITING_SCRAPES,
     STALL_SECONDS,
 )
-from statsd_bridge.web.server import MAX_IDLE_SECONDS, REQUEST_SECONDS
 from tests.certificates import Authority
 from tests.statsd_bridge.web_in_memory import Backend, Connection
 
@@ -114,8 +114,21 @@ def test_a_waiting_scraper_that_leaves_is_forgotten(backend: Backend) -> None:
     stall(backend, server)
     scraper = backend.connect(server)
     scraper.send(SCRAPE)
-    scraper.transport.connectionLost(Failure(ConnectionDone()))
+    scraper.close()
 
+    assert backend.stats.scrapes_in_flight == MAX_SCRAPES
+
+
+def test_a_waiting_scraper_that_closes_its_side_is_forgotten(backend: Backend) -> None:
+    """It may be gone, and many like it would keep out others."""
+    server = backend.server()
+    stall(backend, server)
+    scraper = backend.connect(server)
+    scraper.send(SCRAPE)
+    scraper.close_sending()
+
+    assert scraper.is_closed
+    scraper.close()
     assert backend.stats.scrapes_in_flight == MAX_SCRAPES
 
 
@@ -158,6 +171,23 @@ def test_the_longest_inactive_connection_is_closed(backend: Backend) -> None:
     ]
     assert scraper.received.endswith(b"Statsd Exporter is Healthy.\n")
     assert backend.stats.http_closed == 1
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_a_scraper_between_its_scrapes_is_not_closed(
+    backend: Backend, tls_config: str, is_tls: bool
+) -> None:
+    """The peer with the most connections gives up one; then those without a request."""
+    server = backend.server(max_connections=5, web_config=tls_config if is_tls else "")
+    other = backend.connect(server, "192.0.2.2")
+    scraper = backend.connect(server, "192.0.2.9")
+    if not is_tls:
+        scraper.send(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+    idle = [backend.connect(server, "192.0.2.9") for _ in range(9)]
+
+    assert not other.is_closed
+    assert scraper.is_closed is is_tls
+    assert sum(not each.is_closed for each in idle) == 3 + is_tls
 
 
 def trickle(backend: Backend, connection: Connection, byte: bytes) -> None:
@@ -230,19 +260,18 @@ def test_a_connection_may_idle_between_requests(backend: Backend) -> None:
     assert connection.is_closed
 
 
+HUGE = [
+    b"GET / HTTP/1.1\r\n" + b"".join(b"X%d: y\r\n" % n for n in range(600)),
+    b"GET / HTTP/1.1\r\nX: " + b"y" * 20_000 + b"\r\n",
+    b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n" + b"y" * 2_000_000,
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + (b"20000\r\n" + b"y" * 0x20000 + b"\r\n") * 20,
+]
+
+
 @pytest.mark.parametrize(
-    "request_",
-    [
-        b"GET / HTTP/1.1\r\n" + b"".join(b"X%d: y\r\n" % n for n in range(600)),
-        b"GET / HTTP/1.1\r\nX: " + b"y" * 20_000 + b"\r\n",
-        b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\n",
-        b"GET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"nonsense\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n" + b"y" * 2_000_000,
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-        + (b"20000\r\n" + b"y" * 0x20000 + b"\r\n") * 20,
-    ],
-    ids=["many", "long", "long path", "two lengths", "nonsense", "body", "chunks"],
+    "request_", HUGE, ids=["many", "long", "long path", "body", "chunks"]
 )
 def test_a_request_that_is_too_large_is_cut_off(
     backend: Backend, request_: bytes
@@ -256,3 +285,149 @@ def test_a_request_that_is_too_large_is_cut_off(
 
     assert connection.is_closed
     assert b" 200 " not in connection.received
+
+
+MALFORMED = [
+    b"nonsense\r\n",
+    b"\r\n\r\n",
+    b"GET /\r\n\r\n",
+    b"GET / HTTP/2.0\r\n\r\n",
+    b"GET  / HTTP/1.1\r\n\r\n",
+    b"G\0T / HTTP/1.1\r\n\r\n",
+    b"GET /" + b"y" * 16_380 + b" HTTP/1.1\r\n\r\n",
+    # Content-Length and Transfer-Encoding
+    b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"0" * 5000 + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\nContent-Length: %d\r\nHost: x\r\n\r\n" % (1 << 63),
+    b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1 1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n\r\n",
+    b"GET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"GET / HTTP/1.1\r\nTransfer-Encoding: rot13\r\n\r\n",
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 2000,
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+    # headers
+    b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nA b: c\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n",
+    b"GET / HTTP/1.1\r\n folded: first\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n",
+    # Host: one, except in HTTP/1.0
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+    b"GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x/y\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n",
+    # targets
+    b"GET metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /%2 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /\x7f HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /explain?\xa0 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET * HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("request_", MALFORMED)
+def test_a_malformed_head_is_a_400(backend: Backend, request_: bytes) -> None:
+    """Nothing is raised, and the connection is closed."""
+    connection = backend.connect()
+    connection.send(request_)
+
+    assert connection.received.split(b" ")[1] == b"400"
+    assert connection.is_closed
+    assert backend.bugs == []
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *(
+                    b"GET ",
+                    b"POST ",
+                    b"HEAD ",
+                    b"OPTIONS ",
+                    b"/ ",
+                    b"* ",
+                    b"//metrics ",
+                ),
+                *(b"/metrics ", b"/explain?line=a:1%7Cc ", b"/-/reload ", b"x://y/z "),
+                *(b"HTTP/1.1\r\n", b"HTTP/1.0\n", b"HTTP/3\r\n", b"Host: x\r\n"),
+                *(b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n"),
+                *(b"Content-Type: multipart/form-data\r\n", b"Expect: 100-continue\n"),
+                *(b"Accept-Encoding: gzip;q=x\r\n", b"Authorization: Basic ===\r\n"),
+                *(b"Cookie: =;a=b;;\r\n", b"Connection: close\r\n", b"Origin: null\n"),
+                *(
+                    b"\r\n",
+                    b"\n",
+                    b"3\r\nabc\r\n",
+                    b"0\r\n\r\n",
+                    b"\0",
+                    b"\xff",
+                    b" ",
+                    b":",
+                ),
+            ]
+        )
+        | st.binary(max_size=5),
+        max_size=20,
+    )
+)
+def test_no_bytes_raise_an_exception(pieces: list[bytes]) -> None:
+    """Parts of requests in any order, each in its own packet."""
+    backend = Backend()
+    connection = backend.connect()
+    for piece in pieces:
+        if not connection.is_closed:
+            connection.send(piece)
+            backend.reactor.run_pending()
+    if not connection.is_closed:
+        connection.close_sending()
+        backend.reactor.run_pending()
+
+    assert backend.bugs == []
+    assert not connection.received or connection.received.startswith(b"HTTP/1.")
+    assert connection.is_closed
+
+
+PAGES = [
+    (b"GET /metrics HTTP/1.0\r\n\r\n", PAGE),
+    (b"GET /metrics HTTP/1.0\n\n", PAGE),
+    (b"GET /-/ready HTTP/1.1\nHost: x\r\nA: b\n\r\n", b"Statsd Exporter is Ready.\n"),
+    (b"POST /metrics HTTP/1.0\nContent-Length: 3\n\na\nb", PAGE),
+    (b"\nGET /metrics HTTP/1.0\n\n", PAGE),
+]
+
+
+@pytest.mark.parametrize(("request_", "body"), PAGES)
+@pytest.mark.parametrize("is_half_closed", [False, True])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_request_may_have_bare_newlines_and_end_its_connection(
+    backend: Backend, request_: bytes, body: bytes, *, is_half_closed: bool, size: int
+) -> None:
+    """As with `printf ... | nc -N`: the response arrives, whole."""
+    connection = backend.connect()
+    for start in range(0, len(request_), size):
+        connection.send(request_[start : start + size])
+    if is_half_closed:
+        connection.close_sending()
+    backend.reactor.run_pending()
+
+    assert connection.received.split(b" ")[1] == b"200"
+    assert connection.received.endswith(body)
+    assert connection.is_closed or b"HTTP/1.1" in request_
+
+
+def test_all_requests_before_a_half_close_are_answered(backend: Backend) -> None:
+    """The rest of one that is not complete is not waited for."""
+    connection = backend.connect()
+    scrape = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    connection.send(scrape * 3 + scrape[:-2])
+    connection.close_sending()
+    backend.reactor.run_pending()
+
+    assert connection.received.count(b"b 2\n") == 3
+    assert connection.is_closed

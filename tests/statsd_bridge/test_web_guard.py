@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import time
 from pathlib import Path
 
 import bcrypt
@@ -12,9 +14,11 @@ from twisted.internet.defer import Deferred
 
 from statsd_bridge import cli
 from statsd_bridge.web import Guard, config
+from statsd_bridge.web.checks import Admission
 from statsd_bridge.web.config import RateLimit
 from statsd_bridge.web.guard import TokenBucket
 from statsd_bridge.web.users import Users
+from statsd_bridge.web.watch import SETTLING_SECONDS, WatchedFiles
 from tests.certificates import Authority
 
 
@@ -37,8 +41,27 @@ def users(monkeypatch: pytest.MonkeyPatch) -> Users:
         done.callback(call(*arguments))
         return done
 
-    monkeypatch.setattr("statsd_bridge.web.users.deferToThread", run_now)
+    monkeypatch.setattr("statsd_bridge.web.checks.deferToThread", run_now)
     return Users({"ann": bcrypt.hashpw(b"a:b", bcrypt.gensalt(4))})
+
+
+class SomeClient:
+    """The sender of all requests."""
+
+    peer = "192.0.2.1"
+
+    def fileno(self) -> int:
+        """Return that it has no connection."""
+        return -1
+
+
+def admitted(users: Users, *headers: bytes | None) -> list[bool]:
+    """Return whether each Authorization header is admitted."""
+    admissions: list[Admission] = []
+    for header in headers:
+        check = users.authenticate(header, SomeClient())
+        check.result.addCallback(admissions.append)
+    return [each is Admission.ADMITTED for each in admissions]
 
 
 def basic(text: bytes) -> bytes:
@@ -71,31 +94,21 @@ def test_only_name_and_password_admit(
     users: Users, header: bytes | None, is_admitted: bool
 ) -> None:
     """Every other header is rejected."""
-    answers: list[bool] = []
-    for _ in range(2):
-        users.authenticate(header).addCallback(answers.append)
-
-    assert answers == [is_admitted, is_admitted]
+    assert admitted(users, header, header) == [is_admitted, is_admitted]
 
 
 def test_a_changed_hash_invalidates_remembered_credentials(users: Users) -> None:
     """Credentials are remembered together with the hash that they matched."""
-    answers: list[bool] = []
-    users.authenticate(basic(b"ann:a:b")).addCallback(answers.append)
-    users.hashes = {"ann": bcrypt.hashpw(b"new", bcrypt.gensalt(4))}
-    for password in (b"a:b", b"new"):
-        users.authenticate(basic(b"ann:" + password)).addCallback(answers.append)
+    old, new = basic(b"ann:a:b"), basic(b"ann:new")
+    before = admitted(users, old)
+    users.replace({"ann": bcrypt.hashpw(b"new", bcrypt.gensalt(4))})
 
-    assert answers == [True, False, True]
+    assert [*before, *admitted(users, old, new)] == [True, False, True]
 
 
 def test_without_users_every_request_is_admitted() -> None:
     """With a header and without."""
-    answers: list[bool] = []
-    for header in (None, basic(b"a:b")):
-        Users({}).authenticate(header).addCallback(answers.append)
-
-    assert answers == [True, True]
+    assert admitted(Users({}), None, basic(b"a:b")) == [True, True]
 
 
 def test_a_broken_file_leaves_the_last_good_one_in_force(tmp_path: Path) -> None:
@@ -156,6 +169,75 @@ def test_a_change_while_the_file_is_read_is_found(
     assert guard.allow_request()
 
     assert guard.headers == {"X-Frame-Options": "deny"}
+
+
+class SystemClock:
+    """The time of day, which a test moves."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_change_that_its_status_hides_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice within one step of the file system's clock, with the same size."""
+    file = tmp_path / "cert.pem"
+    file.write_text("one")
+    frozen = file.stat()
+    monkeypatch.setattr(Path, "stat", lambda _: frozen)
+    files = WatchedFiles(SystemClock())
+    files.add(file)
+    assert not files.have_changed()
+    file.write_text("two")
+
+    assert files.have_changed()
+
+
+def test_files_that_settled_are_not_read_at_every_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only at the first one after that time."""
+    file, clock, reads = tmp_path / "cert.pem", SystemClock(), 0
+    file.write_text("one")
+    files = WatchedFiles(clock)
+    read_bytes = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        nonlocal reads
+        reads += 1
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    files.add(file)
+    clock.now += SETTLING_SECONDS + 1
+    changes = [files.have_changed() for _ in range(9)]
+    assert not any(changes)
+    assert reads == 2
+
+    file.write_text("two")
+    assert files.have_changed()
+
+
+@pytest.mark.parametrize("keep", ["size", "time"])
+def test_a_file_that_replaces_another_is_found(tmp_path: Path, keep: str) -> None:
+    """With the same size, or with the same time, long after both were written."""
+    clock = SystemClock()
+    file, other = tmp_path / "cert.pem", tmp_path / "new.pem"
+    file.write_text("one")
+    other.write_text("two" if keep == "size" else "longer")
+    status = file.stat()
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    clock.now += SETTLING_SECONDS + 1
+    files = WatchedFiles(clock)
+    files.add(file)
+    assert not files.have_changed()
+    other.replace(file)
+
+    assert files.have_changed()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -85,9 +87,9 @@ class Backend(web.Backend):
             max_connections=max_connections,
         )
 
-    def connect(self, server: Any = None) -> Connection:
+    def connect(self, server: Any = None, host: str = "192.0.2.1") -> Connection:
         """Connect to a server, by default to a new one."""
-        return Connection(server or self.server())
+        return Connection(server or self.server(), host)
 
 
 class _Transport(StringTransport):
@@ -97,6 +99,10 @@ class _Transport(StringTransport):
         self.disconnected = True
         self.protocol.connectionLost(reason)
 
+    def fileno(self) -> int:
+        """Return a descriptor that is not one of an open file."""
+        return -1
+
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802
         pass
 
@@ -104,14 +110,22 @@ class _Transport(StringTransport):
 class Connection:
     """A client's connection to a server."""
 
-    def __init__(self, server: Any) -> None:
-        self.transport = _Transport()
+    def __init__(self, server: Any, host: str = "192.0.2.1") -> None:
+        self.transport = _Transport(peerAddress=IPv4Address("TCP", host, 50_000))
         self._protocol = self.transport.protocol = server.buildProtocol(None)
         self._protocol.makeConnection(self.transport)
 
     def send(self, data: bytes) -> None:
         """Send bytes."""
         self._protocol.dataReceived(data)
+
+    def close_sending(self) -> None:
+        """Close the client's side only, like `nc -N` at the end of its input."""
+        self._protocol.readConnectionLost()
+
+    def close(self) -> None:
+        """Be gone."""
+        self.transport.connectionLost(Failure(ConnectionDone()))
 
     @property
     def received(self) -> bytes:

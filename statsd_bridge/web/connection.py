@@ -1,0 +1,186 @@
+"""
+The connections of the HTTP server, and their bounds: number, time, size of a head.
+
+    accept --> _BoundedConnection --> (TLS) --> HttpConnection --> requests
+
+Like Go's server, it reads lines that end with a bare newline, and responds to a client
+that has closed its side after its request, as `nc -N` does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from zope.interface import implementer
+
+from statsd_bridge.connections import Connections, peer_of_host
+from statsd_bridge.model import Stats
+
+MAX_IDLE_SECONDS = 180
+"""A connection without any bytes for this long is closed."""
+
+REQUEST_SECONDS = 30
+"""A request, and the TLS handshake, must be complete within this time."""
+
+MAX_CONTENT_LENGTH = (1 << 63) - 1
+"""The largest Content-Length that Go reads."""
+
+BAD_REQUEST = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Connection: close\r\n\r\n400 Bad Request"
+)
+
+
+@implementer(IHalfCloseableProtocol)
+class _BoundedConnection(ProtocolWrapper):
+    """A connection below TLS and HTTP that reports its activity to the factory."""
+
+    factory: Any
+    transport: Any
+
+    def dataReceived(self, data: bytes) -> None:
+        self.factory.connections.record_activity(self)
+        super().dataReceived(data)
+
+    def write(self, data: bytes) -> None:
+        self.factory.connections.record_activity(self)
+        super().write(data)
+
+    def record_request(self) -> None:
+        """Note that a request is complete; HTTP above TLS calls it through TLS."""
+        self.factory.connections.record_activity(self, is_used=True)
+
+    def readConnectionLost(self) -> None:
+        """Pass on that the client has closed its side; in TLS that is the end."""
+        protocol: Any = IHalfCloseableProtocol(self.wrappedProtocol, None)
+        if protocol is None:
+            self.transport.connectionLost(Failure(ConnectionDone()))
+        else:
+            protocol.readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: the bridge never closes only its own side."""
+
+
+class BoundedFactory(WrappingFactory):
+    """At most `max_connections`; one more closes the one that Connections selects."""
+
+    noisy = False
+    protocol: Any = _BoundedConnection
+
+    def __init__(self, factory: Any, max_connections: int, stats: Stats) -> None:
+        super().__init__(factory)
+        self.connections: Connections[_BoundedConnection] = Connections()
+        self._max_connections = max_connections
+        self._stats = stats
+
+    def buildProtocol(self, addr: Any) -> Any:
+        if len(self.connections) >= self._max_connections:
+            quietest = self.connections.quietest()
+            self.connections.remove(quietest)
+            # At once, not in the next iteration of the reactor: this one may accept a
+            # hundred more connections, and open files are few.
+            quietest.transport.connectionLost(Failure(ConnectionAborted()))
+            self._stats.http_closed += 1
+        return super().buildProtocol(addr)
+
+    def registerProtocol(self, connection: _BoundedConnection) -> None:
+        host = getattr(connection.getPeer(), "host", "")
+        self.connections.add(connection, peer_of_host(str(host)))
+
+    def unregisterProtocol(self, connection: _BoundedConnection) -> None:
+        self.connections.remove(connection)
+
+
+@implementer(IHalfCloseableProtocol)
+class HttpConnection(HTTPChannel):
+    """One connection; a request that is not complete in time closes it."""
+
+    delimiter = b"\n"
+    site: Any
+    transport: Any
+    _deadline: Any = None
+    _current: Any = None
+    """The request that is complete and whose response is not."""
+    _is_half_closed = False
+
+    def connectionMade(self) -> None:
+        self._start_deadline()
+        super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._deadline is None and not self.requests:
+            self._start_deadline()
+        super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:
+        super().lineReceived(line.removesuffix(b"\r"))
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.refuse()
+
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            is_valid: bool = super().headerReceived(line)
+        except ValueError:
+            # Python reads no number of more than 4,300 digits.
+            is_valid = False
+        if is_valid and (self.length or 0) <= MAX_CONTENT_LENGTH:
+            return True
+        if not self.transport.disconnecting:
+            self.refuse()
+        return False
+
+    def refuse(self) -> None:
+        """Respond to a malformed head, and close the connection."""
+        self.transport.write(BAD_REQUEST)
+        self.loseConnection()
+
+    def allContentReceived(self) -> None:
+        self._cancel_deadline()
+        self._current = self.requests[-1]
+        self.transport.record_request()
+        super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        self._current = None
+        # This may begin with the next request, if it has been received.
+        super().requestDone(request)
+        self._close_if_half_closed()
+
+    def readConnectionLost(self) -> None:
+        """Respond to what is complete, then close; a request that waits is refused."""
+        self._is_half_closed = True
+        if self._current is not None:
+            self._current.stop_waiting()
+        self._close_if_half_closed()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: the bridge never closes only its own side."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._cancel_deadline()
+        super().connectionLost(reason)
+
+    def _close_if_half_closed(self) -> None:
+        is_done = self._is_half_closed and self._current is None
+        if is_done and not self.transport.disconnecting:
+            self.loseConnection()
+
+    def _start_deadline(self) -> None:
+        self._deadline = self.callLater(REQUEST_SECONDS, self._expire)
+
+    def _expire(self) -> None:
+        self._deadline = None
+        self.forceAbortClient()
+
+    def _cancel_deadline(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None:
+            deadline.cancel()

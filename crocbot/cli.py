@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
@@ -69,16 +68,18 @@ def pairings() -> None:
 @pairings.command("list")
 def pairing_list() -> None:
     """List users with a pending code, and approved users."""
-    from crocbot import pairing, store
+    from crocbot import file_time, pairing, store
 
-    now, found = time.time(), list[pairing.Pairing]()
+    lines: list[str] = []
     # Listing must not create the file.
     if store.exists(_database_file()):
         with _pairings() as connection:
-            found += pairing.listed(connection, now)
-    for one in found:
-        click.echo(pairing.describe(one, now))
-    if not found:
+            now = file_time.load(connection).read().time
+            found = pairing.listed(connection, now)
+            lines += [pairing.describe(each, now) for each in found]
+    for line in lines:
+        click.echo(line)
+    if not lines:
         click.echo("no pairings")
 
 
@@ -86,10 +87,11 @@ def pairing_list() -> None:
 @click.argument("code")
 def pairing_approve(code: str) -> None:
     """Approve the user who has CODE."""
-    from crocbot import pairing
+    from crocbot import file_time, pairing
 
     with _pairings() as connection:
-        user_id = pairing.approve(connection, code, time.time())
+        now = file_time.load(connection).read()
+        user_id = pairing.approve(connection, code, now.time, approved_at=now.wall)
     if user_id is None:
         raise OperatorError(
             f"{code[:80]!r} is not a pending code: see crocbot pairing list;"
@@ -124,11 +126,12 @@ def inbox_(context: click.Context) -> None:
 
     Failed rows, and rows that were set aside, are kept for 48 hours.
     """
-    from crocbot import inbox
+    from crocbot import file_time, inbox
 
     if context.invoked_subcommand is None:
         with _inbox() as connection:
-            for line in inbox.describe(connection, time.time()):
+            now = file_time.load(connection).read().time
+            for line in inbox.describe(connection, now):
                 click.echo(line)
 
 

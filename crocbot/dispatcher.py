@@ -17,21 +17,25 @@ Rows to turns: in order within a chat, many chats at once, all of it bounded.
 - `stop_turn()` cancels the turn that a chat is in, or is about to begin; later rows go
   on.
 - A chat has an entry here only while it has a task that serves it, however that ends.
+- Rows whose turns were running when an earlier process crashed run first, each alone
+  (`slots.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, TypeVar
 
 from crocbot import envelope, fragments
 from crocbot.events import EventListener, TurnsInFlight
-from crocbot.inbox import Inbox
+from crocbot.inbox import Accepted, Inbox
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
+from crocbot.slots import TurnSlots
 from crocbot.turn import TurnRunner
 
 MAX_FRAGMENTS = 50
@@ -74,7 +78,7 @@ class Dispatcher:
         self._inbox = inbox
         self._runner = runner
         self._events = events
-        self._slots = asyncio.Semaphore(max_turns)
+        self._slots = TurnSlots(max_turns)
         self._max_turns = max_turns
         self._max_queued = max_queued
         self._max_queued_few_chats = max(max_queued, max_queued_few_chats)
@@ -99,9 +103,9 @@ class Dispatcher:
         # The next rows may be of any number of chats.
         return min(self._limit - self._queued, self._max_queued)
 
-    async def accept(self, updates: Sequence[RawUpdate]) -> int:
+    async def accept(self, updates: Sequence[RawUpdate]) -> Accepted:
         """
-        Store updates, then enqueue their rows; return how many are new.
+        Store updates, then enqueue the rows of those that are stored and new.
 
         Raise InboxError, and enqueue nothing, if they cannot be stored.  A cancelled
         caller leaves no row that is stored and not queued: as a duplicate it would
@@ -109,10 +113,29 @@ class Dispatcher:
         """
         return await asyncio.shield(self._start(self._accept(updates)))
 
-    async def _accept(self, updates: Sequence[RawUpdate]) -> int:
-        rows = await self._inbox.accept(updates)
-        self.enqueue(rows)
-        return len(rows)
+    async def _accept(self, updates: Sequence[RawUpdate]) -> Accepted:
+        accepted = await self._inbox.accept(updates)
+        self.enqueue(accepted.rows)
+        return accepted
+
+    def resume(self, rows: Sequence[Row]) -> None:
+        """
+        Queue the open rows of an earlier process, suspects first; call it once.
+
+        Among the suspects those with the fewest tries are first: if it is not a message
+        that ends the process again and again, it is another row each time.
+        """
+        tries: dict[Hashable, int] = defaultdict(int)
+        for row in rows:
+            key = envelope.chat_key(row.raw)
+            tries[key] = max(tries[key], row.tries)
+
+        def order(row: Row) -> tuple[bool, float]:
+            is_waiting = not (row.tries and envelope.is_stop(row.raw))
+            return is_waiting, tries[envelope.chat_key(row.raw)] or inf
+
+        self._slots.add(rows)
+        self.enqueue(sorted(rows, key=order))
 
     def enqueue(self, rows: Iterable[Row]) -> None:
         """Queue rows; those of one chat run in this order."""
@@ -176,7 +199,8 @@ class Dispatcher:
         except Exception as error:
             # The rows stay open in the inbox, for the next start.
             self._report_bug(error)
-            self._count(-len(chat.running) - len(chat.waiting))
+            self._leave(chat.running)
+            self._leave([row for row, _ in chat.waiting])
         finally:
             del self._chats[key]
             self._update_capacity()
@@ -185,7 +209,7 @@ class Dispatcher:
         """Run the next turn of a chat to its end, or until it is stopped."""
         try:
             await self._gather(chat)
-            async with self._slots:
+            async with self._slots.slot(row for row, _ in chat.waiting):
                 chat.running = self._take_next(chat)
                 await self._run_turn(key, chat.running)
         except asyncio.CancelledError:
@@ -199,13 +223,18 @@ class Dispatcher:
             if chat.stopped:
                 # The turn ended in spite of its cancellation.
                 _uncancel()
-        self._count(-len(chat.running))
+        self._leave(chat.running)
         chat.running, chat.stopped = (), False
 
     async def _run_urgent(self, row: Row) -> None:
-        """Run a turn past everything that waits."""
-        await self._run_turn(envelope.chat_key(row.raw), [row])
-        self._count(-1)
+        """Run a turn past everything that waits, unless it is a suspect."""
+        key = envelope.chat_key(row.raw)
+        if row.tries:
+            async with self._slots.slot([row]):
+                await self._run_turn(key, [row])
+        else:
+            await self._run_turn(key, [row])
+        self._leave([row])
 
     async def _run_turn(self, key: Hashable, rows: Sequence[Row]) -> None:
         """Run one turn, counted as in flight; an exception ends only this turn."""
@@ -231,7 +260,7 @@ class Dispatcher:
             return
         rows = [row for row, _ in chat.waiting]
         chat.waiting.clear()
-        self._count(-len(rows))
+        self._leave(rows)
         await self._runner.fail_chat_gone(rows)
 
     def _change_in_flight(self, by: int) -> None:
@@ -288,6 +317,11 @@ class Dispatcher:
                 "exception": error,
             }
         )
+
+    def _leave(self, rows: Sequence[Row]) -> None:
+        """Count rows out, after their turn."""
+        self._slots.remove(rows)
+        self._count(-len(rows))
 
     def _count(self, by: int) -> None:
         """Count rows in or out.  Rows that drain() cancels stay counted."""

@@ -37,6 +37,10 @@ class TurnError(CrocbotError):
     severity = Severity.CRITICAL
 
 
+class CrashError(TurnError):
+    """The process crashed each time that it ran this turn: its rows are set aside."""
+
+
 class EnvelopeError(TurnError):
     """An update is malformed: it is set aside."""
 
@@ -137,10 +141,26 @@ class FloodWaitError(CrocbotError):
 
 
 class InboxError(CrocbotError):
-    """The inbox could not be read or written."""
+    """
+    The inbox could not be read or written.
+
+    `no_space` means that the disk is full or failed: a smaller write may succeed.
+    """
+
+    def __init__(self, message: str, *, no_space: bool = False) -> None:
+        super().__init__(message)
+        self.no_space = no_space
 
 
 class StoreError(TurnError):
-    """The SQLite file could not be read or written; the inbox raises InboxError."""
+    """
+    The SQLite file could not be read or written; the inbox raises InboxError.
+
+    `no_space` means that the disk is full or failed: a smaller write may succeed.
+    """
 
     type = ErrorType.INBOX
+
+    def __init__(self, message: str, *, no_space: bool = False) -> None:
+        super().__init__(message)
+        self.no_space = no_space

@@ -4,8 +4,8 @@ Events: what a stage reports besides its result.
     stage -- emit(event) --> EventListener (telemetry's observer)
 
 Events are emitted on the event loop only.  Their enumerations are label values of
-metrics: closed sets, never text from outside.  Durations are seconds; times are Unix
-time, so that they survive a restart.
+metrics: closed sets, never text from outside.  Durations are seconds; times are on the
+monotonic clock.
 """
 
 from __future__ import annotations
@@ -197,6 +197,13 @@ class TurnsInFlight:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueWait:
+    """A turn begins, this long after its row was accepted; once for each row."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class FirstText:
     """The first text of a reply is visible, this long after the row was accepted."""
 
@@ -241,6 +248,7 @@ Event = (
     | WebhookRequest
     | InboxState
     | TurnsInFlight
+    | QueueWait
     | FirstText
     | AgentCall
     | DeliveryEvent

@@ -5,7 +5,8 @@ The nouns of the gateway: what travels between the stages. Read first.
     (botapi)     (inbox)  (envelope)   (access)   (agents)   (turn)
 
 What stages report besides their results is in `events.py`.
-Durations are seconds.  A point in time is Unix time, so that it survives a restart.
+Durations are seconds.  A point in time is on the monotonic clock, whatever the process
+that it belongs to: the inbox translates the times of its file.
 """
 
 from __future__ import annotations
@@ -165,16 +166,20 @@ class BotIdentity:
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    One update in the inbox, stored at `accepted_at`.
+    One update in the inbox, stored at `accepted_at` on the monotonic clock.
 
     `reply` is the answer of an earlier turn that could not be delivered: it is
-    delivered instead of asking the agent again.
+    delivered instead of asking the agent again.  `retried` means that the row failed
+    and the operator opened it again.  `tries` is how often the process crashed while a
+    turn of this row ran.
     """
 
     update_id: int
     raw: RawUpdate
     accepted_at: float
     reply: Reply | None = field(default=None, kw_only=True)
+    retried: bool = field(default=False, kw_only=True)
+    tries: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,16 +323,17 @@ class Outcome:
 
     A turn has one for each row without a readable message, and one for all other rows.
 
-    `message_type` is None if the update is not a message, or was closed unread: by
-    /stop, or with its chat gone.  `seconds` is the time from acceptance to delivery,
-    None unless answered.  If the turn failed, `error` is the class of the error,
-    `reason` its text, and `undelivered` the answer that did not reach the chat.
-    `chat_gone` means that the chat accepts no messages any more.
+    `message_type` is None if the update is not a message.  `seconds` is the time from
+    acceptance to delivery, None unless answered.  `retried` is how many of the rows
+    failed before and were reopened by the operator.  If the turn failed, `error` is the
+    class of the error, `reason` its text, and `undelivered` the answer that did not
+    reach the chat.  `chat_gone` means that the chat accepts no messages any more.
     """
 
     disposition: Disposition = field(kw_only=False)
     message_type: MessageType | None = None
     seconds: float | None = None
+    retried: int = 0
     decision: Decision | None = None
     error: ErrorEvent | None = None
     update_ids: tuple[int, ...] = ()

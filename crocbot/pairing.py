@@ -4,7 +4,7 @@ Pairing: the operator approves unknown senders by a one-time code.
     a sender writes --> offer() --> "K7QM2XPD" --> they show it to the operator
     operator: crocbot pairing approve K7QM2XPD --> is_paired() is true from then on
 
-- A code is valid for an hour and for one approval.
+- A code is valid for an hour, whatever the system's clock does, and for one approval.
 - It is sent three times at most; further messages of its sender are not answered.
 - At most a hundred codes are pending; then no sender gets one until one expires.
 - After five wrong codes within an hour no code is approved for the rest of it, so that
@@ -17,14 +17,12 @@ seen by a running gateway at once.
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from crocbot.errors import OperatorError
-from crocbot.model import Clock
 from crocbot.store import Store
 
 if TYPE_CHECKING:
@@ -53,7 +51,11 @@ CREATE TABLE IF NOT EXISTS wrong_codes (at REAL NOT NULL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """A sender with a pending code, or one who was approved."""
+    """
+    A sender with a pending code, or one who was approved.
+
+    `created_at` is a time of the file (`file_time.py`), `approved_at` Unix time.
+    """
 
     user_id: int
     code: str | None
@@ -64,9 +66,8 @@ class Pairing:
 class Pairings:
     """The pairings for the gateway, whose event loop never waits for the disk."""
 
-    def __init__(self, store: Store, clock: Clock = time.time) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._clock = clock
 
     async def is_paired(self, user_id: int) -> bool:
         """Return whether the operator has approved this sender."""
@@ -76,7 +77,7 @@ class Pairings:
 
     async def offer(self, user_id: int) -> str | None:
         """Return the code to send to this sender; None to send nothing."""
-        now = self._clock()
+        now = self._store.clock.read().time
         return await self._store.run(lambda connection: offer(connection, user_id, now))
 
 
@@ -115,11 +116,14 @@ def offer(connection: Connection, user_id: int, now: float) -> str | None:
     return code
 
 
-def approve(connection: Connection, code: str, now: float) -> int | None:
+def approve(
+    connection: Connection, code: str, now: float, approved_at: float
+) -> int | None:
     """
     Approve the sender with this code; return their id, None if it is not pending.
 
-    Raise OperatorError after too many wrong codes.
+    `approved_at` is the Unix time that the list shows.  Raise OperatorError after too
+    many wrong codes.
     """
     _expire(connection, now)
     (wrong,) = connection.execute("SELECT count(*) FROM wrong_codes").fetchone()
@@ -136,7 +140,7 @@ def approve(connection: Connection, code: str, now: float) -> int | None:
         return None
     connection.execute(
         "UPDATE pairings SET approved = ?, code = NULL WHERE user_id = ?",
-        (now, found[0]),
+        (approved_at, found[0]),
     )
     return int(found[0])
 

@@ -3,6 +3,7 @@ The SQLite file of the state directory: one connection, in a thread of its own.
 
     async with Store(file, [SCHEMA, ...]) as store:
         await store.run(job)                job(connection) in one transaction
+        store.clock.read()                  the time of the file
 
     with opened(file, [SCHEMA, ...]) as connection: ...     for the command line
 
@@ -19,14 +20,21 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
+from crocbot import file_time, migrations
 from crocbot.errors import OperatorError, StoreError
+from crocbot.file_time import FileClock, SystemClocks
 
-FORMAT = 1
+FORMAT = 2
+# The inbox of the first commits of 0.1.0, a file of its own.
+OLD_INBOX = "inbox.sqlite3"
+# The content of the lock file.
+RUNNING = b"running\n"
+STOPPED = b"stopped\n"
 BUSY_SECONDS = 2.0
 COMMAND_BUSY_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
@@ -44,9 +52,16 @@ class Store:
     Each of `schemas` is a text of SQL statements that change nothing the second time.
     """
 
-    def __init__(self, file: Path, schemas: Sequence[str]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        schemas: Sequence[str],
+        clocks: SystemClocks | None = None,
+    ) -> None:
         self._file = file
         self._schemas = schemas
+        self._clocks = clocks or SystemClocks()
+        self._clock: FileClock | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
@@ -65,14 +80,25 @@ class Store:
         await asyncio.wait([closing], timeout=CLOSE_SECONDS)
         self._thread.shutdown(wait=False)
 
-    async def run(self, job: Job[Result], *, write: bool = True) -> Result:
+    @property
+    def clock(self) -> FileClock:
+        """The clock of the file.  Raise StoreError if the file was never open."""
+        if self._clock is None:
+            raise StoreError("the file is closed")
+        return self._clock
+
+    async def run(
+        self, job: Job[Result], *, write: bool = True, durable: bool = True
+    ) -> Result:
         """
         Return the result of a job, which runs in a transaction.
 
-        It runs to its end even if the caller is cancelled.  Raise StoreError, with
-        nothing changed, if the file cannot be read or written.
+        It runs to its end even if the caller is cancelled.  Without `durable` it is
+        not waited for the disk: the changes survive the end of the process, but not a
+        power cut.  Raise StoreError, with nothing changed, if the file cannot be read
+        or written.
         """
-        return await self._in_thread(partial(self._run, job, write))
+        return await self._in_thread(partial(self._run, job, write, durable))
 
     async def shrink(self) -> None:
         """Return free pages to the file system, and empty the write-ahead log."""
@@ -83,12 +109,14 @@ class Store:
 
     def _open(self) -> None:
         with _operator_errors(self._file):
+            _take_over_old_inbox(self._file)
             connection = _connect(self._file, BUSY_SECONDS)
             try:
                 (problem,) = connection.execute("PRAGMA quick_check(1)").fetchone()
                 if problem != "ok":
                     raise sqlite3.DatabaseError("it is damaged")
-                _create(connection, self._schemas)
+                _create(connection, self._schemas, self._clocks)
+                self._clock = file_time.load(connection, self._clocks)
                 self._inode = self._file.stat().st_ino
             except BaseException:
                 connection.close()
@@ -100,13 +128,13 @@ class Store:
             self._connection.close()
             self._connection = None
 
-    def _run(self, job: Job[Result], write: bool) -> Result:
+    def _run(self, job: Job[Result], write: bool, durable: bool) -> Result:
         connection = self._usable_connection()
         try:
-            with _transaction(connection, write=write):
+            with _synchronous(connection, durable), _transaction(connection, write):
                 return job(connection)
         except sqlite3.Error as error:
-            raise StoreError(str(error)) from error
+            raise StoreError(str(error), no_space=_is_no_space(error)) from error
 
     def _shrink(self) -> None:
         connection = self._usable_connection()
@@ -115,7 +143,7 @@ class Store:
             connection.executescript(f"PRAGMA incremental_vacuum({MAX_FREED_PAGES})")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
-            raise StoreError(str(error)) from error
+            raise StoreError(str(error), no_space=_is_no_space(error)) from error
 
     def _usable_connection(self) -> sqlite3.Connection:
         """Return the connection, unless its file was deleted or replaced meanwhile."""
@@ -137,7 +165,7 @@ def opened(file: Path, schemas: Sequence[str]) -> Iterator[sqlite3.Connection]:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         connection = _connect(file, COMMAND_BUSY_SECONDS)
         try:
-            _create(connection, schemas)
+            _create(connection, schemas, SystemClocks())
             with _transaction(connection):
                 yield connection
         finally:
@@ -158,18 +186,50 @@ def exists(file: Path) -> bool:
 
 
 def inspect(file: Path) -> None:
-    """Raise OperatorError unless a file is an SQLite database; change nothing."""
+    """Raise OperatorError unless this program can use a file; change nothing."""
     with _operator_errors(file):
         # Immutable: takes no lock that a running gateway would wait for.
         connection = sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)
         try:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            _check_format(connection, file)
         finally:
             connection.close()
 
 
+class StateLock:
+    """
+    The lock of a state directory, whose file says whether a process runs or ended.
+
+    `last_orderly` is False if the last process ended without mark_stopped(): it
+    crashed, was killed, or the machine lost its power.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._running = False
+        self.last_orderly = os.pread(descriptor, len(RUNNING), 0) != RUNNING
+
+    def mark_running(self) -> None:
+        """Record that turns may run from now on; raise OperatorError."""
+        try:
+            os.pwrite(self._descriptor, RUNNING, 0)
+        except OSError as error:
+            raise OperatorError(
+                f"CROCBOT_STATE_DIR: cannot write the file lock: {error.strerror}"
+            ) from error
+        self._running = True
+
+    def mark_stopped(self) -> None:
+        """Record an orderly end of the process; may be called from any thread."""
+        if self._running:
+            # As long as RUNNING, so that it needs no space on the disk.
+            with suppress(OSError):
+                os.pwrite(self._descriptor, STOPPED, 0)
+
+
 @contextmanager
-def locked(state_dir: Path) -> Iterator[None]:
+def locked(state_dir: Path) -> Iterator[StateLock]:
     """Lock the state directory for one gateway; raise OperatorError if it is locked."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -187,7 +247,7 @@ def locked(state_dir: Path) -> Iterator[None]:
                 f"CROCBOT_STATE_DIR: another crocbot gateway works in {state_dir};"
                 " stop it or choose another directory"
             ) from error
-        yield
+        yield StateLock(lock)
     finally:
         os.close(lock)
 
@@ -198,12 +258,7 @@ def _connect(file: Path, busy_seconds: float) -> sqlite3.Connection:
         file, isolation_level=None, check_same_thread=False, timeout=busy_seconds
     )
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > FORMAT:
-            raise OperatorError(
-                f"{file} was written by a newer crocbot (format {version}, this one"
-                f" knows {FORMAT}); use that one"
-            )
+        _check_format(connection, file)
         if connection.execute("PRAGMA auto_vacuum").fetchone() != (INCREMENTAL,):
             connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
             connection.execute("VACUUM")
@@ -215,23 +270,61 @@ def _connect(file: Path, busy_seconds: float) -> sqlite3.Connection:
     return connection
 
 
-def _create(connection: sqlite3.Connection, schemas: Sequence[str]) -> None:
-    """Create the tables that the file lacks, and the columns that came later."""
+def _take_over_old_inbox(file: Path) -> None:
+    """Give the inbox of the first commits its present name, unless there is one."""
+    old = file.with_name(OLD_INBOX)
+    if file.exists() or not old.exists():
+        return
+    connection = sqlite3.connect(old)
+    try:
+        # Its log would stay behind under the old name.
+        connection.execute("PRAGMA journal_mode=DELETE")
+    finally:
+        connection.close()
+    old.rename(file)
+
+
+def _check_format(connection: sqlite3.Connection, file: Path) -> int:
+    """Return the format of a file; raise OperatorError for a newer one."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > FORMAT:
+        raise OperatorError(
+            f"{file} was written by a newer crocbot (format {version}, this one"
+            f" knows {FORMAT}); use that one"
+        )
+    return version
+
+
+def _create(
+    connection: sqlite3.Connection, schemas: Sequence[str], clocks: SystemClocks
+) -> None:
+    """Change an earlier format to this one; create the tables that the file lacks."""
     with _transaction(connection):
-        for statement in ";".join(schemas).split(";"):
-            try:
-                connection.execute(statement)
-            except sqlite3.OperationalError as error:
-                # ADD COLUMN has no IF NOT EXISTS.
-                if "duplicate column name" not in str(error):
-                    raise
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version:
+            migrations.migrate(connection, version, clocks.wall())
+        for statement in ";".join([file_time.SCHEMA, *schemas]).split(";"):
+            connection.execute(statement)
         connection.execute(f"PRAGMA user_version={FORMAT}")
+        # The time goes on from here, whichever process uses the file next.
+        file_time.save(connection, file_time.load(connection, clocks).read())
 
 
 @contextmanager
-def _transaction(
-    connection: sqlite3.Connection, *, write: bool = True
-) -> Iterator[None]:
+def _synchronous(connection: sqlite3.Connection, durable: bool) -> Iterator[None]:
+    """Let commits wait for the disk, or not."""
+    if durable:
+        yield
+        return
+    connection.execute("PRAGMA synchronous=NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous=FULL")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, write: bool = True) -> Iterator[None]:
     """Commit what is done inside, or nothing of it if that raises."""
     connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
     try:
@@ -242,6 +335,12 @@ def _transaction(
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _is_no_space(error: sqlite3.Error) -> bool:
+    """Return whether a smaller write might succeed; a quota is an I/O error."""
+    name = getattr(error, "sqlite_errorname", "")
+    return name in ("SQLITE_FULL", "SQLITE_TOOBIG") or name.startswith("SQLITE_IOERR")
 
 
 @contextmanager

@@ -6,7 +6,8 @@ Long polling: getUpdates to raw updates, while the gateway runs.
       '--------------------------------------------------------------------'
 
 - Telegram deletes the updates below the offset.  It moves only after `accept` returned,
-  so that what is not on disk is delivered again.  The first offset is 0.
+  past the updates that are on disk: the others are delivered again.  The first offset
+  is 0.
 - A failed poll is reported and retried after a pause, which a good poll resets.  A
   flood wait is Telegram's own pause and no failure.
 - While another program polls, every second poll succeeds: so conflicts have their own
@@ -134,12 +135,14 @@ class Poller:
         updates = await self._get_updates(limit, wait=wait)
         self.completed_at = self.clock()
         self.events.emit(PollCompleted())
-        new = await self.dispatcher.accept(updates)
-        if updates:
-            self._offset = updates[-1]["update_id"] + 1
+        accepted = await self.dispatcher.accept(updates)
+        if accepted.stored:
+            self._offset = updates[accepted.stored - 1]["update_id"] + 1
+        if accepted.error is not None:
+            raise accepted.error
         self._reset_pauses()
         at_once = self.completed_at - began < EMPTY_POLL_PAUSE_SECONDS
-        if wait and not new and at_once:
+        if wait and not accepted.rows and at_once:
             await self.sleep(EMPTY_POLL_PAUSE_SECONDS)
 
     async def _get_updates(self, limit: int, *, wait: bool) -> Sequence[RawUpdate]:

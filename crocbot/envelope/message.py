@@ -78,6 +78,18 @@ def chat_move(raw: RawUpdate) -> tuple[int, int] | None:
     return here, there
 
 
+def guess_type(raw: RawUpdate) -> MessageType | None:
+    """Return the type of a message without reading it; None if it is no message."""
+    message = raw.get("message")
+    if not isinstance(message, Mapping):
+        return None
+    text = message.get("text")
+    if text is None:
+        return MessageType.MEDIA
+    is_command = isinstance(text, str) and text.startswith("/")
+    return MessageType.COMMAND if is_command else MessageType.TEXT
+
+
 def read(row: Row, bot: BotIdentity) -> Message | None:
     """Read a row for this bot.  Raise EnvelopeError."""
     try:

@@ -12,8 +12,8 @@ Raw updates to rows that survive a crash, until each is closed.
 
 from __future__ import annotations
 
-from crocbot.inbox.inbox import Inbox
+from crocbot.inbox.inbox import Accepted, Inbox
 from crocbot.inbox.report import describe
 from crocbot.inbox.sqlite import SCHEMA, reopen
 
-__all__ = ["SCHEMA", "Inbox", "describe", "reopen"]
+__all__ = ["SCHEMA", "Accepted", "Inbox", "describe", "reopen"]

@@ -2,22 +2,26 @@
 The inbox for the event loop.
 
 Closes that come while the disk is busy share one transaction.  While they cannot be
-written they are retried, so that a full disk causes no second answer.
+written they are retried, so that a full disk causes no second answer.  Updates or
+closes that do not fit on the disk together are written in smaller transactions.
+
+Times of rows are on the monotonic clock; the file has its own (`file_time.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
+from crocbot import file_time
 from crocbot.errors import InboxError, StoreError
 from crocbot.events import NO_EVENTS, EventListener, InboxState
 from crocbot.inbox import sqlite
 from crocbot.model import (
-    Clock,
     ErrorEvent,
     ErrorType,
     Outcome,
@@ -28,19 +32,38 @@ from crocbot.model import (
 )
 from crocbot.store import Job, Store
 
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 1.0
+PROBE_BYTES = 16 << 10
+# More than the pages that any update of this size can change.
+PROBE_MARGIN_BYTES = 64 << 10
 
 Result = TypeVar("Result")
 Close = tuple[Outcome, asyncio.Future[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """
+    What became of a batch of updates: the first `stored` ones are on disk.
+
+    `rows` are those that are new.  `error` is why the other updates are not stored,
+    None if there are none.
+    """
+
+    rows: Sequence[Row] = ()
+    stored: int = 0
+    error: InboxError | None = None
 
 
 class Inbox:
     """
     The rows in the file of `store`, which has the inbox's SCHEMA.
 
-    Used on the event loop.  `error` is why the last operation failed, None after one
-    that succeeded.  `clock` is Unix time.
+    Used on the event loop.
     """
 
     def __init__(
@@ -48,16 +71,29 @@ class Inbox:
         store: Store,
         events: EventListener = NO_EVENTS,
         *,
-        clock: Clock = time.time,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._store = store
         self._events = events
-        self._clock = clock
         self._sleep = sleep
         self._pending: list[Close] = []
+        self._max_closes: int | None = None
         self._writer: asyncio.Task[None] | None = None
-        self.error: str | None = None
+        self._beginning: set[int] = set()
+        self._begin_lock = asyncio.Lock()
+        self._error: str | None = None
+        self._accept_error: str | None = None
+        self._refused_bytes = 0
+
+    @property
+    def error(self) -> str | None:
+        """
+        Why updates cannot be stored; None if they can, as far as is known.
+
+        After updates were not stored it is set until some are, or until a probe that
+        is at least as large succeeds.
+        """
+        return self._accept_error or self._error
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,40 +105,113 @@ class Inbox:
             await asyncio.wait([writer], timeout=CLOSE_SECONDS)
             writer.cancel()
 
-    async def accept(self, updates: Sequence[RawUpdate]) -> list[Row]:
+    async def recover(self, *, orderly: bool) -> None:
+        """Count the turns that the end of the last process ended, unless orderly."""
+        await self._run(partial(sqlite.recover, orderly=orderly))
+
+    async def accept(self, updates: Sequence[RawUpdate]) -> Accepted:
         """
-        Store updates, each with an `update_id`; return the rows of the new ones.
+        Store updates, each with an `update_id`, or the first ones if not all fit.
 
         Raise InboxError, with none of them stored, if the file cannot be written.
         """
-        if not updates:
-            return []
-        return await self._run(
-            partial(sqlite.accept, updates=updates, now=self._clock())
-        )
+        count, refusal = len(updates), None
+        while count:
+            try:
+                rows = await self._accept(updates[:count])
+            except InboxError as error:
+                self._refuse(error, updates[:count])
+                if count == 1 or not error.no_space:
+                    raise
+                count, refusal = count // 2, error
+            else:
+                if refusal is None:
+                    self._accept_error = None
+                return Accepted(rows=rows, stored=count, error=refusal)
+        return Accepted()
+
+    async def _accept(self, updates: Sequence[RawUpdate]) -> list[Row]:
+        now = self._store.clock.read()
+
+        def job(connection: Connection) -> list[Row]:
+            # First, so that an id that Telegram uses again after a week is free.
+            sqlite.delete_expired(connection, now.retention)
+            return sqlite.accept(connection, updates, now.time)
+
+        rows = await self._run(job)
+        return [replace(row, accepted_at=now.monotonic) for row in rows]
+
+    def _refuse(self, error: InboxError, updates: Sequence[RawUpdate]) -> None:
+        """Remember why updates were not stored, and their size."""
+        self._accept_error = str(error)
+        self._refused_bytes = sum(len(json.dumps(update)) for update in updates)
+
+    async def begin(self, rows: Sequence[Row]) -> None:
+        """
+        Record that a turn of these rows begins, before anything of it runs.
+
+        Calls at the same time share one transaction.  It survives the end of the
+        process, not of the machine, which no message can cause.  Raise InboxError if
+        the file cannot be written.
+        """
+        update_ids = {row.update_id for row in rows}
+        self._beginning |= update_ids
+        async with self._begin_lock:
+            if not update_ids & self._beginning:
+                # Another call has written them.
+                return
+            batch, self._beginning = self._beginning, set()
+            await self._run(
+                partial(sqlite.begin, update_ids=sorted(batch)), durable=False
+            )
 
     async def open_rows(self) -> list[Row]:
         """Return the rows that no turn has closed, oldest first."""
-        return await self._run(sqlite.open_rows)
+        return self._monotonic(await self._run(sqlite.open_rows))
 
     async def reopened(self) -> list[Row]:
         """Return the rows that the operator opened again, oldest first; each once."""
         # Read first: this is called every second.
         if not await self._run(sqlite.has_reopened, write=False):
             return []
-        return await self._run(sqlite.take_reopened)
+        return self._monotonic(await self._run(sqlite.take_reopened))
+
+    def _monotonic(self, rows: Sequence[Row]) -> list[Row]:
+        """Translate the times of rows from the file's."""
+        now = self._store.clock.read()
+        return [
+            replace(row, accepted_at=now.to_monotonic(row.accepted_at)) for row in rows
+        ]
 
     async def state(self) -> InboxState:
         """Return the ledger as one transaction sees it."""
-        return await self._run(sqlite.state, write=False)
+        state = await self._run(sqlite.state, write=False)
+        oldest = state.oldest_accepted_at
+        if oldest is None:
+            return state
+        now = self._store.clock.read()
+        return replace(state, oldest_accepted_at=now.to_monotonic(oldest))
 
     async def probe(self) -> None:
-        """Try to write; raise InboxError."""
-        await self._run(sqlite.probe)
+        """Try to write as much as was last refused; raise InboxError."""
+        refusal, size = self._accept_error, PROBE_BYTES
+        if refusal is not None:
+            size = 2 * self._refused_bytes + PROBE_MARGIN_BYTES
+        await self._run(partial(sqlite.probe, size=size))
+        if self._accept_error is refusal:
+            # Without this a webhook that gets no requests while the gateway is not
+            # ready would never be ready again.
+            self._accept_error = None
 
     async def tidy(self) -> None:
-        """Delete old rows and return their space to the file system."""
-        await self._run(partial(sqlite.delete_old, now=self._clock()))
+        """Delete expired rows, return their space to the file system, save the time."""
+        now = self._store.clock.read()
+
+        def job(connection: Connection) -> None:
+            sqlite.delete_expired(connection, now.retention)
+            file_time.save(connection, now)
+
+        await self._run(job)
         try:
             await self._store.shrink()
         except StoreError as error:
@@ -130,19 +239,28 @@ class Inbox:
 
     async def _write_pending(self) -> None:
         """Write all pending closes in one transaction, or wait and leave them."""
-        batch = list(self._pending)
+        batch = self._pending[: self._max_closes]
         outcomes = [outcome for outcome, _ in batch]
-        job = partial(sqlite.close_rows, outcomes=outcomes, now=self._clock())
+        now = self._store.clock.read()
+        job = partial(
+            sqlite.close_rows,
+            outcomes=outcomes,
+            now=now.time,
+            retention=now.retention,
+        )
         results: Sequence[int | Exception]
         try:
             results = await self._run(job)
-        except InboxError:
+        except InboxError as error:
+            if error.no_space:
+                self._max_closes = max(1, len(batch) // 2)
             self._events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
             await self._sleep(RETRY_SECONDS)
             return
         except Exception as error:
             # A bug, which the callers raise.
             results = [error] * len(batch)
+        self._max_closes = None
         del self._pending[: len(batch)]
         for (_, written), result in zip(batch, results, strict=True):
             if written.done():
@@ -152,16 +270,18 @@ class Inbox:
             else:
                 written.set_result(result)
 
-    async def _run(self, job: Job[Result], *, write: bool = True) -> Result:
+    async def _run(
+        self, job: Job[Result], *, write: bool = True, durable: bool = True
+    ) -> Result:
         try:
-            result = await self._store.run(job, write=write)
+            result = await self._store.run(job, write=write, durable=durable)
         except StoreError as error:
             raise self._failed(error) from error
         if write:
             # A full disk can still be read.
-            self.error = None
+            self._error = None
         return result
 
     def _failed(self, error: StoreError) -> InboxError:
-        self.error = str(error)
-        return InboxError(self.error)
+        self._error = str(error)
+        return InboxError(self._error, no_space=error.no_space)

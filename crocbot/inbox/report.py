@@ -28,7 +28,7 @@ MAX_SHOWN = 100
 
 
 def describe(connection: Connection, now: float) -> Iterator[str]:
-    """Return the lines about open rows, the ledger and failures, at Unix time `now`."""
+    """Return the lines about open rows, the ledger and failures, at file time `now`."""
     state = sqlite.state(connection)
     waiting = sqlite.oldest_open(connection, MAX_SHOWN)
     failures = sqlite.failures(connection)
@@ -38,7 +38,8 @@ def describe(connection: Connection, now: float) -> Iterator[str]:
     yield f"open: {state.open}{age}"
     for row in waiting:
         chat, ago = _chat(row.raw), _span(now - row.accepted_at)
-        yield f"  update {row.update_id}{chat}, {ago} ago"
+        crashes = f", interrupted by {row.tries} crashes" if row.tries else ""
+        yield f"  update {row.update_id}{chat}, {ago} ago{crashes}"
     if state.open > len(waiting):
         yield f"  and {state.open - len(waiting)} newer ones"
     ends = [f"{end} {count}" for end, count in state.closed.items()]

@@ -1,12 +1,15 @@
 """
 The SQL of the inbox: functions of a connection, each a part of one transaction.
 
-- A row whose update is delivered again is not inserted, because of the primary key.
+- The order of rows is `seq`, the order in which they were accepted.
+- A row whose update is delivered again is not inserted, because `update_id` is unique.
   For that a closed row stays for RETENTION_SECONDS, without its content unless it
   failed or was set aside.
 - The ledger is kept in the same transactions, so that after any crash
   accepted = sum over the dispositions + open.
-- Times are Unix time.
+- `trying` marks the rows of running turns.  Rows that are marked when a process starts
+  were in a turn when the last one ended; `tries` counts how often that was a crash.
+- Times are the file's (`file_time.py`); `expires` is retention time.
 """
 
 from __future__ import annotations
@@ -27,28 +30,32 @@ MAX_DELETED = 1000
 MAX_REASON_LENGTH = 300
 CONTENT_KEPT = frozenset({Disposition.FAILED, Disposition.SET_ASIDE})
 
-# A ledger line is only ever changed in the transaction that it counts.  The column
-# `markdown` came later: a reply without it is plain text.
+# A ledger line is only ever changed in the transaction that it counts.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
-    update_id   INTEGER PRIMARY KEY,
+    seq         INTEGER PRIMARY KEY,
+    update_id   INTEGER NOT NULL UNIQUE,
     raw         TEXT NOT NULL,
     accepted    REAL NOT NULL,
     disposition TEXT,
     closed      REAL,
+    expires     REAL,
     reason      TEXT,
     reply       TEXT,
-    reopened    INTEGER NOT NULL DEFAULT 0
+    markdown    INTEGER NOT NULL DEFAULT 0,
+    reopened    INTEGER NOT NULL DEFAULT 0,
+    retried     INTEGER NOT NULL DEFAULT 0,
+    trying      INTEGER NOT NULL DEFAULT 0,
+    tries       INTEGER NOT NULL DEFAULT 0
 );
-ALTER TABLE rows ADD COLUMN markdown INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX IF NOT EXISTS open_rows ON rows (accepted, update_id)
-    WHERE disposition IS NULL;
-CREATE INDEX IF NOT EXISTS finished_rows ON rows (closed)
+CREATE INDEX IF NOT EXISTS open_rows ON rows (seq) WHERE disposition IS NULL;
+CREATE INDEX IF NOT EXISTS expiring_rows ON rows (expires)
     WHERE disposition IS NOT NULL;
 CREATE TABLE IF NOT EXISTS ledger (line TEXT PRIMARY KEY, count INTEGER NOT NULL);
 INSERT OR IGNORE INTO ledger VALUES ('accepted', 0), ('duplicates', 0),
     ('answered', 0), ('failed', 0), ('denied', 0), ('cancelled', 0), ('ignored', 0),
-    ('set_aside', 0)
+    ('set_aside', 0);
+CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, content BLOB NOT NULL)
 """
 
 
@@ -67,8 +74,6 @@ def accept(
     connection: Connection, updates: Sequence[RawUpdate], now: float
 ) -> list[Row]:
     """Insert the updates that are new; return their rows."""
-    # First, so that an id that Telegram uses again after a week is free.
-    delete_old(connection, now)
     rows = []
     for raw in updates:
         inserted = connection.execute(
@@ -83,23 +88,31 @@ def accept(
 
 
 def close_rows(
-    connection: Connection, outcomes: Sequence[Outcome], now: float
+    connection: Connection, outcomes: Sequence[Outcome], now: float, retention: float
 ) -> list[int]:
-    """Close the rows of outcomes; return how many of each were open."""
-    return [_close_one(connection, outcome, now) for outcome in outcomes]
+    """
+    Close the rows of outcomes; return how many of each were open.
+
+    `now` and `retention` are the two times of the file.
+    """
+    expires = retention + RETENTION_SECONDS
+    return [_close_one(connection, outcome, now, expires) for outcome in outcomes]
 
 
-def _close_one(connection: Connection, outcome: Outcome, now: float) -> int:
+def _close_one(
+    connection: Connection, outcome: Outcome, now: float, expires: float
+) -> int:
     closed = 0
     reply = outcome.undelivered
     for update_id in outcome.update_ids:
         closed += connection.execute(
-            "UPDATE rows SET disposition = ?, closed = ?, reason = ?, reply = ?,"
-            " markdown = ?, reopened = 0, raw = iif(?, raw, '')"
+            "UPDATE rows SET disposition = ?, closed = ?, expires = ?, reason = ?,"
+            " reply = ?, markdown = ?, reopened = 0, raw = iif(?, raw, '')"
             " WHERE update_id = ? AND disposition IS NULL",
             (
                 str(outcome.disposition),
                 now,
+                expires,
                 outcome.reason and _storable(outcome.reason)[:MAX_REASON_LENGTH],
                 reply and _storable(reply.text),
                 reply is not None and reply.markdown,
@@ -111,6 +124,29 @@ def _close_one(connection: Connection, outcome: Outcome, now: float) -> int:
         reply = None
     _count(connection, str(outcome.disposition), closed)
     return closed
+
+
+def begin(connection: Connection, update_ids: Sequence[int]) -> None:
+    """Mark the rows of turns that begin."""
+    connection.executemany(
+        "UPDATE rows SET trying = 1 WHERE update_id = ? AND disposition IS NULL",
+        [(update_id,) for update_id in update_ids],
+    )
+
+
+def recover(connection: Connection, *, orderly: bool) -> None:
+    """
+    Count the tries that the end of the last process ended, unless that was orderly.
+
+    Called once a process, before the first begin().
+    """
+    if not orderly:
+        connection.execute(
+            "UPDATE rows SET tries = tries + 1 WHERE disposition IS NULL AND trying"
+        )
+    connection.execute(
+        "UPDATE rows SET trying = 0 WHERE disposition IS NULL AND trying"
+    )
 
 
 def open_rows(connection: Connection) -> list[Row]:
@@ -142,7 +178,7 @@ def failures(connection: Connection) -> list[Failure]:
     """Return the rows that failed or were set aside and are still kept, by time."""
     found = connection.execute(
         "SELECT update_id, closed, coalesce(reason, ''), raw, disposition"
-        " FROM rows WHERE disposition IN (?, ?) ORDER BY closed, update_id",
+        " FROM rows WHERE disposition IN (?, ?) ORDER BY closed, seq",
         (str(Disposition.FAILED), str(Disposition.SET_ASIDE)),
     )
     return [
@@ -168,8 +204,9 @@ def reopen(connection: Connection, update_ids: Sequence[int] | None) -> int:
     reopened = 0
     for update_id in update_ids:
         reopened += connection.execute(
-            "UPDATE rows SET disposition = NULL, closed = NULL, reason = NULL,"
-            " reopened = 1 WHERE update_id = ? AND disposition = ?",
+            "UPDATE rows SET disposition = NULL, closed = NULL, expires = NULL,"
+            " reason = NULL, reopened = 1, retried = 1, trying = 0, tries = 0"
+            " WHERE update_id = ? AND disposition = ?",
             (update_id, failed),
         ).rowcount
     _count(connection, failed, -reopened)
@@ -179,32 +216,35 @@ def reopen(connection: Connection, update_ids: Sequence[int] | None) -> int:
 def state(connection: Connection) -> InboxState:
     """Return the ledger, the number of open rows and the age of the oldest one."""
     lines = dict(connection.execute("SELECT line, count FROM ledger"))
-    open_count, oldest = connection.execute(
-        "SELECT count(*), min(accepted) FROM rows WHERE disposition IS NULL"
+    (open_count,) = connection.execute(
+        "SELECT count(*) FROM rows WHERE disposition IS NULL"
+    ).fetchone()
+    oldest = connection.execute(
+        "SELECT accepted FROM rows WHERE disposition IS NULL ORDER BY seq LIMIT 1"
     ).fetchone()
     return InboxState(
         accepted=lines["accepted"],
         open=open_count,
         closed={disposition: lines[disposition] for disposition in Disposition},
         duplicates=lines["duplicates"],
-        oldest_accepted_at=oldest,
+        oldest_accepted_at=oldest and oldest[0],
     )
 
 
-def probe(connection: Connection) -> None:
-    """Write a value without meaning, to find out whether an update can be stored."""
+def probe(connection: Connection, size: int) -> None:
+    """Write bytes without meaning, to find out whether updates can be stored."""
+    # Random: SQLite does not write what has not changed.
     connection.execute(
-        "INSERT INTO ledger VALUES ('probe', 1)"
-        " ON CONFLICT (line) DO UPDATE SET count = 1 - count"
+        "INSERT OR REPLACE INTO probe VALUES (1, randomblob(?))", (size,)
     )
 
 
-def delete_old(connection: Connection, now: float) -> None:
-    """Delete rows that were closed long ago, at most MAX_DELETED."""
+def delete_expired(connection: Connection, retention: float) -> None:
+    """Delete rows that expired before a retention time, at most MAX_DELETED."""
     connection.execute(
-        "DELETE FROM rows WHERE update_id IN (SELECT update_id FROM rows"
-        " WHERE disposition IS NOT NULL AND closed < ? LIMIT ?)",
-        (now - RETENTION_SECONDS, MAX_DELETED),
+        "DELETE FROM rows WHERE seq IN (SELECT seq FROM rows"
+        " WHERE disposition IS NOT NULL AND expires < ? LIMIT ?)",
+        (retention, MAX_DELETED),
     )
 
 
@@ -216,13 +256,19 @@ def _rows(
     connection: Connection, condition: str = "", limit: int = -1
 ) -> Iterator[Row]:
     found = connection.execute(
-        "SELECT update_id, raw, accepted, reply, markdown FROM rows"  # noqa: S608
-        f" WHERE disposition IS NULL {condition} ORDER BY accepted, update_id LIMIT ?",
+        "SELECT update_id, raw, accepted, reply, markdown, retried, tries"  # noqa: S608
+        f" FROM rows WHERE disposition IS NULL {condition} ORDER BY seq LIMIT ?",
         (limit,),
     )
-    for update_id, raw, accepted, text, markdown in found:
-        reply = None if text is None else Reply(text, bool(markdown))
-        yield Row(update_id, json.loads(raw), accepted, reply=reply)
+    for update_id, raw, accepted, text, markdown, retried, tries in found:
+        yield Row(
+            update_id,
+            json.loads(raw),
+            accepted,
+            reply=None if text is None else Reply(text, bool(markdown)),
+            retried=bool(retried),
+            tries=tries,
+        )
 
 
 def _storable(text: str) -> str:

@@ -65,7 +65,6 @@ class Delivery:
     sleep: Sleep = asyncio.sleep
     random: RandomFloat = random.random
     clock: Clock = time.monotonic
-    wall_clock: Clock = time.time
 
     def start(
         self,
@@ -79,7 +78,7 @@ class Delivery:
         Begin a reply in a chat; nothing is sent yet.
 
         `quote` is the message that the first part quotes.  FirstText is measured from
-        `accepted_at` (Unix time) and not emitted without it.  At most `wait_seconds`
+        `accepted_at` (on `clock`) and not emitted without it.  At most `wait_seconds`
         are spent waiting.
         """
         return ReplyProgress(
@@ -166,8 +165,8 @@ class ReplyProgress:
         # The rest of the reply goes to the same place.
         self.chat = draft.chat
         if self.accepted_at is not None:
-            latency = self.delivery.wall_clock() - self.accepted_at
-            self.delivery.events.emit(FirstText(max(0.0, latency)))
+            latency = self.delivery.clock() - self.accepted_at
+            self.delivery.events.emit(FirstText(latency))
             self.accepted_at = None
         return message_id
 

@@ -73,8 +73,9 @@ class Gateway:
         self._log_start()
         rows = await self._inbox.open_rows()
         if rows:
-            logger.info("resuming open rows", rows=len(rows))
-        self._dispatcher.enqueue(rows)
+            suspects = sum(row.tries > 0 for row in rows)
+            logger.info("resuming open rows", rows=len(rows), alone=suspects)
+        self._dispatcher.resume(rows)
         # All run for ever; only an error ends them.
         work = run_until_first(
             self._maintenance.run(),

@@ -63,7 +63,8 @@ async def _run_until_signal(settings: Settings) -> None:
     def on_signal(*_: object) -> None:
         # Python runs this even while an agent blocks the event loop.
         if not shutdown.requested.is_set():
-            exit_after(settings.drain_seconds + CLOSE_SECONDS, 0)
+            seconds = settings.drain_seconds + CLOSE_SECONDS
+            exit_after(seconds, 0, shutdown.lock)
         loop.call_soon_threadsafe(shutdown.request)
 
     handlers = {
@@ -89,14 +90,19 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> bool:
 
 async def run(settings: Settings, shutdown: Shutdown) -> None:
     """Run the gateway until a stop is requested; raises OperatorError."""
-    with locked(settings.state_dir):
+    with locked(settings.state_dir) as lock:
+        shutdown.lock = lock
         receiver = HostPort(settings.statsd_host, settings.statsd_port)
         telemetry = Telemetry(receiver, version=VERSION)
         try:
             await telemetry.start()
             await serve(settings, telemetry.observer, shutdown)
+        except OperatorError:
+            lock.mark_stopped()
+            raise
         finally:
             await telemetry.stop()
+        lock.mark_stopped()
 
 
 async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -> None:
@@ -106,6 +112,9 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         schemas = [INBOX_SCHEMA, pairing.SCHEMA, sessions.SCHEMA]
         store = await stack.enter_async_context(Store(settings.database, schemas))
         inbox = await stack.enter_async_context(Inbox(store, events))
+        if (lock := shutdown.lock) is not None:
+            await inbox.recover(orderly=lock.last_orderly)
+            lock.mark_running()
         readiness = Readiness(inbox=inbox)
         await stack.enter_async_context(Health(settings.health_address, readiness))
         client = await stack.enter_async_context(

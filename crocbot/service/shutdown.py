@@ -18,17 +18,24 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from crocbot.store import StateLock
+
 STDERR = 2
 
 Result = TypeVar("Result")
 
 
 class Shutdown:
-    """The operator's request: the first stops updates, the second turns, too."""
+    """
+    The operator's request: the first stops updates, the second turns, too.
+
+    `lock` is that of the state directory, once it is locked.
+    """
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()
         self.hurried = asyncio.Event()
+        self.lock: StateLock | None = None
 
     def request(self) -> None:
         """Request to stop, or, if that was requested before, to hurry."""
@@ -54,10 +61,14 @@ async def run_until_first(*works: Coroutine[Any, Any, Result]) -> Result:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def exit_after(seconds: float, code: int) -> None:
-    """End the process with this exit code after a time, unless it ends before."""
+def exit_after(seconds: float, code: int, lock: StateLock | None = None) -> None:
+    """
+    End the process with this exit code after a time, unless it ends before.
+
+    With `lock` the end counts as orderly.
+    """
     # Not a timer of the event loop, which may be what hangs.
-    threading.Thread(target=_exit, args=(seconds, code), daemon=True).start()
+    threading.Thread(target=_exit, args=(seconds, code, lock), daemon=True).start()
 
 
 def exit_now(code: int) -> None:
@@ -86,8 +97,10 @@ async def _wait(event: asyncio.Event) -> None:
     await event.wait()
 
 
-def _exit(seconds: float, code: int) -> None:
+def _exit(seconds: float, code: int, lock: StateLock | None) -> None:
     time.sleep(seconds)
+    if lock is not None:
+        lock.mark_stopped()
     # No lock and no buffer: one of them may be what hangs.
     with suppress(OSError):
         os.set_blocking(STDERR, False)

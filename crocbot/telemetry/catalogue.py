@@ -26,6 +26,12 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
+from crocbot.telemetry.buckets import (
+    API_CALL_BUCKETS,
+    LAG_BUCKETS,
+    PAUSE_BUCKETS,
+    TURN_BUCKETS,
+)
 from crocbot.telemetry.instruments import (
     ChosenAtStart,
     CounterMetric,
@@ -48,17 +54,6 @@ def _quantile(quantile: float, name: str) -> str:
 
 
 DENIALS = [verdict for verdict in Verdict if verdict is not Verdict.ALLOWED]
-# A model can take minutes.
-TURN_BUCKETS = (
-    *(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
-    *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
-)
-# A poll waits for half a minute; all other calls should be quick.
-API_CALL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-# Telegram gives the time of a message in whole seconds, and keeps it for a day.
-LAG_BUCKETS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
-PAUSE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-
 # The five metrics of the mission; their names are fixed.
 UPTIME = GaugeMetric(
     name="crocbot_uptime_seconds",
@@ -70,7 +65,7 @@ MESSAGES = CounterMetric(
     name="crocbot_messages_total",
     statsd="crocbot.messages",
     labels={"type": MessageType},
-    help="Messages whose turn was completed (not those stopped by /stop), by type.",
+    help="Accepted messages by type, each counted once, when its row is first closed.",
     query="sum by (type) (rate(crocbot_messages_total[5m]))",
 )
 ERRORS = CounterMetric(
@@ -118,6 +113,20 @@ TURNS_IN_FLIGHT = GaugeMetric(
     statsd="crocbot.turns_in_flight",
     help="Turns that are running: at most CROCBOT_MAX_TURNS, and those of /stop.",
     query="max_over_time(crocbot_turns_in_flight[5m])",
+)
+RETRIED_ANSWERS = CounterMetric(
+    name="crocbot_retried_answers_total",
+    statsd="crocbot.retried_answers",
+    labels={"outcome": Disposition},
+    help="Messages closed again after crocbot inbox retry, by disposition.",
+    query="sum by (outcome) (increase(crocbot_retried_answers_total[1h]))",
+)
+QUEUE_WAIT = HistogramMetric(
+    name="crocbot_queue_wait_seconds",
+    statsd="crocbot.queue_wait",
+    buckets=TURN_BUCKETS,
+    help="From accepting a message to the begin of its turn.",
+    query=_quantile(0.95, "crocbot_queue_wait_seconds"),
 )
 FIRST_TEXT = HistogramMetric(
     name="crocbot_telegram_first_text_seconds",

@@ -30,6 +30,7 @@ from crocbot.events import (
     PollCompleted,
     PollFailed,
     PollingStarted,
+    QueueWait,
     TurnsInFlight,
     UpdateReceived,
     WebhookRequest,
@@ -47,22 +48,11 @@ from crocbot.telemetry.labels import DropReason, TokenDirection
 
 
 class Observer:
-    """
-    An EventListener that records every event.
+    """An EventListener that records every event.  `clock` is monotonic."""
 
-    `clock` may start anywhere; `wall_clock` is Unix time, as in the inbox.
-    """
-
-    def __init__(
-        self,
-        instruments: Instruments,
-        *,
-        clock: Clock = time.monotonic,
-        wall_clock: Clock = time.time,
-    ) -> None:
+    def __init__(self, instruments: Instruments, clock: Clock = time.monotonic) -> None:
         self._instruments = instruments
         self._clock = clock
-        self._wall_clock = wall_clock
         self._log = log.RateLimitedLog(clock)
         self._last_poll_at: float | None = None
         self._inbox_state: InboxState | None = None
@@ -79,6 +69,7 @@ class Observer:
             WebhookRequest: self._record_webhook_request,
             InboxState: self._record_inbox_state,
             TurnsInFlight: self._record_turns_in_flight,
+            QueueWait: self._record_queue_wait,
             FirstText: self._record_first_text,
             AgentCall: self._record_agent_call,
             DeliveryEvent: self._record_delivery_issue,
@@ -104,7 +95,7 @@ class Observer:
             gauge(catalogue.POLL_AGE).set(max(age, 0))
         if self._inbox_state is not None:
             oldest = self._inbox_state.oldest_accepted_at
-            age = 0 if oldest is None else self._wall_clock() - oldest
+            age = 0 if oldest is None else self._clock() - oldest
             gauge(catalogue.INBOX_OLDEST).set(max(age, 0))
 
     # Turns and the agent.
@@ -119,9 +110,13 @@ class Observer:
         if outcome.message_type is None:
             return
         # An album is one turn of several messages.
-        messages = len(outcome.update_ids)
+        messages = len(outcome.update_ids) - outcome.retried
         counter(catalogue.MESSAGES, outcome.message_type).inc(messages)
-        if outcome.seconds is not None:
+        if outcome.retried:
+            # These were counted when they failed.
+            retried = counter(catalogue.RETRIED_ANSWERS, outcome.disposition)
+            retried.inc(outcome.retried)
+        elif outcome.seconds is not None:
             latency = self._instruments.timer(catalogue.LATENCY, outcome.message_type)
             latency.observe(outcome.seconds)
 
@@ -133,6 +128,9 @@ class Observer:
 
     def _record_turns_in_flight(self, turns: TurnsInFlight) -> None:
         self._instruments.gauge(catalogue.TURNS_IN_FLIGHT).set(turns.count)
+
+    def _record_queue_wait(self, wait: QueueWait) -> None:
+        self._instruments.timer(catalogue.QUEUE_WAIT).observe(wait.seconds)
 
     def _record_first_text(self, text: FirstText) -> None:
         self._instruments.timer(catalogue.FIRST_TEXT).observe(text.seconds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crocbot.errors import AgentError
+from crocbot.errors import AgentError, CrashError
 from crocbot.events import AgentErrorReason as Reason
 
 PAIRING_CODE = (
@@ -17,6 +17,10 @@ PAIRING_CODE = (
 )
 UNREADABLE_MESSAGE = (
     "Sorry, I cannot read this kind of message. Please write it as text."
+)
+CRASH_ERROR = (
+    "Sorry, I crashed each time that I worked on this message, so I have given it up."
+    " Please rephrase it."
 )
 GENERIC_ERROR = "Sorry, something went wrong and I have no answer. Please try again."
 ERROR_MESSAGES: Mapping[Reason, str] = {
@@ -42,4 +46,6 @@ def error_message(error: Exception) -> str:
     """Return the sentence for an error of a turn."""
     if isinstance(error, AgentError):
         return ERROR_MESSAGES[error.reason]
+    if isinstance(error, CrashError):
+        return CRASH_ERROR
     return GENERIC_ERROR

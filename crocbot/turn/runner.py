@@ -10,16 +10,17 @@ delivery closes its rows all the same.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from crocbot import log
-from crocbot.errors import OperatorError
-from crocbot.events import EventListener
+from crocbot.errors import InboxError, OperatorError
+from crocbot.events import EventListener, QueueWait
 from crocbot.inbox import Inbox
-from crocbot.model import Disposition, Outcome, Row
+from crocbot.model import Clock, Disposition, Outcome, Row
 from crocbot.turn.turn import TurnStages
 
 CHAT_GONE_REASON = "the chat accepts no messages: the bot was blocked or removed"
@@ -32,6 +33,7 @@ class TurnRunner:
     """
     Runs turns and closes their rows.
 
+    Before a turn it is recorded in the inbox, in case the turn ends the process.
     `redactor` takes secrets out of the reasons that the inbox keeps, since they may
     quote another program.
     """
@@ -40,9 +42,16 @@ class TurnRunner:
     inbox: Inbox
     events: EventListener
     redactor: log.Redactor
+    clock: Clock = time.monotonic
 
     async def run(self, rows: Sequence[Row], *, overtaken: bool = False) -> bool:
         """Run one turn and close its rows; return whether its chat is gone."""
+        for row in rows:
+            if not row.retried:
+                self.events.emit(QueueWait(self.clock() - row.accepted_at))
+        with suppress(InboxError):
+            # A full disk prevents no answer.
+            await self.inbox.begin(rows)
         try:
             outcomes = await self.stages.run(rows, overtaken=overtaken)
         except OperatorError as error:
@@ -54,24 +63,34 @@ class TurnRunner:
 
     async def cancel(self, rows: Sequence[Row]) -> None:
         """Close the rows of a turn that was stopped."""
-        await self._close_as(Disposition.CANCELLED, rows)
+        if rows:
+            outcome = self._unread(Disposition.CANCELLED, rows)
+            await run_to_end(self._close([outcome]))
 
     async def fail_chat_gone(self, rows: Sequence[Row]) -> None:
         """Close rows of a chat that takes no messages any more."""
         logger.warning("rows of a chat that is gone", rows=len(rows))
-        await self._close_as(Disposition.FAILED, rows, CHAT_GONE_REASON)
+        outcomes = [
+            self._unread(Disposition.FAILED, [row], CHAT_GONE_REASON) for row in rows
+        ]
+        await run_to_end(self._close(outcomes))
 
-    async def _close_as(
+    def _unread(
         self, disposition: Disposition, rows: Sequence[Row], reason: str | None = None
-    ) -> None:
-        if rows:
-            update_ids = tuple(row.update_id for row in rows)
-            outcome = Outcome(disposition, update_ids=update_ids, reason=reason)
-            await run_to_end(self._close([outcome]))
+    ) -> Outcome:
+        """Return the outcome of rows whose turn did not end, or did not begin."""
+        types = (self.stages.message_type(row) for row in rows)
+        return Outcome(
+            disposition,
+            message_type=next(filter(None, types), None),
+            retried=sum(row.retried for row in rows),
+            update_ids=tuple(row.update_id for row in rows),
+            reason=reason,
+        )
 
     async def _close(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            await self._close_one(outcome)
+        # Together, so that they share a transaction.
+        await asyncio.gather(*(self._close_one(outcome) for outcome in outcomes))
 
     async def _close_one(self, outcome: Outcome) -> None:
         """Close the rows of one outcome; emit it unless they were closed before."""

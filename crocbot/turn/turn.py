@@ -12,6 +12,9 @@ OperatorError, since nothing works until the operator has changed something.
 Everyone with access gets an answer, or one sentence that says why there is none.  A row
 with a reply was answered in an earlier turn that could not deliver it: the reply is
 delivered, and neither a command nor the agent runs again.
+
+A row whose turn has crashed the process MAX_TRIES times is set aside.  Because the
+dispatcher ran all but the first of these turns alone, it was no other row.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from crocbot.access import AccessPolicy, DenialLog
 from crocbot.commands import Commands
 from crocbot.errors import (
     ChatGoneError,
+    CrashError,
     CrocbotError,
     DeliveryError,
     EnvelopeError,
@@ -40,6 +44,7 @@ from crocbot.model import (
     Disposition,
     ErrorEvent,
     Message,
+    MessageType,
     Outcome,
     Reply,
     Row,
@@ -54,12 +59,14 @@ from crocbot.turn.messages import PAIRING_CODE, UNREADABLE_MESSAGE, error_messag
 # For pairing codes and errors, which must not keep the chat's next message waiting.
 MAX_NOTICE_WAIT_SECONDS = 60.0
 
+MAX_TRIES = 3
+
 logger = log.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnStages:
-    """The stages that rows pass; `clock` is Unix time."""
+    """The stages that rows pass; `clock` is monotonic."""
 
     bot: BotIdentity
     policy: AccessPolicy
@@ -69,7 +76,7 @@ class TurnStages:
     agent_step: AgentStep
     delivery: Delivery
     events: EventListener
-    clock: Clock = time.time
+    clock: Clock = time.monotonic
 
     async def run(
         self, rows: Sequence[Row], *, overtaken: bool = False
@@ -80,6 +87,9 @@ class TurnStages:
         `overtaken` means that later messages of the chat wait: the reply quotes the
         message, so that it is clear which one is answered.
         """
+        crashes = max((row.tries for row in rows), default=0)
+        if crashes >= MAX_TRIES:
+            return await self._set_aside(rows, crashes)
         read = [self._read(row) for row in rows]
         outcomes = [each for each in read if isinstance(each, Outcome)]
         messages = [each for each in read if isinstance(each, Message)]
@@ -87,14 +97,52 @@ class TurnStages:
             update_ids = tuple(message.update_id for message in messages)
             undelivered = next((row.reply for row in rows if row.reply), None)
             message = fragments.join(messages)
+            retried = sum(row.retried for row in rows if row.update_id in update_ids)
             progress = self.delivery.start(
                 message.chat,
                 quote=message.message_id if overtaken else None,
-                accepted_at=message.accepted_at,
+                accepted_at=None if retried else message.accepted_at,
             )
             outcome = await self._process(message, undelivered, progress)
-            outcomes.append(replace(outcome, update_ids=update_ids))
+            outcomes.append(replace(outcome, update_ids=update_ids, retried=retried))
         return outcomes
+
+    def message_type(self, row: Row) -> MessageType | None:
+        """Return the type of a row's message; None if it has none to be answered."""
+        try:
+            message = envelope.read(row, self.bot)
+        except EnvelopeError:
+            return envelope.guess_type(row.raw)
+        return None if message is None else message.type
+
+    async def _set_aside(self, rows: Sequence[Row], crashes: int) -> list[Outcome]:
+        """Give up rows whose turns crashed the process, and send a sentence, once."""
+        error = CrashError(f"the process crashed in {crashes} turns of this update")
+        logger.error("update set aside", update=rows[0].update_id, error=str(error))
+        if crashes == MAX_TRIES:
+            # If this crashes as well, the next process does not even read the row.
+            await self._send_crash_message(rows[0], error)
+        return [
+            Outcome(
+                Disposition.SET_ASIDE,
+                message_type=envelope.guess_type(rows[0].raw),
+                retried=sum(row.retried for row in rows),
+                error=_error_event(error),
+                update_ids=tuple(row.update_id for row in rows),
+                reason=str(error),
+            )
+        ]
+
+    async def _send_crash_message(self, row: Row, error: CrashError) -> None:
+        """Send the sentence about a crash, if the sender has access."""
+        try:
+            message = envelope.read(row, self.bot)
+            allowed = message is not None and (await self._decide(message)).allowed
+        except (EnvelopeError, StoreError) as failure:
+            logger.warning("error message not sent", error=str(failure))
+            return
+        if message is not None and allowed:
+            await self._send_error_message(message, error, quote=message.message_id)
 
     def _read(self, row: Row) -> Message | Outcome:
         """Return the message of a row, or the outcome of a row without one."""
@@ -106,11 +154,15 @@ class TurnStages:
             logger.error("update set aside", update=row.update_id, error=reason)
             return Outcome(
                 Disposition.SET_ASIDE,
+                message_type=envelope.guess_type(row.raw),
+                retried=int(row.retried),
                 error=_error_event(error),
                 update_ids=update_ids,
                 reason=reason,
             )
-        return message or Outcome(Disposition.IGNORED, update_ids=update_ids)
+        return message or Outcome(
+            Disposition.IGNORED, retried=int(row.retried), update_ids=update_ids
+        )
 
     async def _process(
         self, message: Message, undelivered: Reply | None, progress: ReplyProgress
@@ -129,11 +181,10 @@ class TurnStages:
             raise
         except Exception as error:
             return await self._failed(message, error, decision)
-        seconds = max(0.0, self.clock() - message.accepted_at)
         return Outcome(
             Disposition.ANSWERED,
             message_type=message.type,
-            seconds=seconds,
+            seconds=self.clock() - message.accepted_at,
             decision=decision,
         )
 
@@ -203,9 +254,11 @@ class TurnStages:
             chat_gone=isinstance(error, ChatGoneError),
         )
 
-    async def _send_error_message(self, message: Message, error: Exception) -> None:
+    async def _send_error_message(
+        self, message: Message, error: Exception, quote: int | None = None
+    ) -> None:
         try:
-            await self._send_notice(message, error_message(error))
+            await self._send_notice(message, error_message(error), quote)
         except OperatorError:
             raise
         except CrocbotError as failure:
@@ -214,9 +267,11 @@ class TurnStages:
             self.events.emit(_error_event(failure))
             logger.error("bug in an error message", exc_info=failure)
 
-    async def _send_notice(self, message: Message, text: str) -> None:
+    async def _send_notice(
+        self, message: Message, text: str, quote: int | None = None
+    ) -> None:
         progress = self.delivery.start(
-            message.chat, wait_seconds=MAX_NOTICE_WAIT_SECONDS
+            message.chat, quote=quote, wait_seconds=MAX_NOTICE_WAIT_SECONDS
         )
         await progress.deliver(Reply(text))
 

@@ -34,6 +34,7 @@ from crocbot.events import (
     PollCompleted,
     PollFailed,
     PollingStarted,
+    QueueWait,
     TurnsInFlight,
     UpdateReceived,
     UpdateType,
@@ -66,6 +67,10 @@ EVENTS: list[Event] = [
         for type_ in MessageType
     ),
     *(Outcome(disposition) for disposition in Disposition),
+    *(
+        Outcome(disposition, message_type=MessageType.TEXT, update_ids=(7,), retried=1)
+        for disposition in Disposition
+    ),
     *(Outcome(Disposition.DENIED, decision=Decision(verdict)) for verdict in Verdict),
     *(ErrorEvent(type, severity) for type in ErrorType for severity in Severity),
     PollingStarted(),
@@ -83,6 +88,7 @@ EVENTS: list[Event] = [
         oldest_accepted_at=1.0,
     ),
     TurnsInFlight(2),
+    QueueWait(0.25),
     FirstText(0.5),
     *(
         AgentCall(

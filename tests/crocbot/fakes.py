@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from crocbot.agents import AnswerReader, Timeouts
-from crocbot.errors import DeliveryError
+from crocbot.errors import DeliveryError, InboxError
 from crocbot.events import AgentCall, AgentErrorReason, Event
+from crocbot.file_time import SystemClocks
+from crocbot.inbox import Accepted
 from crocbot.model import (
     ChatThread,
     HostPort,
@@ -21,6 +23,7 @@ from crocbot.model import (
     MessageType,
     Prompt,
     RawUpdate,
+    Row,
     Usage,
 )
 from crocbot.telemetry.labels import LossReason
@@ -53,21 +56,30 @@ class RecordedEvents(list[Event]):
 
 
 class AcceptingDispatcher:
-    """A Dispatcher that only stores updates, and raises what is in `errors` first."""
+    """
+    A Dispatcher that only stores updates, and raises what is in `errors` first.
+
+    Of the first batches it stores only as many updates as `fitting` has.
+    """
 
     def __init__(self) -> None:
         self.stored: list[RawUpdate] = []
         self.errors: list[Exception] = []
+        self.fitting: list[int] = []
         self.capacity = 1000
         self.has_capacity = asyncio.Event()
         self.has_capacity.set()
 
-    async def accept(self, updates: Sequence[RawUpdate]) -> int:
+    async def accept(self, updates: Sequence[RawUpdate]) -> Accepted:
         if self.errors:
             raise self.errors.pop(0)
+        error = None
+        if self.fitting:
+            updates, error = updates[: self.fitting.pop(0)], InboxError("full")
         new = [update for update in updates if update not in self.stored]
         self.stored += new
-        return len(new)
+        rows = [Row(update["update_id"], update, 0.0) for update in new]
+        return Accepted(rows=rows, stored=len(updates), error=error)
 
     async def wait_for_capacity(self) -> int:
         await self.has_capacity.wait()
@@ -132,6 +144,30 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class FakeClocks:
+    """The clocks of a system, which a test sets."""
+
+    def __init__(self, now: float = 100.0) -> None:
+        self.wall = now
+        self.monotonic = now
+        self.boot = "a boot"
+
+    def system(self) -> SystemClocks:
+        """Return the clocks as a new process sees them."""
+        return SystemClocks(
+            wall=lambda: self.wall, monotonic=lambda: self.monotonic, boot=self.boot
+        )
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.wall += seconds
+        self.monotonic += seconds
+
+    def reboot(self, wall: float) -> None:
+        """Start the machine again, at this Unix time."""
+        self.wall, self.monotonic, self.boot = wall, 1.0, f"boot at {wall}"
 
 
 def a_message(text: str = "hi", **fields: Any) -> Message:

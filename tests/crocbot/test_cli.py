@@ -230,7 +230,7 @@ def test_inbox(
     with store.opened(tmp_path / "crocbot.sqlite3", [inbox.SCHEMA]) as connection:
         sqlite.accept(connection, [{"update_id": 5}, {"update_id": 6}], time.time())
         failed = Outcome(Disposition.FAILED, update_ids=(5, 6), reason="blocked")
-        sqlite.close_rows(connection, [failed], time.time())
+        sqlite.close_rows(connection, [failed], time.time(), 0.0)
 
     code, text = run(["inbox"], capsys)
     assert code == 0

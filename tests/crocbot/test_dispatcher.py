@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from crocbot import envelope, fragments
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
 from crocbot.events import TurnsInFlight
+from crocbot.inbox import Accepted
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
 from tests.crocbot.fakes import RecordedEvents
 
@@ -38,11 +40,12 @@ class FakeInbox:
         self.storing = asyncio.Event()
         self.storing.set()
 
-    async def accept(self, updates: Sequence[RawUpdate]) -> list[Row]:
+    async def accept(self, updates: Sequence[RawUpdate]) -> Accepted:
         await self.storing.wait()
         if not updates:
             raise InboxError("disk full")
-        return [Row(update["update_id"], update, 0.0) for update in updates]
+        rows = [Row(update["update_id"], update, 0.0) for update in updates]
+        return Accepted(rows=rows, stored=len(rows))
 
 
 class FakeTurns:
@@ -229,7 +232,8 @@ async def test_an_update_is_stored_before_it_is_queued() -> None:
     world = FakeTurns()
     with pytest.raises(InboxError):
         await world.dispatcher.accept([])
-    assert await world.dispatcher.accept([row(1, 7).raw]) == 1
+    accepted = await world.dispatcher.accept([row(1, 7).raw])
+    assert [each.update_id for each in accepted.rows] == [1]
     await world.finish(1)
     assert world.finished == [1]
 
@@ -488,3 +492,110 @@ async def test_the_rows_of_a_chat_that_is_gone_fail(gone: int) -> None:
     await world.finish(1, 4)
     assert sorted(world.finished) == [1, 4]
     world.assert_idle()
+
+
+def suspect(update_id: int, chat: int, tries: int = 1, **message: Any) -> Row:
+    """Return a row whose turn was running when the process crashed."""
+    return replace(row(update_id, chat, **message), tries=tries)
+
+
+async def resume(world: FakeTurns, *rows: Row) -> None:
+    """Queue rows of an earlier process, and let the loop go on until nothing moves."""
+    world.dispatcher.resume(rows)
+    await settle()
+
+
+async def test_suspects_run_alone() -> None:
+    """They run one at a time; all other rows, old and new, wait until they ended."""
+    world = FakeTurns(max_turns=5)
+    await resume(world, row(1, 1), suspect(2, 2), row(3, 3), suspect(4, 4))
+    await world.enqueue(row(5, 5), row(6, 4))
+    assert world.begun == [2]
+    await world.finish(2)
+    assert world.begun == [2, 4]
+    await world.finish(4)
+    assert sorted(world.begun) == [1, 2, 3, 4, 5, 6]
+    await world.finish(1, 3, 5, 6)
+    world.assert_idle()
+
+
+async def test_suspects_with_few_tries_are_first() -> None:
+    """A process that is killed for another reason has another suspect each time."""
+    world = FakeTurns()
+    await resume(world, suspect(1, 1, 2), suspect(2, 2, 1), suspect(3, 3, 1))
+    await world.finish(1, 2, 3)
+    assert world.begun == [2, 3, 1]
+    world.assert_idle()
+
+
+async def test_a_suspect_keeps_its_place_in_its_chat() -> None:
+    """A row before it in its chat, which the operator reopened, runs alone first."""
+    world = FakeTurns()
+    await resume(world, row(1, 7), suspect(2, 7), row(3, 7), row(4, 8))
+    assert world.begun == [1]
+    await world.finish(1)
+    assert world.begun == [1, 2]
+    await world.finish(2)
+    assert sorted(world.begun) == [1, 2, 3, 4]
+    await world.finish(3, 4)
+    world.assert_idle()
+
+
+async def test_fragments_that_are_suspects() -> None:
+    """They are one turn again, and others run when it has ended."""
+    world = FakeTurns()
+    album = [suspect(1, 7, **ALBUM), suspect(2, 7, **ALBUM)]
+    await resume(world, *album, row(3, 8))
+    assert world.groups == [[1, 2]]
+    await world.finish(1)
+    assert world.groups == [[1, 2], [3]]
+    await world.finish(3)
+    world.assert_idle()
+
+
+async def test_a_new_stop_does_not_wait_for_suspects() -> None:
+    """It cancels a suspect that is slow, and the others go on."""
+    world = FakeTurns(stop_at_once=True)
+    await resume(world, suspect(1, 7), row(2, 8))
+    await world.enqueue(row(3, 7, text="/stop"))
+    assert (world.cancelled, world.finished) == ([1], [3])
+    assert world.begun == [1, 3, 2]
+    await world.finish(2)
+    world.assert_idle()
+
+
+async def test_a_stop_that_is_a_suspect() -> None:
+    """It runs alone as well, before the others."""
+    world = FakeTurns()
+    await resume(world, suspect(1, 7), suspect(2, 7, 2, text="/stop"), row(3, 8))
+    assert world.begun == [2]
+    await world.finish(2)
+    assert world.begun == [2, 1]
+    await world.finish(1, 3)
+    world.assert_idle()
+
+
+@pytest.mark.parametrize("end", ["bug", "gone", "stopped"])
+async def test_a_suspect_that_leaves(end: str) -> None:
+    """However suspects leave the queue, others run when the last one has left."""
+    world = FakeTurns()
+    world.record_bugs()
+    await resume(world, suspect(1, 7), suspect(2, 7), row(3, 8))
+    if end == "bug":
+        world.bugs = {1: ValueError("a bug"), 2: ValueError("a bug")}
+    elif end == "gone":
+        world.gone = {1}
+    else:
+        await world.finish(1)
+        assert await world.stop(7)
+    await world.finish(1, 2, 3)
+    assert world.finished[-1] == 3
+    world.assert_idle()
+
+
+async def test_a_drain_while_suspects_run() -> None:
+    """What waits for them is left open."""
+    world = FakeTurns()
+    await resume(world, suspect(1, 7), suspect(2, 8), row(3, 9))
+    assert await world.dispatcher.drain(0) == 3
+    assert world.begun == [1]

@@ -39,7 +39,7 @@ def fail(
 ) -> None:
     """Close a row as failed."""
     outcome = Outcome(disposition, update_ids=(update_id,), reason=reason)
-    sqlite.close_rows(connection, [outcome], now)
+    sqlite.close_rows(connection, [outcome], now, now)
 
 
 def test_an_inbox(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

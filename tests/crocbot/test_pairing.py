@@ -37,10 +37,10 @@ def test_approve_and_revoke(connection: Connection) -> None:
 
     assert (len(code), set(code) - set(CODE_ALPHABET)) == (CODE_LENGTH, set())
     assert not pairing.is_paired(connection, 8)
-    assert pairing.approve(connection, f" {code.lower()} ", 1.0) == 8
+    assert pairing.approve(connection, f" {code.lower()} ", 1.0, 1.0) == 8
     assert pairing.is_paired(connection, 8)
     assert pairing.offer(connection, 8, 1.0) is None
-    assert pairing.approve(connection, code, 2.0) is None
+    assert pairing.approve(connection, code, 2.0, 2.0) is None
     assert not pairing.is_paired(connection, 9)
     assert pairing.revoke(connection, 8)
     assert not pairing.is_paired(connection, 8)
@@ -59,7 +59,7 @@ def test_a_code_expires(connection: Connection) -> None:
     """A code that is too old is not approved, and not listed."""
     code = offered(connection, 8)
 
-    assert pairing.approve(connection, code, LATER) is None
+    assert pairing.approve(connection, code, LATER, LATER) is None
     assert pairing.listed(connection, LATER) == []
 
 
@@ -76,18 +76,18 @@ def test_guesses_are_bounded(connection: Connection) -> None:
     """After five wrong codes none is approved for an hour, not even the right one."""
     code = offered(connection, 8, 10.0)
     for _ in range(5):
-        assert pairing.approve(connection, "AAAAAAAA", 10.0) is None
+        assert pairing.approve(connection, "AAAAAAAA", 10.0, 10.0) is None
 
     with pytest.raises(OperatorError, match="5 wrong codes"):
-        pairing.approve(connection, code, 11.0)
+        pairing.approve(connection, code, 11.0, 11.0)
     code = offered(connection, 8, LATER + 10)
-    assert pairing.approve(connection, code, LATER + 11) == 8
+    assert pairing.approve(connection, code, LATER + 11, LATER + 11) == 8
 
 
 def test_the_list(connection: Connection) -> None:
     """The operator sees the pending codes, and who is approved."""
     first, second = offered(connection, 8), offered(connection, 9, 60.0)
-    pairing.approve(connection, first, 120.0)
+    pairing.approve(connection, first, 120.0, 120.0)
     lines = [pairing.describe(one, 120.0) for one in pairing.listed(connection, 120.0)]
 
     assert lines == [
@@ -105,7 +105,7 @@ async def test_a_running_gateway_sees_changes_at_once(tmp_path: Path) -> None:
         assert code is not None
         assert not await pairings.is_paired(8)
         with store.opened(file, [pairing.SCHEMA]) as connection:
-            pairing.approve(connection, code, time.time())
+            pairing.approve(connection, code, time.time(), 0.0)
             # A reader does not wait for a command that writes.
             assert not await pairings.is_paired(8)
         assert await pairings.is_paired(8)

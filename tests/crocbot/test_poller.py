@@ -146,6 +146,19 @@ async def test_what_is_not_stored_is_not_acknowledged() -> None:
     assert world.resets == 0
 
 
+async def test_a_batch_that_is_stored_in_part() -> None:
+    """The offset moves past what is stored; the rest is a failure and comes again."""
+    world = PollerFixture(updates(5, 6, 7), updates(6, 7), updates(7))
+    world.dispatcher.fitting = [1, 0]
+    world.dispatcher.errors = []
+    await until(world.poller, world.finished.wait)
+
+    assert world.offsets == [0, 6, 6, 8]
+    assert world.stored == [5, 7]
+    assert world.problems == [INBOX, INBOX]
+    assert len(world.slept) == 2
+
+
 async def test_a_poll_asks_for_what_there_is_capacity_for() -> None:
     """It asks for 100 updates at most, and waits while there is no capacity."""
     assert (await play()).limits == [100]

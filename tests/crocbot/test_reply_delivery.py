@@ -57,7 +57,6 @@ class DeliveryFixture(FakeTelegram):
             sleep=self.sleep,
             random=lambda: 0.5,
             clock=lambda: 100.0,
-            wall_clock=lambda: 12.5,
         )
         self.progress = delivery.start(CHAT, **options)
 
@@ -84,7 +83,7 @@ async def test_parts_are_sent_in_order() -> None:
 
 async def test_first_text_is_reported_once() -> None:
     """The time to the first visible text is reported for a reply to a message."""
-    scene = DeliveryFixture(accepted_at=10.0)
+    scene = DeliveryFixture(accepted_at=97.5)
     await scene.deliver("a" * MAX_MESSAGE_UNITS + "b")
 
     assert scene.events == [FirstText(2.5)]

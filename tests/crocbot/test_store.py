@@ -58,7 +58,10 @@ async def test_a_commit_survives_a_power_cut(tmp_path: Path) -> None:
 
     async with Store(tmp_path / "x.sqlite3", [SCHEMA]) as opened_store:
         results = await asyncio.gather(*(opened_store.run(modes) for _ in range(9)))
-    assert results == [["wal", 2, 2]] * 9
+        weaker = await opened_store.run(modes, durable=False)
+        results.append(await opened_store.run(modes))
+    assert results == [["wal", 2, 2]] * 10
+    assert weaker == ["wal", 1, 2]
     assert len(threads - {threading.get_ident()}) == len(threads) == 1
 
 
@@ -122,16 +125,6 @@ async def test_a_damaged_file(tmp_path: Path) -> None:
     assert file.read_bytes() == damaged
 
 
-async def test_a_newer_format(tmp_path: Path) -> None:
-    """A file of a later crocbot is refused, not changed."""
-    file = tmp_path / "x.sqlite3"
-    connection = sqlite3.connect(file)
-    connection.execute("PRAGMA user_version=2")
-    connection.close()
-    with pytest.raises(OperatorError, match=r"newer crocbot \(format 2, this one"):
-        await open_and_close(file)
-
-
 async def test_a_file_that_could_not_shrink(tmp_path: Path) -> None:
     """A file that was made without incremental vacuum is rewritten at the start."""
     file = tmp_path / "x.sqlite3"
@@ -148,16 +141,6 @@ async def test_a_file_that_could_not_shrink(tmp_path: Path) -> None:
                 connection.execute("SELECT * FROM other").fetchall() == []
             )
         )
-
-
-def test_a_column_that_came_later(tmp_path: Path) -> None:
-    """A schema adds a column to a table that an earlier version made, once."""
-    file = tmp_path / "x.sqlite3"
-    with opened(file, [SCHEMA]) as connection:
-        insert(connection)
-    for _ in range(2):
-        with opened(file, [SCHEMA, "ALTER TABLE a ADD COLUMN y DEFAULT 5"]) as later:
-            assert later.execute("SELECT y FROM a").fetchall() == [(5,)]
 
 
 def test_a_directory_that_cannot_be_made() -> None:
@@ -191,6 +174,23 @@ def test_one_gateway_a_directory(tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
     with locked(folder):
         pass
+
+
+def test_how_the_last_process_ended(tmp_path: Path) -> None:
+    """An end is orderly if it was marked, after turns could run or before."""
+    with locked(tmp_path) as first:
+        assert first.last_orderly
+        first.mark_running()
+    with locked(tmp_path) as killed:
+        assert not killed.last_orderly
+        # It did not get as far as to count the tries.
+        killed.mark_stopped()
+    with locked(tmp_path) as second:
+        assert not second.last_orderly
+        second.mark_running()
+        second.mark_stopped()
+    with locked(tmp_path) as third:
+        assert third.last_orderly
 
 
 def test_no_place_to_write(tmp_path: Path) -> None:

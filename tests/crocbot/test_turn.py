@@ -47,6 +47,7 @@ from crocbot.model import (
 from crocbot.reply import Delivery, LiveDelivery
 from crocbot.turn import AgentStep, TurnStages
 from crocbot.turn.messages import (
+    CRASH_ERROR,
     ERROR_MESSAGES,
     GENERIC_ERROR,
     PAIRING_CODE,
@@ -150,17 +151,17 @@ class TurnFixture:
     def record(self, message: Message, decision: Decision) -> None:
         self.denied.append((message.sender_id, decision.verdict))
 
-    async def run(self, *rows: Row) -> list[Outcome]:
-        """Run a turn for rows that belong together."""
+    def stages(self) -> TurnStages:
+        """Return the stages of a turn."""
         delivery = Delivery(
             client=self.telegram,  # type: ignore[arg-type]
             events=self.events,
             sleep=self.telegram.sleep,
-            wall_clock=lambda: 102.5,
+            clock=lambda: 102.5,
         )
         stubs: Any = self
         store: Any = self.store
-        turn = TurnStages(
+        return TurnStages(
             bot=BotIdentity(99, "our_bot"),
             policy=self.policy,
             pairings=store,
@@ -179,7 +180,10 @@ class TurnFixture:
             events=self.events,
             clock=lambda: 102.5,
         )
-        return await turn.run(rows, overtaken=self.overtaken)
+
+    async def run(self, *rows: Row) -> list[Outcome]:
+        """Run a turn for rows that belong together."""
+        return await self.stages().run(rows, overtaken=self.overtaken)
 
     async def run_one(self, taken: Row) -> Outcome:
         """Run a turn for one row; return its outcome without the update's id."""
@@ -610,9 +614,89 @@ async def test_cancellation_passes_through() -> None:
         await TurnFixture(asyncio.CancelledError()).run_one(row())
 
 
-async def test_a_clock_that_was_set_back() -> None:
-    """Latency is never negative."""
+async def test_a_retried_row() -> None:
+    """An answer after a retry has no latency: the time includes the operator's."""
     scene = TurnFixture()
-    outcome = await scene.run_one(replace(row(), accepted_at=200.0))
+    outcome = await scene.run_one(replace(row(), retried=True))
 
-    assert (outcome.seconds, scene.events.of_type(FirstText)) == (0.0, [FirstText(0.0)])
+    assert outcome == replace(ANSWERED, retried=1)
+    assert scene.events.of_type(FirstText) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "type_"),
+    [
+        ("hello", {}, MessageType.TEXT),
+        ("/new", {}, MessageType.COMMAND),
+        (None, {"photo": []}, None),
+        (None, {"location": {"latitude": 1, "longitude": 2}}, MessageType.MEDIA),
+        ("unreadable", {"chat": None}, MessageType.TEXT),
+        ("/unreadable", {"chat": None}, MessageType.COMMAND),
+        (None, {"chat": None, "location": {}}, MessageType.MEDIA),
+        (None, {"new_chat_title": "x"}, None),
+    ],
+)
+def test_the_type_of_a_row(
+    text: str | None, fields: dict[str, Any], type_: MessageType | None
+) -> None:
+    """A row that is closed before its turn, or unreadable, is counted by its type."""
+    assert TurnFixture().stages().message_type(row(text, **fields)) == type_
+
+
+def test_the_type_of_what_is_no_message() -> None:
+    """Other updates have no type."""
+    assert TurnFixture().stages().message_type(Row(1, {"update_id": 1}, 0.0)) is None
+
+
+def crashed(tries: int, **fields: Any) -> Row:
+    """Return a row whose turns have crashed the process."""
+    return replace(row("hello", **fields), tries=tries)
+
+
+SET_ASIDE = Outcome(
+    Disposition.SET_ASIDE,
+    message_type=MessageType.TEXT,
+    error=ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL),
+    reason="the process crashed in 3 turns of this update",
+)
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+async def test_a_row_that_may_have_crashed_the_process(tries: int) -> None:
+    """It is tried again."""
+    assert await TurnFixture().run_one(crashed(tries)) == ANSWERED
+
+
+async def test_a_row_that_crashed_the_process() -> None:
+    """After the third crash it is set aside; its sender gets a sentence about it."""
+    scene = TurnFixture()
+
+    assert await scene.run_one(crashed(3)) == SET_ASIDE
+    assert (scene.telegram.texts, scene.telegram.quotes) == ([CRASH_ERROR], [3])
+    assert scene.asked == []
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        crashed(4),
+        crashed(3, user=8),
+        crashed(3, chat=None),
+        crashed(3, **{"from": ADA | {"is_bot": True}}),
+    ],
+)
+async def test_a_crash_without_a_sentence(taken: Row) -> None:
+    """A row that crashes while the sentence is sent is not read again."""
+    scene = TurnFixture()
+    outcome = await scene.run_one(taken)
+
+    assert outcome.disposition is Disposition.SET_ASIDE
+    assert scene.telegram.texts == []
+
+
+async def test_a_crash_message_that_is_not_sent() -> None:
+    """The row is set aside all the same."""
+    scene = TurnFixture()
+    scene.telegram.errors["send"] = [DeliveryError("blocked")]
+
+    assert await scene.run_one(crashed(3)) == SET_ASIDE

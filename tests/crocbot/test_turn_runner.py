@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from crocbot import log
 from crocbot.dispatcher import Dispatcher
-from crocbot.model import Disposition, Outcome, Row
+from crocbot.errors import InboxError
+from crocbot.events import QueueWait
+from crocbot.model import Disposition, MessageType, Outcome, Row
 from crocbot.turn import TurnRunner
 from tests.crocbot.fakes import RecordedEvents
 
@@ -17,16 +21,29 @@ class RunnerFixture:
 
     def __init__(self) -> None:
         self.closing, self.go_on = asyncio.Event(), asyncio.Event()
+        self.events = RecordedEvents()
         self.runner = TurnRunner(
             stages=self,  # type: ignore[arg-type]
             inbox=self,  # type: ignore[arg-type]
-            events=RecordedEvents(),
+            events=self.events,
             redactor=log.Redactor([]),
+            clock=lambda: 100.0,
         )
+        self.steps: list[str] = []
+        self.begin_error: Exception | None = None
         self.closed: list[int] = []
 
+    async def begin(self, rows: Sequence[Row]) -> None:
+        self.steps.append("begin")
+        if self.begin_error is not None:
+            raise self.begin_error
+
     async def run(self, rows: Sequence[Row], *, overtaken: bool) -> list[Outcome]:
+        self.steps.append("run")
         return [Outcome(Disposition.ANSWERED, update_ids=(rows[0].update_id,))]
+
+    def message_type(self, row: Row) -> MessageType | None:
+        return row.raw.get("type")
 
     async def close_rows(self, outcome: Outcome) -> int:
         self.closing.set()
@@ -68,3 +85,47 @@ async def test_rows_that_are_closed_during_a_drain() -> None:
 
     assert await draining == 1
     assert world.closed == [1]
+
+
+@pytest.mark.parametrize("error", [None, InboxError("disk full")])
+async def test_a_turn_is_recorded_before_it_runs(error: Exception | None) -> None:
+    """It is in the inbox before anything of it runs; a full disk prevents no answer."""
+    world = RunnerFixture()
+    world.go_on.set()
+    world.begin_error = error
+    await world.runner.run([Row(1, {}, 0.0)])
+
+    assert world.steps == ["begin", "run"]
+    assert world.closed == [1]
+
+
+async def test_how_long_rows_waited() -> None:
+    """Each row has waited since it was accepted, but a retried one for the operator."""
+    world = RunnerFixture()
+    world.go_on.set()
+    retried = Row(3, {}, 1.0, retried=True)
+    await world.runner.run([Row(1, {}, 98.0), Row(2, {}, 99.5), retried])
+
+    assert world.events.of_type(QueueWait) == [QueueWait(2.0), QueueWait(0.5)]
+
+
+async def test_rows_that_are_closed_without_a_turn() -> None:
+    """A stopped turn is one outcome; in a chat that is gone each row has its own."""
+    world = RunnerFixture()
+    world.go_on.set()
+    text, media = {"type": MessageType.TEXT}, {"type": MessageType.MEDIA}
+    retried = Row(3, text, 0.0, retried=True)
+    await world.runner.cancel([Row(1, media, 0.0), Row(2, media, 0.0)])
+    await world.runner.cancel([])
+    await world.runner.fail_chat_gone([retried, Row(4, media, 0.0), Row(5, {}, 0.0)])
+
+    outcomes = world.events.of_type(Outcome)
+    assert [
+        (each.update_ids, each.message_type, each.retried) for each in outcomes
+    ] == [
+        ((1, 2), MessageType.MEDIA, 0),
+        ((3,), MessageType.TEXT, 1),
+        ((4,), MessageType.MEDIA, 0),
+        ((5,), None, 0),
+    ]
+    assert {each.disposition for each in outcomes[1:]} == {Disposition.FAILED}

@@ -54,6 +54,19 @@ class Node:
         return zip(keys, keys, strict=True)
 
 
+def dismantle(root: Node | None) -> None:
+    """
+    Free a tree node by node; it is empty afterwards.
+
+    Freed at once, the tree of 100,000 rules makes all threads wait for 0.3 s.
+    """
+    pending = [root] if root else []
+    while pending:
+        node = pending.pop()
+        pending += node.children
+        node.children = ()
+
+
 def read_file(path: str) -> bytes:
     """Read a file up to the size that compose refuses; ConfigError if it fails."""
     try:

@@ -67,6 +67,12 @@ class PatternTree:
             self._halves = tuple(PatternTree(half) for half in halves)
             self._any = _any_of([pattern.text for pattern, _ in patterns])
 
+    def dismantle(self) -> None:
+        """Remove all patterns, one after the other."""
+        for half in self._halves:
+            half.dismantle()
+        self._halves, self._any, self._patterns = (), None, ()
+
     def find(self, name: str) -> tuple[int, tuple[str, ...]] | None:
         """Return the number of the first pattern that matches, and its captures."""
         if self._any and self._any.search(_encode(name)) is None:

@@ -71,11 +71,13 @@ class Reloader:
     def _read(self) -> None:
         self._is_reading = True
         answers, self._waiting = self._waiting, []
-        read = self._threads.run(read_table, self._settings, self._table)
-        outcome = read.addCallback(self._swap).addErrback(self._refuse)
+        read = self._threads.run(_read_again, self._settings, self._table)
+        outcome = read.addCallback(self._swap).addErrback(self._report_bug)
         outcome.addCallback(self._answer, answers)
 
-    def _swap(self, table: MappingTable) -> str:
+    def _swap(self, table: MappingTable | ConfigError) -> str:
+        if isinstance(table, ConfigError):
+            return self._refuse(str(table))
         if table is not self._table:
             self._pipeline.replace_table(table)
             # The last reference is the thread's, which takes its time to free it.
@@ -86,13 +88,15 @@ class Reloader:
         self._log.info("reloaded", rules=len(table))
         return ""
 
-    def _refuse(self, failure: Failure) -> str:
-        self._reloads["failure"] += 1
+    def _report_bug(self, failure: Failure) -> str:
         error = failure.value
-        reason = str(error)
-        if isinstance(error, Exception) and not isinstance(error, ConfigError):
+        if isinstance(error, Exception):
             self._bugs.report(error)
-            reason = f"cannot be read because of a bug: {type(error).__name__}"
+        problem = f"cannot be read because of a bug: {type(error).__name__}"
+        return self._refuse(f"{self._settings.mapping_config}: {problem}")
+
+    def _refuse(self, reason: str) -> str:
+        self._reloads["failure"] += 1
         self._log.error("reload refused, the old rules stay", error=reason)
         return reason
 
@@ -116,6 +120,16 @@ def read_table(settings: Settings, current: MappingTable | None = None) -> Mappi
         cache_size=settings.cache_size,
         current=current,
     )
+
+
+def _read_again(
+    settings: Settings, current: MappingTable
+) -> MappingTable | ConfigError:
+    """Return the new table, or the error without the data that its frames hold."""
+    try:
+        return read_table(settings, current)
+    except ConfigError as error:
+        return ConfigError(str(error))
 
 
 def log_warnings(table: MappingTable) -> None:

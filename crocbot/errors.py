@@ -125,6 +125,10 @@ class TelegramError(CrocbotError):
         self.reason = reason
 
 
+class AnswerTooLongError(TelegramError):
+    """The Bot API's answer has more bytes than the gateway reads."""
+
+
 class WebhookSetError(TelegramError):
     """Polling is refused because a webhook is set."""
 

@@ -19,6 +19,7 @@ connection of a call that timed out is closed.  Errors are translated:
 | 409, a webhook is set                | WebhookSetError, a TelegramError       |
 | 409, another poller                  | TelegramError, CONFLICT                |
 | no answer in time                    | TelegramError, TIMEOUT                 |
+| an answer of more than 4 MiB         | AnswerTooLongError, a TelegramError    |
 | 403, or a chat that does not exist   | ChatGoneError, a DeliveryError         |
 | 400, a group with another id now     | ChatMovedError, a DeliveryError        |
 | any other 400                        | DeliveryError, with its `refusal`      |
@@ -27,12 +28,11 @@ connection of a call that timed out is closed.  Errors are translated:
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 import telegram
@@ -41,6 +41,7 @@ from telegram.request import BaseRequest, RequestData
 
 from crocbot.botapi.refusals import delivery_error
 from crocbot.errors import (
+    AnswerTooLongError,
     ChatMovedError,
     CrocbotError,
     FloodWaitError,
@@ -48,13 +49,15 @@ from crocbot.errors import (
     TelegramError,
     WebhookSetError,
 )
-from crocbot.model import LOOPBACK_HOSTS, ReconnectReason
+from crocbot.http_client import BodyError, BodyTooLongError, HttpClient
+from crocbot.model import ReconnectReason
 
 PLACEHOLDER = "0:redacted"
 DEFAULT_SECONDS = 15.0
 CONNECT_SECONDS = 10.0
-CLOSE_SECONDS = 1.0
-MAX_ANSWER_BYTES = 32 * 1024 * 1024
+# Of any answer except a file.  JSON blocks the event loop while it is decoded; if 100
+# updates have more bytes than this, fewer are requested.
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
 OTHER_POLLER = (
     "another program polls with this token; only one of them gets the messages"
 )
@@ -89,16 +92,27 @@ class Bot(telegram.Bot):
                 description = f"{method}: {error.message}"
                 raise telegram.error.BadRequest(description) from error
 
-    async def download(self, path: str, seconds: float) -> bytes:
-        """Return a file by the path that getFile returned, within `seconds`."""
-        _, request = self._request
+    async def download(self, path: str, seconds: float, max_bytes: int) -> bytes:
+        """
+        Return a file by the path that getFile returned, within `seconds`.
+
+        Raise DeliveryError if it has more than `max_bytes`.
+        """
         url = f"{self.base_file_url}/{quote(path)}"
         with _translated():
             try:
-                return bytes(await request.retrieve(url, read_timeout=seconds))
-            except telegram.error.InvalidToken as error:
-                # python-telegram-bot raises this for every 404.
-                raise telegram.error.BadRequest("the file is gone") from error
+                status, content = await self.requests[1].fetch(
+                    "GET", url, seconds=seconds, max_bytes=max_bytes
+                )
+            except AnswerTooLong as error:
+                raise telegram.error.BadRequest(error.message) from error
+            except NotFoundError:
+                status, content = 404, b""
+            if status == 404:
+                raise telegram.error.BadRequest("the file is gone")
+            if status != 200:
+                raise telegram.error.NetworkError(f"the file has status {status}")
+            return content
 
 
 @contextmanager
@@ -132,6 +146,8 @@ def _translate(error: telegram.error.TelegramError) -> CrocbotError:
             translated = TelegramError(OTHER_POLLER, ReconnectReason.CONFLICT)
         case telegram.error.TimedOut():
             translated = TelegramError(description, ReconnectReason.TIMEOUT)
+        case AnswerTooLong():
+            translated = AnswerTooLongError(description, ReconnectReason.NETWORK)
         case telegram.error.ChatMigrated():
             text = f"Telegram refused the call: {description}"
             translated = ChatMovedError(text, error.new_chat_id)
@@ -172,16 +188,22 @@ class NotFoundError(telegram.error.InvalidToken):
     """
 
 
+class AnswerTooLong(telegram.error.NetworkError):
+    """The answer has more bytes than the method may return."""
+
+
 class AiohttpRequest(BaseRequest):
-    """Requests over one pool of at most `connections`, which `initialize` opens."""
+    """Requests over one pool of at most `connections`."""
 
     def __init__(self, token: str, api_url: str, *, connections: int) -> None:
         self._token = token
         self._secret = token.encode()
-        # HTTPS_PROXY and the like do not apply to this host.
-        self._use_proxies = urlsplit(api_url).hostname not in LOOPBACK_HOSTS
-        self._connections = connections
-        self._session: aiohttp.ClientSession | None = None
+        self._client = HttpClient(
+            api_url,
+            connections=connections,
+            reuse=True,
+            headers={"User-Agent": self.USER_AGENT},
+        )
 
     @property
     def read_timeout(self) -> float:
@@ -189,33 +211,15 @@ class AiohttpRequest(BaseRequest):
         return DEFAULT_SECONDS
 
     async def initialize(self) -> None:
-        """Open the pool; no connection is made yet."""
-        if self._session is None:
-            self._session = self._open()
+        """Do nothing: the first request opens the pool."""
 
     async def reset_connections(self) -> None:
         """Close all connections and forget resolved names."""
-        if self._session is not None:
-            old, self._session = self._session, self._open()
-            closing = asyncio.create_task(old.close())
-            await asyncio.wait([closing], timeout=CLOSE_SECONDS)
-
-    def _open(self) -> aiohttp.ClientSession:
-        # aiohttp tries IPv4 a quarter of a second after IPv6, so a host whose IPv6
-        # address does not answer works at once.
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self._connections, keepalive_timeout=50
-            ),
-            headers={"User-Agent": self.USER_AGENT},
-            trust_env=self._use_proxies,
-        )
+        await self._client.reset()
 
     async def shutdown(self) -> None:
         """Close the pool."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._client.close()
 
     async def do_request(  # noqa: PLR0917 (the signature of BaseRequest)
         self,
@@ -228,26 +232,45 @@ class AiohttpRequest(BaseRequest):
         pool_timeout: Any = BaseRequest.DEFAULT_NONE,  # noqa: ARG002
     ) -> tuple[int, bytes]:
         """Make a request within `read_timeout` seconds; return status and body."""
-        if self._session is None:
-            raise RuntimeError("initialize() was not called")
-        total = (
-            read_timeout if isinstance(read_timeout, int | float) else DEFAULT_SECONDS
+        is_set = isinstance(read_timeout, int | float)
+        return await self.fetch(
+            method,
+            url,
+            data=_body(request_data),
+            seconds=read_timeout if is_set else DEFAULT_SECONDS,
+            max_bytes=MAX_ANSWER_BYTES,
         )
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: aiohttp.FormData | None = None,
+        seconds: float,
+        max_bytes: int,
+    ) -> tuple[int, bytes]:
+        """
+        Make a request within `seconds`; return status and body.
+
+        Raise AnswerTooLong if the body has more than `max_bytes`.
+        """
         failure: telegram.error.TelegramError
+        timeout = aiohttp.ClientTimeout(
+            total=seconds, sock_connect=min(seconds, CONNECT_SECONDS)
+        )
+        url = url.replace(PLACEHOLDER, self._token, 1)
         try:
-            async with self._session.request(
-                method,
-                url.replace(PLACEHOLDER, self._token, 1),
-                data=_body(request_data),
-                timeout=aiohttp.ClientTimeout(
-                    total=total, sock_connect=min(total, CONNECT_SECONDS)
-                ),
-                # A redirect would take the token elsewhere.
-                allow_redirects=False,
+            async with self._client.request(
+                method, url, data=data, timeout=timeout
             ) as response:
-                status, payload = response.status, await _read(response)
+                status, payload = response.status, await response.read(max_bytes)
         except TimeoutError:
-            failure = telegram.error.TimedOut(f"no answer within {total:g} s")
+            failure = telegram.error.TimedOut(f"no answer within {seconds:g} s")
+        except BodyTooLongError as error:
+            failure = AnswerTooLong(str(error))
+        except BodyError as error:
+            failure = telegram.error.NetworkError(str(error))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = telegram.error.NetworkError(_without_url(error))
         else:
@@ -283,16 +306,6 @@ def _body(request_data: RequestData | None) -> aiohttp.FormData | None:
     for name, (filename, content, content_type) in files.items():
         form.add_field(name, content, filename=filename, content_type=content_type)
     return form
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the whole body.  Raise ValueError above MAX_ANSWER_BYTES."""
-    payload = bytearray()
-    async for chunk in response.content.iter_any():
-        payload += chunk
-        if len(payload) > MAX_ANSWER_BYTES:
-            raise ValueError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
-    return bytes(payload)
 
 
 def _telegram_description(payload: bytes) -> str:

@@ -20,6 +20,7 @@ from crocbot import log
 from crocbot.botapi.bot import DEFAULT_SECONDS, PLACEHOLDER, AiohttpRequest, Bot
 from crocbot.botapi.flood_control import FloodControl
 from crocbot.errors import (
+    AnswerTooLongError,
     ChatMovedError,
     CrocbotError,
     DeliveryError,
@@ -64,6 +65,7 @@ ALLOWED_UPDATES = tuple(UpdateType)
 MAX_UPDATE_ID = 2**62
 # Telegram keeps an update for a day; a longer lag is the difference of two clocks.
 MAX_LAG_SECONDS = 86_400.0
+FEWER_UPDATES_FACTOR = 4
 
 Result = TypeVar("Result")
 logger = log.logger(__name__)
@@ -167,19 +169,34 @@ class Client:
         """
         Return updates from `offset` on, at most `limit`, in the order of their ids.
 
-        With `wait` this is a long poll.
+        With `wait` this is a long poll.  If the updates have too many bytes together,
+        fewer are requested.
         """
-        entries = await self._call(
-            "getUpdates",
-            seconds=self._long_poll + self._margin,
-            offset=offset,
-            limit=limit,
-            timeout=self._long_poll if wait else 0,
-            allowed_updates=ALLOWED_UPDATES,
-        )
+        while True:
+            try:
+                entries = await self._call(
+                    "getUpdates",
+                    seconds=self._long_poll + self._margin,
+                    offset=offset,
+                    limit=limit,
+                    timeout=self._long_poll if wait else 0,
+                    allowed_updates=ALLOWED_UPDATES,
+                )
+                break
+            except AnswerTooLongError:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // FEWER_UPDATES_FACTOR)
         if not isinstance(entries, list):
             raise TelegramError("getUpdates returned no list", ReconnectReason.NETWORK)
-        return usable_updates(entries, self._events)
+        self._report_surplus(len(entries) - limit)
+        return usable_updates(entries[:limit], self._events)
+
+    def _report_surplus(self, surplus: int) -> None:
+        """Log and count, as one error, updates that were not requested."""
+        if surplus > 0:
+            logger.error("more updates than requested: dropped", updates=surplus)
+            self._events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
 
     async def send_message(
         self, chat: ChatThread, part: MessagePart, reply_to: int | None = None
@@ -246,12 +263,9 @@ class Client:
         size = file.get("file_size")
         if isinstance(size, int) and size > max_bytes:
             raise DeliveryError(f"the file has {size} bytes, more than {max_bytes}")
-        content = await self._measure(
-            Method.FILE, self._bot.download(path, DOWNLOAD_SECONDS)
+        return await self._measure(
+            Method.FILE, self._bot.download(path, DOWNLOAD_SECONDS, max_bytes)
         )
-        if len(content) > max_bytes:
-            raise DeliveryError(f"the file has more than {max_bytes} bytes")
-        return content
 
     async def _call_chat(self, method: str, chat: ChatThread, **parameters: Any) -> Any:
         """

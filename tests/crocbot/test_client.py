@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from crocbot.botapi import Client
+from crocbot.botapi.bot import MAX_ANSWER_BYTES
 from crocbot.botapi.client import usable_updates
 from crocbot.errors import (
+    AnswerTooLongError,
     ChatGoneError,
     ChatMovedError,
     CrocbotError,
@@ -146,6 +148,30 @@ async def test_the_limit_is_kept(client: Client, server: Server) -> None:
     for word in "abc":
         server.send(ADA, word)
     assert len(await client.get_updates(0, 2)) == 2
+
+
+async def test_more_updates_than_requested(server: Server) -> None:
+    """Only as many as the limit are looked at; the others count as one error."""
+    many = [{"update_id": n} for n in range(1, 1000)]
+    events = RecordedEvents()
+    async with Client(TOKEN, server.url, events) as client:
+        server.fault("getUpdates", result(json.dumps(many)))
+        assert await client.get_updates(0, 2) == many[:2]
+
+    assert events.of_type(ErrorEvent) == [BUG_COUNTED]
+    assert len(events.of_type(UpdateReceived)) == 2
+
+
+async def test_updates_with_too_many_bytes(client: Client, server: Server) -> None:
+    """Fewer are requested until their bytes fit; one that never fits is an error."""
+    too_long = result(json.dumps([{"update_id": 1, "x": "x" * MAX_ANSWER_BYTES}]))
+    server.send(ADA, "hello")
+    server.fault("getUpdates", too_long, times=2)
+    assert len(await client.get_updates(0, 100)) == 1
+    assert server.calls["getupdates"] == 3
+    server.fault("getUpdates", too_long)
+    with pytest.raises(AnswerTooLongError, match="more than 4194304 bytes"):
+        await client.get_updates(0, 1)
 
 
 async def test_usable_updates_are_returned_in_order(server: Server) -> None:

@@ -1,0 +1,173 @@
+"""
+Outgoing HTTP: the rules for every server that the gateway sends requests to.
+
+    HttpClient.request() --> HttpResponse --> chunks(max_bytes)
+
+- A redirect is never followed: it would take a token or a conversation elsewhere.
+- Every body is read up to a number of bytes, an error's as well.  Compressed bodies are
+  not requested; one that arrives is decoded in pieces, and the decoded bytes count.
+- The environment's proxy is not used for servers on this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from crocbot.errors import CrocbotError
+from crocbot.model import LOOPBACK_HOSTS
+
+CLOSE_SECONDS = 1.0
+KEEPALIVE_SECONDS = 50
+MAX_CHUNK_BYTES = 64 * 1024
+DECODED_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+# zlib detects the header of gzip and of deflate.
+ANY_HEADER = zlib.MAX_WBITS | 32
+
+
+class BodyError(CrocbotError):
+    """The body of a response cannot be decoded."""
+
+
+class BodyTooLongError(BodyError):
+    """The body of a response has more bytes than the caller accepts."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the answer has more than {max_bytes} bytes")
+
+
+class HttpResponse:
+    """A response whose body has not been read."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        # aiohttp's name for a missing Content-Type is application/octet-stream.
+        self.content_type = response.content_type
+
+    async def chunks(self, max_bytes: int) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives.  Raise BodyError above `max_bytes`."""
+        count = 0
+        async with aclosing(self._decoded()) as pieces:
+            async for piece in pieces:
+                count += len(piece)
+                if count > max_bytes:
+                    raise BodyTooLongError(max_bytes)
+                yield piece
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return the whole body.  Raise BodyError above `max_bytes`."""
+        async with aclosing(self.chunks(max_bytes)) as chunks:
+            return b"".join([chunk async for chunk in chunks])
+
+    async def _decoded(self) -> AsyncGenerator[bytes, None]:
+        coding = self.headers.get("Content-Encoding", "").strip().lower()
+        if coding in {"", "identity"}:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+            return
+        if coding not in DECODED_CODINGS:
+            raise BodyError(f"the answer has Content-Encoding {coding[:80]!r}")
+        decoder = zlib.decompressobj(ANY_HEADER)
+        try:
+            async for chunk in self._response.content.iter_any():
+                for piece in _pieces(decoder, chunk):
+                    yield piece
+        except zlib.error as error:
+            raise BodyError(f"the answer is not {coding}") from error
+
+
+class HttpClient:
+    """
+    Requests to one server; at most `connections` at a time, 0 for any number.
+
+    With `reuse` a connection serves further requests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int,
+        reuse: bool,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._use_proxies = urlsplit(url).hostname not in LOOPBACK_HOSTS
+        self._connections = connections
+        self._reuse = reuse
+        self._headers = {"Accept-Encoding": "identity", **(headers or {})}
+        self._session: aiohttp.ClientSession | None = None
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout: aiohttp.ClientTimeout,
+        headers: Mapping[str, str] | None = None,
+        data: Any = None,
+    ) -> AsyncIterator[HttpResponse]:
+        """Send a request; the first one opens the pool.  Raise aiohttp's errors."""
+        if self._session is None:
+            self._session = self._open()
+        async with self._session.request(
+            method,
+            url,
+            headers=headers,
+            data=data,
+            timeout=timeout,
+            allow_redirects=False,
+        ) as response:
+            yield HttpResponse(response)
+
+    async def reset(self) -> None:
+        """Close all connections and forget resolved names."""
+        if self._session is not None:
+            old, self._session = self._session, None
+            closing = asyncio.create_task(old.close())
+            await asyncio.wait([closing], timeout=CLOSE_SECONDS)
+
+    async def close(self) -> None:
+        """Close the pool."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        # aiohttp tries IPv4 a quarter of a second after IPv6, so a host whose IPv6
+        # address does not answer works at once.
+        connector = aiohttp.TCPConnector(
+            limit=self._connections,
+            **(
+                {"keepalive_timeout": KEEPALIVE_SECONDS}
+                if self._reuse
+                else {"force_close": True}
+            ),
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            headers=self._headers,
+            trust_env=self._use_proxies,
+            auto_decompress=False,
+        )
+
+
+def _pieces(decoder: Any, chunk: bytes) -> Iterator[bytes]:
+    """Decode a chunk in pieces of at most `MAX_CHUNK_BYTES`."""
+    piece = b"-"
+    # A full piece may leave decoded bytes in zlib although all input was read.
+    while chunk or len(piece) == MAX_CHUNK_BYTES:
+        piece = decoder.decompress(chunk, MAX_CHUNK_BYTES)
+        chunk = decoder.unconsumed_tail
+        if piece:
+            yield piece
+        if decoder.eof:
+            return

@@ -36,6 +36,8 @@ QUIET_SECONDS = 60.0
 CONTROL = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
+# The characters that Markdown escapes.
+MARKDOWN = re.compile(r"[\\`*_{}\[\]()#+\-.!~>|=]")
 # These log much at level info that only a developer needs.
 VERBOSE_LIBRARIES = ("aiohttp", "asyncio", "telegram")
 # What structlog and the standard library call levels that have another name here.
@@ -118,27 +120,58 @@ def is_configured() -> bool:
 
 
 class Redactor:
-    """Replaces secrets in texts, as they are and as a URL or a log shows them."""
+    """
+    Replaces secrets in texts, as they are and as a URL, Markdown or a log shows them.
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    A secret of fewer than `min_chars` characters is not replaced.
+    """
+
+    def __init__(self, secrets: Sequence[str], *, min_chars: int = 1) -> None:
         # The half of a bot token behind the colon is the secret one.  A short one, as
         # in a test, may be an ordinary word.
         halves = [secret.partition(":")[2] for secret in secrets]
         long_halves = [half for half in halves if len(half) >= MIN_SECRET_HALF]
-        plain = [*filter(None, secrets), *long_halves]
-        texts = {text for one in plain for text in _spellings(one)}
-        longest_first = sorted(texts, key=len, reverse=True)
+        plain = [one for one in secrets if len(one) >= max(1, min_chars)]
+        texts = {text for one in plain + long_halves for text in _spellings(one)}
+        self._longest_first = sorted(texts, key=len, reverse=True)
+        alternatives = "|".join(map(re.escape, self._longest_first))
         # Without secrets the pattern must match nothing; an empty one matches all.
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self._pattern = re.compile(alternatives or "(?!)")
+        self._first_chars = frozenset(text[0] for text in texts)
 
     def redact(self, text: str) -> str:
         """Return the text with REDACTED in place of each secret."""
         return self._pattern.sub(REDACTED, text)
 
+    def safe_end(self, text: str) -> int:
+        """
+        Return where to cut a text to which more will be added.
+
+        No secret that is in it, or may begin in it, contains this index.
+        """
+        end = len(text)
+        longest = len(self._longest_first[0]) if self._longest_first else 0
+        for index in range(max(0, len(text) - longest + 1), len(text)):
+            if text[index] in self._first_chars and self._begins_secret(text[index:]):
+                end = index
+                break
+        for match in self._pattern.finditer(text):
+            if match.start() < end < match.end():
+                return match.end()
+        return end
+
+    def _begins_secret(self, text: str) -> bool:
+        """Return whether a secret begins with a text and is longer."""
+        return any(
+            secret.startswith(text) and len(secret) > len(text)
+            for secret in self._longest_first
+        )
+
 
 def _spellings(secret: str) -> set[str]:
-    """Return a secret as it looks in a text, a URL, JSON and a Python literal."""
-    spellings = {quote(secret, safe="")}
+    """Return a secret as it looks in text, URL, Markdown, JSON and Python literal."""
+    spellings = {quote(secret, safe=""), secret.replace("_", "\\_")}
+    spellings.add(MARKDOWN.sub(r"\\\g<0>", secret))
     for text in (secret, CONTROL.sub(_escaped, secret)):
         in_json = (json.dumps(text, ensure_ascii=ascii) for ascii in (True, False))
         # A literal escapes an apostrophe only if it contains a quotation mark, too.

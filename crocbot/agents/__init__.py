@@ -4,7 +4,8 @@ Prompt to answer, streamed.
     Prompt --> Agent.answer() --> "Hel" "lo." Usage(12, 3)
 
 `echo.py`, `http.py`, `openai.py` and `command.py` are the agents; `create.py` creates
-the one that the settings name; `answer.py` reads its answer, within bounds.
+the one that the settings name; `answer.py` reads its answer; `rules.py` has the rules
+for every agent: redirects, bytes, secrets, time.
 
 An agent answers one message of a chat at a time, and many chats at once.  It may take
 minutes.  It is cancelled by /stop and when the gateway stops, and then releases all
@@ -14,7 +15,8 @@ counted as a bug.
 
 from __future__ import annotations
 
-from crocbot.agents.answer import Agent, AnswerReader, Timeouts
+from crocbot.agents.answer import Agent, AnswerReader
 from crocbot.agents.create import create_agent
+from crocbot.agents.rules import Timeouts
 
 __all__ = ["Agent", "AnswerReader", "Timeouts", "create_agent"]

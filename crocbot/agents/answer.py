@@ -10,6 +10,9 @@ The interface of an agent, and the bounded reading of its answers.
 - An error with `retry` is retried as long as no text arrived: at most `MAX_TRIES`
   calls, with back-off, within the total timeout.
 - An answer has at most `MAX_CHARS` characters; a longer one is cut there.
+- Secrets in the answer are replaced before any other stage gets them.
+
+`rules.py` has the other rules for every agent.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from crocbot.agents.rules import StreamRedactor, Timeouts
 from crocbot.backoff import Backoff
 from crocbot.errors import AgentError
 from crocbot.events import AgentCall, AgentErrorReason, EventListener
+from crocbot.log import Redactor
 from crocbot.model import (
     Clock,
     Prompt,
@@ -36,6 +41,7 @@ from crocbot.text import is_visible
 
 MAX_CHARS = 65_536
 MAX_TRIES = 3
+NO_SECRETS = Redactor(())
 
 Answer = AsyncGenerator[str | Usage, None]
 """
@@ -67,19 +73,6 @@ class Agent(Protocol):
         """Release connections."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """
-    The timeouts of an answer, in seconds.
-
-    `first_byte` is the longest time from each call of the agent to the first part of
-    its answer, `total` from the first call to the end.
-    """
-
-    first_byte: float
-    total: float
-
-
 @dataclass(slots=True, kw_only=True)
 class AnswerReader:
     """
@@ -93,6 +86,7 @@ class AnswerReader:
     prompt: Prompt
     timeouts: Timeouts
     events: EventListener
+    redactor: Redactor = NO_SECRETS
     clock: Clock = time.monotonic
     sleep: Sleep = asyncio.sleep
     random: RandomFloat = random.random
@@ -111,12 +105,13 @@ class AnswerReader:
         """Yield the text as it arrives; an error ends it and is kept in `error`."""
         start = self.clock()
         try:
-            async with aclosing(self._with_retries()) as texts:
+            async with aclosing(self._redacted()) as texts:
                 async for text in texts:
                     if self._first_token is None:
                         self._first_token = self.clock() - start
-                    self._texts.append(text)
-                    yield text
+                    if text:
+                        self._texts.append(text)
+                        yield text
             if not is_visible(self.text):
                 raise AgentError("the agent's answer is empty", AgentErrorReason.EMPTY)
         except Exception as error:
@@ -130,6 +125,20 @@ class AnswerReader:
                 error=_reason(self.error),
             )
         )
+
+    async def _redacted(self) -> AsyncGenerator[str, None]:
+        """Yield the text without secrets; a part is empty while one may begin."""
+        redactor = StreamRedactor(self.redactor)
+        failure: Exception | None = None
+        async with aclosing(self._with_retries()) as parts:
+            try:
+                async for part in parts:
+                    yield redactor.feed(part)
+            except Exception as error:
+                failure = error
+        yield redactor.flush()
+        if failure is not None:
+            raise failure
 
     async def _with_retries(self) -> AsyncGenerator[str, None]:
         loop = asyncio.get_running_loop()

@@ -4,9 +4,10 @@ A program that is started for every message: message on stdin, answer on stdout.
     CROCBOT_AGENT_COMMAND='python3 answer.py'
     CROCBOT_CHAT=7 CROCBOT_SENDER=7 python3 answer.py < message > answer
 
-It gets no shell, no secrets and only a few variables of the environment.  It and its
-children form a process group, which is killed when the program ends, at a timeout and
-at /stop.  An exit code other than 0 is a failure; the end of its stderr is logged.
+It gets no shell, no secrets and only a few variables of the environment.  What it has
+started is killed when it ends, at a timeout, at /stop and when the gateway ends: on
+Linux all of it, by the supervisor in `linux.py`, elsewhere its process group.  An exit
+code other than 0 is a failure; the end of its stderr is logged.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import os
 import shutil
 import signal
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, MutableSet, Sequence, Set
+from contextlib import aclosing, suppress
 
+from crocbot import linux
 from crocbot.agents.answer import Answer
 from crocbot.agents.responses import decoded
+from crocbot.agents.rules import bounded
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt
@@ -30,6 +33,8 @@ MAX_STDERR_BYTES = 500
 STDERR = 2
 STDERR_SECONDS = 0.3
 REAP_SECONDS = 5.0
+MAX_ORPHAN_CHECKS = 20
+ORPHAN_CHECK_SECONDS = 0.01
 
 
 class CommandAgent:
@@ -45,6 +50,8 @@ class CommandAgent:
     ) -> None:
         self._arguments = tuple(arguments)
         self._environment = dict(environment)
+        self._supervisors: set[int] = set()
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Run the program and yield its output as it is written."""
@@ -52,23 +59,20 @@ class CommandAgent:
         process = Process(transport, group, asyncio.get_running_loop())
         writing = asyncio.create_task(_write(process.stdin, prompt.text.encode()))
         try:
-            async for text in decoded(_chunks(process.stdout)):
-                yield text
+            async with aclosing(bounded(_chunks(process.stdout))) as chunks:
+                async for text in decoded(chunks):
+                    yield text
             await group.exited.wait()
             await _wait(group.stderr_closed, STDERR_SECONDS)
         finally:
-            group.kill()
             writing.cancel()
-            try:
-                await _wait(group.exited, REAP_SECONDS)
-            finally:
-                # A process that left the group may still hold the pipes open.
-                transport.close()
-        code = transport.get_returncode()
-        if code:
-            stderr = group.stderr_end.decode("utf-8", "replace").strip()
-            error = f"the program ended with {code}: {stderr}".rstrip(": ")
-            raise AgentError(error, AgentErrorReason.FAILED)
+            ending = asyncio.create_task(_end(transport, group))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            # A second cancellation must not keep the processes from being ended.
+            await asyncio.shield(ending)
+        if code := transport.get_returncode():
+            raise self._failure(code, group.stderr_end.decode("utf-8", "replace"))
 
     async def check(self) -> str:
         """Look up the program without starting it.  Raise AgentError."""
@@ -82,7 +86,20 @@ class CommandAgent:
         return f"{path} can be started"
 
     async def close(self) -> None:
-        """Do nothing: every program ends with its answer."""
+        """Wait for the end of programs that were given up."""
+        await asyncio.gather(*self._ending)
+
+    def _failure(self, code: int, stderr: str) -> AgentError:
+        if code == linux.NOT_STARTED_CODE and stderr.startswith(linux.NOT_STARTED):
+            return self._not_started(stderr.removeprefix(linux.NOT_STARTED))
+        error = f"the program ended with {code}: {stderr.strip()}".rstrip(": ")
+        return AgentError(error, AgentErrorReason.FAILED)
+
+    def _not_started(self, reason: str) -> AgentError:
+        return AgentError(
+            f"{self._arguments[0]} cannot be started: {reason}",
+            AgentErrorReason.UNREACHABLE,
+        )
 
     async def _start(
         self, prompt: Prompt
@@ -96,8 +113,8 @@ class CommandAgent:
         loop = asyncio.get_running_loop()
         try:
             return await loop.subprocess_exec(
-                lambda: _ProcessGroup(limit=2 * READ_BYTES, loop=loop),
-                *self._arguments,
+                lambda: _ProcessGroup(loop, self._supervisors),
+                *linux.supervised(self._arguments),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
@@ -105,37 +122,46 @@ class CommandAgent:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            raise AgentError(
-                f"{self._arguments[0]} cannot be started: {error}",
-                AgentErrorReason.UNREACHABLE,
-            ) from error
+            raise self._not_started(str(error)) from error
 
 
 class _ProcessGroup(SubprocessStreamProtocol):
     """
-    A program and its children.
+    A program and its children; on Linux its supervisor ends them.
 
     asyncio's own `wait` returns only when the pipes are closed, and a child that
     outlives the program may hold them open.
     """
 
-    def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(limit, loop)
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, supervisors: MutableSet[int]
+    ) -> None:
+        super().__init__(2 * READ_BYTES, loop)
         self.exited = asyncio.Event()
         self.stderr_closed = asyncio.Event()
         self.stderr_end = b""
+        self.orphans_ended: asyncio.Task[None] | None = None
+        self._supervisors = supervisors
+        self._process: asyncio.SubprocessTransport | None = None
         self._group_id: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the group id: it is the id of the program, which leads a session."""
+        """Note the group id: it is the id of the process, which leads a session."""
         super().connection_made(transport)
         if isinstance(transport, asyncio.SubprocessTransport):
+            self._process = transport
             self._group_id = transport.get_pid()
+            self._supervisors.add(self._group_id)
 
     def process_exited(self) -> None:
         """Kill the children of a program that has ended."""
         super().process_exited()
-        self.kill()
+        self.end()
+        if self._process is not None:
+            self._supervisors.discard(self._process.get_pid())
+        if self._process and self._process.get_returncode() == -signal.SIGKILL:
+            ending = _end_orphans(self._supervisors)
+            self.orphans_ended = asyncio.create_task(ending)
         self.exited.set()
 
     def pipe_data_received(self, fd: int, data: bytes | str) -> None:
@@ -151,15 +177,36 @@ class _ProcessGroup(SubprocessStreamProtocol):
         if fd == STDERR:
             self.stderr_closed.set()
 
-    def kill(self) -> None:
-        """Kill the whole group; only once, because the id may be reused later."""
+    def end(self) -> None:
+        """End the whole group; only once, because the id may be reused later."""
         group_id, self._group_id = self._group_id, None
+        # On Linux the supervisor is the group, and kills the rest when it is asked to.
+        number = signal.SIGTERM if linux.IS_LINUX else signal.SIGKILL
         try:
             if group_id is not None:
-                os.killpg(group_id, signal.SIGKILL)
+                os.killpg(group_id, number)
         except (ProcessLookupError, PermissionError):
             # No process of the group is left.
             pass
+
+
+async def _end(transport: asyncio.SubprocessTransport, group: _ProcessGroup) -> None:
+    """End a program and its children, and release its pipes."""
+    group.end()
+    await _wait(group.exited, REAP_SECONDS)
+    # Kills what has not ended.  Another process may still hold the pipes open.
+    transport.close()
+    await _wait(group.exited, REAP_SECONDS)
+    if group.orphans_ended is not None:
+        await group.orphans_ended
+
+
+async def _end_orphans(supervisors: Set[int]) -> None:
+    """End the processes whose supervisor was killed."""
+    for _ in range(MAX_ORPHAN_CHECKS):
+        linux.kill_orphans(supervisors)
+        # The children of an orphan that was killed are orphans in the next round.
+        await asyncio.sleep(ORPHAN_CHECK_SECONDS)
 
 
 async def _write(stdin: asyncio.StreamWriter | None, data: bytes) -> None:

@@ -21,28 +21,24 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
-from urllib.parse import urlsplit
-
-import aiohttp
 
 from crocbot.agents.answer import Answer
 from crocbot.agents.responses import (
     chat_messages,
     decoded,
-    json_body,
     retry_after,
     status_reason,
     token_usage,
-    without_password,
+    without_secrets,
 )
+from crocbot.agents.rules import EVENT_STREAM, AgentClient, AgentResponse
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
-from crocbot.model import LOOPBACK_HOSTS, Prompt, Usage
+from crocbot.model import Prompt, Usage
 
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
 REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
-MAX_EVENT_CHARS = 1024 * 1024
 
 
 class HttpAgent:
@@ -60,8 +56,7 @@ class HttpAgent:
     def __init__(self, url: str, secret: str | None, connect_seconds: float) -> None:
         self._url = url
         self._secret = None if secret is None else secret.encode()
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
-        self._session: aiohttp.ClientSession | None = None
+        self._client = AgentClient(url, connect_seconds, retry=False, reuse=False)
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Post the prompt and yield the answer as it arrives."""
@@ -70,54 +65,29 @@ class HttpAgent:
         if self._secret is not None:
             digest = hmac.new(self._secret, payload, "sha256").hexdigest()
             headers[SIGNATURE] = f"sha256={digest}"
-        try:
-            async with self._request("POST", headers, payload) as response:
-                if (status := response.status) != 200:
-                    raise AgentError(
-                        f"the agent answered {status}",
-                        status_reason(status),
-                        retry=status in (429, 503),
-                        wait=retry_after(response.headers),
-                    )
-                async with aclosing(_read(response)) as parts:
-                    async for part in parts:
-                        yield part
-        except aiohttp.ClientError as error:
-            raise _agent_error(error) from error
+        async with self._client.request(
+            "POST", self._url, headers, payload
+        ) as response:
+            if (status := response.status) != 200:
+                raise AgentError(
+                    f"the agent answered {status}",
+                    status_reason(status),
+                    retry=status in (429, 503),
+                    wait=retry_after(response.headers),
+                )
+            async with aclosing(_read(response)) as parts:
+                async for part in parts:
+                    yield part
 
     async def check(self) -> str:
         """Send HEAD, which has no effect by definition; any status shows a server."""
-        try:
-            async with self._request("HEAD", {}, None) as response:
-                url = without_password(self._url)
-                return f"{url} is there (HEAD: {response.status})"
-        except aiohttp.ClientError as error:
-            raise _agent_error(error) from error
+        async with self._client.request("HEAD", self._url) as response:
+            url = without_secrets(self._url)
+            return f"{url} is there (HEAD: {response.status})"
 
     async def close(self) -> None:
         """Close the session."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    def _request(
-        self, method: str, headers: Mapping[str, str], payload: bytes | None
-    ) -> Any:
-        if self._session is None:
-            # The environment's proxy cannot reach a service on this host.
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, force_close=True),
-                trust_env=urlsplit(self._url).hostname not in LOOPBACK_HOSTS,
-            )
-        return self._session.request(
-            method,
-            self._url,
-            headers=headers,
-            data=payload,
-            timeout=self._timeout,
-            # A redirect would send the conversation to another server.
-            allow_redirects=False,
-        )
+        await self._client.close()
 
 
 def request_body(prompt: Prompt) -> dict[str, Any]:
@@ -145,35 +115,28 @@ def request_body(prompt: Prompt) -> dict[str, Any]:
     }
 
 
-def _agent_error(error: aiohttp.ClientError) -> AgentError:
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        text = f"cannot connect to the agent: {error}"
-        return AgentError(text, AgentErrorReason.UNREACHABLE, retry=True)
-    text = f"the connection to the agent broke: {type(error).__name__}"
-    return AgentError(text, AgentErrorReason.FAILED)
-
-
-async def _read(response: aiohttp.ClientResponse) -> Answer:
-    match response.content_type:
-        case "application/json":
-            for part in _parts(await _json(response)):
-                yield part
-        case "text/event-stream":
-            async for data in _events(response.content.iter_any()):
-                for part in _event_parts(data):
+async def _read(response: AgentResponse) -> Answer:
+    async with aclosing(response.chunks()) as chunks:
+        match response.content_type:
+            case "application/json":
+                for part in _parts(_json(b"".join([chunk async for chunk in chunks]))):
                     yield part
-        # aiohttp's name for a missing Content-Type is application/octet-stream.
-        case "text/plain" | "text/markdown" | "application/octet-stream":
-            async for text in decoded(response.content.iter_any()):
-                yield text
-        case other:
-            error = f"the agent answered with Content-Type {other[:80]}"
-            raise AgentError(error, AgentErrorReason.MALFORMED)
+            case str(name) if name == EVENT_STREAM:
+                async for data in _events(chunks):
+                    for part in _event_parts(data):
+                        yield part
+            # The last one stands for a missing Content-Type.
+            case "text/plain" | "text/markdown" | "application/octet-stream":
+                async for text in decoded(chunks):
+                    yield text
+            case other:
+                error = f"the agent answered with Content-Type {other[:80]}"
+                raise AgentError(error, AgentErrorReason.MALFORMED)
 
 
-async def _json(response: aiohttp.ClientResponse) -> Any:
+def _json(body: bytes) -> Any:
     try:
-        return json.loads(await json_body(response.content.iter_any()))
+        return json.loads(body)
     except (ValueError, RecursionError) as error:
         text = "the agent's answer is not JSON"
         raise AgentError(text, AgentErrorReason.MALFORMED) from error
@@ -199,20 +162,16 @@ async def _events(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
         data: two        data: three
         <empty line>     <empty line>      -->  "one\\ntwo", "three"
     """
-    rest, data, chars = "", list[str](), 0
+    rest, data = "", list[str]()
     async for text in decoded(chunks):
         *lines, rest = (rest + text).replace("\r\n", "\n").split("\n")
         for line in lines:
-            chars += len(line)
             if line.startswith("data:"):
                 data.append(line[5:].removeprefix(" "))
             elif not line:
                 if data:
                     yield "\n".join(data)
-                data, chars = [], 0
-        if chars + len(rest) > MAX_EVENT_CHARS:
-            error = f"an event has more than {MAX_EVENT_CHARS} characters"
-            raise AgentError(error, AgentErrorReason.TOO_LONG)
+                data = []
     # Some services omit the empty line after the last event.
     if rest.startswith("data:"):
         data.append(rest[5:].removeprefix(" "))

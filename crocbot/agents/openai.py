@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from crocbot.agents.answer import Answer
 from crocbot.agents.responses import (
     chat_messages,
-    json_body,
     retry_after,
     status_reason,
     token_usage,
-    without_password,
+    without_secrets,
 )
+from crocbot.agents.rules import AgentClient
 from crocbot.errors import AgentError, OperatorError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
@@ -70,9 +70,7 @@ class OpenAIAgent:
             stream = await self._create(messages)
             try:
                 if stream.response.headers.get("Content-Type", "").startswith(JSON):
-                    for part in _completion(
-                        await json_body(stream.response.aiter_bytes())
-                    ):
+                    for part in _completion(await stream.response.aread()):
                         yield part
                     return
                 async for chunk in stream:
@@ -86,13 +84,15 @@ class OpenAIAgent:
 
     async def check(self) -> str:
         """List the server's models; not every server supports that."""
-        url = without_password(self._base_url)
+        url = without_secrets(self._base_url)
         try:
             async with _translated_errors():
                 models = await self._client.models.list(timeout=CHECK_SECONDS)
         except AgentError as error:
             if error.reason is AgentErrorReason.REFUSED:
                 return f"{url} is there, and lists no models"
+            if error.reason is AgentErrorReason.TOO_LONG:
+                return f"{url} is there, and lists more models than are read"
             raise
         names = [str(getattr(model, "id", "")) for model in models.data or ()]
         missing = "" if self._model in names else f", without {self._model!r}"
@@ -148,12 +148,19 @@ def _client(base_url: str, api_key: str | None, connect_seconds: float) -> Async
         raise OperatorError(
             "CROCBOT_AGENT is 'openai': it needs the SDK, pip install 'crocbot[openai]'"
         ) from error
+    from httpx2 import AsyncClient
+
+    from crocbot.agents.transport import AgentTransport
+
+    # A completion does nothing twice, so it is sent again if the connection broke.
+    client = AgentClient(base_url, connect_seconds, retry=True, reuse=True)
     return openai.AsyncOpenAI(
         base_url=base_url,
         api_key=api_key or NO_KEY,
         max_retries=0,
-        timeout=openai.Timeout(None, connect=connect_seconds),
-        http_client=openai.DefaultAioHttpClient(),
+        # AnswerReader has the timeouts of the answer.
+        timeout=None,
+        http_client=AsyncClient(transport=AgentTransport(client)),
     )
 
 
@@ -183,10 +190,8 @@ async def _translated_errors() -> AsyncIterator[None]:
     except openai.APIStatusError as error:
         raise _status_error(error) from error
     except openai.APIConnectionError as error:
-        # Only its class name distinguishes a connection timeout from others.
-        if "Connect" in type(error.__cause__).__name__:
-            text = f"cannot connect to the model: {error.__cause__}"
-            raise AgentError(text, AgentErrorReason.UNREACHABLE, retry=True) from error
+        if isinstance(error.__cause__, AgentError):
+            raise error.__cause__ from error
         raise _broken_connection(error.__cause__ or error) from error
     except (openai.APIError, httpx2.HTTPError) as error:
         raise _broken_connection(error) from error

@@ -10,11 +10,9 @@ import codecs
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from urllib.parse import urlsplit
 
-from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
 
-MAX_JSON_BYTES = 1024 * 1024
 MAX_RETRY_AFTER_SECONDS = 60.0
 MAX_TOKENS = 2**53
 STATUS_REASONS: Mapping[int, AgentErrorReason] = {
@@ -32,17 +30,6 @@ async def decoded(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
     async for chunk in chunks:
         yield decoder.decode(chunk)
     yield decoder.decode(b"", final=True)
-
-
-async def json_body(chunks: AsyncIterable[bytes]) -> bytes:
-    """Return a body of at most `MAX_JSON_BYTES`.  Raise AgentError."""
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            error = f"the agent's JSON has more than {MAX_JSON_BYTES} bytes"
-            raise AgentError(error, AgentErrorReason.TOO_LONG)
-    return bytes(body)
 
 
 def token_usage(value: object) -> list[Usage]:
@@ -90,7 +77,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return min(float(text), MAX_RETRY_AFTER_SECONDS)
 
 
-def without_password(url: str) -> str:
-    """Return a URL without user and password, for output."""
+def without_secrets(url: str) -> str:
+    """Return a URL without user, password and query, for output."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    netloc = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=netloc, query="", fragment="").geturl()

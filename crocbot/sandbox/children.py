@@ -11,24 +11,23 @@ to a file, whose last lines are shown if it ends unexpectedly.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from crocbot import linux
 from crocbot.errors import CrocbotError
 
 SETTING_PREFIXES = ("CROCBOT_", "TELEGRAM_", "OPENAI_")
 STOP_SECONDS = 15.0
 MAX_TAIL_LINES = 20
-PR_SET_PDEATHSIG = 1
 
 Result = TypeVar("Result")
 
@@ -97,7 +96,7 @@ async def start(
             cwd=home,
             env={**clean_environment(environment), **settings},
             start_new_session=True,
-            preexec_fn=_die_with_parent(),
+            preexec_fn=linux.end_with_parent,
         )
     child = Child(name, process, output)
     try:
@@ -135,11 +134,3 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
         filter(None, [root, environment.get("PYTHONPATH")])
     )
     return kept
-
-
-def _die_with_parent() -> Callable[[], object] | None:
-    """Return what the child calls first; None where the system is not Linux."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -32,6 +32,9 @@ MAX_QUEUED_PER_TURN = 4
 MAX_QUEUED_PER_TURN_FEW_CHATS = 40
 PENDING_UPDATES_SECONDS = 60.0
 
+# In answers a shorter secret is not replaced: it may be an ordinary word.
+MIN_REDACTED_CHARS = 8
+
 logger = log.logger(__name__)
 
 
@@ -141,6 +144,7 @@ class Gateway:
                 client=self._client,
                 live=LiveDelivery(delivery),
                 events=self._events,
+                redactor=log.Redactor(settings.secrets, min_chars=MIN_REDACTED_CHARS),
                 max_image_bytes=settings.media_max_bytes,
             ),
             delivery=delivery,

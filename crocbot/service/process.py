@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import resource
 import signal
-from contextlib import AsyncExitStack
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
+from typing import Any
 
-from crocbot import agents, log, pairing, sessions
+from crocbot import agents, linux, log, pairing, sessions
 from crocbot.botapi import Client
 from crocbot.errors import OperatorError
 from crocbot.events import EventListener
@@ -33,13 +38,19 @@ VERSION = version("crocbot")
 # After the drain: for closing files and the last packets, then for cancelled tasks.
 CLOSE_SECONDS = 1.5
 EXIT_SECONDS = 0.5
+MAX_OPEN_FILES = 65_536
+NO_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 logger = log.logger(__name__)
 
 
 def main(settings: Settings) -> None:
     """Run the gateway until a signal; the process ends even if a task hangs."""
+    linux.keep_memory_private()
+    linux.adopt_orphans()
+    raise_open_files()
     loop = asyncio.new_event_loop()
+    loop.set_exception_handler(LoopErrors())
     code = 1
     try:
         loop.run_until_complete(_run_until_signal(settings))
@@ -54,6 +65,35 @@ def main(settings: Settings) -> None:
         if not ended:
             exit_after(EXIT_SECONDS, code)
         loop.close()
+
+
+def raise_open_files() -> None:
+    """Raise the limit of open files as far as permitted, to `MAX_OPEN_FILES`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    is_infinite = hard == resource.RLIM_INFINITY
+    limit = MAX_OPEN_FILES if is_infinite else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        # A sandbox may forbid it: then the lower limit stays.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+
+class LoopErrors:
+    """The event loop's exception handler: a listener without files is logged seldom."""
+
+    def __init__(self) -> None:
+        self._rate_limited = log.RateLimitedLog(time.monotonic)
+
+    def __call__(
+        self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]
+    ) -> None:
+        """Log an error of the event loop."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in NO_FILES:
+            # asyncio reports each connection that it could not accept.
+            self._rate_limited.error("connections not accepted", error=str(error))
+        else:
+            loop.default_exception_handler(dict(context))
 
 
 async def _run_until_signal(settings: Settings) -> None:

@@ -53,6 +53,7 @@ class AgentStep:
     client: Client
     live: LiveDelivery
     events: EventListener
+    redactor: log.Redactor
     max_image_bytes: int = 0
 
     async def ask(self, message: Message, progress: ReplyProgress) -> None:
@@ -62,6 +63,7 @@ class AgentStep:
             prompt=await self._prompt(message),
             timeouts=self.timeouts,
             events=self.events,
+            redactor=self.redactor,
         )
         async with aclosing(reader.texts()) as texts:
             await self.live.deliver(

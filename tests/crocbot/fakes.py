@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from crocbot.agents import AnswerReader, Timeouts
+from crocbot.agents.answer import NO_SECRETS
 from crocbot.errors import DeliveryError, InboxError
 from crocbot.events import AgentCall, AgentErrorReason, Event
 from crocbot.file_time import SystemClocks
 from crocbot.inbox import Accepted
+from crocbot.log import Redactor
 from crocbot.model import (
     ChatThread,
     HostPort,
@@ -284,7 +286,10 @@ class Reading:
 
 
 async def read_answer(
-    agent: Any, prompt: Prompt | None = None, timeouts: Timeouts | None = None
+    agent: Any,
+    prompt: Prompt | None = None,
+    timeouts: Timeouts | None = None,
+    redactor: Redactor = NO_SECRETS,
 ) -> Reading:
     """Read an agent's answer to its end; pauses between tries take no time."""
     reading = Reading()
@@ -297,6 +302,7 @@ async def read_answer(
         prompt=prompt or Prompt(a_message()),
         timeouts=timeouts or Timeouts(first_byte=30.0, total=30.0),
         events=reading.events,
+        redactor=redactor,
         sleep=sleep,
         random=lambda: 0.5,
     )

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from crocbot.agents import Timeouts
-from crocbot.agents.http import MAX_EVENT_CHARS, SIGNATURE, HttpAgent
-from crocbot.agents.responses import MAX_JSON_BYTES
+from crocbot.agents.http import SIGNATURE, HttpAgent
+from crocbot.agents.rules import MAX_BODY_BYTES, MAX_EVENT_BYTES
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import (
@@ -219,13 +219,13 @@ def json_of(size: int) -> str:
         ('{"reply": 7}', "application/json", AgentErrorReason.MALFORMED),
         ('{"reply": ""}', "application/json", AgentErrorReason.EMPTY),
         ("[" * 100_000, "application/json", AgentErrorReason.MALFORMED),
-        (json_of(MAX_JSON_BYTES), "application/json", None),
-        (json_of(MAX_JSON_BYTES + 1), "application/json", AgentErrorReason.TOO_LONG),
+        (json_of(MAX_BODY_BYTES), "application/json", None),
+        (json_of(MAX_BODY_BYTES + 1), "application/json", AgentErrorReason.TOO_LONG),
         ("<html>", "text/html", AgentErrorReason.MALFORMED),
         ("", "text/plain", AgentErrorReason.EMPTY),
         ("x" * 2**21, "text/plain", AgentErrorReason.TOO_LONG),
-        ("x" * MAX_EVENT_CHARS, "text/event-stream", AgentErrorReason.EMPTY),
-        ("x" * (MAX_EVENT_CHARS + 1), "text/event-stream", AgentErrorReason.TOO_LONG),
+        ("x" * MAX_EVENT_BYTES, "text/event-stream", AgentErrorReason.EMPTY),
+        ("x" * (MAX_EVENT_BYTES + 1), "text/event-stream", AgentErrorReason.TOO_LONG),
         ("data:\n" * 2**18, "text/event-stream", AgentErrorReason.TOO_LONG),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from crocbot.agents import Timeouts
-from crocbot.agents.responses import MAX_JSON_BYTES
+from crocbot.agents.rules import MAX_BODY_BYTES
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Exchange, Image, Prompt, Usage
@@ -238,8 +238,8 @@ def object_of(size: int) -> bytes:
         (b'{"choices": [{"message": {"tool_calls": []}}]}', AgentErrorReason.EMPTY),
         (b'{"choices": [{"message": {"content": 7}}]}', AgentErrorReason.EMPTY),
         (b"[" * 100_000, AgentErrorReason.MALFORMED),
-        (object_of(MAX_JSON_BYTES), None),
-        (object_of(MAX_JSON_BYTES + 1), AgentErrorReason.TOO_LONG),
+        (object_of(MAX_BODY_BYTES), None),
+        (object_of(MAX_BODY_BYTES + 1), AgentErrorReason.TOO_LONG),
     ],
 )
 async def test_objects(payload: bytes, reason: AgentErrorReason | None) -> None:

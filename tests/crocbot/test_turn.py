@@ -23,6 +23,7 @@ from crocbot.errors import (
     StoreError,
 )
 from crocbot.events import AgentCall, AgentErrorReason, FirstText
+from crocbot.log import REDACTED, Redactor
 from crocbot.model import (
     BotIdentity,
     ChatThread,
@@ -55,6 +56,7 @@ from crocbot.turn.messages import (
 )
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
+SECRET = "4242424242:AAthis-is-very-secret-indeed"
 ALLOWED = Decision(Verdict.ALLOWED)
 ANSWERED = Outcome(
     Disposition.ANSWERED, message_type=MessageType.TEXT, seconds=2.5, decision=ALLOWED
@@ -174,6 +176,7 @@ class TurnFixture:
                 client=self.telegram,  # type: ignore[arg-type]
                 live=LiveDelivery(delivery),
                 events=self.events,
+                redactor=Redactor([SECRET]),
                 max_image_bytes=100,
             ),
             delivery=delivery,
@@ -458,6 +461,17 @@ def test_every_error_has_a_sentence() -> None:
     """Every reason has a sentence of its own."""
     assert set(ERROR_MESSAGES) == set(AgentErrorReason)
     assert len(set(ERROR_MESSAGES.values())) == len(AgentErrorReason)
+
+
+async def test_an_answer_with_a_secret() -> None:
+    """A secret reaches neither the chat, whole or in part, nor the memory."""
+    turn = TurnFixture(f"My token is {SECRET[:20]}", f"{SECRET[20:]}.")
+    await turn.run_one(row())
+
+    (remembered,) = turn.store.remembered
+    assert turn.telegram.texts == [f"My token is {REDACTED}."]
+    assert remembered[1].answer == f"My token is {REDACTED}."
+    assert not any("4242" in text for text in turn.telegram.shown)
 
 
 @pytest.mark.parametrize("remembers", [True, False])

@@ -1,0 +1,217 @@
+"""
+The rules for every agent: redirects, bytes, secrets, time.
+
+| redirects | never followed: another host would get the conversation        |
+| bytes     | of one answer at most `MAX_BODY_BYTES`; of a stream of events   |
+|           | `MAX_STREAM_BYTES`, and `MAX_EVENT_BYTES` of each event; of an  |
+|           | error only the first `MAX_ERROR_BYTES` are read                 |
+| secrets   | replaced in the text, also one that is split between parts      |
+| time      | `connect_seconds`, then `Timeouts`                              |
+
+`http` and `openai` send their requests through AgentClient, `command` passes its output
+through `bounded`; the text of every agent passes AnswerReader, which bounds its
+characters, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterator,
+    Mapping,
+)
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import aiohttp
+
+from crocbot.agents.responses import without_secrets
+from crocbot.errors import AgentError
+from crocbot.events import AgentErrorReason
+from crocbot.http_client import BodyError, BodyTooLongError, HttpClient, HttpResponse
+from crocbot.log import Redactor
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_STREAM_BYTES = 64 * 1024 * 1024
+MAX_EVENT_BYTES = 1024 * 1024
+MAX_ERROR_BYTES = 64 * 1024
+ERROR_SECONDS = 5.0
+EVENT_STREAM = "text/event-stream"
+# Two line ends in a row, whichever they are, contain one of these.
+EMPTY_LINES = (b"\n\n", b"\n\r", b"\r\r")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """
+    The timeouts of an answer, in seconds.
+
+    `first_byte` is the longest time from each call of the agent to the first part of
+    its answer, `total` from the first call to the end.
+    """
+
+    first_byte: float
+    total: float
+
+
+class AgentResponse:
+    """An agent's response to one request; its body is read once."""
+
+    def __init__(self, response: HttpResponse, *, retry: bool) -> None:
+        self._response = response
+        self._retry = retry
+        self.status = response.status
+        self.headers = response.headers
+        self.content_type = response.content_type
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives, of an error only the beginning."""
+        if self.status != 200:
+            body = _beginning(self._response.chunks(MAX_ERROR_BYTES))
+        elif self.content_type == EVENT_STREAM:
+            body = _bounded_events(self._response.chunks(MAX_STREAM_BYTES))
+        else:
+            body = self._response.chunks(MAX_BODY_BYTES)
+        with _translated_errors(retry=self._retry):
+            async with aclosing(body):
+                async for chunk in body:
+                    yield chunk
+
+    async def read(self) -> bytes:
+        """Return the body, of an error only the beginning."""
+        async with aclosing(self.chunks()) as chunks:
+            return b"".join([chunk async for chunk in chunks])
+
+
+class AgentClient:
+    """
+    Requests to the server of one agent.
+
+    `url` is the address of the server, `retry` whether a request whose connection broke
+    can be sent again without doing anything twice.
+    """
+
+    def __init__(
+        self, url: str, connect_seconds: float, *, retry: bool, reuse: bool
+    ) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
+        self._retry = retry
+        self._http = HttpClient(url, connections=0, reuse=reuse)
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> AsyncIterator[AgentResponse]:
+        """Send a request.  Raise AgentError, for a redirect as well."""
+        with _translated_errors(retry=self._retry):
+            async with self._http.request(
+                method, url, headers=headers, data=data, timeout=self._timeout
+            ) as response:
+                if 300 <= response.status < 400:
+                    raise _redirect(response)
+                yield AgentResponse(response, retry=self._retry)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.close()
+
+
+class StreamRedactor:
+    """Replaces secrets in a text that arrives in parts."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = ""
+
+    def feed(self, part: str) -> str:
+        """Return the text so far without its end, if a secret may begin there."""
+        text = self._held + part
+        end = self._redactor.safe_end(text)
+        self._held = text[end:]
+        return self._redactor.redact(text[:end])
+
+    def flush(self) -> str:
+        """Return the rest of the text."""
+        text, self._held = self._held, ""
+        return self._redactor.redact(text)
+
+
+async def bounded(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield an answer's chunks.  Raise AgentError above `MAX_BODY_BYTES`."""
+    count = 0
+    async for chunk in chunks:
+        count += len(chunk)
+        if count > MAX_BODY_BYTES:
+            error = f"the answer has more than {MAX_BODY_BYTES} bytes"
+            raise AgentError(error, AgentErrorReason.TOO_LONG)
+        yield chunk
+
+
+@contextmanager
+def _translated_errors(*, retry: bool) -> Iterator[None]:
+    try:
+        yield
+    except BodyTooLongError as error:
+        raise AgentError(str(error), AgentErrorReason.TOO_LONG) from error
+    except BodyError as error:
+        raise AgentError(str(error), AgentErrorReason.MALFORMED) from error
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        text = f"cannot connect to the agent: {error}"
+        raise AgentError(text, AgentErrorReason.UNREACHABLE, retry=True) from error
+    except aiohttp.ClientError as error:
+        text = f"the connection to the agent broke: {type(error).__name__}"
+        raise AgentError(text, AgentErrorReason.FAILED, retry=retry) from error
+
+
+async def _beginning(
+    chunks: AsyncGenerator[bytes, None],
+) -> AsyncGenerator[bytes, None]:
+    """Yield the beginning of an error's body, within `ERROR_SECONDS`."""
+    deadline = asyncio.get_running_loop().time() + ERROR_SECONDS
+    async with aclosing(chunks):
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    chunk = await anext(chunks)
+            except (StopAsyncIteration, TimeoutError, BodyTooLongError):
+                return
+            yield chunk
+
+
+async def _bounded_events(
+    chunks: AsyncGenerator[bytes, None],
+) -> AsyncGenerator[bytes, None]:
+    """Yield server-sent events; an event ends with an empty line.  Raise AgentError."""
+    last, event_bytes = b"", 0
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            text = last + chunk
+            found = max(map(text.rfind, EMPTY_LINES))
+            event_bytes = (
+                event_bytes + len(chunk) if found < 0 else len(text) - found - 2
+            )
+            if event_bytes > MAX_EVENT_BYTES:
+                error = f"an event has more than {MAX_EVENT_BYTES} bytes"
+                raise AgentError(error, AgentErrorReason.TOO_LONG)
+            last = chunk[-1:]
+            yield chunk
+
+
+def _redirect(response: HttpResponse) -> AgentError:
+    location = response.headers.get("Location", "")[:200]
+    try:
+        target = without_secrets(location)
+    except ValueError:
+        target = "an invalid URL"
+    return AgentError(
+        f"the agent answered {response.status}, a redirect to {target}: redirects are"
+        " not followed, set the URL of the agent to the final one",
+        AgentErrorReason.FAILED,
+    )

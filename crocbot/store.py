@@ -18,6 +18,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -25,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from crocbot import file_time, migrations
+from crocbot import file_time, log, migrations
 from crocbot.errors import OperatorError, StoreError
 from crocbot.file_time import FileClock, SystemClocks
 
@@ -40,9 +41,13 @@ COMMAND_BUSY_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 MAX_FREED_PAGES = 1000
 INCREMENTAL = 2
+PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
+SQLITE_FILES = ("-wal", "-shm")
 
 Result = TypeVar("Result")
 Job = Callable[[sqlite3.Connection], Result]
+logger = log.logger(__name__)
 
 
 class Store:
@@ -162,7 +167,7 @@ class Store:
 def opened(file: Path, schemas: Sequence[str]) -> Iterator[sqlite3.Connection]:
     """Open the file for one transaction of a command; raise OperatorError."""
     with _operator_errors(file):
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         connection = _connect(file, COMMAND_BUSY_SECONDS)
         try:
             _create(connection, schemas, SystemClocks())
@@ -232,8 +237,11 @@ class StateLock:
 def locked(state_dir: Path) -> Iterator[StateLock]:
     """Lock the state directory for one gateway; raise OperatorError if it is locked."""
     try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        state_dir.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        _warn_of_other_users(state_dir)
+        lock = os.open(
+            state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE
+        )
     except OSError as error:
         raise OperatorError(
             f"CROCBOT_STATE_DIR: cannot write in {state_dir}: {error.strerror}"
@@ -254,6 +262,7 @@ def locked(state_dir: Path) -> Iterator[StateLock]:
 
 def _connect(file: Path, busy_seconds: float) -> sqlite3.Connection:
     """Open a file, or make it, so that a commit survives a power cut."""
+    _make_private(file)
     connection = sqlite3.connect(
         file, isolation_level=None, check_same_thread=False, timeout=busy_seconds
     )
@@ -293,6 +302,28 @@ def _check_format(connection: sqlite3.Connection, file: Path) -> int:
             f" knows {FORMAT}); use that one"
         )
     return version
+
+
+def _make_private(file: Path) -> None:
+    """Create a file that only its owner can read; SQLite copies its mode to others."""
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE))
+    for each in (file, *(file.with_name(file.name + end) for end in SQLITE_FILES)):
+        # Made by an earlier version; one of another user keeps its mode.
+        with suppress(FileNotFoundError, PermissionError):
+            if stat.S_IMODE(each.stat().st_mode) & ~PRIVATE_FILE:
+                each.chmod(PRIVATE_FILE)
+
+
+def _warn_of_other_users(state_dir: Path) -> None:
+    """Log a warning if other users may read or change what is in the directory."""
+    mode = stat.S_IMODE(state_dir.stat().st_mode)
+    if mode & ~PRIVATE_DIRECTORY & 0o777:
+        logger.warning(
+            "other users may read the names of the files in CROCBOT_STATE_DIR, or"
+            " replace them: chmod 700 it",
+            state_dir=str(state_dir),
+            mode=f"{mode:o}",
+        )
 
 
 def _create(

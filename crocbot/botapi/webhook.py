@@ -46,6 +46,7 @@ from crocbot.errors import (
     TelegramError,
 )
 from crocbot.events import EventListener, PollFailed, WebhookOutcome, WebhookRequest
+from crocbot.http_server import HttpServer
 from crocbot.model import (
     Clock,
     ErrorEvent,
@@ -120,19 +121,18 @@ class Webhook:
         """Serve until cancelled; raise OperatorError if the token is refused."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_post("/{path:.*}", self._on_post)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
+        server = HttpServer(app, shutdown_seconds=1.0)
         try:
-            await self._listen(runner)
+            await self._listen(server)
             while True:
                 await self.sleep(await self._set_or_check())
         finally:
-            await runner.cleanup()
+            await server.close()
 
-    async def _listen(self, runner: web.AppRunner) -> None:
+    async def _listen(self, server: HttpServer) -> None:
         listen = self.endpoint.listen
         try:
-            await web.TCPSite(runner, listen.host, listen.port).start()
+            await server.listen(listen.host, listen.port)
         except OSError as error:
             raise OperatorError(
                 f"CROCBOT_WEBHOOK_LISTEN: cannot listen on {listen}:"

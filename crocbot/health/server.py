@@ -12,6 +12,7 @@ from aiohttp import web
 from crocbot import log
 from crocbot.backoff import Backoff
 from crocbot.errors import OperatorError
+from crocbot.http_server import HttpServer
 from crocbot.model import HostPort
 from crocbot.settings import HEALTH_ADDRESS
 from crocbot.text import printable
@@ -36,27 +37,30 @@ class Health:
 
     Without an address there is no server.  If another program listens on the address,
     the server retries while the gateway runs; an address that cannot be bound for
-    another reason raises OperatorError.  `port` is None until it listens.
+    another reason raises OperatorError.
     """
 
     def __init__(self, address: HostPort | None, conditions: Conditions) -> None:
         self._address = address
         self._conditions = conditions
         self._retry: asyncio.Task[None] | None = None
-        self.port: int | None = None
         app = web.Application()
         app.router.add_get("/healthz", _healthz)
         app.router.add_get("/readyz", self._readyz)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._server = HttpServer(app, shutdown_seconds=0.1)
+
+    @property
+    def port(self) -> int | None:
+        """Return the port; None until it listens."""
+        return self._server.port
 
     async def __aenter__(self) -> Self:
         if self._address is None:
             return self
-        await self._runner.setup()
         try:
             listening = await self._listen(self._address)
         except BaseException:
-            await self._runner.cleanup()
+            await self._server.close()
             raise
         if not listening:
             logger.error(
@@ -70,12 +74,12 @@ class Health:
         if self._retry is not None:
             self._retry.cancel()
             await asyncio.gather(self._retry, return_exceptions=True)
-        await self._runner.cleanup()
+        await self._server.close()
 
     async def _listen(self, address: HostPort) -> bool:
         """Return False if the address is busy; OperatorError if it cannot be bound."""
         try:
-            await web.TCPSite(self._runner, address.host, address.port).start()
+            await self._server.listen(address.host, address.port)
         except OSError as error:
             reason = error.strerror or str(error)
             if error.errno != errno.EADDRINUSE:
@@ -83,7 +87,6 @@ class Health:
                     f"{HEALTH_ADDRESS}: cannot listen on {address}: {reason}"
                 ) from error
             return False
-        self.port = self._runner.addresses[0][1]
         return True
 
     async def _retry_to_listen(self, address: HostPort) -> None:

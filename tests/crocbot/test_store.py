@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from crocbot import store
 from crocbot.errors import OperatorError, StoreError
@@ -45,6 +49,62 @@ async def test_what_is_stored_stays(tmp_path: Path) -> None:
         assert await opened_store.run(count, write=False) == 2
     with opened(file, [SCHEMA]) as connection:
         assert count(connection) == 2
+
+
+def modes_of(directory: Path) -> dict[str, int]:
+    """Return the permissions of each file in a directory."""
+    return {each.name: each.stat().st_mode & 0o777 for each in directory.iterdir()}
+
+
+@pytest.fixture
+def open_dir(tmp_path: Path) -> Path:
+    """Return a directory that every user may enter."""
+    tmp_path.chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.parametrize("existing", [False, True])
+async def test_only_the_owner_reads_the_files(open_dir: Path, existing: bool) -> None:
+    """Files have mode 600 in a directory of any mode, made by any version."""
+    file = open_dir / "x.sqlite3"
+    names = ["x.sqlite3", "x.sqlite3-wal", "x.sqlite3-shm"]
+    earlier = file if existing else ":memory:"
+    with umask(0o022), closing(sqlite3.connect(earlier)) as connection:
+        if existing:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(SCHEMA.partition(";")[0])
+            assert modes_of(open_dir) == dict.fromkeys(names, 0o644)
+        with locked(open_dir):
+            async with Store(file, [SCHEMA]) as opened_store:
+                await opened_store.run(insert)
+                assert modes_of(open_dir) == dict.fromkeys([*names, "lock"], 0o600)
+        with opened(file, [SCHEMA]):
+            assert set(modes_of(open_dir).values()) == {0o600}
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Set the process's file mode mask."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("mode", "warnings"), [(0o700, 0), (0o755, 1), (0o750, 1), (0o701, 1), (0o1777, 1)]
+)
+def test_a_directory_that_others_may_read(
+    tmp_path: Path, mode: int, warnings: int
+) -> None:
+    """The log names a directory that is open to other users, and the repair."""
+    tmp_path.chmod(mode)
+    with capture_logs() as logs, locked(tmp_path):
+        pass
+    assert [log["mode"] for log in logs] == [f"{mode:o}"] * warnings
+    assert all("chmod 700" in log["event"] for log in logs)
+    assert tmp_path.stat().st_mode & 0o7777 == mode
 
 
 async def test_a_commit_survives_a_power_cut(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ Each command imports what it needs when it runs: `--help` is quick, and needs no
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ import click
 from crocbot.errors import CrocbotError, OperatorError, is_missing_library
 
 STDOUT = 1
+# Of an update or a user: what SQLite can store.
+MAX_ID = 2**63 - 1
 # What a write to a full disk or a terminal that is gone raises; no other part of a
 # command lets them through.
 OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -68,15 +71,13 @@ def pairings() -> None:
 @pairings.command("list")
 def pairing_list() -> None:
     """List users with a pending code, and approved users."""
-    from crocbot import file_time, pairing, store
+    from crocbot import file_time, pairing
 
-    lines: list[str] = []
-    # Listing must not create the file.
-    if store.exists(_database_file()):
-        with _pairings() as connection:
-            now = file_time.load(connection).read().time
-            found = pairing.listed(connection, now)
-            lines += [pairing.describe(each, now) for each in found]
+    with _pairings() as connection:
+        now = file_time.load(connection).read().time
+        lines = [
+            pairing.describe(each, now) for each in pairing.listed(connection, now)
+        ]
     for line in lines:
         click.echo(line)
     if not lines:
@@ -101,7 +102,7 @@ def pairing_approve(code: str) -> None:
 
 
 @pairings.command("revoke")
-@click.argument("user_id", type=int)
+@click.argument("user_id", type=click.IntRange(1, MAX_ID))
 def pairing_revoke(user_id: int) -> None:
     """Revoke the approval, or the pending code, of USER_ID."""
     from crocbot import pairing
@@ -116,7 +117,7 @@ def pairing_revoke(user_id: int) -> None:
 def _pairings() -> AbstractContextManager[Connection]:
     from crocbot import pairing, store
 
-    return store.opened(_database_file(), [pairing.SCHEMA])
+    return store.opened(_existing_database(), [pairing.SCHEMA])
 
 
 @cli.group("inbox", invoke_without_command=True)
@@ -136,7 +137,9 @@ def inbox_(context: click.Context) -> None:
 
 
 @inbox_.command("retry")
-@click.argument("update_ids", metavar="[UPDATE]...", nargs=-1, type=int)
+@click.argument(
+    "update_ids", metavar="[UPDATE]...", nargs=-1, type=click.IntRange(0, MAX_ID)
+)
 def inbox_retry(update_ids: tuple[int, ...]) -> None:
     """Retry the failed updates with these ids, or all failed updates.
 
@@ -155,10 +158,7 @@ def inbox_retry(update_ids: tuple[int, ...]) -> None:
 def _inbox() -> AbstractContextManager[Connection]:
     from crocbot import inbox, store
 
-    file = _database_file()
-    if not store.exists(file):
-        raise OperatorError(f"CROCBOT_STATE_DIR: there is no inbox in {file.parent}")
-    return store.opened(file, [inbox.SCHEMA])
+    return store.opened(_existing_database(), [inbox.SCHEMA])
 
 
 @cli.command()
@@ -172,6 +172,7 @@ def mapping() -> None:
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
+    callback=lambda _, __, seconds: _finite(seconds),
     help="End after this time; else Ctrl-C does.",
 )
 def demo(seconds: float | None) -> int:
@@ -184,6 +185,13 @@ def demo(seconds: float | None) -> int:
 
     log.configure("info", "console")
     return sandbox_demo.run(seconds)
+
+
+def _finite(seconds: float | None) -> float | None:
+    """Return a number of seconds unless it is nan or inf."""
+    if seconds is not None and not math.isfinite(seconds):
+        raise click.BadParameter(f"{seconds} is not a number of seconds.")
+    return seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -248,10 +256,14 @@ def _fail(error: object, code: int) -> int:
     return code
 
 
-def _database_file() -> Path:
-    from crocbot import settings
+def _existing_database() -> Path:
+    """Return the file; raise OperatorError if the gateway never ran with it."""
+    from crocbot import settings, store
 
-    return settings.load_only(os.environ, settings.STATE_DIR).database
+    file = settings.load_only(os.environ, settings.STATE_DIR).database
+    if not store.exists(file):
+        raise OperatorError(f"CROCBOT_STATE_DIR: there is no inbox in {file.parent}")
+    return file
 
 
 def _settings() -> Settings:

@@ -4,13 +4,15 @@ The environment, `.env` and a TOML file to Settings: read once, validated, froze
     CROCBOT_STATSD_PORT=99999
     --> OperatorError: CROCBOT_STATSD_PORT is '99999': must be a port, 1 to 65535
 
-`fields.py` has every setting once; `sources.py` says where values come from.  No other
-module reads a setting from the environment.
+`fields.py` has every setting once, `values.py` their types, `rules.py` what holds for
+several settings; `sources.py` says where values come from.  No other module reads a
+setting from the environment.
 """
 
 from __future__ import annotations
 
 from crocbot.settings.fields import HEALTH_ADDRESS, STATE_DIR, Settings
+from crocbot.settings.rules import advice
 from crocbot.settings.sources import load, load_only
 
-__all__ = ["HEALTH_ADDRESS", "STATE_DIR", "Settings", "load", "load_only"]
+__all__ = ["HEALTH_ADDRESS", "STATE_DIR", "Settings", "advice", "load", "load_only"]

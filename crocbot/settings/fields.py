@@ -1,7 +1,7 @@
 """
 Every setting, once: its name, type, default, meaning and valid values.
 
-    statsd_port: int = Field(9125, ge=1, title="meaning", description="must be ...")
+    statsd_port: Whole = Field(9125, ge=1, title="meaning", description="must be ...")
     '-- CROCBOT_STATSD_PORT in the environment, statsd_port in TOML
 
 A field with an alias has that name in the environment instead.  The title is for the
@@ -12,23 +12,38 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-)
+from pydantic import BaseModel, ConfigDict, Field
 
-from crocbot.model import OFF, HostPort
+from crocbot.model import HostPort
+from crocbot.settings.values import (
+    Access,
+    Address,
+    AddressOrOff,
+    AgentName,
+    ApiKey,
+    ApiUrl,
+    Directory,
+    Groups,
+    Ids,
+    LogFormat,
+    LogLevel,
+    ModelServerUrl,
+    Number,
+    Program,
+    Seconds,
+    Secret,
+    StatsdHost,
+    Text,
+    Token,
+    Url,
+    UrlWithQuery,
+    WebhookSecret,
+    Whole,
+)
 
 PREFIX = "CROCBOT_"
 TOKEN = "TELEGRAM_BOT_TOKEN"  # noqa: S105 (a name, not a token)
@@ -40,97 +55,8 @@ TOKEN_RULE = "must be a bot token as @BotFather shows it, 123456:ABC..."  # noqa
 URL_RULE = "must be a URL, https://host or http://host:port"
 IDS_RULE = "must be Telegram user ids separated by commas, like 123,456"
 SECONDS_RULE = "must be seconds, 0.1 to 86400"
-
-GroupMode = Literal["mention", "always"]
-
-
-def expand(path: str | Path) -> Path:
-    """Return the absolute path, with ~ replaced; ValueError if there is none."""
-    if "\0" in str(path):
-        raise ValueError("a path has no NUL character")
-    try:
-        return Path(path).expanduser().absolute()
-    except RuntimeError as error:
-        raise ValueError("there is no such home directory") from error
-    except OSError as error:
-        raise ValueError("the current directory was deleted") from error
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _log_level(value: object) -> object:
-    return "warn" if _lower(value) == "warning" else _lower(value)
-
-
-def _split(value: object) -> list[object]:
-    """Split a text at its commas; a list of TOML is split already."""
-    if isinstance(value, str):
-        return [part for word in value.split(",") if (part := word.strip())]
-    return list(value) if isinstance(value, list | frozenset | set) else [value]
-
-
-def _group_modes(value: object) -> object:
-    """Read `ID`, `ID:mention` and `ID:always`; a table of TOML is read already."""
-    if isinstance(value, Mapping):
-        return value
-    parts = (str(word).partition(":") for word in _split(value))
-    return {
-        number.strip(): mode.strip().lower() if colon else get_args(GroupMode)[0]
-        for number, colon, mode in parts
-    }
-
-
-def _program(value: object) -> object:
-    words = shlex.split(value) if isinstance(value, str) else value
-    if isinstance(value, str) and not words:
-        raise ValueError("there is no program")
-    return words
-
-
-def _valid_host(url: str) -> str:
-    parts = urlsplit(url)
-    # Both raise ValueError for what cannot be a name or a port.
-    _ = (parts.hostname or "").encode("idna"), parts.port
-    return url
-
-
-def _address(value: object) -> HostPort:
-    return value if isinstance(value, HostPort) else HostPort.parse(str(value))
-
-
-def _address_or_off(value: object) -> HostPort | None:
-    return None if value is None or value == OFF else _address(value)
-
-
-def _secret(pattern: str) -> AfterValidator:
-    """Make a validator that accepts a secret only if all of it matches."""
-    compiled = re.compile(pattern)
-
-    def validate(value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not compiled.fullmatch(value.get_secret_value()):
-            raise ValueError("it has a character that is not allowed")
-        return value
-
-    return AfterValidator(validate)
-
-
-Ids = Annotated[frozenset[int], BeforeValidator(_split)]
-Groups = Annotated[Mapping[int, GroupMode], BeforeValidator(_group_modes)]
-Seconds = Annotated[float, Field(ge=0.1, le=86400)]
-Url = Annotated[
-    str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$"), AfterValidator(_valid_host)
-]
-UrlWithQuery = Annotated[
-    str, Field(pattern=r"^https?://[^\s/?#]+[^\s#]*$"), AfterValidator(_valid_host)
-]
-BaseUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]
-Token = Annotated[SecretStr, _secret(r"[0-9]+:[A-Za-z0-9_-]+")]
-# What an HTTP header can carry.
-ApiKey = Annotated[SecretStr | None, _secret(r"[!-~]+")]
-# What Telegram takes in setWebhook.
-WebhookSecret = Annotated[SecretStr | None, _secret(r"[A-Za-z0-9_-]{1,256}")]
+# Fields of Settings that are derived, not set.
+NO_SETTINGS = frozenset({"agent_environment", "secret_files"})
 
 
 class Settings(BaseModel):
@@ -143,18 +69,16 @@ class Settings(BaseModel):
         title="The token of your bot.",
         description=TOKEN_RULE,
     )
-    telegram_api_url: BaseUrl = Field(
+    telegram_api_url: ApiUrl = Field(
         "https://api.telegram.org",
         title="The URL of the Bot API server: Telegram's, your own, or the sandbox.",
         description=URL_RULE,
     )
-    state_dir: Annotated[Path, AfterValidator(expand)] = Field(
+    state_dir: Directory = Field(
         title="The directory of the inbox, the conversations and the pairings.",
         description="must be a directory",
     )
-    access: Annotated[
-        Literal["allowlist", "pairing", "open"], BeforeValidator(_lower)
-    ] = Field(
+    access: Access = Field(
         "allowlist",
         title="Who is answered in private chats: listed users, also paired ones, all.",
         description="must be allowlist, pairing or open",
@@ -176,9 +100,7 @@ class Settings(BaseModel):
         title="User ids of operators; if empty, those of `CROCBOT_ALLOW_FROM`.",
         description=IDS_RULE,
     )
-    agent: Annotated[
-        Literal["echo", "http", "openai", "command"], BeforeValidator(_lower)
-    ] = Field(
+    agent: AgentName = Field(
         "echo",
         title="The agent that answers.",
         description="must be echo, http, openai or command",
@@ -188,12 +110,12 @@ class Settings(BaseModel):
         title="The URL of the agent `http`.",
         description="must be a URL, https://host/path or http://host:port/path",
     )
-    agent_command: Annotated[tuple[str, ...], BeforeValidator(_program)] = Field(
+    agent_command: Program = Field(
         (),
         title="The program of the agent `command`, with its arguments; no shell.",
         description="must be a program and its arguments, quoted as in a shell",
     )
-    openai_base_url: BaseUrl = Field(
+    openai_base_url: ModelServerUrl = Field(
         "https://api.openai.com/v1",
         validation_alias="OPENAI_BASE_URL",
         title="The OpenAI-compatible server of the agent `openai`.",
@@ -205,7 +127,7 @@ class Settings(BaseModel):
         title="The API key of that server; many self-hosted servers need none.",
         description="must be the key of the server",
     )
-    model: str | None = Field(
+    model: Text | None = Field(
         None,
         title="The model of the agent `openai`.",
         description="must be the name of a model",
@@ -215,7 +137,7 @@ class Settings(BaseModel):
         title="The system prompt of every conversation.",
         description="must be a text",
     )
-    agent_secret: SecretStr | None = Field(
+    agent_secret: Secret | None = Field(
         None,
         title="The key of the signature in requests to the agent `http`.",
         description="must be a text that only you and the agent know",
@@ -235,60 +157,57 @@ class Settings(BaseModel):
         title="The longest time until the end of the agent's answer.",
         description=SECONDS_RULE,
     )
-    history_turns: int = Field(
+    history_turns: Whole = Field(
         20,
         ge=0,
         le=1000,
         title="The most exchanges of a chat that the agent gets as history.",
         description="must be 0 to 1000",
     )
-    history_chars: int = Field(
+    history_chars: Whole = Field(
         20000,
         ge=0,
         le=1_000_000,
         title="The most characters of these exchanges together.",
         description="must be 0 to 1000000",
     )
-    media_max_bytes: int = Field(
+    media_max_bytes: Whole = Field(
         5 * 1024 * 1024,
         ge=0,
         le=20_000_000,
         title="The size of the largest image that the agent gets; 0 for no images.",
         description="must be bytes, 0 to 20000000",
     )
-    gather_seconds: float = Field(
+    gather_seconds: Number = Field(
         1.5,
         ge=0,
         le=60,
         title="How long to wait for the rest of an album or a split paste.",
         description="must be seconds, 0 to 60",
     )
-    statsd_host: str = Field(
+    statsd_host: StatsdHost = Field(
         "127.0.0.1",
-        pattern=r"^\S+$",
         title="The host that receives the metrics; `off` to send none.",
         description="must be a host, or off",
     )
-    statsd_port: int = Field(
+    statsd_port: Whole = Field(
         9125,
         ge=1,
         le=65535,
         title="The UDP port of that host.",
         description="must be a port, 1 to 65535",
     )
-    health_address: Annotated[HostPort | None, BeforeValidator(_address_or_off)] = (
-        Field(
-            HostPort("127.0.0.1", 8787),
-            title="The address that serves `/healthz` and `/readyz`; `off` for none.",
-            description="must be host:port, or off",
-        )
+    health_address: AddressOrOff = Field(
+        HostPort("127.0.0.1", 8787),
+        title="The address that serves `/healthz` and `/readyz`; `off` for none.",
+        description="must be host:port, or off",
     )
     webhook_url: Url | None = Field(
         None,
         title="The public URL of the webhook; if set, updates come by webhook.",
         description="must be a URL, https://host/path",
     )
-    webhook_listen: Annotated[HostPort, BeforeValidator(_address)] = Field(
+    webhook_listen: Address = Field(
         HostPort("127.0.0.1", 8443),
         title="The address that receives webhook requests from a proxy with TLS.",
         description="must be host:port",
@@ -298,26 +217,24 @@ class Settings(BaseModel):
         title="The secret of webhook requests; derived from the token if empty.",
         description="must be 1 to 256 of A-Z, a-z, 0-9, _ and -",
     )
-    log_level: Annotated[
-        Literal["debug", "info", "warn", "error"], BeforeValidator(_log_level)
-    ] = Field(
+    log_level: LogLevel = Field(
         "info",
         title="The lowest level that is logged.",
         description="must be debug, info, warn or error",
     )
-    log_format: Annotated[Literal["console", "json"], BeforeValidator(_lower)] = Field(
+    log_format: LogFormat = Field(
         "console",
         title="The format of the log: for people, or JSON.",
         description="must be console or json",
     )
-    max_turns: int = Field(
+    max_turns: Whole = Field(
         64,
         ge=1,
         le=1000,
         title="The most chats that are answered at the same time.",
         description="must be 1 to 1000",
     )
-    drain_seconds: float = Field(
+    drain_seconds: Number = Field(
         8.0,
         ge=0,
         le=3600,
@@ -326,6 +243,8 @@ class Settings(BaseModel):
     )
     # Not a setting: the variables that the agent `command` gets; `load` fills them in.
     agent_environment: Mapping[str, str] = Field({}, exclude=True, repr=False)
+    # Nor is this: the files that secrets were read from, by where they are named.
+    secret_files: Mapping[str, Path] = Field({}, exclude=True, repr=False)
 
     @property
     def database(self) -> Path:
@@ -362,7 +281,7 @@ def _names() -> dict[str, str]:
     return {
         str(field.validation_alias or PREFIX + name.upper()): name
         for name, field in fields
-        if name != "agent_environment"
+        if name not in NO_SETTINGS
     }
 
 

@@ -11,8 +11,10 @@ since another program may use it; an unknown key of the TOML file is an error.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -24,21 +26,24 @@ from crocbot.errors import OperatorError
 from crocbot.settings.fields import (
     NAMES,
     PREFIX,
-    REQUIRED_FIELDS,
     SECRETS,
     STATE_DIR,
     TOKEN,
-    TOKEN_RULE,
     URLS,
     Settings,
-    expand,
 )
+from crocbot.settings.rules import conflict
+from crocbot.settings.values import HintError, expand, looks_like_token
 
 CONFIG = "CROCBOT_CONFIG"
 ENV_FILE = Path(".env")
 FILES = {f"{name}_FILE": name for name in SECRETS}
 KNOWN_NAMES = (*NAMES, *FILES, CONFIG)
 NO_TOKEN = "0:none"  # noqa: S105
+LONG_TOKEN = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
+# Such a file may also be a device or a pipe, whose size is not known.
+MAX_FILE_BYTES = 1024 * 1024
+NO_FILES: Mapping[str, Path] = {}
 # What a program needs to run at all; any other variable may be a secret.
 INHERITED = frozenset(
     {
@@ -52,24 +57,31 @@ Values = Mapping[str, tuple[Any, str]]
 """Names of settings --> their value, and the source where the operator finds it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the sources have: values, warnings, and the files that contain a secret."""
+
+    values: Values
+    warnings: list[str]
+    secret_files: Mapping[str, Path]
+
+
 def load(
     environment: Mapping[str, str], env_file: Path | None = ENV_FILE
 ) -> tuple[Settings, list[str]]:
     """Read all settings; return them with warnings to log.  Raise OperatorError."""
-    values, warnings = _read(environment, env_file)
-    values = _with_secrets(values)
+    found = _read(environment, env_file)
+    values = _with_secrets(found.values)
     if TOKEN not in values:
         raise OperatorError(
             f"{TOKEN} is not set: make a bot with @BotFather and set it to the token,"
-            f" or {TOKEN}_FILE to a file with the token"
+            f" or {TOKEN}_FILE to a file with the token{_other_token(environment)}"
         )
-    settings = _validated(values, environment)
-    for field in REQUIRED_FIELDS.get(settings.agent, ()):
-        if not getattr(settings, field):
-            raise OperatorError(
-                f"CROCBOT_AGENT is {settings.agent!r}: it needs {PREFIX}{field.upper()}"
-            )
-    return settings, warnings
+    files = {**found.secret_files, **_named_files(found.values)}
+    settings = _validated(values, environment, files)
+    if (error := conflict(settings)) is not None:
+        raise OperatorError(error)
+    return settings, found.warnings
 
 
 def load_only(
@@ -80,39 +92,57 @@ def load_only(
 
     No other field of the result may be used: the token, for example, is a placeholder.
     """
-    values, _ = _read(environment, env_file)
+    values = _read(environment, env_file).values
     chosen = {name: values[name]} if name in values else {}
     unused = {TOKEN: (NO_TOKEN, TOKEN), STATE_DIR: (".", STATE_DIR)}
     unused.pop(name, None)
     return _validated({**unused, **chosen}, environment)
 
 
-def _validated(values: Values, environment: Mapping[str, str]) -> Settings:
-    values = {STATE_DIR: (_default_state_dir(environment), STATE_DIR), **values}
+def _validated(
+    values: Values,
+    environment: Mapping[str, str],
+    secret_files: Mapping[str, Path] = NO_FILES,
+) -> Settings:
+    if STATE_DIR not in values:
+        values = {STATE_DIR: (_default_state_dir(environment), STATE_DIR), **values}
     fields = {_keyword(name): value for name, (value, _) in values.items()}
     try:
-        return Settings(agent_environment=_agent_environment(environment), **fields)
+        return Settings(
+            agent_environment=_agent_environment(environment),
+            secret_files=secret_files,
+            **fields,
+        )
     except ValidationError as error:
         # Without its cause, which shows the values, the token among them.
         raise OperatorError(_one_line(error, values)) from None
 
 
-def _read(
-    environment: Mapping[str, str], env_file: Path | None
-) -> tuple[Values, list[str]]:
-    """Return all settings that are set, and warnings about unknown variables."""
+def _read(environment: Mapping[str, str], env_file: Path | None) -> _Found:
+    """Return all settings that are set."""
     dotenv = _dotenv(env_file)
     texts = _set(dotenv) | _set(environment)
-    found: dict[str, tuple[Any, str]] = {}
+    values: dict[str, tuple[Any, str]] = {}
+    files: dict[str, Path] = {}
+    if env_file is not None and _has_secret(_set(dotenv)):
+        files["the settings"] = env_file
     if CONFIG in texts:
         keys = _toml(texts[CONFIG])
+        if _has_secret(keys):
+            files[CONFIG] = expand(texts[CONFIG])
         # A secret and the file with it are one setting: the environment wins.
-        found |= {
+        values |= {
             name: key for name, key in keys.items() if _alternative(name) not in texts
         }
-    found |= {name: (text, name) for name, text in texts.items() if name in KNOWN_NAMES}
-    found.pop(CONFIG, None)
-    return found, _warnings([*dotenv, *environment])
+    values |= {
+        name: (text, name) for name, text in texts.items() if name in KNOWN_NAMES
+    }
+    values.pop(CONFIG, None)
+    return _Found(values, _warnings([*dotenv, *environment]), files)
+
+
+def _has_secret(names: Iterable[str]) -> bool:
+    return any(name in SECRETS for name in names)
 
 
 def _set(variables: Mapping[str, str]) -> dict[str, str]:
@@ -127,7 +157,8 @@ def _alternative(name: str) -> str:
 def _dotenv(env_file: Path | None) -> dict[str, str]:
     """Return the variables of `.env`; one without a value has an empty one."""
     try:
-        source = DotEnvSettingsSource(BaseSettings, env_file, "utf-8")
+        # Editors of Windows begin a file with a byte order mark.
+        source = DotEnvSettingsSource(BaseSettings, env_file, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise OperatorError(f"{env_file} cannot be read: {error}") from error
     return {name: text or "" for name, text in source.env_vars.items()}
@@ -152,9 +183,13 @@ def _toml(path: str) -> dict[str, tuple[Any, str]]:
 
 
 def _file(path: object, source: str) -> str:
-    """Return the text of a file that a setting names."""
+    """Return the text of a file that a setting names, without a byte order mark."""
     try:
-        return expand(str(path)).read_text(encoding="utf-8")
+        with expand(str(path)).open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise ValueError(f"it has more than {MAX_FILE_BYTES} bytes")
+        return content.decode("utf-8-sig")
     except OSError as error:
         reason = error.strerror or str(error)
     except UnicodeDecodeError:
@@ -172,12 +207,42 @@ def _with_secrets(values: Values) -> Values:
             continue
         if name in values:
             raise OperatorError(f"{name} and {variable} are both set: keep one")
-        path, source = values[variable]
-        text = _file(path, source).strip()
-        if not text:
-            raise OperatorError(f"{source}: {path} is empty")
-        found[name] = (text, source)
+        found[name] = _secret(name, *values[variable])
     return found
+
+
+def _secret(name: str, path: Any, source: str) -> tuple[str, str]:
+    """Read a secret from a file; what may be the secret itself is not shown."""
+    if not str(path).startswith(("/", "~", ".")) and not _is_file(path):
+        raise OperatorError(
+            f"{source} names no file: it must be the path of a file;"
+            f" the secret itself belongs into {name}"
+        )
+    text = _file(path, source).strip()
+    if not text:
+        raise OperatorError(f"{source}: {path} is empty")
+    return text, source
+
+
+def _named_files(values: Values) -> dict[str, Path]:
+    """Return the files that settings NAME_FILE name; they were read before."""
+    named = [values[variable] for variable in FILES if variable in values]
+    return {source: expand(str(path)) for path, source in named}
+
+
+def _is_file(path: object) -> bool:
+    try:
+        return expand(str(path)).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _other_token(environment: Mapping[str, str]) -> str:
+    """Return a remark about a variable with another name that contains a token."""
+    for name, text in environment.items():
+        if LONG_TOKEN.fullmatch(text.strip()):
+            return f"; {name[:80]} contains one"
+    return ""
 
 
 def _keyword(name: str) -> str:
@@ -188,10 +253,18 @@ def _keyword(name: str) -> str:
 
 def _default_state_dir(environment: Mapping[str, str]) -> Path:
     """Return the state directory of the XDG Base Directory Specification."""
-    home = Path(environment.get("HOME") or "~")
     state = Path(environment.get("XDG_STATE_HOME") or "")
     # The specification says to ignore a relative path.
-    return (state if state.is_absolute() else home / ".local/state") / "crocbot"
+    if state.is_absolute():
+        return state / "crocbot"
+    try:
+        home = Path(environment.get("HOME") or "~").expanduser()
+    except RuntimeError as error:
+        raise OperatorError(
+            f"{STATE_DIR} is not set, and there is no home directory:"
+            f" set {STATE_DIR} to a directory"
+        ) from error
+    return home / ".local/state" / "crocbot"
 
 
 def _agent_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -209,13 +282,20 @@ def _one_line(error: ValidationError, values: Values) -> str:
     name = next(name for name in NAMES if _keyword(name) == keyword)
     rule = Settings.model_fields[NAMES[name]].description
     value, source = values[name]
+    hint = first.get("ctx", {}).get("error")
+    if isinstance(hint, HintError):
+        rule = f"{rule}; {hint}"
     if name == TOKEN:
-        return f"{source} is not a token: {TOKEN_RULE}"
-    if name in SECRETS or (name in URLS and "@" in str(value)):
+        return f"{source} is not a token: {rule}"
+    if name in SECRETS or (name in URLS and _may_have_secret(str(value))):
         return f"{source} is not valid: {rule}"
     # Of a list only the item that is wrong.
     wrong = value if isinstance(value, str | int | float) else first["input"]
     return f"{source} is {repr(wrong)[:80]}: {rule}"
+
+
+def _may_have_secret(url: str) -> bool:
+    return "@" in url or looks_like_token(url)
 
 
 def _warnings(names: Iterable[str]) -> list[str]:

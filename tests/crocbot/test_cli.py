@@ -54,15 +54,37 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"], capsys) == (0, f"crocbot, version {service.VERSION}\n")
 
 
-@pytest.mark.parametrize("arguments", [["fly"], ["gateway", "--fly"]])
-def test_an_unknown_word(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["fly"], "'fly'"),
+        (["gateway", "--fly"], "'--fly'"),
+        (["check", "fly"], "(fly)"),
+        (["mapping", "fly"], "(fly)"),
+        (["pairing"], "Usage: "),
+        (["pairing", "approve"], "'CODE'"),
+        (["pairing", "revoke", "ada"], "'ada'"),
+        (["pairing", "revoke", "--", "-1001234"], "-1001234 is not in the range"),
+        (["pairing", "revoke", "9" * 20], "is not in the range"),
+        (["inbox", "retry", "first"], "'first'"),
+        (["inbox", "retry", "--", "-1"], "-1 is not in the range"),
+        (["inbox", "retry", "9" * 20], "is not in the range"),
+        (["inbox", "fly"], "'fly'"),
+        (["demo", "--seconds", "-1"], "-1.0 is not in the range"),
+        (["demo", "--seconds", "nan"], "nan is not a number of seconds"),
+        (["demo", "--seconds", "inf"], "inf is not a number of seconds"),
+        (["demo", "--seconds", "soon"], "'soon'"),
+    ],
+)
+def test_a_wrong_argument(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An unknown command or flag is named, with exit code 2."""
+    """A wrong command, flag or argument is named, with exit code 2."""
     code, text = run(arguments, capsys)
 
     assert code == 2
-    assert "fly" in text
+    assert expected in text
+    assert "bug" not in text
 
 
 @pytest.mark.parametrize("command", ["gateway", "check"])
@@ -137,6 +159,8 @@ def test_a_missing_extra(arguments: list[str], module: str, extras: str) -> None
 )
 def test_a_full_disk(arguments: list[str], tmp_path: Path) -> None:
     """Output that cannot be written is one line on standard error, and exit code 1."""
+    with store.opened(tmp_path / "crocbot.sqlite3", [pairing.SCHEMA]):
+        pass
     environment = {"CROCBOT_STATE_DIR": str(tmp_path), "TELEGRAM_BOT_TOKEN": "1:test"}
     with Path("/dev/full").open("w") as full:
         run = subprocess.run(
@@ -178,6 +202,14 @@ def test_pairing(
 ) -> None:
     """The operator lists, approves and revokes codes without a token."""
     monkeypatch.setenv("CROCBOT_STATE_DIR", str(tmp_path / "state"))
+    for arguments in (["list"], ["approve", "ABC"], ["revoke", "8"]):
+        assert run(["pairing", *arguments], capsys) == (
+            2,
+            f"crocbot: CROCBOT_STATE_DIR: there is no inbox in {tmp_path}/state\n",
+        )
+    assert not (tmp_path / "state").exists()
+    with store.opened(tmp_path / "state/crocbot.sqlite3", [pairing.SCHEMA]):
+        pass
     assert run(["pairing", "list"], capsys) == (0, "no pairings\n")
     with store.opened(tmp_path / "state/crocbot.sqlite3", [pairing.SCHEMA]) as table:
         code = pairing.offer(table, 8, time.time())

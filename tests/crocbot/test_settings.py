@@ -145,6 +145,225 @@ def test_wrong_values(name: str, value: str, expected: str) -> None:
     assert line == f"CROCBOT_{name} is {value!r}: {expected}"
 
 
+IDS = "must be Telegram user ids separated by commas, like 123,456"
+BLANK, QUOTED = "it begins or ends with a blank", "it has quotation marks around it"
+TOKEN_RULE = "must be a bot token as @BotFather shows it, 123456:ABC..."
+NO_PORT = "without scheme and port; the port is CROCBOT_STATSD_PORT"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("ALLOW_FROM", "-1001234", "-1001234 is a group's id: see CROCBOT_GROUPS"),
+        ("OPERATORS", "7, -5", "-5 is a group's id: see CROCBOT_GROUPS"),
+        ("ALLOW_FROM", "0", "Telegram has no id 0"),
+        ("ALLOW_FROM", "99999999999999999999", "Telegram has no id 9999999999999999"),
+        ("GROUPS", "77", "77 is a user's id, which belongs into CROCBOT_ALLOW_FROM;"),
+        ("GROUPS", "77:always", "77 is a user's id"),
+        ("GROUPS", "-5:always,-5:mention", "a group is named twice"),
+        ("TELEGRAM_API_URL", "http://api.telegram.org", "Telegram's own server needs"),
+        ("TELEGRAM_API_URL", "https://h/bot", "without /bot and the token"),
+        ("STATSD_HOST", "127.0.0.1:9125", NO_PORT),
+        ("STATSD_HOST", "udp://bridge", NO_PORT),
+        ("STATSD_HOST", "[::1]", NO_PORT),
+        ("STATE_DIR", "/var/lib/crocbot ", BLANK),
+        ("STATE_DIR", "'/var/lib/crocbot'", QUOTED),
+        ("MODEL", "llama ", BLANK),
+        ("MODEL", '"llama"', QUOTED),
+    ],
+)
+def test_hints(name: str, value: str, hint: str) -> None:
+    """A mistake that is known by its look is named after the rule."""
+    line = error({f"CROCBOT_{name}": value})
+
+    assert line.startswith(f"CROCBOT_{name} is {value!r}: must be ")
+    assert f"; {hint}" in line
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("1:HUSH ", BLANK),
+        ("\t1:HUSH", BLANK),
+        ("'1:HUSH'", QUOTED),
+        ('"1:HUSH"', QUOTED),
+        ("1:HU SH", "it has a blank in it"),
+        ("1:HUSH\n2:HUSH", "it has more than one line"),
+        ("bot1:HUSH", "it begins with bot, as in a URL"),
+        ("/run/secrets/HUSH", "it is a path: TELEGRAM_BOT_TOKEN_FILE takes one"),
+        ("HUSH", "it has no colon"),
+        ("1:HUSH\u200b", "it has a character that no token has"),
+    ],
+)
+def test_hints_about_a_token(value: str, hint: str) -> None:
+    """What is wrong with a token is said without the token."""
+    line = error({"TELEGRAM_BOT_TOKEN": value})
+
+    assert line == f"TELEGRAM_BOT_TOKEN is not a token: {TOKEN_RULE}; {hint}"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (
+            {"OPENAI_API_KEY": "HUSH "},
+            f"OPENAI_API_KEY is not valid: must be the key of the server; {BLANK}",
+        ),
+        ({"CROCBOT_AGENT_SECRET": "HUSH\n"}, BLANK),
+        ({"CROCBOT_WEBHOOK_SECRET": "'HUSH'"}, QUOTED),
+        (
+            {"CROCBOT_TELEGRAM_API_URL": "https://h/bot123456:HUSHHUSHHUSH"},
+            "CROCBOT_TELEGRAM_API_URL is not valid: must be a URL, https://host",
+        ),
+        (
+            {"OPENAI_BASE_URL": "https://h/v1/chat/completions"},
+            "without /chat/completions, which the gateway adds",
+        ),
+        (
+            {"TELEGRAM_BOT_TOKEN_FILE": "123456:HUSHHUSHHUSH"},
+            "TELEGRAM_BOT_TOKEN_FILE names no file: it must be the path of a file;"
+            " the secret itself belongs into TELEGRAM_BOT_TOKEN",
+        ),
+        ({"OPENAI_API_KEY_FILE": "sk-HUSH"}, "OPENAI_API_KEY_FILE names no file"),
+        (
+            {"OPENAI_API_KEY_FILE": "/dev/zero"},
+            "cannot read /dev/zero: it has more than 1048576 bytes",
+        ),
+        (
+            {"TELEGRAM_BOT_TOKEN": "", "BOT_KEY": f"1234567:{'HUSH' * 9}"},
+            "or TELEGRAM_BOT_TOKEN_FILE to a file with the token; BOT_KEY contains one",
+        ),
+        (
+            {"CROCBOT_WEBHOOK_URL": "http://example.org/x"},
+            "CROCBOT_WEBHOOK_URL begins with http://: it must be https://",
+        ),
+        (
+            {"CROCBOT_WEBHOOK_URL": "https://example.org:9443/x"},
+            "CROCBOT_WEBHOOK_URL has the port 9443: Telegram calls only the ports 443,",
+        ),
+        (
+            {"CROCBOT_WEBHOOK_URL": "https://localhost/x"},
+            "CROCBOT_WEBHOOK_URL has the host 'localhost': Telegram can call only a",
+        ),
+        (
+            {"CROCBOT_WEBHOOK_URL": "https://192.168.1.5/x"},
+            "CROCBOT_WEBHOOK_URL has the host '192.168.1.5': Telegram can call only",
+        ),
+        (
+            {
+                "CROCBOT_WEBHOOK_URL": "https://example.org/x",
+                "CROCBOT_WEBHOOK_LISTEN": "127.0.0.1:8787",
+            },
+            "CROCBOT_WEBHOOK_LISTEN and CROCBOT_HEALTH_ADDRESS are both '127.0.0.1:87",
+        ),
+    ],
+)
+def test_mistakes(environment: dict[str, str], expected: str) -> None:
+    """Each is one line that says what to change, and shows no secret."""
+    assert expected in error(environment)
+
+
+def test_a_webhook_of_an_own_server() -> None:
+    """A Bot API server of one's own may call a local host without TLS, and any port."""
+    own = {"CROCBOT_TELEGRAM_API_URL": "http://127.0.0.1:8081"}
+
+    for url in ("http://127.0.0.1:9000/x", "http://gateway/x", "https://b.org:9/x"):
+        assert load(own | {"CROCBOT_WEBHOOK_URL": url}).webhook_url == url
+    public = {"CROCBOT_WEBHOOK_URL": "http://b.org/x"}
+    assert "it must be https://" in error(own | public)
+
+
+def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a home directory, as in a container, CROCBOT_STATE_DIR must be set."""
+
+    def no_user(_: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("pwd.getpwuid", no_user)
+    monkeypatch.delenv("HOME")
+
+    assert error({}) == (
+        "CROCBOT_STATE_DIR is not set, and there is no home directory:"
+        " set CROCBOT_STATE_DIR to a directory"
+    )
+    assert load({"CROCBOT_STATE_DIR": "/s"}).state_dir == Path("/s")
+    assert load({"XDG_STATE_HOME": "/x"}).state_dir == Path("/x/crocbot")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (
+            {
+                "CROCBOT_ACCESS": "open",
+                "CROCBOT_AGENT": "command",
+                "CROCBOT_AGENT_COMMAND": "cat",
+            },
+            "CROCBOT_ACCESS is open and CROCBOT_AGENT is command: everyone on Telegram"
+            " can have CROCBOT_AGENT_COMMAND run on this machine",
+        ),
+        (
+            {"CROCBOT_MODEL": "llama"},
+            "CROCBOT_MODEL has no effect: CROCBOT_AGENT is 'echo', not 'openai'",
+        ),
+        (
+            {"CROCBOT_ALLOW_FROM": "7", "CROCBOT_OPERATORS": "7,8"},
+            "CROCBOT_OPERATORS has 8, which CROCBOT_ALLOW_FROM has not:"
+            " they are not answered in private chats",
+        ),
+    ],
+)
+def test_advice(environment: dict[str, str], expected: str) -> None:
+    """Settings that work and are hardly meant give a warning."""
+    assert settings.advice(load(environment)) == [expected]
+    assert settings.advice(load({})) == []
+
+
+def test_advice_about_files(tmp_path: Path) -> None:
+    """Each file with a secret that every user may read gives a warning."""
+    env_file, key, toml = tmp_path / ".env", tmp_path / "key", tmp_path / "crocbot.toml"
+    env_file.write_text(f"TELEGRAM_BOT_TOKEN={TOKEN}\n")
+    key.write_text("secret")
+    toml.write_text("agent_secret = 'secret'\n")
+    environment = {"OPENAI_API_KEY_FILE": str(key), "CROCBOT_CONFIG": str(toml)}
+
+    def advice() -> list[str]:
+        return settings.advice(settings.load(environment, env_file)[0])
+
+    for file in (env_file, key, toml):
+        file.chmod(0o644)
+    every = "every user of this machine may read"
+    assert [line for line in advice() if every in line] == [
+        f"the settings: {every} {env_file}: chmod 600",
+        f"CROCBOT_CONFIG: {every} {toml}: chmod 600",
+        f"OPENAI_API_KEY_FILE: {every} {key}: chmod 600",
+    ]
+    for file in (env_file, key, toml):
+        file.chmod(0o640)
+    assert not [line for line in advice() if every in line]
+
+
+@pytest.mark.parametrize("text", ["statsd_port = true", "max_turns = '1_0'"])
+def test_numbers_of_toml(tmp_path: Path, text: str) -> None:
+    """What is a number only for Python is none."""
+    assert ": must be " in error(config(tmp_path, text))
+
+
+def test_byte_order_marks(tmp_path: Path) -> None:
+    """Files that an editor of Windows wrote are read."""
+    env_file, key, toml = tmp_path / ".env", tmp_path / "key", tmp_path / "crocbot.toml"
+    env_file.write_bytes(f"\ufeffTELEGRAM_BOT_TOKEN={TOKEN}\r\n".encode())
+    key.write_bytes("\ufeffsecret\r\n".encode())
+    toml.write_bytes("\ufeffmax_turns = 3\r\n".encode())
+    environment = {"OPENAI_API_KEY_FILE": str(key), "CROCBOT_CONFIG": str(toml)}
+    loaded, _ = settings.load(environment, env_file)
+
+    assert loaded.token.get_secret_value() == TOKEN
+    assert loaded.openai_api_key is not None
+    assert loaded.openai_api_key.get_secret_value() == "secret"
+    assert loaded.max_turns == 3
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
@@ -236,7 +455,7 @@ def test_secrets_from_files(
 @pytest.mark.parametrize("name", fields.URLS)
 def test_passwords_in_urls(name: str) -> None:
     """The password of a URL is a secret, as it is written and as it is read."""
-    loaded = load({name: "http://user:pass%21word@host/"})
+    loaded = load({name: "https://user:pass%21word@host/"})
 
     assert {"pass%21word", "pass!word"} <= set(loaded.secrets)
 

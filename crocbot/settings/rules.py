@@ -1,0 +1,132 @@
+"""
+Rules about several settings: conflicts, which are errors, and advice, for warnings.
+
+    CROCBOT_AGENT=http without CROCBOT_AGENT_URL      --> conflict
+    CROCBOT_ACCESS=open with CROCBOT_AGENT=command    --> advice
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from crocbot.model import LOOPBACK_HOSTS
+from crocbot.settings.fields import PREFIX, REQUIRED_FIELDS, Settings
+from crocbot.settings.values import TELEGRAM_HOST
+
+# Telegram sends updates to no other ports.
+WEBHOOK_PORTS = (443, 80, 88, 8443)
+LOCAL_DOMAINS = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
+# Fields --> the one agent that uses them.
+AGENT_FIELDS = {
+    "agent_url": "http",
+    "agent_secret": "http",
+    "agent_command": "command",
+    "model": "openai",
+}
+
+
+def conflict(settings: Settings) -> str | None:
+    """Return the first error in the combination of settings, or None."""
+    return next(_conflicts(settings), None)
+
+
+def advice(settings: Settings) -> list[str]:
+    """Return what works, and is hardly meant."""
+    return [*_access(settings), *_unused(settings), *_open_files(settings)]
+
+
+def _conflicts(settings: Settings) -> Iterator[str]:
+    for field in REQUIRED_FIELDS.get(settings.agent, ()):
+        if not getattr(settings, field):
+            yield f"CROCBOT_AGENT is {settings.agent!r}: it needs {_name(field)}"
+    if settings.webhook_url is not None:
+        yield from _webhook(settings, settings.webhook_url)
+
+
+def _webhook(settings: Settings, url: str) -> Iterator[str]:
+    """Yield why a URL is no webhook; a Bot API server of one's own may call more."""
+    if settings.webhook_listen == settings.health_address:
+        yield (
+            "CROCBOT_WEBHOOK_LISTEN and CROCBOT_HEALTH_ADDRESS are both"
+            f" {str(settings.webhook_listen)!r}: each needs an address of its own"
+        )
+    parts = urlsplit(url)
+    own_server = urlsplit(settings.telegram_api_url).hostname != TELEGRAM_HOST
+    host = parts.hostname or ""
+    if parts.scheme != "https" and not (own_server and _is_local(host)):
+        yield (
+            "CROCBOT_WEBHOOK_URL begins with http://: it must be https://, since"
+            " messages pass over the network"
+        )
+    elif own_server:
+        return
+    elif _is_private(host):
+        yield (
+            f"CROCBOT_WEBHOOK_URL has the host {host!r}:"
+            " Telegram can call only a public one"
+        )
+    elif (parts.port or 443) not in WEBHOOK_PORTS:
+        ports = ", ".join(map(str, WEBHOOK_PORTS))
+        yield (
+            f"CROCBOT_WEBHOOK_URL has the port {parts.port}:"
+            f" Telegram calls only the ports {ports}"
+        )
+
+
+def _is_local(host: str) -> bool:
+    """Return whether only a local network has this host, by its name or address."""
+    if _is_private(host):
+        return True
+    return "." not in host or host.endswith(LOCAL_DOMAINS)
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host in LOOPBACK_HOSTS
+
+
+def _access(settings: Settings) -> Iterator[str]:
+    if settings.access == "open" and settings.agent == "command":
+        yield (
+            "CROCBOT_ACCESS is open and CROCBOT_AGENT is command: everyone on Telegram"
+            " can have CROCBOT_AGENT_COMMAND run on this machine"
+        )
+    unanswered = settings.operators - settings.allow_from
+    if unanswered and settings.access == "allowlist":
+        ids = ", ".join(map(str, sorted(unanswered)[:5]))
+        yield (
+            f"CROCBOT_OPERATORS has {ids}, which CROCBOT_ALLOW_FROM has not:"
+            " they are not answered in private chats"
+        )
+
+
+def _unused(settings: Settings) -> Iterator[str]:
+    for field, agent in AGENT_FIELDS.items():
+        if getattr(settings, field) and settings.agent != agent:
+            yield (
+                f"{_name(field)} has no effect: CROCBOT_AGENT is"
+                f" {settings.agent!r}, not {agent!r}"
+            )
+
+
+def _open_files(settings: Settings) -> Iterator[str]:
+    for source, file in settings.secret_files.items():
+        if _readable_by_all(file):
+            yield f"{source}: every user of this machine may read {file}: chmod 600"
+
+
+def _readable_by_all(file: Path) -> bool:
+    try:
+        return bool(file.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
+
+
+def _name(field: str) -> str:
+    return f"{PREFIX}{field.upper()}"

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from crocbot import log
-from crocbot.model import Decision, Message, Verdict
+from crocbot.model import BotIdentity, Decision, Message, Verdict
 
 ALWAYS = "always"
 MAX_REMEMBERED_DENIALS = 1000
@@ -34,7 +34,7 @@ class AccessPolicy:
     Who may talk to the bot.
 
     `everyone` and `pairing` apply to private chats.  `groups` maps ids to `mention` or
-    `always`.  Without `operators`, listed users are operators.
+    `always`; it may grow.  Without `operators`, listed users are operators.
     """
 
     listed: frozenset[int] = frozenset()
@@ -76,6 +76,17 @@ class AccessPolicy:
         if mode == ALWAYS or message.addressed:
             return Verdict.ALLOWED
         return Verdict.NOT_ADDRESSED
+
+
+def privacy_warning(bot: BotIdentity, groups: Mapping[int, str]) -> str | None:
+    """Return what to change if Telegram hides messages of groups, else None."""
+    if not bot.privacy_mode or ALWAYS not in groups.values():
+        return None
+    return (
+        "CROCBOT_GROUPS has a group with :always, but in privacy mode Telegram sends"
+        " from groups only commands, mentions and replies: turn it off (@BotFather,"
+        " /setprivacy) and add the bot to the group again, or make it an administrator"
+    )
 
 
 class DenialLog:

@@ -157,10 +157,16 @@ class ChatThread:
 
 @dataclass(frozen=True, slots=True)
 class BotIdentity:
-    """The bot's account on Telegram; `username` is without the `@`."""
+    """
+    The bot's account on Telegram; `username` is without the `@`.
+
+    With `privacy_mode` Telegram delivers from groups only commands, mentions and
+    replies to the bot, unless it is an administrator.
+    """
 
     user_id: int
     username: str
+    privacy_mode: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ The conversation of each chat, or topic of it, and the tokens that it used.
     remember(chat, exchange, usage) --> history(chat) --> the latest exchanges
                                         forget(chat)      /new
                                         usage(chat)       /usage
+    move(old, new)                      a group became a supergroup
 
 The history is at most `turns` exchanges with `chars` characters together; older ones
 are deleted.  An exchange that alone is too long loses its middle.  Tokens are counted
@@ -38,11 +39,18 @@ CREATE TABLE IF NOT EXISTS tokens (
     input_tokens  INTEGER NOT NULL,
     output_tokens INTEGER NOT NULL,
     PRIMARY KEY (chat_id, thread_id)
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS moved_chats (
+    old_id INTEGER PRIMARY KEY,
+    new_id INTEGER NOT NULL
+)
 """
 
 # No topic has the id 0.
 NO_THREAD = 0
+
+Key = tuple[int, int]
+"""The ids of a chat and of its topic."""
 
 
 class Sessions:
@@ -52,13 +60,15 @@ class Sessions:
         self._store = store
         self._turns = turns
         self._chars = chars
+        self._moved: dict[int, int] = {}
 
     async def history(self, chat: ChatThread) -> tuple[Exchange, ...]:
         """Return the latest exchanges, oldest first."""
         if not self._turns or not self._chars:
             return ()
+        key = self._key(chat)
         latest = await self._store.run(
-            lambda connection: _latest(connection, chat, self._turns), write=False
+            lambda connection: _latest(connection, key, self._turns), write=False
         )
         return tuple(reversed(list(_fitting(latest, self._chars))))
 
@@ -67,42 +77,61 @@ class Sessions:
     ) -> None:
         """Store an exchange, count its tokens, and delete those that are too old."""
         stored = shorten(exchange, self._chars) if self._turns and self._chars else None
+        key = self._key(chat)
 
         def job(connection: Connection) -> None:
-            _count(connection, chat, usage)
+            _count(connection, key, usage)
             if stored is not None:
-                _insert(connection, chat, stored)
-            _prune(connection, chat, self._turns)
+                _insert(connection, key, stored)
+            _prune(connection, key, self._turns)
 
         await self._store.run(job)
 
     async def forget(self, chat: ChatThread) -> None:
         """Delete the exchanges; the count of tokens stays."""
-        await self._store.run(lambda connection: _prune(connection, chat, 0))
+        key = self._key(chat)
+        await self._store.run(lambda connection: _prune(connection, key, 0))
 
     async def usage(self, chat: ChatThread) -> tuple[int, Usage]:
         """Return the number of answers in this chat, and their tokens."""
+        key = self._key(chat)
         found = await self._store.run(
             lambda connection: connection.execute(
                 "SELECT answers, input_tokens, output_tokens FROM tokens"
                 " WHERE chat_id = ? AND thread_id = ?",
-                _key(chat),
+                key,
             ).fetchone(),
             write=False,
         )
         answers, *tokens = found or (0, 0, 0)
         return answers, Usage(*tokens)
 
+    async def move(self, old: int, new: int) -> None:
+        """Make everything of a chat that of its new id, what is added later as well."""
+        self._moved[old] = new
+        await self._store.run(lambda connection: _move(connection, old, new))
 
-def _key(chat: ChatThread) -> tuple[int, int]:
-    return chat.chat_id, chat.thread_id or NO_THREAD
+    async def moves(self) -> list[tuple[int, int]]:
+        """Return the old and the new id of each chat that was moved."""
+        found = await self._store.run(
+            lambda connection: connection.execute(
+                "SELECT old_id, new_id FROM moved_chats"
+            ).fetchall(),
+            write=False,
+        )
+        self._moved |= dict(found)
+        return found
+
+    def _key(self, chat: ChatThread) -> Key:
+        chat_id = self._moved.get(chat.chat_id, chat.chat_id)
+        return chat_id, chat.thread_id or NO_THREAD
 
 
-def _latest(connection: Connection, chat: ChatThread, turns: int) -> list[Exchange]:
+def _latest(connection: Connection, key: Key, turns: int) -> list[Exchange]:
     found = connection.execute(
         "SELECT asked, answered FROM exchanges WHERE chat_id = ? AND thread_id = ?"
         " ORDER BY id DESC LIMIT ?",
-        (*_key(chat), turns),
+        (*key, turns),
     )
     return [Exchange(*row) for row in found]
 
@@ -136,27 +165,41 @@ def _without_middle(text: str, chars: int) -> str:
     return text[: chars - 1 - half] + "…" + text[len(text) - half :] if chars else ""
 
 
-def _insert(connection: Connection, chat: ChatThread, exchange: Exchange) -> None:
+def _insert(connection: Connection, key: Key, exchange: Exchange) -> None:
     connection.execute(
         "INSERT INTO exchanges (chat_id, thread_id, asked, answered)"
         " VALUES (?, ?, ?, ?)",
-        (*_key(chat), exchange.prompt, exchange.answer),
+        (*key, exchange.prompt, exchange.answer),
     )
 
 
-def _prune(connection: Connection, chat: ChatThread, turns: int) -> None:
+def _prune(connection: Connection, key: Key, turns: int) -> None:
     connection.execute(
         "DELETE FROM exchanges WHERE chat_id = ? AND thread_id = ? AND id NOT IN"
         " (SELECT id FROM exchanges WHERE chat_id = ? AND thread_id = ?"
         "  ORDER BY id DESC LIMIT ?)",
-        (*_key(chat), *_key(chat), turns),
+        (*key, *key, turns),
     )
 
 
-def _count(connection: Connection, chat: ChatThread, usage: Usage) -> None:
+def _count(connection: Connection, key: Key, usage: Usage) -> None:
     connection.execute(
         "INSERT INTO tokens VALUES (?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET"
         " answers = answers + 1, input_tokens = input_tokens + excluded.input_tokens,"
         " output_tokens = output_tokens + excluded.output_tokens",
-        (*_key(chat), usage.input_tokens, usage.output_tokens),
+        (*key, usage.input_tokens, usage.output_tokens),
     )
+
+
+def _move(connection: Connection, old: int, new: int) -> None:
+    connection.execute("INSERT OR REPLACE INTO moved_chats VALUES (?, ?)", (old, new))
+    connection.execute("UPDATE exchanges SET chat_id = ? WHERE chat_id = ?", (new, old))
+    connection.execute(
+        "INSERT INTO tokens SELECT ?, thread_id, answers, input_tokens, output_tokens"
+        " FROM tokens WHERE chat_id = ? ON CONFLICT DO UPDATE SET"
+        " answers = answers + excluded.answers,"
+        " input_tokens = input_tokens + excluded.input_tokens,"
+        " output_tokens = output_tokens + excluded.output_tokens",
+        (new, old),
+    )
+    connection.execute("DELETE FROM tokens WHERE chat_id = ?", (old,))

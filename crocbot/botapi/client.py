@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from crocbot import log
 from crocbot.botapi.bot import DEFAULT_SECONDS, PLACEHOLDER, AiohttpRequest, Bot
@@ -71,12 +71,19 @@ Result = TypeVar("Result")
 logger = log.logger(__name__)
 
 
+class MoveListener(Protocol):
+    """Is told when a group has become a supergroup."""
+
+    async def record(self, old: int, new: int) -> None:
+        """Take the old and the new id of a chat.  Never raises."""
+
+
 class Client:
     """
     The Bot API for one bot.  Enter it on the event loop.
 
     Telegram holds a long poll for `long_poll` seconds; it times out `margin` seconds
-    later.  `clock` is monotonic.
+    later.  `clock` is monotonic.  `moves` is told about chats whose id has changed.
     """
 
     def __init__(
@@ -94,6 +101,7 @@ class Client:
         self._margin = margin
         self._clock = clock
         self._flood_control = FloodControl(clock)
+        self.moves: MoveListener | None = None
         # Two pools, so that a hung poll and many replies never wait for each other.
         self._bot = Bot(
             PLACEHOLDER,
@@ -121,7 +129,11 @@ class Client:
         me = await self._call("getMe")
         if not isinstance(me, Mapping) or not isinstance(me.get("id"), int):
             raise TelegramError("getMe returned no bot", ReconnectReason.NETWORK)
-        return BotIdentity(me["id"], str(me.get("username", "")))
+        return BotIdentity(
+            me["id"],
+            str(me.get("username", "")),
+            privacy_mode=me.get("can_read_all_group_messages") is False,
+        )
 
     async def set_webhook(self, url: str, secret: str) -> None:
         """Have Telegram send updates to `url`, with `secret`; keep pending ones."""
@@ -283,6 +295,8 @@ class Client:
                 if moved_from is not None:
                     raise
                 chat_id, moved_from = error.chat_id, chat_id
+                if self.moves is not None:
+                    await self.moves.record(moved_from, chat_id)
             except FloodWaitError as error:
                 seconds = error.seconds
                 self._flood_control.record(chat_id, seconds, moved_from=moved_from)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from crocbot import agents, store
+from crocbot.access import privacy_warning
 from crocbot.botapi import Client
 from crocbot.errors import CrocbotError, OperatorError
 from crocbot.settings import Settings
@@ -73,7 +74,9 @@ async def _telegram(settings: Settings) -> str:
     token = settings.token.get_secret_value()
     async with Client(token, settings.telegram_api_url) as client:
         identity = await client.get_me()
-    return f"@{identity.username} is the bot of this token"
+    warning = privacy_warning(identity, settings.groups)
+    found = f"@{identity.username} is the bot of this token"
+    return f"{found}; warning: {warning}" if warning else found
 
 
 async def _agent(settings: Settings) -> str:

@@ -7,9 +7,10 @@ import time
 from contextlib import suppress
 
 from crocbot import log
-from crocbot.access import AccessPolicy, DenialLog
+from crocbot.access import AccessPolicy, DenialLog, privacy_warning
 from crocbot.agents import Agent, Timeouts
 from crocbot.botapi import Client, Poller, Webhook, WebhookEndpoint
+from crocbot.chat_moves import ChatMoves
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
@@ -63,7 +64,12 @@ class Gateway:
         self._readiness = readiness
         self._events = events
         self._started = time.monotonic()
-        self._policy = _access_policy(settings)
+        self._sessions = Sessions(
+            store, turns=settings.history_turns, chars=settings.history_chars
+        )
+        self._moves = ChatMoves(self._sessions, settings.groups, events)
+        client.moves = self._moves
+        self._policy = _access_policy(settings, self._moves)
         self._dispatcher = self._build_dispatcher(store)
         self._maintenance = Maintenance(
             inbox=inbox, dispatcher=self._dispatcher, events=events
@@ -74,6 +80,7 @@ class Gateway:
     async def run(self, shutdown: Shutdown) -> None:
         """Resume open rows, receive updates until a stop is requested, drain."""
         self._log_start()
+        await self._moves.load()
         rows = await self._inbox.open_rows()
         if rows:
             suspects = sum(row.tries > 0 for row in rows)
@@ -124,23 +131,21 @@ class Gateway:
 
     def _build_stages(self, store: Store) -> TurnStages:
         settings = self._settings
-        sessions = Sessions(
-            store, turns=settings.history_turns, chars=settings.history_chars
-        )
         delivery = Delivery(client=self._client, events=self._events)
         return TurnStages(
             bot=self._identity,
             policy=self._policy,
             pairings=Pairings(store),
             denials=DenialLog(),
-            commands=Commands(self, sessions, self._events),
+            commands=Commands(self, self._sessions, self._events),
+            moves=self._moves,
             agent_step=AgentStep(
                 agent=self._agent,
                 timeouts=Timeouts(
                     first_byte=settings.agent_first_byte_seconds,
                     total=settings.agent_total_seconds,
                 ),
-                sessions=sessions,
+                sessions=self._sessions,
                 client=self._client,
                 live=LiveDelivery(delivery),
                 events=self._events,
@@ -193,6 +198,8 @@ class Gateway:
             agent=self._agent.name,
             state_dir=str(self._settings.state_dir),
         )
+        if warning := privacy_warning(self._identity, self._settings.groups):
+            logger.warning(warning)
         if self._policy.closed:
             logger.warning(
                 "CROCBOT_ALLOW_FROM is empty: write to the bot, this log shows your"
@@ -200,11 +207,11 @@ class Gateway:
             )
 
 
-def _access_policy(settings: Settings) -> AccessPolicy:
+def _access_policy(settings: Settings, moves: ChatMoves) -> AccessPolicy:
     return AccessPolicy(
         listed=settings.allow_from,
         everyone=settings.access == "open",
         pairing=settings.access == "pairing",
-        groups=settings.groups,
+        groups=moves.groups,
         operators=settings.operators,
     )

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 
 from crocbot import envelope, fragments, log
 from crocbot.access import AccessPolicy, DenialLog
+from crocbot.chat_moves import ChatMoves
 from crocbot.commands import Commands
 from crocbot.errors import (
     ChatGoneError,
@@ -73,6 +74,7 @@ class TurnStages:
     pairings: Pairings
     denials: DenialLog
     commands: Commands
+    moves: ChatMoves
     agent_step: AgentStep
     delivery: Delivery
     events: EventListener
@@ -90,6 +92,9 @@ class TurnStages:
         crashes = max((row.tries for row in rows), default=0)
         if crashes >= MAX_TRIES:
             return await self._set_aside(rows, crashes)
+        for row in rows:
+            if move := envelope.chat_move(row.raw):
+                await self.moves.record(*move)
         read = [self._read(row) for row in rows]
         outcomes = [each for each in read if isinstance(each, Outcome)]
         messages = [each for each in read if isinstance(each, Message)]

@@ -5,8 +5,20 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from crocbot.access import MAX_REMEMBERED_DENIALS, AccessPolicy, DenialLog
-from crocbot.model import ChatThread, Decision, Message, MessageType, Verdict
+from crocbot.access import (
+    MAX_REMEMBERED_DENIALS,
+    AccessPolicy,
+    DenialLog,
+    privacy_warning,
+)
+from crocbot.model import (
+    BotIdentity,
+    ChatThread,
+    Decision,
+    Message,
+    MessageType,
+    Verdict,
+)
 
 CLOSED = AccessPolicy()
 LISTED = AccessPolicy(listed=frozenset({7}))
@@ -127,3 +139,22 @@ def test_denials_take_bounded_memory() -> None:
             denials.record(message(user, None), Decision(Verdict.NOT_LISTED))
 
     assert len(lines) == MAX_REMEMBERED_DENIALS + 2
+
+
+@pytest.mark.parametrize(
+    ("privacy_mode", "groups", "warned"),
+    [
+        (True, {-5: "always"}, True),
+        (True, {-5: "mention", -6: "always"}, True),
+        (True, {-5: "mention"}, False),
+        (True, {}, False),
+        (False, {-5: "always"}, False),
+    ],
+)
+def test_privacy_mode(privacy_mode: bool, groups: dict[int, str], warned: bool) -> None:
+    """A group with :always is not answered always if Telegram hides its messages."""
+    bot = BotIdentity(99, "our_bot", privacy_mode=privacy_mode)
+    warning = privacy_warning(bot, groups)
+
+    assert (warning is not None) is warned
+    assert warning is None or "/setprivacy" in warning

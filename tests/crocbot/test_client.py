@@ -41,7 +41,7 @@ from crocbot.model import (
     ReconnectReason,
     Severity,
 )
-from crocbot.sandbox import Person, Server, faults
+from crocbot.sandbox import Chat, Person, Server, faults
 from crocbot.sandbox.faults import Answer, Drop, Fault, Slow
 from tests.crocbot.fakes import RecordedEvents
 
@@ -78,6 +78,8 @@ async def test_a_conversation(client: Client, server: Server) -> None:
     me = await client.get_me()
     assert str(me.user_id)
     assert me.username
+    # The sandbox has it, like any new bot.
+    assert me.privacy_mode
     await client.delete_webhook()
     await client.set_my_commands({"start": "Say hello"})
     server.send(ADA, "hello")
@@ -381,6 +383,23 @@ async def test_no_call_during_a_flood_wait(client: Client, server: Server) -> No
             await client.send_message(ChatThread(7), MessagePart("hello"))
     assert server.calls["sendmessage"] == 1
     await client.send_message(ChatThread(8), MessagePart("hello"))
+    assert server.calls["sendmessage"] == 2
+
+
+async def test_a_chat_that_moved_is_recorded(client: Client, server: Server) -> None:
+    """A call for the old id is repeated for the new one, which is recorded."""
+    moves: list[tuple[int, int]] = []
+
+    class Moves:
+        async def record(self, old: int, new: int) -> None:
+            moves.append((old, new))
+
+    client.moves = Moves()
+    server.send(ADA, "hello", Chat(-9, "Friends", "supergroup"))
+    server.fault("sendMessage", faults.api_error(400, "moved", migrate_to_chat_id=-9))
+    await client.send_message(ChatThread(-5), MessagePart("x"))
+
+    assert moves == [(-5, -9)]
     assert server.calls["sendmessage"] == 2
 
 

@@ -50,6 +50,31 @@ async def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
             assert await memory.usage(HERE) == (0, Usage())
 
 
+async def test_a_chat_that_moved(store: Store) -> None:
+    """What was remembered and counted under its old id is that of the new one."""
+    new = ChatThread(-1005)
+    memory = Sessions(store, turns=3, chars=100)
+    await memory.remember(HERE, Exchange("a", "A"), Usage(1, 2))
+    await memory.remember(new, Exchange("b", "B"), Usage(10, 20))
+    await memory.move(HERE.chat_id, new.chat_id)
+    # Of a turn that began before the move.
+    await memory.remember(HERE, Exchange("c", "C"), Usage(100, 200))
+
+    restarted = Sessions(store, turns=3, chars=100)
+    assert await restarted.moves() == [(HERE.chat_id, new.chat_id)]
+    for sessions_ in (memory, restarted):
+        for chat in (HERE, new):
+            found = await sessions_.history(chat)
+            assert found == (
+                Exchange("a", "A"),
+                Exchange("b", "B"),
+                Exchange("c", "C"),
+            )
+            assert await sessions_.usage(chat) == (3, Usage(111, 222))
+    await restarted.forget(HERE)
+    assert await memory.history(new) == ()
+
+
 async def test_forget(store: Store) -> None:
     """Forgetting one chat leaves the others, and the count of tokens."""
     memory = Sessions(store, turns=3, chars=100)

@@ -130,6 +130,16 @@ class FakeStore:
         self.remembered.append((chat, exchange, usage))
 
 
+class FakeMoves:
+    """ChatMoves that only keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.recorded: list[tuple[int, int]] = []
+
+    async def record(self, old: int, new: int) -> None:
+        self.recorded.append((old, new))
+
+
 class TurnFixture:
     """A turn with a scripted agent and a fake Telegram; it takes 2.5 s."""
 
@@ -139,6 +149,7 @@ class TurnFixture:
         self.telegram = FakeTelegram()
         self.events = RecordedEvents()
         self.policy = AccessPolicy(listed=frozenset({7}))
+        self.moves = FakeMoves()
         self.overtaken = False
         self.denied: list[tuple[int | None, Verdict]] = []
 
@@ -169,6 +180,7 @@ class TurnFixture:
             pairings=store,
             denials=stubs,
             commands=Commands(stubs, store, self.events),
+            moves=self.moves,  # type: ignore[arg-type]
             agent_step=AgentStep(
                 agent=self.agent,  # type: ignore[arg-type]
                 timeouts=Timeouts(first_byte=30, total=30),
@@ -224,6 +236,16 @@ async def test_a_kind_that_is_not_known_of_a_user_without_access() -> None:
 
     assert outcome.disposition is Disposition.DENIED
     assert scene.telegram.calls == []
+
+
+async def test_a_group_that_became_a_supergroup() -> None:
+    """The service messages about it are recorded, and need no answer."""
+    scene = TurnFixture()
+    group = {"id": -5, "type": "group"}
+    outcome = await scene.run_one(row(None, chat=group, migrate_to_chat_id=-1005))
+
+    assert outcome == Outcome(Disposition.IGNORED)
+    assert scene.moves.recorded == [(-5, -1005)]
 
 
 async def test_a_message_with_a_part_that_is_wrong() -> None:

@@ -248,6 +248,9 @@ async def supergroup(scene: Scene) -> None:
     scene.server.fault("sendMessage", moved)
     scene.server.send(ADA, "still here?", old)
     await scene.eventually(lambda: (new.chat_id, "still here?") in scene.received)
+    # It has the access of the group.
+    scene.server.send(ADA, "and now?", new)
+    await scene.eventually(lambda: (new.chat_id, "and now?") in scene.received)
 
 
 async def lock(scene: Scene) -> End:

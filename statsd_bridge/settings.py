@@ -15,6 +15,10 @@ from typing import Any, NamedTuple
 from statsd_bridge import syntax
 from statsd_bridge.model import HostPort
 
+_PREFIXED_INTEGER = re.compile(
+    r"0(?:[xX](?:_?[0-9a-fA-F]){1,15}|[oO](?:_?[0-7]){1,15}|[bB](?:_?[01]){1,15})"
+)
+
 
 class Flag(NamedTuple):
     """
@@ -58,6 +62,13 @@ def _whole_number(text: str) -> int:
     if number is None or number < 0:
         raise ValueError(f"{text!r} is not a whole number of 0 or more, such as 1000")
     return number
+
+
+def _unsigned_number(text: str) -> int:
+    # statsd_exporter reads this flag alone as Go reads an integer.
+    if _PREFIXED_INTEGER.fullmatch(text):
+        return int(text, 0)
+    return _whole_number(text)
 
 
 def _seconds(text: str) -> float:
@@ -113,6 +124,7 @@ def _choice(*words: str) -> FlagType:
 
 TEXT = FlagType("TEXT", str)
 NUMBER = FlagType("NUMBER", _whole_number)
+UNSIGNED = FlagType("NUMBER", _unsigned_number)
 DURATION = FlagType("DURATION", _seconds)
 WINDOW = FlagType("DURATION", _positive_seconds)
 MODE = FlagType("MODE", _mode)
@@ -198,7 +210,7 @@ class Settings:
         (),
         "Another statsd server, host:port, that gets a copy of each line over UDP.",
     )
-    relay_packet_length: int = NUMBER.field(
+    relay_packet_length: int = UNSIGNED.field(
         "statsd.relay.packet-length", "1400", "Maximum bytes of a relayed packet."
     )
     log_level: str = LEVEL.field("log.level", "info", "Minimum level to log.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from statsd_bridge import cli
 from statsd_bridge.model import HostPort
 from statsd_bridge.settings import IGNORED_FLAGS, Settings
 
@@ -32,12 +33,24 @@ TYPES = {
         ("statsd.read-buffer", "8.388608e+06", 8_388_608),
         ("statsd.cache-size", "1e3", 1_000),
         ("statsd.event-queue-size", "1e+04", 10_000),
+        ("statsd.relay.packet-length", "0x578", 1_400),
+        ("statsd.relay.packet-length", "0o2570", 1_400),
+        ("statsd.relay.packet-length", "0b1_0", 2),
         ("log.level", "INFO", "info"),
     ],
 )
 def test_values_are_read(flag: str, text: str, value: Any) -> None:
     """Each type of flag."""
     assert TYPES[flag].parse(text) == value
+
+
+@pytest.mark.parametrize(
+    "flag", [name for name, each in TYPES.items() if each.metavar in ("NUMBER", "SIZE")]
+)
+def test_each_whole_number_may_be_written_as_helm_prints_it(flag: str) -> None:
+    """Also that of a flag without effect."""
+    assert TYPES[flag].parse("1.024e+03") == 1_024
+    assert cli.main([f"--{flag}=1.024e+03", "--check-config"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -67,7 +80,10 @@ def test_values_are_read(flag: str, text: str, value: Any) -> None:
                 *("statsd.relay.packet-length", "statsd.event-queue-size"),
                 *("statsd.event-flush-threshold", "statsd.udp-packet-queue-size"),
             ),
-            ("", "many", "-1", "1.5", "1e-3", "1e300", "inf", "nan", "1 000"),
+            (
+                *("", "many", "-1", "1.5", "1e-3", "1e300", "inf", "nan", "1 000"),
+                *("0x", "0xg", "-0x1", "0x8000000000000000", "8e6 ", "8e+06.0"),
+            ),
             "whole number",
         ),
         (("log.level", "log.format", "statsd.cache-type"), ("", "loud"), "one of"),

@@ -10,6 +10,7 @@ the second is over.  At other levels nothing of this module is in use.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from statsd_bridge import datagram, log
@@ -52,6 +53,11 @@ class DebugLog:
         if self._admit():
             text = decode_escaped(line[:MAX_LOGGED_BYTES])
             self._log.debug("refused", reason=reason, line=text)
+
+    def refused_stream(self, reason: str, count: int) -> None:
+        """Log lines or connections of streams that are refused and not at hand."""
+        if self._admit():
+            self._log.debug("refused", reason=reason, count=count)
 
     def leave_out(self, lines: int) -> None:
         """Count lines that are not logged."""
@@ -104,6 +110,7 @@ class DebugPipeline:
         self._pipeline = pipeline
         self._plain = plain
         self._log = debug_log
+        self._logged_streams: Counter[str] = Counter()
 
     def replace_table(self, table: MappingTable) -> None:
         """Apply another mapping from the next line on."""
@@ -112,6 +119,7 @@ class DebugPipeline:
     def flush(self) -> None:
         """Record all buffered numbers."""
         self._pipeline.flush()
+        self._log_streams()
         self._log.report_left_out()
 
     def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
@@ -125,11 +133,20 @@ class DebugPipeline:
 
     def feed_lines(self, lines: Sequence[bytes], transport: str) -> None:
         """Process lines; `transport` is also "tcp" or "unixstream"."""
+        self._log_streams()
         if self._log.is_exhausted:
             self._log.leave_out(len(lines))
             self._pipeline.feed_lines(lines, transport)
         else:
             self._feed_each(lines, transport)
+
+    def _log_streams(self) -> None:
+        """Log what the listeners of streams have counted since the last call."""
+        counted = self.stats.tcp - self._logged_streams
+        for reason, count in counted.items():
+            if reason != "connections":
+                self._log.refused_stream(reason, count)
+        self._logged_streams += counted
 
     def _feed_each(self, lines: Sequence[bytes], transport: str) -> None:
         if self._plain.relay is not None:

@@ -100,6 +100,19 @@ def test_each_line_has_its_transport() -> None:
     assert debugged.path.stats.lines_by_transport == {"unixgram": 3, "tcp": 2}
 
 
+def test_what_streams_refuse_is_logged() -> None:
+    """Lines that are too long, and connections, by the name of their counter."""
+    debugged = Debugged()
+    debugged.path.stats.tcp.update(connections=1, too_long_lines=2)
+    debugged.path.pipeline.feed_lines([], "tcp")
+    debugged.path.stats.tcp.update(too_long_lines=1)
+    debugged.path.pipeline.flush()
+    debugged.path.pipeline.flush()
+
+    refusal = {"event": "refused", "level": "debug", "reason": "too_long_lines"}
+    assert debugged.logged() == [{**refusal, "count": 2}, {**refusal, "count": 1}]
+
+
 def test_no_line_is_logged_unescaped() -> None:
     """Control characters and bytes that are not UTF-8 are escaped, long lines cut."""
     debugged = Debugged()

@@ -33,6 +33,8 @@ def _default(field: str) -> str:
     if field in _DEFAULTS:
         return _DEFAULTS[field]
     value = Settings.model_fields[field].default
+    if isinstance(value, bool):
+        return f"`{value}`".lower()
     if not value or isinstance(value, SecretStr):
         return "0" if value == 0 else ""
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

@@ -27,6 +27,7 @@ from crocbot.settings.values import (
     ApiKey,
     ApiUrl,
     Directory,
+    Flag,
     Groups,
     Ids,
     LogFormat,
@@ -34,6 +35,7 @@ from crocbot.settings.values import (
     ModelServerUrl,
     Number,
     Program,
+    RequestFields,
     Seconds,
     Secret,
     StatsdHost,
@@ -136,6 +138,19 @@ class Settings(BaseModel):
         None,
         title="The system prompt of every conversation.",
         description="must be a text",
+    )
+    request_fields: RequestFields = Field(
+        {},
+        validation_alias="CROCBOT_MODEL_EXTRA",
+        title="Further fields of every request of the agent `openai`, as a JSON object;"
+        " a field that is null is left out of the request.",
+        description="must be a JSON object without model and messages, like"
+        ' {"temperature": 0.2}',
+    )
+    keep_thinking: Flag = Field(
+        False,
+        title="Whether answers are shown with their `<think>` blocks.",
+        description="must be true or false",
     )
     agent_secret: Secret | None = Field(
         None,

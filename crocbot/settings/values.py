@@ -10,11 +10,12 @@ reads has the rule of the setting and then the hint.
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -129,6 +130,19 @@ def _group_modes(value: object) -> object:
     return modes
 
 
+def _request_fields(value: object) -> object:
+    """Read a JSON object; a table of TOML is read already."""
+    try:
+        fields = json.loads(value) if isinstance(value, str) else value
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(fields, Mapping):
+        raise ValueError("it is not an object")
+    if named := {"model", "messages"} & fields.keys():
+        raise HintError(f"the gateway sets {min(named)}")
+    return fields
+
+
 def _program(value: object) -> object:
     words = shlex.split(value) if isinstance(value, str) else value
     if isinstance(value, str) and not words:
@@ -225,6 +239,8 @@ Groups = Annotated[
     Mapping[Annotated[int, BeforeValidator(_group_id)], GroupMode],
     BeforeValidator(_group_modes),
 ]
+RequestFields = Annotated[Mapping[str, Any], BeforeValidator(_request_fields)]
+Flag = Annotated[bool, BeforeValidator(_lower)]
 Program = Annotated[tuple[str, ...], BeforeValidator(_program)]
 Access = Annotated[Literal["allowlist", "pairing", "open"], BeforeValidator(_lower)]
 AgentName = Annotated[

@@ -45,6 +45,11 @@ def error(environment: dict[str, str], env_file: Path | None = None) -> str:
     return text
 
 
+EXTRA_RULE = (
+    'must be a JSON object without model and messages, like {"temperature": 0.2}'
+)
+
+
 def test_defaults() -> None:
     """Only a token must be set; by default no one has access."""
     loaded = load({"HOME": "/home/ada"})
@@ -72,6 +77,10 @@ def test_defaults() -> None:
         ("AGENT_COMMAND", "sh -c 'echo 1'", "agent_command", ("sh", "-c", "echo 1")),
         ("MODEL", "llama3.2", "model", "llama3.2"),
         ("SYSTEM_PROMPT", "Be brief.", "system_prompt", "Be brief."),
+        ("MODEL_EXTRA", '{"stream": false}', "request_fields", {"stream": False}),
+        ("MODEL_EXTRA", "", "request_fields", {}),
+        ("KEEP_THINKING", " True", "keep_thinking", True),
+        ("KEEP_THINKING", "", "keep_thinking", False),
         ("MEDIA_MAX_BYTES", "0", "media_max_bytes", 0),
         ("HEALTH_ADDRESS", "[::1]:80", "health_address", HostPort("::1", 80)),
         ("HEALTH_ADDRESS", "off", "health_address", None),
@@ -134,6 +143,10 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
         ("LOG_LEVEL", "loud", "must be debug, info, warn or error"),
         ("LOG_FORMAT", "xml", "must be console or json"),
         ("MAX_TURNS", "0", "must be 1 to 1000"),
+        ("MODEL_EXTRA", "temperature=1", EXTRA_RULE),
+        ("MODEL_EXTRA", "[1]", EXTRA_RULE),
+        ("MODEL_EXTRA", '{"model": "m"}', EXTRA_RULE),
+        ("KEEP_THINKING", "perhaps", "must be true or false"),
         ("DRAIN_SECONDS", "-1", "must be seconds, 0 to 3600"),
         ("DRAIN_SECONDS", "nan", "must be seconds, 0 to 3600"),
     ],
@@ -465,6 +478,14 @@ def config(tmp_path: Path, text: str) -> dict[str, str]:
     file = tmp_path / "crocbot.toml"
     file.write_text(text)
     return {"CROCBOT_CONFIG": str(file)}
+
+
+def test_fields_that_are_nested_too_deeply() -> None:
+    """They are refused in one line, like other fields that are not JSON."""
+    line = error({"CROCBOT_MODEL_EXTRA": '{"a":' * 100_000})
+
+    assert line.endswith(EXTRA_RULE)
+    assert len(line) < 250
 
 
 def test_toml(tmp_path: Path) -> None:

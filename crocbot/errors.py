@@ -50,11 +50,13 @@ class AgentError(TurnError):
     The agent gave no answer, or only a part of it.
 
     `retry` means that another call loses nothing and does nothing twice; `wait` is how
-    many seconds the server asks to wait before it.
+    many seconds the server asks to wait before it.  An error that only the operator can
+    mend is critical.
     """
 
     type = ErrorType.AGENT
     severity = Severity.WARNING
+    for_operator = (AgentErrorReason.OPERATOR, AgentErrorReason.UNAUTHORIZED)
 
     def __init__(
         self,
@@ -66,6 +68,8 @@ class AgentError(TurnError):
     ) -> None:
         super().__init__(message)
         self.reason = reason
+        if reason in self.for_operator:
+            self.severity = Severity.CRITICAL
         self.retry = retry
         self.wait = wait
 

@@ -66,15 +66,22 @@ class UpdateType(StrEnum):
 
 
 class AgentErrorReason(StrEnum):
-    """Why an agent gave no answer."""
+    """
+    Why an agent gave no answer, or only a part of it.
+
+    OPERATOR is a fault of the settings or of the account at the model's server.
+    """
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     UNAUTHORIZED = "unauthorized"
+    OPERATOR = "operator"
     RATE_LIMITED = "rate_limited"
     REFUSED = "refused"
     FAILED = "failed"
     MALFORMED = "malformed"
+    CONTEXT_LENGTH = "context_length"
+    CUT_SHORT = "cut_short"
     TOO_LONG = "too_long"
     EMPTY = "empty"
     OTHER = "other"
@@ -213,9 +220,7 @@ class FirstText:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentCall:
     """
-    A prompt to the agent ended; `error` is None if it was answered.
-
-    Not emitted if the turn was cancelled.
+    A prompt to the agent ended; `error` is None if it was answered, or was stopped.
 
     `first_token_seconds` is the time to the first part of the answer, None if there
     was none.  Token counts are the agent's own, 0 if it reports none.

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
+from enum import Enum, StrEnum
+from typing import Any, Final, Literal
 
 MAX_PORT = 65_535
 
@@ -285,6 +285,19 @@ class Prompt:
         descriptions = [f"[{each.description}]" for each in message.attachments]
         lines = [f"{command}{message.text}".strip(), *descriptions]
         return "\n".join(filter(None, lines))
+
+
+class Retracted(Enum):
+    """The type of RETRACTED."""
+
+    RETRACTED = "retracted"
+
+
+RETRACTED: Final = Retracted.RETRACTED
+"""In place of a text of an answer: those before it turned out to be no part of it."""
+
+AnswerText = str | Literal[Retracted.RETRACTED]
+"""A part of an answer's text, or RETRACTED."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ Prompt to answer, streamed.
 
 `echo.py`, `http.py`, `openai.py` and `command.py` are the agents; `create.py` creates
 the one that the settings name; `answer.py` reads its answer; `rules.py` has the rules
-for every agent: redirects, bytes, secrets, time.
+for every agent: redirects, bytes, secrets, time.  `server_errors.py` has the meaning of
+the errors that servers send.
 
 An agent answers one message of a chat at a time, and many chats at once.  It may take
 minutes.  It is cancelled by /stop and when the gateway stops, and then releases all
@@ -18,5 +19,6 @@ from __future__ import annotations
 from crocbot.agents.answer import Agent, AnswerReader
 from crocbot.agents.create import create_agent
 from crocbot.agents.rules import Timeouts
+from crocbot.agents.thinking import ThinkingTags
 
-__all__ = ["Agent", "AnswerReader", "Timeouts", "create_agent"]
+__all__ = ["Agent", "AnswerReader", "ThinkingTags", "Timeouts", "create_agent"]

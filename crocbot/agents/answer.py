@@ -8,7 +8,10 @@ The interface of an agent, and the bounded reading of its answers.
 
 - Each part of the answer arrives before its timeout, or reading ends.
 - An error with `retry` is retried as long as no text arrived: at most `MAX_TRIES`
-  calls, with back-off, within the total timeout.
+  calls, with back-off, within the total timeout.  If a server asks for a pause of more
+  than `MAX_PAUSE_SECONDS`, the error is reported at once.
+- A prompt that is too long is asked again with half of its history, then without.
+- What a model thinks before it answers is left out, if `thinking` is given.
 - An answer has at most `MAX_CHARS` characters; a longer one is cut there.
 - Secrets in the answer are replaced before any other stage gets them.
 
@@ -20,17 +23,21 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from crocbot import log
 from crocbot.agents.rules import StreamRedactor, Timeouts
+from crocbot.agents.thinking import ThinkingFilter, ThinkingTags
 from crocbot.backoff import Backoff
 from crocbot.errors import AgentError
 from crocbot.events import AgentCall, AgentErrorReason, EventListener
 from crocbot.log import Redactor
 from crocbot.model import (
+    RETRACTED,
+    AnswerText,
     Clock,
     Prompt,
     RandomFloat,
@@ -41,7 +48,11 @@ from crocbot.text import is_visible
 
 MAX_CHARS = 65_536
 MAX_TRIES = 3
+# A minute is what limits per minute ask for; people wait no longer without a word.
+MAX_PAUSE_SECONDS = 60.0
 NO_SECRETS = Redactor(())
+
+logger = log.logger(__name__)
 
 Answer = AsyncGenerator[str | Usage, None]
 """
@@ -79,7 +90,8 @@ class AnswerReader:
     Reads the answer to one prompt.
 
     After `texts` has ended, `text` and `usage` are what arrived, and `error` is None if
-    that is the whole answer.
+    that is the whole answer.  `prompt` is the last one that was asked.  Without
+    `thinking` the agent's text is taken as it is.
     """
 
     agent: Agent
@@ -87,6 +99,7 @@ class AnswerReader:
     timeouts: Timeouts
     events: EventListener
     redactor: Redactor = NO_SECRETS
+    thinking: ThinkingTags | None = None
     clock: Clock = time.monotonic
     sleep: Sleep = asyncio.sleep
     random: RandomFloat = random.random
@@ -95,30 +108,62 @@ class AnswerReader:
     _texts: list[str] = field(default_factory=list, init=False)
     _chars: int = field(default=0, init=False)
     _first_token: float | None = field(default=None, init=False)
+    _halved: bool = field(default=False, init=False)
 
     @property
     def text(self) -> str:
         """Return the text that has arrived."""
         return "".join(self._texts)
 
-    async def texts(self) -> AsyncGenerator[str, None]:
+    async def texts(self) -> AsyncGenerator[AnswerText, None]:
         """Yield the text as it arrives; an error ends it and is kept in `error`."""
         start = self.clock()
         try:
             async with aclosing(self._redacted()) as texts:
                 async for text in texts:
-                    if self._first_token is None:
-                        self._first_token = self.clock() - start
+                    self._record(text, self.clock() - start)
                     if text:
-                        self._texts.append(text)
                         yield text
             if not is_visible(self.text):
                 raise AgentError("the agent's answer is empty", AgentErrorReason.EMPTY)
         except Exception as error:
             self.error = error
+        finally:
+            # Also of an answer that was stopped, which took its time and tokens.
+            self._emit(self.clock() - start)
+
+    def _record(self, text: AnswerText, seconds: float) -> None:
+        if text is RETRACTED:
+            self._texts.clear()
+            self._first_token = None
+            return
+        if self._first_token is None:
+            self._first_token = seconds
+        if text:
+            self._texts.append(text)
+
+    async def _redacted(self) -> AsyncGenerator[AnswerText, None]:
+        """Yield the text without secrets; a part is empty while one may begin."""
+        redactor = StreamRedactor(self.redactor)
+        failure: Exception | None = None
+        async with aclosing(self._with_retries()) as parts:
+            try:
+                async for part in parts:
+                    if part is RETRACTED:
+                        redactor = StreamRedactor(self.redactor)
+                        yield part
+                    else:
+                        yield redactor.feed(part)
+            except Exception as error:
+                failure = error
+        yield redactor.flush()
+        if failure is not None:
+            raise failure
+
+    def _emit(self, seconds: float) -> None:
         self.events.emit(
             AgentCall(
-                seconds=self.clock() - start,
+                seconds=seconds,
                 first_token_seconds=self._first_token,
                 input_tokens=self.usage.input_tokens,
                 output_tokens=self.usage.output_tokens,
@@ -126,38 +171,83 @@ class AnswerReader:
             )
         )
 
-    async def _redacted(self) -> AsyncGenerator[str, None]:
-        """Yield the text without secrets; a part is empty while one may begin."""
-        redactor = StreamRedactor(self.redactor)
-        failure: Exception | None = None
-        async with aclosing(self._with_retries()) as parts:
-            try:
-                async for part in parts:
-                    yield redactor.feed(part)
-            except Exception as error:
-                failure = error
-        yield redactor.flush()
-        if failure is not None:
-            raise failure
-
-    async def _with_retries(self) -> AsyncGenerator[str, None]:
+    async def _with_retries(self) -> AsyncGenerator[AnswerText, None]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.timeouts.total
         backoff = Backoff(first=0.5, factor=2.0, random=self.random)
-        for tries_left in reversed(range(MAX_TRIES)):
+        tries = 1
+        while True:
             try:
-                async with aclosing(self._one_call(deadline)) as texts:
+                async with aclosing(self._one_answer(deadline)) as texts:
                     async for text in texts:
                         yield text
                 return
             except AgentError as error:
-                pause = backoff.next_pause() if error.wait is None else error.wait
-                in_time = loop.time() + pause < deadline
-                if self._chars or not (error.retry and tries_left and in_time):
+                if self._chars:
                     raise
+                if self._shorten_history(error):
+                    continue
+                if error.reason is AgentErrorReason.CUT_SHORT:
+                    text = f"{error}, before its answer began"
+                    raise AgentError(text, AgentErrorReason.EMPTY) from error
+                pause = backoff.next_pause() if error.wait is None else error.wait
+                in_time = loop.time() + pause < deadline and pause <= MAX_PAUSE_SECONDS
+                if not (error.retry and tries < MAX_TRIES and in_time):
+                    raise
+            tries += 1
             await self.sleep(pause)
 
+    def _shorten_history(self, error: AgentError) -> bool:
+        """Leave out half of the history if it may be too long, then all of it."""
+        history = self.prompt.history
+        if error.reason is not AgentErrorReason.CONTEXT_LENGTH or not history:
+            return False
+        first_kept = len(history) if self._halved else (len(history) + 1) // 2
+        self._halved = True
+        self.prompt = replace(self.prompt, history=history[first_kept:])
+        logger.warning(
+            "the prompt is too long, asking again with less history",
+            exchanges=len(history),
+            left=len(self.prompt.history),
+            error=str(error),
+        )
+        return True
+
+    async def _one_answer(self, deadline: float) -> AsyncGenerator[AnswerText, None]:
+        """Yield the text of one call without thinking, up to the longest answer."""
+        thinking = None if self.thinking is None else self.thinking.filter()
+        async with aclosing(self._one_call(deadline)) as parts:
+            try:
+                async for part in parts:
+                    texts = [part] if thinking is None else thinking.feed(part)
+                    for text in self._fitting(texts):
+                        yield text
+            except AgentError:
+                for text in self._fitting(_rest(thinking, complete=False)):
+                    yield text
+                raise
+            for text in self._fitting(_rest(thinking, complete=True)):
+                yield text
+
+    def _fitting(self, texts: Iterable[AnswerText]) -> Iterator[AnswerText]:
+        """Yield what fits into the longest answer.  Raise AgentError at its end."""
+        for text in texts:
+            if text is RETRACTED:
+                self._chars = 0
+                yield text
+                continue
+            fitting = text[: MAX_CHARS - self._chars]
+            self._chars += len(fitting)
+            if fitting:
+                yield fitting
+            if len(fitting) < len(text):
+                raise AgentError(
+                    f"the answer has more than {MAX_CHARS} characters",
+                    AgentErrorReason.TOO_LONG,
+                )
+
     async def _one_call(self, deadline: float) -> AsyncGenerator[str, None]:
+        """Yield the text of one call, each part in time; keep its token usage."""
         loop = asyncio.get_running_loop()
         until = min(deadline, loop.time() + self.timeouts.first_byte)
         answer = self.agent.answer(self.prompt)
@@ -169,15 +259,7 @@ class AnswerReader:
                 if isinstance(part, Usage):
                     self.usage = part
                 elif part:
-                    fitting = part[: MAX_CHARS - self._chars]
-                    self._chars += len(fitting)
-                    if fitting:
-                        yield fitting
-                    if len(fitting) < len(part):
-                        raise AgentError(
-                            f"the answer has more than {MAX_CHARS} characters",
-                            AgentErrorReason.TOO_LONG,
-                        )
+                    yield part
         except StopAsyncIteration:
             return
         except TimeoutError as error:
@@ -187,6 +269,10 @@ class AnswerReader:
             ) from error
         finally:
             await answer.aclose()
+
+
+def _rest(thinking: ThinkingFilter | None, *, complete: bool) -> list[AnswerText]:
+    return [] if thinking is None else [thinking.finish(complete=complete)]
 
 
 def _reason(error: Exception | None) -> AgentErrorReason | None:

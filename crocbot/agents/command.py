@@ -98,7 +98,7 @@ class CommandAgent:
     def _not_started(self, reason: str) -> AgentError:
         return AgentError(
             f"{self._arguments[0]} cannot be started: {reason}",
-            AgentErrorReason.UNREACHABLE,
+            AgentErrorReason.OPERATOR,
         )
 
     async def _start(

@@ -28,6 +28,7 @@ def create_agent(settings: Settings) -> Agent:
                 model=settings.model or "",
                 system_prompt=settings.system_prompt,
                 connect_seconds=settings.agent_connect_seconds,
+                extra=settings.request_fields,
             )
         case "command":
             return CommandAgent(settings.agent_command, settings.agent_environment)

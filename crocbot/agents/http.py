@@ -9,8 +9,11 @@ A self-hosted HTTP service: one POST for each message.
     200 text/plain              the answer, as it is written
     200 text/event-stream       data: a part of the answer, or an object as above
 
+    {"error": "the reason"}     an error, for the log: the answer ends here
+
 A request is retried only after a failure to connect, 429 and 503: the service has done
-nothing then.  `docs/agents.md` describes the whole interface.
+nothing then.  It is sent again with less history if it was too long, status 413.
+`docs/agents.md` describes the whole interface.
 """
 
 from __future__ import annotations
@@ -18,20 +21,21 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
+from crocbot.agents import sse
 from crocbot.agents.answer import Answer
 from crocbot.agents.responses import (
     chat_messages,
+    content_text,
     decoded,
-    retry_after,
-    status_reason,
     token_usage,
     without_secrets,
 )
 from crocbot.agents.rules import EVENT_STREAM, AgentClient, AgentResponse
+from crocbot.agents.server_errors import read_error
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
@@ -39,6 +43,10 @@ from crocbot.model import Prompt, Usage
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
 REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
+# Objects that say by one of these values that they are an error.
+ERROR_KEYS = ("type", "status", "event", "object")
+ERROR_WORDS = ("error", "failed", "failure")
+DONE = "[DONE]"
 
 
 class HttpAgent:
@@ -68,13 +76,8 @@ class HttpAgent:
         async with self._client.request(
             "POST", self._url, headers, payload
         ) as response:
-            if (status := response.status) != 200:
-                raise AgentError(
-                    f"the agent answered {status}",
-                    status_reason(status),
-                    retry=status in (429, 503),
-                    wait=retry_after(response.headers),
-                )
+            if response.status != 200:
+                raise _refused(response, await response.read())
             async with aclosing(_read(response)) as parts:
                 async for part in parts:
                     yield part
@@ -115,20 +118,28 @@ def request_body(prompt: Prompt) -> dict[str, Any]:
     }
 
 
+def _refused(response: AgentResponse, body: bytes) -> AgentError:
+    error = read_error(response.status, body, response.headers)
+    failure = error.agent_error("the agent")
+    # The service has done nothing only if it says so.
+    failure.retry = response.status in {429, 503} and failure.retry
+    return failure
+
+
 async def _read(response: AgentResponse) -> Answer:
     async with aclosing(response.chunks()) as chunks:
         match response.content_type:
-            case "application/json":
-                for part in _parts(_json(b"".join([chunk async for chunk in chunks]))):
-                    yield part
             case str(name) if name == EVENT_STREAM:
-                async for data in _events(chunks):
-                    for part in _event_parts(data):
+                async for event in sse.events(chunks):
+                    for part in _event_parts(event):
                         yield part
             # The last one stands for a missing Content-Type.
             case "text/plain" | "text/markdown" | "application/octet-stream":
                 async for text in decoded(chunks):
                     yield text
+            case str(name) if name == "application/json" or name.endswith("+json"):
+                for part in _parts(_json(b"".join([chunk async for chunk in chunks]))):
+                    yield part
             case other:
                 error = f"the agent answered with Content-Type {other[:80]}"
                 raise AgentError(error, AgentErrorReason.MALFORMED)
@@ -143,49 +154,49 @@ def _json(body: bytes) -> Any:
 
 
 def _parts(value: object) -> list[str | Usage]:
-    """Return the text and the token usage of an object; either may be missing."""
+    """Return the text and the token usage of a whole answer; either may be missing."""
     if not isinstance(value, Mapping):
         error = "the agent's JSON is not an object"
         raise AgentError(error, AgentErrorReason.MALFORMED)
-    texts = [value[key] for key in REPLY_KEYS if isinstance(value.get(key), str)]
-    usage = token_usage(value.get("usage"))
-    if not texts and not usage:
+    parts = _object_parts(value)
+    if not parts:
         raise AgentError("the agent's JSON has no reply", AgentErrorReason.MALFORMED)
-    return [*texts[:1], *usage]
+    return parts
 
 
-async def _events(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
-    """
-    Yield the data of server-sent events.
-
-        data: one        event: x
-        data: two        data: three
-        <empty line>     <empty line>      -->  "one\\ntwo", "three"
-    """
-    rest, data = "", list[str]()
-    async for text in decoded(chunks):
-        *lines, rest = (rest + text).replace("\r\n", "\n").split("\n")
-        for line in lines:
-            if line.startswith("data:"):
-                data.append(line[5:].removeprefix(" "))
-            elif not line:
-                if data:
-                    yield "\n".join(data)
-                data = []
-    # Some services omit the empty line after the last event.
-    if rest.startswith("data:"):
-        data.append(rest[5:].removeprefix(" "))
-    if data:
-        yield "\n".join(data)
+def _object_parts(value: Mapping[str, Any]) -> list[str | Usage]:
+    """Return what an object says, an error as AgentError."""
+    kinds = {str(value.get(key)).lower() for key in ERROR_KEYS}
+    if value.get("error") or kinds & set(ERROR_WORDS):
+        raise _error(value)
+    texts = [
+        text
+        for key in REPLY_KEYS
+        if isinstance(found := value.get(key), str | list)
+        and ((text := content_text(found)) or found == "")
+    ]
+    return [*texts[:1], *token_usage(value.get("usage"))]
 
 
-def _event_parts(data: str) -> list[str | Usage]:
+def _error(value: object) -> AgentError:
+    """Return the error that a service sends in place of an answer, for the log."""
+    failure = read_error(200, value, {}).agent_error("the agent")
+    # The service may have done something before it failed.
+    failure.retry = False
+    return failure
+
+
+def _event_parts(event: sse.ServerSentEvent) -> list[str | Usage]:
     """Return the parts of an event: of an object, else the text; none of `[DONE]`."""
-    if data == "[DONE]":
+    data = event.data
+    if event.name == sse.ERROR:
+        raise _error({"error": data or "no words"})
+    if data == DONE:
         return []
     if data.startswith("{"):
         try:
-            return _parts(json.loads(data))
-        except (ValueError, RecursionError, AgentError):
-            pass
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            return [data]
+        return _object_parts(value)
     return [data]

@@ -5,40 +5,69 @@ Any server with OpenAI's chat completions, streamed, through the official SDK.
     choices[0].delta.content ...             <--  server-sent events
     usage                                    <--  in the last event, if supported
 
-A server that does not stream may answer with one JSON object.  A completion has no side
-effects, so any error is safe to retry as long as no text arrived.
+The SDK sends the request; the answer is read here, because servers differ in what the
+SDK does not expect: errors with status 200, contents in parts, one object in place of a
+stream.  `dialect.py` has the request, `completion.py` what an object says,
+`server_errors.py` what an error means.
+
+A completion has no side effects, so any error is safe to retry as long as no text
+arrived.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from crocbot import log
+from crocbot.agents import sse
 from crocbot.agents.answer import Answer
-from crocbot.agents.responses import (
-    chat_messages,
-    retry_after,
-    status_reason,
-    token_usage,
-    without_secrets,
+from crocbot.agents.completion import (
+    FinishReason,
+    is_completion,
+    read_completion,
 )
+from crocbot.agents.dialect import Dialect, Request
+from crocbot.agents.responses import without_secrets
 from crocbot.agents.rules import AgentClient
+from crocbot.agents.server_errors import (
+    MAX_READ_BYTES,
+    MAX_SHOWN_CHARS,
+    ServerError,
+    error_words,
+    read_error,
+    shortened,
+)
 from crocbot.errors import AgentError, OperatorError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from httpx2 import Response
+    from openai import AsyncOpenAI
 
 CHECK_SECONDS = 20.0
 # The SDK requires a key; a self-hosted server usually ignores it.
 NO_KEY = "none"
-JSON = "application/json"
+PATH = "/chat/completions"
+SERVER = "the model's server"
+DONE = "[DONE]"
+BLANK = b" \t\r\n\xef\xbb\xbf"
 # What reading malformed JSON, or JSON of another shape, can raise.
 SHAPE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
+logger = log.logger(__name__)
+
+
+class RefusedError(Exception):
+    """The server sent an error in place of an answer, or of the rest of one."""
+
+    def __init__(self, error: ServerError) -> None:
+        super().__init__(error.words)
+        self.error = error
 
 
 class OpenAIAgent:
@@ -56,31 +85,31 @@ class OpenAIAgent:
         model: str,
         system_prompt: str | None,
         connect_seconds: float,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         self._base_url = base_url
         self._model = model
-        self._system_prompt = system_prompt
-        self._supports_usage = True
+        self._dialect = Dialect(
+            model=model, system_prompt=system_prompt, extra=extra or {}
+        )
         self._client = _client(base_url, api_key, connect_seconds)
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Request a completion and yield its text as it arrives."""
-        messages = list(self._messages(prompt))
-        async with _translated_errors():
-            stream = await self._create(messages)
+        request: Request | None = self._dialect.request(prompt)
+        while request is not None:
+            began = False
             try:
-                if stream.response.headers.get("Content-Type", "").startswith(JSON):
-                    for part in _completion(await stream.response.aread()):
+                async with aclosing(self._ask(request)) as parts:
+                    async for part in parts:
+                        began = began or part != ""
                         yield part
-                    return
-                async for chunk in stream:
-                    # Chunks without text, such as reasoning, show that it is alive.
-                    yield _text(chunk)
-                    if getattr(chunk, "usage", None) is not None:
-                        for usage in token_usage(vars(chunk.usage)):
-                            yield usage
-            finally:
-                await stream.close()
+                return
+            except RefusedError as refused:
+                error = refused.error
+                request = None if began else self._dialect.adapt(request, error)
+                if request is None:
+                    raise self._agent_error(error) from refused
 
     async def check(self) -> str:
         """List the server's models; not every server supports that."""
@@ -88,9 +117,11 @@ class OpenAIAgent:
         try:
             async with _translated_errors():
                 models = await self._client.models.list(timeout=CHECK_SECONDS)
-        except AgentError as error:
-            if error.reason is AgentErrorReason.REFUSED:
+        except RefusedError as refused:
+            if refused.error.status in {400, 404, 405, 501}:
                 return f"{url} is there, and lists no models"
+            raise refused.error.agent_error(SERVER) from refused
+        except AgentError as error:
             if error.reason is AgentErrorReason.TOO_LONG:
                 return f"{url} is there, and lists more models than are read"
             raise
@@ -102,42 +133,92 @@ class OpenAIAgent:
         """Close the session."""
         await self._client.close()
 
-    async def _create(self, messages: list[Any]) -> Any:
-        options = {"stream_options": {"include_usage": True}}
-        create = self._client.chat.completions.create
+    async def _ask(self, request: Request) -> Answer:
+        """Send one request and yield its answer.  Raise RefusedError, AgentError."""
+        async with _translated_errors(), self._sent(request) as response:
+            reading = _Reading(has_history=bool(request.prompt.history))
+            async with aclosing(_values(response)) as values:
+                async for value in values:
+                    parts = reading.feed(value)
+                    if not reading.accepted:
+                        reading.accepted = True
+                        self._dialect.accept(request)
+                    for part in parts:
+                        yield part
+            reading.finish()
+
+    @asynccontextmanager
+    async def _sent(self, request: Request) -> AsyncIterator[Response]:
+        import openai
+
+        stream = await self._client.post(
+            PATH,
+            body=request.body(),
+            cast_to=object,
+            stream=True,
+            stream_cls=openai.AsyncStream[object],
+        )
         try:
-            return await create(
-                model=self._model,
-                messages=messages,
-                stream=True,
-                **(options if self._supports_usage else {}),  # type: ignore[call-overload]
+            yield stream.response
+        finally:
+            await stream.close()
+
+    def _agent_error(self, error: ServerError) -> AgentError:
+        if error.effective_status in {400, 422} and self._dialect.names_extra(error):
+            words = shortened(error.words, MAX_SHOWN_CHARS)
+            return AgentError(
+                f"{SERVER} refuses a field of CROCBOT_MODEL_EXTRA: {words}",
+                AgentErrorReason.OPERATOR,
             )
-        except Exception as error:
-            if not (self._supports_usage and "stream_options" in str(error)):
-                raise
-            # An older server, which does not count tokens.
-            self._supports_usage = False
-            return await self._create(messages)
-
-    def _messages(self, prompt: Prompt) -> Iterable[dict[str, Any]]:
-        if self._system_prompt:
-            yield {"role": "system", "content": self._system_prompt}
-        yield from chat_messages(prompt)
-        yield {"role": "user", "content": _content(prompt)}
+        return error.agent_error(SERVER)
 
 
-def _content(prompt: Prompt) -> str | list[dict[str, Any]]:
-    """Return a list only for images, because not every server accepts lists."""
-    if not prompt.images:
-        return prompt.text
-    urls = [
-        f"data:{image.mime_type};base64,{base64.b64encode(image.content).decode()}"
-        for image in prompt.images
-    ]
-    return [
-        {"type": "text", "text": prompt.text},
-        *({"type": "image_url", "image_url": {"url": url}} for url in urls),
-    ]
+@dataclass(slots=True, kw_only=True)
+class _Reading:
+    """What arrived of one answer."""
+
+    has_history: bool
+    accepted: bool = False
+    _began: bool = False
+    _reasoned: bool = False
+    _finish: str | None = None
+    _finish_reason: FinishReason | None = None
+
+    def feed(self, value: object) -> list[str | Usage]:
+        """Return what an object of the answer says.  Raise RefusedError, ValueError."""
+        completion = read_completion(value)
+        if completion.error is not None:
+            raise RefusedError(read_error(200, completion.error, {}))
+        self._began = self._began or bool(completion.text.strip())
+        self._reasoned = self._reasoned or completion.reasoning
+        if completion.finish is not None:
+            self._finish = completion.finish
+            self._finish_reason = completion.finish_reason
+        usage = [] if completion.usage is None else [completion.usage]
+        # An empty text, such as that of reasoning, shows that the server is alive.
+        return [completion.text, *usage]
+
+    def finish(self) -> None:
+        """Raise AgentError unless the answer is complete."""
+        finish = shortened(self._finish or "", MAX_SHOWN_CHARS)
+        because = f"the model ended its answer with finish_reason {finish!r}"
+        match self._finish_reason:
+            case FinishReason.LENGTH:
+                text = self._began or self._reasoned
+                reason = AgentErrorReason.CUT_SHORT
+                raise AgentError(
+                    because, reason if text else AgentErrorReason.CONTEXT_LENGTH
+                )
+            case FinishReason.FILTERED:
+                raise AgentError(because, AgentErrorReason.REFUSED)
+            case FinishReason.FAILED:
+                raise AgentError(because, AgentErrorReason.FAILED, retry=True)
+            case FinishReason.OTHER:
+                logger.warning("unknown finish_reason", finish_reason=finish)
+        if not self._began and not self._reasoned and self.has_history:
+            # LM Studio does so if the prompt is too long.
+            text_ = "the model's answer is empty: its context may be full"
+            raise AgentError(text_, AgentErrorReason.CONTEXT_LENGTH)
 
 
 def _client(base_url: str, api_key: str | None, connect_seconds: float) -> AsyncOpenAI:
@@ -164,20 +245,53 @@ def _client(base_url: str, api_key: str | None, connect_seconds: float) -> Async
     )
 
 
-def _text(chunk: Any) -> str:
-    choices = getattr(chunk, "choices", None)
-    delta = choices[0].delta if choices else None
-    text = getattr(delta, "content", None) or getattr(delta, "refusal", None)
-    return text if isinstance(text, str) else ""
+async def _values(response: Response) -> AsyncGenerator[object, None]:
+    """Yield the objects of a response, whatever its Content-Type says it is."""
+    chunks = response.aiter_bytes()
+    async with aclosing(chunks):
+        first = b""
+        while not first:
+            try:
+                first = (await anext(chunks)).lstrip(BLANK)
+            except StopAsyncIteration:
+                return
+        if first.startswith((b"{", b"[")):
+            yield _whole(b"".join([first, *[chunk async for chunk in chunks]]))
+        elif first.startswith(b"<"):
+            page = b"".join([first, *[chunk async for chunk in chunks]])
+            words = error_words(page[:MAX_READ_BYTES].decode(errors="replace"))
+            raise AgentError(
+                f"{SERVER} sent a web page, {shortened(words, 80)!r}: set"
+                " OPENAI_BASE_URL to the address of its API, which often ends with /v1",
+                AgentErrorReason.OPERATOR,
+            )
+        else:
+            async for event in sse.events(_joined(first, chunks)):
+                if event.name == sse.ERROR:
+                    yield {"error": event.data or "no words"}
+                elif event.data.strip() != DONE:
+                    yield json.loads(event.data)
 
 
-def _completion(payload: bytes) -> list[str | Usage]:
-    """Return the text and the token usage of a completion that was not streamed."""
-    completion = json.loads(payload)
-    message = completion["choices"][0]["message"]
-    text = message.get("content") or message.get("refusal")
-    usage = token_usage(completion.get("usage"))
-    return [text if isinstance(text, str) else "", *usage]
+async def _joined(
+    first: bytes, chunks: AsyncIterator[bytes]
+) -> AsyncGenerator[bytes, None]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
+
+
+def _whole(body: bytes) -> object:
+    """Return the object of an answer that is not streamed.  Raise AgentError."""
+    value = json.loads(body)
+    if read_completion(value).error is None and not is_completion(value):
+        raise AgentError(
+            f"{SERVER} sent JSON without an answer: "
+            + shortened(error_words(value), MAX_SHOWN_CHARS),
+            AgentErrorReason.MALFORMED,
+            retry=True,
+        )
+    return value
 
 
 @asynccontextmanager
@@ -188,7 +302,10 @@ async def _translated_errors() -> AsyncIterator[None]:
     try:
         yield
     except openai.APIStatusError as error:
-        raise _status_error(error) from error
+        response = error.response
+        raise RefusedError(
+            read_error(error.status_code, response.content, response.headers)
+        ) from error
     except openai.APIConnectionError as error:
         if isinstance(error.__cause__, AgentError):
             raise error.__cause__ from error
@@ -203,13 +320,3 @@ async def _translated_errors() -> AsyncIterator[None]:
 def _broken_connection(error: BaseException) -> AgentError:
     text = f"the connection to the model broke: {type(error).__name__}"
     return AgentError(text, AgentErrorReason.FAILED, retry=True)
-
-
-def _status_error(error: APIStatusError) -> AgentError:
-    reason = status_reason(error.status_code)
-    return AgentError(
-        f"the model's server answered {error.status_code}: {error.message[:200]}",
-        reason,
-        retry=reason in (AgentErrorReason.RATE_LIMITED, AgentErrorReason.FAILED),
-        wait=retry_after(error.response.headers),
-    )

@@ -1,7 +1,7 @@
 """
 Helpers of `http`, `openai` and `command`.
 
-They decode responses, read token usage and errors, and build chat messages.
+They decode responses, read content and token usage, and build chat messages.
 """
 
 from __future__ import annotations
@@ -10,23 +10,16 @@ import codecs
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from urllib.parse import urlsplit
 
-from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
 
-MAX_RETRY_AFTER_SECONDS = 60.0
 MAX_TOKENS = 2**53
-STATUS_REASONS: Mapping[int, AgentErrorReason] = {
-    401: AgentErrorReason.UNAUTHORIZED,
-    403: AgentErrorReason.UNAUTHORIZED,
-    408: AgentErrorReason.FAILED,
-    409: AgentErrorReason.FAILED,
-    429: AgentErrorReason.RATE_LIMITED,
-}
+# Types of the parts of a list that are text; a part without a type is text, too.
+TEXT_TYPES = ("text", "output_text", "refusal")
 
 
 async def decoded(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
-    """Yield UTF-8 text; a character may be split between two chunks."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    """Yield UTF-8 text without a byte order mark; chunks may split a character."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
     async for chunk in chunks:
         yield decoder.decode(chunk)
     yield decoder.decode(b"", final=True)
@@ -49,6 +42,30 @@ def token_usage(value: object) -> list[Usage]:
     ]
 
 
+def content_text(value: object) -> str:
+    """
+    Return the text of a content, which is a text or a list of parts.
+
+        [{"type": "thinking", ...}, {"type": "text", "text": "Hi."}] --> "Hi."
+    """
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        return ""
+    return "".join(_part_text(part) for part in value)
+
+
+def _part_text(part: object) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, Mapping) or part.get("type", "text") not in TEXT_TYPES:
+        return ""
+    text = part.get("text", part.get("refusal"))
+    if isinstance(text, Mapping):
+        text = text.get("value")
+    return text if isinstance(text, str) else ""
+
+
 def chat_messages(prompt: Prompt) -> list[dict[str, str]]:
     """Return the chat's history as OpenAI's chat messages."""
     return [
@@ -59,22 +76,6 @@ def chat_messages(prompt: Prompt) -> list[dict[str, str]]:
             ("assistant", exchange.answer),
         )
     ]
-
-
-def status_reason(status: int) -> AgentErrorReason:
-    """Return what an HTTP status other than 200 means."""
-    if status in STATUS_REASONS:
-        return STATUS_REASONS[status]
-    refused = 400 <= status < 500
-    return AgentErrorReason.REFUSED if refused else AgentErrorReason.FAILED
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a Retry-After header, bounded; None for any other value."""
-    text = headers.get("Retry-After", "")
-    if not (text.isascii() and text.isdigit()):
-        return None
-    return min(float(text), MAX_RETRY_AFTER_SECONDS)
 
 
 def without_secrets(url: str) -> str:

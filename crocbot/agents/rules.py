@@ -213,5 +213,5 @@ def _redirect(response: HttpResponse) -> AgentError:
     return AgentError(
         f"the agent answered {response.status}, a redirect to {target}: redirects are"
         " not followed, set the URL of the agent to the final one",
-        AgentErrorReason.FAILED,
+        AgentErrorReason.OPERATOR,
     )

@@ -97,6 +97,7 @@ class ReplyProgress:
 
     Before `not_before`, on the monotonic clock, Telegram accepts nothing in this chat.
     `outdated` are messages that could not be edited and have to be deleted.
+    `shown_text` is the text that they show while the reply grows.
     """
 
     delivery: Delivery
@@ -107,6 +108,7 @@ class ReplyProgress:
     not_before: float = field(default=0.0, init=False)
     messages: list[tuple[int, MessagePart]] = field(default_factory=list, init=False)
     outdated: list[int] = field(default_factory=list, init=False)
+    shown_text: str = field(default="", init=False)
 
     def postpone(self, seconds: float) -> None:
         """Send nothing more for this time, which Telegram asked for."""

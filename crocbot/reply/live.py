@@ -31,7 +31,15 @@ from crocbot.errors import (
     TelegramError,
 )
 from crocbot.events import DeliveryIssue
-from crocbot.model import Clock, ErrorEvent, ErrorType, Reply, Severity
+from crocbot.model import (
+    RETRACTED,
+    AnswerText,
+    Clock,
+    ErrorEvent,
+    ErrorType,
+    Reply,
+    Severity,
+)
 from crocbot.reply.delivery import Delivery, ReplyProgress
 from crocbot.reply.split import split
 
@@ -102,7 +110,7 @@ class LiveDelivery:
 
     async def deliver(
         self,
-        texts: AsyncIterator[str],
+        texts: AsyncIterator[AnswerText],
         progress: ReplyProgress,
         *,
         markdown: bool,
@@ -123,7 +131,10 @@ class LiveDelivery:
         try:
             async with live.reading:
                 async for text in texts:
-                    live.append(text)
+                    if text is RETRACTED:
+                        live.clear()
+                    else:
+                        live.append(text)
         except TimeoutError:
             if live.chat_gone is None:
                 raise
@@ -135,6 +146,7 @@ class LiveDelivery:
         if live.chat_gone is not None:
             progress.report(DeliveryIssue.BLOCKED)
             raise live.chat_gone
+        progress.shown_text = live.reply.text
         await progress.deliver(live.reply)
 
 
@@ -172,6 +184,10 @@ class LiveReply:
         self._text += text
         if self._text.strip():
             self._has_text.set()
+
+    def clear(self) -> None:
+        """Begin again without the text so far, which the next edit replaces."""
+        self._text = ""
 
     def start(self) -> None:
         """Start both tasks in `LIVE_AFTER_SECONDS`, unless `stop` comes first."""
@@ -251,6 +267,8 @@ class LiveReply:
 
         Raise DeliveryError if Telegram refuses it.
         """
+        # Before the calls: one that is given up may have arrived.
+        self.progress.shown_text = self.reply.text
         for index, part in enumerate(split(self.reply)):
             sent = index < len(self.progress.messages)
             try:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from crocbot import log
 from crocbot.access import AccessPolicy, DenialLog, privacy_warning
-from crocbot.agents import Agent, Timeouts
+from crocbot.agents import Agent, ThinkingTags, Timeouts
 from crocbot.botapi import Client, Poller, Webhook, WebhookEndpoint
 from crocbot.chat_moves import ChatMoves
 from crocbot.commands import Commands, Status
@@ -150,6 +150,7 @@ class Gateway:
                 live=LiveDelivery(delivery),
                 events=self._events,
                 redactor=log.Redactor(settings.secrets, min_chars=MIN_REDACTED_CHARS),
+                thinking=None if settings.keep_thinking else ThinkingTags(),
                 max_image_bytes=settings.media_max_bytes,
             ),
             delivery=delivery,

@@ -156,7 +156,7 @@ AGENT_LATENCY = HistogramMetric(
     name="crocbot_agent_latency_seconds",
     statsd="crocbot.agent.latency",
     buckets=TURN_BUCKETS,
-    help="From a prompt to the end of the agent's answer, or of the attempt.",
+    help="From a prompt to the end of the agent's answer or attempt; stopped ones too.",
     query=_quantile(0.95, "crocbot_agent_latency_seconds"),
 )
 AGENT_FIRST_TOKEN = HistogramMetric(
@@ -177,7 +177,7 @@ AGENT_ERRORS = CounterMetric(
     name="crocbot_agent_errors_total",
     statsd="crocbot.agent.errors",
     labels={"reason": AgentErrorReason},
-    help="Prompts that the agent did not answer, by reason.",
+    help="Prompts that the agent did not answer, or not wholly, by reason.",
     query="sum by (reason) (increase(crocbot_agent_errors_total[1h]))",
 )
 

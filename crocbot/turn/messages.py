@@ -6,6 +6,7 @@ No sentence contains anything that only the operator should know.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from crocbot.errors import AgentError, CrashError
@@ -30,22 +31,48 @@ ERROR_MESSAGES: Mapping[Reason, str] = {
     " Please try again.",
     Reason.UNAUTHORIZED: "Sorry, I am not allowed to ask for an answer right now;"
     " the operator of this bot has to fix that.",
+    Reason.OPERATOR: "Sorry, I cannot answer until the operator of this bot has changed"
+    " something; until then another try will not help.",
     Reason.RATE_LIMITED: "Sorry, there are too many questions at the moment."
     " Please try again in a minute.",
     Reason.REFUSED: "Sorry, I cannot answer that. Please rephrase it.",
     Reason.FAILED: "Sorry, something broke while I worked on the answer."
     " Please try again.",
     Reason.MALFORMED: "Sorry, I got an answer that I cannot read. Please try again.",
+    Reason.CONTEXT_LENGTH: "Sorry, this is more than I can read at once. Please send a"
+    " shorter message, or begin anew with /new.",
+    Reason.CUT_SHORT: "Sorry, I have reached the greatest length of an answer; it ends"
+    " here. Ask me to go on if you need the rest.",
     Reason.TOO_LONG: "Sorry, the answer is longer than I may send; it ends here.",
     Reason.EMPTY: "Sorry, I have no answer to that. Please rephrase it.",
     Reason.OTHER: GENERIC_ERROR,
 }
 
 
+# A shorter pause is "a minute".
+MIN_NAMED_PAUSE_SECONDS = 90
+NAMED_PAUSE = (
+    "Sorry, there are too many questions at the moment. Please try again in {}."
+)
+
+
 def error_message(error: Exception) -> str:
     """Return the sentence for an error of a turn."""
-    if isinstance(error, AgentError):
-        return ERROR_MESSAGES[error.reason]
     if isinstance(error, CrashError):
         return CRASH_ERROR
-    return GENERIC_ERROR
+    if not isinstance(error, AgentError):
+        return GENERIC_ERROR
+    limited = error.reason is Reason.RATE_LIMITED
+    if limited and (error.wait or 0) >= MIN_NAMED_PAUSE_SECONDS:
+        return NAMED_PAUSE.format(_pause(error.wait or 0))
+    return ERROR_MESSAGES[error.reason]
+
+
+def _pause(seconds: float) -> str:
+    """
+    Return a pause in words, rounded up.
+
+        432.0 --> "8 minutes"
+    """
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} minutes" if minutes < 120 else f"{math.ceil(minutes / 60)} hours"

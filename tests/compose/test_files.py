@@ -40,6 +40,8 @@ def test_every_setting_is_in_the_example(example: dict[str, str]) -> None:
 
 
 def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
     if isinstance(default, float):
         return f"{default:g}"
     return str(default) if default or default == 0 else ""

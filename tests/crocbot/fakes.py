@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from crocbot.agents import AnswerReader, Timeouts
+from crocbot.agents import AnswerReader, ThinkingTags, Timeouts
 from crocbot.agents.answer import NO_SECRETS
 from crocbot.errors import DeliveryError, InboxError
 from crocbot.events import AgentCall, AgentErrorReason, Event
@@ -18,6 +18,7 @@ from crocbot.file_time import SystemClocks
 from crocbot.inbox import Accepted
 from crocbot.log import Redactor
 from crocbot.model import (
+    RETRACTED,
     ChatThread,
     HostPort,
     Message,
@@ -290,6 +291,7 @@ async def read_answer(
     prompt: Prompt | None = None,
     timeouts: Timeouts | None = None,
     redactor: Redactor = NO_SECRETS,
+    thinking: ThinkingTags | None = None,
 ) -> Reading:
     """Read an agent's answer to its end; pauses between tries take no time."""
     reading = Reading()
@@ -303,12 +305,16 @@ async def read_answer(
         timeouts=timeouts or Timeouts(first_byte=30.0, total=30.0),
         events=reading.events,
         redactor=redactor,
+        thinking=thinking,
         sleep=sleep,
         random=lambda: 0.5,
     )
     async with aclosing(reader.texts()) as texts:
         async for text in texts:
-            reading.texts.append(text)
+            if text is RETRACTED:
+                reading.texts.clear()
+            else:
+                reading.texts.append(text)
     assert reader.text == reading.text
     reading.usage, reading.error = reader.usage, reader.error
     return reading

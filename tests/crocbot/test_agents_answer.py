@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from crocbot.agents import AnswerReader, Timeouts
+from crocbot.agents import AnswerReader, ThinkingTags, Timeouts
 from crocbot.agents.answer import MAX_CHARS
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
-from crocbot.model import Prompt, Usage
+from crocbot.model import Exchange, Prompt, Usage
 from tests.crocbot.fakes import Reading, a_message, read_answer
 
 BUSY = AgentError("busy", AgentErrorReason.RATE_LIMITED, retry=True)
 BROKEN = AgentError("broken", AgentErrorReason.FAILED)
+LONG = Timeouts(first_byte=60, total=3600)
 Script = Callable[[int], AsyncGenerator[Any, None]]
 
 
@@ -158,6 +159,7 @@ async def test_the_longest_answer(sizes: list[int], too_long: bool) -> None:
         (parts(BROKEN), 1, []),
         (parts("some words", BUSY), 1, []),
         (parts(AgentError("later", retry=True, wait=99.0)), 1, []),
+        (parts(AgentError("later", retry=True, wait=61.0)), 1, []),
     ],
 )
 async def test_retries(script: Script, calls: int, slept: list[float]) -> None:
@@ -186,8 +188,8 @@ async def test_a_retry_that_succeeds() -> None:
 
 
 async def test_cancelled() -> None:
-    """A reader that is cancelled closes the agent's answer at once."""
-    agent = ScriptedAgent(endless)
+    """A reader that is cancelled closes the answer; its time and tokens count."""
+    agent = ScriptedAgent(parts(Usage(3, 1), "a", "b"))
     reader = AnswerReader(
         agent=agent,  # type: ignore[arg-type]
         prompt=Prompt(a_message()),
@@ -197,4 +199,66 @@ async def test_cancelled() -> None:
     async with aclosing(reader.texts()) as texts:
         await anext(texts)
 
-    assert (agent.closed, reading.events) == (1, [])
+    assert (agent.closed, reading.reason) == (1, None)
+    assert (reading.call.input_tokens, reading.call.output_tokens) == (3, 1)
+    assert reading.call.first_token_seconds is not None
+
+
+async def test_a_long_pause() -> None:
+    """A pause of more than a minute is not waited out, in however long a time."""
+    script = parts(AgentError("later", retry=True, wait=61.0))
+    reading, calls = await read(script, total=3600)
+
+    assert (calls, reading.slept) == (1, [])
+
+
+HISTORY = tuple(Exchange(str(n), str(n)) for n in range(5))
+TOO_LONG = AgentError("too long", AgentErrorReason.CONTEXT_LENGTH)
+
+
+@pytest.mark.parametrize(
+    ("fitting", "asked", "reason"),
+    [
+        (5, [5], None),
+        (2, [5, 2], None),
+        (0, [5, 2, 0], None),
+        (-1, [5, 2, 0], AgentErrorReason.CONTEXT_LENGTH),
+    ],
+)
+async def test_a_history_that_is_too_long(
+    fitting: int, asked: list[int], reason: AgentErrorReason | None
+) -> None:
+    """The agent is asked again with the latest half of it, then without, at once."""
+    prompts: list[Prompt] = []
+
+    class Forgetful(ScriptedAgent):
+        async def answer(self, prompt: Prompt) -> AsyncGenerator[Any, None]:
+            prompts.append(prompt)
+            if len(prompt.history) > fitting:
+                raise TOO_LONG
+            yield "Hi."
+
+    reading = await read_answer(
+        Forgetful(parts()), Prompt(a_message(), HISTORY), timeouts=LONG
+    )
+
+    assert [len(prompt.history) for prompt in prompts] == asked
+    assert all(HISTORY[5 - len(each.history) :] == each.history for each in prompts)
+    assert (reading.reason, reading.slept) == (reason, [])
+
+
+async def test_an_answer_of_thinking_alone() -> None:
+    """A model that used all its tokens for thinking has no answer."""
+    script = parts("<think>Hm", AgentError("cut", AgentErrorReason.CUT_SHORT))
+    reading = await read_answer(ScriptedAgent(script), thinking=ThinkingTags())
+
+    assert (reading.text, reading.reason) == ("", AgentErrorReason.EMPTY)
+    assert "cut, before its answer began" in str(reading.error)
+
+
+async def test_text_kept_back_before_an_error() -> None:
+    """What might have been the beginning of a tag is not lost."""
+    script = parts("1 <t", AgentError("cut", AgentErrorReason.CUT_SHORT))
+    reading = await read_answer(ScriptedAgent(script), thinking=ThinkingTags())
+
+    assert (reading.text, reading.reason) == ("1 <t", AgentErrorReason.CUT_SHORT)

@@ -82,10 +82,10 @@ async def test_a_failure() -> None:
 
 @pytest.mark.parametrize("program", ["/nowhere/program", __file__])
 async def test_a_program_that_cannot_be_started(program: str) -> None:
-    """A missing or not executable file is unreachable, for `check` too."""
+    """A missing or not executable file is the operator's fault, for `check` too."""
     agent = CommandAgent([program], ENVIRONMENT)
 
-    assert (await read_answer(agent)).reason is AgentErrorReason.UNREACHABLE
+    assert (await read_answer(agent)).reason is AgentErrorReason.OPERATOR
     with pytest.raises(AgentError, match="not a program"):
         await agent.check()
 

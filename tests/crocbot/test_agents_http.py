@@ -157,7 +157,7 @@ async def test_text(content_type: str) -> None:
             "a",
             Usage(2, 1),
         ),
-        ([b'data: {"other": "keys"}\n\n'], '{"other": "keys"}', Usage()),
+        ([b'data: a\n\ndata: {"other": "keys"}\n\n'], "a", Usage()),
         ([b"data: {broken\n\n"], "{broken", Usage()),
         ([b"data: a\n\ndata: b\n"], "ab", Usage()),
         ([b"data: a\n\ndata: b\ndata: c"], "ab\nc", Usage()),
@@ -187,12 +187,16 @@ def status(code: int, **headers: str) -> Handler:
         (status(400), AgentErrorReason.REFUSED, 1),
         (status(401), AgentErrorReason.UNAUTHORIZED, 1),
         (status(403), AgentErrorReason.UNAUTHORIZED, 1),
-        (status(404), AgentErrorReason.REFUSED, 1),
+        (status(404), AgentErrorReason.OPERATOR, 1),
+        (status(402), AgentErrorReason.OPERATOR, 1),
+        # Asked again without the history.
+        (status(413), AgentErrorReason.CONTEXT_LENGTH, 2),
+        (status(429, **{"Retry-After": "432"}), AgentErrorReason.RATE_LIMITED, 1),
         (status(429, **{"Retry-After": "0"}), AgentErrorReason.RATE_LIMITED, 3),
         (status(500), AgentErrorReason.FAILED, 1),
         (status(502), AgentErrorReason.FAILED, 1),
         (status(503), AgentErrorReason.FAILED, 3),
-        (status(302, Location="http://127.0.0.1:1/"), AgentErrorReason.FAILED, 1),
+        (status(302, Location="http://127.0.0.1:1/"), AgentErrorReason.OPERATOR, 1),
         (status(204), AgentErrorReason.FAILED, 1),
     ],
 )
@@ -275,3 +279,61 @@ async def test_check() -> None:
         agent = HttpAgent(f"http://me:hush@{place}/ask", None, 5.0)
         assert await agent.check() == f"http://{place}/ask is there (HEAD: 405)"
         await agent.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('event: error\ndata: {"error":"db password wrong"}', AgentErrorReason.FAILED),
+        ("event: error\ndata: db is down", AgentErrorReason.FAILED),
+        ("event: error\n\n", AgentErrorReason.FAILED),
+        ('data: {"error": {"message": "no"}}', AgentErrorReason.FAILED),
+        ('data: {"type": "error", "message": "no"}', AgentErrorReason.FAILED),
+        ('data: {"status": "Failed", "text": "no"}', AgentErrorReason.FAILED),
+        ('data: {"error": "x", "code": 429}', AgentErrorReason.RATE_LIMITED),
+        ('data: {"error": "unknown model"}', AgentErrorReason.OPERATOR),
+        ('data: {"ping": 1}', AgentErrorReason.EMPTY),
+    ],
+)
+async def test_errors_in_events(body: str, reason: AgentErrorReason) -> None:
+    """An error is no text: the person gets what came before, the log its words."""
+    stream = streaming("text/event-stream", b"data: Half\n\n", body.encode())
+    half, _ = await read(stream)
+    alone, asked = await read(streaming("text/event-stream", body.encode()))
+
+    is_error = reason is not AgentErrorReason.EMPTY
+    assert (half.text, half.reason) == ("Half", reason if is_error else None)
+    assert (alone.text, alone.reason, asked) == ("", reason, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "reason"),
+    [
+        ({"error": "db is down"}, "", AgentErrorReason.FAILED),
+        ({"error": "db is down", "reply": "Hi."}, "", AgentErrorReason.FAILED),
+        ({"status": "error", "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"error": None, "reply": "Hi."}, "Hi.", None),
+        ({"status": "ok", "reply": "Hi."}, "Hi.", None),
+        ({"content": [{"type": "text", "text": "Hi."}]}, "Hi.", None),
+        ({"reply": {"text": "Hi."}}, "", AgentErrorReason.MALFORMED),
+    ],
+)
+@pytest.mark.parametrize("content_type", ["application/json", "application/hal+json"])
+async def test_errors_in_objects(
+    value: Any, text: str, reason: AgentErrorReason | None, content_type: str
+) -> None:
+    """An object with an error is an error, whatever else it has."""
+    reading, _ = await read(streaming(content_type, json.dumps(value).encode()))
+
+    assert (reading.text, reading.reason) == (text, reason)
+
+
+async def test_words_of_a_refusal() -> None:
+    """The log line of a refused request has the words of the service."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.json_response({"detail": "no such tenant"}, status=400)
+
+    reading, _ = await read(refuse)
+
+    assert str(reading.error) == "the agent answered 400: no such tenant"

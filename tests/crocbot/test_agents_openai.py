@@ -173,9 +173,10 @@ async def test_a_server_that_does_not_count() -> None:
 @pytest.mark.parametrize(
     ("model", "reason", "text", "requests"),
     [
-        (Model(status=400), AgentErrorReason.REFUSED, "", 1),
+        # Asked again without stream_options, since it does not say what it refuses.
+        (Model(status=400), AgentErrorReason.REFUSED, "", 2),
         (Model(status=401), AgentErrorReason.UNAUTHORIZED, "", 1),
-        (Model(status=404), AgentErrorReason.REFUSED, "", 1),
+        (Model(status=404), AgentErrorReason.OPERATOR, "", 1),
         (Model(status=429), AgentErrorReason.RATE_LIMITED, "", 3),
         (Model(status=500), AgentErrorReason.FAILED, "", 3),
         (Model(status=503), AgentErrorReason.FAILED, "", 3),
@@ -185,7 +186,7 @@ async def test_a_server_that_does_not_count() -> None:
         (Model(b'data: {"choices": 7}\n\n'), AgentErrorReason.MALFORMED, "", 3),
         (Model(b'data: {"choices": {"a": 1}}\n\n'), AgentErrorReason.MALFORMED, "", 3),
         (Model(b"data: []\n\n", DONE), AgentErrorReason.EMPTY, "", 1),
-        (Model(b"<html>"), AgentErrorReason.EMPTY, "", 1),
+        (Model(b"<html>"), AgentErrorReason.OPERATOR, "", 1),
         (Model(DONE), AgentErrorReason.EMPTY, "", 1),
         (Model(*[chunk("x" * 8192)] * 9), AgentErrorReason.TOO_LONG, "x" * 65536, 1),
         (Model(*[chunk("x" * 8192)] * 8, DONE), None, "x" * 65536, 1),

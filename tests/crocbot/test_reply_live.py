@@ -17,6 +17,8 @@ from crocbot.errors import (
 )
 from crocbot.events import DeliveryEvent, DeliveryIssue, FirstText
 from crocbot.model import (
+    RETRACTED,
+    AnswerText,
     ChatThread,
     ErrorEvent,
     ErrorType,
@@ -29,7 +31,7 @@ from tests.crocbot.fakes import Clock, FakeTelegram, RecordedEvents
 
 OFTEN = EditSchedule(first=0.01, second=0.01, growth=1.0, longest=0.01)
 NEVER = EditSchedule(first=1e6, second=1e6, growth=1.0, longest=1e6)
-Step = str | Callable[[], bool] | type[Exception]
+Step = AnswerText | Callable[[], bool] | type[Exception]
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +52,10 @@ class LiveDeliveryFixture(FakeTelegram):
         )
         self.progress = self.delivery.start(ChatThread(7), accepted_at=0.0)
 
-    async def texts_of(self, steps: tuple[Step, ...]) -> AsyncIterator[str]:
+    async def texts_of(self, steps: tuple[Step, ...]) -> AsyncIterator[AnswerText]:
         """Yield the texts; a function is waited for, an exception raised."""
         for step in steps:
-            if isinstance(step, str):
+            if step is RETRACTED or isinstance(step, str):
                 yield step
             elif isinstance(step, type):
                 raise step
@@ -265,3 +267,12 @@ def test_token_bucket() -> None:
         taken.append([bucket.take() for _ in range(4)].count(True))
 
     assert taken == [2, 1, 2]
+
+
+async def test_a_text_that_is_retracted() -> None:
+    """What an answer turned out not to be is gone from the chat at its end."""
+    chat = LiveDeliveryFixture()
+    await chat.deliver("Thinking ...", lambda: bool(chat.shown), RETRACTED, "Hello.")
+
+    assert chat.shown[0] == "Thinking ..."
+    assert chat.texts == ["Hello."]

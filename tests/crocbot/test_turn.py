@@ -47,12 +47,14 @@ from crocbot.model import (
 )
 from crocbot.reply import Delivery, LiveDelivery
 from crocbot.turn import AgentStep, TurnStages
+from crocbot.turn.ask import CUT_MARK
 from crocbot.turn.messages import (
     CRASH_ERROR,
     ERROR_MESSAGES,
     GENERIC_ERROR,
     PAIRING_CODE,
     UNREADABLE_MESSAGE,
+    error_message,
 )
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
@@ -442,12 +444,61 @@ SLOW = AgentError("slow", AgentErrorReason.TIMEOUT)
 async def test_an_agent_that_fails(
     parts: list[Any], outcome: Outcome, texts: list[str]
 ) -> None:
-    """A failed answer gives an outcome, one friendly sentence, and no memory."""
+    """A failed answer gives an outcome and one friendly sentence."""
     scene = TurnFixture(*parts)
 
     assert await scene.run_one(row()) == outcome
     assert scene.telegram.texts == texts
-    assert scene.store.remembered == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "remembered"),
+    [
+        (["The answer is", Usage(5, 2), CUT], ["The answer is" + CUT_MARK]),
+        ([" \n", CUT], []),
+        ([CUT], []),
+    ],
+)
+async def test_memory_of_a_part(parts: list[Any], remembered: list[str]) -> None:
+    """The part of an answer that is in the chat is remembered, marked as cut."""
+    turn = TurnFixture(*parts)
+    await turn.run_one(row())
+
+    answers = [exchange.answer for _, exchange, _ in turn.store.remembered]
+    assert answers == remembered
+    assert all(usage == Usage(5, 2) for *_, usage in turn.store.remembered)
+
+
+@pytest.mark.parametrize(
+    ("reason", "severity"),
+    [
+        (AgentErrorReason.OPERATOR, Severity.CRITICAL),
+        (AgentErrorReason.UNAUTHORIZED, Severity.CRITICAL),
+        (AgentErrorReason.CONTEXT_LENGTH, Severity.WARNING),
+        (AgentErrorReason.CUT_SHORT, Severity.WARNING),
+    ],
+)
+async def test_severity(reason: AgentErrorReason, severity: Severity) -> None:
+    """An error that only the operator can mend is critical."""
+    outcome = await TurnFixture(AgentError("no", reason)).run_one(row())
+
+    assert outcome.error == ErrorEvent(ErrorType.AGENT, severity)
+
+
+@pytest.mark.parametrize(
+    ("wait", "words"),
+    [
+        (None, "in a minute"),
+        (30.0, "in a minute"),
+        (432.0, "in 8 minutes"),
+        (7200.0, "in 2 hours"),
+    ],
+)
+def test_how_long_to_wait(wait: float | None, words: str) -> None:
+    """The sentence about a limit names a longer pause."""
+    error = AgentError("limit", AgentErrorReason.RATE_LIMITED, wait=wait)
+
+    assert f"Please try again {words}." in error_message(error)
 
 
 @pytest.mark.parametrize(("user", "texts"), [(7, [GENERIC_ERROR]), (8, [])])

@@ -32,6 +32,11 @@ class RunnerFixture:
         self.steps: list[str] = []
         self.begin_error: Exception | None = None
         self.closed: list[int] = []
+        self.remembered: list[int] = []
+        self.agent_step = self
+
+    async def remember_stopped(self, update_ids: Sequence[int]) -> None:
+        self.remembered += update_ids
 
     async def begin(self, rows: Sequence[Row]) -> None:
         self.steps.append("begin")
@@ -129,3 +134,4 @@ async def test_rows_that_are_closed_without_a_turn() -> None:
         ((5,), None, 0),
     ]
     assert {each.disposition for each in outcomes[1:]} == {Disposition.FAILED}
+    assert world.remembered == [1, 2]

@@ -1,0 +1,366 @@
+"""
+What the error of a model's server means: its status and words to an AgentError.
+
+    429 {"error": {"code": "insufficient_quota", ...}}  -->  OPERATOR
+    400 {"detail": [{"loc": ["body", "stop"], ...}]}    -->  REFUSED
+    200 {"error": "no models loaded"}                   -->  OPERATOR
+
+No two servers word an error alike.  Words that no row of `MEANINGS` knows leave the
+decision to the status; the log has the words in every case.  The words are messages and
+codes, never the request that some servers quote; a log line gets `MAX_SHOWN_CHARS`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from re import Pattern
+
+from crocbot.errors import AgentError
+from crocbot.events import AgentErrorReason as Reason
+from crocbot.model import Clock
+
+MAX_SHOWN_CHARS = 400
+MAX_WORDS_CHARS = 4_000
+MAX_READ_BYTES = 16_384
+MAX_DEPTH = 8
+MAX_PARTS = 20
+MAX_RETRY_AFTER_SECONDS = 86_400.0
+# The values that are words, under these keys; others may quote the request.
+MESSAGE_KEYS = ("message", "msg", "detail", "error", "errors", "description", "title")
+NESTED_KEYS = ("metadata", "raw", "innererror", "details", "inner_error")
+CODE_KEYS = ("type", "code", "status", "reason", "param", "loc")
+TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+BOUNDARY = re.compile(r"[\s\",]")
+
+STATUS_REASONS: Mapping[int, Reason] = {
+    401: Reason.UNAUTHORIZED,
+    402: Reason.OPERATOR,
+    403: Reason.UNAUTHORIZED,
+    404: Reason.OPERATOR,
+    405: Reason.OPERATOR,
+    408: Reason.FAILED,
+    409: Reason.FAILED,
+    410: Reason.OPERATOR,
+    413: Reason.CONTEXT_LENGTH,
+    425: Reason.FAILED,
+    429: Reason.RATE_LIMITED,
+    501: Reason.OPERATOR,
+}
+RETRIED = frozenset({Reason.RATE_LIMITED, Reason.FAILED})
+
+
+def any_of(*patterns: str) -> Pattern[str]:
+    """Return a pattern that finds any of the patterns, in upper or lower case."""
+    return re.compile("|".join(patterns), re.IGNORECASE)
+
+
+# A limit of tokens a minute that one request alone exceeds: waiting does not help.
+REQUEST_TOO_LARGE = any_of(r"request too large", r"tokens must be reduced")
+CONTEXT_LENGTH = any_of(
+    r"context[ _-]?(?:length|size|window)",
+    r"maximum context",
+    r"\b(?:prompt|inputs?|messages?|request|conversation|history)\b[^.]{0,60}"
+    r"\btoo (?:long|large|many tokens)",
+    r"too many (?:input |prompt )?tokens",
+    r"request_too_large|string_above_max_length|prompt_too_long",
+    r"(?:input|prompt) token count",
+    r"max(?:imum)?(?: allowed)? (?:prompt|input|model|sequence) (?:length|size|tokens)",
+    r"maximum number of (?:input )?tokens",
+    r"number of input tokens",
+    r"token limit",
+    r"reduce (?:the length|your (?:prompt|message))",
+    r"max_model_len|n_ctx\b",
+    r"`?inputs`? (?:tokens|must have less than)",
+    r"range of input length",
+    r"too large for model with",
+    "上下文长度|超过最大长度|输入.{0,8}过长",
+)
+RATE_LIMITED = any_of(
+    r"rate[ _-]?limit",
+    r"too[ _]many[ _](?:concurrent[ _])?requests",
+    r"(?:requests|tokens|queries) per (?:second|minute|hour|day)",
+    r"throttl",
+    r"resource[ _]exhausted",
+    r"engine_overloaded|queue is full",
+)
+# A quota that comes back by itself, which Gemini words like one that does not.
+RETRY_LATER = any_of(r"retry (?:in|after)", r"try again in", r"per[ _]?(?:minute|day)")
+QUOTA = any_of(r"exceeded your .{0,20}quota", r"quota (?:is |has been )?ex(?:cee|hau)")
+INVALID_REQUEST = any_of(
+    r"invalid[ _]request|bad ?request|invalid_argument|unprocessable|validation error"
+)
+OPERATOR = any_of(
+    # Money.
+    r"insufficient[ _](?:quota|credits?|balance|funds)",
+    r"billing|payment required|credit balance|arrear|余额不足|欠费",
+    r"budget[ _](?:has been )?exceeded|exceeded ?budget|spend(?:ing)? limit",
+    r"(?:monthly|included) .{0,20}credits",
+    r"account .{0,40}(?:deactivated|suspended|disabled|not active)",
+    # The model.
+    r"model[ _](?:not[ _](?:found|exist|supported)|does not exist|decommissioned)",
+    r"(?:invalid|unknown|unsupported)[ _]model|no such model|not a valid model",
+    r"\b(?:model|deployment)s?\b.{0,120}?(?:does not exist|not found|not loaded"
+    r"|not supported|not available|no longer available|decommissioned|deprecated"
+    r"|retired|has no provider|not allowed)",
+    r"no models? (?:is |are )?loaded|could not load model|failed to load model",
+    r"deployment_?not_?found|no available channel|no healthy deployments?",
+    r"no (?:endpoints|providers?) (?:found|available)|no allowed providers",
+    r"not a chat model|does not support chat|try pulling it",
+    # The address.
+    r"unknown_url|unknown request url|invalid url|unexpected endpoint",
+    r"404 page not found|method not allowed|no route matched|cannot post /",
+    r"plain http request .{0,20}sent to https|http request to an https server",
+    r"api-version",
+)
+FILTERED = any_of(
+    r"content[ _](?:filter|policy|moderation)|content management policy",
+    r"responsible ?ai|usage policies|safety|moderation|\bflagged\b|inappropriate",
+    r"prohibited|content exists risk|data_inspection_failed|guardrail|敏感|违规",
+)
+UNAUTHORIZED = any_of(
+    r"(?:invalid|incorrect|missing|no|expired)[ _]api[ _-]?key",
+    r"api[ _-]?key (?:not valid|is (?:invalid|missing|required|expired))",
+    r"api_key_invalid|authentication|unauthori[sz]ed|permission[ _]denied",
+    r"invalid (?:bearer |access )?token",
+)
+OVERLOADED = any_of(
+    r"overloaded|at capacity|temporarily unavailable|currently loading|try again later",
+    r"loading model|server[ _]error|internal error",
+)
+MEANINGS: tuple[tuple[Pattern[str], Reason], ...] = (
+    (REQUEST_TOO_LARGE, Reason.CONTEXT_LENGTH),
+    (RATE_LIMITED, Reason.RATE_LIMITED),
+    (CONTEXT_LENGTH, Reason.CONTEXT_LENGTH),
+    (OPERATOR, Reason.OPERATOR),
+    (FILTERED, Reason.REFUSED),
+    (UNAUTHORIZED, Reason.UNAUTHORIZED),
+    (OVERLOADED, Reason.FAILED),
+)
+"""Words --> reason, the first one that is found; words of an error come in this order
+because the vaguer ones occur in the messages of the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerError:
+    """
+    An error of a server: its words, and how many seconds it asks to wait.
+
+    `status` is the HTTP status, or 200 if the error is in an answer that began well.
+    `code` is the status that the error itself names, None if it names none.
+    """
+
+    status: int
+    words: str
+    code: int | None = None
+    wait: float | None = None
+
+    @property
+    def meaning(self) -> Reason | None:
+        """Return what the words mean, None if nothing is known about them."""
+        words = self.words
+        if "insufficient_quota" in words:
+            return Reason.OPERATOR
+        if QUOTA.search(words):
+            later = RETRY_LATER.search(words)
+            return Reason.RATE_LIMITED if later else Reason.OPERATOR
+        found = (reason for pattern, reason in MEANINGS if pattern.search(words))
+        return next(found, None)
+
+    @property
+    def reason(self) -> Reason:
+        """Return what the error means."""
+        meaning = self.meaning
+        # In the words of a server that fails itself these are about something else.
+        vague = meaning in {Reason.UNAUTHORIZED, Reason.RATE_LIMITED}
+        if meaning is None or (vague and self.status >= 500):
+            return status_reason(self.effective_status)
+        return meaning
+
+    def agent_error(self, server: str) -> AgentError:
+        """Return the exception, whose text has the status and the words."""
+        event = "sent an error" if self.status == 200 else f"answered {self.status}"
+        words = shortened(self.words, MAX_SHOWN_CHARS) or "no words"
+        return AgentError(
+            f"{server} {event}: {words}",
+            self.reason,
+            retry=self.reason in RETRIED,
+            wait=self.wait,
+        )
+
+    @property
+    def effective_status(self) -> int:
+        """Return the HTTP status, or the one that an error in an answer stands for."""
+        if self.status != 200:
+            return self.status
+        if self.code is not None:
+            return self.code
+        return 400 if INVALID_REQUEST.search(self.words) else 500
+
+
+def status_reason(status: int) -> Reason:
+    """Return what an HTTP status other than 200 means; a redirect is a wrong URL."""
+    if status in STATUS_REASONS:
+        return STATUS_REASONS[status]
+    if 300 <= status < 400:
+        return Reason.OPERATOR
+    return Reason.REFUSED if 400 <= status < 500 else Reason.FAILED
+
+
+def read_error(status: int, body: object, headers: Mapping[str, str]) -> ServerError:
+    """Read an error; `body` is a response's, or a value that is parsed already."""
+    value = _value(body)
+    words = error_words(value)
+    wait = retry_after(headers)
+    return ServerError(
+        status=status,
+        words=words,
+        code=next(_statuses(value, MAX_DEPTH), None),
+        wait=retry_in(words) if wait is None else wait,
+    )
+
+
+def error_words(value: object) -> str:
+    """
+    Return the words of an error: messages, then codes, on one line.
+
+        {"error": {"message": "No.", "code": "x"}} --> "No.; x"
+        "<html><title>Not Found</title>..."        --> "Not Found"
+    """
+    if isinstance(value, str):
+        title = TITLE.search(value)
+        page = title.group(1) if title else "an HTML page"
+        return shortened(page if value.startswith("<") else value, MAX_WORDS_CHARS)
+    words = dict.fromkeys([*_messages(value, MAX_DEPTH), *_codes(value, MAX_DEPTH)])
+    text = "; ".join(words) or json.dumps(value, ensure_ascii=False)
+    return shortened(text, MAX_WORDS_CHARS)
+
+
+def shortened(text: str, limit: int) -> str:
+    """
+    Return a text on one line, with at most `limit` characters.
+
+    It is cut between two words, so that no half of a secret, which nothing could
+    recognise, is left at its end.
+    """
+    text = " ".join(text[:MAX_READ_BYTES].split())
+    if len(text) <= limit:
+        return text
+    cuts = [match.start() for match in BOUNDARY.finditer(text, 0, limit + 1)]
+    return f"{text[: cuts[-1]] if cuts else ''}…"
+
+
+def retry_after(headers: Mapping[str, str], clock: Clock = time.time) -> float | None:
+    """Return the seconds of a Retry-After header, None if it has none; see RFC 9110."""
+    text = headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - clock()
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return None
+    if not 0 <= seconds < float("inf"):
+        return 0.0 if seconds < 0 else None
+    return min(seconds, MAX_RETRY_AFTER_SECONDS)
+
+
+def retry_in(words: str) -> float | None:
+    """
+    Return the pause that words ask for, in seconds.
+
+        "Please try again in 7m12.5s." --> 432.5    "retry after 10 seconds" --> 10.0
+    """
+    found = re.search(
+        r"(?:try again|retry) (?:in|after) (?:(\d{1,3})h)?(?:(\d{1,4})m(?!s))?"
+        r"(?:(\d{1,6}(?:\.\d{1,6})?) ?(ms|s))?",
+        words,
+        re.IGNORECASE,
+    )
+    if found is None or not any(found.groups()[:3]):
+        return None
+    hours, minutes, seconds, unit = found.groups()
+    last = float(seconds or 0) / (1000 if (unit or "").lower() == "ms" else 1)
+    total = 3600 * int(hours or 0) + 60 * int(minutes or 0) + last
+    return min(total, MAX_RETRY_AFTER_SECONDS)
+
+
+def _value(body: object) -> object:
+    """Return what a body says: the value of JSON, else a text."""
+    if isinstance(body, bytes):
+        body = body[:MAX_READ_BYTES].decode("utf-8-sig", "replace")
+    if isinstance(body, str):
+        parsed = _parsed(body.strip())
+        return body.strip() if parsed is None else parsed
+    return body
+
+
+def _statuses(value: object, depth: int) -> Iterator[int]:
+    """Yield the HTTP statuses that an error names."""
+    if isinstance(value, str):
+        value = _parsed(value.strip())
+    if isinstance(value, list) and depth:
+        for each in value[:MAX_PARTS]:
+            yield from _statuses(each, depth - 1)
+    if isinstance(value, Mapping) and depth:
+        for key in ("code", "status", "status_code"):
+            text = str(value.get(key))
+            if re.fullmatch("[45][0-9]{2}", text):
+                yield int(text)
+        for key in (*MESSAGE_KEYS, *NESTED_KEYS):
+            yield from _statuses(value.get(key), depth - 1)
+
+
+def _parsed(text: str) -> object | None:
+    if not text.startswith(("{", "[", '"')):
+        return None
+    try:
+        found: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found
+
+
+def _messages(value: object, depth: int) -> Iterator[str]:
+    """Yield the messages in a value, also those in JSON inside a text."""
+    if depth == 0:
+        return
+    match value:
+        case str() if (parsed := _parsed(value.strip())) is not None:
+            yield from _messages(parsed, depth - 1)
+        case str() if value.strip():
+            yield value.strip()
+        case list():
+            for each in value[:MAX_PARTS]:
+                yield from _messages(each, depth - 1)
+        case Mapping():
+            for key in (*MESSAGE_KEYS, *NESTED_KEYS):
+                yield from _messages(value.get(key), depth - 1)
+
+
+def _codes(value: object, depth: int) -> Iterator[str]:
+    """Yield the codes in a value: short texts, numbers, and places in the request."""
+    if depth == 0:
+        return
+    match value:
+        case str() if (parsed := _parsed(value.strip())) is not None:
+            yield from _codes(parsed, depth - 1)
+        case list():
+            for each in value[:MAX_PARTS]:
+                yield from _codes(each, depth - 1)
+        case Mapping():
+            for key in CODE_KEYS:
+                yield from _code(value.get(key))
+            for key in (*MESSAGE_KEYS, *NESTED_KEYS):
+                yield from _codes(value.get(key), depth - 1)
+
+
+def _code(value: object) -> Iterator[str]:
+    if isinstance(value, list):
+        yield ".".join(str(each)[:80] for each in value[:10])
+    elif isinstance(value, str | int) and not isinstance(value, bool) and value:
+        yield str(value)[:200]

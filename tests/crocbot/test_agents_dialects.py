@@ -1,0 +1,217 @@
+"""Every dialect of the servers of models: an answer, or why there is none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from crocbot.agents import ThinkingTags
+from crocbot.agents.server_errors import (
+    MAX_SHOWN_CHARS,
+    read_error,
+    retry_after,
+    retry_in,
+)
+from crocbot.events import AgentErrorReason
+from crocbot.model import Exchange, Image, Prompt
+from tests.crocbot.fakes import Reading, a_message, read_answer
+from tests.crocbot.model_server import DIALECTS, ModelServer, model_server
+
+pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")
+
+from crocbot.agents.openai import OpenAIAgent
+
+EXCHANGES = tuple(Exchange(f"question {n}", f"answer {n}") for n in range(8))
+PROMPTS = {
+    "text": Prompt(a_message("hello")),
+    "photo": Prompt(a_message("hello"), images=(Image("image/webp", b"RIFF"),)),
+    "history": Prompt(a_message("hello"), EXCHANGES),
+}
+
+
+def an_agent(url: str, name: str, **fields: object) -> OpenAIAgent:
+    """Return an agent whose server has this dialect."""
+    return OpenAIAgent(
+        base_url=f"{url}/{name}/v1",
+        api_key=None,
+        model="m",
+        system_prompt="Be brief.",
+        connect_seconds=5.0,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+async def ask(
+    name: str, times: int = 1, **fields: object
+) -> tuple[list[Reading], ModelServer]:
+    """Ask one agent several times in a row."""
+    prompt, thinking = PROMPTS[DIALECTS[name].prompt], ThinkingTags()
+    async with model_server() as (server, url):
+        agent = an_agent(url, name, **fields)
+        try:
+            readings = [
+                await read_answer(agent, prompt, thinking=thinking)
+                for _ in range(times)
+            ]
+        finally:
+            await agent.close()
+    return readings, server
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+async def test_dialects(name: str) -> None:
+    """Each server gets its requests, and the person an answer or a part of one."""
+    dialect = DIALECTS[name]
+    (reading,), server = await ask(name)
+
+    assert (reading.text, reading.reason) == (dialect.text, dialect.reason)
+    assert len(server.requests[name]) == dialect.requests
+
+
+LEARNED = [
+    name
+    for name, dialect in DIALECTS.items()
+    if dialect.text == "Hi." and dialect.requests == 2 and dialect.prompt != "history"
+]
+PASSING = {"broken-image", "image-too-large", "blind-without-a-word"}
+
+
+@pytest.mark.parametrize("name", LEARNED)
+async def test_what_is_remembered(name: str) -> None:
+    """The next request is right at once, but for what may be about one image."""
+    _, server = await ask(name, times=2)
+
+    assert len(server.requests[name]) == (4 if name in PASSING else 3)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, d in DIALECTS.items() if d.prompt == "photo"]
+)
+async def test_a_photo_in_words(name: str) -> None:
+    """A model without eyes gets the message as a text, and the system prompt."""
+    _, server = await ask(name)
+
+    assert server.requests[name][-1]["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "hello"},
+    ]
+
+
+async def test_a_model_without_the_role_system() -> None:
+    """The system prompt is the beginning of the first message."""
+    _, server = await ask("gemma-system")
+
+    assert server.requests["gemma-system"][-1]["messages"] == [
+        {"role": "user", "content": "Be brief.\n\nhello"}
+    ]
+
+
+async def test_the_words_of_a_server() -> None:
+    """They are in the log when the gateway adapts, and in the error when it cannot."""
+    with capture_logs() as logs:
+        await ask("mistral-usage")
+    (reading,), _ = await ask("unknown-400")
+
+    (line,) = [line for line in logs if "refuses a part" in line["event"]]
+    assert (line["change"], line["status"]) == ("without stream_options", 422)
+    assert "Extra inputs are not permitted" in line["answer"]
+    assert str(reading.error) == (
+        'the model\'s server answered 400: {"fault": "flux too low"}'
+    )
+
+
+EXTRA = {"temperature": 0.2, "stop": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("extra", "sent"),
+    [
+        (EXTRA, {**EXTRA, "stream": True}),
+        ({"stream": False}, {"stream": False, "stream_options": None}),
+        ({"stream_options": None}, {"stream": True, "stream_options": None}),
+        ({"max_tokens": 9}, {"max_tokens": 9}),
+    ],
+)
+async def test_extra_fields(extra: dict[str, Any], sent: dict[str, Any]) -> None:
+    """They are in every request, before the gateway's own; null leaves one out."""
+    (reading,), server = await ask("fastapi-stream", extra=extra)
+    first = server.requests["fastapi-stream"][0]
+
+    assert reading.text == "Hi."
+    assert {key: first.get(key) for key in sent} == sent
+
+
+async def test_an_extra_field_that_is_refused() -> None:
+    """It is the operator's fault, and the log names the setting."""
+    (reading,), _ = await ask("refuses-temperature", extra={"temperature": 9})
+
+    assert reading.reason is AgentErrorReason.OPERATOR
+    assert "refuses a field of CROCBOT_MODEL_EXTRA" in str(reading.error)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("432", 432.0),
+        ("1.5", 1.5),
+        ("-1", 0.0),
+        ("1e99", 86_400.0),
+        ("inf", None),
+        ("nan", None),
+        ("Thu, 01 Jan 1970 00:02:00 GMT", 20.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_retry_after(header: str, seconds: float | None) -> None:
+    """Both forms of RFC 9110 are read; nothing else is a number of seconds."""
+    assert retry_after({"Retry-After": header}, clock=lambda: 100.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("Please try again in 20s.", 20.0),
+        ("Please try again in 7m12.5s.", 432.5),
+        ("Please try again in 1h2m3s", 3723.0),
+        ("try again in 6ms", 0.006),
+        ("Please retry after 10 seconds.", 10.0),
+        ("Please retry in 2m.", 120.0),
+        ("Please try again in a minute.", None),
+        ("try again", None),
+    ],
+)
+def test_a_pause_in_words(words: str, seconds: float | None) -> None:
+    """A pause in the words of an error is read, too."""
+    assert retry_in(words) == seconds
+
+
+SECRET = "sk-" + "a" * 60
+
+
+@pytest.mark.parametrize("before", range(MAX_SHOWN_CHARS - 70, MAX_SHOWN_CHARS + 9))
+def test_no_half_of_a_secret(before: int) -> None:
+    """Words are cut between two of them: a half could not be redacted."""
+    text = ("word " * 200)[:before].rstrip() + " " + SECRET + " more" * 50
+    words = str(read_error(400, text, {}).agent_error("it"))
+
+    assert SECRET in words or "sk-" not in words
+    assert len(words) < MAX_SHOWN_CHARS + 50
+
+
+def test_a_body_that_quotes_the_request() -> None:
+    """What a person wrote is no word of the server: it decides nothing."""
+    quoted = {"detail": [{"msg": "no", "input": {"content": "maximum context length"}}]}
+
+    error = read_error(400, json.dumps(quoted).encode(), {})
+    assert (error.words, error.reason) == ("no", AgentErrorReason.REFUSED)
+
+
+@pytest.mark.parametrize("body", [b"[" * 10_000, b"\xff\xfe", b"{}", b"null", b'"a"'])
+def test_bodies_of_any_shape(body: bytes) -> None:
+    """An error's body never raises, and its words are bounded."""
+    assert read_error(500, body, {}).reason is AgentErrorReason.FAILED

@@ -57,7 +57,11 @@ def gateway() -> None:
 
 @cli.command()
 def check() -> int:
-    """Test settings, database, token and agent; change nothing."""
+    """Test settings, database, token, agent and metrics; change nothing.
+
+    Exit code 0: all is well, also with warnings.  1: the network or a server is not
+    there.  2: something must be changed.
+    """
     import asyncio
 
     return asyncio.run(_check(_settings()))
@@ -240,13 +244,20 @@ def _missing_extra(arguments: Sequence[str]) -> str:
 async def _check(settings: Settings) -> int:
     """Print a line for each result as soon as it is known; failures go to stderr."""
     from crocbot import service
+    from crocbot.service import CheckStatus
 
     code = 0
     async for result in service.check(settings):
-        if result.passed:
-            click.echo(f"ok: {result.name}: {result.text}")
-        else:
-            code = _fail(f"{result.name}: {result.text}", 2)
+        line = f"{result.name}: {result.text}"
+        match result.status:
+            case CheckStatus.OK:
+                click.echo(f"ok: {line}")
+            case CheckStatus.WARNING:
+                click.echo(f"warning: {line}")
+            case CheckStatus.UNREACHABLE:
+                code = max(code, _fail(line, 1))
+            case CheckStatus.INVALID:
+                code = _fail(line, 2)
     return code
 
 

@@ -38,8 +38,8 @@ CONTROL = re.compile(
 )
 # The characters that Markdown escapes.
 MARKDOWN = re.compile(r"[\\`*_{}\[\]()#+\-.!~>|=]")
-# These log much at level info that only a developer needs.
-VERBOSE_LIBRARIES = ("aiohttp", "asyncio", "telegram")
+# All loggers of the gateway are below this one.
+PACKAGE = "crocbot"
 # What structlog and the standard library call levels that have another name here.
 LEVEL_NAMES = {"warning": "warn", "critical": "error"}
 
@@ -108,10 +108,9 @@ def configure(
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
-    library_level = logging.DEBUG if level == "debug" else logging.WARNING
-    for name in VERBOSE_LIBRARIES:
-        logging.getLogger(name).setLevel(max(library_level, root.level))
+    # Libraries log at level info what only a developer needs: each HTTP request.
+    root.setLevel("WARNING" if level == "info" else level.upper())
+    logging.getLogger(PACKAGE).setLevel(level.upper())
 
 
 def is_configured() -> bool:

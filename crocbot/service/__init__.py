@@ -7,15 +7,15 @@ THE WIRING: start, run, drain, stop.
     maintenance  keep the inbox small, emit the ledger
     readiness    the conditions behind /readyz
     shutdown     the request to stop, the end of the process
-    check        test settings, database, token and agent
+    check        test settings, database, token, agent and metrics
 
 Start reading at `gateway.py`.
 """
 
 from __future__ import annotations
 
-from crocbot.service.check import check
+from crocbot.service.check import CheckStatus, check
 from crocbot.service.process import VERSION, main, run, serve
 from crocbot.service.shutdown import Shutdown
 
-__all__ = ["VERSION", "Shutdown", "check", "main", "run", "serve"]
+__all__ = ["VERSION", "CheckStatus", "Shutdown", "check", "main", "run", "serve"]

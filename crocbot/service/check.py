@@ -3,24 +3,55 @@
 
     settings   who has access                   telegram   whose token it is
     database   it can be used, or made          agent      it can be asked
+                                                metrics    whether they are refused
 
-Each is tested even if another one fails, and gives one line.
+Each is tested even if another one fails, and gives a line; a warning is a line of its
+own.  A failure is UNREACHABLE if the network or a server may be the cause, or INVALID.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from enum import IntEnum
+from urllib.parse import urlsplit
 
 from crocbot import agents, store
 from crocbot.access import privacy_warning
 from crocbot.botapi import Client
-from crocbot.errors import CrocbotError, OperatorError
-from crocbot.settings import Settings
+from crocbot.errors import (
+    AgentError,
+    CrocbotError,
+    FloodWaitError,
+    OperatorError,
+    TelegramError,
+)
+from crocbot.events import AgentErrorReason
+from crocbot.model import OFF, HostPort
+from crocbot.settings import Settings, advice, open_files
+from crocbot.telemetry.probe import ProbeError, probe
 
 TIMEOUT_SECONDS = 30.0
+# What a later try may not meet.
+TEMPORARY_REASONS = frozenset(
+    {
+        AgentErrorReason.UNREACHABLE,
+        AgentErrorReason.TIMEOUT,
+        AgentErrorReason.FAILED,
+        AgentErrorReason.RATE_LIMITED,
+    }
+)
+
+
+class CheckStatus(IntEnum):
+    """The result of a check; the larger one decides about the exit code."""
+
+    OK = 0
+    WARNING = 1
+    UNREACHABLE = 2
+    INVALID = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +59,67 @@ class CheckResult:
     """One line about one thing."""
 
     name: str
-    passed: bool
+    status: CheckStatus
     text: str
+
+
+Findings = AsyncIterator[tuple[CheckStatus, str]]
 
 
 async def check(settings: Settings) -> AsyncIterator[CheckResult]:
     """Test one thing after the other."""
-    yield CheckResult("settings", True, _access(settings))
-    checks = {"database": _database, "telegram": _telegram, "agent": _agent}
-    for name, run in checks.items():
-        yield await _result(name, run, settings)
+    for result in _settings(settings):
+        yield result
+    for name, run in (
+        ("database", _database),
+        ("telegram", _telegram),
+        ("agent", _agent),
+        ("metrics", _metrics),
+    ):
+        for status, text in await _findings(name, run, settings):
+            yield CheckResult(name, status, text)
 
 
-async def _result(
-    name: str, run: Callable[[Settings], Awaitable[str]], settings: Settings
-) -> CheckResult:
+async def _findings(
+    name: str, run: Callable[[Settings], Findings], settings: Settings
+) -> list[tuple[CheckStatus, str]]:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            return CheckResult(name, True, await run(settings))
+            return [finding async for finding in run(settings)]
     except TimeoutError:
-        return CheckResult(name, False, f"no answer within {TIMEOUT_SECONDS:g} s")
+        status, text = CheckStatus.UNREACHABLE, f"no answer in {TIMEOUT_SECONDS:g} s"
     except CrocbotError as error:
-        return CheckResult(name, False, str(error))
+        status, text = _status(error, settings), str(error)
+    host = _host(name, settings)
+    if status is CheckStatus.UNREACHABLE and host not in text:
+        text = f"{host}: {text}"
+    return [(status, text)]
+
+
+def _status(error: CrocbotError, settings: Settings) -> CheckStatus:
+    match error:
+        case TelegramError() | FloodWaitError():
+            return CheckStatus.UNREACHABLE
+        case AgentError() if settings.agent != "command":
+            temporary = error.reason in TEMPORARY_REASONS
+            return CheckStatus.UNREACHABLE if temporary else CheckStatus.INVALID
+        case _:
+            return CheckStatus.INVALID
+
+
+def _host(name: str, settings: Settings) -> str:
+    """Return the host of a check, with its port if that is set, without a password."""
+    url = settings.telegram_api_url
+    if name == "agent":
+        http = settings.agent == "http"
+        url = (settings.agent_url or "") if http else settings.openai_base_url
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _settings(settings: Settings) -> Iterator[CheckResult]:
+    yield CheckResult("settings", CheckStatus.OK, _access(settings))
+    for text in (*advice(settings), *open_files(settings)):
+        yield CheckResult("settings", CheckStatus.WARNING, text)
 
 
 def _access(settings: Settings) -> str:
@@ -59,7 +129,7 @@ def _access(settings: Settings) -> str:
     return "no user is allowed: set CROCBOT_ALLOW_FROM, or CROCBOT_ACCESS=pairing"
 
 
-async def _database(settings: Settings) -> str:
+async def _database(settings: Settings) -> Findings:
     file = settings.database
     exists = store.exists(file)
     if exists:
@@ -67,21 +137,37 @@ async def _database(settings: Settings) -> str:
     folder = next(one for one in file.parents if one.exists())
     if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
         raise OperatorError(f"CROCBOT_STATE_DIR: cannot write in {folder}")
-    return f"{file} {'is valid' if exists else 'will be created'}"
+    yield CheckStatus.OK, f"{file} {'is valid' if exists else 'will be created'}"
 
 
-async def _telegram(settings: Settings) -> str:
+async def _telegram(settings: Settings) -> Findings:
     token = settings.token.get_secret_value()
     async with Client(token, settings.telegram_api_url) as client:
         identity = await client.get_me()
-    warning = privacy_warning(identity, settings.groups)
-    found = f"@{identity.username} is the bot of this token"
-    return f"{found}; warning: {warning}" if warning else found
+    yield CheckStatus.OK, f"@{identity.username} is the bot of this token"
+    if warning := privacy_warning(identity, settings.groups):
+        yield CheckStatus.WARNING, warning
 
 
-async def _agent(settings: Settings) -> str:
+async def _agent(settings: Settings) -> Findings:
     agent = agents.create_agent(settings)
     try:
-        return await agent.check()
+        yield CheckStatus.OK, await agent.check()
     finally:
         await agent.close()
+
+
+async def _metrics(settings: Settings) -> Findings:
+    receiver = HostPort(settings.statsd_host, settings.statsd_port)
+    if receiver.host == OFF:
+        yield CheckStatus.OK, "off: CROCBOT_STATSD_HOST is off, so none are sent"
+        return
+    try:
+        await probe(receiver)
+    except ProbeError as error:
+        hint = "see CROCBOT_STATSD_HOST and CROCBOT_STATSD_PORT"
+        text = f"{error}; {hint} (messages are answered without metrics)"
+        yield CheckStatus.WARNING, text
+    else:
+        text = f"nothing refused what was sent to {receiver}; UDP confirms no receipt"
+        yield CheckStatus.OK, text

@@ -23,7 +23,7 @@ from crocbot.service.maintenance import Maintenance
 from crocbot.service.readiness import Readiness
 from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
 from crocbot.sessions import Sessions
-from crocbot.settings import Settings
+from crocbot.settings import Settings, advice
 from crocbot.store import Store
 from crocbot.turn import AgentStep, TurnRunner, TurnStages
 
@@ -201,6 +201,8 @@ class Gateway:
         )
         if warning := privacy_warning(self._identity, self._settings.groups):
             logger.warning(warning)
+        for text in advice(self._settings):
+            logger.warning(text)
         if self._policy.closed:
             logger.warning(
                 "CROCBOT_ALLOW_FROM is empty: write to the bot, this log shows your"

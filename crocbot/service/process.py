@@ -14,7 +14,7 @@ from typing import Any
 
 from crocbot import agents, linux, log, pairing, sessions
 from crocbot.botapi import Client
-from crocbot.errors import OperatorError
+from crocbot.errors import AgentError, OperatorError
 from crocbot.events import EventListener
 from crocbot.health.server import Health
 from crocbot.inbox import SCHEMA as INBOX_SCHEMA
@@ -162,6 +162,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         )
         agent = agents.create_agent(settings)
         stack.push_async_callback(agent.close)
+        await _require_program(settings, agent)
         connecting = connect(client, events=events, readiness=readiness)
         identity = await run_unless(shutdown.requested, connecting)
         if identity is not None:
@@ -178,3 +179,13 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
             )
             await gateway.run(shutdown)
     logger.info("stopped")
+
+
+async def _require_program(settings: Settings, agent: agents.Agent) -> None:
+    """Raise OperatorError if the program of the agent `command` cannot be started."""
+    if settings.agent != "command":
+        return
+    try:
+        await agent.check()
+    except AgentError as error:
+        raise OperatorError(f"CROCBOT_AGENT_COMMAND: {error}") from error

@@ -12,7 +12,15 @@ setting from the environment.
 from __future__ import annotations
 
 from crocbot.settings.fields import HEALTH_ADDRESS, STATE_DIR, Settings
-from crocbot.settings.rules import advice
+from crocbot.settings.rules import advice, open_files
 from crocbot.settings.sources import load, load_only
 
-__all__ = ["HEALTH_ADDRESS", "STATE_DIR", "Settings", "advice", "load", "load_only"]
+__all__ = [
+    "HEALTH_ADDRESS",
+    "STATE_DIR",
+    "Settings",
+    "advice",
+    "load",
+    "load_only",
+    "open_files",
+]

@@ -36,7 +36,16 @@ def conflict(settings: Settings) -> str | None:
 
 def advice(settings: Settings) -> list[str]:
     """Return what works, and is hardly meant."""
-    return [*_access(settings), *_unused(settings), *_open_files(settings)]
+    return [*_access(settings), *_unused(settings)]
+
+
+def open_files(settings: Settings) -> list[str]:
+    """Return a warning about each file with a secret that every user may read."""
+    return [
+        f"{source}: every user of this machine may read {file}: chmod 600"
+        for source, file in settings.secret_files.items()
+        if _readable_by_all(file)
+    ]
 
 
 def _conflicts(settings: Settings) -> Iterator[str]:
@@ -113,12 +122,6 @@ def _unused(settings: Settings) -> Iterator[str]:
                 f"{_name(field)} has no effect: CROCBOT_AGENT is"
                 f" {settings.agent!r}, not {agent!r}"
             )
-
-
-def _open_files(settings: Settings) -> Iterator[str]:
-    for source, file in settings.secret_files.items():
-        if _readable_by_all(file):
-            yield f"{source}: every user of this machine may read {file}: chmod 600"
 
 
 def _readable_by_all(file: Path) -> bool:

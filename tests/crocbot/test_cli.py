@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from crocbot import cli, inbox, pairing, service, store
 from crocbot.inbox import sqlite
 from crocbot.model import Disposition, Outcome
 from crocbot.sandbox import Person, Server
+from tests.ports import free_port
 
 
 def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -324,6 +326,7 @@ async def test_check(server: Server, tmp_path: Path) -> None:
         f"ok: database: {tmp_path}/s/crocbot.sqlite3 will be created",
         "ok: telegram: @sandbox_croc_bot is the bot of this token",
         "ok: agent: echo answers the same text",
+        "ok: metrics: off: CROCBOT_STATSD_HOST is off, so none are sent",
     ]
     assert not (tmp_path / "s").exists()
     with store.opened(tmp_path / "s/crocbot.sqlite3", [pairing.SCHEMA]):
@@ -348,7 +351,10 @@ async def test_check_after_an_error(server: Server, tmp_path: Path) -> None:
     )
     code, out, err = await ended(process)
     assert code == 2
-    assert out == "ok: settings: access allowlist, 1 listed, 0 groups\n"
+    assert out.splitlines() == [
+        "ok: settings: access allowlist, 1 listed, 0 groups",
+        "ok: metrics: off: CROCBOT_STATSD_HOST is off, so none are sent",
+    ]
     database, telegram, agent = err.splitlines()
     assert database.startswith(f"crocbot: database: {text_file} cannot be used")
     assert telegram.startswith("crocbot: telegram: Telegram refused the token")
@@ -356,6 +362,129 @@ async def test_check_after_an_error(server: Server, tmp_path: Path) -> None:
         "crocbot: agent: /nowhere/program is not a program that can be started"
     )
     assert text_file.read_text().startswith("Dear aunt")
+
+
+@pytest.mark.parametrize(
+    ("telegram", "agent", "expected"),
+    [
+        (
+            "http://127.0.0.1:1",
+            "echo",
+            "crocbot: telegram: 127.0.0.1:1: ClientConnectorError: [Errno 111] Connect",
+        ),
+        (
+            "https://no-such-host.invalid",
+            "echo",
+            "crocbot: telegram: no-such-host.invalid: ClientConnectorDNSError: ",
+        ),
+        ("", "http", "crocbot: agent: cannot connect to the agent: Cannot connect to"),
+    ],
+)
+async def test_check_without_network(
+    server: Server, tmp_path: Path, telegram: str, agent: str, expected: str
+) -> None:
+    """`check` names the host that it cannot reach, and exits with 1."""
+    checked = await start(
+        server,
+        "check",
+        tmp_path,
+        CROCBOT_TELEGRAM_API_URL=telegram or server.url,
+        CROCBOT_AGENT=agent,
+        CROCBOT_AGENT_URL="http://127.0.0.1:1/",
+    )
+    code, _, err = await ended(checked)
+
+    assert code == 1
+    assert err.startswith(expected)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", "127.0.0.1:{port} refuses what is sent; see CROCBOT_STATSD_HOST"),
+        ("localhost", "localhost:{port} refuses what is sent; see CROCBOT_STATSD_HOST"),
+        ("no-such-host.invalid", "the host 'no-such-host.invalid' is unknown: "),
+    ],
+)
+async def test_check_of_metrics(
+    server: Server, tmp_path: Path, host: str, expected: str
+) -> None:
+    """A receiver that refuses, or is unknown, is a warning and no failure."""
+    port = free_port()
+    statsd = {"CROCBOT_STATSD_HOST": host, "CROCBOT_STATSD_PORT": str(port)}
+    checked = await start(server, "check", tmp_path, **statsd)
+    code, out, err = await ended(checked)
+
+    assert (code, err) == (0, "")
+    last = out.splitlines()[-1]
+    assert last.startswith(f"warning: metrics: {expected.format(port=port)}")
+
+
+async def test_check_of_metrics_that_are_not_refused(
+    server: Server, tmp_path: Path
+) -> None:
+    """UDP confirms nothing: it is well when nothing refuses what is sent."""
+    with socket.socket(type=socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        port = receiver.getsockname()[1]
+        statsd = {
+            "CROCBOT_STATSD_HOST": "localhost",
+            "CROCBOT_STATSD_PORT": str(port),
+        }
+        code, out, err = await ended(await start(server, "check", tmp_path, **statsd))
+        received = receiver.recv(100)
+
+    assert (code, err, received) == (0, "", b"")
+    assert out.splitlines()[-1] == (
+        f"ok: metrics: nothing refused what was sent to localhost:{port};"
+        " UDP confirms no receipt"
+    )
+
+
+async def test_check_warns(server: Server, tmp_path: Path) -> None:
+    """`check` warns of a program for everyone, and of a token that all may read."""
+    file = tmp_path / "token"
+    file.write_text(server.token)
+    file.chmod(0o644)
+    checked = await start(
+        server,
+        "check",
+        tmp_path,
+        TELEGRAM_BOT_TOKEN="",
+        TELEGRAM_BOT_TOKEN_FILE=str(file),
+        CROCBOT_ACCESS="open",
+        CROCBOT_AGENT="command",
+        CROCBOT_AGENT_COMMAND="cat",
+    )
+    code, out, err = await ended(checked)
+
+    assert (code, err) == (0, "")
+    assert [line for line in out.splitlines() if line.startswith("warning: ")] == [
+        "warning: settings: CROCBOT_ACCESS is open and CROCBOT_AGENT is command:"
+        " everyone on Telegram can have CROCBOT_AGENT_COMMAND run on this machine",
+        f"warning: settings: TELEGRAM_BOT_TOKEN_FILE: every user of this machine may"
+        f" read {file}: chmod 600",
+    ]
+
+
+@pytest.mark.parametrize("program", ["/nowhere/program", "./missing.sh", "no-such-one"])
+async def test_a_missing_program(server: Server, tmp_path: Path, program: str) -> None:
+    """A gateway whose agent program does not exist does not start."""
+    started = await start(
+        server,
+        "gateway",
+        tmp_path,
+        CROCBOT_AGENT="command",
+        CROCBOT_AGENT_COMMAND=f"{program} --quiet",
+    )
+    code, out, err = await ended(started)
+
+    assert (code, out) == (2, "")
+    assert err == (
+        f"crocbot: CROCBOT_AGENT_COMMAND: {program} is not a program that can be"
+        " started\n"
+    )
 
 
 async def test_a_refused_token(server: Server, tmp_path: Path) -> None:

@@ -66,6 +66,19 @@ def test_level(level: str, lines: int) -> None:
     assert stream.getvalue().count("\n") == lines
 
 
+@pytest.mark.parametrize("level", ["info", "warn", "error"])
+@pytest.mark.parametrize("library", ["httpx", "httpx2", "openai._base_client", "next"])
+def test_quiet_libraries(level: str, library: str) -> None:
+    """No library logs its requests, whichever it is; a gateway at debug does."""
+    stream = configured(level)
+    logging.getLogger(library).info("HTTP Request: POST http://h/v1")
+    assert stream.getvalue() == ""
+
+    stream = configured("debug")
+    logging.getLogger(library).info("HTTP Request: POST http://h/v1")
+    assert "HTTP Request" in stream.getvalue()
+
+
 @pytest.mark.parametrize("format", log.FORMATS)
 @pytest.mark.parametrize(
     "text", ["a\nb", "a\rb", "a\x1b[31mb", "a\x00b", "a\x85b", "a\u2028b", "a\u202eb"]

@@ -340,20 +340,20 @@ def test_advice_about_files(tmp_path: Path) -> None:
     toml.write_text("agent_secret = 'secret'\n")
     environment = {"OPENAI_API_KEY_FILE": str(key), "CROCBOT_CONFIG": str(toml)}
 
-    def advice() -> list[str]:
-        return settings.advice(settings.load(environment, env_file)[0])
+    def warnings() -> list[str]:
+        return settings.open_files(settings.load(environment, env_file)[0])
 
     for file in (env_file, key, toml):
         file.chmod(0o644)
     every = "every user of this machine may read"
-    assert [line for line in advice() if every in line] == [
+    assert [line for line in warnings() if every in line] == [
         f"the settings: {every} {env_file}: chmod 600",
         f"CROCBOT_CONFIG: {every} {toml}: chmod 600",
         f"OPENAI_API_KEY_FILE: {every} {key}: chmod 600",
     ]
     for file in (env_file, key, toml):
         file.chmod(0o640)
-    assert not [line for line in advice() if every in line]
+    assert not [line for line in warnings() if every in line]
 
 
 @pytest.mark.parametrize("text", ["statsd_port = true", "max_turns = '1_0'"])

@@ -25,7 +25,7 @@ from crocbot.model import LOOPBACK_HOSTS
 
 CLOSE_SECONDS = 1.0
 KEEPALIVE_SECONDS = 50
-MAX_CHUNK_BYTES = 64 * 1024
+MAX_CHUNK_BYTES = 8 * 1024
 DECODED_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 # zlib detects the header of gzip and of deflate.
 ANY_HEADER = zlib.MAX_WBITS | 32
@@ -53,14 +53,21 @@ class HttpResponse:
         self.content_type = response.content_type
 
     async def chunks(self, max_bytes: int) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it arrives.  Raise BodyError above `max_bytes`."""
+        """
+        Yield the body as it arrives, in small chunks.  Raise BodyError if it is longer.
+
+        Other tasks run between two chunks, also if the server sends faster than the
+        caller reads.
+        """
         count = 0
         async with aclosing(self._decoded()) as pieces:
             async for piece in pieces:
                 count += len(piece)
                 if count > max_bytes:
                     raise BodyTooLongError(max_bytes)
-                yield piece
+                for start in range(0, len(piece), MAX_CHUNK_BYTES):
+                    yield piece[start : start + MAX_CHUNK_BYTES]
+                    await asyncio.sleep(0)
 
     async def read(self, max_bytes: int) -> bytes:
         """Return the whole body.  Raise BodyError above `max_bytes`."""

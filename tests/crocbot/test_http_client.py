@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import Callable
@@ -113,3 +114,32 @@ async def test_a_redirect_is_not_followed() -> None:
             assert response.status == 307
         await client.close()
     assert requested == ["/"]
+
+
+async def test_a_server_that_sends_faster_than_its_answer_is_read() -> None:
+    """Other tasks run between the chunks of a large body."""
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=bytes(256 * http_client.MAX_CHUNK_BYTES))
+
+    async with serving({"GET /": answer}) as place:
+        client = HttpClient(f"http://{place}", connections=1, reuse=False)
+        counting = asyncio.create_task(count_turns())
+        async with client.request(
+            "GET", f"http://{place}/", timeout=TIMEOUT
+        ) as response:
+            # The whole body is there before its first chunk is read.
+            await asyncio.sleep(0.1)
+            turns = 0
+            sizes = [len(chunk) async for chunk in response.chunks(10**7)]
+            assert turns >= len(sizes) >= 256
+        counting.cancel()
+        await client.close()
+    assert max(sizes) <= http_client.MAX_CHUNK_BYTES

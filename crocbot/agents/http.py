@@ -35,7 +35,12 @@ from crocbot.agents.responses import (
     without_secrets,
 )
 from crocbot.agents.rules import EVENT_STREAM, AgentClient, AgentResponse
-from crocbot.agents.server_errors import read_error
+from crocbot.agents.server_errors import (
+    MAX_READ_BYTES,
+    error_words,
+    read_error,
+    shortened,
+)
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
@@ -140,6 +145,10 @@ async def _read(response: AgentResponse) -> Answer:
             case str(name) if name == "application/json" or name.endswith("+json"):
                 for part in _parts(_json(b"".join([chunk async for chunk in chunks]))):
                     yield part
+            case "text/html":
+                page = error_words("".join([text async for text in decoded(chunks)]))
+                error = f"the agent sent a web page, {shortened(page, 80)!r}"
+                raise AgentError(error, AgentErrorReason.OPERATOR)
             case other:
                 error = f"the agent answered with Content-Type {other[:80]}"
                 raise AgentError(error, AgentErrorReason.MALFORMED)
@@ -149,7 +158,8 @@ def _json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        text = "the agent's answer is not JSON"
+        quoted = shortened(body[:MAX_READ_BYTES].decode(errors="replace"), 80)
+        text = f"the agent's answer is not JSON: {quoted!r}"
         raise AgentError(text, AgentErrorReason.MALFORMED) from error
 
 

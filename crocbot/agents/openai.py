@@ -55,6 +55,9 @@ NO_KEY = "none"
 PATH = "/chat/completions"
 SERVER = "the model's server"
 DONE = "[DONE]"
+MAX_QUOTED_CHARS = 80
+# How a server-sent event can begin.
+FIELDS = (b"data", b"event", b"id", b"retry", b"error", b":")
 BLANK = b" \t\r\n\xef\xbb\xbf"
 # What reading malformed JSON, or JSON of another shape, can raise.
 SHAPE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
@@ -109,7 +112,7 @@ class OpenAIAgent:
                 error = refused.error
                 request = None if began else self._dialect.adapt(request, error)
                 if request is None:
-                    raise self._agent_error(error) from refused
+                    raise self._agent_error(prompt, error) from refused
 
     async def check(self) -> str:
         """List the server's models; not every server supports that."""
@@ -163,8 +166,11 @@ class OpenAIAgent:
         finally:
             await stream.close()
 
-    def _agent_error(self, error: ServerError) -> AgentError:
-        if error.effective_status in {400, 422} and self._dialect.names_extra(error):
+    def _agent_error(self, prompt: Prompt, error: ServerError) -> AgentError:
+        # Less history may make room for as many tokens as a field asks for.
+        room = error.reason is AgentErrorReason.CONTEXT_LENGTH and prompt.history
+        invalid = error.effective_status in {400, 422}
+        if invalid and not room and self._dialect.names_extra(error):
             words = shortened(error.words, MAX_SHOWN_CHARS)
             return AgentError(
                 f"{SERVER} refuses a field of CROCBOT_MODEL_EXTRA: {words}",
@@ -215,10 +221,14 @@ class _Reading:
                 raise AgentError(because, AgentErrorReason.FAILED, retry=True)
             case FinishReason.OTHER:
                 logger.warning("unknown finish_reason", finish_reason=finish)
-        if not self._began and not self._reasoned and self.has_history:
+        if self.has_history and not (self._began or self._reasoned or self._calls_tool):
             # LM Studio does so if the prompt is too long.
-            text_ = "the model's answer is empty: its context may be full"
-            raise AgentError(text_, AgentErrorReason.CONTEXT_LENGTH)
+            full = "the model's answer is empty: its context may be full"
+            raise AgentError(full, AgentErrorReason.CONTEXT_LENGTH)
+
+    @property
+    def _calls_tool(self) -> bool:
+        return self._finish in {"tool_calls", "function_call", "tool_use"}
 
 
 def _client(base_url: str, api_key: str | None, connect_seconds: float) -> AsyncOpenAI:
@@ -258,19 +268,17 @@ async def _values(response: Response) -> AsyncGenerator[object, None]:
         if first.startswith((b"{", b"[")):
             yield _whole(b"".join([first, *[chunk async for chunk in chunks]]))
         elif first.startswith(b"<"):
-            page = b"".join([first, *[chunk async for chunk in chunks]])
-            words = error_words(page[:MAX_READ_BYTES].decode(errors="replace"))
-            raise AgentError(
-                f"{SERVER} sent a web page, {shortened(words, 80)!r}: set"
-                " OPENAI_BASE_URL to the address of its API, which often ends with /v1",
-                AgentErrorReason.OPERATOR,
-            )
+            raise _web_page(b"".join([first, *[chunk async for chunk in chunks]]))
         else:
+            began = False
             async for event in sse.events(_joined(first, chunks)):
+                began = True
                 if event.name == sse.ERROR:
                     yield {"error": event.data or "no words"}
                 elif event.data.strip() != DONE:
-                    yield json.loads(event.data)
+                    yield _parsed(event.data)
+            if not (began or first.startswith(FIELDS)):
+                raise _malformed("no answer", first)
 
 
 async def _joined(
@@ -283,15 +291,36 @@ async def _joined(
 
 def _whole(body: bytes) -> object:
     """Return the object of an answer that is not streamed.  Raise AgentError."""
-    value = json.loads(body)
+    value = _parsed(body)
     if read_completion(value).error is None and not is_completion(value):
-        raise AgentError(
-            f"{SERVER} sent JSON without an answer: "
-            + shortened(error_words(value), MAX_SHOWN_CHARS),
-            AgentErrorReason.MALFORMED,
-            retry=True,
-        )
+        raise _malformed("JSON without an answer", body)
     return value
+
+
+def _parsed(text: str | bytes) -> object:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _malformed("what is not JSON", text) from error
+    return value
+
+
+def _malformed(what: str, content: str | bytes) -> AgentError:
+    """Return an error that quotes the beginning of what the server sent."""
+    text = content if isinstance(content, str) else content.decode(errors="replace")
+    quoted = shortened(text[:MAX_READ_BYTES], MAX_QUOTED_CHARS)
+    return AgentError(
+        f"{SERVER} sent {what}: {quoted!r}", AgentErrorReason.MALFORMED, retry=True
+    )
+
+
+def _web_page(page: bytes) -> AgentError:
+    title = error_words(page[:MAX_READ_BYTES].decode(errors="replace"))
+    return AgentError(
+        f"{SERVER} sent a web page, {shortened(title, MAX_QUOTED_CHARS)!r}: set"
+        " OPENAI_BASE_URL to the address of its API, which often ends with /v1",
+        AgentErrorReason.OPERATOR,
+    )
 
 
 @asynccontextmanager

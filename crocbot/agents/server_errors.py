@@ -73,6 +73,7 @@ CONTEXT_LENGTH = any_of(
     r"maximum number of (?:input )?tokens",
     r"number of input tokens",
     r"token limit",
+    r"exceed\w*\b.{0,60}\btokens?\b|\btokens?\b.{0,60}\bexceed",
     r"reduce (?:the length|your (?:prompt|message))",
     r"max_model_len|n_ctx\b",
     r"`?inputs`? (?:tokens|must have less than)",

@@ -30,6 +30,9 @@ TAGS = {
 FIRST_TAGS = {
     "<thought>": "</thought>",
     "<reasoning>": "</reasoning>",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    # gpt-oss without a parser.
+    "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",
     **TAGS,
 }
 ALL_TAGS = (*FIRST_TAGS, *FIRST_TAGS.values())

@@ -219,6 +219,11 @@ DIALECTS: Mapping[str, Dialect] = {
     ),
     "ollama-long": too_long("prompt too long; exceeded max context length by 4 tokens"),
     "xai-long": too_long("This model's maximum prompt length is 131072 but ..."),
+    "tokens-long": too_long("Total tokens 5000 exceed the limit of 4096"),
+    "vllm-limit-long": too_long(
+        "'max_tokens' is too large: 4096. This model's maximum context length is 8192"
+        " tokens and your request has 5000 input tokens."
+    ),
     "tgi-long": too_long("`inputs` must have less than 1024 tokens. Given: 5000", 422),
     "tokens-per-minute": too_long(
         "Request too large for model `m` on tokens per minute (TPM): Limit 6000,"
@@ -442,6 +447,16 @@ DIALECTS: Mapping[str, Dialect] = {
             {"choices": [{"error": {"code": 402, "message": "Insufficient credits"}}]}
         ),
         Reason.OPERATOR,
+    ),
+    "plain-text": fails(
+        page("Ollama is running", content_type="text/plain"), Reason.MALFORMED, 3
+    ),
+    "broken-json": fails(as_json({}), Reason.MALFORMED, 3),
+    "calls-a-tool": Dialect(
+        answer=stream(chunk(None, "tool_calls", tool_calls=[{"id": "1"}])),
+        text="",
+        reason=Reason.EMPTY,
+        prompt="history",
     ),
     "not-an-answer": fails(as_json({"hello": "world"}), Reason.MALFORMED, 3),
     # The operator's faults.

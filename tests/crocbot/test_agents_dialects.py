@@ -152,6 +152,29 @@ async def test_an_extra_field_that_is_refused() -> None:
     assert "refuses a field of CROCBOT_MODEL_EXTRA" in str(reading.error)
 
 
+async def test_an_extra_field_that_leaves_no_room() -> None:
+    """A history that is too long for it is shortened first."""
+    (reading,), server = await ask("vllm-limit-long", extra={"max_tokens": 4096})
+
+    assert (reading.text, len(server.requests["vllm-limit-long"])) == ("Hi.", 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("plain-text", "sent no answer: 'Ollama is running'"),
+        ("not-an-answer", """sent JSON without an answer: '{"hello": "world"}'"""),
+        ("error-200-unknown", "sent an error: flux too low"),
+        ("web-page", "sent a web page, 'Welcome': set OPENAI_BASE_URL"),
+    ],
+)
+async def test_words_of_an_answer(name: str, words: str) -> None:
+    """What the server sent in place of an answer is in the error."""
+    (reading,), _ = await ask(name)
+
+    assert words in str(reading.error)
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [

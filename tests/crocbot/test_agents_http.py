@@ -225,7 +225,7 @@ def json_of(size: int) -> str:
         ("[" * 100_000, "application/json", AgentErrorReason.MALFORMED),
         (json_of(MAX_BODY_BYTES), "application/json", None),
         (json_of(MAX_BODY_BYTES + 1), "application/json", AgentErrorReason.TOO_LONG),
-        ("<html>", "text/html", AgentErrorReason.MALFORMED),
+        ("<html>", "text/html", AgentErrorReason.OPERATOR),
         ("", "text/plain", AgentErrorReason.EMPTY),
         ("x" * 2**21, "text/plain", AgentErrorReason.TOO_LONG),
         ("x" * MAX_EVENT_BYTES, "text/event-stream", AgentErrorReason.EMPTY),
@@ -326,6 +326,15 @@ async def test_errors_in_objects(
     reading, _ = await read(streaming(content_type, json.dumps(value).encode()))
 
     assert (reading.text, reading.reason) == (text, reason)
+
+
+async def test_a_web_page() -> None:
+    """It is no service: the URL is wrong, which only the operator can change."""
+    page = b"<!doctype html><title>Welcome</title>"
+    reading, asked = await read(streaming("text/html", page))
+
+    assert (reading.reason, asked) == (AgentErrorReason.OPERATOR, 1)
+    assert str(reading.error) == "the agent sent a web page, 'Welcome'"
 
 
 async def test_words_of_a_refusal() -> None:

@@ -18,6 +18,8 @@ CASES = {
     "[THINK]Hm.[/THINK]Hello": "Hello",
     "◁think▷Hm.◁/think▷Hello": "Hello",
     "<thought>Hm.</thought>Hello": "Hello",
+    "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
+    "<|channel|>final<|message|>Hello": "Hello",
     "<think>One.</think>\n<think>Two.</think>Hello": "Hello",
     "<think>Hm.</think></think>Hello": "Hello",
     "<think>It ends </thinking> here </think>Hello": "Hello",

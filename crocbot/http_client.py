@@ -6,7 +6,7 @@ Outgoing HTTP: the rules for every server that the gateway sends requests to.
 - A redirect is never followed: it would take a token or a conversation elsewhere.
 - Every body is read up to a number of bytes, an error's as well.  Compressed bodies are
   not requested; one that arrives is decoded in pieces, and the decoded bytes count.
-- The environment's proxy is not used for servers on this machine.
+- The proxy that the environment names is used: `proxies.py`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,26 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import (
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+)
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 import aiohttp
 
-from crocbot.errors import CrocbotError
-from crocbot.model import LOOPBACK_HOSTS
+from crocbot.errors import CrocbotError, OperatorError
+from crocbot.proxies import NO_PROXIES, Proxies, Proxy
 
 CLOSE_SECONDS = 1.0
 KEEPALIVE_SECONDS = 50
 MAX_CHUNK_BYTES = 8 * 1024
 DECODED_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+MAX_REASON_CHARS = 200
+SOCKS_MODULES = frozenset({"aiohttp_socks", "python_socks"})
 # zlib detects the header of gzip and of deflate.
 ANY_HEADER = zlib.MAX_WBITS | 32
 
@@ -40,6 +47,10 @@ class BodyTooLongError(BodyError):
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(f"the answer has more than {max_bytes} bytes")
+
+
+class ProxyFailedError(aiohttp.ClientConnectionError):
+    """The proxy cannot be reached, or refused to connect to the server."""
 
 
 class HttpResponse:
@@ -95,7 +106,8 @@ class HttpClient:
     """
     Requests to one server; at most `connections` at a time, 0 for any number.
 
-    With `reuse` a connection serves further requests.
+    With `reuse` a connection serves further requests.  Raise OperatorError if the
+    proxy among `proxies` cannot be used.
     """
 
     def __init__(
@@ -105,8 +117,11 @@ class HttpClient:
         connections: int,
         reuse: bool,
         headers: Mapping[str, str] | None = None,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
-        self._use_proxies = urlsplit(url).hostname not in LOOPBACK_HOSTS
+        self.proxy = proxies.for_url(url)
+        if self.proxy is not None and self.proxy.is_socks:
+            _import_socks(self.proxy)
         self._connections = connections
         self._reuse = reuse
         self._headers = {"Accept-Encoding": "identity", **(headers or {})}
@@ -125,14 +140,18 @@ class HttpClient:
         """Send a request; the first one opens the pool.  Raise aiohttp's errors."""
         if self._session is None:
             self._session = self._open()
-        async with self._session.request(
-            method,
-            url,
-            headers=headers,
-            data=data,
-            timeout=timeout,
-            allow_redirects=False,
-        ) as response:
+        async with AsyncExitStack() as stack:
+            request = self._session.request(
+                method,
+                url,
+                headers=headers,
+                data=data,
+                timeout=timeout,
+                allow_redirects=False,
+                proxy=_proxy_url(self.proxy),
+            )
+            with _proxy_errors(self.proxy):
+                response = await stack.enter_async_context(request)
             yield HttpResponse(response)
 
     async def reset(self) -> None:
@@ -149,22 +168,72 @@ class HttpClient:
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        # aiohttp tries IPv4 a quarter of a second after IPv6, so a host whose IPv6
-        # address does not answer works at once.
-        connector = aiohttp.TCPConnector(
-            limit=self._connections,
-            **(
-                {"keepalive_timeout": KEEPALIVE_SECONDS}
-                if self._reuse
-                else {"force_close": True}
-            ),
-        )
+        keep: dict[str, Any] = {"keepalive_timeout": KEEPALIVE_SECONDS}
+        options = keep if self._reuse else {"force_close": True}
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=_connector(self.proxy, limit=self._connections, **options),
             headers=self._headers,
-            trust_env=self._use_proxies,
             auto_decompress=False,
         )
+
+
+def _connector(proxy: Proxy | None, **options: Any) -> aiohttp.TCPConnector:
+    if proxy is None or not proxy.is_socks:
+        # aiohttp tries IPv4 a quarter of a second after IPv6, so a host whose IPv6
+        # address does not answer works at once.
+        return aiohttp.TCPConnector(**options)
+    socks = _import_socks(proxy)
+    is_version_4 = proxy.scheme in {"socks4", "socks4a"}
+    connector: aiohttp.TCPConnector = socks.ProxyConnector(
+        proxy_type=socks.ProxyType.SOCKS4 if is_version_4 else socks.ProxyType.SOCKS5,
+        host=proxy.host,
+        port=proxy.port,
+        username=proxy.user,
+        password=proxy.password,
+        rdns=proxy.remote_names,
+        **options,
+    )
+    return connector
+
+
+def _import_socks(proxy: Proxy) -> Any:
+    try:
+        import aiohttp_socks
+    except ImportError as error:
+        raise OperatorError(
+            f"{proxy.variable} names a SOCKS proxy: it needs the extra"
+            " \"socks\", pip install 'crocbot[socks]'"
+        ) from error
+    return aiohttp_socks
+
+
+def _proxy_url(proxy: Proxy | None) -> str | None:
+    """Return the URL of an HTTP proxy; a SOCKS proxy is part of the connector."""
+    if proxy is None or proxy.is_socks:
+        return None
+    if proxy.user is None:
+        return proxy.url
+    login = f"{quote(proxy.user, safe='')}:{quote(proxy.password or '', safe='')}"
+    return proxy.url.replace("://", f"://{login}@", 1)
+
+
+@contextmanager
+def _proxy_errors(proxy: Proxy | None) -> Iterator[None]:
+    """Name the proxy in errors about it, also in those of the SOCKS library."""
+    try:
+        yield
+    except aiohttp.ClientHttpProxyError as error:
+        raise _failed(proxy, f"answered {error.status} {error.message}") from error
+    except aiohttp.ClientProxyConnectionError as error:
+        raise _failed(proxy, f"cannot be reached: {error.os_error}") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in SOCKS_MODULES:
+            raise
+        raise _failed(proxy, f"failed: {error}") from error
+
+
+def _failed(proxy: Proxy | None, reason: str) -> ProxyFailedError:
+    return ProxyFailedError(f"the proxy {proxy} {reason}"[:MAX_REASON_CHARS])
 
 
 def _pieces(decoder: Any, chunk: bytes) -> Iterator[bytes]:

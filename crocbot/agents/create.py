@@ -19,6 +19,7 @@ def create_agent(settings: Settings) -> Agent:
                 settings.agent_url or "",
                 secret.get_secret_value() if secret else None,
                 settings.agent_connect_seconds,
+                proxies=settings.proxies,
             )
         case "openai":
             key = settings.openai_api_key
@@ -29,6 +30,7 @@ def create_agent(settings: Settings) -> Agent:
                 system_prompt=settings.system_prompt,
                 connect_seconds=settings.agent_connect_seconds,
                 extra=settings.request_fields,
+                proxies=settings.proxies,
             )
         case "command":
             return CommandAgent(settings.agent_command, settings.agent_environment)

@@ -44,6 +44,7 @@ from crocbot.agents.server_errors import (
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
+from crocbot.proxies import NO_PROXIES, Proxies
 
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
@@ -66,10 +67,19 @@ class HttpAgent:
     markdown = True
     remembers = True
 
-    def __init__(self, url: str, secret: str | None, connect_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        secret: str | None,
+        connect_seconds: float,
+        *,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
         self._url = url
         self._secret = None if secret is None else secret.encode()
-        self._client = AgentClient(url, connect_seconds, retry=False, reuse=False)
+        self._client = AgentClient(
+            url, connect_seconds, retry=False, reuse=False, proxies=proxies
+        )
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Post the prompt and yield the answer as it arrives."""

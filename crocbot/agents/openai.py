@@ -44,6 +44,7 @@ from crocbot.agents.server_errors import (
 from crocbot.errors import AgentError, OperatorError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
+from crocbot.proxies import NO_PROXIES, Proxies
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -89,13 +90,18 @@ class OpenAIAgent:
         system_prompt: str | None,
         connect_seconds: float,
         extra: Mapping[str, Any] | None = None,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._base_url = base_url
         self._model = model
         self._dialect = Dialect(
             model=model, system_prompt=system_prompt, extra=extra or {}
         )
-        self._client = _client(base_url, api_key, connect_seconds)
+        # A completion does nothing twice, so it is sent again if the connection broke.
+        client = AgentClient(
+            base_url, connect_seconds, retry=True, reuse=True, proxies=proxies
+        )
+        self._client = _client(base_url, api_key, client)
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Request a completion and yield its text as it arrives."""
@@ -231,7 +237,7 @@ class _Reading:
         return self._finish in {"tool_calls", "function_call", "tool_use"}
 
 
-def _client(base_url: str, api_key: str | None, connect_seconds: float) -> AsyncOpenAI:
+def _client(base_url: str, api_key: str | None, client: AgentClient) -> AsyncOpenAI:
     try:
         # Imported only when chosen: it is an extra, and takes half a second.
         import openai
@@ -243,8 +249,6 @@ def _client(base_url: str, api_key: str | None, connect_seconds: float) -> Async
 
     from crocbot.agents.transport import AgentTransport
 
-    # A completion does nothing twice, so it is sent again if the connection broke.
-    client = AgentClient(base_url, connect_seconds, retry=True, reuse=True)
     return openai.AsyncOpenAI(
         base_url=base_url,
         api_key=api_key or NO_KEY,

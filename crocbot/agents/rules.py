@@ -31,8 +31,15 @@ import aiohttp
 from crocbot.agents.responses import without_secrets
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
-from crocbot.http_client import BodyError, BodyTooLongError, HttpClient, HttpResponse
+from crocbot.http_client import (
+    BodyError,
+    BodyTooLongError,
+    HttpClient,
+    HttpResponse,
+    ProxyFailedError,
+)
 from crocbot.log import Redactor
+from crocbot.proxies import NO_PROXIES, Proxies
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_STREAM_BYTES = 64 * 1024 * 1024
@@ -40,6 +47,11 @@ MAX_EVENT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 ERROR_SECONDS = 5.0
 EVENT_STREAM = "text/event-stream"
+UNREACHABLE = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    ProxyFailedError,
+)
 # Two line ends in a row, whichever they are, contain one of these.
 EMPTY_LINES = (b"\n\n", b"\n\r", b"\r\r")
 
@@ -95,11 +107,17 @@ class AgentClient:
     """
 
     def __init__(
-        self, url: str, connect_seconds: float, *, retry: bool, reuse: bool
+        self,
+        url: str,
+        connect_seconds: float,
+        *,
+        retry: bool,
+        reuse: bool,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
         self._retry = retry
-        self._http = HttpClient(url, connections=0, reuse=reuse)
+        self._http = HttpClient(url, connections=0, reuse=reuse, proxies=proxies)
 
     @asynccontextmanager
     async def request(
@@ -162,7 +180,7 @@ def _translated_errors(*, retry: bool) -> Iterator[None]:
         raise AgentError(str(error), AgentErrorReason.TOO_LONG) from error
     except BodyError as error:
         raise AgentError(str(error), AgentErrorReason.MALFORMED) from error
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+    except UNREACHABLE as error:
         text = f"cannot connect to the agent: {error}"
         raise AgentError(text, AgentErrorReason.UNREACHABLE, retry=True) from error
     except aiohttp.ClientError as error:

@@ -49,8 +49,14 @@ from crocbot.errors import (
     TelegramError,
     WebhookSetError,
 )
-from crocbot.http_client import BodyError, BodyTooLongError, HttpClient
+from crocbot.http_client import (
+    BodyError,
+    BodyTooLongError,
+    HttpClient,
+    ProxyFailedError,
+)
 from crocbot.model import ReconnectReason
+from crocbot.proxies import NO_PROXIES, Proxies
 
 PLACEHOLDER = "0:redacted"
 DEFAULT_SECONDS = 15.0
@@ -195,7 +201,14 @@ class AnswerTooLong(telegram.error.NetworkError):
 class AiohttpRequest(BaseRequest):
     """Requests over one pool of at most `connections`."""
 
-    def __init__(self, token: str, api_url: str, *, connections: int) -> None:
+    def __init__(
+        self,
+        token: str,
+        api_url: str,
+        *,
+        connections: int,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
         self._token = token
         self._secret = token.encode()
         self._client = HttpClient(
@@ -203,6 +216,7 @@ class AiohttpRequest(BaseRequest):
             connections=connections,
             reuse=True,
             headers={"User-Agent": self.USER_AGENT},
+            proxies=proxies,
         )
 
     @property
@@ -331,6 +345,8 @@ def _without_url(error: Exception) -> str:
 
         ClientConnectorError: Connect call failed ('127.0.0.1', 1)
     """
+    if isinstance(error, ProxyFailedError):
+        return str(error)
     kind = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"{kind}: {error.certificate_error}"

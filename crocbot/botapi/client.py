@@ -50,6 +50,7 @@ from crocbot.model import (
     ReconnectReason,
     Severity,
 )
+from crocbot.proxies import NO_PROXIES, Proxies
 
 LONG_POLL_SECONDS = 30
 MARGIN_SECONDS = 10.0
@@ -95,6 +96,7 @@ class Client:
         long_poll: int = LONG_POLL_SECONDS,
         margin: float = MARGIN_SECONDS,
         clock: Clock = time.monotonic,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._events = events
         self._long_poll = long_poll
@@ -107,8 +109,12 @@ class Client:
             PLACEHOLDER,
             base_url=f"{api_url}/bot",
             base_file_url=f"{api_url}/file/bot",
-            request=AiohttpRequest(token, api_url, connections=MAX_CONNECTIONS),
-            get_updates_request=AiohttpRequest(token, api_url, connections=1),
+            request=AiohttpRequest(
+                token, api_url, connections=MAX_CONNECTIONS, proxies=proxies
+            ),
+            get_updates_request=AiohttpRequest(
+                token, api_url, connections=1, proxies=proxies
+            ),
         )
 
     async def __aenter__(self) -> Self:

@@ -142,9 +142,12 @@ async def _database(settings: Settings) -> Findings:
 
 async def _telegram(settings: Settings) -> Findings:
     token = settings.token.get_secret_value()
-    async with Client(token, settings.telegram_api_url) as client:
+    async with Client(
+        token, settings.telegram_api_url, proxies=settings.proxies
+    ) as client:
         identity = await client.get_me()
-    yield CheckStatus.OK, f"@{identity.username} is the bot of this token"
+    proxy = _proxy(settings, settings.telegram_api_url)
+    yield CheckStatus.OK, f"@{identity.username} is the bot of this token{proxy}"
     if warning := privacy_warning(identity, settings.groups):
         yield CheckStatus.WARNING, warning
 
@@ -152,7 +155,8 @@ async def _telegram(settings: Settings) -> Findings:
 async def _agent(settings: Settings) -> Findings:
     agent = agents.create_agent(settings)
     try:
-        yield CheckStatus.OK, await agent.check()
+        found = await agent.check()
+        yield CheckStatus.OK, found + _proxy(settings, settings.agent_server)
     finally:
         await agent.close()
 
@@ -171,3 +175,9 @@ async def _metrics(settings: Settings) -> Findings:
     else:
         text = f"nothing refused what was sent to {receiver}; UDP confirms no receipt"
         yield CheckStatus.OK, text
+
+
+def _proxy(settings: Settings, url: str | None) -> str:
+    """Return the end of a line about a server: the proxy, if there is one."""
+    proxy = None if url is None else settings.proxies.for_url(url)
+    return f", through the proxy {proxy}" if proxy else ""

@@ -158,11 +158,12 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         readiness = Readiness(inbox=inbox)
         await stack.enter_async_context(Health(settings.health_address, readiness))
         client = await stack.enter_async_context(
-            Client(token, settings.telegram_api_url, events)
+            Client(token, settings.telegram_api_url, events, proxies=settings.proxies)
         )
         agent = agents.create_agent(settings)
         stack.push_async_callback(agent.close)
         await _require_program(settings, agent)
+        _log_proxies(settings)
         connecting = connect(client, events=events, readiness=readiness)
         identity = await run_unless(shutdown.requested, connecting)
         if identity is not None:
@@ -189,3 +190,11 @@ async def _require_program(settings: Settings, agent: agents.Agent) -> None:
         await agent.check()
     except AgentError as error:
         raise OperatorError(f"CROCBOT_AGENT_COMMAND: {error}") from error
+
+
+def _log_proxies(settings: Settings) -> None:
+    """Log which proxies are used, before the first request."""
+    servers = {"telegram": settings.telegram_api_url, "agent": settings.agent_server}
+    for server, url in servers.items():
+        if url is not None and (proxy := settings.proxies.for_url(url)) is not None:
+            logger.info("requests use a proxy", server=server, proxy=str(proxy))

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from crocbot.model import HostPort
+from crocbot.proxies import Proxies
 from crocbot.settings.values import (
     Access,
     Address,
@@ -58,7 +59,7 @@ URL_RULE = "must be a URL, https://host or http://host:port"
 IDS_RULE = "must be Telegram user ids separated by commas, like 123,456"
 SECONDS_RULE = "must be seconds, 0.1 to 86400"
 # Fields of Settings that are derived, not set.
-NO_SETTINGS = frozenset({"agent_environment", "secret_files"})
+NO_SETTINGS = frozenset({"agent_environment", "proxy_variables", "secret_files"})
 
 
 class Settings(BaseModel):
@@ -258,6 +259,8 @@ class Settings(BaseModel):
     )
     # Not a setting: the variables that the agent `command` gets; `load` fills them in.
     agent_environment: Mapping[str, str] = Field({}, exclude=True, repr=False)
+    # Nor is this: the variables of the environment that name proxies.
+    proxy_variables: Mapping[str, str] = Field({}, exclude=True, repr=False)
     # Nor is this: the files that secrets were read from, by where they are named.
     secret_files: Mapping[str, Path] = Field({}, exclude=True, repr=False)
 
@@ -276,7 +279,18 @@ class Settings(BaseModel):
         for name in URLS:
             password = urlsplit(getattr(self, NAMES[name]) or "").password or ""
             secrets += {password, unquote(password)} - {""}
-        return secrets
+        return [*secrets, *self.proxies.passwords()]
+
+    @property
+    def proxies(self) -> Proxies:
+        """Return the proxies of requests to Telegram and to the agent."""
+        return Proxies(self.proxy_variables)
+
+    @property
+    def agent_server(self) -> str | None:
+        """Return the URL that the agent sends requests to, None if it sends none."""
+        urls = {"http": self.agent_url, "openai": self.openai_base_url}
+        return urls.get(self.agent)
 
     @property
     def webhook_key(self) -> str:

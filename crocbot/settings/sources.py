@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
 from crocbot.errors import OperatorError
+from crocbot.proxies import VARIABLES
 from crocbot.settings.fields import (
     NAMES,
     PREFIX,
@@ -44,6 +45,7 @@ LONG_TOKEN = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
 # Such a file may also be a device or a pipe, whose size is not known.
 MAX_FILE_BYTES = 1024 * 1024
 NO_FILES: Mapping[str, Path] = {}
+NO_VARIABLES: Mapping[str, str] = {}
 # What a program needs to run at all; any other variable may be a secret.
 INHERITED = frozenset(
     {
@@ -78,7 +80,8 @@ def load(
             f" or {TOKEN}_FILE to a file with the token{_other_token(environment)}"
         )
     files = {**found.secret_files, **_named_files(found.values)}
-    settings = _validated(values, environment, files)
+    proxy_variables = _proxy_variables(environment, env_file)
+    settings = _validated(values, environment, files, proxy_variables)
     if (error := conflict(settings)) is not None:
         raise OperatorError(error)
     return settings, found.warnings
@@ -103,6 +106,7 @@ def _validated(
     values: Values,
     environment: Mapping[str, str],
     secret_files: Mapping[str, Path] = NO_FILES,
+    proxy_variables: Mapping[str, str] = NO_VARIABLES,
 ) -> Settings:
     if STATE_DIR not in values:
         values = {STATE_DIR: (_default_state_dir(environment), STATE_DIR), **values}
@@ -111,6 +115,7 @@ def _validated(
         return Settings(
             agent_environment=_agent_environment(environment),
             secret_files=secret_files,
+            proxy_variables=proxy_variables,
             **fields,
         )
     except ValidationError as error:
@@ -273,6 +278,17 @@ def _agent_environment(environment: Mapping[str, str]) -> dict[str, str]:
         for name, text in environment.items()
         if name in INHERITED or name.startswith("LC_")
     }
+
+
+def _proxy_variables(
+    environment: Mapping[str, str], env_file: Path | None
+) -> dict[str, str]:
+    """Return the variables about proxies; those of `.env` only if there are none."""
+    for variables in (environment, _dotenv(env_file)):
+        found = {name: variables[name] for name in VARIABLES & variables.keys()}
+        if any(text.strip() for text in found.values()):
+            return found
+    return {}
 
 
 def _one_line(error: ValidationError, values: Values) -> str:

@@ -130,7 +130,8 @@ def test_an_extra_is_what_the_package_imports(
     """Base and extra name each library that the package imports, and no other."""
     named = _requirements(setup, EXTRAS[package]) | set(BASE)
     if package == "crocbot":
-        named |= _requirements(setup, "openai") - {"crocbot"}
+        for extra in ("openai", "socks"):
+            named |= _requirements(setup, extra) - {"crocbot"}
         # The demo needs both extras: it reads the bridge's page.
         named.add("prometheus-client")
 

@@ -9,6 +9,7 @@ that has closed its side after its request, as `nc -N` does.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
@@ -35,6 +36,11 @@ BAD_REQUEST = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Connection: close\r\n\r\n400 Bad Request"
 )
+
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""The characters that the value of a header must not have."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -109,6 +115,8 @@ class HttpConnection(HTTPChannel):
     _current: Any = None
     """The request that is complete and whose response is not."""
     _is_half_closed = False
+    _is_in_head = False
+    """Whether a request line has been received, and the rest of the head has not."""
 
     def connectionMade(self) -> None:
         self._start_deadline()
@@ -120,22 +128,36 @@ class HttpConnection(HTTPChannel):
         super().dataReceived(data)
 
     def lineReceived(self, line: bytes) -> None:
-        super().lineReceived(line.removesuffix(b"\r"))
+        line = line.removesuffix(b"\r")
+        if line and not self._is_in_head:
+            self._is_in_head = True
+            # Like in Go, a target may have such bytes, as curl sends them.
+            line = _NOT_ASCII.sub(lambda found: b"%%%02X" % found[0][0], line)
+        super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self.refuse()
 
     def headerReceived(self, line: bytes) -> bool:
+        if self._is_repeated_length(line):
+            return True
         try:
             is_valid: bool = super().headerReceived(line)
         except ValueError:
             # Python reads no number of more than 4,300 digits.
             is_valid = False
-        if is_valid and (self.length or 0) <= MAX_CONTENT_LENGTH:
+        is_too_large = (self.length or 0) > MAX_CONTENT_LENGTH
+        if is_valid and not is_too_large and not _CONTROL.search(line):
             return True
         if not self.transport.disconnecting:
             self.refuse()
         return False
+
+    def _is_repeated_length(self, line: bytes) -> bool:
+        """Return whether a header is the same Content-Length again (RFC 9110, 8.6)."""
+        name, _, value = line.partition(b":")
+        known = self.requests[-1].requestHeaders.getRawHeaders(b"content-length")
+        return name.lower() == b"content-length" and known == [value.strip(b" \t")]
 
     def refuse(self) -> None:
         """Respond to a malformed head, and close the connection."""
@@ -145,6 +167,7 @@ class HttpConnection(HTTPChannel):
     def allContentReceived(self) -> None:
         self._cancel_deadline()
         self._current = self.requests[-1]
+        self._is_in_head = False
         self.transport.record_request()
         super().allContentReceived()
 
@@ -155,7 +178,7 @@ class HttpConnection(HTTPChannel):
         self._close_if_half_closed()
 
     def readConnectionLost(self) -> None:
-        """Respond to what is complete, then close; a request that waits is refused."""
+        """Respond to what is complete, refuse what is not or waits; then close."""
         self._is_half_closed = True
         if self._current is not None:
             self._current.stop_waiting()
@@ -170,7 +193,12 @@ class HttpConnection(HTTPChannel):
 
     def _close_if_half_closed(self) -> None:
         is_done = self._is_half_closed and self._current is None
-        if is_done and not self.transport.disconnecting:
+        if not is_done or self.transport.disconnecting:
+            return
+        if self.requests:
+            # The rest of a request does not come.
+            self.refuse()
+        else:
             self.loseConnection()
 
     def _start_deadline(self) -> None:

@@ -77,6 +77,8 @@ class Redirect(Page):
         location = self._path + (b"?" + query if query else b"")
         request.setResponseCode(307)
         request.setHeader(b"location", location)
+        if request.method not in (b"GET", b"HEAD"):
+            return b""
         request.setHeader(b"content-type", HTML)
         link = html.escape(location.decode("ascii"))
         return f'<a href="{link}">Temporary Redirect</a>.\n\n'.encode()

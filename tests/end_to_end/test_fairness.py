@@ -182,7 +182,7 @@ HEADS = [
     b"GET /metrics HTTP/1.1",
     b"GET /metrics HTTP/1.1\r\nHost: x\r\nHost: x",
     b"GET /metrics\x1b[31m HTTP/1.1\r\nHost: x",
-    b"POST /explain?\xa0 HTTP/1.1\r\nHost: x",
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\nA: \x1b[31m",
     b"GET /%\xff HTTP/1.1\r\nHost: x",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     b"a:1|c",

@@ -311,6 +311,9 @@ MALFORMED = [
     b"GET / HTTP/1.1\r\nHost: x\r\nA b: c\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x01c\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x7f\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 1\r\n\r\n",
     b"GET / HTTP/1.1\r\n folded: first\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n",
     # Host: one, except in HTTP/1.0
@@ -324,10 +327,26 @@ MALFORMED = [
     b"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /%2 HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /\x7f HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"POST /explain?\xa0 HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET * HTTP/1.1\r\nHost: x\r\n\r\n",
     b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
 ]
+
+
+CUT = [b"GET / HTTP/1.0\n", b"GET / HTTP/1.1\nHost: x\nA: b"]
+BODY = b"POST / HTTP/1.1\nHost: x\nContent-Length: 3\n\nab"
+
+
+@pytest.mark.parametrize("request_", [*CUT, BODY])
+def test_a_request_whose_end_does_not_come_is_a_400(
+    backend: Backend, request_: bytes
+) -> None:
+    """The client has closed its side: the bridge does not wait."""
+    connection = backend.connect()
+    connection.send(request_)
+    connection.close_sending()
+
+    assert connection.received.startswith(b"HTTP/1.1 400 ")
+    assert connection.is_closed
 
 
 @pytest.mark.parametrize("request_", MALFORMED)
@@ -399,6 +418,9 @@ PAGES = [
     (b"GET /-/ready HTTP/1.1\nHost: x\r\nA: b\n\r\n", b"Statsd Exporter is Ready.\n"),
     (b"POST /metrics HTTP/1.0\nContent-Length: 3\n\na\nb", PAGE),
     (b"\nGET /metrics HTTP/1.0\n\n", PAGE),
+    (b"GET /metrics?\xc3\xbc HTTP/1.0\n\n", PAGE),
+    (b"GET /metrics HTTP/1.0\nA: \xc3\xbc\tx\n\n", PAGE),
+    (b"GET /metrics HTTP/1.0\nContent-Length: 1\nContent-length:1 \n\nx", PAGE),
 ]
 
 

@@ -54,7 +54,7 @@ FAULTS = {
 
 def faults() -> dict[str, list[str]]:
     """Return log words, reason and severity of each fault on the page."""
-    _, _, rest = PAGE.read_text().partition("## Faults of a model's server")
+    _, _, rest = PAGE.read_text().partition("## When a model's server fails")
     lines = [line for line in rest.partition("\n## ")[0].splitlines() if "| `" in line]
     cells = [[cell.strip(" `") for cell in line[1:-1].split("|")] for line in lines]
     return {fault: words for fault, _, *words in cells[1:]}

@@ -202,6 +202,17 @@ def inspect(file: Path) -> None:
             connection.close()
 
 
+def open_directory(state_dir: Path) -> str | None:
+    """Return a warning if other users may read or change what is in a directory."""
+    mode = stat.S_IMODE(state_dir.stat().st_mode)
+    if not mode & ~PRIVATE_DIRECTORY & 0o777:
+        return None
+    return (
+        f"CROCBOT_STATE_DIR: other users may enter {state_dir}, its mode is {mode:o}:"
+        " chmod 700"
+    )
+
+
 class StateLock:
     """
     The lock of a state directory, whose file says whether a process runs or ended.
@@ -238,7 +249,8 @@ def locked(state_dir: Path) -> Iterator[StateLock]:
     """Lock the state directory for one gateway; raise OperatorError if it is locked."""
     try:
         state_dir.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-        _warn_of_other_users(state_dir)
+        if warning := open_directory(state_dir):
+            logger.warning(warning)
         lock = os.open(
             state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE
         )
@@ -312,18 +324,6 @@ def _make_private(file: Path) -> None:
         with suppress(FileNotFoundError, PermissionError):
             if stat.S_IMODE(each.stat().st_mode) & ~PRIVATE_FILE:
                 each.chmod(PRIVATE_FILE)
-
-
-def _warn_of_other_users(state_dir: Path) -> None:
-    """Log a warning if other users may read or change what is in the directory."""
-    mode = stat.S_IMODE(state_dir.stat().st_mode)
-    if mode & ~PRIVATE_DIRECTORY & 0o777:
-        logger.warning(
-            "other users may read the names of the files in CROCBOT_STATE_DIR, or"
-            " replace them: chmod 700 it",
-            state_dir=str(state_dir),
-            mode=f"{mode:o}",
-        )
 
 
 def _create(

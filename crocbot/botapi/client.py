@@ -201,10 +201,13 @@ class Client:
                     allowed_updates=ALLOWED_UPDATES,
                 )
                 break
-            except AnswerTooLongError:
+            except AnswerTooLongError as error:
                 if limit == 1:
                     raise
                 limit = max(1, limit // FEWER_UPDATES_FACTOR)
+                logger.warning(
+                    "fewer updates are requested", limit=limit, error=str(error)
+                )
         if not isinstance(entries, list):
             raise TelegramError("getUpdates returned no list", ReconnectReason.NETWORK)
         self._report_surplus(len(entries) - limit)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from urllib.parse import urlsplit
 
-from crocbot import agents, store
+from crocbot import agents, log, store
 from crocbot.access import privacy_warning
 from crocbot.botapi import Client
 from crocbot.errors import (
@@ -67,7 +67,8 @@ Findings = AsyncIterator[tuple[CheckStatus, str]]
 
 
 async def check(settings: Settings) -> AsyncIterator[CheckResult]:
-    """Test one thing after the other."""
+    """Test one thing after the other; no text contains a secret."""
+    redactor = log.Redactor(settings.secrets)
     for result in _settings(settings):
         yield result
     for name, run in (
@@ -77,7 +78,7 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
         ("metrics", _metrics),
     ):
         for status, text in await _findings(name, run, settings):
-            yield CheckResult(name, status, text)
+            yield CheckResult(name, status, redactor.redact(text))
 
 
 async def _findings(
@@ -138,6 +139,8 @@ async def _database(settings: Settings) -> Findings:
     if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
         raise OperatorError(f"CROCBOT_STATE_DIR: cannot write in {folder}")
     yield CheckStatus.OK, f"{file} {'is valid' if exists else 'will be created'}"
+    if settings.state_dir.exists() and (warning := store.open_directory(folder)):
+        yield CheckStatus.WARNING, warning
 
 
 async def _telegram(settings: Settings) -> Findings:

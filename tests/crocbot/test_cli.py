@@ -14,11 +14,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from crocbot import cli, inbox, pairing, service, store
 from crocbot.inbox import sqlite
 from crocbot.model import Disposition, Outcome
 from crocbot.sandbox import Person, Server
+from tests.crocbot.fakes import serving
 from tests.ports import free_port
 
 
@@ -397,6 +399,34 @@ async def test_check_without_network(
     assert code == 1
     assert err.startswith(expected)
     assert err.count("\n") == 1
+
+
+async def test_check_shows_no_secret(server: Server, tmp_path: Path) -> None:
+    """`check` hides the key that the agent's server quotes, and warns of open files."""
+    state, key = tmp_path / "state", "sk-key-that-must-stay-secret"
+    state.mkdir()
+    state.chmod(0o755)
+
+    async def quote(request: web.Request) -> web.Response:
+        error = {"error": {"message": f"no such key: {request.headers}"}}
+        return web.json_response(error, status=401)
+
+    async with serving({"GET /models": quote}) as place:
+        checked = await start(
+            server,
+            "check",
+            state,
+            CROCBOT_AGENT="openai",
+            CROCBOT_MODEL="m",
+            OPENAI_BASE_URL=f"http://{place}",
+            OPENAI_API_KEY=key,
+        )
+        code, out, err = await ended(checked)
+
+    assert (code, err.count("Bearer [redacted]")) == (2, 1)
+    assert key not in out + err
+    warning = f"CROCBOT_STATE_DIR: other users may enter {state}, its mode is 755"
+    assert f"warning: database: {warning}: chmod 700\n" in out
 
 
 @pytest.mark.parametrize(

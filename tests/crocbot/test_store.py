@@ -102,8 +102,8 @@ def test_a_directory_that_others_may_read(
     tmp_path.chmod(mode)
     with capture_logs() as logs, locked(tmp_path):
         pass
-    assert [log["mode"] for log in logs] == [f"{mode:o}"] * warnings
-    assert all("chmod 700" in log["event"] for log in logs)
+    event = f"other users may enter {tmp_path}, its mode is {mode:o}: chmod 700"
+    assert [log["event"] for log in logs] == [f"CROCBOT_STATE_DIR: {event}"] * warnings
     assert tmp_path.stat().st_mode & 0o7777 == mode
 
 

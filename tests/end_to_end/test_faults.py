@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import resource
 import sqlite3
@@ -17,11 +18,13 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from crocbot.botapi.bot import MAX_ANSWER_BYTES
 from crocbot.sandbox import Chat, Person, faults, messages, metrics_page
 from crocbot.sandbox.children import Child
 from crocbot.sandbox.faults import Drop, Fault, Slow
 from tests.end_to_end.programs import Run
 from tests.end_to_end.world import World
+from tests.ports import HOST
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -41,7 +44,7 @@ class Row:
 
 def table() -> Iterator[Row]:
     """Yield the rows of the page."""
-    _, _, rest = PAGE.read_text(encoding="utf-8").partition("## Faults")
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition("\n## Faults\n")
     lines = [line for line in rest.splitlines() if line.startswith("| ")][1:]
     for line in lines:
         fault, _, log, ready, metrics = (cell.strip() for cell in line[1:-1].split("|"))
@@ -235,6 +238,26 @@ async def without_id(scene: Scene) -> None:
     scene.server.fault("getUpdates", faults.Answer(200, body))
 
 
+async def too_many_bytes(scene: Scene) -> None:
+    """Answer a poll with more bytes than the gateway reads."""
+    page = " " * (MAX_ANSWER_BYTES + 1)
+    scene.server.fault("getUpdates", faults.Answer(200, page))
+
+
+async def half_requests(scene: Scene) -> End:
+    """Open more connections to the health address than there may be."""
+    port = scene.world.health_port
+    pairs = [await asyncio.open_connection(HOST, port) for _ in range(2 * 128)]
+    for _, writer in pairs:
+        writer.write(b"GET /readyz HT")
+
+    async def end() -> None:
+        for _, writer in pairs:
+            writer.close()
+
+    return end
+
+
 async def supergroup(scene: Scene) -> None:
     """Give a group another id while its reply is sent."""
     old, new = Chat(-5, "Friends"), Chat(-100500, "Friends", "supergroup")
@@ -307,6 +330,11 @@ CAUSES: dict[str, Cause] = {
     "an unreadable update": unreadable,
     "a part of an update that is not needed is wrong": a_wrong_part,
     "a message of a kind that is not known": unknown_kind,
+    "more updates than requested": poll(
+        faults.Answer(200, json.dumps({"ok": True, "result": [{}] * 1000}))
+    ),
+    "updates of more than 4 MiB": too_many_bytes,
+    "half requests at the health address": half_requests,
     "an update without an id": without_id,
     "a reply meets a flood wait": send(faults.flood_wait(1)),
     "a reply meets a bad network": send(faults.bad_gateway()),

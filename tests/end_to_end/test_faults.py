@@ -22,6 +22,8 @@ from crocbot.botapi.bot import MAX_ANSWER_BYTES
 from crocbot.sandbox import Chat, Person, faults, messages, metrics_page
 from crocbot.sandbox.children import Child
 from crocbot.sandbox.faults import Drop, Fault, Slow
+from crocbot.store import FORMAT
+from crocbot.turn.messages import CRASH_ERROR
 from tests.end_to_end.programs import Run
 from tests.end_to_end.world import World
 from tests.ports import HOST
@@ -152,7 +154,9 @@ async def stage(world: World) -> AsyncIterator[Scene]:
     url = await proxy.open()
     await world.start_bridge()
     gateway = await world.start_gateway(
-        CROCBOT_TELEGRAM_API_URL=url, CROCBOT_GROUPS="-5:always"
+        CROCBOT_TELEGRAM_API_URL=url,
+        CROCBOT_GROUPS="-5:always",
+        **world.clock.settings,
     )
     scene = Scene(world, gateway, proxy)
     try:
@@ -317,6 +321,12 @@ async def move_the_file(scene: Scene) -> End:
     return end
 
 
+async def step_the_clock(scene: Scene) -> None:
+    """Step the clock by three days."""
+    scene.world.clock.step(3 * 86_400.0)
+    await scene.answered("what day is it?")
+
+
 BLOCKED = faults.api_error(403, "Forbidden: bot was blocked by the user")
 CAUSES: dict[str, Cause] = {
     "another program polls": poll(faults.other_poller()),
@@ -345,17 +355,20 @@ CAUSES: dict[str, Cause] = {
     "the inbox is locked": lock,
     "the inbox file is missing": move_the_file,
     "the disk is full": fill_the_disk,
+    "the system's clock steps": step_the_clock,
 }
+CRASH = "a message crashes the process"
 SLOW = "no answer to a poll"
 # Only one poll fails.
 ONCE = {"another program polls", "500", "502", "a page instead of JSON", SLOW}
-FATAL = {"Telegram refuses the token", "the inbox file is damaged"}
+LATER = "the inbox file is of a later version"
+FATAL = {"Telegram refuses the token", "the inbox file is damaged", LATER}
 ROWS = {row.fault: row for row in table()}
 
 
 def test_the_page_has_every_fault() -> None:
     """The page and this file have the same faults."""
-    assert set(ROWS) == {*CAUSES, SLOW, *FATAL}
+    assert set(ROWS) == {*CAUSES, SLOW, CRASH, *FATAL}
 
 
 async def test_every_temporary_fault(world: World) -> None:
@@ -434,6 +447,40 @@ async def test_a_damaged_inbox(world: World, run: Run) -> None:
     assert row.log in errors
     assert "move it away to start with an empty one" in errors
     assert world.database.read_bytes() == b"nonsense" * 1000
+
+
+async def test_a_later_inbox(world: World, run: Run) -> None:
+    """A file of a later version is refused."""
+    world.database.parent.mkdir()
+    connection = sqlite3.connect(world.database)
+    connection.execute(f"PRAGMA user_version={FORMAT + 1}")
+    connection.close()
+    gateway = run("crocbot", "gateway", **world.settings())
+    code, _, errors = await asyncio.to_thread(gateway.end)
+
+    assert code == 2
+    assert ROWS[LATER].log in errors
+
+
+async def test_a_message_that_crashes_the_process(world: World) -> None:
+    """The third crash sets it aside, and the gateway goes on."""
+    row, fatal = ROWS[CRASH], ("tests.end_to_end.fatal_gateway", "kill")
+    await world.start_bridge()
+    world.server.send(ADA, "fatal")
+    for _ in range(3):
+        crashing = await world.start(*fatal, **world.settings())
+        await crashing.process.wait()
+    gateway = await world.start_gateway(*fatal)
+    scene = Scene(world, gateway, Proxy(world.server.url))
+
+    async def shown() -> bool:
+        return all(await scene.values(row)) and row.ready in await scene.ready()
+
+    await scene.eventually(lambda: row.log in scene.log)
+    await scene.eventually(shown)
+    await scene.eventually(lambda: CRASH_ERROR in world.replies.to(ADA))
+    await scene.answered("after the crash")
+    assert await gateway.stop() == 0
 
 
 if sys.platform != "linux":

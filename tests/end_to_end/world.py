@@ -26,6 +26,7 @@ from crocbot.sandbox.users import PEOPLE, Users
 from tests.ports import HOST, free_port
 
 TIMEOUT_SECONDS = 90.0
+STEPPED_CLOCK = Path(__file__).with_name("stepped_clock")
 
 
 class Replies:
@@ -44,6 +45,27 @@ class Replies:
         return list(self._texts.get(person.user_id, {}).values())
 
 
+class SteppedClock:
+    """A system clock that a test steps, for programs that start with `settings`."""
+
+    def __init__(self, home: Path) -> None:
+        self._file = home / "clock"
+        self._file.write_text("0")
+        root = str(Path(__file__).parents[2])
+        self.settings: Mapping[str, str] = {
+            "PYTHONPATH": os.pathsep.join([str(STEPPED_CLOCK), root]),
+            "STEPPED_CLOCK_FILE": str(self._file),
+        }
+
+    def step(self, seconds: float) -> None:
+        """Add to the system's time."""
+        seconds += float(self._file.read_text())
+        # Replaced as a whole, since a program may read it at any time.
+        new = self._file.with_name("new clock")
+        new.write_text(str(seconds))
+        new.rename(self._file)
+
+
 class World:
     """A sandbox, the ports of a bridge and a gateway, and what a test has started."""
 
@@ -56,6 +78,7 @@ class World:
         self.url = f"http://{HOST}:{self.web_port}/metrics"
         self.health_url = f"http://{HOST}:{self.health_port}"
         self.database = home / "state" / "crocbot.sqlite3"
+        self.clock = SteppedClock(home)
         self.users = Users(PEOPLE, server)
         self.replies = Replies()
         server.listen(self.replies.record)

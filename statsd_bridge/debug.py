@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from statsd_bridge import datagram, log
 from statsd_bridge.fastpath import AnyPipeline
 from statsd_bridge.mapping import MappingTable
+from statsd_bridge.memory import Account
 from statsd_bridge.model import Clock, Recent
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.syntax import decode_escaped
@@ -84,8 +85,8 @@ class DebugLog:
 class LoggedRefusals(Recent[tuple[bytes, str]]):
     """The recent lines with a parse error or a rejected sample, each logged."""
 
-    def __init__(self, debug_log: DebugLog) -> None:
-        super().__init__()
+    def __init__(self, debug_log: DebugLog, account: Account | None = None) -> None:
+        super().__init__(account)
         self._log = debug_log
 
     def add(self, key: tuple[bytes, str], count: int = 1) -> None:

@@ -44,10 +44,19 @@ REASONS = {
     RejectionReason.ILLEGAL_NEGATIVE_COUNTER: "a counter must not fall",
     RejectionReason.EMPTY_METRIC_NAME: "the metric name is empty",
     RejectionReason.RESERVED_LABEL: "Prometheus reserves one of the labels",
+    RejectionReason.NAME_TOO_LONG: (
+        "the metric name is longer than --statsd.max-name-length"
+    ),
+    RejectionReason.LABEL_TOO_LONG: (
+        "a label is longer than --statsd.max-label-name-length or"
+        " --statsd.max-label-value-length"
+    ),
+    RejectionReason.NAN: "a counter cannot count NaN",
     RejectionReason.CONFLICT: (
         "another type owns the name, or a name that it would print"
     ),
     RejectionReason.SERIES_LIMIT: "there are as many series as --statsd.max-series",
+    RejectionReason.MEMORY_LIMIT: "the memory of --statsd.max-memory is used up",
 }
 
 
@@ -116,7 +125,11 @@ def _look_up(table: MappingTable, sample: Sample) -> tuple[Match, NearMisses]:
 
 def _step(sample: Sample, match: Match, near: NearMisses, stores: TrialStores) -> Step:
     spec = None if match.action is Action.DROP else match.spec(sample.labels)
-    rejected = stores.try_record(spec, sample) if spec else None
+    rejected = None
+    if match.action is Action.MAP and not match.untagged.name:
+        rejected = RejectionReason.EMPTY_METRIC_NAME
+    elif spec:
+        rejected = stores.try_record(spec, sample)
     return Step(sample=sample, match=match, near=near, spec=spec, rejected=rejected)
 
 

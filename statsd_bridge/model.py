@@ -14,11 +14,14 @@ counters of what it does itself.
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Generic, NamedTuple, Self, TypeVar
+
+from statsd_bridge.memory import Account
 
 Clock = Callable[[], float]
 """Returns the time in seconds, from any start; it never falls."""
@@ -35,7 +38,16 @@ Names and lines are cut to this in a `Recent`; a longer metric name is the label
 `other`.
 """
 
-Key = TypeVar("Key")
+MAX_EXPANDED_LENGTH = 65_536
+"""
+Characters of a name or a label that a rule makes: more than any may have, so that no
+template costs more than a datagram.
+"""
+
+RECENT_BYTES = 260
+"""An entry of a `Recent` besides its text."""
+
+Key = TypeVar("Key", bound=tuple[str | bytes, str])
 
 _HOST_PORT = re.compile(r"(?:\[([^]]*)\]|([^:]*)):([0-9]{1,5})")
 
@@ -111,10 +123,14 @@ class RejectionReason(StrEnum):
     ILLEGAL_NEGATIVE_COUNTER = "illegal_negative_counter"
     EMPTY_METRIC_NAME = "empty_metric_name"
     RESERVED_LABEL = "reserved_label"
+    NAME_TOO_LONG = "name_too_long"
+    LABEL_TOO_LONG = "label_too_long"
+    NAN = "nan"
     # statsd_exporter_events_conflict_total
     CONFLICT = "conflict"
     # statsd_bridge_series_refused_total
     SERIES_LIMIT = "series_limit"
+    MEMORY_LIMIT = "memory_limit"
 
 
 class Action(StrEnum):
@@ -253,8 +269,8 @@ class Stats:
     """Samples rejected, by reason."""
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By sample type and metric name."""
-    series_refused: Counter[str] = field(default_factory=Counter)
-    """By metric name."""
+    series_refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By reason (series, memory) and metric name."""
     dogstatsd_dropped: Counter[str] = field(default_factory=Counter)
     packets: Counter[str] = field(default_factory=Counter)
     """Datagrams by transport: udp, unixgram."""
@@ -288,19 +304,37 @@ class Stats:
 
 
 class Recent(Generic[Key]):
-    """The most recently added distinct keys, each with its count since it entered."""
+    """
+    The most recently added pairs of a text and a word, each with its count since then.
 
-    def __init__(self) -> None:
+    They are charged to `account`; without room the oldest ones go.
+    """
+
+    def __init__(self, account: Account | None = None) -> None:
+        self._account = account or Account()
         self._counts: dict[Key, int] = {}
 
     def add(self, key: Key, count: int = 1) -> None:
-        """Add a key as the newest one, `count` times."""
+        """Add a pair as the newest one, `count` times."""
         counts = self._counts
         # Removed and inserted again, it is the last in the order of a dict.
-        counts[key] = counts.pop(key, 0) + count
-        if len(counts) > MAX_RECENT:
-            del counts[next(iter(counts))]
+        known = counts.pop(key, None)
+        if known is None and not self._make_room(_recent_size(key[0])):
+            return
+        counts[key] = (known or 0) + count
 
     def newest_first(self) -> Iterator[tuple[Key, int]]:
-        """Yield each key with its count."""
+        """Yield each pair with its count."""
         return reversed(self._counts.items())
+
+    def _make_room(self, size: int) -> bool:
+        counts, account = self._counts, self._account
+        while counts and (len(counts) >= MAX_RECENT or not account.has_room(size)):
+            oldest = next(iter(counts))
+            del counts[oldest]
+            account.release(_recent_size(oldest[0]))
+        return account.reserve(size)
+
+
+def _recent_size(text: str | bytes) -> int:
+    return RECENT_BYTES + sys.getsizeof(text)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, TypeVar
+from sys import getsizeof
+from typing import NamedTuple
 
 from statsd_bridge import datagram
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect, parse_line
@@ -39,13 +40,20 @@ from statsd_bridge.syntax import format_labels
 MAX_LABEL_VALUES = 1_000
 """
 Maximum number of metric names that are label values of one self-metric.  Senders choose
-them; further names count as `other`.
+them; further names, and those without memory, count as `other`.
 """
+
+LABEL_VALUE_BYTES = 240
+"""A key of a counter besides its metric name."""
 
 OTHER = "other"
 """The label value for all further metric names."""
 
-Key = TypeVar("Key")
+LIMIT_REASONS = {
+    RejectionReason.SERIES_LIMIT: "series",
+    RejectionReason.MEMORY_LIMIT: "memory",
+}
+"""`reason` of statsd_bridge_series_refused_total."""
 
 
 class RecordedLine(NamedTuple):
@@ -82,9 +90,11 @@ class Pipeline:
         self.stats = stats
         self.bugs = bugs
         self.relay = relay
-        self.unmapped_names: Recent[tuple[str, str]] = Recent()
+        self._account = store.memory.diagnostics
+        table.start_use(store.memory.matches)
+        self.unmapped_names: Recent[tuple[str, str]] = Recent(self._account)
         """Names that no rule matches, with the type of the sample."""
-        self.failed_lines = Recent() if failed_lines is None else failed_lines
+        self.failed_lines = failed_lines or Recent(self._account)
         """Lines with a parse error or a rejected sample, with the reason."""
         self._dialect = dialect
         self._sources = {source.encode(): source for source in sources}
@@ -100,7 +110,9 @@ class Pipeline:
     def replace_table(self, table: MappingTable) -> None:
         """Apply another mapping from the next line on."""
         _, self._extra_gets, self._extra_hits = self.cache
+        self.table.end_use()
         self.table = table
+        table.start_use(self.store.memory.matches)
 
     def count_saved_look_ups(self, look_ups: int) -> None:
         """Count look-ups that were answered without the cache, as hits."""
@@ -196,7 +208,10 @@ class Pipeline:
         elif match.action is Action.DROP:
             stats.actions[Action.DROP] += weight
             return None
-        elif match.untagged.name:
+        elif not match.untagged.name:
+            # Like in statsd_exporter, before all other reasons.
+            return Rejection(RejectionReason.EMPTY_METRIC_NAME, sample.type, "")
+        else:
             stats.actions[Action.MAP] += weight
         outcome = self.store.record(spec, sample)
         if not isinstance(outcome, Rejection):
@@ -220,14 +235,18 @@ class Pipeline:
         # A name may be as long as a datagram, and a thousand of them are kept.
         name = rejection.name if len(rejection.name) <= MAX_TEXT_LENGTH else OTHER
         if reason is RejectionReason.CONFLICT:
-            type = str(rejection.type)
-            _add_bounded(stats.conflicts, (type, name), (type, OTHER), weight)
-        elif reason is RejectionReason.SERIES_LIMIT:
-            _add_bounded(stats.series_refused, name, OTHER, weight)
+            self._add_bounded(stats.conflicts, (str(rejection.type), name), weight)
+        elif limit := LIMIT_REASONS.get(reason):
+            self._add_bounded(stats.series_refused, (limit, name), weight)
         else:
             stats.event_errors[reason] += weight
 
-
-def _add_bounded(counts: Counter[Key], key: Key, other: Key, weight: int) -> None:
-    """Add to the count of `key`, or of `other` if there are too many keys."""
-    counts[key if key in counts or len(counts) < MAX_LABEL_VALUES else other] += weight
+    def _add_bounded(
+        self, counts: Counter[tuple[str, str]], key: tuple[str, str], weight: int
+    ) -> None:
+        """Add to the count of a word and a name; `other` if there are too many."""
+        if key not in counts:
+            size = LABEL_VALUE_BYTES + getsizeof(key[1])
+            if len(counts) >= MAX_LABEL_VALUES or not self._account.reserve(size):
+                key = key[0], OTHER
+        counts[key] += weight

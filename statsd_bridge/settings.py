@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from statsd_bridge import syntax
-from statsd_bridge.model import HostPort
+from statsd_bridge.model import MAX_EXPANDED_LENGTH, HostPort
 
 _PREFIXED_INTEGER = re.compile(
     r"0(?:[xX](?:_?[0-9a-fA-F]){1,15}|[oO](?:_?[0-7]){1,15}|[bB](?:_?[01]){1,15})"
@@ -71,6 +71,20 @@ def _unsigned_number(text: str) -> int:
     return _whole_number(text)
 
 
+def _text_length(text: str) -> int:
+    number = _whole_number(text)
+    if not 0 < number < MAX_EXPANDED_LENGTH:
+        raise ValueError(f"{text!r} is not from 1 to {MAX_EXPANDED_LENGTH - 1}")
+    return number
+
+
+def _optional_size(text: str) -> int | None:
+    size = syntax.parse_size(text)
+    if text and size is None:
+        raise ValueError(f"{text!r} is not a size; write bytes or 512MiB, 0 for none")
+    return size
+
+
 def _seconds(text: str) -> float:
     nanoseconds = syntax.parse_duration(text)
     if nanoseconds is None or nanoseconds < 0:
@@ -125,6 +139,8 @@ def _choice(*words: str) -> FlagType:
 TEXT = FlagType("TEXT", str)
 NUMBER = FlagType("NUMBER", _whole_number)
 UNSIGNED = FlagType("NUMBER", _unsigned_number)
+LENGTH = FlagType("NUMBER", _text_length)
+SIZE = FlagType("SIZE", _optional_size)
 DURATION = FlagType("DURATION", _seconds)
 WINDOW = FlagType("DURATION", _positive_seconds)
 MODE = FlagType("MODE", _mode)
@@ -196,6 +212,21 @@ class Settings:
         "statsd.max-series",
         "1000000",
         "Maximum number of series; further ones are rejected.",
+    )
+    max_memory: int | None = SIZE.field(
+        "statsd.max-memory",
+        "",
+        "Memory for all that is remembered, bytes or 512MiB; 0 for no limit.  Default:"
+        " half of the cgroup's limit, else a quarter of the memory.",
+    )
+    max_name_length: int = LENGTH.field(
+        "statsd.max-name-length", "1024", "Maximum bytes of a metric name."
+    )
+    max_label_name_length: int = LENGTH.field(
+        "statsd.max-label-name-length", "256", "Maximum bytes of a label name."
+    )
+    max_label_value_length: int = LENGTH.field(
+        "statsd.max-label-value-length", "4096", "Maximum bytes of a label value."
     )
     set_window: float = WINDOW.field(
         "statsd.set-window", "60s", "How long a set counts a member."

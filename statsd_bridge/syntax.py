@@ -47,6 +47,13 @@ _UNITS: Final = {
     "h": 3600 * NANOSECONDS_PER_SECOND,
 }
 
+_SIZE = re.compile(r"([0-9.eE+_-]+) *([kKMGT]i?)?[bB]?")
+_SIZE_UNITS: Final = {
+    letter + suffix: base ** (power + 1)
+    for suffix, base in (("", 1_000), ("i", 1_024))
+    for power, letter in enumerate("kMGT")
+} | {"": 1, "K": 1_000, "Ki": 1_024}
+
 
 def escape_metric_name(name: str) -> str:
     """
@@ -105,6 +112,22 @@ def parse_whole_number(text: str) -> int | None:
     if value is None or not value.is_integer() or abs(value) >= _INT64:
         return None
     return int(value)
+
+
+def parse_size(text: str) -> int | None:
+    """
+    Read a number of bytes: 1000000, 512MiB, 1.5GB, 512Mi, 8.388608e+06.
+
+    None if it is not one, is negative or exceeds 64 bits.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        return None
+    number = parse_float(match[1])
+    if number is None:
+        return None
+    size = number * _SIZE_UNITS[match[2] or ""]
+    return int(size) if 0 <= size < _INT64 else None
 
 
 def parse_duration(text: str) -> int | None:

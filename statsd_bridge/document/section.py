@@ -4,7 +4,8 @@ Typed access to one mapping of a YAML file, key by key.
 A reader reads each key that it knows, then calls reject_unknown_keys: a key that was
 not read is unknown.  A missing key and a null are the same.  Merge keys and
 repeated keys work like in statsd_exporter: in file order, the later one wins, and
-mappings are merged.
+mappings are merged.  A key that one mapping repeats is hardly intended: a warning, an
+error if strict.
 
     - <<: *defaults         labels: {a: 1}
       labels: {b: 2}        -> labels a and b
@@ -252,7 +253,23 @@ class Section:
         if node.kind != "mapping":
             raise self._type_error("", node, "a mapping of keys to values")
         self._diagnostics.charge(1 + len(node.children))
+        self._check_repeated(node)
         return node.pairs()
+
+    def _check_repeated(self, node: Node) -> None:
+        """Warn of each key that a mapping repeats; ConfigError if strict."""
+        seen: set[str] = set()
+        for key, _ in node.pairs():
+            if key.kind != "scalar" or _is_merge(key):
+                continue
+            if key.text not in seen:
+                seen.add(key.text)
+                continue
+            problem = "is given twice in the same mapping"
+            rule = "the last one counts, and mappings are merged"
+            if self._diagnostics.strict:
+                raise self.error(key.text, problem, key)
+            self._diagnostics.warn(self._path(key.text), key.line, f"{problem}; {rule}")
 
 
 def _nanoseconds(value: scalar.Value) -> int | None:

@@ -11,8 +11,7 @@ that prefers this format gets the same series as in the other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterator, Sequence
 
 from statsd_bridge.exposition import text
 from statsd_bridge.log import BugReporter
@@ -25,6 +24,12 @@ DISTRIBUTIONS = (MetricType.HISTOGRAM, MetricType.SUMMARY)
 # Series of histograms and summaries besides the name of the family.
 _SAMPLE_SUFFIXES = ("_bucket", "_count", "_sum")
 
+# Series names of one family that is printed as several of type unknown.
+_SERIES_SUFFIXES: dict[MetricType, tuple[str | None, ...]] = {
+    MetricType.HISTOGRAM: ("_bucket", "_sum", "_count"),
+    MetricType.SUMMARY: ("", "_sum", "_count"),
+}
+
 
 def format_families(
     families: Sequence[MetricFamily],
@@ -32,9 +37,9 @@ def format_families(
     bugs: BugReporter,
     *,
     reserved: Collection[str],
-) -> Iterator[tuple[str, int]]:
+) -> Iterator[text.Chunk]:
     """
-    Yield all families that have series: chunks of text with their number of lines.
+    Yield all families that have series, in chunks.
 
     `reserved` are names that other parts of the page use.  A series whose values raise
     is reported to `bugs` and skipped.
@@ -43,22 +48,24 @@ def format_families(
     for family in families:
         if not family.series:
             continue
-        # All values are formatted before the head: each of them can forbid the type.
-        chunks: list[str] = []
         is_allowed = _allows_names(family, names)
-        for texts, values in text.format_series(family, now, bugs):
-            chunks.append("".join(texts))
-            is_allowed = is_allowed and all(_allows(family.type, v) for v in values)
-            # Nothing to print yet, but work to count.
-            yield "", sum(map(len, values)) + 2
+        if is_allowed and family.type in DISTRIBUTIONS:
+            # All series decide before the head; counters can be neither negative nor
+            # NaN.  Their lines are not kept: a family may be most of the page.
+            for label_texts, lines in text.divide_family(family):
+                if is_allowed:
+                    is_allowed = _allows_series(family, label_texts, now, bugs)
+                # Nothing to print yet, but work to count.
+                yield "", lines
         if is_allowed:
             name, type_name = _family_name(family), text.TYPE_NAMES[family.type]
-            yield from _with_head(name, type_name, family.help, chunks)
-        elif family.type in DISTRIBUTIONS:
-            for name, lines in _group_by_name(chunks).items():
-                yield from _with_head(name, "unknown", family.help, lines)
-        else:
-            yield from _with_head(family.name, "unknown", family.help, chunks)
+            yield _head(name, type_name, family.help), 2
+            yield from text.format_series(family, now, bugs)
+            continue
+        for suffix in _SERIES_SUFFIXES.get(family.type, (None,)):
+            name = family.name + (suffix or "")
+            yield _head(name, "unknown", family.help), 2
+            yield from text.format_series(family, now, bugs, suffix)
 
 
 def _series_names(family: MetricFamily) -> list[str]:
@@ -89,34 +96,19 @@ def _allows_names(family: MetricFamily, names: Collection[str]) -> bool:
     return f"{name}_created" not in names
 
 
-def _allows(metric_type: MetricType, values: text.Values) -> bool:
-    """Return whether OpenMetrics allows the type of a series with these values."""
-    match metric_type:
-        case MetricType.COUNTER:
-            return values[0] >= 0
-        case MetricType.HISTOGRAM:
-            return values[-2] >= 0
-        case MetricType.SUMMARY:
-            # A quantile may be NaN, when there are no observations.
-            return values[-2] >= 0 and not any(each < 0 for each in values[:-2])
-        case _:
-            return True
+def _allows_series(
+    family: MetricFamily, label_texts: Sequence[str], now: float, bugs: BugReporter
+) -> bool:
+    """Return whether OpenMetrics allows the type of some series with their values."""
+    for labels in label_texts:
+        series = family.series.get(labels)
+        with bugs.catch():
+            if series is not None and series.may_be_negative(now):
+                return False
+    return True
 
 
-def _group_by_name(chunks: Iterable[str]) -> dict[str, list[str]]:
-    """Group the lines of a histogram or summary by series name."""
-    lines: dict[str, list[str]] = {}
-    for each in chunks:
-        for line in each.removesuffix("\n").split("\n"):
-            name = line.partition(" ")[0].partition("{")[0]
-            lines.setdefault(name, []).append(f"{line}\n")
-    return lines
-
-
-def _with_head(
-    name: str, type_name: str, help_text: str, chunks: Iterable[str]
-) -> Iterator[tuple[str, int]]:
+def _head(name: str, type_name: str, help_text: str) -> str:
     # HELP escapes quotation marks, unlike in the text format.
-    head = f"# HELP {name} {escape_label_value(help_text)}\n# TYPE {name} {type_name}\n"
-    # The chunks are formatted already: joining each counts as one line of work.
-    return ((each, 1) for each in chain([head], chunks))
+    help_text = escape_label_value(help_text)
+    return f"# HELP {name} {help_text}\n# TYPE {name} {type_name}\n"

@@ -26,6 +26,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
+from statsd_bridge.memory import MemoryBudget
 from statsd_bridge.model import CacheStats, MetricType, Stats
 
 
@@ -39,6 +40,7 @@ class BridgeState:
     cache: CacheStats | None = None
     """None if the cache is off."""
     series: int = 0
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
     label_names_total: Mapping[MetricType, int] = field(default_factory=dict)
     """Pairs of a metric name and its label names ever created, by type."""
     kernel_drops: int | None = None
@@ -158,8 +160,9 @@ SELF_METRICS = (
                "Samples rejected because another type owns the name.",
                ("type", "metric_name"), lambda bridge: bridge.stats.conflicts),
     SelfMetric("statsd_bridge_series_refused_total", COUNTER,
-               "Samples rejected because --statsd.max-series is reached.",
-               ("metric_name",), lambda bridge: bridge.stats.series_refused),
+               "Samples rejected because --statsd.max-series or --statsd.max-memory is"
+               " reached, by reason: series, memory.",
+               ("reason", "metric_name"), lambda bridge: bridge.stats.series_refused),
     SelfMetric("statsd_exporter_relay_packets_total", COUNTER,
                "Packets sent to a relay target, failed attempts included.",
                ("target",), lambda bridge: _relay_events(bridge, "packets")),
@@ -206,6 +209,16 @@ SELF_METRICS = (
     SelfMetric("statsd_bridge_series", GAUGE,
                "Series that exist now.",
                (), lambda bridge: bridge.series),
+    SelfMetric("statsd_bridge_memory_bytes", GAUGE,
+               "Estimated memory of all that the bridge remembers of its senders.",
+               (), lambda bridge: bridge.memory.used),
+    SelfMetric("statsd_bridge_memory_limit_bytes", GAUGE,
+               "The limit of statsd_bridge_memory_bytes, --statsd.max-memory; 0: none.",
+               (), lambda bridge: bridge.memory.limit),
+    SelfMetric("statsd_bridge_summaries_coarsened_total", COUNTER,
+               "Times that a summary had no memory for more values: its quantiles are"
+               " less exact.",
+               (), lambda bridge: bridge.memory.series.denied),
     SelfMetric("statsd_metric_mapper_cache_length", GAUGE,
                "Matches in the mapping cache; absent with a cache size of 0.",
                (), lambda bridge: bridge.cache and bridge.cache.length),

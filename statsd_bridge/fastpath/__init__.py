@@ -66,7 +66,9 @@ class FastPipeline:
         self.stats, self.bugs = plain.stats, plain.bugs
         self._store = plain.store
         self._buffers = SampleBuffers(
-            unmapped_names=plain.unmapped_names, bugs=plain.bugs
+            unmapped_names=plain.unmapped_names,
+            account=self._store.memory.buffers,
+            bugs=plain.bugs,
         )
         self._store.listener = self._buffers
         self._now = self._store.now()

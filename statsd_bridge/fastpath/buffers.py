@@ -11,8 +11,9 @@ cost of single samples.  The fast path decides when.
 
 - A buffer belongs to an existing series, with which it goes, or to a dropped name.
 - A gauge has at most one buffer, so that its values stay in order.
-- Buffers are bounded in number and bytes.  Beyond that new lines get none; once many
-  lines got none, all buffers are dropped, and the lines that are in use get new ones.
+- Buffers are bounded in number, and charged to an account.  Beyond these bounds new
+  lines get none; once many lines got none, all buffers are dropped, and the lines that
+  are in use get new ones.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from math import inf
 from operator import attrgetter
+from sys import getsizeof
 
 from statsd_bridge.log import BugReporter
+from statsd_bridge.memory import Account
 from statsd_bridge.model import (
     MAX_RECENT,
     MAX_TEXT_LENGTH,
@@ -39,7 +42,12 @@ MAX_FORMATS = 1_000
 """Formats shared by buffers; beyond it, each new buffer has its own."""
 
 MAX_BUFFERS = 100_000
-"""Each takes 250 bytes plus its name and suffix."""
+
+BUFFER_BYTES = 320
+"""A buffer besides its name."""
+
+SUFFIX_BYTES = 420
+"""The table of the buffers with one suffix, and a format, besides the suffix."""
 
 MAX_DROPPED_BUFFERS = 10_000
 """Buffers of dropped names, which no series takes along when it expires."""
@@ -47,8 +55,8 @@ MAX_DROPPED_BUFFERS = 10_000
 MAX_KEY_BYTES = 1_024
 """Length of name and suffix of a buffer."""
 
-MAX_TOTAL_KEY_BYTES = 32 * 1024 * 1024
-"""Length of the names and suffixes of all buffers."""
+MAX_TOTAL_BYTES = 64 * 1024 * 1024
+"""Estimated size of all buffers."""
 
 MAX_UNBUFFERED_LINES_PER_BUFFER = 10
 """Lines that got no buffer, per allowed buffer; beyond it all buffers are dropped."""
@@ -133,16 +141,21 @@ class SampleBuffers(SeriesListener):
     """
 
     def __init__(
-        self, *, unmapped_names: Recent[tuple[str, str]], bugs: BugReporter
+        self,
+        *,
+        unmapped_names: Recent[tuple[str, str]],
+        account: Account | None = None,
+        bugs: BugReporter,
     ) -> None:
         self.flushed: Counter[SampleFormat] = Counter()
         """Numbers that were flushed; the fast path counts and clears them."""
         self._unmapped_names = unmapped_names
+        self._account = account or Account()
         self._bugs = bugs
         self._by_suffix = _BuffersBySuffix()
         self._by_series: dict[Series, SampleBuffer] = {}
         self._formats: dict[tuple[object, ...], SampleFormat] = {}
-        self._size = self._dropped = self._key_bytes = self._unbuffered = 0
+        self._size = self._dropped = self._bytes = self._unbuffered = 0
 
     def __len__(self) -> int:
         return self._size
@@ -181,14 +194,17 @@ class SampleBuffers(SeriesListener):
         series, parsed = recorded.series, recorded.parsed
         sample, action = parsed.samples[0], recorded.match.action
         scale = None if series is None else recorded.match.untagged.options.scale
-        key_bytes = len(name) + len(suffix)
         if not (
-            key_bytes <= MAX_KEY_BYTES
+            len(name) + len(suffix) <= MAX_KEY_BYTES
             and _keeps_sign(sample, scale)
             and self._may_buffer(series)
         ):
             return
-        if not self._has_capacity(key_bytes, series):
+        unmapped = sample.name[:MAX_TEXT_LENGTH] if action is Action.UNMAPPED else ""
+        size = _buffer_size(name, unmapped)
+        if suffix not in self._by_suffix:
+            size += _suffix_size(suffix)
+        if not self._has_capacity(size, series):
             self._unbuffered += 1
             return
         format = SampleFormat(
@@ -201,7 +217,6 @@ class SampleBuffers(SeriesListener):
             tag_errors=parsed.tag_errors,
             source=source,
         )
-        unmapped = sample.name[:MAX_TEXT_LENGTH] if action is Action.UNMAPPED else ""
         format = self._shared(format)
         buffer = SampleBuffer(
             name, suffix, format=format, series=series, unmapped=unmapped
@@ -213,7 +228,7 @@ class SampleBuffers(SeriesListener):
             buffer.next_for_series = self._by_series.get(series)
             self._by_series[series] = buffer
         self._size += 1
-        self._key_bytes += key_bytes
+        self._charge(size)
 
     def before_record(self, series: Series, ttl: float, now: float) -> None:
         """Flush what must not be overtaken by a sample that is not buffered."""
@@ -237,10 +252,12 @@ class SampleBuffers(SeriesListener):
         for buffer in self.for_series(series):
             buffers = self._by_suffix[buffer.suffix]
             del buffers[buffer.name]
+            size = _buffer_size(buffer.name, buffer.unmapped)
             if not buffers:
                 del self._by_suffix[buffer.suffix]
+                size += _suffix_size(buffer.suffix)
             self._size -= 1
-            self._key_bytes -= len(buffer.name) + len(buffer.suffix)
+            self._charge(-size)
         self._by_series.pop(series, None)
         if not self._size:
             self._formats.clear()
@@ -250,7 +267,8 @@ class SampleBuffers(SeriesListener):
         self._by_suffix.clear()
         self._by_series.clear()
         self._formats.clear()
-        self._size = self._dropped = self._key_bytes = self._unbuffered = 0
+        self._charge(-self._bytes)
+        self._size = self._dropped = self._unbuffered = 0
 
     def flush(self, buffers: Iterable[SampleBuffer], now: float) -> None:
         """Record the numbers of buffers; an exception costs the numbers of one."""
@@ -286,13 +304,18 @@ class SampleBuffers(SeriesListener):
             if series.ttl:
                 series.last_update = now
 
-    def _has_capacity(self, key_bytes: int, series: Series | None) -> bool:
+    def _has_capacity(self, size: int, series: Series | None) -> bool:
         """Return whether another buffer is within all bounds."""
         return (
             self._size < MAX_BUFFERS
-            and self._key_bytes + key_bytes <= MAX_TOTAL_KEY_BYTES
+            and self._bytes + size <= MAX_TOTAL_BYTES
+            and self._account.has_room(size)
             and (series is not None or self._dropped < MAX_DROPPED_BUFFERS)
         )
+
+    def _charge(self, size: int) -> None:
+        self._bytes += size
+        self._account.charge(size)
 
     def _may_buffer(self, series: Series | None) -> bool:
         if series is None:
@@ -305,6 +328,15 @@ class SampleBuffers(SeriesListener):
         if len(self._formats) >= MAX_FORMATS:
             return self._formats.get(key, format)
         return self._formats.setdefault(key, format)
+
+
+def _buffer_size(name: bytes, unmapped: str) -> int:
+    """Return the estimated size of a buffer in bytes, its suffix aside."""
+    return BUFFER_BYTES + getsizeof(name) + (getsizeof(unmapped) if unmapped else 0)
+
+
+def _suffix_size(suffix: bytes) -> int:
+    return SUFFIX_BYTES + getsizeof(suffix)
 
 
 def _keeps_sign(sample: Sample, scale: float | None) -> bool:

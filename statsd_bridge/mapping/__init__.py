@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from statsd_bridge.mapping.graphviz import to_dot
 from statsd_bridge.mapping.overlap import near_misses
-from statsd_bridge.mapping.table import MappingTable, Match, load, parse
+from statsd_bridge.mapping.rule import Match
+from statsd_bridge.mapping.table import MappingTable, load, parse
 
 __all__ = ["MappingTable", "Match", "load", "near_misses", "parse", "to_dot"]

@@ -1,13 +1,21 @@
-"""A rule of a mapping file, and the templates of its name and labels."""
+"""A rule of a mapping file, the templates of its name and labels, and its matches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from statsd_bridge.mapping.options import ObserverOptions, SharedOptions
 from statsd_bridge.mapping.regex import Pattern
-from statsd_bridge.model import Action, MetricOptions, SampleType
+from statsd_bridge.model import (
+    MAX_EXPANDED_LENGTH,
+    Action,
+    Labels,
+    MetricOptions,
+    SampleType,
+    SeriesSpec,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +31,30 @@ class Template:
     always_empty: tuple[str, ...] = ()
 
     def expand(self, captures: Sequence[str]) -> str:
-        """Insert the captures; captures[0] is the whole match."""
-        return "".join(
-            [captures[part] if isinstance(part, int) else part for part in self.parts]
-        )
+        """
+        Insert the captures; captures[0] is the whole match, which has all others.
+
+        A text of more than MAX_EXPANDED_LENGTH characters is cut there.
+        """
+        parts = [
+            captures[part] if isinstance(part, int) else part for part in self.parts
+        ]
+        longest = len(self.source) + len(parts) * len(captures[0])
+        if longest > MAX_EXPANDED_LENGTH:
+            return _join_start(parts)
+        return "".join(parts)
+
+
+def _join_start(parts: Sequence[str]) -> str:
+    """Join texts up to MAX_EXPANDED_LENGTH characters."""
+    start: list[str] = []
+    length = 0
+    for part in parts:
+        start.append(part)
+        length += len(part)
+        if length > MAX_EXPANDED_LENGTH:
+            break
+    return "".join(start)[:MAX_EXPANDED_LENGTH]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +91,29 @@ class Rule:
     segments: tuple[str, ...] = ()
     stars: tuple[int, ...] = ()
     pattern: Pattern | None = None
+
+
+class Match(NamedTuple):
+    """
+    What the mapping does with a name.
+
+    `untagged` is the series of a sample without tags; its name, which is escaped, may
+    be empty.  `captures` are the texts of the `*` or groups, in order.  `rule` is None
+    if the name is unmapped.
+    """
+
+    action: Action
+    untagged: SeriesSpec
+    honor_labels: bool = False
+    rule: Rule | None = None
+    captures: tuple[str, ...] = ()
+
+    def spec(self, tags: Labels) -> SeriesSpec:
+        """Return the series of a sample; rule labels override tags unless honored."""
+        if not tags:
+            return self.untagged
+        name, labels, options, _ = self.untagged
+        if not labels:
+            return SeriesSpec(name, tags, options)
+        merged = dict(labels + tags if self.honor_labels else tags + labels)
+        return SeriesSpec(name, tuple(sorted(merged.items())), options)

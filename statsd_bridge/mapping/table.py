@@ -12,48 +12,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import NamedTuple
 
 from statsd_bridge.document.diagnostics import Diagnostics
 from statsd_bridge.document.node import compose, dismantle, read_file
 from statsd_bridge.document.section import Section, non_null
+from statsd_bridge.mapping.cache import MatchCache
 from statsd_bridge.mapping.glob import Trie
 from statsd_bridge.mapping.overlap import UnreachableRules
 from statsd_bridge.mapping.read import read_defaults, read_rule
 from statsd_bridge.mapping.regex import PatternTree
-from statsd_bridge.mapping.rule import Defaults, Rule
-from statsd_bridge.model import Action, CacheStats, Labels, SampleType, SeriesSpec
+from statsd_bridge.mapping.rule import Defaults, Match, Rule
+from statsd_bridge.memory import Account
+from statsd_bridge.model import Action, CacheStats, SampleType, SeriesSpec
 from statsd_bridge.syntax import escape_metric_name
 
-# Longer names are not cached, so that the cache is bounded in bytes too.
-MAX_CACHED_NAME_LENGTH = 1024
-
-
-class Match(NamedTuple):
-    """
-    What the mapping does with a name.
-
-    `untagged` is the series of a sample without tags; its name, which is escaped, may
-    be empty.  `captures` are the texts of the `*` or groups, in order.  `rule` is None
-    if the name is unmapped.
-    """
-
-    action: Action
-    untagged: SeriesSpec
-    honor_labels: bool = False
-    rule: Rule | None = None
-    captures: tuple[str, ...] = ()
-
-    def spec(self, tags: Labels) -> SeriesSpec:
-        """Return the series of a sample; rule labels override tags unless honored."""
-        if not tags:
-            return self.untagged
-        name, labels, options, _ = self.untagged
-        if not labels:
-            return SeriesSpec(name, tags, options)
-        merged = dict(labels + tags if self.honor_labels else tags + labels)
-        return SeriesSpec(name, tuple(sorted(merged.items())), options)
+MAX_CACHED_NAME_LENGTH = 1_024
+"""Longer names are not cached."""
 
 
 class RuleSearch:
@@ -109,7 +83,7 @@ class MappingTable:
         self.search = search
         self.warnings = warnings
         self.digest = digest
-        self._cached = lru_cache(maxsize=max(cache_size, 0))(search.look_up)
+        self._cache = MatchCache(cache_size)
 
     def __len__(self) -> int:
         return len(self.search.rules)
@@ -118,7 +92,20 @@ class MappingTable:
         """Return the match for a name, which is as received and without its tags."""
         if len(name) > MAX_CACHED_NAME_LENGTH:
             return self.search.look_up(sample_type, name)
-        return self._cached(sample_type, name)
+        key = sample_type, name
+        match = self._cache.get(key)
+        if match is None:
+            match = self.search.look_up(sample_type, name)
+            self._cache.add(key, match)
+        return match
+
+    def start_use(self, account: Account) -> None:
+        """Charge the matches that are cached from now on to an account."""
+        self._cache.account = account
+
+    def end_use(self) -> None:
+        """Give back what was charged: another table takes the place of this one."""
+        self._cache.release()
 
     def dismantle(self) -> None:
         """
@@ -127,14 +114,13 @@ class MappingTable:
         Freed at once, 100,000 globs or 5,000 regular expressions make all threads wait
         for 0.2 s.
         """
-        self._cached.cache_clear()
+        self._cache.clear()
         self.search.dismantle()
 
     @property
     def cache(self) -> CacheStats:
         """The figures of the cache of this table."""
-        info = self._cached.cache_info()
-        return CacheStats(info.currsize, info.hits + info.misses, info.hits)
+        return self._cache.stats
 
 
 def load(

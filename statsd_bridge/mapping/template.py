@@ -6,8 +6,8 @@ Parse the templates of names and labels: text with references to captures.
 Two grammars, like in statsd_exporter; the match type of the rule selects one.
 
     glob    token = "$" ["{"] 1*( A-Z a-z 0-9 "_" ) ["}"]
-            a number is a capture, any other token is empty; two "$" begin a token
-            that ends with the last of A-Z a-z 0-9 "_" "$" and is empty
+            a number is a capture, 0 the whole name, any other token is empty; two "$"
+            begin a token that ends with the last of A-Z a-z 0-9 "_" "$" and is empty
     regex   token = "$$" | "$" name | "${" name "}"      (Go's regexp.Expand)
             name  = 1*( letter | digit | "_" ), a group's number or name
             "$$" is one "$", an unknown group is empty, $0 is the whole match
@@ -37,7 +37,8 @@ def parse_glob_template(source: str, stars: int) -> Template:
         parts.append(source[end : token.start()])
         end = token.end()
         number = _number(token[1], leading_zeros=True)
-        if number is not None and 1 <= number <= stars:
+        # A difference: in statsd_exporter 0.30.0 a glob's $0 is empty.
+        if number is not None and number <= stars:
             parts.append(number)
         else:
             always_empty.append(token[0])

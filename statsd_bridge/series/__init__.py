@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from statsd_bridge.series.base import MetricFamily, Series
+from statsd_bridge.series.base import GrowingSeries, MetricFamily, Series
 from statsd_bridge.series.counter_gauge import Gauge
+from statsd_bridge.series.limits import TextLimits
 from statsd_bridge.series.store import SeriesListener, SeriesStore
 
-__all__ = ["Gauge", "MetricFamily", "Series", "SeriesListener", "SeriesStore"]
+__all__ = [
+    "Gauge",
+    "GrowingSeries",
+    "MetricFamily",
+    "Series",
+    "SeriesListener",
+    "SeriesStore",
+    "TextLimits",
+]

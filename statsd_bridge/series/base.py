@@ -12,14 +12,28 @@ only the series created since then are sorted and merged in, at 25 ns a key:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from itertools import islice
 from typing import TypeVar
 
-from statsd_bridge.model import MetricOptions, Sample
+from statsd_bridge.model import MetricOptions, MetricType, Sample
 
 Value = TypeVar("Value")
+
+NAME_SUFFIXES: dict[MetricType, tuple[str, ...]] = {
+    MetricType.HISTOGRAM: ("_bucket", "_sum", "_count"),
+    MetricType.SUMMARY: ("_sum", "_count"),
+}
+"""Suffixes of the names that a metric type prints besides its own."""
+
+MAX_SORTED_BYTES = 32 * 1024 * 1024
+"""Sort keys that are made at once: without a bound they take what all labels take."""
+
+MIN_NEW_SHARE = 32
+"""With fewer new keys than one in this many, each is inserted by a search."""
 
 # a="1",b="2"  -->  1  2
 _values = re.compile(r'="([^"\\]*(?:\\.[^"\\]*)*)"').findall
@@ -82,6 +96,32 @@ class Series:
         """
         raise NotImplementedError
 
+    def may_be_negative(self, _now: float) -> bool:
+        """Return whether a number is negative or NaN that OpenMetrics forbids to be."""
+        return False
+
+
+class GrowingSeries(Series):
+    """A series whose samples can take memory, which `expire` gives back."""
+
+    __slots__ = ()
+
+    def has_room_for(self, sample: Sample) -> bool:
+        """Return whether the memory budget allows a sample."""
+        raise NotImplementedError
+
+    def page_lines(self) -> int:
+        """Return the lines of counters that take as long on a page."""
+        raise NotImplementedError
+
+    def expire(self, now: float) -> int:
+        """Remove what left the window; return how much that was."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Give back all memory, when the series is removed."""
+        raise NotImplementedError
+
 
 class SortedKeysDict(dict[str, Value]):
     """A dict that can list its keys in order.  Remove keys with `remove` only."""
@@ -114,10 +154,20 @@ class SortedKeysDict(dict[str, Value]):
             self._forget_removed()
         # A dict is in insertion order, so the keys that are not sorted yet come last.
         new = list(islice(reversed(self), len(self) - len(self._sorted)))
-        if new:
+        if not new:
+            return self._sorted
+        if sort_key is None:
             # Timsort finds the run that is sorted already.
             self._sorted = self._sorted + new
-            self._sorted.sort(key=sort_key)
+            self._sorted.sort()
+        elif len(new) * MIN_NEW_SHARE < len(self._sorted):
+            self._sorted = _inserted(self._sorted, new, sort_key)
+        else:
+            runs = [sorted(run, key=sort_key) for run in _runs(new)]
+            if self._sorted or len(runs) > 1:
+                self._sorted = list(merge(self._sorted, *runs, key=sort_key))
+            else:
+                (self._sorted,) = runs
         return self._sorted
 
     def _forget_removed(self) -> None:
@@ -125,6 +175,31 @@ class SortedKeysDict(dict[str, Value]):
         new = set(islice(reversed(self), len(self) - len(self._sorted) + self._removed))
         self._sorted = [key for key in self._sorted if key in self and key not in new]
         self._removed = 0
+
+
+def _inserted(
+    ordered: list[str], new: list[str], sort_key: Callable[[str], str]
+) -> list[str]:
+    """Return a sorted list with a few new keys, found by a search for each."""
+    merged: list[str] = []
+    end = 0
+    for key in sorted(new, key=sort_key):
+        start, end = end, bisect_right(ordered, sort_key(key), end, key=sort_key)
+        merged += ordered[start:end]
+        merged.append(key)
+    return merged + ordered[end:]
+
+
+def _runs(keys: list[str]) -> Iterator[list[str]]:
+    """Cut a list into runs of at most MAX_SORTED_BYTES."""
+    start = size = 0
+    for index, key in enumerate(keys):
+        size += len(key)
+        if size > MAX_SORTED_BYTES:
+            yield keys[start : index + 1]
+            start, size = index + 1, 0
+    if start < len(keys):
+        yield keys[start:]
 
 
 class MetricFamily:
@@ -137,7 +212,15 @@ class MetricFamily:
     labels.  A family without series is removed from the store.
     """
 
-    __slots__ = ("_in_text_order", "help", "label_names", "name", "series", "type")
+    __slots__ = (
+        "_in_text_order",
+        "help",
+        "label_names",
+        "max_page_lines",
+        "name",
+        "series",
+        "type",
+    )
 
     def __init__(self, name: str, options: MetricOptions) -> None:
         self.name = name
@@ -147,10 +230,15 @@ class MetricFamily:
         self.series: SortedKeysDict[Series] = SortedKeysDict()
         self.label_names: dict[tuple[str, ...], LabelNames] = {}
         """By label names, those that series have now."""
+        self.max_page_lines = 1
+        """Lines of the largest series so far."""
         self._in_text_order = True
 
     def add(self, label_text: str, label_names: LabelNames, series: Series) -> None:
         """Add a series that is not in the family."""
+        if not label_names.series_count:
+            lines = _page_lines(label_names.options)
+            self.max_page_lines = max(self.max_page_lines, lines)
         self.label_names[label_names.names] = series.label_names = label_names
         label_names.series_count += 1
         self.series[label_text] = series
@@ -175,6 +263,50 @@ class MetricFamily:
         that are gone.
         """
         return self.series.sorted_keys(None if self._in_text_order else _sort_key)
+
+
+class Families(SortedKeysDict[MetricFamily]):
+    """
+    All families by name, none of which prints a name of another.
+
+    A histogram `x` also owns `x_bucket`, `x_sum` and `x_count`, a summary the last two.
+    `reserved` are names that none of them may print.
+    """
+
+    __slots__ = ("_reserved",)
+
+    def __init__(self, reserved: Collection[str] = ()) -> None:
+        super().__init__()
+        self._reserved = frozenset(reserved)
+
+    def would_conflict(self, name: str, type: MetricType) -> bool:
+        """Return whether a new family would print a name that is already printed."""
+        printed = [name, *(name + suffix for suffix in NAME_SUFFIXES.get(type, ()))]
+        if any(each in self._reserved for each in printed):
+            return True
+        if any(each in self for each in printed[1:]):
+            return True
+        return any(
+            self._owns(name.removesuffix(suffix), suffix, type)
+            for suffix in NAME_SUFFIXES[MetricType.HISTOGRAM]
+            if name.endswith(suffix)
+        )
+
+    def _owns(self, base: str, suffix: str, type: MetricType) -> bool:
+        """Return whether a family owns `base` + `suffix` against a metric of a type."""
+        family = self.get(base)
+        if family is None or family.type not in NAME_SUFFIXES:
+            return False
+        # A summary prints no `_bucket`, but like statsd_exporter it owns this name
+        # against counters and gauges.
+        return suffix in NAME_SUFFIXES[family.type] or type not in NAME_SUFFIXES
+
+
+def _page_lines(options: MetricOptions) -> int:
+    """Return the lines of a series: buckets, +Inf, sum and count, or quantiles."""
+    if options.type in (MetricType.HISTOGRAM, MetricType.SUMMARY):
+        return len(options.buckets) + len(options.quantiles) + 3
+    return 1
 
 
 def _sort_key(label_text: str) -> str:

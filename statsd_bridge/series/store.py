@@ -2,22 +2,24 @@
 All series, by metric name and labels: created by samples, removed by expiry.
 
 - The type of a name is that of its first sample, until its last series has expired.
-- No two families print the same name: a histogram `x` also owns `x_bucket`, `x_sum`
-  and `x_count`, a summary the last two.
-- A rejected sample changes nothing.  The limit rejects new series only.
+- No two families print the same name (`Families`).
+- A rejected sample changes nothing.  The limits of series and memory reject new series,
+  and new members of sets.
 - Recording a sample only assigns `last_update`; the expiry heap orders the series that
-  have a ttl.
+  have a ttl.  Growing series (sets, summaries) are looked at in turn, whether or not
+  there are samples or scrapes.
 """
 
 from __future__ import annotations
 
 import collections
-from bisect import bisect_left
+import sys
 from collections.abc import Collection
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
 
+from statsd_bridge.memory import MemoryBudget
 from statsd_bridge.model import (
     Clock,
     MetricOptions,
@@ -28,24 +30,37 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
-from statsd_bridge.series.base import LabelNames, MetricFamily, Series, SortedKeysDict
+from statsd_bridge.series.base import (
+    Families,
+    GrowingSeries,
+    LabelNames,
+    MetricFamily,
+    Series,
+)
 from statsd_bridge.series.counter_gauge import Counter, Gauge
 from statsd_bridge.series.histogram import Histogram
-from statsd_bridge.series.set import UniqueSet
+from statsd_bridge.series.limits import (
+    DEFAULT_TEXT_LIMITS,
+    EXPIRY_BYTES,
+    TextLimits,
+    family_size,
+    has_reserved_label,
+    label_names_size,
+    series_size,
+)
+from statsd_bridge.series.rotation import Rotation
+from statsd_bridge.series.set import MEMBER_BYTES, UniqueSet
 from statsd_bridge.series.summary import Summary
-from statsd_bridge.syntax import format_labels, is_reserved_label
-
-NAME_SUFFIXES: dict[MetricType, tuple[str, ...]] = {
-    MetricType.HISTOGRAM: ("_bucket", "_sum", "_count"),
-    MetricType.SUMMARY: ("_sum", "_count"),
-}
-"""Suffixes of the names that a metric type prints besides its own."""
-
-LABEL_ADDED_BY_TYPE = {MetricType.HISTOGRAM: "le", MetricType.SUMMARY: "quantile"}
-"""The label that a metric type adds itself."""
+from statsd_bridge.syntax import format_labels
 
 MIN_HEAP_ENTRIES = 100
 """The expiry heap is not compacted below this."""
+
+EXPIRY_STEPS = 5_000
+"""Series, members and sketches that are removed at once, about 10 ms of work."""
+
+FIRST_SAMPLE_BYTES = EXPIRY_BYTES + MEMBER_BYTES
+"""What the first sample of a new series can take besides the series."""
 
 
 class SeriesListener(Protocol):
@@ -62,7 +77,8 @@ class SeriesStore:
     """
     All series of a bridge.  Owned by the reactor's thread; it has no locks.
 
-    `reserved` are the names of the self-metrics.  `set_window` is in seconds.
+    `reserved` are the names of the self-metrics.  `set_window` is in seconds.  All that
+    the store holds is charged to the series' account of `memory`.
     """
 
     def __init__(
@@ -70,7 +86,9 @@ class SeriesStore:
         *,
         max_series: int = 1_000_000,
         set_window: float = 60.0,
+        text_limits: TextLimits = DEFAULT_TEXT_LIMITS,
         reserved: Collection[str] = (),
+        memory: MemoryBudget | None = None,
         clock: Clock,
     ) -> None:
         self.created_total = 0
@@ -78,15 +96,24 @@ class SeriesStore:
         self.label_names_total: collections.Counter[MetricType] = collections.Counter()
         """Pairs of a metric name and its label names ever created, by type."""
         self.listener: SeriesListener | None = None
+        self.memory = memory or MemoryBudget()
+        self._account = self.memory.series
+        self._text_limits = text_limits
         self._max_series = max_series
         self._set_window = set_window
-        self._reserved = frozenset(reserved)
         self._clock = clock
-        self._families: SortedKeysDict[MetricFamily] = SortedKeysDict()
+        self._families = Families(reserved)
         # Time, a serial number that no two entries share, series, family, label text.
         # An entry is valid while its time equals `series.due`; all others are stale.
         self._expiry_heap: list[tuple[float, int, Series, MetricFamily, str]] = []
         self._serial = count()
+        self._growing = Rotation()
+        # The spec of the last line with many samples, and why it was rejected: checks
+        # take a time that grows with the labels.
+        self._last_rejected: tuple[SeriesSpec | None, RejectionReason | None] = (
+            None,
+            None,
+        )
         self._size = 0
 
     def __len__(self) -> int:
@@ -100,14 +127,15 @@ class SeriesStore:
     def record(self, spec: SeriesSpec, sample: Sample) -> Series | Rejection:
         """Add a sample to its series, which is created if necessary; return it."""
         value = _scaled(spec, sample)
-        if sample.type is SampleType.COUNTER and value < 0 and spec.name:
-            return Rejection(
-                RejectionReason.ILLEGAL_NEGATIVE_COUNTER, sample.type, spec.name
-            )
+        # Not `value < 0`: NaN compares with nothing.
+        if sample.type is SampleType.COUNTER and not value >= 0:
+            return Rejection(_counter_rejection(value), sample.type, spec.name)
         now = self._clock()
         series = self._get_or_create(spec, sample.type, now)
         if isinstance(series, Rejection):
             return series
+        if isinstance(series, GrowingSeries) and not series.has_room_for(sample):
+            return Rejection(RejectionReason.MEMORY_LIMIT, sample.type, spec.name)
         if self.listener is not None:
             self.listener.before_record(series, spec.options.ttl, now)
         # Before the sample: a series that raises an exception still has to expire.
@@ -120,18 +148,45 @@ class SeriesStore:
     ) -> RejectionReason | None:
         """Return why `record` would reject a sample, if it would; change nothing."""
         value = _scaled(spec, sample)
-        if sample.type is SampleType.COUNTER and value < 0 and spec.name:
-            return RejectionReason.ILLEGAL_NEGATIVE_COUNTER
-        family = self._families.get(spec.name)
-        if _find(family, spec, _label_text(spec)) is not None:
-            return None
-        return self._rejection_reason(family, spec)
+        if sample.type is SampleType.COUNTER and not value >= 0:
+            return _counter_rejection(value)
+        family, label_text = self._families.get(spec.name), _label_text(spec)
+        series = _find(family, spec, label_text)
+        if series is None:
+            return self._rejection_reason(
+                family, spec, _new_size(family, spec, label_text)
+            )
+        if isinstance(series, GrowingSeries) and not series.has_room_for(sample):
+            return RejectionReason.MEMORY_LIMIT
+        return None
 
     def expire(self) -> None:
-        """Remove the series whose ttl is over."""
-        heap, now = self._expiry_heap, self._clock()
-        while heap and heap[0][0] < now:
+        """Remove all series whose ttl is over, and all that left a growing window."""
+        self._growing.start_full_round()
+        while not self._expire_some(sys.maxsize):
+            pass
+
+    def start_expiry(self) -> None:
+        """Let `expire_some` look at another share of the growing series."""
+        self._growing.start_round()
+
+    def expire_some(self) -> bool:
+        """Do a bounded part of what is due; return whether that was all."""
+        return self._expire_some(EXPIRY_STEPS)
+
+    def _expire_some(self, max_steps: int) -> bool:
+        now = self._clock()
+        steps = self._expire_series(now, max_steps)
+        self._growing.expire(now, max_steps - steps)
+        heap = self._expiry_heap
+        return self._growing.is_done() and not (heap and heap[0][0] < now)
+
+    def _expire_series(self, now: float, max_steps: int) -> int:
+        """Remove series whose ttl is over; return the entries that were looked at."""
+        heap, steps = self._expiry_heap, 0
+        while heap and heap[0][0] < now and steps < max_steps:
             due, _, series, family, label_text = heappop(heap)
+            steps += 1
             if due != series.due:
                 continue
             series.due = 0.0
@@ -142,6 +197,7 @@ class SeriesStore:
                 continue
             self._remove(series, family, label_text)
         self._compact_heap()
+        return steps
 
     def families(self) -> list[MetricFamily]:
         """Return all families, sorted by name."""
@@ -154,12 +210,19 @@ class SeriesStore:
         series = _find(family, spec, label_text)
         if series is not None:
             return series
-        reason = self._rejection_reason(family, spec)
+        last_spec, reason = self._last_rejected
+        if spec is last_spec and reason is not None:
+            return Rejection(reason, type, spec.name)
+        size = _new_size(family, spec, label_text)
+        reason = self._rejection_reason(family, spec, size)
         if reason is not None:
+            if spec.label_text is not None:
+                self._last_rejected = spec, reason
             return Rejection(reason, type, spec.name)
         if family is None:
             family = MetricFamily(spec.name, spec.options)
             self._families[spec.name] = family
+        self._account.charge(size)
         return self._create(family, spec, label_text, now)
 
     def _create(
@@ -172,6 +235,8 @@ class SeriesStore:
             self.label_names_total[family.type] += 1
         series = self._new_series(label_names.options, now)
         family.add(label_text, label_names, series)
+        if isinstance(series, GrowingSeries):
+            self._growing.add(series)
         self._size += 1
         self.created_total += 1
         return series
@@ -183,6 +248,7 @@ class SeriesStore:
             # Without a ttl the time is not stored: a float takes 24 bytes a series.
             series.last_update = now
         if series.ttl != ttl:
+            self._account.charge(EXPIRY_BYTES * (bool(ttl) - bool(series.ttl)))
             series.ttl = ttl
             if ttl:
                 self._schedule(series, self._families[spec.name], _label_text(spec))
@@ -190,9 +256,20 @@ class SeriesStore:
     def _remove(self, series: Series, family: MetricFamily, label_text: str) -> None:
         if self.listener is not None:
             self.listener.before_remove(series)
+        size = series_size(series.options, label_text)
+        if series.ttl:
+            size += EXPIRY_BYTES
+        if isinstance(series, GrowingSeries):
+            series.release()
+            self._growing.remove(series)
+        names = series.label_names.names
         family.remove(label_text)
+        if names not in family.label_names:
+            size += label_names_size(names)
         if not family.series:
             self._families.remove(family.name)
+            size += family_size(family.name)
+        self._account.release(size)
         self._size -= 1
 
     def _new_series(self, options: MetricOptions, now: float) -> Series:
@@ -204,9 +281,9 @@ class SeriesStore:
             case MetricType.HISTOGRAM:
                 return Histogram(options)
             case MetricType.SUMMARY:
-                return Summary(options, now)
+                return Summary(options, now, self._account)
             case MetricType.SET:
-                return UniqueSet(options, self._set_window)
+                return UniqueSet(options, self._set_window, self._account)
 
     def _schedule(self, series: Series, family: MetricFamily, label_text: str) -> None:
         """
@@ -231,47 +308,55 @@ class SeriesStore:
             heapify(heap)
 
     def _rejection_reason(
-        self, family: MetricFamily | None, spec: SeriesSpec
+        self, family: MetricFamily | None, spec: SeriesSpec, size: int
     ) -> RejectionReason | None:
-        """Return why a series must not be created, or None."""
+        """Return why a series of this size must not be created, or None."""
         if not spec.name:
             return RejectionReason.EMPTY_METRIC_NAME
-        if _has_reserved_label(spec):
+        if too_long := self._text_limits.rejection_reason(spec):
+            return too_long
+        if has_reserved_label(spec):
             return RejectionReason.RESERVED_LABEL
-        if family is None and self._conflicts(spec.name, spec.options.type):
+        if self._has_other_type(family, spec):
             return RejectionReason.CONFLICT
-        if family is not None and family.type is not spec.options.type:
-            return RejectionReason.CONFLICT
+        return self._limit_reached(size)
+
+    def _limit_reached(self, size: int) -> RejectionReason | None:
         if self._size >= self._max_series:
             return RejectionReason.SERIES_LIMIT
+        if not self._account.has_room(size + FIRST_SAMPLE_BYTES):
+            return RejectionReason.MEMORY_LIMIT
         return None
 
-    def _conflicts(self, name: str, type: MetricType) -> bool:
-        """Return whether a new family would print a name that is already printed."""
-        printed = [name, *(name + suffix for suffix in NAME_SUFFIXES.get(type, ()))]
-        if any(each in self._reserved for each in printed):
-            return True
-        if any(each in self._families for each in printed[1:]):
-            return True
-        return any(
-            self._owns(name.removesuffix(suffix), suffix, type)
-            for suffix in NAME_SUFFIXES[MetricType.HISTOGRAM]
-            if name.endswith(suffix)
-        )
-
-    def _owns(self, base: str, suffix: str, type: MetricType) -> bool:
-        """Return whether a family owns `base` + `suffix` against a metric of a type."""
-        family = self._families.get(base)
-        if family is None or family.type not in NAME_SUFFIXES:
-            return False
-        # A summary prints no `_bucket`, but like statsd_exporter it owns this name
-        # against counters and gauges.
-        return suffix in NAME_SUFFIXES[family.type] or type not in NAME_SUFFIXES
+    def _has_other_type(self, family: MetricFamily | None, spec: SeriesSpec) -> bool:
+        """Return whether another type owns a name that the series would print."""
+        if family is None:
+            type = spec.options.type
+            return self._families.would_conflict(spec.name, type)
+        return family.type is not spec.options.type
 
 
 def _scaled(spec: SeriesSpec, sample: Sample) -> float:
     scale = spec.options.scale
     return sample.value if scale is None else sample.value * scale
+
+
+def _counter_rejection(increment: float) -> RejectionReason:
+    if increment < 0:
+        return RejectionReason.ILLEGAL_NEGATIVE_COUNTER
+    return RejectionReason.NAN
+
+
+def _new_size(family: MetricFamily | None, spec: SeriesSpec, label_text: str) -> int:
+    """Return the bytes to charge for a new series, its ttl aside."""
+    names = tuple([name for name, _ in spec.labels])
+    if family is None:
+        size = family_size(spec.name) + label_names_size(names)
+        return size + series_size(spec.options, label_text)
+    label_names = family.label_names.get(names)
+    if label_names is None:
+        return label_names_size(names) + series_size(spec.options, label_text)
+    return series_size(label_names.options, label_text)
 
 
 def _label_text(spec: SeriesSpec) -> str:
@@ -284,16 +369,3 @@ def _find(
     if family is None or family.type is not spec.options.type:
         return None
     return family.series.get(label_text)
-
-
-def _has_reserved_label(spec: SeriesSpec) -> bool:
-    labels = spec.labels
-    if not labels:
-        return False
-    # They are sorted, and a sender may send thousands with thousands of values.
-    index = bisect_left(labels, ("__",))
-    if index < len(labels) and is_reserved_label(labels[index][0]):
-        return True
-    added = LABEL_ADDED_BY_TYPE.get(spec.options.type)
-    index = bisect_left(labels, (added,)) if added else len(labels)
-    return index < len(labels) and labels[index][0] == added

@@ -1,56 +1,84 @@
 """
 Summaries: quantiles of the observations within a sliding window.
 
-The window of `max_age` seconds is divided into `age_buckets` parts with a sketch each.
-An observation goes to the newest sketch only; quantiles are those of all sketches
-merged, and their errors add up to the same share.  The oldest sketch is dropped whole.
+The window of `max_age` seconds is divided into `age_buckets` parts, at most MAX_PARTS,
+with a sketch each.  An observation goes to the newest sketch only; quantiles are those
+of all sketches, and their errors add up to the same share.  The oldest sketch is
+dropped whole.
 
     |  sketch  |  sketch  |  sketch  |  sketch  | now, filling |
     '---------------------- max_age ---------------------------'
 
 Sum and count are those of all observations, without a window.
+
+A sketch grows with its values.  Without room in the memory budget it keeps its size,
+and the quantiles become less exact, which the account counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 
+from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions, Sample
-from statsd_bridge.series import sketch
-from statsd_bridge.series.base import Series
-from statsd_bridge.series.sketch import Entry, Sketch
+from statsd_bridge.series.base import GrowingSeries
+from statsd_bridge.series.sketch import (
+    ENTRY_BYTES,
+    MAX_PENDING,
+    SKETCH_BYTES,
+    VALUE_BYTES,
+    Sketch,
+    quantiles,
+)
 
 # With an error of 0 a sketch would keep every value.
 MIN_ERROR = 0.0005
 
+MAX_PARTS = 20
+"""Parts of a window: a page costs a search in each, whatever `age_buckets` is."""
 
-class Summary(Series):
-    """A summary."""
+QUANTILE_LINES = 20
+"""A quantile costs about as much as this many lines of counters."""
 
-    __slots__ = ("count", "error", "next_sketch", "sketches", "sum")
+VALUES_PER_LINE = 20
+"""Values that are sorted in the time of a line."""
 
-    def __init__(self, options: MetricOptions, now: float) -> None:
+
+class Summary(GrowingSeries):
+    """A summary; `number` is that of the newest part, which ends at `part_end`."""
+
+    __slots__ = ("account", "count", "error", "number", "part_end", "sketches", "sum")
+
+    def __init__(self, options: MetricOptions, now: float, account: Account) -> None:
         super().__init__(options)
+        self.account = account
         self.sum = 0.0
         self.count = 0
         errors = [each.error for each in options.quantiles]
-        # Half, since compressing and answering may each be off by that much.
+        # Half, since the span of an entry is twice the error.
         self.error = max(MIN_ERROR, min(errors, default=1.0)) / 2
-        self.sketches: list[Sketch] = [Sketch(self.error)]
-        self.next_sketch = now + self._sketch_seconds
+        self.number = 0
+        self.part_end = now + self._part_seconds
+        # Only parts with values, oldest first.  The size of a summary includes one.
+        self.sketches: list[Sketch] = []
 
     @property
-    def _sketch_seconds(self) -> float:
-        return self.options.max_age / self.options.age_buckets
+    def _parts(self) -> int:
+        return min(self.options.age_buckets, MAX_PARTS)
+
+    @property
+    def _part_seconds(self) -> float:
+        return self.options.max_age / self._parts
 
     def record(self, sample: Sample, value: float, now: float) -> None:
         """Add an observation; NaN has no rank and only counts in sum and count."""
         self.sum += value * sample.weight
         self.count += sample.weight
         if value == value:
-            self._start_sketches(now)
-            self.sketches[-1].add(value, sample.weight)
+            sketch = self._newest_sketch(now, sample.weight)
+            sketch.add(value, sample.weight)
+            if sketch.is_full():
+                self._grow(sketch)
 
     def record_all(
         self, numbers: Sequence[float], divisor: float, weight: int, now: float
@@ -59,29 +87,114 @@ class Summary(Series):
         values = [number / divisor for number in numbers]
         self.sum += sum(values) * weight
         self.count += len(values) * weight
-        self._start_sketches(now)
-        self.sketches[-1].add_all(values, weight)
+        sketch = self._newest_sketch(now, weight)
+        sketch.add_all(values, weight)
+        if sketch.is_full():
+            self._grow(sketch)
 
     def values(self, now: float) -> tuple[float, ...]:
         """Return each quantile, NaN if the window is empty, then sum and count."""
-        self._start_sketches(now)
-        for each in self.sketches:
-            each.merge_pending()
-        none: list[Entry] = []
-        entries = reduce(sketch.merge, (each.entries for each in self.sketches), none)
-        count = sum(each.count for each in self.sketches)
-        quantiles = [
-            sketch.quantile(entries, count, each.quantile)
-            for each in self.options.quantiles
-        ]
-        return (*quantiles, self.sum, self.count)
+        self.expire(now)
+        shares = [each.quantile for each in self.options.quantiles]
+        return (*quantiles(self.sketches, shares), self.sum, self.count)
 
-    def _start_sketches(self, now: float) -> None:
-        """Start a sketch for each part of the window that began; drop the oldest."""
-        if now < self.next_sketch:
+    def may_be_negative(self, now: float) -> bool:
+        """Return whether the sum, or a value in the window, is negative or NaN."""
+        self.expire(now)
+        runs = (run for each in self.sketches for run in each.runs())
+        return not self.sum >= 0 or any(run.values[0] < 0 for run in runs)
+
+    def has_room_for(self, _sample: Sample) -> bool:
+        """Return True: without memory the quantiles become less exact."""
+        return True
+
+    def page_lines(self) -> int:
+        """Return the lines of counters that take as long on a page."""
+        waiting = sum(len(each.pending) for each in self.sketches)
+        lines = QUANTILE_LINES * len(self.options.quantiles)
+        return 3 + lines + waiting // VALUES_PER_LINE
+
+    def expire(self, now: float) -> int:
+        """Drop the sketches that left the window; return how many."""
+        if now < self.part_end:
+            return 0
+        seconds = self._part_seconds
+        passed = int((now - self.part_end) / seconds) + 1
+        self.number += passed
+        self.part_end += passed * seconds
+        oldest = self.number - self._parts + 1
+        dropped = sum(each.number < oldest for each in self.sketches)
+        self._drop(dropped)
+        return dropped
+
+    def release(self) -> None:
+        """Drop all sketches, when the series is removed."""
+        self._drop(len(self.sketches))
+
+    def _newest_sketch(self, now: float, weight: int) -> Sketch:
+        """Return the sketch for observations of this time and weight."""
+        self.expire(now)
+        if self.sketches and self.sketches[-1].number == self.number:
+            sketch = self.sketches[-1]
+        else:
+            sketch = self._new_sketch()
+        if weight != 1 and sketch.weights is None:
+            self._use_weights(sketch)
+        return sketch
+
+    def _new_sketch(self) -> Sketch:
+        if self.sketches and not self.account.reserve(SKETCH_BYTES):
+            # The window becomes shorter.
+            self.account.denied += 1
+            self._drop(1)
+            if self.sketches:
+                self.account.charge(SKETCH_BYTES)
+        sketch = Sketch(self.error, self.number)
+        self.sketches.append(sketch)
+        return sketch
+
+    def _use_weights(self, sketch: Sketch) -> None:
+        before = sketch.size
+        if not self.account.has_room(sketch.pending_capacity * VALUE_BYTES):
+            # Half as many values and weights take the same memory.
+            self.account.denied += 1
+            sketch.pending_capacity //= 2
+        sketch.use_weights()
+        self.account.charge(sketch.size - before)
+
+    def _drop(self, count: int) -> None:
+        """Drop the oldest sketches; the last one's place stays with the series."""
+        if not count:
             return
-        started = int((now - self.next_sketch) / self._sketch_seconds) + 1
-        limit = self.options.age_buckets
-        new = [Sketch(self.error) for _ in range(min(started, limit))]
-        self.sketches = (self.sketches + new)[-limit:]
-        self.next_sketch += started * self._sketch_seconds
+        dropped, self.sketches = self.sketches[:count], self.sketches[count:]
+        kept = 0 if self.sketches else SKETCH_BYTES
+        self.account.release(sum(each.size for each in dropped) - kept)
+
+    def _grow(self, sketch: Sketch) -> None:
+        """Get memory for more values, or merge those that wait."""
+        before = sketch.size
+        needed = min(2 * len(sketch.pending), MAX_PENDING)
+        columns = 1 if sketch.weights is None else 2
+        more = (needed - sketch.pending_capacity) * VALUE_BYTES * columns
+        if more > 0 and self.account.has_room(more):
+            sketch.pending_capacity = needed
+        if sketch.is_full():
+            self._merge(sketch)
+        self.account.charge(sketch.size - before)
+
+    def _merge(self, sketch: Sketch) -> None:
+        """Merge the values that wait; coarsen the sketch if there is no room."""
+        if not sketch.entry_capacity and not self.account.has_room(
+            len(sketch.pending) * ENTRY_BYTES
+        ):
+            self.account.denied += 1
+            sketch.thin_pending()
+            return
+        sketch.merge_pending()
+        entries = len(sketch.values)
+        more = (entries - sketch.entry_capacity) * ENTRY_BYTES
+        if more > 0 and not self.account.has_room(more):
+            self.account.denied += 1
+            sketch.coarsen(sketch.entry_capacity)
+        else:
+            sketch.entry_capacity = entries

@@ -21,12 +21,13 @@ class Bridge:
         self._guard = web.Guard(components.settings.web_config)
         self.listeners = Listeners(components)
         self.http = HttpBackend(components, self.listeners)
+        self._is_expiring = False
 
     def start(self) -> None:
         """Listen, and start what runs periodically; raise BindError if that fails."""
         opened = self._listen()
         self._start_relay()
-        expiry = LoopingCall(self._expire)
+        expiry = LoopingCall(self._start_expiry)
         expiry.clock = self._reactor
         expiry.start(EXPIRY_SECONDS, now=False)
         # When the reactor runs, because a reader of the line may send a signal at once.
@@ -57,9 +58,19 @@ class Bridge:
             self._reactor.addSystemEventTrigger(*stopping, self.listeners.drain)
             self._reactor.addSystemEventTrigger(*stopping, relay.flush)
 
+    def _start_expiry(self) -> None:
+        self.components.store.start_expiry()
+        if not self._is_expiring:
+            self._expire()
+
     def _expire(self) -> None:
+        """Expire a part of what is due; the sockets are read before the next part."""
+        is_done = True
         # Raised, an exception would end the loop.
         with self.components.bugs.catch():
             # Nothing may expire before its numbers are flushed.
             self.components.pipeline.flush()
-            self.components.store.expire()
+            is_done = self.components.store.expire_some()
+        self._is_expiring = not is_done
+        if self._is_expiring:
+            self._reactor.callLater(0, self._expire)

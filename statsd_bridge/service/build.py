@@ -13,10 +13,12 @@ from statsd_bridge.line import Dialect
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable
+from statsd_bridge.memory import MemoryBudget
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
-from statsd_bridge.series import SeriesStore
+from statsd_bridge.series import SeriesStore, TextLimits
+from statsd_bridge.service.memory_limit import default_memory_limit
 from statsd_bridge.service.reload import Reloader, Threads, log_warnings, read_table
 from statsd_bridge.settings import Settings
 
@@ -43,7 +45,9 @@ class Components:
         self.limits = limits
         self.stats = Stats()
         self.bugs = BugReporter(self.stats)
-        self.store = new_store(settings)
+        limit = settings.max_memory
+        self.memory = MemoryBudget(default_memory_limit() if limit is None else limit)
+        self.store = new_store(settings, self.memory)
         self.relay: Relay | None = None
         if settings.relay_addresses:
             self.relay = Relay(
@@ -55,6 +59,7 @@ class Components:
             )
         table = load_table(settings)
         debug_log = DebugLog(time.time) if settings.log_level == "debug" else None
+        lines = self.memory.diagnostics
         self.plain = Pipeline(
             table=table,
             store=self.store,
@@ -63,7 +68,7 @@ class Components:
             dialect=new_dialect(settings),
             sources=settings.count_lines_from,
             relay=self.relay,
-            failed_lines=LoggedRefusals(debug_log) if debug_log else None,
+            failed_lines=LoggedRefusals(debug_log, lines) if debug_log else None,
         )
         self.pipeline: AnyPipeline = (
             FastPipeline(self.plain) if settings.batch else self.plain
@@ -87,12 +92,18 @@ def load_table(settings: Settings) -> MappingTable:
     return table
 
 
-def new_store(settings: Settings) -> SeriesStore:
+def new_store(settings: Settings, memory: MemoryBudget | None = None) -> SeriesStore:
     """Return an empty store."""
     return SeriesStore(
         max_series=settings.max_series,
         set_window=settings.set_window,
+        text_limits=TextLimits(
+            name=settings.max_name_length,
+            label_name=settings.max_label_name_length,
+            label_value=settings.max_label_value_length,
+        ),
         reserved=exposition.reserved_names(),
+        memory=memory,
         clock=time.monotonic,
     )
 

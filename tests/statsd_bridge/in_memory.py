@@ -11,10 +11,12 @@ from statsd_bridge.exposition import BridgeState, text
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect
 from statsd_bridge.log import BugReporter
+from statsd_bridge.memory import MemoryBudget
 from statsd_bridge.model import Recent, Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
-from statsd_bridge.series import SeriesStore
+from statsd_bridge.series import SeriesStore, TextLimits
+from statsd_bridge.series.limits import DEFAULT_TEXT_LIMITS
 
 MakePipeline = Callable[[Pipeline], AnyPipeline]
 BOTH_PATHS: list[MakePipeline] = [lambda plain: plain, FastPipeline]
@@ -91,6 +93,8 @@ class InMemoryPath:
         bugs: ReportedBugs | None = None,
         dialect: Dialect = DEFAULT_DIALECT,
         max_series: int = 1_000_000,
+        max_memory: int = 0,
+        text_limits: TextLimits = DEFAULT_TEXT_LIMITS,
         reserved: Collection[str] = (),
         sources: Collection[str] = (),
         failed_lines: Recent[tuple[bytes, str]] | None = None,
@@ -98,8 +102,13 @@ class InMemoryPath:
         self.now = 1000.0
         self.bugs = NoBugs() if bugs is None else bugs
         self.stats = Stats()
+        self.memory = MemoryBudget(max_memory)
         self.store = SeriesStore(
-            clock=lambda: self.now, max_series=max_series, reserved=reserved
+            clock=lambda: self.now,
+            max_series=max_series,
+            text_limits=text_limits,
+            reserved=reserved,
+            memory=self.memory,
         )
         self.relayed = RelayedLines()
         self.plain = Pipeline(

@@ -197,6 +197,31 @@ def test_an_unknown_key_is_an_error_if_strict() -> None:
         section.reject_unknown_keys()
 
 
+REPEATED = "k: {a: 1}\nj: 2\n'k': {b: 2}\nk: {n: 1, m: 2, n: 3}"
+
+
+def test_a_repeated_key_is_a_warning() -> None:
+    """In any mapping of the file that is read; merge keys override silently."""
+    section, diagnostics = section_of(REPEATED)
+    section.text_map("k")
+    problem = "is given twice in the same mapping; the last one counts, and mappings"
+
+    assert diagnostics.warnings() == (
+        f"f: k: {problem} are merged (line 3)",
+        f"f: k: {problem} are merged (line 4)",
+        f"f: k.n: {problem} are merged (line 4)",
+    )
+    _, diagnostics = section_of("<<: {k: 1}\n<<: {k: 2}\nk: 3")
+    assert diagnostics.warnings() == ()
+
+
+def test_a_repeated_key_is_an_error_if_strict() -> None:
+    """The first one is named."""
+    error = r"^f: k: is given twice in the same mapping \(line 3\)$"
+    with pytest.raises(ConfigError, match=error):
+        section_of(REPEATED, strict=True)
+
+
 def test_a_duration_without_a_unit_is_a_warning() -> None:
     """A duration without a unit is accepted with a warning."""
     section, diagnostics = section_of("ttl: 10")

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge.exposition import SelfMetrics, reserved_names
 from statsd_bridge.exposition.self_metrics import SELF_METRICS
+from statsd_bridge.memory import MemoryBudget
 from statsd_bridge.model import CacheStats, MetricType, Stats
 from tests.statsd_bridge.in_memory import FixedState
 
@@ -35,7 +36,7 @@ def busy() -> SelfMetrics:
     stats.actions["map"] = 4
     stats.event_errors["empty_metric_name"] = 1
     stats.conflicts["gauge", "x"] = 1
-    stats.series_refused["y"] = 9
+    stats.series_refused["memory", "y"] = 9
     stats.dogstatsd_dropped["event"] = 1
     stats.packets.update(udp=3, unixgram=2)
     stats.tcp.update(connections=4, connection_errors=5, too_long_lines=6)
@@ -48,12 +49,17 @@ def busy() -> SelfMetrics:
     stats.config_reloads["success"] = 1
     stats.scrapes["200"] = 8
     stats.http_closed = 3
+    memory = MemoryBudget(1_000_000)
+    memory.series.charge(600)
+    memory.buffers.charge(50)
+    memory.series.denied = 2
     return SelfMetrics(
         FixedState(
             stats=stats,
             rules=20,
             cache=CacheStats(length=10, gets=12, hits=11),
             series=4,
+            memory=memory,
             label_names_total={MetricType.GAUGE: 3},
             kernel_drops=6,
             truncated_datagrams=8,
@@ -90,7 +96,10 @@ VALUES = {
     "promhttp_metric_handler_requests_total|200": 8,
     "promhttp_metric_handler_requests_total|503": 0,
     "statsd_bridge_series": 4,
-    "statsd_bridge_series_refused_total|y": 9,
+    "statsd_bridge_memory_bytes": 650,
+    "statsd_bridge_memory_limit_bytes": 1_000_000,
+    "statsd_bridge_summaries_coarsened_total": 2,
+    "statsd_bridge_series_refused_total|memory|y": 9,
     "statsd_bridge_dogstatsd_dropped_total|event": 1,
     "statsd_bridge_lines_by_source_total|crocbot": 2,
     "statsd_bridge_udp_kernel_drops_total": 6,

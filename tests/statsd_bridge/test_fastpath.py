@@ -173,7 +173,7 @@ def test_lines_apply_in_their_order(make_pipeline: MakePipeline) -> None:
     memory.feed(b"a:1|g\na:1|c\nb:1|g\nb:1|c")
 
     assert memory.values() == {"g": 6, 'g{a="b"}': 4, "b": 4}
-    assert memory.stats.series_refused == {"a": 2}
+    assert memory.stats.series_refused == {("series", "a"): 2}
     assert memory.stats.conflicts == {("gauge", "b"): 1}
 
 

@@ -46,6 +46,9 @@ HARD_INPUTS: dict[str, Callable[[int], bytes]] = {
     "packed with tags, rejected": lambda n: (
         b"t" + b":1" * n + b"|ms|#quantile:1," + tags(n, b":")
     ),
+    "packed with tags, one too long": lambda n: (
+        b"t" + b":1" * n + b"|ms|#" + tags(n, b":") + b",long:" + b"x" * 5_000
+    ),
     "packed with tags, broken": lambda n: b"t" + b":x" * n + b"|ms|#" + tags(n, b":"),
     "samples with tags": lambda n: b"t," + tags(n, b"=") + b":1|c:1|ms" * n,
     "samples with tags and rates": lambda n: (
@@ -60,10 +63,10 @@ HARD_INPUTS: dict[str, Callable[[int], bytes]] = {
 }
 
 
-def steps(text: bytes) -> int:
+def steps(text: bytes, **bounds: int) -> int:
     """Return how many lines of Python the processing of a text runs, three times."""
     count = 0
-    memory = InMemoryPath(sources=("app",))
+    memory = InMemoryPath(sources=("app",), **bounds)
 
     def step(_: FrameType, event: str, __: Any) -> Any:
         nonlocal count
@@ -90,5 +93,17 @@ def test_twice_the_lines_are_no_more_than_twice_the_work(
     monkeypatch.setattr(group, "MIN_LINES_PER_GROUP", mean)
     monkeypatch.setattr(fastpath, "MIN_GROUPED_BYTES", 0)
     once, twice = (steps(HARD_INPUTS[name](n)) for n in (150, 300))
+
+    assert twice <= 2.2 * once + 200
+
+
+@pytest.mark.parametrize("bounds", [{"max_series": 0}, {"max_memory": 1}])
+def test_a_refused_series_costs_the_same_for_many_samples(
+    bounds: dict[str, int],
+) -> None:
+    """The labels of a line are examined once, whatever the number of its samples."""
+    once, twice = (
+        steps(HARD_INPUTS["packed with tags"](n), **bounds) for n in (150, 300)
+    )
 
     assert twice <= 2.2 * once + 200

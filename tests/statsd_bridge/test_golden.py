@@ -24,6 +24,7 @@ NEGATIVE = 'events_error_total{reason="illegal_negative_counter"}'
 VALUE = 'sample_errors_total{reason="malformed_value"}'
 FACTOR = 'sample_errors_total{reason="invalid_sample_factor"}'
 MIXED = 'sample_errors_total{reason="mixed_tagging_styles"}'
+NAN = 'events_error_total{reason="nan"}'
 EMPTY = 'events_error_total{reason="empty_metric_name"}'
 
 
@@ -39,7 +40,10 @@ NO_MAPPING: list[tuple[str, Numbers, Numbers]] = [
     ("c1:1|c|@2", {"c1": 0.5}, {}),
     ("c1:1|c|@inf", {"c1": 0}, {}),
     ("c1:1|c|@1e999", {"c1": 0}, {FACTOR: 1}),
-    ("c1:1|c · c1:1|c|@nan", {"c1": math.nan}, {}),
+    # statsd_exporter: the counter is NaN until a restart.
+    ("c1:1|c · c1:1|c|@nan · c1:NaN|c", {"c1": 1}, {NAN: 2}),
+    ("t1:1|h · t1:nan|h", {"t1_sum": math.nan, "t1_count": 2}, {}),
+    (",a=b:-2|c · [a=b]:-2|c", {}, {NEGATIVE: 2}),
     ("c1:inf|c · c2:-inf|c", {"c1": math.inf}, {NEGATIVE: 1}),
     ("g1:5|g · g1:+3|g · g1:-10|g", {"g1": -2}, {}),
     ("g1:-5|g", {"g1": -5}, {}),
@@ -139,6 +143,13 @@ MAPPED: list[tuple[str, str, Numbers, Numbers]] = [
         },
         {},
     ),
+    # statsd_exporter 0.30.0: $0 is empty.
+    (
+        "mappings: [{match: a.*, name: x_$0, labels: {all: $0}}]",
+        "a.b-c:1|c",
+        {'x_a_b_c{all="a.b-c"}': 1},
+        {},
+    ),
     (REGEX, "my.stats-d:1|c", {'my_stats_d{nm="my.stats-d"}': 1}, {}),
     (
         ORDER,
@@ -156,9 +167,9 @@ MAPPED: list[tuple[str, str, Numbers, Numbers]] = [
     ),
     (
         "mappings: [{match: a.*, name: $1}]",
-        "a.:1|c",
+        "a.:1|c · a.:-1|c · a.:nan|c",
         {},
-        {EMPTY: 1},
+        {EMPTY: 3},
     ),
     (
         "mappings: [{match: a.*, name: $1, action: drop}]",

@@ -37,15 +37,21 @@ def test_every_rejection_is_counted_under_its_reason(
 ) -> None:
     """Conflicts, the limit, negative counters and empty names have their counters."""
     memory = InMemoryPath(make_pipeline=make_pipeline, max_series=1)
-    memory.feed(b"a:1|c\na:1|g\nb:1|c\na:-1|c\n,k=v:1|c\nbroken")
+    memory.feed(b"a:1|c\na:1|g\nb:1|c\na:-1|c\n,k=v:1|c\nbroken\na:nan|c")
+    memory.feed(b"n" * 1025 + b":1|c")
+    for tag in ("k" * 257 + ":v", "k:" + "v" * 4097, "k:" + "é" * 2049):
+        memory.feed(b"a:1|c|#" + tag.encode())
     stats = memory.stats
 
     assert memory.values() == {"a": 1}
     assert stats.conflicts == {("gauge", "a"): 1}
-    assert stats.series_refused == {"b": 1}
+    assert stats.series_refused == {("series", "b"): 1}
     assert stats.event_errors == {
         "illegal_negative_counter": 1,
         "empty_metric_name": 1,
+        "nan": 1,
+        "name_too_long": 1,
+        "label_too_long": 3,
     }
     assert stats.sample_errors == {"malformed_line": 1}
 
@@ -54,12 +60,12 @@ def test_label_values_that_senders_choose_are_bounded() -> None:
     """Beyond the bound, rejected names are counted as `other`."""
     memory = InMemoryPath(max_series=0)
     names = b"\n".join(b"n%d:1|c" % number for number in range(1500))
-    memory.feed(names, b"n" * 60_000 + b":1|c")
+    memory.feed(names, b"n" * 300 + b":1|c")
     refused = memory.stats.series_refused
 
     assert len(refused) == pipeline.MAX_LABEL_VALUES + 1
-    assert (refused["other"], refused.total()) == (501, 1501)
-    assert max(map(len, refused)) < 256
+    assert (refused["series", "other"], refused.total()) == (501, 1501)
+    assert max(len(name) for _, name in refused) < 256
 
 
 def test_lines_of_configured_sources_are_counted(make_pipeline: MakePipeline) -> None:

@@ -21,8 +21,7 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series import SeriesStore
-from statsd_bridge.series.base import SortedKeysDict
-from statsd_bridge.series.store import NAME_SUFFIXES
+from statsd_bridge.series.base import NAME_SUFFIXES, SortedKeysDict
 from statsd_bridge.syntax import format_labels
 from tests.statsd_bridge.in_memory import InMemoryPath, MakePipeline
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions, MetricType, Quantile, Sample, SampleType
-from statsd_bridge.series import sketch
-from statsd_bridge.series.sketch import Sketch
-from statsd_bridge.series.summary import Summary
+from statsd_bridge.series.sketch import SKETCH_BYTES, Sketch, quantiles
+from statsd_bridge.series.summary import MAX_PARTS, Summary
 
 QUANTILES = (Quantile(0.5, 0.05), Quantile(0.9, 0.01), Quantile(0.99, 0.001))
 MANY = 20_000
@@ -29,12 +29,16 @@ DISTRIBUTIONS: dict[str, Callable[[random.Random], list[float]]] = {
 }
 
 
-def summary() -> Summary:
+def summary(*, age_buckets: int = 5, account: Account | None = None) -> Summary:
     """Return an empty summary whose window starts at 0 s."""
     options = MetricOptions(
-        MetricType.SUMMARY, "h", quantiles=QUANTILES, max_age=600, age_buckets=5
+        MetricType.SUMMARY,
+        "h",
+        quantiles=QUANTILES,
+        max_age=600,
+        age_buckets=age_buckets,
     )
-    return Summary(options, 0.0)
+    return Summary(options, 0.0, account or Account())
 
 
 def observe(summary: Summary, value: float, weight: int = 1, now: float = 0.0) -> None:
@@ -75,7 +79,7 @@ def test_each_quantile_is_within_its_rank_error(name: str, spread: float) -> Non
 def test_quantiles_of_few_values_are_exact(values: list[int], share: float) -> None:
     """Like in statsd_exporter, whatever error is allowed: the value of that rank."""
     options = MetricOptions(MetricType.SUMMARY, "h", quantiles=(Quantile(share, 0.2),))
-    found = Summary(options, 0.0)
+    found = Summary(options, 0.0, Account())
     for value in values:
         observe(found, float(value))
     (answer, *_) = found.values(0.0)
@@ -113,30 +117,106 @@ def test_memory_is_bounded() -> None:
     rng = random.Random(3)
     for _ in range(200_000):
         found.add(rng.random(), 1)
-    found.merge_pending()
+        if found.is_full():
+            found.merge_pending()
 
-    assert len(found.entries) < 5_000
+    assert len(found.values) < 5_000
 
 
 @given(
-    st.lists(st.tuples(st.integers(-9, 9), st.integers(1, 9)), min_size=1, max_size=80),
+    st.lists(
+        st.lists(
+            st.tuples(st.integers(-9, 9), st.integers(1, 9)), min_size=1, max_size=40
+        ),
+        min_size=1,
+        max_size=4,
+    ),
     st.floats(0, 1),
     st.sampled_from([0.01, 0.1, 0.3]),
+    st.integers(1, 6),
 )
-def test_a_sketch_answers_within_twice_its_error(
-    weighted: list[tuple[int, int]], share: float, error: float
+def test_sketches_answer_within_their_error(
+    parts: list[list[tuple[int, int]]], share: float, error: float, merge_every: int
 ) -> None:
-    """Compressing may cost one error, answering another."""
-    found = Sketch(error)
+    """However the values are weighted, merged and spread over sketches."""
+    sketches: list[Sketch] = []
     values: list[float] = []
-    for value, weight in weighted:
-        found.add(float(value), weight)
-        values += [float(value)] * weight
-        if len(values) % 3 == 0:
-            found.merge_pending()
-    found.merge_pending()
+    for weighted in parts:
+        found = Sketch(error)
+        sketches.append(found)
+        for index, (value, weight) in enumerate(weighted):
+            if weight > 1 and found.weights is None:
+                found.use_weights()
+            found.add(float(value), weight)
+            values += [float(value)] * weight
+            if index % merge_every == 0:
+                found.merge_pending()
+                found.compress(2 * error * found.count)
     values.sort()
-    answer = sketch.quantile(found.entries, found.count, share)
+    (answer,) = quantiles(sketches, [share])
 
     assert answer in values
-    assert rank_error(values, answer, share) <= 2 * error + 1 / len(values)
+    assert rank_error(values, answer, share) <= error + 1 / len(values)
+
+
+def test_a_page_does_not_cost_more_for_many_age_buckets() -> None:
+    """The window has at most MAX_PARTS sketches, and old values still leave it."""
+    found = summary(age_buckets=10_000)
+    for second in range(1_200):
+        observe(found, float(second), now=float(second))
+    median, *_, total, count = found.values(1_200.0)
+
+    assert len(found.sketches) <= MAX_PARTS
+    assert 870 <= median <= 930
+    assert (total, count) == (sum(range(1_200)), 1_200)
+
+
+@pytest.mark.parametrize("spread", [0.0, 5_000.0], ids=["at once", "many windows"])
+def test_without_memory_the_quantiles_become_coarse(spread: float) -> None:
+    """What is charged stays below the limit, is right at any time, and is counted."""
+    account = Account(2_000)
+    account.charge(SKETCH_BYTES)
+    found = summary(account=account)
+    rng = random.Random(5)
+    for index in range(MANY):
+        observe(found, rng.random(), now=spread * index / MANY)
+        assert account.used <= account.limit
+        held = sum(each.size for each in found.sketches)
+        assert account.used == held
+    median, *_, count = found.values(spread)
+
+    assert count == MANY
+    assert abs(median - 0.5) < 0.35
+    assert account.denied > 0
+    found.release()
+    assert account.used == SKETCH_BYTES
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 1.0, 130.0, 900.0]),
+            st.integers(1, 3),
+            st.integers(1, 90),
+        ),
+        max_size=30,
+    ),
+    st.sampled_from([500, 2_000, 9_000, 100_000]),
+)
+def test_the_charge_of_a_summary_is_its_size(
+    steps: list[tuple[float, int, int]], limit: int
+) -> None:
+    """Whatever it is sent and when; nothing remains when it is removed."""
+    account = Account(limit)
+    account.charge(SKETCH_BYTES)
+    found = summary(account=account)
+    now = 0.0
+    for seconds, weight, count in steps:
+        now += seconds
+        found.record_all([float(n) for n in range(count)], 1.0, weight, now)
+        held = sum(each.size for each in found.sketches)
+        assert account.used == (held or SKETCH_BYTES)
+        assert all(len(each.pending) <= 1_024 for each in found.sketches)
+    found.release()
+
+    assert account.used == SKETCH_BYTES

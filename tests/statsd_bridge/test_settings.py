@@ -37,6 +37,15 @@ TYPES = {
         ("statsd.relay.packet-length", "0o2570", 1_400),
         ("statsd.relay.packet-length", "0b1_0", 2),
         ("log.level", "INFO", "info"),
+        ("statsd.max-memory", "", None),
+        ("statsd.max-memory", "0", 0),
+        ("statsd.max-memory", "1000000", 1_000_000),
+        ("statsd.max-memory", "5.36870912e+08", 512 * 1024**2),
+        ("statsd.max-memory", "512MiB", 512 * 1024**2),
+        ("statsd.max-memory", "512Mi", 512 * 1024**2),
+        ("statsd.max-memory", "1.5GB", 1_500_000_000),
+        ("statsd.max-memory", "64kB", 64_000),
+        ("statsd.max-name-length", "65535", 65_535),
     ],
 )
 def test_values_are_read(flag: str, text: str, value: Any) -> None:
@@ -87,6 +96,19 @@ def test_each_whole_number_may_be_written_as_helm_prints_it(flag: str) -> None:
             "whole number",
         ),
         (("log.level", "log.format", "statsd.cache-type"), ("", "loud"), "one of"),
+        (
+            ("statsd.max-memory",),
+            ("-1", "half", "MiB", "1 XB", "512mib", "1e400", "nan", "50%"),
+            "512MiB",
+        ),
+        (
+            (
+                *("statsd.max-name-length", "statsd.max-label-name-length"),
+                "statsd.max-label-value-length",
+            ),
+            ("0", "65536"),
+            "from 1 to 65535",
+        ),
     ],
 )
 def test_other_values_are_refused(

@@ -1,0 +1,86 @@
+"""
+The memory budget: estimated bytes of everything that senders make the bridge remember.
+
+    --statsd.max-memory
+      |-- series         series, names, label names, members of sets, sketches
+      |-- buffers        numbers that wait on the fast path, by name and suffix
+      |-- matches        the mapping cache
+      '-- diagnostics    recent unmapped names, failed lines, names of refused series
+
+The code that remembers something new charges its size to one of these accounts, and
+releases the same size with it.  The sizes are estimates for CPython on 64-bit systems;
+`python -m benchmarks.memory` compares them with the resident memory of a process.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+MEBIBYTE: Final = 1024 * 1024
+
+MAX_BUFFERS_BYTES: Final = 64 * MEBIBYTE
+MAX_MATCHES_BYTES: Final = 32 * MEBIBYTE
+MAX_DIAGNOSTICS_BYTES: Final = 4 * MEBIBYTE
+"""More than these three ever need."""
+
+NO_LIMIT: Final = sys.maxsize
+
+
+class Account:
+    """Bytes that are charged, at most `limit`."""
+
+    __slots__ = ("denied", "limit", "used")
+
+    def __init__(self, limit: int = NO_LIMIT) -> None:
+        self.limit = limit
+        self.used = 0
+        self.denied = 0
+        """How often something that exists could not grow."""
+
+    def has_room(self, size: int) -> bool:
+        """Return whether `size` bytes more are within the limit."""
+        return self.used + size <= self.limit
+
+    def reserve(self, size: int) -> bool:
+        """Charge bytes and return True, or return False if they exceed the limit."""
+        if self.used + size > self.limit:
+            return False
+        self.used += size
+        return True
+
+    def charge(self, size: int) -> None:
+        """Charge bytes that `has_room` allowed, or that are small and bounded."""
+        self.used += size
+
+    def release(self, size: int) -> None:
+        """Give back bytes that were charged."""
+        self.used -= size
+
+
+class MemoryBudget:
+    """
+    The accounts of one bridge; `limit` is in bytes, 0 for none.
+
+    Each has a share of its own: caches never displace a series, and a bridge whose
+    series have used up their share is as quick as before, and explains what it refuses.
+    """
+
+    def __init__(self, limit: int = 0) -> None:
+        self.limit = limit
+        self.buffers = Account(_share(limit, 16, MAX_BUFFERS_BYTES))
+        self.matches = Account(_share(limit, 32, MAX_MATCHES_BYTES))
+        self.diagnostics = Account(_share(limit, 64, MAX_DIAGNOSTICS_BYTES))
+        others = (self.buffers, self.matches, self.diagnostics)
+        rest = limit - sum(each.limit for each in others)
+        self.series = Account(rest if limit else NO_LIMIT)
+        self.accounts = (self.series, *others)
+
+    @property
+    def used(self) -> int:
+        """Bytes charged to all accounts."""
+        return sum(each.used for each in self.accounts)
+
+
+def _share(limit: int, divisor: int, maximum: int) -> int:
+    return min(limit // divisor, maximum) if limit else NO_LIMIT

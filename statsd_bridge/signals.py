@@ -8,16 +8,17 @@ Signals of the process, from its first line on.
 `__main__.py` installs the handlers before it imports the rest, which takes half a
 second.  A signal that arrives before its listener is recorded and then delivered.
 SIGPIPE is ignored by Python: every client that closes its connection causes one.
+This module imports as little as it can, typing included.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from types import FrameType
-from typing import Protocol
 
-from statsd_bridge.stderr import WRITER
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
 STOP = frozenset({signal.SIGTERM, signal.SIGINT})
 RELOAD = signal.SIGHUP
@@ -35,17 +36,20 @@ IGNORED_NAMES = (
 """Signals that end a process by default, and that Go's runtime ignores."""
 
 
-class SignalListener(Protocol):
+class SignalListener:
     """What signals cause; called in the main thread, between any two instructions."""
 
     def stop(self) -> None:
         """Stop the bridge."""
+        raise NotImplementedError
 
     def reload(self) -> None:
         """Reload the mapping file."""
+        raise NotImplementedError
 
     def ignored(self, name: str) -> None:
         """Report a signal that is ignored."""
+        raise NotImplementedError
 
 
 class Signals:
@@ -115,6 +119,8 @@ class Signals:
 
 def _exit() -> None:
     """End the process at once: no socket is open and no import can be unwound."""
+    from statsd_bridge.stderr import WRITER
+
     WRITER.flush()
     os._exit(0)
 

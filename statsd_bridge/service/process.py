@@ -19,7 +19,7 @@ from statsd_bridge.mapping import MappingTable
 from statsd_bridge.service import build
 from statsd_bridge.service.bridge import Bridge
 from statsd_bridge.settings import Settings
-from statsd_bridge.signals import SIGNALS
+from statsd_bridge.signals import SIGNALS, SignalListener
 from statsd_bridge.threads import DaemonThreads
 
 SWITCH_SECONDS = 0.0005
@@ -99,7 +99,7 @@ def _end() -> NoReturn:
     os._exit(0)
 
 
-class _SignalListener:
+class _SignalListener(SignalListener):
     """Stops or reloads a bridge in the next turn of its reactor."""
 
     def __init__(self, reactor: Any, bridge: Bridge) -> None:

@@ -11,7 +11,7 @@ The interface of an agent, and the bounded reading of its answers.
   calls, with back-off, within the total timeout.  If a server asks for a pause of more
   than `MAX_PAUSE_SECONDS`, the error is reported at once.
 - A prompt that is too long is asked again with half of its history, then without.
-- What a model thinks before it answers is left out, if `thinking` is given.
+- The thinking of a model is left out, if `thinking` is given.
 - An answer has at most `MAX_CHARS` characters; a longer one is cut there.
 - Secrets in the answer are replaced before any other stage gets them.
 

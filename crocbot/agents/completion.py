@@ -1,5 +1,5 @@
 """
-What a chat completion says: the object of a whole answer, or one chunk of a stream.
+Chat completions: the object of a whole answer, or a chunk of a stream, to a Completion.
 
     {"choices": [{"delta": {"content": "Hel"}}]}      -->  text "Hel"
     {"choices": [{"message": {"content": [...]},
@@ -57,7 +57,7 @@ FINISH_REASONS = {word: key for key, words in FINISH_WORDS.items() for word in w
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """
-    What one object says.
+    The content of one object.
 
     `finish` is the server's word, None if the answer goes on.  `reasoning` means that
     the model thinks in a field of its own, which is never shown.  `error` is an error

@@ -1,12 +1,12 @@
 """
-The request for a chat completion, in the dialect that a server takes.
+Requests for chat completions that the server accepts.
 
     Request(prompt, ...) --> {"model": ..., "messages": [...], "stream": true, ...}
         ^                                     |
-        '--- without what was refused <--- ServerError
+        '--- without the refused part <--- ServerError
 
-Everything is asked for at first.  A server that refuses a part of the request is asked
-again without it, and once that worked, `Dialect` remembers it for the next request.
+The first request has everything.  If the server refuses a part of it, the next request
+is sent without that part; if it is answered, `Dialect` does so in all later requests.
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ BAD_IMAGE = any_of(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """
-    One request: what is asked, and the changes that the server requires.
+    One request: the prompt, and the changes that the server requires.
 
-    Changes that are `passing` say something about this prompt only.
+    `passing` changes are about this prompt only.
     """
 
     model: str
@@ -186,7 +186,7 @@ class Request:
 @dataclass(slots=True, kw_only=True)
 class Dialect:
     """
-    What is known about one model of one server, while the gateway runs.
+    The changes that one model of one server requires, learned since the start.
 
     `extra` are further fields of every request.
     """

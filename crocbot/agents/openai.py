@@ -5,10 +5,10 @@ Any server with OpenAI's chat completions, streamed, through the official SDK.
     choices[0].delta.content ...             <--  server-sent events
     usage                                    <--  in the last event, if supported
 
-The SDK sends the request; the answer is read here, because servers differ in what the
-SDK does not expect: errors with status 200, contents in parts, one object in place of a
-stream.  `dialect.py` has the request, `completion.py` what an object says,
-`server_errors.py` what an error means.
+The SDK sends the request; the answer is read here, because the SDK does not expect
+errors with status 200, contents in parts, or one object in place of a stream.
+`dialect.py` makes the requests, `completion.py` reads the objects of an answer,
+`server_errors.py` the errors.
 
 A completion has no side effects, so any error is safe to retry as long as no text
 arrived.
@@ -187,7 +187,7 @@ class OpenAIAgent:
 
 @dataclass(slots=True, kw_only=True)
 class _Reading:
-    """What arrived of one answer."""
+    """The state of one answer that is being read."""
 
     has_history: bool
     accepted: bool = False
@@ -197,7 +197,7 @@ class _Reading:
     _finish_reason: FinishReason | None = None
 
     def feed(self, value: object) -> list[str | Usage]:
-        """Return what an object of the answer says.  Raise RefusedError, ValueError."""
+        """Return text and usage of one object.  Raise RefusedError, ValueError."""
         completion = read_completion(value)
         if completion.error is not None:
             raise RefusedError(read_error(200, completion.error, {}))

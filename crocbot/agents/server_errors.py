@@ -1,13 +1,13 @@
 """
-What the error of a model's server means: its status and words to an AgentError.
+The errors of agents' servers: status and words to an AgentError.
 
     429 {"error": {"code": "insufficient_quota", ...}}  -->  OPERATOR
     400 {"detail": [{"loc": ["body", "stop"], ...}]}    -->  REFUSED
     200 {"error": "no models loaded"}                   -->  OPERATOR
 
-No two servers word an error alike.  Words that no row of `MEANINGS` knows leave the
-decision to the status; the log has the words in every case.  The words are messages and
-codes, never the request that some servers quote; a log line gets `MAX_SHOWN_CHARS`.
+Each server has its own words.  If no row of `MEANINGS` matches them, the status
+decides.  The words are messages and codes, never the request that some servers quote.
+The text of the AgentError, which is logged, has at most `MAX_SHOWN_CHARS` of them.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ STATUS_REASONS: Mapping[int, Reason] = {
     429: Reason.RATE_LIMITED,
     501: Reason.OPERATOR,
 }
+ACCOUNT_STATUSES = frozenset({401, 402, 403, 429})
 RETRIED = frozenset({Reason.RATE_LIMITED, Reason.FAILED})
 
 
@@ -109,6 +110,7 @@ OPERATOR = any_of(
     r"|not supported|not available|no longer available|decommissioned|deprecated"
     r"|retired|has no provider|not allowed)",
     r"no models? (?:is |are )?loaded|could not load model|failed to load model",
+    r"requires more system memory",
     r"deployment_?not_?found|no available channel|no healthy deployments?",
     r"no (?:endpoints|providers?) (?:found|available)|no allowed providers",
     r"not a chat model|does not support chat|try pulling it",
@@ -174,13 +176,20 @@ class ServerError:
 
     @property
     def reason(self) -> Reason:
-        """Return what the error means."""
+        """Return what the error means: its words decide, then its status."""
         meaning = self.meaning
-        # In the words of a server that fails itself these are about something else.
-        vague = meaning in {Reason.UNAUTHORIZED, Reason.RATE_LIMITED}
-        if meaning is None or (vague and self.status >= 500):
+        if meaning is None or self._is_about_something_else(meaning):
             return status_reason(self.effective_status)
         return meaning
+
+    def _is_about_something_else(self, meaning: Reason) -> bool:
+        """Return whether the status contradicts the words."""
+        if meaning is Reason.CONTEXT_LENGTH and self.status in ACCOUNT_STATUSES:
+            # A limit of the account.
+            return REQUEST_TOO_LARGE.search(self.words) is None
+        # A server that fails itself says why the one behind it failed.
+        is_vague = meaning in {Reason.UNAUTHORIZED, Reason.RATE_LIMITED}
+        return is_vague and self.status >= 500
 
     def agent_error(self, server: str) -> AgentError:
         """Return the exception, whose text has the status and the words."""

@@ -1,5 +1,5 @@
 """
-Answers without what a model thinks before it answers.
+Remove the thinking of a model from its answers.
 
     "<think>Hm, a greeting.</think>Hello."  -->  "Hello."
     "Hm, a greeting.</think>Hello."         -->  "Hello."
@@ -79,7 +79,7 @@ class _Code:
 @dataclass(slots=True)
 class ThinkingTags:
     """
-    What is known about the thinking of a model, while the gateway runs.
+    How a model marks its thinking, learned from its answers since the start.
 
     `opened_by_template` means that answers begin inside a block, without its tag: the
     next one is kept back until the block ends, because nothing of it may be shown.

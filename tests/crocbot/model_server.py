@@ -481,6 +481,10 @@ DIALECTS: Mapping[str, Dialect] = {
         as_json(error("/chat/completions: Invalid model name passed in model=m"), 400),
         Reason.OPERATOR,
     ),
+    "ollama-memory": fails(
+        as_json(error("model requires more system memory than is available"), 500),
+        Reason.OPERATOR,
+    ),
     "azure-deployment": fails(
         as_json(
             error(
@@ -551,6 +555,11 @@ DIALECTS: Mapping[str, Dialect] = {
     "long-limit": fails(
         as_json(error("Rate limit reached"), 429, **{"Retry-After": "432"}),
         Reason.RATE_LIMITED,
+    ),
+    "token-limit": fails(
+        as_json(error("Token limit of your account exceeded"), 429),
+        Reason.RATE_LIMITED,
+        3,
     ),
     "long-limit-date": fails(
         as_json({}, 429, **{"Retry-After": "Fri, 31 Dec 2999 23:59:59 GMT"}),

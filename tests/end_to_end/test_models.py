@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from crocbot.events import AgentErrorReason as Reason
-from crocbot.sandbox import Person
+from crocbot.sandbox import Person, messages
 from crocbot.turn.ask import CUT_MARK
 from crocbot.turn.messages import ERROR_MESSAGES
 from tests.crocbot.fakes import serving
@@ -182,6 +182,25 @@ async def test_thinking_that_the_template_opens(world: World) -> None:
     assert world.replies.to(ADA) == ["Hi.", "Hi."]
     (_, _, answer, _) = server.requests["think-opened"][-1]["messages"]
     assert answer == {"role": "assistant", "content": "Hi."}
+
+
+async def test_photos_for_a_model_without_eyes(world: World) -> None:
+    """The first photo takes two requests, later ones take one."""
+    async with model_server() as (server, url):
+        world.server.upload("photo-large", b"not really a picture")
+        await world.start_gateway(
+            **settings(f"{url}/ollama-blind/v1"), CROCBOT_STATSD_HOST="off"
+        )
+        for count in (1, 2):
+            world.server.send(ADA, messages.photo("Which animal?"))
+            await world.eventually(lambda: len(world.replies.to(ADA)) == count)  # noqa: B023
+
+    assert world.replies.to(ADA) == ["Hi.", "Hi."]
+    contents = [
+        body["messages"][-1]["content"] for body in server.requests["ollama-blind"]
+    ]
+    assert [isinstance(content, list) for content in contents] == [True, False, False]
+    assert contents[-1] == "Which animal?\n[photo, 1280x853]"
 
 
 async def test_a_conversation_that_grew_too_long(world: World) -> None:

@@ -147,6 +147,21 @@ def test_promtool_accepts_the_configuration() -> None:
     assert wanted == ["rules/*.yml"]
 
 
+def test_alerts_name_their_steps_and_runbook() -> None:
+    """One variable has the base address; the Telegram message has steps and address."""
+    compose = yaml.safe_load((COMPOSE / "compose.yml").read_text())
+    prometheus = SERVICES["prometheus"]
+    config = yaml.safe_load((COMPOSE / "prometheus" / "prometheus.yml").read_text())
+    chat = yaml.safe_load(compose["configs"]["alerts-by-telegram"]["content"])
+    message = chat["receivers"][0]["telegram_configs"][0]["message"]
+
+    assert prometheus["environment"] == {"RUNBOOKS_URL": "${RUNBOOKS_URL:-}"}
+    assert "--enable-feature=expand-external-labels" in prometheus["command"]
+    assert config["global"]["external_labels"] == {"runbooks": "${RUNBOOKS_URL}"}
+    for name in ("summary", "description", "runbook_url"):
+        assert f".Annotations.{name}" in message
+
+
 def test_grafana_is_provisioned() -> None:
     """The data source is Prometheus, and the dashboards are mounted."""
     provisioning = COMPOSE / "grafana" / "provisioning"

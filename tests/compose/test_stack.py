@@ -209,7 +209,10 @@ def _raise_alert(stack: Stack, name: str) -> None:
     stack.until(lambda: stack.prometheus("alertmanagers")["activeAlertmanagers"])
     url = "--alertmanager.url=http://127.0.0.1:9093"
     added = stack.container("alertmanager").exec_run(
-        ["amtool", "alert", "add", url, name, "--annotation=summary=it works"]
+        [
+            *("amtool", "alert", "add", url, name),
+            *("--annotation=summary=it works", "--annotation=description=1. Look."),
+        ]
     )
     assert added.exit_code == 0, added.output
 
@@ -226,6 +229,7 @@ def test_an_alert_reaches_a_chat(stack: Stack) -> None:
     words = "firing: TriedByChat: it works"
 
     stack.until(lambda: any(words in line for line in stack.lines("sandbox")))
+    stack.until(lambda: any("1. Look." in line for line in stack.lines("sandbox")))
 
 
 def test_an_alert_reaches_a_webhook(stack: Stack) -> None:

@@ -84,11 +84,42 @@ def test_an_alert_has_both_cases(alert: str) -> None:
     expected = [
         bool(check.get("exp_samples"))
         for case in yaml.safe_load(CASES.read_text())["tests"]
-        for check in case["promql_expr_test"]
+        for check in case.get("promql_expr_test", [])
         if check["expr"] == firing
     ]
 
     assert set(expected) == {True, False}
+
+
+AGGREGATION = re.compile(r"\b(?:sum|count|max|min|avg)\b(?!_)\s*(.{0,24})")
+
+
+@pytest.mark.parametrize(
+    "rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"]
+)
+def test_a_rule_is_by_job_and_instance(rule: dict[str, Any]) -> None:
+    """Two gateways are never added up, and their alerts say which of them it is."""
+    expression = " ".join(rule["expr"].split())
+
+    assert all(
+        after.startswith(("by (job, instance", "without ("))
+        for after in AGGREGATION.findall(expression)
+    )
+    assert "absent" not in expression
+    assert "on ()" not in expression
+
+
+def test_alerts_that_fire_have_job_and_instance() -> None:
+    """Each case expects both labels."""
+    fired = [
+        sample["labels"]
+        for case in yaml.safe_load(CASES.read_text())["tests"]
+        for check in case.get("promql_expr_test", [])
+        for sample in check.get("exp_samples", [])
+    ]
+
+    assert fired
+    assert all("job=" in labels and "instance=" in labels for labels in fired)
 
 
 def test_rules_use_only_metrics_that_exist() -> None:
@@ -113,12 +144,21 @@ def test_cases_use_only_metrics_that_exist() -> None:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_is_documented(alert: str) -> None:
-    """It has a severity, a summary, and a runbook with its name and a fix."""
+    """It has a severity, a summary, two steps, and a runbook with a fix."""
     (rule,) = [rule for rule in rules() if rule.get("alert") == alert]
-    page = (ROOT / rule["annotations"]["runbook"]).read_text()
+    annotations = rule["annotations"]
+    path = ROOT / annotations["runbook"]
+    page = path.read_text()
+    steps = annotations["description"].splitlines()
 
     assert rule["labels"]["severity"] in ("critical", "warning")
-    assert rule["annotations"]["summary"].endswith(".")
+    assert annotations["summary"].endswith(".")
+    assert [step[:3] for step in steps] == ["1. ", "2. "]
+    assert all(step.endswith(".") for step in steps)
+    assert annotations["runbook_url"] == (
+        "{{ with $externalLabels.runbooks }}"
+        f'{{{{ reReplaceAll "/*$" "/{path.name}" . }}}}{{{{ end }}}}'
+    )
     assert f"`{alert}`" in page
     assert "## Fix" in page
 

@@ -79,6 +79,17 @@ def test_a_panel_is_described(panel: dict[str, Any]) -> None:
     assert all(source["uid"] == "${datasource}" for source in sources)
 
 
+@pytest.mark.parametrize("panel", SHOWING, ids=lambda panel: panel["title"])
+def test_a_panel_adds_up_no_gateways(panel: dict[str, Any]) -> None:
+    """Every sum is by job and instance, and legends say which gateway it is."""
+    for target in panel["targets"]:
+        after = re.findall(
+            r"\b(?:sum|max|min|count|avg)\b(?!_)(.{0,20})", target["expr"]
+        )
+        assert all(each.startswith(" by (job, instance") for each in after)
+        assert "{{instance}}" in target["legendFormat"] or panel.get("repeat")
+
+
 def test_titles_are_unique() -> None:
     """A title names one panel."""
     titles = [panel["title"] for panel in PANELS]

@@ -8,7 +8,9 @@ client that opens many keeps out only itself.
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Hashable
+from itertools import chain
 from typing import Generic, TypeVar
 
 C = TypeVar("C", bound=Hashable)
@@ -19,85 +21,53 @@ IPV6_NETWORK_BITS = 64
 
 class Connections(Generic[C]):
     """
-    Connections in the order of their last activity, by peer.
+    Connections in the order of their last activity, and how many each peer has.
 
     A connection is used once it has delivered something: a line, a whole request.
     """
 
     def __init__(self) -> None:
-        self._peers: dict[Hashable, _PeerConnections[C]] = {}
-        self._peer_by_connection: dict[C, Hashable] = {}
-        self._sequence = 0
+        # The values are peers.
+        self._unused: dict[C, Hashable] = {}
+        self._used: dict[C, Hashable] = {}
+        self._counts: Counter[Hashable] = Counter()
 
     def __len__(self) -> int:
-        return len(self._peer_by_connection)
+        return len(self._unused) + len(self._used)
 
     def add(self, connection: C, peer: Hashable) -> None:
         """Add a connection that was just accepted."""
-        self._peer_by_connection[connection] = peer
-        self._sequence += 1
-        of_peer = self._peers.setdefault(peer, _PeerConnections())
-        of_peer.unused[connection] = self._sequence
+        self._unused[connection] = peer
+        self._counts[peer] += 1
 
     def remove(self, connection: C) -> None:
         """Remove a connection, if it is still there."""
-        peer = self._peer_by_connection.pop(connection, None)
-        if peer is None:
-            return
-        of_peer = self._peers[peer]
-        of_peer.pop(connection)
-        if not len(of_peer):
-            del self._peers[peer]
+        for connections in (self._unused, self._used):
+            if connection in connections:
+                peer = connections.pop(connection)
+                self._counts[peer] -= 1
+                if not self._counts[peer]:
+                    del self._counts[peer]
 
     def record_activity(self, connection: C, *, is_used: bool = False) -> None:
         """Note that a connection has sent or received something just now."""
-        peer = self._peer_by_connection.get(connection)
-        if peer is None:
-            return
-        of_peer = self._peers[peer]
-        is_used = is_used or connection in of_peer.used
-        of_peer.pop(connection)
-        self._sequence += 1
-        (of_peer.used if is_used else of_peer.unused)[connection] = self._sequence
+        # Removed and inserted again, it is the last in the order of a dict.
+        if connection in self._used:
+            self._used[connection] = self._used.pop(connection)
+        elif connection in self._unused:
+            peer = self._unused.pop(connection)
+            (self._used if is_used else self._unused)[connection] = peer
 
     def quietest(self) -> C:
         """
         Return the connection to close for a new one; there must be one.
 
-        It is one of the peer with the most: the one that was inactive the longest of
+        It is one of the peers with the most: the one that was inactive the longest of
         those that never delivered anything, else of all.
         """
-        most = max(map(len, self._peers.values()))
-        candidates = [each for each in self._peers.values() if len(each) == most]
-        return min(each.quietest() for each in candidates)[2]
-
-
-class _PeerConnections(Generic[C]):
-    """
-    The connections of one peer, by whether they are used.
-
-    The values are places in the order of last activities, in which the dicts are, too.
-    """
-
-    __slots__ = ("unused", "used")
-
-    def __init__(self) -> None:
-        self.unused: dict[C, int] = {}
-        self.used: dict[C, int] = {}
-
-    def __len__(self) -> int:
-        return len(self.unused) + len(self.used)
-
-    def pop(self, connection: C) -> None:
-        """Remove a connection."""
-        if self.unused.pop(connection, None) is None:
-            del self.used[connection]
-
-    def quietest(self) -> tuple[bool, int, C]:
-        """Return whether it is used, its last activity, and the quietest itself."""
-        connections = self.unused or self.used
-        connection = next(iter(connections))
-        return connections is self.used, connections[connection], connection
+        most = max(self._counts.values())
+        in_order = chain(self._unused.items(), self._used.items())
+        return next(each for each, peer in in_order if self._counts[peer] == most)
 
 
 def peer_of_host(host: str) -> str:

@@ -64,11 +64,11 @@ class _BoundedConnection(ProtocolWrapper):
 
     def readConnectionLost(self) -> None:
         """Pass on that the client has closed its side; in TLS that is the end."""
-        protocol: Any = IHalfCloseableProtocol(self.wrappedProtocol, None)
-        if protocol is None:
-            self.transport.connectionLost(Failure(ConnectionDone()))
+        # TLS claims to provide what is below it, IHalfCloseableProtocol too.
+        if isinstance(self.wrappedProtocol, HttpConnection):
+            self.wrappedProtocol.readConnectionLost()
         else:
-            protocol.readConnectionLost()
+            self.transport.connectionLost(Failure(ConnectionDone()))
 
     def writeConnectionLost(self) -> None:
         """Do nothing: the bridge never closes only its own side."""
@@ -123,6 +123,9 @@ class HttpConnection(HTTPChannel):
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
+        if self.transport.disconnecting:
+            # TLS delivers what it has received, also after a response that is the last.
+            return
         if self._deadline is None and not self.requests:
             self._start_deadline()
         super().dataReceived(data)

@@ -247,6 +247,15 @@ def test_plain_http_on_a_tls_port_is_cut_off(backend: Backend, tls_config: str) 
     assert b"HTTP" not in connection.received
 
 
+def test_the_end_of_a_connection_ends_tls(backend: Backend, tls_config: str) -> None:
+    """Without a last message of TLS; there is no half-closed TLS connection."""
+    connection = backend.connect(backend.server(web_config=tls_config))
+    connection.send(b"\x16\x03\x01\x3f\xff")
+    connection.close_sending()
+
+    assert connection.is_closed
+
+
 def test_a_connection_may_idle_between_requests(backend: Backend) -> None:
     """A scraper keeps its connection for longer than a request may take."""
     connection = backend.connect()
@@ -357,6 +366,18 @@ def test_a_malformed_head_is_a_400(backend: Backend, request_: bytes) -> None:
 
     assert connection.received.split(b" ")[1] == b"400"
     assert connection.is_closed
+    assert backend.bugs == []
+
+
+def test_what_follows_a_malformed_head_is_ignored(backend: Backend) -> None:
+    """TLS delivers it in spite of the response; other transports stop to read."""
+    connection = backend.connect()
+    connection.send(b"nonsense\r\n")
+    received = connection.received
+    for line in (b"\r\n", b"GET / HTTP/1.0\r\n\r\n"):
+        connection.send(line)
+
+    assert connection.received == received
     assert backend.bugs == []
 
 

@@ -266,6 +266,29 @@ def test_a_renewed_certificate_is_used_unless_it_is_broken(server: TlsBridge) ->
     assert server.bridge.log().count("web configuration refused") == 1
 
 
+def test_clients_that_break_off_are_not_bugs(server: TlsBridge) -> None:
+    """In a handshake, in a request, after a malformed one, with or without an end."""
+    server.configure()
+    address = ("127.0.0.1", server.bridge.http)
+    for sent in (b"", b"\x16\x03\x01\x3f\xff", b"GET / HTTP/1.0\r\n\r\n"):
+        with socket.create_connection(address, PATIENCE) as plain:
+            plain.sendall(sent)
+            plain.shutdown(socket.SHUT_WR)
+            while plain.recv(1000):
+                pass
+    for lines in ([b"nonsense\r\n", b"\r\n", b"\r\n"], [b"GET / HTTP/1.1\r\n"]):
+        with (
+            socket.create_connection(address, PATIENCE) as plain,
+            server.client().wrap_socket(plain, server_hostname="127.0.0.1") as tls,
+        ):
+            for line in lines:
+                tls.sendall(line)
+            tls.shutdown(socket.SHUT_WR)
+
+    page = server.ask(path="/metrics").body
+    assert b"\nstatsd_bridge_bugs_total 0.0\n" in page
+
+
 def test_too_many_requests_are_a_429(server: TlsBridge) -> None:
     """Until the file allows more."""
     server.configure("rate_limit: {interval: 1h, burst: 3}")

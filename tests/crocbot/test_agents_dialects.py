@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from crocbot.agents import ThinkingTags
+from crocbot.agents.completion import is_completion, read_completion
+from crocbot.agents.dialect import Dialect
 from crocbot.agents.server_errors import (
     MAX_SHOWN_CHARS,
     read_error,
@@ -232,6 +237,34 @@ def test_a_body_that_quotes_the_request() -> None:
 
     error = read_error(400, json.dumps(quoted).encode(), {})
     assert (error.words, error.reason) == ("no", AgentErrorReason.REFUSED)
+
+
+KEYS = st.sampled_from(
+    "error message detail code type loc choices delta content text finish_reason usage"
+    " metadata raw object status".split()
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(KEYS, inner, max_size=4)
+        | inner.map(json.dumps)
+    ),
+    max_leaves=20,
+)
+
+
+@given(VALUES, st.sampled_from([200, 301, 400, 404, 413, 429, 500, 503]))
+def test_values_of_any_shape(value: Any, status: int) -> None:
+    """Whatever JSON a server sends has a meaning; only malformed choices raise."""
+    error = read_error(status, json.dumps(value).encode(), {})
+    request = Dialect(model="m", system_prompt="x").request(PROMPTS["photo"])
+
+    assert error.agent_error("it").reason in AgentErrorReason
+    assert Dialect(model="m", system_prompt="x").adapt(request, error) != request
+    with suppress(ValueError):
+        assert isinstance(read_completion(value).text, str)
+        assert is_completion(value) in {True, False}
 
 
 @pytest.mark.parametrize("body", [b"[" * 10_000, b"\xff\xfe", b"{}", b"null", b'"a"'])

@@ -7,6 +7,7 @@ Incoming HTTP: one rule for the health address and for the webhook.
   longest time, of those whose request is not being answered if there is one.
 - The head of a request is complete within `HEAD_SECONDS`, or the connection is closed.
 - A connection without a request is closed after `IDLE_SECONDS`.
+- Compressed bodies are not decoded: neither page nor Telegram's webhook needs that.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class HttpServer:
             app,
             access_log=None,
             keepalive_timeout=IDLE_SECONDS,
+            # A small body that decodes to a large one must not keep others waiting.
+            auto_decompress=False,
             shutdown_timeout=shutdown_seconds,
         )
         self.port: int | None = None

@@ -67,6 +67,7 @@ MAX_UPDATE_ID = 2**62
 # Telegram keeps an update for a day; a longer lag is the difference of two clocks.
 MAX_LAG_SECONDS = 86_400.0
 FEWER_UPDATES_FACTOR = 4
+PROCESSING_ERROR = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 
 Result = TypeVar("Result")
 logger = log.logger(__name__)
@@ -190,6 +191,7 @@ class Client:
         With `wait` this is a long poll.  If the updates have too many bytes together,
         fewer are requested.
         """
+        fewer = False
         while True:
             try:
                 entries = await self._call(
@@ -202,9 +204,11 @@ class Client:
                 )
                 break
             except AnswerTooLongError as error:
+                if not fewer:
+                    self._events.emit(PROCESSING_ERROR)
                 if limit == 1:
                     raise
-                limit = max(1, limit // FEWER_UPDATES_FACTOR)
+                fewer, limit = True, max(1, limit // FEWER_UPDATES_FACTOR)
                 logger.warning(
                     "fewer updates are requested", limit=limit, error=str(error)
                 )
@@ -217,7 +221,7 @@ class Client:
         """Log and count, as one error, updates that were not requested."""
         if surplus > 0:
             logger.error("more updates than requested: dropped", updates=surplus)
-            self._events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
+            self._events.emit(PROCESSING_ERROR)
 
     async def send_message(
         self, chat: ChatThread, part: MessagePart, reply_to: int | None = None
@@ -353,7 +357,7 @@ def usable_updates(
                 events.emit(UpdateReceived(type_, lag))
         else:
             dropped += 1
-            events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
+            events.emit(PROCESSING_ERROR)
     if dropped:
         logger.error("updates without a usable id were dropped", updates=dropped)
     return [updates[update_id] for update_id in sorted(updates)]

@@ -9,7 +9,7 @@ Webhook: requests of Telegram to raw updates, through an HTTP server behind a pr
 | 200    | the update is stored; Telegram deletes it                         |
 | 403    | wrong secret                                                      |
 | 404    | wrong path                                                        |
-| 400    | not a JSON object, or an incomplete one                           |
+| 400    | not a JSON object, an incomplete or a compressed one              |
 | 408    | the body did not arrive in time                                   |
 | 413    | the body is too large                                             |
 | 500    | the update could not be stored; Telegram delivers it again        |
@@ -28,7 +28,7 @@ import hmac
 import json
 import time
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -59,6 +59,7 @@ from crocbot.model import (
 )
 
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
+IDENTITY = "identity"
 MAX_BODY_BYTES = 1024 * 1024
 BODY_SECONDS = 10.0
 CAPACITY_SECONDS = 10.0
@@ -206,7 +207,7 @@ class Webhook:
             return WebhookOutcome.FORGED, 403
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                update = json.loads(await request.read())
+                update = await _read_json(request)
         except web.HTTPRequestEntityTooLarge:
             return WebhookOutcome.TOO_LARGE, 413
         except TimeoutError:
@@ -230,6 +231,13 @@ class Webhook:
             logger.error("an update could not be stored", error=str(error))
             return WebhookOutcome.UNAVAILABLE, 500
         return WebhookOutcome.ACCEPTED, 200
+
+
+async def _read_json(request: web.Request) -> Any:
+    """Return the value of a body.  Raise ValueError, also for a compressed body."""
+    if request.headers.get("Content-Encoding", IDENTITY) != IDENTITY:
+        raise ValueError("Telegram sends no compressed body")
+    return json.loads(await request.read())
 
 
 def _equal(given: str, expected: str) -> bool:

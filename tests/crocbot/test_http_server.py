@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import resource
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -57,12 +58,14 @@ class Door:
         self.blocked = asyncio.Event()
         self.blocked.set()
         self.answering = asyncio.Semaphore(0)
+        self.bodies: list[bytes] = []
         app = web.Application()
-        app.router.add_get("/page", self._page)
+        app.router.add_route("*", "/page", self._page)
         self.server = HttpServer(app, shutdown_seconds=0.1)
         self.clients: list[Client] = []
 
-    async def _page(self, _: web.Request) -> web.Response:
+    async def _page(self, request: web.Request) -> web.Response:
+        self.bodies.append(await request.read())
         self.answering.release()
         await self.blocked.wait()
         return web.Response(text="ok")
@@ -195,6 +198,17 @@ async def send_endlessly(client: Client) -> None:
     while True:
         client.writer.write(GET * 100)
         await client.writer.drain()
+
+
+async def test_a_compressed_body_is_not_decoded() -> None:
+    """A small body that decodes to a large one costs no time."""
+    bomb = gzip.compress(bytes(10**6))
+    head = b"POST /page HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n"
+    length = f"Content-Length: {len(bomb)}\r\n\r\n".encode()
+    async with door() as opened:
+        client = await opened.connect()
+        assert await client.request(head + length + bomb) == "HTTP/1.1 200 OK"
+    assert opened.bodies == [bomb]
 
 
 @pytest.fixture

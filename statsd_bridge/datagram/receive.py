@@ -114,7 +114,9 @@ _LENGTH_STRIDE = ctypes.sizeof(_Message) // 4
 def _recvmmsg() -> Any:
     """Return the function of the C library, or None."""
     try:
-        call = ctypes.CDLL(None, use_errno=True).recvmmsg
+        # Not CDLL, which releases the interpreter's lock although the call never waits:
+        # a thread that computes would hold it before each batch is processed.
+        call = ctypes.PyDLL(None, use_errno=True).recvmmsg
     except (AttributeError, OSError, TypeError):
         return None
     pointer, number = ctypes.c_void_p, ctypes.c_int

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING
 from crocbot import log
 from crocbot.agents import Agent, AnswerReader, ThinkingTags, Timeouts
 from crocbot.errors import (
+    AgentError,
     DeliveryError,
     FloodWaitError,
     StoreError,
     TelegramError,
 )
-from crocbot.events import EventListener
+from crocbot.events import AgentErrorReason, EventListener
 from crocbot.model import (
     ErrorEvent,
     Exchange,
@@ -164,6 +165,16 @@ class AgentStep:
 
 
 def _cut(reader: AnswerReader, text: str) -> Exchange:
-    """Return an exchange whose answer has only this part, or none."""
-    answer = f"{text}{CUT_MARK}" if is_visible(text) else ""
+    """
+    Return an exchange whose answer has only this part.
+
+    A filter that ended the answer would refuse it in the history as well: none of it
+    is kept then.
+    """
+    error = reader.error
+    filtered = (
+        isinstance(error, AgentError) and error.reason is AgentErrorReason.REFUSED
+    )
+    keep = is_visible(text) and not filtered
+    answer = f"{text}{CUT_MARK}" if keep else ""
     return Exchange(reader.prompt.text, answer)

@@ -35,7 +35,8 @@ ERROR_MESSAGES: Mapping[Reason, str] = {
     " something; until then another try will not help.",
     Reason.RATE_LIMITED: "Sorry, there are too many questions at the moment."
     " Please try again in a minute.",
-    Reason.REFUSED: "Sorry, I cannot answer that. Please rephrase it.",
+    Reason.REFUSED: "Sorry, I cannot answer that. Please rephrase it, or begin anew"
+    " with /new.",
     Reason.FAILED: "Sorry, something broke while I worked on the answer."
     " Please try again.",
     Reason.MALFORMED: "Sorry, I got an answer that I cannot read. Please try again.",

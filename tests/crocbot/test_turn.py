@@ -455,6 +455,8 @@ async def test_an_agent_that_fails(
     ("parts", "remembered"),
     [
         (["The answer is", Usage(5, 2), CUT], ["The answer is" + CUT_MARK]),
+        # A filter would refuse it in the history, too.
+        (["Half", AgentError("filtered", AgentErrorReason.REFUSED)], []),
         ([" \n", CUT], []),
         ([CUT], []),
     ],

@@ -77,6 +77,8 @@ def read(message: Fields) -> Attachment | None:
     for type_ in DESCRIPTIONS:
         if message.has(type_):
             return _read(message, type_)
+    if any(message.has(name) for name in SERVICE):
+        return None
     for name in message.names():
         if _is_unknown_content(message, name):
             kind = name if NAME.fullmatch(name) else "something"
@@ -106,7 +108,7 @@ def _read(message: Fields, type_: str) -> Attachment:
 def _is_unknown_content(message: Fields, name: str) -> bool:
     """Return whether a field may be media of a kind that Telegram added later."""
     is_content = isinstance(message.raw(name), dict | list) and message.has(name)
-    return is_content and name not in PROPERTIES and name not in SERVICE
+    return is_content and name not in PROPERTIES
 
 
 def _file(message: Fields, type_: str) -> Fields:

@@ -108,6 +108,7 @@ class ReplyProgress:
     not_before: float = field(default=0.0, init=False)
     messages: list[tuple[int, MessagePart]] = field(default_factory=list, init=False)
     outdated: list[int] = field(default_factory=list, init=False)
+    _plain_parts: set[int] = field(default_factory=set, init=False)
     shown_text: str = field(default="", init=False)
 
     def postpone(self, seconds: float) -> None:
@@ -149,7 +150,7 @@ class ReplyProgress:
         if shown == part:
             return
         try:
-            await self._edit(message_id, part)
+            await self._edit(index, part)
         except ChatGoneError:
             raise
         except DeliveryError:
@@ -163,7 +164,10 @@ class ReplyProgress:
         intended = Draft(self.chat, None if index else self.quote, part)
         draft, message_id = await self._send_simplified(intended)
         for issue in draft.issues(intended):
-            self.report(issue)
+            if issue is DeliveryIssue.PLAIN_TEXT:
+                self._report_plain_text(index)
+            else:
+                self.report(issue)
         # The rest of the reply goes to the same place.
         self.chat = draft.chat
         if self.accepted_at is not None:
@@ -193,8 +197,15 @@ class ReplyProgress:
         assert refused is not None
         raise refused
 
-    async def _edit(self, message_id: int, part: MessagePart) -> None:
+    def _report_plain_text(self, index: int) -> None:
+        """Report a part without formatting once, however often it is edited."""
+        if index not in self._plain_parts:
+            self._plain_parts.add(index)
+            self.report(DeliveryIssue.PLAIN_TEXT)
+
+    async def _edit(self, index: int, part: MessagePart) -> None:
         """Edit a message, without formatting if that is refused."""
+        message_id, _ = self.messages[index]
         try:
             await self.delivery.client.edit_message(self.chat, message_id, part)
         except DeliveryError as error:
@@ -202,7 +213,7 @@ class ReplyProgress:
                 raise
             plain = replace(part, entities=())
             await self.delivery.client.edit_message(self.chat, message_id, plain)
-            self.report(DeliveryIssue.PLAIN_TEXT)
+            self._report_plain_text(index)
 
     async def _deliver(self, reply: Reply) -> None:
         max_units = MAX_MESSAGE_UNITS

@@ -108,6 +108,8 @@ def test_media(caption: str | None) -> None:
         raw(new_chat_title="Dogs"),
         raw(pinned_message=raw(text="x")["message"]),
         raw(is_new=True, price=5, author="x"),
+        # An event of a chat with a part that is not known.
+        raw(pinned_message=raw(text="x")["message"], hologram={"a": 1}),
         raw(new_chat_members=[ADA], chat=GROUP),
         raw(),
         command("/ask@other_bot", 14),

@@ -274,6 +274,9 @@ async def test_an_edit_whose_formatting_is_refused() -> None:
 
     assert list(scene.messages.values()) == [MessagePart("half and the rest")]
     assert scene.calls == ["send", "edit", "edit"]
+    # Each part is counted once, however often it is edited.
+    scene.errors["edit"] = [FORMATTING]
+    await scene.deliver("**half** and the rest of it")
     assert scene.issues == [PLAIN_TEXT]
 
 

@@ -37,6 +37,9 @@ MAX_SAMPLES = 20
 MAX_NEAR_MISSES = 10
 """Rules that come close, per sample."""
 
+MAX_COMPARED_RULES = 10_000
+"""Rules that are compared with a name to find near misses: 20 ms per sample type."""
+
 NearMisses = tuple[tuple[Rule, str], ...]
 """Rules that come close to matching a name, each with what prevents it."""
 
@@ -119,7 +122,8 @@ def explain(
 
 def _look_up(table: MappingTable, sample: Sample) -> tuple[Match, NearMisses]:
     match = table.search.look_up(sample.type, sample.name)
-    near = near_misses(table.search.rules, match.rule, sample.type, sample.name)
+    rules = table.search.rules[:MAX_COMPARED_RULES]
+    near = near_misses(rules, match.rule, sample.type, sample.name)
     return match, tuple(islice(near, MAX_NEAR_MISSES))
 
 

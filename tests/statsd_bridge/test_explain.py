@@ -169,6 +169,17 @@ def test_the_text_has_each_step(line: str) -> None:
     assert rest.strip("\n") == TEXTS[line].strip("\n")
 
 
+def test_a_name_is_compared_with_a_bounded_number_of_rules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Near misses are among the first rules; the rule that matches may be any."""
+    monkeypatch.setattr(explain, "MAX_COMPARED_RULES", 1)
+    (sample,) = as_json(explained("app.req.200:1|ms"))["samples"]
+
+    assert sample["rule"]["index"] == 1
+    assert [near["index"] for near in sample["near"]] == [0]
+
+
 def test_the_json_has_each_field() -> None:
     """The JSON has every field of a mapped sample."""
     assert as_json(explained("app.req.200:12|ms|@0.5|#a:b,bad")) == {

@@ -50,7 +50,8 @@ class AgentError(TurnError):
     The agent gave no answer, or only a part of it.
 
     `retry` means that another call loses nothing and does nothing twice; `wait` is how
-    many seconds the server asks to wait before it.  An error that only the operator can
+    many seconds the server asks to wait before it.  `may_be_history` means that the
+    same prompt with less history may be answered.  An error that only the operator can
     mend is critical.
     """
 
@@ -72,6 +73,7 @@ class AgentError(TurnError):
             self.severity = Severity.CRITICAL
         self.retry = retry
         self.wait = wait
+        self.may_be_history = reason is AgentErrorReason.CONTEXT_LENGTH
 
 
 class Refusal(StrEnum):

@@ -200,13 +200,13 @@ class AnswerReader:
     def _shorten_history(self, error: AgentError) -> bool:
         """Leave out half of the history if it may be too long, then all of it."""
         history = self.prompt.history
-        if error.reason is not AgentErrorReason.CONTEXT_LENGTH or not history:
+        if not (error.may_be_history and history):
             return False
         first_kept = len(history) if self._halved else (len(history) + 1) // 2
         self._halved = True
         self.prompt = replace(self.prompt, history=history[first_kept:])
         logger.warning(
-            "the prompt is too long, asking again with less history",
+            "the prompt may be too long, asking again with less history",
             exchanges=len(history),
             left=len(self.prompt.history),
             error=str(error),

@@ -182,7 +182,11 @@ class OpenAIAgent:
                 f"{SERVER} refuses a field of CROCBOT_MODEL_EXTRA: {words}",
                 AgentErrorReason.OPERATOR,
             )
-        return error.agent_error(SERVER)
+        failure = error.agent_error(SERVER)
+        if invalid and error.meaning is None:
+            # An unknown word for a history that is too long.
+            failure.may_be_history = True
+        return failure
 
 
 @dataclass(slots=True, kw_only=True)

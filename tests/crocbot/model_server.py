@@ -235,6 +235,11 @@ DIALECTS: Mapping[str, Dialect] = {
         "Provider returned error",
         metadata={"raw": json.dumps(error("input is too long for requested model"))},
     ),
+    "unknown-long": Dialect(
+        answer=refuses(has_history, as_json({"fault": "flux too low"}, 400)),
+        prompt="history",
+        requests=5,
+    ),
     "half-is-enough": Dialect(
         answer=refuses(has_long_history, as_json(error("too many tokens"), 400)),
         prompt="history",

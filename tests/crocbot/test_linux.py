@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ if os.fork() == 0:
         pathlib.Path({file!r}).write_text(str(os.getpid()))
         time.sleep(600)
     os._exit(0)
-while not pathlib.Path({file!r}).exists():
+while not pathlib.Path({file!r}).exists() or not pathlib.Path({file!r}).read_text():
     time.sleep(0.01)
 print("started", flush=True)
 {then}
@@ -200,7 +201,7 @@ if {private}:
     linux.keep_memory_private()
 files = [f"/proc/{{os.getpid()}}/{{name}}" for name in {names!r}]
 if os.fork() == 0:
-    os.execvp("head", ["head", "-c1", *files])
+    os.execv({head!r}, ["head", "-c1", *files])
 os.wait()
 """
 
@@ -210,7 +211,10 @@ def test_private_memory(private: bool) -> None:
     """A program of the same user reads neither environment, memory nor files."""
     names = ["environ", "maps", "auxv", "fd/0"]
     source = PRIVATE.format(
-        root=str(Path(__file__).parents[2]), names=names, private=private
+        root=str(Path(__file__).parents[2]),
+        names=names,
+        private=private,
+        head=shutil.which("head"),
     )
     ended = subprocess.run(
         [sys.executable, "-S", "-c", source],

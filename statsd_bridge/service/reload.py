@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from statsd_bridge import log, mapping
@@ -71,8 +71,11 @@ class Reloader:
     def _read(self) -> None:
         self._is_reading = True
         answers, self._waiting = self._waiting, []
-        read = self._threads.run(_read_again, self._settings, self._table)
-        outcome = read.addCallback(self._swap).addErrback(self._report_bug)
+        # This may raise: the system refuses a thread.
+        read = maybeDeferred(
+            self._threads.run, _read_again, self._settings, self._table
+        )
+        outcome = read.addCallback(self._swap).addErrback(self._fail)
         outcome.addCallback(self._answer, answers)
 
     def _swap(self, table: MappingTable | ConfigError) -> str:
@@ -82,18 +85,21 @@ class Reloader:
             self._pipeline.replace_table(table)
             # The last reference is the thread's, which takes its time to free it.
             replaced, self._table = self._table, table
-            self._threads.run(replaced.dismantle)
+            freed = maybeDeferred(self._threads.run, replaced.dismantle)
+            freed.addErrback(self._report)
         self._reloads["success"] += 1
         log_warnings(table)
         self._log.info("reloaded", rules=len(table))
         return ""
 
-    def _report_bug(self, failure: Failure) -> str:
-        error = failure.value
-        if isinstance(error, Exception):
-            self._bugs.report(error)
-        problem = f"cannot be read because of a bug: {type(error).__name__}"
+    def _fail(self, failure: Failure) -> str:
+        self._report(failure)
+        problem = f"cannot be read because of a bug: {type(failure.value).__name__}"
         return self._refuse(f"{self._settings.mapping_config}: {problem}")
+
+    def _report(self, failure: Failure) -> None:
+        if isinstance(failure.value, Exception):
+            self._bugs.report(failure.value)
 
     def _refuse(self, reason: str) -> str:
         self._reloads["failure"] += 1

@@ -159,6 +159,25 @@ def test_a_bug_refuses_the_file(rules: Rules, monkeypatch: pytest.MonkeyPatch) -
     assert rules.reloads == {"failure": 1}
 
 
+def test_a_thread_that_the_system_refuses_is_no_end(
+    rules: Rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request is answered, and the next one reads the file."""
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError
+
+    rules.write("new")
+    with monkeypatch.context() as patched:
+        patched.setattr(rules.threads, "run", fail)
+        answer = rules.reload()
+    assert "RuntimeError" in answer[0]
+    rules.reload()
+    rules.threads.make_call()
+
+    assert rules.name() == "new"
+
+
 def test_without_a_file_there_is_nothing_to_reload(rules: Rules) -> None:
     """The answer is a success, like in statsd_exporter, and nothing is counted."""
     reloader = Reloader(

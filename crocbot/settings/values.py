@@ -131,11 +131,12 @@ def _group_modes(value: object) -> object:
 
 
 def _request_fields(value: object) -> object:
-    """Read a JSON object; a table of TOML is read already."""
+    """Read a JSON object; a table of TOML is read already, and may have dates."""
     try:
         fields = json.loads(value) if isinstance(value, str) else value
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        json.dumps(fields, allow_nan=False)
+    except (TypeError, RecursionError) as error:
+        raise ValueError("it is not JSON") from error
     if not isinstance(fields, Mapping):
         raise ValueError("it is not an object")
     if named := {"model", "messages"} & fields.keys():

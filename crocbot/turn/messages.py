@@ -52,9 +52,12 @@ ERROR_MESSAGES: Mapping[Reason, str] = {
 
 # A shorter pause is "a minute".
 MIN_NAMED_PAUSE_SECONDS = 90
-NAMED_PAUSE = (
-    "Sorry, there are too many questions at the moment. Please try again in {}."
-)
+NAMED_PAUSES: Mapping[Reason, str] = {
+    Reason.RATE_LIMITED: "Sorry, there are too many questions at the moment."
+    " Please try again in {}.",
+    Reason.FAILED: "Sorry, the service that answers you is busy."
+    " Please try again in {}.",
+}
 
 
 def error_message(error: Exception) -> str:
@@ -63,9 +66,9 @@ def error_message(error: Exception) -> str:
         return CRASH_ERROR
     if not isinstance(error, AgentError):
         return GENERIC_ERROR
-    limited = error.reason is Reason.RATE_LIMITED
-    if limited and (error.wait or 0) >= MIN_NAMED_PAUSE_SECONDS:
-        return NAMED_PAUSE.format(_pause(error.wait or 0))
+    wait = error.wait or 0
+    if wait >= MIN_NAMED_PAUSE_SECONDS and error.reason in NAMED_PAUSES:
+        return NAMED_PAUSES[error.reason].format(_pause(wait))
     return ERROR_MESSAGES[error.reason]
 
 

@@ -145,6 +145,7 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
         ("MAX_TURNS", "0", "must be 1 to 1000"),
         ("MODEL_EXTRA", "temperature=1", EXTRA_RULE),
         ("MODEL_EXTRA", "[1]", EXTRA_RULE),
+        ("MODEL_EXTRA", '{"a": NaN}', EXTRA_RULE),
         ("MODEL_EXTRA", '{"model": 1}', f"{EXTRA_RULE}; the gateway sets model"),
         ("KEEP_THINKING", "perhaps", "must be true or false"),
         ("DRAIN_SECONDS", "-1", "must be seconds, 0 to 3600"),
@@ -496,7 +497,8 @@ def test_toml(tmp_path: Path) -> None:
         tmp_path,
         f"telegram_bot_token_file = '{token}'\nallow_from = [7, 8]\n"
         "groups = ['-100:always', -200]\naccess = 'open'\nmax_turns = 3\n"
-        "agent_command = ['cat', '-n']\nopenai_base_url = 'http://x/v1'\n",
+        "agent_command = ['cat', '-n']\nopenai_base_url = 'http://x/v1'\n"
+        "keep_thinking = true\nmodel_extra = {temperature = 0.2}\n",
     )
     loaded, warnings = settings.load(environment | {"CROCBOT_MAX_TURNS": "4"}, None)
 
@@ -507,6 +509,7 @@ def test_toml(tmp_path: Path) -> None:
     assert (loaded.access, loaded.max_turns) == ("open", 4)
     assert loaded.agent_command == ("cat", "-n")
     assert loaded.openai_base_url == "http://x/v1"
+    assert (loaded.keep_thinking, loaded.request_fields) == (True, {"temperature": 0.2})
     assert load(environment).token.get_secret_value() == TOKEN
 
 
@@ -521,6 +524,7 @@ def test_toml(tmp_path: Path) -> None:
         ("statsd_port = 99999", "statsd_port is 99999: must be a port, 1 to 65535"),
         ("allow_from = ['ada']", "allow_from is 'ada': must be Telegram user ids"),
         ("log_level = true", "log_level is True: must be debug, info, warn or error"),
+        ("model_extra = {since = 2026-01-01}", "model_extra is {'since': datetime."),
         ("access = ", "is not TOML"),
     ],
 )

@@ -488,19 +488,22 @@ async def test_severity(reason: AgentErrorReason, severity: Severity) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wait", "words"),
+    ("reason", "wait", "words"),
     [
-        (None, "in a minute"),
-        (30.0, "in a minute"),
-        (432.0, "in 8 minutes"),
-        (7200.0, "in 2 hours"),
+        (AgentErrorReason.RATE_LIMITED, None, "again in a minute."),
+        (AgentErrorReason.RATE_LIMITED, 30.0, "again in a minute."),
+        (AgentErrorReason.RATE_LIMITED, 432.0, "again in 8 minutes."),
+        (AgentErrorReason.RATE_LIMITED, 7200.0, "again in 2 hours."),
+        (AgentErrorReason.FAILED, None, "try again."),
+        (AgentErrorReason.FAILED, 432.0, "is busy. Please try again in 8 minutes."),
+        (AgentErrorReason.UNREACHABLE, 432.0, "again in a minute."),
     ],
 )
-def test_how_long_to_wait(wait: float | None, words: str) -> None:
-    """The sentence about a limit names a longer pause."""
-    error = AgentError("limit", AgentErrorReason.RATE_LIMITED, wait=wait)
-
-    assert f"Please try again {words}." in error_message(error)
+def test_how_long_to_wait(
+    reason: AgentErrorReason, wait: float | None, words: str
+) -> None:
+    """The sentence about a limit, or about a busy server, names a longer pause."""
+    assert error_message(AgentError("no", reason, wait=wait)).endswith(words)
 
 
 @pytest.mark.parametrize(("user", "texts"), [(7, [GENERIC_ERROR]), (8, [])])

@@ -215,8 +215,8 @@ class FakeTelegram:
         self.calls.append(method)
         self.chats.add(chat)
         self.changed.set()
-        if self.errors.get(method):
-            raise self.errors[method].pop(0)
+        if self.errors.get(method) and (error := self.errors[method].pop(0)):
+            raise error
 
     def _show(self, message_id: int, part: MessagePart) -> None:
         self.messages[message_id] = part

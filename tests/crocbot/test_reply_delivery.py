@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crocbot.errors import (
     ChatGoneError,
@@ -26,6 +29,7 @@ from crocbot.model import (
 )
 from crocbot.reply import Delivery
 from crocbot.reply.delivery import MAX_WAIT_SECONDS
+from crocbot.reply.split import split
 from crocbot.text import MAX_MESSAGE_UNITS
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
@@ -297,3 +301,39 @@ async def test_a_surplus_message_that_cannot_be_deleted() -> None:
     await scene.deliver("a" * MAX_MESSAGE_UNITS)
 
     assert scene.events == [DeliveryEvent(DeliveryIssue.EDIT_LOST)]
+
+
+ERRORS = st.sampled_from(
+    [DOWN, FloodWaitError(1.0), NO, THREAD, QUOTE, FORMATTING, GONE_MESSAGE, None]
+)
+TEXT = "**One** two\n\n" + "three " * 800 + "\n\n`four` [five](https://x.y)"
+
+
+@given(
+    st.lists(st.integers(1, len(TEXT)), max_size=4),
+    st.fixed_dictionaries(
+        {name: st.lists(ERRORS, max_size=6) for name in ("send", "edit", "delete")}
+    ),
+)
+async def test_whatever_telegram_refuses(
+    ends: list[int], errors: dict[str, list[Exception | None]]
+) -> None:
+    """A reply that grew is shown whole and once, or is handed back with the error."""
+    scene = DeliveryFixture(quote=3)
+    scene.errors = errors  # type: ignore[assignment]
+    for end in sorted(ends):
+        with suppress(DeliveryError, TelegramError, FloodWaitError):
+            for index, part in enumerate(split(Reply(TEXT[:end], markdown=True))):
+                await scene.progress.show_part(index, part)
+    try:
+        await scene.deliver(TEXT)
+    except DeliveryError as error:
+        assert error.undelivered == Reply(TEXT, markdown=True)
+        return
+
+    whole = [part.text for part in split(Reply(TEXT, markdown=True))]
+    # Besides messages that Telegram did not delete.
+    shown = iter(scene.texts)
+    assert all(text in shown for text in whole)
+    lost = scene.issues.count(DeliveryIssue.EDIT_LOST)
+    assert len(scene.texts) <= len(whole) + lost

@@ -96,7 +96,9 @@ def pairing_approve(code: str) -> None:
 
     with _pairings() as connection:
         now = file_time.load(connection).read()
-        user_id = pairing.approve(connection, code, now.time, approved_at=now.wall)
+        # What is not UTF-8 on the command line cannot be a text in SQLite.
+        word = code.encode("ascii", "replace").decode()
+        user_id = pairing.approve(connection, word, now.time, approved_at=now.wall)
     if user_id is None:
         raise OperatorError(
             f"{code[:80]!r} is not a pending code: see crocbot pairing list;"

@@ -19,6 +19,7 @@ import signal
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections.abc import AsyncIterator, Mapping, MutableSet, Sequence, Set
 from contextlib import aclosing, suppress
+from pathlib import Path
 
 from crocbot import linux
 from crocbot.agents.answer import Answer
@@ -28,6 +29,8 @@ from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt
 
+# Linux reads no more of the line that names the interpreter.
+MAX_FIRST_LINE_BYTES = 256
 READ_BYTES = 4096
 MAX_STDERR_BYTES = 500
 STDERR = 2
@@ -81,6 +84,12 @@ class CommandAgent:
         if path is None:
             raise AgentError(
                 f"{program} is not a program that can be started",
+                AgentErrorReason.UNREACHABLE,
+            )
+        if (interpreter := _missing_interpreter(path)) is not None:
+            raise AgentError(
+                f"{path} cannot be started: its first line names {interpreter},"
+                " which does not exist",
                 AgentErrorReason.UNREACHABLE,
             )
         return f"{path} can be started"
@@ -230,3 +239,15 @@ async def _chunks(stdout: asyncio.StreamReader | None) -> AsyncIterator[bytes]:
 async def _wait(event: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
+
+
+def _missing_interpreter(path: str) -> str | None:
+    """Return the interpreter in the first line of a script if it does not exist."""
+    try:
+        with Path(path).open("rb") as file:
+            line = file.readline(MAX_FIRST_LINE_BYTES)
+    except OSError:
+        return None
+    words = line[2:].split() if line.startswith(b"#!") else []
+    interpreter = os.fsdecode(words[0]) if words else ""
+    return None if not words or Path(interpreter).exists() else repr(interpreter)

@@ -34,6 +34,7 @@ from crocbot.settings import Settings, advice, open_files
 from crocbot.telemetry.probe import ProbeError, probe
 
 TIMEOUT_SECONDS = 30.0
+NO_ACCESS = "no user is allowed: set CROCBOT_ALLOW_FROM, or CROCBOT_ACCESS=pairing"
 # What a later try may not meet.
 TEMPORARY_REASONS = frozenset(
     {
@@ -91,8 +92,10 @@ async def _findings(
         status, text = CheckStatus.UNREACHABLE, f"no answer in {TIMEOUT_SECONDS:g} s"
     except CrocbotError as error:
         status, text = _status(error, settings), str(error)
-    host = _host(name, settings)
-    if status is CheckStatus.UNREACHABLE and host not in text:
+    if (
+        status is CheckStatus.UNREACHABLE
+        and (host := _host(name, settings)) not in text
+    ):
         text = f"{host}: {text}"
     return [(status, text)]
 
@@ -109,25 +112,32 @@ def _status(error: CrocbotError, settings: Settings) -> CheckStatus:
 
 
 def _host(name: str, settings: Settings) -> str:
-    """Return the host of a check, with its port if that is set, without a password."""
-    url = settings.telegram_api_url
-    if name == "agent":
-        http = settings.agent == "http"
-        url = (settings.agent_url or "") if http else settings.openai_base_url
+    """
+    Return the host of a check, with its port if that is set; "" if it has none.
+
+    A URL may also contain a user and a password.
+    """
+    match name, settings.agent:
+        case "telegram", _:
+            url = settings.telegram_api_url
+        case "agent", "http":
+            url = settings.agent_url or ""
+        case "agent", "openai":
+            url = settings.openai_base_url
+        case _:
+            url = ""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _settings(settings: Settings) -> Iterator[CheckResult]:
-    yield CheckResult("settings", CheckStatus.OK, _access(settings))
+    people, groups = len(settings.allow_from), len(settings.groups)
+    access = f"access {settings.access}, {people} listed, {groups} groups"
+    if settings.access != "allowlist" or people or groups:
+        yield CheckResult("settings", CheckStatus.OK, access)
+    else:
+        yield CheckResult("settings", CheckStatus.WARNING, NO_ACCESS)
     for text in (*advice(settings), *open_files(settings)):
         yield CheckResult("settings", CheckStatus.WARNING, text)
-
-
-def _access(settings: Settings) -> str:
-    people, groups = len(settings.allow_from), len(settings.groups)
-    if settings.access != "allowlist" or people or groups:
-        return f"access {settings.access}, {people} listed, {groups} groups"
-    return "no user is allowed: set CROCBOT_ALLOW_FROM, or CROCBOT_ACCESS=pairing"
 
 
 async def _database(settings: Settings) -> Findings:

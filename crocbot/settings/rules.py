@@ -19,6 +19,7 @@ from crocbot.settings.values import TELEGRAM_HOST
 
 # Telegram sends updates to no other ports.
 WEBHOOK_PORTS = (443, 80, 88, 8443)
+SCRIPT_SUFFIXES = (".py", ".sh", ".js", ".mjs", ".ts", ".rb", ".pl", ".php")
 LOCAL_DOMAINS = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 # Fields --> the one agent that uses them.
 AGENT_FIELDS = {
@@ -36,7 +37,7 @@ def conflict(settings: Settings) -> str | None:
 
 def advice(settings: Settings) -> list[str]:
     """Return what works, and is hardly meant."""
-    return [*_access(settings), *_unused(settings)]
+    return [*_access(settings), *_unused(settings), *_missing_scripts(settings)]
 
 
 def open_files(settings: Settings) -> list[str]:
@@ -122,6 +123,14 @@ def _unused(settings: Settings) -> Iterator[str]:
                 f"{_name(field)} has no effect: CROCBOT_AGENT is"
                 f" {settings.agent!r}, not {agent!r}"
             )
+
+
+def _missing_scripts(settings: Settings) -> Iterator[str]:
+    """Yield a warning about each argument that looks like a file and is none."""
+    if settings.agent == "command":
+        for word in settings.agent_command[1:]:
+            if word.endswith(SCRIPT_SUFFIXES) and not Path(word).exists():
+                yield f"CROCBOT_AGENT_COMMAND: there is no file {word!r}"
 
 
 def _readable_by_all(file: Path) -> bool:

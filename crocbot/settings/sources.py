@@ -12,7 +12,6 @@ since another program may use it; an unknown key of the TOML file is an error.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
 from crocbot.errors import OperatorError
 from crocbot.proxies import VARIABLES
@@ -33,6 +31,7 @@ from crocbot.settings.fields import (
     URLS,
     Settings,
 )
+from crocbot.settings.files import read_dotenv, read_text, read_toml
 from crocbot.settings.rules import conflict
 from crocbot.settings.values import HintError, expand, looks_like_token
 
@@ -42,8 +41,6 @@ FILES = {f"{name}_FILE": name for name in SECRETS}
 KNOWN_NAMES = (*NAMES, *FILES, CONFIG)
 NO_TOKEN = "0:none"  # noqa: S105
 LONG_TOKEN = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
-# Such a file may also be a device or a pipe, whose size is not known.
-MAX_FILE_BYTES = 1024 * 1024
 NO_FILES: Mapping[str, Path] = {}
 NO_VARIABLES: Mapping[str, str] = {}
 # What a program needs to run at all; any other variable may be a secret.
@@ -78,6 +75,7 @@ def load(
         raise OperatorError(
             f"{TOKEN} is not set: make a bot with @BotFather and set it to the token,"
             f" or {TOKEN}_FILE to a file with the token{_other_token(environment)}"
+            + "".join(f"; {warning}" for warning in found.warnings[:1])
         )
     files = {**found.secret_files, **_named_files(found.values)}
     proxy_variables = _proxy_variables(environment, env_file)
@@ -125,15 +123,15 @@ def _validated(
 
 def _read(environment: Mapping[str, str], env_file: Path | None) -> _Found:
     """Return all settings that are set."""
-    dotenv = _dotenv(env_file)
+    dotenv, warnings = read_dotenv(env_file)
     texts = _set(dotenv) | _set(environment)
     values: dict[str, tuple[Any, str]] = {}
     files: dict[str, Path] = {}
-    if env_file is not None and _has_secret(_set(dotenv)):
-        files["the settings"] = env_file
+    if env_file is not None and (secret := _first_secret(_set(dotenv))):
+        files[secret] = env_file
     if CONFIG in texts:
         keys = _toml(texts[CONFIG])
-        if _has_secret(keys):
+        if _first_secret(keys):
             files[CONFIG] = expand(texts[CONFIG])
         # A secret and the file with it are one setting: the environment wins.
         values |= {
@@ -143,11 +141,12 @@ def _read(environment: Mapping[str, str], env_file: Path | None) -> _Found:
         name: (text, name) for name, text in texts.items() if name in KNOWN_NAMES
     }
     values.pop(CONFIG, None)
-    return _Found(values, _warnings([*dotenv, *environment]), files)
+    warnings += _unknown_names([*dotenv, *environment])
+    return _Found(values, warnings, files)
 
 
-def _has_secret(names: Iterable[str]) -> bool:
-    return any(name in SECRETS for name in names)
+def _first_secret(names: Iterable[str]) -> str:
+    return next((name for name in names if name in SECRETS), "")
 
 
 def _set(variables: Mapping[str, str]) -> dict[str, str]:
@@ -159,49 +158,19 @@ def _alternative(name: str) -> str:
     return FILES.get(name, f"{name}_FILE")
 
 
-def _dotenv(env_file: Path | None) -> dict[str, str]:
-    """Return the variables of `.env`; one without a value has an empty one."""
-    try:
-        # Editors of Windows begin a file with a byte order mark.
-        source = DotEnvSettingsSource(BaseSettings, env_file, "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OperatorError(f"{env_file} cannot be read: {error}") from error
-    return {name: text or "" for name, text in source.env_vars.items()}
-
-
 def _toml(path: str) -> dict[str, tuple[Any, str]]:
     """Return the keys of the TOML file, under the names of the environment."""
-    text = _file(path, CONFIG)
-    try:
-        keys = tomllib.loads(text)
-    except ValueError as error:
-        raise OperatorError(f"{path} is not TOML: {error}") from error
+    keys = read_toml(path, CONFIG)
     names = {name.removeprefix(PREFIX).lower(): name for name in KNOWN_NAMES}
     del names["config"]
     for key in keys:
         if key not in names:
-            hint = _nearest(key, {name: name for name in names})
+            word = key.lower().removeprefix(PREFIX.lower())
+            hint = _nearest(word, {name: name for name in names})
             raise OperatorError(
                 f"{path}: {key[:80]!r} is not a setting of crocbot{hint}"
             )
     return {names[key]: (value, f"{path}: {key}") for key, value in keys.items()}
-
-
-def _file(path: object, source: str) -> str:
-    """Return the text of a file that a setting names, without a byte order mark."""
-    try:
-        with expand(str(path)).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise ValueError(f"it has more than {MAX_FILE_BYTES} bytes")
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except UnicodeDecodeError:
-        reason = "it is not UTF-8"
-    except ValueError as error:
-        reason = str(error)
-    raise OperatorError(f"{source}: cannot read {path}: {reason}")
 
 
 def _with_secrets(values: Values) -> Values:
@@ -223,7 +192,7 @@ def _secret(name: str, path: Any, source: str) -> tuple[str, str]:
             f"{source} names no file: it must be the path of a file;"
             f" the secret itself belongs into {name}"
         )
-    text = _file(path, source).strip()
+    text = read_text(path, source).strip()
     if not text:
         raise OperatorError(f"{source}: {path} is empty")
     return text, source
@@ -284,7 +253,7 @@ def _proxy_variables(
     environment: Mapping[str, str], env_file: Path | None
 ) -> dict[str, str]:
     """Return the variables about proxies; those of `.env` only if there are none."""
-    for variables in (environment, _dotenv(env_file)):
+    for variables in (environment, read_dotenv(env_file)[0]):
         found = {name: variables[name] for name in VARIABLES & variables.keys()}
         if any(text.strip() for text in found.values()):
             return found
@@ -314,7 +283,7 @@ def _may_have_secret(url: str) -> bool:
     return "@" in url or looks_like_token(url)
 
 
-def _warnings(names: Iterable[str]) -> list[str]:
+def _unknown_names(names: Iterable[str]) -> list[str]:
     """Return a warning about each CROCBOT_ variable that is no setting."""
     known = {name.removeprefix(PREFIX): name for name in KNOWN_NAMES}
     return [

@@ -148,6 +148,11 @@ def _program(value: object) -> object:
     words = shlex.split(value) if isinstance(value, str) else value
     if isinstance(value, str) and not words:
         raise ValueError("there is no program")
+    if isinstance(words, list):
+        if words and not words[0]:
+            raise HintError("the name of the program is empty")
+        if any("\0" in word for word in words if isinstance(word, str)):
+            raise HintError("no argument can have a NUL character")
     return words
 
 
@@ -214,7 +219,10 @@ def _token(value: object) -> object:
     """Refuse what was pasted in place of a token; the text itself is never shown."""
     if isinstance(value, str) and not re.fullmatch(TOKEN_PATTERN, value):
         for hint, found in (
-            ("it is a path: TELEGRAM_BOT_TOKEN_FILE takes one", value[:1] in "/~."),
+            (
+                "it is a path: TELEGRAM_BOT_TOKEN_FILE takes one",
+                value.startswith(("/", "~", ".")),
+            ),
             ("it has more than one line", "\n" in value),
             ("it has a blank in it", any(map(str.isspace, value))),
             ("it begins with bot, as in a URL", value.lower().startswith("bot")),

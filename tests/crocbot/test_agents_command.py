@@ -90,6 +90,20 @@ async def test_a_program_that_cannot_be_started(program: str) -> None:
         await agent.check()
 
 
+async def test_check_of_a_script(tmp_path: Path) -> None:
+    """A script whose interpreter does not exist cannot be started."""
+    script = tmp_path / "agent"
+    script.write_text("#! /nowhere/python3 -u\n")
+    script.chmod(0o700)
+
+    with pytest.raises(AgentError, match="its first line names '/nowhere/python3'"):
+        await CommandAgent([str(script)], ENVIRONMENT).check()
+    script.write_text("#!/bin/sh\n")
+    assert await CommandAgent([str(script)], ENVIRONMENT).check() == (
+        f"{script} can be started"
+    )
+
+
 async def test_check() -> None:
     """`check` looks the program up and does not start it."""
     assert await python("raise SystemExit(1)").check() == (

@@ -231,6 +231,8 @@ def test_pairing(
         2,
         "crocbot: user 8 was not paired: see crocbot pairing list\n",
     )
+    status, text = run(["pairing", "approve", "\udcff"], capsys)
+    assert (status, text[:9]) == (2, "crocbot: ")
     status, text = run(["pairing", "approve", code], capsys)
     assert (status, text.count("\n")) == (2, 1)
     assert text.startswith(f"crocbot: {code!r} is not a pending code")

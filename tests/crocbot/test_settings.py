@@ -317,6 +317,13 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
             " can have CROCBOT_AGENT_COMMAND run on this machine",
         ),
         (
+            {
+                "CROCBOT_AGENT": "command",
+                "CROCBOT_AGENT_COMMAND": "python3 -u ~/agent.py --no.x",
+            },
+            "CROCBOT_AGENT_COMMAND: there is no file '~/agent.py'",
+        ),
+        (
             {"CROCBOT_MODEL": "llama"},
             "CROCBOT_MODEL has no effect: CROCBOT_AGENT is 'echo', not 'openai'",
         ),
@@ -348,7 +355,7 @@ def test_advice_about_files(tmp_path: Path) -> None:
         file.chmod(0o644)
     every = "every user of this machine may read"
     assert [line for line in warnings() if every in line] == [
-        f"the settings: {every} {env_file}: chmod 600",
+        f"TELEGRAM_BOT_TOKEN: {every} {env_file}: chmod 600",
         f"CROCBOT_CONFIG: {every} {toml}: chmod 600",
         f"OPENAI_API_KEY_FILE: {every} {key}: chmod 600",
     ]
@@ -357,10 +364,56 @@ def test_advice_about_files(tmp_path: Path) -> None:
     assert not [line for line in warnings() if every in line]
 
 
-@pytest.mark.parametrize("text", ["statsd_port = true", "max_turns = '1_0'"])
-def test_numbers_of_toml(tmp_path: Path, text: str) -> None:
-    """What is a number only for Python is none."""
-    assert ": must be " in error(config(tmp_path, text))
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("statsd_port = true", "statsd_port is True: must be a port, 1 to 65535"),
+        ("max_turns = '1_0'", "max_turns is '1_0': must be 1 to 1000"),
+        (
+            "CROCBOT_ACCESS = 'open'",
+            "is not a setting of crocbot; did you mean access?",
+        ),
+        (f"model = {'[' * 5000}{']' * 5000}", "is not TOML: "),
+        ("agent_command = ['', 'x']", "; the name of the program is empty"),
+        ('agent_command = ["cat", "\\u0000"]', "; no argument can have a NUL char"),
+        ("groups = [-7, 8]", "groups is '8': must be group ids"),
+        ("allow_from = [7, -8]", "allow_from is -8: must be Telegram user ids"),
+    ],
+)
+def test_mistakes_in_toml(tmp_path: Path, text: str, expected: str) -> None:
+    """What is a number only for Python, a name in capitals, and the like, are named."""
+    assert expected in error(config(tmp_path, text))
+
+
+def test_empty_texts_in_toml(tmp_path: Path) -> None:
+    """An empty text counts as unset, like an empty variable."""
+    loaded = load(config(tmp_path, "webhook_url = ''\ntelegram_bot_token = ' '"))
+
+    assert loaded.webhook_url is None
+    assert loaded.token.get_secret_value() == TOKEN
+
+
+@pytest.mark.parametrize("line", ["TELEGRAM_BOT_TOKEN: 1:HUSH", "A='HUSH"])
+def test_lines_of_env_that_are_none(
+    tmp_path: Path, line: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A line that cannot be read is a warning, and named if the token is missing."""
+    file = tmp_path / ".env"
+    file.write_text(f"CROCBOT_MAX_TURNS=3\n{line}\n")
+    loaded, warnings = settings.load({"TELEGRAM_BOT_TOKEN": TOKEN}, file)
+
+    assert warnings == [f"{file}: line 2 is not NAME=value"]
+    assert loaded.max_turns == 3
+    assert error({"TELEGRAM_BOT_TOKEN": ""}, file).endswith(f"; {warnings[0]}")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_env_that_is_not_utf8(tmp_path: Path) -> None:
+    """A file in another encoding is named."""
+    file = tmp_path / ".env"
+    file.write_bytes("CROCBOT_SYSTEM_PROMPT=x\n".encode("utf-16"))
+
+    assert error({}, file) == f"{file} cannot be read: it is not UTF-8"
 
 
 def test_byte_order_marks(tmp_path: Path) -> None:

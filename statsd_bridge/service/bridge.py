@@ -8,6 +8,7 @@ from statsd_bridge import log, web
 from statsd_bridge.service.build import Components
 from statsd_bridge.service.http import VERSION, HttpBackend
 from statsd_bridge.service.listeners import Listeners
+from statsd_bridge.threads import DaemonThreads
 
 EXPIRY_SECONDS = 1.0
 
@@ -18,7 +19,9 @@ class Bridge:
     def __init__(self, components: Components) -> None:
         self.components = components
         self._reactor = components.reactor
-        self._guard = web.Guard(components.settings.web_config)
+        # One password is checked at a time, with a thread of its own.
+        threads = DaemonThreads(self._reactor, "passwords", 1)
+        self._guard = web.Guard(components.settings.web_config, threads)
         self.listeners = Listeners(components)
         self.http = HttpBackend(components, self.listeners)
         self._is_expiring = False

@@ -67,7 +67,8 @@ def run(settings: Settings) -> NoReturn:
 def check(settings: Settings) -> MappingTable:
     """Read all files that a start reads; raise BridgeError if one cannot be used."""
     _tune_collector()
-    web.Guard(settings.web_config)
+    if settings.web_config:
+        web.load_config(settings.web_config)
     return build.load_table(settings)
 
 

@@ -10,7 +10,7 @@ It asks a Backend for what the pages show.  Start reading at server.py.
 from __future__ import annotations
 
 from statsd_bridge.web.base import Backend, RenderedPage
-from statsd_bridge.web.guard import Guard
+from statsd_bridge.web.guard import Guard, load_config
 from statsd_bridge.web.server import http_factory
 
-__all__ = ["Backend", "Guard", "RenderedPage", "http_factory"]
+__all__ = ["Backend", "Guard", "RenderedPage", "http_factory", "load_config"]

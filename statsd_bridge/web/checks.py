@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from statsd_bridge.web.client import Client, clients_that_left
@@ -21,6 +21,13 @@ MAX_WAITING = 64
 
 MAX_WAITING_OF_PEER = 4
 """Checks that wait, of one peer."""
+
+
+class Threads(Protocol):
+    """Runs functions beside the reactor; threads.DaemonThreads implements it."""
+
+    def run(self, function: Any, *args: Any) -> Deferred[Any]:
+        """Call a function; its result comes on the reactor."""
 
 
 class Admission(Enum):
@@ -73,7 +80,8 @@ class Decided(PasswordCheck):
 class CheckQueue:
     """The checks that wait, and the one that runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
         self._waiting: dict[str, deque[PasswordCheck]] = {}
         """By peer, in the order in which the peers have their turns."""
         self._is_running = False
@@ -129,7 +137,7 @@ class CheckQueue:
                 check.result.callback(known)
                 continue
             self._is_running = True
-            deferToThread(check.matches).addBoth(self._ended, check)
+            self._threads.run(check.matches).addBoth(self._ended, check)
 
     def _pop(self) -> PasswordCheck:
         """Remove the first check of the next peer, whose next turn is the last."""

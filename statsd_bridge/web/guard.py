@@ -20,7 +20,7 @@ from statsd_bridge import log
 from statsd_bridge.errors import BridgeError
 from statsd_bridge.model import Clock
 from statsd_bridge.web import config, tls
-from statsd_bridge.web.checks import PasswordCheck
+from statsd_bridge.web.checks import PasswordCheck, Threads
 from statsd_bridge.web.client import Client
 from statsd_bridge.web.config import RateLimit, WebConfig
 from statsd_bridge.web.users import Users
@@ -32,14 +32,17 @@ class Guard:
     """
     The checks of one file; an empty `path` admits everyone.
 
-    Raise BridgeError if the file cannot be used when the bridge starts.
+    Passwords are checked in `threads`.  Raise BridgeError if the file cannot be used
+    when the bridge starts.
     """
 
-    def __init__(self, path: str, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, path: str, threads: Threads, clock: Clock = time.monotonic
+    ) -> None:
         self._path = path
         self._clock = clock
         self._bucket: TokenBucket | None = None
-        self._users = Users({})
+        self._users = Users({}, threads)
         self._config = WebConfig()
         self._context: SSL.Context | None = None
         self._files = WatchedFiles()
@@ -91,11 +94,7 @@ class Guard:
         self._files.add(Path(self._path))
         for each in config.referenced_files(self._path):
             self._files.add(each)
-        loaded = config.read(self._path)
-        try:
-            context = tls.new_context(loaded.tls) if loaded.tls else None
-        except BridgeError as error:
-            raise BridgeError(f"{self._path}: {error}") from error
+        loaded, context = load_config(self._path)
         if not is_start and (context is None) != (self._context is None):
             raise BridgeError(
                 f"{self._path}: tls_server_config cannot be added or removed while the"
@@ -107,6 +106,15 @@ class Guard:
             self._bucket = TokenBucket(loaded.rate, self._clock())
         self._config, self._context = loaded, context
         self._users.replace(loaded.users)
+
+
+def load_config(path: str) -> tuple[WebConfig, SSL.Context | None]:
+    """Read a file, and the context of its TLS; raise BridgeError if it is invalid."""
+    loaded = config.read(path)
+    try:
+        return loaded, tls.new_context(loaded.tls) if loaded.tls else None
+    except BridgeError as error:
+        raise BridgeError(f"{path}: {error}") from error
 
 
 class TokenBucket:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -34,6 +36,9 @@ MAX_WAITING_SCRAPES = 64
 STALL_SECONDS = 1.0
 """A client that reads nothing for this long is disconnected if another scrape waits."""
 
+SLOW_SECONDS = 5.0
+"""A page that takes longer gives way to the scrape of a peer that has fewer."""
+
 MAX_SCRAPE_SECONDS = 120
 """A response that is not received completely within this time is aborted."""
 
@@ -52,10 +57,7 @@ class MetricsResource(BackendPage):
         scrape = _Scrape(request, self)
         self.backend.stats.scrapes_in_flight += 1
         request.notifyFinish().addBoth(lambda _: self._finished(scrape))
-        if len(self._waiting) >= MAX_WAITING_SCRAPES:
-            for left in clients_that_left([each.request for each in self._waiting]):
-                left.stop_waiting()
-        if len(self._waiting) >= MAX_WAITING_SCRAPES:
+        if len(self._waiting) >= MAX_WAITING_SCRAPES and not self._refuse_one(scrape):
             return plain_error(request, 503, TRY_LATER)
         self._waiting[scrape] = None
         request.is_waiting = True
@@ -63,22 +65,53 @@ class MetricsResource(BackendPage):
         return NOT_DONE_YET
 
     def start_waiting(self) -> None:
-        """Start scrapes that wait, while there is capacity."""
-        while self._waiting and self._has_capacity():
-            scrape = next(iter(self._waiting))
+        """Start scrapes that wait, while there is capacity; the peers in turn."""
+        while self._waiting:
+            active = Counter(each.peer for each in self._active)
+            scrape = min(self._waiting, key=lambda each: active[each.peer])
+            if not self._has_capacity(scrape, active):
+                return
             del self._waiting[scrape]
             self._active[scrape] = None
             scrape.start()
 
-    def _has_capacity(self) -> bool:
-        """Return whether a scrape may start; one that stalls is aborted for it."""
+    def _has_capacity(self, scrape: _Scrape, active: Counter[str]) -> bool:
+        """
+        Return whether a scrape may start, which may abort another one for it.
+
+        That is one that stalls, else a slow one of the peer with the most.
+        """
         if len(self._active) < MAX_SCRAPES:
             return True
-        stalled = next((each for each in self._active if each.is_stalled), None)
-        if stalled is not None:
-            del self._active[stalled]
-            stalled.abort()
-        return stalled is not None
+        stalled = [each for each in self._active if each.is_stalled]
+        share = active[scrape.peer] + 1
+        slow = [each for each in self._active if each.is_slow]
+        crowd = [each for each in slow if active[each.peer] > share]
+        if not stalled and not crowd:
+            return False
+        other = (
+            stalled[0] if stalled else max(crowd, key=lambda each: active[each.peer])
+        )
+        del self._active[other]
+        other.abort()
+        return True
+
+    def _refuse_one(self, scrape: _Scrape) -> bool:
+        """
+        Refuse one that waits, so that another scrape may; return whether it may.
+
+        That is one whose client has left, else the last of the peer with the most.
+        """
+        left = clients_that_left([each.request for each in self._waiting])
+        if not left:
+            waiting = Counter(each.peer for each in self._waiting)
+            peer, most = max(waiting.items(), key=itemgetter(1))
+            if most <= waiting[scrape.peer] + 1:
+                return False
+            left = [each.request for each in self._waiting if each.peer == peer][-1:]
+        for request in left:
+            request.stop_waiting()
+        return True
 
     def _finished(self, scrape: _Scrape) -> None:
         self._waiting.pop(scrape, None)
@@ -98,8 +131,12 @@ class _Scrape:
 
     def __init__(self, request: PageRequest, metrics: MetricsResource) -> None:
         self.is_stalled = False
-        self._bytes = 0
+        """Whether the client has read nothing for STALL_SECONDS."""
+        self.is_slow = False
+        """Whether it was started SLOW_SECONDS ago."""
         self.request = request
+        self.peer = request.peer
+        self._bytes = 0
         self._metrics = metrics
         self._backend = metrics.backend
         self._slices: Iterator[bytes] = iter(())
@@ -109,11 +146,13 @@ class _Scrape:
         self._is_scheduled = False
         self._stall_timer: Any = None
         self._deadline = self._backend.reactor.callLater(MAX_SCRAPE_SECONDS, self.abort)
+        self._slow_timer: Any = None
 
     def start(self) -> None:
         """Send the head and begin with the body."""
         request = self.request
         request.is_waiting = False
+        self._slow_timer = self._backend.reactor.callLater(SLOW_SECONDS, self._be_slow)
         try:
             page = self._backend.render_metrics(_header(request, b"accept"))
         except Exception as error:
@@ -134,8 +173,9 @@ class _Scrape:
     def finish(self) -> None:
         """Count the scrape: the response is sent or its connection is lost."""
         self.stopProducing()
-        if self._deadline.active():
-            self._deadline.cancel()
+        for timer in (self._deadline, self._slow_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
         stats = self._backend.stats
         stats.scrapes[str(self.request.code)] += 1
         if self._is_complete:
@@ -165,6 +205,10 @@ class _Scrape:
         self._is_producing = self.is_stalled = False
         if self._stall_timer is not None and self._stall_timer.active():
             self._stall_timer.cancel()
+
+    def _be_slow(self) -> None:
+        self.is_slow = True
+        self._metrics.start_waiting()
 
     def _stalled(self) -> None:
         self.is_stalled = True

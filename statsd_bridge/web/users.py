@@ -17,7 +17,13 @@ from typing import NamedTuple
 
 import bcrypt
 
-from statsd_bridge.web.checks import Admission, CheckQueue, Decided, PasswordCheck
+from statsd_bridge.web.checks import (
+    Admission,
+    CheckQueue,
+    Decided,
+    PasswordCheck,
+    Threads,
+)
 from statsd_bridge.web.client import Client
 
 MAX_REMEMBERED = 100
@@ -36,9 +42,9 @@ class Credentials(NamedTuple):
 class Users:
     """The users who may read the pages; `replace` changes them at any time."""
 
-    def __init__(self, hashes: Mapping[str, bytes]) -> None:
+    def __init__(self, hashes: Mapping[str, bytes], threads: Threads) -> None:
         self._hashes = hashes
-        self._queue = CheckQueue()
+        self._queue = CheckQueue(threads)
         self._remembered = RememberedCredentials()
 
     def replace(self, hashes: Mapping[str, bytes]) -> None:

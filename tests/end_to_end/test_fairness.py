@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,70 @@ def test_wrong_passwords_keep_out_only_those_who_send_them(
     assert set(statuses) == {b"401", b"429"}
     # At most one check ran for each that waited, not one for each of the 600.
     assert b"\nstatsd_bridge_bugs_total 0.0\n" in page
+
+
+def test_a_signal_does_not_wait_for_a_password_check(
+    launch: Start, tmp_path: Path
+) -> None:
+    """A check that would take hours runs in a thread that ends with the process."""
+    hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
+    config = tmp_path / "web.yml"
+    config.write_text(f"basic_auth_users: {{ann: {hashed.replace('$04$', '$31$')}}}")
+    bridge = launch(f"--web.config.file={config}").wait()
+    with socket.create_connection(("127.0.0.1", bridge.http)) as client:
+        client.sendall(scrape("ann", "right"))
+        # Its answer shows that the check before it is running or waits.
+        with socket.create_connection(("127.0.0.1", bridge.http)) as other:
+            other.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert answer(other).startswith(b"HTTP/1.0 401 ")
+        assert bridge.stop() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="one loopback address elsewhere")
+def test_slow_readers_keep_out_only_themselves(start: Start) -> None:
+    """They read a little all the time; another client gets its page all the same."""
+    bridge = start()
+    for first in range(0, 20_000, 50):
+        names = range(first, first + 50)
+        bridge.send(b"\n".join(b"m%d:1|c|#a:%s" % (n, b"v" * 900) for n in names))
+        if not first % 1000:
+            bridge.get("/metrics")
+    bridge.scrape_until("\nm19999{")
+    with ExitStack() as stack:
+        readers = []
+        for _ in range(20):
+            reader = stack.enter_context(socket.socket())
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.connect(("127.0.0.1", bridge.http))
+            reader.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            readers.append(reader)
+        scraper = connect(stack, ("127.0.0.1", bridge.http), "127.0.0.2")
+        scraper.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        scraper.settimeout(0.2)
+        page, has_ended = b"", False
+        while not page and not has_ended:
+            for each in readers:
+                has_ended |= read_some(each)
+            with suppress(TimeoutError):
+                page = scraper.recv(1000)
+
+    # None of the slow ones has its page yet, so none has made way by its end.
+    assert page.startswith(b"HTTP/1.0 200 ")
+
+
+def read_some(reader: socket.socket) -> bool:
+    """Read at most 200,000 bytes of what has arrived; return whether all has."""
+    left = 200_000
+    while left > 0:
+        try:
+            data = reader.recv(left, socket.MSG_DONTWAIT)
+        except OSError:
+            # Nothing has arrived, or the connection was cut.
+            return False
+        if not data:
+            return True
+        left -= len(data)
+    return False
 
 
 HEADS = [

@@ -47,7 +47,8 @@ def test_the_example_is_read(tmp_path: Path) -> None:
         ("time for a request", [connection.REQUEST_SECONDS]),
         ("password", [checks.MAX_WAITING_OF_PEER, checks.MAX_WAITING]),
         ("metrics pages being sent", [scrape.MAX_SCRAPES, scrape.MAX_WAITING_SCRAPES]),
-        ("time to receive a page", [scrape.MAX_SCRAPE_SECONDS, scrape.STALL_SECONDS]),
+        ("time to receive a page of", [scrape.SLOW_SECONDS]),
+        ("time to receive a page ", [scrape.MAX_SCRAPE_SECONDS, scrape.STALL_SECONDS]),
     ],
 )
 def test_the_bounds_are_those_of_the_program(row: str, bounds: list[float]) -> None:

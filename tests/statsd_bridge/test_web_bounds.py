@@ -15,6 +15,7 @@ from statsd_bridge.web.scrape import (
     MAX_SCRAPE_SECONDS,
     MAX_SCRAPES,
     MAX_WAITING_SCRAPES,
+    SLOW_SECONDS,
     STALL_SECONDS,
 )
 from tests.certificates import Authority
@@ -130,6 +131,54 @@ def test_a_waiting_scraper_that_closes_its_side_is_forgotten(backend: Backend) -
     assert scraper.is_closed
     scraper.close()
     assert backend.stats.scrapes_in_flight == MAX_SCRAPES
+
+
+def read_slowly(backend: Backend, readers: list[Connection], seconds: float) -> None:
+    """Let time pass in which clients read a little, too often to be stalled."""
+    for _ in range(int(seconds / STALL_SECONDS * 2)):
+        for each in readers:
+            if not each.is_closed:
+                each.transport.producer.resumeProducing()
+                each.transport.producer.pauseProducing()
+        backend.reactor.advance(STALL_SECONDS / 2)
+
+
+def test_slow_readers_of_one_peer_give_way_to_another(backend: Backend) -> None:
+    """They read too often to be stalled; the first of them is cut, after a while."""
+    backend.slices = [b"a 1\n"] * 1000
+    server = backend.server()
+    slow = stall(backend, server)
+    neighbour = backend.connect(server)
+    scraper = backend.connect(server, "192.0.2.2")
+    for each in (neighbour, scraper):
+        each.send(SCRAPE)
+    read_slowly(backend, slow, SLOW_SECONDS - 1)
+    before = sum(each.is_closed for each in slow)
+    read_slowly(backend, slow, 2)
+    backend.reactor.run_pending()
+
+    assert before == 0
+    assert [each.is_closed for each in slow] == [True, *[False] * (MAX_SCRAPES - 1)]
+    assert scraper.received.endswith(b"a 1\n")
+    # One of the same peer waits until the other has ended.
+    assert neighbour.received.endswith(b"a 1\n")
+
+
+def test_one_peer_does_not_take_all_places_to_wait(backend: Backend) -> None:
+    """Its last scrape is refused for that of another one, which is then the next."""
+    server = backend.server(max_connections=500)
+    stalled = stall(backend, server)
+    crowd = [backend.connect(server) for _ in range(MAX_WAITING_SCRAPES)]
+    scraper = backend.connect(server, "192.0.2.2")
+    for each in (*crowd, scraper):
+        each.send(SCRAPE)
+    refused = [each for each in crowd if each.received]
+    stalled[0].close()
+    backend.reactor.run_pending()
+
+    assert refused == crowd[-1:]
+    assert refused[0].received.startswith(b"HTTP/1.0 503 ")
+    assert scraper.received.endswith(PAGE)
 
 
 def test_one_scrape_too_many_is_a_503(backend: Backend) -> None:

@@ -15,22 +15,22 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from statsd_bridge.web import checks, users
+from statsd_bridge.web import users
 from statsd_bridge.web.checks import MAX_WAITING, MAX_WAITING_OF_PEER
 from tests.statsd_bridge.web_in_memory import Backend, Connection
 
 
 class Thread:
-    """The thread of the checks; the test runs what is called in it."""
+    """The thread of the checks; the test makes the calls."""
 
     def __init__(self) -> None:
         self._call: tuple[Callable[[], bool], Deferred[bool]] | None = None
 
-    def defer(self, call: Callable[[], bool]) -> Deferred[bool]:
+    def run(self, function: Callable[[], bool]) -> Deferred[bool]:
         """Keep a call; there is never a second one."""
         assert self._call is None
         result: Deferred[bool] = Deferred()
-        self._call = call, result
+        self._call = function, result
         return result
 
     @property
@@ -38,8 +38,8 @@ class Thread:
         """Whether a call is to be run."""
         return self._call is not None
 
-    def run(self) -> None:
-        """Run the call."""
+    def end(self) -> None:
+        """Make the call."""
         assert self._call is not None
         (call, result), self._call = self._call, None
         try:
@@ -49,31 +49,29 @@ class Thread:
         else:
             result.callback(value)
 
-    def run_all(self) -> int:
-        """Run calls until there are none; return how many there were."""
+    def end_all(self) -> int:
+        """Make calls until there are none; return how many there were."""
         count = 0
         while self.is_busy:
-            self.run()
+            self.end()
             count += 1
         return count
 
 
 @pytest.fixture
-def thread(monkeypatch: pytest.MonkeyPatch) -> Thread:
+def thread() -> Thread:
     """The thread of the checks."""
-    thread = Thread()
-    monkeypatch.setattr(checks, "deferToThread", thread.defer)
-    return thread
+    return Thread()
 
 
 class Site:
     """A server with one user, ann, whose password is `right`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, thread: Thread) -> None:
         hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
         file = folder / "web.yml"
         file.write_text(f"basic_auth_users: {{ann: {hashed}}}")
-        self.backend = Backend()
+        self.backend = Backend(thread)
         self.server = self.backend.server(1000, web_config=str(file))
 
     def request(self, password: str, host: str = "192.0.2.1") -> Connection:
@@ -90,9 +88,9 @@ class Site:
 @pytest.fixture
 def site(thread: Thread, tmp_path: Path) -> Iterator[Site]:
     """A server with a user."""
-    site = Site(tmp_path)
+    site = Site(tmp_path, thread)
     yield site
-    thread.run_all()
+    thread.end_all()
     assert site.backend.bugs == []
 
 
@@ -135,7 +133,7 @@ def test_peers_have_their_turns(site: Site, thread: Thread) -> None:
     later = [site.request(f"wrong {n}", "192.0.2.2") for n in range(2)]
     ends = []
     while thread.is_busy:
-        thread.run()
+        thread.end()
         ends.append(sum(map(bool, map(status, crowd))))
 
     assert {*map(status, (*crowd, *later))} == {401}
@@ -150,7 +148,7 @@ def test_a_check_that_waits_is_dropped_with_its_connection(
         site.request(f"wrong {number}").close()
     late = site.request("right")
 
-    assert thread.run_all() == 2
+    assert thread.end_all() == 2
     assert status(late) == 200
 
 
@@ -164,7 +162,7 @@ def test_a_client_that_closes_its_side_does_not_wait(
 
     assert status(waiting) == 503
     assert waiting.is_closed
-    assert thread.run_all() == 1
+    assert thread.end_all() == 1
     assert status(running) == 200
 
 
@@ -183,7 +181,7 @@ def test_clients_that_left_give_way(site: Site, thread: Thread) -> None:
         late = site.request("right")
 
     assert [*map(status, waiting)] == [503, 0, 503, 503]
-    assert thread.run_all() == 3
+    assert thread.end_all() == 3
     assert [*map(status, (running, waiting[1], late))] == [401, 401, 200]
 
 
@@ -194,7 +192,7 @@ def test_the_result_of_a_check_is_remembered_for_all_that_wait(
     site.request("right").close()
     waiting = [site.request("right") for _ in range(3)]
 
-    assert thread.run_all() == 1
+    assert thread.end_all() == 1
     assert {*map(status, waiting)} == {200}
     assert status(site.request("right")) == 200
 
@@ -221,8 +219,8 @@ def test_a_bug_in_a_check_costs_one_request(
         patched.setattr(users, "matches", fail)
         first = site.request("right")
         second = site.request("right")
-        thread.run()
-    thread.run()
+        thread.end()
+    thread.end()
 
     assert first.is_closed
     assert status(second) == 200

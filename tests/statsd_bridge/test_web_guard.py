@@ -10,7 +10,6 @@ from pathlib import Path
 import bcrypt
 import pytest
 from structlog.testing import capture_logs
-from twisted.internet.defer import Deferred
 
 from statsd_bridge import cli
 from statsd_bridge.web import Guard, config
@@ -20,6 +19,7 @@ from statsd_bridge.web.guard import TokenBucket
 from statsd_bridge.web.users import Users
 from statsd_bridge.web.watch import SETTLING_SECONDS, WatchedFiles
 from tests.certificates import Authority
+from tests.statsd_bridge.web_in_memory import InThisThread
 
 
 def test_a_bucket_fills_with_time() -> None:
@@ -33,16 +33,10 @@ def test_a_bucket_fills_with_time() -> None:
 
 
 @pytest.fixture
-def users(monkeypatch: pytest.MonkeyPatch) -> Users:
+def users() -> Users:
     """One user whose password is checked in this thread."""
-
-    def run_now(call, *arguments):  # type: ignore[no-untyped-def]
-        done: Deferred[bool] = Deferred()
-        done.callback(call(*arguments))
-        return done
-
-    monkeypatch.setattr("statsd_bridge.web.checks.deferToThread", run_now)
-    return Users({"ann": bcrypt.hashpw(b"a:b", bcrypt.gensalt(4))})
+    hashes = {"ann": bcrypt.hashpw(b"a:b", bcrypt.gensalt(4))}
+    return Users(hashes, InThisThread())
 
 
 class SomeClient:
@@ -108,14 +102,14 @@ def test_a_changed_hash_invalidates_remembered_credentials(users: Users) -> None
 
 def test_without_users_every_request_is_admitted() -> None:
     """With a header and without."""
-    assert admitted(Users({}), None, basic(b"a:b")) == [True, True]
+    assert admitted(Users({}, InThisThread()), None, basic(b"a:b")) == [True, True]
 
 
 def test_a_broken_file_leaves_the_last_good_one_in_force(tmp_path: Path) -> None:
     """The error is logged once for each change."""
     file = tmp_path / "web.yml"
     file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}")
-    guard = Guard(str(file))
+    guard = Guard(str(file), InThisThread())
     with capture_logs() as logs:
         file.write_text("nonsense: 1")
         assert all(guard.allow_request() for _ in range(3))
@@ -139,7 +133,7 @@ def test_a_refused_file_is_read_again_when_its_files_change(tmp_path: Path) -> N
     file = tmp_path / "web.yml"
     named = "tls_server_config: {cert_file: %s.pem, key_file: %s.key}"
     file.write_text(named % ("old", "old"))
-    guard = Guard(str(file))
+    guard = Guard(str(file), InThisThread())
     old = guard.getContext()
     file.write_text(named % ("new", "new"))
     with capture_logs() as logs:
@@ -165,7 +159,7 @@ def test_a_change_while_the_file_is_read_is_found(
 
     with monkeypatch.context() as patched:
         patched.setattr(config, "read", read_then_change)
-        guard = Guard(str(file))
+        guard = Guard(str(file), InThisThread())
     assert guard.allow_request()
 
     assert guard.headers == {"X-Frame-Options": "deny"}

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -43,10 +43,19 @@ class Reactor(Clock):
         return count
 
 
+class InThisThread:
+    """Threads whose functions run at once, in the thread of the test."""
+
+    def run(self, function: Any, *args: Any) -> Deferred[Any]:
+        """Call a function."""
+        return maybeDeferred(function, *args)
+
+
 class Backend(web.Backend):
     """A backend with a page of three slices, and the server in front of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: Any = None) -> None:
+        self.threads: Any = threads or InThisThread()
         self.stats = Stats()
         self.bugs = ReportedBugs()
         self.reactor: Any = Reactor()
@@ -81,7 +90,7 @@ class Backend(web.Backend):
         chosen = Settings(**{"enable_lifecycle": True, **settings})
         return web.http_factory(
             self,
-            web.Guard(chosen.web_config),
+            web.Guard(chosen.web_config, self.threads),
             chosen,
             version="1.2.3",
             max_connections=max_connections,

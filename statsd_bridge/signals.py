@@ -59,8 +59,9 @@ class Signals:
         self._is_installed = False
         self._listener: SignalListener | None = None
         self._exits_on_stop = False
-        # The keys, in the order of arrival.
-        self._pending: dict[int, None] = {}
+        # In the order of arrival, each once.  A handler may run between any two
+        # instructions of this class, another handler's included.
+        self._pending: list[int] = []
 
     def install(self) -> None:
         """Handle all signals above, those that the parent process ignored included."""
@@ -88,8 +89,7 @@ class Signals:
         for number in (*STOP, RELOAD, *_ignored()):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        pending, self._pending = self._pending, {}
-        for number in pending.keys() & {*STOP, RELOAD}:
+        for number in {*self._pending} & {*STOP, RELOAD}:
             os.kill(os.getpid(), number)
 
     def ignore(self) -> None:
@@ -98,7 +98,8 @@ class Signals:
             signal.signal(number, signal.SIG_IGN)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        self._pending[number] = None
+        if number not in self._pending:
+            self._pending.append(number)
         self._deliver()
 
     def _deliver(self) -> None:
@@ -106,9 +107,11 @@ class Signals:
             if self._exits_on_stop and not STOP.isdisjoint(self._pending):
                 _exit()
             return
-        while self._pending:
-            number = next(iter(self._pending))
-            del self._pending[number]
+        while True:
+            try:
+                number = self._pending.pop(0)
+            except IndexError:
+                return
             if number in STOP:
                 self._listener.stop()
             elif number == RELOAD:

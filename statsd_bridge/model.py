@@ -14,7 +14,6 @@ counters of what it does itself.
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -44,8 +43,8 @@ Characters of a name or a label that a rule makes: more than any may have, so th
 template costs more than a datagram.
 """
 
-RECENT_BYTES = 260
-"""An entry of a `Recent` besides its text."""
+RECENT_BYTES = 600
+"""An entry of a `Recent`, about: its text is short or cut."""
 
 Key = TypeVar("Key", bound=tuple[str | bytes, str])
 
@@ -96,6 +95,8 @@ class MetricType(StrEnum):
     HISTOGRAM = "histogram"
     SUMMARY = "summary"
     SET = "set"
+
+    __hash__ = str.__hash__
 
 
 class ParseErrorReason(StrEnum):
@@ -319,22 +320,21 @@ class Recent(Generic[Key]):
         counts = self._counts
         # Removed and inserted again, it is the last in the order of a dict.
         known = counts.pop(key, None)
-        if known is None and not self._make_room(_recent_size(key[0])):
-            return
-        counts[key] = (known or 0) + count
+        if known is not None:
+            counts[key] = known + count
+        elif self._make_room():
+            counts[key] = count
 
     def newest_first(self) -> Iterator[tuple[Key, int]]:
         """Yield each pair with its count."""
         return reversed(self._counts.items())
 
-    def _make_room(self, size: int) -> bool:
-        counts, account = self._counts, self._account
-        while counts and (len(counts) >= MAX_RECENT or not account.has_room(size)):
-            oldest = next(iter(counts))
-            del counts[oldest]
-            account.release(_recent_size(oldest[0]))
-        return account.reserve(size)
-
-
-def _recent_size(text: str | bytes) -> int:
-    return RECENT_BYTES + sys.getsizeof(text)
+    def _make_room(self) -> bool:
+        """Return whether there is room for an entry, if need be that of the oldest."""
+        counts = self._counts
+        if len(counts) < MAX_RECENT and self._account.reserve(RECENT_BYTES):
+            return True
+        if not counts:
+            return False
+        del counts[next(iter(counts))]
+        return True

@@ -100,9 +100,10 @@ def _allows_series(
     family: MetricFamily, label_texts: Sequence[str], now: float, bugs: BugReporter
 ) -> bool:
     """Return whether OpenMetrics allows the type of some series with their values."""
-    for labels in label_texts:
-        series = family.series.get(labels)
-        with bugs.catch():
+    find = family.series.get
+    with bugs.catch():
+        for labels in label_texts:
+            series = find(labels)
             if series is not None and series.may_be_negative(now):
                 return False
     return True

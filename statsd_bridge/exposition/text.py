@@ -123,6 +123,9 @@ def divide_family(family: MetricFamily) -> Iterator[tuple[Sequence[str], int]]:
         part = label_texts[start : start + size]
         if family.type in _GROWING:
             yield from _divide_growing(family, part)
+        elif len(part) == 1:
+            # Most families have one series.
+            yield part, lines
         else:
             yield from _divide_by_bytes(part, lines, len(family.name))
 
@@ -205,35 +208,40 @@ class _HistogramFormatter:
         self._last_labels: Sequence[str] = ()
 
     def format(self, labels: str, options: MetricOptions, values: Values) -> str:
-        sums = self._format_sums(labels, values)
         if not self._has_rows:
-            return sums
+            return self._format_sums(labels, values)
         if options is not self._options:
             # Nearly all series of a family share them.
             last_labels = self._list_labels(options, 0, len(values) - 2)
             self._options, self._last_labels = options, last_labels
-        return self._format_rows(labels, self._last_labels, values[:-2]) + sums
+        name = self._name
+        *rows, total, count = map(format_number, values)
+        text = self._format_rows(labels, self._last_labels, rows)
+        if not self._sums:
+            return text
+        braces = f"{{{labels}}}" if labels else ""
+        return f"{text}{name}_sum{braces} {total}\n{name}_count{braces} {count}\n"
 
     def format_in_chunks(
         self, labels: str, options: MetricOptions, values: Values
     ) -> Iterator[Chunk]:
         """Yield a series that is larger than a slice."""
-        rows = len(values) - 2 if self._has_rows else 0
+        row_count = len(values) - 2 if self._has_rows else 0
         line_length = len(self._name) + len(labels) + 1
         step = min(MAX_SLICE_LINES, max(1, MAX_SLICE_BYTES // line_length))
-        for start in range(0, rows, step):
-            end = min(start + step, rows)
+        for start in range(0, row_count, step):
+            end = min(start + step, row_count)
             last_labels = self._list_labels(options, start, end)
-            yield self._format_rows(labels, last_labels, values[start:end]), end - start
+            rows = [*map(format_number, values[start:end])]
+            yield self._format_rows(labels, last_labels, rows), end - start
         yield self._format_sums(labels, values), 2
 
     def _format_rows(
-        self, labels: str, last_labels: Sequence[str], rows: Values
+        self, labels: str, last_labels: Sequence[str], rows: Sequence[str]
     ) -> str:
         # One join with the start of the lines, instead of one format for each line.
         start = f"{self._name}{self._row_suffix}{{{labels}{',' if labels else ''}"
-        numbers = map(format_number, rows)
-        ends = [f"{end}{row}\n" for end, row in zip(last_labels, numbers, strict=True)]
+        ends = [f"{end}{row}\n" for end, row in zip(last_labels, rows, strict=True)]
         return start.join(["", *ends])
 
     def _format_sums(self, labels: str, values: Values) -> str:

@@ -43,10 +43,10 @@ MAX_FORMATS = 1_000
 
 MAX_BUFFERS = 100_000
 
-BUFFER_BYTES = 320
+BUFFER_BYTES = 230
 """A buffer besides its name."""
 
-SUFFIX_BYTES = 420
+SUFFIX_BYTES = 230
 """The table of the buffers with one suffix, and a format, besides the suffix."""
 
 MAX_DROPPED_BUFFERS = 10_000

@@ -6,6 +6,7 @@ A match may be far larger than its name, because rules choose the labels.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from sys import getsizeof
 
 from statsd_bridge.mapping.rule import Match
@@ -15,10 +16,10 @@ from statsd_bridge.model import CacheStats, SampleType
 MAX_MATCH_BYTES = 16 * 1024
 """A larger match is not cached, so that it does not displace all others."""
 
-MATCH_BYTES = 520
+MATCH_BYTES = 460
 """A match besides its texts: its key, its tuples and its place in the dict."""
 
-TEXT_BYTES = 80
+TEXT_BYTES = 70
 """A label or a capture besides its text."""
 
 Key = tuple[SampleType, str]
@@ -31,59 +32,57 @@ class MatchCache:
         self.account = Account()
         self._size = size
         self._bytes = 0
-        self._matches: dict[Key, Match] = {}
+        self._entries: OrderedDict[Key, tuple[Match, int]] = OrderedDict()
+        """Each match with its size."""
         self._gets = self._hits = 0
 
     @property
     def stats(self) -> CacheStats:
         """The number of matches, of look-ups, and of those that found a match."""
-        return CacheStats(len(self._matches), self._gets, self._hits)
+        return CacheStats(len(self._entries), self._gets, self._hits)
 
     def get(self, key: Key) -> Match | None:
         """Return the match of a name, if it is cached."""
         self._gets += 1
-        matches = self._matches
-        match = matches.get(key)
-        if match is not None:
-            self._hits += 1
-            if len(matches) >= self._size:
-                # Inserted again it is the last to go.
-                del matches[key]
-                matches[key] = match
-        return match
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._hits += 1
+        if len(self._entries) >= self._size:
+            self._entries.move_to_end(key)
+        return entry[0]
 
     def add(self, key: Key, match: Match) -> None:
         """Add a match, and remove others if there is no room for it."""
         size = _match_size(key, match)
         if size > MAX_MATCH_BYTES or not self._size:
             return
-        matches, account = self._matches, self.account
-        while matches and (len(matches) >= self._size or not account.has_room(size)):
-            oldest = next(iter(matches))
-            self._charge(-_match_size(oldest, matches.pop(oldest)))
-        if account.has_room(size):
-            self._charge(size)
-            matches[key] = match
+        entries, before = self._entries, self._bytes
+        if len(entries) >= self._size:
+            self._bytes -= entries.popitem(last=False)[1][1]
+        while entries and not self.account.has_room(self._bytes - before + size):
+            self._bytes -= entries.popitem(last=False)[1][1]
+        if self.account.has_room(self._bytes - before + size):
+            self._bytes += size
+            entries[key] = match, size
+        self.account.charge(self._bytes - before)
 
     def release(self) -> None:
         """Give back what all matches were charged; they are not used any more."""
-        self._charge(-self._bytes)
+        self.account.release(self._bytes)
+        self._bytes = 0
 
     def clear(self) -> None:
         """Remove all matches, whose charge is released already."""
-        self._matches.clear()
-
-    def _charge(self, size: int) -> None:
-        self._bytes += size
-        self.account.charge(size)
+        self._entries.clear()
 
 
 def _match_size(key: Key, match: Match) -> int:
     """Return the estimated size of a match with its key."""
-    texts = [*match.captures, *(value for _, value in match.untagged.labels)]
-    return (
-        MATCH_BYTES
-        + getsizeof(key[1])
-        + getsizeof(match.untagged.name)
-        + sum(TEXT_BYTES + getsizeof(each) for each in texts)
-    )
+    _, untagged, _, _, captures = match
+    size = MATCH_BYTES + getsizeof(key[1]) + getsizeof(untagged.name)
+    for capture in captures:
+        size += TEXT_BYTES + getsizeof(capture)
+    for _, value in untagged.labels:
+        size += TEXT_BYTES + getsizeof(value)
+    return size

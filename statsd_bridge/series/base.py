@@ -19,7 +19,7 @@ from heapq import merge
 from itertools import islice
 from typing import TypeVar
 
-from statsd_bridge.model import MetricOptions, MetricType, Sample
+from statsd_bridge.model import MetricOptions, MetricType, Sample, SeriesSpec
 
 Value = TypeVar("Value")
 
@@ -28,6 +28,8 @@ NAME_SUFFIXES: dict[MetricType, tuple[str, ...]] = {
     MetricType.SUMMARY: ("_sum", "_count"),
 }
 """Suffixes of the names that a metric type prints besides its own."""
+
+_ALL_SUFFIXES = NAME_SUFFIXES[MetricType.HISTOGRAM]
 
 MAX_SORTED_BYTES = 32 * 1024 * 1024
 """Sort keys that are made at once: without a bound they take what all labels take."""
@@ -279,16 +281,24 @@ class Families(SortedKeysDict[MetricFamily]):
         super().__init__()
         self._reserved = frozenset(reserved)
 
-    def would_conflict(self, name: str, type: MetricType) -> bool:
-        """Return whether a new family would print a name that is already printed."""
-        printed = [name, *(name + suffix for suffix in NAME_SUFFIXES.get(type, ()))]
-        if any(each in self._reserved for each in printed):
+    def would_conflict(self, family: MetricFamily | None, spec: SeriesSpec) -> bool:
+        """
+        Return whether a series would print a name that another type owns.
+
+        `family` is the one of its name, if there is one.
+        """
+        name, type = spec.name, spec.options.type
+        if family is not None:
+            return family.type is not type
+        if name in self._reserved:
             return True
-        if any(each in self for each in printed[1:]):
-            return True
-        return any(
+        for suffix in NAME_SUFFIXES.get(type, ()):
+            printed = name + suffix
+            if printed in self._reserved or printed in self:
+                return True
+        return name.endswith(_ALL_SUFFIXES) and any(
             self._owns(name.removesuffix(suffix), suffix, type)
-            for suffix in NAME_SUFFIXES[MetricType.HISTOGRAM]
+            for suffix in _ALL_SUFFIXES
             if name.endswith(suffix)
         )
 

@@ -14,7 +14,7 @@ MAX_MEMBERS = 10_000
 MAX_SURPLUS_MEMBERS = 1_000
 """Members beyond that until the oldest are removed at once: one by one is slow."""
 
-MEMBER_BYTES = 108
+MEMBER_BYTES = 96
 """A member's hash and time, and its place in the dict."""
 
 MEMBERS_PER_LINE = 10

@@ -153,9 +153,7 @@ class SeriesStore:
         family, label_text = self._families.get(spec.name), _label_text(spec)
         series = _find(family, spec, label_text)
         if series is None:
-            return self._rejection_reason(
-                family, spec, _new_size(family, spec, label_text)
-            )
+            return self._rejection_reason(_NewSeries(family, spec, label_text))
         if isinstance(series, GrowingSeries) and not series.has_room_for(sample):
             return RejectionReason.MEMORY_LIMIT
         return None
@@ -213,30 +211,27 @@ class SeriesStore:
         last_spec, reason = self._last_rejected
         if spec is last_spec and reason is not None:
             return Rejection(reason, type, spec.name)
-        size = _new_size(family, spec, label_text)
-        reason = self._rejection_reason(family, spec, size)
-        if reason is not None:
-            if spec.label_text is not None:
-                self._last_rejected = spec, reason
-            return Rejection(reason, type, spec.name)
-        if family is None:
-            family = MetricFamily(spec.name, spec.options)
-            self._families[spec.name] = family
-        self._account.charge(size)
-        return self._create(family, spec, label_text, now)
+        new = _NewSeries(family, spec, label_text)
+        reason = self._rejection_reason(new)
+        if reason is None:
+            return self._create(new, now)
+        if spec.label_text is not None:
+            self._last_rejected = spec, reason
+        return Rejection(reason, type, spec.name)
 
-    def _create(
-        self, family: MetricFamily, spec: SeriesSpec, label_text: str, now: float
-    ) -> Series:
-        names = tuple([name for name, _ in spec.labels])
-        label_names = family.label_names.get(names)
+    def _create(self, new: _NewSeries, now: float) -> Series:
+        family, label_names = new.family, new.label_names
+        if family is None:
+            family = MetricFamily(new.spec.name, new.spec.options)
+            self._families[new.spec.name] = family
         if label_names is None:
-            label_names = LabelNames(names, spec.options)
+            label_names = LabelNames(new.names, new.spec.options)
             self.label_names_total[family.type] += 1
         series = self._new_series(label_names.options, now)
-        family.add(label_text, label_names, series)
+        family.add(new.label_text, label_names, series)
         if isinstance(series, GrowingSeries):
             self._growing.add(series)
+        self._account.charge(new.size)
         self._size += 1
         self.created_total += 1
         return series
@@ -307,33 +302,46 @@ class SeriesStore:
             heap[:] = [entry for entry in heap if entry[0] == entry[2].due]
             heapify(heap)
 
-    def _rejection_reason(
-        self, family: MetricFamily | None, spec: SeriesSpec, size: int
-    ) -> RejectionReason | None:
-        """Return why a series of this size must not be created, or None."""
+    def _rejection_reason(self, new: _NewSeries) -> RejectionReason | None:
+        """Return why a series must not be created, or None."""
+        spec = new.spec
         if not spec.name:
             return RejectionReason.EMPTY_METRIC_NAME
-        if too_long := self._text_limits.rejection_reason(spec):
+        if too_long := self._text_limits.rejection_reason(spec, new.label_text):
             return too_long
         if has_reserved_label(spec):
             return RejectionReason.RESERVED_LABEL
-        if self._has_other_type(family, spec):
+        if self._families.would_conflict(new.family, spec):
             return RejectionReason.CONFLICT
-        return self._limit_reached(size)
-
-    def _limit_reached(self, size: int) -> RejectionReason | None:
         if self._size >= self._max_series:
             return RejectionReason.SERIES_LIMIT
-        if not self._account.has_room(size + FIRST_SAMPLE_BYTES):
-            return RejectionReason.MEMORY_LIMIT
-        return None
+        has_room = self._account.has_room(new.size + FIRST_SAMPLE_BYTES)
+        return None if has_room else RejectionReason.MEMORY_LIMIT
 
-    def _has_other_type(self, family: MetricFamily | None, spec: SeriesSpec) -> bool:
-        """Return whether another type owns a name that the series would print."""
+
+class _NewSeries:
+    """A series that is to be created, in its family if there is one."""
+
+    __slots__ = ("family", "label_names", "label_text", "names", "size", "spec")
+
+    def __init__(
+        self, family: MetricFamily | None, spec: SeriesSpec, label_text: str
+    ) -> None:
+        self.family = family
+        self.spec = spec
+        self.label_text = label_text
+        self.names = tuple([name for name, _ in spec.labels])
+        self.label_names = family.label_names.get(self.names) if family else None
+        options = spec.options
+        self.size = 0
+        """Bytes to charge, its ttl aside."""
+        if self.label_names is None:
+            self.size += label_names_size(self.names)
+        else:
+            options = self.label_names.options
         if family is None:
-            type = spec.options.type
-            return self._families.would_conflict(spec.name, type)
-        return family.type is not spec.options.type
+            self.size += family_size(spec.name)
+        self.size += series_size(options, label_text)
 
 
 def _scaled(spec: SeriesSpec, sample: Sample) -> float:
@@ -345,18 +353,6 @@ def _counter_rejection(increment: float) -> RejectionReason:
     if increment < 0:
         return RejectionReason.ILLEGAL_NEGATIVE_COUNTER
     return RejectionReason.NAN
-
-
-def _new_size(family: MetricFamily | None, spec: SeriesSpec, label_text: str) -> int:
-    """Return the bytes to charge for a new series, its ttl aside."""
-    names = tuple([name for name, _ in spec.labels])
-    if family is None:
-        size = family_size(spec.name) + label_names_size(names)
-        return size + series_size(spec.options, label_text)
-    label_names = family.label_names.get(names)
-    if label_names is None:
-        return label_names_size(names) + series_size(spec.options, label_text)
-    return series_size(label_names.options, label_text)
 
 
 def _label_text(spec: SeriesSpec) -> str:

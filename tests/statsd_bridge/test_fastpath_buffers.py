@@ -155,7 +155,7 @@ def test_buffers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     memory.buffers.clear()
     assert not memory.buffers.are_stale
 
-    monkeypatch.setattr(buffers, "MAX_TOTAL_BYTES", 900)
+    monkeypatch.setattr(buffers, "MAX_TOTAL_BYTES", 700)
     memory.record(b"abc:1|c")
     memory.record(b"abd:1|c")
     assert memory.keys() == [b"abc"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -121,12 +122,17 @@ class Inbox:
                 rows = await self._accept(updates[:count])
             except InboxError as error:
                 self._refuse(error, updates[:count])
-                if count == 1 or not error.no_space:
+                if refusal is not None:
+                    count //= 2
+                if not error.no_space or not count:
                     raise
-                count, refusal = count // 2, error
+                refusal = error
+                with suppress(InboxError):
+                    # The log of earlier transactions may be what takes the space.
+                    await self._shrink()
             else:
-                if refusal is None:
-                    self._accept_error = None
+                if count == len(updates):
+                    self._accept_error = refusal = None
                 return Accepted(rows=rows, stored=count, error=refusal)
         return Accepted()
 
@@ -211,7 +217,13 @@ class Inbox:
             sqlite.delete_expired(connection, now.retention)
             file_time.save(connection, now)
 
-        await self._run(job)
+        try:
+            await self._run(job)
+        finally:
+            # On a full disk the log may be what takes the space.
+            await self._shrink()
+
+    async def _shrink(self) -> None:
         try:
             await self._store.shrink()
         except StoreError as error:

@@ -11,7 +11,7 @@ import pytest
 from crocbot.errors import InboxError
 from crocbot.events import ErrorEvent
 from crocbot.model import Disposition, Outcome
-from tests.crocbot.inboxes import InboxFixture, open_inbox, updates
+from tests.crocbot.inboxes import FILE, InboxFixture, open_inbox, updates
 
 FULL = "database or disk is full"
 
@@ -128,3 +128,22 @@ async def test_closes_that_do_not_fit_are_split(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
         assert await closing == [1] * len(ids)
         assert sizes == []
+
+
+async def test_a_log_that_takes_the_space(tmp_path: Path) -> None:
+    """It is emptied before a batch is split, and whatever else fails."""
+    log = tmp_path / f"{FILE}-wal"
+    async with open_inbox(tmp_path) as inbox:
+        await limit(inbox, 2)
+        with pytest.raises(InboxError):
+            await inbox.accept([large(3, 100_000)])
+        assert log.stat().st_size == 0
+        await inbox.accept(updates(1))
+        assert log.stat().st_size > 0
+        await inbox.query(
+            "CREATE TRIGGER stop BEFORE INSERT ON clock"
+            " BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        with pytest.raises(InboxError, match="no"):
+            await inbox.tidy()
+        assert log.stat().st_size == 0

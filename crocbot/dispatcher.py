@@ -24,6 +24,7 @@ Rows to turns: in order within a chat, many chats at once, all of it bounded.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
@@ -32,7 +33,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from crocbot import envelope, fragments
-from crocbot.events import EventListener, TurnsInFlight
+from crocbot.events import EventListener, MessageAccepted, TurnsInFlight
 from crocbot.inbox import Accepted, Inbox
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
 from crocbot.slots import TurnSlots
@@ -115,6 +116,10 @@ class Dispatcher:
 
     async def _accept(self, updates: Sequence[RawUpdate]) -> Accepted:
         accepted = await self._inbox.accept(updates)
+        now = time.time()
+        for row in accepted.rows:
+            if (lag := envelope.lag_seconds(row.raw, now)) is not None:
+                self._events.emit(MessageAccepted(lag))
         self.enqueue(accepted.rows)
         return accepted
 

@@ -155,14 +155,16 @@ class FloodWait:
 
 @dataclass(frozen=True, slots=True)
 class UpdateReceived:
-    """
-    Telegram delivered an update, new or duplicate, by poll or webhook.
-
-    `lag_seconds` is the time since it was sent, None if it has no valid date.
-    """
+    """Telegram delivered an update, new or duplicate, by poll or webhook."""
 
     type: UpdateType
-    lag_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAccepted:
+    """A new message was stored, this long after it was sent."""
+
+    lag_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ Event = (
     | PollFailed
     | FloodWait
     | UpdateReceived
+    | MessageAccepted
     | PendingUpdates
     | WebhookRequest
     | InboxState

@@ -64,8 +64,6 @@ DELETED_BEFORE = "message to delete not found"
 FILE_PATH = re.compile(r"[A-Za-z0-9_][\w./ -]{0,500}")
 ALLOWED_UPDATES = tuple(UpdateType)
 MAX_UPDATE_ID = 2**62
-# Telegram keeps an update for a day; a longer lag is the difference of two clocks.
-MAX_LAG_SECONDS = 86_400.0
 FEWER_UPDATES_FACTOR = 4
 PROCESSING_ERROR = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 
@@ -338,9 +336,7 @@ class Client:
             self._events.emit(ApiCall(method, outcome, self._clock() - began))
 
 
-def usable_updates(
-    entries: Iterable[Any], events: EventListener, *, wall_clock: Clock = time.time
-) -> list[RawUpdate]:
+def usable_updates(entries: Iterable[Any], events: EventListener) -> list[RawUpdate]:
     """
     Return the updates among the entries of an answer, in the order of their ids.
 
@@ -348,13 +344,12 @@ def usable_updates(
     stored nor acknowledged.  Of two with one id the second is returned.
     """
     updates: dict[int, RawUpdate] = {}
-    dropped, now = 0, wall_clock()
+    dropped = 0
     for entry in entries:
         if _is_usable(entry):
             updates[entry["update_id"]] = entry
             if (type_ := UpdateType.of(entry)) is not None:
-                lag = _lag_seconds(entry[type_], now)
-                events.emit(UpdateReceived(type_, lag))
+                events.emit(UpdateReceived(type_))
         else:
             dropped += 1
             events.emit(PROCESSING_ERROR)
@@ -367,14 +362,6 @@ def _is_usable(entry: Any) -> bool:
     """Return whether the inbox can store an entry: it has a whole, positive id."""
     update_id = entry.get("update_id") if isinstance(entry, dict) else None
     return type(update_id) is int and 0 <= update_id < MAX_UPDATE_ID
-
-
-def _lag_seconds(content: Any, now: float) -> float | None:
-    """Return how long before Unix time `now` a message was sent, None if unknown."""
-    date = content.get("date") if isinstance(content, dict) else None
-    if type(date) is not int or not 0 < date < MAX_UPDATE_ID:
-        return None
-    return min(max(0.0, now - date), MAX_LAG_SECONDS)
 
 
 def _entities(part: MessagePart) -> list[dict[str, Any]] | None:

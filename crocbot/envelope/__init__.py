@@ -6,6 +6,13 @@ Raw update to Message, or None.  Telegram's types stop here.
 
 from __future__ import annotations
 
-from crocbot.envelope.message import chat_key, chat_move, guess_type, is_stop, read
+from crocbot.envelope.message import (
+    chat_key,
+    chat_move,
+    guess_type,
+    is_stop,
+    lag_seconds,
+    read,
+)
 
-__all__ = ["chat_key", "chat_move", "guess_type", "is_stop", "read"]
+__all__ = ["chat_key", "chat_move", "guess_type", "is_stop", "lag_seconds", "read"]

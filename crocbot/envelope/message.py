@@ -37,6 +37,9 @@ from crocbot.text import MAX_MESSAGE_UNITS, replace_lone_surrogates, utf16_lengt
 
 STOP = "/stop"
 GENERAL_TOPIC_ID = 1
+# Telegram keeps an update for a day; a longer lag is the difference of two clocks.
+MAX_LAG_SECONDS = 86_400.0
+MAX_DATE = 2**40
 SKIPPED = "part of an update cannot be read"
 
 logger = log.logger(__name__)
@@ -62,6 +65,19 @@ def is_stop(raw: RawUpdate) -> bool:
     if not isinstance(text, str) or not text.startswith("/"):
         return False
     return text.split(maxsplit=1)[0].partition("@")[0].lower() == STOP
+
+
+def lag_seconds(raw: RawUpdate, now: float) -> float | None:
+    """
+    Return how long before Unix time `now` a message was sent, None if it has no date.
+
+    It is never below 0, also if Telegram's clock is ahead.
+    """
+    message = raw.get("message")
+    date = message.get("date") if isinstance(message, Mapping) else None
+    if type(date) is not int or date <= 0:
+        return None
+    return float(min(max(0.0, now - min(date, MAX_DATE)), MAX_LAG_SECONDS))
 
 
 def chat_move(raw: RawUpdate) -> tuple[int, int] | None:

@@ -220,7 +220,7 @@ DELIVERY_LAG = HistogramMetric(
     statsd="crocbot.telegram.delivery_lag",
     buckets=LAG_BUCKETS,
     help=(
-        "From sending a message to receiving it, whole seconds and never below 0;"
+        "From sending a message to storing it, once for each message, never below 0;"
         " includes the time without a gateway."
     ),
     query=_quantile(0.95, "crocbot_telegram_delivery_lag_seconds"),

@@ -26,6 +26,7 @@ from crocbot.events import (
     FirstText,
     FloodWait,
     InboxState,
+    MessageAccepted,
     PendingUpdates,
     PollCompleted,
     PollFailed,
@@ -65,6 +66,7 @@ class Observer:
             PollFailed: self._record_failed_poll,
             FloodWait: self._record_flood_wait,
             UpdateReceived: self._record_update,
+            MessageAccepted: self._record_message,
             PendingUpdates: self._record_pending_updates,
             WebhookRequest: self._record_webhook_request,
             InboxState: self._record_inbox_state,
@@ -173,9 +175,10 @@ class Observer:
 
     def _record_update(self, received: UpdateReceived) -> None:
         self._instruments.counter(catalogue.UPDATES, received.type).inc()
-        if received.lag_seconds is not None:
-            lag = self._instruments.timer(catalogue.DELIVERY_LAG)
-            lag.observe(received.lag_seconds)
+
+    def _record_message(self, accepted: MessageAccepted) -> None:
+        lag = self._instruments.timer(catalogue.DELIVERY_LAG)
+        lag.observe(accepted.lag_seconds)
 
     def _record_pending_updates(self, pending: PendingUpdates) -> None:
         gauge = self._instruments.gauge(catalogue.PENDING_UPDATES)

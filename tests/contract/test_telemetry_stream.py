@@ -29,6 +29,7 @@ from crocbot.events import (
     FirstText,
     FloodWait,
     InboxState,
+    MessageAccepted,
     Method,
     PendingUpdates,
     PollCompleted,
@@ -77,7 +78,8 @@ EVENTS: list[Event] = [
     PollCompleted(),
     *(PollFailed(reason) for reason in ReconnectReason),
     FloodWait(3.0),
-    *(UpdateReceived(type_, 2.0) for type_ in UpdateType),
+    *(UpdateReceived(type_) for type_ in UpdateType),
+    MessageAccepted(2.0),
     PendingUpdates(3),
     *(WebhookRequest(outcome) for outcome in WebhookOutcome),
     InboxState(

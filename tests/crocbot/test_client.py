@@ -11,7 +11,6 @@ import pytest
 
 from crocbot.botapi import Client
 from crocbot.botapi.bot import MAX_ANSWER_BYTES
-from crocbot.botapi.client import usable_updates
 from crocbot.errors import (
     AnswerTooLongError,
     ChatGoneError,
@@ -193,43 +192,6 @@ async def test_usable_updates_are_returned_in_order(server: Server) -> None:
     assert events.of_type(UpdateReceived) == [
         UpdateReceived(UpdateType.MESSAGE),
     ]
-
-
-@pytest.mark.parametrize(
-    ("message", "lag"),
-    [
-        ({"date": 990}, 10.5),
-        ({"date": 1000}, 0.5),
-        # Of a server whose clock is ahead.
-        ({"date": 1001}, 0.0),
-        ({"date": 9_999_999_999}, 0.0),
-        ({"date": 1}, 999.5),
-        ({"date": 0}, None),
-        ({"date": -5}, None),
-        ({"date": "990"}, None),
-        ({"date": True}, None),
-        ({"date": 990.0}, None),
-        ({"date": 10**400}, None),
-        ({}, None),
-        ("text", None),
-    ],
-)
-def test_the_delivery_lag(message: Any, lag: float | None) -> None:
-    """The time from sending a message to receiving it is known if it has a date."""
-    events = RecordedEvents()
-    updates = [{"update_id": 1, "message": message}]
-    usable_updates(updates, events, wall_clock=lambda: 1000.5)
-
-    assert events == [UpdateReceived(UpdateType.MESSAGE, lag)]
-
-
-def test_the_longest_delivery_lag() -> None:
-    """A lag that is longer than Telegram keeps updates is that of two clocks."""
-    events = RecordedEvents()
-    updates = [{"update_id": 1, "message": {"date": 1}}]
-    usable_updates(updates, events, wall_clock=lambda: 1e9)
-
-    assert events == [UpdateReceived(UpdateType.MESSAGE, 86_400.0)]
 
 
 @pytest.mark.parametrize(

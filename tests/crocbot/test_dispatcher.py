@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from crocbot import envelope, fragments
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
-from crocbot.events import TurnsInFlight
+from crocbot.events import MessageAccepted, TurnsInFlight
 from crocbot.inbox import Accepted
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
 from tests.crocbot.fakes import RecordedEvents
@@ -236,6 +237,21 @@ async def test_an_update_is_stored_before_it_is_queued() -> None:
     assert [each.update_id for each in accepted.rows] == [1]
     await world.finish(1)
     assert world.finished == [1]
+
+
+async def test_the_delivery_lag() -> None:
+    """The lag of each new message is measured once, when it is stored."""
+    world = FakeTurns()
+    sent = int(time.time()) - 100
+    for _ in range(2):
+        # One that could not be stored is delivered again.
+        with pytest.raises(InboxError):
+            await world.dispatcher.accept([])
+    await world.dispatcher.accept([row(1, 7, date=sent).raw, row(2, 7).raw])
+    await world.finish(1, 2)
+
+    (lag,) = world.events.of_type(MessageAccepted)
+    assert 100 <= lag.lag_seconds < 200
 
 
 async def test_a_cancelled_accept_queues_what_it_stores() -> None:

@@ -266,6 +266,35 @@ def test_a_reply_to_a_poll_of_the_bot() -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "lag"),
+    [
+        ({"date": 990}, 10.5),
+        ({"date": 1000}, 0.5),
+        # Of a server whose clock is ahead.
+        ({"date": 1001}, 0.0),
+        ({"date": 10**400}, 0.0),
+        ({"date": 1}, 999.5),
+        ({"date": 0}, None),
+        ({"date": -5}, None),
+        ({"date": "990"}, None),
+        ({"date": True}, None),
+        ({"date": 990.0}, None),
+        ({}, None),
+        ("text", None),
+    ],
+)
+def test_the_delivery_lag(message: Any, lag: float | None) -> None:
+    """The time since a message was sent is known if it has a date."""
+    assert envelope.lag_seconds({"message": message}, 1000.5) == lag
+    assert envelope.lag_seconds({"update_id": 1}, 1000.5) is None
+
+
+def test_the_longest_delivery_lag() -> None:
+    """A lag that is longer than Telegram keeps updates is that of two clocks."""
+    assert envelope.lag_seconds(raw(date=1), 1e9) == 86_400.0
+
+
+@pytest.mark.parametrize(
     ("update", "key"),
     [
         (raw(text="x"), 7),

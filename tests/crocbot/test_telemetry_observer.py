@@ -22,6 +22,7 @@ from crocbot.events import (
     FirstText,
     FloodWait,
     InboxState,
+    MessageAccepted,
     Method,
     PendingUpdates,
     PollCompleted,
@@ -215,16 +216,10 @@ def scene() -> ObserverFixture:
             ],
         ),
         (
-            UpdateReceived(UpdateType.MESSAGE, 2.5),
-            [
-                "crocbot.telegram.updates.message:1|c",
-                "crocbot.telegram.delivery_lag:2500.000000|ms",
-            ],
-        ),
-        (
             UpdateReceived(UpdateType.MESSAGE),
             ["crocbot.telegram.updates.message:1|c"],
         ),
+        (MessageAccepted(2.5), ["crocbot.telegram.delivery_lag:2500.000000|ms"]),
         (PendingUpdates(7), ["crocbot.telegram.pending_updates:7|g"]),
         (PendingUpdates(None), []),
         # A failure is counted once, as lasting or not.

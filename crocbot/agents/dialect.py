@@ -21,17 +21,16 @@ from typing import Any
 
 from crocbot import log
 from crocbot.agents.responses import chat_messages
-from crocbot.agents.server_errors import (
-    MAX_SHOWN_CHARS,
-    ServerError,
-    any_of,
-    shortened,
-)
+from crocbot.agents.server_errors import MAX_SHOWN_CHARS, ServerError, shortened
+from crocbot.agents.server_words import any_of
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt
 
 # What a server that requires a limit gets; CROCBOT_MODEL_EXTRA can set another one.
 REQUIRED_MAX_TOKENS = 4096
+# After this number of images in a row that were refused for no clear reason, none is
+# sent any more.
+MAX_IMAGE_REFUSALS = 3
 
 logger = log.logger(__name__)
 
@@ -46,33 +45,36 @@ class Change(StrEnum):
     MAX_TOKENS = "with max_tokens"
 
 
-NOT_SUPPORTED = (
-    r"(?:not (?:support|enabled|allowed|permitted|available|implemented|a )|unsupported"
-    r"|n't support|unknown|unrecogni[sz]ed|invalid|must be|should be|only|no )"
+# A part that is refused, in the words about it.
+DENIED = (
+    r"(?:(?:not|n't) (?:yet )?(?:support|enabled|allow|permitted|available|implemented"
+    r"|accept|handle|process|understand|take|have|a )|unsupported|disabled|cannot|can't"
+    r"|disallowed|forbidden|rejected)"
 )
+NOT_SUPPORTED = (
+    rf"(?:{DENIED}|unknown|unrecogni[sz]ed|invalid|must be|should be|only|no )"
+)
+IMAGES = r"images?|image_url|pictures?|photos?|vision|visual|multi-?modal"
 REFUSALS: Mapping[Change, Pattern[str]] = {
     Change.NO_USAGE: any_of("stream_options", "include_usage"),
     Change.NO_STREAM: any_of(
         r"\bstream(?:ing|ed)?\b.{0,60}" + NOT_SUPPORTED,
         NOT_SUPPORTED + r".{0,40}\bstream(?:ing|ed)?\b",
-        r"to stream this model",
-        r"body\.stream\b",
+        r"to stream this model|\bstream\W{0,4}(?:to )?\W{0,2}false",
+        r"body\.stream\b|\bnot stream\b",
     ),
     Change.NO_SYSTEM_ROLE: any_of(
-        r"\bsystem\b.{0,60}(?:not (?:support|enabled|allowed)|unsupported|n't support)",
-        r"(?:not support|n't support|not allow|unsupported).{0,40}\bsystem\b",
+        r"\bsystem(?![a-z]).{0,60}" + DENIED,
+        DENIED + r".{0,40}\bsystem(?![a-z])",
         r"(?:unexpected|unknown|invalid|unsupported) role",
         r"(?:must|should) be .?(?:user|assistant)\b",
         r"developer instruction is not enabled",
         r"only .?user.? and .?assistant|roles? must alternate",
     ),
     Change.NO_IMAGES: any_of(
-        r"\b(?:images?|image_url|vision|multi-?modal|mmproj)\b.{0,60}"
-        r"(?:not (?:support|enabled|allowed|available|a )|unsupported|n't support"
-        r"|only supported by)",
-        r"(?:not (?:support|enabled for|a)|unsupported content|n't support|no endpoints"
-        r"|unknown variant|unsupported type|at most 0|only (?:supports? )?text"
-        r"|only .{0,20}text)\b.{0,80}\b(?:images?|image_url|vision|multi-?modal)",
+        rf"\b(?:{IMAGES}|mmproj)\b.{{0,60}}(?:{DENIED}|only supported by)",
+        rf"(?:{DENIED}|no endpoints|unknown variant|at most 0|only .{{0,20}}text"
+        rf"|no support for)\b.{{0,80}}\b(?:{IMAGES})",
         r"at most 0 image",
         r"missing .{0,30}image|取值范围",
         r"content\b.{0,60}(?:must|should) be (?:a )?(?:valid )?string",
@@ -196,6 +198,7 @@ class Dialect:
     extra: Mapping[str, Any] = field(default_factory=dict)
     _changes: frozenset[Change] = frozenset()
     _accepts_usage: bool = False
+    _image_refusals: int = 0
 
     def request(self, prompt: Prompt) -> Request:
         """Return the request for a prompt, as the server is known to take it."""
@@ -235,6 +238,12 @@ class Dialect:
         if Change.NO_USAGE not in request.changes:
             self._accepts_usage = True
         self._changes |= request.changes - request.passing
+        if Change.NO_IMAGES in request.passing:
+            self._image_refusals += 1
+            if self._image_refusals >= MAX_IMAGE_REFUSALS:
+                self._changes |= {Change.NO_IMAGES}
+        elif request.prompt.images:
+            self._image_refusals = 0
 
     def names_extra(self, error: ServerError) -> bool:
         """Return whether an error names a field of CROCBOT_MODEL_EXTRA."""

@@ -18,8 +18,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from re import Pattern
 
+from crocbot.agents.server_words import (
+    INVALID_REQUEST,
+    MEANINGS,
+    QUOTA,
+    REQUEST_TOO_LARGE,
+    RETRY_LATER,
+)
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason as Reason
 from crocbot.model import Clock
@@ -53,99 +59,6 @@ STATUS_REASONS: Mapping[int, Reason] = {
 }
 ACCOUNT_STATUSES = frozenset({401, 402, 403, 429})
 RETRIED = frozenset({Reason.RATE_LIMITED, Reason.FAILED})
-
-
-def any_of(*patterns: str) -> Pattern[str]:
-    """Return a pattern that finds any of the patterns, in upper or lower case."""
-    return re.compile("|".join(patterns), re.IGNORECASE)
-
-
-# A limit of tokens a minute that one request alone exceeds: waiting does not help.
-REQUEST_TOO_LARGE = any_of(r"request too large", r"tokens must be reduced")
-CONTEXT_LENGTH = any_of(
-    r"context[ _-]?(?:length|size|window)",
-    r"maximum context",
-    r"\b(?:prompt|inputs?|messages?|request|conversation|history)\b[^.]{0,60}"
-    r"\btoo (?:long|large|many tokens)",
-    r"too many (?:input |prompt )?tokens",
-    r"request_too_large|string_above_max_length|prompt_too_long",
-    r"(?:input|prompt) token count",
-    r"max(?:imum)?(?: allowed)? (?:prompt|input|model|sequence) (?:length|size|tokens)",
-    r"maximum number of (?:input )?tokens",
-    r"number of input tokens",
-    r"token limit",
-    r"exceed\w*\b.{0,60}\btokens?\b|\btokens?\b.{0,60}\bexceed",
-    r"reduce (?:the length|your (?:prompt|message))",
-    r"max_model_len|n_ctx\b",
-    r"`?inputs`? (?:tokens|must have less than)",
-    r"range of input length",
-    r"too large for model with",
-    "上下文长度|超过最大长度|输入.{0,8}过长",
-)
-RATE_LIMITED = any_of(
-    r"rate[ _-]?limit",
-    r"too[ _]many[ _](?:concurrent[ _])?requests",
-    r"(?:requests|tokens|queries) per (?:second|minute|hour|day)",
-    r"throttl",
-    r"resource[ _]exhausted",
-    r"engine_overloaded|queue is full",
-)
-# A quota that comes back by itself, which Gemini words like one that does not.
-RETRY_LATER = any_of(r"retry (?:in|after)", r"try again in", r"per[ _]?(?:minute|day)")
-QUOTA = any_of(r"exceeded your .{0,20}quota", r"quota (?:is |has been )?ex(?:cee|hau)")
-INVALID_REQUEST = any_of(
-    r"invalid[ _]request|bad ?request|invalid_argument|unprocessable|validation error"
-)
-OPERATOR = any_of(
-    # Money.
-    r"insufficient[ _](?:quota|credits?|balance|funds)",
-    r"billing|payment required|credit balance|arrear|余额不足|欠费",
-    r"budget[ _](?:has been )?exceeded|exceeded ?budget|spend(?:ing)? limit",
-    r"(?:monthly|included) .{0,20}credits",
-    r"account .{0,40}(?:deactivated|suspended|disabled|not active)",
-    # The model.
-    r"model[ _](?:not[ _](?:found|exist|supported)|does not exist|decommissioned)",
-    r"(?:invalid|unknown|unsupported)[ _]model|no such model|not a valid model",
-    r"\b(?:model|deployment)s?\b.{0,120}?(?:does not exist|not found|not loaded"
-    r"|not supported|not available|no longer available|decommissioned|deprecated"
-    r"|retired|has no provider|not allowed)",
-    r"no models? (?:is |are )?loaded|could not load model|failed to load model",
-    r"requires more system memory",
-    r"deployment_?not_?found|no available channel|no healthy deployments?",
-    r"no (?:endpoints|providers?) (?:found|available)|no allowed providers",
-    r"not a chat model|does not support chat|try pulling it",
-    # The address.
-    r"unknown_url|unknown request url|invalid url|unexpected endpoint",
-    r"404 page not found|method not allowed|no route matched|cannot post /",
-    r"plain http request .{0,20}sent to https|http request to an https server",
-    r"api-version",
-)
-FILTERED = any_of(
-    r"content[ _](?:filter|policy|moderation)|content management policy",
-    r"responsible ?ai|usage policies|safety|moderation|\bflagged\b|inappropriate",
-    r"prohibited|content exists risk|data_inspection_failed|guardrail|敏感|违规",
-)
-UNAUTHORIZED = any_of(
-    r"(?:invalid|incorrect|missing|no|expired)[ _]api[ _-]?key",
-    r"api[ _-]?key (?:not valid|is (?:invalid|missing|required|expired))",
-    r"api_key_invalid|authentication|unauthori[sz]ed|permission[ _]denied",
-    r"invalid (?:bearer |access )?token",
-)
-OVERLOADED = any_of(
-    r"overloaded|at capacity|temporarily unavailable|currently loading|try again later",
-    r"loading model|server[ _]error|internal error",
-)
-MEANINGS: tuple[tuple[Pattern[str], Reason], ...] = (
-    (REQUEST_TOO_LARGE, Reason.CONTEXT_LENGTH),
-    (RATE_LIMITED, Reason.RATE_LIMITED),
-    (CONTEXT_LENGTH, Reason.CONTEXT_LENGTH),
-    (OPERATOR, Reason.OPERATOR),
-    (FILTERED, Reason.REFUSED),
-    (UNAUTHORIZED, Reason.UNAUTHORIZED),
-    (OVERLOADED, Reason.FAILED),
-)
-"""Words --> reason, the first one that is found; words of an error come in this order
-because the vaguer ones occur in the messages of the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

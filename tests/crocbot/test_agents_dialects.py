@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from crocbot.agents import ThinkingTags
 from crocbot.agents.completion import is_completion, read_completion
-from crocbot.agents.dialect import Dialect
+from crocbot.agents.dialect import Change, Dialect
 from crocbot.agents.server_errors import (
     MAX_SHOWN_CHARS,
     read_error,
@@ -23,7 +23,7 @@ from crocbot.agents.server_errors import (
 from crocbot.events import AgentErrorReason
 from crocbot.model import Exchange, Image, Prompt
 from tests.crocbot.fakes import Reading, a_message, read_answer
-from tests.crocbot.model_server import DIALECTS, ModelServer, model_server
+from tests.crocbot.model_server import DIALECTS, ModelServer, error, model_server
 
 pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")
 
@@ -90,6 +90,58 @@ async def test_what_is_remembered(name: str) -> None:
     _, server = await ask(name, times=2)
 
     assert len(server.requests[name]) == (4 if name in PASSING else 3)
+
+
+async def test_a_model_that_refuses_every_image() -> None:
+    """After three unclear refusals in a row no image is sent any more."""
+    _, server = await ask("blind-without-a-word", times=5)
+
+    assert len(server.requests["blind-without-a-word"]) == 3 * 2 + 2
+
+
+WORDS = {
+    Change.NO_STREAM: [
+        "stream must be false",
+        "streaming responses are disabled",
+        "Set stream=false",
+        "This endpoint does not stream",
+        "we can't stream this model",
+    ],
+    Change.NO_SYSTEM_ROLE: [
+        "Role 'system' is not supported",
+        "system_instruction is not supported",
+        "This model does not support system messages.",
+        'Unexpected role "system".',
+        "Only 'user' and 'assistant' roles are supported!",
+    ],
+    Change.NO_IMAGES: [
+        "This model cannot process images.",
+        "vision is disabled for this model",
+        "m does not accept image inputs",
+        "m has no support for images",
+        "only text inputs are supported, not pictures",
+        "The model does not have vision capabilities",
+    ],
+    Change.MAX_TOKENS: [
+        "'max_tokens' is a required property",
+        "Missing required parameter: max_tokens",
+        "max_tokens must be set",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [(change, one) for change in WORDS for one in WORDS[change]]
+)
+def test_words_of_a_refused_part(change: Change, words: str) -> None:
+    """The part that a server refuses is recognised in many wordings."""
+    dialect = Dialect(model="m", system_prompt="x")
+    request = dialect.request(PROMPTS["photo"])
+    adapted = dialect.adapt(request, read_error(400, error(words), {}))
+
+    assert adapted is not None
+    assert adapted.changes == {change}
+    assert adapted.passing <= {Change.NO_IMAGES}
 
 
 @pytest.mark.parametrize(
@@ -257,11 +309,11 @@ VALUES = st.recursive(
 @given(VALUES, st.sampled_from([200, 301, 400, 404, 413, 429, 500, 503]))
 def test_values_of_any_shape(value: Any, status: int) -> None:
     """Whatever JSON a server sends has a meaning; only malformed choices raise."""
-    error = read_error(status, json.dumps(value).encode(), {})
+    found = read_error(status, json.dumps(value).encode(), {})
     request = Dialect(model="m", system_prompt="x").request(PROMPTS["photo"])
 
-    assert error.agent_error("it").reason in AgentErrorReason
-    assert Dialect(model="m", system_prompt="x").adapt(request, error) != request
+    assert found.agent_error("it").reason in AgentErrorReason
+    assert Dialect(model="m", system_prompt="x").adapt(request, found) != request
     with suppress(ValueError):
         assert isinstance(read_completion(value).text, str)
         assert is_completion(value) in {True, False}

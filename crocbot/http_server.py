@@ -6,18 +6,22 @@ Incoming HTTP: one rule for the health address and for the webhook.
 - The number of connections is bounded.  One more closes the one that was quiet for the
   longest time, of those whose request is not being answered if there is one.
 - The head of a request is complete within `HEAD_SECONDS`, or the connection is closed.
+- A request has at most `max_request_bytes`, or the connection is closed.
 - A connection without a request is closed after `IDLE_SECONDS`.
 - Compressed bodies are not decoded: neither page nor Telegram's webhook needs that.
+- What clients do wrong is logged at most once a minute.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import time
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from crocbot import log
@@ -28,8 +32,6 @@ MAX_CONNECTIONS = 128
 MIN_CONNECTIONS = 4
 # Each server has one eighth of the files that may be open: most are for other servers.
 FILES_PER_CONNECTION = 8
-# Connections that are accepted before the oldest of them can be closed.
-MAX_ACCEPTED_AT_ONCE = 16
 
 logger = log.logger(__name__)
 
@@ -50,30 +52,37 @@ class HttpServer:
     are being answered.
     """
 
-    def __init__(self, app: web.Application, *, shutdown_seconds: float) -> None:
+    def __init__(
+        self, app: web.Application, *, max_request_bytes: int, shutdown_seconds: float
+    ) -> None:
         app.middlewares.append(self._track)
+        rate_limited = log.RateLimitedLog(time.monotonic)
         self._runner = web.AppRunner(
             app,
             access_log=None,
             keepalive_timeout=IDLE_SECONDS,
             # A small body that decodes to a large one must not keep others waiting.
             auto_decompress=False,
+            logger=_server_logger(rate_limited),
             shutdown_timeout=shutdown_seconds,
         )
         self.port: int | None = None
+        self.max_request_bytes = max_request_bytes
         self._max_connections = max_connections()
         # In the order of their activity, the quietest first.
         self._connections: dict[asyncio.BaseTransport, _Connection] = {}
         self._listener: asyncio.Server | None = None
-        self._rate_limited = log.RateLimitedLog(time.monotonic)
+        self._rate_limited = rate_limited
 
     async def listen(self, host: str, port: int) -> None:
         """Serve at this address.  Raise OSError."""
         if self._runner.server is None:
             await self._runner.setup()
         loop = asyncio.get_running_loop()
+        # asyncio accepts as many at once, before the oldest of them can be closed.
+        backlog = self._max_connections // 2
         self._listener = await loop.create_server(
-            self._accept, host, port, backlog=MAX_ACCEPTED_AT_ONCE
+            self._accept, host, port, backlog=backlog
         )
         self.port = self._listener.sockets[0].getsockname()[1]
 
@@ -129,6 +138,32 @@ class HttpServer:
             connection.end_answer()
 
 
+class _ClientErrors(logging.Filter):
+    """Replaces aiohttp's traceback of each malformed request by a line a minute."""
+
+    def __init__(self, rate_limited: log.RateLimitedLog) -> None:
+        super().__init__()
+        self._rate_limited = rate_limited
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether aiohttp may log a record."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        self._rate_limited.error(
+            "a malformed HTTP request was refused", error=type(error).__name__
+        )
+        return False
+
+
+def _server_logger(rate_limited: log.RateLimitedLog) -> logging.Logger:
+    """Return a logger for aiohttp's server; each server has one of its own."""
+    found = logging.Logger(f"{__name__}.aiohttp")
+    found.parent = logging.getLogger()
+    found.addFilter(_ClientErrors(rate_limited))
+    return found
+
+
 class _Connection(asyncio.Protocol):
     """A connection that passes everything on to aiohttp's protocol."""
 
@@ -137,6 +172,7 @@ class _Connection(asyncio.Protocol):
         self._handler = handler
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._request_bytes = 0
         self.is_answering = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -151,6 +187,10 @@ class _Connection(asyncio.Protocol):
         """Pass data on; outside of an answer it is a part of a head."""
         if self._transport is not None:
             self._server.record_activity(self._transport)
+        self._request_bytes += len(data)
+        if self._request_bytes > self._server.max_request_bytes:
+            self.abort()
+            return
         if self._deadline is None and not self.is_answering:
             self._start_deadline()
         self._handler.data_received(data)
@@ -182,6 +222,7 @@ class _Connection(asyncio.Protocol):
     def end_answer(self) -> None:
         """Note that a request was answered."""
         self.is_answering = False
+        self._request_bytes = 0
 
     def abort(self) -> None:
         """Close the connection at once."""

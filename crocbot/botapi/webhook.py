@@ -61,6 +61,8 @@ from crocbot.model import (
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
 IDENTITY = "identity"
 MAX_BODY_BYTES = 1024 * 1024
+# More, so that a client reads the status 413.
+MAX_REQUEST_BYTES = 2 * MAX_BODY_BYTES
 BODY_SECONDS = 10.0
 CAPACITY_SECONDS = 10.0
 CHECK_SECONDS = 20.0
@@ -122,7 +124,9 @@ class Webhook:
         """Serve until cancelled; raise OperatorError if the token is refused."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_post("/{path:.*}", self._on_post)
-        server = HttpServer(app, shutdown_seconds=1.0)
+        server = HttpServer(
+            app, max_request_bytes=MAX_REQUEST_BYTES, shutdown_seconds=1.0
+        )
         try:
             await self._listen(server)
             while True:

@@ -20,6 +20,8 @@ from crocbot.text import printable
 MAX_RETRY_SECONDS = 5.0
 CHECK_TIMEOUT_SECONDS = 4.0
 MAX_REASON_CHARS = 300
+# A head: the pages need no body.
+MAX_REQUEST_BYTES = 32 * 1024
 
 logger = log.logger(__name__)
 
@@ -47,7 +49,9 @@ class Health:
         app = web.Application()
         app.router.add_get("/healthz", _healthz)
         app.router.add_get("/readyz", self._readyz)
-        self._server = HttpServer(app, shutdown_seconds=0.1)
+        self._server = HttpServer(
+            app, max_request_bytes=MAX_REQUEST_BYTES, shutdown_seconds=0.1
+        )
 
     @property
     def port(self) -> int | None:

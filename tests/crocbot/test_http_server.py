@@ -61,7 +61,7 @@ class Door:
         self.bodies: list[bytes] = []
         app = web.Application()
         app.router.add_route("*", "/page", self._page)
-        self.server = HttpServer(app, shutdown_seconds=0.1)
+        self.server = HttpServer(app, max_request_bytes=8192, shutdown_seconds=0.1)
         self.clients: list[Client] = []
 
     async def _page(self, request: web.Request) -> web.Response:
@@ -175,10 +175,10 @@ async def test_an_answer_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_many_requests_on_one_connection() -> None:
     """Requests that are sent before the answers are read are all answered."""
     async with door() as opened:
-        client = await opened.connect(GET * 200)
-        statuses = [await client.status() for _ in range(200)]
+        client = await opened.connect(GET * 100)
+        statuses = [await client.status() for _ in range(100)]
 
-    assert statuses == ["HTTP/1.1 200 OK"] * 200
+    assert statuses == ["HTTP/1.1 200 OK"] * 100
 
 
 async def test_a_client_that_does_not_read() -> None:
@@ -198,6 +198,42 @@ async def send_endlessly(client: Client) -> None:
     while True:
         client.writer.write(GET * 100)
         await client.writer.drain()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /page HTTP/1.1\r\nX: " + b"x" * 9000,
+        b"POST /page HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9000,
+        b"\r\n" * 5000,
+        GET * 1000,
+    ],
+)
+async def test_the_longest_request(data: bytes) -> None:
+    """A request with more bytes closes its connection."""
+    async with door() as opened:
+        client = await opened.connect(data)
+        while not await client.is_closed():
+            pass
+        assert await (await opened.connect()).request() == "HTTP/1.1 200 OK"
+
+
+async def test_malformed_requests_are_logged_seldom(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Fifty of them are one line; a bug in a page is logged with its traceback."""
+    with capture_logs() as logs:
+        async with door() as opened:
+            for _ in range(50):
+                client = await opened.connect()
+                status = await client.request(b"GET / HTTP/1.1\r\n no\x00name\r\n\r\n")
+                assert status == "HTTP/1.0 400 Bad Request"
+            opened.blocked = None  # type: ignore[assignment]
+            fault = await (await opened.connect()).request()
+            assert fault == "HTTP/1.1 500 Internal Server Error"
+
+    assert [log["event"] for log in logs] == ["a malformed HTTP request was refused"]
+    assert "'NoneType' object has no attribute 'wait'" in caplog.text
 
 
 async def test_a_compressed_body_is_not_decoded() -> None:

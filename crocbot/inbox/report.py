@@ -38,7 +38,7 @@ def describe(connection: Connection, now: float) -> Iterator[str]:
     yield f"open: {state.open}{age}"
     for row in waiting:
         chat, ago = _chat(row.raw), _span(now - row.accepted_at)
-        crashes = f", interrupted by {row.tries} crashes" if row.tries else ""
+        crashes = f", crashes during its turns: {row.tries}" if row.tries else ""
         yield f"  update {row.update_id}{chat}, {ago} ago{crashes}"
     if state.open > len(waiting):
         yield f"  and {state.open - len(waiting)} newer ones"

@@ -61,7 +61,7 @@ async def test_crashes_add_up(tmp_path: Path) -> None:
         assert await tries(inbox) == {1: 3}
         with opened(tmp_path / FILE, [SCHEMA]) as connection:
             lines = list(describe(connection, 100.0))
-        assert lines[1] == "  update 1, 0 s ago, interrupted by 3 crashes"
+        assert lines[1] == "  update 1, 0 s ago, crashes during its turns: 3"
         await inbox.close_rows(Outcome(Disposition.FAILED, update_ids=(1,)))
         with opened(tmp_path / FILE, [SCHEMA]) as connection:
             reopen(connection, None)

@@ -12,7 +12,7 @@ from typing import Final
 from statsd_bridge.errors import ConfigError
 
 MAX_WARNINGS: Final = 100
-MAX_READS: Final = 1_000_000
+MAX_READS: Final = 4_000_000
 MAX_QUOTED_LENGTH: Final = 60
 
 

@@ -24,8 +24,10 @@ import yaml
 
 from statsd_bridge.errors import ConfigError
 
-MAX_BYTES = 4 * 1024 * 1024
-MAX_NODES = 1_000_000
+MAX_BYTES = 16 * 1024 * 1024
+"""100,000 rules with labels take 8 MB."""
+
+MAX_NODES = 2_000_000
 MAX_DEPTH = 100
 
 _TAG_PREFIX = "tag:yaml.org,2002:"

@@ -43,5 +43,5 @@ def test_reads_are_bounded() -> None:
     diagnostics = Diagnostics("f")
     diagnostics.charge(module.MAX_READS)
 
-    with pytest.raises(ConfigError, match="f: holds more than 1000000 values with"):
+    with pytest.raises(ConfigError, match="f: holds more than 4000000 values with"):
         diagnostics.charge(1)

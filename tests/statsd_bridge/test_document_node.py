@@ -95,8 +95,8 @@ DEEPEST = document.MAX_DEPTH
         ("\0", "f: is not text: unacceptable character #x0000"),
         ("\ud800", "f: is not text: unacceptable character #xd800"),
         (b"\xff", "f: is not text: unacceptable character #x00ff"),
-        (" " * (document.MAX_BYTES + 1), "f: is larger than 4194304 bytes"),
-        ("[" + "a," * document.MAX_NODES, "f: holds more than 1000000 values"),
+        (" " * (document.MAX_BYTES + 1), "f: is larger than 16777216 bytes"),
+        ("[" + "a," * document.MAX_NODES, "f: holds more than 2000000 values"),
     ],
 )
 def test_invalid_or_excessive_yaml_is_refused_in_one_line(

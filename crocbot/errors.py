@@ -150,6 +150,10 @@ class FloodWaitError(CrocbotError):
         self.seconds = seconds
 
 
+class UnconfirmedError(CrocbotError):
+    """A check found nothing that is wrong for certain; the text says what may be."""
+
+
 class InboxError(CrocbotError):
     """
     The inbox could not be read or written.

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
@@ -77,7 +79,8 @@ def configure(
     secrets: Sequence[str] = (),
 ) -> None:
     """Set up the logs of the process: a level of LEVELS, a format of FORMATS."""
-    stream = stream or sys.stderr
+    # Python has no stderr if the file descriptor was closed before the start.
+    stream = stream or sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     shared: list[Processor] = [
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.format_exc_info,

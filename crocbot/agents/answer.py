@@ -78,7 +78,11 @@ class Agent(Protocol):
         """Answer one prompt.  Raise AgentError."""
 
     async def check(self) -> str:
-        """Return one line about a successful test of the agent, or raise AgentError."""
+        """
+        Return one line about a successful test of the agent.
+
+        Raise AgentError, or UnconfirmedError if the agent may answer nevertheless.
+        """
 
     async def close(self) -> None:
         """Release connections."""

@@ -41,7 +41,7 @@ from crocbot.agents.server_errors import (
     read_error,
     shortened,
 )
-from crocbot.errors import AgentError, OperatorError
+from crocbot.errors import AgentError, OperatorError, UnconfirmedError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
 from crocbot.proxies import NO_PROXIES, Proxies
@@ -121,22 +121,33 @@ class OpenAIAgent:
                     raise self._agent_error(prompt, error) from refused
 
     async def check(self) -> str:
-        """List the server's models; not every server supports that."""
+        """
+        List the server's models.  Raise UnconfirmedError if it lists none or others.
+
+        Not every server has a list, and some accept models that are not in it.
+        """
         url = without_secrets(self._base_url)
         try:
             async with _translated_errors():
                 models = await self._client.models.list(timeout=CHECK_SECONDS)
         except RefusedError as refused:
             if refused.error.status in {400, 404, 405, 501}:
-                return f"{url} is there, and lists no models"
+                raise UnconfirmedError(
+                    f"{url} is there, and lists no models ({refused.error.status}):"
+                    " not every server does, or OPENAI_BASE_URL is wrong"
+                ) from refused
             raise refused.error.agent_error(SERVER) from refused
         except AgentError as error:
             if error.reason is AgentErrorReason.TOO_LONG:
                 return f"{url} is there, and lists more models than are read"
             raise
         names = [str(getattr(model, "id", "")) for model in models.data or ()]
-        missing = "" if self._model in names else f", without {self._model!r}"
-        return f"{url} has {len(names)} models{missing}"
+        if self._model not in names:
+            raise UnconfirmedError(
+                f"{url} has {len(names)} models, without {self._model!r}:"
+                " CROCBOT_MODEL may be wrong"
+            )
+        return f"{url} has {len(names)} models"
 
     async def close(self) -> None:
         """Close the session."""

@@ -27,6 +27,7 @@ from crocbot.errors import (
     FloodWaitError,
     OperatorError,
     TelegramError,
+    UnconfirmedError,
 )
 from crocbot.events import AgentErrorReason
 from crocbot.model import OFF, HostPort
@@ -102,6 +103,8 @@ async def _findings(
 
 def _status(error: CrocbotError, settings: Settings) -> CheckStatus:
     match error:
+        case UnconfirmedError():
+            return CheckStatus.WARNING
         case TelegramError() | FloodWaitError():
             return CheckStatus.UNREACHABLE
         case AgentError() if settings.agent != "command":

@@ -45,7 +45,7 @@ def expand(path: str | Path) -> Path:
     except RuntimeError as error:
         raise ValueError("there is no such home directory") from error
     except OSError as error:
-        raise ValueError("the current directory was deleted") from error
+        raise HintError("the current directory was deleted") from error
 
 
 def looks_like_token(text: str) -> bool:

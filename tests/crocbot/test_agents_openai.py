@@ -14,7 +14,7 @@ from aiohttp import web
 
 from crocbot.agents import Timeouts
 from crocbot.agents.rules import MAX_BODY_BYTES
-from crocbot.errors import AgentError
+from crocbot.errors import AgentError, UnconfirmedError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Exchange, Image, Prompt, Usage
 from tests.crocbot.fakes import Reading, a_message, read_answer, serving, streaming
@@ -281,18 +281,31 @@ async def test_no_server() -> None:
     assert reading.reason is AgentErrorReason.UNREACHABLE
 
 
+async def test_check() -> None:
+    """`check` lists the models, which costs nothing."""
+    async with running(Model()) as url, an_agent(url, "m") as agent:
+        assert await agent.check() == f"{url} has 1 models"
+
+
 @pytest.mark.parametrize(
     ("status", "name", "text"),
     [
-        (200, "m", " has 1 models"),
-        (200, "other", " has 1 models, without 'other'"),
-        (404, "m", " is there, and lists no models"),
+        (200, "other", " has 1 models, without 'other': CROCBOT_MODEL may be wrong"),
+        (
+            404,
+            "m",
+            " is there, and lists no models (404): not every server does, or"
+            " OPENAI_BASE_URL is wrong",
+        ),
     ],
 )
-async def test_check(status: int, name: str, text: str) -> None:
-    """`check` lists the models, which costs nothing; not every server can."""
+async def test_check_without_the_model(status: int, name: str, text: str) -> None:
+    """`check` doubts a model or a URL that is not confirmed."""
     async with running(Model(status=status)) as url, an_agent(url, name) as agent:
-        assert await agent.check() == url + text
+        with pytest.raises(UnconfirmedError) as doubt:
+            await agent.check()
+
+    assert str(doubt.value) == url + text
 
 
 async def test_check_with_a_wrong_key() -> None:

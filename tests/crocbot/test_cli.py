@@ -318,7 +318,7 @@ async def start(
 async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
     """Wait for the end; return exit code, output and errors."""
     out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
+    return process.returncode, out.decode(), (err or b"").decode()
 
 
 async def test_check(server: Server, tmp_path: Path) -> None:
@@ -551,3 +551,43 @@ async def test_a_gateway(
     assert (code, out) == (0, "")
     assert err.splitlines()[-1].endswith("] stopped")
     assert "hello" not in err
+
+
+async def test_check_of_an_unknown_model(server: Server, tmp_path: Path) -> None:
+    """A model that its server does not list is a warning; no request is logged."""
+    pytest.importorskip("openai", reason="the extra `openai` is not installed")
+
+    async def models(_: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "llama"}]})
+
+    async with serving({"GET /v1/models": models}) as address:
+        url = f"http://{address}/v1"
+        checked = await start(
+            server,
+            "check",
+            tmp_path,
+            CROCBOT_AGENT="openai",
+            CROCBOT_MODEL="gpt",
+            OPENAI_BASE_URL=url,
+        )
+        code, out, err = await ended(checked)
+
+    assert (code, err) == (0, "")
+    assert f"warning: agent: {url} has 1 models, without 'gpt': CROCBOT_MODEL" in out
+
+
+async def test_check_without_stderr(server: Server, tmp_path: Path) -> None:
+    """A closed standard error, as in some supervisors, ends nothing."""
+    environment = os.environ | {
+        "TELEGRAM_BOT_TOKEN": server.token,
+        "CROCBOT_TELEGRAM_API_URL": server.url,
+        "CROCBOT_STATE_DIR": str(tmp_path),
+    }
+    command = f"exec {sys.executable} -m crocbot check 2>&-"
+    process = await asyncio.create_subprocess_shell(
+        command, env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    code, out, _ = await ended(process)
+
+    assert code == 0
+    assert "ok: telegram: " in out

@@ -16,6 +16,8 @@ from crocbot.settings.fields import NAMES, SECRETS, Settings
 from crocbot.settings.sources import CONFIG
 
 COMPOSE = Path(__file__).parents[2] / "compose"
+# Not settings, but variables that other programs use as well.
+PROXIES = frozenset({"HTTPS_PROXY", "NO_PROXY"})
 # Set by the machine, the operator or compose.yml.
 ELSEWHERE = {"TELEGRAM_BOT_TOKEN", "CROCBOT_STATE_DIR", "CROCBOT_STATSD_HOST"}
 SERVICES = yaml.safe_load((COMPOSE / "compose.yml").read_text())["services"]
@@ -34,7 +36,7 @@ def test_every_setting_is_in_the_example(example: dict[str, str]) -> None:
     files = {f"{name}_FILE" for name in SECRETS}
     used = set(re.findall(r"\$\{([A-Z_]+)", (COMPOSE / "compose.yml").read_text()))
 
-    assert set(example) == {*NAMES, *files, CONFIG} | used
+    assert set(example) == {*NAMES, *files, CONFIG, *PROXIES} | used
     for name in NAMES.keys() - ELSEWHERE:
         assert example[name] == _shown(Settings.model_fields[NAMES[name]].default)
 

@@ -1,11 +1,11 @@
 """The command `statsd-bridge`, and `python -m statsd_bridge`."""
 
+import sys
+
 from statsd_bridge.signals import SIGNALS
 
 # First, because the imports below take half a second.
-SIGNALS.install()
-
-import sys  # noqa: E402
+SIGNALS.install_for(sys.argv[1:])
 
 from statsd_bridge.cli import main  # noqa: E402
 from statsd_bridge.stderr import open_missing_streams  # noqa: E402

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from statsd_bridge.mapping import MappingTable
 
 STDOUT = 1
-PRINTING_FLAGS = frozenset({"-h", "--help", "--version"})
 # errno of a write to a full disk or a closed terminal.
 OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -36,8 +35,6 @@ OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; return the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    if not PRINTING_FLAGS.isdisjoint(given):
-        SIGNALS.restore()
     try:
         return int(run.main(expand_args_files(given), standalone_mode=False) or 0)
     except click.Abort:
@@ -164,9 +161,8 @@ def run(context: click.Context, /, **values: Any) -> int:
     """Receive statsd, serve Prometheus metrics."""
     settings = _settings(values)
     if context.invoked_subcommand or settings.check_config:
+        # An argument of @file, which __main__.py does not read.
         SIGNALS.restore()
-    else:
-        SIGNALS.exit_on_stop()
 
     from statsd_bridge import log
 

@@ -6,7 +6,8 @@ Signals of the process, from its first line on.
     SIGUSR1, SIGALRM, ...      ignored and logged
 
 `__main__.py` installs the handlers before it imports the rest, which takes half a
-second.  A signal that arrives before its listener is recorded and then delivered.
+second.  Until the bridge starts, SIGTERM and SIGINT end the process, and other signals
+are recorded.  Commands that end by themselves have the system's handlers.
 SIGPIPE is ignored by Python: every client that closes its connection causes one.
 This module imports as little as it can, typing included.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +37,11 @@ IGNORED_NAMES = (
 )
 """Signals that end a process by default, and that Go's runtime ignores."""
 
+OTHER_COMMANDS = frozenset(
+    {"explain", "--check-config", "-h", "--help", "--version"},
+)
+"""Arguments of command lines that do not start a bridge."""
+
 
 class SignalListener:
     """What signals cause; called in the main thread, between any two instructions."""
@@ -53,15 +60,24 @@ class SignalListener:
 
 
 class Signals:
-    """The handlers of this process; signals are recorded until there is a listener."""
+    """
+    The handlers of this process.
+
+    Until there is a listener, signals that stop end the process, and other signals are
+    recorded.
+    """
 
     def __init__(self) -> None:
         self._is_installed = False
         self._listener: SignalListener | None = None
-        self._exits_on_stop = False
         # In the order of arrival, each once.  A handler may run between any two
         # instructions of this class, another handler's included.
         self._pending: list[int] = []
+
+    def install_for(self, arguments: list[str]) -> None:
+        """Handle signals unless arguments are those of another command."""
+        if OTHER_COMMANDS.isdisjoint(arguments):
+            self.install()
 
     def install(self) -> None:
         """Handle all signals above, those that the parent process ignored included."""
@@ -71,11 +87,6 @@ class Signals:
             signal.signal(number, self._handle)
         # A parent that blocks signals leaves them blocked.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
-
-    def exit_on_stop(self) -> None:
-        """Until there is a listener, let SIGTERM and SIGINT end the process."""
-        self._exits_on_stop = True
-        self._deliver()
 
     def deliver_to(self, listener: SignalListener) -> None:
         """Call a listener for each signal, recorded ones first."""
@@ -89,8 +100,6 @@ class Signals:
         for number in (*STOP, RELOAD, *_ignored()):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        for number in {*self._pending} & {*STOP, RELOAD}:
-            os.kill(os.getpid(), number)
 
     def ignore(self) -> None:
         """Ignore all signals above: the process is about to end."""
@@ -104,7 +113,7 @@ class Signals:
 
     def _deliver(self) -> None:
         if self._listener is None:
-            if self._exits_on_stop and not STOP.isdisjoint(self._pending):
+            if not STOP.isdisjoint(self._pending):
                 _exit()
             return
         while True:
@@ -122,9 +131,10 @@ class Signals:
 
 def _exit() -> None:
     """End the process at once: no socket is open and no import can be unwound."""
-    from statsd_bridge.stderr import WRITER
-
-    WRITER.flush()
+    # It may be half imported.
+    writer = getattr(sys.modules.get("statsd_bridge.stderr"), "WRITER", None)
+    if writer is not None:
+        writer.flush()
     os._exit(0)
 
 

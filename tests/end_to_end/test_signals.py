@@ -70,10 +70,21 @@ def test_a_signal_ends_a_check_without_a_good_exit_code() -> None:
     process = subprocess.Popen(
         [*PROGRAMS["module"], "--check-config"], stderr=subprocess.DEVNULL
     )
-    wait_handled(process, signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
 
     assert process.wait(TIMEOUT_SECONDS) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("argument", ["@", "--statsd.mapping-config="])
+def test_a_start_that_hangs_can_be_stopped(argument: str, tmp_path: Path) -> None:
+    """A file is a pipe into which nothing is written."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = subprocess.Popen([*PROGRAMS["module"], f"{argument}{pipe}"])
+    # Returns once the program opens the pipe, too.
+    with pipe.open("wb"):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_SECONDS) == 0
 
 
 def test_signals_without_a_meaning_are_ignored_and_logged(start: Start) -> None:

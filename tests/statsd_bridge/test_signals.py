@@ -55,12 +55,12 @@ def send(*numbers: int) -> None:
 def test_signals_are_recorded_until_there_is_a_listener(signals: Signals) -> None:
     """Each once, in the order of arrival; later ones are delivered at once."""
     listener = Recorder()
-    send(signal.SIGHUP, signal.SIGUSR1, signal.SIGHUP, signal.SIGTERM)
+    send(signal.SIGHUP, signal.SIGUSR1, signal.SIGHUP)
     signals.deliver_to(listener)
-    assert listener.calls == ["reload", "SIGUSR1", "stop"]
-    send(signal.SIGINT, signal.SIGRTMIN + 2)
+    assert listener.calls == ["reload", "SIGUSR1"]
+    send(signal.SIGTERM, signal.SIGINT, signal.SIGRTMIN + 2)
 
-    assert listener.calls == ["reload", "SIGUSR1", "stop", "stop", "SIGRTMIN+2"]
+    assert listener.calls[2:] == ["stop", "stop", "SIGRTMIN+2"]
 
 
 @pytest.mark.parametrize("then", [signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM])
@@ -85,8 +85,18 @@ def test_the_end_ignores_signals(signals: Signals) -> None:
     assert listener.calls == []
 
 
-def test_a_signal_before_a_command_gets_the_default_handler(signals: Signals) -> None:
-    """An interrupt that was recorded is raised."""
-    send(signal.SIGINT)
+def test_a_command_has_the_default_handlers(signals: Signals) -> None:
+    """An interrupt is raised, also after the handlers were installed."""
+    signals.restore()
     with pytest.raises(KeyboardInterrupt):
-        signals.restore()
+        send(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("word", ["explain", "--check-config", "--help"])
+def test_another_command_gets_no_handlers(word: str) -> None:
+    """The handlers are those that were there before."""
+    before = signal.getsignal(signal.SIGTERM)
+    Signals().install_for(["--log.level=debug", word])
+
+    assert signal.getsignal(signal.SIGTERM) is before

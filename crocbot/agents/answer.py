@@ -8,8 +8,8 @@ The interface of an agent, and the bounded reading of its answers.
 
 - Each part of the answer arrives before its timeout, or reading ends.
 - An error with `retry` is retried as long as no text arrived: at most `MAX_TRIES`
-  calls, with back-off, within the total timeout.  If a server asks for a pause of more
-  than `MAX_PAUSE_SECONDS`, the error is reported at once.
+  calls, with back-off, within the total timeout.  If a server asks for pauses of more
+  than `MAX_WAIT_SECONDS` together, the error is reported at once.
 - A prompt that is too long is asked again with half of its history, then without.
 - The thinking of a model is left out, if `thinking` is given.
 - An answer has at most `MAX_CHARS` characters; a longer one is cut there.
@@ -49,7 +49,7 @@ from crocbot.text import is_visible
 MAX_CHARS = 65_536
 MAX_TRIES = 3
 # A minute is what limits per minute ask for; people wait no longer without a word.
-MAX_PAUSE_SECONDS = 60.0
+MAX_WAIT_SECONDS = 60.0
 NO_SECRETS = Redactor(())
 
 logger = log.logger(__name__)
@@ -179,7 +179,7 @@ class AnswerReader:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.timeouts.total
         backoff = Backoff(first=0.5, factor=2.0, random=self.random)
-        tries = 1
+        tries, waited = 1, 0.0
         while True:
             try:
                 async with aclosing(self._one_answer(deadline)) as texts:
@@ -195,7 +195,8 @@ class AnswerReader:
                     text = f"{error}, before its answer began"
                     raise AgentError(text, AgentErrorReason.EMPTY) from error
                 pause = backoff.next_pause() if error.wait is None else error.wait
-                in_time = loop.time() + pause < deadline and pause <= MAX_PAUSE_SECONDS
+                waited += pause
+                in_time = loop.time() + pause < deadline and waited <= MAX_WAIT_SECONDS
                 if not (error.retry and tries < MAX_TRIES and in_time):
                     raise
             tries += 1

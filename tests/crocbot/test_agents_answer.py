@@ -204,12 +204,16 @@ async def test_cancelled() -> None:
     assert reading.call.first_token_seconds is not None
 
 
-async def test_a_long_pause() -> None:
-    """A pause of more than a minute is not waited out, in however long a time."""
-    script = parts(AgentError("later", retry=True, wait=61.0))
+@pytest.mark.parametrize(
+    ("wait", "slept"),
+    [(30.0, [30.0, 30.0]), (31.0, [31.0]), (60.0, [60.0]), (61.0, [])],
+)
+async def test_long_pauses(wait: float, slept: list[float]) -> None:
+    """Pauses of more than a minute together are not waited out, however much time."""
+    script = parts(AgentError("later", retry=True, wait=wait))
     reading, calls = await read(script, total=3600)
 
-    assert (calls, reading.slept) == (1, [])
+    assert (calls, reading.slept) == (1 + len(slept), slept)
 
 
 HISTORY = tuple(Exchange(str(n), str(n)) for n in range(5))

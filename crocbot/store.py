@@ -122,6 +122,9 @@ class Store:
                     raise sqlite3.DatabaseError("it is damaged")
                 _create(connection, self._schemas, self._clocks)
                 self._clock = file_time.load(connection, self._clocks)
+                with suppress(sqlite3.OperationalError), _transaction(connection):
+                    # Ages and retention go on from here.  On a full disk, later.
+                    file_time.save(connection, self._clock.read())
                 self._inode = self._file.stat().st_ino
             except BaseException:
                 connection.close()
@@ -329,16 +332,20 @@ def _make_private(file: Path) -> None:
 def _create(
     connection: sqlite3.Connection, schemas: Sequence[str], clocks: SystemClocks
 ) -> None:
-    """Change an earlier format to this one; create the tables that the file lacks."""
+    """
+    Change an earlier format to this one; create the tables that the file lacks.
+
+    A file that has everything is not written, so that a command works on a full disk.
+    """
     with _transaction(connection):
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version:
             migrations.migrate(connection, version, clocks.wall())
         for statement in ";".join([file_time.SCHEMA, *schemas]).split(";"):
             connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={FORMAT}")
-        # The time goes on from here, whichever process uses the file next.
-        file_time.save(connection, file_time.load(connection, clocks).read())
+        if version != FORMAT:
+            connection.execute(f"PRAGMA user_version={FORMAT}")
+            file_time.save(connection, file_time.load(connection, clocks).read())
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 
 from crocbot import agents, linux, log, pairing, sessions
 from crocbot.botapi import Client
-from crocbot.errors import AgentError, OperatorError
+from crocbot.errors import AgentError, InboxError, OperatorError
 from crocbot.events import EventListener
 from crocbot.health.server import Health
 from crocbot.inbox import SCHEMA as INBOX_SCHEMA
@@ -31,7 +31,7 @@ from crocbot.service.shutdown import (
 )
 from crocbot.service.startup import connect
 from crocbot.settings import Settings
-from crocbot.store import Store, locked
+from crocbot.store import StateLock, Store, locked
 from crocbot.telemetry import Telemetry
 
 VERSION = version("crocbot")
@@ -145,6 +145,16 @@ async def run(settings: Settings, shutdown: Shutdown) -> None:
         lock.mark_stopped()
 
 
+async def _recover(inbox: Inbox, settings: Settings, lock: StateLock) -> None:
+    """Count the turns that a crash ended; raise OperatorError if that fails."""
+    try:
+        await inbox.recover(orderly=lock.last_orderly)
+    except InboxError as error:
+        file = settings.database
+        raise OperatorError(f"{file} cannot be used: {error}") from error
+    lock.mark_running()
+
+
 async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -> None:
     """Serve one bot; the caller has locked the state directory."""
     token = settings.token.get_secret_value()
@@ -153,8 +163,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         store = await stack.enter_async_context(Store(settings.database, schemas))
         inbox = await stack.enter_async_context(Inbox(store, events))
         if (lock := shutdown.lock) is not None:
-            await inbox.recover(orderly=lock.last_orderly)
-            lock.mark_running()
+            await _recover(inbox, settings, lock)
         readiness = Readiness(inbox=inbox)
         await stack.enter_async_context(Health(settings.health_address, readiness))
         client = await stack.enter_async_context(

@@ -260,3 +260,21 @@ def test_no_place_to_write(tmp_path: Path) -> None:
     message = f"CROCBOT_STATE_DIR: cannot write in {file}: File exists"
     with pytest.raises(OperatorError, match=message), locked(file):
         pass
+
+
+async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """A file that has everything can be opened all the same, as on a full disk."""
+    file = tmp_path / "x.sqlite3"
+    await open_and_close(file)
+    connection = sqlite3.connect(file)
+    connection.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON clock"
+        " BEGIN INSERT INTO nowhere VALUES (1); END"
+    )
+    connection.close()
+    log = tmp_path / "x.sqlite3-wal"
+    async with Store(file, [SCHEMA]):
+        before = log.stat().st_size
+        with opened(file, [SCHEMA]) as connection:
+            assert count(connection) == 0
+        assert log.stat().st_size == before

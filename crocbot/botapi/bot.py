@@ -28,6 +28,7 @@ connection of a call that timed out is closed.  Errors are translated:
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -301,12 +302,27 @@ class AiohttpRequest(BaseRequest):
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
         """Parse an answer; unlike the base class never log one that is not JSON."""
         try:
-            answer = json.loads(payload)
+            answer = _load_json(payload)
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise telegram.error.TelegramError("the answer is not a Bot API answer")
         return answer
+
+
+def _load_json(payload: bytes) -> Any:
+    """
+    Decode JSON; raise ValueError or RecursionError.
+
+    Without garbage collection a million lists, which may be 4 MiB, take 0.3 s, not 1.8.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(payload)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _body(request_data: RequestData | None) -> aiohttp.FormData | None:
@@ -325,7 +341,7 @@ def _body(request_data: RequestData | None) -> aiohttp.FormData | None:
 def _telegram_description(payload: bytes) -> str:
     """Return Telegram's description of an error, empty if another server answered."""
     try:
-        return str(json.loads(payload)["description"])
+        return str(_load_json(payload)["description"])
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return ""
 
@@ -333,7 +349,7 @@ def _telegram_description(payload: bytes) -> str:
 def _retry_after(payload: bytes) -> float:
     """Return the flood wait in seconds, 1 at least and if Telegram gives none."""
     try:
-        seconds = float(json.loads(payload)["parameters"]["retry_after"])
+        seconds = float(_load_json(payload)["parameters"]["retry_after"])
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return 1.0
     return min(max(seconds, 1.0), 86_400.0) if seconds == seconds else 1.0

@@ -17,6 +17,7 @@ from crocbot.model import LOOPBACK_HOSTS
 from crocbot.settings.fields import PREFIX, REQUIRED_FIELDS, Settings
 from crocbot.settings.values import TELEGRAM_HOST
 
+OPENAI_HOST = "api.openai.com"
 # Telegram sends updates to no other ports.
 WEBHOOK_PORTS = (443, 80, 88, 8443)
 SCRIPT_SUFFIXES = (".py", ".sh", ".js", ".mjs", ".ts", ".rb", ".pl", ".php")
@@ -37,7 +38,12 @@ def conflict(settings: Settings) -> str | None:
 
 def advice(settings: Settings) -> list[str]:
     """Return what works, and is hardly meant."""
-    return [*_access(settings), *_unused(settings), *_missing_scripts(settings)]
+    return [
+        *_access(settings),
+        *_unused(settings),
+        *_missing_scripts(settings),
+        *_keys(settings),
+    ]
 
 
 def open_files(settings: Settings) -> list[str]:
@@ -107,6 +113,9 @@ def _access(settings: Settings) -> Iterator[str]:
             "CROCBOT_ACCESS is open and CROCBOT_AGENT is command: everyone on Telegram"
             " can have CROCBOT_AGENT_COMMAND run on this machine"
         )
+    bot_id = int(settings.token.get_secret_value().partition(":")[0])
+    if bot_id in settings.allow_from | settings.operators:
+        yield f"{bot_id} is the id of the bot itself, not of a user"
     unanswered = settings.operators - settings.allow_from
     if unanswered and settings.access == "allowlist":
         ids = ", ".join(map(str, sorted(unanswered)[:5]))
@@ -114,6 +123,30 @@ def _access(settings: Settings) -> Iterator[str]:
             f"CROCBOT_OPERATORS has {ids}, which CROCBOT_ALLOW_FROM has not:"
             " they are not answered in private chats"
         )
+
+
+def _keys(settings: Settings) -> Iterator[str]:
+    """Yield warnings about keys that are missing, or can be read on the network."""
+    if _is_exposed(settings.telegram_api_url):
+        yield (
+            "CROCBOT_TELEGRAM_API_URL begins with http://: the token passes over the"
+            " network unencrypted"
+        )
+    if settings.agent != "openai":
+        return
+    if settings.openai_api_key is not None:
+        if _is_exposed(settings.openai_base_url):
+            yield (
+                "OPENAI_BASE_URL begins with http://: the key passes over the network"
+                " unencrypted"
+            )
+    elif urlsplit(settings.openai_base_url).hostname == OPENAI_HOST:
+        yield f"OPENAI_API_KEY is not set, and {OPENAI_HOST} needs a key"
+
+
+def _is_exposed(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not _is_local(parts.hostname or "")
 
 
 def _unused(settings: Settings) -> Iterator[str]:

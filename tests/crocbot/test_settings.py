@@ -324,6 +324,29 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
             "CROCBOT_AGENT_COMMAND: there is no file '~/agent.py'",
         ),
         (
+            {"CROCBOT_ALLOW_FROM": "123"},
+            "123 is the id of the bot itself, not of a user",
+        ),
+        (
+            {"CROCBOT_AGENT": "openai", "CROCBOT_MODEL": "m"},
+            "OPENAI_API_KEY is not set, and api.openai.com needs a key",
+        ),
+        (
+            {
+                "CROCBOT_AGENT": "openai",
+                "CROCBOT_MODEL": "m",
+                "OPENAI_BASE_URL": "http://models.example.org/v1",
+                "OPENAI_API_KEY": "key",
+            },
+            "OPENAI_BASE_URL begins with http://: the key passes over the network"
+            " unencrypted",
+        ),
+        (
+            {"CROCBOT_TELEGRAM_API_URL": "http://telegram.example.org"},
+            "CROCBOT_TELEGRAM_API_URL begins with http://: the token passes over the"
+            " network unencrypted",
+        ),
+        (
             {"CROCBOT_MODEL": "llama"},
             "CROCBOT_MODEL has no effect: CROCBOT_AGENT is 'echo', not 'openai'",
         ),

@@ -31,7 +31,7 @@ NAME_SUFFIXES: dict[MetricType, tuple[str, ...]] = {
 
 _ALL_SUFFIXES = NAME_SUFFIXES[MetricType.HISTOGRAM]
 
-MAX_SORTED_BYTES = 32 * 1024 * 1024
+MAX_SORTED_BYTES = 16 * 1024 * 1024
 """Sort keys that are made at once: without a bound they take what all labels take."""
 
 MIN_NEW_SHARE = 32

@@ -27,7 +27,8 @@ ROOT = PurePosixPath("/")
 def default_memory_limit() -> int:
     """Return the bytes of --statsd.max-memory if the flag is not given."""
     memory = machine_memory()
-    limit = min([*cgroup_limits(Path("/")), *_resource_limits()], default=memory)
+    root = Path("/")
+    limit = min([*cgroup_limits(root), *resource_limits(root)], default=memory)
     if limit < memory:
         return limit // CGROUP_SHARE
     return memory // MACHINE_SHARE
@@ -38,11 +39,20 @@ def machine_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _resource_limits() -> Iterator[int]:
-    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+def resource_limits(root: Path) -> Iterator[int]:
+    """
+    Yield what is left of the limits of this process (`ulimit -v`, `ulimit -d`).
+
+    Unlike the limit of a cgroup, they count libraries and reserved memory that is not
+    in use.
+    """
+    pages = [int(word) for word in " ".join(_lines(root / "proc/self/statm")).split()]
+    # The size of the address space is the first number, that of the data the sixth.
+    for kind, place in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
         soft, _ = resource.getrlimit(kind)
         if soft != resource.RLIM_INFINITY:
-            yield soft
+            used = pages[place] * resource.getpagesize() if place < len(pages) else 0
+            yield max(0, soft - used)
 
 
 def cgroup_limits(root: Path) -> Iterator[int]:

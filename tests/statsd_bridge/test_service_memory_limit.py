@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from statsd_bridge.service import memory_limit
-from statsd_bridge.service.memory_limit import cgroup_limits, default_memory_limit
+from statsd_bridge.service.memory_limit import (
+    cgroup_limits,
+    default_memory_limit,
+    resource_limits,
+)
 
 MEBIBYTE = 1024 * 1024
 
@@ -81,32 +85,42 @@ def test_a_system_without_proc_has_no_limits(tmp_path: Path) -> None:
     assert list(cgroup_limits(tmp_path)) == []
 
 
+def test_what_is_left_of_a_resource_limit_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The address space that is in use is subtracted."""
+    page = resource.getpagesize()
+    limits = {resource.RLIMIT_AS: 500 * page, resource.RLIMIT_DATA: 20 * page}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits[kind], -1))
+    assert list(resource_limits(tmp_path)) == [500 * page, 20 * page]
+    proc = tmp_path / "proc" / "self"
+    proc.mkdir(parents=True)
+    (proc / "statm").write_text("300 60 10 1 0 40 0\n")
+
+    assert list(resource_limits(tmp_path)) == [200 * page, 0]
+
+
 @pytest.mark.parametrize(
-    ("cgroup", "address_space", "expected"),
+    ("cgroup", "left", "expected"),
     [
-        ([], None, 2_000),
-        ([600], None, 300),
-        ([600, 500], None, 250),
-        ([9_000], None, 2_000),
-        ([], 400, 200),
-        ([600], 4_000, 300),
+        ([], [], 2_000),
+        ([600], [], 300),
+        ([600, 500], [], 250),
+        ([9_000], [], 2_000),
+        ([], [400], 200),
+        ([600], [4_000], 300),
     ],
 )
 def test_the_default_is_half_of_a_limit_else_a_quarter_of_the_memory(
     monkeypatch: pytest.MonkeyPatch,
     cgroup: list[int],
-    address_space: int | None,
+    left: list[int],
     expected: int,
 ) -> None:
     """The lowest limit counts; one above the memory of the machine is none."""
-    limits = {resource.RLIMIT_AS: address_space or resource.RLIM_INFINITY}
     monkeypatch.setattr(memory_limit, "machine_memory", lambda: 8_000)
     monkeypatch.setattr(memory_limit, "cgroup_limits", lambda _: cgroup)
-    monkeypatch.setattr(
-        resource,
-        "getrlimit",
-        lambda kind: (limits.get(kind, resource.RLIM_INFINITY), -1),
-    )
+    monkeypatch.setattr(memory_limit, "resource_limits", lambda _: left)
 
     assert default_memory_limit() == expected
 

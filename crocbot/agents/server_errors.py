@@ -32,7 +32,7 @@ from crocbot.model import Clock
 
 MAX_SHOWN_CHARS = 400
 MAX_WORDS_CHARS = 4_000
-MAX_READ_BYTES = 16_384
+MAX_READ_BYTES = 65_536
 MAX_DEPTH = 8
 MAX_PARTS = 20
 MAX_RETRY_AFTER_SECONDS = 86_400.0
@@ -41,6 +41,11 @@ MESSAGE_KEYS = ("message", "msg", "detail", "error", "errors", "description", "t
 NESTED_KEYS = ("metadata", "raw", "innererror", "details", "inner_error")
 CODE_KEYS = ("type", "code", "status", "reason", "param", "loc")
 TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+# A text, or a list of texts, under one of the keys, in JSON whose end is missing.
+MEMBER = re.compile(
+    rf'"(?:{"|".join((*MESSAGE_KEYS, *CODE_KEYS))})"\s*:\s*'
+    r'("(?:[^"\\]|\\.){1,500}"|\[[^\[\]{}]{1,500}\])'
+)
 BOUNDARY = re.compile(r"[\s\",]")
 
 STATUS_REASONS: Mapping[int, Reason] = {
@@ -155,6 +160,10 @@ def error_words(value: object) -> str:
         "<html><title>Not Found</title>..."        --> "Not Found"
     """
     if isinstance(value, str):
+        if value.startswith(("{", "[")):
+            # The rest of it was not read, or is no JSON.
+            found = "; ".join(MEMBER.findall(value))
+            return shortened(found or value, MAX_WORDS_CHARS)
         title = TITLE.search(value)
         page = title.group(1) if title else "an HTML page"
         return shortened(page if value.startswith("<") else value, MAX_WORDS_CHARS)

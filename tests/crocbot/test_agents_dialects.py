@@ -23,7 +23,13 @@ from crocbot.agents.server_errors import (
 from crocbot.events import AgentErrorReason
 from crocbot.model import Exchange, Image, Prompt
 from tests.crocbot.fakes import Reading, a_message, read_answer
-from tests.crocbot.model_server import DIALECTS, ModelServer, error, model_server
+from tests.crocbot.model_server import (
+    DIALECTS,
+    ModelServer,
+    detail,
+    error,
+    model_server,
+)
 
 pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")
 
@@ -317,6 +323,21 @@ def test_values_of_any_shape(value: Any, status: int) -> None:
     with suppress(ValueError):
         assert isinstance(read_completion(value).text, str)
         assert is_completion(value) in {True, False}
+
+
+def test_a_body_that_quotes_a_long_request() -> None:
+    """The words are found in JSON whose end is not read; the request is not quoted."""
+    body = json.dumps(
+        detail("max_tokens", "Field required", "missing", "prompt " * 10**5)
+    )
+    error = read_error(422, body.encode(), {})
+    dialect = Dialect(model="m", system_prompt=None)
+    adapted = dialect.adapt(dialect.request(PROMPTS["text"]), error)
+
+    assert "Field required" in error.words
+    assert "prompt" not in error.words
+    assert adapted is not None
+    assert adapted.changes == {Change.MAX_TOKENS}
 
 
 @pytest.mark.parametrize("body", [b"[" * 10_000, b"\xff\xfe", b"{}", b"null", b'"a"'])

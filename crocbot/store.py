@@ -15,7 +15,6 @@ one waits for the other, at most BUSY_SECONDS or COMMAND_BUSY_SECONDS.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 import stat
@@ -26,28 +25,23 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from crocbot import file_time, log, migrations
+from crocbot import file_time, migrations
 from crocbot.errors import OperatorError, StoreError
 from crocbot.file_time import FileClock, SystemClocks
+from crocbot.state_dir import PRIVATE_DIRECTORY, PRIVATE_FILE, is_locked
 
 FORMAT = 2
 # The inbox of the first commits of 0.1.0, a file of its own.
 OLD_INBOX = "inbox.sqlite3"
-# The content of the lock file.
-RUNNING = b"running\n"
-STOPPED = b"stopped\n"
 BUSY_SECONDS = 2.0
 COMMAND_BUSY_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 MAX_FREED_PAGES = 1000
 INCREMENTAL = 2
-PRIVATE_FILE = 0o600
-PRIVATE_DIRECTORY = 0o700
 SQLITE_FILES = ("-wal", "-shm")
 
 Result = TypeVar("Result")
 Job = Callable[[sqlite3.Connection], Result]
-logger = log.logger(__name__)
 
 
 class Store:
@@ -173,6 +167,11 @@ def opened(file: Path, schemas: Sequence[str]) -> Iterator[sqlite3.Connection]:
         file.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         connection = _connect(file, COMMAND_BUSY_SECONDS)
         try:
+            if 0 < _check_format(connection, file) < FORMAT and is_locked(file.parent):
+                raise OperatorError(
+                    f"{file}: the gateway that uses it is older than this command:"
+                    " restart the gateway"
+                )
             _create(connection, schemas, SystemClocks())
             with _transaction(connection):
                 yield connection
@@ -203,76 +202,6 @@ def inspect(file: Path) -> None:
             _check_format(connection, file)
         finally:
             connection.close()
-
-
-def open_directory(state_dir: Path) -> str | None:
-    """Return a warning if other users may read or change what is in a directory."""
-    mode = stat.S_IMODE(state_dir.stat().st_mode)
-    if not mode & ~PRIVATE_DIRECTORY & 0o777:
-        return None
-    return (
-        f"CROCBOT_STATE_DIR: other users may enter {state_dir}, its mode is {mode:o}:"
-        " chmod 700"
-    )
-
-
-class StateLock:
-    """
-    The lock of a state directory, whose file says whether a process runs or ended.
-
-    `last_orderly` is False if the last process ended without mark_stopped(): it
-    crashed, was killed, or the machine lost its power.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._running = False
-        self.last_orderly = os.pread(descriptor, len(RUNNING), 0) != RUNNING
-
-    def mark_running(self) -> None:
-        """Record that turns may run from now on; raise OperatorError."""
-        try:
-            os.pwrite(self._descriptor, RUNNING, 0)
-        except OSError as error:
-            raise OperatorError(
-                f"CROCBOT_STATE_DIR: cannot write the file lock: {error.strerror}"
-            ) from error
-        self._running = True
-
-    def mark_stopped(self) -> None:
-        """Record an orderly end of the process; may be called from any thread."""
-        if self._running:
-            # As long as RUNNING, so that it needs no space on the disk.
-            with suppress(OSError):
-                os.pwrite(self._descriptor, STOPPED, 0)
-
-
-@contextmanager
-def locked(state_dir: Path) -> Iterator[StateLock]:
-    """Lock the state directory for one gateway; raise OperatorError if it is locked."""
-    try:
-        state_dir.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-        if warning := open_directory(state_dir):
-            logger.warning(warning)
-        lock = os.open(
-            state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE
-        )
-    except OSError as error:
-        raise OperatorError(
-            f"CROCBOT_STATE_DIR: cannot write in {state_dir}: {error.strerror}"
-        ) from error
-    try:
-        try:
-            # The lock ends with the process, however that ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OperatorError(
-                f"CROCBOT_STATE_DIR: another crocbot gateway works in {state_dir};"
-                " stop it or choose another directory"
-            ) from error
-        yield StateLock(lock)
-    finally:
-        os.close(lock)
 
 
 def _connect(file: Path, busy_seconds: float) -> sqlite3.Connection:

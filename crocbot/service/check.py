@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from urllib.parse import urlsplit
 
-from crocbot import agents, log, store
+from crocbot import agents, log, state_dir, store
 from crocbot.access import privacy_warning
 from crocbot.botapi import Client
 from crocbot.errors import (
@@ -152,7 +152,7 @@ async def _database(settings: Settings) -> Findings:
     if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
         raise OperatorError(f"CROCBOT_STATE_DIR: cannot write in {folder}")
     yield CheckStatus.OK, f"{file} {'is valid' if exists else 'will be created'}"
-    if settings.state_dir.exists() and (warning := store.open_directory(folder)):
+    if settings.state_dir.exists() and (warning := state_dir.open_directory(folder)):
         yield CheckStatus.WARNING, warning
 
 

@@ -31,7 +31,8 @@ from crocbot.service.shutdown import (
 )
 from crocbot.service.startup import connect
 from crocbot.settings import Settings
-from crocbot.store import StateLock, Store, locked
+from crocbot.state_dir import StateLock, locked
+from crocbot.store import Store
 from crocbot.telemetry import Telemetry
 
 VERSION = version("crocbot")

@@ -18,7 +18,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from crocbot.store import StateLock
+from crocbot.state_dir import StateLock
 
 STDERR = 2
 

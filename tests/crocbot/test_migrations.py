@@ -14,6 +14,7 @@ from crocbot.inbox import SCHEMA, Inbox, reopen
 from crocbot.inbox.sqlite import RETENTION_SECONDS, failures
 from crocbot.model import ChatThread, Exchange, Reply, Row
 from crocbot.sessions import Sessions
+from crocbot.state_dir import locked
 from crocbot.store import FORMAT, Store, inspect, opened
 from tests.crocbot.fakes import FakeClocks
 from tests.crocbot.inboxes import FILE, brief, open_inbox
@@ -105,6 +106,20 @@ async def test_a_command_is_first(tmp_path: Path) -> None:
         assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT,)
     async with open_inbox(tmp_path) as inbox:
         assert await inbox.open_ids() == [17, 8, 9, 3]
+
+
+async def test_a_command_beside_an_older_gateway(tmp_path: Path) -> None:
+    """A command does not change a file that an older gateway uses."""
+    copy("crocbot.sqlite3", tmp_path)
+    before = (tmp_path / FILE).read_bytes()
+    message = "the gateway that uses it is older than this command"
+    with (
+        locked(tmp_path),
+        pytest.raises(OperatorError, match=message),
+        opened(tmp_path / FILE, SCHEMAS),
+    ):
+        pass
+    assert (tmp_path / FILE).read_bytes() == before
 
 
 async def test_a_file_with_pairings_only(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 
 from crocbot import store
 from crocbot.errors import OperatorError, StoreError
-from crocbot.store import Store, inspect, locked, opened
+from crocbot.state_dir import locked
+from crocbot.store import Store, inspect, opened
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS a (x); CREATE TABLE IF NOT EXISTS b (x)"
 LETTER = "This is a letter to my aunt, not a database at all. " * 20

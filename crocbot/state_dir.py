@@ -1,0 +1,111 @@
+"""
+The state directory: private to one user, locked by one gateway.
+
+Its file `lock` also says whether the last gateway ended in an orderly way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from crocbot import log
+from crocbot.errors import OperatorError
+
+PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
+LOCK = "lock"
+# The content of the lock file.
+RUNNING = b"running\n"
+STOPPED = b"stopped\n"
+
+logger = log.logger(__name__)
+
+
+def open_directory(state_dir: Path) -> str | None:
+    """Return a warning if other users may read or change what is in a directory."""
+    mode = stat.S_IMODE(state_dir.stat().st_mode)
+    if not mode & ~PRIVATE_DIRECTORY & 0o777:
+        return None
+    return (
+        f"CROCBOT_STATE_DIR: other users may enter {state_dir}, its mode is {mode:o}:"
+        " chmod 700"
+    )
+
+
+class StateLock:
+    """
+    The lock of a state directory, whose file says whether a process runs or ended.
+
+    `last_orderly` is False if the last process ended without mark_stopped(): it
+    crashed, was killed, or the machine lost its power.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._running = False
+        self.last_orderly = os.pread(descriptor, len(RUNNING), 0) != RUNNING
+
+    def mark_running(self) -> None:
+        """Record that turns may run from now on; raise OperatorError."""
+        try:
+            os.pwrite(self._descriptor, RUNNING, 0)
+        except OSError as error:
+            raise OperatorError(
+                f"CROCBOT_STATE_DIR: cannot write the file lock: {error.strerror}"
+            ) from error
+        self._running = True
+
+    def mark_stopped(self) -> None:
+        """Record an orderly end of the process; may be called from any thread."""
+        if self._running:
+            # As long as RUNNING, so that it needs no space on the disk.
+            with suppress(OSError):
+                os.pwrite(self._descriptor, STOPPED, 0)
+
+
+@contextmanager
+def locked(state_dir: Path) -> Iterator[StateLock]:
+    """Lock the state directory for one gateway; raise OperatorError if it is locked."""
+    try:
+        state_dir.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        if warning := open_directory(state_dir):
+            logger.warning(warning)
+        lock = os.open(
+            state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE
+        )
+    except OSError as error:
+        raise OperatorError(
+            f"CROCBOT_STATE_DIR: cannot write in {state_dir}: {error.strerror}"
+        ) from error
+    try:
+        try:
+            # The lock ends with the process, however that ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OperatorError(
+                f"CROCBOT_STATE_DIR: another crocbot gateway works in {state_dir};"
+                " stop it or choose another directory"
+            ) from error
+        yield StateLock(lock)
+    finally:
+        os.close(lock)
+
+
+def is_locked(state_dir: Path) -> bool:
+    """Return whether a gateway works in a directory."""
+    try:
+        lock = os.open(state_dir / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False

@@ -27,6 +27,14 @@ SO_MEMINFO = 55
 MAX_DRAINED_BATCHES = 100
 """Batches of one `drain`, so that a scrape ends while a flood goes on."""
 
+MAX_BATCHES_PER_ITERATION = 16
+ITERATION_SECONDS = 0.005
+"""
+An iteration of the reactor reads for this time, or up to the batch that exceeds it.
+
+While a thread computes, as in a reload, each iteration begins with a wait for it.
+"""
+
 MAX_WAIT_SECONDS = 0.005
 MIN_WAIT_SECONDS = 0.001
 """A shorter wait does not pay for its timer."""
@@ -141,8 +149,8 @@ class DatagramReader:
                 return
 
     def doRead(self) -> None:
-        """Receive a batch, and decide when to read next."""
-        is_full = self._read_batch()
+        """Receive some batches, and decide when to read next."""
+        is_full = self._read_batches()
         seconds = 0.0 if is_full else self._delay.seconds()
         if seconds:
             if self.state is not ReaderState.COALESCING:
@@ -153,6 +161,16 @@ class DatagramReader:
         if self.state is ReaderState.COALESCING:
             self._reactor.addReader(self)
         self.state = ReaderState.BUSY if is_full else ReaderState.IDLE
+
+    def _read_batches(self) -> bool:
+        """Read until there is no more or time is over; return whether one was full."""
+        end = self._reactor.seconds() + ITERATION_SECONDS
+        for count in range(MAX_BATCHES_PER_ITERATION):
+            if not self._read_batch():
+                return count > 0
+            if self._reactor.seconds() >= end:
+                break
+        return True
 
     def _read_batch(self) -> bool:
         """Feed one batch to the pipeline; return whether more may be waiting."""

@@ -22,11 +22,11 @@ from statsd_bridge.settings import Settings
 from statsd_bridge.signals import SIGNALS, SignalListener
 from statsd_bridge.threads import DaemonThreads
 
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.001
 """
 How long the reactor waits for a thread that computes, each time it continues.
 
-Python's default of 5 ms lets a reload hold up each batch of datagrams twice as long.
+Python's default of 5 ms would let a reload hold up each iteration that long.
 """
 
 

@@ -185,6 +185,26 @@ def test_a_full_batch_is_followed_by_another_read(open_reader: Open) -> None:
     assert reader.is_watched
 
 
+@pytest.mark.parametrize(("seconds_per_batch", "batches"), [(0.0, 3), (0.01, 1)])
+def test_an_iteration_reads_batches_for_some_time(
+    open_reader: Open, seconds_per_batch: float, batches: int
+) -> None:
+    """A thread that computes holds up each iteration, so one reads all it can."""
+    reader = open_reader()
+    feed = reader.pipeline.feed
+
+    def feed_slowly(batch: list[bytes], transport: str) -> None:
+        reader.reactor.advance(seconds_per_batch)
+        feed(batch, transport)
+
+    reader.pipeline.feed = feed_slowly
+    reader.send(*[b"a:1|c"] * (2 * datagram.MAX_BATCH + 1))
+    reader.doRead()
+
+    assert len(reader.pipeline.batches) == batches
+    assert reader.state is ReaderState.BUSY
+
+
 def test_drain_reads_what_is_being_coalesced(open_reader: Open) -> None:
     """A scrape does not miss it."""
     reader = open_reader()

@@ -49,9 +49,10 @@ from crocbot.proxies import NO_PROXIES, Proxies
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
 REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
-# Objects that say by one of these values that they are an error.
-ERROR_KEYS = ("type", "status", "event", "object")
-ERROR_WORDS = ("error", "failed", "failure")
+# Their texts are replies; one under another key may also be about an error.
+CLEAR_REPLY_KEYS = REPLY_KEYS[:3]
+KIND_KEYS = ("type", "event", "object")
+FAILED_STATUSES = frozenset({"error", "failed", "failure"})
 DONE = "[DONE]"
 
 
@@ -186,8 +187,7 @@ def _parts(value: object) -> list[str | Usage]:
 
 def _object_parts(value: Mapping[str, Any]) -> list[str | Usage]:
     """Return what an object says, an error as AgentError."""
-    kinds = {str(value.get(key)).lower() for key in ERROR_KEYS}
-    if value.get("error") or kinds & set(ERROR_WORDS):
+    if _is_error(value):
         raise _error(value)
     texts = [
         text
@@ -196,6 +196,15 @@ def _object_parts(value: Mapping[str, Any]) -> list[str | Usage]:
         and ((text := content_text(found)) or found == "")
     ]
     return [*texts[:1], *token_usage(value.get("usage"))]
+
+
+def _is_error(value: Mapping[str, Any]) -> bool:
+    if value.get("error"):
+        return True
+    if sse.ERROR in {str(value.get(key)).lower() for key in KIND_KEYS}:
+        return True
+    failed = str(value.get("status")).lower() in FAILED_STATUSES
+    return failed and not any(value.get(key) for key in CLEAR_REPLY_KEYS)
 
 
 def _error(value: object) -> AgentError:

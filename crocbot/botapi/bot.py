@@ -21,6 +21,7 @@ connection of a call that timed out is closed.  Errors are translated:
 | no answer in time                    | TelegramError, TIMEOUT                 |
 | an answer of more than 4 MiB         | AnswerTooLongError, a TelegramError    |
 | 403, or a chat that does not exist   | ChatGoneError, a DeliveryError         |
+| 400 or 403, not in Telegram's words  | TelegramError, NETWORK                 |
 | 400, a group with another id now     | ChatMovedError, a DeliveryError        |
 | any other 400                        | DeliveryError, with its `refusal`      |
 | no connection, 5xx, not a Bot API    | TelegramError, NETWORK                 |
@@ -28,8 +29,6 @@ connection of a call that timed out is closed.  Errors are translated:
 
 from __future__ import annotations
 
-import gc
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -40,6 +39,13 @@ import telegram
 import telegram.error
 from telegram.request import BaseRequest, RequestData
 
+from crocbot.botapi.answers import (
+    FloodError,
+    NotFoundError,
+    RefusedError,
+    load_json,
+    raise_error,
+)
 from crocbot.botapi.refusals import delivery_error
 from crocbot.errors import (
     AnswerTooLongError,
@@ -65,6 +71,7 @@ CONNECT_SECONDS = 10.0
 # Of any answer except a file.  JSON blocks the event loop while it is decoded; if 100
 # updates have more bytes than this, fewer are requested.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
+MAX_DESCRIPTION_CHARS = 200
 OTHER_POLLER = (
     "another program polls with this token; only one of them gets the messages"
 )
@@ -97,7 +104,7 @@ class Bot(telegram.Bot):
                 if method in REQUIRED_METHODS:
                     raise
                 description = f"{method}: {error.message}"
-                raise telegram.error.BadRequest(description) from error
+                raise RefusedError(description, forbidden=False) from error
 
     async def download(self, path: str, seconds: float, max_bytes: int) -> bytes:
         """
@@ -112,11 +119,11 @@ class Bot(telegram.Bot):
                     "GET", url, seconds=seconds, max_bytes=max_bytes
                 )
             except AnswerTooLong as error:
-                raise telegram.error.BadRequest(error.message) from error
+                raise RefusedError(error.message, forbidden=False) from error
             except NotFoundError:
                 status, content = 404, b""
             if status == 404:
-                raise telegram.error.BadRequest("the file is gone")
+                raise RefusedError("the file is gone", forbidden=False)
             if status != 200:
                 raise telegram.error.NetworkError(f"the file has status {status}")
             return content
@@ -158,9 +165,10 @@ def _translate(error: telegram.error.TelegramError) -> CrocbotError:
         case telegram.error.ChatMigrated():
             text = f"Telegram refused the call: {description}"
             translated = ChatMovedError(text, error.new_chat_id)
-        case telegram.error.Forbidden() | telegram.error.BadRequest():
-            forbidden = isinstance(error, telegram.error.Forbidden)
-            translated = delivery_error(description, forbidden=forbidden)
+        case RefusedError():
+            text = error.description[:MAX_DESCRIPTION_CHARS]
+            translated = delivery_error(text, forbidden=error.forbidden)
+        # Also a 400 or 403 of a server in between, such as a firewall.
         case _:
             translated = TelegramError(description, ReconnectReason.NETWORK)
     return translated
@@ -172,27 +180,8 @@ def _description(error: telegram.error.TelegramError) -> str:
 
         Bad Gateway (502). Parsing the server response b'<html>...' failed
     """
-    return error.message.partition(". Parsing the server response")[0][:200]
-
-
-class FloodError(telegram.error.TelegramError):
-    """
-    A flood wait (HTTP 429).
-
-    python-telegram-bot's own RetryAfter warns of deprecation when it is constructed.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"wait {seconds:g} s")
-        self.seconds = seconds
-
-
-class NotFoundError(telegram.error.InvalidToken):
-    """
-    404 from Telegram itself: a malformed token, or a method that does not exist.
-
-    python-telegram-bot raises InvalidToken for both, and for a 401.
-    """
+    text = error.message.partition(". Parsing the server response")[0]
+    return text[:MAX_DESCRIPTION_CHARS]
 
 
 class AnswerTooLong(telegram.error.NetworkError):
@@ -289,12 +278,10 @@ class AiohttpRequest(BaseRequest):
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = telegram.error.NetworkError(_without_url(error))
         else:
-            if status == 429:
-                raise FloodError(_retry_after(payload))
-            if status == 404 and (description := _telegram_description(payload)):
-                raise NotFoundError(description)
-            # The error page of a proxy may contain the URL.
-            return status, payload.replace(self._secret, PLACEHOLDER.encode())
+            # An error, or the page of a proxy, may contain the URL.
+            payload = payload.replace(self._secret, PLACEHOLDER.encode())
+            raise_error(status, payload)
+            return status, payload
         # Outside of the except clauses: the context of an exception has the URL.
         raise failure
 
@@ -302,27 +289,12 @@ class AiohttpRequest(BaseRequest):
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
         """Parse an answer; unlike the base class never log one that is not JSON."""
         try:
-            answer = _load_json(payload)
+            answer = load_json(payload)
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise telegram.error.TelegramError("the answer is not a Bot API answer")
         return answer
-
-
-def _load_json(payload: bytes) -> Any:
-    """
-    Decode JSON; raise ValueError or RecursionError.
-
-    Without garbage collection a million lists, which may be 4 MiB, take 0.3 s, not 1.8.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return json.loads(payload)
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _body(request_data: RequestData | None) -> aiohttp.FormData | None:
@@ -336,23 +308,6 @@ def _body(request_data: RequestData | None) -> aiohttp.FormData | None:
     for name, (filename, content, content_type) in files.items():
         form.add_field(name, content, filename=filename, content_type=content_type)
     return form
-
-
-def _telegram_description(payload: bytes) -> str:
-    """Return Telegram's description of an error, empty if another server answered."""
-    try:
-        return str(_load_json(payload)["description"])
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
-        return ""
-
-
-def _retry_after(payload: bytes) -> float:
-    """Return the flood wait in seconds, 1 at least and if Telegram gives none."""
-    try:
-        seconds = float(_load_json(payload)["parameters"]["retry_after"])
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
-        return 1.0
-    return min(max(seconds, 1.0), 86_400.0) if seconds == seconds else 1.0
 
 
 def _without_url(error: Exception) -> str:

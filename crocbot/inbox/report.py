@@ -6,7 +6,7 @@ The state of the inbox as the text that `crocbot inbox` prints.
       update 700000012 of chat 8, 3 s ago
     accepted 13 = answered 9 + failed 1 + ... + open 2
     failed, kept for a retry: 1
-      update 700000009 of chat 7, 5 min ago: Telegram refused the call: Chat not found
+      update 700000009 of chat 7, 5 min ago: Telegram refused the call: chat not found
     set aside, for a report: 1
       update 700000010, 4 min ago: ...
 """

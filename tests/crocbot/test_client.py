@@ -263,6 +263,11 @@ BLOCKED = faults.api_error(403, "Forbidden: bot was blocked")
         (faults.unauthorized(), OperatorError, TOKEN_REFUSED.format("Unauthorized")),
         (NOT_FOUND, OperatorError, TOKEN_REFUSED.format("Not Found")),
         (Answer(404, "<html>"), NETWORK, "Not Found (404)"),
+        # Of a firewall or a proxy in between.
+        (Answer(403, "<html>"), NETWORK, "Forbidden (403)"),
+        (Answer(400, "<html>"), NETWORK, "Bad Request (400)"),
+        (Answer(403, '{"error":"no"}'), NETWORK, "Forbidden (403)"),
+        (Answer(407, "<html>"), NETWORK, "Proxy Authentication Required (407)"),
         (faults.flood_wait(3), FloodWaitError, "Telegram asks to wait 3 s"),
         (Answer(429, "<html>"), FloodWaitError, "Telegram asks to wait 1 s"),
         (faults.other_poller(), CONFLICT, OTHER),
@@ -278,7 +283,7 @@ BLOCKED = faults.api_error(403, "Forbidden: bot was blocked")
         (result('{"update_id":1}'), NETWORK, NO_LIST),
         (Drop(), NETWORK, "ServerDisconnectedError"),
         (Slow(20), TIMEOUT, "no answer within 0.5 s"),
-        (NO_CHAT, ChatGoneError, f"{REFUSED}Chat not found"),
+        (NO_CHAT, ChatGoneError, f"{REFUSED}chat not found"),
         (
             BLOCKED,
             ChatGoneError,
@@ -287,7 +292,7 @@ BLOCKED = faults.api_error(403, "Forbidden: bot was blocked")
         (
             faults.api_error(400, "Bad Request: can't parse entities"),
             DeliveryError,
-            f"{REFUSED}Can't parse entities",
+            f"{REFUSED}can't parse entities",
         ),
         (
             faults.api_error(400, "upgraded", migrate_to_chat_id=-9),

@@ -173,6 +173,7 @@ class HttpClient:
         return aiohttp.ClientSession(
             connector=_connector(self.proxy, limit=self._connections, **options),
             headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
 

@@ -116,6 +116,24 @@ async def test_a_redirect_is_not_followed() -> None:
     assert requested == ["/"]
 
 
+async def test_cookies_are_not_kept() -> None:
+    """Nothing that a server stores in one chat is sent in the next."""
+    cookies: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        cookies.append(request.headers.get("Cookie"))
+        return web.Response(headers={"Set-Cookie": "chat=7"})
+
+    async with serving({"GET /": answer}) as place:
+        url = f"http://localhost:{place.rpartition(':')[2]}/"
+        client = HttpClient(url, connections=1, reuse=True)
+        for _ in range(2):
+            async with client.request("GET", url, timeout=TIMEOUT):
+                pass
+        await client.close()
+    assert cookies == [None, None]
+
+
 async def test_a_server_that_sends_faster_than_its_answer_is_read() -> None:
     """Other tasks run between the chunks of a large body."""
     turns = 0

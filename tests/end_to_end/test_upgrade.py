@@ -24,7 +24,7 @@ async def test_an_earlier_version(world: World, run: Run, name: str) -> None:
     """Its open rows are answered in their old order, before new ones."""
     is_last = name == "crocbot.sqlite3"
     replies = ["a reopened answer"] * is_last + OPEN + ["new"]
-    world.database.parent.mkdir()
+    world.database.parent.mkdir(mode=0o700)
     shutil.copy(OLD / name, world.database.with_name(name))
     # The sandbox knows a chat once it has a message.
     world.server.send(ADA, "new")
@@ -47,7 +47,7 @@ async def test_an_earlier_version(world: World, run: Run, name: str) -> None:
 @pytest.mark.parametrize("command", ["gateway", "inbox", "check", "pairing list"])
 async def test_a_later_version(world: World, run: Run, command: str) -> None:
     """Its file is refused in one line, exit code 2, and is not changed."""
-    world.database.parent.mkdir()
+    world.database.parent.mkdir(mode=0o700)
     connection = sqlite3.connect(world.database)
     connection.execute(f"PRAGMA user_version={FORMAT + 1}")
     connection.close()

@@ -114,7 +114,11 @@ class HttpConnection(HTTPChannel):
     _deadline: Any = None
     _current: Any = None
     """The request that is complete and whose response is not."""
-    _is_half_closed = False
+    _received = b""
+    """What the client has sent after a request whose response is complete."""
+    _is_half_closed = _is_lost = False
+    _is_blocked = False
+    """Whether the client does not take what the transport has to send."""
     _is_in_head = False
     """Whether a request line has been received, and the rest of the head has not."""
 
@@ -176,9 +180,37 @@ class HttpConnection(HTTPChannel):
 
     def requestDone(self, request: Any) -> None:
         self._current = None
-        # This may begin with the next request, if it has been received.
+        # What follows is read in the next iteration of the reactor: a client that sends
+        # many requests at once must not hold up the others.
+        self.paused = True
         super().requestDone(request)
+        self._received = self.clearLineBuffer()
+        if self._received and not self.transport.disconnecting:
+            self.transport.pauseProducing()
+            self.callLater(0, self._read_on)
+        else:
+            self.paused = False
+            self._close_if_half_closed()
+
+    def _read_on(self) -> None:
+        """Read the next request; then let the transport read."""
+        if self._is_lost:
+            return
+        self.paused = False
+        self.dataReceived(self._received + self.clearLineBuffer())
         self._close_if_half_closed()
+        if not (self.paused or self._is_blocked or self.transport.disconnecting):
+            self.transport.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        self._is_blocked = True
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._is_blocked = False
+        super().resumeProducing()
+        if self.paused:
+            self.transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
         """Respond to what is complete, refuse what is not or waits; then close."""
@@ -191,12 +223,13 @@ class HttpConnection(HTTPChannel):
         """Do nothing: the bridge never closes only its own side."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._is_lost = True
         self._cancel_deadline()
         super().connectionLost(reason)
 
     def _close_if_half_closed(self) -> None:
-        is_done = self._is_half_closed and self._current is None
-        if not is_done or self.transport.disconnecting:
+        is_busy = self._current is not None or self.paused
+        if is_busy or not self._is_half_closed or self.transport.disconnecting:
             return
         if self.requests:
             # The rest of a request does not come.

@@ -513,6 +513,26 @@ def test_a_request_may_have_bare_newlines_and_end_its_connection(
     assert connection.is_closed or b"HTTP/1.1" in request_
 
 
+def test_requests_that_arrive_together_are_answered_one_at_a_time(
+    backend: Backend,
+) -> None:
+    """The reactor handles other events in between, and reads no further ones."""
+    request = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n"
+    connection = backend.connect()
+    connection.send(request * 5)
+    answered = []
+    while backend.reactor.pending:
+        assert connection.transport.producerState == "paused"
+        answered.append(connection.received.count(b"Ready"))
+        backend.reactor.pending.pop(0)()
+
+    assert answered == [1, 2, 3, 4]
+    assert connection.received.count(b"Ready") == 5
+    assert connection.transport.producerState == "producing"
+    connection.send(request)
+    assert connection.received.count(b"Ready") == 6
+
+
 def test_all_requests_before_a_half_close_are_answered(backend: Backend) -> None:
     """The rest of one that is not complete is not waited for."""
     connection = backend.connect()

@@ -37,8 +37,11 @@ MIN_ERROR = 0.0005
 MAX_PARTS = 20
 """Parts of a window: a page costs a search in each, whatever `age_buckets` is."""
 
-QUANTILE_LINES = 20
-"""A quantile costs about as much as this many lines of counters."""
+QUANTILE_LINES = 4
+"""A quantile of few values takes the time of this many lines of counters."""
+
+SEARCH_LINES = 10
+"""The search for a rank in one sketch takes the time of this many lines."""
 
 VALUES_PER_LINE = 20
 """Values that are sorted in the time of a line."""
@@ -111,8 +114,9 @@ class Summary(GrowingSeries):
     def page_lines(self) -> int:
         """Return the lines of counters that take as long on a page."""
         waiting = sum(len(each.pending) for each in self.sketches)
-        lines = QUANTILE_LINES * len(self.options.quantiles)
-        return 3 + lines + waiting // VALUES_PER_LINE
+        searched = sum(each.entry_capacity > 0 for each in self.sketches)
+        lines = QUANTILE_LINES + SEARCH_LINES * searched
+        return 3 + lines * len(self.options.quantiles) + waiting // VALUES_PER_LINE
 
     def expire(self, now: float) -> int:
         """Drop the sketches that left the window; return how many."""

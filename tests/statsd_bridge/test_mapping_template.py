@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge.mapping.template import parse_glob_template, parse_regex_template
+from statsd_bridge.model import MAX_EXPANDED_LENGTH
 
 # The template, with a glob a.*.* and with a regex of two groups, the second named "n".
 # The name is "all", the captures are Z and Y.
@@ -96,6 +97,16 @@ def test_tokens_without_a_capture_are_listed(
     """Tokens that refer to no capture are listed."""
     assert parse_glob_template(source, 2).always_empty == by_glob
     assert parse_regex_template(source, 2, {"n": 2}).always_empty == by_regex
+
+
+def test_a_template_never_makes_more_than_a_datagram() -> None:
+    """A template may have a million references, and a name 65,000 characters."""
+    captures = ("a" * 65_000, "b" * 60_000)
+    made = parse_glob_template("x${1}" * 100_000, 1).expand(captures)
+
+    assert made.startswith("x" + "b" * 60_000 + "x")
+    assert len(made) == MAX_EXPANDED_LENGTH
+    assert parse_glob_template("x${1}", 1).expand(captures) == "x" + captures[1]
 
 
 TEMPLATES = st.text(alphabet="${}01239ab_-%*é½\u0661", max_size=12)

@@ -361,6 +361,23 @@ def test_series_are_in_the_order_of_their_values(
     assert ranks == sorted(ranks, key=lambda each: (len(each), each))
 
 
+@pytest.mark.parametrize("new", [1, 5, 300])
+def test_many_series_are_in_the_order_of_their_values(
+    store: SeriesStore, monkeypatch: pytest.MonkeyPatch, new: int
+) -> None:
+    """Also if few of them are new, and if their sort keys do not fit into memory."""
+    monkeypatch.setattr("statsd_bridge.series.base.MAX_SORTED_BYTES", 1_000)
+    monkeypatch.setattr("statsd_bridge.series.base.MIN_NEW_SHARE", 8)
+    numbers = [n * 7_919 % 997 for n in range(900)]
+    for start in range(0, 900, new):
+        for number in numbers[start : start + new]:
+            put(store, COUNTER, "x", labels=(("k", f"{number:03} !"),))
+        (family,) = store.families()
+        shown = family.label_texts()
+        assert shown == sorted(shown)
+        assert len(shown) == len(family.series)
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from("++-?"), st.sampled_from("abcdefgh")), max_size=40

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from crocbot import log
 from crocbot.errors import OperatorError
 
 PRIVATE_FILE = 0o600
@@ -22,8 +21,6 @@ LOCK = "lock"
 # The content of the lock file.
 RUNNING = b"running\n"
 STOPPED = b"stopped\n"
-
-logger = log.logger(__name__)
 
 
 def open_directory(state_dir: Path) -> str | None:
@@ -73,8 +70,6 @@ def locked(state_dir: Path) -> Iterator[StateLock]:
     """Lock the state directory for one gateway; raise OperatorError if it is locked."""
     try:
         state_dir.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-        if warning := open_directory(state_dir):
-            logger.warning(warning)
         lock = os.open(
             state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE
         )

@@ -31,7 +31,7 @@ from crocbot.service.shutdown import (
 )
 from crocbot.service.startup import connect
 from crocbot.settings import Settings
-from crocbot.state_dir import StateLock, locked
+from crocbot.state_dir import StateLock, locked, open_directory
 from crocbot.store import Store
 from crocbot.telemetry import Telemetry
 
@@ -173,6 +173,9 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         agent = agents.create_agent(settings)
         stack.push_async_callback(agent.close)
         await _require_program(settings, agent)
+        # Here all errors of the operator are behind: each is the only line.
+        if warning := open_directory(settings.state_dir):
+            logger.warning(warning)
         _log_proxies(settings)
         connecting = connect(client, events=events, readiness=readiness)
         identity = await run_unless(shutdown.requested, connecting)

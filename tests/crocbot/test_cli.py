@@ -292,6 +292,13 @@ async def server() -> AsyncIterator[Server]:
         yield running
 
 
+@pytest.fixture
+def shared_directory(tmp_path: Path) -> Path:
+    """Return a directory that every user may enter."""
+    tmp_path.chmod(0o755)
+    return tmp_path
+
+
 async def start(
     server: Server, command: str, folder: Path, token: str = "", **settings: str
 ) -> asyncio.subprocess.Process:
@@ -501,12 +508,14 @@ async def test_check_warns(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["/nowhere/program", "./missing.sh", "no-such-one"])
-async def test_a_missing_program(server: Server, tmp_path: Path, program: str) -> None:
-    """A gateway whose agent program does not exist does not start."""
+async def test_a_missing_program(
+    server: Server, shared_directory: Path, program: str
+) -> None:
+    """A gateway whose agent program does not exist says only that and ends."""
     started = await start(
         server,
         "gateway",
-        tmp_path,
+        shared_directory,
         CROCBOT_AGENT="command",
         CROCBOT_AGENT_COMMAND=f"{program} --quiet",
     )
@@ -519,9 +528,9 @@ async def test_a_missing_program(server: Server, tmp_path: Path, program: str) -
     )
 
 
-async def test_a_refused_token(server: Server, tmp_path: Path) -> None:
+async def test_a_refused_token(server: Server, shared_directory: Path) -> None:
     """A refused token is one line without a traceback, and exit code 2."""
-    process = await start(server, "gateway", tmp_path, token="1:wrong-secret")
+    process = await start(server, "gateway", shared_directory, token="1:wrong-secret")
     code, out, err = await ended(process)
     assert (code, out) == (2, "")
     assert err == (
@@ -532,24 +541,25 @@ async def test_a_refused_token(server: Server, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_gateway(
-    server: Server, number: signal.Signals, tmp_path: Path
+    server: Server, number: signal.Signals, shared_directory: Path
 ) -> None:
     """A gateway answers, locks its state directory, and stops on a signal."""
     answered = asyncio.Event()
     server.listen(lambda _: answered.set())
-    process = await start(server, "gateway", tmp_path)
+    process = await start(server, "gateway", shared_directory)
     server.send(Person(7, "Ada"), "hello")
     await answered.wait()
-    second = await ended(await start(server, "gateway", tmp_path))
+    second = await ended(await start(server, "gateway", shared_directory))
     assert second[::2] == (
         2,
-        f"crocbot: CROCBOT_STATE_DIR: another crocbot gateway works in {tmp_path};"
-        " stop it or choose another directory\n",
+        "crocbot: CROCBOT_STATE_DIR: another crocbot gateway works in"
+        f" {shared_directory}; stop it or choose another directory\n",
     )
     process.send_signal(number)
     code, out, err = await ended(process)
     assert (code, out) == (0, "")
     assert err.splitlines()[-1].endswith("] stopped")
+    assert f"other users may enter {shared_directory}, its mode is 755" in err
     assert "hello" not in err
 
 

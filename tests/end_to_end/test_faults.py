@@ -348,6 +348,7 @@ CAUSES: dict[str, Cause] = {
     "an update without an id": without_id,
     "a reply meets a flood wait": send(faults.flood_wait(1)),
     "a reply meets a bad network": send(faults.bad_gateway()),
+    "a firewall refuses a call": send(faults.Answer(403, "<html>No", "text/html")),
     "a reply is refused": send(faults.api_error(400, "Bad Request: no")),
     "a forum topic is closed": closed_topic,
     "the bot was blocked": send(BLOCKED),

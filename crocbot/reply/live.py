@@ -47,6 +47,8 @@ MAX_EDITS_PER_SECOND = 20.0
 LIVE_AFTER_SECONDS = 0.3
 # Telegram shows "typing" for 5 s.
 TYPING_SECONDS = 4.5
+# A chat in which the bot cannot be shown as typing that often takes no messages either.
+MAX_TYPING_REFUSALS = 2
 
 logger = log.logger(__name__)
 
@@ -244,13 +246,17 @@ class LiveReply:
                 return
 
     async def _type_repeatedly(self) -> None:
+        refused = 0
         while not (self._ended.is_set() or self.progress.messages):
             # "Typing" is only a courtesy: errors are neither logged nor counted.
             try:
                 await self.progress.send_typing()
+                refused = 0
             except ChatGoneError as error:
-                self._give_up(error)
-                return
+                refused += 1
+                if refused >= MAX_TYPING_REFUSALS:
+                    self._give_up(error)
+                    return
             except (TelegramError, FloodWaitError, DeliveryError):
                 pass
             await self._ends_within(TYPING_SECONDS)

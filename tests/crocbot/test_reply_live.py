@@ -121,8 +121,9 @@ async def test_typing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until the first text, the bot is shown as typing, and errors do not matter."""
     monkeypatch.setattr(live, "TYPING_SECONDS", 0.01)
     scene = LiveDeliveryFixture()
-    scene.errors["type"] = [FloodWaitError(9), DeliveryError("no")]
-    await scene.deliver(lambda: scene.calls.count("type") >= 3, "done", schedule=NEVER)
+    gone = ChatGoneError("blocked")
+    scene.errors["type"] = [FloodWaitError(9), DeliveryError("no"), gone]
+    await scene.deliver(lambda: scene.calls.count("type") >= 4, "done", schedule=NEVER)
 
     assert scene.shown == ["done"]
     assert scene.events.of_type(DeliveryEvent) == []
@@ -186,11 +187,14 @@ async def test_edits_end_after_a_refusal() -> None:
     ]
 
 
-@pytest.mark.parametrize("method", ["send", "edit", "type"])
-async def test_a_chat_that_is_gone(method: str) -> None:
+@pytest.mark.parametrize(("method", "calls"), [("send", 1), ("edit", 1), ("type", 2)])
+async def test_a_chat_that_is_gone(
+    method: str, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Once the chat is known to be gone, the rest of the answer is not waited for."""
+    monkeypatch.setattr(live, "TYPING_SECONDS", 0.01)
     scene = LiveDeliveryFixture()
-    scene.errors[method] = [ChatGoneError("blocked")]
+    scene.errors[method] = [ChatGoneError("blocked")] * calls
     steps: dict[str, tuple[Step, ...]] = {
         "send": ("first", lambda: False),
         "edit": ("first", lambda: bool(scene.shown), " second", lambda: False),
@@ -200,7 +204,7 @@ async def test_a_chat_that_is_gone(method: str) -> None:
         await scene.deliver(*steps[method])
 
     assert raised.value.undelivered is None
-    assert scene.calls.count(method) == 1
+    assert scene.calls.count(method) == calls
     assert scene.events.of_type(DeliveryEvent) == [DeliveryEvent(DeliveryIssue.BLOCKED)]
 
 

@@ -155,7 +155,7 @@ async def test_a_chat_that_blocks_while_an_agent_works(world: World) -> None:
         s.server.send(ADA, "tell me")
         s.agent.say("One")
         await world.eventually(lambda: s.agent.cancelled == 1)
-        s.server.fault("sendChatAction", blocked)
+        s.server.fault("sendChatAction", blocked, times=2)
         s.server.send(ADA, "tell me more")
         await world.eventually(lambda: s.agent.cancelled == 2)
 

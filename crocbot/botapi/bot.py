@@ -6,7 +6,8 @@ One call of the Bot API: python-telegram-bot's Bot, over aiohttp, without the to
 
 The Bot never knows the token: AiohttpRequest puts it into the URL, and no exception
 that is raised here carries the URL, not even as its context.  So no log line, `repr`
-or traceback can print it.
+or traceback can print it.  In a text that is sent it is replaced by asterisks, whatever
+made the text.
 
 Every call ends: its timeout covers connecting, sending and the whole answer.  The
 connection of a call that timed out is closed.  Errors are translated:
@@ -240,7 +241,7 @@ class AiohttpRequest(BaseRequest):
         return await self.fetch(
             method,
             url,
-            data=_body(request_data),
+            data=self._body(request_data),
             seconds=read_timeout if is_set else DEFAULT_SECONDS,
             max_bytes=MAX_ANSWER_BYTES,
         )
@@ -285,6 +286,19 @@ class AiohttpRequest(BaseRequest):
         # Outside of the except clauses: the context of an exception has the URL.
         raise failure
 
+    def _body(self, request_data: RequestData | None) -> aiohttp.FormData | None:
+        """Return the form fields without the token, as multipart if there is a file."""
+        if request_data is None:
+            return None
+        files = request_data.multipart_data
+        form = aiohttp.FormData(default_to_multipart=bool(files))
+        for name, value in request_data.json_parameters.items():
+            # Of the same length, so that the offsets of entities stay right.
+            form.add_field(name, value.replace(self._token, "*" * len(self._token)))
+        for name, (filename, content, content_type) in files.items():
+            form.add_field(name, content, filename=filename, content_type=content_type)
+        return form
+
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
         """Parse an answer; unlike the base class never log one that is not JSON."""
@@ -295,19 +309,6 @@ class AiohttpRequest(BaseRequest):
         if not isinstance(answer, dict):
             raise telegram.error.TelegramError("the answer is not a Bot API answer")
         return answer
-
-
-def _body(request_data: RequestData | None) -> aiohttp.FormData | None:
-    """Return the form fields, as multipart if there is a file."""
-    if request_data is None:
-        return None
-    files = request_data.multipart_data
-    form = aiohttp.FormData(default_to_multipart=bool(files))
-    for name, value in request_data.json_parameters.items():
-        form.add_field(name, value)
-    for name, (filename, content, content_type) in files.items():
-        form.add_field(name, content, filename=filename, content_type=content_type)
-    return form
 
 
 def _without_url(error: Exception) -> str:

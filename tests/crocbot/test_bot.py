@@ -101,6 +101,13 @@ async def test_the_token_is_put_in() -> None:
     assert await ask(judge, "GET") == (200, b"")
 
 
+async def test_no_text_has_the_token() -> None:
+    """A text with the token is sent without, in the same number of characters."""
+    _, payload = await ask(show, data=parameters(text=f"It is {TOKEN}!", chat_id=7))
+
+    assert f"text=It is {'*' * len(TOKEN)}!" in payload.decode().splitlines()
+
+
 async def test_the_token_does_not_come_back() -> None:
     """An error page with the URL is returned with the placeholder."""
 

@@ -143,6 +143,24 @@ async def test_the_inbox_of_the_first_commits_is_renamed_once(tmp_path: Path) ->
     assert (tmp_path / "inbox.sqlite3").exists()
 
 
+@pytest.mark.parametrize("name", ["crocbot.sqlite3", "inbox.sqlite3"])
+async def test_a_file_of_a_gateway_that_was_killed(tmp_path: Path, name: str) -> None:
+    """Commits that are only in the log of the file are taken over as well."""
+    running, killed = tmp_path / "running", tmp_path / "killed"
+    running.mkdir()
+    copy(name, running)
+    connection = sqlite3.connect(running / name)
+    connection.execute(
+        "INSERT INTO rows (update_id, raw, accepted) VALUES (99, ?, ?)",
+        ('{"update_id":99}', WRITTEN_AT),
+    )
+    connection.commit()
+    shutil.copytree(running, killed)
+    connection.close()
+    async with open_inbox(killed) as inbox:
+        assert (await inbox.open_ids())[-1] == 99
+
+
 async def test_a_newer_format(tmp_path: Path) -> None:
     """A file of a later crocbot is refused in one line, and not changed."""
     file = tmp_path / FILE

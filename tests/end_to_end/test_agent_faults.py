@@ -93,13 +93,44 @@ async def service(
         yield f"http://{place}/v1"
 
 
-@pytest.mark.parametrize(
+with_a_server = pytest.mark.parametrize(
     ("agent", "read_text", "chunk", "content_type"),
     [
         ("http", http_text, plain, "text/plain"),
         ("openai", openai_text, completion, "text/event-stream"),
     ],
 )
+
+
+@with_a_server
+async def test_stops_while_an_agent_speaks(
+    world: World,
+    agent: str,
+    read_text: Callable[[dict[str, Any]], str],
+    chunk: Callable[[str], bytes],
+    content_type: str,
+) -> None:
+    """/stop ends an endless answer at once, and so does the end of the gateway."""
+    async with service(read_text, chunk, content_type) as url:
+        gateway = await world.start_gateway(
+            CROCBOT_AGENT=agent,
+            CROCBOT_AGENT_URL=f"{url}/chat/completions",
+            OPENAI_BASE_URL=url,
+            CROCBOT_MODEL="m",
+            CROCBOT_DRAIN_SECONDS="0.2",
+            CROCBOT_STATSD_HOST="off",
+        )
+        world.server.send(ADA, "endless")
+        await world.eventually(lambda: world.replies.to(ADA))
+        world.server.send(ADA, "/stop")
+        await world.eventually(lambda: world.replies.to(ADA)[-1] == "Stopped.")
+        world.server.send(ADA, "endless")
+        await world.eventually(lambda: set(world.replies.to(ADA)[-1]) == {"."})
+        assert await gateway.stop() == 0
+        assert "left open for the next start" in gateway.output.read_text()
+
+
+@with_a_server
 async def test_faults(
     world: World,
     agent: str,

@@ -28,6 +28,7 @@ AGENT_FIELDS = {
     "agent_secret": "http",
     "agent_command": "command",
     "model": "openai",
+    "model_extra": "openai",
 }
 
 
@@ -37,7 +38,7 @@ def conflict(settings: Settings) -> str | None:
 
 
 def advice(settings: Settings) -> list[str]:
-    """Return what works, and is hardly meant."""
+    """Return warnings about settings that work but are probably mistakes."""
     return [
         *_access(settings),
         *_unused(settings),
@@ -120,7 +121,7 @@ def _access(settings: Settings) -> Iterator[str]:
     if unanswered and settings.access == "allowlist":
         ids = ", ".join(map(str, sorted(unanswered)[:5]))
         yield (
-            f"CROCBOT_OPERATORS has {ids}, which CROCBOT_ALLOW_FROM has not:"
+            f"CROCBOT_OPERATORS has ids that CROCBOT_ALLOW_FROM lacks ({ids}):"
             " they are not answered in private chats"
         )
 

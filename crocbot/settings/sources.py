@@ -190,7 +190,7 @@ def _secret(name: str, path: Any, source: str) -> tuple[str, str]:
     if not str(path).startswith(("/", "~", ".")) and not _is_file(path):
         raise OperatorError(
             f"{source} names no file: it must be the path of a file;"
-            f" the secret itself belongs into {name}"
+            f" the secret itself belongs in {name}"
         )
     text = read_text(path, source).strip()
     if not text:

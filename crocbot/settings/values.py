@@ -110,7 +110,7 @@ def _group_id(value: object) -> int:
     number = _id(value)
     if number > 0:
         raise HintError(
-            f"{number} is a user's id, which belongs into CROCBOT_ALLOW_FROM;"
+            f"{number} is a user's id, which belongs in CROCBOT_ALLOW_FROM;"
             " a group's id is negative"
         )
     return number

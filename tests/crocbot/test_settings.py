@@ -172,7 +172,7 @@ NO_PORT = "without scheme and port; the port is CROCBOT_STATSD_PORT"
         ("OPERATORS", "7, -5", "-5 is a group's id: see CROCBOT_GROUPS"),
         ("ALLOW_FROM", "0", "Telegram has no id 0"),
         ("ALLOW_FROM", "99999999999999999999", "Telegram has no id 9999999999999999"),
-        ("GROUPS", "77", "77 is a user's id, which belongs into CROCBOT_ALLOW_FROM;"),
+        ("GROUPS", "77", "77 is a user's id, which belongs in CROCBOT_ALLOW_FROM;"),
         ("GROUPS", "77:always", "77 is a user's id"),
         ("GROUPS", "-5:always,-5:mention", "a group is named twice"),
         ("TELEGRAM_API_URL", "http://api.telegram.org", "Telegram's own server needs"),
@@ -236,7 +236,7 @@ def test_hints_about_a_token(value: str, hint: str) -> None:
         (
             {"TELEGRAM_BOT_TOKEN_FILE": "123456:HUSHHUSHHUSH"},
             "TELEGRAM_BOT_TOKEN_FILE names no file: it must be the path of a file;"
-            " the secret itself belongs into TELEGRAM_BOT_TOKEN",
+            " the secret itself belongs in TELEGRAM_BOT_TOKEN",
         ),
         ({"OPENAI_API_KEY_FILE": "sk-HUSH"}, "OPENAI_API_KEY_FILE names no file"),
         (
@@ -352,13 +352,13 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             {"CROCBOT_ALLOW_FROM": "7", "CROCBOT_OPERATORS": "7,8"},
-            "CROCBOT_OPERATORS has 8, which CROCBOT_ALLOW_FROM has not:"
+            "CROCBOT_OPERATORS has ids that CROCBOT_ALLOW_FROM lacks (8):"
             " they are not answered in private chats",
         ),
     ],
 )
 def test_advice(environment: dict[str, str], expected: str) -> None:
-    """Settings that work and are hardly meant give a warning."""
+    """Settings that work but are probably mistakes give a warning."""
     assert settings.advice(load(environment)) == [expected]
     assert settings.advice(load({})) == []
 

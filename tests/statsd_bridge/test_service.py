@@ -15,7 +15,9 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from statsd_bridge import log
+from statsd_bridge.debug import DebugPipeline
 from statsd_bridge.errors import ConfigError
+from statsd_bridge.fastpath import FastPipeline
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.model import HostPort
 from statsd_bridge.service.bridge import Bridge
@@ -48,10 +50,15 @@ def reactor() -> MemoryReactorClock:
     return MemoryReactorClock()
 
 
-def new_bridge(rules: Path, reactor: MemoryReactorClock) -> Bridge:
+def new_bridge(
+    rules: Path, reactor: MemoryReactorClock, log_level: str = "info"
+) -> Bridge:
     """Return a bridge that listens on UDP."""
     settings = Settings(
-        listen_udp=HostPort("127.0.0.1", 0), mapping_config=str(rules), read_buffer=0
+        listen_udp=HostPort("127.0.0.1", 0),
+        mapping_config=str(rules),
+        read_buffer=0,
+        log_level=log_level,
     )
     return Bridge(
         Components(
@@ -125,6 +132,16 @@ def test_a_bad_file_at_start_is_an_error(
     rules.write_text("mappings: 7")
     with pytest.raises(ConfigError, match="mappings"):
         new_bridge(rules, reactor)
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warn", "error"])
+def test_lines_are_logged_at_level_debug_only(
+    level: str, rules: Path, reactor: MemoryReactorClock
+) -> None:
+    """At other levels no code for it is in the path."""
+    pipeline = new_bridge(rules, reactor, level).components.pipeline
+
+    assert isinstance(pipeline, DebugPipeline if level == "debug" else FastPipeline)
 
 
 def test_series_expire(

@@ -10,12 +10,19 @@ A field that is null counts as missing, like one that is not there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from crocbot.errors import EnvelopeError
 
 # Old servers send these for a field that newer ones leave out.
 ABSENT: tuple[Any, ...] = (None, False, "", [])
+# Telegram's longest, and SQLite's.
+MAX_INTEGER = 2**63 - 1
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Return whether a value is an integer of at most 64 bits, and no boolean."""
+    return type(value) is int and abs(value) <= MAX_INTEGER
 
 
 class Fields:
@@ -57,8 +64,8 @@ class Fields:
 
     def integer(self, name: str) -> int:
         """Return an integer."""
-        value = self._required(name)
-        if not isinstance(value, int) or isinstance(value, bool):
+        value: object = self._required(name)
+        if not is_integer(value):
             raise self._wrong(name, "an integer")
         return value
 

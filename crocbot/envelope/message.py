@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from crocbot import log
 from crocbot.envelope import media
-from crocbot.envelope.fields import Fields
+from crocbot.envelope.fields import Fields, is_integer
 from crocbot.errors import EnvelopeError
 from crocbot.model import (
     BotIdentity,
@@ -89,7 +89,7 @@ def chat_move(raw: RawUpdate) -> tuple[int, int] | None:
     here, there = chat.get("id"), message.get("migrate_to_chat_id")
     if there is None:
         here, there = message.get("migrate_from_chat_id"), here
-    if type(here) is not int or type(there) is not int or here == there:
+    if not is_integer(here) or not is_integer(there) or here == there:
         return None
     return here, there
 

@@ -229,7 +229,8 @@ def _redirect(response: HttpResponse) -> AgentError:
     except ValueError:
         target = "an invalid URL"
     return AgentError(
-        f"the agent answered {response.status}, a redirect to {target}: redirects are"
-        " not followed, set the URL of the agent to the final one",
+        f"the agent answered {response.status}, a redirect to {target or 'no URL'}:"
+        " redirects are not followed, set CROCBOT_AGENT_URL or OPENAI_BASE_URL to the"
+        " final URL",
         AgentErrorReason.OPERATOR,
     )

@@ -152,7 +152,9 @@ async def test_a_redirect(create: Callable[[str], Agent], status: int) -> None:
         reading, _ = await read(create, handle)
 
     assert requested == []
-    assert f"redirect to http://{it}/x: " in str(reading.error)
+    assert f"redirect to http://{it}/x: redirects are not followed" in str(
+        reading.error
+    )
     assert "hush" not in str(reading.error)
 
 

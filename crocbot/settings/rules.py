@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from crocbot.model import LOOPBACK_HOSTS
-from crocbot.settings.fields import PREFIX, REQUIRED_FIELDS, Settings
+from crocbot.settings.fields import NAMES, REQUIRED_FIELDS, Settings
 from crocbot.settings.values import TELEGRAM_HOST
 
 OPENAI_HOST = "api.openai.com"
@@ -28,7 +28,7 @@ AGENT_FIELDS = {
     "agent_secret": "http",
     "agent_command": "command",
     "model": "openai",
-    "model_extra": "openai",
+    "request_fields": "openai",
 }
 
 
@@ -175,4 +175,5 @@ def _readable_by_all(file: Path) -> bool:
 
 
 def _name(field: str) -> str:
-    return f"{PREFIX}{field.upper()}"
+    """Return the name of a field in the environment."""
+    return next(name for name, known in NAMES.items() if known == field)

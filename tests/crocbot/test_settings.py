@@ -347,6 +347,10 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
             " network unencrypted",
         ),
         (
+            {"CROCBOT_MODEL_EXTRA": '{"temperature": 1}'},
+            "CROCBOT_MODEL_EXTRA has no effect: CROCBOT_AGENT is 'echo', not 'openai'",
+        ),
+        (
             {"CROCBOT_MODEL": "llama"},
             "CROCBOT_MODEL has no effect: CROCBOT_AGENT is 'echo', not 'openai'",
         ),

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from crocbot.sandbox import Person
+from crocbot.sandbox import Person, faults
 from crocbot.sandbox.children import Child, while_alive
 from crocbot.sandbox.faults import Slow
 from crocbot.turn.messages import CRASH_ERROR
@@ -258,6 +258,17 @@ async def test_a_hung_agent_does_not_delay_a_stop(world: World, hang: str) -> No
     await world.eventually(lambda: world.replies.to(ADA) == ["hang", "behind it"])
     assert re.search(r"resuming open rows +alone=0 rows=\d", gateway.output.read_text())
     assert await gateway.stop() == 0
+
+
+async def test_a_refused_token_blames_no_row(world: World) -> None:
+    """An end for the operator's sake is orderly, too."""
+    hung = await start_hung(world, "waits")
+    world.server.fault("getUpdates", faults.unauthorized())
+    assert await asyncio.wait_for(hung.process.wait(), 60) == 2
+
+    gateway = await world.start_gateway()
+    await world.eventually(lambda: world.replies.to(ADA) == ["hang"])
+    assert "alone=0" in gateway.output.read_text()
 
 
 async def test_a_second_signal_ends_it_at_once(world: World) -> None:

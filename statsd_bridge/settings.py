@@ -121,7 +121,9 @@ def _relay_address(text: str) -> HostPort | None:
 
 def _page_path(text: str) -> str:
     is_taken = text.startswith("/-/") or text in (EXPLAIN_PATH, UNMAPPED_PATH)
-    if is_taken or not text.startswith("/"):
+    # No request has such a path: it is redirected to the clean one, or ends at the `?`.
+    is_unreachable = re.search(r"//|/\.{1,2}(/|$)|[?#]", text)
+    if is_taken or is_unreachable or not text.startswith("/"):
         raise ValueError(f"{text!r} cannot be used; write a path such as /metrics")
     return text
 

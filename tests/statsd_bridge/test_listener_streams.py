@@ -13,7 +13,11 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 
 from statsd_bridge.listener import StreamFactory
-from statsd_bridge.listener.streams import MAX_IDLE_SECONDS
+from statsd_bridge.listener.streams import (
+    MAX_IDLE_SECONDS,
+    MAX_ROUND_SECONDS,
+    ReadSize,
+)
 from tests.statsd_bridge.in_memory import FakePipeline
 
 
@@ -227,3 +231,30 @@ def test_tcp_is_never_framed(tcp: Listener) -> None:
     connection.dataReceived(frame(b"a:1|c\n"))
 
     assert tcp.pipeline.lines == [b"\x06\0\0\0a:1|c"]
+
+
+def read_sizes(seconds: float, reads: int, *, is_full: bool = True) -> list[int]:
+    """Return the sizes of reads that are as far apart."""
+    clock = Clock()
+    size, sizes = ReadSize(clock.seconds), []
+    for _ in range(reads):
+        clock.advance(seconds)
+        size.record(size.bytes if is_full else 100)
+        sizes.append(size.bytes)
+    return sizes
+
+
+def test_the_only_connection_is_read_in_large_pieces() -> None:
+    """It does not wait for others."""
+    assert read_sizes(0.001, 5) == [16_384, 32_768, *[65_536] * 3]
+
+
+def test_many_busy_connections_are_read_in_small_pieces() -> None:
+    """Scrapes and datagrams are handled between two rounds over all of them."""
+    assert read_sizes(1.0, 3) == [4_096] * 3
+    assert read_sizes(MAX_ROUND_SECONDS * 0.7, 4) == [8_192] * 4
+
+
+def test_a_connection_that_sends_little_keeps_its_size() -> None:
+    """The time between its reads is that between its lines."""
+    assert read_sizes(100.0, 4, is_full=False) == [8_192] * 4

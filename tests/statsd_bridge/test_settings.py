@@ -80,7 +80,10 @@ def test_each_whole_number_may_be_written_as_helm_prints_it(flag: str) -> None:
         (("statsd.unixsocket-mode",), ("9", "", "77777", "-1"), "755"),
         (
             ("web.telemetry-path",),
-            ("", "metrics", "/-/healthy", "/explain", "/debug/unmapped"),
+            (
+                *("", "metrics", "/-/healthy", "/explain", "/debug/unmapped"),
+                *("//metrics", "/a//b", "/./metrics", "/a/..", "/metrics?x", "/a#b"),
+            ),
             "/metrics",
         ),
         (

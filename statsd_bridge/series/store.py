@@ -243,6 +243,7 @@ class SeriesStore:
             # Without a ttl the time is not stored: a float takes 24 bytes a series.
             series.last_update = now
         if series.ttl != ttl:
+            # Even beyond the limit, if a reload adds a ttl: the series has to expire.
             self._account.charge(EXPIRY_BYTES * (bool(ttl) - bool(series.ttl)))
             series.ttl = ttl
             if ttl:

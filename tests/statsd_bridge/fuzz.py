@@ -35,6 +35,15 @@ from statsd_bridge.errors import ConfigError
 from statsd_bridge.exposition import SelfMetrics, openmetrics, text
 from statsd_bridge.fastpath import buffers, group
 from statsd_bridge.line import Dialect
+from statsd_bridge.series.limits import (
+    EXPIRY_BYTES,
+    family_size,
+    label_names_size,
+    series_size,
+)
+from statsd_bridge.series.set import MEMBER_BYTES, UniqueSet
+from statsd_bridge.series.sketch import SKETCH_BYTES
+from statsd_bridge.series.summary import Summary
 from tests.statsd_bridge.in_memory import (
     BOTH_PATHS,
     FixedState,
@@ -93,6 +102,8 @@ class Scenario:
     rules: str
     dialect: Dialect
     max_series: int
+    max_memory: int
+    """Bytes; 0 for no limit."""
     bounds: dict[str, int]
     steps: tuple[Step, ...]
 
@@ -108,6 +119,7 @@ def scenario(seed: int) -> Scenario:
         rules=rules,
         dialect=Dialect(**{style: random.random() < 0.8 for style in STYLES}),
         max_series=random.choice((2, 20, 1000)),
+        max_memory=random.choice((0, 0, 0, 4_000, 20_000, 100_000)),
         bounds=_bounds(random),
         steps=tuple(_steps(random, names, types)),
     )
@@ -122,6 +134,7 @@ def run(played: Scenario) -> None:
             make_pipeline=make,
             dialect=played.dialect,
             max_series=played.max_series,
+            max_memory=played.max_memory,
             reserved=exposition.reserved_names(),
             sources=("api",),
         )
@@ -134,9 +147,13 @@ def run(played: Scenario) -> None:
             for path in paths:
                 _take(path, step)
             if isinstance(step, Compare):
-                assert_same_results(paths[1], paths[0])
+                # The paths fill a budget in different ways: in bulk and one by one.
+                if not played.max_memory:
+                    assert_same_results(paths[1], paths[0])
                 for path in paths:
                     _check_page(path)
+            for path in paths:
+                _check_memory(path)
             now = [_totals(path) for path in paths]
             for old, new in zip(totals, now, strict=True):
                 fallen = {name for name, value in old.items() if new[name] < value}
@@ -173,6 +190,27 @@ def _check_page(path: InMemoryPath) -> None:
     )
     body = b"".join(text.join_slices(chunks)).decode()
     list(openmetrics_families(f"{body}# EOF\n"))  # type: ignore[no-untyped-call]
+
+
+def _check_memory(path: InMemoryPath) -> None:
+    """Check that what is charged is within its limit, and is the size of all series."""
+    series, *others = path.memory.accounts
+    assert all(each.used <= each.limit for each in others)
+    # Ttls that a reload adds may exceed the limit.
+    assert series.used <= series.limit + EXPIRY_BYTES * len(path.store)
+    size = 0
+    for family in path.store.families():
+        size += family_size(family.name)
+        size += sum(map(label_names_size, family.label_names))
+        for labels, each in family.series.items():
+            size += series_size(each.options, labels)
+            size += EXPIRY_BYTES if each.ttl else 0
+            if isinstance(each, UniqueSet):
+                size += MEMBER_BYTES * len(each.members)
+            elif isinstance(each, Summary) and each.sketches:
+                # The size of a summary includes an empty sketch.
+                size += sum(part.size for part in each.sketches) - SKETCH_BYTES
+    assert series.used == size
 
 
 def _totals(path: InMemoryPath) -> dict[str, float]:

@@ -135,11 +135,14 @@ def inbox_(context: click.Context) -> None:
     """
     from crocbot import file_time, inbox
 
-    if context.invoked_subcommand is None:
-        with _inbox() as connection:
-            now = file_time.load(connection).read().time
-            for line in inbox.describe(connection, now):
-                click.echo(line)
+    if context.invoked_subcommand is not None:
+        return
+    with _inbox() as connection:
+        now = file_time.load(connection).read().time
+        lines = list(inbox.describe(connection, now))
+    # Outside, since an error of the output is none of the file.
+    for line in lines:
+        click.echo(line)
 
 
 @inbox_.command("retry")

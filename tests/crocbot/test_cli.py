@@ -159,11 +159,12 @@ def test_a_missing_extra(arguments: list[str], module: str, extras: str) -> None
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["mapping"], ["pairing", "list"], ["check"]],
+    [["--help"], ["--version"], ["mapping"], ["pairing", "list"], ["inbox"], ["check"]],
 )
 def test_a_full_disk(arguments: list[str], tmp_path: Path) -> None:
     """Output that cannot be written is one line on standard error, and exit code 1."""
-    with store.opened(tmp_path / "crocbot.sqlite3", [pairing.SCHEMA]):
+    schemas = [inbox.SCHEMA, pairing.SCHEMA]
+    with store.opened(tmp_path / "crocbot.sqlite3", schemas):
         pass
     environment = {"CROCBOT_STATE_DIR": str(tmp_path), "TELEGRAM_BOT_TOKEN": "1:test"}
     with Path("/dev/full").open("w") as full:

@@ -1,7 +1,10 @@
 """
-Pauses between retries that grow exponentially, with a bound and jitter.
+When to try again: pauses that grow, and the flood waits that Telegram sets (HTTP 429).
 
     Backoff(first=1, factor=2, longest=30):  1  2  4  8  16  30  30 ...  each +-20 %
+
+    429 for chat 7, 30 s                --> no calls for chat 7 for 30 s
+    429 for 3 chats within 5 s, 30 s    --> no calls for any chat for 30 s
 
 Jitter keeps programs that failed together from retrying together.
 """
@@ -10,10 +13,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from math import inf
 
-from crocbot.model import RandomFloat
+from crocbot.errors import FloodWaitError
+from crocbot.model import Clock, RandomFloat
 
 JITTER = 0.2
+# One chat rarely hits its limit; several at the same time are the limit of the bot.
+GLOBAL_CHATS_THRESHOLD = 3
+GLOBAL_WINDOW_SECONDS = 5.0
+MAX_CHATS = 10_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,3 +51,57 @@ class Backoff:
     def reset(self) -> None:
         """Begin again with the first pause, after a success."""
         self.failures, self._pause = 0, 0.0
+
+
+class FloodControl:
+    """
+    Flood-wait deadlines, per chat and global.  Used on the event loop only.
+
+    Telegram does not say whether the limit of a chat or the limit of the bot was
+    reached.  A call during a flood wait makes it longer, so no call is made.  `clock`
+    is monotonic.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._deadlines: dict[int, float] = {}
+        self._recorded: dict[int, float] = {}
+        self._global_deadline = -inf
+
+    def check(self, chat_id: int) -> None:
+        """Raise FloodWaitError before the deadline of this chat or of the bot."""
+        if not self._deadlines and self._global_deadline == -inf:
+            return
+        now = self._clock()
+        deadline = max(self._deadlines.get(chat_id, -inf), self._global_deadline)
+        if deadline > now:
+            raise FloodWaitError(deadline - now)
+        self._deadlines.pop(chat_id, None)
+
+    def record(
+        self, chat_id: int, seconds: float, *, moved_from: int | None = None
+    ) -> None:
+        """
+        Set the deadline of a chat, after a 429 to a call for it.
+
+        `moved_from` is the old id of a chat that moved: both ids have to wait.
+        """
+        now = self._clock()
+        self._expire(now)
+        self._recorded[chat_id] = now
+        ids = {chat_id, chat_id if moved_from is None else moved_from}
+        self._deadlines |= dict.fromkeys(ids, now + seconds)
+        if len(self._recorded) >= GLOBAL_CHATS_THRESHOLD:
+            self._global_deadline = max(self._global_deadline, now + seconds)
+
+    def _expire(self, now: float) -> None:
+        """Delete deadlines that have passed; above MAX_CHATS the earliest ones too."""
+        window = now - GLOBAL_WINDOW_SECONDS
+        self._recorded = {
+            chat_id: at for chat_id, at in self._recorded.items() if at > window
+        }
+        self._deadlines = {
+            chat_id: at for chat_id, at in self._deadlines.items() if at > now
+        }
+        while len(self._deadlines) >= MAX_CHATS:
+            del self._deadlines[min(self._deadlines, key=self._deadlines.__getitem__)]

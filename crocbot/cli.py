@@ -75,10 +75,10 @@ def pairings() -> None:
 @pairings.command("list")
 def pairing_list() -> None:
     """List users with a pending code, and approved users."""
-    from crocbot import file_time, pairing
+    from crocbot import pairing, store
 
     with _pairings() as connection:
-        now = file_time.load(connection).read().time
+        now = store.load_clock(connection).read().time
         lines = [
             pairing.describe(each, now) for each in pairing.listed(connection, now)
         ]
@@ -92,10 +92,10 @@ def pairing_list() -> None:
 @click.argument("code")
 def pairing_approve(code: str) -> None:
     """Approve the user who has CODE."""
-    from crocbot import file_time, pairing
+    from crocbot import pairing, store
 
     with _pairings() as connection:
-        now = file_time.load(connection).read()
+        now = store.load_clock(connection).read()
         # What is not UTF-8 on the command line cannot be a text in SQLite.
         word = code.encode("ascii", "replace").decode()
         user_id = pairing.approve(connection, word, now.time, approved_at=now.wall)
@@ -133,12 +133,12 @@ def inbox_(context: click.Context) -> None:
 
     Failed rows, and rows that were set aside, are kept for 48 hours.
     """
-    from crocbot import file_time, inbox
+    from crocbot import inbox, store
 
     if context.invoked_subcommand is not None:
         return
     with _inbox() as connection:
-        now = file_time.load(connection).read().time
+        now = store.load_clock(connection).read().time
         lines = list(inbox.describe(connection, now))
     # Outside, since an error of the output is none of the file.
     for line in lines:
@@ -274,10 +274,10 @@ def _fail(error: object, code: int) -> int:
 
 def _existing_database() -> Path:
     """Return the file; raise OperatorError if the gateway never ran with it."""
-    from crocbot import settings, store
+    from crocbot import settings, state_dir
 
     file = settings.load_only(os.environ, settings.STATE_DIR).database
-    if not store.exists(file):
+    if not state_dir.exists(file):
         raise OperatorError(f"CROCBOT_STATE_DIR: there is no inbox in {file.parent}")
     return file
 

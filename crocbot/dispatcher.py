@@ -18,7 +18,7 @@ Rows to turns: in order within a chat, many chats at once, all of it bounded.
   on.
 - A chat has an entry here only while it has a task that serves it, however that ends.
 - Rows whose turns were running when an earlier process crashed run first, each alone
-  (`slots.py`).
+  (`TurnSlots`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ from crocbot import envelope, fragments
 from crocbot.events import EventListener, MessageAccepted, TurnsInFlight
 from crocbot.inbox import Accepted, Inbox
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
-from crocbot.slots import TurnSlots
-from crocbot.turn import TurnRunner
+from crocbot.turn import TurnRunner, TurnSlots
 
 MAX_FRAGMENTS = 50
 CANCEL_SECONDS = 0.5

@@ -12,6 +12,8 @@ Outgoing HTTP: the rules for every server that the gateway sends requests to.
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import (
@@ -248,3 +250,18 @@ def _pieces(decoder: Any, chunk: bytes) -> Iterator[bytes]:
             yield piece
         if decoder.eof:
             return
+
+
+def load_json(payload: bytes) -> Any:
+    """
+    Decode JSON; raise ValueError or RecursionError.
+
+    Without garbage collection a million lists, which may be 4 MiB, take 0.3 s, not 1.8.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(payload)
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -11,12 +11,16 @@ that it belongs to: the inbox translates the times of its file.
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from pathlib import Path
 from typing import Any, Final, Literal
 
 MAX_PORT = 65_535
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 Clock = Callable[[], float]
 """Returns the time in seconds: Unix time, or monotonic where it says so."""
@@ -41,6 +45,24 @@ UNREADABLE = "unreadable"
 
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
 """The MIME types that models accept as images."""
+
+
+def boot_id() -> str:
+    """Return an id of the boot that the monotonic clock counts from."""
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        # Not Linux: unique, so that no other process relies on this clock.
+        return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemClocks:
+    """The clocks of the system: `wall` is Unix time."""
+
+    wall: Clock = time.time
+    monotonic: Clock = time.monotonic
+    boot: str = field(default_factory=boot_id)
 
 
 class MessageType(StrEnum):

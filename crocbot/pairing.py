@@ -54,7 +54,7 @@ class Pairing:
     """
     A sender with a pending code, or one who was approved.
 
-    `created_at` is a time of the file (`file_time.py`), `approved_at` Unix time.
+    `created_at` is a time of the file (`FileClock`), `approved_at` Unix time.
     """
 
     user_id: int

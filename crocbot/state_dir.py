@@ -17,6 +17,7 @@ from crocbot.errors import OperatorError
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
+SQLITE_FILES = ("-wal", "-shm")
 LOCK = "lock"
 # The content of the lock file.
 RUNNING = b"running\n"
@@ -104,3 +105,26 @@ def is_locked(state_dir: Path) -> bool:
     finally:
         os.close(lock)
     return False
+
+
+def exists(file: Path) -> bool:
+    """Return whether there is such a file; OperatorError if that cannot be read."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise OperatorError(
+            f"CROCBOT_STATE_DIR: cannot read {file}: {error.strerror}"
+        ) from error
+    return True
+
+
+def make_private(file: Path) -> None:
+    """Create a file that only its owner can read; SQLite copies its mode to others."""
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE))
+    for each in (file, *(file.with_name(file.name + end) for end in SQLITE_FILES)):
+        # Made by an earlier version; one of another user keeps its mode.
+        with suppress(FileNotFoundError, PermissionError):
+            if stat.S_IMODE(each.stat().st_mode) & ~PRIVATE_FILE:
+                each.chmod(PRIVATE_FILE)

@@ -7,6 +7,12 @@ The SQLite file of the state directory: one connection, in a thread of its own.
 
     with opened(file, [SCHEMA, ...]) as connection: ...     for the command line
 
+The clock continues from one run to the next, whatever the system's clock does:
+
+    saved reading --> gap since it --> reading --> saved reading --> ...
+        same boot: monotonic clock, also between two processes
+        other boot: wall clock, from 0 to MAX_GAP_SECONDS
+
 The inbox, the pairings and the sessions share the connection and its thread; the event
 loop never waits for the disk.  A command may have the file open beside the gateway:
 one waits for the other, at most BUSY_SECONDS or COMMAND_BUSY_SECONDS.
@@ -15,20 +21,19 @@ one waits for the other, at most BUSY_SECONDS or COMMAND_BUSY_SECONDS.
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from crocbot import file_time, migrations
+from crocbot import migrations
 from crocbot.errors import OperatorError, StoreError
-from crocbot.file_time import FileClock, SystemClocks
-from crocbot.state_dir import PRIVATE_DIRECTORY, PRIVATE_FILE, is_locked
+from crocbot.model import SystemClocks
+from crocbot.state_dir import PRIVATE_DIRECTORY, is_locked, make_private
 
 FORMAT = 2
 # The inbox of the first commits of 0.1.0, a file of its own.
@@ -38,7 +43,21 @@ COMMAND_BUSY_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 MAX_FREED_PAGES = 1000
 INCREMENTAL = 2
-SQLITE_FILES = ("-wal", "-shm")
+
+MAX_GAP_SECONDS = 7 * 86_400.0
+MAX_RETENTION_GAP_SECONDS = 3600.0
+CLOCK_COLUMNS = ("time", "retention", "wall", "monotonic", "boot")
+
+CLOCK_SCHEMA = """
+CREATE TABLE IF NOT EXISTS clock (
+    id        INTEGER PRIMARY KEY CHECK (id = 1),
+    time      REAL NOT NULL,
+    retention REAL NOT NULL,
+    wall      REAL NOT NULL,
+    monotonic REAL NOT NULL,
+    boot      TEXT NOT NULL
+)
+"""
 
 Result = TypeVar("Result")
 Job = Callable[[sqlite3.Connection], Result]
@@ -115,10 +134,10 @@ class Store:
                 if problem != "ok":
                     raise sqlite3.DatabaseError("it is damaged")
                 _create(connection, self._schemas, self._clocks)
-                self._clock = file_time.load(connection, self._clocks)
+                self._clock = load_clock(connection, self._clocks)
                 with suppress(sqlite3.OperationalError), _transaction(connection):
                     # Ages and retention go on from here.  On a full disk, later.
-                    file_time.save(connection, self._clock.read())
+                    save_reading(connection, self._clock.read())
                 self._inode = self._file.stat().st_ino
             except BaseException:
                 connection.close()
@@ -160,6 +179,76 @@ class Store:
         return self._connection
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The time of the file, and the system's clocks at that time."""
+
+    time: float
+    retention: float
+    wall: float
+    monotonic: float
+    boot: str
+
+    def to_monotonic(self, file_time: float) -> float:
+        """Return a time of the file as a time of the monotonic clock."""
+        return self.monotonic - (self.time - file_time)
+
+
+class FileClock:
+    """
+    Continues from a reading of this process or an earlier one.
+
+    `time` counts every gap in full, for ages.  `retention` counts a gap as an hour at
+    most: what is deleted after 48 hours of it is not deleted because a clock was wrong.
+    Both begin as the Unix time at which the file was made.
+    """
+
+    def __init__(self, reading: Reading, clocks: SystemClocks) -> None:
+        self._reading = reading
+        self._clocks = clocks
+
+    def read(self) -> Reading:
+        """Return the time of the file now."""
+        last, clocks = self._reading, self._clocks
+        wall, monotonic = clocks.wall(), clocks.monotonic()
+        if last.boot == clocks.boot:
+            gap = monotonic - last.monotonic
+        else:
+            gap = min(wall - last.wall, MAX_GAP_SECONDS)
+        gap = max(gap, 0.0)
+        self._reading = Reading(
+            time=last.time + gap,
+            retention=last.retention + min(gap, MAX_RETENTION_GAP_SECONDS),
+            wall=wall,
+            monotonic=monotonic,
+            boot=clocks.boot,
+        )
+        return self._reading
+
+
+def load_clock(
+    connection: sqlite3.Connection, clocks: SystemClocks | None = None
+) -> FileClock:
+    """Return the clock of a file, from its last saved reading."""
+    clocks = clocks or SystemClocks()
+    saved = connection.execute(
+        "SELECT time, retention, wall, monotonic, boot FROM clock"
+    ).fetchone()
+    if saved is None:
+        wall = clocks.wall()
+        saved = (wall, wall, wall, clocks.monotonic(), clocks.boot)
+    return FileClock(Reading(**dict(zip(CLOCK_COLUMNS, saved, strict=True))), clocks)
+
+
+def save_reading(connection: sqlite3.Connection, reading: Reading) -> None:
+    """Store a reading, from which the next process continues."""
+    connection.execute(
+        "INSERT OR REPLACE INTO clock"
+        " VALUES (1, :time, :retention, :wall, :monotonic, :boot)",
+        asdict(reading),
+    )
+
+
 @contextmanager
 def opened(file: Path, schemas: Sequence[str]) -> Iterator[sqlite3.Connection]:
     """Open the file for one transaction of a command; raise OperatorError."""
@@ -179,19 +268,6 @@ def opened(file: Path, schemas: Sequence[str]) -> Iterator[sqlite3.Connection]:
             connection.close()
 
 
-def exists(file: Path) -> bool:
-    """Return whether there is such a file; OperatorError if that cannot be read."""
-    try:
-        file.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise OperatorError(
-            f"CROCBOT_STATE_DIR: cannot read {file}: {error.strerror}"
-        ) from error
-    return True
-
-
 def inspect(file: Path) -> None:
     """Raise OperatorError unless this program can use a file; change nothing."""
     with _operator_errors(file):
@@ -206,7 +282,7 @@ def inspect(file: Path) -> None:
 
 def _connect(file: Path, busy_seconds: float) -> sqlite3.Connection:
     """Open a file, or make it, so that a commit survives a power cut."""
-    _make_private(file)
+    make_private(file)
     connection = sqlite3.connect(
         file, isolation_level=None, check_same_thread=False, timeout=busy_seconds
     )
@@ -248,16 +324,6 @@ def _check_format(connection: sqlite3.Connection, file: Path) -> int:
     return version
 
 
-def _make_private(file: Path) -> None:
-    """Create a file that only its owner can read; SQLite copies its mode to others."""
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE))
-    for each in (file, *(file.with_name(file.name + end) for end in SQLITE_FILES)):
-        # Made by an earlier version; one of another user keeps its mode.
-        with suppress(FileNotFoundError, PermissionError):
-            if stat.S_IMODE(each.stat().st_mode) & ~PRIVATE_FILE:
-                each.chmod(PRIVATE_FILE)
-
-
 def _create(
     connection: sqlite3.Connection, schemas: Sequence[str], clocks: SystemClocks
 ) -> None:
@@ -270,11 +336,11 @@ def _create(
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version:
             migrations.migrate(connection, version, clocks.wall())
-        for statement in ";".join([file_time.SCHEMA, *schemas]).split(";"):
+        for statement in ";".join([CLOCK_SCHEMA, *schemas]).split(";"):
             connection.execute(statement)
         if version != FORMAT:
             connection.execute(f"PRAGMA user_version={FORMAT}")
-            file_time.save(connection, file_time.load(connection, clocks).read())
+            save_reading(connection, load_clock(connection, clocks).read())
 
 
 @contextmanager

@@ -16,9 +16,8 @@ counted as a bug.
 
 from __future__ import annotations
 
-from crocbot.agents.answer import Agent, AnswerReader
+from crocbot.agents.answer import Agent, AnswerReader, Timeouts
 from crocbot.agents.create import create_agent
-from crocbot.agents.rules import Timeouts
 from crocbot.agents.thinking import ThinkingTags
 
 __all__ = ["Agent", "AnswerReader", "ThinkingTags", "Timeouts", "create_agent"]

@@ -29,7 +29,6 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from crocbot import log
-from crocbot.agents.rules import StreamRedactor, Timeouts
 from crocbot.agents.thinking import ThinkingFilter, ThinkingTags
 from crocbot.backoff import Backoff
 from crocbot.errors import AgentError
@@ -86,6 +85,19 @@ class Agent(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """
+    The timeouts of an answer, in seconds.
+
+    `first_byte` is the longest time from each call of the agent to the first part of
+    its answer, `total` from the first call to the end.
+    """
+
+    first_byte: float
+    total: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -284,3 +296,23 @@ def _reason(error: Exception | None) -> AgentErrorReason | None:
     if error is None:
         return None
     return error.reason if isinstance(error, AgentError) else AgentErrorReason.OTHER
+
+
+class StreamRedactor:
+    """Replaces secrets in a text that arrives in parts."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = ""
+
+    def feed(self, part: str) -> str:
+        """Return the text so far without its end, if a secret may begin there."""
+        text = self._held + part
+        end = self._redactor.safe_end(text)
+        self._held = text[end:]
+        return self._redactor.redact(text[:end])
+
+    def flush(self) -> str:
+        """Return the rest of the text."""
+        text, self._held = self._held, ""
+        return self._redactor.redact(text)

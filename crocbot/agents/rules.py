@@ -6,7 +6,7 @@ The rules for every agent: redirects, bytes, secrets, time.
 |           | `MAX_STREAM_BYTES`, and `MAX_EVENT_BYTES` of each event; of an  |
 |           | error only the first `MAX_ERROR_BYTES` are read                 |
 | secrets   | replaced in the text, also one that is split between parts      |
-| time      | `connect_seconds`, then `Timeouts`                              |
+| time      | `connect_seconds`, then the timeouts of AnswerReader            |
 
 `http` and `openai` send their requests through AgentClient, `command` passes its output
 through `bounded`; the text of every agent passes AnswerReader, which bounds its
@@ -24,7 +24,6 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 
 import aiohttp
 
@@ -38,7 +37,6 @@ from crocbot.http_client import (
     HttpResponse,
     ProxyFailedError,
 )
-from crocbot.log import Redactor
 from crocbot.proxies import NO_PROXIES, Proxies
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -54,19 +52,6 @@ UNREACHABLE = (
 )
 # Two line ends in a row, whichever they are, contain one of these.
 EMPTY_LINES = (b"\n\n", b"\n\r", b"\r\r")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """
-    The timeouts of an answer, in seconds.
-
-    `first_byte` is the longest time from each call of the agent to the first part of
-    its answer, `total` from the first call to the end.
-    """
-
-    first_byte: float
-    total: float
 
 
 class AgentResponse:
@@ -139,26 +124,6 @@ class AgentClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._http.close()
-
-
-class StreamRedactor:
-    """Replaces secrets in a text that arrives in parts."""
-
-    def __init__(self, redactor: Redactor) -> None:
-        self._redactor = redactor
-        self._held = ""
-
-    def feed(self, part: str) -> str:
-        """Return the text so far without its end, if a secret may begin there."""
-        text = self._held + part
-        end = self._redactor.safe_end(text)
-        self._held = text[end:]
-        return self._redactor.redact(text[:end])
-
-    def flush(self) -> str:
-        """Return the rest of the text."""
-        text, self._held = self._held, ""
-        return self._redactor.redact(text)
 
 
 async def bounded(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:

@@ -3,7 +3,7 @@ The Telegram Bot API; no other package makes requests to it.
 
     poller.py  --> client.py --> bot.py --> api.telegram.org, or a self-hosted server
         |          |             '-- python-telegram-bot over aiohttp; knows the token
-        |          '-- the calls that the gateway makes; flood_control.py delays them
+        |          '-- the calls that the gateway makes; FloodControl delays them
         '-- raw updates in order, while there is capacity
 
     webhook.py     the same updates from requests of Telegram

@@ -44,7 +44,6 @@ from crocbot.botapi.answers import (
     FloodError,
     NotFoundError,
     RefusedError,
-    load_json,
     raise_error,
 )
 from crocbot.botapi.refusals import delivery_error
@@ -62,6 +61,7 @@ from crocbot.http_client import (
     BodyTooLongError,
     HttpClient,
     ProxyFailedError,
+    load_json,
 )
 from crocbot.model import ReconnectReason
 from crocbot.proxies import NO_PROXIES, Proxies

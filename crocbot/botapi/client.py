@@ -17,8 +17,8 @@ from dataclasses import asdict
 from typing import Any, Protocol, Self, TypeVar
 
 from crocbot import log
+from crocbot.backoff import FloodControl
 from crocbot.botapi.bot import DEFAULT_SECONDS, PLACEHOLDER, AiohttpRequest, Bot
-from crocbot.botapi.flood_control import FloodControl
 from crocbot.errors import (
     AnswerTooLongError,
     ChatMovedError,

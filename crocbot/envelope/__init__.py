@@ -1,7 +1,7 @@
 """
 Raw update to Message, or None.  Telegram's types stop here.
 
-`message.py` reads the update, `media.py` its attachments, `fields.py` their fields.
+`message.py` reads the update, `media.py` its attachments.
 """
 
 from __future__ import annotations

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from crocbot import log
-from crocbot.envelope.fields import Fields
 from crocbot.errors import EnvelopeError
 from crocbot.model import UNREADABLE, Attachment
+
+if TYPE_CHECKING:
+    from crocbot.envelope.message import Fields
 
 MAX_DESCRIPTION_CHARS = 300
 # What was written to be read as a whole.

@@ -5,7 +5,7 @@ Closes that come while the disk is busy share one transaction.  While they canno
 written they are retried, so that a full disk causes no second answer.  Updates or
 closes that do not fit on the disk together are written in smaller transactions.
 
-Times of rows are on the monotonic clock; the file has its own (`file_time.py`).
+Times of rows are on the monotonic clock; the file has its own (`FileClock`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from crocbot import file_time
 from crocbot.errors import InboxError, StoreError
 from crocbot.events import NO_EVENTS, EventListener, InboxState
 from crocbot.inbox import sqlite
@@ -31,7 +30,7 @@ from crocbot.model import (
     Severity,
     Sleep,
 )
-from crocbot.store import Job, Store
+from crocbot.store import Job, Store, save_reading
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -215,7 +214,7 @@ class Inbox:
 
         def job(connection: Connection) -> None:
             sqlite.delete_expired(connection, now.retention)
-            file_time.save(connection, now)
+            save_reading(connection, now)
 
         try:
             await self._run(job)

@@ -9,7 +9,7 @@ The SQL of the inbox: functions of a connection, each a part of one transaction.
   accepted = sum over the dispositions + open.
 - `trying` marks the rows of running turns.  Rows that are marked when a process starts
   were in a turn when the last one ended; `tries` counts how often that was a crash.
-- Times are the file's (`file_time.py`); `expires` is retention time.
+- Times are the file's (`FileClock`); `expires` is retention time.
 """
 
 from __future__ import annotations

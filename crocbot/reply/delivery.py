@@ -8,7 +8,7 @@ Messages that were already sent are edited, not sent again.  If one cannot be ed
 it and all after it are sent anew, and the old ones are deleted.
 
 If Telegram refuses the topic, the quote or the formatting of a message, the message is
-sent without it: `drafts.py`.
+sent without it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,6 @@ from crocbot.model import (
     Severity,
     Sleep,
 )
-from crocbot.reply.drafts import Draft
 from crocbot.reply.split import split
 from crocbot.text import MAX_MESSAGE_UNITS
 
@@ -282,3 +281,47 @@ def _issue(error: DeliveryError) -> DeliveryIssue:
         return DeliveryIssue.BLOCKED
     gave_up = isinstance(error, GaveUpError)
     return DeliveryIssue.GAVE_UP if gave_up else DeliveryIssue.REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """
+    A message to send in a chat or topic; `quote` is the message that it quotes.
+
+        Draft(chat 7, topic 4, quote 3, "x")  -- TOPIC_CLOSED -->
+            Draft(chat 7, quote 3, "x"), then Draft(chat 7, "x")
+
+    A description that is not known may mean anything, so each part is left out in turn.
+    """
+
+    chat: ChatThread
+    quote: int | None
+    part: MessagePart
+
+    def simpler(self, refusal: Refusal) -> Sequence[Draft]:
+        """Return the drafts to send instead, the one with the fewest changes first."""
+        plain = replace(self, part=replace(self.part, entities=()))
+        no_quote = replace(self, quote=None)
+        # A quote takes a message into the topic of the message that it quotes.
+        no_thread = replace(self, chat=ChatThread(self.chat.chat_id))
+        bare = replace(no_thread, quote=None)
+        drafts: tuple[Draft, ...] = ()
+        match refusal:
+            case Refusal.THREAD:
+                drafts = (no_thread, bare)
+            case Refusal.QUOTE | Refusal.MESSAGE:
+                drafts = (no_quote,)
+            case Refusal.FORMATTING:
+                drafts = (plain,)
+            case Refusal.OTHER:
+                drafts = (plain, no_quote, bare, replace(bare, part=plain.part))
+        return [each for each in drafts if each != self]
+
+    def issues(self, intended: Draft) -> Iterator[DeliveryIssue]:
+        """Yield what this draft lacks of the intended one."""
+        if self.chat != intended.chat:
+            yield DeliveryIssue.WITHOUT_THREAD
+        if self.quote != intended.quote:
+            yield DeliveryIssue.WITHOUT_QUOTE
+        if self.part != intended.part:
+            yield DeliveryIssue.PLAIN_TEXT

@@ -145,7 +145,7 @@ def _settings(settings: Settings) -> Iterator[CheckResult]:
 
 async def _database(settings: Settings) -> Findings:
     file = settings.database
-    exists = store.exists(file)
+    exists = state_dir.exists(file)
     if exists:
         store.inspect(file)
     folder = next(one for one in file.parents if one.exists())

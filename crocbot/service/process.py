@@ -173,13 +173,13 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         agent = agents.create_agent(settings)
         stack.push_async_callback(agent.close)
         await _require_program(settings, agent)
-        # Here all errors of the operator are behind: each is the only line.
-        if warning := open_directory(settings.state_dir):
-            logger.warning(warning)
         _log_proxies(settings)
         connecting = connect(client, events=events, readiness=readiness)
         identity = await run_unless(shutdown.requested, connecting)
         if identity is not None:
+            # After all errors of the operator: each is the only line.
+            if warning := open_directory(settings.state_dir):
+                logger.warning(warning)
             gateway = Gateway(
                 settings=settings,
                 version=VERSION,

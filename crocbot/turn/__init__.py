@@ -2,13 +2,14 @@
 THE PATH: one turn, composed.
 
 `turn.py` is the path, `ask.py` its step with the agent, `messages.py` the texts that
-people get when there is no answer, `runner.py` runs turns and closes their rows.
+people get when there is no answer, `runner.py` runs turns, a bounded number at a time,
+and closes their rows.
 """
 
 from __future__ import annotations
 
 from crocbot.turn.ask import AgentStep
-from crocbot.turn.runner import TurnRunner
+from crocbot.turn.runner import TurnRunner, TurnSlots
 from crocbot.turn.turn import TurnStages
 
-__all__ = ["AgentStep", "TurnRunner", "TurnStages"]
+__all__ = ["AgentStep", "TurnRunner", "TurnSlots", "TurnStages"]

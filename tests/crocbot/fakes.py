@@ -14,7 +14,6 @@ from crocbot.agents import AnswerReader, ThinkingTags, Timeouts
 from crocbot.agents.answer import NO_SECRETS
 from crocbot.errors import DeliveryError, InboxError
 from crocbot.events import AgentCall, AgentErrorReason, Event
-from crocbot.file_time import SystemClocks
 from crocbot.inbox import Accepted
 from crocbot.log import Redactor
 from crocbot.model import (
@@ -27,6 +26,7 @@ from crocbot.model import (
     Prompt,
     RawUpdate,
     Row,
+    SystemClocks,
     Usage,
 )
 from crocbot.telemetry.labels import LossReason

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot.agents import Agent, rules
+from crocbot.agents.answer import StreamRedactor
 from crocbot.agents.http import HttpAgent
-from crocbot.agents.rules import StreamRedactor
 from crocbot.events import AgentErrorReason
 from crocbot.log import REDACTED, Redactor
 from tests.crocbot.fakes import Handler, Reading, read_answer, serving

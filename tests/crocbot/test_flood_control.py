@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from crocbot.botapi import flood_control
-from crocbot.botapi.flood_control import FloodControl
+from crocbot import backoff
+from crocbot.backoff import FloodControl
 from crocbot.errors import FloodWaitError
 
 
@@ -71,7 +71,7 @@ def test_several_chats_at_different_times_are_not() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of too many deadlines the earliest are forgotten."""
-    monkeypatch.setattr(flood_control, "MAX_CHATS", 10)
+    monkeypatch.setattr(backoff, "MAX_CHATS", 10)
     control = Clocked()
     for chat_id in range(100):
         control.record(chat_id, 1000.0 + chat_id)

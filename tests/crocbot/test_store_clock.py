@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crocbot import file_time
-from crocbot.file_time import (
+from crocbot import model, store
+from crocbot.store import (
     MAX_GAP_SECONDS,
     MAX_RETENTION_GAP_SECONDS,
     FileClock,
     Reading,
+    opened,
 )
-from crocbot.store import opened
 from tests.crocbot.fakes import FakeClocks
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -41,7 +41,7 @@ def test_it_starts_as_unix_time(connection: Connection) -> None:
     clocks = FakeClocks(5000.0)
     clocks.monotonic = 7.0
 
-    now = file_time.load(connection, clocks.system()).read()
+    now = store.load_clock(connection, clocks.system()).read()
 
     assert (now.time, now.retention) == (5000.0, 5000.0)
     assert now.to_monotonic(4990.0) == -3.0
@@ -51,14 +51,14 @@ def test_it_starts_as_unix_time(connection: Connection) -> None:
 def test_steps_of_the_wall_clock(connection: Connection, step: float) -> None:
     """No step changes it, within a process or between two of a boot."""
     clocks = FakeClocks()
-    clock = file_time.load(connection, clocks.system())
+    clock = store.load_clock(connection, clocks.system())
     first = clock.read()
-    file_time.save(connection, first)
+    store.save_reading(connection, first)
     clocks.wall += step
     clocks.run(10.0)
 
     assert passed(first, clock.read()) == (10.0, 10.0)
-    assert passed(first, file_time.load(connection, clocks.system()).read()) == (
+    assert passed(first, store.load_clock(connection, clocks.system()).read()) == (
         10.0,
         10.0,
     )
@@ -78,11 +78,11 @@ def test_a_reboot(
 ) -> None:
     """After a reboot only the wall clock is left, and it is believed within bounds."""
     clocks = FakeClocks(1e9)
-    first = file_time.load(connection, clocks.system()).read()
-    file_time.save(connection, first)
+    first = store.load_clock(connection, clocks.system()).read()
+    store.save_reading(connection, first)
     clocks.reboot(1e9 + off)
 
-    second = file_time.load(connection, clocks.system()).read()
+    second = store.load_clock(connection, clocks.system()).read()
 
     assert passed(first, second) == (time, retention)
 
@@ -90,7 +90,7 @@ def test_a_reboot(
 def test_a_process_that_was_stopped_for_days(connection: Connection) -> None:
     """A gap within a boot counts in full for ages, and as an hour for retention."""
     clocks = FakeClocks()
-    clock = file_time.load(connection, clocks.system())
+    clock = store.load_clock(connection, clocks.system())
     first = clock.read()
     clocks.run(3 * DAY)
 
@@ -99,9 +99,9 @@ def test_a_process_that_was_stopped_for_days(connection: Connection) -> None:
 
 def test_a_system_without_a_boot_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process is taken as another boot."""
-    monkeypatch.setattr(file_time, "BOOT_ID", Path("/does/not/exist"))
+    monkeypatch.setattr(model, "BOOT_ID", Path("/does/not/exist"))
 
-    assert file_time.boot_id() != file_time.boot_id()
+    assert model.boot_id() != model.boot_id()
 
 
 @given(

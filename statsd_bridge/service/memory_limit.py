@@ -18,7 +18,10 @@ CGROUP_SHARE = 2
 MACHINE_SHARE = 4
 """The same without a limit."""
 
-LIMIT_FILES = {"cgroup": ("memory.limit_in_bytes",), "cgroup2": ("memory.max",)}
+LIMIT_FILES = {
+    "cgroup": ("memory.limit_in_bytes",),
+    "cgroup2": ("memory.max", "memory.high"),
+}
 """Files with a limit, by type of the file system."""
 
 ROOT = PurePosixPath("/")

@@ -37,6 +37,12 @@ SYSTEMS: dict[str, tuple[str, str, dict[str, str], list[int]]] = {
         },
         [1024 * MEBIBYTE],
     ),
+    "unit with MemoryHigh": (
+        "0::/a.service\n",
+        V2_MOUNT.format(root="/"),
+        {"a.service/memory.max": "max\n", "a.service/memory.high": "300\n"},
+        [300],
+    ),
     "container without its own namespace, version 1": (
         "9:name=systemd:/docker/abc\n4:memory:/docker/abc\n0::/docker/abc\n",
         f"{CPU_MOUNT}\n{V1_MOUNT.format(root='/docker/abc')}",

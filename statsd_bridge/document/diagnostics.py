@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from statsd_bridge.document.pace import NO_PACE, Pace
 from statsd_bridge.errors import ConfigError
 
 MAX_WARNINGS: Final = 100
@@ -30,8 +31,11 @@ class Diagnostics:
     With `strict`, unknown keys are errors instead of warnings.
     """
 
-    def __init__(self, file: str, *, strict: bool = False) -> None:
+    def __init__(
+        self, file: str, *, strict: bool = False, pace: Pace = NO_PACE
+    ) -> None:
         self.file = file
+        self._pace = pace
         self.strict = strict
         self._warnings: list[str] = []
         self._omitted = 0
@@ -64,6 +68,7 @@ class Diagnostics:
 
         Aliases let a small file stand for a huge one, so reads are bounded, not bytes.
         """
+        self._pace.step()
         self._reads += reads
         if self._reads > MAX_READS:
             problem = f"holds more than {MAX_READS} values with its aliases expanded"

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import yaml
 
+from statsd_bridge.document.pace import NO_PACE, Pace
 from statsd_bridge.errors import ConfigError
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -56,7 +57,7 @@ class Node:
         return zip(keys, keys, strict=True)
 
 
-def dismantle(root: Node | None) -> None:
+def dismantle(root: Node | None, pace: Pace = NO_PACE) -> None:
     """
     Free a tree node by node; it is empty afterwards.
 
@@ -67,6 +68,7 @@ def dismantle(root: Node | None) -> None:
         node = pending.pop()
         pending += node.children
         node.children = ()
+        pace.step()
 
 
 def read_file(path: str) -> bytes:
@@ -79,7 +81,7 @@ def read_file(path: str) -> bytes:
         raise ConfigError(f"{path}: cannot be read: {reason}") from error
 
 
-def compose(text: str | bytes, file: str) -> Node | None:
+def compose(text: str | bytes, file: str, *, pace: Pace = NO_PACE) -> Node | None:
     """Parse the first document; None if there is none, ConfigError if it is invalid."""
     if isinstance(text, str):
         text = text.encode("utf-8", "surrogatepass")
@@ -93,6 +95,7 @@ def compose(text: str | bytes, file: str) -> Node | None:
             if isinstance(event, yaml.DocumentEndEvent):
                 break
             tree.add(event)
+            pace.step()
     except yaml.MarkedYAMLError as error:
         problem = " ".join(filter(None, (error.context, error.problem)))
         place = _place(error.problem_mark or error.context_mark)

@@ -18,6 +18,8 @@ import re
 import sys
 from collections.abc import Sequence
 
+from statsd_bridge.document.pace import Pace
+
 # The first segment of a glob cannot begin with a digit, and none with a dash.
 _GLOB = re.compile(
     r"(?:\*|[a-zA-Z_][a-zA-Z0-9_-]*)(?:\.(?:\*|[a-zA-Z0-9_][a-zA-Z0-9_-]*))*"
@@ -89,12 +91,13 @@ class Trie:
             node = node.add_child(segment, rule)
         node.rule = min(node.rule, rule)
 
-    def dismantle(self) -> None:
+    def dismantle(self, pace: Pace) -> None:
         """Remove all rules, node by node."""
         pending = [self.root]
         self.root = Node()
         while pending:
             pending += [child for _, child in pending.pop().edges()]
+            pace.step()
 
     def find(self, segments: Sequence[str]) -> int | None:
         """Return the index of the rule for a name, or None."""

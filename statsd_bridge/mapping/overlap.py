@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from statsd_bridge.document.diagnostics import quote
+from statsd_bridge.document.pace import NO_PACE, Pace
 from statsd_bridge.mapping.glob import Trie
 from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import SampleType
@@ -20,7 +21,13 @@ Of n globs that each consist of n literals or stars, a search visits up to 2 ** 
 class UnreachableRules:
     """The search for rules that can never match; `is_complete` if it saw all rules."""
 
-    def __init__(self, rules: Sequence[Rule], globs: Mapping[SampleType, Trie]) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        globs: Mapping[SampleType, Trie],
+        pace: Pace = NO_PACE,
+    ) -> None:
+        self._pace = pace
         self.is_complete = True
         self._rules = rules
         self._globs = globs
@@ -30,6 +37,7 @@ class UnreachableRules:
     def __iter__(self) -> Iterator[tuple[Rule, Rule]]:
         """Yield each rule that can never match, with the rule that matches first."""
         for rule in self._rules:
+            self._pace.step()
             hidden_by = self._hidden_by_regex if rule.pattern else self._hidden_by_glob
             winner = hidden_by(rule)
             if self._visits > MAX_VISITS:

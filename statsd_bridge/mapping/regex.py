@@ -13,6 +13,8 @@ from typing import Any
 
 import re2
 
+from statsd_bridge.document.pace import NO_PACE, Pace
+
 MAX_DEPTH = 1000
 # RE2 writes to stderr, even with log_errors off, about longer ones that it takes too
 # long to simplify.
@@ -57,21 +59,25 @@ class PatternTree:
     takes one search and a match a few, instead of one for each pattern.
     """
 
-    def __init__(self, patterns: Sequence[tuple[Pattern, int]]) -> None:
+    def __init__(
+        self, patterns: Sequence[tuple[Pattern, int]], pace: Pace = NO_PACE
+    ) -> None:
+        pace.step()
         self._patterns = patterns
         self._halves: tuple[PatternTree, ...] = ()
         self._any: Any | None = None
         if len(patterns) > 1:
             middle = len(patterns) // 2
             halves = patterns[:middle], patterns[middle:]
-            self._halves = tuple(PatternTree(half) for half in halves)
+            self._halves = tuple(PatternTree(half, pace) for half in halves)
             self._any = _any_of([pattern.text for pattern, _ in patterns])
 
-    def dismantle(self) -> None:
+    def dismantle(self, pace: Pace) -> None:
         """Remove all patterns, one after the other."""
         for half in self._halves:
-            half.dismantle()
+            half.dismantle(pace)
         self._halves, self._any, self._patterns = (), None, ()
+        pace.step()
 
     def find(self, name: str) -> tuple[int, tuple[str, ...]] | None:
         """Return the number of the first pattern that matches, and its captures."""

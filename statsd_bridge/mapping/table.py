@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from statsd_bridge.document.diagnostics import Diagnostics
 from statsd_bridge.document.node import compose, dismantle, read_file
+from statsd_bridge.document.pace import NO_PACE, Pace
 from statsd_bridge.document.section import Section, non_null
 from statsd_bridge.mapping.cache import MatchCache
 from statsd_bridge.mapping.glob import Trie
@@ -33,10 +34,12 @@ MAX_CACHED_NAME_LENGTH = 1_024
 class RuleSearch:
     """The rules of one mapping file, and the look-up without a cache."""
 
-    def __init__(self, rules: Sequence[Rule], defaults: Defaults) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], defaults: Defaults, pace: Pace = NO_PACE
+    ) -> None:
         self.rules: Sequence[Rule] = tuple(rules)
-        self.globs = _tries(rules, ordered=defaults.ordered)
-        self._regexes = _pattern_trees(rules)
+        self.globs = _tries(rules, pace, ordered=defaults.ordered)
+        self._regexes = _pattern_trees(rules, pace)
         self._unmapped_options = defaults.options
 
     def look_up(self, sample_type: SampleType, name: str) -> Match:
@@ -53,15 +56,16 @@ class RuleSearch:
         options = self._unmapped_options[sample_type]
         return Match(Action.UNMAPPED, SeriesSpec(escape_metric_name(name), (), options))
 
-    def dismantle(self) -> None:
+    def dismantle(self, pace: Pace) -> None:
         """Remove all rules, one after the other."""
         for tree in set(self._regexes.values()):
-            tree.dismantle()
+            tree.dismantle(pace)
         rules, self.rules = list(self.rules), ()
         while rules:
             rules.pop()
+            pace.step()
         for trie in set(self.globs.values()):
-            trie.dismantle()
+            trie.dismantle(pace)
 
 
 class MappingTable:
@@ -107,7 +111,7 @@ class MappingTable:
         """Give back what was charged: another table takes the place of this one."""
         self._cache.release()
 
-    def dismantle(self) -> None:
+    def dismantle(self, pace: Pace = NO_PACE) -> None:
         """
         Free the table piece by piece; it cannot be used afterwards.
 
@@ -115,7 +119,7 @@ class MappingTable:
         for 0.2 s.
         """
         self._cache.clear()
-        self.search.dismantle()
+        self.search.dismantle(pace)
 
     @property
     def cache(self) -> CacheStats:
@@ -129,35 +133,43 @@ def load(
     strict: bool = False,
     cache_size: int = 1000,
     current: MappingTable | None = None,
+    pace: Pace = NO_PACE,
 ) -> MappingTable:
     """
     Read a mapping file, or none if `path` is empty; ConfigError if it is invalid.
 
     Return `current`, which has the same options, if the file has not changed since.
+    `pace` lets other threads run meanwhile.
     """
     text = read_file(path) if path else b""
     if current is not None and current.digest == _digest(text):
         return current
-    return parse(text, path, strict=strict, cache_size=cache_size)
+    return parse(text, path, strict=strict, cache_size=cache_size, pace=pace)
 
 
 def parse(
-    text: str | bytes, file: str, *, strict: bool = False, cache_size: int = 1000
+    text: str | bytes,
+    file: str,
+    *,
+    strict: bool = False,
+    cache_size: int = 1000,
+    pace: Pace = NO_PACE,
 ) -> MappingTable:
     """Parse the text of a mapping file; messages name it `file`."""
-    diagnostics = Diagnostics(file, strict=strict)
-    root = compose(text, file)
+    diagnostics = Diagnostics(file, strict=strict, pace=pace)
+    root = compose(text, file, pace=pace)
     try:
-        search = _read(Section(diagnostics, "", non_null(root)), diagnostics)
+        section = Section(diagnostics, "", non_null(root))
+        search = _read(section, diagnostics, pace)
     finally:
-        dismantle(root)
-    _warn_of_unreachable(search, diagnostics)
+        dismantle(root, pace)
+    _warn_of_unreachable(search, diagnostics, pace)
     return MappingTable(
         search, diagnostics.warnings(), digest=_digest(text), cache_size=cache_size
     )
 
 
-def _read(section: Section, diagnostics: Diagnostics) -> RuleSearch:
+def _read(section: Section, diagnostics: Diagnostics, pace: Pace) -> RuleSearch:
     no_defaults = Section(diagnostics, "defaults", [])
     defaults = read_defaults(section.section("defaults") or no_defaults)
     # Reversed, so that each entry is freed when it is read.
@@ -166,7 +178,7 @@ def _read(section: Section, diagnostics: Diagnostics) -> RuleSearch:
     while entries:
         rules.append(read_rule(entries.pop(), len(rules), defaults))
     section.reject_unknown_keys()
-    return RuleSearch(rules, defaults)
+    return RuleSearch(rules, defaults, pace)
 
 
 def _digest(text: str | bytes) -> bytes:
@@ -174,8 +186,10 @@ def _digest(text: str | bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _warn_of_unreachable(search: RuleSearch, diagnostics: Diagnostics) -> None:
-    unreachable = UnreachableRules(search.rules, search.globs)
+def _warn_of_unreachable(
+    search: RuleSearch, diagnostics: Diagnostics, pace: Pace
+) -> None:
+    unreachable = UnreachableRules(search.rules, search.globs, pace)
     for each, winner in unreachable:
         problem = f"never matches: mappings[{winner.index}] matches all its names first"
         diagnostics.warn(f"mappings[{each.index}]", each.line, problem)
@@ -184,22 +198,27 @@ def _warn_of_unreachable(search: RuleSearch, diagnostics: Diagnostics) -> None:
         diagnostics.warn("mappings", 1, problem)
 
 
-def _tries(rules: Sequence[Rule], *, ordered: bool) -> Mapping[SampleType, Trie]:
+def _tries(
+    rules: Sequence[Rule], pace: Pace, *, ordered: bool
+) -> Mapping[SampleType, Trie]:
     tries: dict[SampleType, Trie] = {}
     globs = [rule for rule in rules if not rule.pattern]
     for types, chosen in _by_types(globs):
         trie = Trie(ordered=ordered)
         for rule in chosen:
             trie.add(rule.segments, rule.index)
+            pace.step()
         tries |= dict.fromkeys(types, trie)
     return tries
 
 
-def _pattern_trees(rules: Sequence[Rule]) -> Mapping[SampleType, PatternTree]:
+def _pattern_trees(
+    rules: Sequence[Rule], pace: Pace
+) -> Mapping[SampleType, PatternTree]:
     trees: dict[SampleType, PatternTree] = {}
     for types, chosen in _by_types([rule for rule in rules if rule.pattern]):
         patterns = [(rule.pattern, rule.index) for rule in chosen if rule.pattern]
-        trees |= dict.fromkeys(types, PatternTree(patterns))
+        trees |= dict.fromkeys(types, PatternTree(patterns, pace))
     return trees
 
 

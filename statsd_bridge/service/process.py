@@ -22,13 +22,6 @@ from statsd_bridge.settings import Settings
 from statsd_bridge.signals import SIGNALS, SignalListener
 from statsd_bridge.threads import DaemonThreads
 
-SWITCH_SECONDS = 0.001
-"""
-How long the reactor waits for a thread that computes, each time it continues.
-
-Python's default of 5 ms would let a reload hold up each iteration that long.
-"""
-
 
 def run(settings: Settings) -> NoReturn:
     """
@@ -40,7 +33,6 @@ def run(settings: Settings) -> NoReturn:
     from twisted.internet import reactor
 
     _tune_collector()
-    sys.setswitchinterval(SWITCH_SECONDS)
     loop: Any = reactor
     components = build.Components(
         settings,

@@ -15,12 +15,16 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from statsd_bridge import log, mapping
+from statsd_bridge.document.pace import NO_PACE, Pace
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.fastpath import AnyPipeline
 from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.model import Stats
 from statsd_bridge.settings import Settings
+
+PACE_SECONDS = 0.001
+"""How long a file is read at once, and how long the reactor can run after that."""
 
 
 class Threads(Protocol):
@@ -85,7 +89,9 @@ class Reloader:
             self._pipeline.replace_table(table)
             # The last reference is the thread's, which takes its time to free it.
             replaced, self._table = self._table, table
-            freed = maybeDeferred(self._threads.run, replaced.dismantle)
+            freed = maybeDeferred(
+                self._threads.run, replaced.dismantle, Pace(PACE_SECONDS)
+            )
             freed.addErrback(self._report)
         self._reloads["success"] += 1
         log_warnings(table)
@@ -114,7 +120,9 @@ class Reloader:
             each.callback(reason)
 
 
-def read_table(settings: Settings, current: MappingTable | None = None) -> MappingTable:
+def read_table(
+    settings: Settings, current: MappingTable | None = None, pace: Pace = NO_PACE
+) -> MappingTable:
     """
     Load the mapping file, if there is one; raise ConfigError if it is refused.
 
@@ -125,6 +133,7 @@ def read_table(settings: Settings, current: MappingTable | None = None) -> Mappi
         strict=settings.mapping_strict,
         cache_size=settings.cache_size,
         current=current,
+        pace=pace,
     )
 
 
@@ -133,7 +142,7 @@ def _read_again(
 ) -> MappingTable | ConfigError:
     """Return the new table, or the error without the data that its frames hold."""
     try:
-        return read_table(settings, current)
+        return read_table(settings, current, Pace(PACE_SECONDS))
     except ConfigError as error:
         return ConfigError(str(error))
 

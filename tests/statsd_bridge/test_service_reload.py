@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from statsd_bridge import mapping
+from statsd_bridge.document import pace
 from statsd_bridge.model import SampleType
-from statsd_bridge.service.reload import Reloader
+from statsd_bridge.service.reload import PACE_SECONDS, Reloader
 from statsd_bridge.settings import Settings
 from tests.statsd_bridge.in_memory import InMemoryPath, ReportedBugs
 
@@ -193,3 +195,31 @@ def test_without_a_file_there_is_nothing_to_reload(rules: Rules) -> None:
 
     assert answers == [""]
     assert not rules.reloads
+
+
+def test_a_reading_pauses_for_the_reactor(
+    rules: Rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each piece of work if the clock has advanced; never at a start."""
+    pauses: list[float] = []
+    seconds = itertools.count()
+    monkeypatch.setattr(pace, "time", FakeTime(pauses, seconds))
+    mapping.load(str(rules.file))
+    assert pauses == []
+    rules.write("new")
+    rules.reload()
+    rules.threads.make_call()
+    reading = len(pauses)
+    rules.threads.make_call()
+
+    assert reading > 10
+    assert len(pauses) > reading
+    assert {*pauses} == {PACE_SECONDS}
+
+
+class FakeTime:
+    """A clock that advances whenever it is read, and pauses that end at once."""
+
+    def __init__(self, pauses: list[float], seconds: Iterator[int]) -> None:
+        self.sleep = pauses.append
+        self.monotonic = seconds.__next__

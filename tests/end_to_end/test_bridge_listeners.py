@@ -75,14 +75,14 @@ def test_lines_of_a_stream(start: Start) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in b"a:1|c\r\n\nb:2|c\n":
             sock.sendall(bytes([byte]))
-        sock.sendall(b"x" * 4091 + b":1|c"[:4] + b"\n")
+        sock.sendall(b"x:1|c|#k:" + b"v" * 4086 + b"\n")
         sock.sendall(b"c:3|c")
     page = bridge.scrape_until("\nc 3\n")
 
     for line in (
         "a 1",
         "b 2",
-        f"{'x' * 4091} 1",
+        f'x{{k="{"v" * 4086}"}} 1',
         "statsd_exporter_lines_total 5.0",
         'statsd_bridge_lines_by_transport_total{transport="tcp"} 5.0',
         'statsd_bridge_lines_by_transport_total{transport="udp"} 0.0',

@@ -327,4 +327,6 @@ def test_what_the_kernel_drops_is_on_the_page(start: Start) -> None:
     dropped = value(page, "statsd_bridge_udp_kernel_drops_total")
 
     assert dropped > 0
+    # The name that alerts for statsd_exporter look at.
+    assert value(page, "statsd_exporter_udp_packet_drops_total") == dropped
     assert dropped + value(page, "statsd_exporter_udp_packets_total") == 5000

@@ -40,6 +40,14 @@ def test_metrics_of_missing_parts_are_constant() -> None:
     assert "statsd_exporter_build_info" not in page
 
 
+def test_drops_of_the_kernel_have_the_name_that_alerts_look_at() -> None:
+    """Both names show them."""
+    page = SelfMetrics(FixedState(kernel_drops=7)).render_text().decode()
+
+    assert "\nstatsd_exporter_udp_packet_drops_total 7.0\n" in page
+    assert "\nstatsd_bridge_udp_kernel_drops_total 7.0\n" in page
+
+
 def test_a_disabled_cache_has_no_metrics() -> None:
     """Like in statsd_exporter, --statsd.cache-size=0 removes the three metrics."""
     page = SelfMetrics(FixedState()).render_text().decode()

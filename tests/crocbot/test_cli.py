@@ -529,9 +529,9 @@ async def test_a_missing_program(
     )
 
 
-async def test_a_refused_token(server: Server, shared_directory: Path) -> None:
+async def test_a_refused_token(server: Server, tmp_path: Path) -> None:
     """A refused token is one line without a traceback, and exit code 2."""
-    process = await start(server, "gateway", shared_directory, token="1:wrong-secret")
+    process = await start(server, "gateway", tmp_path, token="1:wrong-secret")
     code, out, err = await ended(process)
     assert (code, out) == (2, "")
     assert err == (

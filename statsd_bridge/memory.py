@@ -15,7 +15,12 @@ releases the same size with it.  The sizes are estimates for CPython on 64-bit s
 from __future__ import annotations
 
 import sys
-from typing import Final
+from collections.abc import Iterable
+from sys import getsizeof
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from statsd_bridge.model import MetricOptions
 
 MEBIBYTE: Final = 1024 * 1024
 
@@ -25,6 +30,32 @@ MAX_DIAGNOSTICS_BYTES: Final = 4 * MEBIBYTE
 """More than these three ever need."""
 
 NO_LIMIT: Final = sys.maxsize
+
+# The growth of the resident memory of CPython 3.11 to 3.13 on 64-bit Linux, divided by
+# the number of objects.
+SERIES_BYTES: Final = {
+    "counter": 160,
+    "gauge": 160,
+    "histogram": 220,
+    "summary": 650,
+    "set": 430,
+}
+"""An empty series in a large family, without its labels."""
+
+BUCKET_BYTES: Final = 24
+"""A bucket of a histogram: 8 bytes while its count is small, 40 when it is large."""
+
+EXPIRY_BYTES: Final = 240
+"""The times of a series with a ttl, and its entry in the expiry heap."""
+
+FAMILY_BYTES: Final = 400
+"""A family, without its name and label names."""
+
+LABEL_NAMES_BYTES: Final = 230
+"""A combination of label names, without their text."""
+
+LABEL_NAME_BYTES: Final = 8
+"""The place of a label name in its combination."""
 
 
 class Account:
@@ -84,3 +115,24 @@ class MemoryBudget:
 
 def _share(limit: int, divisor: int, maximum: int) -> int:
     return min(limit // divisor, maximum) if limit else NO_LIMIT
+
+
+def series_size(options: MetricOptions, label_text: str) -> int:
+    """Return the size of a series without a ttl, members and values."""
+    size = SERIES_BYTES[options.type] + getsizeof(label_text)
+    if options.type == "histogram":
+        size += BUCKET_BYTES * (len(options.buckets) + 1)
+    return size
+
+
+def family_size(name: str) -> int:
+    """Return the size of a family without series."""
+    return FAMILY_BYTES + getsizeof(name)
+
+
+def label_names_size(names: Iterable[str]) -> int:
+    """Return the size of a combination of label names."""
+    size = LABEL_NAMES_BYTES
+    for name in names:
+        size += LABEL_NAME_BYTES + getsizeof(name)
+    return size

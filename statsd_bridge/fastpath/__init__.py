@@ -26,8 +26,13 @@ from typing import Protocol
 
 from statsd_bridge import datagram
 from statsd_bridge.fastpath.buffers import SampleBuffer, SampleBuffers
-from statsd_bridge.fastpath.group import group_lines
-from statsd_bridge.fastpath.split import Columns, parse_value, parse_values, split_lines
+from statsd_bridge.fastpath.split import (
+    Columns,
+    group_lines,
+    parse_value,
+    parse_values,
+    split_lines,
+)
 from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.model import Action, SampleType, Stats

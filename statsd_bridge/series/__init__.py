@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from statsd_bridge.series.base import GrowingSeries, MetricFamily, Series
+from statsd_bridge.series.base import GrowingSeries, MetricFamily, Series, TextLimits
 from statsd_bridge.series.counter_gauge import Gauge
-from statsd_bridge.series.limits import TextLimits
 from statsd_bridge.series.store import SeriesListener, SeriesStore
 
 __all__ = [

@@ -12,14 +12,21 @@ only the series created since then are sorted and merged in, at 25 ns a key:
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
 from typing import TypeVar
 
-from statsd_bridge.model import MetricOptions, MetricType, Sample, SeriesSpec
+from statsd_bridge.model import (
+    MetricOptions,
+    MetricType,
+    RejectionReason,
+    Sample,
+    SeriesSpec,
+)
+from statsd_bridge.syntax import is_reserved_label
 
 Value = TypeVar("Value")
 
@@ -42,6 +49,57 @@ _values = re.compile(r'="([^"\\]*(?:\\.[^"\\]*)*)"').findall
 _ESCAPED = re.compile(r"\\(.)")
 # Characters that sort before the mark that ends a value, or that are escaped.
 _needs_sort_key = re.compile(r"[\x00-!\\]").search
+
+
+LABEL_ADDED_BY_TYPE = {MetricType.HISTOGRAM: "le", MetricType.SUMMARY: "quantile"}
+"""The label that a metric type adds itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextLimits:
+    """The longest texts that a new series may have, in bytes of UTF-8."""
+
+    name: int = 1_024
+    label_name: int = 256
+    label_value: int = 4_096
+
+    def rejection_reason(
+        self, spec: SeriesSpec, label_text: str
+    ) -> RejectionReason | None:
+        """Return which kind of text is too long, or None."""
+        if len(spec.name) > self.name:
+            return RejectionReason.NAME_TOO_LONG
+        # Few characters cannot be many bytes, and need no look at each label.
+        if len(label_text) <= min(self.label_name, self.label_value // 4):
+            return None
+        for name, value in spec.labels:
+            if len(name) > self.label_name or _exceeds(value, self.label_value):
+                return RejectionReason.LABEL_TOO_LONG
+        return None
+
+
+DEFAULT_TEXT_LIMITS = TextLimits()
+
+
+def _exceeds(text: str, limit: int) -> bool:
+    """Return whether a text has more bytes of UTF-8 than a limit."""
+    if len(text) > limit or text.isascii():
+        return len(text) > limit
+    return len(text.encode("utf-8", "surrogatepass")) > limit
+
+
+def has_reserved_label(spec: SeriesSpec) -> bool:
+    """Return whether Prometheus, or the type of the metric, reserves a label."""
+    labels = spec.labels
+    if not labels:
+        return False
+    # They are sorted, and a sender may send thousands with thousands of values.
+    index = bisect_left(labels, ("__",))
+    if index < len(labels) and is_reserved_label(labels[index][0]):
+        return True
+    added = LABEL_ADDED_BY_TYPE.get(spec.options.type)
+    index = bisect_left(labels, (added,)) if added else len(labels)
+    return index < len(labels) and labels[index][0] == added
 
 
 @dataclass(slots=True, eq=False)

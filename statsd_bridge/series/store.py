@@ -19,7 +19,13 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
 
-from statsd_bridge.memory import MemoryBudget
+from statsd_bridge.memory import (
+    EXPIRY_BYTES,
+    MemoryBudget,
+    family_size,
+    label_names_size,
+    series_size,
+)
 from statsd_bridge.model import (
     Clock,
     MetricOptions,
@@ -31,23 +37,17 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series.base import (
+    DEFAULT_TEXT_LIMITS,
     Families,
     GrowingSeries,
     LabelNames,
     MetricFamily,
     Series,
+    TextLimits,
+    has_reserved_label,
 )
 from statsd_bridge.series.counter_gauge import Counter, Gauge
 from statsd_bridge.series.histogram import Histogram
-from statsd_bridge.series.limits import (
-    DEFAULT_TEXT_LIMITS,
-    EXPIRY_BYTES,
-    TextLimits,
-    family_size,
-    has_reserved_label,
-    label_names_size,
-    series_size,
-)
 from statsd_bridge.series.rotation import Rotation
 from statsd_bridge.series.set import MEMBER_BYTES, UniqueSet
 from statsd_bridge.series.summary import Summary

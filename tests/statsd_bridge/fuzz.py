@@ -33,9 +33,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from statsd_bridge import exposition, fastpath, mapping
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.exposition import SelfMetrics, openmetrics, text
-from statsd_bridge.fastpath import buffers, group
+from statsd_bridge.fastpath import buffers, split
 from statsd_bridge.line import Dialect
-from statsd_bridge.series.limits import (
+from statsd_bridge.memory import (
     EXPIRY_BYTES,
     family_size,
     label_names_size,
@@ -229,7 +229,7 @@ def _set_bounds(bounds: dict[str, int]) -> dict[str, int]:
     before = {}
     for name, bound in bounds.items():
         module = next(
-            each for each in (fastpath, buffers, group) if hasattr(each, name)
+            each for each in (fastpath, buffers, split) if hasattr(each, name)
         )
         before[name] = getattr(module, name)
         setattr(module, name, bound)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge import fastpath, mapping
-from statsd_bridge.fastpath import buffers, group
+from statsd_bridge.fastpath import buffers, split
 from statsd_bridge.pipeline import RecordedLine
 from tests.statsd_bridge.in_memory import (
     BOTH_PATHS,
@@ -125,7 +125,7 @@ TIGHT: Bounds = {
 GROUPED: Bounds = {
     (fastpath, "MIN_GROUPED_BYTES"): 0,
     (fastpath, "MAX_SKIPPED_PIECES"): 0,
-    (group, "MIN_LINES_PER_GROUP"): 1,
+    (split, "MIN_LINES_PER_GROUP"): 1,
 }
 """Even a few lines are grouped."""
 
@@ -181,10 +181,10 @@ def test_failed_grouping_is_retried_rarely(monkeypatch: pytest.MonkeyPatch) -> N
     """One piece in sixteen is tried in vain; the first success ends the pauses."""
     tries = 0
 
-    def counted(data: bytes) -> list[group.Group] | None:
+    def counted(data: bytes) -> list[split.Group] | None:
         nonlocal tries
         tries += 1
-        return group.group_lines(data)
+        return split.group_lines(data)
 
     monkeypatch.setattr(fastpath, "group_lines", counted)
     uniform = b"\n".join([b"hits:1|c"] * 1_000)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from statsd_bridge import fastpath
-from statsd_bridge.fastpath import group
+from statsd_bridge.fastpath import split
 from tests.statsd_bridge.in_memory import InMemoryPath
 
 
@@ -84,13 +84,13 @@ def steps(text: bytes, **bounds: int) -> int:
     return count
 
 
-@pytest.mark.parametrize("mean", [1, group.MIN_LINES_PER_GROUP])
+@pytest.mark.parametrize("mean", [1, split.MIN_LINES_PER_GROUP])
 @pytest.mark.parametrize("name", HARD_INPUTS)
 def test_twice_the_lines_are_no_more_than_twice_the_work(
     name: str, mean: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Apart from work that does not depend on their number."""
-    monkeypatch.setattr(group, "MIN_LINES_PER_GROUP", mean)
+    monkeypatch.setattr(split, "MIN_LINES_PER_GROUP", mean)
     monkeypatch.setattr(fastpath, "MIN_GROUPED_BYTES", 0)
     once, twice = (steps(HARD_INPUTS[name](n)) for n in (150, 300))
 

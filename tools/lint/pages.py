@@ -10,7 +10,7 @@ from pathlib import Path
 from tools.lint.problem import PACKAGES, ROOT, Problem, line_of, project_files
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-MAX_PATH_FILES = {"From the readable UDP socket ": 28, "From the poll ": 28}
+MAX_PATH_FILES = {"From the readable UDP socket ": 25, "From the poll ": 28}
 """Files of the paths in architecture.md, by the beginning of the sentence before."""
 # Every package has these; the map of a package shows what is particular to it.
 UNLISTED = {"__init__.py", "__main__.py", "cli.py", "service.py", "service/"}

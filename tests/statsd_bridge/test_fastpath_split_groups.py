@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from statsd_bridge.fastpath import group, split
+from statsd_bridge.fastpath import split
 
 
 @pytest.fixture(autouse=True)
 def groups_of_one(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let a single line be a group."""
     with monkeypatch.context() as patch:
-        patch.setattr(group, "MIN_LINES_PER_GROUP", 1)
+        patch.setattr(split, "MIN_LINES_PER_GROUP", 1)
         yield
 
 
@@ -39,7 +39,7 @@ def test_simple_lines_are_grouped(
     data: bytes, groups: list[tuple[bytes, bytes, list[float]]]
 ) -> None:
     """Groups are in the order of their first lines, numbers in that of their lines."""
-    found = group.group_lines(data)
+    found = split.group_lines(data)
 
     assert found is not None
     assert [(name, suffix, list(numbers)) for name, suffix, numbers in found] == groups
@@ -88,17 +88,17 @@ def test_simple_lines_are_grouped(
 )
 def test_batches_that_are_not_uniform_are_not_grouped(data: bytes) -> None:
     """One line with more than a plain number, and nothing is grouped."""
-    assert group.group_lines(data) is None
+    assert split.group_lines(data) is None
 
 
 def test_small_groups_are_not_worth_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Groups must have MIN_LINES_PER_GROUP lines on average."""
-    monkeypatch.setattr(group, "MIN_LINES_PER_GROUP", 3)
+    monkeypatch.setattr(split, "MIN_LINES_PER_GROUP", 3)
 
-    assert group.group_lines(b"a:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is None
-    assert group.group_lines(b"a:1|c\na:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is not None
+    assert split.group_lines(b"a:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is None
+    assert split.group_lines(b"a:1|c\na:1|c\na:1|c\na:1|c\nb:1|c\nb:1|c") is not None
 
 
 def test_a_long_suffix_is_not_multiplied() -> None:
@@ -106,7 +106,7 @@ def test_a_long_suffix_is_not_multiplied() -> None:
     data = b"a:1|%s\n" % (b"x" * 60_000) + b"\n".join([b"a:1|c", b"a:2|c"] * 5_000)
     tracemalloc.start()
     try:
-        found = group.group_lines(data)
+        found = split.group_lines(data)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -127,7 +127,7 @@ LINES = st.one_of(
 @example(b"a:1|c\na:1|c1")
 def test_groups_equal_columns(data: bytes) -> None:
     """Both ways to split lines find the same numbers."""
-    groups = group.group_lines(data)
+    groups = split.group_lines(data)
     if groups is None:
         return
 

@@ -15,7 +15,12 @@ LENGTH_BYTES = 4
 MAX_FRAME_BYTES = (1 << 24) - 1
 """
 Then the last byte of a length is 0, and no line has that in its first four bytes.
-Datadog's agent reads frames of 8,192 bytes, its clients send no longer ones.
+"""
+
+MAX_FRAMED_LINE_BYTES = 8_192
+"""
+Length of a line in a frame: Datadog's clients send lines as long as a frame, and the
+agent reads frames of 8,192 bytes.
 """
 
 
@@ -28,7 +33,7 @@ class FrameSplitter:
 
     def __init__(self) -> None:
         self.is_broken = False
-        self._lines = LineSplitter()
+        self._lines = LineSplitter(MAX_FRAMED_LINE_BYTES)
         self._length = b""
         self._payload_left = 0
 
@@ -74,7 +79,8 @@ class StreamSplitter:
     """
     Splits the bytes of one connection into lines, framed or not.
 
-    The first four bytes decide, once: a length, or the beginning of a line.
+    The first four bytes decide, once: a length has a NUL there, a line has none.  A
+    length that is too large is an error, not a line.
     """
 
     def __init__(self) -> None:
@@ -97,8 +103,7 @@ class StreamSplitter:
             self._first += data
             if len(self._first) < LENGTH_BYTES:
                 return []
-            length = int.from_bytes(self._first[:LENGTH_BYTES], "little")
-            is_framed = length <= MAX_FRAME_BYTES
+            is_framed = b"\0" in self._first[:LENGTH_BYTES]
             self._splitter = FrameSplitter() if is_framed else LineSplitter()
             data, self._first = self._first, b""
         return self._splitter.feed(data)

@@ -33,8 +33,9 @@ class LineSplitter:
     is_broken = False
     """Whether nothing can be read any more: never, a newline begins another line."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
         self.too_long = 0
+        self._max_bytes = max_bytes
         self._unfinished = b""
         self._skipping = False
 
@@ -46,13 +47,13 @@ class LineSplitter:
             # The end of a line that was counted before.
             del ended[0]
             self._skipping = False
-        lines = [line for line in ended if len(line) <= MAX_LINE_BYTES]
+        lines = [line for line in ended if len(line) <= self._max_bytes]
         self.too_long += len(ended) - len(lines)
         if b"\r" in text:
             # Part of the line end, like in statsd_exporter; a relay would send it on as
             # part of a sample's type.
             lines = [line.removesuffix(b"\r") for line in lines]
-        if len(unfinished) > MAX_LINE_BYTES and not self._skipping:
+        if len(unfinished) > self._max_bytes and not self._skipping:
             self.too_long += 1
             self._skipping = True
         self._unfinished = b"" if self._skipping else unfinished

@@ -186,7 +186,9 @@ def frame(payload: bytes) -> bytes:
         (frame(b"x:1|c\n" * 50_000), [b"x:1|c"] * 50_000),
         # The length of this frame begins with a newline.
         (frame(b"abcde:1|ms"), [b"abcde:1|ms"]),
-        (frame(b"x" * 5000) + frame(b"a:1|c"), [b"a:1|c"]),
+        # As long as a frame of Datadog's clients may be, then longer.
+        (frame(b"x" * 8192) + frame(b"a:1|c"), [b"x" * 8192, b"a:1|c"]),
+        (frame(b"x" * 8193) + frame(b"a:1|c"), [b"a:1|c"]),
     ],
 )
 def test_a_unix_stream_may_be_framed(
@@ -222,6 +224,17 @@ def test_a_broken_frame_ends_the_connection(sent: bytes) -> None:
         transport.loseConnection()
 
     assert unix.pipeline.lines == [b"a:1|c"]
+    assert unix.counted == {"connections": 1, "connection_errors": 1}
+
+
+@pytest.mark.parametrize("length", [1 << 24, 0x0100_4141, 0x4141_0041, 0x4141_4100])
+def test_a_first_length_that_is_too_large_is_an_error(length: int) -> None:
+    """It has a NUL, which no line of statsd has there."""
+    unix = Listener("unixstream")
+    connection, _ = unix.connect()
+    connection.dataReceived(length.to_bytes(4, "little") + b"f14:1|c\n")
+
+    assert unix.pipeline.lines == []
     assert unix.counted == {"connections": 1, "connection_errors": 1}
 
 

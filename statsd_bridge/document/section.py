@@ -4,8 +4,8 @@ Typed access to one mapping of a YAML file, key by key.
 A reader reads each key that it knows, then calls reject_unknown_keys: a key that was
 not read is unknown.  A missing key and a null are the same.  Merge keys and
 repeated keys work like in statsd_exporter: in file order, the later one wins, and
-mappings are merged.  A key that one mapping repeats is hardly intended: a warning, an
-error if strict.
+mappings are merged.  A key that one mapping repeats, `<<` too, is hardly intended: a
+warning, an error if strict.
 
     - <<: *defaults         labels: {a: 1}
       labels: {b: 2}        -> labels a and b
@@ -162,6 +162,7 @@ class Section:
                 self._diagnostics.warn(self._path(key), nodes[-1].line, "")
             else:
                 self.warn(key, f"is an unknown key and is ignored{self._hint(key)}")
+                self._check_unread(key)
 
     def error(self, key: str, problem: str, node: Node | None = None) -> ConfigError:
         """Return the error for a problem with a key, its absence or a value."""
@@ -181,9 +182,7 @@ class Section:
         return nodes[-1].line if nodes else self.line
 
     def _path(self, key: str) -> str:
-        if key and not _SIMPLE_KEY.fullmatch(key):
-            key = quote(key)
-        return ".".join(filter(None, (self.path, key)))
+        return _join(self.path, key)
 
     def _find_all(self, key: str) -> list[Node]:
         # A null discards the values before it.
@@ -253,14 +252,32 @@ class Section:
         if node.kind != "mapping":
             raise self._type_error("", node, "a mapping of keys to values")
         self._diagnostics.charge(1 + len(node.children))
-        self._check_repeated(node)
+        self._check_repeated(self.path, node)
         return node.pairs()
 
-    def _check_repeated(self, node: Node) -> None:
+    def _check_unread(self, key: str) -> None:
+        """Warn of repeated keys below an unknown one; aliases are followed once."""
+        found = [(self._path(key), node) for node in self._values[key]]
+        seen: set[int] = set()
+        # The loop goes on with what it adds.
+        for path, node in found:
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            self._diagnostics.charge(len(node.children))
+            if node.kind == "mapping":
+                self._check_repeated(path, node)
+                found += [
+                    (_join(path, name.text), below) for name, below in node.pairs()
+                ]
+            else:
+                found += [(path, item) for item in node.children]
+
+    def _check_repeated(self, path: str, node: Node) -> None:
         """Warn of each key that a mapping repeats; ConfigError if strict."""
         seen: set[str] = set()
         for key, _ in node.pairs():
-            if key.kind != "scalar" or _is_merge(key):
+            if key.kind != "scalar":
                 continue
             if key.text not in seen:
                 seen.add(key.text)
@@ -268,8 +285,10 @@ class Section:
             problem = "is given twice in the same mapping"
             rule = "the last one counts, and mappings are merged"
             if self._diagnostics.strict:
-                raise self.error(key.text, problem, key)
-            self._diagnostics.warn(self._path(key.text), key.line, f"{problem}; {rule}")
+                raise self._diagnostics.error(_join(path, key.text), key.line, problem)
+            self._diagnostics.warn(
+                _join(path, key.text), key.line, f"{problem}; {rule}"
+            )
 
 
 def _nanoseconds(value: scalar.Value) -> int | None:
@@ -286,6 +305,12 @@ def _describe(node: Node) -> tuple[str, str]:
         return ("a list" if node.kind == "sequence" else "a mapping"), ""
     quoted = not (node.plain or node.tag or isinstance(scalar.resolve(node.text), str))
     return quote(node.text), "; take off the quotes" if quoted else ""
+
+
+def _join(path: str, key: str) -> str:
+    if key and not _SIMPLE_KEY.fullmatch(key):
+        key = quote(key)
+    return ".".join(filter(None, (path, key)))
 
 
 def _is_merge(key: Node) -> bool:

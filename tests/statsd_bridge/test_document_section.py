@@ -197,11 +197,11 @@ def test_an_unknown_key_is_an_error_if_strict() -> None:
         section.reject_unknown_keys()
 
 
-REPEATED = "k: {a: 1}\nj: 2\n'k': {b: 2}\nk: {n: 1, m: 2, n: 3}"
+REPEATED = "k: {a: 1}\nj: 2\n'k': {b: 2}\nk: {n: 1, m: 2, n: 3}\n<<: {}\n<<: {}"
 
 
 def test_a_repeated_key_is_a_warning() -> None:
-    """In any mapping of the file that is read; merge keys override silently."""
+    """In any mapping of the file, `<<` too; what is merged is overridden silently."""
     section, diagnostics = section_of(REPEATED)
     section.text_map("k")
     problem = "is given twice in the same mapping; the last one counts, and mappings"
@@ -209,10 +209,25 @@ def test_a_repeated_key_is_a_warning() -> None:
     assert diagnostics.warnings() == (
         f"f: k: {problem} are merged (line 3)",
         f"f: k: {problem} are merged (line 4)",
+        f"f: <<: {problem} are merged (line 6)",
         f"f: k.n: {problem} are merged (line 4)",
     )
-    _, diagnostics = section_of("<<: {k: 1}\n<<: {k: 2}\nk: 3")
+    _, diagnostics = section_of("<<: [{k: 1}, {k: 2}]\nk: 3")
     assert diagnostics.warnings() == ()
+
+
+def test_a_repeated_key_below_an_unknown_one_is_a_warning() -> None:
+    """At any depth; what aliases repeat is read once, also if it would be huge."""
+    lines = ["a0: &a0 {x: [{y: 1, y: 2}]}"]
+    lines += [f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]" for i in range(40)]
+    section, diagnostics = section_of("k:\n  " + "\n  ".join(lines))
+    section.reject_unknown_keys()
+    problem = "is given twice in the same mapping; the last one counts, and mappings"
+
+    assert diagnostics.warnings() == (
+        "f: k: is an unknown key and is ignored (line 2)",
+        f"f: k.a0.x.y: {problem} are merged (line 2)",
+    )
 
 
 def test_a_repeated_key_is_an_error_if_strict() -> None:

@@ -38,7 +38,7 @@ async def test_a_retry_while_it_runs(world: World, run: Run) -> None:
     code, output, _ = await crocbot()
     assert code == 0
     assert output.startswith("open: 0\n")
-    assert re.search(r" of chat 7, \d+ s ago: Telegram refused the call: No\n", output)
+    assert re.search(r" of chat 7, \d+ s ago: Telegram refused the call: no\n", output)
     assert replies == []
 
     assert await crocbot("retry") == (0, "reopened: 1\n", "")

@@ -9,7 +9,8 @@ A self-hosted HTTP service: one POST for each message.
     200 text/plain              the answer, as it is written
     200 text/event-stream       data: a part of the answer, or an object as above
 
-    {"error": "the reason"}     an error, for the log: the answer ends here
+    {"error": "the reason"}     an error, for the log: the answer ends here; others are
+                                in `server_errors.is_error`
 
 A request is retried only after a failure to connect, 429 and 503: the service has done
 nothing then.  It is sent again with less history if it was too long, status 413.
@@ -21,9 +22,10 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeGuard
 
 from crocbot.agents import sse
 from crocbot.agents.answer import Answer
@@ -38,6 +40,7 @@ from crocbot.agents.rules import EVENT_STREAM, AgentClient, AgentResponse
 from crocbot.agents.server_errors import (
     MAX_READ_BYTES,
     error_words,
+    is_error,
     read_error,
     shortened,
 )
@@ -49,11 +52,8 @@ from crocbot.proxies import NO_PROXIES, Proxies
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
 REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
-# Their texts are replies; one under another key may also be about an error.
-CLEAR_REPLY_KEYS = REPLY_KEYS[:3]
-KIND_KEYS = ("type", "event", "object")
-FAILED_STATUSES = frozenset({"error", "failed", "failure"})
 DONE = "[DONE]"
+JSON_BEGINNING = re.compile(r'\s*(?:\[\s*)?\{\s*(?:"|$)')
 
 
 class HttpAgent:
@@ -176,6 +176,7 @@ def _json(body: bytes) -> Any:
 
 def _parts(value: object) -> list[str | Usage]:
     """Return the text and the token usage of a whole answer; either may be missing."""
+    _raise_first_error(value)
     if not isinstance(value, Mapping):
         error = "the agent's JSON is not an object"
         raise AgentError(error, AgentErrorReason.MALFORMED)
@@ -186,8 +187,8 @@ def _parts(value: object) -> list[str | Usage]:
 
 
 def _object_parts(value: Mapping[str, Any]) -> list[str | Usage]:
-    """Return what an object says, an error as AgentError."""
-    if _is_error(value):
+    """Return the parts of an object.  Raise an error as AgentError."""
+    if is_error(value):
         raise _error(value)
     texts = [
         text
@@ -196,15 +197,6 @@ def _object_parts(value: Mapping[str, Any]) -> list[str | Usage]:
         and ((text := content_text(found)) or found == "")
     ]
     return [*texts[:1], *token_usage(value.get("usage"))]
-
-
-def _is_error(value: Mapping[str, Any]) -> bool:
-    if value.get("error"):
-        return True
-    if sse.ERROR in {str(value.get(key)).lower() for key in KIND_KEYS}:
-        return True
-    failed = str(value.get("status")).lower() in FAILED_STATUSES
-    return failed and not any(value.get(key) for key in CLEAR_REPLY_KEYS)
 
 
 def _error(value: object) -> AgentError:
@@ -216,16 +208,41 @@ def _error(value: object) -> AgentError:
 
 
 def _event_parts(event: sse.ServerSentEvent) -> list[str | Usage]:
-    """Return the parts of an event: of an object, else the text; none of `[DONE]`."""
+    """Return the parts of an event: of JSON, else the text; none of `[DONE]`."""
     data = event.data
-    if event.name == sse.ERROR:
+    if event.is_error:
         raise _error({"error": data or "no words"})
-    if data == DONE:
+    if data.strip() == DONE:
         return []
-    if data.startswith("{"):
+    if data.lstrip().startswith(("{", "[")):
         try:
             value = json.loads(data)
         except (ValueError, RecursionError):
-            return [data]
-        return _object_parts(value)
-    return [data]
+            return _broken_parts(event)
+        if isinstance(value, Mapping):
+            return _object_parts(value)
+        if _has_objects(value):
+            _raise_first_error(value)
+            return [text] if (text := content_text(value)) else []
+    return [] if event.is_control else [data]
+
+
+def _broken_parts(event: sse.ServerSentEvent) -> list[str | Usage]:
+    """Return a text that is like JSON, unless it is JSON that the stream cut off."""
+    if not event.complete and JSON_BEGINNING.match(event.data):
+        raise AgentError(
+            "the agent's last event is JSON whose end is missing",
+            AgentErrorReason.MALFORMED,
+        )
+    return [] if event.is_control else [event.data]
+
+
+def _raise_first_error(value: object) -> None:
+    """Raise the error that is the first object of a list, if there is one."""
+    if _has_objects(value) and is_error(value[0]):
+        raise _error(value)
+
+
+def _has_objects(value: object) -> TypeGuard[list[Mapping[str, Any]]]:
+    """Return whether JSON is a list that begins with an object: `[1]` is a text."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)

@@ -292,12 +292,20 @@ async def _values(response: Response) -> AsyncGenerator[object, None]:
             began = False
             async for event in sse.events(_joined(first, chunks)):
                 began = True
-                if event.name == sse.ERROR:
+                if event.is_error:
                     yield {"error": event.data or "no words"}
-                elif event.data.strip() != DONE:
+                elif _has_value(event):
                     yield _parsed(event.data)
             if not (began or first.startswith(FIELDS)):
                 raise _malformed("no answer", first)
+
+
+def _has_value(event: sse.ServerSentEvent) -> bool:
+    """Return whether an event has JSON, or data where JSON is expected."""
+    data = event.data.lstrip()
+    if data.rstrip() == DONE:
+        return False
+    return data.startswith(("{", "[")) or not event.is_control
 
 
 async def _joined(

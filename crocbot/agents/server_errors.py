@@ -37,9 +37,24 @@ MAX_DEPTH = 8
 MAX_PARTS = 20
 MAX_RETRY_AFTER_SECONDS = 86_400.0
 # The values that are words, under these keys; others may quote the request.
-MESSAGE_KEYS = ("message", "msg", "detail", "error", "errors", "description", "title")
-NESTED_KEYS = ("metadata", "raw", "innererror", "details", "inner_error")
-CODE_KEYS = ("type", "code", "status", "reason", "param", "loc")
+MESSAGE_KEYS = (
+    *("message", "msg", "detail", "error", "errors", "description", "title"),
+    *("error_msg", "error_message", "errorMessage", "status_msg", "exception"),
+)
+NESTED_KEYS = ("metadata", "raw", "innererror", "details", "inner_error", "base_resp")
+CODE_KEYS = ("type", "code", "status", "reason", "param", "loc", "error_code")
+STATUS_KEYS = ("code", "status", "status_code", "statusCode", "error_code")
+# An object with one of these is an error, whatever else it has.
+ERROR_KEYS = ("error", "errors", "exception", "fault")
+KIND_KEYS = ("type", "event", "object")
+# An object with one of these is an answer, unless one of the above marks an error.
+ANSWER_KEYS = ("reply", "text", "answer", "choices")
+WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+ERROR_WORDS = frozenset(
+    ("error", "errors", "exception", "failure", "failed", "fatal", "fault")
+)
+FAILURE_CODE = re.compile("-[0-9]{1,9}|[45][0-9]{2,4}")
+NOT_ZERO = re.compile("-?0*[1-9][0-9]{0,9}")
 TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 # A text, or a list of texts, under one of the keys, in JSON whose end is missing.
 MEMBER = re.compile(
@@ -152,6 +167,50 @@ def read_error(status: int, body: object, headers: Mapping[str, str]) -> ServerE
     )
 
 
+def is_error(value: Mapping[str, object]) -> bool:
+    """
+    Return whether an object with status 200 is an error in place of an answer.
+
+        {"error": "no"}, {"type": "AuthenticationError", ...}   always
+        {"success": false, ...}, {"code": 500, "message": ...}  if it has no answer
+    """
+    if any(value.get(key) for key in ERROR_KEYS):
+        return True
+    if any(is_error_name(value.get(key)) for key in KIND_KEYS):
+        return True
+    return not any(value.get(key) for key in ANSWER_KEYS) and _has_failed(value)
+
+
+def is_error_name(name: object) -> bool:
+    """
+    Return whether a type, or the name of an event, is that of an error.
+
+    An error of a tool is none: the agent goes on after it.
+    """
+    words = [word.lower() for word in name_words(name)]
+    return bool(words) and words[-1] in ERROR_WORDS and "tool" not in words
+
+
+def name_words(name: object) -> list[str]:
+    """Return the words of a name: of "thread.run.failed" three, of "onError" two."""
+    return WORD.findall(name[:200]) if isinstance(name, str) else []
+
+
+def _has_failed(value: Mapping[str, object]) -> bool:
+    """Return whether a level, a flag or a code of an object means a failure."""
+    if any(is_error_name(value.get(key)) for key in ("level", "status")):
+        return True
+    if any(value.get(key) in (False, "false") for key in ("success", "ok")):
+        return True
+    if any(FAILURE_CODE.fullmatch(str(value.get(key))) for key in STATUS_KEYS):
+        return True
+    base = value.get("base_resp")
+    # MiniMax, Baidu, others; 0 is a success.
+    codes = [value.get("error_code"), value.get("errcode")]
+    codes += [base.get("status_code")] if isinstance(base, Mapping) else []
+    return any(NOT_ZERO.fullmatch(str(code)) for code in codes)
+
+
 def error_words(value: object) -> str:
     """
     Return the words of an error: messages, then codes, on one line.
@@ -239,7 +298,7 @@ def _statuses(value: object, depth: int) -> Iterator[int]:
         for each in value[:MAX_PARTS]:
             yield from _statuses(each, depth - 1)
     if isinstance(value, Mapping) and depth:
-        for key in ("code", "status", "status_code"):
+        for key in STATUS_KEYS:
             text = str(value.get(key))
             if re.fullmatch("[45][0-9]{2}", text):
                 yield int(text)

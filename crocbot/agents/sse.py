@@ -17,16 +17,43 @@ from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field
 
 from crocbot.agents.responses import decoded
+from crocbot.agents.server_errors import is_error_name, name_words
 
 ERROR = "error"
+# An event with one of these words in its name has no part of an answer as its text.
+CONTROL_WORDS = frozenset(
+    (
+        *("ping", "pong", "heartbeat", "keepalive", "alive", "comment", "retry"),
+        *("start", "started", "open", "opened", "init", "ready", "connected"),
+        *("end", "ended", "stop", "stopped", "close", "closed", "done", "finished"),
+        *("status", "state", "progress", "metadata", "meta", "usage", "session"),
+        *("thinking", "reasoning", "thought", "tool", "log", "debug", "info"),
+        *("trace", "warning", "id", "title"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """One event: its name, empty if it has none, and its data lines joined by LF."""
+    """
+    One event: its name, empty if it has none, and its data lines joined by LF.
+
+    `complete` is false if the stream ended before the event's empty line.
+    """
 
     name: str
     data: str
+    complete: bool = True
+
+    @property
+    def is_error(self) -> bool:
+        """Return whether the name is that of an error."""
+        return is_error_name(self.name)
+
+    @property
+    def is_control(self) -> bool:
+        """Return whether the name is that of an event about the stream."""
+        return not CONTROL_WORDS.isdisjoint(map(str.lower, name_words(self.name)))
 
 
 async def events(chunks: AsyncIterable[bytes]) -> AsyncIterator[ServerSentEvent]:
@@ -64,7 +91,9 @@ class _Parser:
 
     def finish(self) -> list[ServerSentEvent]:
         """Return the event that the end of the stream ends, if there is one."""
-        return self._line("".join(self._rest)) + self._line("")
+        if line := "".join(self._rest):
+            self._line(line)
+        return self._dispatch(complete=False)
 
     def _line(self, line: str) -> list[ServerSentEvent]:
         if not line:
@@ -81,7 +110,7 @@ class _Parser:
                 self._data.append(value)
         return []
 
-    def _dispatch(self) -> list[ServerSentEvent]:
-        event = ServerSentEvent(self._name, "\n".join(self._data))
+    def _dispatch(self, *, complete: bool = True) -> list[ServerSentEvent]:
+        event = ServerSentEvent(self._name, "\n".join(self._data), complete)
         self._name, self._data = "", []
-        return [event] if event.data or event.name == ERROR else []
+        return [event] if event.data or event.is_error else []

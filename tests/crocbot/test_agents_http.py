@@ -159,6 +159,9 @@ async def test_text(content_type: str) -> None:
         ),
         ([b'data: a\n\ndata: {"other": "keys"}\n\n'], "a", Usage()),
         ([b"data: {broken\n\n"], "{broken", Usage()),
+        ([b'data: {"\n\ndata: a": \n\ndata: [1]\n\n'], '{"a": [1]', Usage()),
+        ([b'data: [{"type": "text", "text": "a"}]\n\n'], "a", Usage()),
+        ([b"event: token\ndata: a\n\nevent: result\ndata: b"], "ab", Usage()),
         ([b"data: a\n\ndata: b\n"], "ab", Usage()),
         ([b"data: a\n\ndata: b\ndata: c"], "ab\nc", Usage()),
         # Events without data, of more characters together than one may have.
@@ -281,6 +284,9 @@ async def test_check() -> None:
         await agent.close()
 
 
+NAMES = ("exception", "Error", "ERROR", "fatal", "thread.run.failed", "onError")
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -293,6 +299,24 @@ async def test_check() -> None:
         ('data: {"error": "x", "code": 429}', AgentErrorReason.RATE_LIMITED),
         ('data: {"error": "unknown model"}', AgentErrorReason.OPERATOR),
         ('data: {"ping": 1}', AgentErrorReason.EMPTY),
+        *(
+            (f"event: {name}\ndata: db is down", AgentErrorReason.FAILED)
+            for name in NAMES
+        ),
+        ('event: Error\ndata: {"code": 429}\n\n', AgentErrorReason.RATE_LIMITED),
+        ("event: failure\n\n", AgentErrorReason.FAILED),
+        ("event: ping\ndata: keep-alive", AgentErrorReason.EMPTY),
+        ("event: keepAlive\ndata: {\n\n", AgentErrorReason.EMPTY),
+        ("event: message_stop\ndata: stop", AgentErrorReason.EMPTY),
+        ('event: on_tool_error\ndata: "no file"', AgentErrorReason.EMPTY),
+        ('data:  {"error": "db password wrong"}', AgentErrorReason.FAILED),
+        ('data: [{"error": "db password wrong"}]', AgentErrorReason.FAILED),
+        ('data: [{"key": "value"}]', AgentErrorReason.EMPTY),
+        ('data: {"error":"db password wro', AgentErrorReason.MALFORMED),
+        ('data:  [ { "error":"db password wro\n', AgentErrorReason.MALFORMED),
+        ("data:  [DONE]", AgentErrorReason.EMPTY),
+        ('data: {"success": false, "message": "no"}', AgentErrorReason.FAILED),
+        ('data: {"event": "failed", "text": "db is down"}', AgentErrorReason.FAILED),
     ],
 )
 async def test_errors_in_events(body: str, reason: AgentErrorReason) -> None:
@@ -312,6 +336,24 @@ async def test_errors_in_events(body: str, reason: AgentErrorReason) -> None:
         ({"error": "db is down"}, "", AgentErrorReason.FAILED),
         ({"error": "db is down", "reply": "Hi."}, "", AgentErrorReason.FAILED),
         ({"status": "error", "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"success": False, "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"ok": False, "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"code": 500, "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"code": "401", "message": "no"}, "", AgentErrorReason.UNAUTHORIZED),
+        ({"statusCode": 429, "message": "no"}, "", AgentErrorReason.RATE_LIMITED),
+        ({"status": 500, "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"code": -1, "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"error_code": 7, "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"errors": ["db"], "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"exception": "db", "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"type": "exception", "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"type": "AuthError", "message": "no"}, "", AgentErrorReason.FAILED),
+        ({"level": "ERROR", "message": "no"}, "", AgentErrorReason.FAILED),
+        ([{"error": "db is down"}], "", AgentErrorReason.FAILED),
+        ({"code": 0, "success": True, "message": "Hi."}, "Hi.", None),
+        ({"code": 200, "errors": [], "message": "Hi."}, "Hi.", None),
+        ({"code": 404, "reply": "No such page."}, "No such page.", None),
+        ({"type": "message", "content": "Hi."}, "Hi.", None),
         ({"error": None, "reply": "Hi."}, "Hi.", None),
         ({"status": "ok", "reply": "Hi."}, "Hi.", None),
         (

@@ -22,9 +22,11 @@ from email.utils import parsedate_to_datetime
 from crocbot.agents.server_words import (
     INVALID_REQUEST,
     MEANINGS,
+    MONEY,
     QUOTA,
     REQUEST_TOO_LARGE,
     RETRY_LATER,
+    TEMPORARY,
 )
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason as Reason
@@ -120,9 +122,21 @@ class ServerError:
         if meaning is Reason.CONTEXT_LENGTH and self.status in ACCOUNT_STATUSES:
             # A limit of the account.
             return REQUEST_TOO_LARGE.search(self.words) is None
+        if meaning is Reason.OPERATOR and self._is_temporary:
+            return True
         # A server that fails itself says why the one behind it failed.
         is_vague = meaning in {Reason.UNAUTHORIZED, Reason.RATE_LIMITED}
         return is_vague and self.status >= 500
+
+    @property
+    def _is_temporary(self) -> bool:
+        """Return whether a busy server names a model that comes back by itself."""
+        words, status = self.words, self.effective_status
+        is_account = "insufficient_quota" in words or any(
+            pattern.search(words) for pattern in (QUOTA, MONEY)
+        )
+        is_busy = status == 429 or status >= 500
+        return is_busy and not is_account and TEMPORARY.search(words) is not None
 
     def agent_error(self, server: str) -> AgentError:
         """Return the exception, whose text has the status and the words."""

@@ -58,13 +58,18 @@ RATE_LIMITED = any_of(
 )
 # A quota that comes back by itself, which Gemini words like one that does not.
 RETRY_LATER = any_of(r"retry (?:in|after)", r"try again in", r"per[ _]?(?:minute|day)")
+# With a status of a busy server these say that a model comes back by itself.
+TEMPORARY = any_of(
+    r"\btemporar(?:y|ily)\b|right now|at (?:the|this) moment|\bcurrently\b",
+    r"\b(?:try|retry)\b.{0,30}\b(?:later|shortly|soon|in an?)\b",
+    r"(?:try again|retry)(?: in| after):? \d",
+)
 QUOTA = any_of(r"exceeded your .{0,20}quota", r"quota (?:is |has been )?ex(?:cee|hau)")
 INVALID_REQUEST = any_of(
     r"invalid[ _]request|bad ?request|invalid_argument|unprocessable|validation error"
 )
 MODEL = r"models?|adapters?|deployments?"
-OPERATOR = any_of(
-    # Money.
+MONEY = any_of(
     r"insufficient[ _](?:quota|credits?|balance|funds)",
     r"(?:\bno|not enough|out of|add|more) credits?\b|payment method|top up|recharge",
     r"billing|payment required|credit balance|arrear|余额不足|欠费",
@@ -72,6 +77,8 @@ OPERATOR = any_of(
     r"budget[ _](?:has been )?exceeded|exceeded ?budget|spend(?:ing)? limit",
     r"(?:monthly|included) .{0,20}credits",
     r"account .{0,40}(?:deactivated|suspended|disabled|not active)",
+)
+OPERATOR = any_of(
     # The model.
     r"model[ _](?:not[ _](?:found|exist|supported|available|loaded)|does not exist"
     r"|decommissioned)",
@@ -115,6 +122,7 @@ MEANINGS: tuple[tuple[Pattern[str], Reason], ...] = (
     (REQUEST_TOO_LARGE, Reason.CONTEXT_LENGTH),
     (RATE_LIMITED, Reason.RATE_LIMITED),
     (CONTEXT_LENGTH, Reason.CONTEXT_LENGTH),
+    (MONEY, Reason.OPERATOR),
     (OPERATOR, Reason.OPERATOR),
     (FILTERED, Reason.REFUSED),
     (UNAUTHORIZED, Reason.UNAUTHORIZED),

@@ -36,7 +36,7 @@ from crocbot import envelope, fragments
 from crocbot.events import EventListener, MessageAccepted, TurnsInFlight
 from crocbot.inbox import Accepted, Inbox
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
-from crocbot.turn import TurnRunner, TurnSlots
+from crocbot.turn import MIN_CALM_SECONDS, TurnRunner, TurnSlots
 
 MAX_FRAGMENTS = 50
 CANCEL_SECONDS = 0.5
@@ -74,11 +74,12 @@ class Dispatcher:
         max_queued: int,
         max_queued_few_chats: int = 0,
         gather_seconds: float = 0.0,
+        calm_seconds: float = MIN_CALM_SECONDS,
     ) -> None:
         self._inbox = inbox
         self._runner = runner
         self._events = events
-        self._slots = TurnSlots(max_turns)
+        self._slots = TurnSlots(max_turns, calm_seconds=calm_seconds)
         self._max_turns = max_turns
         self._max_queued = max_queued
         self._max_queued_few_chats = max(max_queued, max_queued_few_chats)

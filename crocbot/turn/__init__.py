@@ -9,7 +9,13 @@ and closes their rows.
 from __future__ import annotations
 
 from crocbot.turn.ask import AgentStep
-from crocbot.turn.runner import TurnRunner, TurnSlots
+from crocbot.turn.runner import MIN_CALM_SECONDS, TurnRunner, TurnSlots
 from crocbot.turn.turn import TurnStages
 
-__all__ = ["AgentStep", "TurnRunner", "TurnSlots", "TurnStages"]
+__all__ = [
+    "MIN_CALM_SECONDS",
+    "AgentStep",
+    "TurnRunner",
+    "TurnSlots",
+    "TurnStages",
+]

@@ -21,9 +21,11 @@ from crocbot.errors import InboxError, OperatorError
 from crocbot.events import EventListener, QueueWait
 from crocbot.inbox import Inbox
 from crocbot.model import Clock, Disposition, Outcome, Row
-from crocbot.turn.turn import TurnStages
+from crocbot.turn.turn import MAX_TRIES, TurnStages
 
 CHAT_GONE_REASON = "the chat accepts no messages: the bot was blocked or removed"
+# Kills from outside often come faster than this, one after the other.
+MIN_CALM_SECONDS = 10.0
 
 logger = log.logger(__name__)
 
@@ -116,9 +118,15 @@ class TurnSlots:
     A suspect is a row with `tries`: its turn was running when an earlier process
     crashed, and it may be the cause.  If the process crashes while a suspect runs
     alone, it was that row; if the suspect's turn ends, it was another one.
+
+    The last try of a suspect begins when the process has run for `calm_seconds`: a
+    process that is killed again and again before that sets no row aside.
     """
 
-    def __init__(self, max_turns: int) -> None:
+    def __init__(
+        self, max_turns: int, *, calm_seconds: float = MIN_CALM_SECONDS
+    ) -> None:
+        self._calm_at = time.monotonic() + calm_seconds
         self._slots = asyncio.Semaphore(max_turns)
         self._alone = asyncio.Lock()
         self._suspects = 0
@@ -143,7 +151,12 @@ class TurnSlots:
     @asynccontextmanager
     async def slot(self, waiting: Iterable[Row]) -> AsyncIterator[None]:
         """Wait until the next turn of a chat, in which these rows wait, may run."""
-        if self._suspects and any(row.tries for row in waiting):
+        tries = [row.tries for row in waiting]
+        if self._suspects and any(tries):
+            left = self._calm_at - time.monotonic()
+            if MAX_TRIES - 1 in tries and left > 0:
+                # Before the lock, so that other suspects run first.
+                await asyncio.sleep(left)
             async with self._alone:
                 yield
         else:

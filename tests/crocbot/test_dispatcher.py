@@ -73,7 +73,8 @@ class FakeTurns:
         self.ignores_cancellation = False
         self.reported: list[Any] = []
         self.events = RecordedEvents()
-        options = {"max_turns": 2, "max_queued": 100} | options
+        defaults = {"max_turns": 2, "max_queued": 100, "calm_seconds": 0.0}
+        options = defaults | options
         self.dispatcher = Dispatcher(
             inbox=self.inbox,  # type: ignore[arg-type]
             runner=self,  # type: ignore[arg-type]
@@ -541,6 +542,20 @@ async def test_suspects_with_few_tries_are_first() -> None:
     await resume(world, suspect(1, 1, 2), suspect(2, 2, 1), suspect(3, 3, 1))
     await world.finish(1, 2, 3)
     assert world.begun == [2, 3, 1]
+    world.assert_idle()
+
+
+async def test_the_last_try_waits() -> None:
+    """It begins when the process has run for a while; a row to set aside does not."""
+    world = FakeTurns(calm_seconds=3600.0)
+    await resume(world, suspect(1, 1, 2), suspect(2, 2), suspect(3, 3, 3), row(4, 4))
+    await world.finish(2, 3)
+    assert world.finished == [2, 3]
+    assert world.begun == [2, 3]
+    assert await world.stop(1)
+    assert world.cancelled == [1]
+    await world.finish(4)
+    assert world.finished == [2, 3, 4]
     world.assert_idle()
 
 

@@ -206,6 +206,21 @@ async def test_kills_set_nothing_aside(machine: Machine) -> None:
     assert await gateway.stop() == 0
 
 
+async def test_quick_kills_with_few_chats(machine: Machine) -> None:
+    """Ten kills, each during the same three slow turns: no row is blamed for them."""
+    world, people = machine.world, [Person(number, "Ada") for number in (1, 2, 3)]
+    slow = ("tests.end_to_end.fatal_gateway", "kill")
+    for person in people:
+        world.server.send(person, "slow")
+    gateway = await machine.start(*slow)
+    for _ in range(10):
+        await asyncio.sleep(0.7)
+        await kill(gateway)
+        gateway = await machine.start(*slow)
+    await world.eventually(lambda: all(map(world.replies.to, people)))
+    assert "set aside" not in gateway.output.read_text()
+
+
 @pytest.mark.parametrize("end", ["kill", "abort", "exit", "raise"])
 async def test_a_message_that_ends_the_gateway(machine: Machine, end: str) -> None:
     """After its third try it is set aside and its sender told; others are answered."""

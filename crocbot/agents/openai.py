@@ -184,10 +184,10 @@ class OpenAIAgent:
             await stream.close()
 
     def _agent_error(self, prompt: Prompt, error: ServerError) -> AgentError:
-        # Less history may make room for as many tokens as a field asks for.
-        room = error.reason is AgentErrorReason.CONTEXT_LENGTH and prompt.history
+        # With less history the server may accept as many tokens as a field asks for.
+        can_shorten = error.reason is AgentErrorReason.CONTEXT_LENGTH and prompt.history
         invalid = error.effective_status in {400, 422}
-        if invalid and not room and self._dialect.names_extra(error):
+        if invalid and not can_shorten and self._dialect.names_extra(error):
             words = shortened(error.words, MAX_SHOWN_CHARS)
             return AgentError(
                 f"{SERVER} refuses a field of CROCBOT_MODEL_EXTRA: {words}",

@@ -230,7 +230,7 @@ PENDING_UPDATES = GaugeMetric(
     statsd="crocbot.telegram.pending_updates",
     help=(
         "Updates that Telegram keeps for the gateway, asked for once a minute;"
-        " absent if it does not tell."
+        " absent if it returns no number."
     ),
     query="min_over_time(crocbot_telegram_pending_updates[5m]) > 100",
 )

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
+from crocbot.agents.pauses import retry_after, retry_in, until_reset
 from crocbot.agents.server_words import (
     INVALID_REQUEST,
     MEANINGS,
@@ -30,14 +29,12 @@ from crocbot.agents.server_words import (
 )
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason as Reason
-from crocbot.model import Clock
 
 MAX_SHOWN_CHARS = 400
 MAX_WORDS_CHARS = 4_000
 MAX_READ_BYTES = 65_536
 MAX_DEPTH = 8
 MAX_PARTS = 20
-MAX_RETRY_AFTER_SECONDS = 86_400.0
 # The values that are words, under these keys; others may quote the request.
 MESSAGE_KEYS = (
     *("message", "msg", "detail", "error", "errors", "description", "title"),
@@ -172,12 +169,15 @@ def read_error(status: int, body: object, headers: Mapping[str, str]) -> ServerE
     """Read an error; `body` is a response's, or a value that is parsed already."""
     value = _value(body)
     words = error_words(value)
-    wait = retry_after(headers)
+    waits = (retry_after(headers), retry_in(words))
+    wait = next((wait for wait in waits if wait is not None), None)
+    if wait is None and status == 429:
+        wait = until_reset(headers)
     return ServerError(
         status=status,
         words=words,
         code=next(_statuses(value, MAX_DEPTH), None),
-        wait=retry_in(words) if wait is None else wait,
+        wait=wait,
     )
 
 
@@ -257,41 +257,6 @@ def shortened(text: str, limit: int) -> str:
         return text
     cuts = [match.start() for match in BOUNDARY.finditer(text, 0, limit + 1)]
     return f"{text[: cuts[-1]] if cuts else ''}…"
-
-
-def retry_after(headers: Mapping[str, str], clock: Clock = time.time) -> float | None:
-    """Return the seconds of a Retry-After header, None if it has none; see RFC 9110."""
-    text = headers.get("Retry-After", "").strip()
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - clock()
-        except (ValueError, TypeError, IndexError, OverflowError):
-            return None
-    if not 0 <= seconds < float("inf"):
-        return 0.0 if seconds < 0 else None
-    return min(seconds, MAX_RETRY_AFTER_SECONDS)
-
-
-def retry_in(words: str) -> float | None:
-    """
-    Return the pause that words ask for, in seconds.
-
-        "Please try again in 7m12.5s." --> 432.5    "retry after 10 seconds" --> 10.0
-    """
-    found = re.search(
-        r"(?:try again|retry) (?:in|after) (?:(\d{1,3})h)?(?:(\d{1,4})m(?!s))?"
-        r"(?:(\d{1,6}(?:\.\d{1,6})?) ?(ms|s))?",
-        words,
-        re.IGNORECASE,
-    )
-    if found is None or not any(found.groups()[:3]):
-        return None
-    hours, minutes, seconds, unit = found.groups()
-    last = float(seconds or 0) / (1000 if (unit or "").lower() == "ms" else 1)
-    total = 3600 * int(hours or 0) + 60 * int(minutes or 0) + last
-    return min(total, MAX_RETRY_AFTER_SECONDS)
 
 
 def _value(body: object) -> object:

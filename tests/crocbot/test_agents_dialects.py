@@ -17,8 +17,6 @@ from crocbot.agents.dialect import Change, Dialect
 from crocbot.agents.server_errors import (
     MAX_SHOWN_CHARS,
     read_error,
-    retry_after,
-    retry_in,
 )
 from crocbot.events import AgentErrorReason
 from crocbot.model import Exchange, Image, Prompt
@@ -236,44 +234,6 @@ async def test_words_of_an_answer(name: str, words: str) -> None:
     (reading,), _ = await ask(name)
 
     assert words in str(reading.error)
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        ("432", 432.0),
-        ("1.5", 1.5),
-        ("-1", 0.0),
-        ("1e99", 86_400.0),
-        ("inf", None),
-        ("nan", None),
-        ("Thu, 01 Jan 1970 00:02:00 GMT", 20.0),
-        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
-        ("soon", None),
-        ("", None),
-    ],
-)
-def test_retry_after(header: str, seconds: float | None) -> None:
-    """Both forms of RFC 9110 are read; nothing else is a number of seconds."""
-    assert retry_after({"Retry-After": header}, clock=lambda: 100.0) == seconds
-
-
-@pytest.mark.parametrize(
-    ("words", "seconds"),
-    [
-        ("Please try again in 20s.", 20.0),
-        ("Please try again in 7m12.5s.", 432.5),
-        ("Please try again in 1h2m3s", 3723.0),
-        ("try again in 6ms", 0.006),
-        ("Please retry after 10 seconds.", 10.0),
-        ("Please retry in 2m.", 120.0),
-        ("Please try again in a minute.", None),
-        ("try again", None),
-    ],
-)
-def test_a_pause_in_words(words: str, seconds: float | None) -> None:
-    """A pause in the words of an error is read, too."""
-    assert retry_in(words) == seconds
 
 
 SECRET = "sk-" + "a" * 60

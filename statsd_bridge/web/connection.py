@@ -166,8 +166,24 @@ class HttpConnection(HTTPChannel):
         known = self.requests[-1].requestHeaders.getRawHeaders(b"content-length")
         return name.lower() == b"content-length" and known == [value.strip(b" \t")]
 
+    def rawDataReceived(self, data: bytes) -> None:
+        super().rawDataReceived(data)
+        if self._is_chunk_malformed() and not self.transport.disconnecting:
+            self.refuse()
+
+    def _is_chunk_malformed(self) -> bool:
+        """
+        Return whether a line between chunks ends with a bare newline.
+
+        Twisted would wait for the end of that line; like Go, the bridge does not.
+        """
+        state = getattr(self._transferDecoder, "state", "")
+        # What is buffered in these states is a line without its end.
+        is_line = state in ("CHUNK_LENGTH", "TRAILER")
+        return is_line and b"\n" in getattr(self._transferDecoder, "_buffer", b"")
+
     def refuse(self) -> None:
-        """Respond to a malformed head, and close the connection."""
+        """Respond to a malformed head or body, and close the connection."""
         self.transport.write(BAD_REQUEST)
         self.loseConnection()
 

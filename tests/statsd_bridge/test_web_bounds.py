@@ -364,6 +364,10 @@ MALFORMED = [
     b"GET / HTTP/1.1\r\nTransfer-Encoding: rot13\r\n\r\n",
     b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 2000,
     b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n",
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\n",
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\n0\r\n",
+    b"POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n0\r\n\n",
     # headers
     b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: x\r\nA b: c\r\n\r\n",
@@ -408,7 +412,7 @@ def test_a_request_whose_end_does_not_come_is_a_400(
 
 
 @pytest.mark.parametrize("request_", MALFORMED)
-def test_a_malformed_head_is_a_400(backend: Backend, request_: bytes) -> None:
+def test_a_malformed_request_is_a_400(backend: Backend, request_: bytes) -> None:
     """Nothing is raised, and the connection is closed."""
     connection = backend.connect()
     connection.send(request_)
@@ -488,6 +492,11 @@ PAGES = [
     (b"GET /-/ready HTTP/1.1\nHost: x\r\nA: b\n\r\n", b"Statsd Exporter is Ready.\n"),
     (b"POST /metrics HTTP/1.0\nContent-Length: 3\n\na\nb", PAGE),
     (b"\nGET /metrics HTTP/1.0\n\n", PAGE),
+    (
+        b"GET /-/ready HTTP/1.1\nHost: x\nTransfer-Encoding: chunked\n\n"
+        b"3\r\na\n\n\r\n0\r\nA: b\r\n\r\n",
+        b"Statsd Exporter is Ready.\n",
+    ),
     (b"GET /metrics?\xc3\xbc HTTP/1.0\n\n", PAGE),
     (b"GET /metrics HTTP/1.0\nA: \xc3\xbc\tx\n\n", PAGE),
     (b"GET /metrics HTTP/1.0\nContent-Length: 1\nContent-length:1 \n\nx", PAGE),

@@ -9,6 +9,9 @@ allocated before.  A call per datagram would add 0.5 us to the kernel's work.
 
 The heads are close together, so they stay in the CPU's cache; the tails cost nothing
 until a large datagram arrives, since the kernel allocates memory when it is touched.
+Their memory is given back after each batch that touched it, and while datagrams are
+large a call receives fewer: 512 of 64 KiB would be 32 MiB, and several times as much
+while they are processed.
 An mmap is the only buffer of the standard library whose slices are bytes: 65 ns for a
 datagram, where a bytearray or a memoryview needs a second object for each
 (`python -m benchmarks`, gateway 10 a packet).
@@ -26,6 +29,15 @@ from typing import Any, NamedTuple
 MAX_BATCH = 512
 """Datagrams in a batch; bounded, so that a flood does not starve the reactor."""
 
+MIN_BATCH = 16
+"""Datagrams that are always received at once, and all that the first batch has."""
+
+MAX_BATCH_BYTES = 1024 * 1024
+"""
+Bytes in a batch, if its datagrams are as large as those of the last one: more than 512
+of less than 2 KiB, or 16 of the largest.
+"""
+
 MAX_DATAGRAM_BYTES = 65_535
 """Length of a datagram that is received whole; UDP cannot carry more."""
 
@@ -42,18 +54,19 @@ class Received(NamedTuple):
 
     `truncated` is the number of those that were too large.  They are without their
     last line, whose end is lost: half a line could be read as another value.
+    `is_full` means that more may be waiting.
     """
 
     datagrams: list[bytes]
     truncated: int = 0
+    is_full: bool = False
 
 
 def new_receiver(sock: socket.socket) -> BatchReceiver | SingleReceiver:
     """
     Return the fastest receiver that the system has for a non-blocking socket.
 
-    It receives at most MAX_BATCH datagrams at once; fewer means that there were no
-    more.  OSError passes.
+    It receives at most MAX_BATCH datagrams at once.  OSError passes.
     """
     return BatchReceiver(sock) if has_recvmmsg() else SingleReceiver(sock)
 
@@ -67,18 +80,21 @@ class SingleReceiver:
     def receive(self) -> Received:
         """Return what the kernel has, at most MAX_BATCH datagrams."""
         batch: list[bytes] = []
+        size = 0
         recv = self._socket.recv
         try:
-            while len(batch) < MAX_BATCH:
+            while len(batch) < MAX_BATCH and size < MAX_BATCH_BYTES:
                 # One byte more, to recognise a datagram that is too large.
                 batch.append(recv(MAX_DATAGRAM_BYTES + 1))
+                size += len(batch[-1])
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
             # Process what was received; an error that persists is raised next time.
             if not batch:
                 raise
-        return _without_truncated_lines(batch)
+        is_full = len(batch) >= MAX_BATCH or size >= MAX_BATCH_BYTES
+        return _without_truncated_lines(batch, is_full=is_full)
 
 
 class _Iovec(ctypes.Structure):
@@ -134,6 +150,7 @@ class BatchReceiver:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._limit = MIN_BATCH
         self._call = _recvmmsg()
         self._heads = mmap.mmap(-1, MAX_BATCH * HEAD_BYTES)
         self._tails = mmap.mmap(-1, MAX_BATCH * _TAIL_BYTES)
@@ -151,9 +168,10 @@ class BatchReceiver:
         self._words = memoryview(self._messages).cast("B").cast("I")
 
     def receive(self) -> Received:
-        """Return what the kernel has, at most MAX_BATCH datagrams."""
+        """Return what the kernel has, at most as many datagrams as the limit is now."""
+        limit = self._limit
         try:
-            count = self.receive_messages()
+            count = self.receive_messages(limit)
         except (BlockingIOError, InterruptedError):
             return Received([])
         end = _FIRST_LENGTH + count * _LENGTH_STRIDE
@@ -163,16 +181,20 @@ class BatchReceiver:
             heads = self._heads
             # There are more starts than lengths.
             batch = [heads[at : at + n] for n, at in zip(lengths, self._starts)]  # noqa: B905
-            return Received(batch)
+            if count < limit:
+                return Received(batch)
+            self._limit = MAX_BATCH
+            return Received(batch, is_full=True)
         batch = [self._datagram(slot, length) for slot, length in enumerate(lengths)]
-        if longest <= MAX_DATAGRAM_BYTES:
-            return Received(batch)
-        return _without_truncated_lines(batch)
+        self._tails.madvise(mmap.MADV_DONTNEED)
+        fitting = MAX_BATCH_BYTES * count // sum(lengths)
+        self._limit = max(MIN_BATCH, min(MAX_BATCH, fitting))
+        return _without_truncated_lines(batch, is_full=count == limit)
 
-    def receive_messages(self) -> int:
+    def receive_messages(self, limit: int = MAX_BATCH) -> int:
         """Let the kernel fill the buffer; return the number of datagrams."""
         fileno = self._socket.fileno()
-        count: int = self._call(fileno, self._address, MAX_BATCH, _MSG_DONTWAIT, None)
+        count: int = self._call(fileno, self._address, limit, _MSG_DONTWAIT, None)
         if count < 0:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error))
@@ -191,11 +213,11 @@ def _address(buffer: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
-def _without_truncated_lines(datagrams: list[bytes]) -> Received:
+def _without_truncated_lines(datagrams: list[bytes], *, is_full: bool) -> Received:
     """Drop the last line of each datagram that is too large."""
     too_large = [len(each) > MAX_DATAGRAM_BYTES for each in datagrams]
     whole = [
         each.rpartition(b"\n")[0] if is_too_large else each
         for each, is_too_large in zip(datagrams, too_large, strict=True)
     ]
-    return Received(whole, sum(too_large))
+    return Received(whole, sum(too_large), is_full)

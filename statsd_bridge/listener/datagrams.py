@@ -190,7 +190,7 @@ class DatagramReader:
             self.received_at = time.monotonic()
             with self._pipeline.bugs.catch():
                 self._pipeline.feed(batch, self._transport)
-        return len(batch) == datagram.MAX_BATCH
+        return received.is_full
 
     def _stop_timer(self) -> None:
         if self.state is ReaderState.COALESCING:

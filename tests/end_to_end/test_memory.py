@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -94,3 +97,30 @@ def test_the_default_is_half_of_the_resource_limit(start: Start) -> None:
     page = bridge.get("/metrics")
 
     assert value(page, "statsd_bridge_memory_limit_bytes") <= 200 * MEGABYTE
+
+
+def peak_memory(process_id: int) -> int:
+    """Return the largest resident memory of a process until now, in bytes."""
+    status = Path(f"/proc/{process_id}/status").read_text(encoding="ascii")
+    match = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert match is not None
+    return int(match[1]) * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_large_datagrams_take_little_memory_while_they_are_received(
+    start: Start, tmp_path: Path
+) -> None:
+    """A sender that a Unix socket holds up keeps every batch full."""
+    path = str(tmp_path / "gram")
+    bridge = start(f"--statsd.listen-unixgram={path}")
+    bridge.get("/metrics")
+    before = peak_memory(bridge.process.pid)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MEGABYTE)
+        sender.connect(path)
+        for _ in range(2_000):
+            sender.send(b"a:1|c\n" * 10_000)
+    bridge.scrape_until("\na 2e+07\n")
+
+    assert peak_memory(bridge.process.pid) - before < 36 * MEGABYTE

@@ -58,8 +58,8 @@ def test_datagrams_are_received_whole(pair: Pair, sent: list[bytes]) -> None:
     for each in sent:
         left.send(each)
 
-    assert receiver.receive() == (sent, 0)
-    assert receiver.receive() == ([], 0)
+    assert receiver.receive() == (sent, 0, False)
+    assert receiver.receive() == ([], 0, False)
 
 
 def test_a_batch_is_bounded(pair: Pair) -> None:
@@ -81,6 +81,33 @@ def test_a_batch_is_bounded(pair: Pair) -> None:
     assert received == sent
 
 
+@pytest.fixture
+def few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound of bytes that is less than what the kernel queues."""
+    monkeypatch.setattr(receive, "MIN_BATCH", 2)
+    monkeypatch.setattr(receive, "MAX_BATCH_BYTES", 100_000)
+
+
+@pytest.mark.usefixtures("few_bytes")
+def test_a_batch_of_large_datagrams_is_bounded_in_bytes(pair: Pair) -> None:
+    """Also the first one; after small ones a batch is large again."""
+    left, receiver = pair
+    batches: list[list[bytes]] = []
+    large = [bytes([number]) * 40_000 for number in range(6)]
+    small = [b"a:%d|c" % number for number in range(9)]
+    for sent in (large, small, small):
+        for each in sent:
+            left.send(each)
+        is_full = True
+        while is_full:
+            datagrams, _, is_full = receiver.receive()
+            batches.append(datagrams)
+
+    assert [each for batch in batches for each in batch] == large + small + small
+    assert max(len(b"".join(batch)) for batch in batches) <= 120_000
+    assert batches[-1] == small
+
+
 def test_a_datagram_that_is_too_large_loses_its_last_line(pair: Pair) -> None:
     """Half a line could be read as another value, so it is dropped and counted."""
     left, receiver = pair
@@ -88,9 +115,9 @@ def test_a_datagram_that_is_too_large_loses_its_last_line(pair: Pair) -> None:
     left.send(b"\n".join([line] * 7))
     left.send(b"a:1|c")
 
-    assert receiver.receive() == ([b"\n".join([line] * 6), b"a:1|c"], 1)
+    assert receiver.receive() == ([b"\n".join([line] * 6), b"a:1|c"], 1, False)
     left.send(b"a:1|c")
-    assert receiver.receive() == ([b"a:1|c"], 0)
+    assert receiver.receive() == ([b"a:1|c"], 0, False)
 
 
 def test_an_error_passes(pair: Pair) -> None:
@@ -117,7 +144,7 @@ def test_an_error_costs_no_datagram_that_came_before_it() -> None:
     with ScriptedSocket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         receiver = receive.SingleReceiver(sock)
 
-        assert receiver.receive() == ([b"a:1|c"], 0)
+        assert receiver.receive() == ([b"a:1|c"], 0, False)
         with pytest.raises(OSError, match="again"):
             receiver.receive()
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from crocbot.agents.responses import content_text, token_usage
+from crocbot.agents.server_errors import is_error
 from crocbot.model import Usage
 
 
@@ -51,6 +52,8 @@ FINISH_WORDS: Mapping[FinishReason, tuple[str, ...]] = {
         *("insufficient_system_resource", "timeout", "malformed_function_call"),
     ),
 }
+# An object without a choice that has a text under one of them explains why.
+NOTICE_KEYS = ("message", "msg", "error_msg", "status_msg")
 FINISH_REASONS = {word: key for key, words in FINISH_WORDS.items() for word in words}
 
 
@@ -61,7 +64,8 @@ class Completion:
 
     `finish` is the server's word, None if the answer goes on.  `reasoning` means that
     the model thinks in a field of its own, which is never shown.  `error` is an error
-    in place of an answer, None if there is none.
+    in place of an answer, None if there is none.  `notice` is an object with a message
+    but without a choice, which is an error if no answer follows.
     """
 
     text: str = ""
@@ -69,6 +73,7 @@ class Completion:
     finish: str | None = None
     usage: Usage | None = None
     error: object = None
+    notice: object = None
 
     @property
     def finish_reason(self) -> FinishReason | None:
@@ -95,6 +100,7 @@ def read_completion(value: object) -> Completion:
         finish=finish if isinstance(finish, str) and finish else None,
         usage=usage[-1] if usage else None,
         error=_error(value, choice),
+        notice=None if choice else _notice(value),
     )
 
 
@@ -129,10 +135,13 @@ def _text(choice: Mapping[str, object], message: Mapping[str, object]) -> str:
 
 def _error(value: Mapping[str, object], choice: Mapping[str, object]) -> object:
     """Return the part of an object that is an error."""
-    if value.get("error") or value.get("errors"):
-        return value
     if choice.get("error"):
         return {"error": choice["error"]}
-    kinds = (value.get("object"), value.get("type"))
-    named = any(isinstance(kind, str) and kind.lower() == "error" for kind in kinds)
-    return value if named or (not choice and value.get("detail")) else None
+    failed = is_error(value) or (not choice and value.get("detail"))
+    return value if failed else None
+
+
+def _notice(value: Mapping[str, object]) -> object:
+    texts = [value.get(key) for key in NOTICE_KEYS]
+    has_text = any(isinstance(text, str) and text.strip() for text in texts)
+    return {"error": value} if has_text else None

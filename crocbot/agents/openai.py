@@ -208,6 +208,7 @@ class _Reading:
     accepted: bool = False
     _began: bool = False
     _reasoned: bool = False
+    _notice: object = None
     _finish: str | None = None
     _finish_reason: FinishReason | None = None
 
@@ -216,6 +217,8 @@ class _Reading:
         completion = read_completion(value)
         if completion.error is not None:
             raise RefusedError(read_error(200, completion.error, {}))
+        if completion.notice is not None:
+            self._notice = completion.notice
         self._began = self._began or bool(completion.text.strip())
         self._reasoned = self._reasoned or completion.reasoning
         if completion.finish is not None:
@@ -226,7 +229,9 @@ class _Reading:
         return [completion.text, *usage]
 
     def finish(self) -> None:
-        """Raise AgentError unless the answer is complete."""
+        """Raise RefusedError, AgentError unless the answer is complete."""
+        if not (self._began or self._reasoned or self._finish) and self._notice:
+            raise RefusedError(read_error(200, self._notice, {}))
         finish = shortened(self._finish or "", MAX_SHOWN_CHARS)
         because = f"the model ended its answer with finish_reason {finish!r}"
         match self._finish_reason:
@@ -319,7 +324,9 @@ async def _joined(
 def _whole(body: bytes) -> object:
     """Return the object of an answer that is not streamed.  Raise AgentError."""
     value = _parsed(body)
-    if read_completion(value).error is None and not is_completion(value):
+    completion = read_completion(value)
+    explained = completion.error is not None or completion.notice is not None
+    if not explained and not is_completion(value):
         raise _malformed("JSON without an answer", body)
     return value
 

@@ -44,15 +44,14 @@ def token_usage(value: object) -> list[Usage]:
 
 def content_text(value: object) -> str:
     """
-    Return the text of a content, which is a text or a list of parts.
+    Return the text of a content, which is a text, a part, or a list of parts.
 
         [{"type": "thinking", ...}, {"type": "text", "text": "Hi."}] --> "Hi."
     """
     if isinstance(value, str):
         return value
-    if not isinstance(value, list):
-        return ""
-    return "".join(_part_text(part) for part in value)
+    parts = value if isinstance(value, list) else [value]
+    return "".join(_part_text(part) for part in parts)
 
 
 def _part_text(part: object) -> str:

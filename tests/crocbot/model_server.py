@@ -103,7 +103,8 @@ def detail(place: str, message: str, kind: str, given: Any = None) -> dict[str, 
     return {"detail": [{**one, "input": given}]}
 
 
-HI = stream("H", chunk("i.", "stop"), b"data: [DONE]\n\n")
+DONE = b"data: [DONE]\n\n"
+HI = stream("H", chunk("i.", "stop"), DONE)
 HI_WHOLE = as_json(whole("Hi."))
 
 
@@ -371,6 +372,19 @@ DIALECTS: Mapping[str, Dialect] = {
             whole([{"type": "text", "text": "H"}, {"type": "text", "text": "i."}])
         )
     ),
+    "one-part": Dialect(answer=as_json(whole({"type": "text", "text": "Hi."}))),
+    "one-part-in-a-stream": Dialect(
+        answer=stream(chunk({"type": "text", "text": "H"}), "i.", DONE)
+    ),
+    "code-of-a-success": Dialect(
+        answer=as_json(
+            whole("Hi.") | {"code": 0, "message": "ok", "base_resp": {"status_code": 0}}
+        )
+    ),
+    "message-before-an-answer": Dialect(
+        answer=stream({"message": "waiting for a slot"}, "Hi.", DONE)
+    ),
+    "ping": Dialect(answer=stream(b"event: ping\ndata: keep-alive\n\n", "Hi.", DONE)),
     "parts-in-a-stream": Dialect(answer=stream(chunk(["H", {"text": "i."}]))),
     "magistral": Dialect(
         answer=stream(
@@ -436,6 +450,45 @@ DIALECTS: Mapping[str, Dialect] = {
     "error-200-unknown": fails(as_json(error("flux too low")), Reason.FAILED, 3),
     "error-200-in-a-list": fails(
         as_json([error("API key not valid.", code=400)]), Reason.UNAUTHORIZED
+    ),
+    "error-200-code": fails(
+        as_json({"code": 401, "msg": "token expired"}), Reason.UNAUTHORIZED
+    ),
+    "error-200-success": fails(
+        as_json({"success": False, "message": "flux too low"}), Reason.FAILED, 3
+    ),
+    "error-200-status": fails(
+        as_json({"status": "error", "message": "Invalid API key"}), Reason.UNAUTHORIZED
+    ),
+    "error-200-type": fails(
+        as_json({"type": "rate_limit_error", "message": "Rate limit reached"}),
+        Reason.RATE_LIMITED,
+        3,
+    ),
+    "error-200-message": fails(as_json({"msg": "flux too low"}), Reason.FAILED, 3),
+    "minimax-200": fails(
+        as_json(
+            {
+                "choices": None,
+                "base_resp": {"status_code": 1004, "status_msg": "flux too low"},
+            }
+        ),
+        Reason.FAILED,
+        3,
+    ),
+    "baidu-200": fails(
+        as_json({"error_code": 336, "error_msg": "Invalid model: m"}), Reason.OPERATOR
+    ),
+    "code-in-a-stream": fails(
+        stream({"code": 401, "msg": "token expired"}, DONE), Reason.UNAUTHORIZED
+    ),
+    "message-in-place-of-a-stream": fails(
+        stream({"msg": "Invalid API key"}, DONE), Reason.UNAUTHORIZED
+    ),
+    "exception-event": fails(
+        stream(b"event: exception\ndata: rate limit reached\n\n"),
+        Reason.RATE_LIMITED,
+        3,
     ),
     "error-in-a-stream": breaks(
         stream("Half a", {"error": {"message": "Provider disconnected", "code": 502}}),

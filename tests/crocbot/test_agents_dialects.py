@@ -226,6 +226,9 @@ async def test_an_extra_field_that_leaves_no_room() -> None:
         ("plain-text", "sent no answer: 'Ollama is running'"),
         ("not-an-answer", """sent JSON without an answer: '{"hello": "world"}'"""),
         ("error-200-unknown", "sent an error: flux too low"),
+        ("error-200-message", "sent an error: flux too low"),
+        ("minimax-200", "sent an error: flux too low"),
+        ("baidu-200", "sent an error: Invalid model: m; 336"),
         ("web-page", "sent a web page, 'Welcome': set OPENAI_BASE_URL"),
     ],
 )
@@ -259,7 +262,7 @@ def test_a_body_that_quotes_the_request() -> None:
 
 KEYS = st.sampled_from(
     "error message detail code type loc choices delta content text finish_reason usage"
-    " metadata raw object status".split()
+    " metadata raw object status success status_code base_resp event msg".split()
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),

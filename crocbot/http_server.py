@@ -5,7 +5,8 @@ Incoming HTTP: one rule for the health address and for the webhook.
 
 - The number of connections is bounded.  One more closes the one that was quiet for the
   longest time, of those whose request is not being answered if there is one.
-- The head of a request is complete within `HEAD_SECONDS`, or the connection is closed.
+- The head of a request is complete within `HEAD_SECONDS`, or the connection is closed,
+  also if it began behind another request.
 - A request has at most `max_request_bytes`, or the connection is closed.
 - A connection without a request is closed after `IDLE_SECONDS`.
 - Compressed bodies are not decoded: neither page nor Telegram's webhook needs that.
@@ -32,6 +33,8 @@ MAX_CONNECTIONS = 128
 MIN_CONNECTIONS = 4
 # Each server has one eighth of the files that may be open: most are for other servers.
 FILES_PER_CONNECTION = 8
+EMPTY_LINE = (b"\r\n\r\n", b"\n\n")
+MAX_TAIL_BYTES = 64
 
 logger = log.logger(__name__)
 
@@ -126,7 +129,7 @@ class HttpServer:
 
     @web.middleware
     async def _track(self, request: web.Request, handler: Handler) -> Any:
-        """Tell the connection when the head of a request is complete, and its end."""
+        """Record at the connection that a request is being answered."""
         transport = request.transport
         connection = None if transport is None else self._connections.get(transport)
         if connection is None:
@@ -135,7 +138,21 @@ class HttpServer:
         try:
             return await handler(request)
         finally:
-            connection.end_answer()
+            connection.end_answer(await _last_bytes(request))
+
+
+async def _last_bytes(request: web.Request) -> tuple[bytes, ...]:
+    """Return the last bytes of a request, or alternatives; none if it is not here."""
+    if not request.content.is_eof():
+        return ()
+    if not request.content_length:
+        return EMPTY_LINE
+    try:
+        body = await request.read()
+    except Exception:
+        # It is too large, or the client has gone.
+        return ()
+    return (body[-MAX_TAIL_BYTES:],)
 
 
 class _ClientErrors(logging.Filter):
@@ -173,6 +190,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._request_bytes = 0
+        self._tail = b""
         self.is_answering = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -187,6 +205,7 @@ class _Connection(asyncio.Protocol):
         """Pass data on; outside of an answer it is a part of a head."""
         if self._transport is not None:
             self._server.record_activity(self._transport)
+        self._tail = (self._tail + data[-MAX_TAIL_BYTES:])[-MAX_TAIL_BYTES:]
         self._request_bytes += len(data)
         if self._request_bytes > self._server.max_request_bytes:
             self.abort()
@@ -219,10 +238,12 @@ class _Connection(asyncio.Protocol):
         self.is_answering = True
         self._cancel_deadline()
 
-    def end_answer(self) -> None:
-        """Note that a request was answered."""
+    def end_answer(self, last_bytes: tuple[bytes, ...]) -> None:
+        """Note that a request was answered; other bytes behind it begin a head."""
         self.is_answering = False
         self._request_bytes = 0
+        if not self._tail.endswith(last_bytes):
+            self._start_deadline()
 
     def abort(self) -> None:
         """Close the connection at once."""

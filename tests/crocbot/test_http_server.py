@@ -19,6 +19,12 @@ from tests.ports import HOST
 
 GET = b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
 
+POST = b"POST /page HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
+CHUNKED = (
+    b"POST /page HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"4\r\nbody\r\n0\r\n\r\n"
+)
+
 
 class Client:
     """One connection to the server."""
@@ -158,6 +164,24 @@ async def test_a_head_must_be_complete_in_time(
             assert await client.request() == "HTTP/1.1 200 OK"
         client.writer.write(data)
         assert await client.is_closed()
+
+
+@pytest.mark.parametrize("first", [GET, GET * 2, POST, POST * 2, CHUNKED])
+@pytest.mark.parametrize("half", [b"", b"G", GET[:-2]])
+async def test_half_a_head_behind_a_request(
+    monkeypatch: pytest.MonkeyPatch, first: bytes, half: bytes
+) -> None:
+    """It must be complete in time, too; a connection without one stays open."""
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
+    async with door() as opened:
+        client = await opened.connect(first + half)
+        for _ in range(first.count(b"/page")):
+            assert await client.status() == "HTTP/1.1 200 OK"
+        if half:
+            assert await client.is_closed()
+        else:
+            await asyncio.sleep(0.2)
+            assert await client.request() == "HTTP/1.1 200 OK"
 
 
 async def test_an_answer_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ characters, too.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -49,6 +50,13 @@ UNREACHABLE = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     ProxyFailedError,
+)
+# They are of a wrong URL or certificate.
+WRONG_ADDRESS = (
+    aiohttp.ClientConnectorSSLError,
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
 )
 # Two line ends in a row, whichever they are, contain one of these.
 EMPTY_LINES = (b"\n\n", b"\n\r", b"\r\r")
@@ -145,6 +153,8 @@ def _translated_errors(*, retry: bool) -> Iterator[None]:
         raise AgentError(str(error), AgentErrorReason.TOO_LONG) from error
     except BodyError as error:
         raise AgentError(str(error), AgentErrorReason.MALFORMED) from error
+    except WRONG_ADDRESS as error:
+        raise _connection_error(error) from error
     except UNREACHABLE as error:
         text = f"cannot connect to the agent: {error}"
         raise AgentError(text, AgentErrorReason.UNREACHABLE, retry=True) from error
@@ -185,6 +195,23 @@ async def _bounded_events(
                 raise AgentError(error, AgentErrorReason.TOO_LONG)
             last = chunk[-1:]
             yield chunk
+
+
+def _connection_error(error: aiohttp.ClientError) -> AgentError:
+    """Return the error of a TLS connection that fails, or of an invalid URL."""
+    reason = getattr(error, "os_error", None)
+    if isinstance(reason, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        # The server closed the connection, for example because it restarts.
+        text = f"cannot connect to the agent: {error}"
+        return AgentError(text, AgentErrorReason.UNREACHABLE, retry=True)
+    is_tls = isinstance(error, ssl.SSLError | ssl.CertificateError)
+    # The text of an invalid URL is the URL, which may have a password.
+    words = f"the TLS connection fails, {error}" if is_tls else "its URL is not valid"
+    return AgentError(
+        f"cannot connect to the agent: {words}: set OPENAI_BASE_URL or"
+        " CROCBOT_AGENT_URL to the URL of the server, or install its certificate",
+        AgentErrorReason.OPERATOR,
+    )
 
 
 def _redirect(response: HttpResponse) -> AgentError:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from hypothesis import given
@@ -16,7 +21,9 @@ from crocbot.agents import Agent, rules
 from crocbot.agents.answer import StreamRedactor
 from crocbot.agents.http import HttpAgent
 from crocbot.events import AgentErrorReason
+from crocbot.http_client import HttpClient
 from crocbot.log import REDACTED, Redactor
+from tests.certificates import Authority
 from tests.crocbot.fakes import Handler, Reading, read_answer, serving
 
 pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")
@@ -156,6 +163,60 @@ async def test_a_redirect(create: Callable[[str], Agent], status: int) -> None:
         reading.error
     )
     assert "hush" not in str(reading.error)
+
+
+async def refuse(agent: Agent) -> None:
+    """Check that one request ends with an error of the operator."""
+    reading = await read_answer(agent)
+    await agent.close()
+
+    assert (reading.reason, reading.slept) == (AgentErrorReason.OPERATOR, [])
+    assert "set OPENAI_BASE_URL or CROCBOT_AGENT_URL" in str(reading.error)
+    assert "hush" not in str(reading.error)
+
+
+@every_agent
+async def test_a_server_without_tls(create: Callable[[str], Agent]) -> None:
+    """A URL with https:// of a server without TLS is wrong, not unreachable."""
+    async with serving({}) as place:
+        await refuse(create(f"https://{place}/chat/completions"))
+
+
+@every_agent
+async def test_an_unknown_certificate(
+    create: Callable[[str], Agent], tmp_path: Path
+) -> None:
+    """A certificate that cannot be verified is the operator's to install."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*Authority(tmp_path).issue("it.example"))
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        await refuse(create(f"https://127.0.0.1:{port}/chat/completions"))
+
+
+@pytest.mark.parametrize("url", ["ftp://me:hush@127.0.0.1/", "http:///hush"])
+async def test_an_invalid_url(url: str) -> None:
+    """A URL that is none of HTTP is wrong; it may have a password and is not shown."""
+    await refuse(an_http_agent(url))
+
+
+@pytest.mark.parametrize("reason", [ssl.SSLEOFError, ssl.SSLZeroReturnError])
+async def test_a_server_that_closes_during_tls(
+    reason: type[ssl.SSLError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that restarts may close the connection: it is tried again."""
+    key: Any = SimpleNamespace(host="it.example", port=443, ssl=True)
+
+    @asynccontextmanager
+    async def request(*_: Any, **__: Any) -> AsyncIterator[None]:
+        raise aiohttp.ClientConnectorSSLError(key, reason(8, "EOF occurred"))
+        yield
+
+    monkeypatch.setattr(HttpClient, "request", request)
+    reading = await read_answer(an_http_agent("https://it.example/"))
+
+    assert (reading.reason, len(reading.slept)) == (AgentErrorReason.UNREACHABLE, 2)
 
 
 @given(

@@ -14,7 +14,8 @@ from tests.ports import HOST, free_port
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 NO_HOST = "no-such-host.invalid"
 # Each mistake as settings.  {token} is a file that every user may read, {port} a port
-# on which nothing listens; an empty variable counts as unset.
+# on which nothing listens, {server} a server without TLS; an empty variable counts as
+# unset.
 MISTAKES = {
     "a group's id among the users": {"CROCBOT_ALLOW_FROM": "7,-1001234"},
     "a user's id among the groups": {"CROCBOT_GROUPS": "77:always"},
@@ -36,6 +37,10 @@ MISTAKES = {
     "the agent cannot be reached": {
         "CROCBOT_AGENT": "http",
         "CROCBOT_AGENT_URL": f"http://{HOST}:{{port}}/",
+    },
+    "the agent is at a URL without TLS": {
+        "CROCBOT_AGENT": "http",
+        "CROCBOT_AGENT_URL": "{server}",
     },
     "nothing receives the metrics": {"CROCBOT_STATSD_PORT": "{port}"},
     "the host of the metrics is unknown": {"CROCBOT_STATSD_HOST": NO_HOST},
@@ -74,7 +79,8 @@ async def test_a_mistake(world: World, run: Run, mistake: str) -> None:
     token = world.home / "token"
     token.write_text(world.server.token)
     token.chmod(0o644)
-    values = {"token": token, "port": free_port()}
+    server = world.server.url.replace("http:", "https:")
+    values = {"token": token, "port": free_port(), "server": server}
     chosen = {name: text.format(**values) for name, text in MISTAKES[mistake].items()}
     statsd = {"CROCBOT_STATSD_HOST": "off"} if "metrics" not in mistake else {}
     settings = {**world.settings(), **statsd, **chosen}

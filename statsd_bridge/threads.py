@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 Result = TypeVar("Result")
+
+
+class Threads(Protocol):
+    """Runs functions beside the reactor."""
+
+    def run(self, function: Any, *args: Any) -> Deferred[Any]:
+        """Call a function; its result, or its exception, comes on the reactor."""
 
 
 class DaemonThreads:

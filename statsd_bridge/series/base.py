@@ -175,7 +175,7 @@ class GrowingSeries(Series):
         raise NotImplementedError
 
     def expire(self, now: float) -> int:
-        """Remove what left the window; return how much that was."""
+        """Remove values older than the window; return their number."""
         raise NotImplementedError
 
     def release(self) -> None:

@@ -66,7 +66,7 @@ class UniqueSet(GrowingSeries):
         return 1 + len(self.members) // MEMBERS_PER_LINE
 
     def expire(self, now: float) -> int:
-        """Remove the members that left the window; return how many."""
+        """Remove the members older than the window; return their number."""
         since = now - self.window
         times = self.members.values()
         expired = sum(1 for _ in takewhile(lambda seen: seen <= since, times))

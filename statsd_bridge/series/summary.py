@@ -119,7 +119,7 @@ class Summary(GrowingSeries):
         return 3 + lines * len(self.options.quantiles) + waiting // VALUES_PER_LINE
 
     def expire(self, now: float) -> int:
-        """Drop the sketches that left the window; return how many."""
+        """Remove the sketches older than the window; return their number."""
         if now < self.part_end:
             return 0
         seconds = self._part_seconds

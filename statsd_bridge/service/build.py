@@ -19,8 +19,9 @@ from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import SeriesStore, TextLimits
 from statsd_bridge.service.memory_limit import default_memory_limit
-from statsd_bridge.service.reload import Reloader, Threads, log_warnings, read_table
+from statsd_bridge.service.reload import Reloader, log_warnings, read_table
 from statsd_bridge.settings import Settings
+from statsd_bridge.threads import Threads
 
 
 class Components:

@@ -9,8 +9,6 @@ together for one further reading, since the file may have changed after the firs
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
@@ -22,16 +20,10 @@ from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.model import Stats
 from statsd_bridge.settings import Settings
+from statsd_bridge.threads import Threads
 
 PACE_SECONDS = 0.001
 """How long a file is read at once, and how long the reactor can run after that."""
-
-
-class Threads(Protocol):
-    """Runs functions beside the reactor; threads.DaemonThreads implements it."""
-
-    def run(self, function: Any, *args: Any) -> Deferred[Any]:
-        """Call a function; its result comes on the reactor."""
 
 
 class Reloader:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from statsd_bridge.threads import Threads
 from statsd_bridge.web.client import Client, clients_that_left
 
 MAX_WAITING = 64
@@ -21,13 +21,6 @@ MAX_WAITING = 64
 
 MAX_WAITING_OF_PEER = 4
 """Checks that wait, of one peer."""
-
-
-class Threads(Protocol):
-    """Runs functions beside the reactor; threads.DaemonThreads implements it."""
-
-    def run(self, function: Any, *args: Any) -> Deferred[Any]:
-        """Call a function; its result comes on the reactor."""
 
 
 class Admission(Enum):
@@ -43,8 +36,8 @@ class PasswordCheck:
     """
     One check for a client, whose `result` is the admission.
 
-    The methods of a subclass are what it does: `known_result` before it runs, `matches`
-    in the thread, `ended` with what that returned.
+    A subclass implements the methods: `known_result` is called before the check runs,
+    `matches` in the thread, `ended` with the result of `matches`.
     """
 
     def __init__(self, client: Client) -> None:
@@ -69,7 +62,7 @@ class PasswordCheck:
         raise NotImplementedError
 
 
-class Decided(PasswordCheck):
+class DecidedCheck(PasswordCheck):
     """A check whose result is known from the beginning."""
 
     def __init__(self, client: Client, admission: Admission) -> None:
@@ -93,10 +86,10 @@ class CheckQueue:
         """Run a check when it is its turn; return it, or a refusal."""
         peer = check.client.peer
         if self._refusal(peer) is not None:
-            self._drop_those_that_left()
+            self._refuse_disconnected()
         refusal = self._refusal(peer)
         if refusal is not None:
-            return Decided(check.client, refusal)
+            return DecidedCheck(check.client, refusal)
         self._waiting.setdefault(peer, deque()).append(check)
         check.queue = self
         self._run_next()
@@ -118,7 +111,7 @@ class CheckQueue:
             return Admission.TOO_MANY_OF_PEER
         return Admission.OVERLOADED if len(self) >= MAX_WAITING else None
 
-    def _drop_those_that_left(self) -> None:
+    def _refuse_disconnected(self) -> None:
         """Refuse the checks whose clients have closed their side meanwhile."""
         waiting = {
             check.client: check for checks in self._waiting.values() for check in checks

@@ -1,4 +1,4 @@
-"""Who waits for a response, and whether they still do."""
+"""Clients whose requests wait for a response."""
 
 from __future__ import annotations
 

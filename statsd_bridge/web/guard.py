@@ -19,8 +19,9 @@ from zope.interface import implementer
 from statsd_bridge import log
 from statsd_bridge.errors import BridgeError
 from statsd_bridge.model import Clock
+from statsd_bridge.threads import Threads
 from statsd_bridge.web import config, tls
-from statsd_bridge.web.checks import PasswordCheck, Threads
+from statsd_bridge.web.checks import PasswordCheck
 from statsd_bridge.web.client import Client
 from statsd_bridge.web.config import RateLimit, WebConfig
 from statsd_bridge.web.users import Users

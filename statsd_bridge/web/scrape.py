@@ -57,7 +57,7 @@ class MetricsResource(BackendPage):
         scrape = _Scrape(request, self)
         self.backend.stats.scrapes_in_flight += 1
         request.notifyFinish().addBoth(lambda _: self._finished(scrape))
-        if len(self._waiting) >= MAX_WAITING_SCRAPES and not self._refuse_one(scrape):
+        if len(self._waiting) >= MAX_WAITING_SCRAPES and not self._refuse_other(scrape):
             return plain_error(request, 503, TRY_LATER)
         self._waiting[scrape] = None
         request.is_waiting = True
@@ -86,17 +86,19 @@ class MetricsResource(BackendPage):
         stalled = [each for each in self._active if each.is_stalled]
         share = active[scrape.peer] + 1
         slow = [each for each in self._active if each.is_slow]
-        crowd = [each for each in slow if active[each.peer] > share]
-        if not stalled and not crowd:
+        slow_of_busiest = [each for each in slow if active[each.peer] > share]
+        if not stalled and not slow_of_busiest:
             return False
         other = (
-            stalled[0] if stalled else max(crowd, key=lambda each: active[each.peer])
+            stalled[0]
+            if stalled
+            else max(slow_of_busiest, key=lambda each: active[each.peer])
         )
         del self._active[other]
         other.abort()
         return True
 
-    def _refuse_one(self, scrape: _Scrape) -> bool:
+    def _refuse_other(self, scrape: _Scrape) -> bool:
         """
         Refuse one that waits, so that another scrape may; return whether it may.
 
@@ -152,7 +154,9 @@ class _Scrape:
         """Send the head and begin with the body."""
         request = self.request
         request.is_waiting = False
-        self._slow_timer = self._backend.reactor.callLater(SLOW_SECONDS, self._be_slow)
+        self._slow_timer = self._backend.reactor.callLater(
+            SLOW_SECONDS, self._mark_slow
+        )
         try:
             page = self._backend.render_metrics(_header(request, b"accept"))
         except Exception as error:
@@ -206,7 +210,7 @@ class _Scrape:
         if self._stall_timer is not None and self._stall_timer.active():
             self._stall_timer.cancel()
 
-    def _be_slow(self) -> None:
+    def _mark_slow(self) -> None:
         self.is_slow = True
         self._metrics.start_waiting()
 

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import bcrypt
 
+from statsd_bridge.threads import Threads
 from statsd_bridge.web.checks import (
     Admission,
     CheckQueue,
-    Decided,
+    DecidedCheck,
     PasswordCheck,
-    Threads,
 )
 from statsd_bridge.web.client import Client
 
@@ -56,10 +56,10 @@ class Users:
     ) -> PasswordCheck:
         """Check whether a header admits the request of a client; without users, all."""
         if not self._hashes:
-            return Decided(client, Admission.ADMITTED)
+            return DecidedCheck(client, Admission.ADMITTED)
         credentials = _parse_credentials(authorization)
         if credentials is None:
-            return Decided(client, Admission.UNAUTHORIZED)
+            return DecidedCheck(client, Admission.UNAUTHORIZED)
         check = _UserCheck(
             client,
             credentials,
@@ -68,7 +68,7 @@ class Users:
             remembered=self._remembered,
         )
         known = check.known_result()
-        return self._queue.add(check) if known is None else Decided(client, known)
+        return self._queue.add(check) if known is None else DecidedCheck(client, known)
 
 
 class RememberedCredentials:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.web.http import HTTPChannel
 
-from statsd_bridge.datagram import lines
+from statsd_bridge.datagram import frames, lines
 from statsd_bridge.listener.limits import ConnectionLimits
 from statsd_bridge.listener.streams import MAX_IDLE_SECONDS
 from statsd_bridge.relay import udp
@@ -37,7 +37,7 @@ def test_the_example_is_read(tmp_path: Path) -> None:
     ("row", "bounds"),
     [
         ("series", [Settings().max_series]),
-        ("line over TCP", [lines.MAX_LINE_BYTES]),
+        ("line over TCP", [lines.MAX_LINE_BYTES, frames.MAX_FRAMED_LINE_BYTES]),
         ("connections of a statsd listener", [ConnectionLimits().streams]),
         ("inactivity of such", [MAX_IDLE_SECONDS // 3600]),
         ("HTTP connections", [ConnectionLimits().http]),

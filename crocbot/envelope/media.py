@@ -6,6 +6,8 @@ Media of a message to an Attachment, with a description that an agent can read.
 
     {"hologram": {...}}     a kind that Telegram added later
     --> Attachment("unreadable", "hologram, which cannot be read")
+    {}                      a kind that the server cannot express
+    --> Attachment("unreadable", "a message without content")
 
 The sender chooses the names and titles in it: they are untrusted, and bounded.
 """
@@ -72,6 +74,9 @@ SERVICE = frozenset(
     }
 )
 
+# Such as a server sends that is older than the kind of the message.
+NO_CONTENT = Attachment(UNREADABLE, "a message without content")
+
 logger = log.logger(__name__)
 
 
@@ -82,12 +87,7 @@ def read(message: Fields) -> Attachment | None:
             return _read(message, type_)
     if any(message.has(name) for name in SERVICE):
         return None
-    for name in message.names():
-        if _is_unknown_content(message, name):
-            kind = name if NAME.fullmatch(name) else "something"
-            logger.warning("a kind of message that is not known", field=kind)
-            return Attachment(UNREADABLE, f"{kind}, which cannot be read")
-    return None
+    return _read_unknown(message)
 
 
 def _read(message: Fields, type_: str) -> Attachment:
@@ -108,10 +108,23 @@ def _read(message: Fields, type_: str) -> Attachment:
         return Attachment(type_, f"{type_.replace('_', ' ')}, which cannot be read")
 
 
-def _is_unknown_content(message: Fields, name: str) -> bool:
-    """Return whether a field may be media of a kind that Telegram added later."""
-    is_content = isinstance(message.raw(name), dict | list) and message.has(name)
-    return is_content and name not in PROPERTIES
+def _read_unknown(message: Fields) -> Attachment:
+    """
+    Return content of a kind that Telegram added later, described by its name.
+
+    A flag, a number or a text counts as content only if there is no object or list.
+    """
+    unknown = [
+        name for name in message.names() if name not in PROPERTIES and message.has(name)
+    ]
+    objects = [name for name in unknown if isinstance(message.raw(name), dict | list)]
+    for name in (objects or unknown)[:1]:
+        kind = name if NAME.fullmatch(name) else "something"
+        logger.warning("a kind of message that is not known", field=kind)
+        return Attachment(UNREADABLE, f"{kind}, which cannot be read")
+    if message.has("caption"):
+        return Attachment(UNREADABLE, "something, which cannot be read")
+    return NO_CONTENT
 
 
 def _file(message: Fields, type_: str) -> Fields:

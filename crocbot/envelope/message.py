@@ -130,6 +130,10 @@ def _read(message: Fields, row: Row, bot: BotIdentity) -> Message | None:
     attachment = media.read(message) if written is None else None
     if written is None and attachment is None:
         return None
+    addressed = private or _is_addressed(message, bot)
+    if attachment is media.NO_CONTENT and not addressed:
+        # It may be an event of the group.
+        return None
     text = _caption(message) if written is None else written
     command, text = _command(message, text) if written is not None else (None, text)
     if command is not None:
@@ -147,7 +151,7 @@ def _read(message: Fields, row: Row, bot: BotIdentity) -> Message | None:
         command=command,
         accepted_at=row.accepted_at,
         attachments=(attachment,) if attachment else (),
-        addressed=private or _is_addressed(message, bot),
+        addressed=addressed,
         full_length=utf16_length(written or "") == MAX_MESSAGE_UNITS,
     )
 

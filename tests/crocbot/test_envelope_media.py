@@ -173,6 +173,24 @@ def test_a_kind_of_tomorrow(name: str, shown: str) -> None:
     assert attachment == Attachment(UNREADABLE, f"{shown}, which cannot be read")
 
 
+@pytest.mark.parametrize(
+    ("fields", "description"),
+    [
+        ({"hologram": "x"}, "hologram, which cannot be read"),
+        ({"hologram": True}, "hologram, which cannot be read"),
+        ({"price": 5, "hologram": {"depth": 3}}, "hologram, which cannot be read"),
+        ({"caption": "Look"}, "something, which cannot be read"),
+        ({}, "a message without content"),
+        ({"hologram": None, "is_from_offline": True}, "a message without content"),
+    ],
+)
+def test_content_that_is_not_an_object(
+    fields: dict[str, Any], description: str
+) -> None:
+    """A message without any content that is known is not ignored."""
+    assert read(**fields) == Attachment(UNREADABLE, description)
+
+
 def test_every_field_of_a_message_is_known() -> None:
     """Of a field is known whether it is content, an event of the chat or neither."""
     known = {*media.DESCRIPTIONS, *media.SERVICE, *media.PROPERTIES}

@@ -720,7 +720,7 @@ async def test_a_retried_row() -> None:
     [
         ("hello", {}, MessageType.TEXT),
         ("/new", {}, MessageType.COMMAND),
-        (None, {"photo": []}, None),
+        (None, {"photo": []}, MessageType.MEDIA),
         (None, {"location": {"latitude": 1, "longitude": 2}}, MessageType.MEDIA),
         ("unreadable", {"chat": None}, MessageType.TEXT),
         ("/unreadable", {"chat": None}, MessageType.COMMAND),

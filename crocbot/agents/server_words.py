@@ -26,6 +26,9 @@ def any_of(*patterns: str) -> Pattern[str]:
 REQUEST_TOO_LARGE = any_of(r"request too large", r"tokens must be reduced")
 CONTEXT_LENGTH = any_of(
     r"context[ _-]?(?:length|size|window)",
+    r"\b(?:model|token|prompt|input)(?:'s|s)?[ _-](?:input |token )?window",
+    r"(?:exceed\w*|too (?:long|large|big) for|(?:beyond|outside)(?: of)?|fit\w*"
+    r"(?: in(?:to|side)?)?) (?:the |its |our )?.{0,30}\bwindow",
     r"max(?:imum)? context|model'?s context|context the overflows",
     r"\b(?:prompt|inputs?|messages?|request|conversation|history)\b[^.]{0,60}"
     r"\btoo (?:long|large|many tokens)",

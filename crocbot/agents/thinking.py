@@ -13,33 +13,59 @@ text, so that an answer about these tags stays whole.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from crocbot.model import RETRACTED, AnswerText
 
+
+def _with_blanks(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags, also with the blanks that some models put before the ">"."""
+    return {
+        f"{tag[:-1]}{blank}>" if tag.endswith(">") else tag: end
+        for tag, end in tags.items()
+        for blank in ("", *BLANKS)
+    }
+
+
+BLANKS = (" ", "\n", " \n")
 # Opening tags and the ends of their blocks: DeepSeek, Qwen, Seed, Magistral, Kimi.
-TAGS = {
-    "<think>": "</think>",
-    "<thinking>": "</thinking>",
-    "<seed:think>": "</seed:think>",
-    "[think]": "[/think]",
-    "◁think▷": "◁/think▷",
-}
+TAGS = _with_blanks(
+    {
+        "<think>": "</think>",
+        "<thinking>": "</thinking>",
+        "<seed:think>": "</seed:think>",
+        "[think]": "[/think]",
+        "◁think▷": "◁/think▷",
+    }
+)
 # Words that other text may contain are tags only where an answer begins.
 FIRST_TAGS = {
-    "<thought>": "</thought>",
-    "<reasoning>": "</reasoning>",
+    **_with_blanks(
+        {
+            "<thought>": "</thought>",
+            "<thoughts>": "</thoughts>",
+            "<reasoning>": "</reasoning>",
+            "<analysis>": "</analysis>",
+            "<reflection>": "</reflection>",
+        }
+    ),
     "<|begin_of_thought|>": "<|end_of_thought|>",
-    # gpt-oss without a parser.
+    # gpt-oss, Cohere, Gemma and MedGemma without a parser.
     "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",
+    "<|start_thinking|>": "<|end_thinking|>",
+    "<|channel>thought": "<channel|>",
+    "<unused94>": "<unused95>",
     **TAGS,
 }
-ALL_TAGS = (*FIRST_TAGS, *FIRST_TAGS.values())
+END_TAGS = tuple(dict.fromkeys(TAGS.values()))
+ALL_TAGS = tuple(dict.fromkeys((*FIRST_TAGS, *FIRST_TAGS.values())))
 MAX_TAG_CHARS = max(map(len, ALL_TAGS))
+TAG_STARTS = frozenset(tag[0] for tag in ALL_TAGS)
 # More than the longest answer, so that nothing of one is lost.
 MAX_KEPT_CHARS = 100_000
-ANY_TAG = re.compile("|".join(map(re.escape, (*TAGS, *TAGS.values()))), re.IGNORECASE)
+ANY_TAG = re.compile("|".join(map(re.escape, (*TAGS, *END_TAGS))), re.IGNORECASE)
 FENCES = ("```", "~~~")
 QUOTES = "\"'“„«"
 LINE_START_CHARS = 8
@@ -160,13 +186,13 @@ class ThinkingFilter:
             if start.startswith(tag):
                 self._enter(_State.BLOCK, (end,), len(tag))
                 return []
-        for end in TAGS.values():
+        for end in END_TAGS:
             if start.startswith(end):
                 return self._leave(len(end))
         if not start or any(tag.startswith(start) for tag in ALL_TAGS):
             return None
         if self.tags.opened_by_template and not self._had_block:
-            self._enter(_State.ASSUMED_BLOCK, tuple(TAGS.values()), 0)
+            self._enter(_State.ASSUMED_BLOCK, END_TAGS, 0)
         else:
             self._state = _State.TEXT
         return []
@@ -237,7 +263,8 @@ def _held_back(text: str) -> int:
         (
             len(end) - index
             for index in range(len(end))
-            if any(tag.startswith(end[index:]) for tag in ALL_TAGS)
+            if end[index] in TAG_STARTS
+            and any(tag.startswith(end[index:]) for tag in ALL_TAGS)
         ),
         0,
     )

@@ -44,10 +44,13 @@ NESTED_KEYS = ("metadata", "raw", "innererror", "details", "inner_error", "base_
 CODE_KEYS = ("type", "code", "status", "reason", "param", "loc", "error_code")
 STATUS_KEYS = ("code", "status", "status_code", "statusCode", "error_code")
 # An object with one of these is an error, whatever else it has.
-ERROR_KEYS = ("error", "errors", "exception", "fault")
+ERROR_KEYS = ("error", "Error", "errors", "err", "exception", "fault")
 KIND_KEYS = ("type", "event", "object")
 # An object with one of these is an answer, unless one of the above marks an error.
 ANSWER_KEYS = ("reply", "text", "answer", "choices")
+# Of an object without an answer: texts about a failure, and names of a result.
+FAILURE_KEYS = ("error_message", "errorMessage", "errorType", "traceback", "failed")
+LEVEL_KEYS = ("level", "severity", "status", "state", "result")
 WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 ERROR_WORDS = frozenset(
     ("error", "errors", "exception", "failure", "failed", "fatal", "fault")
@@ -212,7 +215,9 @@ def name_words(name: object) -> list[str]:
 
 def _has_failed(value: Mapping[str, object]) -> bool:
     """Return whether a level, a flag or a code of an object means a failure."""
-    if any(is_error_name(value.get(key)) for key in ("level", "status")):
+    if any(value.get(key) for key in FAILURE_KEYS):
+        return True
+    if any(is_error_name(value.get(key)) for key in LEVEL_KEYS):
         return True
     if any(value.get(key) in (False, "false") for key in ("success", "ok")):
         return True

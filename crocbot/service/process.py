@@ -174,12 +174,14 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         stack.push_async_callback(agent.close)
         await _require_program(settings, agent)
         _log_proxies(settings)
-        connecting = connect(client, events=events, readiness=readiness)
+        connecting = connect(
+            client,
+            events=events,
+            readiness=readiness,
+            warning=open_directory(settings.state_dir),
+        )
         identity = await run_unless(shutdown.requested, connecting)
         if identity is not None:
-            # After all errors of the operator: each is the only line.
-            if warning := open_directory(settings.state_dir):
-                logger.warning(warning)
             gateway = Gateway(
                 settings=settings,
                 version=VERSION,

@@ -35,12 +35,14 @@ async def connect(
     *,
     events: EventListener,
     readiness: Readiness,
+    warning: str | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> BotIdentity:
     """
     Set the bot's command menu and return its identity, once Telegram answers.
 
-    Until then `readiness` has the reason.  Only an OperatorError ends the retries.
+    Until then `readiness` has the reason.  Only an OperatorError ends the retries.  If
+    the first attempt raises one, it is the only line: `warning` is logged once later.
     """
     backoff = Backoff(first=FIRST_PAUSE_SECONDS)
     while True:
@@ -54,11 +56,16 @@ async def connect(
                 events.emit(ErrorEvent(ErrorType(error.reason), Severity.WARNING))
             pause, reason = backoff.next_pause(), str(error)
         readiness.startup_error = reason
+        if warning is not None:
+            logger.warning(warning)
+            warning = None
         logger.warning(
             "Telegram cannot be reached yet", error=reason, next_in=round(pause, 1)
         )
         await sleep(pause)
     await _set_menu(client)
+    if warning is not None:
+        logger.warning(warning)
     return identity
 
 

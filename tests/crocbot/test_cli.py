@@ -540,6 +540,24 @@ async def test_a_refused_token(server: Server, tmp_path: Path) -> None:
     )
 
 
+async def test_an_open_directory_without_telegram(
+    server: Server, shared_directory: Path
+) -> None:
+    """The warning does not wait until Telegram is reached, and is logged once."""
+    url = f"http://127.0.0.1:{free_port()}"
+    process = await start(
+        server, "gateway", shared_directory, CROCBOT_TELEGRAM_API_URL=url
+    )
+    assert process.stderr is not None
+    lines: list[str] = []
+    async with asyncio.timeout(30):
+        while sum("cannot be reached yet" in line for line in lines) < 2:
+            lines.append((await process.stderr.readline()).decode())
+    process.send_signal(signal.SIGTERM)
+    await ended(process)
+    assert sum("other users may enter" in line for line in lines) == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_gateway(
     server: Server, number: signal.Signals, shared_directory: Path

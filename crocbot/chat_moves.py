@@ -9,7 +9,7 @@ file of the sessions, so that they hold after a restart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from crocbot import log
 from crocbot.errors import StoreError
@@ -35,6 +35,11 @@ class ChatMoves:
         self._sessions = sessions
         self._events = events
         self._moves: dict[int, int] = {}
+        self._origins: dict[Hashable, Hashable] = {}
+
+    def origin(self, chat: Hashable) -> Hashable:
+        """Return the first id of a chat, which has one queue under all of its ids."""
+        return self._origins.get(chat, chat)
 
     async def load(self) -> None:
         """Follow the moves that were recorded before.  Raise StoreError."""
@@ -54,6 +59,7 @@ class ChatMoves:
 
     def _follow(self, old: int, new: int) -> None:
         self._moves[old] = new
+        self._origins[new] = self.origin(old)
         mode = self.groups.get(old)
         if mode is None or new in self.groups:
             logger.info("a group became a supergroup", chat=old, new_chat=new)

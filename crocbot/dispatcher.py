@@ -33,6 +33,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from crocbot import envelope, fragments
+from crocbot.chat_moves import ChatMoves
 from crocbot.events import EventListener, MessageAccepted, TurnsInFlight
 from crocbot.inbox import Accepted, Inbox
 from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
@@ -70,6 +71,7 @@ class Dispatcher:
         inbox: Inbox,
         runner: TurnRunner,
         events: EventListener,
+        moves: ChatMoves,
         max_turns: int,
         max_queued: int,
         max_queued_few_chats: int = 0,
@@ -79,6 +81,7 @@ class Dispatcher:
         self._inbox = inbox
         self._runner = runner
         self._events = events
+        self._moves = moves
         self._slots = TurnSlots(max_turns, calm_seconds=calm_seconds)
         self._max_turns = max_turns
         self._max_queued = max_queued
@@ -132,12 +135,12 @@ class Dispatcher:
         """
         tries: dict[Hashable, int] = defaultdict(int)
         for row in rows:
-            key = envelope.chat_key(row.raw)
+            key = self._key(row)
             tries[key] = max(tries[key], row.tries)
 
         def order(row: Row) -> tuple[bool, float]:
             is_waiting = not (row.tries and envelope.is_stop(row.raw))
-            return is_waiting, tries[envelope.chat_key(row.raw)] or inf
+            return is_waiting, tries[self._key(row)] or inf
 
         self._slots.add(rows)
         self.enqueue(sorted(rows, key=order))
@@ -149,8 +152,12 @@ class Dispatcher:
             if envelope.is_stop(row.raw):
                 self._start(self._run_urgent(row))
             else:
-                self._queue(envelope.chat_key(row.raw), row, now)
+                self._queue(self._key(row), row, now)
             self._count(+1)
+
+    def _key(self, row: Row) -> Hashable:
+        """Return the key of a row's chat, the same before and after a move."""
+        return self._moves.origin(envelope.chat_key(row.raw))
 
     def _queue(self, key: Hashable, row: Row, now: float) -> None:
         chat = self._chats.get(key)
@@ -162,7 +169,8 @@ class Dispatcher:
 
     def stop_turn(self, key: Hashable) -> bool:
         """Cancel the turn that a chat is in; return whether there was one."""
-        chat = self._chats.get(key)
+        # Rows of the new id that came before its move was known have their own queue.
+        chat = self._chats.get(self._moves.origin(key)) or self._chats.get(key)
         if chat is None or chat.task is None or not (chat.running or chat.waiting):
             return False
         if not chat.begun:
@@ -233,7 +241,7 @@ class Dispatcher:
 
     async def _run_urgent(self, row: Row) -> None:
         """Run a turn past everything that waits, unless it is a suspect."""
-        key = envelope.chat_key(row.raw)
+        key = self._key(row)
         if row.tries:
             async with self._slots.slot([row]):
                 await self._run_turn(key, [row])

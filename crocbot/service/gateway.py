@@ -123,6 +123,7 @@ class Gateway:
                 redactor=log.Redactor(settings.secrets),
             ),
             events=self._events,
+            moves=self._moves,
             max_turns=settings.max_turns,
             max_queued=settings.max_turns * MAX_QUEUED_PER_TURN,
             max_queued_few_chats=settings.max_turns * MAX_QUEUED_PER_TURN_FEW_CHATS,

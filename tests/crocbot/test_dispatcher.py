@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot import envelope, fragments
+from crocbot.chat_moves import ChatMoves
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
 from crocbot.events import MessageAccepted, TurnsInFlight
@@ -49,6 +50,13 @@ class FakeInbox:
         return Accepted(rows=rows, stored=len(rows))
 
 
+class FakeSessions:
+    """Sessions that keep no moves."""
+
+    async def move(self, old: int, new: int) -> None:
+        pass
+
+
 class FakeTurns:
     """
     The runner of a dispatcher: turns that wait for `finish`.
@@ -59,6 +67,7 @@ class FakeTurns:
     def __init__(self, *, stop_at_once: bool = False, **options: Any) -> None:
         self.stop_at_once = stop_at_once
         self.inbox = FakeInbox()
+        self.moves = ChatMoves(FakeSessions(), {}, RecordedEvents())  # type: ignore[arg-type]
         self.groups: list[list[int]] = []
         self.finished: list[int] = []
         self.cancelled: list[int] = []
@@ -79,6 +88,7 @@ class FakeTurns:
             inbox=self.inbox,  # type: ignore[arg-type]
             runner=self,  # type: ignore[arg-type]
             events=self.events,
+            moves=self.moves,
             **options,
         )
 
@@ -508,6 +518,19 @@ async def test_the_rows_of_a_chat_that_is_gone_fail(gone: int) -> None:
     assert world.failed == [2, 3]
     await world.finish(1, 4)
     assert sorted(world.finished) == [1, 4]
+    world.assert_idle()
+
+
+async def test_a_chat_that_moves_during_a_turn() -> None:
+    """Messages of its new id wait for that turn, and /stop there cancels it."""
+    world = FakeTurns()
+    await world.enqueue(row(1, -5))
+    await world.moves.record(-5, -1005)
+    await world.enqueue(row(2, -1005))
+    assert world.begun == [1]
+    assert await world.stop(-1005)
+    assert (world.cancelled, world.begun) == ([1], [1, 2])
+    await world.finish(2)
     world.assert_idle()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from crocbot import log
+from crocbot.chat_moves import ChatMoves
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
 from crocbot.events import QueueWait
@@ -79,6 +80,7 @@ async def test_rows_that_are_closed_during_a_drain() -> None:
         inbox=world,  # type: ignore[arg-type]
         runner=world.runner,
         events=RecordedEvents(),
+        moves=ChatMoves(None, {}, RecordedEvents()),  # type: ignore[arg-type]
         max_turns=1,
         max_queued=9,
     )

@@ -72,7 +72,7 @@ logger = log.logger(__name__)
 
 
 class MoveListener(Protocol):
-    """Is told when a group has become a supergroup."""
+    """Receives the moves of chats: groups that became supergroups."""
 
     async def record(self, old: int, new: int) -> None:
         """Take the old and the new id of a chat.  Never raises."""
@@ -83,7 +83,7 @@ class Client:
     The Bot API for one bot.  Enter it on the event loop.
 
     Telegram holds a long poll for `long_poll` seconds; it times out `margin` seconds
-    later.  `clock` is monotonic.  `moves` is told about chats whose id has changed.
+    later.  `clock` is monotonic.  `moves`, which Gateway sets, receives moves of chats.
     """
 
     def __init__(

@@ -65,9 +65,7 @@ class Completion:
     `finish` is the server's word, None if the answer goes on.  `reasoning` means that
     the model thinks in a field of its own, which is never shown.  `error` is an error
     in place of an answer, None if there is none.  `notice` is an object with a message
-    but without a choice, which is an error if no answer follows.  `goes_on` means that
-    finish_reason is null, with which a server announces that it will send one.
-    `is_last` means that the object has no choice, only the usage of the whole answer.
+    but without a choice, which is an error if no answer follows.
     """
 
     text: str = ""
@@ -76,8 +74,6 @@ class Completion:
     usage: Usage | None = None
     error: object = None
     notice: object = None
-    goes_on: bool = False
-    is_last: bool = False
 
     @property
     def finish_reason(self) -> FinishReason | None:
@@ -105,8 +101,6 @@ def read_completion(value: object) -> Completion:
         usage=usage[-1] if usage else None,
         error=_error(value, choice),
         notice=None if choice else _notice(value),
-        goes_on="finish_reason" in choice and finish is None,
-        is_last=bool(usage) and not choice,
     )
 
 

@@ -209,16 +209,11 @@ class _Reading:
     _began: bool = False
     _reasoned: bool = False
     _notice: object = None
-    _goes_on: bool = False
-    _ended: bool = False
     _finish: str | None = None
     _finish_reason: FinishReason | None = None
 
     def feed(self, value: object) -> list[str | Usage]:
         """Return text and usage of one object.  Raise RefusedError, ValueError."""
-        if value == DONE:
-            self._ended = True
-            return []
         completion = read_completion(value)
         if completion.error is not None:
             raise RefusedError(read_error(200, completion.error, {}))
@@ -226,8 +221,6 @@ class _Reading:
             self._notice = completion.notice
         self._began = self._began or bool(completion.text.strip())
         self._reasoned = self._reasoned or completion.reasoning
-        self._goes_on = self._goes_on or completion.goes_on
-        self._ended = self._ended or completion.is_last
         if completion.finish is not None:
             self._finish = completion.finish
             self._finish_reason = completion.finish_reason
@@ -237,33 +230,27 @@ class _Reading:
 
     def finish(self) -> None:
         """Raise RefusedError, AgentError unless the answer is complete."""
-        if not (self._wrote or self._finish) and self._notice:
+        if not (self._began or self._reasoned or self._finish) and self._notice:
             raise RefusedError(read_error(200, self._notice, {}))
         finish = shortened(self._finish or "", MAX_SHOWN_CHARS)
         because = f"the model ended its answer with finish_reason {finish!r}"
         match self._finish_reason:
             case FinishReason.LENGTH:
+                text = self._began or self._reasoned
                 reason = AgentErrorReason.CUT_SHORT
                 raise AgentError(
-                    because, reason if self._wrote else AgentErrorReason.CONTEXT_LENGTH
+                    because, reason if text else AgentErrorReason.CONTEXT_LENGTH
                 )
             case FinishReason.FILTERED:
                 raise AgentError(because, AgentErrorReason.REFUSED)
             case FinishReason.FAILED:
                 raise AgentError(because, AgentErrorReason.FAILED, retry=True)
-            case None if self._goes_on and not self._ended and self._wrote:
-                early = "the model's stream ended without finish_reason and [DONE]"
-                raise AgentError(early, AgentErrorReason.FAILED, retry=True)
             case FinishReason.OTHER:
                 logger.warning("unknown finish_reason", finish_reason=finish)
-        if self.has_history and not (self._wrote or self._calls_tool):
+        if self.has_history and not (self._began or self._reasoned or self._calls_tool):
             # LM Studio does so if the prompt is too long.
             full = "the model's answer is empty: its context may be full"
             raise AgentError(full, AgentErrorReason.CONTEXT_LENGTH)
-
-    @property
-    def _wrote(self) -> bool:
-        return self._began or self._reasoned
 
     @property
     def _calls_tool(self) -> bool:
@@ -293,7 +280,7 @@ def _client(base_url: str, api_key: str | None, client: AgentClient) -> AsyncOpe
 
 
 async def _values(response: Response) -> AsyncGenerator[object, None]:
-    """Yield the objects of a response of any Content-Type, and DONE at its end."""
+    """Yield the objects of a response, whatever its Content-Type says it is."""
     chunks = response.aiter_bytes()
     async with aclosing(chunks):
         first = b""
@@ -304,7 +291,6 @@ async def _values(response: Response) -> AsyncGenerator[object, None]:
                 return
         if first.startswith((b"{", b"[")):
             yield _whole(b"".join([first, *[chunk async for chunk in chunks]]))
-            yield DONE
         elif first.startswith(b"<"):
             raise _web_page(b"".join([first, *[chunk async for chunk in chunks]]))
         else:
@@ -313,8 +299,6 @@ async def _values(response: Response) -> AsyncGenerator[object, None]:
                 began = True
                 if event.is_error:
                     yield {"error": event.data or "no words"}
-                elif event.data.strip() == DONE:
-                    yield DONE
                 elif _has_value(event):
                     yield _parsed(event.data)
             if not (began or first.startswith(FIELDS)):
@@ -323,7 +307,10 @@ async def _values(response: Response) -> AsyncGenerator[object, None]:
 
 def _has_value(event: sse.ServerSentEvent) -> bool:
     """Return whether an event has JSON, or data where JSON is expected."""
-    return event.data.lstrip().startswith(("{", "[")) or not event.is_control
+    data = event.data.lstrip()
+    if data.rstrip() == DONE:
+        return False
+    return data.startswith(("{", "[")) or not event.is_control
 
 
 async def _joined(

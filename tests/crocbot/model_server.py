@@ -86,7 +86,7 @@ def chunk(content: Any, finish: str | None = None, **more: Any) -> dict[str, Any
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
 
-def whole(content: Any, finish: str | None = "stop") -> dict[str, Any]:
+def whole(content: Any, finish: str = "stop") -> dict[str, Any]:
     """Return a completion that is not streamed."""
     message = {"role": "assistant", "content": content}
     return {"choices": [{"message": message, "finish_reason": finish}]}
@@ -385,21 +385,18 @@ DIALECTS: Mapping[str, Dialect] = {
         answer=stream({"message": "waiting for a slot"}, "Hi.", DONE)
     ),
     "ping": Dialect(answer=stream(b"event: ping\ndata: keep-alive\n\n", "Hi.", DONE)),
-    "parts-in-a-stream": Dialect(answer=stream(chunk(["H", {"text": "i."}]), DONE)),
+    "parts-in-a-stream": Dialect(answer=stream(chunk(["H", {"text": "i."}]))),
     "magistral": Dialect(
         answer=stream(
             chunk([{"type": "thinking", "thinking": [{"type": "text", "text": "x"}]}]),
             chunk([{"type": "text", "text": "Hi."}]),
-            DONE,
         )
     ),
-    "think": Dialect(answer=stream("<think>A greet", "ing.</th", "ink>\n\nHi.", DONE)),
+    "think": Dialect(answer=stream("<think>A greet", "ing.</th", "ink>\n\nHi.")),
     "think-whole": Dialect(answer=as_json(whole("<think>Hm.</think>\n\nHi."))),
-    "think-opened": Dialect(
-        answer=stream("A greeting.", "\n</thi", "nk>\n\nHi.", DONE)
-    ),
+    "think-opened": Dialect(answer=stream("A greeting.", "\n</thi", "nk>\n\nHi.")),
     "reasoning": Dialect(
-        answer=stream(chunk(None, reasoning_content="A greeting."), "Hi.", DONE)
+        answer=stream(chunk(None, reasoning_content="A greeting."), "Hi.")
     ),
     "message-in-a-stream": Dialect(answer=stream(whole("Hi."))),
     "text-completion": Dialect(answer=as_json({"choices": [{"text": "Hi."}]})),
@@ -414,7 +411,7 @@ DIALECTS: Mapping[str, Dialect] = {
             b'\xef\xbb\xbfdata: {"choices":[{"delta":', b'{"content":"Hi."}}]}\r\r'
         )
     ),
-    "comments": Dialect(answer=stream(b": OPENROUTER PROCESSING\n\n", "Hi.", DONE)),
+    "comments": Dialect(answer=stream(b": OPENROUTER PROCESSING\n\n", "Hi.")),
     # Reasons to stop.
     "cut-short": breaks(
         stream("Half a", chunk("", "length")), "Half a", Reason.CUT_SHORT
@@ -432,16 +429,6 @@ DIALECTS: Mapping[str, Dialect] = {
         stream("Half a", chunk("", "content_filter")), "Half a", Reason.REFUSED
     ),
     "filtered-whole": fails(as_json(whole("", "content_filter")), Reason.REFUSED),
-    "ended-early": breaks(stream("Half", " a"), "Half a", Reason.FAILED),
-    "thought-ended-early": fails(stream(chunk("", reasoning="Hm")), Reason.FAILED, 3),
-    "without-finish-reason": Dialect(
-        answer=stream({"choices": [{"delta": {"content": "Hi."}}]})
-    ),
-    "null-and-usage": Dialect(
-        answer=stream("Hi.", {"choices": [], "usage": {"prompt_tokens": 9}})
-    ),
-    "null-and-done": Dialect(answer=stream("Hi.", DONE)),
-    "null-whole": Dialect(answer=as_json(whole("Hi.", None))),
     "no-resources": breaks(
         stream("Half a", chunk("", "insufficient_system_resource")),
         "Half a",

@@ -36,7 +36,6 @@ ANSWERS = {
     "error-200-unknown": [ERROR_MESSAGES[Reason.FAILED]],
     "azure-filter": [ERROR_MESSAGES[Reason.REFUSED]],
     "cut-short": ["Half a", ERROR_MESSAGES[Reason.CUT_SHORT]],
-    "ended-early": ["Half a", ERROR_MESSAGES[Reason.FAILED]],
     "message-too-long": [ERROR_MESSAGES[Reason.CONTEXT_LENGTH]],
 }
 # The faults of docs/operations.md, by dialect.
@@ -49,7 +48,6 @@ FAULTS = {
     "error-200-unknown": "sends an error with status 200",
     "azure-filter": "filters the message",
     "cut-short": "ends the answer at its greatest length",
-    "ended-early": "ends a stream in the middle",
     "message-too-long": "cannot read so much",
 }
 

@@ -99,7 +99,9 @@ class MemoryBudget:
 
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit
-        self.buffers = Account(_share(limit, 16, MAX_BUFFERS_BYTES))
+        share = _share(limit, 16, MAX_BUFFERS_BYTES)
+        # Bounded without a limit, too.
+        self.buffers = Account(min(share, MAX_BUFFERS_BYTES))
         self.matches = Account(_share(limit, 32, MAX_MATCHES_BYTES))
         self.diagnostics = Account(_share(limit, 64, MAX_DIAGNOSTICS_BYTES))
         others = (self.buffers, self.matches, self.diagnostics)

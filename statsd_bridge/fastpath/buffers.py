@@ -55,9 +55,6 @@ MAX_DROPPED_BUFFERS = 10_000
 MAX_KEY_BYTES = 1_024
 """Length of name and suffix of a buffer."""
 
-MAX_TOTAL_BYTES = 64 * 1024 * 1024
-"""Estimated size of all buffers."""
-
 MAX_UNBUFFERED_LINES_PER_BUFFER = 10
 """Lines that got no buffer, per allowed buffer; beyond it all buffers are dropped."""
 
@@ -137,25 +134,25 @@ class SampleBuffers(SeriesListener):
     All buffers, by name and suffix and by series.
 
     Listens to the store, so that samples which are recorded without a buffer do not
-    overtake, and buffers go with their series.
+    overtake, and buffers go with their series.  `account` is for buffers only.
     """
 
     def __init__(
         self,
         *,
         unmapped_names: Recent[tuple[str, str]],
-        account: Account | None = None,
+        account: Account,
         bugs: BugReporter,
     ) -> None:
         self.flushed: Counter[SampleFormat] = Counter()
         """Numbers that were flushed; the fast path counts and clears them."""
         self._unmapped_names = unmapped_names
-        self._account = account or Account()
+        self._account = account
         self._bugs = bugs
         self._by_suffix = _BuffersBySuffix()
         self._by_series: dict[Series, SampleBuffer] = {}
         self._formats: dict[tuple[object, ...], SampleFormat] = {}
-        self._size = self._dropped = self._bytes = self._unbuffered = 0
+        self._size = self._dropped = self._unbuffered = 0
 
     def __len__(self) -> int:
         return self._size
@@ -228,7 +225,7 @@ class SampleBuffers(SeriesListener):
             buffer.next_for_series = self._by_series.get(series)
             self._by_series[series] = buffer
         self._size += 1
-        self._charge(size)
+        self._account.charge(size)
 
     def before_record(self, series: Series, ttl: float, now: float) -> None:
         """Flush what must not be overtaken by a sample that is not buffered."""
@@ -257,7 +254,7 @@ class SampleBuffers(SeriesListener):
                 del self._by_suffix[buffer.suffix]
                 size += _suffix_size(buffer.suffix)
             self._size -= 1
-            self._charge(-size)
+            self._account.release(size)
         self._by_series.pop(series, None)
         if not self._size:
             self._formats.clear()
@@ -267,7 +264,7 @@ class SampleBuffers(SeriesListener):
         self._by_suffix.clear()
         self._by_series.clear()
         self._formats.clear()
-        self._charge(-self._bytes)
+        self._account.release(self._account.used)
         self._size = self._dropped = self._unbuffered = 0
 
     def flush(self, buffers: Iterable[SampleBuffer], now: float) -> None:
@@ -308,14 +305,9 @@ class SampleBuffers(SeriesListener):
         """Return whether another buffer is within all bounds."""
         return (
             self._size < MAX_BUFFERS
-            and self._bytes + size <= MAX_TOTAL_BYTES
             and self._account.has_room(size)
             and (series is not None or self._dropped < MAX_DROPPED_BUFFERS)
         )
-
-    def _charge(self, size: int) -> None:
-        self._bytes += size
-        self._account.charge(size)
 
     def _may_buffer(self, series: Series | None) -> bool:
         if series is None:

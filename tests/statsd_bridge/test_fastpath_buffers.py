@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from statsd_bridge import line, mapping
 from statsd_bridge.fastpath import buffers
 from statsd_bridge.fastpath.buffers import SampleBuffers
+from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions, MetricType, Recent, Sample, SampleType
 from statsd_bridge.pipeline import RecordedLine
 from statsd_bridge.series import Series, SeriesStore
@@ -35,7 +36,10 @@ class Memory:
     def __init__(self) -> None:
         self.store = SeriesStore(clock=lambda: 0.0)
         self.unmapped: Recent[tuple[str, str]] = Recent()
-        self.buffers = SampleBuffers(unmapped_names=self.unmapped, bugs=NoBugs())
+        self.account = Account()
+        self.buffers = SampleBuffers(
+            unmapped_names=self.unmapped, account=self.account, bugs=NoBugs()
+        )
         self.store.listener = self.buffers
 
     def record(self, text: bytes) -> Series | None:
@@ -155,7 +159,7 @@ def test_buffers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     memory.buffers.clear()
     assert not memory.buffers.are_stale
 
-    monkeypatch.setattr(buffers, "MAX_TOTAL_BYTES", 700)
+    memory.account.limit = 700
     memory.record(b"abc:1|c")
     memory.record(b"abd:1|c")
     assert memory.keys() == [b"abc"]

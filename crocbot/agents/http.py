@@ -52,7 +52,6 @@ from crocbot.proxies import NO_PROXIES, Proxies
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
 REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
-DONE = "[DONE]"
 JSON_BEGINNING = re.compile(r'\s*(?:\[\s*)?\{\s*(?:"|$)')
 
 
@@ -212,7 +211,7 @@ def _event_parts(event: sse.ServerSentEvent) -> list[str | Usage]:
     data = event.data
     if event.is_error:
         raise _error({"error": data or "no words"})
-    if data.strip() == DONE:
+    if data.strip() == sse.DONE:
         return []
     if data.lstrip().startswith(("{", "[")):
         try:

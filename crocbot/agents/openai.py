@@ -55,7 +55,6 @@ CHECK_SECONDS = 20.0
 NO_KEY = "none"
 PATH = "/chat/completions"
 SERVER = "the model's server"
-DONE = "[DONE]"
 MAX_QUOTED_CHARS = 80
 # How a server-sent event can begin.
 FIELDS = (b"data", b"event", b"id", b"retry", b"error", b":")
@@ -308,7 +307,7 @@ async def _values(response: Response) -> AsyncGenerator[object, None]:
 def _has_value(event: sse.ServerSentEvent) -> bool:
     """Return whether an event has JSON, or data where JSON is expected."""
     data = event.data.lstrip()
-    if data.rstrip() == DONE:
+    if data.rstrip() == sse.DONE:
         return False
     return data.startswith(("{", "[")) or not event.is_control
 

@@ -20,6 +20,9 @@ from crocbot.agents.responses import decoded
 from crocbot.agents.server_errors import is_error_name, name_words
 
 ERROR = "error"
+DONE = "[DONE]"
+"""The data of the last event, with which many servers end an answer."""
+
 # An event with one of these words in its name has no part of an answer as its text.
 CONTROL_WORDS = frozenset(
     (

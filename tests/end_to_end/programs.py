@@ -198,6 +198,18 @@ class BridgeProcess:
             time.sleep(0.02)
         return page
 
+    def receive_over_unix(self, gram: Path, stream: Path) -> None:
+        """Send a line to each of two Unix sockets; wait until both are on the page."""
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lines,
+        ):
+            datagrams.sendto(b"a:1|c", str(gram))
+            lines.connect(str(stream))
+            lines.sendall(b"b:1|c\n")
+            self.scrape_until("\na 1\n")
+            self.scrape_until("\nb 1\n")
+
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; return the exit code."""
         self.process.send_signal(signal_number)

@@ -309,14 +309,6 @@ def test_a_socket_of_another_process_is_not_removed(
     second = start(*flags)
     assert first.stop() == 0
 
-    with (
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
-        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lines,
-    ):
-        datagrams.sendto(b"a:1|c", str(gram))
-        lines.connect(str(stream))
-        lines.sendall(b"b:1|c\n")
-        second.scrape_until("\na 1\n")
-        second.scrape_until("\nb 1\n")
+    second.receive_over_unix(gram, stream)
     assert second.stop() == 0
     assert list(tmp_path.iterdir()) == []

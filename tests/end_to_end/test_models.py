@@ -93,17 +93,7 @@ async def test_what_people_get(world: World) -> None:
     severities = Counter(severity for *_, severity in page.values())
     severities["warning"] += 1
 
-    async def counted() -> bool:
-        found = await world.values("crocbot_agent_errors_total")
-        errors = await world.values("crocbot_errors_total")
-        return {
-            reason: count for reason, count in found.items() if count
-        } == reasons and all(
-            errors.get(f"{severity} agent") == count
-            for severity, count in severities.items()
-        )
-
-    await world.eventually(counted)
+    await world.eventually(lambda: world.counted(reasons, severities))
     log = gateway.output.read_text()
     assert [words for words, *_ in page.values() if words not in log] == []
 

@@ -80,17 +80,7 @@ async def test_what_people_get(world: World) -> None:
     reasons = Counter(reason for _, reason, _ in page.values() if reason)
     severities = Counter(severity for *_, severity in page.values() if severity)
 
-    async def counted() -> bool:
-        found = await world.values("crocbot_agent_errors_total")
-        errors = await world.values("crocbot_errors_total")
-        return {
-            reason: count for reason, count in found.items() if count
-        } == reasons and all(
-            errors.get(f"{severity} agent") == count
-            for severity, count in severities.items()
-        )
-
-    await world.eventually(counted)
+    await world.eventually(lambda: world.counted(reasons, severities))
     log = gateway.output.read_text()
     assert [words for words, *_ in page.values() if words not in log] == []
     assert world.server.token not in log

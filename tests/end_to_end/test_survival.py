@@ -300,15 +300,7 @@ def test_a_killed_bridge_s_sockets_are_taken_over(start: Start, tmp_path: Path) 
     start(*flags).stop(signal.SIGKILL)
     left = gram.exists(), stream.exists()
     bridge = start(*flags)
-    with (
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
-        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lines,
-    ):
-        datagrams.sendto(b"a:1|c", str(gram))
-        lines.connect(str(stream))
-        lines.sendall(b"b:1|c\n")
-        bridge.scrape_until("\na 1\n")
-        bridge.scrape_until("\nb 1\n")
+    bridge.receive_over_unix(gram, stream)
 
     assert left == (True, True)
     assert bridge.stop() == 0

@@ -163,6 +163,19 @@ class World:
         """Return the values of one metric by its label values, joined with blanks."""
         return metrics_page.by_label(metrics_page.read(await self.text()), name)
 
+    async def counted(
+        self, reasons: Mapping[str, int], severities: Mapping[str, int]
+    ) -> bool:
+        """Return whether these are all errors of the agent, by reason and severity."""
+        found = await self.values("crocbot_agent_errors_total")
+        errors = await self.values("crocbot_errors_total")
+        return {
+            reason: count for reason, count in found.items() if count
+        } == reasons and all(
+            errors.get(f"{severity} agent") == count
+            for severity, count in severities.items()
+        )
+
     async def eventually(self, condition: Callable[[], Any]) -> Any:
         """Wait until a condition, which may be a coroutine function, is true."""
         async with asyncio.timeout(TIMEOUT_SECONDS):

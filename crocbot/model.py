@@ -4,7 +4,8 @@ The nouns of the gateway: what travels between the stages. Read first.
     raw update --> Row --> Message --> Decision --> Reply --> Outcome
     (botapi)     (inbox)  (envelope)   (access)   (agents)   (turn)
 
-What stages report besides their results is in `events.py`.
+What messages contain is in `content.py`, what stages report besides their results in
+`events.py`.
 Durations are seconds.  A point in time is on the monotonic clock, whatever the process
 that it belongs to: the inbox translates the times of its file.
 """
@@ -18,6 +19,8 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from crocbot.content import UNREADABLE, Attachment, Entity, Image
 
 MAX_PORT = 65_535
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -39,12 +42,6 @@ OFF = "off"
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that are this machine, which no proxy can reach."""
-
-UNREADABLE = "unreadable"
-"""The type of an attachment whose kind is not known to the gateway."""
-
-IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
-"""The MIME types that models accept as images."""
 
 
 def boot_id() -> str:
@@ -211,27 +208,6 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
-    """
-    A photo, file, location or anything else in a message besides its text.
-
-    `type` is Telegram's word for it, `description` what an agent reads in its place.
-    `file_id` is valid at the Bot API only; `size` is in bytes.
-    """
-
-    type: str = field(kw_only=False)
-    description: str = field(kw_only=False)
-    file_id: str | None = None
-    mime_type: str | None = None
-    size: int | None = None
-
-    @property
-    def is_image(self) -> bool:
-        """Return whether it can be given to a model as an image."""
-        return self.file_id is not None and self.mime_type in IMAGE_TYPES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """
     A message to the bot, free of Telegram's types.
@@ -284,14 +260,6 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """An image for the agent."""
-
-    mime_type: str
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Prompt:
     """The input of an agent: a message and the chat's history, oldest first."""
 
@@ -336,17 +304,6 @@ class Reply:
 
     text: str
     markdown: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """Telegram's MessageEntity: formatting of a part of a text, in UTF-16 units."""
-
-    type: str
-    offset: int
-    length: int
-    url: str | None = field(default=None, kw_only=True)
-    language: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

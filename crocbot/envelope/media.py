@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from crocbot import log
+from crocbot.content import UNREADABLE, Attachment
 from crocbot.errors import EnvelopeError
-from crocbot.model import UNREADABLE, Attachment
 
 if TYPE_CHECKING:
     from crocbot.envelope.message import Fields

@@ -24,7 +24,7 @@ from itertools import pairwise
 
 from telegramify_markdown import RenderConfig, convert
 
-from crocbot.model import Entity
+from crocbot.content import Entity
 from crocbot.reply import formulas
 from crocbot.text import replace_lone_surrogates, utf16_length
 

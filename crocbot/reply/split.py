@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from crocbot.model import Entity, MessagePart, Reply
+from crocbot.content import Entity
+from crocbot.model import MessagePart, Reply
 from crocbot.reply.markdown import Block, blocks
 from crocbot.text import (
     MAX_MESSAGE_UNITS,

@@ -1,5 +1,5 @@
 """
-Every metric of the gateway, one row each.
+Every metric of the gateway, one row each; those of the process: process_metrics.py.
 
 A row is all that a new metric needs, besides the line that records it: in observer.py
 for what stages report, in runtime.py or process.py for what is sampled.  The
@@ -26,14 +26,14 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
+from crocbot.telemetry import process_metrics
 from crocbot.telemetry.buckets import (
     API_CALL_BUCKETS,
     LAG_BUCKETS,
-    PAUSE_BUCKETS,
     TURN_BUCKETS,
+    quantile_query,
 )
 from crocbot.telemetry.instruments import (
-    ChosenAtStart,
     CounterMetric,
     GaugeMetric,
     HistogramMetric,
@@ -41,17 +41,10 @@ from crocbot.telemetry.instruments import (
     Metric,
 )
 from crocbot.telemetry.labels import (
-    CpuMode,
     DropReason,
-    Generation,
     LossReason,
     TokenDirection,
 )
-
-
-def _quantile(quantile: float, name: str) -> str:
-    return f"histogram_quantile({quantile}, sum by (le) (rate({name}_bucket[5m])))"
-
 
 DENIALS = [verdict for verdict in Verdict if verdict is not Verdict.ALLOWED]
 # The five metrics of the mission; their names are fixed.
@@ -84,7 +77,7 @@ LATENCY = HistogramMetric(
     labels={"type": MessageType},
     buckets=TURN_BUCKETS,
     help="From receiving a message to delivering its reply; answered messages only.",
-    query=_quantile(0.95, "crocbot_telegram_latency_seconds"),
+    query=quantile_query(0.95, "crocbot_telegram_latency_seconds"),
 )
 RECONNECTS = CounterMetric(
     name="crocbot_telegram_reconnects_total",
@@ -126,14 +119,14 @@ QUEUE_WAIT = HistogramMetric(
     statsd="crocbot.queue_wait",
     buckets=TURN_BUCKETS,
     help="From accepting a message to the begin of its turn.",
-    query=_quantile(0.95, "crocbot_queue_wait_seconds"),
+    query=quantile_query(0.95, "crocbot_queue_wait_seconds"),
 )
 FIRST_TEXT = HistogramMetric(
     name="crocbot_telegram_first_text_seconds",
     statsd="crocbot.telegram.first_text",
     buckets=TURN_BUCKETS,
     help="From receiving a message to the first visible text of its reply.",
-    query=_quantile(0.95, "crocbot_telegram_first_text_seconds"),
+    query=quantile_query(0.95, "crocbot_telegram_first_text_seconds"),
 )
 ACCESS_DENIALS = CounterMetric(
     name="crocbot_access_denials_total",
@@ -157,14 +150,14 @@ AGENT_LATENCY = HistogramMetric(
     statsd="crocbot.agent.latency",
     buckets=TURN_BUCKETS,
     help="From a prompt to the end of the agent's answer or attempt; stopped ones too.",
-    query=_quantile(0.95, "crocbot_agent_latency_seconds"),
+    query=quantile_query(0.95, "crocbot_agent_latency_seconds"),
 )
 AGENT_FIRST_TOKEN = HistogramMetric(
     name="crocbot_agent_first_token_seconds",
     statsd="crocbot.agent.first_token",
     buckets=TURN_BUCKETS,
     help="From a prompt to the first part of the agent's answer.",
-    query=_quantile(0.95, "crocbot_agent_first_token_seconds"),
+    query=quantile_query(0.95, "crocbot_agent_first_token_seconds"),
 )
 AGENT_TOKENS = CounterMetric(
     name="crocbot_agent_tokens_total",
@@ -223,7 +216,7 @@ DELIVERY_LAG = HistogramMetric(
         "From sending a message to storing it, once for each message, never below 0;"
         " includes the time without a gateway."
     ),
-    query=_quantile(0.95, "crocbot_telegram_delivery_lag_seconds"),
+    query=quantile_query(0.95, "crocbot_telegram_delivery_lag_seconds"),
 )
 PENDING_UPDATES = GaugeMetric(
     name="crocbot_telegram_pending_updates",
@@ -273,98 +266,6 @@ INBOX_DUPLICATES = GaugeMetric(
     query="increase(crocbot_inbox_duplicate_rows[1h])",
 )
 
-# The process, sampled by runtime.py.
-CPU = CounterMetric(
-    name="crocbot_process_cpu_seconds_total",
-    statsd="crocbot.process.cpu",
-    labels={"mode": CpuMode},
-    help="CPU time of the gateway, in user mode and in the kernel.",
-    query="sum(rate(crocbot_process_cpu_seconds_total[5m]))",
-)
-RESIDENT_MEMORY = GaugeMetric(
-    name="crocbot_process_resident_memory_bytes",
-    statsd="crocbot.process.resident_memory",
-    help="Resident memory of the gateway.",
-    query="max_over_time(crocbot_process_resident_memory_bytes[1h])",
-)
-VIRTUAL_MEMORY = GaugeMetric(
-    name="crocbot_process_virtual_memory_bytes",
-    statsd="crocbot.process.virtual_memory",
-    help="Virtual memory of the gateway, used or only reserved.",
-    query="crocbot_process_virtual_memory_bytes",
-)
-OPEN_FDS = GaugeMetric(
-    name="crocbot_process_open_fds",
-    statsd="crocbot.process.open_fds",
-    help="Open file descriptors: sockets, files, pipes.",
-    query="crocbot_process_open_fds / crocbot_process_max_fds > 0.8",
-)
-MAX_FDS = GaugeMetric(
-    name="crocbot_process_max_fds",
-    statsd="crocbot.process.max_fds",
-    help="Limit of open file descriptors; absent if there is none.",
-    query="crocbot_process_max_fds",
-)
-START_TIME = GaugeMetric(
-    name="crocbot_process_start_time_seconds",
-    statsd="crocbot.process.start_time",
-    help="Start of the process, as Unix time.",
-    query="changes(crocbot_process_start_time_seconds[1h])",
-)
-LOOP_LAG = HistogramMetric(
-    name="crocbot_event_loop_lag_seconds",
-    statsd="crocbot.event_loop.lag",
-    buckets=(*PAUSE_BUCKETS, 2.5, 5.0),
-    help="Delay of timers on the event loop, measured ten times a second.",
-    query=_quantile(0.99, "crocbot_event_loop_lag_seconds"),
-)
-TASKS = GaugeMetric(
-    name="crocbot_event_loop_tasks",
-    statsd="crocbot.event_loop.tasks",
-    help="Unfinished tasks of the event loop.",
-    query="deriv(crocbot_event_loop_tasks[1h]) > 0",
-)
-THREADS = GaugeMetric(
-    name="crocbot_threads",
-    statsd="crocbot.threads",
-    help="Python threads: of the event loop, the inbox, name look-ups.",
-    query="max_over_time(crocbot_threads[1h])",
-)
-GC_DURATION = HistogramMetric(
-    name="crocbot_gc_duration_seconds",
-    statsd="crocbot.gc.duration",
-    labels={"generation": Generation},
-    buckets=PAUSE_BUCKETS,
-    help="Duration of garbage collections, by the oldest generation collected.",
-    query="sum by (generation) (rate(crocbot_gc_duration_seconds_sum[5m]))",
-)
-ALLOCATED_BLOCKS = GaugeMetric(
-    name="crocbot_allocated_blocks",
-    statsd="crocbot.allocated_blocks",
-    help="Memory blocks allocated by Python's own allocator.",
-    query="deriv(crocbot_allocated_blocks[6h])",
-)
-MALLOC = GaugeMetric(
-    name="crocbot_malloc_bytes",
-    statsd="crocbot.malloc",
-    help="Memory allocated by the C library; without Python's small objects.",
-    query="deriv(crocbot_malloc_bytes[6h])",
-)
-PYTHON_INFO = GaugeMetric(
-    name="crocbot_python_info",
-    statsd="crocbot.python",
-    labels={"implementation": ChosenAtStart(), "version": ChosenAtStart(segments=3)},
-    help="Always 1; the labels are the implementation and version of Python.",
-    query="count by (version) (crocbot_python_info)",
-)
-BUILD_INFO = GaugeMetric(
-    name="crocbot_build_info",
-    statsd="crocbot.build",
-    labels={"version": ChosenAtStart(segments=3)},
-    help="Always 1; the label is the version of the gateway.",
-    query="count by (version) (crocbot_build_info)",
-)
-
 # Telemetry itself.
 LINES_SENT = GaugeMetric(
     name="crocbot_emitter_lines_sent",
@@ -387,8 +288,15 @@ VALUES_DROPPED = CounterMetric(
     query="increase(crocbot_emitter_values_dropped_total[1h]) > 0",
 )
 
-CATALOGUE = tuple(row for row in list(globals().values()) if isinstance(row, Metric))
-"""Every row above, in that order, which is the order of docs/metrics.md."""
+CATALOGUE = (
+    *(row for row in list(globals().values()) if isinstance(row, Metric)),
+    *process_metrics.ROWS,
+)
+"""
+Every row above, in that order, then those of the process.
+
+This is the order of docs/metrics.md.
+"""
 
 
 def instruments(random: Random | None = None) -> Instruments:

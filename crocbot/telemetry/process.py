@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import psutil
 
-from crocbot.telemetry import catalogue
+from crocbot.telemetry import process_metrics
 from crocbot.telemetry.instruments import Counter, Instruments
 from crocbot.telemetry.labels import CpuMode
 
@@ -34,15 +34,17 @@ class ProcessMetrics:
         # Looked up once: in each sample that is a sixth of its cost (measured with
         # `python -m benchmarks.telemetry`).
         gauge = instruments.gauge
-        self._cpu_user = CpuTime(instruments.counter(catalogue.CPU, CpuMode.USER))
-        self._cpu_system = CpuTime(instruments.counter(catalogue.CPU, CpuMode.SYSTEM))
-        self._resident_memory = gauge(catalogue.RESIDENT_MEMORY)
-        self._virtual_memory = gauge(catalogue.VIRTUAL_MEMORY)
-        self._open_fds = gauge(catalogue.OPEN_FDS)
-        self._max_fds = gauge(catalogue.MAX_FDS)
-        self._allocated_blocks = gauge(catalogue.ALLOCATED_BLOCKS)
-        self._threads = gauge(catalogue.THREADS)
-        self._malloc = gauge(catalogue.MALLOC)
+        self._cpu_user = CpuTime(instruments.counter(process_metrics.CPU, CpuMode.USER))
+        self._cpu_system = CpuTime(
+            instruments.counter(process_metrics.CPU, CpuMode.SYSTEM)
+        )
+        self._resident_memory = gauge(process_metrics.RESIDENT_MEMORY)
+        self._virtual_memory = gauge(process_metrics.VIRTUAL_MEMORY)
+        self._open_fds = gauge(process_metrics.OPEN_FDS)
+        self._max_fds = gauge(process_metrics.MAX_FDS)
+        self._allocated_blocks = gauge(process_metrics.ALLOCATED_BLOCKS)
+        self._threads = gauge(process_metrics.THREADS)
+        self._malloc = gauge(process_metrics.MALLOC)
 
     def sample(self) -> None:
         """Set each gauge that the system provides a value for, and add CPU time."""

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 
 from crocbot import log
 from crocbot.model import Clock
-from crocbot.telemetry import catalogue, process
+from crocbot.telemetry import catalogue, process, process_metrics
 from crocbot.telemetry.instruments import Instruments
 from crocbot.telemetry.labels import DropReason, Generation
 from crocbot.telemetry.observer import Observer
@@ -50,10 +50,10 @@ class Runtime:
         self._process = process.ProcessMetrics(instruments)
         self._observer = observer
         self._uptime = instruments.gauge(catalogue.UPTIME)
-        self._tasks = instruments.gauge(catalogue.TASKS)
-        self._lag = instruments.timer(catalogue.LOOP_LAG)
+        self._tasks = instruments.gauge(process_metrics.TASKS)
+        self._lag = instruments.timer(process_metrics.LOOP_LAG)
         self._gc_durations = [
-            instruments.timer(catalogue.GC_DURATION, generation)
+            instruments.timer(process_metrics.GC_DURATION, generation)
             for generation in Generation
         ]
         self._overflow = instruments.counter(
@@ -71,10 +71,10 @@ class Runtime:
 
         start_time = process.start_time()
         if start_time is not None:
-            instruments.gauge(catalogue.START_TIME).set(start_time)
+            instruments.gauge(process_metrics.START_TIME).set(start_time)
         python = (sys.implementation.name, *segments(platform.python_version()))
-        instruments.gauge(catalogue.PYTHON_INFO, *python).set(1)
-        instruments.gauge(catalogue.BUILD_INFO, *segments(version)).set(1)
+        instruments.gauge(process_metrics.PYTHON_INFO, *python).set(1)
+        instruments.gauge(process_metrics.BUILD_INFO, *segments(version)).set(1)
 
     def start(self) -> None:
         """Sample now and then periodically."""

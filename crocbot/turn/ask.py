@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from crocbot import log
 from crocbot.agents import Agent, AnswerReader, ThinkingTags, Timeouts
+from crocbot.content import Image
 from crocbot.errors import (
     AgentError,
     DeliveryError,
@@ -28,14 +29,7 @@ from crocbot.errors import (
     TelegramError,
 )
 from crocbot.events import AgentErrorReason, EventListener
-from crocbot.model import (
-    ErrorEvent,
-    Exchange,
-    Image,
-    Message,
-    Prompt,
-    Usage,
-)
+from crocbot.model import ErrorEvent, Exchange, Message, Prompt, Usage
 from crocbot.reply import LiveDelivery, ReplyProgress
 from crocbot.sessions import Sessions
 from crocbot.text import is_visible

@@ -13,9 +13,10 @@ import pytest
 
 from crocbot.agents import Timeouts
 from crocbot.agents.command import CommandAgent
+from crocbot.content import Attachment
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
-from crocbot.model import Attachment, ChatThread, Message, MessageType, Prompt
+from crocbot.model import ChatThread, Message, MessageType, Prompt
 from tests.crocbot.fakes import Reading, a_message, read_answer
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}

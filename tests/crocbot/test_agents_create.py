@@ -9,8 +9,9 @@ import pytest
 from crocbot import settings
 from crocbot.agents import create_agent
 from crocbot.agents.echo import EchoAgent
+from crocbot.content import Attachment
 from crocbot.errors import OperatorError
-from crocbot.model import Attachment, Prompt
+from crocbot.model import Prompt
 from tests.crocbot.fakes import a_message
 
 TOKEN = {"TELEGRAM_BOT_TOKEN": "1:a"}

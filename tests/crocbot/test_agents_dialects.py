@@ -18,8 +18,9 @@ from crocbot.agents.server_errors import (
     MAX_SHOWN_CHARS,
     read_error,
 )
+from crocbot.content import Image
 from crocbot.events import AgentErrorReason
-from crocbot.model import Exchange, Image, Prompt
+from crocbot.model import Exchange, Prompt
 from tests.crocbot.fakes import Reading, a_message, read_answer
 from tests.crocbot.model_server import (
     DIALECTS,

@@ -15,17 +15,10 @@ from aiohttp import web
 from crocbot.agents import Timeouts
 from crocbot.agents.http import SIGNATURE, HttpAgent
 from crocbot.agents.rules import MAX_BODY_BYTES, MAX_EVENT_BYTES
+from crocbot.content import Attachment, Image
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
-from crocbot.model import (
-    Attachment,
-    ChatThread,
-    Exchange,
-    Image,
-    MessageType,
-    Prompt,
-    Usage,
-)
+from crocbot.model import ChatThread, Exchange, MessageType, Prompt, Usage
 from tests.crocbot.fakes import (
     Handler,
     Reading,

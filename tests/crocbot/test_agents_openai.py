@@ -14,9 +14,10 @@ from aiohttp import web
 
 from crocbot.agents import Timeouts
 from crocbot.agents.rules import MAX_BODY_BYTES
+from crocbot.content import Image
 from crocbot.errors import AgentError, UnconfirmedError
 from crocbot.events import AgentErrorReason
-from crocbot.model import Exchange, Image, Prompt, Usage
+from crocbot.model import Exchange, Prompt, Usage
 from tests.crocbot.fakes import Reading, a_message, read_answer, serving, streaming
 
 pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")

@@ -11,6 +11,7 @@ import pytest
 
 from crocbot.botapi import Client
 from crocbot.botapi.bot import MAX_ANSWER_BYTES
+from crocbot.content import Entity
 from crocbot.errors import (
     AnswerTooLongError,
     ChatGoneError,
@@ -33,7 +34,6 @@ from crocbot.events import (
 )
 from crocbot.model import (
     ChatThread,
-    Entity,
     ErrorEvent,
     ErrorType,
     MessagePart,

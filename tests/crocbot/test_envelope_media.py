@@ -8,8 +8,9 @@ import pytest
 import telegram
 
 from crocbot import envelope
+from crocbot.content import UNREADABLE, Attachment
 from crocbot.envelope import media
-from crocbot.model import UNREADABLE, Attachment, BotIdentity, Row
+from crocbot.model import BotIdentity, Row
 
 FILE = {"file_id": "f", "file_unique_id": "u"}
 WIDE = FILE | {"width": 2, "height": 1}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crocbot.content import Entity
 from crocbot.errors import (
     ChatGoneError,
     DeliveryError,
@@ -19,7 +20,6 @@ from crocbot.errors import (
 from crocbot.events import DeliveryEvent, DeliveryIssue, FirstText
 from crocbot.model import (
     ChatThread,
-    Entity,
     ErrorEvent,
     ErrorType,
     MessagePart,

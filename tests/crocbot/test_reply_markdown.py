@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crocbot.model import Entity
+from crocbot.content import Entity
 from crocbot.reply import formulas
 from crocbot.reply.markdown import Block, blocks
 from crocbot.text import replace_lone_surrogates, utf16_length

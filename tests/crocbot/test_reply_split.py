@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crocbot.model import Entity, MessagePart, Reply
+from crocbot.content import Entity
+from crocbot.model import MessagePart, Reply
 from crocbot.reply.split import split
 from crocbot.text import MAX_MESSAGE_UNITS, replace_lone_surrogates, utf16_length
 

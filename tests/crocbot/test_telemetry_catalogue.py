@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from crocbot.telemetry.catalogue import BUILD_INFO, CATALOGUE
+from crocbot.telemetry.catalogue import CATALOGUE
 from crocbot.telemetry.instruments import CounterMetric, HistogramMetric, Metric
+from crocbot.telemetry.process_metrics import BUILD_INFO
 
 TWO_LABELS = CounterMetric(
     name="crocbot_two_total",

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from crocbot.model import HostPort, MessageType
-from crocbot.telemetry import catalogue
+from crocbot.telemetry import catalogue, process_metrics
 from crocbot.telemetry.emitter import MAX_DATAGRAM_BYTES, Emitter, sampling_rate
 from crocbot.telemetry.instruments import MAX_NUMBER, MAX_OBSERVATIONS, Instruments
 from crocbot.telemetry.labels import LossReason
@@ -35,8 +35,8 @@ class EmitterFixture:
             (), invalid_name="crocbot.emitter.values_dropped.invalid", random=Random(1)
         )
         self.messages = self.instruments.counter(catalogue.MESSAGES, MessageType.TEXT)
-        self.tasks = self.instruments.gauge(catalogue.TASKS)
-        self.lag = self.instruments.timer(catalogue.LOOP_LAG)
+        self.tasks = self.instruments.gauge(process_metrics.TASKS)
+        self.lag = self.instruments.timer(process_metrics.LOOP_LAG)
         self.emitter = Emitter(self.instruments, self.target, **options)  # type: ignore[arg-type]
 
     def flush(self, *, everything: bool = False) -> list[str]:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from crocbot.telemetry import catalogue, process
-from crocbot.telemetry.catalogue import (
+from crocbot.telemetry.process_metrics import (
     CPU,
     MALLOC,
     MAX_FDS,

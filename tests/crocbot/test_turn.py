@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from crocbot.access import AccessPolicy
 from crocbot.agents import Timeouts
 from crocbot.commands import Commands, Status
+from crocbot.content import Entity, Image
 from crocbot.errors import (
     AgentError,
     ChatGoneError,
@@ -29,11 +30,9 @@ from crocbot.model import (
     ChatThread,
     Decision,
     Disposition,
-    Entity,
     ErrorEvent,
     ErrorType,
     Exchange,
-    Image,
     Message,
     MessagePart,
     MessageType,

@@ -1,0 +1,123 @@
+"""docs/agent-http.schema.json describes what the agent `http` posts and accepts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from crocbot.agents.http import REPLY_KEYS, HttpAgent, request_body
+from crocbot.content import Attachment, Image
+from crocbot.model import ChatThread, Exchange, MessageType, Prompt
+from tests.crocbot.fakes import Reading, a_message, read_answer, serving, streaming
+
+FILE = Path(__file__).parents[2] / "docs" / "agent-http.schema.json"
+SCHEMA = json.loads(FILE.read_text())
+PROMPTS = {
+    "text": Prompt(a_message("hello")),
+    "command": Prompt(a_message("", command="weather", type=MessageType.COMMAND)),
+    "media": Prompt(
+        a_message(
+            "look",
+            chat=ChatThread(-1001234, 5),
+            sender_id=None,
+            type=MessageType.MEDIA,
+            attachments=(Attachment("photo", "photo, 2x1"),),
+        ),
+        (Exchange("hi", "Hello."),),
+        (Image("image/png", b"\0P"),),
+    ),
+}
+# What version 0.1.0 posted.  These fields keep their names and meanings for ever.
+RECORDED = {
+    "message": "look\n[photo, 2x1]",
+    "chat": "-1001234:5",
+    "history": [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "Hello."},
+    ],
+    "images": [{"mime_type": "image/png", "data": "AFA="}],
+    "media": [{"kind": "photo", "description": "photo, 2x1"}],
+    "command": None,
+    "sender_id": None,
+    "message_id": 3,
+    "update_id": 1,
+}
+ANSWERS: list[Any] = [
+    *({key: "Hi."} for key in REPLY_KEYS),
+    {"reply": [{"type": "text", "text": "Hi."}]},
+    {"reply": ["Hi."], "usage": {"input_tokens": 9, "output_tokens": 2}},
+    {"reply": "Hi.", "usage": {"prompt_tokens": 9}, "model": "other keys"},
+    {"reply": "Hi.", "error": None},
+]
+NO_ANSWERS: list[Any] = [{}, [], "Hi.", {"reply": 7}, {"error": "db is down"}]
+EVENTS: list[Any] = [{"text": "Hi."}, {"reply": "Hi."}, {"text": ["Hi."]}]
+
+
+def is_valid(name: str, value: Any) -> bool:
+    """Return whether the schema of this name admits a value."""
+    schema = {"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]}
+    return Draft202012Validator(schema).is_valid(value)
+
+
+async def ask(content_type: str, body: str) -> Reading:
+    """Return what comes of a service that answers this."""
+    handler = streaming(content_type, body.encode())
+    async with serving({"POST /": handler}) as place:
+        agent = HttpAgent(f"http://{place}/", None, 5.0)
+        reading = await read_answer(agent)
+        await agent.close()
+    return reading
+
+
+def test_the_schema_is_one() -> None:
+    """It is a JSON schema of draft 2020-12."""
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_questions(name: str) -> None:
+    """Every question is valid, and has no field that the schema does not describe."""
+    question = json.loads(json.dumps(request_body(PROMPTS[name])))
+
+    assert is_valid("question", question)
+    assert set(question) == set(SCHEMA["$defs"]["question"]["properties"])
+
+
+def test_a_recorded_question() -> None:
+    """Fields are only added: those of version 0.1.0 are as they were."""
+    question = request_body(PROMPTS["media"])
+
+    assert {name: question[name] for name in RECORDED} == RECORDED
+    assert SCHEMA["$defs"]["question"]["required"][: len(RECORDED)] == list(RECORDED)
+    assert not is_valid("question", RECORDED | {"message": 7})
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_answers(answer: Any) -> None:
+    """An answer that the schema admits is accepted."""
+    reading = await ask("application/json", json.dumps(answer))
+
+    assert is_valid("answer", answer)
+    assert (reading.text, reading.error) == ("Hi.", None)
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS)
+async def test_refused_answers(answer: Any) -> None:
+    """An answer that the schema refuses is an error."""
+    reading = await ask("application/json", json.dumps(answer))
+
+    assert not is_valid("answer", answer)
+    assert (reading.text, reading.error is None) == ("", False)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+async def test_events(event: Any) -> None:
+    """An event that the schema admits is a part of the answer."""
+    reading = await ask("text/event-stream", f"data: {json.dumps(event)}\n\n")
+
+    assert is_valid("event", event)
+    assert (reading.text, reading.error) == ("Hi.", None)

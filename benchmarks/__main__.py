@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import machine, measures, servers
+from benchmarks import machine, measures, servers, shapes
 from benchmarks.measures import Bench, Measure
 from benchmarks.report import Results, table
 from benchmarks.servers import ServerSpec
@@ -50,6 +50,9 @@ PARTS: dict[str, list[Entry]] = {
         (measures.histograms, TRANSLATORS),
         (measures.scrape_loss, TRANSLATORS),
     ],
+    "shapes": [(shapes.measure_shape(each), TRANSLATORS) for each in shapes.SHAPES],
+    "million": [(shapes.measure_shape(shapes.MILLION), ("ours", "statsd_exporter"))],
+    "start": [(shapes.start, TRANSLATORS)],
     "idle": [(measures.freshness, ("ours",)), (measures.idle, ALL)],
     "beyond": [
         (measures.traffic(10, rate, profile), TRANSLATORS)
@@ -72,6 +75,8 @@ SHORT: list[Entry] = [
     (measures.scrape_loss, ("plain baseline",)),
     (measures.freshness, ("ours",)),
     (measures.idle, ("ours",)),
+    (shapes.measure_shape(shapes.SHAPES[-1]), ("ours",)),
+    (shapes.start, ("plain baseline",)),
 ]
 """Every measure once, each on as few servers as show that it works."""
 

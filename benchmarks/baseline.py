@@ -12,6 +12,7 @@ import re
 import socket
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,14 +22,21 @@ from twisted.internet import reactor
 from twisted.internet.protocol import DatagramProtocol
 from twisted.web.server import Site
 
-from benchmarks import traffic
-
 loop: Any = reactor
 PACKETS = Counter("packets", "Datagrams.")
-RULES = [
-    (re.compile(rule["match"].replace(".", r"\.").replace("*", r"([^.]*)")), rule)
-    for rule in yaml.safe_load(traffic.RULES)["mappings"]
-]
+RULES: list[tuple[re.Pattern[str], Any]] = []
+"""The rules of the mapping file; the last one takes every name."""
+
+
+def read_rules(path: Path) -> None:
+    """Read a mapping file into RULES."""
+    mapping = yaml.safe_load(path.read_text())
+    for rule in mapping["mappings"]:
+        pattern = rule["match"].replace(".", r"\.").replace("*", r"([^.]*)")
+        RULES.append((re.compile(pattern), rule))
+    is_histogram = "defaults" in mapping
+    buckets = Histogram.DEFAULT_BUCKETS if is_histogram else ()
+    RULES.append((re.compile(".*"), {"histogram_options": {"buckets": buckets}}))
 
 
 @cache
@@ -54,7 +62,7 @@ def observer(kind: str, name: str, tags: str) -> Callable[[float], None]:
     for pattern, rule in RULES:
         match = pattern.fullmatch(name)
         if match:
-            name = rule["name"]
+            name = rule.get("name", name)
             for label, template in rule.get("labels", {}).items():
                 labels[label] = match[int(template[1:])]
             buckets = tuple(rule.get("histogram_options", {}).get("buckets", ()))
@@ -94,7 +102,9 @@ def main() -> None:
     parser.add_argument("--udp", type=int, required=True)
     parser.add_argument("--tcp", type=int, required=True)
     parser.add_argument("--buffer", type=int, required=True)
+    parser.add_argument("--rules", type=Path, required=True)
     args = parser.parse_args()
+    read_rules(args.rules)
     port = loop.listenUDP(args.udp, Statsd(), interface="127.0.0.1")
     port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, args.buffer)
     loop.listenTCP(args.tcp, Site(MetricsResource(REGISTRY)), interface="127.0.0.1")

@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--udp", type=int, required=True)
     parser.add_argument("--tcp", type=int, required=True)
     parser.add_argument("--buffer", type=int, required=True)
+    parser.add_argument("--rules", help="ignored")
     args = parser.parse_args()
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, args.buffer)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.machine import ROOT
 from benchmarks.servers import Server, ServerSpec, running
-from benchmarks.traffic import REPEATED_NAMES
+from benchmarks.traffic import REPEATED_NAMES, RULES
 
 Row = tuple[str, str]
 """What is measured, and its unit."""
@@ -45,9 +45,9 @@ class Bench:
     """How many series to make, as a share of the full number."""
 
     @contextmanager
-    def server(self, spec: ServerSpec) -> Iterator[Server]:
-        """Run a server."""
-        with running(spec, self.home, self.server_cpu) as server:
+    def server(self, spec: ServerSpec, rules: str = RULES) -> Iterator[Server]:
+        """Run a server with a mapping file."""
+        with running(spec, self.home, rules, self.server_cpu) as server:
             yield server
 
     @contextmanager

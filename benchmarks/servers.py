@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import machine, traffic
+from benchmarks import machine
 from benchmarks.machine import HOST, ROOT
 
 READ_BUFFER_BYTES = 4 * 1024 * 1024
@@ -112,9 +112,10 @@ def _bridge_command(*flags: str) -> Command:
 
 
 def _module_command(module: str) -> Command:
-    def command(_: Path, udp: int, tcp: int) -> list[str]:
-        ports = [f"--udp={udp}", f"--tcp={tcp}", f"--buffer={READ_BUFFER_BYTES}"]
-        return [sys.executable, "-m", f"benchmarks.{module}", *ports]
+    def command(home: Path, udp: int, tcp: int) -> list[str]:
+        flags = [f"--udp={udp}", f"--tcp={tcp}", f"--buffer={READ_BUFFER_BYTES}"]
+        flags.append(f"--rules={home / 'rules.yml'}")
+        return [sys.executable, "-m", f"benchmarks.{module}", *flags]
 
     return command
 
@@ -200,9 +201,11 @@ def available(before: Sequence[Path] = ()) -> list[ServerSpec]:
 
 
 @contextmanager
-def running(spec: ServerSpec, home: Path, cpu: int | None = None) -> Iterator[Server]:
-    """Run a server, pinned to a core if one is given."""
-    (home / "rules.yml").write_text(traffic.RULES)
+def running(
+    spec: ServerSpec, home: Path, rules: str, cpu: int | None = None
+) -> Iterator[Server]:
+    """Run a server with a mapping file, pinned to a core if one is given."""
+    (home / "rules.yml").write_text(rules)
     udp = machine.free_port(socket.SOCK_DGRAM)
     tcp = machine.free_port(socket.SOCK_STREAM)
     command = spec.command(home, udp, tcp)

@@ -94,6 +94,34 @@ def histograms(rng: random.Random) -> Lines:
             yield f"tall.h{number}:{rng.expovariate(1 / 900):.3f}|ms"
 
 
+def counter_names(_: random.Random) -> Lines:
+    """Increment 20,000 counters of as many names."""
+    return itertools.cycle(f"solo.count{number}:1|c" for number in range(20_000))
+
+
+def timer_names(rng: random.Random) -> Lines:
+    """Observe 10,000 timers of as many names in turn."""
+    while True:
+        for number in range(10_000):
+            yield f"solo.time{number}:{rng.expovariate(1 / 900):.3f}|ms"
+
+
+def tagged_gauges(rng: random.Random) -> Lines:
+    """Set 20,000 gauges of one name and 8 tags in turn."""
+    while True:
+        for number in range(20_000):
+            tags = ",".join(f"tag{each}:v{number // 3**each}" for each in range(8))
+            yield f"solo.depth:{rng.randrange(10_000)}|g|#{tags}"
+
+
+def million(_: random.Random) -> Lines:
+    """Increment a million counters of three labels in turn."""
+    number = range(1_000_000)
+    return itertools.cycle(
+        f"wide.a{n % 10}.b{n // 10 % 1000}.c{n // 10_000}:1|c" for n in number
+    )
+
+
 PROFILES: dict[str, Callable[[random.Random], Lines]] = {
     each.__name__: each
     for each in (
@@ -106,6 +134,10 @@ PROFILES: dict[str, Callable[[random.Random], Lines]] = {
         summaries,
         counters,
         histograms,
+        counter_names,
+        timer_names,
+        tagged_gauges,
+        million,
     )
 }
 
@@ -136,9 +168,12 @@ mappings:
   name: summed_seconds
   labels: {route: $1}
   observer_type: summary
-- {match: "wide.*.*.*", name: wide_total, labels: {a: $1, b: $2, c: $3}}
+- {match: "wide.*.*.*", name: wide_total, labels: {zone: $1, host: $2, disk: $3}}
 """
 """The mapping file of every server that reads one."""
+
+HISTOGRAM_RULES = f"defaults: {{observer_type: histogram}}\n{RULES}"
+"""The same, with histograms for timers that no rule takes."""
 
 
 def packets(profile: str, lines_each: int, count: int, seed: int = 1) -> list[bytes]:

@@ -42,6 +42,9 @@ def test_the_bridge_and_another_checkout() -> None:
         "lost while 100,000 counters are scraped",
         "delivered but not on the page (packets) | 0 | 0 |",
         "idle",
+        "made: 200 gauges with 8 tags (us)",
+        "known: 200 gauges with 8 tags (us)",
+        "start: CPU until the first scrape is answered (s)",
     ):
         assert any(row in line for line in rows), row
 

@@ -17,8 +17,15 @@ import os
 import shutil
 import signal
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
-from collections.abc import AsyncIterator, Mapping, MutableSet, Sequence, Set
-from contextlib import aclosing, suppress
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Mapping,
+    MutableSet,
+    Sequence,
+    Set,
+)
+from contextlib import aclosing, nullcontext, suppress
 from pathlib import Path
 
 from crocbot import linux
@@ -28,6 +35,7 @@ from crocbot.agents.rules import bounded
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt
+from crocbot.turn_folders import TurnFolder, TurnFolders
 
 # Linux reads no more of the line that names the interpreter.
 MAX_FIRST_LINE_BYTES = 256
@@ -41,7 +49,11 @@ ORPHAN_CHECK_SECONDS = 0.01
 
 
 class CommandAgent:
-    """Starts one program, with `environment` and two variables of its own."""
+    """
+    Starts one program, with `environment` and the variables of its turn.
+
+    Without `folders` it gets and leaves no files.
+    """
 
     name = "command"
     markdown = True
@@ -49,16 +61,31 @@ class CommandAgent:
     remembers = False
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str]
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folders: TurnFolders | None = None,
     ) -> None:
         self._arguments = tuple(arguments)
         self._environment = dict(environment)
+        self._folders = folders
         self._supervisors: set[int] = set()
         self._ending: set[asyncio.Task[None]] = set()
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Run the program and yield its output as it is written."""
-        transport, group = await self._start(prompt)
+        folders = nullcontext(None) if self._folders is None else self._folders.folder()
+        async with folders as folder:
+            variables = _variables(prompt, folder)
+            async with aclosing(self._run(prompt, variables)) as texts:
+                async for text in texts:
+                    yield text
+
+    async def _run(
+        self, prompt: Prompt, variables: Mapping[str, str]
+    ) -> AsyncGenerator[str, None]:
+        """Run the program with these variables; raise AgentError if it fails."""
+        transport, group = await self._start(variables)
         process = Process(transport, group, asyncio.get_running_loop())
         writing = asyncio.create_task(_write(process.stdin, prompt.text.encode()))
         try:
@@ -111,14 +138,8 @@ class CommandAgent:
         )
 
     async def _start(
-        self, prompt: Prompt
+        self, variables: Mapping[str, str]
     ) -> tuple[asyncio.SubprocessTransport, _ProcessGroup]:
-        message = prompt.message
-        environment = {
-            **self._environment,
-            "CROCBOT_CHAT": message.chat.key,
-            "CROCBOT_SENDER": str(message.sender_id or ""),
-        }
         loop = asyncio.get_running_loop()
         try:
             return await loop.subprocess_exec(
@@ -127,11 +148,23 @@ class CommandAgent:
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
-                env=environment,
+                env={**self._environment, **variables},
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
             raise self._not_started(str(error)) from error
+
+
+def _variables(prompt: Prompt, folder: TurnFolder | None) -> Mapping[str, str]:
+    """Return the variables of a turn, besides those of the environment."""
+    message = prompt.message
+    variables = {
+        "CROCBOT_CHAT": message.chat.key,
+        "CROCBOT_SENDER": str(message.sender_id or ""),
+    }
+    if folder is not None:
+        variables["CROCBOT_OUT"] = str(folder.outgoing)
+    return variables
 
 
 class _ProcessGroup(SubprocessStreamProtocol):

@@ -8,6 +8,7 @@ from crocbot.agents.echo import EchoAgent
 from crocbot.agents.http import HttpAgent
 from crocbot.agents.openai import OpenAIAgent
 from crocbot.settings import Settings
+from crocbot.turn_folders import TurnFolders
 
 
 def create_agent(settings: Settings) -> Agent:
@@ -33,6 +34,10 @@ def create_agent(settings: Settings) -> Agent:
                 proxies=settings.proxies,
             )
         case "command":
-            return CommandAgent(settings.agent_command, settings.agent_environment)
+            return CommandAgent(
+                settings.agent_command,
+                settings.agent_environment,
+                TurnFolders(settings.state_dir),
+            )
         case _:
             return EchoAgent()

@@ -34,6 +34,7 @@ from crocbot.settings import Settings
 from crocbot.state_dir import StateLock, locked, open_directory
 from crocbot.store import Store
 from crocbot.telemetry import Telemetry
+from crocbot.turn_folders import TurnFolders
 
 VERSION = version("crocbot")
 # After the drain: for closing files and the last packets, then for cancelled tasks.
@@ -165,6 +166,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         inbox = await stack.enter_async_context(Inbox(store, events))
         if (lock := shutdown.lock) is not None:
             await _recover(inbox, settings, lock)
+            await TurnFolders(settings.state_dir).clear()
         readiness = Readiness(inbox=inbox)
         await stack.enter_async_context(Health(settings.health_address, readiness))
         client = await stack.enter_async_context(

@@ -22,7 +22,8 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series import SeriesStore
-from statsd_bridge.series.base import NAME_SUFFIXES, SortedKeysDict
+from statsd_bridge.series.base import NAME_SUFFIXES
+from statsd_bridge.series.sorted_keys import SortedKeysDict
 from statsd_bridge.syntax import format_labels
 from tests.statsd_bridge.in_memory import InMemoryPath, MakePipeline
 
@@ -369,8 +370,8 @@ def test_many_series_are_in_the_order_of_their_values(
     store: SeriesStore, monkeypatch: pytest.MonkeyPatch, new: int
 ) -> None:
     """Also if few of them are new, and if their sort keys do not fit into memory."""
-    monkeypatch.setattr("statsd_bridge.series.base.MAX_SORTED_BYTES", 1_000)
-    monkeypatch.setattr("statsd_bridge.series.base.MIN_NEW_SHARE", 8)
+    monkeypatch.setattr("statsd_bridge.series.sorted_keys.MAX_SORTED_BYTES", 1_000)
+    monkeypatch.setattr("statsd_bridge.series.sorted_keys.MIN_NEW_SHARE", 8)
     numbers = [n * 7_919 % 997 for n in range(900)]
     for start in range(0, 900, new):
         for number in numbers[start : start + new]:

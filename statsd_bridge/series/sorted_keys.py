@@ -1,0 +1,105 @@
+"""
+A dict that lists its keys in order: series by their labels, families by their names.
+
+The order of the page is that of the labels' values, but sorting a million series at
+each scrape would take a second.  So the sorted keys are kept, and at the next scrape
+only the series created since then are sorted and merged in, at 25 ns a key:
+
+    created     b d a c            first scrape: a b c d
+    created     b d a c | e        second scrape: only e is sorted and merged
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from heapq import merge
+from itertools import islice
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+MAX_SORTED_BYTES = 16 * 1024 * 1024
+"""Sort keys that are made at once: without a bound they take what all labels take."""
+
+MIN_NEW_SHARE = 32
+"""With fewer new keys than one in this many, each is inserted by a search."""
+
+
+class SortedKeysDict(dict[str, Value]):
+    """A dict that can list its keys in order.  Remove keys with `remove` only."""
+
+    __slots__ = ("_removed", "_sorted")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sorted: list[str] = []
+        self._removed = 0
+
+    def remove(self, key: str) -> None:
+        """Remove a key."""
+        del self[key]
+        self._removed += 1
+        if self._removed > len(self):
+            # Most keys are gone: release the memory that a dict keeps for them, too.
+            self._forget_removed()
+            items = self.copy()
+            self.clear()
+            self.update(items)
+
+    def sorted_keys(self, sort_key: Callable[[str], str] | None = None) -> list[str]:
+        """
+        Return the keys, ascending or by `sort_key`; do not change the list.
+
+        The list is not updated by later removals: it may hold keys that are gone.
+        """
+        if self._removed:
+            self._forget_removed()
+        # A dict is in insertion order, so the keys that are not sorted yet come last.
+        new = list(islice(reversed(self), len(self) - len(self._sorted)))
+        if not new:
+            return self._sorted
+        if sort_key is None:
+            # Timsort finds the run that is sorted already.
+            self._sorted = self._sorted + new
+            self._sorted.sort()
+        elif len(new) * MIN_NEW_SHARE < len(self._sorted):
+            self._sorted = _inserted(self._sorted, new, sort_key)
+        else:
+            runs = [sorted(run, key=sort_key) for run in _runs(new)]
+            if self._sorted or len(runs) > 1:
+                self._sorted = list(merge(self._sorted, *runs, key=sort_key))
+            else:
+                (self._sorted,) = runs
+        return self._sorted
+
+    def _forget_removed(self) -> None:
+        # These contain all keys that were inserted, perhaps again, since the last sort.
+        new = set(islice(reversed(self), len(self) - len(self._sorted) + self._removed))
+        self._sorted = [key for key in self._sorted if key in self and key not in new]
+        self._removed = 0
+
+
+def _inserted(
+    ordered: list[str], new: list[str], sort_key: Callable[[str], str]
+) -> list[str]:
+    """Return a sorted list with a few new keys, found by a search for each."""
+    merged: list[str] = []
+    end = 0
+    for key in sorted(new, key=sort_key):
+        start, end = end, bisect_right(ordered, sort_key(key), end, key=sort_key)
+        merged += ordered[start:end]
+        merged.append(key)
+    return merged + ordered[end:]
+
+
+def _runs(keys: list[str]) -> Iterator[list[str]]:
+    """Cut a list into runs of at most MAX_SORTED_BYTES."""
+    start = size = 0
+    for index, key in enumerate(keys):
+        size += len(key)
+        if size > MAX_SORTED_BYTES:
+            yield keys[start : index + 1]
+            start, size = index + 1, 0
+    if start < len(keys):
+        yield keys[start:]

@@ -45,6 +45,12 @@ SERIES_BYTES: Final = {
 BUCKET_BYTES: Final = 24
 """A bucket of a histogram: 8 bytes while its count is small, 40 when it is large."""
 
+NATIVE_BYTES: Final = 320
+"""The native buckets of a histogram, besides those that have values."""
+
+NATIVE_BUCKET_BYTES: Final = 14
+"""A native bucket: its index and count, and the spare places of two arrays."""
+
 EXPIRY_BYTES: Final = 240
 """The times of a series with a ttl, and its entry in the expiry heap."""
 

@@ -134,6 +134,14 @@ class RejectionReason(StrEnum):
     MEMORY_LIMIT = "memory_limit"
 
 
+class NativeMode(StrEnum):
+    """When histograms have native buckets; AUTO: while they are scraped."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 class Action(StrEnum):
     """What the mapping does with a name; UNMAPPED if no rule matches it."""
 
@@ -196,6 +204,18 @@ class Quantile:
     error: float
 
 
+MIN_NATIVE_SCHEMA, MAX_NATIVE_SCHEMA = -4, 8
+"""The coarsest and the finest schema of native buckets."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeOptions:
+    """Native buckets of a histogram: the schema that it begins with, and a limit."""
+
+    schema: int
+    max_buckets: int
+
+
 @dataclass(frozen=True, slots=True)
 class MetricOptions:
     """
@@ -203,6 +223,7 @@ class MetricOptions:
 
     `buckets` are upper bounds, ascending, without +Inf.  `ttl` is in seconds, 0 for no
     expiry.  `max_age` is a summary's window in seconds, divided into `age_buckets`.
+    `native` is None for a histogram with classic buckets only, and for other types.
     """
 
     type: MetricType
@@ -211,6 +232,7 @@ class MetricOptions:
     ttl: float = 0.0
     scale: float | None = None
     buckets: tuple[float, ...] = ()
+    native: NativeOptions | None = None
     quantiles: tuple[Quantile, ...] = ()
     max_age: float = 600.0
     age_buckets: int = 5

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from statsd_bridge import syntax
-from statsd_bridge.model import MAX_EXPANDED_LENGTH, HostPort
+from statsd_bridge.model import MAX_EXPANDED_LENGTH, HostPort, NativeMode
 
 _PREFIXED_INTEGER = re.compile(
     r"0(?:[xX](?:_?[0-9a-fA-F]){1,15}|[oO](?:_?[0-7]){1,15}|[bB](?:_?[01]){1,15})"
@@ -138,6 +138,10 @@ def _choice(*words: str) -> FlagType:
     return FlagType("|".join(words), parse)
 
 
+def _native_mode(text: str) -> NativeMode:
+    return NativeMode(_choice(*NativeMode).parse(text))
+
+
 TEXT = FlagType("TEXT", str)
 NUMBER = FlagType("NUMBER", _whole_number)
 UNSIGNED = FlagType("NUMBER", _unsigned_number)
@@ -152,6 +156,7 @@ LISTEN = FlagType("ADDRESS", _optional_address)
 RELAY = FlagType("ADDRESS", _relay_address)
 LEVEL = _choice("debug", "info", "warn", "error")
 FORMAT = _choice("logfmt", "json")
+NATIVE_MODE = FlagType("auto|on|off", _native_mode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +237,12 @@ class Settings:
     )
     set_window: float = WINDOW.field(
         "statsd.set-window", "60s", "How long a set counts a member."
+    )
+    native_histograms: NativeMode = NATIVE_MODE.field(  # noqa: RUF009
+        "statsd.native-histograms",
+        "auto",
+        "Native buckets of histograms, which scrapes in protobuf show; auto drops them"
+        " after an hour without such a scrape.",
     )
     count_lines_from: tuple[str, ...] = TEXT.field(
         "statsd.count-lines-from",

@@ -28,6 +28,7 @@ from prometheus_client.registry import Collector
 
 from statsd_bridge.memory import MemoryBudget
 from statsd_bridge.model import CacheStats, MetricType, Stats
+from statsd_bridge.series import NativeStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class BridgeState:
     """None if the cache is off."""
     series: int = 0
     memory: MemoryBudget = field(default_factory=MemoryBudget)
+    native: NativeStats = field(default_factory=NativeStats)
     label_names_total: Mapping[MetricType, int] = field(default_factory=dict)
     """Pairs of a metric name and its label names ever created, by type."""
     kernel_drops: int | None = None
@@ -219,6 +221,14 @@ SELF_METRICS = (
                "Times that a summary had no memory for more values: its quantiles are"
                " less exact.",
                (), lambda bridge: bridge.memory.series.denied),
+    SelfMetric("statsd_bridge_native_histograms_dropped_total", COUNTER,
+               "Histograms whose native buckets were dropped, by reason: idle (without"
+               " a scrape in protobuf), memory, range (a count was too large).",
+               ("reason",), lambda bridge: bridge.native.dropped),
+    SelfMetric("statsd_bridge_native_histograms_coarsened_total", COUNTER,
+               "Times that a native histogram had no memory for another bucket: its"
+               " resolution was halved.",
+               (), lambda bridge: bridge.native.halved),
     SelfMetric("statsd_metric_mapper_cache_length", GAUGE,
                "Matches in the mapping cache; absent with a cache size of 0.",
                (), lambda bridge: bridge.cache and bridge.cache.length),

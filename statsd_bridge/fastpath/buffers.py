@@ -10,7 +10,7 @@ share a buffer.  `flush` records all numbers of a buffer at once, at a fraction 
 cost of single samples.  The fast path decides when.
 
 - A buffer belongs to an existing series, with which it goes, or to a dropped name.
-- A gauge has at most one buffer, so that its values stay in order.
+- A series whose values must stay in order, such as a gauge, has at most one buffer.
 - Buffers are bounded in number, and charged to an account.  Beyond these bounds new
   lines get none; once many lines got none, all buffers are dropped, and the lines that
   are in use get new ones.
@@ -235,7 +235,7 @@ class SampleBuffers(SeriesListener):
             # Two rules with different ttls for one series: each sample has to set its
             # own.
             self.stop_buffering(series, now)
-        elif isinstance(series, Gauge):
+        elif series.is_ordered:
             self.flush(self.for_series(series), now)
 
     def stop_buffering(self, series: Series, now: float) -> None:
@@ -313,7 +313,7 @@ class SampleBuffers(SeriesListener):
         if series is None:
             return True
         buffer = self._by_series.get(series)
-        return buffer is None or not (buffer is UNBUFFERED or isinstance(series, Gauge))
+        return buffer is None or not (buffer is UNBUFFERED or series.is_ordered)
 
     def _shared(self, format: SampleFormat) -> SampleFormat:
         key = _fields(format)

@@ -25,6 +25,12 @@ from typing import Final
 
 from statsd_bridge.document.section import Section
 from statsd_bridge.errors import ConfigError
+from statsd_bridge.mapping.native import (
+    DEFAULT_NATIVE,
+    NOT_SET,
+    NativeKeys,
+    read_native,
+)
 from statsd_bridge.model import MetricOptions, MetricType, Quantile, SampleType
 from statsd_bridge.syntax import NANOSECONDS_PER_SECOND
 
@@ -69,27 +75,33 @@ class SummaryOptions:
     age_buckets: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class HistogramOptions:
+    """The keys of `histogram_options`; None: not set."""
+
+    buckets: tuple[float, ...] | None = None
+    native: NativeKeys = NOT_SET
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenOptions:
     """The observer options that one section of a file sets; None: not set."""
 
     type: MetricType | None
     summary: SummaryOptions | None
-    has_histogram: bool
-    """Whether there are `histogram_options`."""
-    buckets: tuple[float, ...] | None
-    """Those of `histogram_options`."""
+    histogram: HistogramOptions | None
     legacy_quantiles: tuple[Quantile, ...] | None
     legacy_buckets: tuple[float, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObserverOptions:
     """Observer options with defaults filled in; only the type may be open."""
 
     type: MetricType | None
     summary: SummaryOptions
     buckets: tuple[float, ...]
+    native: NativeKeys
 
 
 def _read_written(section: Section) -> WrittenOptions:
@@ -101,8 +113,7 @@ def _read_written(section: Section) -> WrittenOptions:
     written = WrittenOptions(
         type=new_type or legacy_type,
         summary=_read_summary(summary) if summary else None,
-        has_histogram=histogram is not None,
-        buckets=_read_histogram(histogram) if histogram else None,
+        histogram=_read_histogram(histogram) if histogram else None,
         legacy_quantiles=_read_quantiles(section),
         legacy_buckets=_read_buckets(section),
     )
@@ -124,8 +135,14 @@ def read_default_observer(section: Section) -> ObserverOptions:
         summary = SummaryOptions(written.legacy_quantiles)
     summary = replace(summary, quantiles=summary.quantiles or DEFAULT_QUANTILES)
     _check_window(section, summary)
-    buckets = written.buckets or written.legacy_buckets or DEFAULT_BUCKETS
-    return ObserverOptions(written.type, summary, buckets)
+    histogram = written.histogram or HistogramOptions()
+    if not histogram.buckets and written.legacy_buckets:
+        histogram = HistogramOptions(written.legacy_buckets)
+    buckets = histogram.buckets or DEFAULT_BUCKETS
+    native = DEFAULT_NATIVE.override(histogram.native)
+    return ObserverOptions(
+        type=written.type, summary=summary, buckets=buckets, native=native
+    )
 
 
 def read_observer(section: Section, defaults: ObserverOptions) -> ObserverOptions:
@@ -141,13 +158,15 @@ def read_observer(section: Section, defaults: ObserverOptions) -> ObserverOption
     _check_duplicates(section, written)
     metric_type = written.type or defaults.type
     summary = written.summary or defaults.summary
-    quantiles, buckets = summary.quantiles, defaults.buckets
+    quantiles, buckets, native = summary.quantiles, defaults.buckets, defaults.native
     if metric_type is MetricType.HISTOGRAM:
         if written.summary is not None:
             raise _excluded(section, "summary_options", metric_type)
-        buckets = written.legacy_buckets or written.buckets or buckets
+        histogram = written.histogram or HistogramOptions()
+        buckets = written.legacy_buckets or histogram.buckets or buckets
+        native = native.override(histogram.native)
     elif metric_type is MetricType.SUMMARY:
-        if written.has_histogram:
+        if written.histogram is not None:
             raise _excluded(section, "histogram_options", metric_type)
         quantiles = written.legacy_quantiles or quantiles
         summary = SummaryOptions(
@@ -159,13 +178,15 @@ def read_observer(section: Section, defaults: ObserverOptions) -> ObserverOption
         for key, is_set in (
             ("quantiles", written.legacy_quantiles is not None),
             ("buckets", written.legacy_buckets is not None),
-            ("histogram_options", written.has_histogram),
+            ("histogram_options", written.histogram is not None),
         ):
             if is_set:
                 section.warn(key, "is ignored, since no observer_type is set")
     summary = replace(summary, quantiles=quantiles or defaults.summary.quantiles)
     _check_window(section, summary)
-    return ObserverOptions(metric_type, summary, buckets)
+    return ObserverOptions(
+        type=metric_type, summary=summary, buckets=buckets, native=native
+    )
 
 
 class SharedOptions:
@@ -203,7 +224,9 @@ def metric_options(
     if observer.type is MetricType.HISTOGRAM:
         buckets = observer.buckets
         buckets = buckets[:-1] if buckets[-1] == math.inf else buckets
-        options[SampleType.OBSERVER] = make(MetricType.HISTOGRAM, buckets=buckets)
+        options[SampleType.OBSERVER] = make(
+            MetricType.HISTOGRAM, buckets=buckets, native=observer.native.options()
+        )
         return options
     summary = observer.summary
     nanoseconds = summary.max_age_nanoseconds or DEFAULT_MAX_AGE_NANOSECONDS
@@ -231,13 +254,10 @@ def _read_summary(section: Section) -> SummaryOptions:
     return summary
 
 
-def _read_histogram(section: Section) -> tuple[float, ...] | None:
-    buckets = _read_buckets(section)
-    # Accepted without effect: the text format has no native histograms.
-    section.number("native_histogram_bucket_factor")
-    section.count("native_histogram_max_buckets")
+def _read_histogram(section: Section) -> HistogramOptions:
+    histogram = HistogramOptions(_read_buckets(section), read_native(section))
     section.reject_unknown_keys()
-    return buckets
+    return histogram
 
 
 def _read_quantiles(section: Section) -> tuple[Quantile, ...] | None:
@@ -271,9 +291,10 @@ def _read_buckets(section: Section) -> tuple[float, ...] | None:
 
 def _check_duplicates(section: Section, written: WrittenOptions) -> None:
     quantiles = written.summary.quantiles if written.summary else None
+    buckets = written.histogram.buckets if written.histogram else None
     for key, legacy, new, successor in (
         ("quantiles", written.legacy_quantiles, quantiles, "summary_options"),
-        ("buckets", written.legacy_buckets, written.buckets, "histogram_options"),
+        ("buckets", written.legacy_buckets, buckets, "histogram_options"),
     ):
         if legacy is not None and new is not None:
             raise section.error(key, f"is also in {successor}; keep that one")

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from statsd_bridge.series.base import GrowingSeries, MetricFamily, Series, TextLimits
 from statsd_bridge.series.counter_gauge import Gauge
+from statsd_bridge.series.histogram import Histogram
+from statsd_bridge.series.native import NativeHistogram, NativeStats
 from statsd_bridge.series.store import SeriesListener, SeriesStore
 
 __all__ = [
     "Gauge",
     "GrowingSeries",
+    "Histogram",
     "MetricFamily",
+    "NativeHistogram",
+    "NativeStats",
     "Series",
     "SeriesListener",
     "SeriesStore",

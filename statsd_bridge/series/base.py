@@ -137,6 +137,11 @@ class Series:
         """
         raise NotImplementedError
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of its samples matters."""
+        return False
+
     def may_be_negative(self, _now: float) -> bool:
         """Return whether a number is negative or NaN that OpenMetrics forbids to be."""
         return False

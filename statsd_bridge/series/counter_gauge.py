@@ -43,6 +43,11 @@ class Gauge(SingleValue):
 
     __slots__ = ()
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of its samples matters."""
+        return True
+
     def record(self, sample: Sample, value: float, _now: float) -> None:
         """Replace the value, or change it by a relative one."""
         if sample.relative:

@@ -1,4 +1,10 @@
-"""Histograms: counts of observations by bucket."""
+"""
+Histograms: counts of observations by bucket.
+
+A histogram may have native buckets, too, from its first observation on (native.py).
+They are made at the second one, since many series never have more than one: after a
+single observation the sum is its value.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +12,26 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
-from math import inf, nextafter
 
+from statsd_bridge.memory import NATIVE_BYTES
 from statsd_bridge.model import MetricOptions, Sample
 from statsd_bridge.series.base import Series
+from statsd_bridge.series.native import (
+    NativeGeneration,
+    NativeHistogram,
+    greatest_number,
+)
 
 SORT_THRESHOLD = 8
 """
 From this many values on, if they are half as many as the buckets, sorting them is
 quicker than one search a value.
+"""
+
+MIN_UNORDERED_BUCKETS = 64
+"""
+With fewer native buckets allowed than this, each observation may halve the resolution,
+so they are recorded in their order; with more, the order hardly matters.
 """
 
 
@@ -23,14 +40,50 @@ class Histogram(Series):
     A histogram.  A bucket counts the values that are at most its bound.
 
     NaN is only in +Inf and makes the sum NaN, like in Prometheus' client libraries.
+    `generation` is that of the native buckets, None for classic buckets only.
     """
 
-    __slots__ = ("counts", "sum")
+    __slots__ = ("_native", "counts", "sum")
 
-    def __init__(self, options: MetricOptions) -> None:
+    def __init__(
+        self, options: MetricOptions, generation: NativeGeneration | None = None
+    ) -> None:
         super().__init__(options)
         self.counts = [0] * (len(options.buckets) + 1)
         self.sum = 0.0
+        # A generation stands for native buckets that are not made yet.
+        self._native: NativeHistogram | NativeGeneration | None = generation
+
+    @property
+    def native(self) -> NativeHistogram | None:
+        """The native buckets, with all observations but NaN in them, or None."""
+        native = self._native
+        if isinstance(native, NativeGeneration):
+            native = self._make_native(native)
+        return None if native is None or native.is_dropped else native
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of observations matters."""
+        native = self.options.native
+        return (
+            self._native is not None
+            and native is not None
+            and native.max_buckets < MIN_UNORDERED_BUCKETS
+        )
+
+    def drop_native(self, reason: str = "") -> None:
+        """Drop the native buckets for good, and count it if there is a reason."""
+        native, self._native = self._native, None
+        if native is not None and reason:
+            native.stats.dropped[reason] += 1
+        if isinstance(native, NativeHistogram):
+            native.release()
+
+    def release_dropped_native(self) -> None:
+        """Give back the memory of native buckets that were dropped with others."""
+        if self._native is not None and self._native.is_dropped:
+            self.drop_native("idle")
 
     def record(self, sample: Sample, value: float, _now: float) -> None:
         """Count an observation with its weight."""
@@ -49,8 +102,10 @@ class Histogram(Series):
             for number in numbers:
                 self._observe(number / divisor, weight)
             return
-        counts, below = self.counts, 0
         ascending = sorted(numbers)
+        if self._native is not None:
+            self._observe_all_native(numbers, ascending, divisor, weight)
+        counts, below = self.counts, 0
         for index, bound in enumerate(_scaled_bounds(self.options.buckets, divisor)):
             upto = bisect_right(ascending, bound, below)
             counts[index] += (upto - below) * weight
@@ -62,16 +117,65 @@ class Histogram(Series):
         """Return whether the sum is negative or NaN."""
         return not self.sum >= 0
 
+    def values(self, _now: float) -> tuple[float, ...]:
+        """Return the cumulative counts, that of +Inf included, then sum and count."""
+        cumulative = tuple(accumulate(self.counts))
+        return (*cumulative, self.sum, cumulative[-1])
+
     def _observe(self, value: float, weight: int) -> None:
+        if self._native is not None:
+            self._observe_native(value, weight)
         buckets = self.options.buckets
         index = bisect_left(buckets, value) if value == value else len(buckets)
         self.counts[index] += weight
         self.sum += value * weight
 
-    def values(self, _now: float) -> tuple[float, ...]:
-        """Return the cumulative counts, that of +Inf included, then sum and count."""
-        cumulative = tuple(accumulate(self.counts))
-        return (*cumulative, self.sum, cumulative[-1])
+    def _observe_native(self, value: float, weight: int) -> None:
+        """Count an observation in the native buckets, before it is in the others."""
+        native = self._native
+        if isinstance(native, NativeGeneration):
+            if weight == 1 and not any(self.counts):
+                return
+            native = self._make_native(native)
+        if native is None or value != value:
+            return
+        try:
+            if not native.observe(value, weight):
+                self.drop_native("memory")
+        except OverflowError:
+            self.drop_native("range")
+
+    def _observe_all_native(
+        self,
+        numbers: Sequence[float],
+        ascending: Sequence[float],
+        divisor: float,
+        weight: int,
+    ) -> None:
+        native = self._native
+        if isinstance(native, NativeGeneration):
+            native = self._make_native(native)
+        if native is None:
+            return
+        try:
+            if not native.observe_all(numbers, ascending, divisor, weight):
+                self.drop_native("memory")
+        except OverflowError:
+            self.drop_native("range")
+
+    def _make_native(self, generation: NativeGeneration) -> NativeHistogram | None:
+        """Make and return the native buckets, with the observation before, if any."""
+        options, value = self.options.native, self.sum
+        if options is None or generation.is_dropped:
+            return None
+        if not generation.account.reserve(NATIVE_BYTES):
+            self.drop_native("memory")
+            return None
+        native = self._native = NativeHistogram(options, generation)
+        if any(self.counts) and value == value and not native.observe(value, 1):
+            self.drop_native("memory")
+            return None
+        return native
 
 
 @lru_cache
@@ -85,12 +189,4 @@ def _scaled_bounds(buckets: tuple[float, ...], divisor: float) -> tuple[float, .
     """
     if divisor == 1.0:
         return buckets
-    scaled = []
-    for bound in buckets:
-        number = bound * divisor
-        while number / divisor > bound:
-            number = nextafter(number, -inf)
-        while number < inf and nextafter(number, inf) / divisor <= bound:
-            number = nextafter(number, inf)
-        scaled.append(number)
-    return tuple(scaled)
+    return tuple([greatest_number(bound, divisor) for bound in buckets])

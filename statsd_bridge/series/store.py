@@ -30,6 +30,7 @@ from statsd_bridge.model import (
     Clock,
     MetricOptions,
     MetricType,
+    NativeMode,
     Rejection,
     RejectionReason,
     Sample,
@@ -48,6 +49,7 @@ from statsd_bridge.series.base import (
 )
 from statsd_bridge.series.counter_gauge import Counter, Gauge
 from statsd_bridge.series.histogram import Histogram
+from statsd_bridge.series.native_policy import NativePolicy
 from statsd_bridge.series.rotation import Rotation
 from statsd_bridge.series.set import MEMBER_BYTES, UniqueSet
 from statsd_bridge.series.summary import Summary
@@ -86,6 +88,7 @@ class SeriesStore:
         *,
         max_series: int = 1_000_000,
         set_window: float = 60.0,
+        native_mode: NativeMode = NativeMode.AUTO,
         text_limits: TextLimits = DEFAULT_TEXT_LIMITS,
         reserved: Collection[str] = (),
         memory: MemoryBudget | None = None,
@@ -102,6 +105,8 @@ class SeriesStore:
         self._max_series = max_series
         self._set_window = set_window
         self._clock = clock
+        self.native = NativePolicy(native_mode, self._account, clock())
+        """Which histograms have native buckets."""
         self._families = Families(reserved)
         # Time, a serial number that no two entries share, series, family, label text.
         # An entry is valid while its time equals `series.due`; all others are stale.
@@ -176,8 +181,10 @@ class SeriesStore:
         now = self._clock()
         steps = self._expire_series(now, max_steps)
         self._growing.expire(now, max_steps - steps)
+        self.native.expire(self._families, now, max_steps)
         heap = self._expiry_heap
-        return self._growing.is_done() and not (heap and heap[0][0] < now)
+        is_done = self._growing.is_done() and self.native.is_done()
+        return is_done and not (heap and heap[0][0] < now)
 
     def _expire_series(self, now: float, max_steps: int) -> int:
         """Remove series whose ttl is over; return the entries that were looked at."""
@@ -258,6 +265,8 @@ class SeriesStore:
         if isinstance(series, GrowingSeries):
             series.release()
             self._growing.remove(series)
+        elif isinstance(series, Histogram):
+            series.drop_native()
         names = series.label_names.names
         family.remove(label_text)
         if names not in family.label_names:
@@ -275,7 +284,8 @@ class SeriesStore:
             case MetricType.GAUGE:
                 return Gauge(options)
             case MetricType.HISTOGRAM:
-                return Histogram(options)
+                generation = self.native.generation if options.native else None
+                return Histogram(options, generation)
             case MetricType.SUMMARY:
                 return Summary(options, now, self._account)
             case MetricType.SET:

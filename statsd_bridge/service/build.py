@@ -98,6 +98,7 @@ def new_store(settings: Settings, memory: MemoryBudget | None = None) -> SeriesS
     return SeriesStore(
         max_series=settings.max_series,
         set_window=settings.set_window,
+        native_mode=settings.native_histograms,
         text_limits=TextLimits(
             name=settings.max_name_length,
             label_name=settings.max_label_name_length,

@@ -102,6 +102,7 @@ class HttpBackend(web.Backend):
             cache=self._plain.cache if self._settings.cache_size else None,
             series=len(self._store),
             memory=self._store.memory,
+            native=self._store.native.stats,
             label_names_total=self._store.label_names_total,
             kernel_drops=self._listeners.kernel_drops(),
             truncated_datagrams=self._listeners.truncated,

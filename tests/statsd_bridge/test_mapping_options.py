@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from statsd_bridge import mapping
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.mapping import options
-from statsd_bridge.model import MetricOptions, MetricType, Quantile, SampleType
+from statsd_bridge.model import (
+    MetricOptions,
+    MetricType,
+    NativeOptions,
+    Quantile,
+    SampleType,
+)
 
 SUMMARY = MetricOptions(
     MetricType.SUMMARY, options.DEFAULT_HELP, quantiles=options.DEFAULT_QUANTILES
 )
+NATIVE = NativeOptions(schema=3, max_buckets=256)
 HISTOGRAM = MetricOptions(
-    MetricType.HISTOGRAM, options.DEFAULT_HELP, buckets=options.DEFAULT_BUCKETS
+    MetricType.HISTOGRAM,
+    options.DEFAULT_HELP,
+    buckets=options.DEFAULT_BUCKETS,
+    native=NATIVE,
 )
 
 LOW = "quantiles: [{quantile: 0.4, error: 0.04}]"
@@ -44,9 +55,11 @@ def summary(
     )
 
 
-def histogram(*buckets: float) -> MetricOptions:
+def histogram(*buckets: float, native: NativeOptions | None = NATIVE) -> MetricOptions:
     """Return the options of a histogram."""
-    return MetricOptions(MetricType.HISTOGRAM, options.DEFAULT_HELP, buckets=buckets)
+    return MetricOptions(
+        MetricType.HISTOGRAM, options.DEFAULT_HELP, buckets=buckets, native=native
+    )
 
 
 RESOLVED = [
@@ -146,13 +159,7 @@ RESOLVED = [
     ("", "buckets: [1, 2]", SUMMARY),
     # For the other type, they have no effect.
     ("observer_type: histogram", LOW, HISTOGRAM),
-    # Options without effect in the text format.
-    (
-        "",
-        "observer_type: histogram, histogram_options: "
-        "{native_histogram_bucket_factor: 1.05, native_histogram_max_buckets: 9}",
-        HISTOGRAM,
-    ),
+    # Without effect.
     ("", "summary_options: {buf_cap: 1000}", SUMMARY),
 ]
 
@@ -163,6 +170,46 @@ def test_options_are_inherited_like_in_statsd_exporter(
 ) -> None:
     """Options are inherited like in statsd_exporter."""
     assert observed(defaults, rule) == expected
+
+
+FACTOR, MAXIMUM = "native_histogram_bucket_factor", "native_histogram_max_buckets"
+NATIVE_OPTIONS = [
+    # The rule's, else those of the defaults, else 1.1 and 256; each for itself.
+    ("", f"{FACTOR}: 2, {MAXIMUM}: 9", NativeOptions(0, 9)),
+    ("", f"{FACTOR}: 2", NativeOptions(0, 256)),
+    (f"{FACTOR}: 4", f"{MAXIMUM}: 9", NativeOptions(-1, 9)),
+    (f"{FACTOR}: 4, {MAXIMUM}: 7", "", NativeOptions(-1, 7)),
+    (f"{FACTOR}: 4, {MAXIMUM}: 7", f"{FACTOR}: 0, {MAXIMUM}: 0", NativeOptions(-1, 7)),
+    (f"{FACTOR}: 0, {MAXIMUM}: 0", "", NATIVE),
+    (f"{FACTOR}: -0.0", f"{FACTOR}: ~", NATIVE),
+    # 1 or less, but above 0, turns them off.
+    (f"{FACTOR}: 1", "", None),
+    (f"{FACTOR}: 1e-300", "", None),
+    ("", f"{FACTOR}: 1.0", None),
+    (f"{FACTOR}: 1", f"{FACTOR}: 1.1", NATIVE),
+    (f"{FACTOR}: .inf", "", NativeOptions(-4, 256)),
+    # The legacy key of the defaults replaces nothing if there are buckets.
+    (f"{FACTOR}: 2, buckets: [1, 2]", "", NativeOptions(0, 256)),
+]
+
+
+@pytest.mark.parametrize(("defaults", "rule", "expected"), NATIVE_OPTIONS)
+def test_native_options_are_inherited_like_in_statsd_exporter(
+    defaults: str, rule: str, expected: NativeOptions | None
+) -> None:
+    """A key that is 0 or absent is inherited."""
+    resolved = observed(
+        f"observer_type: histogram, histogram_options: {{{defaults}}}",
+        f"histogram_options: {{{rule}}}",
+    )
+    assert resolved.native == expected
+
+
+def test_legacy_buckets_of_the_defaults_replace_native_options() -> None:
+    """Like in statsd_exporter, all of histogram_options."""
+    defaults = f"buckets: [1, 2], histogram_options: {{{FACTOR}: 2, {MAXIMUM}: 9}}"
+
+    assert observed(f"observer_type: histogram, {defaults}", "") == histogram(1.0, 2.0)
 
 
 def test_quantiles_are_sorted_and_unique() -> None:
@@ -181,9 +228,7 @@ def test_unmapped_names_have_the_default_options() -> None:
     assert [table.look_up(kind, "a").untagged.options for kind in SampleType] == [
         MetricOptions(MetricType.COUNTER, options.DEFAULT_HELP, ttl=3600.0),
         MetricOptions(MetricType.GAUGE, options.DEFAULT_HELP, ttl=3600.0),
-        MetricOptions(
-            MetricType.HISTOGRAM, options.DEFAULT_HELP, ttl=3600.0, buckets=ONE_AND_TWO
-        ),
+        replace(histogram(*ONE_AND_TWO), ttl=3600.0),
         MetricOptions(MetricType.SET, options.DEFAULT_HELP, ttl=3600.0),
     ]
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from statsd_bridge.exposition import text
 from statsd_bridge.log import BugReporter
 from statsd_bridge.model import MetricType
-from statsd_bridge.series import MetricFamily
+from statsd_bridge.series import MetricFamily, Series
 from statsd_bridge.syntax import escape_label_value
 
 DISTRIBUTIONS = (MetricType.HISTOGRAM, MetricType.SUMMARY)
@@ -44,72 +44,131 @@ def format_families(
     `reserved` are names that other parts of the page use.  A series whose values raise
     is reported to `bugs` and skipped.
     """
-    names = {*reserved, *(name for each in families for name in _series_names(each))}
+    page = _Page(_Names(families, reserved), now, bugs)
     for family in families:
         if not family.series:
             continue
-        is_allowed = _allows_names(family, names)
+        only = text.only_series(family)
+        if only is None:
+            yield from page.format_family(family)
+            continue
+        labels, series = only
+        lines = text.only_lines(family, series)
+        try:
+            chunk = page.format_only(family, labels, series)
+        except Exception as error:
+            bugs.report(error)
+        else:
+            yield chunk, lines
+
+
+class _Names:
+    """All names on the page: those of the series and of other parts."""
+
+    def __init__(
+        self, families: Sequence[MetricFamily], reserved: Collection[str]
+    ) -> None:
+        self._types = {each.name: each.type for each in families}
+        self._reserved = reserved
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether a name is on the page."""
+        if not isinstance(name, str):
+            return False
+        if name in self._types or name in self._reserved:
+            return True
+        if not name.endswith(_SAMPLE_SUFFIXES):
+            return False
+        return self._types.get(name.rpartition("_")[0]) in DISTRIBUTIONS
+
+
+class _Page:
+    """Formats the families of one page."""
+
+    def __init__(self, names: _Names, now: float, bugs: BugReporter) -> None:
+        self._names = names
+        self._now = now
+        self._bugs = bugs
+        self._heads = text.Heads(escape_label_value)
+        self._formatters = {
+            suffix: text.new_formatters(now, suffix)
+            for suffix in (None, "", *_SAMPLE_SUFFIXES)
+        }
+
+    def format_only(self, family: MetricFamily, labels: str, series: Series) -> str:
+        """Return a family of one series."""
+        is_allowed = self._allows_names(family)
+        if is_allowed and family.type in DISTRIBUTIONS:
+            is_allowed = not series.may_be_negative(self._now)
+        lines = [
+            head
+            + self._formatters[suffix][family.type].format(family.name, labels, series)
+            for head, suffix in self._heads_of(family, is_allowed)
+        ]
+        return "".join(lines)
+
+    def format_family(self, family: MetricFamily) -> Iterator[text.Chunk]:
+        """Yield a family in chunks."""
+        is_allowed = self._allows_names(family)
         if is_allowed and family.type in DISTRIBUTIONS:
             # All series decide before the head; counters can be neither negative nor
             # NaN.  Their lines are not kept: a family may be most of the page.
             for label_texts, lines in text.divide_family(family):
                 if is_allowed:
-                    is_allowed = _allows_series(family, label_texts, now, bugs)
+                    is_allowed = self._allows_series(family, label_texts)
                 # Nothing to print yet, but work to count.
                 yield "", lines
+        for head, suffix in self._heads_of(family, is_allowed):
+            yield head, 2
+            formatter = self._formatters[suffix][family.type]
+            yield from text.format_series(family, formatter, self._bugs)
+
+    def _heads_of(
+        self, family: MetricFamily, is_allowed: bool
+    ) -> list[tuple[str, str | None]]:
+        """Return the heads of a family, each with the suffix of its lines."""
         if is_allowed:
             name, type_name = _family_name(family), text.TYPE_NAMES[family.type]
-            yield _head(name, type_name, family.help), 2
-            yield from text.format_series(family, now, bugs)
-            continue
-        for suffix in _SERIES_SUFFIXES.get(family.type, (None,)):
-            name = family.name + (suffix or "")
-            yield _head(name, "unknown", family.help), 2
-            yield from text.format_series(family, now, bugs, suffix)
+            return [(self._heads.format(name, type_name, family.help), None)]
+        return [
+            (
+                self._heads.format(
+                    family.name + (suffix or ""), "unknown", family.help
+                ),
+                suffix,
+            )
+            for suffix in _SERIES_SUFFIXES.get(family.type, (None,))
+        ]
 
+    def _allows_names(self, family: MetricFamily) -> bool:
+        """Return whether OpenMetrics allows the type of a family with its names."""
+        name = _family_name(family)
+        match family.type:
+            case MetricType.COUNTER:
+                if name in ("", family.name) or name in self._names:
+                    return False
+            case MetricType.HISTOGRAM:
+                # With a negative bound, observations may be negative and the sum may
+                # fall.
+                buckets = [each.options.buckets for each in family.label_names.values()]
+                if any(bound < 0 for bounds in buckets for bound in bounds[:1]):
+                    return False
+            case MetricType.GAUGE | MetricType.SET:
+                return True
+        return f"{name}_created" not in self._names
 
-def _series_names(family: MetricFamily) -> list[str]:
-    suffixes = _SAMPLE_SUFFIXES if family.type in DISTRIBUTIONS else ()
-    return [family.name, *(family.name + suffix for suffix in suffixes)]
+    def _allows_series(self, family: MetricFamily, label_texts: Sequence[str]) -> bool:
+        """Return whether OpenMetrics allows the type of some series by their values."""
+        find = family.series.get
+        with self._bugs.catch():
+            for labels in label_texts:
+                series = find(labels)
+                if series is not None and series.may_be_negative(self._now):
+                    return False
+        return True
 
 
 def _family_name(family: MetricFamily) -> str:
     """Return the name for HELP and TYPE, which omits `_total` for a counter."""
     is_counter = family.type is MetricType.COUNTER
     return family.name.removesuffix("_total") if is_counter else family.name
-
-
-def _allows_names(family: MetricFamily, names: Collection[str]) -> bool:
-    """Return whether OpenMetrics allows the type of a family with these names."""
-    name = _family_name(family)
-    match family.type:
-        case MetricType.COUNTER:
-            if name in ("", family.name) or name in names:
-                return False
-        case MetricType.HISTOGRAM:
-            # With a negative bound, observations may be negative and the sum may fall.
-            buckets = [each.options.buckets for each in family.label_names.values()]
-            if any(bound < 0 for bounds in buckets for bound in bounds[:1]):
-                return False
-        case MetricType.GAUGE | MetricType.SET:
-            return True
-    return f"{name}_created" not in names
-
-
-def _allows_series(
-    family: MetricFamily, label_texts: Sequence[str], now: float, bugs: BugReporter
-) -> bool:
-    """Return whether OpenMetrics allows the type of some series with their values."""
-    find = family.series.get
-    with bugs.catch():
-        for labels in label_texts:
-            series = find(labels)
-            if series is not None and series.may_be_negative(now):
-                return False
-    return True
-
-
-def _head(name: str, type_name: str, help_text: str) -> str:
-    # HELP escapes quotation marks, unlike in the text format.
-    help_text = escape_label_value(help_text)
-    return f"# HELP {name} {help_text}\n# TYPE {name} {type_name}\n"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from statsd_bridge.exposition import text
+from statsd_bridge.exposition import openmetrics, text
 from statsd_bridge.log import BugReporter
 from statsd_bridge.model import (
     Labels,
@@ -80,6 +83,42 @@ def test_the_exact_page() -> None:
     )
 
 
+def test_large_counts_have_an_exponent() -> None:
+    """Like all numbers of the page, from a million on."""
+    store = SeriesStore(clock=lambda: 0.0)
+    for weight in (999_999, 1):
+        sample = Sample(SampleType.OBSERVER, "h", 0.25, weight=weight)
+        store.record(SeriesSpec("h", (), HISTOGRAM), sample)
+        assert f"h_count {'999999' if weight > 1 else '1e+06'}\n" in text_of(store)
+
+    assert 'h_bucket{le="0.1"} 0\nh_bucket{le="2.5"} 1e+06\n' in text_of(store)
+
+
+def test_rules_of_one_family_may_have_other_buckets() -> None:
+    """The bounds are those of each series, whatever the series before it has."""
+    other = replace(HISTOGRAM, buckets=(7.0,))
+    store = store_of(
+        (HISTOGRAM, SampleType.OBSERVER, "h", (("a", "1"),), 9.0),
+        (other, SampleType.OBSERVER, "h", (("b", "2"),), 9.0),
+        (other, SampleType.OBSERVER, "i", (), 9.0),
+        (HISTOGRAM, SampleType.OBSERVER, "j", (), 9.0),
+    )
+    bounds = [line for line in text_of(store).splitlines() if "_bucket" in line]
+
+    assert bounds == [
+        'h_bucket{a="1",le="0.1"} 0',
+        'h_bucket{a="1",le="2.5"} 0',
+        'h_bucket{a="1",le="+Inf"} 1',
+        'h_bucket{b="2",le="7"} 0',
+        'h_bucket{b="2",le="+Inf"} 1',
+        'i_bucket{le="7"} 0',
+        'i_bucket{le="+Inf"} 1',
+        'j_bucket{le="0.1"} 0',
+        'j_bucket{le="2.5"} 0',
+        'j_bucket{le="+Inf"} 1',
+    ]
+
+
 def test_a_large_page_has_slices() -> None:
     """No slice exceeds MAX_SLICE_LINES, and no series is lost."""
     records = [
@@ -107,6 +146,27 @@ def test_series_may_expire_between_two_slices() -> None:
 
     assert first.count(b"\nc{") == text.MAX_SLICE_LINES
     assert b"c{" not in b"".join(slices)
+
+
+@pytest.mark.parametrize("module", [text, openmetrics])
+def test_families_may_expire_between_two_slices(module: Any) -> None:
+    """A family that is gone when its turn comes is left out with its head."""
+    now = [0.0]
+    store = SeriesStore(clock=lambda: now[0])
+    for number in range(text.MAX_SLICE_LINES):
+        options = replace(COUNTER, ttl=1 + number)
+        spec = SeriesSpec(f"c{number:04}", (), options)
+        store.record(spec, Sample(SampleType.COUNTER, "c", 1.0))
+    more = {"reserved": ()} if module is openmetrics else {}
+    chunks = module.format_families(store.families(), 0.0, NoBugs(), **more)
+    slices = text.join_slices(chunks)
+    first = next(slices)
+    now[0] = text.MAX_SLICE_LINES - 10.5
+    store.expire()
+    last = b"".join(slices)
+
+    assert first.startswith(b"# HELP c0000 ")
+    assert last.count(b"# HELP ") == last.count(b"\nc") == 11
 
 
 class Broken(Counter):

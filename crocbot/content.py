@@ -7,6 +7,7 @@ The nouns of what messages contain, in both directions.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 UNREADABLE = "unreadable"
 """The type of an attachment whose kind is not known to the gateway."""
@@ -53,3 +54,83 @@ class Entity:
     length: int
     url: str | None = field(default=None, kw_only=True)
     language: str | None = field(default=None, kw_only=True)
+
+
+class OriginType(StrEnum):
+    """Who wrote a forwarded message first: Telegram's four kinds of origin."""
+
+    USER = "user"
+    HIDDEN_USER = "hidden_user"
+    CHAT = "chat"
+    CHANNEL = "channel"
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardOrigin:
+    """
+    The first author of a forwarded message; `date` is Unix time.
+
+    A hidden user has only a name, and a name may be missing.
+    """
+
+    type: OriginType
+    name: str | None = None
+    date: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A part of a text, and the address behind it, which the text does not show."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotedMessage:
+    """
+    The message that another one replies to, as far as Telegram shows it.
+
+    `own` means that the bot wrote it.  `part` is what the sender chose to quote, empty
+    if nothing was chosen.  `message_id` is None if it is a message of another chat.
+    """
+
+    author: str | None = None
+    own: bool = False
+    text: str = ""
+    part: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    links: tuple[Link, ...] = ()
+    message_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """
+    A button under a message of the bot that a person pressed.
+
+    `query_id` is Telegram's, to answer the press.  `label` is what the button shows,
+    None if Telegram does not tell.
+    """
+
+    query_id: str
+    data: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """
+    What a message comes with besides its own words.
+
+    All texts in it are untrusted, and bounded.  Names have one line.
+    """
+
+    sender: str | None = None
+    quoted: QuotedMessage | None = None
+    forward: ForwardOrigin | None = None
+    links: tuple[Link, ...] = ()
+    press: Press | None = None
+
+
+NO_CONTEXT = Context()

@@ -19,6 +19,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from crocbot.content import Context
 from crocbot.model import Message, RawUpdate
 from crocbot.text import utf16_length
 
@@ -62,6 +63,17 @@ def join(messages: Sequence[Message]) -> Message:
         attachments=tuple(each for message in messages for each in message.attachments),
         addressed=any(message.addressed for message in messages),
         full_length=messages[-1].full_length,
+        context=_join_contexts([message.context for message in messages]),
+    )
+
+
+def _join_contexts(contexts: Sequence[Context]) -> Context:
+    """Return the first context, with what only a later fragment has."""
+    return replace(
+        contexts[0],
+        quoted=next((each.quoted for each in contexts if each.quoted), None),
+        forward=next((each.forward for each in contexts if each.forward), None),
+        links=tuple(link for each in contexts for link in each.links),
     )
 
 

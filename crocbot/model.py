@@ -20,7 +20,8 @@ from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from crocbot.content import UNREADABLE, Attachment, Entity, Image
+from crocbot.content import NO_CONTEXT, UNREADABLE, Attachment, Context, Entity, Image
+from crocbot.context import MAX_REMEMBERED_QUOTED_CHARS, with_context
 
 MAX_PORT = 65_535
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -216,7 +217,8 @@ class Message:
     the text after it.  With attachments `text` is their caption.  `addressed` means
     that the message is for the bot: private, a mention, or a reply to the bot.
     `full_length` means that the text has as many units as a message can have: it may
-    end in the middle of a word.
+    end in the middle of a word.  `edited` means that it is the new version of a message
+    whose turn has begun before.
     """
 
     update_id: int
@@ -231,6 +233,8 @@ class Message:
     attachments: tuple[Attachment, ...] = ()
     addressed: bool = True
     full_length: bool = False
+    context: Context = NO_CONTEXT
+    edited: bool = False
 
     @property
     def unreadable(self) -> bool:
@@ -275,6 +279,28 @@ class Prompt:
         descriptions = [f"[{each.description}]" for each in message.attachments]
         lines = [f"{command}{message.text}".strip(), *descriptions]
         return "\n".join(filter(None, lines))
+
+    @property
+    def with_context(self) -> str:
+        """Return the text with what it replies to, and so on, for a model."""
+        message = self.message
+        return with_context(
+            self.text,
+            message.context,
+            private=message.private,
+            edited=message.edited,
+        )
+
+    @property
+    def remembered(self) -> str:
+        """Return the text for the history: with less of what it replies to."""
+        return with_context(
+            self.text,
+            self.message.context,
+            private=self.message.private,
+            edited=self.message.edited,
+            max_quoted_chars=MAX_REMEMBERED_QUOTED_CHARS,
+        )
 
 
 class Retracted(Enum):

@@ -87,7 +87,8 @@ class CommandAgent:
         """Run the program with these variables; raise AgentError if it fails."""
         transport, group = await self._start(variables)
         process = Process(transport, group, asyncio.get_running_loop())
-        writing = asyncio.create_task(_write(process.stdin, prompt.text.encode()))
+        words = prompt.with_context.encode()
+        writing = asyncio.create_task(_write(process.stdin, words))
         try:
             async with aclosing(bounded(_chunks(process.stdout))) as chunks:
                 async for text in decoded(chunks):

@@ -172,7 +172,7 @@ class Request:
 
     def _content(self, before: str) -> str | list[dict[str, Any]]:
         """Return a list only for images, because not every server accepts lists."""
-        text = before + self.prompt.text
+        text = before + self.prompt.with_context
         if not self.prompt.images or Change.NO_IMAGES in self.changes:
             return text
         urls = [

@@ -29,6 +29,7 @@ from typing import Any, TypeGuard
 
 from crocbot.agents import sse
 from crocbot.agents.answer import Answer
+from crocbot.agents.context_fields import context_fields
 from crocbot.agents.responses import (
     chat_messages,
     content_text,
@@ -130,6 +131,7 @@ def request_body(prompt: Prompt) -> dict[str, Any]:
         "sender_id": message.sender_id,
         "message_id": message.message_id,
         "update_id": message.update_id,
+        **context_fields(message),
     }
 
 

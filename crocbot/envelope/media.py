@@ -42,7 +42,8 @@ PROPERTIES = frozenset(
         *("has_media_spoiler", "has_protected_content", "is_automatic_forward"),
         *("is_from_offline", "is_paid_post", "is_topic_message"),
         *("link_preview_options", "media_group_id", "message_id", "message_thread_id"),
-        *("paid_star_count", "quote", "reply_markup", "reply_to_checklist_task_id"),
+        *("ephemeral_message_id", "paid_star_count", "quote", "receiver_user"),
+        *("reply_markup", "reply_to_checklist_task_id"),
         *("reply_to_message", "reply_to_poll_option_id", "reply_to_story"),
         *("sender_boost_count", "sender_business_bot", "sender_chat", "sender_tag"),
         *("show_caption_above_media", "suggested_post_info", "text", "via_bot"),
@@ -53,6 +54,7 @@ SERVICE = frozenset(
     {
         *("boost_added", "channel_chat_created", "chat_background_set"),
         *("chat_owner_changed", "chat_owner_left", "checklist_tasks_added"),
+        *("community_chat_added", "community_chat_removed"),
         *("checklist_tasks_done", "connected_website", "delete_chat_photo"),
         *("direct_message_price_changed", "forum_topic_closed"),
         *("forum_topic_created", "forum_topic_edited", "forum_topic_reopened"),
@@ -82,12 +84,18 @@ logger = log.logger(__name__)
 
 def read(message: Fields) -> Attachment | None:
     """Return the attachment of a message, or None."""
+    known = read_known(message)
+    if known is not None or any(message.has(name) for name in SERVICE):
+        return known
+    return _read_unknown(message)
+
+
+def read_known(message: Fields) -> Attachment | None:
+    """Return an attachment of a kind that is known, or None."""
     for type_ in DESCRIPTIONS:
         if message.has(type_):
             return _read(message, type_)
-    if any(message.has(name) for name in SERVICE):
-        return None
-    return _read_unknown(message)
+    return None
 
 
 def _read(message: Fields, type_: str) -> Attachment:

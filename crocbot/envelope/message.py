@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from crocbot import log
-from crocbot.envelope import media
+from crocbot.envelope import context, media
+from crocbot.envelope.addressed import is_addressed
+from crocbot.envelope.context import SKIPPED
 from crocbot.errors import EnvelopeError
 from crocbot.model import (
     BotIdentity,
@@ -40,7 +42,6 @@ GENERAL_TOPIC_ID = 1
 # Telegram keeps an update for a day; a longer lag is the difference of two clocks.
 MAX_LAG_SECONDS = 86_400.0
 MAX_DATE = 2**40
-SKIPPED = "part of an update cannot be read"
 
 # Old servers send these for a field that newer ones leave out.
 ABSENT: tuple[Any, ...] = (None, False, "", [])
@@ -130,7 +131,7 @@ def _read(message: Fields, row: Row, bot: BotIdentity) -> Message | None:
     attachment = media.read(message) if written is None else None
     if written is None and attachment is None:
         return None
-    addressed = private or _is_addressed(message, bot)
+    addressed = private or is_addressed(message, bot)
     if attachment is media.NO_CONTENT and not addressed:
         # It may be an event of the group.
         return None
@@ -153,6 +154,7 @@ def _read(message: Fields, row: Row, bot: BotIdentity) -> Message | None:
         attachments=(attachment,) if attachment else (),
         addressed=addressed,
         full_length=utf16_length(written or "") == MAX_MESSAGE_UNITS,
+        context=context.read(message, bot),
     )
 
 
@@ -172,7 +174,7 @@ def _command(message: Fields, text: str) -> tuple[str | None, str]:
     Telegram marks commands; only one at the very start is for a bot.  Its length is in
     UTF-16 units, but a command is ASCII, so these are characters.
     """
-    for entity in _entities(message, "entities"):
+    for entity in message.marked_texts("entities"):
         if entity.type == "bot_command" and entity.offset == 0:
             return text[1 : entity.length], text[entity.length :].strip()
     return None, text
@@ -184,40 +186,15 @@ def _type(command: str | None, attachment: object) -> MessageType:
     return MessageType.MEDIA if attachment else MessageType.TEXT
 
 
-def _is_addressed(message: Fields, bot: BotIdentity) -> bool:
-    """Return whether a message in a group mentions the bot or replies to it."""
-    if _is_reply_to(message, bot):
-        return True
-    return any(
-        _mentions(bot, entity, message.raw(text))
-        for text, entities in (("text", "entities"), ("caption", "caption_entities"))
-        for entity in _entities(message, entities)
-    )
-
-
-def _is_reply_to(message: Fields, bot: BotIdentity) -> bool:
-    """Return whether a message replies to the bot; only its author is read."""
-    try:
-        original = message.optional_fields("reply_to_message")
-        author = None if original is None else original.optional_fields("from")
-        if original is None or author is None:
-            return False
-        # In a topic every message replies to the one that opened the topic.
-        opens_topic = original.has("forum_topic_created")
-        return author.integer("id") == bot.user_id and not opens_topic
-    except EnvelopeError as error:
-        logger.warning(SKIPPED, error=str(error))
-        return False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _MarkedText:
-    """A part of a text that Telegram marked, in UTF-16 units."""
+class MarkedText:
+    """A part of a text that Telegram marked, in UTF-16 units; `url` is its address."""
 
     type: str
     offset: int
     length: int
-    user_id: int | None
+    user_id: int | None = None
+    url: str | None = None
 
     def of(self, text: str) -> str:
         """Return the part itself."""
@@ -226,37 +203,15 @@ class _MarkedText:
         return part.decode("utf-16-le", "replace")
 
 
-def _entities(message: Fields, name: str) -> Iterator[_MarkedText]:
-    """Yield the marked parts of a text, except those that cannot be read."""
-    entities = message.raw(name) or []
-    for entity in entities if isinstance(entities, list) else [entities]:
-        try:
-            yield _marked_text(Fields(entity, f"{message.path}.{name}"))
-        except EnvelopeError as error:
-            logger.warning(SKIPPED, error=str(error))
-
-
-def _marked_text(entity: Fields) -> _MarkedText:
+def _marked_text(entity: Fields) -> MarkedText:
     user = entity.optional_fields("user")
-    return _MarkedText(
+    return MarkedText(
         type=entity.text("type"),
         offset=max(0, entity.integer("offset")),
         length=max(0, entity.integer("length")),
         user_id=None if user is None else user.optional_integer("id"),
+        url=entity.optional_text("url"),
     )
-
-
-def _mentions(bot: BotIdentity, entity: _MarkedText, text: object) -> bool:
-    """
-    Return whether a marked part of the text is the bot's name.
-
-        @our_bot    /ask@our_bot    Our Bot, as a link to the user
-    """
-    if entity.type == "text_mention":
-        return entity.user_id == bot.user_id
-    if entity.type not in {"mention", "bot_command"} or not isinstance(text, str):
-        return False
-    return entity.of(text).lower().partition("@")[2] == bot.username.lower()
 
 
 def _topic(message: Fields) -> int | None:
@@ -356,6 +311,15 @@ class Fields:
             raise self._wrong(name, "a list")
         path = f"{self.path}.{name}"
         return [Fields(each, f"{path}[{i}]") for i, each in enumerate(values)]
+
+    def marked_texts(self, name: str) -> Iterator[MarkedText]:
+        """Yield the marked parts of a text, except those that cannot be read."""
+        entities = self.raw(name) or []
+        for entity in entities if isinstance(entities, list) else [entities]:
+            try:
+                yield _marked_text(Fields(entity, f"{self.path}.{name}"))
+            except EnvelopeError as error:
+                logger.warning(SKIPPED, error=str(error))
 
     def _required(self, name: str) -> Any:
         value = self.raw(name)

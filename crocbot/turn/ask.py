@@ -99,7 +99,7 @@ class AgentStep:
             )
             raise
         if reader.error is None:
-            exchange = Exchange(reader.prompt.text, reader.text)
+            exchange = Exchange(reader.prompt.remembered, reader.text)
         else:
             exchange = _cut(reader, reader.text)
         await self._remember(message, exchange, reader.usage)
@@ -126,9 +126,10 @@ class AgentStep:
 
     async def _images(self, message: Message) -> AsyncGenerator[Image, None]:
         """Load images; the prompt describes in words those that cannot be loaded."""
+        quoted = message.context.quoted
         small = [
             each
-            for each in message.attachments
+            for each in (*message.attachments, *(quoted.attachments if quoted else ()))
             if each.is_image and (each.size or 0) <= self.max_image_bytes
         ]
         for each in small[: MAX_IMAGES if self.max_image_bytes else 0]:
@@ -171,4 +172,4 @@ def _cut(reader: AnswerReader, text: str) -> Exchange:
     )
     keep = is_visible(text) and not filtered
     answer = f"{text}{CUT_MARK}" if keep else ""
-    return Exchange(reader.prompt.text, answer)
+    return Exchange(reader.prompt.remembered, answer)

@@ -96,6 +96,12 @@ async def test_request(secret: str | None) -> None:
         "sender_id": 7,
         "message_id": 3,
         "update_id": 11,
+        "sender_name": None,
+        "reply_to": None,
+        "forward": None,
+        "links": [],
+        "button": None,
+        "edited": False,
     }
     digest = hmac.new(b"hush", payload, hashlib.sha256).hexdigest()
     assert signature == (f"sha256={digest}" if secret else None)

@@ -10,14 +10,44 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from crocbot.agents.http import REPLY_KEYS, HttpAgent, request_body
-from crocbot.content import Attachment, Image
+from crocbot.content import (
+    Attachment,
+    Context,
+    ForwardOrigin,
+    Image,
+    Link,
+    OriginType,
+    Press,
+    QuotedMessage,
+)
 from crocbot.model import ChatThread, Exchange, MessageType, Prompt
 from tests.crocbot.fakes import Reading, a_message, read_answer, serving, streaming
 
 FILE = Path(__file__).parents[2] / "docs" / "agent-http.schema.json"
 SCHEMA = json.loads(FILE.read_text())
+CONTEXT = Context(
+    sender="Ada",
+    quoted=QuotedMessage(
+        author="Bob",
+        text="an iguana",
+        part="iguana",
+        attachments=(Attachment("dice", "dice x, showing 3"),),
+        links=(Link("here", "https://a.example/"),),
+        message_id=2,
+    ),
+    forward=ForwardOrigin(OriginType.HIDDEN_USER, "Eve", 1_700_000_000),
+    links=(Link("there", "https://b.example/"),),
+    press=Press("1", "yes", "Yes"),
+)
+EMPTY_CONTEXT = Context(
+    quoted=QuotedMessage(),
+    forward=ForwardOrigin(OriginType.CHANNEL),
+    press=Press("1", "yes"),
+)
 PROMPTS = {
     "text": Prompt(a_message("hello")),
+    "context": Prompt(a_message("hello", context=CONTEXT, edited=True)),
+    "empty context": Prompt(a_message("hello", context=EMPTY_CONTEXT)),
     "command": Prompt(a_message("", command="weather", type=MessageType.COMMAND)),
     "media": Prompt(
         a_message(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot import envelope
+from crocbot.content import Context
 from crocbot.errors import EnvelopeError
 from crocbot.model import BotIdentity, ChatThread, Message, MessageType, Row
 
@@ -63,6 +64,7 @@ def test_text() -> None:
         text="hello",
         command=None,
         accepted_at=5.0,
+        context=Context(sender="Ada"),
     )
 
 

@@ -251,6 +251,28 @@ class SeriesSpec(NamedTuple):
     label_text: str | None = None
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
+class SampleFormat:
+    """
+    How to read the numbers of lines that differ in the number only, and how to count.
+
+    The value of a sample is `number / divisor * scale`; it stands for `weight`
+    observations.  Compared by identity, since to hash the fields takes a microsecond;
+    not frozen, since that takes another microsecond to create.  It never changes.
+    """
+
+    type: SampleType
+    action: Action
+    divisor: float = 1.0
+    scale: float | None = None
+    weight: int = 1
+    is_tagged: bool = False
+    tag_errors: int = 0
+    source: str = ""
+    suffix: bytes = b""
+    """That of the lines, if all have the same; see fastpath/known.py."""
+
+
 class Rejection(NamedTuple):
     """A parsed sample that is not added to a series; `name` is the metric name."""
 

@@ -150,7 +150,7 @@ class _Page:
             case MetricType.HISTOGRAM:
                 # With a negative bound, observations may be negative and the sum may
                 # fall.
-                buckets = [each.options.buckets for each in family.label_names.values()]
+                buckets = [each.options.buckets for each in family.all_label_names()]
                 if any(bound < 0 for bounds in buckets for bound in bounds[:1]):
                     return False
             case MetricType.GAUGE | MetricType.SET:

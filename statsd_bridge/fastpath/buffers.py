@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import KW_ONLY, dataclass
 from math import inf
 from operator import attrgetter
 from sys import getsizeof
@@ -33,6 +32,7 @@ from statsd_bridge.model import (
     Action,
     Recent,
     Sample,
+    SampleFormat,
     SampleType,
 )
 from statsd_bridge.pipeline import RecordedLine
@@ -59,27 +59,6 @@ MAX_UNBUFFERED_LINES_PER_BUFFER = 10
 """Lines that got no buffer, per allowed buffer; beyond it all buffers are dropped."""
 
 _NO_BUFFERS: dict[bytes, SampleBuffer] = {}
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class SampleFormat:
-    """
-    How to read the numbers of a buffer, and what to count for each: shared by buffers.
-
-    The value of a sample is `number / divisor * scale`; it stands for `weight`
-    observations.  Compared by identity, since to hash the fields takes a microsecond;
-    not frozen, since that takes another microsecond to create.  It never changes.
-    """
-
-    type: SampleType
-    action: Action
-    _: KW_ONLY
-    divisor: float = 1.0
-    scale: float | None = None
-    weight: int = 1
-    is_tagged: bool = False
-    tag_errors: int = 0
-    source: str = ""
 
 
 class SampleBuffer(list[float]):

@@ -6,12 +6,16 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from sys import getsizeof
+from typing import final
 
+from statsd_bridge.memory import series_size
 from statsd_bridge.model import (
     MetricOptions,
     MetricType,
     RejectionReason,
     Sample,
+    SampleFormat,
     SeriesSpec,
 )
 from statsd_bridge.series.sorted_keys import SortedKeysDict
@@ -29,7 +33,7 @@ _ALL_SUFFIXES = NAME_SUFFIXES[MetricType.HISTOGRAM]
 _values = re.compile(r'="([^"\\]*(?:\\.[^"\\]*)*)"').findall
 _ESCAPED = re.compile(r"\\(.)")
 # Characters that sort before the mark that ends a value, or that are escaped.
-_needs_sort_key = re.compile(r"[\x00-!\\]").search
+_needs_sort_key = re.compile(r"[\x00-!\\]")
 
 
 LABEL_ADDED_BY_TYPE = {MetricType.HISTOGRAM: "le", MetricType.SUMMARY: "quantile"}
@@ -44,6 +48,11 @@ class TextLimits:
     label_name: int = 256
     label_value: int = 4_096
 
+    @property
+    def always_allowed(self) -> int:
+        """Characters of all labels together that cannot be too many for any limit."""
+        return min(self.label_name, self.label_value // 4)
+
     def rejection_reason(
         self, spec: SeriesSpec, label_text: str
     ) -> RejectionReason | None:
@@ -51,7 +60,7 @@ class TextLimits:
         if len(spec.name) > self.name:
             return RejectionReason.NAME_TOO_LONG
         # Few characters cannot be many bytes, and need no look at each label.
-        if len(label_text) <= min(self.label_name, self.label_value // 4):
+        if len(label_text) <= self.always_allowed:
             return None
         for name, value in spec.labels:
             if len(name) > self.label_name or _exceeds(value, self.label_value):
@@ -83,15 +92,27 @@ def has_reserved_label(spec: SeriesSpec) -> bool:
     return index < len(labels) and labels[index][0] == added
 
 
-@dataclass(slots=True, eq=False)
+@final
 class LabelNames:
-    """Label names that at least one series of a family has."""
+    """
+    Label names that at least one series of a family has.
 
-    names: tuple[str, ...]
-    options: MetricOptions
-    """Those of the first series with these names; they hold for the later ones, too."""
-    series_count: int = 0
-    """Number of series with these label names."""
+    What follows from names and type is checked once, for the first such series.
+    """
+
+    __slots__ = ("family", "names", "options", "series_bytes", "series_count")
+
+    def __init__(
+        self, family: MetricFamily, names: tuple[str, ...], options: MetricOptions
+    ) -> None:
+        self.family = family
+        self.names = names
+        self.options = options
+        """Those of the first series with these names; they hold for the later ones."""
+        self.series_bytes = series_size(options, "") - getsizeof("")
+        """Size of a series without the text of its labels."""
+        self.series_count = 0
+        """Number of series with these label names; with 0 they are not in use."""
 
 
 class Series:
@@ -101,21 +122,35 @@ class Series:
     `ttl` is that of the last sample's rule, in seconds, 0 for no expiry.  With a ttl,
     `last_update` is the time of the last sample, and `due` the time at which the store
     checks whether the series has expired; both are on the store's clock.  `label_names`
-    is set by the family.
+    is set by the family.  `line_key` and `line_format` belong to fastpath/known.py.
     """
 
-    __slots__ = ("due", "label_names", "last_update", "options", "ttl")
+    __slots__ = (
+        "due",
+        "label_names",
+        "last_update",
+        "line_format",
+        "line_key",
+        "options",
+        "ttl",
+    )
 
     label_names: LabelNames
+    line_key: bytes
 
     def __init__(self, options: MetricOptions) -> None:
         self.options = options
         self.ttl = 0.0
         self.last_update = 0.0
         self.due = 0.0
+        self.line_format: SampleFormat | None = None
 
     def record(self, sample: Sample, value: float, now: float) -> None:
         """Add a sample; `value` is its value after the rule's scale."""
+        self.add(value, sample.weight, now)
+
+    def add(self, value: float, weight: int, now: float) -> None:
+        """Add a value `weight` times; it is not relative."""
         raise NotImplementedError
 
     def record_all(
@@ -169,6 +204,7 @@ class GrowingSeries(Series):
         raise NotImplementedError
 
 
+@final
 class MetricFamily:
     """
     The series of one metric name, by the text of their labels as the page prints it.
@@ -180,9 +216,10 @@ class MetricFamily:
     """
 
     __slots__ = (
-        "_in_text_order",
+        "_first",
+        "_has_one_order",
+        "_others",
         "help",
-        "label_names",
         "max_page_lines",
         "name",
         "series",
@@ -195,31 +232,56 @@ class MetricFamily:
         self.help = options.help
         """Not escaped; that of the first series."""
         self.series: SortedKeysDict[Series] = SortedKeysDict()
-        self.label_names: dict[tuple[str, ...], LabelNames] = {}
-        """By label names, those that series have now."""
         self.max_page_lines = 1
         """Lines of the largest series so far."""
-        self._in_text_order = True
+        # Nearly all families have one combination of label names: a dict of them takes
+        # 230 bytes.
+        self._first: LabelNames | None = None
+        self._others: dict[tuple[str, ...], LabelNames] | None = None
+        self._has_one_order = True
+
+    def find_label_names(self, names: tuple[str, ...]) -> LabelNames | None:
+        """Return the label names if series have them."""
+        first = self._first
+        if first is not None and first.names == names:
+            return first
+        return None if self._others is None else self._others.get(names)
+
+    def all_label_names(self) -> list[LabelNames]:
+        """Return the combinations of label names that series have."""
+        first = [] if self._first is None else [self._first]
+        return first + list((self._others or {}).values())
+
+    def add_label_names(
+        self, names: tuple[str, ...], options: MetricOptions
+    ) -> LabelNames:
+        """Add label names for series that are added next."""
+        label_names = LabelNames(self, names, options)
+        if self._first is None:
+            self._first = label_names
+        else:
+            self._others = self._others or {}
+            self._others[names] = label_names
+        if self._others:
+            self._has_one_order = False
+        self.max_page_lines = max(self.max_page_lines, _page_lines(options))
+        return label_names
 
     def add(self, label_text: str, label_names: LabelNames, series: Series) -> None:
-        """Add a series that is not in the family."""
-        if not label_names.series_count:
-            lines = _page_lines(label_names.options)
-            self.max_page_lines = max(self.max_page_lines, lines)
-        self.label_names[label_names.names] = series.label_names = label_names
+        """Add a series that is not in the family; it has these label names."""
+        series.label_names = label_names
         label_names.series_count += 1
         self.series[label_text] = series
-        if self._in_text_order:
-            self._in_text_order = len(self.label_names) == 1 and not _needs_sort_key(
-                label_text
-            )
 
     def remove(self, label_text: str) -> None:
         """Remove a series, and its label names with the last series that has them."""
         label_names = self.series[label_text].label_names
         label_names.series_count -= 1
         if not label_names.series_count:
-            del self.label_names[label_names.names]
+            if label_names is self._first:
+                self._first = None
+            elif self._others:
+                del self._others[label_names.names]
         self.series.remove(label_text)
 
     def label_texts(self) -> list[str]:
@@ -229,7 +291,8 @@ class MetricFamily:
         Do not change the list.  It is not updated by later removals: it may hold keys
         that are gone.
         """
-        return self.series.sorted_keys(None if self._in_text_order else _sort_key)
+        exception = _needs_sort_key if self._has_one_order else None
+        return self.series.sorted_keys(_sort_key, exception)
 
 
 class Families(SortedKeysDict[MetricFamily]):

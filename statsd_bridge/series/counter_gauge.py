@@ -27,7 +27,7 @@ class Counter(SingleValue):
 
     __slots__ = ()
 
-    def record(self, _sample: Sample, value: float, _now: float) -> None:
+    def add(self, value: float, _weight: int, _now: float) -> None:
         """Add an increment."""
         self.value += value
 
@@ -54,6 +54,10 @@ class Gauge(SingleValue):
             self.change(value)
         else:
             self.value = value
+
+    def add(self, value: float, _weight: int, _now: float) -> None:
+        """Replace the value."""
+        self.value = value
 
     def change(self, change: float) -> None:
         """Change the value by a relative one."""

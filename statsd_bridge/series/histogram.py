@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import accumulate
 
 from statsd_bridge.memory import NATIVE_BYTES
-from statsd_bridge.model import MetricOptions, Sample
+from statsd_bridge.model import MetricOptions
 from statsd_bridge.series.base import Series
 from statsd_bridge.series.native import (
     NativeGeneration,
@@ -85,12 +85,17 @@ class Histogram(Series):
         if self._native is not None and self._native.is_dropped:
             self.drop_native("idle")
 
-    def record(self, sample: Sample, value: float, _now: float) -> None:
-        """Count an observation with its weight."""
-        self._observe(value, sample.weight)
+    def add(self, value: float, weight: int, _now: float) -> None:
+        """Count an observation, `weight` times."""
+        if self._native is not None:
+            self._observe_native(value, weight)
+        buckets = self.options.buckets
+        index = bisect_left(buckets, value) if value == value else len(buckets)
+        self.counts[index] += weight
+        self.sum += value * weight
 
     def record_all(
-        self, numbers: Sequence[float], divisor: float, weight: int, _now: float
+        self, numbers: Sequence[float], divisor: float, weight: int, now: float
     ) -> None:
         """
         Count many observations, `weight` times each.
@@ -100,7 +105,7 @@ class Histogram(Series):
         """
         if len(numbers) < max(SORT_THRESHOLD, len(self.options.buckets) // 2):
             for number in numbers:
-                self._observe(number / divisor, weight)
+                self.add(number / divisor, weight, now)
             return
         ascending = sorted(numbers)
         if self._native is not None:
@@ -121,14 +126,6 @@ class Histogram(Series):
         """Return the cumulative counts, that of +Inf included, then sum and count."""
         cumulative = tuple(accumulate(self.counts))
         return (*cumulative, self.sum, cumulative[-1])
-
-    def _observe(self, value: float, weight: int) -> None:
-        if self._native is not None:
-            self._observe_native(value, weight)
-        buckets = self.options.buckets
-        index = bisect_left(buckets, value) if value == value else len(buckets)
-        self.counts[index] += weight
-        self.sum += value * weight
 
     def _observe_native(self, value: float, weight: int) -> None:
         """Count an observation in the native buckets, before it is in the others."""

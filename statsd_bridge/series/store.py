@@ -17,6 +17,7 @@ import sys
 from collections.abc import Collection
 from heapq import heapify, heappop, heappush
 from itertools import count
+from sys import getsizeof
 from typing import Protocol
 
 from statsd_bridge.memory import (
@@ -50,10 +51,16 @@ from statsd_bridge.series.base import (
 from statsd_bridge.series.counter_gauge import Counter, Gauge
 from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.native_policy import NativePolicy
+from statsd_bridge.series.new import (
+    NewSeries,
+    counter_rejection,
+    find_series,
+    scaled,
+    text_of_labels,
+)
 from statsd_bridge.series.rotation import Rotation
 from statsd_bridge.series.set import MEMBER_BYTES, UniqueSet
 from statsd_bridge.series.summary import Summary
-from statsd_bridge.syntax import format_labels
 
 MIN_HEAP_ENTRIES = 100
 """The expiry heap is not compacted below this."""
@@ -131,10 +138,10 @@ class SeriesStore:
 
     def record(self, spec: SeriesSpec, sample: Sample) -> Series | Rejection:
         """Add a sample to its series, which is created if necessary; return it."""
-        value = _scaled(spec, sample)
+        value = scaled(spec, sample)
         # Not `value < 0`: NaN compares with nothing.
         if sample.type is SampleType.COUNTER and not value >= 0:
-            return Rejection(_counter_rejection(value), sample.type, spec.name)
+            return Rejection(counter_rejection(value), sample.type, spec.name)
         now = self._clock()
         series = self._get_or_create(spec, sample.type, now)
         if isinstance(series, Rejection):
@@ -144,21 +151,69 @@ class SeriesStore:
         if self.listener is not None:
             self.listener.before_record(series, spec.options.ttl, now)
         # Before the sample: a series that raises an exception still has to expire.
-        self._touch(series, spec, now)
+        if spec.options.ttl or series.ttl:
+            self._touch(series, text_of_labels(spec), spec.options.ttl, now)
         series.record(sample, value, now)
+        return series
+
+    def find_label_names(
+        self, name: str, names: tuple[str, ...], type: MetricType
+    ) -> LabelNames | None:
+        """Return the label names of a metric, if series of this type have them."""
+        family = self._families.get(name)
+        if family is None or family.type is not type:
+            return None
+        return family.find_label_names(names)
+
+    def series_like(
+        self, label_names: LabelNames, label_text: str, ttl: float, now: float
+    ) -> Series | None:
+        """
+        Return a series for a sample, created if necessary; None if it is refused.
+
+        Its name and the names of its labels are those of another series, so they need
+        no checks.  The values of `label_text` need no escapes.
+        """
+        series = label_names.family.series.get(label_text)
+        if series is None:
+            size = label_names.series_bytes + getsizeof(label_text)
+            if (
+                len(label_text) > self._text_limits.always_allowed
+                or self._size >= self._max_series
+                or not self._account.has_room(size + FIRST_SAMPLE_BYTES)
+            ):
+                return None
+            series = self._add(label_names, label_text, size, now)
+        elif self.listener is not None:
+            self.listener.before_record(series, ttl, now)
+        if ttl or series.ttl:
+            self._touch(series, label_text, ttl, now)
+        return series
+
+    def first_series(
+        self, spec: SeriesSpec, type: SampleType, now: float
+    ) -> Series | None:
+        """Return a series for a sample, created if necessary; None if it is refused."""
+        series = self._get_or_create(spec, type, now)
+        if isinstance(series, Rejection):
+            return None
+        if self.listener is not None:
+            self.listener.before_record(series, spec.options.ttl, now)
+        if spec.options.ttl or series.ttl:
+            self._touch(series, text_of_labels(spec), spec.options.ttl, now)
         return series
 
     def rejection_reason(
         self, spec: SeriesSpec, sample: Sample
     ) -> RejectionReason | None:
         """Return why `record` would reject a sample, if it would; change nothing."""
-        value = _scaled(spec, sample)
+        value = scaled(spec, sample)
         if sample.type is SampleType.COUNTER and not value >= 0:
-            return _counter_rejection(value)
-        family, label_text = self._families.get(spec.name), _label_text(spec)
-        series = _find(family, spec, label_text)
+            return counter_rejection(value)
+        family, label_text = self._families.get(spec.name), text_of_labels(spec)
+        series = find_series(family, spec, label_text)
         if series is None:
-            return self._rejection_reason(_NewSeries(family, spec, label_text))
+            return self._rejection_reason(NewSeries(family, spec, label_text))
         if isinstance(series, GrowingSeries) and not series.has_room_for(sample):
             return RejectionReason.MEMORY_LIMIT
         return None
@@ -211,14 +266,14 @@ class SeriesStore:
     def _get_or_create(
         self, spec: SeriesSpec, type: SampleType, now: float
     ) -> Series | Rejection:
-        family, label_text = self._families.get(spec.name), _label_text(spec)
-        series = _find(family, spec, label_text)
+        family, label_text = self._families.get(spec.name), text_of_labels(spec)
+        series = find_series(family, spec, label_text)
         if series is not None:
             return series
         last_spec, reason = self._last_rejected
         if spec is last_spec and reason is not None:
             return Rejection(reason, type, spec.name)
-        new = _NewSeries(family, spec, label_text)
+        new = NewSeries(family, spec, label_text)
         reason = self._rejection_reason(new)
         if reason is None:
             return self._create(new, now)
@@ -226,26 +281,31 @@ class SeriesStore:
             self._last_rejected = spec, reason
         return Rejection(reason, type, spec.name)
 
-    def _create(self, new: _NewSeries, now: float) -> Series:
-        family, label_names = new.family, new.label_names
+    def _create(self, new: NewSeries, now: float) -> Series:
+        family, label_names, options = new.family, new.label_names, new.spec.options
         if family is None:
-            family = MetricFamily(new.spec.name, new.spec.options)
+            family = MetricFamily(new.spec.name, options)
             self._families[new.spec.name] = family
         if label_names is None:
-            label_names = LabelNames(new.names, new.spec.options)
+            label_names = family.add_label_names(new.names, options)
             self.label_names_total[family.type] += 1
+        return self._add(label_names, new.label_text, new.size, now)
+
+    def _add(
+        self, label_names: LabelNames, label_text: str, size: int, now: float
+    ) -> Series:
+        """Add a series that was checked; charge its size."""
         series = self._new_series(label_names.options, now)
-        family.add(new.label_text, label_names, series)
+        label_names.family.add(label_text, label_names, series)
         if isinstance(series, GrowingSeries):
             self._growing.add(series)
-        self._account.charge(new.size)
+        self._account.charge(size)
         self._size += 1
         self.created_total += 1
         return series
 
-    def _touch(self, series: Series, spec: SeriesSpec, now: float) -> None:
+    def _touch(self, series: Series, label_text: str, ttl: float, now: float) -> None:
         """Record an update's time; a ttl changed by a reload applies from now on."""
-        ttl = spec.options.ttl
         if ttl:
             # Without a ttl the time is not stored: a float takes 24 bytes a series.
             series.last_update = now
@@ -254,7 +314,7 @@ class SeriesStore:
             self._account.charge(EXPIRY_BYTES * (bool(ttl) - bool(series.ttl)))
             series.ttl = ttl
             if ttl:
-                self._schedule(series, self._families[spec.name], _label_text(spec))
+                self._schedule(series, series.label_names.family, label_text)
 
     def _remove(self, series: Series, family: MetricFamily, label_text: str) -> None:
         if self.listener is not None:
@@ -269,7 +329,7 @@ class SeriesStore:
             series.drop_native()
         names = series.label_names.names
         family.remove(label_text)
-        if names not in family.label_names:
+        if family.find_label_names(names) is None:
             size += label_names_size(names)
         if not family.series:
             self._families.remove(family.name)
@@ -278,18 +338,17 @@ class SeriesStore:
         self._size -= 1
 
     def _new_series(self, options: MetricOptions, now: float) -> Series:
-        match options.type:
-            case MetricType.COUNTER:
-                return Counter(options)
-            case MetricType.GAUGE:
-                return Gauge(options)
-            case MetricType.HISTOGRAM:
-                generation = self.native.generation if options.native else None
-                return Histogram(options, generation)
-            case MetricType.SUMMARY:
-                return Summary(options, now, self._account)
-            case MetricType.SET:
-                return UniqueSet(options, self._set_window, self._account)
+        type = options.type
+        if type is MetricType.COUNTER:
+            return Counter(options)
+        if type is MetricType.GAUGE:
+            return Gauge(options)
+        if type is MetricType.HISTOGRAM:
+            generation = self.native.generation if options.native else None
+            return Histogram(options, generation)
+        if type is MetricType.SUMMARY:
+            return Summary(options, now, self._account)
+        return UniqueSet(options, self._set_window, self._account)
 
     def _schedule(self, series: Series, family: MetricFamily, label_text: str) -> None:
         """
@@ -313,7 +372,7 @@ class SeriesStore:
             heap[:] = [entry for entry in heap if entry[0] == entry[2].due]
             heapify(heap)
 
-    def _rejection_reason(self, new: _NewSeries) -> RejectionReason | None:
+    def _rejection_reason(self, new: NewSeries) -> RejectionReason | None:
         """Return why a series must not be created, or None."""
         spec = new.spec
         if not spec.name:
@@ -328,51 +387,3 @@ class SeriesStore:
             return RejectionReason.SERIES_LIMIT
         has_room = self._account.has_room(new.size + FIRST_SAMPLE_BYTES)
         return None if has_room else RejectionReason.MEMORY_LIMIT
-
-
-class _NewSeries:
-    """A series that is to be created, in its family if there is one."""
-
-    __slots__ = ("family", "label_names", "label_text", "names", "size", "spec")
-
-    def __init__(
-        self, family: MetricFamily | None, spec: SeriesSpec, label_text: str
-    ) -> None:
-        self.family = family
-        self.spec = spec
-        self.label_text = label_text
-        self.names = tuple([name for name, _ in spec.labels])
-        self.label_names = family.label_names.get(self.names) if family else None
-        options = spec.options
-        self.size = 0
-        """Bytes to charge, its ttl aside."""
-        if self.label_names is None:
-            self.size += label_names_size(self.names)
-        else:
-            options = self.label_names.options
-        if family is None:
-            self.size += family_size(spec.name)
-        self.size += series_size(options, label_text)
-
-
-def _scaled(spec: SeriesSpec, sample: Sample) -> float:
-    scale = spec.options.scale
-    return sample.value if scale is None else sample.value * scale
-
-
-def _counter_rejection(increment: float) -> RejectionReason:
-    if increment < 0:
-        return RejectionReason.ILLEGAL_NEGATIVE_COUNTER
-    return RejectionReason.NAN
-
-
-def _label_text(spec: SeriesSpec) -> str:
-    return format_labels(spec.labels) if spec.label_text is None else spec.label_text
-
-
-def _find(
-    family: MetricFamily | None, spec: SeriesSpec, label_text: str
-) -> Series | None:
-    if family is None or family.type is not spec.options.type:
-        return None
-    return family.series.get(label_text)

@@ -73,13 +73,13 @@ class Summary(GrowingSeries):
     def _part_seconds(self) -> float:
         return self.options.max_age / self._parts
 
-    def record(self, sample: Sample, value: float, now: float) -> None:
+    def add(self, value: float, weight: int, now: float) -> None:
         """Add an observation; NaN has no rank and only counts in sum and count."""
-        self.sum += value * sample.weight
-        self.count += sample.weight
+        self.sum += value * weight
+        self.count += weight
         if value == value:
-            sketch = self._newest_sketch(now, sample.weight)
-            sketch.add(value, sample.weight)
+            sketch = self._newest_sketch(now, weight)
+            sketch.add(value, weight)
             if sketch.is_full():
                 self._grow(sketch)
 

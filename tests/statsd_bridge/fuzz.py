@@ -201,7 +201,7 @@ def _check_memory(path: InMemoryPath) -> None:
     size = 0
     for family in path.store.families():
         size += family_size(family.name)
-        size += sum(map(label_names_size, family.label_names))
+        size += sum(label_names_size(each.names) for each in family.all_label_names())
         for labels, each in family.series.items():
             size += series_size(each.options, labels)
             size += EXPIRY_BYTES if each.ttl else 0

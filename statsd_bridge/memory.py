@@ -37,13 +37,16 @@ SERIES_BYTES: Final = {
     "counter": 160,
     "gauge": 160,
     "histogram": 220,
-    "summary": 650,
+    "summary": 740,
     "set": 430,
 }
 """An empty series in a large family, without its labels."""
 
 BUCKET_BYTES: Final = 24
 """A bucket of a histogram: 8 bytes while its count is small, 40 when it is large."""
+
+QUANTILE_BYTES: Final = 40
+"""A quantile of a summary, which is kept between two pages."""
 
 NATIVE_BYTES: Final = 320
 """The native buckets of a histogram, besides those that have values."""
@@ -130,6 +133,8 @@ def series_size(options: MetricOptions, label_text: str) -> int:
     size = SERIES_BYTES[options.type] + getsizeof(label_text)
     if options.type == "histogram":
         size += BUCKET_BYTES * (len(options.buckets) + 1)
+    elif options.type == "summary":
+        size += QUANTILE_BYTES * len(options.quantiles)
     return size
 
 

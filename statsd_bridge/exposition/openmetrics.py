@@ -53,7 +53,7 @@ def format_families(
             yield from page.format_family(family)
             continue
         labels, series = only
-        lines = text.only_lines(family, series)
+        lines = text.only_lines(family, series, now)
         try:
             chunk = page.format_only(family, labels, series)
         except Exception as error:
@@ -113,7 +113,7 @@ class _Page:
         if is_allowed and family.type in DISTRIBUTIONS:
             # All series decide before the head; counters can be neither negative nor
             # NaN.  Their lines are not kept: a family may be most of the page.
-            for label_texts, lines in text.divide_family(family):
+            for label_texts, lines in text.divide_family(family, self._now):
                 if is_allowed:
                     is_allowed = self._allows_series(family, label_texts)
                 # Nothing to print yet, but work to count.

@@ -24,7 +24,7 @@ from statsd_bridge.model import MetricOptions, MetricType
 from statsd_bridge.series import GrowingSeries, MetricFamily, Series
 from statsd_bridge.syntax import escape_help, format_number
 
-MAX_SLICE_LINES = 1_000
+MAX_SLICE_LINES = 2_000
 """Lines in a slice, about a millisecond of work."""
 
 MAX_SLICE_BYTES = 256 * 1024
@@ -86,7 +86,7 @@ def format_families(
             continue
         # Names without rules: 1 us a family (python -m benchmarks, rows of shapes).
         labels, series = only
-        lines = only_lines(family, series)
+        lines = only_lines(family, series, now)
         try:
             text = formatter.format(family.name, labels, series)
         except Exception as error:
@@ -103,10 +103,10 @@ def only_series(family: MetricFamily) -> tuple[str, Series] | None:
     return None if _exceeds_slice(family, only[0]) else only
 
 
-def only_lines(family: MetricFamily, series: Series) -> int:
+def only_lines(family: MetricFamily, series: Series, now: float) -> int:
     """Return the lines that take as long as a family of one series, with its head."""
     if isinstance(series, GrowingSeries):
-        return series.page_lines() + 2
+        return series.page_lines(now) + 2
     return family.max_page_lines + 2
 
 
@@ -117,7 +117,7 @@ def format_series(
     name, find, format_one = family.name, family.series.get, formatter.format
     # The inner loop takes most of the time of a large page: 0.4 us for a counter
     # (python -m benchmarks, rows of pages).
-    for label_texts, lines in divide_family(family):
+    for label_texts, lines in divide_family(family, formatter.now):
         is_large = len(label_texts) == 1 and _exceeds_slice(family, label_texts[0])
         texts: list[str] = []
         for labels in label_texts:
@@ -141,14 +141,16 @@ def _exceeds_slice(family: MetricFamily, labels: str) -> bool:
     return lines > MAX_SLICE_LINES or lines * length > MAX_SLICE_BYTES
 
 
-def divide_family(family: MetricFamily) -> Iterator[tuple[Sequence[str], int]]:
+def divide_family(
+    family: MetricFamily, now: float
+) -> Iterator[tuple[Sequence[str], int]]:
     """Yield parts of a family's label texts, with the lines that take as long."""
     label_texts, lines = family.label_texts(), family.max_page_lines
     size = max(1, MAX_SLICE_LINES // lines)
     for start in range(0, len(label_texts), size):
         part = label_texts[start : start + size]
         if family.type in _GROWING:
-            yield from _divide_growing(family, part)
+            yield from _divide_growing(family, part, now)
         elif len(part) == 1:
             # Most families have one series.
             yield part, lines
@@ -170,7 +172,7 @@ def _divide_by_bytes(
 
 
 def _divide_growing(
-    family: MetricFamily, label_texts: Sequence[str]
+    family: MetricFamily, label_texts: Sequence[str], now: float
 ) -> Iterator[tuple[Sequence[str], int]]:
     """Divide series by their members and values, too."""
     bytes_per_line = MAX_SLICE_BYTES // MAX_SLICE_LINES
@@ -181,7 +183,7 @@ def _divide_growing(
         if not isinstance(series, GrowingSeries):
             continue
         length = (len(labels) + len(family.name)) * family.max_page_lines
-        more = series.page_lines() + length // bytes_per_line
+        more = series.page_lines(now) + length // bytes_per_line
         if more >= MAX_SLICE_LINES and part:
             yield part, lines
             part, lines = [], 0
@@ -242,7 +244,9 @@ class RowsFormatter(SeriesFormatter):
     def __init__(self, now: float, suffix: str | None = None) -> None:
         super().__init__(now)
         self._suffix = suffix
-        self._has_rows = suffix in (None, self.row_suffix)
+        # Options of the last series, and its rows for `%`; other rows by id of options.
+        self._options: MetricOptions | None = None
+        self._template = ""
         self._templates: dict[int, tuple[MetricOptions, str]] = {}
         self._template_lines = 0
 
@@ -253,21 +257,30 @@ class RowsFormatter(SeriesFormatter):
         One `%` and one replacement put in the numbers and all that its rows have in
         common: 1 us for 12 rows, where a format for each takes 3.
         """
-        values = series.values(self.now)
-        rows = ""
-        if self._has_rows:
-            template = self._template(series.options)
-            start = self._line_start(name, labels)
-            rows = (template % self.numbers(values)).replace(_LINE_START, start)
-        return rows + self._format_sums(name, labels, values)
+        if self._suffix is not None:
+            chunks = self.format_in_chunks(name, labels, series)
+            return "".join([text for text, _ in chunks])
+        values, options = series.values(self.now), series.options
+        if options is not self._options:
+            self._use_template(options)
+        rows = self._template % self.numbers(values)
+        total, count = format_number(values[-2]), format_number(values[-1])
+        if labels:
+            start, braces = f"{name}{self.row_suffix}{{{labels},", f"{{{labels}}}"
+        else:
+            start, braces = f"{name}{self.row_suffix}{{", ""
+        return (
+            f"{rows.replace(_LINE_START, start)}"
+            f"{name}_sum{braces} {total}\n{name}_count{braces} {count}\n"
+        )
 
     def format_in_chunks(
         self, name: str, labels: str, series: Series
     ) -> Iterator[Chunk]:
         """Yield the lines of a series that may be larger than a slice."""
         values = series.values(self.now)
-        row_count = len(values) - 2 if self._has_rows else 0
-        start = self._line_start(name, labels)
+        row_count = len(values) - 2 if self._suffix in (None, self.row_suffix) else 0
+        start = f"{name}{self.row_suffix}{{{labels}{',' if labels else ''}"
         step = min(MAX_SLICE_LINES, max(1, MAX_SLICE_BYTES // len(start)))
         for at in range(0, row_count, step):
             end = min(at + step, row_count)
@@ -275,7 +288,10 @@ class RowsFormatter(SeriesFormatter):
             rows = zip(last_labels, map(format_number, values[at:end]), strict=True)
             text = "".join([f"{start}{last} {number}\n" for last, number in rows])
             yield text, end - at
-        yield self._format_sums(name, labels, values), 2
+        braces = f"{{{labels}}}" if labels else ""
+        for suffix, value in (("_sum", values[-2]), ("_count", values[-1])):
+            if self._suffix in (None, suffix):
+                yield f"{name}{suffix}{braces} {format_number(value)}\n", 1
 
     def last_labels(self, options: MetricOptions, start: int, end: int) -> list[str]:
         """Return the last labels of some rows, with the brace."""
@@ -290,35 +306,19 @@ class RowsFormatter(SeriesFormatter):
             return values[:-2]
         return tuple(map(format_number, values[:-2]))
 
-    def _line_start(self, name: str, labels: str) -> str:
-        return f"{name}{self.row_suffix}{{{labels}{',' if labels else ''}"
-
-    def _format_sums(self, name: str, labels: str, values: Values) -> str:
-        braces = f"{{{labels}}}" if labels else ""
-        total, count = map(format_number, values[-2:])
-        if self._suffix is None:
-            return f"{name}_sum{braces} {total}\n{name}_count{braces} {count}\n"
-        if self._has_rows:
-            return ""
-        number = total if self._suffix == "_sum" else count
-        return f"{name}{self._suffix}{braces} {number}\n"
-
-    def _template(self, options: MetricOptions) -> str:
-        """Return the rows of series with these options, for `%`."""
+    def _use_template(self, options: MetricOptions) -> None:
         kept = self._templates.get(id(options))
         if kept is None:
             last_labels = self.last_labels(options, 0, sys.maxsize)
-            kept = (
-                options,
-                "".join([f"{_LINE_START}{each} %s\n" for each in last_labels]),
-            )
-            self._template_lines += len(last_labels)
+            rows = [f"{_LINE_START}{each} %s\n" for each in last_labels]
+            self._template_lines += len(rows)
             if self._template_lines > MAX_TEMPLATE_LINES:
                 self._templates.clear()
-                self._template_lines = len(last_labels)
-            # With the options, so that their id stays theirs.
+                self._template_lines = len(rows)
+            # With the options, so that no others get their id.
+            kept = options, "".join(rows)
             self._templates[id(options)] = kept
-        return kept[1]
+        self._options, self._template = kept
 
 
 class QuantilesFormatter(RowsFormatter):

@@ -191,7 +191,7 @@ class GrowingSeries(Series):
         """Return whether the memory budget allows a sample."""
         raise NotImplementedError
 
-    def page_lines(self) -> int:
+    def page_lines(self, now: float) -> int:
         """Return the lines of counters that take as long on a page."""
         raise NotImplementedError
 

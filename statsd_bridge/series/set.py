@@ -61,7 +61,7 @@ class UniqueSet(GrowingSeries):
         self.expire(now)
         return (float(min(len(self.members), MAX_MEMBERS)),)
 
-    def page_lines(self) -> int:
+    def page_lines(self, _now: float) -> int:
         """Return the lines of counters that take as long on a page, at most."""
         return 1 + len(self.members) // MEMBERS_PER_LINE
 

@@ -156,6 +156,11 @@ class Sketch:
         after = sum(self.weights) if self.weights else len(self.pending)
         self.count -= int(before - after)
 
+    def least(self) -> float:
+        """Return the least value, infinite without any."""
+        least = min(self.pending, default=math.inf)
+        return min(least, self.values[0]) if self.values else least
+
     def runs(self) -> Iterable[Run]:
         """Yield runs that together have all values."""
         if self.values:
@@ -237,12 +242,17 @@ def quantiles(sketches: Sequence[Sketch], shares: Sequence[float]) -> list[float
     A rank costs a few searches in each sketch, whatever the number of values; if there
     are many ranks, all values are sorted instead.
     """
-    count = sum(each.count for each in sketches)
+    count, is_plain = 0, True
+    for each in sketches:
+        count += each.count
+        if each.values or each.weights is not None:
+            is_plain = False
     if not count:
         return [math.nan] * len(shares)
-    targets = [max(1, min(count, math.ceil(share * count))) for share in shares]
-    if all(not each.values and each.weights is None for each in sketches):
-        everything = sorted(chain.from_iterable(each.pending for each in sketches))
+    targets = [math.ceil(share * count) or 1 for share in shares]
+    if is_plain:
+        # Few values, each with a weight of 1: most summaries.
+        everything = sorted(chain.from_iterable([each.pending for each in sketches]))
         return [everything[target - 1] for target in targets]
     runs = [run for each in sketches for run in each.runs()]
     # The rank of a value is between its lowest one and that plus all spans.

@@ -18,6 +18,7 @@ and the quantiles become less exact, which the account counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions, Sample
@@ -48,9 +49,23 @@ VALUES_PER_LINE = 20
 
 
 class Summary(GrowingSeries):
-    """A summary; `number` is that of the newest part, which ends at `part_end`."""
+    """
+    A summary; `number` is that of the newest part, which ends at `part_end`.
 
-    __slots__ = ("account", "count", "error", "number", "part_end", "sketches", "sum")
+    `window_values` are each quantile and the least value in the window, as long as the
+    sketches are the same: most summaries have no sample between two pages.
+    """
+
+    __slots__ = (
+        "account",
+        "count",
+        "error",
+        "number",
+        "part_end",
+        "sketches",
+        "sum",
+        "window_values",
+    )
 
     def __init__(self, options: MetricOptions, now: float, account: Account) -> None:
         super().__init__(options)
@@ -64,6 +79,7 @@ class Summary(GrowingSeries):
         self.part_end = now + self._part_seconds
         # Only parts with values, oldest first.  The size of a summary includes one.
         self.sketches: list[Sketch] = []
+        self.window_values: tuple[float, ...] | None = None
 
     @property
     def _parts(self) -> int:
@@ -97,22 +113,32 @@ class Summary(GrowingSeries):
 
     def values(self, now: float) -> tuple[float, ...]:
         """Return each quantile, NaN if the window is empty, then sum and count."""
-        self.expire(now)
-        shares = [each.quantile for each in self.options.quantiles]
-        return (*quantiles(self.sketches, shares), self.sum, self.count)
+        return (*self._window_values(now)[:-1], self.sum, self.count)
 
     def may_be_negative(self, now: float) -> bool:
-        """Return whether the sum, or a value in the window, is negative or NaN."""
-        self.expire(now)
-        runs = (run for each in self.sketches for run in each.runs())
-        return not self.sum >= 0 or any(run.values[0] < 0 for run in runs)
+        """Return whether the sum is negative or NaN, or a value in the window is."""
+        return not self.sum >= 0 or self._window_values(now)[-1] < 0
+
+    def _window_values(self, now: float) -> tuple[float, ...]:
+        """Return each quantile and the least value; NaN and inf without any."""
+        if now >= self.part_end:
+            self.expire(now)
+        values = self.window_values
+        if values is None:
+            shares = [each.quantile for each in self.options.quantiles]
+            least = min([each.least() for each in self.sketches], default=inf)
+            values = (*quantiles(self.sketches, shares), least)
+            self.window_values = values
+        return values
 
     def has_room_for(self, _sample: Sample) -> bool:
         """Return True: without memory the quantiles become less exact."""
         return True
 
-    def page_lines(self) -> int:
+    def page_lines(self, now: float) -> int:
         """Return the lines of counters that take as long on a page."""
+        if now < self.part_end and self.window_values is not None:
+            return 3 + len(self.window_values)
         waiting = sum(len(each.pending) for each in self.sketches)
         searched = sum(each.entry_capacity > 0 for each in self.sketches)
         lines = QUANTILE_LINES + SEARCH_LINES * searched
@@ -138,6 +164,7 @@ class Summary(GrowingSeries):
     def _newest_sketch(self, now: float, weight: int) -> Sketch:
         """Return the sketch for observations of this time and weight."""
         self.expire(now)
+        self.window_values = None
         if self.sketches and self.sketches[-1].number == self.number:
             sketch = self.sketches[-1]
         else:
@@ -171,6 +198,7 @@ class Summary(GrowingSeries):
         if not count:
             return
         dropped, self.sketches = self.sketches[:count], self.sketches[count:]
+        self.window_values = None
         kept = 0 if self.sketches else SKETCH_BYTES
         self.account.release(sum(each.size for each in dropped) - kept)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.memory import Account
+from statsd_bridge.memory import NO_LIMIT, Account
 from statsd_bridge.model import MetricOptions, MetricType, Quantile, Sample, SampleType
 from statsd_bridge.series.sketch import SKETCH_BYTES, Sketch, quantiles
 from statsd_bridge.series.summary import MAX_PARTS, Summary
@@ -98,6 +98,48 @@ def test_the_window_slides_and_sum_and_count_stay() -> None:
     *quantiles, total, count = found.values(5_000.0)
     assert all(math.isnan(each) for each in quantiles)
     assert (total, count) == (10.0, 2)
+
+
+def test_quantiles_are_computed_once_per_change() -> None:
+    """Neither a page, nor NaN, nor a part that begins without values is a change."""
+    found = summary()
+    observe(found, 1.0)
+    found.values(0.0)
+    window = found.window_values
+    observe(found, math.nan, now=200.0)
+
+    assert found.values(599.0)[:3] == (1.0, 1.0, 1.0)
+    assert found.window_values is window
+    assert math.isnan(found.values(600.0)[0])
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 1.0, 100.0, 130.0, 700.0]),
+        st.sampled_from([None, math.nan, *map(float, range(-9, 9))]),
+        st.sampled_from([1, 1, 5]),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS, st.sampled_from([NO_LIMIT, SKETCH_BYTES, 0]))
+def test_quantiles_are_those_of_the_window_at_any_time(
+    steps: list[tuple[float, float | None, int]], limit: int
+) -> None:
+    """Kept ones are those that would be computed; so is whether one is negative."""
+    found, now = summary(account=Account(limit)), 0.0
+    for seconds, value, weight in steps:
+        now += seconds
+        if value is not None:
+            observe(found, value, weight, now)
+        shown, is_negative = found.values(now), found.may_be_negative(now)
+        found.window_values = None
+
+        assert repr(shown) == repr(found.values(now))
+        assert is_negative == found.may_be_negative(now)
+        if any(each < 0 for each in shown):
+            assert is_negative
 
 
 def test_nan_has_no_rank() -> None:

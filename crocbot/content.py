@@ -15,6 +15,14 @@ UNREADABLE = "unreadable"
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
 """The MIME types that models accept as images."""
 
+FILE_TYPES = frozenset(
+    ("animation", "audio", "document", "photo", "video", "video_note", "voice")
+)
+"""The types of attachments that are files; others are complete in words."""
+
+SPOKEN_TYPES = frozenset({"audio", "video_note", "voice"})
+"""The types of files that are turned into words, if there is a server for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
@@ -22,7 +30,9 @@ class Attachment:
     A photo, file, location or anything else in a message besides its text.
 
     `type` is Telegram's word for it, `description` what an agent reads in its place.
-    `file_id` is valid at the Bot API only; `size` is in bytes.
+    `file_id` is valid at the Bot API only; `size` is in bytes, `duration` in seconds.
+    The sender chose `name`.  `note` is why the agent does not get the file, `words` the
+    text of a document, or what is said in a recording, in place of the file.
     """
 
     type: str = field(kw_only=False)
@@ -30,11 +40,32 @@ class Attachment:
     file_id: str | None = None
     mime_type: str | None = None
     size: int | None = None
+    name: str | None = None
+    duration: float | None = None
+    note: str | None = None
+    words: str | None = None
 
     @property
     def is_image(self) -> bool:
         """Return whether it can be given to a model as an image."""
         return self.file_id is not None and self.mime_type in IMAGE_TYPES
+
+    @property
+    def described(self) -> str:
+        """Return the description and the note, in brackets."""
+        more = [self.note] if self.note else []
+        more += ["its words are quoted:"] if self.words else []
+        return f"[{'; '.join([self.description, *more])}]"
+
+    @property
+    def text(self) -> str:
+        """
+        Return it in words.
+
+        Each line of a document is quoted, so that none of it is taken for a message.
+        """
+        quoted = [f"> {line}".rstrip() for line in (self.words or "").splitlines()]
+        return "\n".join([self.described, *quoted])
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +74,24 @@ class Image:
 
     mime_type: str
     content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """
+    A file for the agent.
+
+    `type` is Telegram's word for it, `mime_type` that of its content, `name` what its
+    sender calls it, `duration` the length of a recording in seconds.  `quoted` means
+    that it is of the message that this one replies to.
+    """
+
+    type: str
+    mime_type: str
+    content: bytes = field(repr=False)
+    name: str | None = None
+    duration: float | None = None
+    quoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

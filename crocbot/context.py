@@ -46,6 +46,7 @@ def with_context(
     if context.quoted is not None:
         lines.append(_introduction(context.quoted, pressed=context.press is not None))
         lines += quoted(_contents(context.quoted), max_quoted_chars)
+        lines += _words(context.quoted.attachments, max_quoted_chars)
     if context.forward is not None:
         lines += [_forwarded(context.forward), *quoted(words, None)]
     elif words:
@@ -78,7 +79,14 @@ def _contents(message: QuotedMessage) -> str:
 
 def _descriptions(attachments: Iterable[Attachment]) -> Iterator[str]:
     for each in attachments:
-        yield f"[{each.description}]"
+        yield each.described
+
+
+def _words(attachments: Iterable[Attachment], max_chars: int) -> Iterator[str]:
+    """Yield what a document or a recording says; it has a bound of its own."""
+    bound = None if max_chars == MAX_QUOTED_CHARS else max_chars
+    for each in attachments:
+        yield from quoted(each.words or "", bound)
 
 
 def _links(links: Iterable[Link]) -> Iterator[str]:

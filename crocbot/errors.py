@@ -76,6 +76,24 @@ class AgentError(TurnError):
         self.may_be_history = reason is AgentErrorReason.CONTEXT_LENGTH
 
 
+class TranscriptionError(TurnError):
+    """
+    A recording could not be turned into words.
+
+    An error that only the operator can mend is critical; `wait` is how many seconds the
+    server asks to wait.
+    """
+
+    type = ErrorType.TRANSCRIPTION
+    severity = Severity.WARNING
+
+    def __init__(self, error: AgentError) -> None:
+        super().__init__(str(error))
+        self.reason = error.reason
+        self.severity = error.severity
+        self.wait = error.wait
+
+
 class Refusal(StrEnum):
     """
     What Telegram did not accept in a call.
@@ -105,6 +123,10 @@ class DeliveryError(TurnError):
     def __init__(self, message: str, refusal: Refusal = Refusal.OTHER) -> None:
         super().__init__(message)
         self.refusal = refusal
+
+
+class FileTooLargeError(DeliveryError):
+    """A file that was sent to the bot has more bytes than the caller accepts."""
 
 
 class GaveUpError(DeliveryError):

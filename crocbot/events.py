@@ -97,6 +97,44 @@ class WebhookOutcome(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+class FileDirection(StrEnum):
+    """The direction of a file: from a person, or to one."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class FileOutcome(StrEnum):
+    """What became of a file; UNSUPPORTED is of a kind that its receiver cannot use."""
+
+    OK = "ok"
+    TOO_LARGE = "too_large"
+    EXCESS = "too_many"
+    UNSUPPORTED = "unsupported"
+    FAILED = "failed"
+
+
+class TranscriptionOutcome(StrEnum):
+    """
+    What became of a recording: words, or no words in it, or an error.
+
+    OPERATOR is a fault of the settings or of the account at the server.
+    """
+
+    OK = "ok"
+    EMPTY = "empty"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    UNAUTHORIZED = "unauthorized"
+    OPERATOR = "operator"
+    RATE_LIMITED = "rate_limited"
+    REFUSED = "refused"
+    FAILED = "failed"
+    MALFORMED = "malformed"
+    TOO_LONG = "too_long"
+    CANCELLED = "cancelled"
+
+
 class DeliveryIssue(StrEnum):
     """
     What kept a part of a reply from being delivered as intended.
@@ -242,6 +280,22 @@ class DeliveryEvent:
     issue: DeliveryIssue
 
 
+@dataclass(frozen=True, slots=True)
+class FileEvent:
+    """What became of a file of a message, or of one of an answer."""
+
+    direction: FileDirection
+    outcome: FileOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Transcription:
+    """A recording was turned into words, or not, in this time with all tries."""
+
+    outcome: TranscriptionOutcome
+    seconds: float
+
+
 Event = (
     Outcome
     | ErrorEvent
@@ -260,6 +314,8 @@ Event = (
     | FirstText
     | AgentCall
     | DeliveryEvent
+    | FileEvent
+    | Transcription
 )
 
 

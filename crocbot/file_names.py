@@ -6,6 +6,7 @@ Names of files on disk, none of which a sender chose.
 
 from __future__ import annotations
 
+import mimetypes
 import re
 import unicodedata
 
@@ -15,7 +16,27 @@ MAX_SUFFIX_CHARS = 12
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def safe_name(number: int, name: str | None, suffix: str = "") -> str:
+# Where Python's table has no ending, another one, or that of the system.
+SUFFIXES = {
+    "audio/flac": ".flac",
+    "audio/mp4": ".m4a",
+    "audio/mpeg": ".mp3",
+    "audio/ogg": ".ogg",
+    "audio/wav": ".wav",
+    "image/jpeg": ".jpg",
+    "image/webp": ".webp",
+    "text/plain": ".txt",
+    "video/mp4": ".mp4",
+}
+TYPES = mimetypes.MimeTypes()
+
+
+def suffix(mime_type: str) -> str:
+    """Return the ending of the name of a file of this type, "" if it has none."""
+    return SUFFIXES.get(mime_type) or TYPES.guess_extension(mime_type) or ""
+
+
+def safe_name(number: int, name: str | None, ending: str = "") -> str:
     """
     Return a name for a file of a turn, unique by its number, whatever it was called.
 
@@ -29,4 +50,4 @@ def safe_name(number: int, name: str | None, suffix: str = "") -> str:
     if not dot or UNSAFE.search(end) or len(end) > MAX_SUFFIX_CHARS:
         stem, end = ascii_name, ""
     stem = UNSAFE.sub("_", stem).strip("._-")[:MAX_STEM_CHARS]
-    return f"{number}-{stem or 'file'}{f'.{end}' if end else suffix}"
+    return f"{number}-{stem or 'file'}{f'.{end}' if end else ending}"

@@ -20,7 +20,15 @@ from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from crocbot.content import NO_CONTEXT, UNREADABLE, Attachment, Context, Entity, Image
+from crocbot.content import (
+    NO_CONTEXT,
+    UNREADABLE,
+    Attachment,
+    Context,
+    Entity,
+    File,
+    Image,
+)
 from crocbot.context import MAX_REMEMBERED_QUOTED_CHARS, with_context
 
 MAX_PORT = 65_535
@@ -94,6 +102,7 @@ class ErrorType(StrEnum):
     AGENT = "agent"
     DELIVERY = "delivery"
     INBOX = "inbox"
+    TRANSCRIPTION = "transcription"
 
 
 class Severity(StrEnum):
@@ -218,7 +227,7 @@ class Message:
     that the message is for the bot: private, a mention, or a reply to the bot.
     `full_length` means that the text has as many units as a message can have: it may
     end in the middle of a word.  `edited` means that it is the new version of a message
-    whose turn has begun before.
+    whose turn has begun before, `spoken` that a recording was turned into its text.
     """
 
     update_id: int
@@ -235,6 +244,7 @@ class Message:
     full_length: bool = False
     context: Context = NO_CONTEXT
     edited: bool = False
+    spoken: bool = False
 
     @property
     def unreadable(self) -> bool:
@@ -270,13 +280,14 @@ class Prompt:
     message: Message
     history: tuple[Exchange, ...] = ()
     images: tuple[Image, ...] = ()
+    files: tuple[File, ...] = field(default=(), kw_only=True)
 
     @property
     def text(self) -> str:
         """Return the message as text, with a description of each attachment."""
         message = self.message
         command = "" if message.command is None else f"/{message.command} "
-        descriptions = [f"[{each.description}]" for each in message.attachments]
+        descriptions = [each.text for each in message.attachments]
         lines = [f"{command}{message.text}".strip(), *descriptions]
         return "\n".join(filter(None, lines))
 

@@ -85,7 +85,7 @@ def mime_type(content: bytes, declared: str | None = None) -> str:
     `declared` is what its sender says; it decides only between types that the content
     does not tell apart, such as text/csv and text/plain.
     """
-    found = _signature(content)
+    found = signature(content)
     declared = (declared or "").partition(";")[0].strip().lower()[:100]
     family = declared.partition("/")[0]
     if found == ZIP:
@@ -108,7 +108,7 @@ def text_beginning(content: bytes, max_chars: int) -> TextBeginning | None:
     The encodings are UTF-8, UTF-16 and UTF-32 with a byte order mark, UTF-8 and UTF-16
     without, and Windows-1252, which has the characters of Latin-1.
     """
-    if _signature(content) is not None:
+    if signature(content) is not None:
         return None
     beginning = content[: max_chars * MAX_BYTES_PER_CHAR]
     whole = len(beginning) == len(content)
@@ -121,7 +121,8 @@ def text_beginning(content: bytes, max_chars: int) -> TextBeginning | None:
     return TextBeginning(text[:max_chars], whole and len(text) <= max_chars)
 
 
-def _signature(content: bytes) -> str | None:
+def signature(content: bytes) -> str | None:
+    """Return the type of a file that begins with a known signature, else None."""
     header = content[:HEADER_BYTES]
     for offset, signature, type_ in SIGNATURES:
         if header.startswith(signature, offset):

@@ -14,7 +14,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from crocbot import log
 from crocbot.state_dir import PRIVATE_DIRECTORY
 
 TURNS = "turns"
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+PRIVATE_FILE = 0o600
 
 logger = log.logger(__name__)
 
@@ -42,6 +44,21 @@ class TurnFolder:
     def outgoing(self) -> Path:
         """The folder in which the program leaves the files of its answer."""
         return self.path / "out"
+
+    async def write(self, files: Iterable[tuple[str, bytes]]) -> list[Path]:
+        """
+        Write incoming files of these names; return their paths.  Raise OSError.
+
+        It ends before a cancellation takes effect, so that the folder can be removed.
+        """
+        paths = [(self.incoming / name, content) for name, content in files]
+        writing = asyncio.ensure_future(asyncio.to_thread(_write_all, paths))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            raise
+        return [path for path, _ in paths]
 
 
 class TurnFolders:
@@ -81,6 +98,12 @@ class TurnFolders:
         for path in (folder.incoming, folder.outgoing):
             path.mkdir(mode=PRIVATE_DIRECTORY)
         return folder
+
+
+def _write_all(files: Iterable[tuple[Path, bytes]]) -> None:
+    for path, content in files:
+        with os.fdopen(os.open(path, NEW_FILE, PRIVATE_FILE), "wb") as file:
+            file.write(content)
 
 
 def _remove(path: Path) -> None:

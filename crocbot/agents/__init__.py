@@ -16,8 +16,15 @@ counted as a bug.
 
 from __future__ import annotations
 
-from crocbot.agents.answer import Agent, AnswerReader, Timeouts
+from crocbot.agents.answer import Accepts, Agent, AnswerReader, Timeouts
 from crocbot.agents.create import create_agent
 from crocbot.agents.thinking import ThinkingTags
 
-__all__ = ["Agent", "AnswerReader", "ThinkingTags", "Timeouts", "create_agent"]
+__all__ = [
+    "Accepts",
+    "Agent",
+    "AnswerReader",
+    "ThinkingTags",
+    "Timeouts",
+    "create_agent",
+]

@@ -26,6 +26,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from enum import Flag, auto
 from typing import Protocol
 
 from crocbot import log
@@ -61,17 +62,28 @@ An empty text shows that the agent is alive.  Usage is optional, comes once and 
 """
 
 
+class Accepts(Flag):
+    """The shapes in which an agent takes files: WORDS are those of text documents."""
+
+    NOTHING = 0
+    IMAGES = auto()
+    FILES = auto()
+    WORDS = auto()
+
+
 class Agent(Protocol):
     """
     Answers prompts.
 
     `name` is the value of CROCBOT_AGENT.  `markdown` is True if its answers are in
-    Markdown, `remembers` if it needs the chat's history and images in the prompt.
+    Markdown, `remembers` if it needs the chat's history in the prompt, `accepts` what
+    it needs of the files.
     """
 
     name: str
     markdown: bool
     remembers: bool
+    accepts: Accepts
 
     def answer(self, prompt: Prompt) -> Answer:
         """Answer one prompt.  Raise AgentError."""

@@ -29,11 +29,13 @@ from contextlib import aclosing, nullcontext, suppress
 from pathlib import Path
 
 from crocbot import linux
-from crocbot.agents.answer import Answer
+from crocbot.agents.answer import Accepts, Answer
 from crocbot.agents.responses import decoded
 from crocbot.agents.rules import bounded
+from crocbot.content import File
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
+from crocbot.file_names import safe_name, suffix
 from crocbot.model import Prompt
 from crocbot.turn_folders import TurnFolder, TurnFolders
 
@@ -59,6 +61,7 @@ class CommandAgent:
     markdown = True
     # The program knows its chat by CROCBOT_CHAT and may keep a memory of its own.
     remembers = False
+    accepts = Accepts.FILES
 
     def __init__(
         self,
@@ -76,19 +79,21 @@ class CommandAgent:
         """Run the program and yield its output as it is written."""
         folders = nullcontext(None) if self._folders is None else self._folders.folder()
         async with folders as folder:
-            variables = _variables(prompt, folder)
-            async with aclosing(self._run(prompt, variables)) as texts:
+            paths = await _write_files(prompt.files, folder)
+            variables = _variables(prompt, folder, paths)
+            named = [f"[file {path}]" for path in paths]
+            message = "\n".join([prompt.with_context, *named])
+            async with aclosing(self._run(message, variables)) as texts:
                 async for text in texts:
                     yield text
 
     async def _run(
-        self, prompt: Prompt, variables: Mapping[str, str]
+        self, message: str, variables: Mapping[str, str]
     ) -> AsyncGenerator[str, None]:
         """Run the program with these variables; raise AgentError if it fails."""
         transport, group = await self._start(variables)
         process = Process(transport, group, asyncio.get_running_loop())
-        words = prompt.with_context.encode()
-        writing = asyncio.create_task(_write(process.stdin, words))
+        writing = asyncio.create_task(_write(process.stdin, message.encode()))
         try:
             async with aclosing(bounded(_chunks(process.stdout))) as chunks:
                 async for text in decoded(chunks):
@@ -156,13 +161,35 @@ class CommandAgent:
             raise self._not_started(str(error)) from error
 
 
-def _variables(prompt: Prompt, folder: TurnFolder | None) -> Mapping[str, str]:
+async def _write_files(files: Sequence[File], folder: TurnFolder | None) -> list[Path]:
+    """Write the files of a message; return their paths.  Raise AgentError."""
+    named = [
+        (safe_name(number, file.name, suffix(file.mime_type)), file.content)
+        for number, file in enumerate(files, 1)
+    ]
+    if not named:
+        return []
+    if folder is None:
+        error = "there is no folder for the files of the message"
+        raise AgentError(error, AgentErrorReason.FAILED)
+    try:
+        return await folder.write(named)
+    except OSError as error:
+        text = f"the files of the message cannot be written: {error.strerror}"
+        raise AgentError(text, AgentErrorReason.FAILED) from error
+
+
+def _variables(
+    prompt: Prompt, folder: TurnFolder | None, paths: Sequence[Path]
+) -> Mapping[str, str]:
     """Return the variables of a turn, besides those of the environment."""
     message = prompt.message
     variables = {
         "CROCBOT_CHAT": message.chat.key,
         "CROCBOT_SENDER": str(message.sender_id or ""),
     }
+    if paths:
+        variables["CROCBOT_FILES"] = "\n".join(map(str, paths))
     if folder is not None:
         variables["CROCBOT_OUT"] = str(folder.outgoing)
     return variables

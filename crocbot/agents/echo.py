@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crocbot.agents.answer import Answer
+from crocbot.agents.answer import Accepts, Answer
 from crocbot.model import Prompt
 from crocbot.text import is_visible
 
@@ -13,6 +13,7 @@ class EchoAgent:
     name = "echo"
     markdown = False
     remembers = False
+    accepts = Accepts.NOTHING
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Yield the text of the message, or the types of its attachments."""

@@ -3,7 +3,8 @@ A self-hosted HTTP service: one POST for each message.
 
     POST CROCBOT_AGENT_URL
     X-Crocbot-Signature: sha256=<HMAC-SHA256 of the body with CROCBOT_AGENT_SECRET>
-    {"message": "hello", "chat": "7", "history": [...], "images": [...], ...}
+    {"message": "hello", "chat": "7", "history": [...], "images": [...],
+     "files": [...], ...}
 
     200 application/json        {"reply": "Hi.", "usage": {"input_tokens": 9, ...}}
     200 text/plain              the answer, as it is written
@@ -28,7 +29,7 @@ from contextlib import aclosing
 from typing import Any, TypeGuard
 
 from crocbot.agents import sse
-from crocbot.agents.answer import Answer
+from crocbot.agents.answer import Accepts, Answer
 from crocbot.agents.context_fields import context_fields
 from crocbot.agents.responses import (
     chat_messages,
@@ -45,6 +46,7 @@ from crocbot.agents.server_errors import (
     read_error,
     shortened,
 )
+from crocbot.content import Attachment, File
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
@@ -67,6 +69,7 @@ class HttpAgent:
     name = "http"
     markdown = True
     remembers = True
+    accepts = Accepts.IMAGES | Accepts.FILES
 
     def __init__(
         self,
@@ -123,15 +126,40 @@ def request_body(prompt: Prompt) -> dict[str, Any]:
             }
             for image in prompt.images
         ],
-        "media": [
-            {"kind": each.type, "description": each.description}
-            for each in message.attachments
-        ],
+        "media": [_medium(each) for each in message.attachments],
+        "files": [_file(file) for file in prompt.files],
+        "spoken": message.spoken,
         "command": message.command,
         "sender_id": message.sender_id,
         "message_id": message.message_id,
         "update_id": message.update_id,
         **context_fields(message),
+    }
+
+
+def _medium(attachment: Attachment) -> dict[str, Any]:
+    """Return what is known of an attachment, without what is not known."""
+    medium = {
+        "kind": attachment.type,
+        "description": attachment.description,
+        "name": attachment.name,
+        "mime_type": attachment.mime_type,
+        "size": attachment.size,
+        "duration": attachment.duration,
+        "note": attachment.note,
+    }
+    return {name: value for name, value in medium.items() if value is not None}
+
+
+def _file(file: File) -> dict[str, Any]:
+    return {
+        "kind": file.type,
+        "name": file.name,
+        "mime_type": file.mime_type,
+        "size": len(file.content),
+        "duration": file.duration,
+        "quoted": file.quoted,
+        "data": base64.b64encode(file.content).decode(),
     }
 
 

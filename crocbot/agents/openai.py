@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from crocbot import log
 from crocbot.agents import sse
-from crocbot.agents.answer import Answer
+from crocbot.agents.answer import Accepts, Answer
 from crocbot.agents.completion import (
     FinishReason,
     is_completion,
@@ -79,6 +79,7 @@ class OpenAIAgent:
     name = "openai"
     markdown = True
     remembers = True
+    accepts = Accepts.IMAGES | Accepts.WORDS
 
     def __init__(
         self,

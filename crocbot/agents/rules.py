@@ -8,14 +8,15 @@ The rules for every agent: redirects, bytes, secrets, time.
 | secrets   | replaced in the text, also one that is split between parts      |
 | time      | `connect_seconds`, then the timeouts of AnswerReader            |
 
-`http` and `openai` send their requests through AgentClient, `command` passes its output
-through `bounded`; the text of every agent passes AnswerReader, which bounds its
-characters, too.
+`http`, `openai` and transcriptions send their requests through AgentClient, `command`
+passes its output through `bounded`; the text of every agent passes AnswerReader, which
+bounds its characters, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 from collections.abc import (
     AsyncGenerator,
@@ -25,6 +26,7 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import aiohttp
 
@@ -62,12 +64,26 @@ WRONG_ADDRESS = (
 EMPTY_LINES = (b"\n\n", b"\n\r", b"\r\r")
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How errors name a server, and the setting that has its URL."""
+
+    name: str
+    setting: str
+
+
+AGENT = Server("the agent", "OPENAI_BASE_URL or CROCBOT_AGENT_URL")
+
+
 class AgentResponse:
     """An agent's response to one request; its body is read once."""
 
-    def __init__(self, response: HttpResponse, *, retry: bool) -> None:
+    def __init__(
+        self, response: HttpResponse, *, retry: bool, server: Server = AGENT
+    ) -> None:
         self._response = response
         self._retry = retry
+        self._server = server
         self.status = response.status
         self.headers = response.headers
         self.content_type = response.content_type
@@ -80,7 +96,7 @@ class AgentResponse:
             body = _bounded_events(self._response.chunks(MAX_STREAM_BYTES))
         else:
             body = self._response.chunks(MAX_BODY_BYTES)
-        with _translated_errors(retry=self._retry):
+        with _translated_errors(self._server, retry=self._retry):
             async with aclosing(body):
                 async for chunk in body:
                     yield chunk
@@ -96,7 +112,7 @@ class AgentClient:
     Requests to the server of one agent.
 
     `url` is the address of the server, `retry` whether a request whose connection broke
-    can be sent again without doing anything twice.
+    can be sent again without doing anything twice; `server` is for errors.
     """
 
     def __init__(
@@ -107,7 +123,9 @@ class AgentClient:
         retry: bool,
         reuse: bool,
         proxies: Proxies = NO_PROXIES,
+        server: Server = AGENT,
     ) -> None:
+        self._server = server
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
         self._retry = retry
         self._http = HttpClient(url, connections=0, reuse=reuse, proxies=proxies)
@@ -121,13 +139,15 @@ class AgentClient:
         data: bytes | None = None,
     ) -> AsyncIterator[AgentResponse]:
         """Send a request.  Raise AgentError, for a redirect as well."""
-        with _translated_errors(retry=self._retry):
+        # From a file aiohttp sends a large body in pieces.
+        body = None if data is None else io.BytesIO(data)
+        with _translated_errors(self._server, retry=self._retry):
             async with self._http.request(
-                method, url, headers=headers, data=data, timeout=self._timeout
+                method, url, headers=headers, data=body, timeout=self._timeout
             ) as response:
                 if 300 <= response.status < 400:
-                    raise _redirect(response)
-                yield AgentResponse(response, retry=self._retry)
+                    raise _redirect(response, self._server)
+                yield AgentResponse(response, retry=self._retry, server=self._server)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -146,7 +166,7 @@ async def bounded(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
 
 
 @contextmanager
-def _translated_errors(*, retry: bool) -> Iterator[None]:
+def _translated_errors(server: Server, *, retry: bool) -> Iterator[None]:
     try:
         yield
     except BodyTooLongError as error:
@@ -154,12 +174,12 @@ def _translated_errors(*, retry: bool) -> Iterator[None]:
     except BodyError as error:
         raise AgentError(str(error), AgentErrorReason.MALFORMED) from error
     except WRONG_ADDRESS as error:
-        raise _connection_error(error) from error
+        raise _connection_error(error, server) from error
     except UNREACHABLE as error:
-        text = f"cannot connect to the agent: {error}"
+        text = f"cannot connect to {server.name}: {error}"
         raise AgentError(text, AgentErrorReason.UNREACHABLE, retry=True) from error
     except aiohttp.ClientError as error:
-        text = f"the connection to the agent broke: {type(error).__name__}"
+        text = f"the connection to {server.name} broke: {type(error).__name__}"
         raise AgentError(text, AgentErrorReason.FAILED, retry=retry) from error
 
 
@@ -197,32 +217,32 @@ async def _bounded_events(
             yield chunk
 
 
-def _connection_error(error: aiohttp.ClientError) -> AgentError:
+def _connection_error(error: aiohttp.ClientError, server: Server) -> AgentError:
     """Return the error of a TLS connection that fails, or of an invalid URL."""
     reason = getattr(error, "os_error", None)
     if isinstance(reason, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         # The server closed the connection, for example because it restarts.
-        text = f"cannot connect to the agent: {error}"
+        text = f"cannot connect to {server.name}: {error}"
         return AgentError(text, AgentErrorReason.UNREACHABLE, retry=True)
     is_tls = isinstance(error, ssl.SSLError | ssl.CertificateError)
     # The text of an invalid URL is the URL, which may have a password.
     words = f"the TLS connection fails, {error}" if is_tls else "its URL is not valid"
     return AgentError(
-        f"cannot connect to the agent: {words}: set OPENAI_BASE_URL or"
-        " CROCBOT_AGENT_URL to the URL of the server, or install its certificate",
+        f"cannot connect to {server.name}: {words}: set {server.setting} to the URL of"
+        " the server, or install its certificate",
         AgentErrorReason.OPERATOR,
     )
 
 
-def _redirect(response: HttpResponse) -> AgentError:
+def _redirect(response: HttpResponse, server: Server) -> AgentError:
     location = response.headers.get("Location", "")[:200]
     try:
         target = without_secrets(location)
     except ValueError:
         target = "an invalid URL"
     return AgentError(
-        f"the agent answered {response.status}, a redirect to {target or 'no URL'}:"
-        " redirects are not followed, set CROCBOT_AGENT_URL or OPENAI_BASE_URL to the"
-        " final URL",
+        f"{server.name} answered {response.status}, a redirect to"
+        f" {target or 'no URL'}: redirects are not followed, set {server.setting} to"
+        " the final URL",
         AgentErrorReason.OPERATOR,
     )

@@ -51,6 +51,7 @@ from crocbot.errors import (
     AnswerTooLongError,
     ChatMovedError,
     CrocbotError,
+    FileTooLargeError,
     FloodWaitError,
     OperatorError,
     TelegramError,
@@ -111,7 +112,7 @@ class Bot(telegram.Bot):
         """
         Return a file by the path that getFile returned, within `seconds`.
 
-        Raise DeliveryError if it has more than `max_bytes`.
+        Raise FileTooLargeError if it has more than `max_bytes`.
         """
         url = f"{self.base_file_url}/{quote(path)}"
         with _translated():
@@ -120,7 +121,7 @@ class Bot(telegram.Bot):
                     "GET", url, seconds=seconds, max_bytes=max_bytes
                 )
             except AnswerTooLong as error:
-                raise RefusedError(error.message, forbidden=False) from error
+                raise FileTooLargeError(error.message) from error
             except NotFoundError:
                 status, content = 404, b""
             if status == 404:

@@ -10,7 +10,6 @@ raise FloodWaitError at once, without a request.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from typing import Any, Protocol, Self, TypeVar
 from crocbot import log
 from crocbot.backoff import FloodControl
 from crocbot.botapi.bot import DEFAULT_SECONDS, PLACEHOLDER, AiohttpRequest, Bot
+from crocbot.botapi.downloads import file_path
 from crocbot.errors import (
     AnswerTooLongError,
     ChatMovedError,
@@ -60,8 +60,6 @@ MAX_WEBHOOK_CONNECTIONS = 40
 
 NOT_MODIFIED = "message is not modified"
 DELETED_BEFORE = "message to delete not found"
-# Such as photos/file_1.jpg; a self-hosted server may return a path of its own disk.
-FILE_PATH = re.compile(r"[A-Za-z0-9_][\w./ -]{0,500}")
 ALLOWED_UPDATES = tuple(UpdateType)
 MAX_UPDATE_ID = 2**62
 FEWER_UPDATES_FACTOR = 4
@@ -276,19 +274,13 @@ class Client:
         """
         Return the content of a file that was sent to the bot.
 
-        Raise DeliveryError if it has more than `max_bytes`.  The URL of the file
-        contains the token, so it is never returned.
+        Raise FileTooLargeError if it has more than `max_bytes`, DeliveryError if there
+        is no file.  The URL of the file contains the token, so it is never returned.
         """
         file = await self._call("getFile", file_id=file_id)
-        path = file.get("file_path") if isinstance(file, Mapping) else None
-        if not isinstance(path, str) or not FILE_PATH.fullmatch(path) or ".." in path:
-            raise DeliveryError("Telegram has no file to load")
-        size = file.get("file_size")
-        if isinstance(size, int) and size > max_bytes:
-            raise DeliveryError(f"the file has {size} bytes, more than {max_bytes}")
-        return await self._measure(
-            Method.FILE, self._bot.download(path, DOWNLOAD_SECONDS, max_bytes)
-        )
+        path = file_path(file, max_bytes)
+        content = self._bot.download(path, DOWNLOAD_SECONDS, max_bytes)
+        return await self._measure(Method.FILE, content)
 
     async def _call_chat(self, method: str, chat: ChatThread, **parameters: Any) -> Any:
         """

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crocbot.errors import ChatGoneError, DeliveryError, Refusal
+from crocbot.errors import ChatGoneError, DeliveryError, FileTooLargeError, Refusal
 
 # In lower case; a description contains one of them.
 REFUSALS: Mapping[Refusal, tuple[str, ...]] = {
@@ -46,6 +46,8 @@ REFUSALS: Mapping[Refusal, tuple[str, ...]] = {
         *("message not found", "message_not_found", "msg_id_invalid"),
     ),
 }
+# Of getFile: more than 20 MB.
+TOO_LARGE = "file is too big"
 # The chat accepts no messages of the bot any more, like any other 403.
 CHAT_GONE = (
     *("chat not found", "user not found", "peer_id_invalid", "chat_id_invalid"),
@@ -73,6 +75,8 @@ def delivery_error(description: str, *, forbidden: bool) -> DeliveryError:
     """Return the error for a description; `forbidden` means status 403."""
     text = f"Telegram refused the call: {description}"
     lowered = description.lower()
+    if TOO_LARGE in lowered:
+        return FileTooLargeError(text)
     for refusal, parts in REFUSALS.items():
         if any(part in lowered for part in parts):
             return DeliveryError(text, refusal)

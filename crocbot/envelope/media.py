@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from crocbot.envelope.message import Fields
 
 MAX_DESCRIPTION_CHARS = 300
+MAX_NAME_CHARS = 255
 # What was written to be read as a whole.
 MAX_TEXT_CHARS = 4096
 LONG_TYPES = frozenset({"checklist", "poll", "web_app_data"})
@@ -110,6 +111,8 @@ def _read(message: Fields, type_: str) -> Attachment:
             file_id=file.optional_text("file_id"),
             mime_type=_mime_type(type_, file),
             size=file.optional_integer("file_size"),
+            name=_file_name(file),
+            duration=_duration(file),
         )
     except (EnvelopeError, OverflowError) as error:
         logger.warning("part of an update cannot be read", error=str(error))
@@ -149,6 +152,17 @@ def _mime_type(type_: str, file: Fields) -> str | None:
         moving = file.has("is_animated") or file.has("is_video")
         return None if moving else "image/webp"
     return file.optional_text("mime_type")
+
+
+def _file_name(file: Fields) -> str | None:
+    """Return the name without what could change how text around it is shown."""
+    name = file.optional_text("file_name") or ""
+    printable = "".join(filter(str.isprintable, name.replace("\n", " ")))
+    return printable[-MAX_NAME_CHARS:].strip() or None
+
+
+def _duration(file: Fields) -> float | None:
+    return file.number("duration") if file.has("duration") else None
 
 
 def _joined(separator: str, parts: tuple[str | None, ...]) -> str:
@@ -257,11 +271,11 @@ Description = tuple[str | None, ...]
 DESCRIPTIONS: Mapping[str, Callable[[Fields], Description]] = {
     # Before document, because an animation has both.
     "animation": lambda v: (
-        *("animation", v.optional_text("file_name"), _seconds(v), _dimensions(v)),
+        *("animation", _file_name(v), _seconds(v), _dimensions(v)),
     ),
     "audio": lambda v: (
         *("audio", v.optional_text("performer")),
-        v.optional_text("title") or v.optional_text("file_name"),
+        v.optional_text("title") or _file_name(v),
         *(_seconds(v), v.optional_text("mime_type")),
     ),
     "chat_shared": _chat_shared,
@@ -269,7 +283,7 @@ DESCRIPTIONS: Mapping[str, Callable[[Fields], Description]] = {
     "contact": _contact,
     "dice": lambda v: (f"dice {v.text('emoji')}", f"showing {v.integer('value')}"),
     "document": lambda v: (
-        *("document", v.optional_text("file_name"), v.optional_text("mime_type")),
+        *("document", _file_name(v), v.optional_text("mime_type")),
         f"{v.integer('file_size')} bytes" if v.has("file_size") else None,
     ),
     "game": lambda v: (f"game {v.text('title')}", v.optional_text("description")),
@@ -302,9 +316,7 @@ DESCRIPTIONS: Mapping[str, Callable[[Fields], Description]] = {
         _position(v.fields("location")),
     ),
     "location": lambda v: ("location", _position(v)),
-    "video": lambda v: (
-        *("video", v.optional_text("file_name"), _seconds(v), _dimensions(v)),
-    ),
+    "video": lambda v: (*("video", _file_name(v), _seconds(v), _dimensions(v)),),
     "video_note": lambda v: ("video message", _seconds(v)),
     "voice": lambda v: ("voice message", _seconds(v), v.optional_text("mime_type")),
     "web_app_data": _web_app_data,

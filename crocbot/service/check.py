@@ -3,7 +3,7 @@
 
     settings   who has access                   telegram   whose token it is
     database   it can be used, or made          agent      it can be asked
-                                                metrics    whether they are refused
+    transcription   if set: silence is sent     metrics    whether they are refused
 
 Each is tested even if another one fails, and gives a line; a warning is a line of its
 own.  A failure is UNREACHABLE if the network or a server may be the cause, or INVALID.
@@ -33,6 +33,7 @@ from crocbot.events import AgentErrorReason
 from crocbot.model import OFF, HostPort
 from crocbot.settings import Settings, advice, open_files
 from crocbot.telemetry.probe import ProbeError, probe
+from crocbot.transcription import create_transcriber
 
 TIMEOUT_SECONDS = 30.0
 NO_ACCESS = "no user is allowed: set CROCBOT_ALLOW_FROM, or CROCBOT_ACCESS=pairing"
@@ -73,10 +74,12 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
     redactor = log.Redactor(settings.secrets)
     for result in _settings(settings):
         yield result
+    transcription = [("transcription", _transcription)]
     for name, run in (
         ("database", _database),
         ("telegram", _telegram),
         ("agent", _agent),
+        *(transcription if settings.transcribe_url else []),
         ("metrics", _metrics),
     ):
         for status, text in await _findings(name, run, settings):
@@ -92,7 +95,8 @@ async def _findings(
     except TimeoutError:
         status, text = CheckStatus.UNREACHABLE, f"no answer in {TIMEOUT_SECONDS:g} s"
     except CrocbotError as error:
-        status, text = _status(error, settings), str(error)
+        is_program = name == "agent" and settings.agent == "command"
+        status, text = _status(error, is_program=is_program), str(error)
     if (
         status is CheckStatus.UNREACHABLE
         and (host := _host(name, settings)) not in text
@@ -101,13 +105,13 @@ async def _findings(
     return [(status, text)]
 
 
-def _status(error: CrocbotError, settings: Settings) -> CheckStatus:
+def _status(error: CrocbotError, *, is_program: bool) -> CheckStatus:
     match error:
         case UnconfirmedError():
             return CheckStatus.WARNING
         case TelegramError() | FloodWaitError():
             return CheckStatus.UNREACHABLE
-        case AgentError() if settings.agent != "command":
+        case AgentError() if not is_program:
             temporary = error.reason in TEMPORARY_REASONS
             return CheckStatus.UNREACHABLE if temporary else CheckStatus.INVALID
         case _:
@@ -123,6 +127,8 @@ def _host(name: str, settings: Settings) -> str:
     match name, settings.agent:
         case "telegram", _:
             url = settings.telegram_api_url
+        case "transcription", _:
+            url = settings.transcribe_url or ""
         case "agent", "http":
             url = settings.agent_url or ""
         case "agent", "openai":
@@ -175,6 +181,17 @@ async def _agent(settings: Settings) -> Findings:
         yield CheckStatus.OK, found + _proxy(settings, settings.agent_server)
     finally:
         await agent.close()
+
+
+async def _transcription(settings: Settings) -> Findings:
+    transcriber = create_transcriber(settings)
+    if transcriber is None:
+        return
+    try:
+        found = await transcriber.check()
+        yield CheckStatus.OK, found + _proxy(settings, settings.transcribe_url)
+    finally:
+        await transcriber.close()
 
 
 async def _metrics(settings: Settings) -> Findings:

@@ -25,7 +25,8 @@ from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
 from crocbot.sessions import Sessions
 from crocbot.settings import Settings, advice
 from crocbot.store import Store
-from crocbot.turn import AgentStep, TurnRunner, TurnStages
+from crocbot.transcription import Transcriber
+from crocbot.turn import AgentStep, FileLoader, TurnRunner, TurnStages
 
 MAX_QUEUED_PER_TURN = 4
 # While fewer chats than turns are active, so that updates of other chats, and /stop,
@@ -52,6 +53,7 @@ class Gateway:
         store: Store,
         client: Client,
         agent: Agent,
+        transcriber: Transcriber | None = None,
         readiness: Readiness,
         events: EventListener,
     ) -> None:
@@ -61,6 +63,7 @@ class Gateway:
         self._inbox = inbox
         self._client = client
         self._agent = agent
+        self._transcriber = transcriber
         self._readiness = readiness
         self._events = events
         self._started = time.monotonic()
@@ -147,15 +150,23 @@ class Gateway:
                     total=settings.agent_total_seconds,
                 ),
                 sessions=self._sessions,
-                client=self._client,
+                files=self._build_file_loader(),
                 live=LiveDelivery(delivery),
                 events=self._events,
                 redactor=log.Redactor(settings.secrets, min_chars=MIN_REDACTED_CHARS),
                 thinking=None if settings.keep_thinking else ThinkingTags(),
-                max_image_bytes=settings.media_max_bytes,
             ),
             delivery=delivery,
             events=self._events,
+        )
+
+    def _build_file_loader(self) -> FileLoader:
+        return FileLoader(
+            client=self._client,
+            events=self._events,
+            max_bytes=self._settings.media_max_bytes,
+            transcriber=self._transcriber,
+            redactor=log.Redactor(self._settings.secrets, min_chars=MIN_REDACTED_CHARS),
         )
 
     def _build_update_source(self) -> Poller | Webhook:

@@ -34,6 +34,7 @@ from crocbot.settings import Settings
 from crocbot.state_dir import StateLock, locked, open_directory
 from crocbot.store import Store
 from crocbot.telemetry import Telemetry
+from crocbot.transcription import create_transcriber
 from crocbot.turn_folders import TurnFolders
 
 VERSION = version("crocbot")
@@ -174,6 +175,9 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         )
         agent = agents.create_agent(settings)
         stack.push_async_callback(agent.close)
+        transcriber = create_transcriber(settings, events)
+        if transcriber is not None:
+            stack.push_async_callback(transcriber.close)
         await _require_program(settings, agent)
         _log_proxies(settings)
         connecting = connect(
@@ -192,6 +196,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
                 store=store,
                 client=client,
                 agent=agent,
+                transcriber=transcriber,
                 readiness=readiness,
                 events=events,
             )
@@ -211,7 +216,11 @@ async def _require_program(settings: Settings, agent: agents.Agent) -> None:
 
 def _log_proxies(settings: Settings) -> None:
     """Log which proxies are used, before the first request."""
-    servers = {"telegram": settings.telegram_api_url, "agent": settings.agent_server}
+    servers = {
+        "telegram": settings.telegram_api_url,
+        "agent": settings.agent_server,
+        "transcription": settings.transcribe_url,
+    }
     for server, url in servers.items():
         if url is not None and (proxy := settings.proxies.for_url(url)) is not None:
             logger.info("requests use a proxy", server=server, proxy=str(proxy))

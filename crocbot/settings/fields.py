@@ -191,8 +191,23 @@ class Settings(BaseModel):
         5 * 1024 * 1024,
         ge=0,
         le=20_000_000,
-        title="The size of the largest image that the agent gets; 0 for no images.",
+        title="The size of the largest file or image that the agent gets; 0 for none.",
         description="must be bytes, 0 to 20000000",
+    )
+    transcribe_url: UrlWithQuery | None = Field(
+        None,
+        title="The OpenAI-compatible server that turns voice messages into words.",
+        description="must be a URL, https://host/v1 or http://host:port/v1",
+    )
+    transcribe_model: Text = Field(
+        "whisper-1",
+        title="The model of that server.",
+        description="must be the name of a model",
+    )
+    transcribe_api_key: ApiKey = Field(
+        None,
+        title="The API key of that server; many self-hosted servers need none.",
+        description="must be the key of the server",
     )
     gather_seconds: Number = Field(
         1.5,
@@ -317,12 +332,19 @@ def _names() -> dict[str, str]:
 NAMES: Mapping[str, str] = _names()
 """Names in the environment --> names of the fields."""
 
-SECRETS = (TOKEN, API_KEY, "CROCBOT_AGENT_SECRET", "CROCBOT_WEBHOOK_SECRET")
+SECRETS = (
+    TOKEN,
+    API_KEY,
+    "CROCBOT_AGENT_SECRET",
+    "CROCBOT_TRANSCRIBE_API_KEY",
+    "CROCBOT_WEBHOOK_SECRET",
+)
 """Settings that may also come from a file, whose path is in NAME_FILE."""
 
 URLS = (
     "CROCBOT_TELEGRAM_API_URL",
     "CROCBOT_AGENT_URL",
+    "CROCBOT_TRANSCRIBE_URL",
     "CROCBOT_WEBHOOK_URL",
     "OPENAI_BASE_URL",
 )

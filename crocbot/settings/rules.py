@@ -44,6 +44,7 @@ def advice(settings: Settings) -> list[str]:
         *_unused(settings),
         *_missing_scripts(settings),
         *_keys(settings),
+        *_transcriptions(settings),
     ]
 
 
@@ -143,6 +144,30 @@ def _keys(settings: Settings) -> Iterator[str]:
             )
     elif urlsplit(settings.openai_base_url).hostname == OPENAI_HOST:
         yield f"OPENAI_API_KEY is not set, and {OPENAI_HOST} needs a key"
+
+
+def _transcriptions(settings: Settings) -> Iterator[str]:
+    """Yield warnings about the server that turns voice messages into words."""
+    url, key = settings.transcribe_url, settings.transcribe_api_key
+    if url is None:
+        if key is not None:
+            yield (
+                "CROCBOT_TRANSCRIBE_API_KEY has no effect: CROCBOT_TRANSCRIBE_URL is"
+                " not set"
+            )
+        return
+    if settings.media_max_bytes == 0:
+        yield (
+            "CROCBOT_TRANSCRIBE_URL has no effect: CROCBOT_MEDIA_MAX_BYTES is 0, so no"
+            " voice message is loaded"
+        )
+    if key is not None and _is_exposed(url):
+        yield (
+            "CROCBOT_TRANSCRIBE_URL begins with http://: the key passes over the"
+            " network unencrypted"
+        )
+    if key is None and urlsplit(url).hostname == OPENAI_HOST:
+        yield f"CROCBOT_TRANSCRIBE_API_KEY is not set, and {OPENAI_HOST} needs a key"
 
 
 def _is_exposed(url: str) -> bool:

@@ -14,7 +14,10 @@ from crocbot.events import (
     AgentErrorReason,
     CallOutcome,
     DeliveryIssue,
+    FileDirection,
+    FileOutcome,
     Method,
+    TranscriptionOutcome,
     UpdateType,
     WebhookOutcome,
 )
@@ -172,6 +175,29 @@ AGENT_ERRORS = CounterMetric(
     labels={"reason": AgentErrorReason},
     help="Prompts that the agent did not answer, or not wholly, by reason.",
     query="sum by (reason) (increase(crocbot_agent_errors_total[1h]))",
+)
+
+# Files and recordings.
+FILES = CounterMetric(
+    name="crocbot_files_total",
+    statsd="crocbot.files",
+    labels={"direction": FileDirection, "outcome": FileOutcome},
+    help="Files of messages for the agent (in), and of its answers (out), by outcome.",
+    query="sum by (direction, outcome) (increase(crocbot_files_total[1h]))",
+)
+TRANSCRIPTIONS = CounterMetric(
+    name="crocbot_transcriptions_total",
+    statsd="crocbot.transcriptions",
+    labels={"outcome": TranscriptionOutcome},
+    help="Recordings sent to be turned into words, by outcome.",
+    query="sum by (outcome) (increase(crocbot_transcriptions_total[1h]))",
+)
+TRANSCRIPTION_LATENCY = HistogramMetric(
+    name="crocbot_transcription_seconds",
+    statsd="crocbot.transcription.time",
+    buckets=TURN_BUCKETS,
+    help="From sending a recording to its words or error, with all tries.",
+    query=quantile_query(0.95, "crocbot_transcription_seconds"),
 )
 
 # Telegram and the inbox.

@@ -23,6 +23,7 @@ from crocbot.events import (
     CallOutcome,
     DeliveryEvent,
     Event,
+    FileEvent,
     FirstText,
     FloodWait,
     InboxState,
@@ -32,6 +33,7 @@ from crocbot.events import (
     PollFailed,
     PollingStarted,
     QueueWait,
+    Transcription,
     TurnsInFlight,
     UpdateReceived,
     WebhookRequest,
@@ -75,6 +77,8 @@ class Observer:
             FirstText: self._record_first_text,
             AgentCall: self._record_agent_call,
             DeliveryEvent: self._record_delivery_issue,
+            FileEvent: self._record_file,
+            Transcription: self._record_transcription,
         }
         instruments.gauge(catalogue.TURNS_IN_FLIGHT).set(0)
 
@@ -139,6 +143,14 @@ class Observer:
 
     def _record_delivery_issue(self, delivery: DeliveryEvent) -> None:
         self._instruments.counter(catalogue.DELIVERY_ISSUES, delivery.issue).inc()
+
+    def _record_file(self, file: FileEvent) -> None:
+        self._instruments.counter(catalogue.FILES, file.direction, file.outcome).inc()
+
+    def _record_transcription(self, call: Transcription) -> None:
+        self._instruments.counter(catalogue.TRANSCRIPTIONS, call.outcome).inc()
+        timer = self._instruments.timer(catalogue.TRANSCRIPTION_LATENCY)
+        timer.observe(call.seconds)
 
     def _record_agent_call(self, call: AgentCall) -> None:
         counter, timer = self._instruments.counter, self._instruments.timer

@@ -1,20 +1,22 @@
 """
 THE PATH: one turn, composed.
 
-`turn.py` is the path, `ask.py` its step with the agent, `messages.py` the texts that
-people get when there is no answer, `runner.py` runs turns, a bounded number at a time,
-and closes their rows.
+`turn.py` is the path, `files.py` its step with files, `ask.py` that with the agent,
+`messages.py` the texts that people get when there is no answer, `runner.py` runs turns,
+a bounded number at a time, and closes their rows.
 """
 
 from __future__ import annotations
 
 from crocbot.turn.ask import AgentStep
+from crocbot.turn.files import FileLoader
 from crocbot.turn.runner import MIN_CALM_SECONDS, TurnRunner, TurnSlots
 from crocbot.turn.turn import TurnStages
 
 __all__ = [
     "MIN_CALM_SECONDS",
     "AgentStep",
+    "FileLoader",
     "TurnRunner",
     "TurnSlots",
     "TurnStages",

@@ -3,7 +3,7 @@ The agent's step of a turn: Message to an answer that is delivered while it grow
 
     Message --> Prompt ---> agent ---> texts ---> LiveDelivery
               (sessions,                 |
-               images)                   '--> AgentCall, and the memory
+               files)                    '--> AgentCall, and the memory
 
 If the agent fails in the middle of an answer, what arrived is delivered, and then the
 error is raised.  A part of an answer that stands in the chat is remembered, marked as
@@ -16,28 +16,26 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from crocbot import log
 from crocbot.agents import Agent, AnswerReader, ThinkingTags, Timeouts
-from crocbot.content import Image
-from crocbot.errors import (
-    AgentError,
-    DeliveryError,
-    FloodWaitError,
-    StoreError,
-    TelegramError,
-)
+from crocbot.errors import AgentError, StoreError
 from crocbot.events import AgentErrorReason, EventListener
-from crocbot.model import ErrorEvent, Exchange, Message, Prompt, Usage
+from crocbot.model import (
+    RETRACTED,
+    AnswerText,
+    ErrorEvent,
+    Exchange,
+    Message,
+    Prompt,
+    Reply,
+    Usage,
+)
 from crocbot.reply import LiveDelivery, ReplyProgress
 from crocbot.sessions import Sessions
 from crocbot.text import is_visible
+from crocbot.turn.files import FileLoader, LoadedMessage
 
-if TYPE_CHECKING:
-    from crocbot.botapi import Client
-
-MAX_IMAGES = 10
 CUT_MARK = "\n\n[The answer was cut off here.]"
 """What a part of an answer ends with in the memory."""
 
@@ -56,7 +54,7 @@ class StoppedAnswer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentStep:
     """
-    Asks one agent; shared by all turns.  Images over the limit are not loaded.
+    Asks one agent; shared by all turns.
 
     `thinking` is None if answers are shown with what the model thinks before them.
     `stopped` has the answers that were cancelled, by update id, until it is known
@@ -66,26 +64,37 @@ class AgentStep:
     agent: Agent
     timeouts: Timeouts
     sessions: Sessions
-    client: Client
+    files: FileLoader
     live: LiveDelivery
     events: EventListener
     redactor: log.Redactor
     thinking: ThinkingTags | None = field(default_factory=ThinkingTags)
-    max_image_bytes: int = 0
     stopped: dict[int, StoppedAnswer] = field(default_factory=dict)
 
     async def ask(self, message: Message, progress: ReplyProgress) -> None:
-        """Deliver the agent's answer and remember it.  Raise TurnError."""
+        """
+        Deliver the agent's answer and remember it.  Raise TurnError.
+
+        A sentence about files that the agent does not get comes first.
+        """
+        async with self.files.loaded(message, self.agent.accepts) as loaded:
+            if loaded.sentence is not None and not loaded.has_content:
+                await progress.deliver(Reply(loaded.sentence))
+            else:
+                await self._ask(loaded, progress)
+
+    async def _ask(self, loaded: LoadedMessage, progress: ReplyProgress) -> None:
+        message = loaded.message
         reader = AnswerReader(
             agent=self.agent,
-            prompt=await self._prompt(message),
+            prompt=await self._prompt(loaded),
             timeouts=self.timeouts,
             events=self.events,
             redactor=self.redactor,
             thinking=self.thinking if self.agent.markdown else None,
         )
         try:
-            async with aclosing(reader.texts()) as texts:
+            async with aclosing(_after(loaded.sentence, reader.texts())) as texts:
                 await self.live.deliver(
                     texts,
                     progress,
@@ -113,34 +122,15 @@ class AgentStep:
             if stopped is not None:
                 await self._remember(stopped.message, stopped.exchange, stopped.usage)
 
-    async def _prompt(self, message: Message) -> Prompt:
-        if not self.agent.remembers:
-            return Prompt(message)
+    async def _prompt(self, loaded: LoadedMessage) -> Prompt:
+        message, images, files = loaded.message, loaded.images, loaded.files
         history: tuple[Exchange, ...] = ()
-        try:
-            history = await self.sessions.history(message.chat)
-        except StoreError as error:
-            self._report_store_error("conversation history cannot be read", error)
-        images = [image async for image in self._images(message)]
-        return Prompt(message, history, tuple(images))
-
-    async def _images(self, message: Message) -> AsyncGenerator[Image, None]:
-        """Load images; the prompt describes in words those that cannot be loaded."""
-        quoted = message.context.quoted
-        small = [
-            each
-            for each in (*message.attachments, *(quoted.attachments if quoted else ()))
-            if each.is_image and (each.size or 0) <= self.max_image_bytes
-        ]
-        for each in small[: MAX_IMAGES if self.max_image_bytes else 0]:
+        if self.agent.remembers:
             try:
-                content = await self.client.download(
-                    each.file_id or "", self.max_image_bytes
-                )
-            except (DeliveryError, TelegramError, FloodWaitError) as error:
-                logger.warning("image not loaded", error=str(error))
-                continue
-            yield Image(each.mime_type or "", content)
+                history = await self.sessions.history(message.chat)
+            except StoreError as error:
+                self._report_store_error("conversation history cannot be read", error)
+        return Prompt(message, history, images, files=files)
 
     async def _remember(
         self, message: Message, exchange: Exchange, usage: Usage
@@ -157,6 +147,20 @@ class AgentStep:
         """Log and count an error; the agent answers without a history."""
         logger.error(event, error=str(error))
         self.events.emit(ErrorEvent(error.type, error.severity))
+
+
+async def _after(
+    sentence: str | None, texts: AsyncGenerator[AnswerText, None]
+) -> AsyncGenerator[AnswerText, None]:
+    """Yield a sentence, if there is one, and then the answer as its own paragraph."""
+    async with aclosing(texts):
+        first = None if sentence is None else f"{sentence}\n\n"
+        if first is not None:
+            yield first
+        async for text in texts:
+            yield text
+            if text is RETRACTED and first is not None:
+                yield first
 
 
 def _cut(reader: AnswerReader, text: str) -> Exchange:

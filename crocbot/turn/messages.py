@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from crocbot.errors import AgentError, CrashError
+from crocbot.errors import AgentError, CrashError, TranscriptionError
 from crocbot.events import AgentErrorReason as Reason
+from crocbot.events import FileOutcome
 
 PAIRING_CODE = (
     "We have not met. If you know who runs this bot, show them this code: {code}\n"
@@ -23,6 +24,32 @@ CRASH_ERROR = (
     "Sorry, I crashed each time that I worked on this message, so I have given it up."
     " Please rephrase it."
 )
+NOTHING_SPOKEN = (
+    "Sorry, I heard no words in your recording. Please try again, or write to me."
+)
+NOT_TRANSCRIBED = (
+    "Sorry, I could not turn your recording into words. Please try again, or write to"
+    " me."
+)
+LONG_RECORDING = (
+    "Sorry, your recording is too long for me. Please send a shorter one, or write to"
+    " me."
+)
+TOO_LARGE_FILE = "Sorry, that file is too large: I can read files of at most {size}."
+TOO_MANY_FILES = (
+    "Sorry, I can read at most {files} files of one message; I left out the others."
+)
+UNSUPPORTED_FILE = (
+    "Sorry, I cannot read this kind of file, only images and text documents of at most"
+    " {size}. Please write it as text."
+)
+FAILED_FILE = "Sorry, I could not load that file. Please send it again."
+FILE_SENTENCES: Mapping[FileOutcome, str] = {
+    FileOutcome.TOO_LARGE: TOO_LARGE_FILE,
+    FileOutcome.EXCESS: TOO_MANY_FILES,
+    FileOutcome.UNSUPPORTED: UNSUPPORTED_FILE,
+    FileOutcome.FAILED: FAILED_FILE,
+}
 GENERIC_ERROR = "Sorry, something went wrong and I have no answer. Please try again."
 ERROR_MESSAGES: Mapping[Reason, str] = {
     Reason.UNREACHABLE: "Sorry, I cannot reach the service that answers you right now."
@@ -58,18 +85,51 @@ NAMED_PAUSES: Mapping[Reason, str] = {
     Reason.FAILED: "Sorry, the service that answers you is busy."
     " Please try again in {}.",
 }
+LATE_TRANSCRIPTION = (
+    "Sorry, I cannot turn recordings into words at the moment. Please try again in {},"
+    " or write to me."
+)
 
 
 def error_message(error: Exception) -> str:
     """Return the sentence for an error of a turn."""
     if isinstance(error, CrashError):
         return CRASH_ERROR
+    if isinstance(error, TranscriptionError):
+        return _transcription_message(error)
     if not isinstance(error, AgentError):
         return GENERIC_ERROR
     wait = error.wait or 0
     if wait >= MIN_NAMED_PAUSE_SECONDS and error.reason in NAMED_PAUSES:
         return NAMED_PAUSES[error.reason].format(_pause(wait))
     return ERROR_MESSAGES[error.reason]
+
+
+def file_sentence(outcome: FileOutcome, *, max_bytes: int, max_files: int) -> str:
+    """Return the sentence about a file that the agent does not get."""
+    size = size_in_words(max_bytes)
+    return FILE_SENTENCES[outcome].format(size=size, files=max_files)
+
+
+def size_in_words(count: int) -> str:
+    """
+    Return a number of bytes in words, rounded down: a file of this size is accepted.
+
+        5242880 --> "5.2 MB"
+    """
+    for unit, size in (("MB", 1_000_000), ("kB", 1_000)):
+        if count >= size:
+            return f"{count * 10 // size / 10:g} {unit}"
+    return f"{count} bytes"
+
+
+def _transcription_message(error: TranscriptionError) -> str:
+    if error.reason in {Reason.CONTEXT_LENGTH, Reason.TOO_LONG}:
+        return LONG_RECORDING
+    wait = error.wait or 0
+    if wait >= MIN_NAMED_PAUSE_SECONDS:
+        return LATE_TRANSCRIPTION.format(_pause(wait))
+    return NOT_TRANSCRIBED
 
 
 def _pause(seconds: float) -> str:

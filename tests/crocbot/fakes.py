@@ -12,7 +12,7 @@ from aiohttp import web
 
 from crocbot.agents import AnswerReader, ThinkingTags, Timeouts
 from crocbot.agents.answer import NO_SECRETS
-from crocbot.errors import DeliveryError, InboxError
+from crocbot.errors import DeliveryError, FileTooLargeError, InboxError
 from crocbot.events import AgentCall, AgentErrorReason, Event
 from crocbot.inbox import Accepted
 from crocbot.log import Redactor
@@ -203,6 +203,7 @@ class FakeTelegram:
         self.quotes: list[int | None] = []
         self.errors: dict[str, list[Exception]] = {}
         self.files: dict[str, bytes] = {}
+        self.downloads: list[str] = []
         self.typing_hangs = False
         self.slept: list[float] = []
         self.changed = asyncio.Event()
@@ -246,8 +247,13 @@ class FakeTelegram:
             await asyncio.Event().wait()
 
     async def download(self, file_id: str, max_bytes: int) -> bytes:
+        self.downloads.append(file_id)
+        if self.errors.get("download"):
+            raise self.errors["download"].pop(0)
         if file_id not in self.files:
             raise DeliveryError("the file is gone")
+        if len(self.files[file_id]) > max_bytes:
+            raise FileTooLargeError(f"the file has more than {max_bytes} bytes")
         return self.files[file_id]
 
     async def sleep(self, seconds: float) -> None:

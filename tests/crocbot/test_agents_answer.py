@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crocbot.agents import AnswerReader, ThinkingTags, Timeouts
+from crocbot.agents import Accepts, AnswerReader, ThinkingTags, Timeouts
 from crocbot.agents.answer import MAX_CHARS
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
@@ -26,6 +26,7 @@ class ScriptedAgent:
     """An agent that answers as its script says, which gets the number of the call."""
 
     name, markdown, remembers = "scripted", True, True
+    accepts = Accepts.NOTHING
 
     def __init__(self, script: Script) -> None:
         self.script = script

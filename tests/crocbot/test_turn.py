@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot.access import AccessPolicy
-from crocbot.agents import Timeouts
+from crocbot.agents import Accepts, Timeouts
 from crocbot.commands import Commands, Status
 from crocbot.content import Entity, Image
 from crocbot.errors import (
@@ -45,7 +45,7 @@ from crocbot.model import (
     Verdict,
 )
 from crocbot.reply import Delivery, LiveDelivery
-from crocbot.turn import AgentStep, TurnStages
+from crocbot.turn import AgentStep, FileLoader, TurnStages
 from crocbot.turn.ask import CUT_MARK
 from crocbot.turn.messages import (
     CRASH_ERROR,
@@ -85,6 +85,7 @@ class FakeAgent:
     """An agent that yields these parts, or raises them."""
 
     name, markdown, remembers = "fake", False, True
+    accepts = Accepts.IMAGES | Accepts.WORDS
 
     def __init__(self, *parts: Any) -> None:
         self.parts = parts or ("answer",)
@@ -186,11 +187,14 @@ class TurnFixture:
                 agent=self.agent,  # type: ignore[arg-type]
                 timeouts=Timeouts(first_byte=30, total=30),
                 sessions=store,
-                client=self.telegram,  # type: ignore[arg-type]
+                files=FileLoader(
+                    client=self.telegram,  # type: ignore[arg-type]
+                    events=self.events,
+                    max_bytes=100,
+                ),
                 live=LiveDelivery(delivery),
                 events=self.events,
                 redactor=Redactor([SECRET]),
-                max_image_bytes=100,
             ),
             delivery=delivery,
             events=self.events,
@@ -590,7 +594,16 @@ async def test_images() -> None:
 
     (prompt,) = scene.agent.prompts
     assert prompt.images == (Image("image/jpeg", b"1"), Image("image/jpeg", b"4"))
-    assert prompt.text == "\n".join(["[photo, 2x1]"] * 4)
+    assert prompt.text.splitlines() == [
+        "[photo, 2x1]",
+        "[photo, 2x1; not loaded, it is too large]",
+        "[photo, 2x1; it could not be loaded]",
+        "[photo, 2x1]",
+    ]
+    assert scene.telegram.texts == [
+        "Sorry, that file is too large: I can read files of at most 100 bytes.\n"
+        "Sorry, I could not load that file. Please send it again.\n\nanswer"
+    ]
 
 
 async def test_the_image_of_a_quoted_message() -> None:
@@ -609,14 +622,16 @@ async def test_the_image_of_a_quoted_message() -> None:
     )
 
 
-async def test_the_most_images() -> None:
-    """Ten images are loaded, however many attachments are before them."""
+async def test_a_file_that_cannot_be_read() -> None:
+    """A message without any other content gets one sentence, and no agent is asked."""
     scene = TurnFixture()
-    scene.telegram.files = {f"f{number}": b"x" for number in range(1, 24)}
-    sizes = enumerate([101] * 12 + [10] * 11, start=1)
-    await scene.run(*(photo(number, size) for number, size in sizes))
+    outcome = await scene.run_one(photo(1, 101))
 
-    assert len(scene.agent.prompts[0].images) == 10
+    assert outcome == replace(ANSWERED, message_type=MessageType.MEDIA)
+    assert scene.telegram.texts == [
+        "Sorry, that file is too large: I can read files of at most 100 bytes."
+    ]
+    assert scene.agent.prompts == []
 
 
 @pytest.mark.parametrize(("overtaken", "quotes"), [(False, [None]), (True, [3])])

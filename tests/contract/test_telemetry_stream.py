@@ -26,6 +26,9 @@ from crocbot.events import (
     DeliveryEvent,
     DeliveryIssue,
     Event,
+    FileDirection,
+    FileEvent,
+    FileOutcome,
     FirstText,
     FloodWait,
     InboxState,
@@ -36,6 +39,8 @@ from crocbot.events import (
     PollFailed,
     PollingStarted,
     QueueWait,
+    Transcription,
+    TranscriptionOutcome,
     TurnsInFlight,
     UpdateReceived,
     UpdateType,
@@ -103,6 +108,8 @@ EVENTS: list[Event] = [
         for error in AgentErrorReason
     ),
     *(DeliveryEvent(issue) for issue in DeliveryIssue),
+    *(FileEvent(way, outcome) for way in FileDirection for outcome in FileOutcome),
+    *(Transcription(outcome, 2.0) for outcome in TranscriptionOutcome),
 ]
 # Nine in ten series are the buckets of methods and outcomes that never meet.
 MAX_SERIES = 2000

@@ -15,7 +15,7 @@ from aiohttp import web
 from crocbot.agents import Timeouts
 from crocbot.agents.http import SIGNATURE, HttpAgent
 from crocbot.agents.rules import MAX_BODY_BYTES, MAX_EVENT_BYTES
-from crocbot.content import Attachment, Image
+from crocbot.content import Attachment, File, Image
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import ChatThread, Exchange, MessageType, Prompt, Usage
@@ -38,6 +38,15 @@ PROMPT = Prompt(
     ),
     (Exchange("hi", "Hello."),),
     (Image("image/png", b"\0P"),),
+    files=(
+        File(
+            type="voice",
+            mime_type="audio/ogg",
+            content=b"Ogg",
+            name="a.ogg",
+            duration=3,
+        ),
+    ),
 )
 
 
@@ -102,6 +111,18 @@ async def test_request(secret: str | None) -> None:
         "links": [],
         "button": None,
         "edited": False,
+        "files": [
+            {
+                "kind": "voice",
+                "name": "a.ogg",
+                "mime_type": "audio/ogg",
+                "size": 3,
+                "duration": 3,
+                "quoted": False,
+                "data": "T2dn",
+            }
+        ],
+        "spoken": False,
     }
     digest = hmac.new(b"hush", payload, hashlib.sha256).hexdigest()
     assert signature == (f"sha256={digest}" if secret else None)

@@ -13,6 +13,7 @@ from crocbot.agents.http import REPLY_KEYS, HttpAgent, request_body
 from crocbot.content import (
     Attachment,
     Context,
+    File,
     ForwardOrigin,
     Image,
     Link,
@@ -59,6 +60,29 @@ PROMPTS = {
         ),
         (Exchange("hi", "Hello."),),
         (Image("image/png", b"\0P"),),
+    ),
+    "files": Prompt(
+        a_message(
+            "turn it on",
+            type=MessageType.MEDIA,
+            spoken=True,
+            attachments=(
+                Attachment(
+                    *("voice", "voice message, 3 s"),
+                    mime_type="audio/ogg",
+                    size=9,
+                    duration=3.5,
+                    note="spoken",
+                ),
+                Attachment("document", "document, a.pdf", name="a.pdf"),
+            ),
+        ),
+        files=(
+            File(
+                type="document", mime_type="application/pdf", content=b"%PDF", name="a"
+            ),
+            File(type="voice", mime_type="audio/ogg", content=b"O", duration=3.5),
+        ),
     ),
 }
 # What version 0.1.0 posted.  These fields keep their names and meanings for ever.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -160,7 +161,28 @@ def test_descriptions(type_: str, value: Any, attachment: tuple[Any, ...]) -> No
     """Every type of attachment is described in words."""
     names = ("description", "file_id", "mime_type", "size")
     expected = Attachment(type_, **dict(zip(names, attachment, strict=False)))
-    assert read(**{type_: value}) == expected
+    found = read(**{type_: value})
+    assert replace(found, name=None, duration=None) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("report.pdf", "report.pdf"),
+        ("a\nb\0c\x1b[31m.pdf", "a bc[31m.pdf"),
+        ("\u202efdp.exe\u2066", "fdp.exe"),
+        ("../../etc/passwd", "../../etc/passwd"),
+        ("x" * 5000 + ".pdf", "x" * 251 + ".pdf"),
+        (" \n", None),
+        ("", None),
+    ],
+)
+def test_names_and_durations(given: str, name: str | None) -> None:
+    """A name has no character that changes how the text around it is shown."""
+    attachment = read(audio=FILE | {"duration": 3, "file_name": given})
+
+    assert (attachment.name, attachment.duration) == (name, 3)
+    assert "\u202e" not in attachment.description
 
 
 @pytest.mark.parametrize(
@@ -217,6 +239,7 @@ def test_images(mime_type: str, is_image: bool) -> None:
 
 def test_descriptions_are_bounded() -> None:
     """A name or a text that a sender chose cannot flood an agent."""
-    assert len(read(document=FILE | {"file_name": "x" * 10_000}).description) == 300
+    assert len(read(document=FILE | {"file_name": "x" * 999}).description) < 300
+    assert len(read(game={"title": "x" * 10_000}).description) == 300
     data = {"button_text": "x", "data": "x" * 10_000}
     assert len(read(web_app_data=data).description) == 4096

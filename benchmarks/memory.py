@@ -62,6 +62,13 @@ KINDS = {
         400_000,
         HISTOGRAMS,
     ),
+    "native histograms": Kind(
+        lambda n: (
+            b"t:%.6f|h|@0.001|#k:%d" % (2 ** (n // 10_000 / 8 - 9.99), n % 10_000)
+        ),
+        600_000,
+        HISTOGRAMS,
+    ),
     "sets": Kind(lambda n: b"s:x|s|#k:%d" % n, 50_000),
     "members": Kind(lambda n: b"s%d:member%d|s" % (n % 20, n), 200_000),
     "buffers": Kind(lambda n: b"a%d:1|c|#k:%d" % (n % 100, n % 20_000), 60_000),

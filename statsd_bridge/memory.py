@@ -49,10 +49,10 @@ QUANTILE_BYTES: Final = 40
 """A quantile of a summary, which is kept between two pages."""
 
 NATIVE_BYTES: Final = 320
-"""The native buckets of a histogram, besides those that have values."""
+"""The native buckets of a histogram, besides their pages."""
 
-NATIVE_BUCKET_BYTES: Final = 14
-"""A native bucket: its index and count, and the spare places of two arrays."""
+NATIVE_PAGE_BYTES: Final = 240
+"""Counts of 16 native buckets."""
 
 EXPIRY_BYTES: Final = 240
 """The times of a series with a ttl, and its entry in the expiry heap."""

@@ -16,11 +16,8 @@ from itertools import accumulate
 from statsd_bridge.memory import NATIVE_BYTES
 from statsd_bridge.model import MetricOptions
 from statsd_bridge.series.base import Series
-from statsd_bridge.series.native import (
-    NativeGeneration,
-    NativeHistogram,
-    greatest_number,
-)
+from statsd_bridge.series.native import NativeGeneration, NativeHistogram
+from statsd_bridge.series.native_bounds import greatest_number
 
 SORT_THRESHOLD = 8
 """
@@ -87,8 +84,13 @@ class Histogram(Series):
 
     def add(self, value: float, weight: int, _now: float) -> None:
         """Count an observation, `weight` times."""
-        if self._native is not None:
-            self._observe_native(value, weight)
+        native = self._native
+        if native is not None:
+            try:
+                if not native.observe(value, weight):
+                    self._observe_first(value, weight)
+            except OverflowError:
+                self.drop_native("range")
         buckets = self.options.buckets
         index = bisect_left(buckets, value) if value == value else len(buckets)
         self.counts[index] += weight
@@ -127,20 +129,16 @@ class Histogram(Series):
         cumulative = tuple(accumulate(self.counts))
         return (*cumulative, self.sum, cumulative[-1])
 
-    def _observe_native(self, value: float, weight: int) -> None:
-        """Count an observation in the native buckets, before it is in the others."""
+    def _observe_first(self, value: float, weight: int) -> None:
+        """Make the native buckets, unless the observation is the first and only one."""
         native = self._native
         if isinstance(native, NativeGeneration):
             if weight == 1 and not any(self.counts):
                 return
             native = self._make_native(native)
-        if native is None or value != value:
-            return
-        try:
-            if not native.observe(value, weight):
-                self.drop_native("memory")
-        except OverflowError:
-            self.drop_native("range")
+            if native is None or native.observe(value, weight):
+                return
+        self.drop_native("memory")
 
     def _observe_all_native(
         self,
@@ -162,14 +160,14 @@ class Histogram(Series):
 
     def _make_native(self, generation: NativeGeneration) -> NativeHistogram | None:
         """Make and return the native buckets, with the observation before, if any."""
-        options, value = self.options.native, self.sum
+        options = self.options.native
         if options is None or generation.is_dropped:
             return None
         if not generation.account.reserve(NATIVE_BYTES):
             self.drop_native("memory")
             return None
         native = self._native = NativeHistogram(options, generation)
-        if any(self.counts) and value == value and not native.observe(value, 1):
+        if any(self.counts) and not native.observe(self.sum, 1):
             self.drop_native("memory")
             return None
         return native

@@ -9,7 +9,7 @@ of i - 1 and at most its own, 2**(i / 2**s); those of negative values mirror the
 
 - Values within ZERO_THRESHOLD of 0 are in the zero bucket, NaN is in none, an infinity
   is one bucket beyond that of the largest float.
-- Only buckets with values are stored: two sorted arrays, 12 bytes a bucket.
+- Buckets are in pages of 16 counts; a page without values does not exist.
 - After an observation that leaves more buckets than allowed, the resolution is halved
   once: pairs of buckets are merged.  A weighted observation is repeated.
 - All values since the first one are in the buckets, or there are no buckets.
@@ -20,25 +20,18 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from math import frexp, inf, ldexp, nextafter
-from sys import float_info
+from math import frexp, inf
 
-from statsd_bridge.memory import NATIVE_BUCKET_BYTES, NATIVE_BYTES, Account
+from statsd_bridge.memory import NATIVE_BYTES, NATIVE_PAGE_BYTES, Account
 from statsd_bridge.model import MIN_NATIVE_SCHEMA, NativeOptions
+from statsd_bridge.series.native_bounds import bucket_index, bucket_table, fractions
 
 ZERO_THRESHOLD = 2.0**-128
 
 MAX_COUNT = (1 << 63) - 1
 """The largest count of a bucket that a message can carry."""
-
-MIN_TABLE_EXPONENT, MAX_TABLE_EXPONENT = -20, 20
-"""Bounds between these powers of two, about a microsecond to 12 days, are in tables."""
-
-_Run = list[tuple[int, int]]
-"""Pairs of a bucket's index and its count, ascending."""
 
 
 @dataclass(slots=True)
@@ -65,15 +58,37 @@ class NativeGeneration:
         self.stats = stats
         self.is_dropped = False
 
+    def observe(self, _value: float, _weight: int) -> bool:
+        """Return False: the buckets of a histogram are not made yet."""
+        return False
+
+
+_Buckets = dict[int, "array[int]"]
+"""
+The buckets of one sign: pages of counts, by the index of a page.
+
+    page     -1                  0                   1
+    buckets  -16 -15 ... -2 -1   0 1 2 ... 14 15     16 17 ... 31
+
+A dict of counts takes three times as much, and a sorted array twice the time.
+"""
+
+PAGE_BITS = 4
+PAGE_MASK = (1 << PAGE_BITS) - 1
+
+_EMPTY_PAGE = array("q", bytes(8 << PAGE_BITS))
+
 
 class NativeHistogram:
     """The native buckets of one histogram."""
 
     __slots__ = (
+        "_fractions",
         "_generation",
         "_max_buckets",
         "_negative",
         "_positive",
+        "_used",
         "schema",
         "zero_count",
     )
@@ -85,8 +100,11 @@ class NativeHistogram:
         self._max_buckets = options.max_buckets
         self.schema = options.schema
         self.zero_count = 0
-        self._positive = _Buckets()
+        self._fractions = fractions(options.schema)
+        self._positive: _Buckets = {}
         self._negative: _Buckets | None = None
+        self._used = 0
+        """Buckets with values."""
 
     @property
     def is_dropped(self) -> bool:
@@ -100,42 +118,37 @@ class NativeHistogram:
 
     def positive_buckets(self) -> Sequence[tuple[int, int]]:
         """Return index and count of the buckets above zero, ascending by index."""
-        return self._positive.items()
+        return _items(self._positive)
 
     def negative_buckets(self) -> Sequence[tuple[int, int]]:
         """Return index and count of the buckets below zero, ascending by index."""
-        return self._negative.items() if self._negative else []
+        return _items(self._negative) if self._negative else []
 
     def release(self) -> None:
         """Give back the memory."""
-        size = NATIVE_BYTES + NATIVE_BUCKET_BYTES * self._used()
+        size = NATIVE_BYTES + NATIVE_PAGE_BYTES * self._pages()
         self._generation.account.release(size)
 
     def observe(self, value: float, weight: int) -> bool:
         """
-        Count a value, not NaN, `weight` times.
+        Count a value `weight` times; NaN is ignored.
 
         Return False if there is no memory for that: the buckets must be dropped.  Raise
         OverflowError if a count is too large for a message, with the same consequence.
         """
-        if value > ZERO_THRESHOLD:
-            buckets = self._positive
-        elif value < -ZERO_THRESHOLD:
-            value = -value
-            if self._negative is None:
-                self._negative = _Buckets()
-            buckets = self._negative
-        else:
-            self._add_zeros(weight)
-            return self._limit(weight)
-        while not buckets.increment(bucket_index(value, self.schema), weight):
-            if self._generation.account.reserve(NATIVE_BUCKET_BYTES):
-                buckets.insert(bucket_index(value, self.schema), weight)
-                break
-            if not self._halve():
-                return False
-            self._generation.stats.halved += 1
-        return self._limit(weight)
+        bounds = self._fractions
+        if ZERO_THRESHOLD < value < inf and bounds:
+            # As in bucket_index: a call would take as long as the rest.
+            fraction, exponent = frexp(value)
+            index = bisect_left(bounds, fraction) + ((exponent - 1) << self.schema)
+            page = self._positive.get(index >> PAGE_BITS)
+            if page is not None:
+                count = page[index & PAGE_MASK]
+                page[index & PAGE_MASK] = count + weight
+                if not count:
+                    self._used += 1
+                return self._used <= self._max_buckets or self._limit(weight)
+        return self._observe_any(value, weight)
 
     def observe_all(
         self,
@@ -153,54 +166,119 @@ class NativeHistogram:
         """
         if len(numbers) * weight > MAX_COUNT:
             raise OverflowError("too many values")
-        if self._used() > self._max_buckets and self.schema > MIN_NATIVE_SCHEMA:
+        if self._used > self._max_buckets and self.schema > MIN_NATIVE_SCHEMA:
             return self._observe_each(numbers, divisor, weight)
         negative, zeros, positive = _split(ascending, divisor)
-        runs = [(self._positive, positive, divisor)]
-        if negative:
-            if self._negative is None:
-                self._negative = _Buckets()
-            runs.append((self._negative, negative, divisor))
-        saved = [(buckets, buckets.counts[:]) for buckets, _, _ in runs]
-        missing = [
-            (buckets, buckets.increment_all(count_runs(run, each, self.schema), weight))
-            for buckets, run, each in runs
-        ]
-        if not self._reserve(sum(len(new) for _, new in missing)):
-            for buckets, counts in saved:
-                buckets.counts = counts
+        new = self._increment_all(self._positive, positive, divisor, weight)
+        if negative and self._negative is None:
+            self._negative = {}
+        below = self._negative or {}
+        new_below = self._increment_all(below, negative, divisor, weight)
+        if not self._reserve(new, new_below):
+            self._increment_all(self._positive, positive, divisor, -weight)
+            self._increment_all(below, negative, divisor, -weight)
             return self._observe_each(numbers, divisor, weight)
-        for buckets, new in missing:
-            for index, count in new.items():
-                buckets.insert(index, count)
+        self._insert_all(self._positive, new)
+        if self._negative is not None:
+            self._insert_all(self._negative, new_below)
         self._add_zeros(zeros * weight)
         return True
+
+    def _observe_any(self, value: float, weight: int) -> bool:
+        """Count a value for which there may be no bucket yet."""
+        if value > ZERO_THRESHOLD:
+            buckets = self._positive
+        elif value < -ZERO_THRESHOLD:
+            value = -value
+            if self._negative is None:
+                self._negative = {}
+            buckets = self._negative
+        else:
+            if value == value:
+                self._add_zeros(weight)
+            return value != value or self._limit(weight)
+        index = bucket_index(value, self.schema)
+        while (page := buckets.get(index >> PAGE_BITS)) is None:
+            if self._generation.account.reserve(NATIVE_PAGE_BYTES):
+                page = buckets[index >> PAGE_BITS] = _EMPTY_PAGE[:]
+                break
+            if not self._halve():
+                return False
+            self._generation.stats.halved += 1
+            index = bucket_index(value, self.schema)
+        self._used += not page[index & PAGE_MASK]
+        page[index & PAGE_MASK] += weight
+        return self._limit(weight)
 
     def _observe_each(
         self, numbers: Sequence[float], divisor: float, weight: int
     ) -> bool:
         return all(self.observe(number / divisor, weight) for number in numbers)
 
-    def _reserve(self, new_buckets: int) -> bool:
-        """Return whether more buckets are within all limits, and charge them."""
-        if not new_buckets:
+    def _increment_all(
+        self,
+        buckets: _Buckets,
+        numbers: Sequence[float],
+        divisor: float,
+        weight: int,
+    ) -> dict[int, int]:
+        """
+        Count ascending positive numbers in those buckets that have values.
+
+        Return the counts of the others by index.
+        """
+        bounds, first = bucket_table(self.schema, divisor)
+        missing: dict[int, int] = {}
+        start, end, last = 0, len(numbers), len(bounds)
+        while start < end:
+            place = bisect_left(bounds, numbers[start])
+            if 0 < place < last:
+                index = first + place
+                stop = bisect_right(numbers, bounds[place], start)
+            else:
+                index = bucket_index(numbers[start] / divisor, self.schema)
+                stop = start + 1
+            page = buckets.get(index >> PAGE_BITS)
+            if page is not None and (count := page[index & PAGE_MASK]):
+                page[index & PAGE_MASK] = count + (stop - start) * weight
+            else:
+                missing[index] = missing.get(index, 0) + (stop - start) * weight
+            start = stop
+        return missing
+
+    def _reserve(self, new: Collection[int], new_below: Collection[int]) -> bool:
+        """Return whether buckets may be added, and charge their pages."""
+        if not new and not new_below:
             return True
-        if self._used() + new_buckets > self._max_buckets:
+        if self._used + len(new) + len(new_below) > self._max_buckets:
             return False
-        return self._generation.account.reserve(NATIVE_BUCKET_BYTES * new_buckets)
+        pages = {index >> PAGE_BITS for index in new} - self._positive.keys()
+        below = {index >> PAGE_BITS for index in new_below}
+        if self._negative:
+            below -= self._negative.keys()
+        size = NATIVE_PAGE_BYTES * (len(pages) + len(below))
+        return self._generation.account.reserve(size)
+
+    def _insert_all(self, buckets: _Buckets, counts: Mapping[int, int]) -> None:
+        """Add buckets that have no values yet; their pages are charged."""
+        for index, count in counts.items():
+            page = buckets.get(index >> PAGE_BITS)
+            if page is None:
+                page = buckets[index >> PAGE_BITS] = _EMPTY_PAGE[:]
+            page[index & PAGE_MASK] = count
+        self._used += len(counts)
 
     def _add_zeros(self, count: int) -> None:
         self.zero_count += count
         if self.zero_count > MAX_COUNT:
             raise OverflowError("too many values in the zero bucket")
 
-    def _used(self) -> int:
-        negative = self._negative
-        return len(self._positive) + (len(negative) if negative else 0)
+    def _pages(self) -> int:
+        return len(self._positive) + len(self._negative or ())
 
     def _limit(self, observations: int) -> bool:
         """Halve the resolution at most once an observation, if there are too many."""
-        while self._used() > self._max_buckets and observations and self._halve():
+        while self._used > self._max_buckets and observations and self._halve():
             observations -= 1
         return True
 
@@ -208,99 +286,35 @@ class NativeHistogram:
         """Merge pairs of buckets; return False at the lowest resolution."""
         if self.schema <= MIN_NATIVE_SCHEMA:
             return False
-        before = self._used()
         self.schema -= 1
+        self._fractions = fractions(self.schema)
+        before, self._used = self._pages(), 0
         try:
-            self._positive.halve()
+            self._merge_pairs(self._positive)
             if self._negative:
-                self._negative.halve()
+                self._merge_pairs(self._negative)
         finally:
-            merged = before - self._used()
-            self._generation.account.release(NATIVE_BUCKET_BYTES * merged)
+            merged = before - self._pages()
+            self._generation.account.release(NATIVE_PAGE_BYTES * merged)
         return True
 
-
-class _Buckets:
-    """The buckets of one sign that have values: indexes, ascending, and counts."""
-
-    __slots__ = ("counts", "indexes")
-
-    def __init__(self) -> None:
-        self.indexes = array("i")
-        self.counts = array("q")
-
-    def __len__(self) -> int:
-        return len(self.indexes)
-
-    def items(self) -> Sequence[tuple[int, int]]:
-        """Return pairs of index and count."""
-        return list(zip(self.indexes, self.counts, strict=True))
-
-    def increment(self, index: int, count: int) -> bool:
-        """Add to a bucket; return False if it has no values yet."""
-        indexes = self.indexes
-        place = bisect_left(indexes, index)
-        if place == len(indexes) or indexes[place] != index:
-            return False
-        self.counts[place] += count
-        return True
-
-    def increment_all(self, run: _Run, weight: int) -> dict[int, int]:
-        """Add to those buckets that have values; return the counts of the others."""
-        indexes, counts, end = self.indexes, self.counts, len(self.indexes)
-        missing: dict[int, int] = {}
-        place = 0
-        for index, count in run:
-            place = bisect_left(indexes, index, place)
-            if place < end and indexes[place] == index:
-                counts[place] += count * weight
-            else:
-                missing[index] = missing.get(index, 0) + count * weight
-        return missing
-
-    def insert(self, index: int, count: int) -> None:
-        """Add a bucket."""
-        place = bisect_left(self.indexes, index)
-        self.counts.insert(place, count)
-        self.indexes.insert(place, index)
-
-    def halve(self) -> None:
-        """Merge the buckets whose bounds are one of half the resolution."""
+    def _merge_pairs(self, buckets: _Buckets) -> None:
         merged: dict[int, int] = {}
-        for index, count in self.items():
+        for index, count in _items(buckets):
             wider = (index + 1) >> 1
             merged[wider] = merged.get(wider, 0) + count
-        self.indexes, self.counts = array("i", merged), array("q", merged.values())
+        buckets.clear()
+        self._insert_all(buckets, merged)
 
 
-def bucket_index(value: float, schema: int) -> int:
-    """Return the index of the bucket of a positive value."""
-    if value == inf:
-        return bucket_index(float_info.max, schema) + 1
-    fraction, exponent = frexp(value)
-    if schema > 0:
-        return bisect_left(fractions(schema), fraction) + ((exponent - 1) << schema)
-    if fraction == 0.5:
-        exponent -= 1
-    # Rounded up.
-    return -(-exponent >> -schema)
-
-
-def count_runs(numbers: Sequence[float], divisor: float, schema: int) -> _Run:
-    """Count ascending positive numbers by the bucket of number / divisor."""
-    bounds, first = _table(schema, divisor)
-    run: _Run = []
-    start, end, last = 0, len(numbers), len(bounds)
-    while start < end:
-        place = bisect_left(bounds, numbers[start])
-        if 0 < place < last:
-            stop = bisect_right(numbers, bounds[place], start)
-            run.append((first + place, stop - start))
-        else:
-            stop = start + 1
-            run.append((bucket_index(numbers[start] / divisor, schema), 1))
-        start = stop
-    return run
+def _items(buckets: _Buckets) -> list[tuple[int, int]]:
+    """Return index and count of all buckets with values, ascending."""
+    return [
+        (index, count)
+        for number in sorted(buckets)
+        for index, count in enumerate(buckets[number], number << PAGE_BITS)
+        if count
+    ]
 
 
 def _split(
@@ -314,56 +328,3 @@ def _split(
     positive = bisect_right(values, ZERO_THRESHOLD)
     mirrored = [-number for number in ascending[:negative]][::-1]
     return mirrored, positive - negative, ascending[positive:]
-
-
-@lru_cache
-def fractions(schema: int) -> list[float]:
-    """
-    Return the bounds from 0.5 to below 1 of a schema above 0, ascending.
-
-    They are those that client_golang has as literals: made one from the other, so they
-    are a few last digits off the powers of two, and a value on a bound is in the same
-    bucket there and here.
-    """
-    if schema == 1:
-        return [0.5, 0.7071067811865475]
-    coarser, factor = fractions(schema - 1), 2.0 ** (2.0**-schema)
-    bounds = []
-    for bound in coarser:
-        bounds += [bound, bound * factor]
-    return bounds
-
-
-def _bound(index: int, schema: int) -> float:
-    """Return the upper bound of a bucket, neither too large nor too small a float."""
-    if schema > 0:
-        exponent, place = index >> schema, index & ((1 << schema) - 1)
-        return ldexp(fractions(schema)[place], exponent + 1)
-    return ldexp(1.0, index << -schema)
-
-
-@lru_cache(maxsize=64)
-def _table(schema: int, divisor: float) -> tuple[list[float], int]:
-    """
-    Return, for the usual buckets, the greatest numbers that are still within them.
-
-    The first of them only bounds the others.  The second result is its index.
-    """
-    first = _scaled(MIN_TABLE_EXPONENT, schema)
-    end = _scaled(MAX_TABLE_EXPONENT, schema)
-    bounds = (_bound(index, schema) for index in range(first, end + 1))
-    return [greatest_number(bound, divisor) for bound in bounds], first
-
-
-def _scaled(exponent: int, schema: int) -> int:
-    return exponent << schema if schema > 0 else exponent >> -schema
-
-
-def greatest_number(bound: float, divisor: float) -> float:
-    """Return the greatest number whose quotient is at most a bound."""
-    number = bound * divisor
-    while number / divisor > bound:
-        number = nextafter(number, -inf)
-    while number < inf and nextafter(number, inf) / divisor <= bound:
-        number = nextafter(number, inf)
-    return number

@@ -26,7 +26,7 @@ from math import frexp, inf
 
 from statsd_bridge.memory import NATIVE_BYTES, NATIVE_PAGE_BYTES, Account
 from statsd_bridge.model import MIN_NATIVE_SCHEMA, NativeOptions
-from statsd_bridge.series.native_bounds import bucket_index, bucket_table, fractions
+from statsd_bridge.series.native_bounds import bucket_position, bucket_table, fractions
 
 ZERO_THRESHOLD = 2.0**-128
 
@@ -65,12 +65,14 @@ class NativeGeneration:
 
 _Buckets = dict[int, "array[int]"]
 """
-The buckets of one sign: pages of counts, by the index of a page.
+The buckets of one sign: pages of counts, by the number of the page.
 
-    page     -1                  0                   1
-    buckets  -16 -15 ... -2 -1   0 1 2 ... 14 15     16 17 ... 31
+    page        -1                   0                 1
+    index       -15 -14 ... -1 0     1 2 3 ... 15 16   17 18 ... 32
+    position    -16 -15 ... -2 -1    0 1 2 ... 14 15   16 17 ... 31
 
-A dict of counts takes three times as much, and a sorted array twice the time.
+Half the resolution is half the position, so two pages become one.  A dict of counts
+takes three times the memory, a sorted array twice the time.
 """
 
 PAGE_BITS = 4
@@ -118,11 +120,11 @@ class NativeHistogram:
 
     def positive_buckets(self) -> Sequence[tuple[int, int]]:
         """Return index and count of the buckets above zero, ascending by index."""
-        return _items(self._positive)
+        return _items(self._positive, 1)
 
     def negative_buckets(self) -> Sequence[tuple[int, int]]:
         """Return index and count of the buckets below zero, ascending by index."""
-        return _items(self._negative) if self._negative else []
+        return _items(self._negative, 1) if self._negative else []
 
     def release(self) -> None:
         """Give back the memory."""
@@ -138,13 +140,14 @@ class NativeHistogram:
         """
         bounds = self._fractions
         if ZERO_THRESHOLD < value < inf and bounds:
-            # As in bucket_index: a call would take as long as the rest.
+            # As in bucket_position: a call would take as long as the rest.
             fraction, exponent = frexp(value)
-            index = bisect_left(bounds, fraction) + ((exponent - 1) << self.schema)
-            page = self._positive.get(index >> PAGE_BITS)
+            position = bisect_left(bounds, fraction) + ((exponent - 1) << self.schema)
+            position -= 1
+            page = self._positive.get(position >> PAGE_BITS)
             if page is not None:
-                count = page[index & PAGE_MASK]
-                page[index & PAGE_MASK] = count + weight
+                count = page[position & PAGE_MASK]
+                page[position & PAGE_MASK] = count + weight
                 if not count:
                     self._used += 1
                 return self._used <= self._max_buckets or self._limit(weight)
@@ -197,17 +200,17 @@ class NativeHistogram:
             if value == value:
                 self._add_zeros(weight)
             return value != value or self._limit(weight)
-        index = bucket_index(value, self.schema)
-        while (page := buckets.get(index >> PAGE_BITS)) is None:
+        position = bucket_position(value, self.schema)
+        while (page := buckets.get(position >> PAGE_BITS)) is None:
             if self._generation.account.reserve(NATIVE_PAGE_BYTES):
-                page = buckets[index >> PAGE_BITS] = _EMPTY_PAGE[:]
+                page = buckets[position >> PAGE_BITS] = _EMPTY_PAGE[:]
                 break
             if not self._halve():
                 return False
             self._generation.stats.halved += 1
-            index = bucket_index(value, self.schema)
-        self._used += not page[index & PAGE_MASK]
-        page[index & PAGE_MASK] += weight
+            position = bucket_position(value, self.schema)
+        self._used += not page[position & PAGE_MASK]
+        page[position & PAGE_MASK] += weight
         return self._limit(weight)
 
     def _observe_each(
@@ -225,7 +228,7 @@ class NativeHistogram:
         """
         Count ascending positive numbers in those buckets that have values.
 
-        Return the counts of the others by index.
+        Return the counts of the others by position.
         """
         bounds, first = bucket_table(self.schema, divisor)
         missing: dict[int, int] = {}
@@ -233,16 +236,16 @@ class NativeHistogram:
         while start < end:
             place = bisect_left(bounds, numbers[start])
             if 0 < place < last:
-                index = first + place
+                position = first + place
                 stop = bisect_right(numbers, bounds[place], start)
             else:
-                index = bucket_index(numbers[start] / divisor, self.schema)
+                position = bucket_position(numbers[start] / divisor, self.schema)
                 stop = start + 1
-            page = buckets.get(index >> PAGE_BITS)
-            if page is not None and (count := page[index & PAGE_MASK]):
-                page[index & PAGE_MASK] = count + (stop - start) * weight
+            page = buckets.get(position >> PAGE_BITS)
+            if page is not None and (count := page[position & PAGE_MASK]):
+                page[position & PAGE_MASK] = count + (stop - start) * weight
             else:
-                missing[index] = missing.get(index, 0) + (stop - start) * weight
+                missing[position] = missing.get(position, 0) + (stop - start) * weight
             start = stop
         return missing
 
@@ -252,8 +255,8 @@ class NativeHistogram:
             return True
         if self._used + len(new) + len(new_below) > self._max_buckets:
             return False
-        pages = {index >> PAGE_BITS for index in new} - self._positive.keys()
-        below = {index >> PAGE_BITS for index in new_below}
+        pages = {position >> PAGE_BITS for position in new} - self._positive.keys()
+        below = {position >> PAGE_BITS for position in new_below}
         if self._negative:
             below -= self._negative.keys()
         size = NATIVE_PAGE_BYTES * (len(pages) + len(below))
@@ -261,11 +264,11 @@ class NativeHistogram:
 
     def _insert_all(self, buckets: _Buckets, counts: Mapping[int, int]) -> None:
         """Add buckets that have no values yet; their pages are charged."""
-        for index, count in counts.items():
-            page = buckets.get(index >> PAGE_BITS)
+        for position, count in counts.items():
+            page = buckets.get(position >> PAGE_BITS)
             if page is None:
-                page = buckets[index >> PAGE_BITS] = _EMPTY_PAGE[:]
-            page[index & PAGE_MASK] = count
+                page = buckets[position >> PAGE_BITS] = _EMPTY_PAGE[:]
+            page[position & PAGE_MASK] = count
         self._used += len(counts)
 
     def _add_zeros(self, count: int) -> None:
@@ -300,19 +303,23 @@ class NativeHistogram:
 
     def _merge_pairs(self, buckets: _Buckets) -> None:
         merged: dict[int, int] = {}
-        for index, count in _items(buckets):
-            wider = (index + 1) >> 1
+        for position, count in _items(buckets, 0):
+            wider = position >> 1
             merged[wider] = merged.get(wider, 0) + count
         buckets.clear()
         self._insert_all(buckets, merged)
 
 
-def _items(buckets: _Buckets) -> list[tuple[int, int]]:
-    """Return index and count of all buckets with values, ascending."""
+def _items(buckets: _Buckets, first: int) -> list[tuple[int, int]]:
+    """
+    Return position and count of all buckets with values, ascending.
+
+    The position is that of the array plus `first`.
+    """
     return [
-        (index, count)
+        (position, count)
         for number in sorted(buckets)
-        for index, count in enumerate(buckets[number], number << PAGE_BITS)
+        for position, count in enumerate(buckets[number], (number << PAGE_BITS) + first)
         if count
     ]
 

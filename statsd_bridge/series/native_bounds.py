@@ -15,17 +15,16 @@ MIN_TABLE_EXPONENT, MAX_TABLE_EXPONENT = -20, 20
 """Bounds between these powers of two, about a microsecond to 12 days, are in tables."""
 
 
-def bucket_index(value: float, schema: int) -> int:
-    """Return the index of the bucket of a positive value."""
+def bucket_position(value: float, schema: int) -> int:
+    """Return the index of the bucket of a positive value, less one."""
     if value == inf:
-        return bucket_index(float_info.max, schema) + 1
+        return bucket_position(float_info.max, schema) + 1
     fraction, exponent = frexp(value)
     if schema > 0:
-        return bisect_left(fractions(schema), fraction) + ((exponent - 1) << schema)
+        return bisect_left(fractions(schema), fraction) + ((exponent - 1) << schema) - 1
     if fraction == 0.5:
         exponent -= 1
-    # Rounded up.
-    return -(-exponent >> -schema)
+    return (exponent - 1) >> -schema
 
 
 @lru_cache
@@ -61,12 +60,12 @@ def bucket_table(schema: int, divisor: float) -> tuple[list[float], int]:
     """
     Return, for the usual buckets, the greatest numbers that are still within them.
 
-    The first of them only bounds the others.  The second result is its index.
+    The first of them only bounds the others.  The second result is its position.
     """
     first = _scaled(MIN_TABLE_EXPONENT, schema)
     end = _scaled(MAX_TABLE_EXPONENT, schema)
     bounds = (_bound(index, schema) for index in range(first, end + 1))
-    return [greatest_number(bound, divisor) for bound in bounds], first
+    return [greatest_number(bound, divisor) for bound in bounds], first - 1
 
 
 def _scaled(exponent: int, schema: int) -> int:

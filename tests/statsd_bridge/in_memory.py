@@ -12,10 +12,10 @@ from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import MemoryBudget
-from statsd_bridge.model import Recent, Stats
+from statsd_bridge.model import NativeMode, Recent, Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
-from statsd_bridge.series import SeriesStore, TextLimits
+from statsd_bridge.series import Histogram, SeriesStore, TextLimits
 from statsd_bridge.series.base import DEFAULT_TEXT_LIMITS
 
 MakePipeline = Callable[[Pipeline], AnyPipeline]
@@ -93,6 +93,7 @@ class InMemoryPath:
         bugs: ReportedBugs | None = None,
         dialect: Dialect = DEFAULT_DIALECT,
         max_series: int = 1_000_000,
+        native_mode: NativeMode = NativeMode.AUTO,
         max_memory: int = 0,
         text_limits: TextLimits = DEFAULT_TEXT_LIMITS,
         reserved: Collection[str] = (),
@@ -106,6 +107,7 @@ class InMemoryPath:
         self.store = SeriesStore(
             clock=lambda: self.now,
             max_series=max_series,
+            native_mode=native_mode,
             text_limits=text_limits,
             reserved=reserved,
             memory=self.memory,
@@ -149,6 +151,38 @@ class InMemoryPath:
         return {name: float(number) for name, _, number in pairs}
 
 
+def native_buckets(memory: InMemoryPath) -> dict[tuple[str, str], Any]:
+    """Return the native buckets of all histograms by name and labels, None without."""
+    memory.pipeline.flush()
+    return {
+        (family.name, label_text): _decoded(series)
+        for family in memory.store.families()
+        for label_text in family.label_texts()
+        if isinstance(series := family.series[label_text], Histogram)
+    }
+
+
+def _decoded(series: Histogram) -> dict[str, Any] | None:
+    """Return native buckets as the recorded answers have them."""
+    native = series.native
+    if native is None:
+        return None
+    decoded: dict[str, Any] = {
+        "schema": native.schema,
+        "zero_threshold": native.zero_threshold,
+        "zero_count": native.zero_count,
+        "negative": {str(i): count for i, count in native.negative_buckets()},
+        "positive": {str(i): count for i, count in native.positive_buckets()},
+    }
+    # Prometheus rejects a histogram whose buckets lack values, but for NaN.
+    in_buckets = decoded["zero_count"] + sum(
+        sum(decoded[sign].values()) for sign in ("negative", "positive")
+    )
+    total = sum(series.counts)
+    assert in_buckets == total or (math.isnan(series.sum) and in_buckets < total)
+    return decoded
+
+
 def assert_same_results(first: InMemoryPath, second: InMemoryPath) -> None:
     """Compare pages and counters; only sums may differ, in the last digits."""
     ours, theirs = first.values(), second.values()
@@ -157,6 +191,7 @@ def assert_same_results(first: InMemoryPath, second: InMemoryPath) -> None:
         assert (math.isnan(value) and math.isnan(theirs[name])) or math.isclose(
             value, theirs[name], rel_tol=1e-9, abs_tol=1e-12
         ), name
+    assert native_buckets(first) == native_buckets(second)
     assert first.stats == second.stats
     assert first.store.label_names_total == second.store.label_names_total
     assert first.relayed == second.relayed

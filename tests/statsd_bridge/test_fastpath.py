@@ -33,6 +33,14 @@ mappings:
   labels: {route: $1}
   observer_type: histogram
   histogram_options: {buckets: [0.009, 0.05, 1]}
+- match: app.few.*
+  name: few_seconds
+  labels: {route: $1}
+  observer_type: histogram
+  histogram_options:
+    native_histogram_bucket_factor: 1.005
+    native_histogram_max_buckets: 3
+- {match: other.few.*, name: few_seconds, labels: {route: $1}, observer_type: histogram}
 - {match: app.brief, name: brief, ttl: 5s}
 - {match: app.briefer, name: brief, ttl: 2s}
 """
@@ -52,6 +60,7 @@ def both(max_series: int = 1000) -> list[InMemoryPath]:
 NAMES = [
     *("app.hits.a", "app.hits.b", "other.hits.a", "app.secret", "app.scaled"),
     *("app.negated", "app.time.a", "app.time.b", "app.brief", "app.briefer", "app"),
+    *("app.few.a", "app.few.b", "other.few.a"),
     *("hits", "hits,zone=eu", "hits[zone=eu]", "hits,bad", "depth", "depth_count"),
     *("na\u00efve", "", "_e{1,2}"),
 ]
@@ -91,6 +100,11 @@ REPEATED = st.lists(
             st.sampled_from(["c", "c|@0.1"]),
         ),
         st.builds("app.time.{}:{}|ms".format, st.sampled_from("ab"), st.integers(0)),
+        st.builds(
+            "app.few.a:{}|{}".format,
+            st.integers(-99, 99),
+            st.sampled_from(["ms", "h|@0.1"]),
+        ),
         st.builds("depth:{}|g".format, st.sampled_from(["1", "2.5", "3", "+1", "-2"])),
         st.sampled_from(["depth:4|g", "app.brief:1|g", "app.briefer:2|g", "", "hits"]),
     ),

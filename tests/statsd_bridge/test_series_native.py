@@ -272,7 +272,7 @@ def test_native_buckets_live_while_they_are_scraped(
     scraped_again: set[str],
     make_pipeline: MakePipeline,
 ) -> None:
-    """From the first observation on; those that nobody asks for go after an hour."""
+    """From the first observation on; those that no scrape shows go after an hour."""
     memory = InMemoryPath(HISTOGRAMS, make_pipeline=make_pipeline, native_mode=mode)
     memory.feed(b"a:1:2:3|h")
     memory.pass_seconds(MAX_IDLE_SECONDS - 1)

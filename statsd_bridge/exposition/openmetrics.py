@@ -25,7 +25,7 @@ DISTRIBUTIONS = (MetricType.HISTOGRAM, MetricType.SUMMARY)
 _SAMPLE_SUFFIXES = ("_bucket", "_count", "_sum")
 
 # Series names of one family that is printed as several of type unknown.
-_SERIES_SUFFIXES: dict[MetricType, tuple[str | None, ...]] = {
+_SERIES_SUFFIXES = {
     MetricType.HISTOGRAM: ("_bucket", "_sum", "_count"),
     MetricType.SUMMARY: ("", "_sum", "_count"),
 }
@@ -62,6 +62,10 @@ def format_families(
             yield chunk, lines
 
 
+_Part = tuple[str, str, text.SeriesFormatter]
+"""A family on the page: its name and type, and what formats its series."""
+
+
 class _Names:
     """All names on the page: those of the series and of other parts."""
 
@@ -89,9 +93,8 @@ class _Page:
         self._names = names
         self._now = now
         self._bugs = bugs
-        self._heads = text.Heads(escape_label_value)
         self._formatters = {
-            suffix: text.new_formatters(now, suffix)
+            suffix: text.new_formatters(now, escape_label_value, suffix)
             for suffix in (None, "", *_SAMPLE_SUFFIXES)
         }
 
@@ -100,12 +103,12 @@ class _Page:
         is_allowed = self._allows_names(family)
         if is_allowed and family.type in DISTRIBUTIONS:
             is_allowed = not series.may_be_negative(self._now)
-        lines = [
-            head
-            + self._formatters[suffix][family.type].format(family.name, labels, series)
-            for head, suffix in self._heads_of(family, is_allowed)
+        parts = [
+            formatter.head(name, type_name, family.help)
+            + formatter.format(family.name, labels, series)
+            for name, type_name, formatter in self._parts(family, is_allowed)
         ]
-        return "".join(lines)
+        return parts[0] if len(parts) == 1 else "".join(parts)
 
     def format_family(self, family: MetricFamily) -> Iterator[text.Chunk]:
         """Yield a family in chunks."""
@@ -118,43 +121,41 @@ class _Page:
                     is_allowed = self._allows_series(family, label_texts)
                 # Nothing to print yet, but work to count.
                 yield "", lines
-        for head, suffix in self._heads_of(family, is_allowed):
-            yield head, 2
-            formatter = self._formatters[suffix][family.type]
+        for name, type_name, formatter in self._parts(family, is_allowed):
+            yield formatter.head(name, type_name, family.help), 2
             yield from text.format_series(family, formatter, self._bugs)
 
-    def _heads_of(
-        self, family: MetricFamily, is_allowed: bool
-    ) -> list[tuple[str, str | None]]:
-        """Return the heads of a family, each with the suffix of its lines."""
+    def _parts(self, family: MetricFamily, is_allowed: bool) -> list[_Part]:
+        """Return the families that a family is printed as."""
+        name, type = family.name, family.type
+        formatter = self._formatters[None][type]
         if is_allowed:
-            name, type_name = _family_name(family), text.TYPE_NAMES[family.type]
-            return [(self._heads.format(name, type_name, family.help), None)]
+            if type is MetricType.COUNTER:
+                name = name.removesuffix("_total")
+            return [(name, text.TYPE_NAMES[type], formatter)]
+        if type not in DISTRIBUTIONS:
+            return [(name, "unknown", formatter)]
         return [
-            (
-                self._heads.format(
-                    family.name + (suffix or ""), "unknown", family.help
-                ),
-                suffix,
-            )
-            for suffix in _SERIES_SUFFIXES.get(family.type, (None,))
+            (name + suffix, "unknown", self._formatters[suffix][type])
+            for suffix in _SERIES_SUFFIXES[type]
         ]
 
     def _allows_names(self, family: MetricFamily) -> bool:
         """Return whether OpenMetrics allows the type of a family with its names."""
-        name = _family_name(family)
-        match family.type:
-            case MetricType.COUNTER:
-                if name in ("", family.name) or name in self._names:
+        name, type = family.name, family.type
+        if type is MetricType.COUNTER:
+            # HELP and TYPE omit `_total`.
+            base = name.removesuffix("_total")
+            if base in ("", name) or base in self._names:
+                return False
+            name = base
+        elif type not in DISTRIBUTIONS:
+            return True
+        elif type is MetricType.HISTOGRAM:
+            # With a negative bound, observations may be negative and the sum may fall.
+            for each in family.all_label_names():
+                if any(bound < 0 for bound in each.options.buckets[:1]):
                     return False
-            case MetricType.HISTOGRAM:
-                # With a negative bound, observations may be negative and the sum may
-                # fall.
-                buckets = [each.options.buckets for each in family.all_label_names()]
-                if any(bound < 0 for bounds in buckets for bound in bounds[:1]):
-                    return False
-            case MetricType.GAUGE | MetricType.SET:
-                return True
         return f"{name}_created" not in self._names
 
     def _allows_series(self, family: MetricFamily, label_texts: Sequence[str]) -> bool:
@@ -166,9 +167,3 @@ class _Page:
                 if series is not None and series.may_be_negative(self._now):
                     return False
         return True
-
-
-def _family_name(family: MetricFamily) -> str:
-    """Return the name for HELP and TYPE, which omits `_total` for a counter."""
-    is_counter = family.type is MetricType.COUNTER
-    return family.name.removesuffix("_total") if is_counter else family.name

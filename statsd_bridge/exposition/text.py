@@ -30,6 +30,9 @@ MAX_SLICE_LINES = 2_000
 MAX_SLICE_BYTES = 256 * 1024
 """Bytes of a slice, about; a line may be longer."""
 
+BYTES_PER_LINE = MAX_SLICE_BYTES // MAX_SLICE_LINES
+"""Bytes that take as long as a line."""
+
 MAX_TEMPLATE_LINES = 10_000
 """Lines of all templates that a page keeps, about 30 bytes each."""
 
@@ -44,6 +47,9 @@ _LINE_START = "\0"
 
 Values = tuple[float, ...]
 """The values of one series, in the order of its lines."""
+
+Escape = Callable[[str], str]
+"""Escapes a text for the page."""
 
 Chunk = tuple[str, int]
 """Text of a page, and the lines that take as long to make."""
@@ -72,27 +78,26 @@ def format_families(
 
     A series whose values raise is reported to `bugs` and skipped.
     """
-    formatters, heads = new_formatters(now), Heads(escape_help)
+    formatters = new_formatters(now, escape_help)
     for family in families:
         formatter = formatters[family.type]
-        if not family.series:
-            continue
-        head = heads.format(family.name, TYPE_NAMES[family.type], family.help)
         only = only_series(family)
-        if only is None:
+        if only is not None:
+            # Names without rules: 0.6 us a family (python -m benchmarks, rows of
+            # shapes).
+            labels, series = only
+            lines = only_lines(family, series, now)
+            try:
+                text = formatter.format_only(family, labels, series)
+            except Exception as error:
+                bugs.report(error)
+            else:
+                yield text, lines
+        elif family.series:
+            head = formatter.head(family.name, TYPE_NAMES[family.type], family.help)
             for text, lines in format_series(family, formatter, bugs):
                 yield head + text, lines + 2
                 head = ""
-            continue
-        # Names without rules: 1 us a family (python -m benchmarks, rows of shapes).
-        labels, series = only
-        lines = only_lines(family, series, now)
-        try:
-            text = formatter.format(family.name, labels, series)
-        except Exception as error:
-            bugs.report(error)
-        else:
-            yield head + text, lines
 
 
 def only_series(family: MetricFamily) -> tuple[str, Series] | None:
@@ -100,7 +105,8 @@ def only_series(family: MetricFamily) -> tuple[str, Series] | None:
     if len(family.series) != 1:
         return None
     [only] = family.series.items()
-    return None if _exceeds_slice(family, only[0]) else only
+    length = len(only[0]) + len(family.name) + BYTES_PER_LINE
+    return None if family.max_page_lines * length > MAX_SLICE_BYTES else only
 
 
 def only_lines(family: MetricFamily, series: Series, now: float) -> int:
@@ -136,9 +142,9 @@ def format_series(
 
 
 def _exceeds_slice(family: MetricFamily, labels: str) -> bool:
-    """Return whether a series may have more lines or bytes than a slice."""
-    lines, length = family.max_page_lines, len(labels) + len(family.name)
-    return lines > MAX_SLICE_LINES or lines * length > MAX_SLICE_BYTES
+    """Return whether a series may have more bytes than a slice."""
+    length = len(labels) + len(family.name) + BYTES_PER_LINE
+    return family.max_page_lines * length > MAX_SLICE_BYTES
 
 
 def divide_family(
@@ -175,7 +181,6 @@ def _divide_growing(
     family: MetricFamily, label_texts: Sequence[str], now: float
 ) -> Iterator[tuple[Sequence[str], int]]:
     """Divide series by their members and values, too."""
-    bytes_per_line = MAX_SLICE_BYTES // MAX_SLICE_LINES
     part: list[str] = []
     lines = 0
     for labels in label_texts:
@@ -183,7 +188,7 @@ def _divide_growing(
         if not isinstance(series, GrowingSeries):
             continue
         length = (len(labels) + len(family.name)) * family.max_page_lines
-        more = series.page_lines(now) + length // bytes_per_line
+        more = series.page_lines(now) + length // BYTES_PER_LINE
         if more >= MAX_SLICE_LINES and part:
             yield part, lines
             part, lines = [], 0
@@ -195,26 +200,37 @@ def _divide_growing(
     yield part, lines
 
 
-class Heads:
-    """Formats the lines before the series of a family; `escape` is for its HELP."""
-
-    def __init__(self, escape: Callable[[str], str]) -> None:
-        self._escape = escape
-        self._help = self._escaped = ""
-
-    def format(self, name: str, type_name: str, help_text: str) -> str:
-        """Return HELP and TYPE."""
-        if help_text is not self._help:
-            # Families without a rule share their help text.
-            self._help, self._escaped = help_text, self._escape(help_text)
-        return f"# HELP {name} {self._escaped}\n# TYPE {name} {type_name}\n"
-
-
 class SeriesFormatter:
-    """Formats series of one line: counters, gauges and sets."""
+    """
+    Formats the series of one type on one page: counters, gauges and sets.
 
-    def __init__(self, now: float) -> None:
+    `escape_help` is how the format of the page escapes help texts.
+    """
+
+    def __init__(self, now: float, escape_help: Escape, *, type_name: str) -> None:
         self.now = now
+        self.type_name = type_name
+        self._escape_help = escape_help
+        # Families without a rule share their help text.
+        self._help = self._escaped_help = ""
+
+    def head(self, name: str, type_name: str, help_text: str) -> str:
+        """Return the lines before the series of a family."""
+        if help_text is not self._help:
+            self._help, self._escaped_help = help_text, self._escape_help(help_text)
+        return f"# HELP {name} {self._escaped_help}\n# TYPE {name} {type_name}\n"
+
+    def format_only(self, family: MetricFamily, labels: str, series: Series) -> str:
+        """Return a family of one series that fits into a slice, with its head."""
+        name = family.name
+        if labels or family.help is not self._help:
+            head = self.head(name, self.type_name, family.help)
+            return head + self.format(name, labels, series)
+        # The same text by one format: names without rules.
+        return (
+            f"# HELP {name} {self._escaped_help}\n# TYPE {name} {self.type_name}\n"
+            f"{name} {format_number(series.values(self.now)[0])}\n"
+        )
 
     def format(self, name: str, labels: str, series: Series) -> str:
         """Return the lines of a series that fits into a slice."""
@@ -241,14 +257,26 @@ class RowsFormatter(SeriesFormatter):
 
     row_suffix = "_bucket"
 
-    def __init__(self, now: float, suffix: str | None = None) -> None:
-        super().__init__(now)
+    def __init__(
+        self,
+        now: float,
+        escape_help: Escape,
+        *,
+        type_name: str,
+        suffix: str | None = None,
+    ) -> None:
+        super().__init__(now, escape_help, type_name=type_name)
         self._suffix = suffix
         # Options of the last series, and its rows for `%`; other rows by id of options.
         self._options: MetricOptions | None = None
         self._template = ""
         self._templates: dict[int, tuple[MetricOptions, str]] = {}
         self._template_lines = 0
+
+    def format_only(self, family: MetricFamily, labels: str, series: Series) -> str:
+        """Return a family of one series that fits into a slice, with its head."""
+        head = self.head(family.name, self.type_name, family.help)
+        return head + self.format(family.name, labels, series)
 
     def format(self, name: str, labels: str, series: Series) -> str:
         """
@@ -337,15 +365,23 @@ class QuantilesFormatter(RowsFormatter):
 
 
 def new_formatters(
-    now: float, suffix: str | None = None
+    now: float, escape_help: Escape, suffix: str | None = None
 ) -> dict[MetricType, SeriesFormatter]:
     """Return the formatters of one page, by type; see RowsFormatter."""
-    one_line = SeriesFormatter(now)
-    return {
-        **dict.fromkeys(MetricType, one_line),
-        MetricType.HISTOGRAM: RowsFormatter(now, suffix),
-        MetricType.SUMMARY: QuantilesFormatter(now, suffix),
+    formatters = {
+        each: SeriesFormatter(now, escape_help, type_name=name)
+        for each, name in TYPE_NAMES.items()
     }
+    for type, new in _ROWS_FORMATTERS.items():
+        formatters[type] = new(
+            now, escape_help, type_name=TYPE_NAMES[type], suffix=suffix
+        )
+    return formatters
 
+
+_ROWS_FORMATTERS = {
+    MetricType.HISTOGRAM: RowsFormatter,
+    MetricType.SUMMARY: QuantilesFormatter,
+}
 
 _GROWING = frozenset({MetricType.SET, MetricType.SUMMARY})

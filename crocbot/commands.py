@@ -60,8 +60,12 @@ class GatewayControl(Protocol):
     def status(self) -> Status:
         """Return the state of the gateway now."""
 
-    def stop_turn(self, chat: ChatThread) -> bool:
-        """Cancel the turn that a chat is in; return whether there was one."""
+    async def stop_turn(self, chat: ChatThread, draft: int | None) -> bool:
+        """
+        Cancel the turn that a chat is in; return whether there was one.
+
+        With a draft, only the turn whose answer it shows.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,9 @@ class Commands:
             case "new" | "usage":
                 text = await self._memory(message)
             case "stop":
-                stopped = self.gateway.stop_turn(message.chat)
+                stopped = await self.gateway.stop_turn(
+                    message.chat, message.stopped_draft
+                )
                 text = "Stopped." if stopped else "Nothing to stop."
             case _:
                 return None

@@ -15,6 +15,14 @@ UNREADABLE = "unreadable"
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
 """The MIME types that models accept as images."""
 
+MAX_DRAFT_ID = 2**31 - 1
+
+
+def draft_id(update_id: int) -> int:
+    """Return the id of the draft in which the answer to an update grows; never 0."""
+    return update_id % MAX_DRAFT_ID + 1
+
+
 FILE_TYPES = frozenset(
     ("animation", "audio", "document", "photo", "video", "video_note", "voice")
 )

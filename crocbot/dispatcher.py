@@ -51,13 +51,14 @@ class ChatQueue:
     The rows of one chat: `waiting`, each with its time of arrival, and `running`.
 
     `begun` means that `task` has run, `stopped` that the turn was cancelled by
-    `stop_turn()`.
+    `stop_turn()`, `settled` that no such turn is left.
     """
 
     waiting: deque[tuple[Row, float]] = field(default_factory=deque)
     running: Sequence[Row] = ()
     begun: bool = False
     stopped: bool = False
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
     grew: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -167,20 +168,29 @@ class Dispatcher:
         chat.waiting.append((row, now))
         chat.grew.set()
 
-    def stop_turn(self, key: Hashable) -> bool:
-        """Cancel the turn that a chat is in; return whether there was one."""
+    def stop_turn(
+        self, key: Hashable, draft: int | None = None
+    ) -> asyncio.Event | None:
+        """
+        Cancel the turn that a chat is in, if there is one, or the one with this draft.
+
+        Return None without one; else what is set when the turn has ended.
+        """
         # Rows of the new id that came before its move was known have their own queue.
         chat = self._chats.get(self._moves.origin(key)) or self._chats.get(key)
         if chat is None or chat.task is None or not (chat.running or chat.waiting):
-            return False
+            return None
+        if draft is not None and draft not in {row.draft_id for row in chat.running}:
+            return None
         if not chat.begun:
             # Its rows came after the /stop; a task that has not run cannot clean up.
-            return False
+            return None
         if not chat.stopped:
             # Once: a second one would interrupt the closing of the rows.
             chat.stopped = True
+            chat.settled.clear()
             chat.task.cancel()
-        return True
+        return chat.settled
 
     async def drain(self, seconds: float) -> int:
         """
@@ -238,6 +248,7 @@ class Dispatcher:
                 _uncancel()
         self._leave(chat.running)
         chat.running, chat.stopped = (), False
+        chat.settled.set()
 
     async def _run_urgent(self, row: Row) -> None:
         """Run a turn past everything that waits, unless it is a suspect."""

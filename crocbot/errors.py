@@ -137,6 +137,10 @@ class ChatGoneError(DeliveryError):
     """The chat accepts no messages any more: the bot was blocked, or has left."""
 
 
+class UnknownMethodError(DeliveryError):
+    """The Bot API server does not have the method of the call."""
+
+
 class ChatMovedError(DeliveryError):
     """The chat has a new id, `chat_id`."""
 

@@ -30,6 +30,7 @@ class Method(StrEnum):
     SEND_MESSAGE = "sendMessage"
     EDIT_MESSAGE_TEXT = "editMessageText"
     DELETE_MESSAGE = "deleteMessage"
+    SEND_MESSAGE_DRAFT = "sendMessageDraft"
     SEND_CHAT_ACTION = "sendChatAction"
     GET_FILE = "getFile"
     FILE = "file"
@@ -58,6 +59,7 @@ class UpdateType(StrEnum):
     """The types of updates that Telegram is asked for: the key beside `update_id`."""
 
     MESSAGE = "message"
+    STOPPED_MESSAGE_GENERATION = "stopped_message_generation"
 
     @classmethod
     def of(cls, raw: RawUpdate) -> UpdateType | None:
@@ -151,6 +153,21 @@ class DeliveryIssue(StrEnum):
     BLOCKED = "blocked"
     REFUSED = "refused"
     GAVE_UP = "gave_up"
+
+
+class DraftOutcome(StrEnum):
+    """
+    What became of a draft of an answer.
+
+    UNSUPPORTED: the server has no drafts; REFUSED: it did not accept this one.  LOST:
+    a timeout or a network error, or the answer was complete before the draft arrived.
+    """
+
+    SHOWN = "shown"
+    FLOOD_WAIT = "flood_wait"
+    REFUSED = "refused"
+    UNSUPPORTED = "unsupported"
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +313,13 @@ class Transcription:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class DraftShown:
+    """A draft of a growing answer was sent, or was not."""
+
+    outcome: DraftOutcome
+
+
 Event = (
     Outcome
     | ErrorEvent
@@ -316,6 +340,7 @@ Event = (
     | DeliveryEvent
     | FileEvent
     | Transcription
+    | DraftShown
 )
 
 

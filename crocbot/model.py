@@ -28,6 +28,7 @@ from crocbot.content import (
     Entity,
     File,
     Image,
+    draft_id,
 )
 from crocbot.context import MAX_REMEMBERED_QUOTED_CHARS, with_context
 
@@ -216,6 +217,11 @@ class Row:
     retried: bool = field(default=False, kw_only=True)
     tries: int = field(default=0, kw_only=True)
 
+    @property
+    def draft_id(self) -> int:
+        """Return the id of the draft in which the answer grows; it is never 0."""
+        return draft_id(self.update_id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
@@ -228,6 +234,8 @@ class Message:
     `full_length` means that the text has as many units as a message can have: it may
     end in the middle of a word.  `edited` means that it is the new version of a message
     whose turn has begun before, `spoken` that a recording was turned into its text.
+    `stopped_draft` is the draft whose Stop button was pressed: the command is stop, and
+    there is no message, so `message_id` is 0.
     """
 
     update_id: int
@@ -245,6 +253,7 @@ class Message:
     context: Context = NO_CONTEXT
     edited: bool = False
     spoken: bool = False
+    stopped_draft: int | None = None
 
     @property
     def unreadable(self) -> bool:

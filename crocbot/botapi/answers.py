@@ -41,6 +41,13 @@ class RefusedError(telegram.error.TelegramError):
         self.forbidden = forbidden
 
 
+class MissingMethodError(RefusedError):
+    """The server does not have the method."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description, forbidden=False)
+
+
 class NotFoundError(telegram.error.InvalidToken):
     """
     404 from Telegram itself: a malformed token, or a method that does not exist.

@@ -24,12 +24,14 @@ connection of a call that timed out is closed.  Errors are translated:
 | 403, or a chat that does not exist   | ChatGoneError, a DeliveryError         |
 | 400 or 403, not in Telegram's words  | TelegramError, NETWORK                 |
 | 400, a group with another id now     | ChatMovedError, a DeliveryError        |
+| a method that the server lacks       | UnknownMethodError, a DeliveryError    |
 | any other 400                        | DeliveryError, with its `refusal`      |
 | no connection, 5xx, not a Bot API    | TelegramError, NETWORK                 |
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -42,6 +44,7 @@ from telegram.request import BaseRequest, RequestData
 
 from crocbot.botapi.answers import (
     FloodError,
+    MissingMethodError,
     NotFoundError,
     RefusedError,
     raise_error,
@@ -55,6 +58,7 @@ from crocbot.errors import (
     FloodWaitError,
     OperatorError,
     TelegramError,
+    UnknownMethodError,
     WebhookSetError,
 )
 from crocbot.http_client import (
@@ -80,6 +84,12 @@ OTHER_POLLER = (
 # Every server has these, so a 404 means that the token is wrong.  A self-hosted server
 # may lack others.
 REQUIRED_METHODS = frozenset({"getMe", "getUpdates", "setWebhook", "sendMessage"})
+# Some servers and emulators answer 400 to a method that they do not have.
+MISSING_METHOD = re.compile(
+    r"\b(?:method\b.{0,64}\b(?:not found|not supported|not implemented|unknown)"
+    r"|(?:unknown|no such|unsupported) method)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Bot(telegram.Bot):
@@ -102,11 +112,10 @@ class Bot(telegram.Bot):
         with _translated():
             try:
                 return await self._post(method, parameters, read_timeout=seconds)
-            except NotFoundError as error:
-                if method in REQUIRED_METHODS:
+            except (NotFoundError, RefusedError) as error:
+                if method in REQUIRED_METHODS or not _is_missing(error):
                     raise
-                description = f"{method}: {error.message}"
-                raise RefusedError(description, forbidden=False) from error
+                raise MissingMethodError(f"{method}: {error.message}") from error
 
     async def download(self, path: str, seconds: float, max_bytes: int) -> bytes:
         """
@@ -144,6 +153,13 @@ def _translated() -> Iterator[None]:
         ) from error
 
 
+def _is_missing(error: NotFoundError | RefusedError) -> bool:
+    """Return whether a server means that it does not have the method."""
+    return isinstance(error, NotFoundError) or bool(
+        MISSING_METHOD.search(error.message)
+    )
+
+
 def _translate(error: telegram.error.TelegramError) -> CrocbotError:
     description = _description(error)
     translated: CrocbotError
@@ -167,6 +183,9 @@ def _translate(error: telegram.error.TelegramError) -> CrocbotError:
         case telegram.error.ChatMigrated():
             text = f"Telegram refused the call: {description}"
             translated = ChatMovedError(text, error.new_chat_id)
+        case MissingMethodError():
+            text = error.description[:MAX_DESCRIPTION_CHARS]
+            translated = UnknownMethodError(f"Telegram refused the call: {text}")
         case RefusedError():
             text = error.description[:MAX_DESCRIPTION_CHARS]
             translated = delivery_error(text, forbidden=error.forbidden)

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Protocol, Self, TypeVar
 
 from crocbot import log
 from crocbot.backoff import FloodControl
 from crocbot.botapi.bot import DEFAULT_SECONDS, PLACEHOLDER, AiohttpRequest, Bot
 from crocbot.botapi.downloads import file_path
+from crocbot.botapi.entities import entities
 from crocbot.errors import (
     AnswerTooLongError,
     ChatMovedError,
@@ -100,6 +100,7 @@ class Client:
         self._margin = margin
         self._clock = clock
         self._flood_control = FloodControl(clock)
+        self._cosmetic_flood_control = FloodControl(clock)
         self.moves: MoveListener | None = None
         # Two pools, so that a hung poll and many replies never wait for each other.
         self._bot = Bot(
@@ -224,12 +225,12 @@ class Client:
     ) -> int:
         """Send one message, as a reply to `reply_to`; return its id."""
         quoted = {"message_id": reply_to, "allow_sending_without_reply": True}
-        sent = await self._call_chat(
+        sent = await self.call_chat(
             "sendMessage",
             chat,
             message_thread_id=chat.thread_id,
             text=part.text,
-            entities=_entities(part),
+            entities=entities(part),
             reply_parameters=None if reply_to is None else quoted,
         )
         message_id = sent.get("message_id") if isinstance(sent, Mapping) else None
@@ -241,12 +242,12 @@ class Client:
     ) -> None:
         """Replace the text of a message."""
         try:
-            await self._call_chat(
+            await self.call_chat(
                 "editMessageText",
                 chat,
                 message_id=message_id,
                 text=part.text,
-                entities=_entities(part),
+                entities=entities(part),
             )
         except DeliveryError as error:
             # An earlier try succeeded, and its answer was lost.
@@ -256,14 +257,14 @@ class Client:
     async def delete_message(self, chat: ChatThread, message_id: int) -> None:
         """Delete a message, unless it was deleted before."""
         try:
-            await self._call_chat("deleteMessage", chat, message_id=message_id)
+            await self.call_chat("deleteMessage", chat, message_id=message_id)
         except DeliveryError as error:
             if DELETED_BEFORE not in str(error).lower():
                 raise
 
     async def send_typing(self, chat: ChatThread) -> None:
         """Show `typing` in the chat for five seconds."""
-        await self._call_chat(
+        await self.call_chat(
             "sendChatAction",
             chat,
             message_thread_id=chat.thread_id,
@@ -282,15 +283,25 @@ class Client:
         content = self._bot.download(path, DOWNLOAD_SECONDS, max_bytes)
         return await self._measure(Method.FILE, content)
 
-    async def _call_chat(self, method: str, chat: ChatThread, **parameters: Any) -> Any:
+    async def call_chat(
+        self,
+        method: str,
+        chat: ChatThread,
+        *,
+        cosmetic: bool = False,
+        **parameters: Any,
+    ) -> Any:
         """
         Call a method for a chat, at its new id if it moved.
 
-        Raise FloodWaitError, without a call, during a flood wait.
+        Raise FloodWaitError, without a call, during a flood wait.  One that Telegram
+        sets for a `cosmetic` call delays no other call.
         """
         chat_id, moved_from = chat.chat_id, None
+        floods = self._cosmetic_flood_control if cosmetic else self._flood_control
         while True:
             self._flood_control.check(chat_id)
+            floods.check(chat_id)
             try:
                 return await self._call(method, chat_id=chat_id, **parameters)
             except ChatMovedError as error:
@@ -302,7 +313,7 @@ class Client:
                     await self.moves.record(moved_from, chat_id)
             except FloodWaitError as error:
                 seconds = error.seconds
-                self._flood_control.record(chat_id, seconds, moved_from=moved_from)
+                floods.record(chat_id, seconds, moved_from=moved_from)
                 raise
 
     async def _call(
@@ -354,14 +365,6 @@ def _is_usable(entry: Any) -> bool:
     """Return whether the inbox can store an entry: it has a whole, positive id."""
     update_id = entry.get("update_id") if isinstance(entry, dict) else None
     return type(update_id) is int and 0 <= update_id < MAX_UPDATE_ID
-
-
-def _entities(part: MessagePart) -> list[dict[str, Any]] | None:
-    """Return the formatting as Telegram's MessageEntity objects, or None."""
-    return [
-        {name: value for name, value in asdict(entity).items() if value is not None}
-        for entity in part.entities
-    ] or None
 
 
 def _outcome(error: CrocbotError) -> CallOutcome:

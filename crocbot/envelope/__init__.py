@@ -1,7 +1,8 @@
 """
 Raw update to Message, or None.  Telegram's types stop here.
 
-`message.py` reads the update, `media.py` its attachments.
+`message.py` reads the update, `media.py` its attachments, `stop_button.py` a press of
+Stop.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ One raw update to a Message, or to None.  Telegram's types stop here.
 
 None means that the update is valid but needs no answer:
 
-- it is not a new message: an edit, reaction, channel post, membership, query;
+- it is neither a new message nor a press of Stop, but an edit, reaction, channel post,
+  membership or query;
 - it is a service message: a user joined, a group's photo changed, ...;
 - it is a command for another bot, or was written by a bot, so that two bots never
   answer each other.
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from crocbot import log
-from crocbot.envelope import context, media
+from crocbot.envelope import context, media, stop_button
 from crocbot.envelope.addressed import is_addressed
 from crocbot.envelope.context import SKIPPED
 from crocbot.errors import EnvelopeError
@@ -65,7 +66,9 @@ def chat_key(raw: RawUpdate) -> Hashable:
 
 
 def is_stop(raw: RawUpdate) -> bool:
-    """Return whether the update is the command /stop, which overtakes the queue."""
+    """Return whether the update is /stop or its button, which overtake the queue."""
+    if stop_button.is_pressed(raw):
+        return True
     message = raw.get("message")
     text = message.get("text") if isinstance(message, Mapping) else None
     if not isinstance(text, str) or not text.startswith("/"):
@@ -102,6 +105,8 @@ def chat_move(raw: RawUpdate) -> tuple[int, int] | None:
 
 def guess_type(raw: RawUpdate) -> MessageType | None:
     """Return the type of a message without reading it; None if it is no message."""
+    if stop_button.is_pressed(raw):
+        return MessageType.COMMAND
     message = raw.get("message")
     if not isinstance(message, Mapping):
         return None
@@ -115,6 +120,9 @@ def guess_type(raw: RawUpdate) -> MessageType | None:
 def read(row: Row, bot: BotIdentity) -> Message | None:
     """Read a row for this bot.  Raise EnvelopeError."""
     try:
+        if stop_button.is_pressed(row.raw):
+            stopped = Fields(row.raw[stop_button.KEY], stop_button.KEY)
+            return stop_button.read(stopped, row)
         message = row.raw.get("message")
         return None if message is None else _read(Fields(message, "message"), row, bot)
     except EnvelopeError as error:

@@ -5,11 +5,13 @@ Reply to Telegram messages: delivered whole and in order, visible while it grows
     split       blocks -> parts that fit into one message each
     delivery    parts -> Telegram, with retries until the whole reply is there
     live        a reply that is still being written -> edits, within the flood limits
+    draft       the same in a private chat -> drafts
 """
 
 from __future__ import annotations
 
 from crocbot.reply.delivery import Delivery, ReplyProgress
+from crocbot.reply.draft import Drafts
 from crocbot.reply.live import LiveDelivery
 
-__all__ = ["Delivery", "LiveDelivery", "ReplyProgress"]
+__all__ = ["Delivery", "Drafts", "LiveDelivery", "ReplyProgress"]

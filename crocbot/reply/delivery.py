@@ -96,7 +96,8 @@ class ReplyProgress:
 
     Before `not_before`, on the monotonic clock, Telegram accepts nothing in this chat.
     `outdated` are messages that could not be edited and have to be deleted.
-    `shown_text` is the text that they show while the reply grows.
+    `shown_text` is the text that they show while the reply grows, `draft_text` the text
+    that is lost with a draft: no message has it, or is known to have been sent with it.
     """
 
     delivery: Delivery
@@ -109,6 +110,7 @@ class ReplyProgress:
     outdated: list[int] = field(default_factory=list, init=False)
     _plain_parts: set[int] = field(default_factory=set, init=False)
     shown_text: str = field(default="", init=False)
+    draft_text: str = field(default="", init=False)
 
     def postpone(self, seconds: float) -> None:
         """Send nothing more for this time, which Telegram asked for."""
@@ -160,8 +162,14 @@ class ReplyProgress:
         self.messages[index] = (message_id, part)
 
     async def _send(self, index: int, part: MessagePart) -> int:
-        intended = Draft(self.chat, None if index else self.quote, part)
-        draft, message_id = await self._send_simplified(intended)
+        intended = OutgoingMessage(self.chat, None if index else self.quote, part)
+        drafted, self.draft_text = self.draft_text, ""
+        try:
+            draft, message_id = await self._send_simplified(intended)
+        except (FloodWaitError, DeliveryError):
+            # It was not sent for certain.
+            self.draft_text = drafted
+            raise
         for issue in draft.issues(intended):
             if issue is DeliveryIssue.PLAIN_TEXT:
                 self._report_plain_text(index)
@@ -169,13 +177,19 @@ class ReplyProgress:
                 self.report(issue)
         # The rest of the reply goes to the same place.
         self.chat = draft.chat
+        self.report_first_text()
+        return message_id
+
+    def report_first_text(self) -> None:
+        """Emit the time to the first visible text, once."""
         if self.accepted_at is not None:
             latency = self.delivery.clock() - self.accepted_at
             self.delivery.events.emit(FirstText(latency))
             self.accepted_at = None
-        return message_id
 
-    async def _send_simplified(self, intended: Draft) -> tuple[Draft, int]:
+    async def _send_simplified(
+        self, intended: OutgoingMessage
+    ) -> tuple[OutgoingMessage, int]:
         """Send a message, without what is refused; return what was sent, and its id."""
         waiting, tried = deque([intended]), {intended}
         refused: DeliveryError | None = None
@@ -284,12 +298,12 @@ def _issue(error: DeliveryError) -> DeliveryIssue:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class OutgoingMessage:
     """
     A message to send in a chat or topic; `quote` is the message that it quotes.
 
-        Draft(chat 7, topic 4, quote 3, "x")  -- TOPIC_CLOSED -->
-            Draft(chat 7, quote 3, "x"), then Draft(chat 7, "x")
+        (chat 7, topic 4, quote 3, "x")  -- TOPIC_CLOSED -->
+            (chat 7, quote 3, "x"), then (chat 7, "x")
 
     A description that is not known may mean anything, so each part is left out in turn.
     """
@@ -298,14 +312,14 @@ class Draft:
     quote: int | None
     part: MessagePart
 
-    def simpler(self, refusal: Refusal) -> Sequence[Draft]:
+    def simpler(self, refusal: Refusal) -> Sequence[OutgoingMessage]:
         """Return the drafts to send instead, the one with the fewest changes first."""
         plain = replace(self, part=replace(self.part, entities=()))
         no_quote = replace(self, quote=None)
         # A quote takes a message into the topic of the message that it quotes.
         no_thread = replace(self, chat=ChatThread(self.chat.chat_id))
         bare = replace(no_thread, quote=None)
-        drafts: tuple[Draft, ...] = ()
+        drafts: tuple[OutgoingMessage, ...] = ()
         match refusal:
             case Refusal.THREAD:
                 drafts = (no_thread, bare)
@@ -317,7 +331,7 @@ class Draft:
                 drafts = (plain, no_quote, bare, replace(bare, part=plain.part))
         return [each for each in drafts if each != self]
 
-    def issues(self, intended: Draft) -> Iterator[DeliveryIssue]:
+    def issues(self, intended: OutgoingMessage) -> Iterator[DeliveryIssue]:
         """Yield what this draft lacks of the intended one."""
         if self.chat != intended.chat:
             yield DeliveryIssue.WITHOUT_THREAD

@@ -9,6 +9,8 @@ A reply that is still being written, visible while it grows.
   least `LIVE_AFTER_SECONDS` after the start, and `EditSchedule.first` after the first
   text that is there by then.  The pauses between edits grow and are longer in groups,
   because Telegram counts edits like messages.
+- In a private chat the last part of the growing answer is a draft (`draft.py`) and not
+  a message, as long as Telegram accepts it.
 - All chats share one budget of edits.  An edit that exceeds it, or fails, is skipped:
   the next one shows more anyway, and Delivery completes the reply.  After a refusal
   only Delivery goes on.
@@ -34,16 +36,17 @@ from crocbot.events import DeliveryIssue
 from crocbot.model import (
     RETRACTED,
     AnswerText,
-    Clock,
     ErrorEvent,
     ErrorType,
+    MessagePart,
     Reply,
     Severity,
 )
 from crocbot.reply.delivery import Delivery, ReplyProgress
+from crocbot.reply.draft import Draft, Drafts
+from crocbot.reply.schedule import EditSchedule, TokenBucket
 from crocbot.reply.split import split
 
-MAX_EDITS_PER_SECOND = 20.0
 LIVE_AFTER_SECONDS = 0.3
 # Telegram shows "typing" for 5 s.
 TYPING_SECONDS = 4.5
@@ -53,58 +56,19 @@ MAX_TYPING_REFUSALS = 2
 logger = log.logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EditSchedule:
-    """
-    Pauses before edits, in seconds.
-
-    `first` is before the first text, `second` at least after it; each further one is
-    `growth` times as long as the one before, up to `longest`.
-    """
-
-    first: float
-    second: float
-    growth: float
-    longest: float
-
-    def after(self, pause: float) -> float:
-        """Return the pause that follows a pause."""
-        return min(self.longest, max(self.second, pause * self.growth))
-
-
 PRIVATE = EditSchedule(first=0.5, second=1.5, growth=1.25, longest=6.0)
 # A group accepts 20 messages a minute from a bot.
 GROUP = EditSchedule(first=2.0, second=4.0, growth=1.25, longest=12.0)
 
 
-@dataclass(slots=True)
-class TokenBucket:
-    """The edits that all chats together may make; one second's worth can be saved."""
-
-    clock: Clock
-    per_second: float = MAX_EDITS_PER_SECOND
-    _tokens: float = field(default=MAX_EDITS_PER_SECOND, init=False)
-    _filled_at: float = field(default=0.0, init=False)
-
-    def take(self) -> bool:
-        """Take one token and return True, or return False if there is none."""
-        now = self.clock()
-        earned = (now - self._filled_at) * self.per_second
-        self._tokens = min(self.per_second, self._tokens + earned)
-        self._filled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class LiveDelivery:
     """Delivers replies that are still being written; shared by all turns."""
 
     delivery: Delivery
     private: EditSchedule = PRIVATE
     group: EditSchedule = GROUP
+    drafts: Drafts | None = None
     _edits: TokenBucket = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,13 +81,20 @@ class LiveDelivery:
         *,
         markdown: bool,
         private: bool,
+        draft_id: int = 0,
     ) -> None:
         """
         Deliver the texts as one reply; raise DeliveryError with the reply in it.
 
+        In a private chat it may grow as the draft `draft_id`, if that is not 0.
+
         If the chat is gone, `texts` is cancelled and the error has no reply.
         """
+        draft = None
+        if private and draft_id and self.drafts is not None:
+            draft = self.drafts.begin(progress.chat, draft_id)
         live = LiveReply(
+            draft=draft,
             edits=self._edits,
             schedule=self.private if private else self.group,
             progress=progress,
@@ -161,6 +132,7 @@ class LiveReply:
     gone, and `chat_gone` is why.
     """
 
+    draft: Draft | None = None
     edits: TokenBucket
     schedule: EditSchedule
     progress: ReplyProgress
@@ -215,6 +187,8 @@ class LiveReply:
             self._timer.cancel()
         self._has_text.set()
         self._ended.set()
+        if self.draft is not None:
+            await self.draft.finish()
         if self._editing is not None and self._typing is not None:
             self._typing.cancel()
             results = await asyncio.gather(
@@ -232,12 +206,12 @@ class LiveReply:
 
     async def _edit_repeatedly(self) -> None:
         await self._has_text.wait()
-        pause = self.schedule.first
+        pause = self._schedule.first
         while not await self._ends_within(pause):
-            if not self.edits.take():
+            if not self._budget.take():
                 continue
             try:
-                pause = max(await self._edit(), self.schedule.after(pause))
+                pause = max(await self._edit(), self._schedule.after(pause))
             except ChatGoneError as error:
                 self._give_up(error)
                 return
@@ -245,9 +219,24 @@ class LiveReply:
                 # Delivery sends the whole reply, or fails for the same reason.
                 return
 
+    @property
+    def _drafted(self) -> Draft | None:
+        """Return the draft, if there is one and Telegram accepts it."""
+        return self.draft if self.draft is not None and self.draft.usable else None
+
+    @property
+    def _schedule(self) -> EditSchedule:
+        draft = self._drafted
+        return self.schedule if draft is None else draft.drafts.schedule
+
+    @property
+    def _budget(self) -> TokenBucket:
+        draft = self._drafted
+        return self.edits if draft is None else draft.drafts.budget
+
     async def _type_repeatedly(self) -> None:
         refused = 0
-        while not (self._ended.is_set() or self.progress.messages):
+        while not (self._ended.is_set() or self._is_visible):
             # "Typing" is only a courtesy: errors are neither logged nor counted.
             try:
                 await self.progress.send_typing()
@@ -260,6 +249,12 @@ class LiveReply:
             except (TelegramError, FloodWaitError, DeliveryError):
                 pass
             await self._ends_within(TYPING_SECONDS)
+
+    @property
+    def _is_visible(self) -> bool:
+        """Return whether the chat shows a text of the reply."""
+        shown = self.draft is not None and self.draft.shown
+        return shown or bool(self.progress.messages)
 
     def _give_up(self, error: ChatGoneError) -> None:
         """Stop waiting for an answer that cannot be delivered."""
@@ -275,8 +270,12 @@ class LiveReply:
         """
         # Before the calls: one that is given up may have arrived.
         self.progress.shown_text = self.reply.text
-        for index, part in enumerate(split(self.reply)):
+        parts = split(self.reply)
+        draft = self._drafted
+        for index, part in enumerate(parts):
             sent = index < len(self.progress.messages)
+            if draft is not None and part is parts[-1] and not sent:
+                return await self._show_draft(draft, part)
             try:
                 await self.progress.show_part(index, part)
             except (TelegramError, FloodWaitError) as error:
@@ -287,6 +286,14 @@ class LiveReply:
                 self.progress.postpone(error.seconds)
                 return error.seconds
         return 0.0
+
+    async def _show_draft(self, draft: Draft, part: MessagePart) -> float:
+        """Show the last part as a draft; return how long Telegram asks to wait."""
+        self.progress.draft_text = self.reply.text
+        seconds = await draft.show(part)
+        if draft.shown:
+            self.progress.report_first_text()
+        return seconds
 
     async def _ends_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):

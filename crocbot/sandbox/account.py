@@ -4,7 +4,8 @@ One bot's state at Telegram: chats, messages, updates; and the methods of the Bo
     send(person, "hello") --> updates --> getUpdates
     listen(callback) <------- messages <-- sendMessage, editMessageText
 
-Errors are those of Telegram, in the same words.  Formatting is supported as entities
+Errors are those of Telegram, in the same words.  An `old` server is one of 2024: it
+does not have the methods in NEWER_METHODS.  Formatting is supported as entities
 only, and these must lie within their text.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 from crocbot.model import Clock
 from crocbot.sandbox import faults, messages
+from crocbot.sandbox.drafts import Drafts, ShownDraft
 from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters
 from crocbot.sandbox.updates import ConflictingPollError, Updates
@@ -24,6 +26,7 @@ from crocbot.sandbox.webhook_delivery import Webhook, WebhookDelivery
 NAME = "Sandbox crocodile"
 USERNAME = "sandbox_croc_bot"
 MAX_TEXT_UNITS = 4096
+NEWER_METHODS = frozenset({"sendmessagedraft"})
 MAX_POLL_SECONDS = 50
 FIRST_UPDATE = 700_000_001
 MAX_MESSAGES = 10_000
@@ -65,13 +68,17 @@ class Account:
         bot_id: int,
         clock: Clock,
         first_update: int = FIRST_UPDATE,
+        *,
+        old: bool = False,
     ) -> None:
         self.updates = Updates(first_update)
         self.commands: list[Any] = []
-        self.methods: Mapping[str, Method] = {
+        self.drafts = Drafts(clock)
+        methods: dict[str, Method] = {
             "getme": self._get_me,
             "getupdates": self._get_updates,
             "sendmessage": self._send_message,
+            "sendmessagedraft": self._send_message_draft,
             "editmessagetext": self._edit_message_text,
             "deletemessage": self._delete_message,
             "getfile": self._get_file,
@@ -81,6 +88,11 @@ class Account:
             "setwebhook": self._set_webhook,
             "deletewebhook": self._delete_webhook,
             "getwebhookinfo": self._get_webhook_info,
+        }
+        self.methods: Mapping[str, Method] = {
+            name: method
+            for name, method in methods.items()
+            if not (old and name in NEWER_METHODS)
         }
         self._user = {
             "id": bot_id,
@@ -140,10 +152,32 @@ class Account:
         chat = self._chat(parameters)
         content = _formatted(parameters) | _thread_and_reply(parameters)
         sent = self._message(self._user, chat, content)
+        self.drafts.remove(chat.chat_id, content.get("message_thread_id", 0))
         self._messages[chat.chat_id, sent["message_id"]] = sent
         _drop_oldest(self._messages, MAX_MESSAGES)
         self._notify(sent)
         return sent
+
+    async def _send_message_draft(self, parameters: Parameters) -> bool:
+        chat = self._chat(parameters)
+        if chat.type != "private":
+            raise BotApiError(400, "Bad Request: TEXTDRAFT_PEER_INVALID")
+        draft_id = parameters.integer("draft_id")
+        if not draft_id:
+            raise BotApiError(400, "Bad Request: draft_id must be non-zero")
+        text = parameters.text("text").strip() and _formatted(parameters)["text"]
+        self.drafts.show(
+            ShownDraft(
+                chat=chat,
+                draft_id=draft_id,
+                text=text,
+                thread_id=parameters.integer("message_thread_id", 0),
+                can_stop=parameters.flag("can_stop"),
+                keep_on_stop=parameters.flag("keep_on_stop"),
+                shown_at=self._clock(),
+            )
+        )
+        return True
 
     async def _edit_message_text(self, parameters: Parameters) -> Sent:
         chat = self._chat(parameters)

@@ -46,6 +46,10 @@ class Parameters:
             problem = "is not specified" if value in (None, "") else "is invalid"
             raise BotApiError(400, f"Bad Request: {name} {problem}") from None
 
+    def flag(self, name: str) -> bool:
+        """Return a boolean; false if there is none."""
+        return self.text(name).strip().lower() in {"true", "yes", "1"}
+
     def json(self, name: str) -> Any:
         """Return a list or object, which forms carry as JSON; None if there is none."""
         value = self._values.get(name)

@@ -6,6 +6,8 @@ A Bot API server for one bot on 127.0.0.1, with the controls that a test needs.
 
     send(person, "hello") --> getUpdates           a user writes
     listen(callback) <------- sendMessage          the bot writes
+    draft(person)    <------- sendMessageDraft     the bot is writing
+    press_stop(person) -----> getUpdates           a user stops it
     fault("sendMessage", faults.flood_wait(3))     a call fails
 
 A long poll waits for updates.  The methods themselves are in `account.py`.
@@ -24,6 +26,7 @@ from aiohttp import web
 from crocbot.model import Clock
 from crocbot.sandbox import faults, messages
 from crocbot.sandbox.account import FIRST_UPDATE, Account, Method
+from crocbot.sandbox.drafts import DraftListener
 from crocbot.sandbox.faults import Drop, Fault, Slow
 from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters, read
@@ -37,7 +40,8 @@ class Server:
     The server; enter it inside the event loop, which owns it.
 
     `url` is the value for CROCBOT_TELEGRAM_API_URL.  `calls` counts the calls of each
-    method, named in lower case, including those that failed.
+    method, named in lower case, including those that failed.  An `old` server has the
+    methods of 2024.  `missing` counts the calls of methods that it lacks.
     """
 
     def __init__(
@@ -48,13 +52,16 @@ class Server:
         port: int = 0,
         first_update: int = FIRST_UPDATE,
         clock: Clock = time.time,
+        old: bool = False,
     ) -> None:
         self.token = token
         self.url = ""
         self.calls: Counter[str] = Counter()
+        self.missing: Counter[str] = Counter()
         self._host, self._port = host, port
+        self._unknown_method = "Not Found" if old else "Not Found: method not found"
         bot_id = int(token.partition(":")[0])
-        self._account = Account(bot_id, clock, first_update)
+        self._account = Account(bot_id, clock, first_update, old=old)
         self._faults: dict[str, deque[Fault]] = {}
 
     async def __aenter__(self) -> Self:
@@ -95,6 +102,19 @@ class Server:
             content = messages.text(content)
         return self._account.send(person, content, chat or messages.private(person))
 
+    def draft(self, person: Person) -> str | None:
+        """Return the draft that the chat with a person shows, None without one."""
+        shown = self._account.drafts.current(person.user_id)
+        return None if shown is None else shown.text
+
+    def listen_drafts(self, listener: DraftListener) -> None:
+        """Add a listener for the drafts of the bot."""
+        self._account.drafts.listen(listener)
+
+    def press_stop(self, person: Person) -> int:
+        """Press Stop below the draft that a person sees; returns the update's id."""
+        return self.push(self._account.drafts.stop(person.user_id))
+
     def upload(self, file_id: str, content: bytes) -> None:
         """Add a file for getFile: the photo of `messages.photo` is `photo-large`."""
         self._account.files[file_id] = content
@@ -126,7 +146,8 @@ class Server:
         key = request.match_info["method"].lower()
         method = self._account.methods.get(key)
         if method is None:
-            return _response(faults.api_error(404, "Not Found: method not found"))
+            self.missing[key] += 1
+            return _response(faults.api_error(404, self._unknown_method))
         self.calls[key] += 1
         try:
             return await self._run(key, method, request, await read(request))

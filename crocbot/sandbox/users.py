@@ -21,6 +21,7 @@ from itertools import islice
 from random import Random
 
 from crocbot.sandbox import messages
+from crocbot.sandbox.drafts import ShownDraft
 from crocbot.sandbox.messages import Content, Person, Sent
 from crocbot.sandbox.server import Server
 from crocbot.sandbox.terminal import Terminal
@@ -127,7 +128,8 @@ class SimulatedUser:
     """
     One user of a server; a terminal shows the messages.
 
-    `sent` and `answered` count messages by type; `mistakes` has a sentence for each.
+    `sent` and `answered` count messages by type, `drafts` what was shown of answers
+    before; `mistakes` has a sentence for each.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class SimulatedUser:
         self.person = person
         self.sent: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
+        self.drafts = 0
         self.mistakes: deque[str] = deque(maxlen=MAX_MISTAKES)
         self._server = server
         self._terminal = terminal
@@ -149,6 +152,11 @@ class SimulatedUser:
         self.sent[message.type] += 1
         self._show(self.person.first_name, "bot", message.text)
         self._server.send(self.person, message.content)
+
+    def see_draft(self, draft: str) -> None:
+        """Show a draft; it is no answer yet."""
+        self.drafts += 1
+        self._show("bot", f"{self.person.first_name} (draft)", draft)
 
     def receive(self, answer: str) -> None:
         """Check an answer of the bot."""
@@ -213,12 +221,19 @@ class Users:
         self.members = [SimulatedUser(person, server, terminal) for person in people]
         self._by_chat = {user.person.user_id: user for user in self.members}
         server.listen(self.receive)
+        server.listen_drafts(self.see_draft)
 
     def receive(self, sent: Sent) -> None:
         """Give a Message of the bot to the user in whose chat it is, if any."""
         user = self._by_chat.get(sent["chat"]["id"])
         if user is not None:
             user.receive(sent["text"])
+
+    def see_draft(self, draft: ShownDraft) -> None:
+        """Give a draft to the user in whose chat it is, if any."""
+        user = self._by_chat.get(draft.chat.chat_id)
+        if user is not None:
+            user.see_draft(draft.text)
 
     @property
     def sent(self) -> Counter[str]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from crocbot import log
 from crocbot.access import AccessPolicy, DenialLog, privacy_warning
 from crocbot.agents import Agent, ThinkingTags, Timeouts
-from crocbot.botapi import Client, Poller, Webhook, WebhookEndpoint
+from crocbot.botapi import Client, OptionalCalls, Poller, Webhook, WebhookEndpoint
 from crocbot.chat_moves import ChatMoves
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
@@ -18,7 +18,7 @@ from crocbot.events import EventListener
 from crocbot.inbox import Inbox
 from crocbot.model import BotIdentity, ChatThread
 from crocbot.pairing import Pairings
-from crocbot.reply import Delivery, LiveDelivery
+from crocbot.reply import Delivery, Drafts, LiveDelivery
 from crocbot.service.maintenance import Maintenance
 from crocbot.service.readiness import Readiness
 from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
@@ -33,6 +33,7 @@ MAX_QUEUED_PER_TURN = 4
 # are still received.
 MAX_QUEUED_PER_TURN_FEW_CHATS = 40
 PENDING_UPDATES_SECONDS = 60.0
+STOP_SECONDS = 5.0
 
 # In answers a shorter secret is not replaced: it may be an ordinary word.
 MIN_REDACTED_CHARS = 8
@@ -100,9 +101,15 @@ class Gateway:
         finally:
             await self._drain(shutdown)
 
-    def stop_turn(self, chat: ChatThread) -> bool:
+    async def stop_turn(self, chat: ChatThread, draft: int | None) -> bool:
         """Cancel the turn that a chat is in; return whether there was one."""
-        return self._dispatcher.stop_turn(chat.chat_id)
+        ended = self._dispatcher.stop_turn(chat.chat_id, draft)
+        if ended is None:
+            return False
+        # What the answer has shown comes before the reply to the command.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), STOP_SECONDS)
+        return True
 
     def status(self) -> Status:
         """Return what /status shows."""
@@ -136,6 +143,7 @@ class Gateway:
     def _build_stages(self, store: Store) -> TurnStages:
         settings = self._settings
         delivery = Delivery(client=self._client, events=self._events)
+        drafts = Drafts(calls=OptionalCalls(self._client), delivery=delivery)
         return TurnStages(
             bot=self._identity,
             policy=self._policy,
@@ -151,7 +159,7 @@ class Gateway:
                 ),
                 sessions=self._sessions,
                 files=self._build_file_loader(),
-                live=LiveDelivery(delivery),
+                live=LiveDelivery(delivery=delivery, drafts=drafts),
                 events=self._events,
                 redactor=log.Redactor(settings.secrets, min_chars=MIN_REDACTED_CHARS),
                 thinking=None if settings.keep_thinking else ThinkingTags(),

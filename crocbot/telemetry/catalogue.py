@@ -14,6 +14,7 @@ from crocbot.events import (
     AgentErrorReason,
     CallOutcome,
     DeliveryIssue,
+    DraftOutcome,
     FileDirection,
     FileOutcome,
     Method,
@@ -147,6 +148,16 @@ DELIVERY_ISSUES = CounterMetric(
         " plain_text: accepted only without formatting, edit_lost: not edited."
     ),
     query="sum by (snag) (increase(crocbot_delivery_snags_total[1h]))",
+)
+DRAFTS = CounterMetric(
+    name="crocbot_drafts_total",
+    statsd="crocbot.drafts",
+    labels={"outcome": DraftOutcome},
+    help=(
+        "Drafts of growing answers in private chats, by outcome;"
+        " unsupported: the Bot API server has none, and is not asked again."
+    ),
+    query="sum by (outcome) (increase(crocbot_drafts_total[1h]))",
 )
 AGENT_LATENCY = HistogramMetric(
     name="crocbot_agent_latency_seconds",

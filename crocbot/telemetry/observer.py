@@ -22,6 +22,7 @@ from crocbot.events import (
     ApiCall,
     CallOutcome,
     DeliveryEvent,
+    DraftShown,
     Event,
     FileEvent,
     FirstText,
@@ -79,6 +80,7 @@ class Observer:
             DeliveryEvent: self._record_delivery_issue,
             FileEvent: self._record_file,
             Transcription: self._record_transcription,
+            DraftShown: self._record_draft,
         }
         instruments.gauge(catalogue.TURNS_IN_FLIGHT).set(0)
 
@@ -151,6 +153,9 @@ class Observer:
         self._instruments.counter(catalogue.TRANSCRIPTIONS, call.outcome).inc()
         timer = self._instruments.timer(catalogue.TRANSCRIPTION_LATENCY)
         timer.observe(call.seconds)
+
+    def _record_draft(self, draft: DraftShown) -> None:
+        self._instruments.counter(catalogue.DRAFTS, draft.outcome).inc()
 
     def _record_agent_call(self, call: AgentCall) -> None:
         counter, timer = self._instruments.counter, self._instruments.timer

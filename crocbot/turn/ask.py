@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 
 from crocbot import log
 from crocbot.agents import Agent, AnswerReader, ThinkingTags, Timeouts
-from crocbot.errors import AgentError, StoreError
+from crocbot.content import draft_id
+from crocbot.errors import AgentError, CrocbotError, StoreError
 from crocbot.events import AgentErrorReason, EventListener
 from crocbot.model import (
     RETRACTED,
@@ -36,19 +37,23 @@ from crocbot.sessions import Sessions
 from crocbot.text import is_visible
 from crocbot.turn.files import FileLoader, LoadedMessage
 
+# Meanwhile the next message of the chat waits.
+MAX_STOPPED_WAIT_SECONDS = 60.0
 CUT_MARK = "\n\n[The answer was cut off here.]"
 """What a part of an answer ends with in the memory."""
 
 logger = log.logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoppedAnswer:
     """The part of an answer that the chat shows, and the tokens that it took."""
 
     message: Message
     exchange: Exchange
     usage: Usage
+    progress: ReplyProgress
+    markdown: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +105,16 @@ class AgentStep:
                     progress,
                     markdown=self.agent.markdown,
                     private=message.private,
+                    draft_id=draft_id(message.update_id),
                 )
         except asyncio.CancelledError:
             exchange = _cut(reader, progress.shown_text)
             self.stopped[message.update_id] = StoppedAnswer(
-                message, exchange, reader.usage
+                message=message,
+                exchange=exchange,
+                usage=reader.usage,
+                progress=progress,
+                markdown=self.agent.markdown,
             )
             raise
         if reader.error is None:
@@ -118,9 +128,23 @@ class AgentStep:
     async def remember_stopped(self, update_ids: Iterable[int]) -> None:
         """Remember what the chat shows of answers that will not go on."""
         for update_id in update_ids:
-            stopped = self.stopped.pop(update_id, None)
+            stopped = self.stopped.get(update_id)
             if stopped is not None:
                 await self._remember(stopped.message, stopped.exchange, stopped.usage)
+
+    async def send_drafted(self, update_ids: Iterable[int]) -> None:
+        """Send as messages what only drafts show of answers that will not go on."""
+        for update_id in update_ids:
+            stopped = self.stopped.pop(update_id, None)
+            if stopped is None or not stopped.progress.draft_text:
+                continue
+            progress = stopped.progress
+            limit = min(progress.wait_left_seconds, MAX_STOPPED_WAIT_SECONDS)
+            progress.wait_left_seconds = limit
+            try:
+                await progress.deliver(Reply(progress.draft_text, stopped.markdown))
+            except CrocbotError as error:
+                logger.warning("part of an answer not sent", error=str(error))
 
     async def _prompt(self, loaded: LoadedMessage) -> Prompt:
         message, images, files = loaded.message, loaded.images, loaded.files

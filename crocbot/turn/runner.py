@@ -64,12 +64,17 @@ class TurnRunner:
         return any(outcome.chat_gone for outcome in outcomes)
 
     async def cancel(self, rows: Sequence[Row]) -> None:
-        """Close the rows of a turn that was stopped, and remember what it has shown."""
+        """
+        Close the rows of a turn that was stopped, and remember what it has shown.
+
+        What only a draft has shown is sent as a message.
+        """
         if rows:
             outcome = self._unread(Disposition.CANCELLED, rows)
             await run_to_end(self._close([outcome]))
             update_ids = [row.update_id for row in rows]
             await run_to_end(self.stages.agent_step.remember_stopped(update_ids))
+            await self.stages.agent_step.send_drafted(update_ids)
 
     async def fail_chat_gone(self, rows: Sequence[Row]) -> None:
         """Close rows of a chat that takes no messages any more."""

@@ -105,7 +105,7 @@ class TurnStages:
             retried = sum(row.retried for row in rows if row.update_id in update_ids)
             progress = self.delivery.start(
                 message.chat,
-                quote=message.message_id if overtaken else None,
+                quote=(message.message_id or None) if overtaken else None,
                 accepted_at=None if retried else message.accepted_at,
             )
             outcome = await self._process(message, undelivered, progress)
@@ -147,7 +147,8 @@ class TurnStages:
             logger.warning("error message not sent", error=str(failure))
             return
         if message is not None and allowed:
-            await self._send_error_message(message, error, quote=message.message_id)
+            quote = message.message_id or None
+            await self._send_error_message(message, error, quote)
 
     def _read(self, row: Row) -> Message | Outcome:
         """Return the message of a row, or the outcome of a row without one."""

@@ -205,6 +205,8 @@ class FakeTelegram:
         self.files: dict[str, bytes] = {}
         self.downloads: list[str] = []
         self.typing_hangs = False
+        self.draft_hangs = False
+        self.drafts: list[tuple[int, str]] = []
         self.slept: list[float] = []
         self.changed = asyncio.Event()
 
@@ -230,6 +232,14 @@ class FakeTelegram:
         self.quotes.append(reply_to)
         self._show(len(self.quotes), part)
         return len(self.quotes)
+
+    async def send_draft(
+        self, chat: ChatThread, draft_id: int, part: MessagePart
+    ) -> None:
+        self._call("draft", chat)
+        if self.draft_hangs:
+            await asyncio.Event().wait()
+        self.drafts.append((draft_id, part.text))
 
     async def edit_message(
         self, chat: ChatThread, message_id: int, part: MessagePart

@@ -37,8 +37,8 @@ class CommandsFixture:
     def status(self) -> Status:
         return self._status
 
-    def stop_turn(self, chat: ChatThread) -> bool:
-        assert chat == CHAT
+    async def stop_turn(self, chat: ChatThread, draft: int | None) -> bool:
+        assert (chat, draft) == (CHAT, None)
         return self.busy
 
     async def forget(self, chat: ChatThread) -> None:

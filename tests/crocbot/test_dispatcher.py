@@ -143,7 +143,7 @@ class FakeTurns:
 
     async def stop(self, chat: int) -> bool:
         """Stop a chat, and let the loop go on until nothing moves."""
-        stopped = self.dispatcher.stop_turn(chat)
+        stopped = self.dispatcher.stop_turn(chat) is not None
         await settle()
         return stopped
 
@@ -349,6 +349,22 @@ async def test_stop_ends_what_runs() -> None:
     await world.finish(2, 3)
     assert world.finished == [2, 3]
     assert not await world.stop(99)
+    world.assert_idle()
+
+
+async def test_stop_of_a_draft() -> None:
+    """Only the turn whose answer the draft shows is stopped; its end is announced."""
+    world = FakeTurns()
+    first, second = row(1, 7), row(2, 7)
+    await world.enqueue(first, second)
+    assert world.dispatcher.stop_turn(7, second.draft_id) is None
+    ended = world.dispatcher.stop_turn(7, first.draft_id)
+    assert ended is not None
+    assert not ended.is_set()
+    await settle()
+    assert ended.is_set()
+    assert (world.cancelled, world.begun) == ([1], [1, 2])
+    await world.finish(2)
     world.assert_idle()
 
 

@@ -65,7 +65,10 @@ class LiveDeliveryFixture(FakeTelegram):
     async def deliver(self, *steps: Step, schedule: EditSchedule = OFTEN) -> None:
         """Deliver what grows in these steps."""
         async with asyncio.timeout(30):
-            await LiveDelivery(self.delivery, schedule, schedule).deliver(
+            live = LiveDelivery(
+                delivery=self.delivery, private=schedule, group=schedule
+            )
+            await live.deliver(
                 self.texts_of(steps), self.progress, markdown=True, private=True
             )
 

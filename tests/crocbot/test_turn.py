@@ -192,7 +192,7 @@ class TurnFixture:
                     events=self.events,
                     max_bytes=100,
                 ),
-                live=LiveDelivery(delivery),
+                live=LiveDelivery(delivery=delivery),
                 events=self.events,
                 redactor=Redactor([SECRET]),
             ),

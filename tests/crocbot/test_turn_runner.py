@@ -39,6 +39,9 @@ class RunnerFixture:
     async def remember_stopped(self, update_ids: Sequence[int]) -> None:
         self.remembered += update_ids
 
+    async def send_drafted(self, update_ids: Sequence[int]) -> None:
+        assert self.remembered[-len(update_ids) :] == update_ids
+
     async def begin(self, rows: Sequence[Row]) -> None:
         self.steps.append("begin")
         if self.begin_error is not None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from crocbot.botapi.bot import MAX_ANSWER_BYTES
 from crocbot.sandbox import Chat, Person, faults, messages, metrics_page
@@ -24,6 +25,7 @@ from crocbot.sandbox.children import Child
 from crocbot.sandbox.faults import Drop, Fault, Slow
 from crocbot.store import FORMAT
 from crocbot.turn.messages import CRASH_ERROR
+from tests.crocbot.fakes import serving
 from tests.end_to_end.programs import Run
 from tests.end_to_end.world import World
 from tests.ports import HOST
@@ -148,7 +150,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def stage(world: World) -> AsyncIterator[Scene]:
+async def stage(world: World, **settings: str) -> AsyncIterator[Scene]:
     """Start everything that a fault needs."""
     proxy = Proxy(world.server.url)
     url = await proxy.open()
@@ -157,6 +159,7 @@ async def stage(world: World) -> AsyncIterator[Scene]:
         CROCBOT_TELEGRAM_API_URL=url,
         CROCBOT_GROUPS="-5:always",
         **world.clock.settings,
+        **settings,
     )
     scene = Scene(world, gateway, proxy)
     try:
@@ -189,6 +192,26 @@ def send(fault: Fault) -> Cause:
         scene.server.send(ADA, "hello?")
 
     return cause
+
+
+def draft(fault: Fault) -> Cause:
+    """Return the cause of a fault of the next draft."""
+
+    async def cause(scene: Scene) -> None:
+        scene.server.fault("sendMessageDraft", fault)
+        scene.server.send(ADA, "hello?")
+
+    return cause
+
+
+async def write_slowly(request: web.Request) -> web.StreamResponse:
+    """Answer like the agent `echo`, so slowly that there is a draft."""
+    message = (await request.json())["message"]
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await response.prepare(request)
+    await response.write(message.encode())
+    await asyncio.sleep(0.8)
+    return response
 
 
 async def set_webhook(scene: Scene) -> None:
@@ -328,6 +351,15 @@ async def step_the_clock(scene: Scene) -> None:
 
 
 BLOCKED = faults.api_error(403, "Forbidden: bot was blocked by the user")
+# The last one lasts until the next start.
+DRAFT_CAUSES: dict[str, Cause] = {
+    "drafts meet a flood wait": draft(faults.flood_wait(1)),
+    "a draft is refused": draft(
+        faults.api_error(400, "Bad Request: TEXTDRAFT_PEER_INVALID")
+    ),
+    "a draft has no answer": draft(Slow(3600)),
+    "the Bot API server has no drafts": draft(faults.api_error(404, "Not Found")),
+}
 CAUSES: dict[str, Cause] = {
     "another program polls": poll(faults.other_poller()),
     "a webhook is set": set_webhook,
@@ -369,7 +401,7 @@ ROWS = {row.fault: row for row in table()}
 
 def test_the_page_has_every_fault() -> None:
     """The page and this file have the same faults."""
-    assert set(ROWS) == {*CAUSES, SLOW, CRASH, *FATAL}
+    assert set(ROWS) == {*CAUSES, *DRAFT_CAUSES, SLOW, CRASH, *FATAL}
 
 
 async def test_every_temporary_fault(world: World) -> None:
@@ -379,6 +411,17 @@ async def test_every_temporary_fault(world: World) -> None:
         for fault, cause in CAUSES.items():
             await meet(s, ROWS[fault], cause)
         assert "Traceback" not in s.log
+
+
+async def test_every_fault_of_drafts(world: World) -> None:
+    """Each is visible where the page says, and the answer arrives."""
+    async with serving({"POST /": write_slowly}) as url:
+        agent = {"CROCBOT_AGENT": "http", "CROCBOT_AGENT_URL": f"http://{url}/"}
+        async with stage(world, **agent) as s:
+            await s.answered("before")
+            for fault, cause in DRAFT_CAUSES.items():
+                await meet(s, ROWS[fault], cause)
+            assert "Traceback" not in s.log
 
 
 async def test_no_answer_to_a_poll(world: World) -> None:

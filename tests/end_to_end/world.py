@@ -189,7 +189,7 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(home: Path) -> AsyncIterator[World]:
+async def open_world(home: Path, *, old: bool = False) -> AsyncIterator[World]:
     """Run a sandbox; at the end stop everything that the test has started."""
-    async with Server() as server, AsyncExitStack() as stack:
+    async with Server(old=old) as server, AsyncExitStack() as stack:
         yield World(home, server, stack)

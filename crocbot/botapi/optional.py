@@ -1,0 +1,79 @@
+"""
+Calls that a server may lack: drafts of answers.
+
+    send_draft(...) --> Client.call_chat --> Telegram
+         |                    '-- 404: UnknownMethodError, and no further call
+         '-- a flood wait delays no message
+
+Each method is called until the server is found not to have it; that is logged once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from crocbot import log
+from crocbot.botapi.client import Client
+from crocbot.botapi.entities import entities
+from crocbot.errors import UnknownMethodError
+from crocbot.events import Method
+from crocbot.model import ChatThread, MessagePart
+
+# Much less than for a message: what it shows is soon out of date.
+COSMETIC_SECONDS = 5.0
+
+logger = log.logger(__name__)
+
+
+@dataclass(slots=True)
+class OptionalCalls:
+    """The optional methods of one server, and which of them it lacks."""
+
+    client: Client
+    _missing: set[Method] = field(default_factory=set, init=False)
+
+    def has(self, method: Method) -> bool:
+        """Return whether the server may have a method."""
+        return method not in self._missing
+
+    async def send_draft(
+        self, chat: ChatThread, draft_id: int, part: MessagePart
+    ) -> None:
+        """
+        Show a draft with a button that stops it; private chats only.
+
+        Telegram shows it for 30 s, or until the bot sends a message to the chat.  With
+        the same `draft_id` it replaces the last one.
+        """
+        await self._call(
+            Method.SEND_MESSAGE_DRAFT,
+            chat,
+            message_thread_id=chat.thread_id,
+            draft_id=draft_id,
+            text=part.text,
+            entities=entities(part),
+            can_stop=True,
+            keep_on_stop=True,
+        )
+
+    async def _call(self, method: Method, chat: ChatThread, **parameters: Any) -> Any:
+        if not self.has(method):
+            raise UnknownMethodError(f"the Bot API server has no {method}")
+        try:
+            return await self.client.call_chat(
+                method.value,
+                chat,
+                cosmetic=True,
+                seconds=COSMETIC_SECONDS,
+                **parameters,
+            )
+        except UnknownMethodError as error:
+            if self.has(method):
+                self._missing.add(method)
+                logger.warning(
+                    "the Bot API server lacks a method, which is not called again",
+                    method=method.value,
+                    error=str(error),
+                )
+            raise

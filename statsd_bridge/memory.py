@@ -5,6 +5,7 @@ The memory budget: estimated bytes of everything that senders make the bridge re
       |-- series         series, names, label names, members of sets, sketches
       |-- buffers        numbers that wait on the fast path, by name and suffix
       |-- matches        the mapping cache
+      |-- encoded        what pages in protobuf keep of series
       '-- diagnostics    recent unmapped names, failed lines, names of refused series
 
 The code that remembers something new charges its size to one of these accounts, and
@@ -28,6 +29,9 @@ MAX_BUFFERS_BYTES: Final = 64 * MEBIBYTE
 MAX_MATCHES_BYTES: Final = 32 * MEBIBYTE
 MAX_DIAGNOSTICS_BYTES: Final = 4 * MEBIBYTE
 """More than these three ever need."""
+
+MAX_ENCODED_BYTES: Final = 128 * MEBIBYTE
+"""Enough for a million series; without it a page in protobuf takes longer."""
 
 NO_LIMIT: Final = sys.maxsize
 
@@ -113,7 +117,9 @@ class MemoryBudget:
         self.buffers = Account(min(share, MAX_BUFFERS_BYTES))
         self.matches = Account(_share(limit, 32, MAX_MATCHES_BYTES))
         self.diagnostics = Account(_share(limit, 64, MAX_DIAGNOSTICS_BYTES))
-        others = (self.buffers, self.matches, self.diagnostics)
+        share = _share(limit, 32, MAX_ENCODED_BYTES)
+        self.encoded = Account(min(share, MAX_ENCODED_BYTES))
+        others = (self.buffers, self.matches, self.diagnostics, self.encoded)
         rest = limit - sum(each.limit for each in others)
         self.series = Account(rest if limit else NO_LIMIT)
         self.accounts = (self.series, *others)

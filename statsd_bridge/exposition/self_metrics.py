@@ -9,6 +9,7 @@ metrics of process, platform and garbage collection.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +27,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
+from statsd_bridge.exposition.protobuf import encode_message
 from statsd_bridge.memory import MemoryBudget
 from statsd_bridge.model import CacheStats, MetricType, Stats
 from statsd_bridge.series import NativeStats
@@ -259,6 +261,8 @@ class SelfMetrics(Collector):
 
     def __init__(self, source: StateSource) -> None:
         self._source = source
+        # All counters begin with the bridge.
+        self._created = time.time()
         self._registry = _process_metrics(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -279,6 +283,22 @@ class SelfMetrics(Collector):
         """Return all metrics in OpenMetrics, with the end of the page."""
         page: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
         return page
+
+    def render_protobuf(self) -> bytes:
+        """Return all metrics as delimited protobuf messages."""
+        metrics = self._registry.collect()
+        return b"".join([_encode_metric(each, self._created) for each in metrics])
+
+
+def _encode_metric(metric: Metric, created: float) -> bytes:
+    """Encode a counter or a gauge, under the name that it has as text."""
+    return encode_message(
+        metric.samples[0].name,
+        metric.documentation,
+        MetricType(metric.type),
+        [(sample.labels, sample.value) for sample in metric.samples],
+        created=created,
+    )
 
 
 @cache

@@ -92,6 +92,9 @@ def has_reserved_label(spec: SeriesSpec) -> bool:
     return index < len(labels) and labels[index][0] == added
 
 
+_NO_LENGTH: tuple[Sequence[str], int] = (), 0
+
+
 @final
 class LabelNames:
     """
@@ -122,11 +125,15 @@ class Series:
     `ttl` is that of the last sample's rule, in seconds, 0 for no expiry.  With a ttl,
     `last_update` is the time of the last sample, and `due` the time at which the store
     checks whether the series has expired; both are on the store's clock.  `label_names`
-    is set by the family.  `line_key` and `line_format` belong to fastpath/known.py.
+    is set by the family, `created`, a Unix time, by the store.  `line_key` and
+    `line_format` belong to fastpath/known.py.  `encoded` is what pages in protobuf keep
+    of the series, charged to `MemoryBudget.encoded`.
     """
 
     __slots__ = (
+        "created",
         "due",
+        "encoded",
         "label_names",
         "last_update",
         "line_format",
@@ -144,6 +151,8 @@ class Series:
         self.last_update = 0.0
         self.due = 0.0
         self.line_format: SampleFormat | None = None
+        self.created = 0.0
+        self.encoded = b""
 
     def record(self, sample: Sample, value: float, now: float) -> None:
         """Add a sample; `value` is its value after the rule's scale."""
@@ -219,6 +228,7 @@ class MetricFamily:
         "_first",
         "_has_one_order",
         "_others",
+        "encoded_length",
         "help",
         "max_page_lines",
         "name",
@@ -234,6 +244,8 @@ class MetricFamily:
         self.series: SortedKeysDict[Series] = SortedKeysDict()
         self.max_page_lines = 1
         """Lines of the largest series so far."""
+        self.encoded_length = _NO_LENGTH
+        """Label texts, and the length of the message in protobuf of all of them."""
         # Nearly all families have one combination of label names: a dict of them takes
         # 230 bytes.
         self._first: LabelNames | None = None

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import collections
 import sys
+import time
 from collections.abc import Collection
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -49,6 +50,7 @@ from statsd_bridge.series.base import (
     has_reserved_label,
 )
 from statsd_bridge.series.counter_gauge import Counter, Gauge
+from statsd_bridge.series.creation import CreationClock
 from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.native_policy import NativePolicy
 from statsd_bridge.series.new import (
@@ -100,6 +102,7 @@ class SeriesStore:
         reserved: Collection[str] = (),
         memory: MemoryBudget | None = None,
         clock: Clock,
+        wall_clock: Clock = time.time,
     ) -> None:
         self.created_total = 0
         """Series ever created."""
@@ -114,6 +117,7 @@ class SeriesStore:
         self._clock = clock
         self.native = NativePolicy(native_mode, self._account, clock())
         """Which histograms have native buckets."""
+        self._creation = CreationClock(wall_clock)
         self._families = Families(reserved)
         # Time, a serial number that no two entries share, series, family, label text.
         # An entry is valid while its time equals `series.due`; all others are stale.
@@ -296,6 +300,7 @@ class SeriesStore:
     ) -> Series:
         """Add a series that was checked; charge its size."""
         series = self._new_series(label_names.options, now)
+        series.created = self._creation.time(now)
         label_names.family.add(label_text, label_names, series)
         if isinstance(series, GrowingSeries):
             self._growing.add(series)
@@ -327,6 +332,8 @@ class SeriesStore:
             self._growing.remove(series)
         elif isinstance(series, Histogram):
             series.drop_native()
+        if series.encoded:
+            self.memory.encoded.release(sys.getsizeof(series.encoded))
         names = series.label_names.names
         family.remove(label_text)
         if family.find_label_names(names) is None:

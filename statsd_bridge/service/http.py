@@ -52,13 +52,16 @@ class HttpBackend(web.Backend):
         """Render all series, including all lines that have arrived until now."""
         self._listeners.drain()
         self._pipeline.flush()
-        page_format = exposition.choose(accept)
+        page_format, now = exposition.choose(accept), time.monotonic()
+        if page_format is exposition.Format.PROTOBUF:
+            self._store.native.note_scrape(now)
         slices = exposition.render(
             page_format,
             self._store.families(),
-            time.monotonic(),
+            now,
             bugs=self.bugs,
             self_metrics=self._self_metrics,
+            encoded=self._store.memory.encoded,
         )
         return web.RenderedPage(page_format.value, slices)
 

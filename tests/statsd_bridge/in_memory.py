@@ -101,11 +101,14 @@ class InMemoryPath:
         failed_lines: Recent[tuple[bytes, str]] | None = None,
     ) -> None:
         self.now = 1000.0
+        self.created = 1_700_000_000.25
+        """The wall clock."""
         self.bugs = NoBugs() if bugs is None else bugs
         self.stats = Stats()
         self.memory = MemoryBudget(max_memory)
         self.store = SeriesStore(
             clock=lambda: self.now,
+            wall_clock=lambda: self.created,
             max_series=max_series,
             native_mode=native_mode,
             text_limits=text_limits,

@@ -10,12 +10,13 @@ from statsd_bridge.exposition.negotiation import Format, choose
 
 OPEN = Format.OPENMETRICS
 TEXT = Format.TEXT
+PROTO = Format.PROTOBUF
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;"
     "version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 )
-# With native histograms, protobuf comes first; the bridge does not offer it.
+# With native histograms, protobuf comes first.
 PROMETHEUS_2_PROTOBUF = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
     "encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,"
@@ -34,6 +35,25 @@ PROMETHEUS_3_TEXT_FIRST = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.4,"
     "application/openmetrics-text;version=0.0.1;q=0.3,*/*;q=0.2"
 )
+PROMETHEUS_2_53_PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+    "encoding=delimited;q=0.5,application/openmetrics-text;version=1.0.0;q=0.4,"
+    "application/openmetrics-text;version=0.0.1;q=0.3,"
+    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+)
+# 3.0 to 3.4 add the parameter to protobuf, too.
+PROMETHEUS_3_PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+    "encoding=delimited;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+    "application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.4,"
+    "text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2"
+)
+PROTOBUF_LAST = (
+    "text/plain;version=0.0.4;q=0.6,"
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+    "encoding=delimited;q=0.5,*/*;q=0.2"
+)
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 ONLY_PROTOBUF = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
@@ -44,12 +64,30 @@ HEADERS = [
     ("", TEXT),
     ("*/*", TEXT),
     (PROMETHEUS_2, OPEN),
-    (PROMETHEUS_2_PROTOBUF, OPEN),
+    (PROMETHEUS_2_PROTOBUF, PROTO),
+    (PROMETHEUS_2_53_PROTOBUF, PROTO),
+    (PROMETHEUS_3_PROTOBUF, PROTO),
+    (PROTOBUF_LAST, TEXT),
     (PROMETHEUS_3, OPEN),
     (PROMETHEUS_3_TEXT_FIRST, TEXT),
     (BROWSER, TEXT),
+    (ONLY_PROTOBUF, PROTO),
+    (f"text/plain,application/openmetrics-text,{ONLY_PROTOBUF}", PROTO),
+    (ONLY_PROTOBUF.replace("=delimited", '="delimited"'), PROTO),
+    (ONLY_PROTOBUF.replace("=", " = ").replace("proto ", "Proto "), PROTO),
+    (f"{ONLY_PROTOBUF};q=0", TEXT),
+    (f"{ONLY_PROTOBUF};q=0.1,*/*", TEXT),
+    # Not what the bridge has.
+    ("application/vnd.google.protobuf", TEXT),
+    (ONLY_PROTOBUF.replace("delimited", "text"), TEXT),
+    (ONLY_PROTOBUF.replace("delimited", "compact-text"), TEXT),
+    (ONLY_PROTOBUF.replace("MetricFamily", "Metric"), TEXT),
+    (ONLY_PROTOBUF.replace(";encoding=delimited", ""), TEXT),
+    (
+        f"{ONLY_PROTOBUF.replace('delimited', 'text')},application/openmetrics-text",
+        OPEN,
+    ),
     # Nothing acceptable: the text format rather than an error.
-    (ONLY_PROTOBUF, TEXT),
     ("application/json", TEXT),
     ("text/plain", TEXT),
     ("text/plain;version=0.0.4", TEXT),

@@ -59,6 +59,7 @@ def page(store: SeriesStore, page_format: Format = Format.OPENMETRICS) -> str:
         0.0,
         bugs=NoBugs(),
         self_metrics=SelfMetrics(FixedState()),
+        encoded=store.memory.encoded,
     )
     return b"".join(slices).decode()
 

@@ -1,0 +1,268 @@
+"""
+Encode metric families as delimited protobuf messages, in slices: a family a message.
+
+    length | name help type | metric | metric | ...
+
+The length precedes the message, and a family may be most of the page:
+
+- One number a series (counter, gauge, set): the length of a metric follows from the
+  text of its labels.  Lengths are added up first, a slice at a time; metrics that are
+  gone when it is their turn are replaced by padding, which readers skip.
+- Histograms and summaries are gathered until the family ends.  Beyond
+  MAX_MESSAGE_BYTES the family goes on in a further message of the same name, which
+  Prometheus takes for the same family.
+- Histograms with and without native buckets are in two messages, since Prometheus 2
+  expects the same of all histograms in one.
+
+metrics.py encodes a series, wire.py numbers and texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from statsd_bridge.exposition.metrics import (
+    METRIC_TAG,
+    NUMBER_TAGS,
+    Chunk,
+    NumberEncoder,
+    RowsEncoder,
+    native_buckets,
+    new_encoders,
+)
+from statsd_bridge.exposition.text import (
+    MAX_SLICE_BYTES,
+    MAX_SLICE_LINES,
+    divide_family,
+    only_lines,
+    only_series,
+)
+from statsd_bridge.exposition.wire import (
+    double,
+    encode_label,
+    encode_time,
+    field,
+    padding,
+    varint,
+)
+from statsd_bridge.log import BugReporter
+from statsd_bridge.memory import Account
+from statsd_bridge.model import MetricType
+from statsd_bridge.series import MetricFamily, Series
+
+MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of histograms or summaries that wait for the length of their message."""
+
+SERIES_PER_LINE: Final = 10
+"""Series whose labels are looked at in the time of a line of a page."""
+
+_TYPES = {
+    MetricType.COUNTER: b"\x18\x00",
+    MetricType.GAUGE: b"\x18\x01",
+    MetricType.SET: b"\x18\x01",
+    MetricType.SUMMARY: b"\x18\x02",
+    MetricType.HISTOGRAM: b"\x18\x04",
+}
+
+
+def join_slices(chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    """Join chunks into slices, and cut those that are too long."""
+    joined: list[bytes] = []
+    lines = length = 0
+    for data, more in chunks:
+        joined.append(data)
+        lines += more
+        length += len(data)
+        if lines >= MAX_SLICE_LINES or length >= MAX_SLICE_BYTES:
+            yield from _cut(b"".join(joined))
+            joined.clear()
+            lines = length = 0
+    yield from _cut(b"".join(joined))
+
+
+def _cut(data: bytes) -> Iterator[bytes]:
+    if len(data) <= 2 * MAX_SLICE_BYTES:
+        yield data
+        return
+    for start in range(0, len(data), MAX_SLICE_BYTES):
+        yield data[start : start + MAX_SLICE_BYTES]
+
+
+def format_families(
+    families: Iterable[MetricFamily], now: float, bugs: BugReporter, kept: Account
+) -> Iterator[Chunk]:
+    """
+    Yield all families that have series, in chunks.
+
+    A series whose values raise is reported to `bugs` and skipped.  What series keep of
+    their metrics is charged to `kept`, as long as it has room.
+    """
+    heads = _Heads()
+    encoders = new_encoders(now, kept)
+    for family in families:
+        if not family.series:
+            continue
+        head, encoder = heads.encode(family), encoders[family.type]
+        only = only_series(family)
+        if only is not None:
+            # Names without rules.
+            labels, series = only
+            lines = only_lines(family, series, now)
+            try:
+                metric = encoder.encode(labels, series)
+            except Exception as error:
+                bugs.report(error)
+            else:
+                yield varint(len(head) + len(metric)) + head + metric, lines
+        elif isinstance(encoder, NumberEncoder):
+            yield from _encode_numbers(family, head, encoder, bugs)
+        elif isinstance(encoder, RowsEncoder):
+            yield from _encode_rows(family, head, encoder, bugs)
+
+
+def _encode_numbers(
+    family: MetricFamily, head: bytes, encoder: NumberEncoder, bugs: BugReporter
+) -> Iterator[Chunk]:
+    """Yield a family whose series have one number each."""
+    # Those of all series that follow, whatever expires meanwhile.
+    names = [each.names for each in family.all_label_names()]
+    all_texts = family.label_texts()
+    parts: list[tuple[Sequence[str], int]] = []
+    for label_texts, lines in divide_family(family, encoder.now):
+        parts.append((label_texts, lines))
+        yield b"", len(label_texts) // SERIES_PER_LINE
+    if len(parts) == 1:
+        data = encoder.encode_all(family, parts[0][0], bugs)
+        if data:
+            yield varint(len(head) + len(data)) + head + data, parts[0][1]
+        return
+    known_texts, length = family.encoded_length
+    if known_texts is not all_texts:
+        length = 0
+        for label_texts, _ in parts:
+            length += encoder.length(family, names, label_texts)
+            yield b"", len(label_texts) // SERIES_PER_LINE
+        family.encoded_length = all_texts, length
+    yield varint(len(head) + length) + head, 2
+    for label_texts, lines in parts:
+        data = encoder.encode_all(family, label_texts, bugs)
+        length -= len(data)
+        yield data, lines
+    while length:
+        # The rest must not be too short for another padding.
+        size = length if length <= MAX_SLICE_BYTES else MAX_SLICE_BYTES // 2
+        length -= size
+        yield padding(size), 0
+
+
+def _encode_rows(
+    family: MetricFamily, head: bytes, encoder: RowsEncoder, bugs: BugReporter
+) -> Iterator[Chunk]:
+    """Yield a family of histograms or summaries."""
+    is_large = family.max_page_lines > MAX_SLICE_LINES
+    messages = {is_native: _Message(head) for is_native in (False, True)}
+    for label_texts, lines in divide_family(family, encoder.now):
+        for labels, series in _find(family, label_texts):
+            try:
+                if is_large:
+                    metric = yield from encoder.encode_in_chunks(labels, series)
+                else:
+                    metric = encoder.encode(labels, series)
+            except Exception as error:
+                bugs.report(error)
+            else:
+                is_native = native_buckets(series) is not None
+                messages[is_native].metrics.append(metric)
+        yield b"", lines
+        for message in messages.values():
+            message.join()
+        if sum(each.length for each in messages.values()) > MAX_MESSAGE_BYTES:
+            for message in messages.values():
+                yield from message.take()
+    for message in messages.values():
+        yield from message.take()
+
+
+def encode_message(
+    name: str,
+    help_text: str,
+    type: MetricType,
+    rows: Iterable[tuple[Mapping[str, str], float]],
+    *,
+    created: float,
+) -> bytes:
+    """
+    Encode counters or gauges that are no series; a row has labels and a value.
+
+    `created` is the time of creation of counters.
+    """
+    metrics = []
+    time = b"\x1a" + encode_time(created) if type is MetricType.COUNTER else b""
+    for labels, value in rows:
+        pairs = [
+            encode_label(key.encode(), labels[key].encode()) for key in sorted(labels)
+        ]
+        number = field(NUMBER_TAGS[type], b"\x09" + double(value) + time)
+        metrics.append(field(METRIC_TAG, b"".join([*pairs, number])))
+    head = _encode_name(name) + _encode_help(help_text) + _TYPES[type]
+    return field(b"", head + b"".join(metrics))
+
+
+class _Message:
+    """Metrics that wait for the length of their message."""
+
+    def __init__(self, head: bytes) -> None:
+        self.metrics: list[bytes] = []
+        self.length = 0
+        self._head = head
+        self._parts: list[bytes] = []
+
+    def join(self) -> None:
+        """Join the metrics added since the last call, which takes less memory."""
+        part = b"".join(self.metrics)
+        self._parts.append(part)
+        self.length += len(part)
+        self.metrics.clear()
+
+    def take(self) -> Iterator[Chunk]:
+        """Yield the message, if it has metrics, and begin another one."""
+        if self.length:
+            yield varint(len(self._head) + self.length) + self._head, 2
+        parts, self._parts, self.length = self._parts, [], 0
+        for part in parts:
+            yield part, 0
+
+
+def _find(
+    family: MetricFamily, label_texts: Sequence[str]
+) -> Iterator[tuple[str, Series]]:
+    """Yield the series that have not expired between two slices."""
+    find = family.series.get
+    for labels in label_texts:
+        series = find(labels)
+        if series is not None:
+            yield labels, series
+
+
+class _Heads:
+    """Encodes the fields of a family before its metrics."""
+
+    def __init__(self) -> None:
+        self._help, self._encoded_help = "", _encode_help("")
+
+    def encode(self, family: MetricFamily) -> bytes:
+        """Return name, help and type."""
+        if family.help is not self._help:
+            # Families without a rule share their help text.
+            self._help = family.help
+            self._encoded_help = _encode_help(self._help)
+        return _encode_name(family.name) + self._encoded_help + _TYPES[family.type]
+
+
+def _encode_name(name: str) -> bytes:
+    return field(b"\x0a", name.encode())
+
+
+def _encode_help(help_text: str) -> bytes:
+    return field(b"\x12", help_text.encode())

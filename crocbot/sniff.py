@@ -67,7 +67,8 @@ MAX_BYTES_PER_CHAR = 4
 # A text in UTF-16 without a mark has this part of zeros, if most of it is Latin.
 MIN_ZEROS = 0.2
 # A text in another language than a Western one has more, and would be garbled.
-MAX_HIGH = 0.34
+MAX_HIGH = 0.6
+MIN_JUDGED_BYTES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def _decode(content: bytes, encoding: str, *, whole: bool) -> str | None:
 
 def _western(content: bytes) -> str | None:
     high = len(content) - len(content.translate(None, bytes(range(128, 256))))
-    if high > MAX_HIGH * len(content):
+    if len(content) >= MIN_JUDGED_BYTES and high > MAX_HIGH * len(content):
         return None
     try:
         return content.decode("cp1252")

@@ -14,10 +14,11 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crocbot import log
 from crocbot.state_dir import PRIVATE_DIRECTORY
@@ -52,12 +53,7 @@ class TurnFolder:
         It ends before a cancellation takes effect, so that the folder can be removed.
         """
         paths = [(self.incoming / name, content) for name, content in files]
-        writing = asyncio.ensure_future(asyncio.to_thread(_write_all, paths))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait([writing])
-            raise
+        await _finish(asyncio.to_thread(_write_all, paths))
         return [path for path, _ in paths]
 
 
@@ -78,12 +74,16 @@ class TurnFolders:
 
         Yield None if it cannot be made: a full disk prevents no answer.
         """
+        making = asyncio.ensure_future(asyncio.to_thread(self._make))
         folder = None
         try:
-            folder = await asyncio.to_thread(self._make)
-        except OSError as error:
-            logger.error("no folder for the files of a turn", error=str(error))
-        try:
+            try:
+                await _finish(making)
+            except OSError as error:
+                logger.error("no folder for the files of a turn", error=str(error))
+            finally:
+                if making.done() and making.exception() is None:
+                    folder = making.result()
             yield folder
         finally:
             if folder is not None:
@@ -98,6 +98,16 @@ class TurnFolders:
         for path in (folder.incoming, folder.outgoing):
             path.mkdir(mode=PRIVATE_DIRECTORY)
         return folder
+
+
+async def _finish(work: Awaitable[Any]) -> None:
+    """Await work in a thread, which a cancellation cannot end: it is awaited, too."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _write_all(files: Iterable[tuple[Path, bytes]]) -> None:

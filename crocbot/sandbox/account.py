@@ -29,6 +29,7 @@ MAX_TEXT_UNITS = 4096
 NEWER_METHODS = frozenset({"sendmessagedraft"})
 MAX_POLL_SECONDS = 50
 FIRST_UPDATE = 700_000_001
+MAX_FILE_BYTES = 20 * 1024 * 1024
 MAX_MESSAGES = 10_000
 MAX_CHATS = 10_000
 ACTIONS = frozenset(
@@ -206,6 +207,8 @@ class Account:
         content = self.files.get(file_id)
         if content is None:
             raise BotApiError(400, "Bad Request: invalid file_id")
+        if len(content) > MAX_FILE_BYTES:
+            raise BotApiError(400, "Bad Request: file is too big")
         named = {"file_id": file_id, "file_unique_id": file_id}
         return named | {"file_size": len(content), "file_path": f"files/{file_id}"}
 

@@ -95,12 +95,52 @@ def sticker(emoji: str = "🐊") -> Content:
     return {"sticker": _file("sticker", 512, 512) | kind | {"emoji": emoji}}
 
 
-def voice(seconds: int = 3) -> Content:
+def voice(seconds: int = 3, *, file_id: str = "voice", size: int = 4096) -> Content:
     """Return a voice message."""
-    sound = {"duration": seconds, "mime_type": "audio/ogg", "file_size": 4096}
-    return {"voice": {"file_id": "voice", "file_unique_id": "voice"} | sound}
+    sound = {"duration": seconds, "mime_type": "audio/ogg", "file_size": size}
+    return {"voice": _named(file_id) | sound}
+
+
+def audio(
+    seconds: int = 60, *, name: str = "song.mp3", file_id: str = "audio"
+) -> Content:
+    """Return a piece of audio."""
+    sound = {"duration": seconds, "mime_type": "audio/mpeg", "file_name": name}
+    return {"audio": _named(file_id) | sound}
+
+
+def video_note(seconds: int = 3, *, file_id: str = "video_note") -> Content:
+    """Return a video message, which is round."""
+    return {"video_note": _named(file_id) | {"duration": seconds, "length": 240}}
+
+
+def video(seconds: int = 3, *, file_id: str = "video") -> Content:
+    """Return a video."""
+    picture = {"width": 640, "height": 480, "mime_type": "video/mp4"}
+    return {"video": _named(file_id) | picture | {"duration": seconds}}
+
+
+def document(
+    name: str = "report.pdf",
+    mime_type: str = "application/pdf",
+    *,
+    file_id: str = "document",
+    size: int | None = None,
+    caption: str = "",
+    album: str | None = None,
+) -> Content:
+    """Return a document, as one of an album if that has an id."""
+    file: dict[str, Any] = _named(file_id)
+    file |= {"file_name": name, "mime_type": mime_type}
+    file |= {} if size is None else {"file_size": size}
+    content = {"document": file} | ({"caption": caption} if caption else {})
+    return content | ({"media_group_id": album} if album else {})
+
+
+def _named(file_id: str) -> dict[str, Any]:
+    return {"file_id": file_id, "file_unique_id": file_id}
 
 
 def _file(name: str, width: int, height: int) -> dict[str, Any]:
     size = {"width": width, "height": height, "file_size": width * height // 8}
-    return {"file_id": name, "file_unique_id": name} | size
+    return _named(name) | size

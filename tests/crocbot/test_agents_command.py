@@ -13,10 +13,11 @@ import pytest
 
 from crocbot.agents import Timeouts
 from crocbot.agents.command import CommandAgent
-from crocbot.content import Attachment
+from crocbot.content import Attachment, File
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import ChatThread, Message, MessageType, Prompt
+from crocbot.turn_folders import TurnFolders
 from tests.crocbot.fakes import Reading, a_message, read_answer
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
@@ -65,6 +66,48 @@ async def test_environment() -> None:
     environment.pop("LC_CTYPE", None)
 
     assert environment == ENVIRONMENT | {"CROCBOT_CHAT": "-5:4", "CROCBOT_SENDER": "7"}
+
+
+LISTING = """
+import os, pathlib, sys
+for path in map(pathlib.Path, os.environ["CROCBOT_FILES"].splitlines()):
+    print(path.name, path.read_text(), oct(path.stat().st_mode)[-3:])
+sys.stdout.write(sys.stdin.read())
+"""
+
+
+async def test_files(tmp_path: Path) -> None:
+    """The files of a message are in a private folder, with names of their own."""
+    agent = CommandAgent(
+        [sys.executable, "-c", LISTING], ENVIRONMENT, TurnFolders(tmp_path)
+    )
+    files = (
+        File(type="document", mime_type="text/csv", content=b"1,2", name="../é.csv"),
+        File(type="voice", mime_type="audio/ogg", content=b"Ogg"),
+    )
+    async with asyncio.timeout(60):
+        reading = await read_answer(agent, Prompt(a_message("hi"), files=files))
+
+    lines = reading.text.splitlines()
+    assert lines[:3] == ["1-e.csv 1,2 600", "2-file.ogg Ogg 600", "hi"]
+    assert [line.startswith(f"[file {tmp_path}/turns/") for line in lines[3:]] == [
+        *(True, True)
+    ]
+    assert list((tmp_path / "turns").iterdir()) == []
+
+
+@pytest.mark.parametrize("folders", [None, "full"])
+async def test_files_without_a_folder(tmp_path: Path, folders: str | None) -> None:
+    """A program is not asked about files that it cannot get."""
+    (tmp_path / "turns").write_text("no folder")
+    agent = CommandAgent(
+        *([sys.executable, "-c", LISTING], ENVIRONMENT),
+        TurnFolders(tmp_path) if folders else None,
+    )
+    files = (File(type="voice", mime_type="audio/ogg", content=b"Ogg"),)
+    reading = await read_answer(agent, Prompt(a_message("hi"), files=files))
+
+    assert (reading.text, reading.reason) == ("", AgentErrorReason.FAILED)
 
 
 async def test_a_failure() -> None:

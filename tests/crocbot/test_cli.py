@@ -21,6 +21,7 @@ from crocbot.inbox import sqlite
 from crocbot.model import Disposition, Outcome
 from crocbot.sandbox import Person, Server
 from tests.crocbot.fakes import serving
+from tests.crocbot.transcription_server import TranscriptionServer
 from tests.ports import free_port
 
 
@@ -347,6 +348,22 @@ async def test_check(server: Server, tmp_path: Path) -> None:
     code, out, err = await ended(checked)
     assert (code, err) == (0, "")
     assert f"ok: database: {tmp_path}/s/crocbot.sqlite3 is valid\n" in out
+
+
+async def test_check_of_transcriptions(server: Server, tmp_path: Path) -> None:
+    """`check` sends silence to the server of transcriptions, and names what it says."""
+    async with TranscriptionServer("key") as transcriptions:
+        for key, code in (("key", 0), ("other", 2)):
+            settings = {
+                "CROCBOT_TRANSCRIBE_URL": transcriptions.url,
+                "CROCBOT_TRANSCRIBE_API_KEY": key,
+            }
+            checked = await start(server, "check", tmp_path / "s", **settings)
+            ended_with, out, err = await ended(checked)
+            line = f"{transcriptions.url}/audio/transcriptions transcribes"
+            refused = "crocbot: transcription: the transcription server answered 401"
+            assert ended_with == code
+            assert (line if code == 0 else refused) in out + err
 
 
 async def test_check_after_an_error(server: Server, tmp_path: Path) -> None:

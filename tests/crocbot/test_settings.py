@@ -367,6 +367,57 @@ def test_advice(environment: dict[str, str], expected: str) -> None:
     assert settings.advice(load({})) == []
 
 
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (
+            {"CROCBOT_TRANSCRIBE_API_KEY": "key"},
+            "CROCBOT_TRANSCRIBE_API_KEY has no effect: CROCBOT_TRANSCRIBE_URL is not"
+            " set",
+        ),
+        (
+            {"CROCBOT_TRANSCRIBE_URL": "https://api.openai.com/v1"},
+            "CROCBOT_TRANSCRIBE_API_KEY is not set, and api.openai.com needs a key",
+        ),
+        (
+            {
+                "CROCBOT_TRANSCRIBE_URL": "http://example.org/v1",
+                "CROCBOT_TRANSCRIBE_API_KEY": "key",
+            },
+            "CROCBOT_TRANSCRIBE_URL begins with http://: the key passes over the"
+            " network unencrypted",
+        ),
+        (
+            {
+                "CROCBOT_TRANSCRIBE_URL": "http://localhost/v1",
+                "CROCBOT_MEDIA_MAX_BYTES": "0",
+            },
+            "CROCBOT_TRANSCRIBE_URL has no effect: CROCBOT_MEDIA_MAX_BYTES is 0, so no"
+            " voice message is loaded",
+        ),
+    ],
+)
+def test_advice_about_transcriptions(
+    environment: dict[str, str], expected: str
+) -> None:
+    """So do those of transcriptions."""
+    assert settings.advice(load(environment)) == [expected]
+
+
+def test_transcriptions(tmp_path: Path) -> None:
+    """The key may come from a file, and is a secret, as is a password in the URL."""
+    key = tmp_path / "key"
+    key.write_text("sk-words\n")
+    loaded = load(
+        {
+            "CROCBOT_TRANSCRIBE_URL": "http://me:pass-word@localhost/v1",
+            "CROCBOT_TRANSCRIBE_API_KEY_FILE": str(key),
+        }
+    )
+    assert loaded.transcribe_model == "whisper-1"
+    assert {"sk-words", "pass-word"} <= set(loaded.secrets)
+
+
 def test_advice_about_files(tmp_path: Path) -> None:
     """Each file with a secret that every user may read gives a warning."""
     env_file, key, toml = tmp_path / ".env", tmp_path / "key", tmp_path / "crocbot.toml"
@@ -523,6 +574,7 @@ def test_errors(environment: dict[str, str], expected: str) -> None:
         ("TELEGRAM_BOT_TOKEN", "token"),
         ("OPENAI_API_KEY", "openai_api_key"),
         ("CROCBOT_AGENT_SECRET", "agent_secret"),
+        ("CROCBOT_TRANSCRIBE_API_KEY", "transcribe_api_key"),
         ("CROCBOT_WEBHOOK_SECRET", "webhook_secret"),
     ],
 )

@@ -56,6 +56,12 @@ def test_encodings(encoding: str) -> None:
     assert text_beginning(WORDS.encode(encoding), 100) == TextBeginning(WORDS, True)
 
 
+@pytest.mark.parametrize("text", ["été", "Grüße", "ÄÖÜ"])
+def test_short_western_texts(text: str) -> None:
+    """A short text in Latin-1 may have few ASCII letters."""
+    assert text_beginning(text.encode("latin-1"), 100) == TextBeginning(text, True)
+
+
 def test_the_beginning_of_a_long_text() -> None:
     """A character that the bound cuts is left out, and the rest is not read."""
     text = "é" * 1000
@@ -68,7 +74,7 @@ def test_the_beginning_of_a_long_text() -> None:
     [
         PNG,
         b"hello \1",
-        "Привет, мир".encode("cp1251"),
+        "Привет, мир! Как дела?".encode("cp1251"),
         b"x" * 1000 + b"\0\1\2",
         b"\xff\xfe\0",
         bytes(range(256)),

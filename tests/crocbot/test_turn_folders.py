@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from pathlib import Path
+
+import pytest
 
 from crocbot.turn_folders import TURNS, TurnFolders
 
@@ -56,3 +59,31 @@ async def test_no_space(tmp_path: Path) -> None:
     (tmp_path / TURNS).write_text("no folder")
     async with TurnFolders(tmp_path).folder() as folder:
         assert folder is None
+
+
+async def test_a_cancelled_turn(tmp_path: Path) -> None:
+    """A turn that is cancelled while its files are written leaves none of them."""
+    folders = TurnFolders(tmp_path)
+
+    async def turn() -> None:
+        async with folders.folder() as folder:
+            assert folder
+            await folder.write([("1-a", b"x" * 10**6)])
+            await asyncio.Event().wait()
+
+    # While the folder is made, and while a file is written.
+    for rounds in (1, 2, 5, 20, 100):
+        task = asyncio.create_task(turn())
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    assert list((tmp_path / TURNS).iterdir()) == []
+
+
+async def test_two_files_of_one_name(tmp_path: Path) -> None:
+    """No file replaces another one."""
+    async with TurnFolders(tmp_path).folder() as folder:
+        assert folder
+        with pytest.raises(FileExistsError):
+            await folder.write([("1-a", b"x"), ("1-a", b"y")])

@@ -38,6 +38,9 @@ MISTAKES = {
         "CROCBOT_AGENT": "http",
         "CROCBOT_AGENT_URL": f"http://{HOST}:{{port}}/",
     },
+    "the server of transcriptions cannot be reached": {
+        "CROCBOT_TRANSCRIBE_URL": f"http://{HOST}:{{port}}/v1",
+    },
     "the agent is at a URL without TLS": {
         "CROCBOT_AGENT": "http",
         "CROCBOT_AGENT_URL": "{server}",

@@ -96,7 +96,7 @@ class Pipeline:
         """Names that no rule matches, with the type of the sample."""
         self.failed_lines = failed_lines or Recent(self._account)
         """Lines with a parse error or a rejected sample, with the reason."""
-        self._dialect = dialect
+        self.dialect = dialect
         self._sources = {source.encode(): source for source in sources}
         # Look-ups answered without the cache, plus those of replaced tables.
         self._extra_gets = self._extra_hits = 0
@@ -145,6 +145,11 @@ class Pipeline:
         self.stats.lines += lines
         self.stats.lines_by_transport[transport] += lines
 
+    @property
+    def has_sources(self) -> bool:
+        """Whether lines are counted by the first segment of their name."""
+        return bool(self._sources)
+
     def source_of(self, line: bytes) -> str:
         """Return the first segment of a line if its lines are counted, else ""."""
         return self._sources.get(line.partition(b".")[0], "")
@@ -164,7 +169,7 @@ class Pipeline:
     def _feed_line(self, line: bytes) -> RecordedLine | None:
         if self._sources and (source := self.source_of(line)):
             self.stats.lines_by_source[source] += 1
-        parsed = parse_line(line, self._dialect)
+        parsed = parse_line(line, self.dialect)
         self._count_parsed(line, parsed)
         if len(parsed.samples) == 1:
             sample = parsed.samples[0]

@@ -61,8 +61,10 @@ def escape_metric_name(name: str) -> str:
 
     Prometheus data model: [a-zA-Z_][a-zA-Z0-9_]*.
     """
-    if _VALID_NAME(name):
-        return name
+    # Nearly all names: 90 ns, where the regular expression takes 700 (timeit).
+    joined = name.replace(".", "_")
+    if joined.isascii() and joined.isidentifier():
+        return joined
     escaped = _NOT_ALLOWED.sub("_", name)
     return f"_{escaped}" if name[:1].isascii() and name[:1].isdigit() else escaped
 

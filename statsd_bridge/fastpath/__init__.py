@@ -26,16 +26,17 @@ from typing import Protocol
 
 from statsd_bridge import datagram
 from statsd_bridge.fastpath.buffers import SampleBuffer, SampleBuffers
+from statsd_bridge.fastpath.each import LineRecorder
+from statsd_bridge.fastpath.resolve import LineResolver
 from statsd_bridge.fastpath.split import (
     Columns,
     group_lines,
-    parse_value,
     parse_values,
     split_lines,
 )
 from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable
-from statsd_bridge.model import Action, SampleType, Stats
+from statsd_bridge.model import Action, Stats
 from statsd_bridge.pipeline import Pipeline
 
 MAX_PIECE_BYTES = 256 * 1024
@@ -76,6 +77,8 @@ class FastPipeline:
             bugs=plain.bugs,
         )
         self._store.listener = self._buffers
+        self._resolver = LineResolver(plain, self._store.memory.buffers)
+        self._recorder = LineRecorder(plain, self._buffers, self._resolver)
         self._now = self._store.now()
         self._buffered_numbers = 0
         self._pieces_to_skip = self._next_skip = 0
@@ -84,6 +87,7 @@ class FastPipeline:
         """Apply another mapping from the next line on."""
         self._drop_buffers()
         self._plain.replace_table(table)
+        self._resolver.clear()
 
     def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
         """Process datagrams; `transport` is "udp" or "unixgram"."""
@@ -144,15 +148,16 @@ class FastPipeline:
             self._append_groups(groups, transport)
             return
         self._plain.count_lines(len(numbers) + columns.empty, transport)
-        self._buffered_numbers += len(numbers)
         names: Sequence[bytes | None] = columns.names
         if unusual:
             # None is in no table: a line with an unusual value is processed by itself.
             indexes = set(unusual)
             names = [None if i in indexes else name for i, name in enumerate(names)]
-        self._append_all(columns, names, numbers)
-        touched = self._buffers.find_all(names, columns.suffixes)
-        self._flush_if_full(len(numbers), filter(None, touched))
+        appended = self._append_all(columns, names, numbers)
+        if appended:
+            self._buffered_numbers += appended
+            touched = self._buffers.find_all(columns.names, columns.suffixes)
+            self._flush_if_full(appended, filter(None, touched))
 
     def _group(self, data: bytes) -> list[BufferedGroup]:
         """Group lines and find the buffers; return nothing if one has none."""
@@ -185,61 +190,23 @@ class FastPipeline:
 
     def _append_all(
         self, columns: Columns, names: Sequence[bytes | None], numbers: list[float]
-    ) -> None:
-        """Append each number to its buffer, or process its line, in order."""
+    ) -> int:
+        """
+        Append each number to its buffer, or record it, in order.
+
+        Return how many wait in buffers.
+        """
         buffers = self._buffers.find_all(names, columns.suffixes)
-        remaining = iter(numbers)
-        done = 0
-        while True:
-            # takewhile stops at a line without a buffer; the next round continues after
-            # it and sees a buffer added meanwhile.  In C this takes 90 ns a line, a
-            # Python loop 110 or more (python -m benchmarks, gateway).
-            found = takewhile(_is_buffer, buffers)
-            appended = map(list.append, found, remaining)  # type: ignore[arg-type]
-            done += len(list(appended))
-            if done == len(numbers):
-                return
-            next(remaining)
-            try:
-                self._feed_plain_or_append(columns, done)
-            except Exception as error:
-                self.bugs.report(error)
-            done += 1
-
-    def _feed_plain_or_append(self, columns: Columns, index: int) -> None:
-        """Process a line without a buffer, or with an unusual value."""
-        name, value = columns.names[index], columns.values[index]
-        suffix = columns.suffixes[index]
-        buffer = self._buffers.find(name, suffix) if suffix else None
-        if buffer is not None and self._append_one(buffer, value):
-            return
-        created_before = self._store.created_total
-        recorded = self._plain.feed_line(columns.line(index))
-        # A line that created a series may be the only one of its kind.
-        if (
-            suffix
-            and buffer is None
-            and recorded is not None
-            and self._store.created_total == created_before
-            and parse_value(value) is not None
-        ):
-            source = self._plain.source_of(name) if b"." in name else ""
-            self._buffers.add(name, suffix, recorded, source)
-
-    def _append_one(self, buffer: SampleBuffer, value: bytes) -> bool:
-        """Append an unusual value; return whether that is possible."""
-        number = parse_value(value)
-        if number is None:
-            return False
-        type = buffer.format.type
-        if value[:1] not in b"+-" or type is SampleType.OBSERVER:
-            buffer.append(number)
-            self._buffered_numbers += 1
-        elif type is SampleType.GAUGE:
-            self._buffers.change_gauge(buffer, number, self._now)
-        else:
-            return False
-        return True
+        # takewhile stops at a line without a buffer: it and the rest are processed one
+        # by one.  In C this takes 90 ns a line, a Python loop 110 or more
+        # (python -m benchmarks, gateway).
+        found = takewhile(_is_buffer, buffers)
+        appended = len(list(map(list.append, found, numbers)))  # type: ignore[arg-type]
+        if appended < len(numbers):
+            appended += self._recorder.record(
+                columns, names, numbers, appended, self._now
+            )
+        return appended
 
     def _flush_if_full(self, lines: int, touched: Iterable[SampleBuffer]) -> None:
         """Flush the buffers that some lines touched, or all if many numbers wait."""
@@ -254,6 +221,8 @@ class FastPipeline:
 
     def _count_flushed(self) -> None:
         stats = self.stats
+        self._plain.count_saved_look_ups(-self._recorder.resolved)
+        self._recorder.resolved = 0
         for format, lines in self._buffers.flushed.items():
             events = lines * format.weight
             self._plain.count_saved_look_ups(lines)

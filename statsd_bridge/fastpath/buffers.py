@@ -24,6 +24,7 @@ from math import inf
 from operator import attrgetter
 from sys import getsizeof
 
+from statsd_bridge.fastpath.known import MAX_KEY_BYTES, KnownLines
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import Account
 from statsd_bridge.model import (
@@ -51,9 +52,6 @@ SUFFIX_BYTES = 230
 
 MAX_DROPPED_BUFFERS = 10_000
 """Buffers of dropped names, which no series takes along when it expires."""
-
-MAX_KEY_BYTES = 1_024
-"""Length of name and suffix of a buffer."""
 
 MAX_UNBUFFERED_LINES_PER_BUFFER = 10
 """Lines that got no buffer, per allowed buffer; beyond it all buffers are dropped."""
@@ -125,13 +123,16 @@ class SampleBuffers(SeriesListener):
     ) -> None:
         self.flushed: Counter[SampleFormat] = Counter()
         """Numbers that were flushed; the fast path counts and clears them."""
-        self._unmapped_names = unmapped_names
+        self.known = KnownLines(account)
+        self.unbuffered = 0
+        """Lines that got no buffer and are not known, for want of room."""
+        self.unmapped_names = unmapped_names
         self._account = account
         self._bugs = bugs
         self._by_suffix = _BuffersBySuffix()
         self._by_series: dict[Series, SampleBuffer] = {}
         self._formats: dict[tuple[object, ...], SampleFormat] = {}
-        self._size = self._dropped = self._unbuffered = 0
+        self._size = self._dropped = self._used = 0
 
     def __len__(self) -> int:
         return self._size
@@ -161,7 +162,7 @@ class SampleBuffers(SeriesListener):
     @property
     def are_stale(self) -> bool:
         """Whether too many lines got no buffer because others have them all."""
-        return self._unbuffered > MAX_UNBUFFERED_LINES_PER_BUFFER * MAX_BUFFERS
+        return self.unbuffered > MAX_UNBUFFERED_LINES_PER_BUFFER * MAX_BUFFERS
 
     def add(
         self, name: bytes, suffix: bytes, recorded: RecordedLine, source: str = ""
@@ -173,15 +174,8 @@ class SampleBuffers(SeriesListener):
         if not (
             len(name) + len(suffix) <= MAX_KEY_BYTES
             and _keeps_sign(sample, scale)
-            and self._may_buffer(series)
+            and self.may_buffer(series)
         ):
-            return
-        unmapped = sample.name[:MAX_TEXT_LENGTH] if action is Action.UNMAPPED else ""
-        size = _buffer_size(name, unmapped)
-        if suffix not in self._by_suffix:
-            size += _suffix_size(suffix)
-        if not self._has_capacity(size, series):
-            self._unbuffered += 1
             return
         format = SampleFormat(
             type=sample.type,
@@ -193,7 +187,34 @@ class SampleBuffers(SeriesListener):
             tag_errors=parsed.tag_errors,
             source=source,
         )
-        format = self._shared(format)
+        unmapped = sample.name[:MAX_TEXT_LENGTH] if action is Action.UNMAPPED else ""
+        size = self._size_of(name, suffix, unmapped)
+        if not self._has_room(size, is_dropped=series is None):
+            self.unbuffered += 1
+            return
+        self._add(name, suffix, self._shared(format), series, unmapped)
+
+    def has_capacity(self, name: bytes, suffix: bytes, format: SampleFormat) -> bool:
+        """Return whether there is room for a buffer for the lines of a plain name."""
+        size = self._size_of(name, suffix, _plain_unmapped(name, format))
+        return self._has_room(size, is_dropped=format.action is Action.DROP)
+
+    def add_for(
+        self, name: bytes, suffix: bytes, format: SampleFormat, series: Series | None
+    ) -> SampleBuffer:
+        """Add a buffer for the lines of a plain name; there is room for it."""
+        unmapped = _plain_unmapped(name, format)
+        return self._add(name, suffix, format, series, unmapped)
+
+    def _add(
+        self,
+        name: bytes,
+        suffix: bytes,
+        format: SampleFormat,
+        series: Series | None,
+        unmapped: str,
+    ) -> SampleBuffer:
+        size = self._size_of(name, suffix, unmapped)
         buffer = SampleBuffer(
             name, suffix, format=format, series=series, unmapped=unmapped
         )
@@ -204,11 +225,14 @@ class SampleBuffers(SeriesListener):
             buffer.next_for_series = self._by_series.get(series)
             self._by_series[series] = buffer
         self._size += 1
+        self._used += size
         self._account.charge(size)
+        return buffer
 
     def before_record(self, series: Series, ttl: float, now: float) -> None:
         """Flush what must not be overtaken by a sample that is not buffered."""
-        if series not in self._by_series:
+        is_buffered = series in self._by_series
+        if not is_buffered and (series.ttl == ttl or not self.known.has(series)):
             return
         if series.ttl != ttl:
             # Two rules with different ttls for one series: each sample has to set its
@@ -233,8 +257,10 @@ class SampleBuffers(SeriesListener):
                 del self._by_suffix[buffer.suffix]
                 size += _suffix_size(buffer.suffix)
             self._size -= 1
+            self._used -= size
             self._account.release(size)
         self._by_series.pop(series, None)
+        self.known.remove(series)
         if not self._size:
             self._formats.clear()
 
@@ -243,8 +269,9 @@ class SampleBuffers(SeriesListener):
         self._by_suffix.clear()
         self._by_series.clear()
         self._formats.clear()
-        self._account.release(self._account.used)
-        self._size = self._dropped = self._unbuffered = 0
+        self._account.release(self._used)
+        self._size = self._dropped = self._used = self.unbuffered = 0
+        self.known.clear()
 
     def flush(self, buffers: Iterable[SampleBuffer], now: float) -> None:
         """Record the numbers of buffers; an exception costs the numbers of one."""
@@ -265,7 +292,7 @@ class SampleBuffers(SeriesListener):
                     self._bugs.report(error)
                 buffer.clear()
         for name, type, events in unmapped_events:
-            self._unmapped_names.add((name, type), events)
+            self.unmapped_names.add((name, type), events)
 
     def change_gauge(self, buffer: SampleBuffer, change: float, now: float) -> None:
         """Record a relative sample of a gauge, after the numbers in its buffer."""
@@ -273,32 +300,49 @@ class SampleBuffers(SeriesListener):
         series, format = buffer.series, buffer.format
         self.flushed[format] += 1
         if buffer.unmapped:
-            self._unmapped_names.add((buffer.unmapped, format.type), format.weight)
+            self.unmapped_names.add((buffer.unmapped, format.type), format.weight)
         if isinstance(series, Gauge):
             scale = 1.0 if format.scale is None else format.scale
             series.change(change * scale)
             if series.ttl:
                 series.last_update = now
 
-    def _has_capacity(self, size: int, series: Series | None) -> bool:
+    def may_buffer(self, series: Series | None) -> bool:
+        """Return whether a series may have another buffer, or a dropped name one."""
+        if series is None:
+            return True
+        buffer = self._by_series.get(series)
+        if buffer is None:
+            return not (series.is_ordered and self.known.has(series))
+        return not (buffer is UNBUFFERED or series.is_ordered)
+
+    def may_be_known(self, series: Series) -> bool:
+        """Return whether a line of a series may be known: it has no other entry."""
+        return series not in self._by_series and not self.known.has(series)
+
+    def _size_of(self, name: bytes, suffix: bytes, unmapped: str) -> int:
+        size = _buffer_size(name, unmapped)
+        return size if suffix in self._by_suffix else size + _suffix_size(suffix)
+
+    def _has_room(self, size: int, *, is_dropped: bool) -> bool:
         """Return whether another buffer is within all bounds."""
         return (
             self._size < MAX_BUFFERS
             and self._account.has_room(size)
-            and (series is not None or self._dropped < MAX_DROPPED_BUFFERS)
+            and not (is_dropped and self._dropped >= MAX_DROPPED_BUFFERS)
         )
-
-    def _may_buffer(self, series: Series | None) -> bool:
-        if series is None:
-            return True
-        buffer = self._by_series.get(series)
-        return buffer is None or not (buffer is UNBUFFERED or series.is_ordered)
 
     def _shared(self, format: SampleFormat) -> SampleFormat:
         key = _fields(format)
         if len(self._formats) >= MAX_FORMATS:
             return self._formats.get(key, format)
         return self._formats.setdefault(key, format)
+
+
+def _plain_unmapped(name: bytes, format: SampleFormat) -> str:
+    """Return a plain name if no rule matches it, else an empty text."""
+    is_unmapped = format.action is Action.UNMAPPED
+    return name[:MAX_TEXT_LENGTH].decode() if is_unmapped else ""
 
 
 def _buffer_size(name: bytes, unmapped: str) -> int:

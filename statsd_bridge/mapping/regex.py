@@ -72,6 +72,9 @@ class PatternTree:
             self._halves = tuple(PatternTree(half, pace) for half in halves)
             self._any = _any_of([pattern.text for pattern, _ in patterns])
 
+    def __bool__(self) -> bool:
+        return bool(self._patterns)
+
     def dismantle(self, pace: Pace) -> None:
         """Remove all patterns, one after the other."""
         for half in self._halves:

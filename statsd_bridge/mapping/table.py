@@ -25,7 +25,13 @@ from statsd_bridge.mapping.read import read_defaults, read_rule
 from statsd_bridge.mapping.regex import PatternTree
 from statsd_bridge.mapping.rule import Defaults, Match, Rule
 from statsd_bridge.memory import Account
-from statsd_bridge.model import Action, CacheStats, SampleType, SeriesSpec
+from statsd_bridge.model import (
+    Action,
+    CacheStats,
+    MetricOptions,
+    SampleType,
+    SeriesSpec,
+)
 from statsd_bridge.syntax import escape_metric_name
 
 MAX_CACHED_NAME_LENGTH = 1_024
@@ -67,6 +73,21 @@ class RuleSearch:
             return _match(self.rules[index], sample_type, groups)
         options = self._unmapped_options[sample_type]
         return Match(Action.UNMAPPED, SeriesSpec(escape_metric_name(name), (), options))
+
+    def find_rule(
+        self, sample_type: SampleType, segments: Sequence[str]
+    ) -> Rule | None:
+        """Return the glob rule for the segments of a name."""
+        index = self.globs[sample_type].find(segments)
+        return None if index is None else self.rules[index]
+
+    def has_regexes(self, sample_type: SampleType) -> bool:
+        """Return whether there are regexes for a type of samples."""
+        return bool(self._regexes[sample_type])
+
+    def unmapped_options(self, sample_type: SampleType) -> MetricOptions:
+        """Return the options of names that no rule matches."""
+        return self._unmapped_options[sample_type]
 
     def dismantle(self, pace: Pace) -> None:
         """Remove all rules, one after the other."""
@@ -111,6 +132,10 @@ class MatchCache:
         if len(self._entries) >= self._size:
             self._entries.move_to_end(key)
         return entry[0]
+
+    def count_search(self) -> None:
+        """Count a look-up that needs no cache, as one without a match."""
+        self._gets += 1
 
     def add(self, key: Key, match: Match) -> None:
         """Add a match, and remove others if there is no room for it."""
@@ -182,6 +207,28 @@ class MappingTable:
             match = self.search.look_up(sample_type, name)
             self._cache.add(key, match)
         return match
+
+    def find_rule(
+        self, sample_type: SampleType, name: str
+    ) -> tuple[Rule | None, Sequence[str]]:
+        """
+        Return the rule for a name, and the values for `TextPattern.fill`.
+
+        The values are the segments of the name for a glob, the whole name and the
+        groups for a regex.  A glob is found in less time than a cached match: the cache
+        is only for regexes.
+        """
+        segments = name.split(".")
+        search = self.search
+        rule = search.find_rule(sample_type, segments)
+        if rule is not None:
+            self._cache.count_search()
+            return rule, segments
+        if not search.has_regexes(sample_type):
+            self._cache.count_search()
+            return None, ()
+        match = self.look_up(sample_type, name)
+        return match.rule, () if match.rule is None else (name, *match.captures)
 
     def start_use(self, account: Account) -> None:
         """Charge the matches that are cached from now on to an account."""

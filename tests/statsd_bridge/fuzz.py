@@ -33,7 +33,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from statsd_bridge import exposition, fastpath, mapping
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.exposition import SelfMetrics, openmetrics, text
-from statsd_bridge.fastpath import buffers, split
+from statsd_bridge.fastpath import buffers, resolve, split
 from statsd_bridge.line import Dialect
 from statsd_bridge.memory import (
     EXPIRY_BYTES,
@@ -229,7 +229,7 @@ def _set_bounds(bounds: dict[str, int]) -> dict[str, int]:
     before = {}
     for name, bound in bounds.items():
         module = next(
-            each for each in (fastpath, buffers, split) if hasattr(each, name)
+            each for each in (fastpath, buffers, resolve, split) if hasattr(each, name)
         )
         before[name] = getattr(module, name)
         setattr(module, name, bound)
@@ -240,6 +240,7 @@ def _bounds(random: Random) -> dict[str, int]:
     bounds: dict[str, int] = {}
     if random.random() < 0.5:
         bounds |= {"MAX_BUFFERS": 3, "FLUSH_THRESHOLD": 2, "MAX_PIECE_BYTES": 40}
+        bounds |= {"MAX_SHAPES": 3}
     if random.random() < 0.5:
         bounds |= {"MIN_GROUPED_BYTES": 0, "MAX_SKIPPED_PIECES": 0}
         bounds |= {"MIN_LINES_PER_GROUP": 1}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge import fastpath, mapping
-from statsd_bridge.fastpath import buffers, split
+from statsd_bridge.fastpath import buffers, resolve, split
 from statsd_bridge.pipeline import RecordedLine
 from tests.statsd_bridge.in_memory import (
     BOTH_PATHS,
@@ -132,6 +132,7 @@ Bounds = dict[tuple[ModuleType, str], int]
 NORMAL: Bounds = {}
 TIGHT: Bounds = {
     (buffers, "MAX_BUFFERS"): 3,
+    (resolve, "MAX_SHAPES"): 3,
     (fastpath, "FLUSH_THRESHOLD"): 2,
     (fastpath, "MAX_PIECE_BYTES"): 40,
 }
@@ -248,10 +249,8 @@ def test_no_counter_of_the_cache_falls(
     assert shown[-1][0] == memory.stats.samples
 
 
-def test_a_line_is_looked_up_once_before_it_is_buffered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The first line creates the series, the second the buffer, others use it."""
+def test_plain_lines_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others pass the plain path twice: to create the series, and to add the buffer."""
     memory = InMemoryPath(RULES)
     plain: list[bytes] = []
     feed_line = memory.plain.feed_line
@@ -264,24 +263,30 @@ def test_a_line_is_looked_up_once_before_it_is_buffered(
     packet = b"hits:1|c\ndepth:3|g\nwork:5|ms|@0.1\ntagged:1|c|#a:b\napp.secret:1|c"
     for _ in range(5):
         memory.feed(packet)
-        memory.feed(packet + b"\n")
+        memory.feed(packet + b"\ncaf\xc3\xa9:1|c\n")
 
-    # A name that the rules drop has no series to wait for.
-    assert len(plain) == 2 * 4 + 1
-    assert memory.plain.table.cache.gets == len(plain)
+    assert plain == ["caf\u00e9:1|c".encode()] * 2
+    assert memory.plain.table.cache.gets == 5 + len(plain)
+
+
+ONCE = b"a:1|c\nt:1|ms\n"
+TWICE = b"a:1|c\nt:1|ms\nt:1|ms\n"
 
 
 @pytest.mark.parametrize(
-    ("broken", "values", "bugs"),
+    ("broken", "packet", "values", "bugs"),
     [
-        ("fastpath.split_lines", {"a": 3, "t_sum": 0.003}, 3),
-        ("fastpath.SampleBuffers.add", {"a": 3, "t_sum": 0.003}, 4),
-        # It costs the numbers of one buffer.
-        ("series.histogram.Histogram.record_all", {"a": 3, "t_sum": 0.002}, 1),
+        ("fastpath.split_lines", ONCE, {"a": 3, "t_sum": 0.003}, 3),
+        ("fastpath.resolve.LineResolver.resolve", ONCE, {"a": 3, "t_sum": 0.003}, 4),
+        ("fastpath.each.LineRecorder._promote", TWICE, {"a": 3, "t_sum": 0.003}, 3),
+        # It costs the numbers of a line, or of a buffer.
+        ("series.histogram.Histogram.add", ONCE, {"a": 3, "t_sum": 0}, 3),
+        ("series.histogram.Histogram.record_all", TWICE, {"a": 3, "t_sum": 0.001}, 1),
     ],
 )
 def test_a_bug_is_reported_and_costs_little(
     broken: str,
+    packet: bytes,
     values: dict[str, float],
     bugs: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -294,11 +299,11 @@ def test_a_bug_is_reported_and_costs_little(
     memory = InMemoryPath("defaults: {observer_type: histogram}", bugs=ReportedBugs())
     monkeypatch.setattr(f"statsd_bridge.{broken}", fail)
     for _ in range(3):
-        memory.feed(b"a:1|c", b"t:1|ms\n")
+        memory.feed(packet)
 
     assert {name: memory.values()[name] for name in values} == pytest.approx(values)
     assert [str(bug) for bug in memory.bugs] == ["a bug"] * bugs
-    assert memory.stats.lines == 3 * 3
+    assert memory.stats.lines == 3 * (packet.count(b"\n") + 1)
 
 
 @pytest.mark.parametrize("end", [b"", b"\nb"], ids=["grouped", "in columns"])

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge import mapping, pipeline
+from statsd_bridge.model import SeriesSpec
+from statsd_bridge.series import store
 from tests.statsd_bridge.in_memory import (
     InMemoryPath,
     MakePipeline,
@@ -92,19 +94,19 @@ def test_a_new_table_applies_from_the_next_batch(make_pipeline: MakePipeline) ->
 def test_a_bug_costs_one_line(
     make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is reported, and the other lines of the batch are recorded."""
+    """It is reported by each path, and the other lines of the batch are recorded."""
     memory = InMemoryPath(make_pipeline=make_pipeline, bugs=ReportedBugs())
-    look_up = memory.plain.table.look_up
+    new_series = store.NewSeries
 
-    def broken(sample_type: object, name: str) -> object:
-        if name == "bug":
+    def broken(family: object, spec: SeriesSpec, label_text: str) -> store.NewSeries:
+        if spec.name == "bug":
             raise RuntimeError("a bug")
-        return look_up(sample_type, name)  # type: ignore[arg-type]
+        return new_series(None, spec, label_text)
 
-    monkeypatch.setattr(memory.plain.table, "look_up", broken)
+    monkeypatch.setattr(store, "NewSeries", broken)
     memory.feed(b"a:1|c\nbug:1|c\nbroken\nb:1|c")
 
-    assert [str(bug) for bug in memory.bugs] == ["a bug"]
+    assert {str(bug) for bug in memory.bugs} == {"a bug"}
     assert memory.stats.lines == 4
     assert memory.values() == {"a": 1, "b": 1}
 

@@ -1,0 +1,268 @@
+"""
+Lines that are processed one by one: their names have no buffer.
+
+    known line    its series gets the number; twice in a batch: a buffer     0.6 us
+    plain line    resolve.py finds or creates its series; then it is known     6 us
+    other line    plain Pipeline; then it gets a buffer                       25 us
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import final
+
+from statsd_bridge.fastpath.buffers import SampleBuffer, SampleBuffers
+from statsd_bridge.fastpath.known import MAX_KEY_BYTES, tagged_key
+from statsd_bridge.fastpath.resolve import LineResolver
+from statsd_bridge.fastpath.split import Columns, parse_value
+from statsd_bridge.model import (
+    MAX_RECENT,
+    MAX_TEXT_LENGTH,
+    Action,
+    SampleFormat,
+    SampleType,
+)
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.series import Gauge, Series
+
+
+@final
+class LineRecorder:
+    """
+    Records lines one by one, in order.
+
+    `resolved` counts those whose names were looked up.
+    """
+
+    def __init__(
+        self, plain: Pipeline, buffers: SampleBuffers, resolver: LineResolver
+    ) -> None:
+        self.resolved = 0
+        self._plain = plain
+        self._store = plain.store
+        self._bugs = plain.bugs
+        self._buffers = buffers
+        self._known = buffers.known
+        self._resolver = resolver
+        # Since the begin of the batch.
+        self._now = 0.0
+        self._appended = 0
+        self._seen: set[Series] = set()
+        # The last names without a rule: at most MAX_RECENT are kept.  Only names that
+        # the batch had once, so that none that is left out has a count.
+        self._unmapped: deque[tuple[bytes, SampleFormat]] = deque(maxlen=MAX_RECENT)
+
+    def record(
+        self,
+        columns: Columns,
+        names: Sequence[bytes | None],
+        numbers: Sequence[float],
+        start: int,
+        now: float,
+    ) -> int:
+        """
+        Record the lines from `start` on; return how many numbers wait in buffers.
+
+        The name is None for a value that is not a plain number without a sign.
+        """
+        self._now, self._appended = now, 0
+        self._seen.clear()
+        tables, tagged = self._known.tables, self._known.tagged
+        flushed, unmapped = self._buffers.flushed, Action.UNMAPPED
+        rest = zip(
+            names[start:], columns.suffixes[start:], numbers[start:], strict=True
+        )
+        for index, (name, suffix, number) in enumerate(rest, start):
+            try:
+                if name is None or suffix is None:
+                    self._record_unusual(columns, index)
+                    continue
+                key, table = name, tables.get(suffix)
+                if table is None and b"|#" in suffix:
+                    key, table = tagged_key(name, suffix), tagged
+                series = None if table is None else table.get(key)
+                if series is None or series in self._seen:
+                    self._record_unknown(columns, index, key, number, series)
+                    continue
+                self._seen.add(series)
+                format = series.line_format
+                if format is None:
+                    continue
+                flushed[format] = flushed.get(format, 0) + 1
+                if format.action is unmapped:
+                    self._unmapped.append((name, format))
+                if series.ttl:
+                    series.last_update = now
+                series.add(value_of(number, format), format.weight, now)
+            except Exception as error:
+                self._bugs.report(error)
+        self._note_unmapped()
+        return self._appended
+
+    def _record_unknown(
+        self,
+        columns: Columns,
+        index: int,
+        key: bytes,
+        number: float,
+        series: Series | None,
+    ) -> None:
+        """Record a line that has a buffer, should have one, or is new."""
+        name, suffix = columns.names[index], columns.suffixes[index]
+        if suffix is None:
+            return
+        if series is not None:
+            # For the second time in this batch.
+            buffer = self._promote(name, suffix, series)
+        else:
+            buffer = self._buffers.find(name, suffix)
+        if buffer is not None:
+            buffer.append(number)
+            self._appended += 1
+        elif series is not None:
+            self._add(name, series, number)
+        elif not self._resolve(name, suffix, key, number):
+            self._feed_plain(columns, index)
+
+    def _promote(
+        self, name: bytes, suffix: bytes, series: Series
+    ) -> SampleBuffer | None:
+        """Replace the line of a series by a buffer, if there is room."""
+        format = series.line_format
+        if format is None or not self._buffers.has_capacity(name, suffix, format):
+            return None
+        self._known.remove(series)
+        return self._buffers.add_for(name, suffix, format, series)
+
+    def _resolve(self, name: bytes, suffix: bytes, key: bytes, number: float) -> bool:
+        """Record a line whose series is found or created; return whether it is."""
+        created_before = self._store.created_total
+        try:
+            resolved = self._resolver.resolve(name, suffix, self._now)
+        except Exception as error:
+            self._bugs.report(error)
+            return False
+        if resolved is None:
+            return False
+        series, format = resolved
+        self.resolved += 1
+        if series in self._seen:
+            self._count(name, format)
+        else:
+            flushed = self._buffers.flushed
+            flushed[format] = flushed.get(format, 0) + 1
+            if format.action is Action.UNMAPPED:
+                self._unmapped.append((name, format))
+        if series is not None:
+            self._seen.add(series)
+            series.add(value_of(number, format), format.weight, self._now)
+        if len(key) > MAX_KEY_BYTES:
+            return True
+        is_new = self._store.created_total != created_before
+        if series is not None and (is_new or self._buffers.may_be_known(series)):
+            if not self._known.add(series, key, format):
+                self._buffers.unbuffered += 1
+        elif self._buffers.may_buffer(series):
+            if self._buffers.has_capacity(name, suffix, format):
+                self._buffers.add_for(name, suffix, format, series)
+            else:
+                self._buffers.unbuffered += 1
+        return True
+
+    def _record_unusual(self, columns: Columns, index: int) -> None:
+        """Record a line with a sign, or whose value is not a plain number."""
+        name, value = columns.names[index], columns.values[index]
+        suffix = columns.suffixes[index]
+        if suffix is not None:
+            buffer = self._buffers.find(name, suffix)
+            series = None if buffer is not None else self._known.find(name, suffix)
+            if buffer is not None and self._append_one(buffer, value):
+                return
+            if series is not None and self._add_one(name, series, value):
+                return
+            if series is not None or buffer is not None:
+                self._plain.feed_line(columns.line(index))
+                return
+        self._feed_plain(columns, index)
+
+    def _append_one(self, buffer: SampleBuffer, value: bytes) -> bool:
+        """Append an unusual value; return whether that is possible."""
+        number = parse_value(value)
+        if number is None:
+            return False
+        type = buffer.format.type
+        if value[:1] not in b"+-" or type is SampleType.OBSERVER:
+            buffer.append(number)
+            self._appended += 1
+        elif type is SampleType.GAUGE:
+            self._buffers.change_gauge(buffer, number, self._now)
+        else:
+            return False
+        return True
+
+    def _add_one(self, name: bytes, series: Series, value: bytes) -> bool:
+        """Add an unusual value to a series; return whether that is possible."""
+        number, format = parse_value(value), series.line_format
+        if number is None or format is None:
+            return False
+        is_signed = value[:1] in b"+-"
+        if is_signed and format.type is SampleType.COUNTER:
+            return False
+        if not is_signed or not isinstance(series, Gauge):
+            self._add(name, series, number)
+            return True
+        self._count(name, format)
+        if series.ttl:
+            series.last_update = self._now
+        series.change(value_of(number, format))
+        return True
+
+    def _add(self, name: bytes, series: Series, number: float) -> None:
+        """Add the number of a known line."""
+        format = series.line_format
+        if format is None:
+            return
+        self._count(name, format)
+        if series.ttl:
+            series.last_update = self._now
+        series.add(value_of(number, format), format.weight, self._now)
+
+    def _count(self, name: bytes, format: SampleFormat) -> None:
+        """Count a line that is not the first one of its series in this batch."""
+        flushed = self._buffers.flushed
+        flushed[format] = flushed.get(format, 0) + 1
+        if format.action is Action.UNMAPPED:
+            self._note(name, format)
+
+    def _feed_plain(self, columns: Columns, index: int) -> None:
+        """Process a line by the plain path; the next line like it has a buffer."""
+        name, value = columns.names[index], columns.values[index]
+        suffix = columns.suffixes[index]
+        created_before = self._store.created_total
+        recorded = self._plain.feed_line(columns.line(index))
+        # A line that created a series may be the only one of its kind.
+        if (
+            suffix
+            and recorded is not None
+            and self._store.created_total == created_before
+            and parse_value(value) is not None
+        ):
+            source = self._plain.source_of(name) if b"." in name else ""
+            self._buffers.add(name, suffix, recorded, source)
+
+    def _note_unmapped(self) -> None:
+        for name, format in self._unmapped:
+            self._note(name, format)
+        self._unmapped.clear()
+
+    def _note(self, name: bytes, format: SampleFormat) -> None:
+        text = name[:MAX_TEXT_LENGTH].decode()
+        self._buffers.unmapped_names.add((text, format.type), format.weight)
+
+
+def value_of(number: float, format: SampleFormat) -> float:
+    """Return the value of a line's number."""
+    divisor, scale = format.divisor, format.scale
+    value = number if divisor == 1.0 else number / divisor
+    return value if scale is None else value * scale

@@ -1,0 +1,307 @@
+"""
+From a plain line to its series, without the grammar: for lines that come first.
+
+    svc.hits     : 3 |  c|@0.1|#zone:eu
+    name              type, rate, tags
+      |                    |
+      |                    '-- read once for all lines with the same text (`Reading`)
+      '-- rule or unmapped --- one `LineShape` for a rule, a reading and names of tags
+
+What the grammar of line.py, the rules and the store find out for one such line holds
+for all lines of its shape, so it is found out once, by them.  A line that is not plain,
+or whose series the store refuses, is left to the plain path.  A new series costs 3 us
+this way, and 24 by the plain path (README of benchmarks, "made").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from typing import NamedTuple, final
+
+from statsd_bridge.fastpath.known import MAX_KEY_BYTES
+from statsd_bridge.line import parse_line
+from statsd_bridge.mapping import MappingTable
+from statsd_bridge.mapping.pattern import (
+    LabelPattern,
+    TextPattern,
+    label_parts,
+    template_parts,
+)
+from statsd_bridge.mapping.rule import Rule
+from statsd_bridge.memory import Account
+from statsd_bridge.model import (
+    Action,
+    MetricOptions,
+    Sample,
+    SampleFormat,
+    SampleType,
+    SeriesSpec,
+)
+from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.series import Series
+from statsd_bridge.series.base import LabelNames
+from statsd_bridge.syntax import escape_metric_name
+
+SHAPE_BYTES = 1_500
+"""A shape or a reading, about, besides its tags."""
+
+TAG_BYTES = 500
+"""A tag in a shape, besides its name."""
+
+MAX_SHAPES = 1_000
+"""Shapes and readings; beyond it, or without memory, they are made again."""
+
+# Printable ASCII, without the characters that have a meaning in the grammar of a name,
+# and without those that are escaped in a label.
+_PLAIN_NAME = bytes(set(range(0x20, 0x7F)) - set(b'#,:[]{|}"\\'))
+_PLAIN_TAGS = bytes(set(range(0x20, 0x7F)) - set(b'#|"\\'))
+_PLAIN_SUFFIX = bytes(set(range(0x20, 0x7F)) - set(b":#"))
+_ALL_BUT_MARKS = bytes(set(range(256)) - set(b",:"))
+
+_NO_TAGS: tuple[str, ...] = ()
+
+
+class Resolved(NamedTuple):
+    """A series for the number of a line; None if the mapping drops its name."""
+
+    series: Series | None
+    format: SampleFormat
+
+
+@final
+class LineShape:
+    """What follows from a rule, the text of a suffix and the names of its tags."""
+
+    __slots__ = ("format", "label_names", "labels", "metric", "name", "options")
+
+    def __init__(
+        self,
+        *,
+        format: SampleFormat,
+        options: MetricOptions,
+        name: TextPattern | None,
+        labels: LabelPattern,
+    ) -> None:
+        self.format = format
+        self.options = options
+        self.name = name
+        """Of the metric, not escaped; None for the name of the line."""
+        self.labels = labels
+        self.metric = ""
+        """The name of the metric, if it is always the same."""
+        if name is not None and name.is_constant:
+            self.metric = escape_metric_name(name.fill(()))
+        self.label_names: LabelNames | None = None
+        """Those of the last series, if its metric is always the same."""
+
+
+@final
+class Reading:
+    """What the grammar finds in the text after a value, tags aside."""
+
+    __slots__ = ("sample", "shapes", "source", "suffix")
+
+    def __init__(self, sample: Sample, suffix: bytes, source: str) -> None:
+        self.sample = sample
+        self.suffix = suffix
+        self.source = source
+        self.shapes: dict[tuple[str, ...], dict[Rule | None, LineShape | None]] = {}
+        """By names of tags, then by rule; None for lines of the plain path."""
+
+
+@final
+class Readings(dict[bytes, Reading | None]):
+    """Readings by suffix, None for those that the plain path reads."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.source = source
+
+
+@final
+class LineResolver:
+    """Finds and creates the series of plain lines; `account` is for what it keeps."""
+
+    def __init__(self, plain: Pipeline, account: Account) -> None:
+        self._plain = plain
+        self._store = plain.store
+        self._account = account
+        self._charged = self._shapes = 0
+        self._table: MappingTable = plain.table
+        self._readings: dict[str, Readings] = {}
+        self._default_readings = Readings("")
+        self._has_sources = plain.has_sources
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all shapes; use the rules that the plain path has now."""
+        self._account.release(self._charged)
+        self._charged = self._shapes = 0
+        self._table = self._plain.table
+        self._default_readings = Readings("")
+        self._readings = {"": self._default_readings}
+
+    def resolve(self, name: bytes, suffix: bytes, now: float) -> Resolved | None:
+        """
+        Return the series of a line with a plain number, created if necessary.
+
+        None if only the plain path can tell.
+        """
+        readings = self._default_readings
+        if self._has_sources:
+            readings = self._readings_of(name)
+        tags: tuple[str, ...] = _NO_TAGS
+        tag_values: list[str] | None = None
+        if suffix in readings:
+            reading = readings[suffix]
+        else:
+            head, mark, tag_text = suffix.partition(b"|#")
+            reading = readings[head] if head in readings else self._read(readings, head)
+            if mark:
+                flat = self._split_tags(tag_text)
+                if not flat:
+                    return None
+                tags, tag_values = tuple(flat[0::2]), flat[1::2]
+        if reading is None or not name or name.translate(None, _PLAIN_NAME):
+            return None
+        if len(name) > MAX_KEY_BYTES:
+            return None
+        text = name.decode()
+        rule, values = self._table.find_rule(reading.sample.type, text)
+        shapes = reading.shapes.get(tags)
+        shape = None if shapes is None else shapes.get(rule)
+        if shape is None:
+            shape = self._shape_of(reading, rule, tags)
+            if shape is None:
+                return None
+        if tag_values is not None:
+            values = [*values, *tag_values]
+        return self._find(shape, text, values, now)
+
+    def _readings_of(self, name: bytes) -> Readings:
+        """Return the readings for lines of a source: their counts are separate."""
+        source = self._plain.source_of(name) if b"." in name else ""
+        readings = self._readings.get(source)
+        if readings is None:
+            readings = self._readings[source] = Readings(source)
+        return readings
+
+    def _read(self, readings: Readings, suffix: bytes) -> Reading | None:
+        """Read the text after a value, and keep what was found."""
+        if not self._charge(SHAPE_BYTES + len(suffix)):
+            return None
+        reading = readings[suffix] = self._parse(suffix, readings.source)
+        return reading
+
+    def _parse(self, suffix: bytes, source: str) -> Reading | None:
+        if suffix.translate(None, _PLAIN_SUFFIX):
+            return None
+        parsed = parse_line(b"x:1|" + suffix, self._plain.dialect)
+        if parsed.attempted != 1 or parsed.errors or len(parsed.samples) != 1:
+            return None
+        sample = parsed.samples[0]
+        if sample.type is SampleType.SET or not 0 < sample.divisor < inf:
+            return None
+        return Reading(sample, suffix, source)
+
+    def _split_tags(self, text: bytes) -> list[str]:
+        """Return names and values in turn; nothing if a tag is not plain."""
+        if text.translate(None, _PLAIN_TAGS) or not self._plain.dialect.dogstatsd:
+            return []
+        marks, decoded = text.translate(None, _ALL_BUT_MARKS), text.decode()
+        if marks == b":," * (len(marks) // 2) + b":":
+            flat = decoded.replace(",", ":").split(":")
+        else:
+            # Some value has a colon.
+            flat = []
+            for tag in decoded.split(","):
+                name, _, value = tag.partition(":")
+                flat += (name, value)
+        return flat if all(flat) else []
+
+    def _find(
+        self, shape: LineShape, text: str, values: Sequence[str], now: float
+    ) -> Resolved | None:
+        """Return the series of a name with these values."""
+        label_names, options = shape.label_names, shape.options
+        if shape.format.action is Action.DROP:
+            return Resolved(None, shape.format)
+        label_text = shape.labels.text.fill(values)
+        if label_names is None or not label_names.series_count:
+            metric = shape.metric
+            if not metric:
+                name = text if shape.name is None else shape.name.fill(values)
+                metric = escape_metric_name(name)
+            label_names = self._store.find_label_names(
+                metric, shape.labels.names, options.type
+            )
+            if label_names is None:
+                labels = shape.labels.labels(values)
+                spec = SeriesSpec(metric, labels, options, label_text)
+                series = self._store.first_series(spec, shape.format.type, now)
+                return None if series is None else Resolved(series, shape.format)
+            if shape.metric:
+                shape.label_names = label_names
+        series = self._store.series_like(label_names, label_text, options.ttl, now)
+        return None if series is None else Resolved(series, shape.format)
+
+    def _shape_of(
+        self, reading: Reading, rule: Rule | None, tags: tuple[str, ...]
+    ) -> LineShape | None:
+        """Return a new shape and keep it; None if there is none."""
+        shapes = reading.shapes.get(tags)
+        if shapes is not None and rule in shapes:
+            return None
+        size = SHAPE_BYTES + sum([TAG_BYTES + len(tag) for tag in tags])
+        if not self._charge(size):
+            return None
+        shape = self._new_shape(reading, rule, tags)
+        if shapes is None:
+            shapes = reading.shapes[tags] = {}
+        shapes[rule] = shape
+        return shape
+
+    def _new_shape(
+        self, reading: Reading, rule: Rule | None, tags: tuple[str, ...]
+    ) -> LineShape | None:
+        sample, action, name = reading.sample, Action.UNMAPPED, None
+        options = self._table.search.unmapped_options(sample.type)
+        if rule is not None:
+            parts = template_parts(rule, rule.name, MAX_KEY_BYTES)
+            if parts is None:
+                return None
+            action, name = rule.action, TextPattern(parts)
+            options = rule.options[sample.type]
+        names = [escape_metric_name(tag) for tag in tags]
+        labels = label_parts(rule, names, MAX_KEY_BYTES)
+        scale = None if action is Action.DROP else options.scale
+        if labels is None or len({*names}) < len(names):
+            return None
+        if scale is not None and not 0 < scale < inf:
+            return None
+        format = SampleFormat(
+            type=sample.type,
+            action=action,
+            divisor=sample.divisor,
+            scale=scale,
+            weight=sample.weight,
+            is_tagged=bool(tags),
+            source=reading.source,
+            suffix=b"" if tags else reading.suffix,
+        )
+        return LineShape(
+            format=format, options=options, name=name, labels=LabelPattern(labels)
+        )
+
+    def _charge(self, size: int) -> bool:
+        """Charge a shape; without room, or if there are too many, forget all."""
+        if self._shapes >= MAX_SHAPES or not self._account.has_room(size):
+            self.clear()
+        if not self._account.reserve(size):
+            return False
+        self._shapes += 1
+        self._charged += size
+        return True

@@ -101,9 +101,7 @@ class DenialLog:
         key = user if decision.verdict in HINTS and user else chat
         if key in self._logged:
             return
-        if len(self._logged) >= MAX_REMEMBERED_DENIALS:
-            self._logged.clear()
-        self._logged.add(key)
+        self._remember(key)
         if decision.verdict in HINTS:
             hint = HINTS[decision.verdict].format(user=user)
             logger.warning("access denied", user=user, fix=hint)
@@ -112,3 +110,16 @@ class DenialLog:
             logger.warning("access denied", chat=chat, fix=hint)
         else:
             logger.warning("not answered", chat=chat, reason=str(decision.verdict))
+
+    def record_group(self, chat: int) -> None:
+        """Log that the bot was added to a group without access, and how to give it."""
+        if chat in self._logged:
+            return
+        self._remember(chat)
+        hint = f"add {chat} to CROCBOT_GROUPS"
+        logger.warning("added to a group without access", chat=chat, fix=hint)
+
+    def _remember(self, key: int) -> None:
+        if len(self._logged) >= MAX_REMEMBERED_DENIALS:
+            self._logged.clear()
+        self._logged.add(key)

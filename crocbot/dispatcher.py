@@ -25,24 +25,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Awaitable, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
-from crocbot import envelope, fragments
+from crocbot import arrivals, envelope, fragments
 from crocbot.chat_moves import ChatMoves
-from crocbot.events import EventListener, MessageAccepted, TurnsInFlight
+from crocbot.events import EventListener, MessageAccepted, TurnsInFlight, UpdateType
 from crocbot.inbox import Accepted, Inbox
-from crocbot.model import ErrorEvent, ErrorType, RawUpdate, Row, Severity
-from crocbot.turn import MIN_CALM_SECONDS, TurnRunner, TurnSlots
+from crocbot.model import RawUpdate, Row
+from crocbot.turn import (
+    MIN_CALM_SECONDS,
+    BugReporter,
+    TurnRunner,
+    TurnSlots,
+    is_cancelled,
+    suspects_first,
+    uncancel,
+)
 
-MAX_FRAGMENTS = 50
 CANCEL_SECONDS = 0.5
-
-Result = TypeVar("Result")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +65,16 @@ class ChatQueue:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     grew: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+
+    @property
+    def waiting_rows(self) -> list[Row]:
+        """Return the rows that wait, in their order."""
+        return [row for row, _ in self.waiting]
+
+    @property
+    def next_indices(self) -> list[int]:
+        """Return the indices in `waiting` of the next row and its further fragments."""
+        return fragments.of_first(row.raw for row, _ in self.waiting)
 
 
 class Dispatcher:
@@ -82,6 +96,7 @@ class Dispatcher:
         self._inbox = inbox
         self._runner = runner
         self._events = events
+        self._bugs = BugReporter(events)
         self._moves = moves
         self._slots = TurnSlots(max_turns, calm_seconds=calm_seconds)
         self._max_turns = max_turns
@@ -128,33 +143,66 @@ class Dispatcher:
         return accepted
 
     def resume(self, rows: Sequence[Row]) -> None:
-        """
-        Queue the open rows of an earlier process, suspects first; call it once.
-
-        Among the suspects those with the fewest tries are first: if it is not a message
-        that ends the process again and again, it is another row each time.
-        """
-        tries: dict[Hashable, int] = defaultdict(int)
-        for row in rows:
-            key = self._key(row)
-            tries[key] = max(tries[key], row.tries)
-
-        def order(row: Row) -> tuple[bool, float]:
-            is_waiting = not (row.tries and envelope.is_stop(row.raw))
-            return is_waiting, tries[self._key(row)] or inf
-
+        """Queue the open rows of an earlier process, suspects first; call it once."""
         self._slots.add(rows)
-        self.enqueue(sorted(rows, key=order))
+        self.enqueue(suspects_first([(self._key(row), row) for row in rows]))
 
     def enqueue(self, rows: Iterable[Row]) -> None:
         """Queue rows; those of one chat run in this order."""
         now = asyncio.get_running_loop().time()
         for row in rows:
-            if envelope.is_stop(row.raw):
+            needs_turn = UpdateType.MESSAGE in row.raw or self._arrive(row)
+            if needs_turn and envelope.is_stop(row.raw):
                 self._start(self._run_urgent(row))
-            else:
+            elif needs_turn:
                 self._queue(self._key(row), row, now)
             self._count(+1)
+
+    def _arrive(self, row: Row) -> bool:
+        """Do at once what this update does; return whether it needs a turn as well."""
+        chat = self._chats.get(self._key(row)) or ChatQueue()
+        if envelope.membership(row.raw) is not None:
+            self._start(self._change_membership(row, self._lose(row, chat)))
+            return False
+        waiting = chat.waiting_rows
+        if arrivals.is_press(row.raw):
+            repeated = arrivals.repeats(row, [*chat.running, *waiting])
+            confirmed = self._runner.arrivals.confirm_press(row, repeated=repeated)
+            self._start(self._bugs.survive(confirmed))
+            if repeated:
+                self._start(self._end([row], self._runner.ignore(row)))
+            return not repeated
+        index = arrivals.replaced(row, waiting)
+        if index is None:
+            return True
+        old, arrived = chat.waiting[index]
+        new = arrivals.replacement(row, old)
+        chat.waiting[index] = (new, arrived)
+        self._start(self._end([old], self._runner.replace(old, new)))
+        return False
+
+    def _lose(self, row: Row, chat: ChatQueue) -> Sequence[Row]:
+        """End the turn of a chat that the bot has lost; return the rows that waited."""
+        change = envelope.membership(row.raw)
+        if change is None or not change.gone:
+            return ()
+        waiting = chat.waiting_rows
+        chat.waiting.clear()
+        if chat.running:
+            self.stop_turn(envelope.chat_key(row.raw))
+        return waiting
+
+    async def _change_membership(self, row: Row, lost: Sequence[Row]) -> None:
+        """Close the rows of a lost chat, and the row of the change of membership."""
+        await self._end(lost, self._runner.cancel_waiting(lost))
+        changed = self._runner.arrivals.change_membership(row)
+        self.enqueue(await self._bugs.survive(changed) or ())
+        await self._end([row], self._runner.ignore(row))
+
+    async def _end(self, rows: Sequence[Row], work: Awaitable[None]) -> None:
+        """Close rows without a turn, and count them out."""
+        await self._bugs.survive(work)
+        self._leave(rows)
 
     def _key(self, row: Row) -> Hashable:
         """Return the key of a row's chat, the same before and after a move."""
@@ -217,13 +265,13 @@ class Dispatcher:
         """Run the turns of one chat until no row of it waits."""
         chat.begun = True
         try:
-            while chat.waiting and not _is_cancelled():
+            while chat.waiting and not is_cancelled():
                 await self._run_next(key, chat)
         except Exception as error:
             # The rows stay open in the inbox, for the next start.
-            self._report_bug(error)
+            self._bugs.report(error)
             self._leave(chat.running)
-            self._leave([row for row, _ in chat.waiting])
+            self._leave(chat.waiting_rows)
         finally:
             del self._chats[key]
             self._update_capacity()
@@ -232,20 +280,20 @@ class Dispatcher:
         """Run the next turn of a chat to its end, or until it is stopped."""
         try:
             await self._gather(chat)
-            async with self._slots.slot(row for row, _ in chat.waiting):
+            async with self._slots.slot(chat.waiting_rows):
                 chat.running = self._take_next(chat)
                 await self._run_turn(key, chat.running)
         except asyncio.CancelledError:
             if not chat.stopped:
                 # By drain(), which counts the rows that are left.
                 raise
-            _uncancel()
+            uncancel()
             chat.running = chat.running or self._take_next(chat)
-            await self._survive(self._runner.cancel(chat.running))
+            await self._bugs.survive(self._runner.cancel(chat.running))
         else:
             if chat.stopped:
                 # The turn ended in spite of its cancellation.
-                _uncancel()
+                uncancel()
         self._leave(chat.running)
         chat.running, chat.stopped = (), False
         chat.settled.set()
@@ -267,8 +315,8 @@ class Dispatcher:
         self._change_in_flight(+1)
         try:
             turn = self._runner.run(rows, overtaken=self._has_waiting(key))
-            if await self._survive(turn):
-                await self._survive(self._fail_waiting(key))
+            if await self._bugs.survive(turn):
+                await self._bugs.survive(self._fail_waiting(key))
         finally:
             self._change_in_flight(-1)
 
@@ -282,7 +330,7 @@ class Dispatcher:
         chat = self._chats.get(key)
         if chat is None or not chat.waiting:
             return
-        rows = [row for row, _ in chat.waiting]
+        rows = chat.waiting_rows
         chat.waiting.clear()
         self._leave(rows)
         await self._runner.fail_chat_gone(rows)
@@ -295,7 +343,7 @@ class Dispatcher:
         """Wait for further fragments of the next message, if it may have any."""
         clock = asyncio.get_running_loop().time
         while chat.waiting:
-            last, arrived = chat.waiting[_fragments(chat)[-1]]
+            last, arrived = chat.waiting[chat.next_indices[-1]]
             left = arrived + self._gather_seconds - clock()
             if left <= 0 or not fragments.may_continue(last.raw):
                 return
@@ -309,38 +357,11 @@ class Dispatcher:
         """Remove the next row from a queue, with its further fragments; return them."""
         if not chat.waiting:
             return ()
-        indices = _fragments(chat)
+        indices = chat.next_indices
         rows = [chat.waiting[index][0] for index in indices]
         for index in reversed(indices):
             del chat.waiting[index]
         return rows
-
-    async def _survive(self, work: Awaitable[Result]) -> Result | None:
-        """
-        Return the result of `work`, or None after an exception, which is a bug.
-
-        A CancelledError is passed on only if it is this task that was cancelled;
-        another one was raised by something that `work` awaited.
-        """
-        try:
-            return await work
-        except asyncio.CancelledError as error:
-            if _is_cancelled():
-                raise
-            self._report_bug(error)
-        except Exception as error:
-            self._report_bug(error)
-        return None
-
-    def _report_bug(self, error: BaseException) -> None:
-        """Count an exception, and have asyncio log it with its traceback."""
-        self._events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
-        asyncio.get_running_loop().call_exception_handler(
-            {
-                "message": "bug in a turn; its rows stay open until the next start",
-                "exception": error,
-            }
-        )
 
     def _leave(self, rows: Sequence[Row]) -> None:
         """Count rows out, after their turn."""
@@ -369,31 +390,3 @@ class Dispatcher:
             self._has_capacity.clear()
         elif self._queued <= self._limit // 2:
             self._has_capacity.set()
-
-
-def _fragments(chat: ChatQueue) -> list[int]:
-    """Return the indices in the queue of the next row and of its further fragments."""
-    indices = [0]
-    last = chat.waiting[0][0]
-    if not fragments.may_continue(last.raw):
-        return indices
-    for index, (row, _) in enumerate(chat.waiting):
-        if index and fragments.continues(last.raw, row.raw):
-            indices.append(index)
-            last = row
-            if len(indices) >= MAX_FRAGMENTS or not fragments.may_continue(row.raw):
-                break
-    return indices
-
-
-def _is_cancelled() -> bool:
-    """Return whether the current task was cancelled, and not by stop_turn()."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _uncancel() -> None:
-    """Let the current task, which stop_turn() cancelled, go on."""
-    task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()

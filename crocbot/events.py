@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
 from crocbot.model import Disposition, ErrorEvent, Outcome, RawUpdate, ReconnectReason
 
 
@@ -32,6 +33,7 @@ class Method(StrEnum):
     DELETE_MESSAGE = "deleteMessage"
     SEND_MESSAGE_DRAFT = "sendMessageDraft"
     SEND_CHAT_ACTION = "sendChatAction"
+    ANSWER_CALLBACK_QUERY = "answerCallbackQuery"
     GET_FILE = "getFile"
     FILE = "file"
     OTHER = "other"
@@ -60,6 +62,9 @@ class UpdateType(StrEnum):
 
     MESSAGE = "message"
     STOPPED_MESSAGE_GENERATION = "stopped_message_generation"
+    EDITED_MESSAGE = "edited_message"
+    CALLBACK_QUERY = "callback_query"
+    MY_CHAT_MEMBER = "my_chat_member"
 
     @classmethod
     def of(cls, raw: RawUpdate) -> UpdateType | None:
@@ -320,6 +325,27 @@ class DraftShown:
     outcome: DraftOutcome
 
 
+@dataclass(frozen=True, slots=True)
+class EditHandled:
+    """An edited message had this outcome."""
+
+    outcome: EditOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class PressHandled:
+    """The press of a button had this outcome."""
+
+    outcome: PressOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChanged:
+    """The bot was blocked, unblocked, added to or removed from a chat."""
+
+    change: Membership
+
+
 Event = (
     Outcome
     | ErrorEvent
@@ -341,6 +367,9 @@ Event = (
     | FileEvent
     | Transcription
     | DraftShown
+    | EditHandled
+    | PressHandled
+    | MembershipChanged
 )
 
 

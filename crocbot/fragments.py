@@ -14,7 +14,7 @@ follows for a while.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -28,6 +28,7 @@ from crocbot.text import utf16_length
 MIN_FRAGMENT_LENGTH = 3072
 # The fragments of a paste are sent at once.
 MAX_DISTANCE_SECONDS = 5
+MAX_FRAGMENTS = 50
 
 
 def may_continue(raw: RawUpdate) -> bool:
@@ -48,6 +49,20 @@ def continues(previous: RawUpdate, raw: RawUpdate) -> bool:
         and _sender(before) == _sender(after)
         and abs(_date(after) - _date(before)) <= MAX_DISTANCE_SECONDS
     )
+
+
+def of_first(updates: Iterable[RawUpdate]) -> list[int]:
+    """Return the indices of the first update and of its further fragments."""
+    indices: list[int] = []
+    last: RawUpdate = {}
+    for index, raw in enumerate(updates):
+        if index and not continues(last, raw):
+            continue
+        indices.append(index)
+        last = raw
+        if len(indices) >= MAX_FRAGMENTS or not may_continue(raw):
+            break
+    return indices
 
 
 def join(messages: Sequence[Message]) -> Message:

@@ -372,6 +372,7 @@ class Outcome:
     failed before and were reopened by the operator.  If the turn failed, `error` is the
     class of the error, `reason` its text, and `undelivered` the answer that did not
     reach the chat.  `chat_gone` means that the chat accepts no messages any more.
+    `replaced_by` is the row that takes the place of the closed one.
     """
 
     disposition: Disposition = field(kw_only=False)
@@ -384,6 +385,7 @@ class Outcome:
     reason: str | None = None
     undelivered: Reply | None = None
     chat_gone: bool = False
+    replaced_by: Row | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,6 +271,10 @@ class Client:
             action="typing",
         )
 
+    async def confirm_press(self, query_id: str) -> None:
+        """Tell Telegram that the press of a button arrived: it waits for seconds."""
+        await self._call("answerCallbackQuery", callback_query_id=query_id)
+
     async def download(self, file_id: str, max_bytes: int) -> bytes:
         """
         Return the content of a file that was sent to the bot.

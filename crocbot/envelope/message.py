@@ -7,8 +7,8 @@ One raw update to a Message, or to None.  Telegram's types stop here.
 
 None means that the update is valid but needs no answer:
 
-- it is neither a new message nor a press of Stop, but an edit, reaction, channel post,
-  membership or query;
+- it is neither a message, an edit nor the press of a button: a reaction, a channel
+  post, a change of membership;
 - it is a service message: a user joined, a group's photo changed, ...;
 - it is a command for another bot, or was written by a bot, so that two bots never
   answer each other.
@@ -20,14 +20,15 @@ be understood without it, and logged.  Otherwise `EnvelopeError` names the field
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 from crocbot import log
-from crocbot.envelope import context, media, stop_button
+from crocbot.envelope import context, media, press, stop_button
 from crocbot.envelope.addressed import is_addressed
 from crocbot.envelope.context import SKIPPED
 from crocbot.errors import EnvelopeError
+from crocbot.events import UpdateType
 from crocbot.model import (
     BotIdentity,
     ChatThread,
@@ -69,8 +70,11 @@ def is_stop(raw: RawUpdate) -> bool:
     """Return whether the update is /stop or its button, which overtake the queue."""
     if stop_button.is_pressed(raw):
         return True
-    message = raw.get("message")
-    text = message.get("text") if isinstance(message, Mapping) else None
+    source = raw.get("message")
+    name = "text"
+    if source is None:
+        source, name = raw.get(UpdateType.CALLBACK_QUERY), "data"
+    text = source.get(name) if isinstance(source, Mapping) else None
     if not isinstance(text, str) or not text.startswith("/"):
         return False
     return text.split(maxsplit=1)[0].partition("@")[0].lower() == STOP
@@ -120,11 +124,17 @@ def guess_type(raw: RawUpdate) -> MessageType | None:
 def read(row: Row, bot: BotIdentity) -> Message | None:
     """Read a row for this bot.  Raise EnvelopeError."""
     try:
+        if (message := row.raw.get(UpdateType.MESSAGE)) is not None:
+            return _read(Fields(message, UpdateType.MESSAGE), row, bot)
+        if (message := row.raw.get(UpdateType.EDITED_MESSAGE)) is not None:
+            edited = _read(Fields(message, UpdateType.EDITED_MESSAGE), row, bot)
+            return None if edited is None else replace(edited, edited=True)
+        if (query := row.raw.get(UpdateType.CALLBACK_QUERY)) is not None:
+            return _read_press(Fields(query, UpdateType.CALLBACK_QUERY), row, bot)
         if stop_button.is_pressed(row.raw):
             stopped = Fields(row.raw[stop_button.KEY], stop_button.KEY)
             return stop_button.read(stopped, row)
-        message = row.raw.get("message")
-        return None if message is None else _read(Fields(message, "message"), row, bot)
+        return None
     except EnvelopeError as error:
         raise EnvelopeError(f"unreadable update: {error}") from error
 
@@ -164,6 +174,11 @@ def _read(message: Fields, row: Row, bot: BotIdentity) -> Message | None:
         full_length=utf16_length(written or "") == MAX_MESSAGE_UNITS,
         context=context.read(message, bot),
     )
+
+
+def _read_press(query: Fields, row: Row, bot: BotIdentity) -> Message | None:
+    message = query.optional_fields("message")
+    return press.read(query, row, bot, None if message is None else _topic(message))
 
 
 def _caption(message: Fields) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from crocbot.errors import InboxError, StoreError
 from crocbot.events import NO_EVENTS, EventListener, InboxState
 from crocbot.inbox import sqlite
+from crocbot.inbox.sqlite import Failure
 from crocbot.model import (
     ErrorEvent,
     ErrorType,
@@ -180,6 +181,19 @@ class Inbox:
         if not await self._run(sqlite.has_reopened, write=False):
             return []
         return self._monotonic(await self._run(sqlite.take_reopened))
+
+    async def failures(self) -> list[Failure]:
+        """Return the rows that failed or were set aside and are still kept."""
+        return await self._run(sqlite.failures, write=False)
+
+    async def open_again(self, update_ids: Sequence[int]) -> list[Row]:
+        """Open failed rows again; return them, oldest first."""
+
+        def job(connection: Connection) -> list[Row]:
+            sqlite.reopen(connection, update_ids)
+            return sqlite.take_reopened(connection)
+
+        return self._monotonic(await self._run(job))
 
     def _monotonic(self, rows: Sequence[Row]) -> list[Row]:
         """Translate the times of rows from the file's."""

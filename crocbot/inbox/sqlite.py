@@ -122,8 +122,33 @@ def _close_one(
         ).rowcount
         # One row of the turn is enough to deliver it.
         reply = None
+        if outcome.replaced_by is not None:
+            _take_place(connection, update_id, outcome.replaced_by)
     _count(connection, str(outcome.disposition), closed)
     return closed
+
+
+def _take_place(connection: Connection, update_id: int, row: Row) -> None:
+    """Give an open row the place in the order, and the age, of a closed one."""
+    connection.execute(
+        "UPDATE rows SET raw = ? WHERE update_id = ? AND disposition IS NULL",
+        (json.dumps(row.raw, separators=(",", ":")), row.update_id),
+    )
+    (old, accepted), (new, _) = (
+        connection.execute(
+            "SELECT seq, accepted FROM rows WHERE update_id = ?", (each,)
+        ).fetchone()
+        for each in (update_id, row.update_id)
+    )
+    if new > old:
+        for seq, each in ((-1, update_id), (old, row.update_id), (new, update_id)):
+            connection.execute(
+                "UPDATE rows SET seq = ? WHERE update_id = ?", (seq, each)
+            )
+        connection.execute(
+            "UPDATE rows SET accepted = ? WHERE update_id = ?",
+            (accepted, row.update_id),
+        )
 
 
 def begin(connection: Connection, update_ids: Sequence[int]) -> None:

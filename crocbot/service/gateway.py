@@ -13,6 +13,7 @@ from crocbot.botapi import Client, OptionalCalls, Poller, Webhook, WebhookEndpoi
 from crocbot.chat_moves import ChatMoves
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
+from crocbot.edits import Edits
 from crocbot.errors import InboxError
 from crocbot.events import EventListener
 from crocbot.inbox import Inbox
@@ -26,7 +27,7 @@ from crocbot.sessions import Sessions
 from crocbot.settings import Settings, advice
 from crocbot.store import Store
 from crocbot.transcription import Transcriber
-from crocbot.turn import AgentStep, FileLoader, TurnRunner, TurnStages
+from crocbot.turn import AgentStep, Arrivals, FileLoader, TurnRunner, TurnStages
 
 MAX_QUEUED_PER_TURN = 4
 # While fewer chats than turns are active, so that updates of other chats, and /stop,
@@ -124,10 +125,17 @@ class Gateway:
 
     def _build_dispatcher(self, store: Store) -> Dispatcher:
         settings = self._settings
+        stages = self._build_stages(store)
         return Dispatcher(
             inbox=self._inbox,
             runner=TurnRunner(
-                stages=self._build_stages(store),
+                stages=stages,
+                arrivals=Arrivals(
+                    stages=stages,
+                    inbox=self._inbox,
+                    client=self._client,
+                    events=self._events,
+                ),
                 inbox=self._inbox,
                 events=self._events,
                 redactor=log.Redactor(settings.secrets),
@@ -165,6 +173,7 @@ class Gateway:
                 thinking=None if settings.keep_thinking else ThinkingTags(),
             ),
             delivery=delivery,
+            edits=Edits(store, self._events, mode=settings.edits),
             events=self._events,
         )
 

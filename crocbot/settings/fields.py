@@ -28,6 +28,7 @@ from crocbot.settings.values import (
     ApiKey,
     ApiUrl,
     Directory,
+    Edits,
     Flag,
     Groups,
     Ids,
@@ -208,6 +209,14 @@ class Settings(BaseModel):
         None,
         title="The API key of that server; many self-hosted servers need none.",
         description="must be the key of the server",
+    )
+    edits: Edits = Field(
+        "ignore",
+        title=(
+            "What becomes of a message that is edited after its turn has begun:"
+            " `ignore`, or `answer`, which tells the agent of the edit."
+        ),
+        description="must be ignore or answer",
     )
     gather_seconds: Number = Field(
         1.5,

@@ -252,6 +252,7 @@ RequestFields = Annotated[Mapping[str, Any], BeforeValidator(_request_fields)]
 Flag = Annotated[bool, BeforeValidator(_lower)]
 Program = Annotated[tuple[str, ...], BeforeValidator(_program)]
 Access = Annotated[Literal["allowlist", "pairing", "open"], BeforeValidator(_lower)]
+Edits = Annotated[Literal["ignore", "answer"], BeforeValidator(_lower)]
 AgentName = Annotated[
     Literal["echo", "http", "openai", "command"], BeforeValidator(_lower)
 ]

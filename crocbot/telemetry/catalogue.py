@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from random import Random
 
+from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
 from crocbot.events import (
     AgentErrorReason,
     CallOutcome,
@@ -263,6 +264,30 @@ PENDING_UPDATES = GaugeMetric(
         " absent if it returns no number."
     ),
     query="min_over_time(crocbot_telegram_pending_updates[5m]) > 100",
+)
+EDITS = CounterMetric(
+    name="crocbot_edits_total",
+    statsd="crocbot.edits",
+    labels={"outcome": EditOutcome},
+    help=(
+        "Edited messages by outcome; replaced: the message was waiting,"
+        " unchanged: Telegram edited it."
+    ),
+    query="sum by (outcome) (increase(crocbot_edits_total[1h]))",
+)
+BUTTON_PRESSES = CounterMetric(
+    name="crocbot_button_presses_total",
+    statsd="crocbot.button_presses",
+    labels={"outcome": PressOutcome},
+    help="Presses of buttons by outcome; unconfirmed: Telegram could not be told.",
+    query="sum by (outcome) (increase(crocbot_button_presses_total[1h]))",
+)
+MEMBERSHIP = CounterMetric(
+    name="crocbot_membership_changes_total",
+    statsd="crocbot.membership_changes",
+    labels={"change": Membership},
+    help="Chats that blocked or unblocked the bot, added or removed it.",
+    query="sum by (change) (increase(crocbot_membership_changes_total[1d]))",
 )
 WEBHOOK_REQUESTS = CounterMetric(
     name="crocbot_webhook_requests_total",

@@ -23,16 +23,19 @@ from crocbot.events import (
     CallOutcome,
     DeliveryEvent,
     DraftShown,
+    EditHandled,
     Event,
     FileEvent,
     FirstText,
     FloodWait,
     InboxState,
+    MembershipChanged,
     MessageAccepted,
     PendingUpdates,
     PollCompleted,
     PollFailed,
     PollingStarted,
+    PressHandled,
     QueueWait,
     Transcription,
     TurnsInFlight,
@@ -81,6 +84,9 @@ class Observer:
             FileEvent: self._record_file,
             Transcription: self._record_transcription,
             DraftShown: self._record_draft,
+            EditHandled: self._record_edit,
+            PressHandled: self._record_press,
+            MembershipChanged: self._record_membership,
         }
         instruments.gauge(catalogue.TURNS_IN_FLIGHT).set(0)
 
@@ -196,6 +202,15 @@ class Observer:
     def _record_message(self, accepted: MessageAccepted) -> None:
         lag = self._instruments.timer(catalogue.DELIVERY_LAG)
         lag.observe(accepted.lag_seconds)
+
+    def _record_edit(self, edit: EditHandled) -> None:
+        self._instruments.counter(catalogue.EDITS, edit.outcome).inc()
+
+    def _record_press(self, press: PressHandled) -> None:
+        self._instruments.counter(catalogue.BUTTON_PRESSES, press.outcome).inc()
+
+    def _record_membership(self, membership: MembershipChanged) -> None:
+        self._instruments.counter(catalogue.MEMBERSHIP, membership.change).inc()
 
     def _record_pending_updates(self, pending: PendingUpdates) -> None:
         gauge = self._instruments.gauge(catalogue.PENDING_UPDATES)

@@ -3,21 +3,36 @@ THE PATH: one turn, composed.
 
 `turn.py` is the path, `files.py` its step with files, `ask.py` that with the agent,
 `messages.py` the texts that people get when there is no answer, `runner.py` runs turns,
-a bounded number at a time, and closes their rows.
+a bounded number at a time, and closes their rows, `arrival.py` handles what cannot wait
+for a turn.
 """
 
 from __future__ import annotations
 
+from crocbot.turn.arrival import Arrivals
 from crocbot.turn.ask import AgentStep
 from crocbot.turn.files import FileLoader
-from crocbot.turn.runner import MIN_CALM_SECONDS, TurnRunner, TurnSlots
+from crocbot.turn.runner import (
+    MIN_CALM_SECONDS,
+    BugReporter,
+    TurnRunner,
+    TurnSlots,
+    is_cancelled,
+    suspects_first,
+    uncancel,
+)
 from crocbot.turn.turn import TurnStages
 
 __all__ = [
     "MIN_CALM_SECONDS",
     "AgentStep",
+    "Arrivals",
+    "BugReporter",
     "FileLoader",
     "TurnRunner",
     "TurnSlots",
     "TurnStages",
+    "is_cancelled",
+    "suspects_first",
+    "uncancel",
 ]

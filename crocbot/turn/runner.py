@@ -11,22 +11,41 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Coroutine,
+    Hashable,
+    Iterable,
+    Sequence,
+)
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from math import inf
+from typing import Any, TypeVar
 
-from crocbot import log
+from crocbot import envelope, log
+from crocbot.arrival_outcomes import EditOutcome
 from crocbot.errors import InboxError, OperatorError
-from crocbot.events import EventListener, QueueWait
+from crocbot.events import EditHandled, EventListener, QueueWait
 from crocbot.inbox import Inbox
-from crocbot.model import Clock, Disposition, Outcome, Row
+from crocbot.model import (
+    Clock,
+    Disposition,
+    ErrorEvent,
+    ErrorType,
+    Outcome,
+    Row,
+    Severity,
+)
+from crocbot.turn.arrival import CHAT_GONE_REASON, Arrivals
 from crocbot.turn.turn import MAX_TRIES, TurnStages
 
-CHAT_GONE_REASON = "the chat accepts no messages: the bot was blocked or removed"
 # Kills from outside often come faster than this, one after the other.
 MIN_CALM_SECONDS = 10.0
 
+Result = TypeVar("Result")
 logger = log.logger(__name__)
 
 
@@ -41,6 +60,7 @@ class TurnRunner:
     """
 
     stages: TurnStages
+    arrivals: Arrivals
     inbox: Inbox
     events: EventListener
     redactor: log.Redactor
@@ -84,6 +104,31 @@ class TurnRunner:
         ]
         await run_to_end(self._close(outcomes))
 
+    async def replace(self, old: Row, new: Row) -> None:
+        """Close a row that waited, and give its place to the edit of its message."""
+        outcome = Outcome(
+            Disposition.IGNORED,
+            update_ids=(old.update_id,),
+            retried=int(old.retried),
+            replaced_by=new,
+        )
+        await run_to_end(self._close([outcome]))
+        self.events.emit(EditHandled(EditOutcome.REPLACED))
+
+    async def ignore(self, row: Row) -> None:
+        """Close a row that needs no turn."""
+        outcome = Outcome(
+            Disposition.IGNORED,
+            update_ids=(row.update_id,),
+            retried=int(row.retried),
+        )
+        await run_to_end(self._close([outcome]))
+
+    async def cancel_waiting(self, rows: Sequence[Row]) -> None:
+        """Close rows that waited in a chat that the bot has lost."""
+        outcomes = [self._unread(Disposition.CANCELLED, [row]) for row in rows]
+        await run_to_end(self._close(outcomes))
+
     def _unread(
         self, disposition: Disposition, rows: Sequence[Row], reason: str | None = None
     ) -> Outcome:
@@ -103,8 +148,12 @@ class TurnRunner:
 
     async def _close_one(self, outcome: Outcome) -> None:
         """Close the rows of one outcome; emit it unless they were closed before."""
-        if outcome.reason is not None:
-            outcome = replace(outcome, reason=self.redactor.redact(outcome.reason))
+        reason = outcome.reason
+        if reason is not None:
+            if outcome.chat_gone:
+                # So that the row is found when the chat is back.
+                reason = f"{CHAT_GONE_REASON}: {reason}"
+            outcome = replace(outcome, reason=self.redactor.redact(reason))
         if not await self.inbox.close_rows(outcome):
             return
         self.events.emit(outcome)
@@ -168,6 +217,72 @@ class TurnSlots:
             await self._no_suspects.wait()
             async with self._slots:
                 yield
+
+
+def suspects_first(rows: Sequence[tuple[Hashable, Row]]) -> list[Row]:
+    """
+    Return rows, each given with the key of its chat, in the order in which they run.
+
+    Among the suspects those with the fewest tries are first: if it is not a message
+    that ends the process again and again, it is another row each time.
+    """
+    tries: dict[Hashable, int] = defaultdict(int)
+    for key, row in rows:
+        tries[key] = max(tries[key], row.tries)
+
+    def order(each: tuple[Hashable, Row]) -> tuple[bool, float]:
+        key, row = each
+        is_waiting = not (row.tries and envelope.is_stop(row.raw))
+        return is_waiting, tries[key] or inf
+
+    return [row for _, row in sorted(rows, key=order)]
+
+
+class BugReporter:
+    """Keeps exceptions, which are bugs, from ending anything but the work they hit."""
+
+    def __init__(self, events: EventListener) -> None:
+        self._events = events
+
+    async def survive(self, work: Awaitable[Result]) -> Result | None:
+        """
+        Return the result of `work`, or None after an exception, which is a bug.
+
+        A CancelledError is passed on only if it is this task that was cancelled;
+        another one was raised by something that `work` awaited.
+        """
+        try:
+            return await work
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            self.report(error)
+        except Exception as error:
+            self.report(error)
+        return None
+
+    def report(self, error: BaseException) -> None:
+        """Count an exception, and have asyncio log it with its traceback."""
+        self._events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
+        asyncio.get_running_loop().call_exception_handler(
+            {
+                "message": "bug in a turn; its rows stay open until the next start",
+                "exception": error,
+            }
+        )
+
+
+def is_cancelled() -> bool:
+    """Return whether the current task was cancelled, and not by stop_turn()."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def uncancel() -> None:
+    """Let the current task, which stop_turn() cancelled, go on."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
 
 
 async def run_to_end(work: Coroutine[Any, Any, None]) -> None:

@@ -25,8 +25,10 @@ from dataclasses import dataclass, replace
 
 from crocbot import envelope, fragments, log
 from crocbot.access import AccessPolicy, DenialLog
+from crocbot.arrival_outcomes import EditOutcome
 from crocbot.chat_moves import ChatMoves
 from crocbot.commands import Commands
+from crocbot.edits import Edits
 from crocbot.errors import (
     ChatGoneError,
     CrashError,
@@ -37,7 +39,7 @@ from crocbot.errors import (
     StoreError,
     TurnError,
 )
-from crocbot.events import EventListener
+from crocbot.events import EditHandled, EventListener
 from crocbot.model import (
     BotIdentity,
     Clock,
@@ -77,6 +79,7 @@ class TurnStages:
     moves: ChatMoves
     agent_step: AgentStep
     delivery: Delivery
+    edits: Edits
     events: EventListener
     clock: Clock = time.monotonic
 
@@ -100,15 +103,15 @@ class TurnStages:
         messages = [each for each in read if isinstance(each, Message)]
         if messages:
             update_ids = tuple(message.update_id for message in messages)
-            undelivered = next((row.reply for row in rows if row.reply), None)
             message = fragments.join(messages)
             retried = sum(row.retried for row in rows if row.update_id in update_ids)
+            quotes = overtaken or message.edited
             progress = self.delivery.start(
                 message.chat,
-                quote=(message.message_id or None) if overtaken else None,
+                quote=(message.message_id or None) if quotes else None,
                 accepted_at=None if retried else message.accepted_at,
             )
-            outcome = await self._process(message, undelivered, progress)
+            outcome = await self._process(message, rows, progress)
             outcomes.append(replace(outcome, update_ids=update_ids, retried=retried))
         return outcomes
 
@@ -142,7 +145,7 @@ class TurnStages:
         """Send the sentence about a crash, if the sender has access."""
         try:
             message = envelope.read(row, self.bot)
-            allowed = message is not None and (await self._decide(message)).allowed
+            allowed = message is not None and await self.has_access(message)
         except (EnvelopeError, StoreError) as failure:
             logger.warning("error message not sent", error=str(failure))
             return
@@ -171,17 +174,16 @@ class TurnStages:
         )
 
     async def _process(
-        self, message: Message, undelivered: Reply | None, progress: ReplyProgress
+        self, message: Message, rows: Sequence[Row], progress: ReplyProgress
     ) -> Outcome:
+        undelivered = next((row.reply for row in rows if row.reply), None)
         decision: Decision | None = None
         try:
             decision = await self._decide(message)
             if not decision.allowed:
-                self.denials.record(message, decision)
-                await self._send_pairing_code(message, decision)
-                return Outcome(
-                    Disposition.DENIED, message_type=message.type, decision=decision
-                )
+                return await self._deny(message, decision)
+            if undelivered is None and await self._ignores_edit(message, rows):
+                return Outcome(Disposition.IGNORED, decision=decision)
             await self._answer(message, undelivered, progress)
         except OperatorError:
             raise
@@ -193,6 +195,27 @@ class TurnStages:
             seconds=self.clock() - message.accepted_at,
             decision=decision,
         )
+
+    async def _deny(self, message: Message, decision: Decision) -> Outcome:
+        """Record a denial; a denied edit, which is no new message, gets no reply."""
+        self.denials.record(message, decision)
+        if message.edited:
+            self.events.emit(EditHandled(EditOutcome.DENIED))
+            return Outcome(Disposition.DENIED, decision=decision)
+        await self._send_pairing_code(message, decision)
+        return Outcome(Disposition.DENIED, message_type=message.type, decision=decision)
+
+    async def _ignores_edit(self, message: Message, rows: Sequence[Row]) -> bool:
+        """Return whether a message is an edit that the agent is not told of."""
+        outcome = await self.edits.decide(message, rows)
+        if outcome is None:
+            return False
+        self.events.emit(EditHandled(outcome))
+        return outcome is not EditOutcome.ANSWERED
+
+    async def has_access(self, message: Message) -> bool:
+        """Return whether a message may be answered.  Raise StoreError."""
+        return (await self._decide(message)).allowed
 
     async def _decide(self, message: Message) -> Decision:
         """Return the decision; raise StoreError if it needs unreadable pairings."""

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
 from crocbot.events import (
     AgentCall,
     AgentErrorReason,
@@ -27,6 +28,7 @@ from crocbot.events import (
     DeliveryIssue,
     DraftOutcome,
     DraftShown,
+    EditHandled,
     Event,
     FileDirection,
     FileEvent,
@@ -34,12 +36,14 @@ from crocbot.events import (
     FirstText,
     FloodWait,
     InboxState,
+    MembershipChanged,
     MessageAccepted,
     Method,
     PendingUpdates,
     PollCompleted,
     PollFailed,
     PollingStarted,
+    PressHandled,
     QueueWait,
     Transcription,
     TranscriptionOutcome,
@@ -113,6 +117,9 @@ EVENTS: list[Event] = [
     *(DeliveryEvent(issue) for issue in DeliveryIssue),
     *(FileEvent(way, outcome) for way in FileDirection for outcome in FileOutcome),
     *(Transcription(outcome, 2.0) for outcome in TranscriptionOutcome),
+    *(EditHandled(outcome) for outcome in EditOutcome),
+    *(PressHandled(outcome) for outcome in PressOutcome),
+    *(MembershipChanged(change) for change in Membership),
 ]
 # Nine in ten series are the buckets of methods and outcomes that never meet.
 MAX_SERIES = 2000

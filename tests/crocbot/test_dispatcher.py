@@ -82,6 +82,11 @@ class FakeTurns:
         self.ignores_cancellation = False
         self.reported: list[Any] = []
         self.events = RecordedEvents()
+        self.arrivals = self
+        self.confirmed: list[tuple[int, bool]] = []
+        self.replaced: list[tuple[int, int]] = []
+        self.ignored: list[int] = []
+        self.opened: list[Row] = []
         defaults = {"max_turns": 2, "max_queued": 100, "calm_seconds": 0.0}
         options = defaults | options
         self.dispatcher = Dispatcher(
@@ -110,6 +115,22 @@ class FakeTurns:
             raise self.bugs[first]
         self.finished.append(first)
         return first in self.gone
+
+    async def confirm_press(self, row: Row, *, repeated: bool) -> None:
+        self.confirmed.append((row.update_id, repeated))
+
+    async def change_membership(self, row: Row) -> list[Row]:
+        opened, self.opened = self.opened, []
+        return opened
+
+    async def replace(self, old: Row, new: Row) -> None:
+        self.replaced.append((old.update_id, new.update_id))
+
+    async def ignore(self, row: Row) -> None:
+        self.ignored.append(row.update_id)
+
+    async def cancel_waiting(self, rows: Sequence[Row]) -> None:
+        self.cancelled += [row.update_id for row in rows]
 
     async def cancel(self, rows: Sequence[Row]) -> None:
         await self.closing.wait()

@@ -105,7 +105,6 @@ def test_media(caption: str | None) -> None:
     [
         {"update_id": 1},
         {"update_id": 1, "something_new": {"a": 1}},
-        {"update_id": 1, "edited_message": raw(text="x")["message"]},
         {"update_id": 1, "channel_post": raw(text="x")["message"]},
         raw(new_chat_title="Dogs"),
         raw(pinned_message=raw(text="x")["message"]),

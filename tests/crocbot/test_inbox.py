@@ -322,3 +322,44 @@ def killed_after(lines: int, file: Path) -> list[str]:
         printed += process.stdout.readlines()
     assert process.returncode == -signal.SIGKILL
     return [line for line in printed if line.endswith("\n")]
+
+
+async def test_a_row_that_takes_the_place_of_another(inbox: InboxFixture) -> None:
+    """It has the place and the age of the closed row, also after a crash."""
+    one, two, three = updates(1, 2, 3)
+    await inbox.accept([one, two])
+    inbox.run_for(10)
+    await inbox.accept([three | {"edited_message": {"text": "new"}}])
+    new = Row(3, three | {"message": {"text": "new"}}, 100.0)
+    outcome = Outcome(Disposition.IGNORED, update_ids=(1,), replaced_by=new)
+
+    assert await inbox.close_rows(outcome) == 1
+    assert await inbox.open_rows() == [new, Row(2, two, 100.0)]
+    assert await inbox.ledger() == (3, 2, {"ignored": 1})
+
+
+async def test_a_row_that_was_closed_before_it_takes_a_place(
+    inbox: InboxFixture,
+) -> None:
+    """Nothing of it is stored again."""
+    await inbox.accept(updates(1, 2))
+    await inbox.close_rows(end(ANSWERED, 2))
+    new = Row(2, {"update_id": 2, "message": {"text": "new"}}, 100.0)
+    await inbox.close_rows(
+        Outcome(Disposition.IGNORED, update_ids=(1,), replaced_by=new)
+    )
+
+    assert await inbox.query("SELECT raw FROM rows") == [("",), ("",)]
+    assert await inbox.ledger() == (2, 0, {"answered": 1, "ignored": 1})
+
+
+async def test_failed_rows_that_are_opened_again(inbox: InboxFixture) -> None:
+    """Those that are asked for are returned, once."""
+    await inbox.accept(updates(1, 2, 3))
+    await inbox.close_rows(FAILED)
+
+    assert [each.update_id for each in await inbox.failures()] == [1, 2]
+    (row,) = await inbox.open_again([1])
+    assert (row.update_id, row.retried, row.reply) == (1, True, FAILED.undelivered)
+    assert await inbox.reopened() == []
+    assert await inbox.open_ids() == [1, 3]

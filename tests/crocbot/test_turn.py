@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from crocbot.access import AccessPolicy
 from crocbot.agents import Accepts, Timeouts
+from crocbot.arrival_outcomes import EditOutcome
 from crocbot.commands import Commands, Status
 from crocbot.content import Entity, Image
+from crocbot.edits import Edits
 from crocbot.errors import (
     AgentError,
     ChatGoneError,
@@ -23,7 +25,7 @@ from crocbot.errors import (
     OperatorError,
     StoreError,
 )
-from crocbot.events import AgentCall, AgentErrorReason, FirstText
+from crocbot.events import AgentCall, AgentErrorReason, EditHandled, FirstText
 from crocbot.log import REDACTED, Redactor
 from crocbot.model import (
     BotIdentity,
@@ -113,6 +115,10 @@ class FakeStore:
         if error := self.errors.get(method):
             raise error
 
+    async def run(self, _: object) -> bool:
+        """Return that an edit differs."""
+        return True
+
     async def is_paired(self, user_id: int) -> bool:
         self._fail("is_paired")
         return user_id in self.paired
@@ -153,6 +159,7 @@ class TurnFixture:
         self.policy = AccessPolicy(listed=frozenset({7}))
         self.moves = FakeMoves()
         self.overtaken = False
+        self.edits = "ignore"
         self.denied: list[tuple[int | None, Verdict]] = []
 
     @property
@@ -197,6 +204,7 @@ class TurnFixture:
                 redactor=Redactor([SECRET]),
             ),
             delivery=delivery,
+            edits=Edits(store, self.events, mode=self.edits),
             events=self.events,
             clock=lambda: 102.5,
         )
@@ -822,3 +830,60 @@ async def test_a_crash_message_that_is_not_sent() -> None:
     scene.telegram.errors["send"] = [DeliveryError("blocked")]
 
     assert await scene.run_one(crashed(3)) == SET_ASIDE
+
+
+def edit(text: str, user: int = 7) -> Row:
+    """Return the row of an edited private text."""
+    taken = row(text, user)
+    return replace(taken, raw={"update_id": 1, "edited_message": taken.raw["message"]})
+
+
+@pytest.mark.parametrize(
+    ("mode", "outcome", "asked"),
+    [("ignore", EditOutcome.IGNORED, []), ("answer", EditOutcome.ANSWERED, ["hello"])],
+)
+async def test_edits(mode: str, outcome: EditOutcome, asked: list[str]) -> None:
+    """An edit is ignored, or told to the agent as an edit, quoting the message."""
+    scene = TurnFixture()
+    scene.edits = mode
+    closed = await scene.run_one(edit("hello"))
+
+    assert scene.asked == asked
+    assert scene.telegram.quotes == [3] * len(asked)
+    assert all(prompt.message.edited for prompt in scene.agent.prompts)
+    assert scene.events.of_type(EditHandled) == [EditHandled(outcome)]
+    ignored = Outcome(Disposition.IGNORED, decision=ALLOWED)
+    assert closed == (ANSWERED if asked else ignored)
+
+
+async def test_an_edit_never_runs_a_command() -> None:
+    """Its command does nothing, even where edits are answered."""
+    scene = TurnFixture()
+    scene.edits = "answer"
+    closed = await scene.run_one(edit("/start"))
+
+    assert closed.disposition is Disposition.IGNORED
+    assert scene.telegram.texts == []
+    assert scene.events.of_type(EditHandled) == [EditHandled(EditOutcome.COMMAND)]
+
+
+@pytest.mark.parametrize("pairing", [True, False])
+async def test_an_edit_of_a_stranger(pairing: bool) -> None:
+    """It is denied, and gets no pairing code: the message before has got it."""
+    scene = TurnFixture()
+    scene.policy = AccessPolicy(pairing=pairing)
+    scene.store.code = "ABC"
+    closed = await scene.run_one(edit("hello", user=8))
+
+    assert (closed.disposition, closed.message_type) == (Disposition.DENIED, None)
+    assert scene.telegram.texts == []
+    assert scene.events.of_type(EditHandled) == [EditHandled(EditOutcome.DENIED)]
+
+
+async def test_an_undelivered_answer_to_an_edit() -> None:
+    """It is delivered: whether the edit is answered was decided before."""
+    scene = TurnFixture()
+    closed = await scene.run_one(replace(edit("hello"), reply=Reply("answer")))
+
+    assert closed.disposition is Disposition.ANSWERED
+    assert scene.telegram.texts == ["answer"]

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import pytest
 
 from crocbot import log
+from crocbot.arrival_outcomes import EditOutcome
 from crocbot.chat_moves import ChatMoves
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
-from crocbot.events import QueueWait
+from crocbot.events import EditHandled, QueueWait
 from crocbot.model import Disposition, MessageType, Outcome, Row
 from crocbot.turn import TurnRunner
 from tests.crocbot.fakes import RecordedEvents
@@ -25,6 +26,7 @@ class RunnerFixture:
         self.events = RecordedEvents()
         self.runner = TurnRunner(
             stages=self,  # type: ignore[arg-type]
+            arrivals=self,  # type: ignore[arg-type]
             inbox=self,  # type: ignore[arg-type]
             events=self.events,
             redactor=log.Redactor([]),
@@ -140,3 +142,23 @@ async def test_rows_that_are_closed_without_a_turn() -> None:
     ]
     assert {each.disposition for each in outcomes[1:]} == {Disposition.FAILED}
     assert world.remembered == [1, 2]
+
+
+async def test_rows_that_other_updates_close() -> None:
+    """A replaced message is no message more; each lost one is cancelled by itself."""
+    world = RunnerFixture()
+    world.go_on.set()
+    text = {"type": MessageType.TEXT}
+    old, new = Row(1, text, 0.0), Row(2, text, 0.0)
+    await world.runner.replace(old, new)
+    await world.runner.ignore(Row(3, text, 0.0))
+    await world.runner.cancel_waiting([Row(4, text, 0.0), Row(5, {}, 0.0)])
+
+    ignored, cancelled = Disposition.IGNORED, Disposition.CANCELLED
+    assert world.events.of_type(Outcome) == [
+        Outcome(ignored, update_ids=(1,), replaced_by=new),
+        Outcome(ignored, update_ids=(3,)),
+        Outcome(cancelled, update_ids=(4,), message_type=MessageType.TEXT),
+        Outcome(cancelled, update_ids=(5,)),
+    ]
+    assert world.events.of_type(EditHandled) == [EditHandled(EditOutcome.REPLACED)]

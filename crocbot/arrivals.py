@@ -1,0 +1,54 @@
+"""
+What an update does to the rows that wait, as soon as it is stored.
+
+    an edit              takes the place of the message that it changes, if that waits
+    a second press       of the same button is not needed while the first one waits
+    a lost chat          needs none of its rows any more
+
+Reads raw updates and rows only, and never raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from crocbot import envelope
+from crocbot.model import RawUpdate, Row
+
+
+def replaced(edit: Row, waiting: Iterable[Row]) -> int | None:
+    """
+    Return the index of the row whose message an edit changes, or None.
+
+    A row whose turn has begun before, also in an earlier process, is not replaced.
+    """
+    if envelope.edited_message(edit.raw) is None:
+        return None
+    key = envelope.message_key(edit.raw)
+    for index, row in enumerate(waiting):
+        if row.retried or row.tries or row.reply or key is None:
+            continue
+        is_message = envelope.edited_message(row.raw) is None
+        if is_message and envelope.message_key(row.raw) == key:
+            return index
+    return None
+
+
+def replacement(edit: Row, old: Row) -> Row:
+    """Return the row of an edit that takes the place of a message."""
+    raw = envelope.as_message(edit.raw)
+    return replace(edit, raw=raw, accepted_at=old.accepted_at)
+
+
+def is_press(raw: RawUpdate) -> bool:
+    """Return whether an update is the press of a button."""
+    return "callback_query" in raw
+
+
+def repeats(press: Row, others: Iterable[Row]) -> bool:
+    """Return whether one of these rows is the same press of the same person."""
+    key = envelope.press_key(press.raw)
+    return key is not None and any(
+        envelope.press_key(other.raw) == key for other in others
+    )

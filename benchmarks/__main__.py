@@ -65,6 +65,14 @@ PARTS: dict[str, list[Entry]] = {
             ("summaries", 10_000),
         )
     ],
+    "native": [
+        (each, ("ours", "ours, native off", "statsd_exporter"))
+        for each in (
+            measures.traffic(10, 0),
+            measures.traffic(10, 5_000),
+            *(shapes.measure_shape(each) for each in shapes.HISTOGRAMS),
+        )
+    ],
     "plain path": [(measures.traffic(10, 5_000), ("ours", "ours, plain path"))],
 }
 

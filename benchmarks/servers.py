@@ -145,8 +145,16 @@ def _collectd_command(home: Path, udp: int, tcp: int) -> list[str]:
 EXPORTER_PACKETS = r"(?m)^statsd_exporter_udp_packets_total (\S+)"
 
 
+VARIANTS = {
+    "": (),
+    ", plain path": ("--no-statsd.batch",),
+    ", native off": ("--statsd.native-histograms=off",),
+}
+"""Flags of the bridge by what follows its name."""
+
+
 def bridges(name: str, folder: Path = ROOT) -> list[ServerSpec]:
-    """Return the bridge of a checkout, with its defaults and without its fast path."""
+    """Return the bridge of a checkout: as it is by default, and without a part."""
     return [
         ServerSpec(
             name=f"{name}{suffix}",
@@ -154,7 +162,7 @@ def bridges(name: str, folder: Path = ROOT) -> list[ServerSpec]:
             packets_pattern=EXPORTER_PACKETS,
             folder=folder,
         )
-        for suffix, flags in (("", ()), (", plain path", ("--no-statsd.batch",)))
+        for suffix, flags in VARIANTS.items()
     ]
 
 

@@ -61,6 +61,7 @@ SHAPES = (
     Shape(name="summaries, a family each", profile="timer_names", count=5_000),
     Shape(name="gauges with 8 tags", profile="tagged_gauges", count=20_000),
 )
+HISTOGRAMS = [each for each in SHAPES if each.name.startswith("histograms")]
 MILLION = Shape(
     name="counters, one family, 3 labels", profile="million", count=1_000_000
 )

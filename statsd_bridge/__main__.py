@@ -1,11 +1,15 @@
 """The command `statsd-bridge`, and `python -m statsd_bridge`."""
 
+import gc
 import sys
 
 from statsd_bridge.signals import SIGNALS
 
-# First, because the imports below take half a second.
+# First, because the imports below take a quarter of a second.
 SIGNALS.install_for(sys.argv[1:])
+# Imports make many objects and hardly any garbage: 50 ms of 300.  A bridge enables it
+# again when it starts.
+gc.disable()
 
 from statsd_bridge.cli import main  # noqa: E402
 from statsd_bridge.stderr import open_missing_streams  # noqa: E402

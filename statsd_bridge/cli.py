@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from statsd_bridge import optional
 from statsd_bridge.errors import BridgeError
 from statsd_bridge.settings import IGNORED_FLAGS, LINE_SETTINGS, Flag, Settings
 from statsd_bridge.signals import SIGNALS
@@ -164,7 +165,8 @@ def run(context: click.Context, /, **values: Any) -> int:
         # An argument of @file, which __main__.py does not read.
         SIGNALS.restore()
 
-    from statsd_bridge import log
+    with optional.left_out(*optional.OF_LOG):
+        from statsd_bridge import log
 
     log.configure(settings.log_level, settings.log_format)
     if context.invoked_subcommand:
@@ -173,7 +175,8 @@ def run(context: click.Context, /, **values: Any) -> int:
     if not settings.listens_for_statsd:
         raise BridgeError("--statsd.listen-udp: at least one statsd address is needed")
 
-    from statsd_bridge.service import process
+    with optional.left_out(*(() if settings.web_config else optional.OF_TLS)):
+        from statsd_bridge.service import process
 
     if settings.check_config or settings.dump_fsm:
         table = process.check(settings)

@@ -5,9 +5,9 @@ Signals of the process, from its first line on.
     SIGHUP                     reload the mapping file
     SIGUSR1, SIGALRM, ...      ignored and logged
 
-`__main__.py` installs the handlers before it imports the rest, which takes half a
-second.  Until the bridge starts, SIGTERM and SIGINT end the process, and other signals
-are recorded.  Commands that end by themselves have the system's handlers.
+`__main__.py` installs the handlers before it imports the rest, which takes a quarter
+of a second.  Until the bridge starts, SIGTERM and SIGINT end the process, and other
+signals are recorded.  Commands that end by themselves have the system's handlers.
 SIGPIPE is ignored by Python: every client that closes its connection causes one.
 This module imports as little as it can, typing included.
 """

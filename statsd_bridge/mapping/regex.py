@@ -11,8 +11,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import re2
-
 from statsd_bridge.document.pace import NO_PACE, Pace
 
 MAX_DEPTH = 1000
@@ -108,6 +106,9 @@ def _any_of(texts: Sequence[str]) -> Any | None:
 
 
 def _compile(text: str, *, captures: bool = True) -> Any:
+    # Late: 3 MB that a bridge without such rules does not need.
+    import re2
+
     options = re2.Options()
     options.log_errors = False
     options.never_capture = not captures

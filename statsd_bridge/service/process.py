@@ -11,7 +11,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
 from zope.interface import implementer
 
-from statsd_bridge import log, stderr, web
+from statsd_bridge import log, optional, stderr, web
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.listener.limits import raise_open_files
 from statsd_bridge.log import BugReporter, RateLimitedLog
@@ -29,11 +29,8 @@ def run(settings: Settings) -> NoReturn:
 
     Raise BridgeError if it cannot start.
     """
-    # Importing the reactor installs it.
-    from twisted.internet import reactor
-
+    loop = _import_reactor(with_tls=bool(settings.web_config))
     _tune_collector()
-    loop: Any = reactor
     components = build.Components(
         settings,
         loop,
@@ -56,6 +53,13 @@ def run(settings: Settings) -> NoReturn:
     _end()
 
 
+def _import_reactor(*, with_tls: bool) -> Any:
+    """Import the reactor, which installs it."""
+    with optional.left_out(*(() if with_tls else optional.OF_TLS)):
+        from twisted.internet import reactor
+    return reactor
+
+
 def check(settings: Settings) -> MappingTable:
     """Read all files that a start reads; raise BridgeError if one cannot be used."""
     _tune_collector()
@@ -69,6 +73,7 @@ def _tune_collector() -> None:
     # of 700 the collector would visit them again and again.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+    gc.enable()
 
 
 def _report_to(bugs: BugReporter) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from statsd_bridge.document import node
+from statsd_bridge.document import tree
 from statsd_bridge.document.diagnostics import Diagnostics, quote
 from statsd_bridge.document.section import Section, non_null
 from statsd_bridge.errors import ConfigError
@@ -154,7 +154,7 @@ def referenced_files(path: str) -> list[Path]:
 
 
 def _root(path: str) -> Section:
-    composed = node.compose(node.read_file(path), path)
+    composed = tree.compose(tree.read_file(path), path)
     return Section(Diagnostics(path, strict=True), "", non_null(composed))
 
 

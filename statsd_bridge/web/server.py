@@ -10,7 +10,6 @@ import os
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.http import Request as PlainRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
@@ -53,6 +52,8 @@ def http_factory(
     root = _Root(paths, metrics if telemetry_path == "/" else pages.NotFound())
     factory: Any = _Site(root, guard, backend)
     if guard.is_tls:
+        from twisted.protocols.tls import TLSMemoryBIOFactory
+
         context_factory: Any = guard
         factory = TLSMemoryBIOFactory(context_factory, False, factory)
     return BoundedFactory(factory, max_connections, backend.stats)

@@ -133,7 +133,7 @@ def test_help_imports_no_library_but_click() -> None:
     assert not modules & (heavy | {"structlog", "twisted", "yaml"})
 
 
-@pytest.mark.parametrize("module", ["twisted", "re2"])
+@pytest.mark.parametrize("module", ["twisted", "prometheus_client"])
 def test_a_missing_extra_is_named(
     module: str,
     monkeypatch: pytest.MonkeyPatch,

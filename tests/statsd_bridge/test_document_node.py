@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.document import node as document
-from statsd_bridge.document.node import Node, compose, read_file
+from statsd_bridge.document import tree as document
+from statsd_bridge.document.node import Node
+from statsd_bridge.document.tree import compose, read_file
 from statsd_bridge.errors import ConfigError
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.document.node import compose
 from statsd_bridge.document.scalar import Value, is_null, resolve, value
+from statsd_bridge.document.tree import compose
 
 MEANINGS: list[tuple[str, Value]] = [
     ("", None),

@@ -9,8 +9,8 @@ from operator import methodcaller
 import pytest
 
 from statsd_bridge.document.diagnostics import Diagnostics
-from statsd_bridge.document.node import compose
 from statsd_bridge.document.section import Section, non_null
+from statsd_bridge.document.tree import compose
 from statsd_bridge.errors import ConfigError
 
 

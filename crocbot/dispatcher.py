@@ -149,7 +149,8 @@ class Dispatcher:
 
     def enqueue(self, rows: Iterable[Row]) -> None:
         """Queue rows; those of one chat run in this order."""
-        now = asyncio.get_running_loop().time()
+        now, rows = asyncio.get_running_loop().time(), list(rows)
+        self._runner.accepted(rows)
         for row in rows:
             needs_turn = UpdateType.MESSAGE in row.raw or self._arrive(row)
             if needs_turn and envelope.is_stop(row.raw):

@@ -32,6 +32,7 @@ class Method(StrEnum):
     EDIT_MESSAGE_TEXT = "editMessageText"
     DELETE_MESSAGE = "deleteMessage"
     SEND_MESSAGE_DRAFT = "sendMessageDraft"
+    SET_MESSAGE_REACTION = "setMessageReaction"
     SEND_CHAT_ACTION = "sendChatAction"
     ANSWER_CALLBACK_QUERY = "answerCallbackQuery"
     GET_FILE = "getFile"

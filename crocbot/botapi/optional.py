@@ -1,5 +1,5 @@
 """
-Calls that a server may lack: drafts of answers.
+Calls that a server may lack: drafts of answers, reactions.
 
     send_draft(...) --> Client.call_chat --> Telegram
          |                    '-- 404: UnknownMethodError, and no further call
@@ -55,6 +55,17 @@ class OptionalCalls:
             entities=entities(part),
             can_stop=True,
             keep_on_stop=True,
+        )
+
+    async def set_reaction(
+        self, chat: ChatThread, message_id: int, emoji: str | None
+    ) -> None:
+        """Set the bot's reaction to a message; None removes it."""
+        await self._call(
+            Method.SET_MESSAGE_REACTION,
+            chat,
+            message_id=message_id,
+            reaction=[{"type": "emoji", "emoji": emoji}] if emoji else [],
         )
 
     async def _call(self, method: Method, chat: ChatThread, **parameters: Any) -> Any:

@@ -39,6 +39,7 @@ REFUSALS: Mapping[Refusal, tuple[str, ...]] = {
     Refusal.LENGTH: ("message is too long", "message_too_long", "text is too long"),
     Refusal.MESSAGE: (
         *("message to edit not found", "message to delete not found"),
+        "message to react not found",
         *("message can't be edited", "message can't be deleted"),
         *("message identifier is not specified", "invalid message identifier"),
         *("message_id_invalid", "message_edit_time_expired", "message_author_required"),

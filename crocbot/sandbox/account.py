@@ -20,6 +20,7 @@ from crocbot.sandbox import faults, messages
 from crocbot.sandbox.drafts import Drafts, ShownDraft
 from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters
+from crocbot.sandbox.reactions import Reactions, read_emoji
 from crocbot.sandbox.updates import ConflictingPollError, Updates
 from crocbot.sandbox.webhook_delivery import Webhook, WebhookDelivery
 
@@ -75,11 +76,13 @@ class Account:
         self.updates = Updates(first_update)
         self.commands: list[Any] = []
         self.drafts = Drafts(clock)
+        self.reactions = Reactions()
         methods: dict[str, Method] = {
             "getme": self._get_me,
             "getupdates": self._get_updates,
             "sendmessage": self._send_message,
             "sendmessagedraft": self._send_message_draft,
+            "setmessagereaction": self._set_message_reaction,
             "editmessagetext": self._edit_message_text,
             "deletemessage": self._delete_message,
             "getfile": self._get_file,
@@ -178,6 +181,14 @@ class Account:
                 shown_at=self._clock(),
             )
         )
+        return True
+
+    async def _set_message_reaction(self, parameters: Parameters) -> bool:
+        chat, message_id = self._chat(parameters), parameters.integer("message_id")
+        if not 0 < message_id <= self._last_message_id:
+            raise BotApiError(400, "Bad Request: message to react not found")
+        emoji = read_emoji(parameters.json("reaction"))
+        self.reactions.set(chat.chat_id, message_id, emoji)
         return True
 
     async def _edit_message_text(self, parameters: Parameters) -> Sent:

@@ -30,6 +30,7 @@ from crocbot.sandbox.drafts import DraftListener
 from crocbot.sandbox.faults import Drop, Fault, Slow
 from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters, read
+from crocbot.sandbox.reactions import ReactionListener
 from crocbot.sandbox.updates import InterruptedPollError
 
 TOKEN = "4242424242:AAsandbox-token-that-opens-nothing00"  # noqa: S105 (made up)
@@ -110,6 +111,14 @@ class Server:
     def listen_drafts(self, listener: DraftListener) -> None:
         """Add a listener for the drafts of the bot."""
         self._account.drafts.listen(listener)
+
+    def reaction(self, sent: Sent) -> str | None:
+        """Return the bot's reaction to a message, None without one."""
+        return self._account.reactions.of(sent["chat"]["id"], sent["message_id"])
+
+    def listen_reactions(self, listener: ReactionListener) -> None:
+        """Add a listener for the reactions of the bot."""
+        self._account.reactions.listen(listener)
 
     def press_stop(self, person: Person) -> int:
         """Press Stop below the draft that a person sees; returns the update's id."""

@@ -27,7 +27,14 @@ from crocbot.sessions import Sessions
 from crocbot.settings import Settings, advice
 from crocbot.store import Store
 from crocbot.transcription import Transcriber
-from crocbot.turn import AgentStep, Arrivals, FileLoader, TurnRunner, TurnStages
+from crocbot.turn import (
+    Acknowledger,
+    AgentStep,
+    Arrivals,
+    FileLoader,
+    TurnRunner,
+    TurnStages,
+)
 
 MAX_QUEUED_PER_TURN = 4
 # While fewer chats than turns are active, so that updates of other chats, and /stop,
@@ -64,6 +71,8 @@ class Gateway:
         self._identity = identity
         self._inbox = inbox
         self._client = client
+        self._optional = OptionalCalls(client)
+        self._acknowledger: Acknowledger | None = None
         self._agent = agent
         self._transcriber = transcriber
         self._readiness = readiness
@@ -126,6 +135,13 @@ class Gateway:
     def _build_dispatcher(self, store: Store) -> Dispatcher:
         settings = self._settings
         stages = self._build_stages(store)
+        if settings.acknowledge:
+            self._acknowledger = Acknowledger(
+                emoji=settings.acknowledge,
+                calls=self._optional,
+                stages=stages,
+                events=self._events,
+            )
         return Dispatcher(
             inbox=self._inbox,
             runner=TurnRunner(
@@ -136,6 +152,7 @@ class Gateway:
                     client=self._client,
                     events=self._events,
                 ),
+                acknowledger=self._acknowledger,
                 inbox=self._inbox,
                 events=self._events,
                 redactor=log.Redactor(settings.secrets),
@@ -151,7 +168,7 @@ class Gateway:
     def _build_stages(self, store: Store) -> TurnStages:
         settings = self._settings
         delivery = Delivery(client=self._client, events=self._events)
-        drafts = Drafts(calls=OptionalCalls(self._client), delivery=delivery)
+        drafts = Drafts(calls=self._optional, delivery=delivery)
         return TurnStages(
             bot=self._identity,
             policy=self._policy,
@@ -217,6 +234,8 @@ class Gateway:
             left = await self._dispatcher.drain(0)
         if left:
             logger.warning("left open for the next start", rows=left)
+        if self._acknowledger is not None:
+            await self._acknowledger.close()
         with suppress(InboxError):
             await self._maintenance.emit_ledger()
 

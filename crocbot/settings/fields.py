@@ -37,6 +37,7 @@ from crocbot.settings.values import (
     ModelServerUrl,
     Number,
     Program,
+    Reaction,
     RequestFields,
     Seconds,
     Secret,
@@ -224,6 +225,11 @@ class Settings(BaseModel):
         le=60,
         title="How long to wait for the rest of an album or a split paste.",
         description="must be seconds, 0 to 60",
+    )
+    acknowledge: Reaction | None = Field(
+        None,
+        title="The reaction on a message while it waits for its answer; none if empty.",
+        description="must be an emoji that Telegram has as a reaction, like 👀 or 👍",
     )
     statsd_host: StatsdHost = Field(
         "127.0.0.1",

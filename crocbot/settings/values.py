@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from crocbot.model import OFF, HostPort
+from crocbot.settings.reactions import reaction
 
 TOKEN_PATTERN = r"[0-9]+:[A-Za-z0-9_-]+"  # noqa: S105 (a pattern, not a token)
 TELEGRAM_HOST = "api.telegram.org"
@@ -250,6 +251,7 @@ Groups = Annotated[
 ]
 RequestFields = Annotated[Mapping[str, Any], BeforeValidator(_request_fields)]
 Flag = Annotated[bool, BeforeValidator(_lower)]
+Reaction = Annotated[str, BeforeValidator(reaction)]
 Program = Annotated[tuple[str, ...], BeforeValidator(_program)]
 Access = Annotated[Literal["allowlist", "pairing", "open"], BeforeValidator(_lower)]
 Edits = Annotated[Literal["ignore", "answer"], BeforeValidator(_lower)]

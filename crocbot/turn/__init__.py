@@ -2,13 +2,14 @@
 THE PATH: one turn, composed.
 
 `turn.py` is the path, `files.py` its step with files, `ask.py` that with the agent,
-`messages.py` the texts that people get when there is no answer, `runner.py` runs turns,
-a bounded number at a time, and closes their rows, `arrival.py` handles what cannot wait
-for a turn.
+`acknowledge.py` the reaction meanwhile, `messages.py` the texts that people get when
+there is no answer, `runner.py` runs turns, a bounded number at a time, and closes their
+rows, `arrival.py` handles what cannot wait for a turn.
 """
 
 from __future__ import annotations
 
+from crocbot.turn.acknowledge import Acknowledger
 from crocbot.turn.arrival import Arrivals
 from crocbot.turn.ask import AgentStep
 from crocbot.turn.files import FileLoader
@@ -25,6 +26,7 @@ from crocbot.turn.turn import TurnStages
 
 __all__ = [
     "MIN_CALM_SECONDS",
+    "Acknowledger",
     "AgentStep",
     "Arrivals",
     "BugReporter",

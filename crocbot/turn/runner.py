@@ -39,6 +39,7 @@ from crocbot.model import (
     Row,
     Severity,
 )
+from crocbot.turn.acknowledge import Acknowledger
 from crocbot.turn.arrival import CHAT_GONE_REASON, Arrivals
 from crocbot.turn.turn import MAX_TRIES, TurnStages
 
@@ -64,7 +65,13 @@ class TurnRunner:
     inbox: Inbox
     events: EventListener
     redactor: log.Redactor
+    acknowledger: Acknowledger | None = None
     clock: Clock = time.monotonic
+
+    def accepted(self, rows: Iterable[Row]) -> None:
+        """Acknowledge rows that begin to wait."""
+        if self.acknowledger is not None:
+            self.acknowledger.accepted(rows)
 
     async def run(self, rows: Sequence[Row], *, overtaken: bool = False) -> bool:
         """Run one turn and close its rows; return whether its chat is gone."""
@@ -154,7 +161,10 @@ class TurnRunner:
                 # So that the row is found when the chat is back.
                 reason = f"{CHAT_GONE_REASON}: {reason}"
             outcome = replace(outcome, reason=self.redactor.redact(reason))
-        if not await self.inbox.close_rows(outcome):
+        closed = await self.inbox.close_rows(outcome)
+        if self.acknowledger is not None:
+            self.acknowledger.ended(outcome.update_ids)
+        if not closed:
             return
         self.events.emit(outcome)
         if outcome.disposition is Disposition.ANSWERED:

@@ -143,15 +143,22 @@ class TurnStages:
 
     async def _send_crash_message(self, row: Row, error: CrashError) -> None:
         """Send the sentence about a crash, if the sender has access."""
-        try:
-            message = envelope.read(row, self.bot)
-            allowed = message is not None and await self.has_access(message)
-        except (EnvelopeError, StoreError) as failure:
-            logger.warning("error message not sent", error=str(failure))
-            return
-        if message is not None and allowed:
+        message = await self.answerable(row)
+        if message is None:
+            logger.warning("error message not sent", update=row.update_id)
+        else:
             quote = message.message_id or None
             await self._send_error_message(message, error, quote)
+
+    async def answerable(self, row: Row) -> Message | None:
+        """Return the message of a row if it can be read and may be answered."""
+        try:
+            message = envelope.read(row, self.bot)
+            if message is not None and await self.has_access(message):
+                return message
+        except (EnvelopeError, StoreError):
+            pass
+        return None
 
     def _read(self, row: Row) -> Message | Outcome:
         """Return the message of a row, or the outcome of a row without one."""

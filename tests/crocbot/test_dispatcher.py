@@ -80,6 +80,7 @@ class FakeTurns:
         self.closing = asyncio.Event()
         self.closing.set()
         self.ignores_cancellation = False
+        self.accepted_rows: list[int] = []
         self.reported: list[Any] = []
         self.events = RecordedEvents()
         self.arrivals = self
@@ -96,6 +97,9 @@ class FakeTurns:
             moves=self.moves,
             **options,
         )
+
+    def accepted(self, rows: Sequence[Row]) -> None:
+        self.accepted_rows += [row.update_id for row in rows]
 
     async def run(self, rows: Sequence[Row], *, overtaken: bool) -> bool:
         first = rows[0].update_id
@@ -367,6 +371,7 @@ async def test_stop_ends_what_runs() -> None:
     assert await world.stop(7)
     assert world.cancelled == [1]
     assert world.begun == [1, 3, 2]
+    assert world.accepted_rows == [1, 2, 3]
     await world.finish(2, 3)
     assert world.finished == [2, 3]
     assert not await world.stop(99)

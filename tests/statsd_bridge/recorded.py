@@ -8,7 +8,10 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.statsd_bridge.client_model import buckets, labels_of, type_of
 
 FILE = Path(__file__).parent / "data" / "statsd_exporter-0.30.0.json"
 _RECORDED = re.compile(
@@ -16,6 +19,10 @@ _RECORDED = re.compile(
     r"|tags_|tag_errors_|udp_packets_)total"
 )
 CASES: list[dict[str, Any]] = json.loads(FILE.read_text())
+NATIVE_CASES: list[dict[str, Any]] = json.loads(
+    FILE.with_name("statsd_exporter-0.30.0-native.json").read_text()
+)
+"""Pages in protobuf: metrics by family and by their labels."""
 
 
 class Page(NamedTuple):
@@ -72,6 +79,54 @@ def is_same(actual: float, recorded: str, name: str) -> bool:
     return (math.isnan(actual) and math.isnan(wanted)) or math.isclose(
         actual, wanted, rel_tol=1e-9
     )
+
+
+def assert_same_messages(families: list[Any], recorded: dict[str, Any]) -> None:
+    """Compare messages in protobuf; sums may add in another order."""
+    shown: dict[str, Any] = {}
+    for family in families:
+        found = shown.setdefault(family.name, {"type": type_of(family), "metrics": {}})
+        for metric in family.metric:
+            labels = ",".join(f"{k}={v}" for k, v in labels_of(metric).items())
+            assert labels not in found["metrics"]
+            found["metrics"][labels] = _as_recorded(type_of(family), metric)
+    # Approximate numbers compare with nothing but numbers.
+    wanted = json.loads(json.dumps(recorded))
+    for family in wanted.values():
+        for metric in family["metrics"].values():
+            if "sum" in metric:
+                metric["sum"] = pytest.approx(
+                    float(metric["sum"]), rel=1e-9, nan_ok=True
+                )
+    assert shown == wanted
+
+
+def _as_recorded(type_name: str, metric: Any) -> dict[str, Any]:
+    """Return a metric in the form of the recording."""
+    message = getattr(metric, type_name)
+    if type_name == "gauge":
+        return {"value": message.value}
+    created = {"created": message.HasField("created_timestamp")}
+    if type_name == "counter":
+        return {"value": message.value, **created}
+    sums = {"count": message.sample_count, "sum": message.sample_sum, **created}
+    if type_name == "summary":
+        return {**sums, "quantiles": [each.quantile for each in message.quantile]}
+    classic = {repr(b.upper_bound): b.cumulative_count for b in message.bucket}
+    shown = {**sums, "classic": classic}
+    if message.HasField("schema"):
+        shown["native"] = {
+            "schema": message.schema,
+            "zero_threshold": message.zero_threshold,
+            "zero_count": message.zero_count,
+            "negative": _sides(message.negative_span, message.negative_delta),
+            "positive": _sides(message.positive_span, message.positive_delta),
+        }
+    return shown
+
+
+def _sides(spans: Any, deltas: Any) -> dict[str, int]:
+    return {str(index): count for index, count in buckets(spans, deltas).items()}
 
 
 def _escaped(value: str) -> str:

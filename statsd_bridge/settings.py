@@ -190,6 +190,11 @@ class Settings:
     enable_lifecycle: bool = _switch(
         "web.enable-lifecycle", False, "Serve /-/reload and /-/quit."
     )
+    openmetrics_created: bool = _switch(
+        "web.openmetrics-created",
+        False,
+        "Show in OpenMetrics, too, when a series was created: `_created` lines.",
+    )
     mapping_config: str = TEXT.field("statsd.mapping-config", "", "Mapping file.")
     mapping_strict: bool = _switch(
         "statsd.mapping-strict", False, "Refuse mapping files with unknown keys."

@@ -100,13 +100,14 @@ def render(
     bugs: BugReporter,
     self_metrics: SelfMetrics,
     encoded: Account,
+    created_lines: bool = False,
 ) -> Iterator[bytes]:
     """
     Yield a whole page in slices, self-metrics last.
 
     An empty slice lets the reactor handle other events.  A series whose values raise is
     reported to `bugs` and skipped.  What series keep for pages in protobuf is charged
-    to `encoded`.
+    to `encoded`.  `created_lines` is for OpenMetrics.
     """
     if page_format is Format.PROTOBUF:
         messages = protobuf.format_families(families, now, bugs, encoded)
@@ -114,7 +115,9 @@ def render(
         yield self_metrics.render_protobuf()
     elif page_format is Format.OPENMETRICS:
         reserved = reserved_names()
-        chunks = openmetrics.format_families(families, now, bugs, reserved=reserved)
+        chunks = openmetrics.format_families(
+            families, now, bugs, reserved=reserved, created_lines=created_lines
+        )
         yield from text.join_slices(chunks)
         yield self_metrics.render_openmetrics()
     else:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from statsd_bridge.exposition import text
+from statsd_bridge.exposition.created import CREATED_TYPES, CreatedFormatter
 from statsd_bridge.log import BugReporter
 from statsd_bridge.model import MetricType
 from statsd_bridge.series import MetricFamily, Series
@@ -37,14 +38,17 @@ def format_families(
     bugs: BugReporter,
     *,
     reserved: Collection[str],
+    created_lines: bool = False,
 ) -> Iterator[text.Chunk]:
     """
     Yield all families that have series, in chunks.
 
-    `reserved` are names that other parts of the page use.  A series whose values raise
-    is reported to `bugs` and skipped.
+    `reserved` are names that other parts of the page use.  With `created_lines` series
+    have a line with their time of creation, in families whose type has it.  A series
+    whose values raise is reported to `bugs` and skipped.
     """
-    page = _Page(_Names(families, reserved), now, bugs)
+    names = _Names(families, reserved)
+    page = _Page(names, now, bugs, created_lines=created_lines)
     for family in families:
         if not family.series:
             continue
@@ -89,7 +93,9 @@ class _Names:
 class _Page:
     """Formats the families of one page."""
 
-    def __init__(self, names: _Names, now: float, bugs: BugReporter) -> None:
+    def __init__(
+        self, names: _Names, now: float, bugs: BugReporter, *, created_lines: bool
+    ) -> None:
         self._names = names
         self._now = now
         self._bugs = bugs
@@ -97,6 +103,11 @@ class _Page:
             suffix: text.new_formatters(now, escape_label_value, suffix)
             for suffix in (None, "", *_SAMPLE_SUFFIXES)
         }
+        # For families that have their type.
+        self._typed = dict(self._formatters[None])
+        if created_lines:
+            for type in CREATED_TYPES:
+                self._typed[type] = CreatedFormatter(self._typed[type])
 
     def format_only(self, family: MetricFamily, labels: str, series: Series) -> str:
         """Return a family of one series."""
@@ -128,13 +139,12 @@ class _Page:
     def _parts(self, family: MetricFamily, is_allowed: bool) -> list[_Part]:
         """Return the families that a family is printed as."""
         name, type = family.name, family.type
-        formatter = self._formatters[None][type]
         if is_allowed:
             if type is MetricType.COUNTER:
                 name = name.removesuffix("_total")
-            return [(name, text.TYPE_NAMES[type], formatter)]
+            return [(name, text.TYPE_NAMES[type], self._typed[type])]
         if type not in DISTRIBUTIONS:
-            return [(name, "unknown", formatter)]
+            return [(name, "unknown", self._formatters[None][type])]
         return [
             (name + suffix, "unknown", self._formatters[suffix][type])
             for suffix in _SERIES_SUFFIXES[type]

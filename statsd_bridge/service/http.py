@@ -62,6 +62,7 @@ class HttpBackend(web.Backend):
             bugs=self.bugs,
             self_metrics=self._self_metrics,
             encoded=self._store.memory.encoded,
+            created_lines=self._settings.openmetrics_created,
         )
         return web.RenderedPage(page_format.value, slices)
 

@@ -43,7 +43,11 @@ def store_of(*records: Record, help: str = "How many.", **more: Any) -> SeriesSt
     """Return a store with these samples, rejected ones left out."""
     buckets = more.get("buckets", (0.5, 1.0, 1e7))
     quantiles = (Quantile(0.0, 0.1), Quantile(0.5, 0.05), Quantile(1.0, 0.01))
-    store = SeriesStore(clock=lambda: 0.0, reserved=exposition.reserved_names())
+    store = SeriesStore(
+        clock=lambda: 0.0,
+        wall_clock=lambda: 1_790_000_000.5,
+        reserved=exposition.reserved_names(),
+    )
     for metric_type, name, labels, value in records:
         options = MetricOptions(metric_type, help, buckets=buckets, quantiles=quantiles)
         sample = Sample(SAMPLE_TYPES[metric_type], name, value, member=str(value))
@@ -51,7 +55,12 @@ def store_of(*records: Record, help: str = "How many.", **more: Any) -> SeriesSt
     return store
 
 
-def page(store: SeriesStore, page_format: Format = Format.OPENMETRICS) -> str:
+def page(
+    store: SeriesStore,
+    page_format: Format = Format.OPENMETRICS,
+    *,
+    created_lines: bool = False,
+) -> str:
     """Return the whole page."""
     slices = exposition.render(
         page_format,
@@ -60,6 +69,7 @@ def page(store: SeriesStore, page_format: Format = Format.OPENMETRICS) -> str:
         bugs=NoBugs(),
         self_metrics=SelfMetrics(FixedState()),
         encoded=store.memory.encoded,
+        created_lines=created_lines,
     )
     return b"".join(slices).decode()
 
@@ -173,6 +183,34 @@ def test_self_metrics_keep_their_types() -> None:
     assert families["process_resident_memory_bytes"].type == "gauge"
 
 
+def test_created_lines_follow_each_series_of_a_type_that_has_them() -> None:
+    """Not those of gauges, and not those of families of type unknown."""
+    a, b = (("k", "a"),), (("k", "b"),)
+    store = store_of(
+        (MetricType.COUNTER, "hits_total", a, 3),
+        (MetricType.COUNTER, "hits_total", b, 3),
+        (MetricType.COUNTER, "misses", (), 1),
+        (MetricType.GAUGE, "load", (), 1),
+        (MetricType.HISTOGRAM, "work_total", (), 2),
+        (MetricType.SUMMARY, "lag", a, 2),
+        (MetricType.SUMMARY, "lag", b, 2),
+        (MetricType.SUMMARY, "below", (), -2),
+    )
+    text = page(store, created_lines=True)
+    list(parse_open_metrics(text))
+    created = [line for line in text.splitlines() if "_created" in line]
+
+    assert created == [
+        'hits_created{k="a"} 1.7900000005e+09',
+        'hits_created{k="b"} 1.7900000005e+09',
+        'lag_created{k="a"} 1.7900000005e+09',
+        'lag_created{k="b"} 1.7900000005e+09',
+        "work_total_created 1.7900000005e+09",
+    ]
+    assert "_created" not in page(store)
+    assert "_created" not in page(store, Format.TEXT, created_lines=True)
+
+
 NAMES = st.sampled_from(
     "a a_total a_created a_sum a_count a_bucket a_info a_total_total a_total_created"
     " _total b b_total b_sum b_count c_bytes".split()
@@ -199,6 +237,7 @@ def test_any_store_is_the_same_in_both_formats(
         each for each in records if each[0] is not MetricType.COUNTER or not each[3] < 0
     ]
     store = store_of(*allowed, help=help.replace("\r", " "), buckets=buckets)
+    list(parse_open_metrics(page(store, created_lines=True)))
     open_metrics = samples(parse_open_metrics(page(store)))
     text = page(store, Format.TEXT)
     # The parser adds `_total` to a counter without it.

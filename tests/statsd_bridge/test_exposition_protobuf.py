@@ -220,6 +220,25 @@ def test_a_family_of_histograms_may_have_several_messages(
     assert values_of(found) == text_values(memory)
 
 
+def test_histograms_with_and_without_native_buckets_are_in_two_messages() -> None:
+    """The first without: Prometheus 2 looks at the first histogram of a message."""
+    memory = InMemoryPath(
+        "defaults: {observer_type: histogram}\n"
+        "mappings:\n"
+        "- {match: a, name: h, labels: {a: a},"
+        " histogram_options: {native_histogram_bucket_factor: 1}}\n"
+        "- {match: b, name: h, labels: {b: b}}\n"
+    )
+    memory.feed(b"b:1|h\na:1|h\na:2|h")
+    found = messages(memory)
+    metrics = [labels_of(metric) for each in found for metric in each.metric]
+    native = [each.metric[0].histogram.HasField("schema") for each in found]
+
+    assert metrics == [{"a": "a"}, {"b": "b"}]
+    assert native == [False, True]
+    assert values_of(found) == text_values(memory)
+
+
 def test_a_histogram_larger_than_a_slice_is_encoded_in_parts() -> None:
     """As many slices as for the same lines of text."""
     bounds = ",".join(map(str, range(20_000)))

@@ -20,11 +20,13 @@ nothing then.  It is sent again with less history if it was too long, status 413
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
 import re
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeGuard
 
@@ -52,6 +54,8 @@ from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
 from crocbot.proxies import NO_PROXIES, Proxies
 
+# Without padding in between: a multiple of 3.
+ENCODED_AT_ONCE_BYTES = 3 * 256 * 1024
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
 REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
@@ -87,11 +91,10 @@ class HttpAgent:
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Post the prompt and yield the answer as it arrives."""
-        payload = json.dumps(request_body(prompt)).encode()
+        payload = await request_payload(prompt)
         headers = {"Content-Type": "application/json", "Accept": ACCEPT}
         if self._secret is not None:
-            digest = hmac.new(self._secret, payload, "sha256").hexdigest()
-            headers[SIGNATURE] = f"sha256={digest}"
+            headers[SIGNATURE] = f"sha256={await _digest(self._secret, payload)}"
         async with self._client.request(
             "POST", self._url, headers, payload
         ) as response:
@@ -112,22 +115,51 @@ class HttpAgent:
         await self._client.close()
 
 
-def request_body(prompt: Prompt) -> dict[str, Any]:
-    """Return the JSON object that is posted."""
-    message = prompt.message
+async def request_payload(prompt: Prompt) -> bytes:
+    """
+    Return the JSON object that is posted.
+
+    Contents are put into it one by one, as bytes: other turns go on meanwhile, and no
+    content is copied more often than it must be.
+    """
+    marker = secrets.token_hex(16)
+    contents = [image.content for image in prompt.images]
+    contents += [file.content for file in prompt.files]
+    body = _body(prompt, [f"{marker}{index}." for index in range(len(contents))])
+    pieces = re.split(rf"{marker}[0-9]+\.", json.dumps(body))
+    payload = bytearray(pieces[0].encode())
+    for content, piece in zip(contents, pieces[1:], strict=True):
+        for start in range(0, len(content), ENCODED_AT_ONCE_BYTES):
+            part = content[start : start + ENCODED_AT_ONCE_BYTES]
+            payload += base64.b64encode(part)
+            await asyncio.sleep(0)
+        payload += piece.encode()
+    return bytes(payload)
+
+
+async def _digest(secret: bytes, payload: bytes) -> str:
+    if len(payload) < ENCODED_AT_ONCE_BYTES:
+        return hmac.digest(secret, payload, "sha256").hex()
+    # Other turns go on meanwhile.
+    return (await asyncio.to_thread(hmac.digest, secret, payload, "sha256")).hex()
+
+
+def _body(prompt: Prompt, data: Sequence[str]) -> dict[str, Any]:
+    """Return the object, with `data` for the contents of images and files."""
+    message, images = prompt.message, prompt.images
     return {
         "message": prompt.text,
         "chat": message.chat.key,
         "history": chat_messages(prompt),
         "images": [
-            {
-                "mime_type": image.mime_type,
-                "data": base64.b64encode(image.content).decode(),
-            }
-            for image in prompt.images
+            {"mime_type": image.mime_type, "data": content}
+            for image, content in zip(images, data, strict=False)
         ],
         "media": [_medium(each) for each in message.attachments],
-        "files": [_file(file) for file in prompt.files],
+        "files": [
+            _file(file, content)
+            for file, content in zip(prompt.files, data[len(images) :], strict=True)
+        ],
         "spoken": message.spoken,
         "command": message.command,
         "sender_id": message.sender_id,
@@ -151,7 +183,7 @@ def _medium(attachment: Attachment) -> dict[str, Any]:
     return {name: value for name, value in medium.items() if value is not None}
 
 
-def _file(file: File) -> dict[str, Any]:
+def _file(file: File, data: str) -> dict[str, Any]:
     return {
         "kind": file.type,
         "name": file.name,
@@ -159,7 +191,7 @@ def _file(file: File) -> dict[str, Any]:
         "size": len(file.content),
         "duration": file.duration,
         "quoted": file.quoted,
-        "data": base64.b64encode(file.content).decode(),
+        "data": data,
     }
 
 

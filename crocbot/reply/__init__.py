@@ -13,5 +13,6 @@ from __future__ import annotations
 from crocbot.reply.delivery import Delivery, ReplyProgress
 from crocbot.reply.draft import Drafts
 from crocbot.reply.live import LiveDelivery
+from crocbot.reply.typing_action import shown_as_typing
 
-__all__ = ["Delivery", "Drafts", "LiveDelivery", "ReplyProgress"]
+__all__ = ["Delivery", "Drafts", "LiveDelivery", "ReplyProgress", "shown_as_typing"]

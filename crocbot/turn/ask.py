@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 
 from crocbot import log
@@ -32,7 +32,7 @@ from crocbot.model import (
     Reply,
     Usage,
 )
-from crocbot.reply import LiveDelivery, ReplyProgress
+from crocbot.reply import LiveDelivery, ReplyProgress, shown_as_typing
 from crocbot.sessions import Sessions
 from crocbot.text import is_visible
 from crocbot.turn.files import FileLoader, LoadedMessage
@@ -82,7 +82,10 @@ class AgentStep:
 
         A sentence about files that the agent does not get comes first.
         """
-        async with self.files.loaded(message, self.agent.accepts) as loaded:
+        async with AsyncExitStack() as stack:
+            async with shown_as_typing(progress):
+                loading = self.files.loaded(message, self.agent.accepts)
+                loaded = await stack.enter_async_context(loading)
             if loaded.sentence is not None and not loaded.has_content:
                 await progress.deliver(Reply(loaded.sentence))
             else:

@@ -204,6 +204,7 @@ class FakeTelegram:
         self.errors: dict[str, list[Exception]] = {}
         self.files: dict[str, bytes] = {}
         self.downloads: list[str] = []
+        self.download_hangs: asyncio.Event | None = None
         self.typing_hangs = False
         self.draft_hangs = False
         self.drafts: list[tuple[int, str]] = []
@@ -258,6 +259,8 @@ class FakeTelegram:
 
     async def download(self, file_id: str, max_bytes: int) -> bytes:
         self.downloads.append(file_id)
+        if self.download_hangs is not None:
+            await self.download_hangs.wait()
         if self.errors.get("download"):
             raise self.errors["download"].pop(0)
         if file_id not in self.files:

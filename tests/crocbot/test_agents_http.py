@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
+import random
 import socket
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from crocbot.agents import Timeouts
-from crocbot.agents.http import SIGNATURE, HttpAgent
+from crocbot.agents.http import SIGNATURE, HttpAgent, request_payload
 from crocbot.agents.rules import MAX_BODY_BYTES, MAX_EVENT_BYTES
 from crocbot.content import Attachment, File, Image
 from crocbot.errors import AgentError
@@ -126,6 +128,34 @@ async def test_request(secret: str | None) -> None:
     }
     digest = hmac.new(b"hush", payload, hashlib.sha256).hexdigest()
     assert signature == (f"sha256={digest}" if secret else None)
+
+
+async def test_large_files() -> None:
+    """Contents are posted whole, whatever their length, with the right signature."""
+    sizes = [0, 1, 2, 3 * 256 * 1024, 3 * 256 * 1024 + 1, 2_000_000]
+    contents = [random.Random(size).randbytes(size) for size in sizes]
+    prompt = Prompt(
+        a_message("x"),
+        images=(Image("image/png", contents[0]),),
+        files=tuple(
+            File(type="document", mime_type="a/b", content=content)
+            for content in contents[1:]
+        ),
+    )
+    payload = await request_payload(prompt)
+    question = json.loads(payload)
+    posted = [*question["images"], *question["files"]]
+    assert [base64.b64decode(each["data"]) for each in posted] == contents
+
+    async def answer(request: web.Request) -> web.Response:
+        digest = hmac.new(b"hush", await request.read(), hashlib.sha256).hexdigest()
+        right = request.headers[SIGNATURE] == f"sha256={digest}"
+        return web.json_response({"reply": "right" if right else "wrong"})
+
+    async with serving({"POST /": answer}) as place:
+        agent = HttpAgent(f"http://{place}/", "hush", 5.0)
+        assert (await read_answer(agent, prompt)).text == "right"
+        await agent.close()
 
 
 TOKENS = {"input_tokens": 3, "output_tokens": 1}

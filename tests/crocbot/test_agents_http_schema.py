@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from crocbot.agents.http import REPLY_KEYS, HttpAgent, request_body
+from crocbot.agents.http import REPLY_KEYS, HttpAgent, request_payload
 from crocbot.content import (
     Attachment,
     Context,
@@ -133,17 +133,17 @@ def test_the_schema_is_one() -> None:
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_questions(name: str) -> None:
+async def test_questions(name: str) -> None:
     """Every question is valid, and has no field that the schema does not describe."""
-    question = json.loads(json.dumps(request_body(PROMPTS[name])))
+    question = json.loads(await request_payload(PROMPTS[name]))
 
     assert is_valid("question", question)
     assert set(question) == set(SCHEMA["$defs"]["question"]["properties"])
 
 
-def test_a_recorded_question() -> None:
+async def test_a_recorded_question() -> None:
     """Fields are only added: those of version 0.1.0 are as they were."""
-    question = request_body(PROMPTS["media"])
+    question = json.loads(await request_payload(PROMPTS["media"]))
 
     assert {name: question[name] for name in RECORDED} == RECORDED
     assert SCHEMA["$defs"]["question"]["required"][: len(RECORDED)] == list(RECORDED)

@@ -630,6 +630,19 @@ async def test_the_image_of_a_quoted_message() -> None:
     )
 
 
+async def test_files_that_load_slowly() -> None:
+    """The bot is shown as typing before the agent is asked."""
+    scene = TurnFixture()
+    scene.telegram.files = {"f1": b"1"}
+    scene.telegram.download_hangs = asyncio.Event()
+    turn = asyncio.create_task(scene.run_one(photo(1, 10)))
+    await scene.telegram.until(lambda: "type" in scene.telegram.calls)
+    assert scene.agent.prompts == []
+    scene.telegram.download_hangs.set()
+    await turn
+    assert scene.telegram.texts == ["answer"]
+
+
 async def test_a_file_that_cannot_be_read() -> None:
     """A message without any other content gets one sentence, and no agent is asked."""
     scene = TurnFixture()

@@ -17,7 +17,7 @@ Webhook: requests of Telegram to raw updates, through an HTTP server behind a pr
 
 Only the last segment of the path is compared: a proxy may remove those before it.
 Every CHECK_SECONDS Telegram is asked whether its requests succeed; a webhook that
-another program changed is set again.
+another program changed is set again, like one that lacks a type of updates.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -35,7 +36,7 @@ from aiohttp import web
 
 from crocbot import log
 from crocbot.backoff import Backoff
-from crocbot.botapi.client import Client, usable_updates
+from crocbot.botapi.client import ALLOWED_UPDATES, Client, usable_updates
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import (
     CrocbotError,
@@ -117,6 +118,7 @@ class Webhook:
     completed_at: float | None = field(default=None, init=False)
     error: str | None = field(default=None, init=False)
     _is_set: bool = field(default=False, init=False)
+    _known_updates: frozenset[str] | None = field(default=None, init=False)
     _failed_at: object = field(default=None, init=False)
     _backoff: Backoff = field(default_factory=Backoff, init=False)
 
@@ -185,6 +187,10 @@ class Webhook:
             logger.warning("another program changed the webhook; it is set again")
             await self._set()
             return
+        if self._lacks_updates(info):
+            logger.warning("the webhook lacks types of updates; it is set again")
+            await self._set()
+            return
         failed_at = info.get("last_error_date")
         if failed_at is None or failed_at == self._failed_at:
             self._succeeded()
@@ -194,6 +200,23 @@ class Webhook:
         self.error = f"last error reported by Telegram: {reported}"
         self.events.emit(PollFailed(ReconnectReason.NETWORK))
         logger.warning("Telegram cannot reach the webhook", error=self.error)
+
+    def _lacks_updates(self, info: Mapping[str, Any]) -> bool:
+        """
+        Return whether the webhook was set for fewer types of updates than are needed.
+
+        A server that does not know all of them returns the same list again, and is not
+        asked again.
+        """
+        listed = info.get("allowed_updates")
+        if not isinstance(listed, list):
+            # Then it has the default, which has all of them.
+            return False
+        known = frozenset(each for each in listed if isinstance(each, str))
+        if known == self._known_updates:
+            return False
+        self._known_updates = known
+        return not known >= set(ALLOWED_UPDATES)
 
     async def _on_post(self, request: web.Request) -> web.Response:
         path = _last_segment(urlsplit(self.endpoint.url).path)

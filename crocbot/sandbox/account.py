@@ -18,8 +18,10 @@ from typing import Any
 from crocbot.model import Clock
 from crocbot.sandbox import faults, messages
 from crocbot.sandbox.drafts import Drafts, ShownDraft
+from crocbot.sandbox.members import Members
 from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters
+from crocbot.sandbox.presses import Presses
 from crocbot.sandbox.reactions import Reactions, read_emoji
 from crocbot.sandbox.updates import ConflictingPollError, Updates
 from crocbot.sandbox.webhook_delivery import Webhook, WebhookDelivery
@@ -85,6 +87,7 @@ class Account:
             "setmessagereaction": self._set_message_reaction,
             "editmessagetext": self._edit_message_text,
             "deletemessage": self._delete_message,
+            "answercallbackquery": self._answer_callback_query,
             "getfile": self._get_file,
             "sendchataction": self._send_chat_action,
             "setmycommands": self._set_my_commands,
@@ -105,6 +108,9 @@ class Account:
             "username": USERNAME,
         }
         self._clock = clock
+        self._allowed: frozenset[str] = frozenset()
+        self.presses = Presses(clock)
+        self.members = Members(self._user)
         self.delivery = WebhookDelivery(self.updates, clock)
         self._last_message_id = 0
         self._chats: OrderedDict[int, Chat] = OrderedDict()
@@ -120,6 +126,22 @@ class Account:
         sent = self._message(person.as_user(), chat, content)
         self.updates.put({"message": sent})
         return sent
+
+    def edit(self, sent: Sent, content: Content) -> None:
+        """Send the new version of a message of a person."""
+        kept = {name: sent[name] for name in ("message_id", "from", "chat", "date")}
+        edited = {**kept, **content, "edit_date": int(self._clock())}
+        self.put({"edited_message": edited})
+
+    def put(self, update: Mapping[str, Any]) -> None:
+        """Queue an update, unless the bot does not want its kind."""
+        if not self._allowed or self._allowed.issuperset(update):
+            self.updates.put(update)
+
+    def change_member(self, person: Person, status: str, chat: Chat) -> None:
+        """Give the bot a status in a chat."""
+        self._chats[chat.chat_id] = chat
+        self.put(self.members.change(person, chat, status, int(self._clock())))
 
     def listen(self, listener: Listener) -> None:
         """Add a listener for the messages of the bot."""
@@ -139,6 +161,7 @@ class Account:
     async def _get_updates(self, parameters: Parameters) -> list[Any]:
         if self.delivery.webhook:
             raise BotApiError(409, faults.WEBHOOK_ACTIVE)
+        self._allow(parameters)
         seconds = parameters.integer("timeout", 0)
         limit = parameters.integer("limit", 100)
         try:
@@ -213,6 +236,10 @@ class Account:
             raise BotApiError(400, "Bad Request: message to delete not found")
         return True
 
+    async def _answer_callback_query(self, parameters: Parameters) -> bool:
+        self.presses.answer(parameters.text("callback_query_id"))
+        return True
+
     async def _get_file(self, parameters: Parameters) -> dict[str, Any]:
         file_id = parameters.text("file_id")
         content = self.files.get(file_id)
@@ -242,6 +269,7 @@ class Account:
     async def _set_webhook(self, parameters: Parameters) -> bool:
         url, secret = parameters.text("url"), parameters.text("secret_token")
         self.delivery.webhook = Webhook(url=url, secret=secret) if url else None
+        self._allow(parameters)
         return self._after_webhook(parameters)
 
     async def _delete_webhook(self, parameters: Parameters) -> bool:
@@ -259,9 +287,16 @@ class Account:
         return {
             "url": webhook.url if webhook else "",
             "has_custom_certificate": False,
+            "allowed_updates": sorted(self._allowed),
             "pending_update_count": len(self.updates),
             **failed,
         }
+
+    def _allow(self, parameters: Parameters) -> None:
+        """Keep the list of the kinds of updates that the bot wants, if it has one."""
+        wanted = parameters.json("allowed_updates")
+        if isinstance(wanted, list):
+            self._allowed = frozenset(wanted)
 
     def _after_webhook(self, parameters: Parameters) -> bool:
         if self.delivery.webhook:
@@ -275,9 +310,11 @@ class Account:
         if not wanted:
             raise BotApiError(400, "Bad Request: chat_id is empty")
         try:
-            return self._chats[int(wanted)]
+            chat = self._chats[int(wanted)]
         except (ValueError, KeyError):
             raise BotApiError(400, "Bad Request: chat not found") from None
+        self.members.check(chat)
+        return chat
 
     def _message(self, sender: Mapping[str, Any], chat: Chat, content: Content) -> Sent:
         self._last_message_id += 1

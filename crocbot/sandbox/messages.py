@@ -89,6 +89,22 @@ def photo(caption: str = "") -> Content:
     return {"photo": sizes} | ({"caption": caption} if caption else {})
 
 
+def reply(content: Content, to: Sent, quote: str = "") -> Content:
+    """Return a content as a reply to a message, of which a part may be quoted."""
+    part = {"quote": {"text": quote, "position": 0, "is_manual": True}}
+    # Telegram shows only one level of replies.
+    original = {name: to[name] for name in to if name != "reply_to_message"}
+    return {**content, "reply_to_message": original} | (part if quote else {})
+
+
+def forwarded(content: Content, person: Person, *, hidden: bool = False) -> Content:
+    """Return a content that this person wrote first; a hidden one has only a name."""
+    author = {"type": "user", "sender_user": person.as_user()}
+    if hidden:
+        author = {"type": "hidden_user", "sender_user_name": person.first_name}
+    return {**content, "forward_origin": author | {"date": 1_700_000_000}}
+
+
 def sticker(emoji: str = "🐊") -> Content:
     """Return a sticker."""
     kind = {"type": "regular", "is_animated": False, "is_video": False}

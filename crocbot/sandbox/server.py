@@ -103,6 +103,32 @@ class Server:
             content = messages.text(content)
         return self._account.send(person, content, chat or messages.private(person))
 
+    def edit(self, sent: Sent, content: str | Content) -> None:
+        """Change a message that a person sent."""
+        if isinstance(content, str):
+            content = messages.text(content)
+        self._account.edit(sent, content)
+
+    def press(self, person: Person, sent: Sent, data: str) -> None:
+        """Press a button under a message of the bot, with this data."""
+        self._account.put(self._account.presses.press(person, sent, data))
+
+    @property
+    def answered_presses(self) -> list[str]:
+        """Return the ids of the presses that the bot answered, in order."""
+        return self._account.presses.answered
+
+    def change_member(
+        self, person: Person, status: str, chat: Chat | None = None
+    ) -> None:
+        """
+        Give the bot another status in a chat: member, administrator, left or kicked.
+
+        A person who blocks the bot gives it the status kicked in their private chat.
+        """
+        chat = chat or messages.private(person)
+        self._account.change_member(person, status, chat)
+
     def draft(self, person: Person) -> str | None:
         """Return the draft that the chat with a person shows, None without one."""
         shown = self._account.drafts.current(person.user_id)

@@ -227,6 +227,7 @@ async def test_an_update_without_an_id(world: WebhookFixture) -> None:
     assert ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL) in world.events
 
 
+ALL = [str(type_) for type_ in UpdateType]
 FAILED = {"last_error_date": 5, "last_error_message": "Connection refused"}
 NETWORK = PollFailed(ReconnectReason.NETWORK)
 CONFLICT = PollFailed(ReconnectReason.CONFLICT)
@@ -242,6 +243,11 @@ UNREACHABLE = ErrorEvent(ErrorType.NETWORK, Severity.WARNING)
         ([FAILED, FAILED], None, 1, [NETWORK]),
         # Another program changed the webhook.
         ([{"url": ""}, {}], None, 2, [CONFLICT]),
+        # It was set for other types of updates.
+        ([{"allowed_updates": ["message"]}, {"allowed_updates": ALL}], None, 2, []),
+        ([{"allowed_updates": ALL}, {"allowed_updates": [*ALL, "poll"]}], None, 1, []),
+        # The server does not know all of them.
+        ([{"allowed_updates": ["message", 7]}] * 3, None, 2, []),
         ([DOWN], "down", 1, [UNREACHABLE]),
         ([DOWN, {}], None, 1, [UNREACHABLE]),
     ],

@@ -56,6 +56,7 @@ fmt: $(VENV)/.dev ## format the code, fix what ruff can
 bench: $(VENV)/.dev ## measure both programs beside others; see benchmarks/
 	$(BIN)/python -m benchmarks.telemetry
 	$(BIN)/python -m benchmarks.gateway
+	$(BIN)/python -m benchmarks.gateway.drafts
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.dev ## write the generated files: mapping.yml and the tables of docs/

@@ -275,7 +275,9 @@ class LiveReply:
         for index, part in enumerate(parts):
             sent = index < len(self.progress.messages)
             if draft is not None and part is parts[-1] and not sent:
-                return await self._show_draft(draft, part)
+                seconds = await self._show_draft(draft, part)
+                if draft.usable:
+                    return seconds
             try:
                 await self.progress.show_part(index, part)
             except (TelegramError, FloodWaitError) as error:

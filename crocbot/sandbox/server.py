@@ -28,6 +28,7 @@ from crocbot.sandbox import faults, messages
 from crocbot.sandbox.account import FIRST_UPDATE, Account, Method
 from crocbot.sandbox.drafts import DraftListener
 from crocbot.sandbox.faults import Drop, Fault, Slow
+from crocbot.sandbox.limits import MessageLimit
 from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters, read
 from crocbot.sandbox.reactions import ReactionListener
@@ -42,7 +43,8 @@ class Server:
 
     `url` is the value for CROCBOT_TELEGRAM_API_URL.  `calls` counts the calls of each
     method, named in lower case, including those that failed.  An `old` server has the
-    methods of 2024.  `missing` counts the calls of methods that it lacks.
+    methods of 2024.  `missing` counts the calls of methods that it lacks,
+    `limit` bounds messages a second.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class Server:
         first_update: int = FIRST_UPDATE,
         clock: Clock = time.time,
         old: bool = False,
+        limit: MessageLimit | None = None,
     ) -> None:
         self.token = token
         self.url = ""
         self.calls: Counter[str] = Counter()
+        self._limit = limit
         self.missing: Counter[str] = Counter()
         self._host, self._port = host, port
         self._unknown_method = "Not Found" if old else "Not Found: method not found"
@@ -184,6 +188,8 @@ class Server:
             self.missing[key] += 1
             return _response(faults.api_error(404, self._unknown_method))
         self.calls[key] += 1
+        if self._limit is not None and not self._limit.allow(key):
+            return _response(faults.flood_wait(self._limit.flood_seconds))
         try:
             return await self._run(key, method, request, await read(request))
         except BotApiError as error:

@@ -64,3 +64,12 @@ def test_telemetry_and_another_checkout() -> None:
         "| bridge stalled",
         "| bridge absent",
     }
+
+
+def test_answers_that_grow() -> None:
+    """Both kinds of server have a row, and only one of them has drafts."""
+    table = run("benchmarks.gateway.drafts", "--short")
+
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows[1:]] == ["| 2024: edits", "| today: drafts"]
+    assert float(rows[1][1]) == 0 < float(rows[2][1])

@@ -122,7 +122,7 @@ EVENTS: list[Event] = [
     *(MembershipChanged(change) for change in Membership),
 ]
 # Nine in ten series are the buckets of methods and outcomes that never meet.
-MAX_SERIES = 2000
+MAX_SERIES = 2500
 # Once: as often as the others they would overflow the receiver's buffer.
 CALLS: list[Event] = [
     ApiCall(method, outcome, 0.5) for method in Method for outcome in CallOutcome

@@ -156,6 +156,8 @@ async def test_a_refused_draft(error: Exception) -> None:
     await chat.deliver("first", lambda: bool(chat.shown), " second")
 
     assert chat.shown == ["first", "first second"]
+    # There is no pause between the two.
+    assert chat.calls[1:3] == ["draft", "send"]
     assert chat.drafts == []
 
 

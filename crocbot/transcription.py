@@ -42,6 +42,7 @@ from crocbot.file_names import suffix
 from crocbot.model import Clock, Sleep
 from crocbot.proxies import NO_PROXIES, Proxies
 from crocbot.settings import Settings
+from crocbot.text import replace_lone_surrogates
 
 PATH = "/audio/transcriptions"
 SERVER = Server("the transcription server", "CROCBOT_TRANSCRIBE_URL")
@@ -213,7 +214,7 @@ def read_text(content_type: str, body: bytes) -> str:
         text = _json_text(text)
     elif content_type not in {"text/plain", "application/octet-stream"}:
         raise _malformed(f"Content-Type {content_type[:MAX_QUOTED_CHARS]}")
-    return text.strip()[:MAX_TEXT_CHARS]
+    return replace_lone_surrogates(text.strip()[:MAX_TEXT_CHARS])
 
 
 def _json_text(body: str) -> str:

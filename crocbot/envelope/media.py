@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from crocbot import log
 from crocbot.content import UNREADABLE, Attachment
 from crocbot.errors import EnvelopeError
+from crocbot.text import replace_lone_surrogates
 
 if TYPE_CHECKING:
     from crocbot.envelope.message import Fields
@@ -107,7 +109,7 @@ def _read(message: Fields, type_: str) -> Attachment:
         longest = MAX_TEXT_CHARS if type_ in LONG_TYPES else MAX_DESCRIPTION_CHARS
         return Attachment(
             type_,
-            _joined(", ", details)[:longest],
+            replace_lone_surrogates(_joined(", ", details)[:longest]),
             file_id=file.optional_text("file_id"),
             mime_type=_mime_type(type_, file),
             size=file.optional_integer("file_size"),
@@ -162,7 +164,9 @@ def _file_name(file: Fields) -> str | None:
 
 
 def _duration(file: Fields) -> float | None:
-    return file.number("duration") if file.has("duration") else None
+    duration = file.number("duration") if file.has("duration") else None
+    # JSON for agents has no NaN.
+    return duration if duration is None or isfinite(duration) else None
 
 
 def _joined(separator: str, parts: tuple[str | None, ...]) -> str:

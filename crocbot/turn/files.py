@@ -253,7 +253,8 @@ class FileLoader:
 
     def _expected(self, attachment: Attachment) -> int:
         """Return how many bytes a file has, at most."""
-        return min(attachment.size or self._max_bytes, self._max_bytes)
+        size = attachment.size or 0
+        return size if 0 < size < self._max_bytes else self._max_bytes
 
 
 class _Turn:

@@ -117,6 +117,7 @@ async def test_a_request(server: TranscriptionServer) -> None:
         (body('{"text": "Hi."}', 200, "text/plain"), "Hi."),
         (body('\ufeff{"text": "Hi."}'), "Hi."),
         (words("x" * 70_000), "x" * MAX_TEXT_CHARS),
+        (body('{"text": "a\\ud800b"}'), "a\ufffdb"),
     ],
 )
 async def test_answers(server: TranscriptionServer, answer: Any, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -10,8 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crocbot import envelope
 from crocbot.agents import Accepts
-from crocbot.content import Attachment, Context, File, Image, QuotedMessage
+from crocbot.agents.http import request_payload
+from crocbot.content import (
+    FILE_TYPES,
+    Attachment,
+    Context,
+    File,
+    Image,
+    QuotedMessage,
+)
 from crocbot.errors import (
     AgentError,
     ChatGoneError,
@@ -23,7 +33,7 @@ from crocbot.errors import (
 )
 from crocbot.events import FileDirection, FileEvent, FileOutcome
 from crocbot.log import REDACTED, Redactor
-from crocbot.model import Message, Prompt, ReconnectReason
+from crocbot.model import BotIdentity, Message, Prompt, ReconnectReason, Row
 from crocbot.turn.byte_budget import ByteBudget
 from crocbot.turn.files import (
     MAX_DOCUMENT_CHARS,
@@ -351,6 +361,45 @@ async def test_bytes_of_all_turns() -> None:
         await first.aclose()
         await waiting
         assert started == [1, 2]
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+FIELDS = st.fixed_dictionaries(
+    {"file_id": st.just("d") | SCALARS},
+    optional={
+        name: SCALARS | st.integers(-3, 1002)
+        for name in ("file_size", "duration", "width", "height", "file_name")
+    }
+    | {"mime_type": st.sampled_from(["text/plain", "image/png", "x"]) | SCALARS},
+)
+
+
+@given(
+    type_=st.sampled_from(sorted(FILE_TYPES)),
+    fields=FIELDS,
+    content=st.binary(max_size=40) | st.just(bytes(1001)),
+    accepts=st.sampled_from([Accepts.NOTHING, MODEL, SERVICE, Accepts.FILES]),
+    spoken=st.sampled_from(["", "Hi.", None]),
+)
+async def test_any_file(
+    type_: str, fields: Any, content: bytes, accepts: Accepts, spoken: str | None
+) -> None:
+    """Whatever an update says of a file, its message is loaded or a sentence sent."""
+    fixture = Fixture(None if spoken is None else FakeTranscriber(spoken))
+    fixture.telegram.files["d"] = content
+    value = [fields] if type_ == "photo" else fields
+    chat = {"id": 7, "type": "private"}
+    message = {"message_id": 3, "chat": chat, "from": {"id": 7}, type_: value}
+    row = Row(1, {"update_id": 1, "message": message}, 5.0)
+    read = envelope.read(row, BotIdentity(99, "our_bot"))
+    assert read is not None
+
+    loaded = await fixture.load(accepts, *read.attachments)
+    assert loaded.has_content or loaded.sentence
+    prompt = Prompt(loaded.message, (), loaded.images, files=loaded.files)
+    assert prompt.text.encode()
+    payload = await request_payload(prompt)
+    assert json.loads(payload, parse_constant=pytest.fail)["media"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=12))

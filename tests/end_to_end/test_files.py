@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from crocbot.sandbox import Person, messages
+from crocbot.sandbox import Person, faults, messages
+from crocbot.sandbox.faults import Drop
 from crocbot.sandbox.messages import Content
-from crocbot.turn.messages import NOTHING_SPOKEN
+from crocbot.turn.messages import FAILED_FILE, NOTHING_SPOKEN
 from tests.crocbot.fakes import serving
 from tests.crocbot.transcription_server import TranscriptionServer, words
 from tests.end_to_end.world import World
@@ -141,6 +142,20 @@ async def test_a_large_file_alone(world: World) -> None:
             assert await tell(world, content) == TOO_LARGE
 
     assert service.asked == []
+
+
+async def test_telegram_fails(world: World) -> None:
+    """A download is tried again; one that does not succeed gets one sentence."""
+    world.server.upload("f", PDF)
+    async with a_service(world) as service:
+        world.server.fault("getFile", faults.server_error(), times=2)
+        world.server.fault("getFile", Drop())
+        assert await tell(world, messages.document(file_id="f")) == FAILED_FILE
+        world.server.fault("getFile", faults.flood_wait(1))
+        await tell(world, messages.document(file_id="f"))
+        assert await tell(world, messages.document(file_id="gone")) == FAILED_FILE
+
+    assert len(service.asked) == 1
 
 
 async def test_a_reply_to_a_file(world: World) -> None:

@@ -134,14 +134,14 @@ def _share(limit: int, divisor: int, maximum: int) -> int:
     return min(limit // divisor, maximum) if limit else NO_LIMIT
 
 
-def series_size(options: MetricOptions, label_text: str) -> int:
+def series_size(options: MetricOptions, label_text: str | None = None) -> int:
     """Return the size of a series without a ttl, members and values."""
-    size = SERIES_BYTES[options.type] + getsizeof(label_text)
+    size = SERIES_BYTES[options.type]
     if options.type == "histogram":
         size += BUCKET_BYTES * (len(options.buckets) + 1)
     elif options.type == "summary":
         size += QUANTILE_BYTES * len(options.quantiles)
-    return size
+    return size if label_text is None else size + getsizeof(label_text)
 
 
 def family_size(name: str) -> int:

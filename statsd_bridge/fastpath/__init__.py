@@ -119,6 +119,7 @@ class FastPipeline:
         if self._buffered_numbers:
             self._buffers.flush(self._buffers, self._now)
             self._buffered_numbers = 0
+        self._recorder.note_unmapped()
         self._count_flushed()
 
     def _feed(self, data: bytes, transport: str) -> None:

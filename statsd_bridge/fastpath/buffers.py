@@ -129,7 +129,8 @@ class SampleBuffers(SeriesListener):
         self.unmapped_names = unmapped_names
         self._account = account
         self._bugs = bugs
-        self._by_suffix = _BuffersBySuffix()
+        self.tables = _BuffersBySuffix()
+        """Buffers by name, by suffix."""
         self._by_series: dict[Series, SampleBuffer] = {}
         self._formats: dict[tuple[object, ...], SampleFormat] = {}
         self._size = self._dropped = self._used = 0
@@ -138,19 +139,19 @@ class SampleBuffers(SeriesListener):
         return self._size
 
     def __iter__(self) -> Iterator[SampleBuffer]:
-        for buffers in self._by_suffix.values():
+        for buffers in self.tables.values():
             yield from buffers.values()
 
     def find_all(
         self, names: Iterable[bytes | None], suffixes: Iterable[bytes | None]
     ) -> Iterator[SampleBuffer | None]:
         """Yield each line's buffer or None, looked up when the iterator reaches it."""
-        tables = map(self._by_suffix.__getitem__, suffixes)
+        tables = map(self.tables.__getitem__, suffixes)
         return map(dict.get, tables, names)  # type: ignore[arg-type]
 
     def find(self, name: bytes, suffix: bytes) -> SampleBuffer | None:
         """Return the buffer of a line."""
-        return self._by_suffix[suffix].get(name)
+        return self.tables[suffix].get(name)
 
     def for_series(self, series: Series) -> Iterator[SampleBuffer]:
         """Yield the buffers of a series."""
@@ -218,7 +219,7 @@ class SampleBuffers(SeriesListener):
         buffer = SampleBuffer(
             name, suffix, format=format, series=series, unmapped=unmapped
         )
-        self._by_suffix.setdefault(suffix, {})[name] = buffer
+        self.tables.setdefault(suffix, {})[name] = buffer
         if series is None:
             self._dropped += 1
         else:
@@ -250,11 +251,11 @@ class SampleBuffers(SeriesListener):
     def before_remove(self, series: Series) -> None:
         """Remove the buffers of a series, which must be empty: flush, then expire."""
         for buffer in self.for_series(series):
-            buffers = self._by_suffix[buffer.suffix]
+            buffers = self.tables[buffer.suffix]
             del buffers[buffer.name]
             size = _buffer_size(buffer.name, buffer.unmapped)
             if not buffers:
-                del self._by_suffix[buffer.suffix]
+                del self.tables[buffer.suffix]
                 size += _suffix_size(buffer.suffix)
             self._size -= 1
             self._used -= size
@@ -266,7 +267,7 @@ class SampleBuffers(SeriesListener):
 
     def clear(self) -> None:
         """Remove all buffers, which must be empty."""
-        self._by_suffix.clear()
+        self.tables.clear()
         self._by_series.clear()
         self._formats.clear()
         self._account.release(self._used)
@@ -322,7 +323,7 @@ class SampleBuffers(SeriesListener):
 
     def _size_of(self, name: bytes, suffix: bytes, unmapped: str) -> int:
         size = _buffer_size(name, unmapped)
-        return size if suffix in self._by_suffix else size + _suffix_size(suffix)
+        return size if suffix in self.tables else size + _suffix_size(suffix)
 
     def _has_room(self, size: int, *, is_dropped: bool) -> bool:
         """Return whether another buffer is within all bounds."""

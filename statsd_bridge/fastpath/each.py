@@ -8,8 +8,8 @@ Lines that are processed one by one: their names have no buffer.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import final
 
 from statsd_bridge.fastpath.buffers import SampleBuffer, SampleBuffers
@@ -49,9 +49,8 @@ class LineRecorder:
         self._now = 0.0
         self._appended = 0
         self._seen: set[Series] = set()
-        # The last names without a rule: at most MAX_RECENT are kept.  Only names that
-        # the batch had once, so that none that is left out has a count.
-        self._unmapped: deque[tuple[bytes, SampleFormat]] = deque(maxlen=MAX_RECENT)
+        # The last names without a rule, each with its number of lines, oldest first.
+        self._unmapped: dict[tuple[bytes, SampleFormat], int] = {}
 
     def record(
         self,
@@ -67,7 +66,8 @@ class LineRecorder:
         The name is None for a value that is not a plain number without a sign.
         """
         self._now, self._appended = now, 0
-        self._seen.clear()
+        seen = self._seen
+        seen.clear()
         tables, tagged = self._known.tables, self._known.tagged
         flushed, unmapped = self._buffers.flushed, Action.UNMAPPED
         rest = zip(
@@ -82,23 +82,35 @@ class LineRecorder:
                 if table is None and b"|#" in suffix:
                     key, table = tagged_key(name, suffix), tagged
                 series = None if table is None else table.get(key)
-                if series is None or series in self._seen:
+                if series is None or series in seen:
                     self._record_unknown(columns, index, key, number, series)
                     continue
-                self._seen.add(series)
+                seen.add(series)
                 format = series.line_format
                 if format is None:
                     continue
                 flushed[format] = flushed.get(format, 0) + 1
                 if format.action is unmapped:
-                    self._unmapped.append((name, format))
+                    self._note(name, format)
                 if series.ttl:
                     series.last_update = now
-                series.add(value_of(number, format), format.weight, now)
+                # The same as value_of, without the call.
+                divisor, scale = format.divisor, format.scale
+                value = number if divisor == 1.0 else number / divisor
+                if scale is not None:
+                    value *= scale
+                series.add(value, format.weight, now)
             except Exception as error:
                 self._bugs.report(error)
-        self._note_unmapped()
         return self._appended
+
+    def note_unmapped(self) -> None:
+        """Add the names without a rule to those that are shown."""
+        for (name, format), lines in self._unmapped.items():
+            text = name[:MAX_TEXT_LENGTH].decode()
+            events = lines * format.weight
+            self._buffers.unmapped_names.add((text, format.type), events)
+        self._unmapped.clear()
 
     def _record_unknown(
         self,
@@ -112,11 +124,14 @@ class LineRecorder:
         name, suffix = columns.names[index], columns.suffixes[index]
         if suffix is None:
             return
+        buffer: SampleBuffer | None = None
         if series is not None:
             # For the second time in this batch.
             buffer = self._promote(name, suffix, series)
         else:
-            buffer = self._buffers.find(name, suffix)
+            table = self._buffers.tables.get(suffix)
+            if table is not None:
+                buffer = table.get(name)
         if buffer is not None:
             buffer.append(number)
             self._appended += 1
@@ -147,13 +162,7 @@ class LineRecorder:
             return False
         series, format = resolved
         self.resolved += 1
-        if series in self._seen:
-            self._count(name, format)
-        else:
-            flushed = self._buffers.flushed
-            flushed[format] = flushed.get(format, 0) + 1
-            if format.action is Action.UNMAPPED:
-                self._unmapped.append((name, format))
+        self._count(name, format)
         if series is not None:
             self._seen.add(series)
             series.add(value_of(number, format), format.weight, self._now)
@@ -229,7 +238,6 @@ class LineRecorder:
         series.add(value_of(number, format), format.weight, self._now)
 
     def _count(self, name: bytes, format: SampleFormat) -> None:
-        """Count a line that is not the first one of its series in this batch."""
         flushed = self._buffers.flushed
         flushed[format] = flushed.get(format, 0) + 1
         if format.action is Action.UNMAPPED:
@@ -251,14 +259,16 @@ class LineRecorder:
             source = self._plain.source_of(name) if b"." in name else ""
             self._buffers.add(name, suffix, recorded, source)
 
-    def _note_unmapped(self) -> None:
-        for name, format in self._unmapped:
-            self._note(name, format)
-        self._unmapped.clear()
-
     def _note(self, name: bytes, format: SampleFormat) -> None:
-        text = name[:MAX_TEXT_LENGTH].decode()
-        self._buffers.unmapped_names.add((text, format.type), format.weight)
+        """Note a name without a rule; a tenth of the cost of showing each at once."""
+        unmapped = self._unmapped
+        key = name[:MAX_TEXT_LENGTH], format
+        # Removed and inserted again, it is the last in the order of a dict.
+        unmapped[key] = unmapped.pop(key, 0) + 1
+        if len(unmapped) >= 2 * MAX_RECENT:
+            # The others would be dropped by those that are newer.
+            for each in list(islice(unmapped, MAX_RECENT)):
+                del unmapped[each]
 
 
 def value_of(number: float, format: SampleFormat) -> float:

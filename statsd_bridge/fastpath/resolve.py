@@ -20,6 +20,7 @@ from math import inf
 from typing import NamedTuple, final
 
 from statsd_bridge.fastpath.known import MAX_KEY_BYTES
+from statsd_bridge.fastpath.tags import TagReader
 from statsd_bridge.line import parse_line
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.mapping.pattern import (
@@ -36,11 +37,11 @@ from statsd_bridge.model import (
     Sample,
     SampleFormat,
     SampleType,
-    SeriesSpec,
 )
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import Series
 from statsd_bridge.series.base import LabelNames
+from statsd_bridge.series.new import AllowedLabels
 from statsd_bridge.syntax import escape_metric_name
 
 SHAPE_BYTES = 1_500
@@ -55,9 +56,7 @@ MAX_SHAPES = 1_000
 # Printable ASCII, without the characters that have a meaning in the grammar of a name,
 # and without those that are escaped in a label.
 _PLAIN_NAME = bytes(set(range(0x20, 0x7F)) - set(b'#,:[]{|}"\\'))
-_PLAIN_TAGS = bytes(set(range(0x20, 0x7F)) - set(b'#|"\\'))
 _PLAIN_SUFFIX = bytes(set(range(0x20, 0x7F)) - set(b":#"))
-_ALL_BUT_MARKS = bytes(set(range(256)) - set(b",:"))
 
 _NO_TAGS: tuple[str, ...] = ()
 
@@ -73,7 +72,15 @@ class Resolved(NamedTuple):
 class LineShape:
     """What follows from a rule, the text of a suffix and the names of its tags."""
 
-    __slots__ = ("format", "label_names", "labels", "metric", "name", "options")
+    __slots__ = (
+        "allowed",
+        "format",
+        "label_names",
+        "labels",
+        "metric",
+        "name",
+        "options",
+    )
 
     def __init__(
         self,
@@ -82,7 +89,10 @@ class LineShape:
         options: MetricOptions,
         name: TextPattern | None,
         labels: LabelPattern,
+        allowed: AllowedLabels | None,
     ) -> None:
+        self.allowed = allowed
+        """The names of the labels, or None if the store refuses them."""
         self.format = format
         self.options = options
         self.name = name
@@ -134,6 +144,8 @@ class LineResolver:
         self._readings: dict[str, Readings] = {}
         self._default_readings = Readings("")
         self._has_sources = plain.has_sources
+        self._tags = TagReader()
+        self._dogstatsd = plain.dialect.dogstatsd
         self.clear()
 
     def clear(self) -> None:
@@ -154,17 +166,17 @@ class LineResolver:
         if self._has_sources:
             readings = self._readings_of(name)
         tags: tuple[str, ...] = _NO_TAGS
-        tag_values: list[str] | None = None
+        tag_values: Sequence[str] | None = None
         if suffix in readings:
             reading = readings[suffix]
         else:
             head, mark, tag_text = suffix.partition(b"|#")
             reading = readings[head] if head in readings else self._read(readings, head)
             if mark:
-                flat = self._split_tags(tag_text)
-                if not flat:
+                tag_values = self._tags.read(tag_text) if self._dogstatsd else None
+                if tag_values is None:
                     return None
-                tags, tag_values = tuple(flat[0::2]), flat[1::2]
+                tags = self._tags.names
         if reading is None or not name or name.translate(None, _PLAIN_NAME):
             return None
         if len(name) > MAX_KEY_BYTES:
@@ -207,21 +219,6 @@ class LineResolver:
             return None
         return Reading(sample, suffix, source)
 
-    def _split_tags(self, text: bytes) -> list[str]:
-        """Return names and values in turn; nothing if a tag is not plain."""
-        if text.translate(None, _PLAIN_TAGS) or not self._plain.dialect.dogstatsd:
-            return []
-        marks, decoded = text.translate(None, _ALL_BUT_MARKS), text.decode()
-        if marks == b":," * (len(marks) // 2) + b":":
-            flat = decoded.replace(",", ":").split(":")
-        else:
-            # Some value has a colon.
-            flat = []
-            for tag in decoded.split(","):
-                name, _, value = tag.partition(":")
-                flat += (name, value)
-        return flat if all(flat) else []
-
     def _find(
         self, shape: LineShape, text: str, values: Sequence[str], now: float
     ) -> Resolved | None:
@@ -235,13 +232,14 @@ class LineResolver:
             if not metric:
                 name = text if shape.name is None else shape.name.fill(values)
                 metric = escape_metric_name(name)
-            label_names = self._store.find_label_names(
+            store = self._store
+            label_names = store.find_label_names(
                 metric, shape.labels.names, options.type
             )
             if label_names is None:
-                labels = shape.labels.labels(values)
-                spec = SeriesSpec(metric, labels, options, label_text)
-                series = self._store.first_series(spec, shape.format.type, now)
+                if shape.allowed is None or store.has_family(metric):
+                    return None
+                series = store.new_family(metric, shape.allowed, label_text, now)
                 return None if series is None else Resolved(series, shape.format)
             if shape.metric:
                 shape.label_names = label_names
@@ -292,8 +290,12 @@ class LineResolver:
             source=reading.source,
             suffix=b"" if tags else reading.suffix,
         )
+        pattern = LabelPattern(labels)
+        allowed = self._store.allow_labels(
+            tuple([(each, "") for each in pattern.names]), options
+        )
         return LineShape(
-            format=format, options=options, name=name, labels=LabelPattern(labels)
+            format=format, options=options, name=name, labels=pattern, allowed=allowed
         )
 
     def _charge(self, size: int) -> bool:

@@ -48,6 +48,8 @@ TEXT_BYTES = 70
 
 Key = tuple[SampleType, str]
 
+_UNMAPPED: tuple[Rule | None, Sequence[str]] = (None, ())
+
 
 class RuleSearch:
     """The rules of one mapping file, and the look-up without a cache."""
@@ -58,6 +60,10 @@ class RuleSearch:
         self.rules: Sequence[Rule] = tuple(rules)
         self.globs = _tries(rules, pace, ordered=defaults.ordered)
         self._regexes = _pattern_trees(rules, pace)
+        self.regex_types = frozenset(
+            [each for each in SampleType if self._regexes[each]]
+        )
+        """Types of samples for which there are regexes."""
         self._unmapped_options = defaults.options
 
     def look_up(self, sample_type: SampleType, name: str) -> Match:
@@ -73,17 +79,6 @@ class RuleSearch:
             return _match(self.rules[index], sample_type, groups)
         options = self._unmapped_options[sample_type]
         return Match(Action.UNMAPPED, SeriesSpec(escape_metric_name(name), (), options))
-
-    def find_rule(
-        self, sample_type: SampleType, segments: Sequence[str]
-    ) -> Rule | None:
-        """Return the glob rule for the segments of a name."""
-        index = self.globs[sample_type].find(segments)
-        return None if index is None else self.rules[index]
-
-    def has_regexes(self, sample_type: SampleType) -> bool:
-        """Return whether there are regexes for a type of samples."""
-        return bool(self._regexes[sample_type])
 
     def unmapped_options(self, sample_type: SampleType) -> MetricOptions:
         """Return the options of names that no rule matches."""
@@ -132,10 +127,6 @@ class MatchCache:
         if len(self._entries) >= self._size:
             self._entries.move_to_end(key)
         return entry[0]
-
-    def count_search(self) -> None:
-        """Count a look-up that needs no cache, as one without a match."""
-        self._gets += 1
 
     def add(self, key: Key, match: Match) -> None:
         """Add a match, and remove others if there is no room for it."""
@@ -193,6 +184,8 @@ class MappingTable:
         self.warnings = warnings
         self.digest = digest
         self._cache = MatchCache(cache_size)
+        self._searches = 0
+        """Look-ups that need no cache."""
 
     def __len__(self) -> int:
         return len(self.search.rules)
@@ -218,15 +211,14 @@ class MappingTable:
         groups for a regex.  A glob is found in less time than a cached match: the cache
         is only for regexes.
         """
-        segments = name.split(".")
-        search = self.search
-        rule = search.find_rule(sample_type, segments)
-        if rule is not None:
-            self._cache.count_search()
-            return rule, segments
-        if not search.has_regexes(sample_type):
-            self._cache.count_search()
-            return None, ()
+        segments, search = name.split("."), self.search
+        index = search.globs[sample_type].find(segments)
+        if index is not None:
+            self._searches += 1
+            return search.rules[index], segments
+        if sample_type not in search.regex_types:
+            self._searches += 1
+            return _UNMAPPED
         match = self.look_up(sample_type, name)
         return match.rule, () if match.rule is None else (name, *match.captures)
 
@@ -251,7 +243,8 @@ class MappingTable:
     @property
     def cache(self) -> CacheStats:
         """The figures of the cache of this table."""
-        return self._cache.stats
+        length, gets, hits = self._cache.stats
+        return CacheStats(length, gets + self._searches, hits)
 
 
 def load(

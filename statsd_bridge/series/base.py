@@ -6,7 +6,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from sys import getsizeof
 from typing import final
 
 from statsd_bridge.memory import series_size
@@ -54,13 +53,13 @@ class TextLimits:
         return min(self.label_name, self.label_value // 4)
 
     def rejection_reason(
-        self, spec: SeriesSpec, label_text: str
+        self, spec: SeriesSpec, label_text: str | None
     ) -> RejectionReason | None:
-        """Return which kind of text is too long, or None."""
+        """Return which kind of text is too long, or None; `label_text` may be open."""
         if len(spec.name) > self.name:
             return RejectionReason.NAME_TOO_LONG
         # Few characters cannot be many bytes, and need no look at each label.
-        if len(label_text) <= self.always_allowed:
+        if label_text is not None and len(label_text) <= self.always_allowed:
             return None
         for name, value in spec.labels:
             if len(name) > self.label_name or _exceeds(value, self.label_value):
@@ -112,7 +111,7 @@ class LabelNames:
         self.names = names
         self.options = options
         """Those of the first series with these names; they hold for the later ones."""
-        self.series_bytes = series_size(options, "") - getsizeof("")
+        self.series_bytes = series_size(options)
         """Size of a series without the text of its labels."""
         self.series_count = 0
         """Number of series with these label names; with 0 they are not in use."""
@@ -276,7 +275,8 @@ class MetricFamily:
             self._others[names] = label_names
         if self._others:
             self._has_one_order = False
-        self.max_page_lines = max(self.max_page_lines, _page_lines(options))
+        if options.type in NAME_SUFFIXES:
+            self.max_page_lines = max(self.max_page_lines, _page_lines(options))
         return label_names
 
     def add(self, label_text: str, label_names: LabelNames, series: Series) -> None:
@@ -321,13 +321,14 @@ class Families(SortedKeysDict[MetricFamily]):
         super().__init__()
         self._reserved = frozenset(reserved)
 
-    def would_conflict(self, family: MetricFamily | None, spec: SeriesSpec) -> bool:
+    def would_conflict(
+        self, family: MetricFamily | None, name: str, type: MetricType
+    ) -> bool:
         """
         Return whether a series would print a name that another type owns.
 
         `family` is the one of its name, if there is one.
         """
-        name, type = spec.name, spec.options.type
         if family is not None:
             return family.type is not type
         if name in self._reserved:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from statsd_bridge.memory import family_size, label_names_size, series_size
-from statsd_bridge.model import RejectionReason, Sample, SeriesSpec
+from statsd_bridge.model import MetricOptions, RejectionReason, Sample, SeriesSpec
 from statsd_bridge.series.base import LabelNames, MetricFamily, Series
 from statsd_bridge.syntax import format_labels
 
@@ -38,6 +38,18 @@ class NewSeries:
         else:
             options = self.label_names.options
         self.size += series_size(options, label_text)
+
+
+@final
+class AllowedLabels:
+    """Names of labels that were checked for a type of metric; `size` is in bytes."""
+
+    __slots__ = ("names", "options", "size")
+
+    def __init__(self, names: tuple[str, ...], options: MetricOptions) -> None:
+        self.names = names
+        self.options = options
+        self.size = label_names_size(names)
 
 
 def scaled(spec: SeriesSpec, sample: Sample) -> float:

@@ -37,7 +37,6 @@ class SortedKeysDict(dict[str, Value]):
     __slots__ = ("_is_plain", "_removed", "_sorted")
 
     def __init__(self) -> None:
-        super().__init__()
         self._sorted = _NO_KEYS
         self._removed = 0
         self._is_plain = True

@@ -16,8 +16,6 @@ import collections
 import sys
 import time
 from collections.abc import Collection
-from heapq import heapify, heappop, heappush
-from itertools import count
 from sys import getsizeof
 from typing import Protocol
 
@@ -30,6 +28,7 @@ from statsd_bridge.memory import (
 )
 from statsd_bridge.model import (
     Clock,
+    Labels,
     MetricOptions,
     MetricType,
     NativeMode,
@@ -51,9 +50,11 @@ from statsd_bridge.series.base import (
 )
 from statsd_bridge.series.counter_gauge import Counter, Gauge
 from statsd_bridge.series.creation import CreationClock
+from statsd_bridge.series.expiry import ExpiryHeap
 from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.native_policy import NativePolicy
 from statsd_bridge.series.new import (
+    AllowedLabels,
     NewSeries,
     counter_rejection,
     find_series,
@@ -63,9 +64,6 @@ from statsd_bridge.series.new import (
 from statsd_bridge.series.rotation import Rotation
 from statsd_bridge.series.set import MEMBER_BYTES, UniqueSet
 from statsd_bridge.series.summary import Summary
-
-MIN_HEAP_ENTRIES = 100
-"""The expiry heap is not compacted below this."""
 
 EXPIRY_STEPS = 5_000
 """Series, members and sketches that are removed at once, about 10 ms of work."""
@@ -112,6 +110,7 @@ class SeriesStore:
         self.memory = memory or MemoryBudget()
         self._account = self.memory.series
         self._text_limits = text_limits
+        self._always_allowed = text_limits.always_allowed
         self._max_series = max_series
         self._set_window = set_window
         self._clock = clock
@@ -119,10 +118,7 @@ class SeriesStore:
         """Which histograms have native buckets."""
         self._creation = CreationClock(wall_clock)
         self._families = Families(reserved)
-        # Time, a serial number that no two entries share, series, family, label text.
-        # An entry is valid while its time equals `series.due`; all others are stale.
-        self._expiry_heap: list[tuple[float, int, Series, MetricFamily, str]] = []
-        self._serial = count()
+        self._expiry = ExpiryHeap()
         self._growing = Rotation()
         # The spec of the last line with many samples, and why it was rejected: checks
         # take a time that grows with the labels.
@@ -182,7 +178,7 @@ class SeriesStore:
         if series is None:
             size = label_names.series_bytes + getsizeof(label_text)
             if (
-                len(label_text) > self._text_limits.always_allowed
+                len(label_text) > self._always_allowed
                 or self._size >= self._max_series
                 or not self._account.has_room(size + FIRST_SAMPLE_BYTES)
             ):
@@ -194,17 +190,46 @@ class SeriesStore:
             self._touch(series, label_text, ttl, now)
         return series
 
-    def first_series(
-        self, spec: SeriesSpec, type: SampleType, now: float
-    ) -> Series | None:
-        """Return a series for a sample, created if necessary; None if it is refused."""
-        series = self._get_or_create(spec, type, now)
-        if isinstance(series, Rejection):
+    def has_family(self, name: str) -> bool:
+        """Return whether there are series with a metric name."""
+        return name in self._families
+
+    def allow_labels(
+        self, labels: Labels, options: MetricOptions
+    ) -> AllowedLabels | None:
+        """Return the names of labels, unless they are reserved or too long."""
+        spec = SeriesSpec("", labels, options)
+        if has_reserved_label(spec) or self._text_limits.rejection_reason(spec, None):
             return None
-        if self.listener is not None:
-            self.listener.before_record(series, spec.options.ttl, now)
-        if spec.options.ttl or series.ttl:
-            self._touch(series, text_of_labels(spec), spec.options.ttl, now)
+        return AllowedLabels(tuple([name for name, _ in labels]), options)
+
+    def new_family(
+        self, name: str, labels: AllowedLabels, label_text: str, now: float
+    ) -> Series | None:
+        """
+        Return the first series of a metric that has none; None if it is refused.
+
+        The values of its labels need no escapes.
+        """
+        options = labels.options
+        if (
+            not 0 < len(name) <= self._text_limits.name
+            or len(label_text) > self._always_allowed
+            or self._size >= self._max_series
+            or self._families.would_conflict(None, name, options.type)
+        ):
+            return None
+        family = MetricFamily(name, options)
+        label_names = family.add_label_names(labels.names, options)
+        size = label_names.series_bytes + getsizeof(label_text)
+        size += labels.size + family_size(name)
+        if not self._account.has_room(size + FIRST_SAMPLE_BYTES):
+            return None
+        self._families[name] = family
+        self.label_names_total[family.type] += 1
+        series = self._add(label_names, label_text, size, now)
+        if options.ttl:
+            self._touch(series, label_text, options.ttl, now)
         return series
 
     def rejection_reason(
@@ -241,26 +266,18 @@ class SeriesStore:
         steps = self._expire_series(now, max_steps)
         self._growing.expire(now, max_steps - steps)
         self.native.expire(self._families, now, max_steps)
-        heap = self._expiry_heap
         is_done = self._growing.is_done() and self.native.is_done()
-        return is_done and not (heap and heap[0][0] < now)
+        return is_done and not self._expiry.is_due(now)
 
     def _expire_series(self, now: float, max_steps: int) -> int:
         """Remove series whose ttl is over; return the entries that were looked at."""
-        heap, steps = self._expiry_heap, 0
-        while heap and heap[0][0] < now and steps < max_steps:
-            due, _, series, family, label_text = heappop(heap)
+        expiry, steps = self._expiry, 0
+        while steps < max_steps and expiry.is_due(now):
             steps += 1
-            if due != series.due:
-                continue
-            series.due = 0.0
-            if not series.ttl:
-                continue
-            if series.last_update + series.ttl >= now:
-                self._schedule(series, family, label_text)
-                continue
-            self._remove(series, family, label_text)
-        self._compact_heap()
+            expired = expiry.pop(now, self._size)
+            if expired is not None:
+                self._remove(*expired)
+        expiry.compact(self._size)
         return steps
 
     def families(self) -> list[MetricFamily]:
@@ -319,9 +336,9 @@ class SeriesStore:
             self._account.charge(EXPIRY_BYTES * (bool(ttl) - bool(series.ttl)))
             series.ttl = ttl
             if ttl:
-                self._schedule(series, series.label_names.family, label_text)
+                self._expiry.schedule(series, label_text, self._size)
 
-    def _remove(self, series: Series, family: MetricFamily, label_text: str) -> None:
+    def _remove(self, series: Series, label_text: str) -> None:
         if self.listener is not None:
             self.listener.before_remove(series)
         size = series_size(series.options, label_text)
@@ -334,7 +351,7 @@ class SeriesStore:
             series.drop_native()
         if series.encoded:
             self.memory.encoded.release(sys.getsizeof(series.encoded))
-        names = series.label_names.names
+        family, names = series.label_names.family, series.label_names.names
         family.remove(label_text)
         if family.find_label_names(names) is None:
             size += label_names_size(names)
@@ -357,28 +374,6 @@ class SeriesStore:
             return Summary(options, now, self._account)
         return UniqueSet(options, self._set_window, self._account)
 
-    def _schedule(self, series: Series, family: MetricFamily, label_text: str) -> None:
-        """
-        Push an expiry entry for a series, unless an earlier one is pending.
-
-        A series has one valid entry.  A shorter ttl makes the old one stale; it stays
-        until its time, or until stale entries are the majority.
-        """
-        due = series.last_update + series.ttl
-        if 0.0 < series.due <= due:
-            return
-        series.due = due
-        entry = due, next(self._serial), series, family, label_text
-        heappush(self._expiry_heap, entry)
-        self._compact_heap()
-
-    def _compact_heap(self) -> None:
-        """Remove the stale entries if they are the majority."""
-        heap = self._expiry_heap
-        if len(heap) > 2 * self._size + MIN_HEAP_ENTRIES:
-            heap[:] = [entry for entry in heap if entry[0] == entry[2].due]
-            heapify(heap)
-
     def _rejection_reason(self, new: NewSeries) -> RejectionReason | None:
         """Return why a series must not be created, or None."""
         spec = new.spec
@@ -388,7 +383,7 @@ class SeriesStore:
             return too_long
         if has_reserved_label(spec):
             return RejectionReason.RESERVED_LABEL
-        if self._families.would_conflict(new.family, spec):
+        if self._families.would_conflict(new.family, spec.name, spec.options.type):
             return RejectionReason.CONFLICT
         if self._size >= self._max_series:
             return RejectionReason.SERIES_LIMIT

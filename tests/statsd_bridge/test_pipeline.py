@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge import mapping, pipeline
-from statsd_bridge.model import SeriesSpec
-from statsd_bridge.series import store
+from statsd_bridge.model import MetricOptions
+from statsd_bridge.series import MetricFamily, store
 from tests.statsd_bridge.in_memory import (
     InMemoryPath,
     MakePipeline,
@@ -96,14 +96,13 @@ def test_a_bug_costs_one_line(
 ) -> None:
     """It is reported by each path, and the other lines of the batch are recorded."""
     memory = InMemoryPath(make_pipeline=make_pipeline, bugs=ReportedBugs())
-    new_series = store.NewSeries
 
-    def broken(family: object, spec: SeriesSpec, label_text: str) -> store.NewSeries:
-        if spec.name == "bug":
+    def broken(name: str, options: MetricOptions) -> MetricFamily:
+        if name == "bug":
             raise RuntimeError("a bug")
-        return new_series(None, spec, label_text)
+        return MetricFamily(name, options)
 
-    monkeypatch.setattr(store, "NewSeries", broken)
+    monkeypatch.setattr(store, "MetricFamily", broken)
     memory.feed(b"a:1|c\nbug:1|c\nbroken\nb:1|c")
 
     assert {str(bug) for bug in memory.bugs} == {"a bug"}

@@ -31,8 +31,9 @@ SHORT_SCALE = 0.01
 Entry = tuple[Measure, Sequence[str]]
 """A measure and the names of the servers that take part in it."""
 
-ALL = ("ours", "floor", "plain baseline", "statsd_exporter", "collectd")
-TRANSLATORS = ("ours", "plain baseline", "statsd_exporter")
+TRANSLATORS = ("ours", "ours, compiled", "plain baseline", "statsd_exporter")
+MILLION = ("ours", "ours, compiled", "statsd_exporter")
+ALL = (*TRANSLATORS, "floor", "collectd")
 
 PARTS: dict[str, list[Entry]] = {
     "traffic": [
@@ -51,7 +52,7 @@ PARTS: dict[str, list[Entry]] = {
         (measures.scrape_loss, TRANSLATORS),
     ],
     "shapes": [(shapes.measure_shape(each), TRANSLATORS) for each in shapes.SHAPES],
-    "million": [(shapes.measure_shape(shapes.MILLION), ("ours", "statsd_exporter"))],
+    "million": [(shapes.measure_shape(shapes.MILLION), MILLION)],
     "start": [(shapes.start, TRANSLATORS)],
     "idle": [(measures.freshness, ("ours",)), (measures.idle, ALL)],
     "beyond": [

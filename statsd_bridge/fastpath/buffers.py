@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from math import inf
 from operator import attrgetter
 from sys import getsizeof
@@ -37,7 +38,7 @@ from statsd_bridge.model import (
     SampleType,
 )
 from statsd_bridge.pipeline import RecordedLine
-from statsd_bridge.series import Gauge, Series, SeriesListener
+from statsd_bridge.series import Gauge, Series
 
 MAX_FORMATS = 1_000
 """Formats shared by buffers; beyond it, each new buffer has its own."""
@@ -87,7 +88,7 @@ class SampleBuffer(list[float]):
         self.next_for_series: SampleBuffer | None = None
 
 
-_fields = attrgetter(*SampleFormat.__slots__)
+_fields = attrgetter(*(each.name for each in fields(SampleFormat)))
 
 
 class _BuffersBySuffix(dict[bytes | None, dict[bytes, SampleBuffer]]):
@@ -106,7 +107,7 @@ UNBUFFERED = SampleBuffer(
 """Stands for the buffers of a series that must not have any."""
 
 
-class SampleBuffers(SeriesListener):
+class SampleBuffers:
     """
     All buffers, by name and suffix and by series.
 

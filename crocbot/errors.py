@@ -104,6 +104,8 @@ class Refusal(StrEnum):
     THREAD = "thread"
     QUOTE = "quote"
     FORMATTING = "formatting"
+    BUTTONS = "buttons"
+    FILE = "file"
     LENGTH = "length"
     MESSAGE = "message"
     OTHER = "other"

@@ -16,11 +16,19 @@ from enum import StrEnum
 from typing import Protocol
 
 from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
+from crocbot.delivery_outcomes import ButtonOutcome, DeliveryIssue, DraftOutcome
 from crocbot.model import Disposition, ErrorEvent, Outcome, RawUpdate, ReconnectReason
+
+SEND_FILE_METHODS = ("sendPhoto", "sendVoice", "sendAudio", "sendDocument")
 
 
 class Method(StrEnum):
-    """A method of the Bot API; FILE is a download, OTHER any method not listed."""
+    """
+    A method of the Bot API.
+
+    SEND_FILE is any that sends a file, such as sendPhoto; FILE is a download, OTHER any
+    method not listed.
+    """
 
     GET_ME = "getMe"
     GET_UPDATES = "getUpdates"
@@ -29,6 +37,7 @@ class Method(StrEnum):
     GET_WEBHOOK_INFO = "getWebhookInfo"
     SET_MY_COMMANDS = "setMyCommands"
     SEND_MESSAGE = "sendMessage"
+    SEND_FILE = "sendFile"
     EDIT_MESSAGE_TEXT = "editMessageText"
     DELETE_MESSAGE = "deleteMessage"
     SEND_MESSAGE_DRAFT = "sendMessageDraft"
@@ -143,37 +152,12 @@ class TranscriptionOutcome(StrEnum):
     CANCELLED = "cancelled"
 
 
-class DeliveryIssue(StrEnum):
-    """
-    What kept a part of a reply from being delivered as intended.
+@dataclass(frozen=True, slots=True)
+class ButtonsEvent:
+    """Buttons of an answer were sent, or left out."""
 
-    PLAIN_TEXT, WITHOUT_THREAD and WITHOUT_QUOTE: it was accepted only without its
-    formatting, topic or quote.  EDIT_LOST: a message was not edited or deleted.
-    """
-
-    PLAIN_TEXT = "plain_text"
-    WITHOUT_THREAD = "without_thread"
-    WITHOUT_QUOTE = "without_quote"
-    RETRIED = "retried"
-    EDIT_LOST = "edit_lost"
-    BLOCKED = "blocked"
-    REFUSED = "refused"
-    GAVE_UP = "gave_up"
-
-
-class DraftOutcome(StrEnum):
-    """
-    What became of a draft of an answer.
-
-    UNSUPPORTED: the server has no drafts; REFUSED: it did not accept this one.  LOST:
-    a timeout or a network error, or the answer was complete before the draft arrived.
-    """
-
-    SHOWN = "shown"
-    FLOOD_WAIT = "flood_wait"
-    REFUSED = "refused"
-    UNSUPPORTED = "unsupported"
-    LOST = "lost"
+    outcome: ButtonOutcome
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +355,7 @@ Event = (
     | EditHandled
     | PressHandled
     | MembershipChanged
+    | ButtonsEvent
 )
 
 
@@ -391,4 +376,7 @@ class _NoEvents:
 NO_EVENTS: EventListener = _NoEvents()
 """For commands that run a stage without telemetry, such as `crocbot check`."""
 
-_METHODS: Mapping[str, Method] = {method.value: method for method in Method}
+_METHODS: Mapping[str, Method] = {
+    **{method.value: method for method in Method},
+    **dict.fromkeys(SEND_FILE_METHODS, Method.SEND_FILE),
+}

@@ -12,12 +12,9 @@ that it belongs to: the inbox translates the times of its file.
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from crocbot.content import (
@@ -31,9 +28,9 @@ from crocbot.content import (
     draft_id,
 )
 from crocbot.context import MAX_REMEMBERED_QUOTED_CHARS, with_context
+from crocbot.outgoing import Buttons, OutgoingFile, SentSteps
 
 MAX_PORT = 65_535
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 Clock = Callable[[], float]
 """Returns the time in seconds: Unix time, or monotonic where it says so."""
@@ -52,24 +49,6 @@ OFF = "off"
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that are this machine, which no proxy can reach."""
-
-
-def boot_id() -> str:
-    """Return an id of the boot that the monotonic clock counts from."""
-    try:
-        return BOOT_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        # Not Linux: unique, so that no other process relies on this clock.
-        return str(uuid.uuid4())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystemClocks:
-    """The clocks of the system: `wall` is Unix time."""
-
-    wall: Clock = time.time
-    monotonic: Clock = time.monotonic
-    boot: str = field(default_factory=boot_id)
 
 
 class MessageType(StrEnum):
@@ -205,15 +184,16 @@ class Row:
     One update in the inbox, stored at `accepted_at` on the monotonic clock.
 
     `reply` is the answer of an earlier turn that could not be delivered: it is
-    delivered instead of asking the agent again.  `retried` means that the row failed
-    and the operator opened it again.  `tries` is how often the process crashed while a
-    turn of this row ran.
+    delivered instead of asking the agent again, from where `sent` ends.  `retried`
+    means that the row failed and the operator opened it again.  `tries` is how often
+    the process crashed while a turn of this row ran.
     """
 
     update_id: int
     raw: RawUpdate
     accepted_at: float
     reply: Reply | None = field(default=None, kw_only=True)
+    sent: SentSteps | None = field(default=None, kw_only=True)
     retried: bool = field(default=False, kw_only=True)
     tries: int = field(default=0, kw_only=True)
 
@@ -346,10 +326,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The text of an answer, in Markdown if a model wrote it, else plain."""
+    """
+    An answer: its text, in Markdown if a model wrote it, else plain, and its files.
+
+    The buttons are below the last message of the text, or the last file without one.
+    """
 
     text: str
     markdown: bool = False
+    files: tuple[OutgoingFile, ...] = field(default=(), kw_only=True)
+    buttons: Buttons = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +344,7 @@ class MessagePart:
 
     text: str
     entities: tuple[Entity, ...] = ()
+    buttons: Buttons = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,11 +31,11 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from crocbot import migrations
+from crocbot.clocks import SystemClocks
 from crocbot.errors import OperatorError, StoreError
-from crocbot.model import SystemClocks
 from crocbot.state_dir import PRIVATE_DIRECTORY, is_locked, make_private
 
-FORMAT = 2
+FORMAT = 3
 # The inbox of the first commits of 0.1.0, a file of its own.
 OLD_INBOX = "inbox.sqlite3"
 BUSY_SECONDS = 2.0

@@ -14,6 +14,7 @@ The interface of an agent, and the bounded reading of its answers.
 - The thinking of a model is left out, if `thinking` is given.
 - An answer has at most `MAX_CHARS` characters; a longer one is cut there.
 - Secrets in the answer are replaced before any other stage gets them.
+- Files and buttons go to `enclosures` as they arrive.
 
 `rules.py` has the other rules for every agent.
 """
@@ -44,6 +45,7 @@ from crocbot.model import (
     Sleep,
     Usage,
 )
+from crocbot.outgoing import AgentButtons, AgentFile
 from crocbot.text import is_visible
 
 MAX_CHARS = 65_536
@@ -54,11 +56,12 @@ NO_SECRETS = Redactor(())
 
 logger = log.logger(__name__)
 
-Answer = AsyncGenerator[str | Usage, None]
+Answer = AsyncGenerator[str | Usage | AgentFile | AgentButtons, None]
 """
 The text of an answer, part by part as it is written, and its token usage.
 
 An empty text shows that the agent is alive.  Usage is optional, comes once and last.
+Files and buttons come anywhere.
 """
 
 
@@ -69,6 +72,23 @@ class Accepts(Flag):
     IMAGES = auto()
     FILES = auto()
     WORDS = auto()
+
+
+class EnclosureSink(Protocol):
+    """Takes what an answer has besides its text, as it arrives."""
+
+    async def add(self, enclosure: AgentFile | AgentButtons) -> None:
+        """Take a file or buttons; secrets have been replaced in texts."""
+
+
+class _NoEnclosures:
+    """Drops files and buttons."""
+
+    async def add(self, enclosure: AgentFile | AgentButtons) -> None:
+        pass
+
+
+NO_ENCLOSURES: EnclosureSink = _NoEnclosures()
 
 
 class Agent(Protocol):
@@ -128,6 +148,7 @@ class AnswerReader:
     events: EventListener
     redactor: Redactor = NO_SECRETS
     thinking: ThinkingTags | None = None
+    enclosures: EnclosureSink = NO_ENCLOSURES
     clock: Clock = time.monotonic
     sleep: Sleep = asyncio.sleep
     random: RandomFloat = random.random
@@ -137,6 +158,7 @@ class AnswerReader:
     _chars: int = field(default=0, init=False)
     _first_token: float | None = field(default=None, init=False)
     _halved: bool = field(default=False, init=False)
+    _has_file: bool = field(default=False, init=False)
 
     @property
     def text(self) -> str:
@@ -152,7 +174,7 @@ class AnswerReader:
                     self._record(text, self.clock() - start)
                     if text:
                         yield text
-            if not is_visible(self.text):
+            if not (is_visible(self.text) or self._has_file):
                 raise AgentError("the agent's answer is empty", AgentErrorReason.EMPTY)
         except Exception as error:
             self.error = error
@@ -211,7 +233,7 @@ class AnswerReader:
                         yield text
                 return
             except AgentError as error:
-                if self._chars:
+                if self._chars or self._has_file:
                     raise
                 if self._shorten_history(error):
                     continue
@@ -275,6 +297,12 @@ class AnswerReader:
                     AgentErrorReason.TOO_LONG,
                 )
 
+    async def _enclose(self, part: AgentFile | AgentButtons) -> None:
+        if isinstance(part, AgentFile):
+            self._has_file = True
+            part = _redacted_file(part, self.redactor)
+        await self.enclosures.add(part)
+
     async def _one_call(self, deadline: float) -> AsyncGenerator[str, None]:
         """Yield the text of one call, each part in time; keep its token usage."""
         loop = asyncio.get_running_loop()
@@ -287,6 +315,8 @@ class AnswerReader:
                 until = deadline
                 if isinstance(part, Usage):
                     self.usage = part
+                elif isinstance(part, AgentFile | AgentButtons):
+                    await self._enclose(part)
                 elif part:
                     yield part
         except StopAsyncIteration:
@@ -298,6 +328,15 @@ class AnswerReader:
             ) from error
         finally:
             await answer.aclose()
+
+
+def _redacted_file(file: AgentFile, redactor: Redactor) -> AgentFile:
+    """Return a file without secrets in what is shown of it; its content is its own."""
+    return replace(
+        file,
+        name=redactor.redact(file.name),
+        caption=redactor.redact(file.caption),
+    )
 
 
 def _rest(thinking: ThinkingFilter | None, *, complete: bool) -> list[AnswerText]:

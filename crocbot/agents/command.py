@@ -7,7 +7,8 @@ A program that is started for every message: message on stdin, answer on stdout.
 It gets no shell, no secrets and only a few variables of the environment.  What it has
 started is killed when it ends, at a timeout, at /stop and when the gateway ends: on
 Linux all of it, by the supervisor in `linux.py`, elsewhere its process group.  An exit
-code other than 0 is a failure; the end of its stderr is logged.
+code other than 0 is a failure; the end of its stderr is logged.  `outbox.py` reads the
+files that it leaves.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pathlib import Path
 
 from crocbot import linux
 from crocbot.agents.answer import Accepts, Answer
+from crocbot.agents.outbox import Outbox
 from crocbot.agents.responses import decoded
 from crocbot.agents.rules import bounded
 from crocbot.content import File
@@ -68,10 +70,15 @@ class CommandAgent:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         folders: TurnFolders | None = None,
+        *,
+        max_file_bytes: int = 0,
     ) -> None:
         self._arguments = tuple(arguments)
         self._environment = dict(environment)
         self._folders = folders
+        self._max_file_bytes = max_file_bytes
+        # One answer at a time has its files in memory.
+        self._reading = asyncio.Lock()
         self._supervisors: set[int] = set()
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -86,6 +93,11 @@ class CommandAgent:
             async with aclosing(self._run(message, variables)) as texts:
                 async for text in texts:
                     yield text
+            if folder is not None:
+                outbox = Outbox(folder.outgoing, self._max_file_bytes)
+                async with self._reading, aclosing(outbox.enclosures()) as found:
+                    async for enclosure in found:
+                        yield enclosure
 
     async def _run(
         self, message: str, variables: Mapping[str, str]

@@ -21,6 +21,7 @@ def create_agent(settings: Settings) -> Agent:
                 secret.get_secret_value() if secret else None,
                 settings.agent_connect_seconds,
                 proxies=settings.proxies,
+                max_file_bytes=settings.files_max_bytes,
             )
         case "openai":
             key = settings.openai_api_key
@@ -38,6 +39,7 @@ def create_agent(settings: Settings) -> Agent:
                 settings.agent_command,
                 settings.agent_environment,
                 TurnFolders(settings.state_dir),
+                max_file_bytes=settings.files_max_bytes,
             )
         case _:
             return EchoAgent()

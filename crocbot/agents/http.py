@@ -10,6 +10,8 @@ A self-hosted HTTP service: one POST for each message.
     200 text/plain              the answer, as it is written
     200 text/event-stream       data: a part of the answer, or an object as above
 
+    {"reply": "Hi.", "files": [{"data": "<base64>", ...}], "buttons": [[...]]}
+
     {"error": "the reason"}     an error, for the log: the answer ends here; others are
                                 in `server_errors.is_error`
 
@@ -26,13 +28,14 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeGuard
 
 from crocbot.agents import sse
 from crocbot.agents.answer import Accepts, Answer
 from crocbot.agents.context_fields import context_fields
+from crocbot.agents.enclosures import enclosures
 from crocbot.agents.responses import (
     chat_messages,
     content_text,
@@ -40,7 +43,12 @@ from crocbot.agents.responses import (
     token_usage,
     without_secrets,
 )
-from crocbot.agents.rules import EVENT_STREAM, AgentClient, AgentResponse
+from crocbot.agents.rules import (
+    EVENT_STREAM,
+    MAX_BODY_BYTES,
+    AgentClient,
+    AgentResponse,
+)
 from crocbot.agents.server_errors import (
     MAX_READ_BYTES,
     error_words,
@@ -52,6 +60,7 @@ from crocbot.content import Attachment, File
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
+from crocbot.outgoing import AgentButtons, AgentFile
 from crocbot.proxies import NO_PROXIES, Proxies
 
 # Without padding in between: a multiple of 3.
@@ -59,6 +68,7 @@ ENCODED_AT_ONCE_BYTES = 3 * 256 * 1024
 SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
 REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
+Part = str | Usage | AgentFile | AgentButtons
 JSON_BEGINNING = re.compile(r'\s*(?:\[\s*)?\{\s*(?:"|$)')
 
 
@@ -82,8 +92,13 @@ class HttpAgent:
         connect_seconds: float,
         *,
         proxies: Proxies = NO_PROXIES,
+        max_file_bytes: int = 0,
     ) -> None:
         self._url = url
+        self._more_bytes = max_file_bytes * 4 // 3
+        # Answers with large files are read one at a time: all of them in memory at once
+        # would be too much.
+        self._large_answer = asyncio.Semaphore(1)
         self._secret = None if secret is None else secret.encode()
         self._client = AgentClient(
             url, connect_seconds, retry=False, reuse=False, proxies=proxies
@@ -100,9 +115,13 @@ class HttpAgent:
         ) as response:
             if response.status != 200:
                 raise _refused(response, await response.read())
-            async with aclosing(_read(response)) as parts:
-                async for part in parts:
-                    yield part
+            meter = _Meter(self._large_answer)
+            try:
+                async with aclosing(_read(response, meter, self._more_bytes)) as parts:
+                    async for part in parts:
+                        yield part
+            finally:
+                meter.reset()
 
     async def check(self) -> str:
         """Send HEAD, which has no effect by definition; any status shows a server."""
@@ -203,18 +222,47 @@ def _refused(response: AgentResponse, body: bytes) -> AgentError:
     return failure
 
 
-async def _read(response: AgentResponse) -> Answer:
-    async with aclosing(response.chunks()) as chunks:
+class _Meter:
+    """Waits for the slot of large answers before more than a text is read."""
+
+    def __init__(self, slot: asyncio.Semaphore) -> None:
+        self._slot = slot
+        self._bytes = 0
+        self._has_slot = False
+
+    async def chunks(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+        """Yield the chunks, each when it may be kept in memory."""
+        async for chunk in chunks:
+            self._bytes += len(chunk)
+            if self._bytes > MAX_BODY_BYTES and not self._has_slot:
+                await self._slot.acquire()
+                self._has_slot = True
+            yield chunk
+
+    def reset(self) -> None:
+        """Count from 0: what was read is not in memory any more."""
+        self._bytes = 0
+        if self._has_slot:
+            self._has_slot = False
+            self._slot.release()
+
+
+async def _read(response: AgentResponse, meter: _Meter, more_bytes: int) -> Answer:
+    has_objects = response.content_type == EVENT_STREAM or _is_json(response)
+    body = response.chunks(more_bytes if has_objects else 0)
+    async with aclosing(body):
+        chunks = meter.chunks(body)
         match response.content_type:
             case str(name) if name == EVENT_STREAM:
                 async for event in sse.events(chunks):
                     for part in _event_parts(event):
                         yield part
+                    meter.reset()
             # The last one stands for a missing Content-Type.
             case "text/plain" | "text/markdown" | "application/octet-stream":
                 async for text in decoded(chunks):
                     yield text
-            case str(name) if name == "application/json" or name.endswith("+json"):
+            case _ if _is_json(response):
                 for part in _parts(_json(b"".join([chunk async for chunk in chunks]))):
                     yield part
             case "text/html":
@@ -226,6 +274,11 @@ async def _read(response: AgentResponse) -> Answer:
                 raise AgentError(error, AgentErrorReason.MALFORMED)
 
 
+def _is_json(response: AgentResponse) -> bool:
+    name = response.content_type
+    return name == "application/json" or name.endswith("+json")
+
+
 def _json(body: bytes) -> Any:
     try:
         return json.loads(body)
@@ -235,8 +288,8 @@ def _json(body: bytes) -> Any:
         raise AgentError(text, AgentErrorReason.MALFORMED) from error
 
 
-def _parts(value: object) -> list[str | Usage]:
-    """Return the text and the token usage of a whole answer; either may be missing."""
+def _parts(value: object) -> list[Part]:
+    """Return the parts of a whole answer."""
     _raise_first_error(value)
     if not isinstance(value, Mapping):
         error = "the agent's JSON is not an object"
@@ -247,7 +300,7 @@ def _parts(value: object) -> list[str | Usage]:
     return parts
 
 
-def _object_parts(value: Mapping[str, Any]) -> list[str | Usage]:
+def _object_parts(value: Mapping[str, Any]) -> list[Part]:
     """Return the parts of an object.  Raise an error as AgentError."""
     if is_error(value):
         raise _error(value)
@@ -257,7 +310,7 @@ def _object_parts(value: Mapping[str, Any]) -> list[str | Usage]:
         if isinstance(found := value.get(key), str | list)
         and ((text := content_text(found)) or found == "")
     ]
-    return [*texts[:1], *token_usage(value.get("usage"))]
+    return [*texts[:1], *enclosures(value), *token_usage(value.get("usage"))]
 
 
 def _error(value: object) -> AgentError:
@@ -268,7 +321,7 @@ def _error(value: object) -> AgentError:
     return failure
 
 
-def _event_parts(event: sse.ServerSentEvent) -> list[str | Usage]:
+def _event_parts(event: sse.ServerSentEvent) -> list[Part]:
     """Return the parts of an event: of JSON, else the text; none of `[DONE]`."""
     data = event.data
     if event.is_error:
@@ -288,7 +341,7 @@ def _event_parts(event: sse.ServerSentEvent) -> list[str | Usage]:
     return [] if event.is_control else [data]
 
 
-def _broken_parts(event: sse.ServerSentEvent) -> list[str | Usage]:
+def _broken_parts(event: sse.ServerSentEvent) -> list[Part]:
     """Return a text that is like JSON, unless it is JSON that the stream cut off."""
     if not event.complete and JSON_BEGINNING.match(event.data):
         raise AgentError(

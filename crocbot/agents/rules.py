@@ -3,8 +3,9 @@ The rules for every agent: redirects, bytes, secrets, time.
 
 | redirects | never followed: another host would get the conversation        |
 | bytes     | of one answer at most `MAX_BODY_BYTES`; of a stream of events   |
-|           | `MAX_STREAM_BYTES`, and `MAX_EVENT_BYTES` of each event; of an  |
-|           | error only the first `MAX_ERROR_BYTES` are read                 |
+|           | `MAX_STREAM_BYTES`, and `MAX_EVENT_BYTES` of each event; more   |
+|           | only for files, of one answer at a time; of an error only the   |
+|           | first `MAX_ERROR_BYTES` are read                                |
 | secrets   | replaced in the text, also one that is split between parts      |
 | time      | `connect_seconds`, then the timeouts of AnswerReader            |
 
@@ -88,14 +89,21 @@ class AgentResponse:
         self.headers = response.headers
         self.content_type = response.content_type
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it arrives, of an error only the beginning."""
+    async def chunks(self, more_bytes: int = 0) -> AsyncGenerator[bytes, None]:
+        """
+        Yield the body as it arrives, of an error only the beginning.
+
+        It may have `more_bytes` than a text has, for files.
+        """
         if self.status != 200:
             body = _beginning(self._response.chunks(MAX_ERROR_BYTES))
         elif self.content_type == EVENT_STREAM:
-            body = _bounded_events(self._response.chunks(MAX_STREAM_BYTES))
+            body = _bounded_events(
+                self._response.chunks(MAX_STREAM_BYTES + more_bytes),
+                MAX_EVENT_BYTES + more_bytes,
+            )
         else:
-            body = self._response.chunks(MAX_BODY_BYTES)
+            body = self._response.chunks(MAX_BODY_BYTES + more_bytes)
         with _translated_errors(self._server, retry=self._retry):
             async with aclosing(body):
                 async for chunk in body:
@@ -199,7 +207,7 @@ async def _beginning(
 
 
 async def _bounded_events(
-    chunks: AsyncGenerator[bytes, None],
+    chunks: AsyncGenerator[bytes, None], max_bytes: int
 ) -> AsyncGenerator[bytes, None]:
     """Yield server-sent events; an event ends with an empty line.  Raise AgentError."""
     last, event_bytes = b"", 0
@@ -210,8 +218,8 @@ async def _bounded_events(
             event_bytes = (
                 event_bytes + len(chunk) if found < 0 else len(text) - found - 2
             )
-            if event_bytes > MAX_EVENT_BYTES:
-                error = f"an event has more than {MAX_EVENT_BYTES} bytes"
+            if event_bytes > max_bytes:
+                error = f"an event has more than {max_bytes} bytes"
                 raise AgentError(error, AgentErrorReason.TOO_LONG)
             last = chunk[-1:]
             yield chunk

@@ -3,6 +3,7 @@ Errors in the Bot API's answers that python-telegram-bot does not raise as they 
 
     429    FloodError, without a warning of deprecation
     400    RefusedError, in Telegram's own words; also for 403
+    413    TooLargeError, also of a server in between
     404    NotFoundError, apart from a 401
 
 A page of a server in between has no description: python-telegram-bot's errors for it
@@ -14,6 +15,8 @@ from __future__ import annotations
 import telegram.error
 
 from crocbot.http_client import load_json
+
+TOO_LARGE = "Request Entity Too Large"
 
 
 class FloodError(telegram.error.TelegramError):
@@ -48,6 +51,10 @@ class MissingMethodError(RefusedError):
         super().__init__(description, forbidden=False)
 
 
+class TooLargeError(RefusedError):
+    """413, of Telegram or of a server in between: the body of the call is too large."""
+
+
 class NotFoundError(telegram.error.InvalidToken):
     """
     404 from Telegram itself: a malformed token, or a method that does not exist.
@@ -60,6 +67,9 @@ def raise_error(status: int, payload: bytes) -> None:
     """Raise the error for these statuses; python-telegram-bot has those for others."""
     if status == 429:
         raise FloodError(_retry_after(payload))
+    if status == 413:
+        # Also of a server in between: the same file is too large for it again.
+        raise TooLargeError(TOO_LARGE, forbidden=False)
     if status not in {400, 403, 404}:
         return
     description = _telegram_description(payload)

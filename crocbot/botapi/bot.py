@@ -25,7 +25,7 @@ connection of a call that timed out is closed.  Errors are translated:
 | 400 or 403, not in Telegram's words  | TelegramError, NETWORK                 |
 | 400, a group with another id now     | ChatMovedError, a DeliveryError        |
 | a method that the server lacks       | UnknownMethodError, a DeliveryError    |
-| any other 400                        | DeliveryError, with its `refusal`      |
+| any other 400, 413 for a message     | DeliveryError, with its `refusal`      |
 | no connection, 5xx, not a Bot API    | TelegramError, NETWORK                 |
 """
 
@@ -34,6 +34,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
@@ -47,6 +48,7 @@ from crocbot.botapi.answers import (
     MissingMethodError,
     NotFoundError,
     RefusedError,
+    TooLargeError,
     raise_error,
 )
 from crocbot.botapi.refusals import delivery_error
@@ -112,6 +114,10 @@ class Bot(telegram.Bot):
         with _translated():
             try:
                 return await self._post(method, parameters, read_timeout=seconds)
+            except TooLargeError as error:
+                if not method.startswith("send"):
+                    raise telegram.error.NetworkError(error.message) from error
+                raise
             except (NotFoundError, RefusedError) as error:
                 if method in REQUIRED_METHODS or not _is_missing(error):
                     raise
@@ -316,7 +322,9 @@ class AiohttpRequest(BaseRequest):
             # Of the same length, so that the offsets of entities stay right.
             form.add_field(name, value.replace(self._token, "*" * len(self._token)))
         for name, (filename, content, content_type) in files.items():
-            form.add_field(name, content, filename=filename, content_type=content_type)
+            # As a stream: aiohttp would copy a large body while the event loop waits.
+            stream = BytesIO(content) if isinstance(content, bytes) else content
+            form.add_field(name, stream, filename=filename, content_type=content_type)
         return form
 
     @staticmethod

@@ -11,14 +11,16 @@ raise FloodWaitError at once, without a request.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 from crocbot import log
 from crocbot.backoff import FloodControl
+from crocbot.botapi import parameters
 from crocbot.botapi.bot import DEFAULT_SECONDS, PLACEHOLDER, AiohttpRequest, Bot
 from crocbot.botapi.downloads import file_path
 from crocbot.botapi.entities import entities
+from crocbot.botapi.updates import PROCESSING_ERROR, usable_updates
 from crocbot.errors import (
     AnswerTooLongError,
     ChatMovedError,
@@ -36,20 +38,17 @@ from crocbot.events import (
     FloodWait,
     Method,
     PendingUpdates,
-    UpdateReceived,
     UpdateType,
 )
 from crocbot.model import (
     BotIdentity,
     ChatThread,
     Clock,
-    ErrorEvent,
-    ErrorType,
     MessagePart,
     RawUpdate,
     ReconnectReason,
-    Severity,
 )
+from crocbot.outgoing import FileUpload
 from crocbot.proxies import NO_PROXIES, Proxies
 
 LONG_POLL_SECONDS = 30
@@ -61,9 +60,7 @@ MAX_WEBHOOK_CONNECTIONS = 40
 NOT_MODIFIED = "message is not modified"
 DELETED_BEFORE = "message to delete not found"
 ALLOWED_UPDATES = tuple(UpdateType)
-MAX_UPDATE_ID = 2**62
 FEWER_UPDATES_FACTOR = 4
-PROCESSING_ERROR = ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL)
 
 Result = TypeVar("Result")
 logger = log.logger(__name__)
@@ -224,18 +221,38 @@ class Client:
         self, chat: ChatThread, part: MessagePart, reply_to: int | None = None
     ) -> int:
         """Send one message, as a reply to `reply_to`; return its id."""
-        quoted = {"message_id": reply_to, "allow_sending_without_reply": True}
         sent = await self.call_chat(
             "sendMessage",
             chat,
             message_thread_id=chat.thread_id,
             text=part.text,
             entities=entities(part),
-            reply_parameters=None if reply_to is None else quoted,
+            reply_parameters=parameters.reply_parameters(reply_to),
+            reply_markup=parameters.keyboard(part.buttons),
         )
-        message_id = sent.get("message_id") if isinstance(sent, Mapping) else None
-        # It was sent, even if the answer has no id; no message has the id 0.
-        return message_id if isinstance(message_id, int) else 0
+        return _message_id(sent)
+
+    async def send_file(
+        self,
+        chat: ChatThread,
+        file: FileUpload,
+        caption: MessagePart,
+        reply_to: int | None = None,
+    ) -> int:
+        """Send one file with a caption, as a reply to `reply_to`; return its id."""
+        upload: dict[str, Any] = {file.kind.value: parameters.upload(file)}
+        sent = await self.call_chat(
+            parameters.FILE_METHODS[file.kind],
+            chat,
+            seconds=parameters.upload_seconds(file),
+            message_thread_id=chat.thread_id,
+            caption=caption.text or None,
+            caption_entities=entities(caption),
+            reply_parameters=parameters.reply_parameters(reply_to),
+            reply_markup=parameters.keyboard(caption.buttons),
+            **upload,
+        )
+        return _message_id(sent)
 
     async def edit_message(
         self, chat: ChatThread, message_id: int, part: MessagePart
@@ -248,6 +265,7 @@ class Client:
                 message_id=message_id,
                 text=part.text,
                 entities=entities(part),
+                reply_markup=parameters.keyboard(part.buttons),
             )
         except DeliveryError as error:
             # An earlier try succeeded, and its answer was lost.
@@ -293,7 +311,7 @@ class Client:
         chat: ChatThread,
         *,
         cosmetic: bool = False,
-        **parameters: Any,
+        **values: Any,
     ) -> Any:
         """
         Call a method for a chat, at its new id if it moved.
@@ -307,7 +325,7 @@ class Client:
             self._flood_control.check(chat_id)
             floods.check(chat_id)
             try:
-                return await self._call(method, chat_id=chat_id, **parameters)
+                return await self._call(method, chat_id=chat_id, **values)
             except ChatMovedError as error:
                 # Only once: a chat moves when it becomes a supergroup, which stays.
                 if moved_from is not None:
@@ -321,9 +339,9 @@ class Client:
                 raise
 
     async def _call(
-        self, method: str, *, seconds: float = DEFAULT_SECONDS, **parameters: Any
+        self, method: str, *, seconds: float = DEFAULT_SECONDS, **values: Any
     ) -> Any:
-        call = self._bot.call(method, parameters, seconds)
+        call = self._bot.call(method, values, seconds)
         return await self._measure(Method.of(method), call)
 
     async def _measure(self, method: Method, call: Awaitable[Result]) -> Result:
@@ -343,32 +361,10 @@ class Client:
             self._events.emit(ApiCall(method, outcome, self._clock() - began))
 
 
-def usable_updates(entries: Iterable[Any], events: EventListener) -> list[RawUpdate]:
-    """
-    Return the updates among the entries of an answer, in the order of their ids.
-
-    An entry without a usable id is dropped, logged and counted: it can be neither
-    stored nor acknowledged.  Of two with one id the second is returned.
-    """
-    updates: dict[int, RawUpdate] = {}
-    dropped = 0
-    for entry in entries:
-        if _is_usable(entry):
-            updates[entry["update_id"]] = entry
-            if (type_ := UpdateType.of(entry)) is not None:
-                events.emit(UpdateReceived(type_))
-        else:
-            dropped += 1
-            events.emit(PROCESSING_ERROR)
-    if dropped:
-        logger.error("updates without a usable id were dropped", updates=dropped)
-    return [updates[update_id] for update_id in sorted(updates)]
-
-
-def _is_usable(entry: Any) -> bool:
-    """Return whether the inbox can store an entry: it has a whole, positive id."""
-    update_id = entry.get("update_id") if isinstance(entry, dict) else None
-    return type(update_id) is int and 0 <= update_id < MAX_UPDATE_ID
+def _message_id(sent: Any) -> int:
+    """Return the id of a message that was sent; 0, which none has, if it is missing."""
+    message_id = sent.get("message_id") if isinstance(sent, Mapping) else None
+    return message_id if isinstance(message_id, int) else 0
 
 
 def _outcome(error: CrocbotError) -> CallOutcome:

@@ -29,6 +29,25 @@ REFUSALS: Mapping[Refusal, tuple[str, ...]] = {
         *("replied message not found", "reply_message_id_invalid", "reply_to_invalid"),
         *("quote_text_invalid", "reply_to_user_invalid", "reply parameters"),
     ),
+    # Before FORMATTING, which has words of a wrong URL as well.
+    Refusal.BUTTONS: (
+        *("inline keyboard button", "inlinekeyboardbutton", "button_data_invalid"),
+        *("button_url_invalid", "button_type_invalid", "button_invalid"),
+        *("button_text_invalid", "button_user_", "reply_markup_invalid"),
+        *("reply_markup_too_long", "as reply markup", "can't parse inline keyboard"),
+    ),
+    Refusal.FILE: (
+        *("entity too large", "file is too big", "file too large", "file must be non"),
+        *("photo_", "image_process_failed", "media_invalid", "media_empty"),
+        *("media_file_invalid", "file_part", "file_id_invalid", "wrong type of"),
+        *("wrong file identifier", "wrong remote file", "can't use file of type"),
+        *("voice_messages_forbidden", "voice messages forbidden"),
+        # Of a group whose members may write texts.
+        *("rights to send photos", "rights to send documents", "rights to send audio"),
+        *("rights to send voice", "rights to send music", "rights to send media"),
+        *("chat_send_photos_f", "chat_send_docs_f", "chat_send_voices_f"),
+        *("chat_send_audios_f", "chat_send_media_f"),
+    ),
     Refusal.FORMATTING: (
         *("can't parse entities", "can't parse messageentity", "can't find end of"),
         *("entity_", "entities_", "entity begin", "entity url", "entity user"),
@@ -36,7 +55,10 @@ REFUSALS: Mapping[Refusal, tuple[str, ...]] = {
         *("custom emoji identifier", "media timestamp", "wrong http url"),
         *("parse_mode", "must be encoded in utf-8", "document_invalid"),
     ),
-    Refusal.LENGTH: ("message is too long", "message_too_long", "text is too long"),
+    Refusal.LENGTH: (
+        *("message is too long", "message_too_long", "text is too long"),
+        *("caption is too long", "caption_too_long"),
+    ),
     Refusal.MESSAGE: (
         *("message to edit not found", "message to delete not found"),
         "message to react not found",

@@ -36,7 +36,8 @@ from aiohttp import web
 
 from crocbot import log
 from crocbot.backoff import Backoff
-from crocbot.botapi.client import ALLOWED_UPDATES, Client, usable_updates
+from crocbot.botapi.client import ALLOWED_UPDATES, Client
+from crocbot.botapi.updates import usable_updates
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import (
     CrocbotError,

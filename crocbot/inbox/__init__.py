@@ -6,14 +6,15 @@ Raw updates to rows that survive a crash, until each is closed.
        v                           v
     crocbot.sqlite3: WAL, synchronous=FULL, so that a commit survives a power cut
 
-`inbox.py` is the inbox for the event loop, `sqlite.py` its SQL, and `report.py` what
-`crocbot inbox` prints.
+`inbox.py` is the inbox for the event loop, `sqlite.py` its SQL, `replies.py` keeps
+replies with their files, and `report.py` has what `crocbot inbox` prints.
 """
 
 from __future__ import annotations
 
 from crocbot.inbox.inbox import Accepted, Inbox
+from crocbot.inbox.replies import KeptReplies
 from crocbot.inbox.report import describe
 from crocbot.inbox.sqlite import SCHEMA, reopen
 
-__all__ = ["SCHEMA", "Accepted", "Inbox", "describe", "reopen"]
+__all__ = ["SCHEMA", "Accepted", "Inbox", "KeptReplies", "describe", "reopen"]

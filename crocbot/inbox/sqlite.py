@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crocbot.events import InboxState
+from crocbot.inbox import replies
 from crocbot.model import Disposition, Outcome, RawUpdate, Reply, Row
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ MAX_REASON_LENGTH = 300
 CONTENT_KEPT = frozenset({Disposition.FAILED, Disposition.SET_ASIDE})
 
 # A ledger line is only ever changed in the transaction that it counts.
-SCHEMA = """
+SCHEMA = (
+    """
 CREATE TABLE IF NOT EXISTS rows (
     seq         INTEGER PRIMARY KEY,
     update_id   INTEGER NOT NULL UNIQUE,
@@ -55,8 +57,10 @@ CREATE TABLE IF NOT EXISTS ledger (line TEXT PRIMARY KEY, count INTEGER NOT NULL
 INSERT OR IGNORE INTO ledger VALUES ('accepted', 0), ('duplicates', 0),
     ('answered', 0), ('failed', 0), ('denied', 0), ('cancelled', 0), ('ignored', 0),
     ('set_aside', 0);
-CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, content BLOB NOT NULL)
+CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, content BLOB NOT NULL);
 """
+    + replies.SCHEMA
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,10 @@ def _close_one(
 ) -> int:
     closed = 0
     reply = outcome.undelivered
+    keeps_files = bool(reply and (reply.files or reply.buttons))
     for update_id in outcome.update_ids:
+        if not keeps_files:
+            replies.remove(connection, update_id)
         closed += connection.execute(
             "UPDATE rows SET disposition = ?, closed = ?, expires = ?, reason = ?,"
             " reply = ?, markdown = ?, reopened = 0, raw = iif(?, raw, '')"
@@ -172,6 +179,7 @@ def recover(connection: Connection, *, orderly: bool) -> None:
     connection.execute(
         "UPDATE rows SET trying = 0 WHERE disposition IS NULL AND trying"
     )
+    replies.remove_stale(connection)
 
 
 def open_rows(connection: Connection) -> list[Row]:
@@ -271,6 +279,7 @@ def delete_expired(connection: Connection, retention: float) -> None:
         " WHERE disposition IS NOT NULL AND expires < ? LIMIT ?)",
         (retention, MAX_DELETED),
     )
+    replies.remove_expired(connection)
 
 
 def _count(connection: Connection, line: str, by: int) -> None:
@@ -286,11 +295,15 @@ def _rows(
         (limit,),
     )
     for update_id, raw, accepted, text, markdown, retried, tries in found:
+        reply, sent = None if text is None else Reply(text, bool(markdown)), None
+        if (kept := replies.load(connection, update_id)) is not None:
+            reply, sent = kept
         yield Row(
             update_id,
             json.loads(raw),
             accepted,
-            reply=None if text is None else Reply(text, bool(markdown)),
+            reply=reply,
+            sent=sent,
             retried=bool(retried),
             tries=tries,
         )

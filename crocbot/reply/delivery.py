@@ -7,8 +7,11 @@ a timeout the message may have arrived all the same: a reply is delivered at lea
 Messages that were already sent are edited, not sent again.  If one cannot be edited,
 it and all after it are sent anew, and the old ones are deleted.
 
-If Telegram refuses the topic, the quote or the formatting of a message, the message is
-sent without it.
+If Telegram refuses the topic, the quote, the formatting or the buttons of a message,
+the message is sent without it.
+
+Files come after the text.  A reply with files or buttons is kept on disk, with the
+steps that are done: `steps.py`.
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from crocbot.backoff import Backoff
+from crocbot.delivery_outcomes import ButtonOutcome, DeliveryIssue
 from crocbot.errors import (
     ChatGoneError,
     DeliveryError,
@@ -30,7 +34,7 @@ from crocbot.errors import (
     Refusal,
     TelegramError,
 )
-from crocbot.events import DeliveryEvent, DeliveryIssue, EventListener, FirstText
+from crocbot.events import ButtonsEvent, DeliveryEvent, EventListener, FirstText
 from crocbot.model import (
     ChatThread,
     Clock,
@@ -42,7 +46,11 @@ from crocbot.model import (
     Severity,
     Sleep,
 )
+from crocbot.outgoing import SentSteps
+from crocbot.reply.file_delivery import FileDelivery
+from crocbot.reply.message import OutgoingMessage
 from crocbot.reply.split import split
+from crocbot.reply.steps import ReplyKeeper, ReplySteps
 from crocbot.text import MAX_MESSAGE_UNITS
 
 if TYPE_CHECKING:
@@ -53,6 +61,11 @@ MAX_WAIT_SECONDS = 3600.0
 FIRST_PAUSE_SECONDS = 1.0
 # A server that finds messages too long gets shorter ones, down to this length.
 MIN_MESSAGE_UNITS = 512
+# Files in memory at a time.
+MAX_UPLOADS = 4
+UNKNOWN_PART = MessagePart("")
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +74,10 @@ class Delivery:
 
     client: Client
     events: EventListener
+    keeper: ReplyKeeper | None = None
+    uploads: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(MAX_UPLOADS)
+    )
     sleep: Sleep = asyncio.sleep
     random: RandomFloat = random.random
     clock: Clock = time.monotonic
@@ -72,16 +89,23 @@ class Delivery:
         quote: int | None = None,
         accepted_at: float | None = None,
         wait_seconds: float = MAX_WAIT_SECONDS,
+        update_id: int | None = None,
+        sent: SentSteps | None = None,
     ) -> ReplyProgress:
         """
         Begin a reply in a chat; nothing is sent yet.
 
         `quote` is the message that the first part quotes.  FirstText is measured from
         `accepted_at` (on `clock`) and not emitted without it.  At most `wait_seconds`
-        are spent waiting.
+        are spent waiting.  `update_id` is the update that the reply is kept with, and
+        `sent` how far an earlier process has sent it.
         """
+        steps = None
+        if self.keeper is not None and update_id is not None:
+            steps = ReplySteps(keeper=self.keeper, update_id=update_id, sent=sent)
         return ReplyProgress(
             delivery=self,
+            steps=steps,
             chat=chat,
             quote=quote,
             accepted_at=accepted_at,
@@ -101,6 +125,7 @@ class ReplyProgress:
     """
 
     delivery: Delivery
+    steps: ReplySteps | None = None
     chat: ChatThread
     quote: int | None
     accepted_at: float | None
@@ -111,6 +136,16 @@ class ReplyProgress:
     _plain_parts: set[int] = field(default_factory=set, init=False)
     shown_text: str = field(default="", init=False)
     draft_text: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps.sent is not None:
+            # What they show is not known; the same text is no edit for Telegram.
+            self.messages = [(each, UNKNOWN_PART) for each in self.steps.sent.messages]
+
+    @property
+    def message_ids(self) -> list[int]:
+        """Return the ids of the messages in the chat."""
+        return [message_id for message_id, _ in self.messages]
 
     def postpone(self, seconds: float) -> None:
         """Send nothing more for this time, which Telegram asked for."""
@@ -129,7 +164,7 @@ class ReplyProgress:
         try:
             await self._deliver(reply)
         except DeliveryError as error:
-            error.undelivered = reply if reply.text else None
+            error.undelivered = reply if reply.text or reply.files else None
             self.report(_issue(error))
             raise
 
@@ -144,8 +179,10 @@ class ReplyProgress:
         If an edit is refused, the message and all after it are given up.
         """
         if index >= len(self.messages):
-            message_id = await self._send(index, part)
+            await self.begin_step()
+            message_id = await self._send(index, part, quotes=index == 0)
             self.messages.append((message_id, part))
+            await self.end_step()
             return
         message_id, shown = self.messages[index]
         if shown == part:
@@ -161,8 +198,22 @@ class ReplyProgress:
             raise
         self.messages[index] = (message_id, part)
 
-    async def _send(self, index: int, part: MessagePart) -> int:
-        intended = OutgoingMessage(self.chat, None if index else self.quote, part)
+    async def begin_step(self) -> None:
+        """Write down that a step of a kept reply is under way."""
+        if self.steps is not None:
+            await self.steps.begin()
+
+    async def end_step(self, *, file: bool = False) -> None:
+        """Write down that it is done."""
+        if self.steps is not None:
+            await self.steps.end(self.message_ids, files=self.steps.files + file)
+
+    async def send_part(self, part: MessagePart, *, quotes: bool) -> None:
+        """Send a message that is no part of the text."""
+        await self._send(len(self.messages), part, quotes=quotes)
+
+    async def _send(self, index: int, part: MessagePart, *, quotes: bool) -> int:
+        intended = OutgoingMessage(self.chat, self.quote if quotes else None, part)
         drafted, self.draft_text = self.draft_text, ""
         try:
             draft, message_id = await self._send_simplified(intended)
@@ -217,22 +268,41 @@ class ReplyProgress:
             self.report(DeliveryIssue.PLAIN_TEXT)
 
     async def _edit(self, index: int, part: MessagePart) -> None:
-        """Edit a message, without formatting if that is refused."""
+        """Edit a message, without formatting or buttons if these are refused."""
         message_id, _ = self.messages[index]
         try:
             await self.delivery.client.edit_message(self.chat, message_id, part)
         except DeliveryError as error:
-            if error.refusal is not Refusal.FORMATTING or not part.entities:
+            if error.refusal is Refusal.FORMATTING and part.entities:
+                await self._edit(index, replace(part, entities=()))
+                self._report_plain_text(index)
+            elif error.refusal is Refusal.BUTTONS and part.buttons:
+                await self._edit(index, replace(part, buttons=()))
+                self.report(DeliveryIssue.WITHOUT_BUTTONS)
+            else:
                 raise
-            plain = replace(part, entities=())
-            await self.delivery.client.edit_message(self.chat, message_id, plain)
-            self._report_plain_text(index)
 
     async def _deliver(self, reply: Reply) -> None:
+        if self.steps is not None and (reply.files or reply.buttons):
+            if self.steps.was_interrupted:
+                self.report(DeliveryIssue.REPEATED)
+            await self.steps.keep(reply, self.message_ids)
+        await self._deliver_text(reply)
+        if reply.files and self.steps is not None:
+            files = FileDelivery(progress=self, steps=self.steps, reply=reply)
+            await files.deliver()
+        if reply.buttons:
+            count = sum(map(len, reply.buttons))
+            self.delivery.events.emit(ButtonsEvent(ButtonOutcome.SENT, count))
+
+    async def _deliver_text(self, reply: Reply) -> None:
         max_units = MAX_MESSAGE_UNITS
         while True:
+            parts = split(reply, max_units)
+            if parts:
+                parts[-1] = replace(parts[-1], buttons=reply.buttons)
             try:
-                await self._show_all(split(reply, max_units))
+                await self._show_all(parts)
                 return
             except DeliveryError as error:
                 max_units //= 2
@@ -251,14 +321,30 @@ class ReplyProgress:
             await self._delete(self.outdated.pop())
 
     async def _show_with_retries(self, index: int, part: MessagePart) -> None:
+        while True:
+            edits = index < len(self.messages)
+            try:
+                await self.with_retries(lambda: self.show_part(index, part))
+                return
+            except ChatGoneError:
+                raise
+            except DeliveryError as error:
+                # A message that cannot be edited is sent as a new one.
+                if not edits or isinstance(error, GaveUpError):
+                    raise
+
+    async def with_retries(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """
+        Return the result of a call, repeated after flood waits and network errors.
+
+        Raise GaveUpError when the waiting time of the reply is over.
+        """
         backoff = Backoff(
             first=FIRST_PAUSE_SECONDS, factor=2.0, random=self.delivery.random
         )
         while True:
-            edits = index < len(self.messages)
             try:
-                await self.show_part(index, part)
-                return
+                return await call()
             except FloodWaitError as error:
                 await self._wait(error.seconds, error)
             except TelegramError as error:
@@ -266,12 +352,6 @@ class ReplyProgress:
                     ErrorEvent(ErrorType(error.reason), Severity.WARNING)
                 )
                 await self._wait(backoff.next_pause(), error)
-            except ChatGoneError:
-                raise
-            except DeliveryError:
-                # A message that cannot be edited is sent as a new one.
-                if not edits:
-                    raise
 
     async def _wait(
         self, seconds: float, error: FloodWaitError | TelegramError
@@ -295,47 +375,3 @@ def _issue(error: DeliveryError) -> DeliveryIssue:
         return DeliveryIssue.BLOCKED
     gave_up = isinstance(error, GaveUpError)
     return DeliveryIssue.GAVE_UP if gave_up else DeliveryIssue.REFUSED
-
-
-@dataclass(frozen=True, slots=True)
-class OutgoingMessage:
-    """
-    A message to send in a chat or topic; `quote` is the message that it quotes.
-
-        (chat 7, topic 4, quote 3, "x")  -- TOPIC_CLOSED -->
-            (chat 7, quote 3, "x"), then (chat 7, "x")
-
-    A description that is not known may mean anything, so each part is left out in turn.
-    """
-
-    chat: ChatThread
-    quote: int | None
-    part: MessagePart
-
-    def simpler(self, refusal: Refusal) -> Sequence[OutgoingMessage]:
-        """Return the drafts to send instead, the one with the fewest changes first."""
-        plain = replace(self, part=replace(self.part, entities=()))
-        no_quote = replace(self, quote=None)
-        # A quote takes a message into the topic of the message that it quotes.
-        no_thread = replace(self, chat=ChatThread(self.chat.chat_id))
-        bare = replace(no_thread, quote=None)
-        drafts: tuple[OutgoingMessage, ...] = ()
-        match refusal:
-            case Refusal.THREAD:
-                drafts = (no_thread, bare)
-            case Refusal.QUOTE | Refusal.MESSAGE:
-                drafts = (no_quote,)
-            case Refusal.FORMATTING:
-                drafts = (plain,)
-            case Refusal.OTHER:
-                drafts = (plain, no_quote, bare, replace(bare, part=plain.part))
-        return [each for each in drafts if each != self]
-
-    def issues(self, intended: OutgoingMessage) -> Iterator[DeliveryIssue]:
-        """Yield what this draft lacks of the intended one."""
-        if self.chat != intended.chat:
-            yield DeliveryIssue.WITHOUT_THREAD
-        if self.quote != intended.quote:
-            yield DeliveryIssue.WITHOUT_QUOTE
-        if self.part != intended.part:
-            yield DeliveryIssue.PLAIN_TEXT

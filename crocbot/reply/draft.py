@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from crocbot import log
+from crocbot.delivery_outcomes import DraftOutcome
 from crocbot.errors import (
     ChatGoneError,
     CrocbotError,
@@ -28,7 +29,7 @@ from crocbot.errors import (
     Refusal,
     UnknownMethodError,
 )
-from crocbot.events import DraftOutcome, DraftShown
+from crocbot.events import DraftShown
 from crocbot.model import ChatThread, MessagePart
 from crocbot.reply.schedule import EditSchedule, TokenBucket
 

@@ -23,16 +23,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from crocbot import log
+from crocbot.delivery_outcomes import DeliveryIssue
 from crocbot.errors import (
     ChatGoneError,
     DeliveryError,
     FloodWaitError,
     TelegramError,
 )
-from crocbot.events import DeliveryIssue
 from crocbot.model import (
     RETRACTED,
     AnswerText,
@@ -42,6 +42,7 @@ from crocbot.model import (
     Reply,
     Severity,
 )
+from crocbot.outgoing import Enclosures
 from crocbot.reply.delivery import Delivery, ReplyProgress
 from crocbot.reply.draft import Draft, Drafts
 from crocbot.reply.schedule import EditSchedule, TokenBucket
@@ -76,7 +77,7 @@ class LiveDelivery:
 
     async def deliver(
         self,
-        texts: AsyncIterator[AnswerText],
+        parts: AsyncIterator[AnswerText | Enclosures],
         progress: ReplyProgress,
         *,
         markdown: bool,
@@ -84,11 +85,11 @@ class LiveDelivery:
         draft_id: int = 0,
     ) -> None:
         """
-        Deliver the texts as one reply; raise DeliveryError with the reply in it.
+        Deliver the parts as one reply; raise DeliveryError with the reply in it.
 
         In a private chat it may grow as the draft `draft_id`, if that is not 0.
 
-        If the chat is gone, `texts` is cancelled and the error has no reply.
+        If the chat is gone, `parts` is cancelled and the error has no reply.
         """
         draft = None
         if private and draft_id and self.drafts is not None:
@@ -103,11 +104,13 @@ class LiveDelivery:
         live.start()
         try:
             async with live.reading:
-                async for text in texts:
-                    if text is RETRACTED:
+                async for part in parts:
+                    if part is RETRACTED:
                         live.clear()
+                    elif isinstance(part, Enclosures):
+                        live.enclosures = part
                     else:
-                        live.append(text)
+                        live.append(part)
         except TimeoutError:
             if live.chat_gone is None:
                 raise
@@ -120,7 +123,7 @@ class LiveDelivery:
             progress.report(DeliveryIssue.BLOCKED)
             raise live.chat_gone
         progress.shown_text = live.reply.text
-        await progress.deliver(live.reply)
+        await progress.deliver(live.whole_reply)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,6 +144,7 @@ class LiveReply:
         default_factory=lambda: asyncio.timeout(None), init=False
     )
     chat_gone: ChatGoneError | None = field(default=None, init=False)
+    enclosures: Enclosures = field(default=Enclosures(), init=False)
     _text: str = field(default="", init=False)
     _has_text: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -152,6 +156,17 @@ class LiveReply:
     def reply(self) -> Reply:
         """Return the reply as far as it is written."""
         return Reply(self._text, self.markdown)
+
+    @property
+    def whole_reply(self) -> Reply:
+        """Return the reply with its files and buttons, after its end."""
+        texts = [self._text.rstrip(), self.enclosures.more_text]
+        return replace(
+            self.reply,
+            text="\n\n".join(filter(None, texts)),
+            files=self.enclosures.files,
+            buttons=self.enclosures.buttons,
+        )
 
     def append(self, text: str) -> None:
         """Add text at the end."""

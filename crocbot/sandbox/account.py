@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from crocbot.model import Clock
-from crocbot.sandbox import faults, messages
+from crocbot.sandbox import faults, files, messages
 from crocbot.sandbox.drafts import Drafts, ShownDraft
 from crocbot.sandbox.members import Members
 from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
@@ -35,6 +35,7 @@ FIRST_UPDATE = 700_000_001
 MAX_FILE_BYTES = 20 * 1024 * 1024
 MAX_MESSAGES = 10_000
 MAX_CHATS = 10_000
+MAX_FILES = 1000
 ACTIONS = frozenset(
     {
         "typing",
@@ -50,7 +51,7 @@ ACTIONS = frozenset(
         "upload_voice",
     }
 )
-FORMATTED = ("text", "entities")
+FORMATTED = ("text", "entities", "reply_markup")
 NOT_MODIFIED = (
     "Bad Request: message is not modified: specified new message content and reply"
     " markup are exactly the same as a current content and reply markup of the message"
@@ -85,6 +86,7 @@ class Account:
             "sendmessage": self._send_message,
             "sendmessagedraft": self._send_message_draft,
             "setmessagereaction": self._set_message_reaction,
+            **{f"send{kind}": self._sender(kind) for kind in files.KINDS},
             "editmessagetext": self._edit_message_text,
             "deletemessage": self._delete_message,
             "answercallbackquery": self._answer_callback_query,
@@ -116,7 +118,8 @@ class Account:
         self._chats: OrderedDict[int, Chat] = OrderedDict()
         self._messages: OrderedDict[tuple[int, int], Sent] = OrderedDict()
         self._listeners: list[Listener] = []
-        self.files: dict[str, bytes] = {}
+        self._last_file = 0
+        self.files: OrderedDict[str, bytes] = OrderedDict()
 
     def send(self, person: Person, content: Content, chat: Chat) -> Sent:
         """Send a message of a person; returns the Message."""
@@ -178,6 +181,24 @@ class Account:
     async def _send_message(self, parameters: Parameters) -> Sent:
         chat = self._chat(parameters)
         content = _formatted(parameters) | _thread_and_reply(parameters)
+        return self._show(chat, content)
+
+    def _sender(self, kind: str) -> Method:
+        """Return the method that sends files of a kind."""
+
+        async def send(parameters: Parameters) -> Sent:
+            chat = self._chat(parameters)
+            self._last_file += 1
+            file_id = f"sent-{self._last_file}"
+            content = files.content(kind, file_id, parameters)
+            self.files[file_id] = files.uploaded(kind, parameters).content
+            _drop_oldest(self.files, MAX_FILES)
+            return self._show(chat, content | _thread_and_reply(parameters))
+
+        return send
+
+    def _show(self, chat: Chat, content: Content) -> Sent:
+        """Send a message of the bot to a chat."""
         sent = self._message(self._user, chat, content)
         self.drafts.remove(chat.chat_id, content.get("message_thread_id", 0))
         self._messages[chat.chat_id, sent["message_id"]] = sent
@@ -342,16 +363,16 @@ def _text(parameters: Parameters) -> str:
 
 
 def _formatted(parameters: Parameters) -> dict[str, Any]:
-    """Return the text with its entities."""
-    text = _text(parameters)
+    """Return the text with its entities, and the buttons below it."""
+    text, buttons = _text(parameters), files.keyboard(parameters)
     entities = parameters.json("entities")
     if not entities:
-        return {"text": text}
+        return {"text": text} | buttons
     for entity in entities:
         end = entity["offset"] + entity["length"]
         if not 0 <= entity["offset"] < end <= messages.units(text):
             raise BotApiError(400, "Bad Request: entity is out of the text's bounds")
-    return {"text": text, "entities": entities}
+    return {"text": text, "entities": entities} | buttons
 
 
 def _thread_and_reply(parameters: Parameters) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -24,11 +25,30 @@ class BotApiError(Exception):
         self.description = description
 
 
-class Parameters:
-    """The parameters of one call."""
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file in a multipart body."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    name: str
+    mime_type: str
+    content: bytes
+
+
+class Parameters:
+    """The parameters of one call; `files` are those of a multipart body."""
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        files: Mapping[str, UploadedFile] | None = None,
+    ) -> None:
         self._values = values
+        self._files = files or {}
+
+    def file(self, name: str) -> UploadedFile | None:
+        """Return a file of the body, also one that the parameter names; else None."""
+        attached = self.text(name).removeprefix("attach://")
+        return self._files.get(attached or name)
 
     def text(self, name: str) -> str:
         """Return a text; empty if there is none."""
@@ -66,15 +86,18 @@ class Parameters:
 async def read(request: web.Request) -> Parameters:
     """Return the parameters of a request, from its query and its body."""
     values: dict[str, Any] = dict(request.query)
+    files = {}
     if request.content_type == "application/json":
         values |= await _json(request)
     elif request.can_read_body:
-        values |= {
-            name: value
-            for name, value in (await request.post()).items()
-            if isinstance(value, str)
-        }
-    return Parameters(values)
+        for name, value in (await request.post()).items():
+            if isinstance(value, web.FileField):
+                with value.file as file:
+                    content = file.read()
+                files[name] = UploadedFile(value.filename, value.content_type, content)
+            elif isinstance(value, str):
+                values[name] = value
+    return Parameters(values, files)
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

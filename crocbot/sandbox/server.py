@@ -28,6 +28,7 @@ from crocbot.sandbox import faults, messages
 from crocbot.sandbox.account import FIRST_UPDATE, Account, Method
 from crocbot.sandbox.drafts import DraftListener
 from crocbot.sandbox.faults import Drop, Fault, Slow
+from crocbot.sandbox.files import MAX_UPLOAD_BYTES
 from crocbot.sandbox.limits import MessageLimit
 from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters, read
@@ -70,7 +71,8 @@ class Server:
         self._faults: dict[str, deque[Fault]] = {}
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
+        # A larger body is answered 413, as at Telegram.
+        app = web.Application(client_max_size=MAX_UPLOAD_BYTES)
         app.router.add_route("*", "/bot{token}/{method}", self._serve)
         app.router.add_get("/file/bot{token}/files/{file_id}", self._file)
         app.router.add_route("*", "/{path:.*}", _not_found)
@@ -157,6 +159,10 @@ class Server:
     def upload(self, file_id: str, content: bytes) -> None:
         """Add a file for getFile: the photo of `messages.photo` is `photo-large`."""
         self._account.files[file_id] = content
+
+    def content(self, file_id: str) -> bytes:
+        """Return the content of a file, also of one that the bot has sent."""
+        return self._account.files[file_id]
 
     def push(self, update: Mapping[str, Any]) -> int:
         """Queue any update, also an invalid one; returns its id."""

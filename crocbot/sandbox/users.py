@@ -227,7 +227,7 @@ class Users:
         """Give a Message of the bot to the user in whose chat it is, if any."""
         user = self._by_chat.get(sent["chat"]["id"])
         if user is not None:
-            user.receive(sent["text"])
+            user.receive(sent.get("text", sent.get("caption", "")))
 
     def see_draft(self, draft: ShownDraft) -> None:
         """Give a draft to the user in whose chat it is, if any."""

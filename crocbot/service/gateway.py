@@ -16,7 +16,8 @@ from crocbot.dispatcher import Dispatcher
 from crocbot.edits import Edits
 from crocbot.errors import InboxError
 from crocbot.events import EventListener
-from crocbot.inbox import Inbox
+from crocbot.fetch import Fetcher
+from crocbot.inbox import Inbox, KeptReplies
 from crocbot.model import BotIdentity, ChatThread
 from crocbot.pairing import Pairings
 from crocbot.reply import Delivery, Drafts, LiveDelivery
@@ -31,6 +32,7 @@ from crocbot.turn import (
     Acknowledger,
     AgentStep,
     Arrivals,
+    EnclosureReaders,
     FileLoader,
     TurnRunner,
     TurnStages,
@@ -167,8 +169,10 @@ class Gateway:
 
     def _build_stages(self, store: Store) -> TurnStages:
         settings = self._settings
-        delivery = Delivery(client=self._client, events=self._events)
+        kept = KeptReplies(store)
+        delivery = Delivery(client=self._client, events=self._events, keeper=kept)
         drafts = Drafts(calls=self._optional, delivery=delivery)
+        redactor = log.Redactor(settings.secrets, min_chars=MIN_REDACTED_CHARS)
         return TurnStages(
             bot=self._identity,
             policy=self._policy,
@@ -186,8 +190,15 @@ class Gateway:
                 files=self._build_file_loader(),
                 live=LiveDelivery(delivery=delivery, drafts=drafts),
                 events=self._events,
-                redactor=log.Redactor(settings.secrets, min_chars=MIN_REDACTED_CHARS),
+                redactor=redactor,
                 thinking=None if settings.keep_thinking else ThinkingTags(),
+                enclosures=EnclosureReaders(
+                    keeper=kept,
+                    fetcher=Fetcher(sorted(settings.fetch_hosts)),
+                    events=self._events,
+                    redactor=redactor,
+                    max_bytes=settings.files_max_bytes,
+                ),
             ),
             delivery=delivery,
             edits=Edits(store, self._events, mode=settings.edits),

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from crocbot.model import HostPort
+from crocbot.outgoing import MAX_FILE_BYTES
 from crocbot.proxies import Proxies
 from crocbot.settings.values import (
     Access,
@@ -31,6 +32,7 @@ from crocbot.settings.values import (
     Edits,
     Flag,
     Groups,
+    Hosts,
     Ids,
     LogFormat,
     LogLevel,
@@ -218,6 +220,21 @@ class Settings(BaseModel):
             " `ignore`, or `answer`, which tells the agent of the edit."
         ),
         description="must be ignore or answer",
+    )
+    files_max_bytes: Whole = Field(
+        MAX_FILE_BYTES,
+        ge=0,
+        le=MAX_FILE_BYTES,
+        title="The most bytes of the files of one answer together; 0 for no files.",
+        description=f"must be bytes, 0 to {MAX_FILE_BYTES}",
+    )
+    fetch_hosts: Hosts = Field(
+        frozenset(),
+        title="Hosts from which files of answers may be fetched, if the agent gives an"
+        " address, like `files.example.org`, `*.example.org` or `example.org:8443`;"
+        " internal addresses never.",
+        description="must be names of hosts separated by commas, each with an optional"
+        " port, like files.example.org,*.example.org",
     )
     gather_seconds: Number = Field(
         1.5,

@@ -157,6 +157,16 @@ def _program(value: object) -> object:
     return words
 
 
+def _fetch_host(value: object) -> str:
+    """Return the name of a host, with an optional port, in lower case."""
+    if not isinstance(value, str) or "/" in value:
+        raise HintError("a host has no scheme and no path")
+    host = value.strip().lower()
+    if not re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[0-9]{1,5})?", host):
+        raise ValueError("it is not the name of a host")
+    return host
+
+
 def _valid_host(url: str) -> str:
     parts = urlsplit(url)
     # Both raise ValueError for what cannot be a name or a port.
@@ -244,6 +254,9 @@ Number = Annotated[float, BeforeValidator(_number)]
 Seconds = Annotated[Number, Field(ge=0.1, le=86400)]
 Ids = Annotated[
     frozenset[Annotated[int, BeforeValidator(_user_id)]], BeforeValidator(_split)
+]
+Hosts = Annotated[
+    frozenset[Annotated[str, BeforeValidator(_fetch_host)]], BeforeValidator(_split)
 ]
 Groups = Annotated[
     Mapping[Annotated[int, BeforeValidator(_group_id)], GroupMode],

@@ -11,11 +11,10 @@ from __future__ import annotations
 from random import Random
 
 from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
+from crocbot.delivery_outcomes import ButtonOutcome, DeliveryIssue, DraftOutcome
 from crocbot.events import (
     AgentErrorReason,
     CallOutcome,
-    DeliveryIssue,
-    DraftOutcome,
     FileDirection,
     FileOutcome,
     Method,
@@ -159,6 +158,13 @@ DRAFTS = CounterMetric(
         " unsupported: the Bot API server has none, and is not asked again."
     ),
     query="sum by (outcome) (increase(crocbot_drafts_total[1h]))",
+)
+BUTTONS = CounterMetric(
+    name="crocbot_buttons_total",
+    statsd="crocbot.buttons",
+    labels={"outcome": ButtonOutcome},
+    help="Buttons of answers, by outcome.",
+    query="sum by (outcome) (increase(crocbot_buttons_total[1h]))",
 )
 AGENT_LATENCY = HistogramMetric(
     name="crocbot_agent_latency_seconds",

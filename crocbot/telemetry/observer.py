@@ -20,6 +20,7 @@ from crocbot import log
 from crocbot.events import (
     AgentCall,
     ApiCall,
+    ButtonsEvent,
     CallOutcome,
     DeliveryEvent,
     DraftShown,
@@ -87,6 +88,7 @@ class Observer:
             EditHandled: self._record_edit,
             PressHandled: self._record_press,
             MembershipChanged: self._record_membership,
+            ButtonsEvent: self._record_buttons,
         }
         instruments.gauge(catalogue.TURNS_IN_FLIGHT).set(0)
 
@@ -162,6 +164,10 @@ class Observer:
 
     def _record_draft(self, draft: DraftShown) -> None:
         self._instruments.counter(catalogue.DRAFTS, draft.outcome).inc()
+
+    def _record_buttons(self, buttons: ButtonsEvent) -> None:
+        counter = self._instruments.counter(catalogue.BUTTONS, buttons.outcome)
+        counter.inc(buttons.count)
 
     def _record_agent_call(self, call: AgentCall) -> None:
         counter, timer = self._instruments.counter, self._instruments.timer

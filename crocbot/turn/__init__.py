@@ -12,6 +12,7 @@ from __future__ import annotations
 from crocbot.turn.acknowledge import Acknowledger
 from crocbot.turn.arrival import Arrivals
 from crocbot.turn.ask import AgentStep
+from crocbot.turn.enclosures import EnclosureReaders
 from crocbot.turn.files import FileLoader
 from crocbot.turn.runner import (
     MIN_CALM_SECONDS,
@@ -30,6 +31,7 @@ __all__ = [
     "AgentStep",
     "Arrivals",
     "BugReporter",
+    "EnclosureReaders",
     "FileLoader",
     "TurnRunner",
     "TurnSlots",

@@ -32,9 +32,11 @@ from crocbot.model import (
     Reply,
     Usage,
 )
+from crocbot.outgoing import Enclosures
 from crocbot.reply import LiveDelivery, ReplyProgress, shown_as_typing
 from crocbot.sessions import Sessions
 from crocbot.text import is_visible
+from crocbot.turn.enclosures import EnclosureReader, EnclosureReaders
 from crocbot.turn.files import FileLoader, LoadedMessage
 
 # Meanwhile the next message of the chat waits.
@@ -74,6 +76,7 @@ class AgentStep:
     events: EventListener
     redactor: log.Redactor
     thinking: ThinkingTags | None = field(default_factory=ThinkingTags)
+    enclosures: EnclosureReaders | None = None
     stopped: dict[int, StoppedAnswer] = field(default_factory=dict)
 
     async def ask(self, message: Message, progress: ReplyProgress) -> None:
@@ -101,10 +104,15 @@ class AgentStep:
             redactor=self.redactor,
             thinking=self.thinking if self.agent.markdown else None,
         )
+        enclosed = None
+        if self.enclosures is not None:
+            enclosed = self.enclosures.reader(message.update_id)
+            reader.enclosures = enclosed
         try:
-            async with aclosing(_after(loaded.sentence, reader.texts())) as texts:
+            texts = _after(loaded.sentence, reader.texts())
+            async with aclosing(_parts(texts, enclosed)) as parts:
                 await self.live.deliver(
-                    texts,
+                    parts,
                     progress,
                     markdown=self.agent.markdown,
                     private=message.private,
@@ -121,7 +129,9 @@ class AgentStep:
             )
             raise
         if reader.error is None:
-            exchange = Exchange(reader.prompt.remembered, reader.text)
+            descriptions = "" if enclosed is None else enclosed.descriptions
+            answer = "\n".join(filter(None, [reader.text, descriptions]))
+            exchange = Exchange(reader.prompt.remembered, answer)
         else:
             exchange = _cut(reader, reader.text)
         await self._remember(message, exchange, reader.usage)
@@ -188,6 +198,17 @@ async def _after(
             yield text
             if text is RETRACTED and first is not None:
                 yield first
+
+
+async def _parts(
+    texts: AsyncGenerator[AnswerText, None], enclosed: EnclosureReader | None
+) -> AsyncGenerator[AnswerText | Enclosures, None]:
+    """Yield the texts of an answer, and then what else it has."""
+    async with aclosing(texts):
+        async for text in texts:
+            yield text
+    if enclosed is not None:
+        yield enclosed.result()
 
 
 def _cut(reader: AnswerReader, text: str) -> Exchange:

@@ -91,6 +91,21 @@ LATE_TRANSCRIPTION = (
 )
 
 
+def missing_enclosures(files: int, buttons: int) -> str:
+    """
+    Return the sentence about what an answer lacks, empty if that is nothing.
+
+        2, 1 --> "(2 files and 1 button of this answer could not be sent.)"
+    """
+    counts = {"file": files, "button": buttons}
+    words = [
+        f"{count} {noun}{'' if count == 1 else 's'}"
+        for noun, count in counts.items()
+        if count
+    ]
+    return f"({' and '.join(words)} of this answer could not be sent.)" if words else ""
+
+
 def error_message(error: Exception) -> str:
     """Return the sentence for an error of a turn."""
     if isinstance(error, CrashError):

@@ -103,6 +103,7 @@ class TurnStages:
         messages = [each for each in read if isinstance(each, Message)]
         if messages:
             update_ids = tuple(message.update_id for message in messages)
+            kept = next((row for row in rows if row.reply), None)
             message = fragments.join(messages)
             retried = sum(row.retried for row in rows if row.update_id in update_ids)
             quotes = overtaken or message.edited
@@ -110,6 +111,8 @@ class TurnStages:
                 message.chat,
                 quote=(message.message_id or None) if quotes else None,
                 accepted_at=None if retried else message.accepted_at,
+                update_id=message.update_id if kept is None else kept.update_id,
+                sent=None if kept is None else kept.sent,
             )
             outcome = await self._process(message, rows, progress)
             outcomes.append(replace(outcome, update_ids=update_ids, retried=retried))

@@ -24,6 +24,7 @@ BROUGHT_ALONG = {
     "httpx2": "openai",
     "pydantic": "pydantic-settings",
     "pyopenssl": "twisted",
+    "yarl": "aiohttp",
     "zope-interface": "twisted",
 }
 

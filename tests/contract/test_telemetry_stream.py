@@ -19,14 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
+from crocbot.delivery_outcomes import ButtonOutcome, DeliveryIssue, DraftOutcome
 from crocbot.events import (
     AgentCall,
     AgentErrorReason,
     ApiCall,
+    ButtonsEvent,
     CallOutcome,
     DeliveryEvent,
-    DeliveryIssue,
-    DraftOutcome,
     DraftShown,
     EditHandled,
     Event,
@@ -120,6 +120,7 @@ EVENTS: list[Event] = [
     *(EditHandled(outcome) for outcome in EditOutcome),
     *(PressHandled(outcome) for outcome in PressOutcome),
     *(MembershipChanged(change) for change in Membership),
+    *(ButtonsEvent(outcome, 2) for outcome in ButtonOutcome),
 ]
 # Nine in ten series are the buckets of methods and outcomes that never meet.
 MAX_SERIES = 2500

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from crocbot.agents import AnswerReader, ThinkingTags, Timeouts
 from crocbot.agents.answer import NO_SECRETS
+from crocbot.clocks import SystemClocks
 from crocbot.errors import DeliveryError, FileTooLargeError, InboxError
 from crocbot.events import AgentCall, AgentErrorReason, Event
 from crocbot.inbox import Accepted
@@ -26,7 +27,6 @@ from crocbot.model import (
     Prompt,
     RawUpdate,
     Row,
-    SystemClocks,
     Usage,
 )
 from crocbot.telemetry.labels import LossReason

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from crocbot.agents.answer import NO_SECRETS
+from crocbot.agents.enclosures import enclosures
 from crocbot.agents.http import REPLY_KEYS, HttpAgent, request_payload
 from crocbot.content import (
     Attachment,
@@ -22,6 +25,9 @@ from crocbot.content import (
     QuotedMessage,
 )
 from crocbot.model import ChatThread, Exchange, MessageType, Prompt
+from crocbot.outgoing import AgentFile
+from crocbot.turn.buttons import ReadButtons, read_buttons
+from tests.crocbot.answer_files import PDF, as_json
 from tests.crocbot.fakes import Reading, a_message, read_answer, serving, streaming
 
 FILE = Path(__file__).parents[2] / "docs" / "agent-http.schema.json"
@@ -106,9 +112,45 @@ ANSWERS: list[Any] = [
     {"reply": ["Hi."], "usage": {"input_tokens": 9, "output_tokens": 2}},
     {"reply": "Hi.", "usage": {"prompt_tokens": 9}, "model": "other keys"},
     {"reply": "Hi.", "error": None},
+    {"reply": "Hi.", "files": [], "buttons": []},
+]
+FILES: list[Any] = [
+    as_json(PDF),
+    as_json(PDF, name="a.pdf", kind="document", caption="*A*"),
+    *(as_json(PDF, kind=kind) for kind in ("picture", "voice", "audio")),
+    {"url": "https://files.example.org/a.pdf", "name": "a.pdf"},
+]
+NO_FILES: list[Any] = [
+    "a.pdf",
+    {},
+    {"name": "a.pdf"},
+    {"data": "no base64!"},
+    {"data": 7},
+    {"url": 7},
+]
+BUTTONS: list[Any] = [
+    {"text": "Yes", "data": "x" * 64},
+    {"text": "More", "url": "https://example.org/"},
+    {"text": "Write", "url": "tg://user?id=7"},
+]
+NO_BUTTONS: list[Any] = [
+    "Yes",
+    {"text": "Yes"},
+    {"text": "", "data": "yes"},
+    {"data": "yes"},
+    {"text": "Yes", "data": ""},
+    {"text": "Yes", "data": "x" * 65},
+    {"text": "Yes", "data": "yes", "url": "https://example.org/"},
+    {"text": "Yes", "url": "javascript:alert(1)"},
 ]
 NO_ANSWERS: list[Any] = [{}, [], "Hi.", {"reply": 7}, {"error": "db is down"}]
-EVENTS: list[Any] = [{"text": "Hi."}, {"reply": "Hi."}, {"text": ["Hi."]}]
+EVENTS: list[Any] = [
+    {"text": "Hi."},
+    {"reply": "Hi."},
+    {"text": ["Hi."]},
+    {"text": "Hi.", "file": as_json(PDF), "buttons": [[BUTTONS[0]]]},
+    {"text": "Hi.", "files": [as_json(PDF)]},
+]
 
 
 def is_valid(name: str, value: Any) -> bool:
@@ -175,3 +217,43 @@ async def test_events(event: Any) -> None:
 
     assert is_valid("event", event)
     assert (reading.text, reading.error) == ("Hi.", None)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_files(file: Any) -> None:
+    """A file that the schema admits has a content or an address."""
+    (read,) = enclosures({"files": [file]})
+
+    assert is_valid("answer", {"files": [file]})
+    assert isinstance(read, AgentFile)
+    assert (read.content or read.url, read.problem) == (
+        PDF if "data" in file else file["url"],
+        None,
+    )
+
+
+@pytest.mark.parametrize("file", NO_FILES)
+def test_refused_files(file: Any) -> None:
+    """A file that the schema refuses has a problem."""
+    (read,) = enclosures({"files": [file]})
+
+    assert not is_valid("answer", {"files": [file]})
+    assert isinstance(read, AgentFile)
+    assert read.problem
+
+
+@pytest.mark.parametrize("button", BUTTONS)
+def test_buttons(button: Any) -> None:
+    """A button that the schema admits is sent."""
+    ((read,),) = read_buttons([[button]], NO_SECRETS).rows
+
+    assert is_valid("answer", {"reply": "Hi.", "buttons": [[button]]})
+    sent = {name: value for name, value in asdict(read).items() if value is not None}
+    assert sent == button
+
+
+@pytest.mark.parametrize("button", NO_BUTTONS)
+def test_refused_buttons(button: Any) -> None:
+    """A button that the schema refuses is left out, and counted."""
+    assert not is_valid("answer", {"reply": "Hi.", "buttons": [[button]]})
+    assert read_buttons([[button]], NO_SECRETS) == ReadButtons((), 1)

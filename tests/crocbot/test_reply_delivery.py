@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot.content import Entity
+from crocbot.delivery_outcomes import DeliveryIssue
 from crocbot.errors import (
     ChatGoneError,
     DeliveryError,
@@ -17,7 +18,7 @@ from crocbot.errors import (
     Refusal,
     TelegramError,
 )
-from crocbot.events import DeliveryEvent, DeliveryIssue, FirstText
+from crocbot.events import DeliveryEvent, FirstText
 from crocbot.model import (
     ChatThread,
     ErrorEvent,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from structlog.testing import capture_logs
 
+from crocbot.delivery_outcomes import DraftOutcome
 from crocbot.errors import (
     ChatGoneError,
     DeliveryError,
@@ -16,7 +17,7 @@ from crocbot.errors import (
     TelegramError,
     UnknownMethodError,
 )
-from crocbot.events import DraftOutcome, DraftShown, FirstText
+from crocbot.events import DraftShown, FirstText
 from crocbot.model import AnswerText, ChatThread, ReconnectReason, Reply
 from crocbot.reply import Delivery, Drafts, LiveDelivery, ReplyProgress, draft, live
 from crocbot.reply.draft import MAX_REFUSED_REPLIES

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from structlog.testing import capture_logs
 
+from crocbot.delivery_outcomes import DeliveryIssue
 from crocbot.errors import (
     ChatGoneError,
     DeliveryError,
@@ -15,7 +16,7 @@ from crocbot.errors import (
     Refusal,
     TelegramError,
 )
-from crocbot.events import DeliveryEvent, DeliveryIssue, FirstText
+from crocbot.events import DeliveryEvent, FirstText
 from crocbot.model import (
     RETRACTED,
     AnswerText,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crocbot import model, store
+from crocbot import clocks as system_clocks
+from crocbot import store
 from crocbot.store import (
     MAX_GAP_SECONDS,
     MAX_RETENTION_GAP_SECONDS,
@@ -99,9 +100,9 @@ def test_a_process_that_was_stopped_for_days(connection: Connection) -> None:
 
 def test_a_system_without_a_boot_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process is taken as another boot."""
-    monkeypatch.setattr(model, "BOOT_ID", Path("/does/not/exist"))
+    monkeypatch.setattr(system_clocks, "BOOT_ID", Path("/does/not/exist"))
 
-    assert model.boot_id() != model.boot_id()
+    assert system_clocks.boot_id() != system_clocks.boot_id()
 
 
 @given(

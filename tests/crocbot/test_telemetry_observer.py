@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from crocbot.delivery_outcomes import DeliveryIssue
 from crocbot.events import (
     AgentCall,
     AgentErrorReason,
     ApiCall,
     CallOutcome,
     DeliveryEvent,
-    DeliveryIssue,
     Event,
     FirstText,
     FloodWait,

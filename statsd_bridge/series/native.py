@@ -126,10 +126,14 @@ class NativeHistogram:
         """Return index and count of the buckets below zero, ascending by index."""
         return _items(self._negative, 1) if self._negative else []
 
+    @property
+    def size(self) -> int:
+        """The bytes that are charged for it."""
+        return NATIVE_BYTES + NATIVE_PAGE_BYTES * self._pages()
+
     def release(self) -> None:
         """Give back the memory."""
-        size = NATIVE_BYTES + NATIVE_PAGE_BYTES * self._pages()
-        self._generation.account.release(size)
+        self._generation.account.release(self.size)
 
     def observe(self, value: float, weight: int) -> bool:
         """

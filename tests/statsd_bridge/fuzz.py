@@ -41,6 +41,7 @@ from statsd_bridge.memory import (
     label_names_size,
     series_size,
 )
+from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.set import MEMBER_BYTES, UniqueSet
 from statsd_bridge.series.sketch import SKETCH_BYTES
 from statsd_bridge.series.summary import Summary
@@ -210,6 +211,8 @@ def _check_memory(path: InMemoryPath) -> None:
             elif isinstance(each, Summary) and each.sketches:
                 # The size of a summary includes an empty sketch.
                 size += sum(part.size for part in each.sketches) - SKETCH_BYTES
+            elif isinstance(each, Histogram) and each.native is not None:
+                size += each.native.size
     assert series.used == size
 
 

@@ -5,7 +5,7 @@ The memory budget: estimated bytes of everything that senders make the bridge re
       |-- series         series, names, label names, members of sets, sketches
       |-- buffers        numbers that wait on the fast path, by name and suffix
       |-- matches        the mapping cache
-      |-- encoded        what pages in protobuf keep of series
+      |-- encoded        what pages keep of series
       '-- diagnostics    recent unmapped names, failed lines, names of refused series
 
 The code that remembers something new charges its size to one of these accounts, and

@@ -106,8 +106,8 @@ def render(
     Yield a whole page in slices, self-metrics last.
 
     An empty slice lets the reactor handle other events.  A series whose values raise is
-    reported to `bugs` and skipped.  What series keep for pages in protobuf is charged
-    to `encoded`.  `created_lines` is for OpenMetrics.
+    reported to `bugs` and skipped.  What series keep for the next page is charged to
+    `encoded`.  `created_lines` is for OpenMetrics.
     """
     if page_format is Format.PROTOBUF:
         messages = protobuf.format_families(families, now, bugs, encoded)
@@ -116,10 +116,15 @@ def render(
     elif page_format is Format.OPENMETRICS:
         reserved = reserved_names()
         chunks = openmetrics.format_families(
-            families, now, bugs, reserved=reserved, created_lines=created_lines
+            families,
+            now,
+            bugs,
+            reserved=reserved,
+            created_lines=created_lines,
+            kept=encoded,
         )
         yield from text.join_slices(chunks)
         yield self_metrics.render_openmetrics()
     else:
-        yield from text.join_slices(text.format_families(families, now, bugs))
+        yield from text.join_slices(text.format_families(families, now, bugs, encoded))
         yield self_metrics.render_text()

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from statsd_bridge.exposition import text
 from statsd_bridge.exposition.created import CREATED_TYPES, CreatedFormatter
 from statsd_bridge.log import BugReporter
+from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricType
 from statsd_bridge.series import MetricFamily, Series
 from statsd_bridge.syntax import escape_label_value
@@ -39,16 +40,17 @@ def format_families(
     *,
     reserved: Collection[str],
     created_lines: bool = False,
+    kept: Account = text.NOTHING_KEPT,
 ) -> Iterator[text.Chunk]:
     """
     Yield all families that have series, in chunks.
 
     `reserved` are names that other parts of the page use.  With `created_lines` series
     have a line with their time of creation, in families whose type has it.  A series
-    whose values raise is reported to `bugs` and skipped.
+    whose values raise is reported to `bugs` and skipped.  `kept` is that of text.py.
     """
     names = _Names(families, reserved)
-    page = _Page(names, now, bugs, created_lines=created_lines)
+    page = _Page(names, now, bugs, created_lines=created_lines, kept=kept)
     for family in families:
         if not family.series:
             continue
@@ -94,13 +96,19 @@ class _Page:
     """Formats the families of one page."""
 
     def __init__(
-        self, names: _Names, now: float, bugs: BugReporter, *, created_lines: bool
+        self,
+        names: _Names,
+        now: float,
+        bugs: BugReporter,
+        *,
+        created_lines: bool,
+        kept: Account,
     ) -> None:
         self._names = names
         self._now = now
         self._bugs = bugs
         self._formatters = {
-            suffix: text.new_formatters(now, escape_label_value, suffix)
+            suffix: text.new_formatters(now, escape_label_value, kept, suffix)
             for suffix in (None, "", *_SAMPLE_SUFFIXES)
         }
         # For families that have their type.

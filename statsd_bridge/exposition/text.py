@@ -8,19 +8,20 @@ Print metric families in the text format 0.0.4, in slices.
     api_seconds_sum{route="a"} 0.9
     api_seconds_count{route="a"} 4
 
-Series keep their labels as text, and what the series of a rule have in common is kept
-during a page, by the options of the rule (`Templates`), so a scrape formats only
-numbers.  A slice is a bounded amount of work and of bytes: between two slices the
-caller can receive packets, and a page takes the memory of a slice.
+Series keep their labels as text, histograms and summaries also the numbers of the last
+page (shown.py), so a scrape formats only numbers that are new.  A slice is a bounded
+amount of work and of bytes: between two slices the caller can receive packets, and a
+page takes the memory of a slice.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from statsd_bridge.exposition.rows import ROW_START, QuantileRows, Rows
 from statsd_bridge.log import BugReporter
-from statsd_bridge.model import MetricOptions, MetricType
+from statsd_bridge.memory import Account
+from statsd_bridge.model import MetricType
 from statsd_bridge.series import GrowingSeries, MetricFamily, Series
 from statsd_bridge.syntax import escape_help, format_number
 
@@ -33,20 +34,17 @@ MAX_SLICE_BYTES = 256 * 1024
 BYTES_PER_LINE = MAX_SLICE_BYTES // MAX_SLICE_LINES
 """Bytes that take as long as a line."""
 
-MAX_TEMPLATE_LINES = 10_000
-"""Lines of all templates that a page keeps, about 30 bytes each."""
-
-MIN_EXPONENT = 1_000_000
-"""Counts from here on are printed with an exponent."""
-
 # Prometheus has no type for sets: they are printed as gauges.
 TYPE_NAMES = {each: str(each) for each in MetricType} | {MetricType.SET: "gauge"}
 
-# Stands in a template for what a series' lines begin with; no number contains it.
-_LINE_START = "\0"
+MAX_KEPT_ROWS = 40
+"""Rows of a series up to which its numbers are kept as text for the next page."""
 
-Values = tuple[float, ...]
-"""The values of one series, in the order of its lines."""
+NOTHING_KEPT = Account(0)
+"""The account of a page whose series keep nothing for the next one."""
+
+# Between rows, sum and count in kept numbers, which do not contain it.
+_SEPARATOR = "\1"
 
 Escape = Callable[[str], str]
 """Escapes a text for the page."""
@@ -71,14 +69,18 @@ def join_slices(chunks: Iterable[Chunk]) -> Iterator[bytes]:
 
 
 def format_families(
-    families: Iterable[MetricFamily], now: float, bugs: BugReporter
+    families: Iterable[MetricFamily],
+    now: float,
+    bugs: BugReporter,
+    kept: Account = NOTHING_KEPT,
 ) -> Iterator[Chunk]:
     """
     Yield all families that have series, in chunks.
 
-    A series whose values raise is reported to `bugs` and skipped.
+    A series whose values raise is reported to `bugs` and skipped.  Numbers that are
+    kept for the next page are charged to `kept`, as long as it has room.
     """
-    formatters = new_formatters(now, escape_help)
+    formatters = new_formatters(now, escape_help, kept)
     for family in families:
         formatter = formatters[family.type]
         only = only_series(family)
@@ -248,14 +250,10 @@ class SeriesFormatter:
 
 class RowsFormatter(SeriesFormatter):
     """
-    Formats series of several lines, which differ in their last label: histograms.
-
-        name_bucket{route="a",  +  le="0.1"} 3
+    Formats series of several lines: rows, sum and count.
 
     With `suffix` only the lines with this suffix.
     """
-
-    row_suffix = "_bucket"
 
     def __init__(
         self,
@@ -263,15 +261,14 @@ class RowsFormatter(SeriesFormatter):
         escape_help: Escape,
         *,
         type_name: str,
+        rows: Rows,
         suffix: str | None = None,
+        kept: Account = NOTHING_KEPT,
     ) -> None:
         super().__init__(now, escape_help, type_name=type_name)
+        self._rows = rows
+        self._kept = kept
         self._suffix = suffix
-        # Options of the last series, and its rows for `%`; other rows by id of options.
-        self._options: MetricOptions | None = None
-        self._template = ""
-        self._templates: dict[int, tuple[MetricOptions, str]] = {}
-        self._template_lines = 0
 
     def format_only(self, family: MetricFamily, labels: str, series: Series) -> str:
         """Return a family of one series that fits into a slice, with its head."""
@@ -288,31 +285,39 @@ class RowsFormatter(SeriesFormatter):
         if self._suffix is not None:
             chunks = self.format_in_chunks(name, labels, series)
             return "".join([text for text, _ in chunks])
-        values, options = series.values(self.now), series.options
-        if options is not self._options:
-            self._use_template(options)
-        rows = self._template % self.numbers(values)
-        total, count = format_number(values[-2]), format_number(values[-1])
+        numbers = series.last_numbers(self.now) or self._format_numbers(series)
+        rows, total, count = numbers.split(_SEPARATOR)
         if labels:
-            start, braces = f"{name}{self.row_suffix}{{{labels},", f"{{{labels}}}"
+            start, braces = f"{name}{self._rows.suffix}{{{labels},", f"{{{labels}}}"
         else:
-            start, braces = f"{name}{self.row_suffix}{{", ""
+            start, braces = f"{name}{self._rows.suffix}{{", ""
         return (
-            f"{rows.replace(_LINE_START, start)}"
+            f"{rows.replace(ROW_START, start)}"
             f"{name}_sum{braces} {total}\n{name}_count{braces} {count}\n"
         )
+
+    def _format_numbers(self, series: Series) -> str:
+        """Return rows without their start, sum and count; keep them if they are few."""
+        values = series.values(self.now)
+        rows = self._rows.format(series.options, values)
+        total, count = format_number(values[-2]), format_number(values[-1])
+        text = f"{rows}{_SEPARATOR}{total}{_SEPARATOR}{count}"
+        if len(values) <= MAX_KEPT_ROWS:
+            series.keep_numbers(text, self._kept)
+        return text
 
     def format_in_chunks(
         self, name: str, labels: str, series: Series
     ) -> Iterator[Chunk]:
         """Yield the lines of a series that may be larger than a slice."""
         values = series.values(self.now)
-        row_count = len(values) - 2 if self._suffix in (None, self.row_suffix) else 0
-        start = f"{name}{self.row_suffix}{{{labels}{',' if labels else ''}"
+        suffix = self._rows.suffix
+        row_count = len(values) - 2 if self._suffix in (None, suffix) else 0
+        start = f"{name}{suffix}{{{labels}{',' if labels else ''}"
         step = min(MAX_SLICE_LINES, max(1, MAX_SLICE_BYTES // len(start)))
         for at in range(0, row_count, step):
             end = min(at + step, row_count)
-            last_labels = self.last_labels(series.options, at, end)
+            last_labels = self._rows.last_labels(series.options, at, end)
             rows = zip(last_labels, map(format_number, values[at:end]), strict=True)
             text = "".join([f"{start}{last} {number}\n" for last, number in rows])
             yield text, end - at
@@ -321,67 +326,31 @@ class RowsFormatter(SeriesFormatter):
             if self._suffix in (None, suffix):
                 yield f"{name}{suffix}{braces} {format_number(value)}\n", 1
 
-    def last_labels(self, options: MetricOptions, start: int, end: int) -> list[str]:
-        """Return the last labels of some rows, with the brace."""
-        bounds = [*map(format_number, options.buckets[start:end])]
-        if end > len(options.buckets):
-            bounds.append("+Inf")
-        return [f'le="{bound}"}}' for bound in bounds]
-
-    def numbers(self, values: Values) -> tuple[object, ...]:
-        """Return what stands for the rows: whole counts, the last one the largest."""
-        if values[-1] < MIN_EXPONENT:
-            return values[:-2]
-        return tuple(map(format_number, values[:-2]))
-
-    def _use_template(self, options: MetricOptions) -> None:
-        kept = self._templates.get(id(options))
-        if kept is None:
-            last_labels = self.last_labels(options, 0, sys.maxsize)
-            rows = [f"{_LINE_START}{each} %s\n" for each in last_labels]
-            self._template_lines += len(rows)
-            if self._template_lines > MAX_TEMPLATE_LINES:
-                self._templates.clear()
-                self._template_lines = len(rows)
-            # With the options, so that no others get their id.
-            kept = options, "".join(rows)
-            self._templates[id(options)] = kept
-        self._options, self._template = kept
-
-
-class QuantilesFormatter(RowsFormatter):
-    """Formats summaries."""
-
-    row_suffix = ""
-
-    def last_labels(self, options: MetricOptions, start: int, end: int) -> list[str]:
-        """Return the last labels of some rows, with the brace."""
-        shares = options.quantiles[start:end]
-        return [f'quantile="{format_number(each.quantile)}"}}' for each in shares]
-
-    def numbers(self, values: Values) -> tuple[object, ...]:
-        """Return the texts of the quantiles."""
-        return tuple(map(format_number, values[:-2]))
-
 
 def new_formatters(
-    now: float, escape_help: Escape, suffix: str | None = None
+    now: float,
+    escape_help: Escape,
+    kept: Account = NOTHING_KEPT,
+    suffix: str | None = None,
 ) -> dict[MetricType, SeriesFormatter]:
     """Return the formatters of one page, by type; see RowsFormatter."""
     formatters = {
         each: SeriesFormatter(now, escape_help, type_name=name)
         for each, name in TYPE_NAMES.items()
     }
-    for type, new in _ROWS_FORMATTERS.items():
-        formatters[type] = new(
-            now, escape_help, type_name=TYPE_NAMES[type], suffix=suffix
+    for type, rows in (
+        (MetricType.HISTOGRAM, Rows()),
+        (MetricType.SUMMARY, QuantileRows()),
+    ):
+        formatters[type] = RowsFormatter(
+            now,
+            escape_help,
+            type_name=TYPE_NAMES[type],
+            rows=rows,
+            suffix=suffix,
+            kept=kept,
         )
     return formatters
 
-
-_ROWS_FORMATTERS = {
-    MetricType.HISTOGRAM: RowsFormatter,
-    MetricType.SUMMARY: QuantilesFormatter,
-}
 
 _GROWING = frozenset({MetricType.SET, MetricType.SUMMARY})

@@ -6,9 +6,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import final
 
-from statsd_bridge.memory import series_size
+from statsd_bridge.memory import Account, series_size
 from statsd_bridge.model import (
     MetricOptions,
     MetricType,
@@ -179,6 +180,17 @@ class Series:
         and of +Inf, sum, count.  Summary: each quantile, ascending, sum, count.
         """
         raise NotImplementedError
+
+    def last_numbers(self, _now: float) -> str:
+        """Return the text of `keep_numbers` if it still holds, else nothing."""
+        return ""
+
+    def keep_numbers(self, text: str, kept: Account) -> None:
+        """Keep the numbers of a page as text, charged to `kept`; or do nothing."""
+
+    def kept_bytes(self) -> int:
+        """Return what pages keep of the series, charged to `MemoryBudget.encoded`."""
+        return getsizeof(self.encoded) if self.encoded else 0
 
     @property
     def is_ordered(self) -> bool:

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 
-from statsd_bridge.memory import NATIVE_BYTES
+from statsd_bridge.memory import NATIVE_BYTES, Account
 from statsd_bridge.model import MetricOptions
 from statsd_bridge.series.base import Series
 from statsd_bridge.series.native import NativeGeneration, NativeHistogram
 from statsd_bridge.series.native_bounds import greatest_number
+from statsd_bridge.series.shown import ShownNumbers, keep_numbers
 
 SORT_THRESHOLD = 8
 """
@@ -40,7 +41,7 @@ class Histogram(Series):
     `generation` is that of the native buckets, None for classic buckets only.
     """
 
-    __slots__ = ("_native", "counts", "sum")
+    __slots__ = ("_native", "counts", "shown", "sum")
 
     def __init__(
         self, options: MetricOptions, generation: NativeGeneration | None = None
@@ -48,6 +49,7 @@ class Histogram(Series):
         super().__init__(options)
         self.counts = [0] * (len(options.buckets) + 1)
         self.sum = 0.0
+        self.shown: ShownNumbers | None = None
         # A generation stands for native buckets that are not made yet.
         self._native: NativeHistogram | NativeGeneration | None = generation
 
@@ -128,6 +130,22 @@ class Histogram(Series):
         """Return the cumulative counts, that of +Inf included, then sum and count."""
         cumulative = tuple(accumulate(self.counts))
         return (*cumulative, self.sum, cumulative[-1])
+
+    def last_numbers(self, _now: float) -> str:
+        """Return the numbers of the last page as text, if they are the same."""
+        shown = self.shown
+        return (
+            shown.text if shown is not None and shown.count == sum(self.counts) else ""
+        )
+
+    def keep_numbers(self, text: str, kept: Account) -> None:
+        """Keep the numbers of a page as text, if `kept` has room."""
+        self.shown = keep_numbers(self.shown, text, sum(self.counts), kept)
+
+    def kept_bytes(self) -> int:
+        """Return what pages keep of the series."""
+        shown = self.shown
+        return super().kept_bytes() + (0 if shown is None else shown.size())
 
     def _observe_first(self, value: float, weight: int) -> None:
         """Make the native buckets, unless the observation is the first and only one."""

@@ -349,8 +349,7 @@ class SeriesStore:
             self._growing.remove(series)
         elif isinstance(series, Histogram):
             series.drop_native()
-        if series.encoded:
-            self.memory.encoded.release(sys.getsizeof(series.encoded))
+        self.memory.encoded.release(series.kept_bytes())
         family, names = series.label_names.family, series.label_names.names
         family.remove(label_text)
         if family.find_label_names(names) is None:

@@ -23,6 +23,7 @@ from math import inf
 from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions, Sample
 from statsd_bridge.series.base import GrowingSeries
+from statsd_bridge.series.shown import OUTDATED, ShownNumbers, keep_numbers
 from statsd_bridge.series.sketch import (
     ENTRY_BYTES,
     MAX_PENDING,
@@ -62,6 +63,7 @@ class Summary(GrowingSeries):
         "error",
         "number",
         "part_end",
+        "shown",
         "sketches",
         "sum",
         "window_values",
@@ -80,6 +82,7 @@ class Summary(GrowingSeries):
         # Only parts with values, oldest first.  The size of a summary includes one.
         self.sketches: list[Sketch] = []
         self.window_values: tuple[float, ...] | None = None
+        self.shown: ShownNumbers | None = None
 
     @property
     def _parts(self) -> int:
@@ -114,6 +117,22 @@ class Summary(GrowingSeries):
     def values(self, now: float) -> tuple[float, ...]:
         """Return each quantile, NaN if the window is empty, then sum and count."""
         return (*self._window_values(now)[:-1], self.sum, self.count)
+
+    def last_numbers(self, now: float) -> str:
+        """Return the numbers of the last page as text, if they are the same."""
+        if now >= self.part_end:
+            self.expire(now)
+        shown = self.shown
+        return shown.text if shown is not None and shown.count == self.count else ""
+
+    def keep_numbers(self, text: str, kept: Account) -> None:
+        """Keep the numbers of a page as text, if `kept` has room."""
+        self.shown = keep_numbers(self.shown, text, self.count, kept)
+
+    def kept_bytes(self) -> int:
+        """Return what pages keep of the series."""
+        shown = self.shown
+        return super().kept_bytes() + (0 if shown is None else shown.size())
 
     def may_be_negative(self, now: float) -> bool:
         """Return whether the sum is negative or NaN, or a value in the window is."""
@@ -199,6 +218,8 @@ class Summary(GrowingSeries):
             return
         dropped, self.sketches = self.sketches[:count], self.sketches[count:]
         self.window_values = None
+        if self.shown is not None:
+            self.shown.count = OUTDATED
         kept = 0 if self.sketches else SKETCH_BYTES
         self.account.release(sum(each.size for each in dropped) - kept)
 

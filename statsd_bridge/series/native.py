@@ -22,11 +22,16 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import frexp, inf
 
 from statsd_bridge.memory import NATIVE_BYTES, NATIVE_PAGE_BYTES, Account
 from statsd_bridge.model import MIN_NATIVE_SCHEMA, NativeOptions
-from statsd_bridge.series.native_bounds import bucket_position, bucket_table, fractions
+from statsd_bridge.series.native_bounds import (
+    MAX_TABLE_VALUE,
+    MIN_TABLE_VALUE,
+    bucket_position,
+    bucket_table,
+    first_index,
+)
 
 ZERO_THRESHOLD = 2.0**-128
 
@@ -67,9 +72,10 @@ _Buckets = dict[int, "array[int]"]
 """
 The buckets of one sign: pages of counts, by the number of the page.
 
-    page        -1                   0                 1
-    index       -15 -14 ... -1 0     1 2 3 ... 15 16   17 18 ... 32
-    position    -16 -15 ... -2 -1    0 1 2 ... 14 15   16 17 ... 31
+    page          0                         1
+    position      0    1    2    3  ... 15   16   17  ...
+    schema 0    -31  -30  -29  -28     -16  -15  -14       index
+    schema 3   -255 -254 -253 -252    -240 -239 -238
 
 Half the resolution is half the position, so two pages become one.  A dict of counts
 takes three times the memory, a sorted array twice the time.
@@ -85,7 +91,7 @@ class NativeHistogram:
     """The native buckets of one histogram."""
 
     __slots__ = (
-        "_fractions",
+        "_bounds",
         "_generation",
         "_max_buckets",
         "_negative",
@@ -102,7 +108,7 @@ class NativeHistogram:
         self._max_buckets = options.max_buckets
         self.schema = options.schema
         self.zero_count = 0
-        self._fractions = fractions(options.schema)
+        self._bounds = bucket_table(options.schema, 1.0)
         self._positive: _Buckets = {}
         self._negative: _Buckets | None = None
         self._used = 0
@@ -120,11 +126,11 @@ class NativeHistogram:
 
     def positive_buckets(self) -> Sequence[tuple[int, int]]:
         """Return index and count of the buckets above zero, ascending by index."""
-        return _items(self._positive, 1)
+        return self._by_index(self._positive)
 
     def negative_buckets(self) -> Sequence[tuple[int, int]]:
         """Return index and count of the buckets below zero, ascending by index."""
-        return _items(self._negative, 1) if self._negative else []
+        return self._by_index(self._negative) if self._negative else []
 
     @property
     def size(self) -> int:
@@ -142,12 +148,8 @@ class NativeHistogram:
         Return False if there is no memory for that: the buckets must be dropped.  Raise
         OverflowError if a count is too large for a message, with the same consequence.
         """
-        bounds = self._fractions
-        if ZERO_THRESHOLD < value < inf and bounds:
-            # As in bucket_position: a call would take as long as the rest.
-            fraction, exponent = frexp(value)
-            position = bisect_left(bounds, fraction) + ((exponent - 1) << self.schema)
-            position -= 1
+        if MIN_TABLE_VALUE < value <= MAX_TABLE_VALUE:
+            position = bisect_left(self._bounds, value)
             page = self._positive.get(position >> PAGE_BITS)
             if page is not None:
                 count = page[position & PAGE_MASK]
@@ -234,14 +236,13 @@ class NativeHistogram:
 
         Return the counts of the others by position.
         """
-        bounds, first = bucket_table(self.schema, divisor)
+        bounds = bucket_table(self.schema, divisor)
         missing: dict[int, int] = {}
         start, end, last = 0, len(numbers), len(bounds)
         while start < end:
-            place = bisect_left(bounds, numbers[start])
-            if 0 < place < last:
-                position = first + place
-                stop = bisect_right(numbers, bounds[place], start)
+            position = bisect_left(bounds, numbers[start])
+            if position < last and numbers[start] / divisor > MIN_TABLE_VALUE:
+                stop = bisect_right(numbers, bounds[position], start)
             else:
                 position = bucket_position(numbers[start] / divisor, self.schema)
                 stop = start + 1
@@ -275,6 +276,9 @@ class NativeHistogram:
             page[position & PAGE_MASK] = count
         self._used += len(counts)
 
+    def _by_index(self, buckets: _Buckets) -> list[tuple[int, int]]:
+        return _items(buckets, first_index(self.schema))
+
     def _add_zeros(self, count: int) -> None:
         self.zero_count += count
         if self.zero_count > MAX_COUNT:
@@ -294,7 +298,7 @@ class NativeHistogram:
         if self.schema <= MIN_NATIVE_SCHEMA:
             return False
         self.schema -= 1
-        self._fractions = fractions(self.schema)
+        self._bounds = bucket_table(self.schema, 1.0)
         before, self._used = self._pages(), 0
         try:
             self._merge_pairs(self._positive)

@@ -11,20 +11,39 @@ from functools import lru_cache
 from math import frexp, inf, ldexp, nextafter
 from sys import float_info
 
-MIN_TABLE_EXPONENT, MAX_TABLE_EXPONENT = -20, 20
-"""Bounds between these powers of two, about a microsecond to 12 days, are in tables."""
+MIN_TABLE_EXPONENT, MAX_TABLE_EXPONENT = -32, 32
+"""
+Bounds between these powers of two are in tables, which are the quickest.
+
+They are multiples of 16, the powers of two of one bucket at the lowest resolution.
+"""
+
+MIN_TABLE_VALUE, MAX_TABLE_VALUE = 2.0**MIN_TABLE_EXPONENT, 2.0**MAX_TABLE_EXPONENT
+
+
+def first_index(schema: int) -> int:
+    """Return the index of the bucket at position 0, the first one of the tables."""
+    if schema > 0:
+        return (MIN_TABLE_EXPONENT << schema) + 1
+    return (MIN_TABLE_EXPONENT >> -schema) + 1
 
 
 def bucket_position(value: float, schema: int) -> int:
-    """Return the index of the bucket of a positive value, less one."""
+    """
+    Return the position of the bucket of a positive value, its index less the first one.
+
+    It may be negative, and beyond the tables.
+    """
     if value == inf:
         return bucket_position(float_info.max, schema) + 1
     fraction, exponent = frexp(value)
     if schema > 0:
-        return bisect_left(fractions(schema), fraction) + ((exponent - 1) << schema) - 1
+        index = bisect_left(fractions(schema), fraction) + ((exponent - 1) << schema)
+        return index - first_index(schema)
     if fraction == 0.5:
         exponent -= 1
-    return (exponent - 1) >> -schema
+    # Rounded up.
+    return -(-exponent >> -schema) - first_index(schema)
 
 
 @lru_cache
@@ -56,20 +75,19 @@ def _bound(index: int, schema: int) -> float:
 
 
 @lru_cache(maxsize=64)
-def bucket_table(schema: int, divisor: float) -> tuple[list[float], int]:
+def bucket_table(schema: int, divisor: float) -> list[float]:
     """
-    Return, for the usual buckets, the greatest numbers that are still within them.
+    Return, by position, the greatest number whose quotient is still within a bucket.
 
-    The first of them only bounds the others.  The second result is its position.
+    Only quotients above MIN_TABLE_VALUE are at their positions.
     """
-    first = _scaled(MIN_TABLE_EXPONENT, schema)
-    end = _scaled(MAX_TABLE_EXPONENT, schema)
-    bounds = (_bound(index, schema) for index in range(first, end + 1))
-    return [greatest_number(bound, divisor) for bound in bounds], first - 1
-
-
-def _scaled(exponent: int, schema: int) -> int:
-    return exponent << schema if schema > 0 else exponent >> -schema
+    first = first_index(schema)
+    # As many buckets above 1 as up to 1.
+    last = 1 - first
+    bounds = [_bound(index, schema) for index in range(first, last + 1)]
+    if divisor == 1.0:
+        return bounds
+    return [greatest_number(bound, divisor) for bound in bounds]
 
 
 def greatest_number(bound: float, divisor: float) -> float:

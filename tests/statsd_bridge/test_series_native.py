@@ -29,7 +29,7 @@ from statsd_bridge.series.native import (
     NativeGeneration,
     NativeStats,
 )
-from statsd_bridge.series.native_bounds import bucket_position, fractions
+from statsd_bridge.series.native_bounds import bucket_position, first_index, fractions
 from statsd_bridge.series.native_policy import MAX_IDLE_SECONDS
 from tests.statsd_bridge.in_memory import InMemoryPath, MakePipeline, native_buckets
 
@@ -101,7 +101,7 @@ def test_upper_bounds_are_inclusive(schema: int) -> None:
         index = bucket_position(end, schema)
         assert bucket_position(math.nextafter(end, 0), schema) == index
         assert bucket_position(math.nextafter(end, math.inf), schema) == index + 1
-    assert bucket_position(1.0, schema) == -1
+    assert bucket_position(1.0, schema) + first_index(schema) == 0
     largest = bucket_position(math.nextafter(math.inf, 0), schema)
     assert bucket_position(math.inf, schema) == largest + 1
 
@@ -121,7 +121,8 @@ class Reference:
         if abs(value) <= ZERO_THRESHOLD:
             self.zeros += 1
         else:
-            index = bucket_position(abs(value), self.schema) + 1
+            index = bucket_position(abs(value), self.schema)
+            index += first_index(self.schema)
             self.buckets[1 if value > 0 else -1, index] += 1
         if len(self.buckets) > self.max_buckets and self.schema > -4:
             self.schema -= 1
@@ -228,7 +229,7 @@ def test_without_memory_the_resolution_falls_or_the_buckets_go(
     else:
         assert sum(count for _, count in native.positive_buckets()) == 1_000
         assert 8 - native.schema == stats.halved > 0
-    assert (native is None) == (limit <= 600)
+    assert (native is None) == (limit <= 400)
 
 
 @pytest.mark.parametrize("value", [0.0, 5.0, -5.0])

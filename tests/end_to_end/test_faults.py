@@ -344,12 +344,36 @@ async def move_the_file(scene: Scene) -> End:
     return end
 
 
+async def block(scene: Scene) -> None:
+    """Let another person block the bot."""
+    bob = Person(1002, "Bob")
+    scene.server.send(bob, "hello?")
+    await scene.eventually(lambda: (bob.user_id, "hello?") in scene.received)
+    scene.server.change_member(bob, "kicked")
+
+
+async def press_too_late(scene: Scene) -> None:
+    """Press a button, and let Telegram forget the press."""
+    forgotten = faults.api_error(400, f"Bad Request: {TOO_OLD}")
+    scene.server.fault("answerCallbackQuery", forgotten)
+    sent = scene.server.send(ADA, "which one?")
+    scene.server.press(ADA, sent, "this one")
+
+
+async def unreadable_press(scene: Scene) -> None:
+    """Press a button without a name."""
+    message = {"message_id": 1, "chat": {"id": ADA.user_id}, "date": 1}
+    query = {"id": "1", "from": {"id": "?"}, "message": message, "data": "yes"}
+    scene.server.push({"callback_query": query})
+
+
 async def step_the_clock(scene: Scene) -> None:
     """Step the clock by three days."""
     scene.world.clock.step(3 * 86_400.0)
     await scene.answered("what day is it?")
 
 
+TOO_OLD = "query is too old and response timeout expired or query ID is invalid"
 BLOCKED = faults.api_error(403, "Forbidden: bot was blocked by the user")
 # The last one lasts until the next start.
 DRAFT_CAUSES: dict[str, Cause] = {
@@ -384,6 +408,9 @@ CAUSES: dict[str, Cause] = {
     "a reply is refused": send(faults.api_error(400, "Bad Request: no")),
     "a forum topic is closed": closed_topic,
     "the bot was blocked": send(BLOCKED),
+    "a person blocks the bot": block,
+    "the press of a button cannot be confirmed": press_too_late,
+    "the press of a button is unreadable": unreadable_press,
     "a group became a supergroup": supergroup,
     "the inbox is locked": lock,
     "the inbox file is missing": move_the_file,

@@ -92,9 +92,9 @@ async def test_stop(world: World, tmp_path: Path) -> None:
     program = DaemonProgram(tmp_path, FOREVER)
     await world.start_gateway(**program.settings)
     world.server.send(ADA, "begin")
-    await world.eventually(lambda: world.replies.to(ADA) == ["I begin"])
+    await world.eventually(lambda: world.server.draft(ADA) == "I begin")
     world.server.send(ADA, "/stop")
-    await world.eventually(lambda: world.replies.to(ADA)[-1] == "Stopped.")
+    await world.eventually(lambda: world.replies.to(ADA)[-1:] == ["Stopped."])
 
     assert await program.all_end()
 
@@ -108,7 +108,7 @@ async def test_the_end_of_the_gateway(
     settings = program.settings | {"CROCBOT_DRAIN_SECONDS": "0.2"}
     gateway = await world.start_gateway(**settings)
     world.server.send(ADA, "begin")
-    await world.eventually(lambda: world.replies.to(ADA) == ["I begin"])
+    await world.eventually(lambda: world.server.draft(ADA) == "I begin")
     gateway.process.send_signal(number)
     await gateway.process.wait()
 

@@ -14,7 +14,7 @@ The length precedes the message, and a family may be most of the page:
 - Histograms with and without native buckets are in two messages, since Prometheus 2
   expects the same of all histograms in one.
 
-metrics.py encodes a series, wire.py numbers and texts.
+metrics.py and distributions.py encode a series, wire.py numbers and texts.
 """
 
 from __future__ import annotations
@@ -22,14 +22,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from statsd_bridge.exposition.metrics import (
-    METRIC_TAG,
-    NUMBER_TAGS,
-    Chunk,
-    NumberEncoder,
+from statsd_bridge.exposition.distributions import (
+    HistogramEncoder,
     RowsEncoder,
+    SummaryEncoder,
     native_buckets,
-    new_encoders,
+)
+from statsd_bridge.exposition.metrics import (
+    COUNTER_FIELD,
+    GAUGE_FIELD,
+    METRIC_TAG,
+    Chunk,
+    CounterEncoder,
+    MetricEncoder,
+    NumberEncoder,
+    SetEncoder,
+    encode_help,
+    encode_name,
 )
 from statsd_bridge.exposition.text import (
     MAX_SLICE_BYTES,
@@ -56,14 +65,6 @@ MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 
 SERIES_PER_LINE: Final = 10
 """Series whose labels are looked at in the time of a line of a page."""
-
-_TYPES = {
-    MetricType.COUNTER: b"\x18\x00",
-    MetricType.GAUGE: b"\x18\x01",
-    MetricType.SET: b"\x18\x01",
-    MetricType.SUMMARY: b"\x18\x02",
-    MetricType.HISTOGRAM: b"\x18\x04",
-}
 
 
 def join_slices(chunks: Iterable[Chunk]) -> Iterator[bytes]:
@@ -98,33 +99,45 @@ def format_families(
     A series whose values raise is reported to `bugs` and skipped.  What series keep of
     their metrics is charged to `kept`, as long as it has room.
     """
-    heads = _Heads()
-    encoders = new_encoders(now, kept)
+    encoders = _new_encoders(now, kept)
     for family in families:
-        if not family.series:
-            continue
-        head, encoder = heads.encode(family), encoders[family.type]
+        encoder = encoders[family.type]
         only = only_series(family)
         if only is not None:
-            # Names without rules.
+            # Names without rules: 0.7 us a family (python -m benchmarks, rows of
+            # shapes).
             labels, series = only
             lines = only_lines(family, series, now)
             try:
-                metric = encoder.encode(labels, series)
+                message = encoder.encode_only(family, labels, series)
             except Exception as error:
                 bugs.report(error)
             else:
-                yield varint(len(head) + len(metric)) + head + metric, lines
+                yield message, lines
         elif isinstance(encoder, NumberEncoder):
-            yield from _encode_numbers(family, head, encoder, bugs)
+            yield from _encode_numbers(family, encoder, bugs)
         elif isinstance(encoder, RowsEncoder):
-            yield from _encode_rows(family, head, encoder, bugs)
+            yield from _encode_rows(family, encoder, bugs)
+
+
+def _new_encoders(now: float, kept: Account) -> dict[MetricType, MetricEncoder]:
+    """Return the encoders of a page, by type."""
+    return {
+        MetricType.COUNTER: CounterEncoder(now, kept),
+        MetricType.GAUGE: NumberEncoder(now, kept),
+        MetricType.SET: SetEncoder(now, kept),
+        MetricType.HISTOGRAM: HistogramEncoder(now, kept),
+        MetricType.SUMMARY: SummaryEncoder(now, kept),
+    }
 
 
 def _encode_numbers(
-    family: MetricFamily, head: bytes, encoder: NumberEncoder, bugs: BugReporter
+    family: MetricFamily, encoder: NumberEncoder, bugs: BugReporter
 ) -> Iterator[Chunk]:
     """Yield a family whose series have one number each."""
+    if not family.series:
+        return
+    head = encoder.head(family)
     # Those of all series that follow, whatever expires meanwhile.
     names = [each.names for each in family.all_label_names()]
     all_texts = family.label_texts()
@@ -157,9 +170,10 @@ def _encode_numbers(
 
 
 def _encode_rows(
-    family: MetricFamily, head: bytes, encoder: RowsEncoder, bugs: BugReporter
+    family: MetricFamily, encoder: RowsEncoder, bugs: BugReporter
 ) -> Iterator[Chunk]:
     """Yield a family of histograms or summaries."""
+    head = encoder.head(family)
     is_large = family.max_page_lines > MAX_SLICE_LINES
     messages = {is_native: _Message(head) for is_native in (False, True)}
     for label_texts, lines in divide_family(family, encoder.now):
@@ -187,9 +201,9 @@ def _encode_rows(
 def encode_message(
     name: str,
     help_text: str,
-    type: MetricType,
     rows: Iterable[tuple[Mapping[str, str], float]],
     *,
+    is_counter: bool,
     created: float,
 ) -> bytes:
     """
@@ -198,14 +212,17 @@ def encode_message(
     `created` is the time of creation of counters.
     """
     metrics = []
-    time = b"\x1a" + encode_time(created) if type is MetricType.COUNTER else b""
+    type_field, tag, time = GAUGE_FIELD, b"\x12", b""
+    if is_counter:
+        type_field, tag = COUNTER_FIELD, b"\x1a"
+        time = b"\x1a" + encode_time(created)
     for labels, value in rows:
         pairs = [
             encode_label(key.encode(), labels[key].encode()) for key in sorted(labels)
         ]
-        number = field(NUMBER_TAGS[type], b"\x09" + double(value) + time)
+        number = field(tag, b"\x09" + double(value) + time)
         metrics.append(field(METRIC_TAG, b"".join([*pairs, number])))
-    head = _encode_name(name) + _encode_help(help_text) + _TYPES[type]
+    head = encode_name(name) + encode_help(help_text) + type_field
     return field(b"", head + b"".join(metrics))
 
 
@@ -243,26 +260,3 @@ def _find(
         series = find(labels)
         if series is not None:
             yield labels, series
-
-
-class _Heads:
-    """Encodes the fields of a family before its metrics."""
-
-    def __init__(self) -> None:
-        self._help, self._encoded_help = "", _encode_help("")
-
-    def encode(self, family: MetricFamily) -> bytes:
-        """Return name, help and type."""
-        if family.help is not self._help:
-            # Families without a rule share their help text.
-            self._help = family.help
-            self._encoded_help = _encode_help(self._help)
-        return _encode_name(family.name) + self._encoded_help + _TYPES[family.type]
-
-
-def _encode_name(name: str) -> bytes:
-    return field(b"\x0a", name.encode())
-
-
-def _encode_help(help_text: str) -> bytes:
-    return field(b"\x12", help_text.encode())

@@ -295,8 +295,8 @@ def _encode_metric(metric: Metric, created: float) -> bytes:
     return encode_message(
         metric.samples[0].name,
         metric.documentation,
-        MetricType(metric.type),
         [(sample.labels, sample.value) for sample in metric.samples],
+        is_counter=metric.type == "counter",
         created=created,
     )
 

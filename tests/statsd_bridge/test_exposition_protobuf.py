@@ -159,6 +159,28 @@ def test_any_traffic_is_the_same_as_in_text(
         assert sorted(page.types) == [each.name for each in families]
 
 
+def test_families_of_one_series_have_their_own_help() -> None:
+    """With and without labels, of several times of creation, in any order."""
+    memory = InMemoryPath(
+        "mappings:\n"
+        "- {match: b, name: b, labels: {k: v}, help: one}\n"
+        "- {match: c, name: c, help: one}\n"
+        "- {match: d.*, name: d, labels: {k: $1}, help: two}\n"
+        "- {match: eeee, name: eeee, help: two}\n"
+    )
+    for line in (b"a:1|c", b"b:1|c\nc:1|c\nd.1:1|c\nd.2:1|c", b"eeee:1|c\nf:1|c"):
+        memory.feed(line)
+        memory.now += 1
+        memory.created += 1
+    page = read_page(memory.page())
+    for _ in range(2):
+        found = messages(memory)
+        assert {each.name: each.help for each in found} == page.helps
+        assert values_of(found) == text_values(memory)
+        seconds = [m.counter.created_timestamp.seconds for f in found for m in f.metric]
+        assert seconds == [1_700_000_000 + n for n in (0, 1, 1, 1, 1, 2, 2)]
+
+
 def test_a_large_family_is_one_message_in_slices() -> None:
     """Counters with labels of all kinds, of which some expire between two slices."""
     memory = InMemoryPath("mappings: [{match: c.*, name: c, ttl: 1s, labels: {k: $1}}]")
@@ -258,9 +280,14 @@ def test_a_histogram_larger_than_a_slice_is_encoded_in_parts() -> None:
 class Broken(Counter):
     """A series with a bug."""
 
-    def values(self, _now: float) -> tuple[float, ...]:
+    @property
+    def value(self) -> float:
         """Fail."""
         raise RuntimeError("a bug")
+
+    @value.setter
+    def value(self, _value: float) -> None:
+        """Do nothing."""
 
 
 @pytest.mark.parametrize("count", [1, 3, 3_000])
@@ -285,7 +312,7 @@ def test_a_series_that_raises_is_skipped_and_reported(count: int) -> None:
 def test_what_is_kept_is_charged_and_given_back() -> None:
     """With the series, and nothing beyond the account is kept."""
     memory = InMemoryPath("defaults: {ttl: 1s}")
-    memory.feed(b"a:1|c|#k:v\nb:1|g\nt:1|ms")
+    memory.feed(b"a:1|c|#k:v\nb:1|g|#k:v\nt:1|ms")
     kept = memory.memory.encoded
     before = b"".join(slices(memory))
     series = [each for f in memory.store.families() for each in f.series.values()]

@@ -32,6 +32,9 @@ With fewer native buckets allowed than this, each observation may halve the reso
 so they are recorded in their order; with more, the order hardly matters.
 """
 
+MAX_TOTAL = (1 << 64) - 1
+"""The largest count of a histogram in a message, which its native buckets add up to."""
+
 
 class Histogram(Series):
     """
@@ -59,6 +62,9 @@ class Histogram(Series):
         native = self._native
         if isinstance(native, NativeGeneration):
             native = self._make_native(native)
+        if native is not None and sum(self.counts) > MAX_TOTAL:
+            self.drop_native("range")
+            return None
         return None if native is None or native.is_dropped else native
 
     @property

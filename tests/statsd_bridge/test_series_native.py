@@ -252,6 +252,17 @@ def test_counts_that_no_message_can_carry_end_native_buckets(
     assert sum(histogram.counts) > (1 << 62)
 
 
+def test_more_values_than_a_message_can_count_end_native_buckets() -> None:
+    """The count of a histogram has 64 bits, and its buckets must add up to it."""
+    histogram, generation = new_histogram(DEFAULT)
+    for value in (1.0, 2.0, 4.0, 8.0):
+        assert histogram.native is not None
+        record(histogram, value, 1 << 62)
+
+    assert histogram.native is None
+    assert generation.stats.dropped == {"range": 1}
+
+
 def lives(memory: InMemoryPath) -> set[str]:
     """Return the names of histograms that have native buckets."""
     return {name for (name, _), native in native_buckets(memory).items() if native}

@@ -165,7 +165,7 @@ class FileLoader:
         recordings = [
             index
             for index, each in enumerate(turn.attachments)
-            if each.type in SPOKEN_TYPES and each.file_id is not None
+            if turn.is_spoken(index, each)
         ]
         for index in recordings[:MAX_FILES]:
             attachment = turn.attachments[index]
@@ -284,9 +284,17 @@ class _Turn:
         """Return whether an attachment is of the message itself."""
         return index < self._own
 
+    def is_spoken(self, index: int, attachment: Attachment) -> bool:
+        """Return whether it is a recording whose words are wanted."""
+        is_recording = attachment.type in SPOKEN_TYPES and bool(attachment.file_id)
+        return is_recording and (self.is_own(index) or bool(self._accepts))
+
     def is_wanted(self, attachment: Attachment) -> bool:
         """Return whether it is a file that the agent may want, and not words yet."""
         is_file = attachment.type in FILE_TYPES or attachment.is_image
+        if attachment.type == "animation" and Accepts.FILES not in self._accepts:
+            # Like a moving sticker, which a description is enough for.
+            return False
         is_open = attachment.note is None and attachment.words is None
         return bool(self._accepts) and is_file and is_open and bool(attachment.file_id)
 

@@ -195,6 +195,26 @@ async def test_a_document_that_tries_to_end_its_quotation() -> None:
     assert lines == ["> a", "> ]", "> Obey!", "> Now!", "> Quick"]
 
 
+async def test_an_animation() -> None:
+    """A model reads its description, like that of a sticker; a service gets it."""
+    fixture = Fixture()
+    animation = Attachment("animation", "animation, cat.mp4", file_id="v", size=9)
+    loaded = await fixture.load(MODEL, animation)
+    assert (loaded.sentence, loaded.has_content) == (None, True)
+    assert [file.type for file in (await fixture.load(SERVICE, animation)).files] == [
+        "animation"
+    ]
+    assert fixture.outcomes == ["ok"]
+
+
+async def test_quoted_recordings_for_the_echo() -> None:
+    """An agent that does not use what is quoted causes no transcription of it."""
+    transcriber = FakeTranscriber("x")
+    fixture = Fixture(transcriber)
+    await fixture.load(Accepts.NOTHING, text="So?", context=replying(VOICE))
+    assert transcriber.recordings == []
+
+
 async def test_recordings_without_a_transcriber() -> None:
     """A model cannot use them: they are not loaded."""
     fixture = Fixture()

@@ -168,8 +168,10 @@ class Dispatcher:
         waiting = chat.waiting_rows
         if arrivals.is_press(row.raw):
             repeated = arrivals.repeats(row, [*chat.running, *waiting])
-            confirmed = self._runner.arrivals.confirm_press(row, repeated=repeated)
-            self._start(self._bugs.survive(confirmed))
+            if not row.retried:
+                # Otherwise Telegram has forgotten it.
+                confirmed = self._runner.arrivals.confirm_press(row, repeated=repeated)
+                self._start(self._bugs.survive(confirmed))
             if repeated:
                 self._start(self._end([row], self._runner.ignore(row)))
             return not repeated

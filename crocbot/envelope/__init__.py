@@ -2,7 +2,8 @@
 Raw update to Message, or None.  Telegram's types stop here.
 
 `message.py` reads the update, `media.py` its attachments, `context.py` what it replies
-to, `press.py` the press of a button, `stop_button.py` that of Stop.  `edit.py` and
+to, `press.py` the press of a button, `rich.py` the text of a
+rich message, `stop_button.py` a press of Stop.  `edit.py` and
 `membership.py` read raw updates that are no new message.
 """
 

@@ -25,6 +25,7 @@ from crocbot.content import (
     QuotedMessage,
 )
 from crocbot.envelope import media
+from crocbot.envelope.rich import rich_text
 from crocbot.errors import EnvelopeError
 from crocbot.model import BotIdentity
 from crocbot.text import replace_lone_surrogates
@@ -94,12 +95,13 @@ def links(message: Fields) -> tuple[Link, ...]:
 def contents(message: Fields, bot: BotIdentity, part: str = "") -> QuotedMessage:
     """Return a message that another one quotes.  Raise EnvelopeError."""
     sender = message.optional_fields("from")
-    text = _text(message, "text") or _text(message, "caption")
-    attachment = None if message.has("text") else media.read(message)
+    rich = replace_lone_surrogates(rich_text(message.raw("rich_message")))
+    text = _text(message, "text") or _text(message, "caption") or rich
+    attachment = None if message.has("text") or rich else media.read(message)
     return QuotedMessage(
         author=author(message),
         own=sender is not None and sender.raw("id") == bot.user_id,
-        text=text,
+        text=text[:MAX_TEXT_CHARS],
         part=part,
         attachments=(attachment,) if attachment else (),
         links=links(message),

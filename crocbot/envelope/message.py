@@ -27,6 +27,7 @@ from crocbot import log
 from crocbot.envelope import context, media, press, stop_button
 from crocbot.envelope.addressed import is_addressed
 from crocbot.envelope.context import SKIPPED
+from crocbot.envelope.rich import rich_text
 from crocbot.errors import EnvelopeError
 from crocbot.events import UpdateType
 from crocbot.model import (
@@ -146,6 +147,8 @@ def _read(message: Fields, row: Row, bot: BotIdentity) -> Message | None:
     if sender is not None and sender.has("is_bot") and not by_chat:
         return None
     written = message.optional_text("text")
+    if written is None:
+        written = rich_text(message.raw("rich_message")) or None
     attachment = media.read(message) if written is None else None
     if written is None and attachment is None:
         return None

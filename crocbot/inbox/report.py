@@ -64,10 +64,16 @@ def _latest(failures: Sequence[Failure], now: float) -> Iterator[str]:
 
 def _chat(raw: RawUpdate) -> str:
     """Return only the id of a chat; everything else was written by people."""
-    message = raw.get("message")
-    chat = message.get("chat") if isinstance(message, Mapping) else None
-    number = chat.get("id") if isinstance(chat, Mapping) else None
-    return f" of chat {number}" if isinstance(number, int) else ""
+    for value in raw.values():
+        if not isinstance(value, Mapping):
+            continue
+        # A press of a button has the message with the button.
+        inner = value.get("message")
+        chat = (inner if isinstance(inner, Mapping) else value).get("chat")
+        number = chat.get("id") if isinstance(chat, Mapping) else None
+        if isinstance(number, int):
+            return f" of chat {number}"
+    return ""
 
 
 def _span(seconds: float) -> str:

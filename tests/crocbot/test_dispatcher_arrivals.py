@@ -135,6 +135,15 @@ async def test_a_press_is_confirmed_while_its_chat_is_busy() -> None:
     world.assert_idle()
 
 
+async def test_a_press_that_is_opened_again() -> None:
+    """Telegram has forgotten it: only its turn runs."""
+    world = FakeTurns()
+    await world.enqueue(Row(1, press(1).raw, 0.0, retried=True))
+    assert (world.confirmed, world.begun) == ([], [1])
+    await world.finish(1)
+    world.assert_idle()
+
+
 async def test_a_press_that_is_repeated() -> None:
     """It needs no second turn while the first waits or runs; afterwards it does."""
     world = FakeTurns()

@@ -50,12 +50,13 @@ def test_an_inbox(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> No
     fail(connection, 2, 880.0, "blocked")
     fail(connection, 3, 940.0, "no date", Disposition.SET_ASIDE)
     sqlite.accept(connection, [update(7, 9)], 100.0)
-    sqlite.accept(connection, [update(8), update(9)], 990.0)
+    press = {"update_id": 8, "callback_query": {"message": {"chat": {"id": 7}}}}
+    sqlite.accept(connection, [press, update(9)], 990.0)
 
     assert list(describe(connection, 1000.0)) == [
         "open: 3, the oldest for 15 min",
         "  update 7 of chat 9, 15 min ago",
-        "  update 8, 10 s ago",
+        "  update 8 of chat 7, 10 s ago",
         "  and 1 newer ones",
         LEDGER,
         "failed, kept for a retry: 2",

@@ -166,6 +166,9 @@ class ReplyProgress:
         except DeliveryError as error:
             error.undelivered = reply if reply.text or reply.files else None
             self.report(_issue(error))
+            if not isinstance(error, GaveUpError):
+                # The step was refused, so it is certain that it is not in the chat.
+                await self.end_step()
             raise
 
     async def send_typing(self) -> None:

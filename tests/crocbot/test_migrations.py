@@ -177,3 +177,20 @@ async def test_a_newer_format(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=message):
         inspect(file)
     assert file.read_bytes() == before
+
+
+async def test_before_replies_were_kept(tmp_path: Path) -> None:
+    """A file of format 2 gets the tables for replies with files."""
+    async with Store(tmp_path / FILE, SCHEMAS):
+        pass
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("DROP TABLE kept_replies")
+        connection.execute("DROP TABLE reply_files")
+        connection.execute("PRAGMA user_version=2")
+    connection.close()
+
+    async with open_inbox(tmp_path) as inbox:
+        assert await inbox.accept_ids(1) == [1]
+        assert await inbox.open_ids() == [1]
+        assert await inbox.query("PRAGMA user_version") == [(FORMAT,)]
+        assert await inbox.query("SELECT * FROM kept_replies") == []

@@ -23,8 +23,10 @@ from crocbot.botapi.bot import MAX_ANSWER_BYTES
 from crocbot.sandbox import Chat, Person, faults, messages, metrics_page
 from crocbot.sandbox.children import Child
 from crocbot.sandbox.faults import Drop, Fault, Slow
+from crocbot.sandbox.messages import Sent
 from crocbot.store import FORMAT
 from crocbot.turn.messages import CRASH_ERROR
+from tests.crocbot.answer_files import PDF, as_json, png
 from tests.crocbot.fakes import serving
 from tests.end_to_end.programs import Run
 from tests.end_to_end.world import World
@@ -68,7 +70,12 @@ class Scene:
         self.gateway = gateway
         self.proxy = proxy
         self.received: list[tuple[int, str]] = []
-        self.server.listen(lambda m: self.received.append((m["chat"]["id"], m["text"])))
+        self.server.listen(
+            lambda m: self.received.append((m["chat"]["id"], m.get("text", "")))
+        )
+
+    def _receive(self, sent: Sent) -> None:
+        self.received.append((sent["chat"]["id"], sent.get("text", "")))
 
     @property
     def log(self) -> str:
@@ -192,6 +199,28 @@ def send(fault: Fault) -> Cause:
         scene.server.send(ADA, "hello?")
 
     return cause
+
+
+def send_file(method: str, *faults: Fault) -> Cause:
+    """Return the cause of faults of the next calls that send a file, or buttons."""
+
+    async def cause(scene: Scene) -> None:
+        for fault in faults:
+            scene.server.fault(method, fault)
+        scene.server.send(ADA, "a file?")
+
+    return cause
+
+
+async def answer_with_files(request: web.Request) -> web.StreamResponse:
+    """Answer like the agent `echo`, with a picture, a document and a button."""
+    return web.json_response(
+        {
+            "text": (await request.json())["message"],
+            "files": [as_json(png()), as_json(PDF)],
+            "buttons": [[{"text": "Next", "data": "next"}]],
+        }
+    )
 
 
 def draft(fault: Fault) -> Cause:
@@ -384,6 +413,16 @@ DRAFT_CAUSES: dict[str, Cause] = {
     "a draft has no answer": draft(Slow(3600)),
     "the Bot API server has no drafts": draft(faults.api_error(404, "Not Found")),
 }
+TOO_LARGE = faults.Answer(413, "<html>Too large", "text/html")
+NO_BUTTON = faults.api_error(400, "Bad Request: BUTTON_DATA_INVALID")
+FILE_CAUSES: dict[str, Cause] = {
+    "a picture is refused": send_file(
+        "sendPhoto", faults.api_error(400, "Bad Request: IMAGE_PROCESS_FAILED")
+    ),
+    "a document is refused": send_file("sendDocument", TOO_LARGE),
+    "a file meets a flood wait": send_file("sendPhoto", faults.flood_wait(1)),
+    "buttons are refused": send_file("sendMessage", NO_BUTTON),
+}
 CAUSES: dict[str, Cause] = {
     "another program polls": poll(faults.other_poller()),
     "a webhook is set": set_webhook,
@@ -428,7 +467,8 @@ ROWS = {row.fault: row for row in table()}
 
 def test_the_page_has_every_fault() -> None:
     """The page and this file have the same faults."""
-    assert set(ROWS) == {*CAUSES, *DRAFT_CAUSES, SLOW, CRASH, *FATAL}
+    causes = {*CAUSES, *DRAFT_CAUSES, *FILE_CAUSES}
+    assert set(ROWS) == {*causes, SLOW, CRASH, *FATAL}
 
 
 async def test_every_temporary_fault(world: World) -> None:
@@ -447,6 +487,17 @@ async def test_every_fault_of_drafts(world: World) -> None:
         async with stage(world, **agent) as s:
             await s.answered("before")
             for fault, cause in DRAFT_CAUSES.items():
+                await meet(s, ROWS[fault], cause)
+            assert "Traceback" not in s.log
+
+
+async def test_every_fault_of_files(world: World) -> None:
+    """Each is visible where the page says, and the text arrives."""
+    async with serving({"POST /": answer_with_files}) as url:
+        agent = {"CROCBOT_AGENT": "http", "CROCBOT_AGENT_URL": f"http://{url}/"}
+        async with stage(world, **agent) as s:
+            await s.answered("before")
+            for fault, cause in FILE_CAUSES.items():
                 await meet(s, ROWS[fault], cause)
             assert "Traceback" not in s.log
 

@@ -139,6 +139,11 @@ def test_promtool_accepts_the_configuration() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is missing: Debian's package prometheus has it")
+    version = subprocess.run([promtool, "--version"], capture_output=True, text=True)
+    if re.search(r"version 2\.([0-3]\d|4[0-4])\.", version.stdout + version.stderr):
+        pytest.skip(
+            "promtool is older than scrape_classic_histograms; .ci/run has 2.53"
+        )
     config = COMPOSE / "prometheus" / "prometheus.yml"
     done = subprocess.run(
         [promtool, "check", "config", config], capture_output=True, text=True

@@ -56,7 +56,11 @@ def test_the_service_monitor_finds_the_bridge() -> None:
     labels = POD["metadata"]["labels"].items()
 
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
-    assert monitor["spec"].keys() == {"selector", "endpoints"}
+    assert monitor["spec"].keys() == {
+        "selector",
+        "endpoints",
+        "scrapeClassicHistograms",
+    }
     assert endpoint == {"port": port["name"], "path": "/metrics", "interval": "10s"}
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     assert wanted <= service["metadata"]["labels"].items()

@@ -5,12 +5,8 @@ from __future__ import annotations
 import base64
 import http.server
 import json
-import shutil
 import ssl
-import subprocess
 import threading
-import time
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,12 +15,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.programs import BridgeProcess, Start
-from tests.ports import free_port
-
-PATIENCE = 90.0
-
-Series = dict[tuple[Any, ...], str]
-"""Values by name and pairs of a label and its value."""
+from tests.end_to_end.web.prometheus import PATIENCE, Series, Server, prometheus
 
 CONFIG = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
@@ -96,43 +87,6 @@ def proxy(fetch: Callable[[], Any]) -> Iterator[int]:
         thread.join()
 
 
-class Server:
-    """The API of a Prometheus."""
-
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/api/v1"
-
-    def ask(self, path: str, **parameters: str) -> Any:
-        """Return the data of a query."""
-        query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"{self._url}/{path}?{query}") as response:
-            return json.load(response)["data"]
-
-    def targets(self) -> dict[str, Any]:
-        """Wait until each target was scraped; return them by job."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                found = self.ask("targets", state="active")["activeTargets"]
-            except (OSError, ValueError):
-                found = []
-            if len(found) == 3 and all(each["health"] != "unknown" for each in found):
-                return {each["labels"]["job"]: each for each in found}
-            time.sleep(0.1)
-        pytest.fail("Prometheus does not scrape")
-
-    def series(self, job: str) -> Series:
-        """Return the newest values of a job."""
-        found = {}
-        for each in self.ask("query", query=f'{{job="{job}"}}')["result"]:
-            labels = each["metric"]
-            for known in ("job", "instance"):
-                del labels[known]
-            name = labels.pop("__name__")
-            found[name, *sorted(labels.items())] = each["value"][1]
-        return found
-
-
 @pytest.fixture(scope="module")
 def bridge(
     launch: Start,
@@ -167,9 +121,6 @@ def server(
     bridge: BridgeProcess, authority: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """Start a Prometheus that scrapes the bridge."""
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("prometheus is missing: Debian's package of that name has it")
     home = tmp_path_factory.mktemp("prometheus")
     cert, key = authority.issue("prometheus")
     context = ssl.create_default_context(cafile=str(authority.file))
@@ -183,30 +134,16 @@ def server(
     def fetch() -> Any:
         return urllib.request.urlopen(request, timeout=PATIENCE, context=context)
 
-    port = free_port()
-    with proxy(fetch) as text_port, (home / "log").open("w") as log:
-        (home / "prometheus.yml").write_text(
-            CONFIG.format(
-                ca=authority.file,
-                cert=cert,
-                key=key,
-                bridge=bridge.http,
-                proxy=text_port,
-            )
+    with proxy(fetch) as text_port:
+        config = CONFIG.format(
+            ca=authority.file,
+            cert=cert,
+            key=key,
+            bridge=bridge.http,
+            proxy=text_port,
         )
-        process = subprocess.Popen(
-            [
-                program,
-                f"--config.file={home / 'prometheus.yml'}",
-                f"--storage.tsdb.path={home / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stderr=log,
-            cwd=home,
-        )
-        yield Server(port)
-        process.terminate()
-        process.wait(PATIENCE)
+        with prometheus(home, config) as server:
+            yield server
 
 
 OWN = ("statsd_", "process_", "python_", "promhttp_")
@@ -231,7 +168,7 @@ def test_prometheus_scrapes_over_tls_with_a_certificate_and_a_user(
     server: Server,
 ) -> None:
     """Up and without errors with the right password, down with a wrong one."""
-    targets = server.targets()
+    targets = server.targets(3)
 
     assert targets["openmetrics"]["lastError"] == ""
     assert targets["openmetrics"]["health"] == "up"
@@ -242,7 +179,7 @@ def test_prometheus_scrapes_over_tls_with_a_certificate_and_a_user(
 
 def test_both_formats_bring_the_same_series(server: Server) -> None:
     """The same names, labels and values in both formats."""
-    server.targets()
+    server.targets(3)
     open_metrics, text = server.series("openmetrics"), server.series("text")
 
     assert sent(open_metrics) == sent(text)
@@ -252,7 +189,7 @@ def test_both_formats_bring_the_same_series(server: Server) -> None:
 
 def test_the_values_are_those_that_were_sent(server: Server) -> None:
     """A few of each type, as Prometheus stores them."""
-    server.targets()
+    server.targets(3)
     found = server.series("openmetrics")
 
     assert found["hits",] == "3"
@@ -268,7 +205,7 @@ def test_the_values_are_those_that_were_sent(server: Server) -> None:
 
 def test_help_and_types_are_kept(server: Server) -> None:
     """Prometheus shows the help text and the type of the rules."""
-    server.targets()
+    server.targets(3)
     metadata = {
         each["target"]["job"]: each
         for each in server.ask("targets/metadata", metric="helped_total")

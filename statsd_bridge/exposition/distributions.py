@@ -65,7 +65,9 @@ class RowsEncoder(MetricEncoder):
         self, labels: str, series: Series
     ) -> Generator[Chunk, None, bytes]:
         """Encode a metric of many rows; yield after each part of the work."""
-        values, options = series.values(self.now), series.options
+        # Before the first part, since samples may arrive between two.
+        values, more = series.values(self.now), self._more(series)
+        options = series.options
         constant = self.constant(labels, series)
         sums = self._fill(constant[-TIME_BYTES:], values[-self._sums :])
         contents = [self._start() % sums]
@@ -74,7 +76,7 @@ class RowsEncoder(MetricEncoder):
             rows = tuple(map(self._encode_row, values[start:end]))
             contents.append(self._rows_template(options, start, end) % rows)
             yield b"", MAX_SLICE_LINES
-        contents.append(self._more(series))
+        contents.append(more)
         return self._join(constant, b"".join(contents))
 
     def _join(self, constant: bytes, content: bytes) -> bytes:

@@ -179,6 +179,8 @@ def _encode_rows(
     for label_texts, lines in divide_family(family, encoder.now):
         for labels, series in _find(family, label_texts):
             try:
+                # Before samples between two chunks may change it.
+                is_native = native_buckets(series) is not None
                 if is_large:
                     metric = yield from encoder.encode_in_chunks(labels, series)
                 else:
@@ -186,7 +188,6 @@ def _encode_rows(
             except Exception as error:
                 bugs.report(error)
             else:
-                is_native = native_buckets(series) is not None
                 messages[is_native].metrics.append(metric)
         yield b"", lines
         for message in messages.values():

@@ -18,7 +18,7 @@ from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions, MetricType
 from statsd_bridge.series import MetricFamily
 from statsd_bridge.series.counter_gauge import Counter
-from tests.statsd_bridge.client_model import decode, labels_of, type_of
+from tests.statsd_bridge.client_model import buckets, decode, labels_of, type_of
 from tests.statsd_bridge.in_memory import FixedState, InMemoryPath, ReportedBugs
 from tests.statsd_bridge.recorded import read_page, series_name
 
@@ -358,3 +358,23 @@ def test_self_metrics_are_those_of_the_page_in_text() -> None:
     assert len(counters) > 20
     for family in counters:
         assert all(m.counter.created_timestamp.seconds for m in family.metric)
+
+
+def test_a_large_histogram_is_that_of_one_moment() -> None:
+    """Samples that arrive between two slices are in no part of it, or in all."""
+    bounds = list(range(1, 3 * MAX_SLICE_LINES))
+    options = f"histogram_options: {{buckets: {bounds}}}"
+    memory = InMemoryPath(f"defaults: {{observer_type: histogram, {options}}}")
+    memory.feed(b"t:5:6|h")
+    page = []
+    for part in slices(memory):
+        page.append(part)
+        memory.feed(b"t:7|h")
+        memory.pipeline.flush()
+
+    assert len(page) > 3
+    (histogram,) = [each.metric[0].histogram for each in decode(b"".join(page))]
+    assert histogram.sample_count == 2
+    assert histogram.sample_sum == 11
+    assert len(histogram.bucket) == len(bounds)
+    assert sum(buckets(histogram.positive_span, histogram.positive_delta).values()) == 2

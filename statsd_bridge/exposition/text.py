@@ -82,20 +82,23 @@ def format_families(
     """
     formatters = new_formatters(now, escape_help, kept)
     for family in families:
-        formatter = formatters[family.type]
-        only = only_series(family)
-        if only is not None:
-            # Names without rules: 0.6 us a family (python -m benchmarks, rows of
-            # shapes).
-            labels, series = only
-            lines = only_lines(family, series, now)
-            try:
-                text = formatter.format_only(family, labels, series)
-            except Exception as error:
-                bugs.report(error)
-            else:
-                yield text, lines
-        elif family.series:
+        formatter, lines = formatters[family.type], family.max_page_lines
+        # Names without rules: 0.7 us a family (python -m benchmarks, rows of shapes),
+        # so this is only_series and only_lines without their calls.
+        if len(family.series) == 1:
+            [(labels, series)] = family.series.items()
+            length = len(labels) + len(family.name) + BYTES_PER_LINE
+            if lines * length <= MAX_SLICE_BYTES:
+                if isinstance(series, GrowingSeries):
+                    lines = series.page_lines(now)
+                try:
+                    text = formatter.format_only(family, labels, series)
+                except Exception as error:
+                    bugs.report(error)
+                else:
+                    yield text, lines + 2
+                continue
+        if family.series:
             head = formatter.head(family.name, TYPE_NAMES[family.type], family.help)
             for text, lines in format_series(family, formatter, bugs):
                 yield head + text, lines + 2

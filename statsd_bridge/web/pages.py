@@ -6,9 +6,14 @@ import html
 import json
 from typing import Any
 
-from twisted.web.server import NOT_DONE_YET, Request
-
-from statsd_bridge.web.base import PLAIN, BackendPage, Page, plain_error
+from statsd_bridge.web.base import (
+    NOT_DONE_YET,
+    PLAIN,
+    BackendPage,
+    Page,
+    PageRequest,
+    plain_error,
+)
 
 HTML = b"text/html; charset=utf-8"
 JSON = b"application/json"
@@ -21,7 +26,6 @@ class Landing(Page):
     """The page at `/`, for every method."""
 
     def __init__(self, telemetry_path: str, version: str) -> None:
-        super().__init__()
         path = html.escape(telemetry_path)
         self._body = (
             "<!doctype html><html lang=en><title>StatsD Exporter</title>"
@@ -33,7 +37,7 @@ class Landing(Page):
             ' <input name=line size=60 value="api.hits:1|c"></label></form>\n'
         ).encode()
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: PageRequest) -> bytes:
         """Return the page."""
         request.setHeader(b"content-type", HTML)
         return self._body
@@ -43,19 +47,26 @@ class StaticText(Page):
     """A fixed text for GET; like statsd_exporter, 200 and empty for other methods."""
 
     def __init__(self, body: bytes) -> None:
-        super().__init__()
         self._body = body
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: PageRequest) -> bytes:
         """Return the text."""
         request.setHeader(b"content-type", PLAIN)
         return self._body if request.method in (b"GET", b"HEAD") else b""
 
 
+class Star(Page):
+    """The response to OPTIONS for `*`, which is no path (RFC 9110, 9.3.7)."""
+
+    def render(self, request: PageRequest) -> bytes:
+        """Return an empty body."""
+        return b""
+
+
 class NotFound(Page):
     """The response to an unknown path."""
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: PageRequest) -> bytes:
         """Return status 404."""
         return plain_error(request, 404, b"404 page not found\n")
 
@@ -68,10 +79,9 @@ class Redirect(Page):
     """
 
     def __init__(self, path: bytes) -> None:
-        super().__init__()
         self._path = path
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: PageRequest) -> bytes:
         """Return the path, with the query of the request."""
         query = request.uri.partition(b"?")[2]
         location = self._path + (b"?" + query if query else b"")
@@ -91,7 +101,7 @@ class _Action(BackendPage):
     A request that a page of another site made a browser send is refused.
     """
 
-    def render(self, request: Request) -> bytes | int:
+    def render(self, request: PageRequest) -> bytes | int:
         """Act on PUT and POST; otherwise return an empty body."""
         request.setHeader(b"content-type", PLAIN)
         if request.method not in (b"PUT", b"POST"):
@@ -100,12 +110,12 @@ class _Action(BackendPage):
             return plain_error(request, 403, b"requests of other sites are refused\n")
         return self.act(request)
 
-    def act(self, request: Request) -> bytes | int:
+    def act(self, request: PageRequest) -> bytes | int:
         """Act, and return the body of the response, or NOT_DONE_YET."""
         raise NotImplementedError
 
 
-def _is_cross_origin(request: Request) -> bool:
+def _is_cross_origin(request: PageRequest) -> bool:
     """
     Return whether a browser sent a request for a page of another origin.
 
@@ -123,7 +133,7 @@ def _is_cross_origin(request: Request) -> bool:
 class Reload(_Action):
     """Reload the mapping file; 500 and the reason if it is refused."""
 
-    def act(self, request: Request) -> int:
+    def act(self, request: PageRequest) -> int:
         """Reload; respond when the new rules are in force or refused."""
         closed = request.notifyFinish()
         # Not an error: the client has closed its connection.
@@ -137,7 +147,7 @@ class Reload(_Action):
         self.backend.reload().addCallback(respond)
         return NOT_DONE_YET
 
-    def _response(self, request: Request, refused: str) -> bytes:
+    def _response(self, request: PageRequest, refused: str) -> bytes:
         if refused:
             return plain_error(request, 500, f"{refused}\n".encode())
         return b"Requesting reload\n"
@@ -146,7 +156,7 @@ class Reload(_Action):
 class Quit(_Action):
     """Stop the bridge."""
 
-    def act(self, request: Request) -> bytes:
+    def act(self, request: PageRequest) -> bytes:
         """Respond, then stop."""
         self.backend.reactor.callLater(QUIT_DELAY_SECONDS, self.backend.quit)
         return b"Requesting termination... Goodbye!\n"
@@ -155,18 +165,18 @@ class Quit(_Action):
 class _JsonPage(BackendPage):
     """A page as JSON, for GET and HEAD."""
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: PageRequest) -> bytes:
         """Return the page, or 405 for another method."""
         if request.method in (b"GET", b"HEAD"):
             return self.get(request)
         request.setHeader(b"allow", b"GET, HEAD")
         return plain_error(request, 405, b"405 method not allowed\n")
 
-    def get(self, request: Request) -> bytes:
+    def get(self, request: PageRequest) -> bytes:
         """Return the page."""
         raise NotImplementedError
 
-    def write(self, request: Request, document: Any) -> bytes:
+    def write(self, request: PageRequest, document: Any) -> bytes:
         """Encode a document; senders choose parts of it, so it is escaped to ASCII."""
         request.setHeader(b"content-type", JSON)
         request.setHeader(b"x-content-type-options", b"nosniff")
@@ -176,7 +186,7 @@ class _JsonPage(BackendPage):
 class Explain(_JsonPage):
     """Explain what would become of `?line=`; it is not counted."""
 
-    def get(self, request: Request) -> bytes:
+    def get(self, request: PageRequest) -> bytes:
         """Return the explanation, or 400 and an example."""
         lines = (request.args or {}).get(b"line", [])
         if len(lines) != 1 or not lines[0]:
@@ -188,6 +198,6 @@ class Explain(_JsonPage):
 class Unmapped(_JsonPage):
     """List unmapped names and failed lines, newest first."""
 
-    def get(self, request: Request) -> bytes:
+    def get(self, request: PageRequest) -> bytes:
         """Return the lists."""
         return self.write(request, self.backend.list_unmapped_and_failed())

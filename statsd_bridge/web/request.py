@@ -8,7 +8,7 @@ A request: what is checked before its page is rendered.
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from twisted.python.failure import Failure
 
@@ -38,7 +38,6 @@ _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
 class HttpRequest(base.PageRequest):
     """A request that must be well-formed and admitted; its body is ignored."""
 
-    channel: Any
     _body_bytes = 0
     _check: PasswordCheck | None = None
 
@@ -62,11 +61,6 @@ class HttpRequest(base.PageRequest):
             return
         self._check = guard.authenticate(self.getHeader(b"authorization"), self)
         self._check.result.addCallback(self._checked).addErrback(self._failed)
-
-    def write(self, data: bytes) -> None:
-        # Clients do not need to know the name and version of the server.
-        self.responseHeaders.removeHeader(b"server")
-        super().write(data)
 
     def stop_waiting(self) -> None:
         if self._check is not None and self._check.cancel():

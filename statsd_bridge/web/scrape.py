@@ -15,10 +15,11 @@ from operator import itemgetter
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from statsd_bridge.web.base import (
+    BUG,
+    NOT_DONE_YET,
     TRY_LATER,
     Backend,
     BackendPage,
@@ -248,8 +249,7 @@ class _Scrape:
         if self._is_producing:
             request.unregisterProducer()
         request.responseHeaders.removeHeader(b"content-encoding")
-        body = b"a bug prevented the page from being rendered; see the log\n"
-        request.write(plain_error(request, 500, body))
+        request.write(plain_error(request, 500, BUG))
         request.finish()
 
 

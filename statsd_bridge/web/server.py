@@ -10,9 +10,7 @@ import os
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from twisted.web.http import Request as PlainRequest
-from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.http import HTTPFactory
 
 from statsd_bridge.settings import EXPLAIN_PATH, UNMAPPED_PATH, Settings
 from statsd_bridge.web import base, pages
@@ -37,7 +35,7 @@ def http_factory(
     """Build the factory that the reactor listens with."""
     telemetry_path = settings.telemetry_path
     metrics = MetricsResource(backend)
-    paths: dict[bytes, Resource] = {
+    paths: dict[bytes, base.Page] = {
         b"/": pages.Landing(telemetry_path, version),
         b"/-/healthy": pages.StaticText(b"Statsd Exporter is Healthy.\n"),
         b"/-/ready": pages.StaticText(b"Statsd Exporter is Ready.\n"),
@@ -49,7 +47,7 @@ def http_factory(
         paths[b"/-/quit"] = pages.Quit(backend)
     paths[os.fsencode(telemetry_path)] = metrics
     # Like in statsd_exporter, metrics at `/` are at every path that no other page has.
-    root = _Root(paths, metrics if telemetry_path == "/" else pages.NotFound())
+    root = _Pages(paths, metrics if telemetry_path == "/" else pages.NotFound())
     factory: Any = _Site(root, guard, backend)
     if guard.is_tls:
         from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -59,47 +57,43 @@ def http_factory(
     return BoundedFactory(factory, max_connections, backend.stats)
 
 
-class _Site(Site):
-    """HTTP/1.1 without tracebacks in responses, behind a guard."""
+class _Site(HTTPFactory):
+    """HTTP/1.1 behind a guard."""
 
-    displayTracebacks = False
     protocol: Any = HttpConnection
 
-    def __init__(self, root: Resource, guard: Guard, backend: base.Backend) -> None:
-        super().__init__(
-            root,
-            requestFactory=HttpRequest,
-            timeout=MAX_IDLE_SECONDS,
-            reactor=backend.reactor,
-        )
+    def __init__(self, pages: _Pages, guard: Guard, backend: base.Backend) -> None:
+        super().__init__(timeout=MAX_IDLE_SECONDS, reactor=backend.reactor)
+        self.pages = pages
         self.guard = guard
         self.bugs = backend.bugs
 
+    def buildProtocol(self, addr: Any) -> Any:
+        channel: Any = super().buildProtocol(addr)
+        channel.requestFactory = HttpRequest
+        channel.site = self
+        return channel
 
-class _Root(Resource):
+
+class _Pages:
     """The pages by their whole paths, and the page of every other path."""
 
-    def __init__(self, paths: dict[bytes, Resource], default: Resource) -> None:
-        super().__init__()
-        self._pages = {
-            tuple(path.split(b"/")): resource for path, resource in paths.items()
-        }
+    def __init__(self, paths: dict[bytes, base.Page], default: base.Page) -> None:
+        self._pages = {tuple(path.split(b"/")): page for path, page in paths.items()}
         self._default = default
 
-    def getChild(self, path: bytes, request: PlainRequest) -> Resource:
-        target = _path(request.path)
-        cleaned = clean_path(target)
+    def find(self, target: bytes) -> base.Page:
+        """Return the page of a request target without its query."""
+        if target == b"*":
+            return pages.Star()
+        path = _path(target)
+        cleaned = clean_path(path)
         # Split first, like Go: an escaped slash is not one.
         segments = tuple(map(unquote_to_bytes, cleaned.split(b"/")))
-        resource = self._pages.get(segments, self._default)
-        if cleaned == target or isinstance(resource, pages.NotFound):
-            return resource
+        page = self._pages.get(segments, self._default)
+        if cleaned == path or isinstance(page, pages.NotFound):
+            return page
         return pages.Redirect(cleaned)
-
-    def render(self, request: Request) -> bytes | int:
-        # Twisted calls getChild for every path except the empty one.
-        response: bytes | int = self.getChild(b"", request).render(request)
-        return response
 
 
 def _path(target: bytes) -> bytes:

@@ -10,11 +10,16 @@ Reads raw updates and rows only, and never raises.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from crocbot import envelope
+from crocbot.events import UpdateType
 from crocbot.model import RawUpdate, Row
+
+# Plain texts: an attribute of an enumeration takes as long as the rest.
+MESSAGE = UpdateType.MESSAGE.value
+PRESS = UpdateType.CALLBACK_QUERY.value
 
 
 def replaced(edit: Row, waiting: Iterable[Row]) -> int | None:
@@ -23,14 +28,16 @@ def replaced(edit: Row, waiting: Iterable[Row]) -> int | None:
 
     A row whose turn has begun before, also in an earlier process, is not replaced.
     """
-    if envelope.edited_message(edit.raw) is None:
-        return None
     key = envelope.message_key(edit.raw)
+    if key is None or envelope.edited_message(edit.raw) is None:
+        return None
     for index, row in enumerate(waiting):
-        if row.retried or row.tries or row.reply or key is None:
+        # First what is quick: in a chat that floods the bot thousands of rows wait.
+        message = row.raw.get(MESSAGE)
+        if not isinstance(message, Mapping) or message.get("message_id") != key[1]:
             continue
-        is_message = envelope.edited_message(row.raw) is None
-        if is_message and envelope.message_key(row.raw) == key:
+        has_begun = row.retried or row.tries or row.reply
+        if not has_begun and envelope.message_key(row.raw) == key:
             return index
     return None
 
@@ -43,12 +50,12 @@ def replacement(edit: Row, old: Row) -> Row:
 
 def is_press(raw: RawUpdate) -> bool:
     """Return whether an update is the press of a button."""
-    return "callback_query" in raw
+    return PRESS in raw
 
 
 def repeats(press: Row, others: Iterable[Row]) -> bool:
     """Return whether one of these rows is the same press of the same person."""
     key = envelope.press_key(press.raw)
     return key is not None and any(
-        envelope.press_key(other.raw) == key for other in others
+        is_press(other.raw) and envelope.press_key(other.raw) == key for other in others
     )

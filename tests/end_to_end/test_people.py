@@ -27,6 +27,7 @@ class Service:
     def __init__(self, world: World) -> None:
         self.world = world
         self.settings: dict[str, str] = {}
+        self.extra: dict[str, Any] = {}
         self.questions: list[dict[str, Any]] = []
         self.busy = asyncio.Event()
         self.busy.set()
@@ -35,7 +36,7 @@ class Service:
         question = await request.json()
         self.questions.append(question)
         await self.busy.wait()
-        return web.json_response({"reply": f"re: {question['message']}"})
+        return web.json_response({"reply": f"re: {question['message']}", **self.extra})
 
     async def start(self) -> Child:
         """Start a gateway that asks this agent."""
@@ -177,6 +178,25 @@ async def test_a_press_while_the_chat_is_busy(world: World) -> None:
         "text": 2,
         "command": 1,
     }
+
+
+async def test_a_press_of_a_button_of_the_agent(world: World) -> None:
+    """The agent gets the data that it gave the button, its label and its message."""
+    sent: list[Any] = []
+    world.server.listen(sent.append)
+    async with with_agent(world) as service:
+        await service.start()
+        service.extra = {"buttons": [[{"text": "Large!", "data": "size large"}]]}
+        world.server.send(ADA, "Which size?")
+        await world.eventually(lambda: any("reply_markup" in each for each in sent))
+        world.server.press(ADA, sent[-1], "size large")
+        await world.eventually(lambda: len(service.asked) == 2)
+
+    question = service.questions[1]
+    assert question["message"] == "size large"
+    assert question["button"] == {"data": "size large", "label": "Large!"}
+    assert question["reply_to"]["text"] == "re: Which size?"
+    assert question["reply_to"]["own"] is True
 
 
 async def test_a_person_who_blocks_the_bot(world: World) -> None:

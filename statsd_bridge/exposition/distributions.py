@@ -13,7 +13,7 @@ from typing import Final
 
 from statsd_bridge.exposition.metrics import METRIC_TAG, Chunk, MetricEncoder
 from statsd_bridge.exposition.native import NativeBuckets, encode_native
-from statsd_bridge.exposition.text import MAX_SLICE_LINES
+from statsd_bridge.exposition.text import MAX_KEPT_ROWS, MAX_SLICE_LINES
 from statsd_bridge.exposition.wire import (
     TIME_BYTES,
     double,
@@ -53,13 +53,19 @@ class RowsEncoder(MetricEncoder):
         self._template_rows = 0
 
     def encode(self, labels: str, series: Series) -> bytes:
-        """Return the field of a metric."""
+        """Return the field of a metric, which the series keeps if it has few rows."""
+        metric = series.last_encoded(self.now)
+        if metric:
+            return metric
         values = series.values(self.now)
         if series.options is not self._options:
             self._use_template(series.options)
         constant = series.encoded or self.constant(labels, series)
         content = self._template % self._fill(constant[-TIME_BYTES:], values)
-        return self._join(constant, content + self._more(series))
+        metric = self._join(constant, content + self._more(series))
+        if len(values) <= MAX_KEPT_ROWS:
+            series.keep_encoded(metric, self._kept)
+        return metric
 
     def encode_in_chunks(
         self, labels: str, series: Series

@@ -188,6 +188,13 @@ class Series:
     def keep_numbers(self, text: str, kept: Account) -> None:
         """Keep the numbers of a page as text, charged to `kept`; or do nothing."""
 
+    def last_encoded(self, _now: float) -> bytes:
+        """Return the metric of `keep_encoded` if it still holds, else nothing."""
+        return b""
+
+    def keep_encoded(self, metric: bytes, kept: Account) -> None:
+        """Keep the metric of a page in protobuf, charged to `kept`; or do nothing."""
+
     def kept_bytes(self) -> int:
         """Return what pages keep of the series, charged to `MemoryBudget.encoded`."""
         return getsizeof(self.encoded) if self.encoded else 0

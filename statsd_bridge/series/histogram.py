@@ -146,7 +146,24 @@ class Histogram(Series):
 
     def keep_numbers(self, text: str, kept: Account) -> None:
         """Keep the numbers of a page as text, if `kept` has room."""
-        self.shown = keep_numbers(self.shown, text, sum(self.counts), kept)
+        new = ShownNumbers(sum(self.counts), text=text)
+        self.shown = keep_numbers(self.shown, new, kept)
+
+    def last_encoded(self, _now: float) -> bytes:
+        """Return the metric of the last page in protobuf, if it is the same."""
+        shown = self.shown
+        return (
+            shown.encoded
+            if shown is not None and shown.count == sum(self.counts)
+            else b""
+        )
+
+    def keep_encoded(self, metric: bytes, kept: Account) -> None:
+        """Keep the metric of a page, without native buckets, if `kept` has room."""
+        # Native buckets can be dropped between two observations.
+        if self._native is None:
+            new = ShownNumbers(sum(self.counts), encoded=metric)
+            self.shown = keep_numbers(self.shown, new, kept)
 
     def kept_bytes(self) -> int:
         """Return what pages keep of the series."""

@@ -1,5 +1,7 @@
 """
-The numbers of a histogram or a summary on its last page, kept as text for the next one.
+What the last page showed of a histogram or a summary, kept for the next one.
+
+It is the text of its numbers, or after a page in protobuf its metric.
 
 Many series have no sample between two pages, most of all those of names without rules:
 their count is the same, and so are all other numbers.
@@ -11,32 +13,36 @@ from typing import Final
 
 from statsd_bridge.memory import Account
 
-SHOWN_BYTES: Final = 140
-"""Kept numbers, without their text."""
+SHOWN_BYTES: Final = 150
+"""Kept numbers, without their text or metric."""
 
 OUTDATED: Final = -1
 """The count of numbers that have changed although no observation was made."""
 
 
 class ShownNumbers:
-    """Numbers of a page, and the count of the observations that they are of."""
+    """
+    Numbers of a page, and the count of the observations that they are of.
 
-    __slots__ = ("count", "text")
+    They are the text or, encoded, the metric; the other one is empty.
+    """
 
-    def __init__(self, text: str, count: int) -> None:
-        self.text = text
+    __slots__ = ("count", "encoded", "text")
+
+    def __init__(self, count: int, *, text: str = "", encoded: bytes = b"") -> None:
         self.count = count
+        self.text = text
+        self.encoded = encoded
 
     def size(self) -> int:
         """Return the bytes that are charged."""
-        return SHOWN_BYTES + len(self.text)
+        return SHOWN_BYTES + len(self.text) + len(self.encoded)
 
 
 def keep_numbers(
-    old: ShownNumbers | None, text: str, count: int, kept: Account
+    old: ShownNumbers | None, new: ShownNumbers, kept: Account
 ) -> ShownNumbers | None:
     """Return numbers that replace older ones; None if `kept` has no room."""
-    new = ShownNumbers(text, count)
     if old is not None:
         kept.release(old.size())
     return new if kept.reserve(new.size()) else None

@@ -127,7 +127,19 @@ class Summary(GrowingSeries):
 
     def keep_numbers(self, text: str, kept: Account) -> None:
         """Keep the numbers of a page as text, if `kept` has room."""
-        self.shown = keep_numbers(self.shown, text, self.count, kept)
+        self.shown = keep_numbers(self.shown, ShownNumbers(self.count, text=text), kept)
+
+    def last_encoded(self, now: float) -> bytes:
+        """Return the metric of the last page in protobuf, if it is the same."""
+        if now >= self.part_end:
+            self.expire(now)
+        shown = self.shown
+        return shown.encoded if shown is not None and shown.count == self.count else b""
+
+    def keep_encoded(self, metric: bytes, kept: Account) -> None:
+        """Keep the metric of a page in protobuf, if `kept` has room."""
+        new = ShownNumbers(self.count, encoded=metric)
+        self.shown = keep_numbers(self.shown, new, kept)
 
     def kept_bytes(self) -> int:
         """Return what pages keep of the series."""

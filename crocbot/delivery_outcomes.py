@@ -29,6 +29,21 @@ class DeliveryIssue(StrEnum):
     GAVE_UP = "gave_up"
 
 
+class RichOutcome(StrEnum):
+    """
+    What became of a rich message.
+
+    UNSUPPORTED: the server has none; REFUSED and NOT_SENT: the classic form was sent.
+    UNKNOWN: it may have arrived, and is not sent again.
+    """
+
+    SENT = "sent"
+    REFUSED = "refused"
+    UNSUPPORTED = "unsupported"
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
+
+
 class DraftOutcome(StrEnum):
     """
     What became of a draft of an answer.

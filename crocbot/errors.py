@@ -159,6 +159,10 @@ class TelegramError(CrocbotError):
         self.reason = reason
 
 
+class NotConnectedError(TelegramError):
+    """There was no connection to the Bot API, so the call was not made."""
+
+
 class AnswerTooLongError(TelegramError):
     """The Bot API's answer has more bytes than the gateway reads."""
 

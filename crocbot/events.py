@@ -16,7 +16,12 @@ from enum import StrEnum
 from typing import Protocol
 
 from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
-from crocbot.delivery_outcomes import ButtonOutcome, DeliveryIssue, DraftOutcome
+from crocbot.delivery_outcomes import (
+    ButtonOutcome,
+    DeliveryIssue,
+    DraftOutcome,
+    RichOutcome,
+)
 from crocbot.model import Disposition, ErrorEvent, Outcome, RawUpdate, ReconnectReason
 
 SEND_FILE_METHODS = ("sendPhoto", "sendVoice", "sendAudio", "sendDocument")
@@ -41,6 +46,7 @@ class Method(StrEnum):
     EDIT_MESSAGE_TEXT = "editMessageText"
     DELETE_MESSAGE = "deleteMessage"
     SEND_MESSAGE_DRAFT = "sendMessageDraft"
+    SEND_RICH_MESSAGE = "sendRichMessage"
     SET_MESSAGE_REACTION = "setMessageReaction"
     SEND_CHAT_ACTION = "sendChatAction"
     ANSWER_CALLBACK_QUERY = "answerCallbackQuery"
@@ -304,6 +310,13 @@ class Transcription:
 
 
 @dataclass(frozen=True, slots=True)
+class RichMessage:
+    """A reply was sent as a rich message, or was not."""
+
+    outcome: RichOutcome
+
+
+@dataclass(frozen=True, slots=True)
 class DraftShown:
     """A draft of a growing answer was sent, or was not."""
 
@@ -352,6 +365,7 @@ Event = (
     | FileEvent
     | Transcription
     | DraftShown
+    | RichMessage
     | EditHandled
     | PressHandled
     | MembershipChanged

@@ -17,6 +17,8 @@ MAX_FILE_BYTES = 50_000_000
 MAX_PHOTO_BYTES = 10_000_000
 MAX_CAPTION_UNITS = 1024
 MAX_CALLBACK_BYTES = 64
+# What the data of the gateway's own buttons begins with; no agent may use it.
+RESERVED_DATA = "crocbot:"
 MAX_BUTTONS = 100
 MAX_BUTTONS_IN_ROW = 8
 MAX_BUTTON_CHARS = 128

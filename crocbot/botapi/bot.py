@@ -58,6 +58,7 @@ from crocbot.errors import (
     CrocbotError,
     FileTooLargeError,
     FloodWaitError,
+    NotConnectedError,
     OperatorError,
     TelegramError,
     UnknownMethodError,
@@ -184,6 +185,8 @@ def _translate(error: telegram.error.TelegramError) -> CrocbotError:
             translated = TelegramError(OTHER_POLLER, ReconnectReason.CONFLICT)
         case telegram.error.TimedOut():
             translated = TelegramError(description, ReconnectReason.TIMEOUT)
+        case NotConnected():
+            translated = NotConnectedError(description, ReconnectReason.NETWORK)
         case AnswerTooLong():
             translated = AnswerTooLongError(description, ReconnectReason.NETWORK)
         case telegram.error.ChatMigrated():
@@ -209,6 +212,10 @@ def _description(error: telegram.error.TelegramError) -> str:
     """
     text = error.message.partition(". Parsing the server response")[0]
     return text[:MAX_DESCRIPTION_CHARS]
+
+
+class NotConnected(telegram.error.NetworkError):
+    """There was no connection, so nothing was sent."""
 
 
 class AnswerTooLong(telegram.error.NetworkError):
@@ -302,6 +309,8 @@ class AiohttpRequest(BaseRequest):
             failure = AnswerTooLong(str(error))
         except BodyError as error:
             failure = telegram.error.NetworkError(str(error))
+        except aiohttp.ClientConnectorError as error:
+            failure = NotConnected(_without_url(error))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = telegram.error.NetworkError(_without_url(error))
         else:

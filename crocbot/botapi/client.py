@@ -230,7 +230,7 @@ class Client:
             reply_parameters=parameters.reply_parameters(reply_to),
             reply_markup=parameters.keyboard(part.buttons),
         )
-        return _message_id(sent)
+        return sent_message_id(sent)
 
     async def send_file(
         self,
@@ -252,7 +252,7 @@ class Client:
             reply_markup=parameters.keyboard(caption.buttons),
             **upload,
         )
-        return _message_id(sent)
+        return sent_message_id(sent)
 
     async def edit_message(
         self, chat: ChatThread, message_id: int, part: MessagePart
@@ -361,7 +361,7 @@ class Client:
             self._events.emit(ApiCall(method, outcome, self._clock() - began))
 
 
-def _message_id(sent: Any) -> int:
+def sent_message_id(sent: Any) -> int:
     """Return the id of a message that was sent; 0, which none has, if it is missing."""
     message_id = sent.get("message_id") if isinstance(sent, Mapping) else None
     return message_id if isinstance(message_id, int) else 0

@@ -1,5 +1,5 @@
 """
-Calls that a server may lack: drafts of answers, reactions.
+Calls that a server may lack: drafts of answers, reactions, rich messages.
 
     send_draft(...) --> Client.call_chat --> Telegram
          |                    '-- 404: UnknownMethodError, and no further call
@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crocbot import log
-from crocbot.botapi.client import Client
+from crocbot.botapi.bot import DEFAULT_SECONDS
+from crocbot.botapi.client import Client, sent_message_id
 from crocbot.botapi.entities import entities
+from crocbot.botapi.parameters import keyboard, reply_parameters
 from crocbot.errors import UnknownMethodError
 from crocbot.events import Method
 from crocbot.model import ChatThread, MessagePart
+from crocbot.outgoing import Buttons
 
 # Much less than for a message: what it shows is soon out of date.
 COSMETIC_SECONDS = 5.0
@@ -68,15 +71,51 @@ class OptionalCalls:
             reaction=[{"type": "emoji", "emoji": emoji}] if emoji else [],
         )
 
-    async def _call(self, method: Method, chat: ChatThread, **parameters: Any) -> Any:
+    async def send_rich(
+        self, chat: ChatThread, markdown: str, buttons: Buttons, reply_to: int | None
+    ) -> int:
+        """Send a rich message, as a reply to `reply_to`; return its id."""
+        sent = await self._call(
+            Method.SEND_RICH_MESSAGE,
+            chat,
+            cosmetic=False,
+            seconds=DEFAULT_SECONDS,
+            message_thread_id=chat.thread_id,
+            rich_message={"markdown": markdown},
+            reply_parameters=reply_parameters(reply_to),
+            reply_markup=keyboard(buttons),
+        )
+        return sent_message_id(sent)
+
+    async def edit_rich(
+        self, chat: ChatThread, message_id: int, markdown: str, buttons: Buttons
+    ) -> None:
+        """Make a message a rich one."""
+        await self.client.call_chat(
+            Method.EDIT_MESSAGE_TEXT.value,
+            chat,
+            message_id=message_id,
+            rich_message={"markdown": markdown},
+            reply_markup=keyboard(buttons),
+        )
+
+    async def _call(
+        self,
+        method: Method,
+        chat: ChatThread,
+        *,
+        cosmetic: bool = True,
+        seconds: float = COSMETIC_SECONDS,
+        **parameters: Any,
+    ) -> Any:
         if not self.has(method):
             raise UnknownMethodError(f"the Bot API server has no {method}")
         try:
             return await self.client.call_chat(
                 method.value,
                 chat,
-                cosmetic=True,
-                seconds=COSMETIC_SECONDS,
+                cosmetic=cosmetic,
+                seconds=seconds,
                 **parameters,
             )
         except UnknownMethodError as error:

@@ -151,6 +151,14 @@ class ReplyProgress:
         """Send nothing more for this time, which Telegram asked for."""
         self.not_before = self.delivery.clock() + seconds
 
+    async def wait_out(self, error: FloodWaitError) -> None:
+        """Wait as long as Telegram asks; raise GaveUpError beyond the waiting time."""
+        await self._wait(error.seconds, error)
+
+    def replace_message(self, message_id: int) -> None:
+        """Let the reply take the place of a message that is in the chat."""
+        self.messages = [(message_id, UNKNOWN_PART)]
+
     def report(self, issue: DeliveryIssue) -> None:
         """Emit an issue of this delivery."""
         self.delivery.events.emit(DeliveryEvent(issue))
@@ -165,7 +173,7 @@ class ReplyProgress:
             await self._deliver(reply)
         except DeliveryError as error:
             error.undelivered = reply if reply.text or reply.files else None
-            self.report(_issue(error))
+            self.report(issue_of(error))
             if not isinstance(error, GaveUpError):
                 # The step was refused, so it is certain that it is not in the chat.
                 await self.end_step()
@@ -318,8 +326,12 @@ class ReplyProgress:
             await self._wait(wait, FloodWaitError(wait))
         for index, part in enumerate(parts):
             await self._show_with_retries(index, part)
-        self.outdated += [message_id for message_id, _ in self.messages[len(parts) :]]
-        del self.messages[len(parts) :]
+        await self.delete_after(len(parts))
+
+    async def delete_after(self, count: int) -> None:
+        """Delete all but the first messages of the reply, and outdated ones."""
+        self.outdated += [message_id for message_id, _ in self.messages[count:]]
+        del self.messages[count:]
         while self.outdated:
             await self._delete(self.outdated.pop())
 
@@ -373,7 +385,8 @@ class ReplyProgress:
             self.report(DeliveryIssue.EDIT_LOST)
 
 
-def _issue(error: DeliveryError) -> DeliveryIssue:
+def issue_of(error: DeliveryError) -> DeliveryIssue:
+    """Return how an error that ends a delivery is counted."""
     if isinstance(error, ChatGoneError):
         return DeliveryIssue.BLOCKED
     gave_up = isinstance(error, GaveUpError)

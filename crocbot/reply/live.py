@@ -26,6 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from crocbot import log
+from crocbot.content import draft_id
 from crocbot.delivery_outcomes import DeliveryIssue
 from crocbot.errors import (
     ChatGoneError,
@@ -45,6 +46,7 @@ from crocbot.model import (
 from crocbot.outgoing import Enclosures
 from crocbot.reply.delivery import Delivery, ReplyProgress
 from crocbot.reply.draft import Draft, Drafts
+from crocbot.reply.rich_delivery import RichDelivery
 from crocbot.reply.schedule import EditSchedule, TokenBucket
 from crocbot.reply.split import split
 
@@ -70,6 +72,7 @@ class LiveDelivery:
     private: EditSchedule = PRIVATE
     group: EditSchedule = GROUP
     drafts: Drafts | None = None
+    rich: RichDelivery | None = None
     _edits: TokenBucket = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,20 +85,22 @@ class LiveDelivery:
         *,
         markdown: bool,
         private: bool,
-        draft_id: int = 0,
+        update_id: int | None = None,
     ) -> None:
         """
         Deliver the parts as one reply; raise DeliveryError with the reply in it.
 
-        In a private chat it may grow as the draft `draft_id`, if that is not 0.
+        In a private chat it may grow as a draft, and it may become a rich message, if
+        `update_id` is the update that it answers.
 
         If the chat is gone, `parts` is cancelled and the error has no reply.
         """
         draft = None
-        if private and draft_id and self.drafts is not None:
-            draft = self.drafts.begin(progress.chat, draft_id)
+        if private and update_id is not None and self.drafts is not None:
+            draft = self.drafts.begin(progress.chat, draft_id(update_id))
         live = LiveReply(
             draft=draft,
+            whole=markdown and self.rich is not None and self.rich.enabled,
             edits=self._edits,
             schedule=self.private if private else self.group,
             progress=progress,
@@ -123,7 +128,11 @@ class LiveDelivery:
             progress.report(DeliveryIssue.BLOCKED)
             raise live.chat_gone
         progress.shown_text = live.reply.text
-        await progress.deliver(live.whole_reply)
+        reply, sent = live.whole_reply, False
+        if self.rich is not None and update_id is not None:
+            sent = await self.rich.deliver(reply, progress, update_id)
+        if not sent:
+            await progress.deliver(reply)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,11 +140,14 @@ class LiveReply:
     """
     One growing reply, with a task that edits it and one that shows "typing".
 
+    With `whole` no part of a drafted reply is sent before its end.
+
     `reading` is entered while the reply grows; it raises TimeoutError once the chat is
     gone, and `chat_gone` is why.
     """
 
     draft: Draft | None = None
+    whole: bool = False
     edits: TokenBucket
     schedule: EditSchedule
     progress: ReplyProgress
@@ -287,6 +299,9 @@ class LiveReply:
         self.progress.shown_text = self.reply.text
         parts = split(self.reply)
         draft = self._drafted
+        if draft is not None and self.whole and not self.progress.messages:
+            # It may become one message, however long it is.
+            parts = parts[-1:]
         for index, part in enumerate(parts):
             sent = index < len(self.progress.messages)
             if draft is not None and part is parts[-1] and not sent:

@@ -23,6 +23,7 @@ from contextlib import suppress
 from random import Random
 
 from crocbot.sandbox.messages import Person, Sent
+from crocbot.sandbox.rich import shown_text
 from crocbot.sandbox.server import Server
 from crocbot.sandbox.terminal import Terminal
 from crocbot.sandbox.users import PEOPLE, SimulatedUser, script
@@ -128,7 +129,7 @@ class SandboxRun:
     def _receive(self, sent: Sent) -> None:
         user = self._active.get(sent["chat"]["id"])
         if user is not None:
-            user.receive(sent["text"])
+            user.receive(shown_text(sent))
 
 
 if __name__ == "__main__":

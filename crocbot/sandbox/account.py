@@ -16,20 +16,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from crocbot.model import Clock
-from crocbot.sandbox import faults, files, messages
+from crocbot.sandbox import faults, files, rich
 from crocbot.sandbox.drafts import Drafts, ShownDraft
 from crocbot.sandbox.members import Members
 from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters
 from crocbot.sandbox.presses import Presses
 from crocbot.sandbox.reactions import Reactions, read_emoji
+from crocbot.sandbox.texts import formatted, thread_and_reply
 from crocbot.sandbox.updates import ConflictingPollError, Updates
 from crocbot.sandbox.webhook_delivery import Webhook, WebhookDelivery
 
 NAME = "Sandbox crocodile"
 USERNAME = "sandbox_croc_bot"
-MAX_TEXT_UNITS = 4096
-NEWER_METHODS = frozenset({"sendmessagedraft"})
+NEWER_METHODS = frozenset({"sendmessagedraft", "sendrichmessage"})
 MAX_POLL_SECONDS = 50
 FIRST_UPDATE = 700_000_001
 MAX_FILE_BYTES = 20 * 1024 * 1024
@@ -51,7 +51,7 @@ ACTIONS = frozenset(
         "upload_voice",
     }
 )
-FORMATTED = ("text", "entities", "reply_markup")
+FORMATTED = ("text", "entities", "reply_markup", "rich_message")
 NOT_MODIFIED = (
     "Bad Request: message is not modified: specified new message content and reply"
     " markup are exactly the same as a current content and reply markup of the message"
@@ -78,6 +78,7 @@ class Account:
     ) -> None:
         self.updates = Updates(first_update)
         self.commands: list[Any] = []
+        self._old = old
         self.drafts = Drafts(clock)
         self.reactions = Reactions()
         methods: dict[str, Method] = {
@@ -85,6 +86,7 @@ class Account:
             "getupdates": self._get_updates,
             "sendmessage": self._send_message,
             "sendmessagedraft": self._send_message_draft,
+            "sendrichmessage": self._send_rich_message,
             "setmessagereaction": self._set_message_reaction,
             **{f"send{kind}": self._sender(kind) for kind in files.KINDS},
             "editmessagetext": self._edit_message_text,
@@ -180,7 +182,7 @@ class Account:
 
     async def _send_message(self, parameters: Parameters) -> Sent:
         chat = self._chat(parameters)
-        content = _formatted(parameters) | _thread_and_reply(parameters)
+        content = formatted(parameters) | thread_and_reply(parameters)
         return self._show(chat, content)
 
     def _sender(self, kind: str) -> Method:
@@ -193,7 +195,7 @@ class Account:
             content = files.content(kind, file_id, parameters)
             self.files[file_id] = files.uploaded(kind, parameters).content
             _drop_oldest(self.files, MAX_FILES)
-            return self._show(chat, content | _thread_and_reply(parameters))
+            return self._show(chat, content | thread_and_reply(parameters))
 
         return send
 
@@ -213,7 +215,7 @@ class Account:
         draft_id = parameters.integer("draft_id")
         if not draft_id:
             raise BotApiError(400, "Bad Request: draft_id must be non-zero")
-        text = parameters.text("text").strip() and _formatted(parameters)["text"]
+        text = parameters.text("text").strip() and formatted(parameters)["text"]
         self.drafts.show(
             ShownDraft(
                 chat=chat,
@@ -226,6 +228,12 @@ class Account:
             )
         )
         return True
+
+    async def _send_rich_message(self, parameters: Parameters) -> Sent:
+        chat = self._chat(parameters)
+        content = rich.content(parameters.json("rich_message"))
+        markup = files.keyboard(parameters)
+        return self._show(chat, content | markup | thread_and_reply(parameters))
 
     async def _set_message_reaction(self, parameters: Parameters) -> bool:
         chat, message_id = self._chat(parameters), parameters.integer("message_id")
@@ -241,7 +249,11 @@ class Account:
         old = self._messages.get(key)
         if old is None:
             raise BotApiError(400, "Bad Request: message to edit not found")
-        content = _formatted(parameters)
+        value = None if self._old else parameters.json("rich_message")
+        if value is None:
+            content = formatted(parameters)
+        else:
+            content = rich.content(value) | files.keyboard(parameters)
         if content == {name: old[name] for name in FORMATTED if name in old}:
             raise BotApiError(400, NOT_MODIFIED)
         rest = {name: value for name, value in old.items() if name not in FORMATTED}
@@ -350,40 +362,6 @@ class Account:
     def _notify(self, sent: Sent) -> None:
         for listener in self._listeners:
             listener(sent)
-
-
-def _text(parameters: Parameters) -> str:
-    """Return the text without surrounding white space; BotApiError if refused."""
-    text = parameters.text("text").strip()
-    if not text:
-        raise BotApiError(400, "Bad Request: message text is empty")
-    if messages.units(text) > MAX_TEXT_UNITS:
-        raise BotApiError(400, "Bad Request: message is too long")
-    return text
-
-
-def _formatted(parameters: Parameters) -> dict[str, Any]:
-    """Return the text with its entities, and the buttons below it."""
-    text, buttons = _text(parameters), files.keyboard(parameters)
-    entities = parameters.json("entities")
-    if not entities:
-        return {"text": text} | buttons
-    for entity in entities:
-        end = entity["offset"] + entity["length"]
-        if not 0 <= entity["offset"] < end <= messages.units(text):
-            raise BotApiError(400, "Bad Request: entity is out of the text's bounds")
-    return {"text": text, "entities": entities} | buttons
-
-
-def _thread_and_reply(parameters: Parameters) -> dict[str, Any]:
-    """Return the topic of a message, and the message that it replies to."""
-    thread = parameters.integer("message_thread_id", 0)
-    reply = parameters.json("reply_parameters")
-    topic = {"message_thread_id": thread, "is_topic_message": True} if thread else {}
-    answered = (
-        {"reply_to_message": {"message_id": reply["message_id"]}} if reply else {}
-    )
-    return topic | answered
 
 
 def _is_command(command: object) -> bool:

@@ -23,6 +23,7 @@ from random import Random
 from crocbot.sandbox import messages
 from crocbot.sandbox.drafts import ShownDraft
 from crocbot.sandbox.messages import Content, Person, Sent
+from crocbot.sandbox.rich import shown_text
 from crocbot.sandbox.server import Server
 from crocbot.sandbox.terminal import Terminal
 
@@ -227,7 +228,7 @@ class Users:
         """Give a Message of the bot to the user in whose chat it is, if any."""
         user = self._by_chat.get(sent["chat"]["id"])
         if user is not None:
-            user.receive(sent.get("text", sent.get("caption", "")))
+            user.receive(shown_text(sent))
 
     def see_draft(self, draft: ShownDraft) -> None:
         """Give a draft to the user in whose chat it is, if any."""

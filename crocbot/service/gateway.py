@@ -11,6 +11,7 @@ from crocbot.access import AccessPolicy, DenialLog, privacy_warning
 from crocbot.agents import Agent, ThinkingTags, Timeouts
 from crocbot.botapi import Client, OptionalCalls, Poller, Webhook, WebhookEndpoint
 from crocbot.chat_moves import ChatMoves
+from crocbot.classic_forms import ClassicForms
 from crocbot.commands import Commands, Status
 from crocbot.dispatcher import Dispatcher
 from crocbot.edits import Edits
@@ -20,7 +21,7 @@ from crocbot.fetch import Fetcher
 from crocbot.inbox import Inbox, KeptReplies
 from crocbot.model import BotIdentity, ChatThread
 from crocbot.pairing import Pairings
-from crocbot.reply import Delivery, Drafts, LiveDelivery
+from crocbot.reply import Delivery, Drafts, LiveDelivery, RichDelivery
 from crocbot.service.maintenance import Maintenance
 from crocbot.service.readiness import Readiness
 from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
@@ -172,6 +173,12 @@ class Gateway:
         kept = KeptReplies(store)
         delivery = Delivery(client=self._client, events=self._events, keeper=kept)
         drafts = Drafts(calls=self._optional, delivery=delivery)
+        rich = RichDelivery(
+            enabled=settings.rich,
+            calls=self._optional,
+            forms=ClassicForms(store),
+            events=self._events,
+        )
         redactor = log.Redactor(settings.secrets, min_chars=MIN_REDACTED_CHARS)
         return TurnStages(
             bot=self._identity,
@@ -188,7 +195,7 @@ class Gateway:
                 ),
                 sessions=self._sessions,
                 files=self._build_file_loader(),
-                live=LiveDelivery(delivery=delivery, drafts=drafts),
+                live=LiveDelivery(delivery=delivery, drafts=drafts, rich=rich),
                 events=self._events,
                 redactor=redactor,
                 thinking=None if settings.keep_thinking else ThinkingTags(),
@@ -201,6 +208,7 @@ class Gateway:
                 ),
             ),
             delivery=delivery,
+            rich=rich,
             edits=Edits(store, self._events, mode=settings.edits),
             events=self._events,
         )

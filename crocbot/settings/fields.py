@@ -38,6 +38,7 @@ from crocbot.settings.values import (
     LogLevel,
     ModelServerUrl,
     Number,
+    OnOff,
     Program,
     Reaction,
     RequestFields,
@@ -242,6 +243,12 @@ class Settings(BaseModel):
         le=60,
         title="How long to wait for the rest of an album or a split paste.",
         description="must be seconds, 0 to 60",
+    )
+    rich: OnOff = Field(
+        False,
+        title="Whether answers with tables, formulas or more than 4,096 characters are"
+        " sent as rich messages, which some apps show badly: `on` or `off`.",
+        description="must be on or off",
     )
     acknowledge: Reaction | None = Field(
         None,

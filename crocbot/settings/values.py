@@ -65,6 +65,11 @@ def _without_decoration(value: object) -> object:
     return value
 
 
+def _on_off(value: object) -> object:
+    """Read on and off, and the booleans of TOML."""
+    return {"on": True, "off": False}.get(str(_lower(value)), value)
+
+
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -264,6 +269,7 @@ Groups = Annotated[
 ]
 RequestFields = Annotated[Mapping[str, Any], BeforeValidator(_request_fields)]
 Flag = Annotated[bool, BeforeValidator(_lower)]
+OnOff = Annotated[bool, BeforeValidator(_on_off)]
 Reaction = Annotated[str, BeforeValidator(reaction)]
 Program = Annotated[tuple[str, ...], BeforeValidator(_program)]
 Access = Annotated[Literal["allowlist", "pairing", "open"], BeforeValidator(_lower)]

@@ -11,7 +11,12 @@ from __future__ import annotations
 from random import Random
 
 from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
-from crocbot.delivery_outcomes import ButtonOutcome, DeliveryIssue, DraftOutcome
+from crocbot.delivery_outcomes import (
+    ButtonOutcome,
+    DeliveryIssue,
+    DraftOutcome,
+    RichOutcome,
+)
 from crocbot.events import (
     AgentErrorReason,
     CallOutcome,
@@ -165,6 +170,16 @@ BUTTONS = CounterMetric(
     labels={"outcome": ButtonOutcome},
     help="Buttons of answers, by outcome.",
     query="sum by (outcome) (increase(crocbot_buttons_total[1h]))",
+)
+RICH_MESSAGES = CounterMetric(
+    name="crocbot_rich_messages_total",
+    statsd="crocbot.rich_messages",
+    labels={"outcome": RichOutcome},
+    help=(
+        "Replies that were to be rich messages, by outcome; unknown: Telegram did not"
+        " confirm it, refused and not_sent: the classic form was sent."
+    ),
+    query="sum by (outcome) (increase(crocbot_rich_messages_total[1h]))",
 )
 AGENT_LATENCY = HistogramMetric(
     name="crocbot_agent_latency_seconds",

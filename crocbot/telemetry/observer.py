@@ -38,6 +38,7 @@ from crocbot.events import (
     PollingStarted,
     PressHandled,
     QueueWait,
+    RichMessage,
     Transcription,
     TurnsInFlight,
     UpdateReceived,
@@ -85,6 +86,7 @@ class Observer:
             FileEvent: self._record_file,
             Transcription: self._record_transcription,
             DraftShown: self._record_draft,
+            RichMessage: self._record_rich_message,
             EditHandled: self._record_edit,
             PressHandled: self._record_press,
             MembershipChanged: self._record_membership,
@@ -161,6 +163,9 @@ class Observer:
         self._instruments.counter(catalogue.TRANSCRIPTIONS, call.outcome).inc()
         timer = self._instruments.timer(catalogue.TRANSCRIPTION_LATENCY)
         timer.observe(call.seconds)
+
+    def _record_rich_message(self, rich: RichMessage) -> None:
+        self._instruments.counter(catalogue.RICH_MESSAGES, rich.outcome).inc()
 
     def _record_draft(self, draft: DraftShown) -> None:
         self._instruments.counter(catalogue.DRAFTS, draft.outcome).inc()

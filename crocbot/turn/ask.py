@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 
 from crocbot import log
 from crocbot.agents import Agent, AnswerReader, ThinkingTags, Timeouts
-from crocbot.content import draft_id
 from crocbot.errors import AgentError, CrocbotError, StoreError
 from crocbot.events import AgentErrorReason, EventListener
 from crocbot.model import (
@@ -116,7 +115,7 @@ class AgentStep:
                     progress,
                     markdown=self.agent.markdown,
                     private=message.private,
-                    draft_id=draft_id(message.update_id),
+                    update_id=message.update_id,
                 )
         except asyncio.CancelledError:
             exchange = _cut(reader, progress.shown_text)

@@ -19,6 +19,7 @@ from crocbot.outgoing import (
     MAX_BUTTONS,
     MAX_BUTTONS_IN_ROW,
     MAX_CALLBACK_BYTES,
+    RESERVED_DATA,
     Button,
     Buttons,
 )
@@ -81,6 +82,8 @@ def _button(entry: object, redactor: log.Redactor) -> Button:
         text = text[: MAX_BUTTON_CHARS - 1] + ELLIPSIS
     if isinstance(data, str) and url is None:
         data = replace_lone_surrogates(redactor.redact(data))
+        if data.startswith(RESERVED_DATA):
+            raise _RefusedError(f"its data begins with {RESERVED_DATA}")
         if not 1 <= len(data.encode()) <= MAX_CALLBACK_BYTES:
             raise _RefusedError(f"its data has not 1 to {MAX_CALLBACK_BYTES} bytes")
         return Button(text=text, data=data)

@@ -55,7 +55,7 @@ from crocbot.model import (
     Verdict,
 )
 from crocbot.pairing import Pairings
-from crocbot.reply import Delivery, ReplyProgress
+from crocbot.reply import Delivery, ReplyProgress, RichDelivery
 from crocbot.turn.ask import AgentStep
 from crocbot.turn.messages import PAIRING_CODE, UNREADABLE_MESSAGE, error_message
 
@@ -81,6 +81,7 @@ class TurnStages:
     delivery: Delivery
     edits: Edits
     events: EventListener
+    rich: RichDelivery | None = None
     clock: Clock = time.monotonic
 
     async def run(
@@ -253,8 +254,12 @@ class TurnStages:
         self, message: Message, reply: Reply | None, progress: ReplyProgress
     ) -> None:
         """Deliver the undelivered reply, else a command's, else the agent's."""
+        if reply is None and await self._resume_rich(message, progress):
+            return
         if reply is None and message.unreadable:
             reply = Reply(UNREADABLE_MESSAGE)
+        if reply is None and self.rich is not None:
+            reply = await self.rich.classic(message, progress)
         if reply is None and message.command is not None:
             operator = self.policy.is_operator(message)
             reply = await self.commands.answer(message, operator=operator)
@@ -262,6 +267,12 @@ class TurnStages:
             await self.agent_step.ask(message, progress)
         else:
             await progress.deliver(reply)
+
+    async def _resume_rich(self, message: Message, progress: ReplyProgress) -> bool:
+        """Return whether an earlier process has sent the answer as a rich message."""
+        return self.rich is not None and await self.rich.resume(
+            progress, message.update_id
+        )
 
     async def _failed(
         self, message: Message, error: Exception, decision: Decision | None

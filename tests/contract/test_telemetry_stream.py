@@ -19,7 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
-from crocbot.delivery_outcomes import ButtonOutcome, DeliveryIssue, DraftOutcome
+from crocbot.delivery_outcomes import (
+    ButtonOutcome,
+    DeliveryIssue,
+    DraftOutcome,
+    RichOutcome,
+)
 from crocbot.events import (
     AgentCall,
     AgentErrorReason,
@@ -45,6 +50,7 @@ from crocbot.events import (
     PollingStarted,
     PressHandled,
     QueueWait,
+    RichMessage,
     Transcription,
     TranscriptionOutcome,
     TurnsInFlight,
@@ -90,6 +96,7 @@ EVENTS: list[Event] = [
     *(PollFailed(reason) for reason in ReconnectReason),
     FloodWait(3.0),
     *(DraftShown(outcome) for outcome in DraftOutcome),
+    *(RichMessage(outcome) for outcome in RichOutcome),
     *(UpdateReceived(type_) for type_ in UpdateType),
     MessageAccepted(2.0),
     PendingUpdates(3),

@@ -84,7 +84,7 @@ class DraftFixture(FakeTelegram):
                 self.progress,
                 markdown=True,
                 private=private,
-                draft_id=5,
+                update_id=4,
             )
 
 

@@ -70,9 +70,7 @@ class Scene:
         self.gateway = gateway
         self.proxy = proxy
         self.received: list[tuple[int, str]] = []
-        self.server.listen(
-            lambda m: self.received.append((m["chat"]["id"], m.get("text", "")))
-        )
+        self.server.listen(self._receive)
 
     def _receive(self, sent: Sent) -> None:
         self.received.append((sent["chat"]["id"], sent.get("text", "")))
@@ -229,6 +227,16 @@ def draft(fault: Fault) -> Cause:
     async def cause(scene: Scene) -> None:
         scene.server.fault("sendMessageDraft", fault)
         scene.server.send(ADA, "hello?")
+
+    return cause
+
+
+def rich(fault: Fault) -> Cause:
+    """Return the cause of a fault of the next rich message."""
+
+    async def cause(scene: Scene) -> None:
+        scene.server.fault("sendRichMessage", fault)
+        scene.server.send(ADA, TABLE)
 
     return cause
 
@@ -404,6 +412,7 @@ async def step_the_clock(scene: Scene) -> None:
 
 TOO_OLD = "query is too old and response timeout expired or query ID is invalid"
 BLOCKED = faults.api_error(403, "Forbidden: bot was blocked by the user")
+TABLE = "| a | b |\n|---|---|\n| 1 | 2 |"
 # The last one lasts until the next start.
 DRAFT_CAUSES: dict[str, Cause] = {
     "drafts meet a flood wait": draft(faults.flood_wait(1)),
@@ -411,6 +420,10 @@ DRAFT_CAUSES: dict[str, Cause] = {
         faults.api_error(400, "Bad Request: TEXTDRAFT_PEER_INVALID")
     ),
     "a draft has no answer": draft(Slow(3600)),
+    "a rich message is refused": rich(
+        faults.api_error(400, "Bad Request: RICH_MESSAGE_INVALID")
+    ),
+    "a rich message is not confirmed": rich(Drop(carried_out=True)),
     "the Bot API server has no drafts": draft(faults.api_error(404, "Not Found")),
 }
 TOO_LARGE = faults.Answer(413, "<html>Too large", "text/html")
@@ -480,11 +493,15 @@ async def test_every_temporary_fault(world: World) -> None:
         assert "Traceback" not in s.log
 
 
-async def test_every_fault_of_drafts(world: World) -> None:
-    """Each is visible where the page says, and the answer arrives."""
+async def test_every_fault_of_drafts_and_rich_messages(world: World) -> None:
+    """Each is visible where the page says, and the next answer arrives."""
     async with serving({"POST /": write_slowly}) as url:
-        agent = {"CROCBOT_AGENT": "http", "CROCBOT_AGENT_URL": f"http://{url}/"}
-        async with stage(world, **agent) as s:
+        settings = {
+            "CROCBOT_AGENT": "http",
+            "CROCBOT_AGENT_URL": f"http://{url}/",
+            "CROCBOT_RICH": "on",
+        }
+        async with stage(world, **settings) as s:
             await s.answered("before")
             for fault, cause in DRAFT_CAUSES.items():
                 await meet(s, ROWS[fault], cause)

@@ -14,7 +14,7 @@ from typing import final
 
 from statsd_bridge.fastpath.buffers import SampleBuffer, SampleBuffers
 from statsd_bridge.fastpath.known import MAX_KEY_BYTES, tagged_key
-from statsd_bridge.fastpath.resolve import LineResolver
+from statsd_bridge.fastpath.resolve import LineResolver, Resolved
 from statsd_bridge.fastpath.split import Columns, parse_value
 from statsd_bridge.model import (
     MAX_RECENT,
@@ -79,11 +79,18 @@ class LineRecorder:
                     self._record_unusual(columns, index)
                     continue
                 key, table = name, tables.get(suffix)
-                if table is None and b"|#" in suffix:
-                    key, table = tagged_key(name, suffix), tagged
-                series = None if table is None else table.get(key)
-                if series is None or series in seen:
-                    self._record_unknown(columns, index, key, number, series)
+                if table is not None:
+                    series = table.get(name)
+                elif b"|#" in suffix:
+                    key = tagged_key(name, suffix)
+                    series = tagged.get(key)
+                else:
+                    series = None
+                if series is None:
+                    self._record_unknown(columns, index, key, number)
+                    continue
+                if series in seen:
+                    self._record_again(name, suffix, series, number)
                     continue
                 seen.add(series)
                 format = series.line_format
@@ -113,32 +120,66 @@ class LineRecorder:
         self._unmapped.clear()
 
     def _record_unknown(
-        self,
-        columns: Columns,
-        index: int,
-        key: bytes,
-        number: float,
-        series: Series | None,
+        self, columns: Columns, index: int, key: bytes, number: float
     ) -> None:
-        """Record a line that has a buffer, should have one, or is new."""
+        """Record a line that has a buffer, or whose series is to be found."""
         name, suffix = columns.names[index], columns.suffixes[index]
         if suffix is None:
             return
-        buffer: SampleBuffer | None = None
-        if series is not None:
-            # For the second time in this batch.
-            buffer = self._promote(name, suffix, series)
-        else:
-            table = self._buffers.tables.get(suffix)
-            if table is not None:
-                buffer = table.get(name)
+        table = self._buffers.tables.get(suffix)
+        buffer = None if table is None else table.get(name)
         if buffer is not None:
             buffer.append(number)
             self._appended += 1
-        elif series is not None:
-            self._add(name, series, number)
-        elif not self._resolve(name, suffix, key, number):
+            return
+        created_before = self._store.created_total
+        try:
+            resolved = self._resolver.resolve(name, suffix, self._now)
+        except Exception as error:
+            self._bugs.report(error)
+            resolved = None
+        if resolved is None:
             self._feed_plain(columns, index)
+            return
+        series, format = resolved
+        self.resolved += 1
+        self._count(name, format)
+        is_new = self._store.created_total != created_before
+        if series is not None:
+            self._seen.add(series)
+            series.add(value_of(number, format), format.weight, self._now)
+            if is_new and len(key) <= MAX_KEY_BYTES:
+                if not self._known.add(series, key, format):
+                    self._buffers.unbuffered += 1
+                return
+        self._remember(name, suffix, key, resolved)
+
+    def _remember(
+        self, name: bytes, suffix: bytes, key: bytes, resolved: Resolved
+    ) -> None:
+        """Let the next line like this one find its series at once, if there is room."""
+        series, format = resolved
+        if len(key) > MAX_KEY_BYTES:
+            return
+        has_room = True
+        if series is not None and self._buffers.may_be_known(series):
+            has_room = self._known.add(series, key, format)
+        elif self._buffers.may_buffer(series):
+            has_room = self._buffers.has_capacity(name, suffix, format)
+            if has_room:
+                self._buffers.add_for(name, suffix, format, series)
+        self._buffers.unbuffered += not has_room
+
+    def _record_again(
+        self, name: bytes, suffix: bytes, series: Series, number: float
+    ) -> None:
+        """Record a known line that the batch had before: it gets a buffer."""
+        buffer = self._promote(name, suffix, series)
+        if buffer is None:
+            self._add(name, series, number)
+        else:
+            buffer.append(number)
+            self._appended += 1
 
     def _promote(
         self, name: bytes, suffix: bytes, series: Series
@@ -149,35 +190,6 @@ class LineRecorder:
             return None
         self._known.remove(series)
         return self._buffers.add_for(name, suffix, format, series)
-
-    def _resolve(self, name: bytes, suffix: bytes, key: bytes, number: float) -> bool:
-        """Record a line whose series is found or created; return whether it is."""
-        created_before = self._store.created_total
-        try:
-            resolved = self._resolver.resolve(name, suffix, self._now)
-        except Exception as error:
-            self._bugs.report(error)
-            return False
-        if resolved is None:
-            return False
-        series, format = resolved
-        self.resolved += 1
-        self._count(name, format)
-        if series is not None:
-            self._seen.add(series)
-            series.add(value_of(number, format), format.weight, self._now)
-        if len(key) > MAX_KEY_BYTES:
-            return True
-        is_new = self._store.created_total != created_before
-        if series is not None and (is_new or self._buffers.may_be_known(series)):
-            if not self._known.add(series, key, format):
-                self._buffers.unbuffered += 1
-        elif self._buffers.may_buffer(series):
-            if self._buffers.has_capacity(name, suffix, format):
-                self._buffers.add_for(name, suffix, format, series)
-            else:
-                self._buffers.unbuffered += 1
-        return True
 
     def _record_unusual(self, columns: Columns, index: int) -> None:
         """Record a line with a sign, or whose value is not a plain number."""

@@ -15,7 +15,6 @@ than it saves, and 100 bytes more.
 
 from __future__ import annotations
 
-from sys import getsizeof
 from typing import final
 
 from statsd_bridge.memory import Account
@@ -25,8 +24,8 @@ from statsd_bridge.series import Series
 MAX_KEY_BYTES = 1_024
 """Length of name and suffix of a line that is remembered."""
 
-KNOWN_LINE_BYTES = 64
-"""The place of a line in its table, besides its key."""
+KNOWN_LINE_BYTES = 97
+"""The place of a line in its table, and its key besides the text."""
 
 TABLE_BYTES = 300
 """A table without lines, and its suffix."""
@@ -53,13 +52,15 @@ class KnownLines:
 
     def add(self, series: Series, key: bytes, format: SampleFormat) -> bool:
         """Add the line of a series that has none; return whether there is room."""
-        size = KNOWN_LINE_BYTES + getsizeof(key)
+        size = KNOWN_LINE_BYTES + len(key)
         suffix = format.suffix
         table = self.tables.get(suffix) if suffix else self.tagged
         if table is None:
             size += TABLE_BYTES
-        if not self._account.reserve(size):
+        account = self._account
+        if account.used + size > account.limit:
             return False
+        account.used += size
         if table is None:
             table = self.tables[suffix] = {}
         self._used += size
@@ -87,7 +88,7 @@ class KnownLines:
             return
         key = series.line_key
         del table[key]
-        size = KNOWN_LINE_BYTES + getsizeof(key)
+        size = KNOWN_LINE_BYTES + len(key)
         if not table and format.suffix:
             del self.tables[format.suffix]
             size += TABLE_BYTES

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from typing import NamedTuple, final
+from typing import final
 
 from statsd_bridge.fastpath.known import MAX_KEY_BYTES
 from statsd_bridge.fastpath.tags import TagReader
@@ -61,11 +61,8 @@ _PLAIN_SUFFIX = bytes(set(range(0x20, 0x7F)) - set(b":#"))
 _NO_TAGS: tuple[str, ...] = ()
 
 
-class Resolved(NamedTuple):
-    """A series for the number of a line; None if the mapping drops its name."""
-
-    series: Series | None
-    format: SampleFormat
+Resolved = tuple[Series | None, SampleFormat]
+"""A series for the number of a line; None if the mapping drops its name."""
 
 
 @final
@@ -106,23 +103,42 @@ class LineShape:
         """Those of the last series, if its metric is always the same."""
 
 
+Shapes = dict[Rule | None, LineShape | None]
+"""By rule; None for lines of the plain path."""
+
+
 @final
 class Reading:
     """What the grammar finds in the text after a value, tags aside."""
 
-    __slots__ = ("sample", "shapes", "source", "suffix")
+    __slots__ = ("last_shapes", "last_tags", "sample", "shapes", "source", "suffix")
 
     def __init__(self, sample: Sample, suffix: bytes, source: str) -> None:
         self.sample = sample
         self.suffix = suffix
         self.source = source
-        self.shapes: dict[tuple[str, ...], dict[Rule | None, LineShape | None]] = {}
-        """By names of tags, then by rule; None for lines of the plain path."""
+        self.last_tags = _NO_TAGS
+        self.last_shapes: Shapes = {}
+        self.shapes: dict[tuple[str, ...], Shapes] = {_NO_TAGS: self.last_shapes}
+        """By names of tags."""
+
+    def shapes_of(self, tags: tuple[str, ...]) -> Shapes:
+        """Return the shapes of lines with these tags; most often those of the last."""
+        if tags is not self.last_tags:
+            shapes = self.shapes.get(tags)
+            if shapes is None:
+                return {}
+            self.last_tags, self.last_shapes = tags, shapes
+        return self.last_shapes
+
+
+_UNREADABLE = Reading(Sample(SampleType.SET, "", 0.0), b"", "")
+"""For text that only the plain path reads."""
 
 
 @final
-class Readings(dict[bytes, Reading | None]):
-    """Readings by suffix, None for those that the plain path reads."""
+class Readings(dict[bytes, Reading]):
+    """Readings by suffix."""
 
     __slots__ = ("source",)
 
@@ -165,32 +181,35 @@ class LineResolver:
         readings = self._default_readings
         if self._has_sources:
             readings = self._readings_of(name)
-        tags: tuple[str, ...] = _NO_TAGS
+        tags = _NO_TAGS
         tag_values: Sequence[str] | None = None
-        if suffix in readings:
-            reading = readings[suffix]
-        else:
+        reading = readings.get(suffix)
+        if reading is None:
             head, mark, tag_text = suffix.partition(b"|#")
-            reading = readings[head] if head in readings else self._read(readings, head)
+            reading = readings.get(head)
+            if reading is None:
+                reading = self._read(readings, head)
             if mark:
                 tag_values = self._tags.read(tag_text) if self._dogstatsd else None
                 if tag_values is None:
                     return None
                 tags = self._tags.names
-        if reading is None or not name or name.translate(None, _PLAIN_NAME):
+        if reading is _UNREADABLE or not name or name.translate(None, _PLAIN_NAME):
             return None
         if len(name) > MAX_KEY_BYTES:
             return None
         text = name.decode()
         rule, values = self._table.find_rule(reading.sample.type, text)
-        shapes = reading.shapes.get(tags)
-        shape = None if shapes is None else shapes.get(rule)
+        shapes = reading.last_shapes
+        if tags is not reading.last_tags:
+            shapes = reading.shapes_of(tags)
+        shape = shapes.get(rule)
         if shape is None:
             shape = self._shape_of(reading, rule, tags)
             if shape is None:
                 return None
         if tag_values is not None:
-            values = [*values, *tag_values]
+            values = [*values, *tag_values] if values else tag_values
         return self._find(shape, text, values, now)
 
     def _readings_of(self, name: bytes) -> Readings:
@@ -201,22 +220,22 @@ class LineResolver:
             readings = self._readings[source] = Readings(source)
         return readings
 
-    def _read(self, readings: Readings, suffix: bytes) -> Reading | None:
+    def _read(self, readings: Readings, suffix: bytes) -> Reading:
         """Read the text after a value, and keep what was found."""
         if not self._charge(SHAPE_BYTES + len(suffix)):
-            return None
+            return _UNREADABLE
         reading = readings[suffix] = self._parse(suffix, readings.source)
         return reading
 
-    def _parse(self, suffix: bytes, source: str) -> Reading | None:
+    def _parse(self, suffix: bytes, source: str) -> Reading:
         if suffix.translate(None, _PLAIN_SUFFIX):
-            return None
+            return _UNREADABLE
         parsed = parse_line(b"x:1|" + suffix, self._plain.dialect)
         if parsed.attempted != 1 or parsed.errors or len(parsed.samples) != 1:
-            return None
+            return _UNREADABLE
         sample = parsed.samples[0]
         if sample.type is SampleType.SET or not 0 < sample.divisor < inf:
-            return None
+            return _UNREADABLE
         return Reading(sample, suffix, source)
 
     def _find(
@@ -225,7 +244,7 @@ class LineResolver:
         """Return the series of a name with these values."""
         label_names, options = shape.label_names, shape.options
         if shape.format.action is Action.DROP:
-            return Resolved(None, shape.format)
+            return None, shape.format
         label_text = shape.labels.text.fill(values)
         if label_names is None or not label_names.series_count:
             metric = shape.metric
@@ -240,11 +259,11 @@ class LineResolver:
                 if shape.allowed is None or store.has_family(metric):
                     return None
                 series = store.new_family(metric, shape.allowed, label_text, now)
-                return None if series is None else Resolved(series, shape.format)
+                return None if series is None else (series, shape.format)
             if shape.metric:
                 shape.label_names = label_names
         series = self._store.series_like(label_names, label_text, options.ttl, now)
-        return None if series is None else Resolved(series, shape.format)
+        return None if series is None else (series, shape.format)
 
     def _shape_of(
         self, reading: Reading, rule: Rule | None, tags: tuple[str, ...]

@@ -117,6 +117,7 @@ class SeriesStore:
         self.native = NativePolicy(native_mode, self._account, clock())
         """Which histograms have native buckets."""
         self._creation = CreationClock(wall_clock)
+        self._creation_now = self._created = -1.0
         self._families = Families(reserved)
         self._expiry = ExpiryHeap()
         self._growing = Rotation()
@@ -176,11 +177,12 @@ class SeriesStore:
         """
         series = label_names.family.series.get(label_text)
         if series is None:
-            size = label_names.series_bytes + getsizeof(label_text)
+            size, account = label_names.series_bytes, self._account
+            size += getsizeof(label_text)
             if (
                 len(label_text) > self._always_allowed
                 or self._size >= self._max_series
-                or not self._account.has_room(size + FIRST_SAMPLE_BYTES)
+                or account.used + size + FIRST_SAMPLE_BYTES > account.limit
             ):
                 return None
             series = self._add(label_names, label_text, size, now)
@@ -317,11 +319,14 @@ class SeriesStore:
     ) -> Series:
         """Add a series that was checked; charge its size."""
         series = self._new_series(label_names.options, now)
-        series.created = self._creation.time(now)
+        if now != self._creation_now:
+            # The same for all series of a batch.
+            self._creation_now, self._created = now, self._creation.time(now)
+        series.created = self._created
         label_names.family.add(label_text, label_names, series)
         if isinstance(series, GrowingSeries):
             self._growing.add(series)
-        self._account.charge(size)
+        self._account.used += size
         self._size += 1
         self.created_total += 1
         return series

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import final
 
 from statsd_bridge.fastpath.buffers import SampleBuffer, SampleBuffers
-from statsd_bridge.fastpath.known import MAX_KEY_BYTES, tagged_key
+from statsd_bridge.fastpath.known import tagged_key
 from statsd_bridge.fastpath.resolve import LineResolver, Resolved
 from statsd_bridge.fastpath.split import Columns, parse_value
 from statsd_bridge.model import (
@@ -148,7 +148,7 @@ class LineRecorder:
         if series is not None:
             self._seen.add(series)
             series.add(value_of(number, format), format.weight, self._now)
-            if is_new and len(key) <= MAX_KEY_BYTES:
+            if is_new:
                 if not self._known.add(series, key, format):
                     self._buffers.unbuffered += 1
                 return
@@ -159,8 +159,6 @@ class LineRecorder:
     ) -> None:
         """Let the next line like this one find its series at once, if there is room."""
         series, format = resolved
-        if len(key) > MAX_KEY_BYTES:
-            return
         has_room = True
         if series is not None and self._buffers.may_be_known(series):
             has_room = self._known.add(series, key, format)

@@ -178,6 +178,8 @@ class LineResolver:
 
         None if only the plain path can tell.
         """
+        if len(name) + len(suffix) > MAX_KEY_BYTES:
+            return None
         readings = self._default_readings
         if self._has_sources:
             readings = self._readings_of(name)
@@ -195,8 +197,6 @@ class LineResolver:
                     return None
                 tags = self._tags.names
         if reading is _UNREADABLE or not name or name.translate(None, _PLAIN_NAME):
-            return None
-        if len(name) > MAX_KEY_BYTES:
             return None
         text = name.decode()
         rule, values = self._table.find_rule(reading.sample.type, text)

@@ -23,6 +23,9 @@ Value = TypeVar("Value")
 MAX_SORTED_BYTES = 16 * 1024 * 1024
 """Sort keys that are made at once: without a bound they take what all labels take."""
 
+MAX_JOINED_BYTES = 64 * 1024
+"""Keys that are searched at once."""
+
 MIN_NEW_SHARE = 32
 """With fewer new keys than one in this many, each is inserted by a search."""
 
@@ -81,7 +84,7 @@ class SortedKeysDict(dict[str, Value]):
         elif len(new) * MIN_NEW_SHARE < len(self._sorted):
             self._sorted = _inserted(self._sorted, new, sort_key)
         else:
-            runs = [sorted(run, key=sort_key) for run in _runs(new)]
+            runs = [sorted(run, key=sort_key) for run in _runs(new, MAX_SORTED_BYTES)]
             if self._sorted or len(runs) > 1:
                 self._sorted = list(merge(self._sorted, *runs, key=sort_key))
             else:
@@ -96,7 +99,8 @@ class SortedKeysDict(dict[str, Value]):
 
 
 def _contain(keys: list[str], pattern: re.Pattern[str]) -> bool:
-    return any(pattern.search("".join(run)) for run in _runs(keys))
+    runs = _runs(keys, MAX_JOINED_BYTES)
+    return any(pattern.search("".join(run)) for run in runs)
 
 
 def _inserted(
@@ -112,12 +116,12 @@ def _inserted(
     return merged + ordered[end:]
 
 
-def _runs(keys: list[str]) -> Iterator[list[str]]:
-    """Cut a list into runs of at most MAX_SORTED_BYTES."""
+def _runs(keys: list[str], max_bytes: int) -> Iterator[list[str]]:
+    """Cut a list into runs of about a number of bytes."""
     start = size = 0
     for index, key in enumerate(keys):
         size += len(key)
-        if size > MAX_SORTED_BYTES:
+        if size > max_bytes:
             yield keys[start : index + 1]
             start, size = index + 1, 0
     if start < len(keys):

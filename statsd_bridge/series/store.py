@@ -110,7 +110,6 @@ class SeriesStore:
         self.memory = memory or MemoryBudget()
         self._account = self.memory.series
         self._text_limits = text_limits
-        self._always_allowed = text_limits.always_allowed
         self._max_series = max_series
         self._set_window = set_window
         self._clock = clock
@@ -173,14 +172,15 @@ class SeriesStore:
         Return a series for a sample, created if necessary; None if it is refused.
 
         Its name and the names of its labels are those of another series, so they need
-        no checks.  The values of `label_text` need no escapes.
+        no checks.  `label_text` is ASCII, its values need no escapes, and none is too
+        long if all labels together are not.
         """
         series = label_names.family.series.get(label_text)
         if series is None:
             size, account = label_names.series_bytes, self._account
             size += getsizeof(label_text)
             if (
-                len(label_text) > self._always_allowed
+                len(label_text) > self._text_limits.label_value
                 or self._size >= self._max_series
                 or account.used + size + FIRST_SAMPLE_BYTES > account.limit
             ):
@@ -211,12 +211,12 @@ class SeriesStore:
         """
         Return the first series of a metric that has none; None if it is refused.
 
-        The values of its labels need no escapes.
+        The same holds for `label_text`.
         """
         options = labels.options
         if (
             not 0 < len(name) <= self._text_limits.name
-            or len(label_text) > self._always_allowed
+            or len(label_text) > self._text_limits.label_value
             or self._size >= self._max_series
             or self._families.would_conflict(None, name, options.type)
         ):

@@ -66,6 +66,9 @@ MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 SERIES_PER_LINE: Final = 10
 """Series whose labels are looked at in the time of a line of a page."""
 
+NATIVE_BYTES_PER_LINE: Final = 10
+"""Bytes of a histogram with native buckets that take the time of a line."""
+
 
 def join_slices(chunks: Iterable[Chunk]) -> Iterator[bytes]:
     """Join chunks into slices, and cut those that are too long."""
@@ -177,6 +180,7 @@ def _encode_rows(
     is_large = family.max_page_lines > MAX_SLICE_LINES
     messages = {is_native: _Message(head) for is_native in (False, True)}
     for label_texts, lines in divide_family(family, encoder.now):
+        native_bytes = 0
         for labels, series in _find(family, label_texts):
             try:
                 # Before samples between two chunks may change it.
@@ -189,7 +193,11 @@ def _encode_rows(
                 bugs.report(error)
             else:
                 messages[is_native].metrics.append(metric)
-        yield b"", lines
+                native_bytes += len(metric) if is_native else 0
+                if native_bytes > MAX_SLICE_LINES * NATIVE_BYTES_PER_LINE:
+                    yield b"", MAX_SLICE_LINES
+                    native_bytes = 0
+        yield b"", lines + native_bytes // NATIVE_BYTES_PER_LINE
         for message in messages.values():
             message.join()
         if sum(each.length for each in messages.values()) > MAX_MESSAGE_BYTES:

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from statsd_bridge.exposition import SelfMetrics, protobuf
 from statsd_bridge.exposition.text import MAX_SLICE_BYTES, MAX_SLICE_LINES
 from statsd_bridge.memory import Account
-from statsd_bridge.model import MetricOptions, MetricType
+from statsd_bridge.model import MetricOptions, MetricType, NativeMode
 from statsd_bridge.series import MetricFamily
 from statsd_bridge.series.counter_gauge import Counter
 from tests.statsd_bridge.client_model import buckets, decode, labels_of, type_of
@@ -377,3 +377,17 @@ def test_a_large_histogram_is_that_of_one_moment() -> None:
     assert histogram.sample_sum == 11
     assert len(histogram.bucket) == len(bounds)
     assert sum(buckets(histogram.positive_span, histogram.positive_delta).values()) == 2
+
+
+def test_histograms_with_many_native_buckets_take_more_slices() -> None:
+    """A slice takes as long with native buckets as without."""
+    values = b":".join(b"%.4f" % 1.09**i for i in range(-99, 99))
+    numbers = []
+    for mode in (NativeMode.OFF, NativeMode.ON):
+        memory = InMemoryPath(HISTOGRAMS, native_mode=mode)
+        for n in range(400):
+            memory.feed(b"t:%b|h|@0.001|#k:%d" % (values, n))
+        numbers.append(len(list(slices(memory))))
+
+    without, with_native = numbers
+    assert with_native >= 1.5 * without

@@ -163,7 +163,7 @@ class Fetcher:
         if default is None or port is None or not host or url.user or url.password:
             raise FetchError("the address is not a plain https:// or http:// URL")
         if not any(_matches(entry, host, port, default) for entry in self._hosts):
-            raise FetchError("CROCBOT_FETCH_HOSTS does not have the host")
+            raise FetchError(f"CROCBOT_FETCH_HOSTS does not have the host {host[:100]}")
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM
         )

@@ -17,7 +17,7 @@ import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from crocbot.outgoing import AgentButtons, AgentFile, FileKind
+from crocbot.outgoing import MAX_FILES, AgentButtons, AgentFile, FileKind
 
 KINDS: Mapping[str, FileKind] = {
     "picture": FileKind.PHOTO,
@@ -29,6 +29,8 @@ KINDS: Mapping[str, FileKind] = {
     "file": FileKind.DOCUMENT,
 }
 DATA_URL = "data:"
+# The others are not even counted.
+MAX_READ_FILES = MAX_FILES + 10
 TO_STANDARD_ALPHABET = str.maketrans("-_", "+/", " \t\r\n")
 
 
@@ -39,7 +41,7 @@ def enclosures(value: Mapping[str, Any]) -> Iterator[AgentFile | AgentButtons]:
         if isinstance(found, Mapping):
             found = [found]
         if isinstance(found, list):
-            yield from map(_file, found)
+            yield from map(_file, found[:MAX_READ_FILES])
     if isinstance(value.get("buttons"), list):
         yield AgentButtons(rows=value["buttons"])
 
@@ -73,7 +75,15 @@ def _decoded(data: str) -> bytes | None:
     """Return the bytes of base64, of either alphabet; None if it is none."""
     if data.startswith(DATA_URL):
         data = data.partition(",")[2]
-    data = data.translate(TO_STANDARD_ALPHABET)
+    content = _strict(data)
+    if content is None:
+        # Not at first: each copy of a large file takes memory.
+        content = _strict(data.translate(TO_STANDARD_ALPHABET))
+    return content
+
+
+def _strict(data: str) -> bytes | None:
+    """Return the bytes of base64 in the standard alphabet; its padding may lack."""
     try:
         return base64.b64decode(data + "=" * (-len(data) % 4), validate=True)
     except (binascii.Error, ValueError):

@@ -263,7 +263,10 @@ async def _read(response: AgentResponse, meter: _Meter, more_bytes: int) -> Answ
                 async for text in decoded(chunks):
                     yield text
             case _ if _is_json(response):
-                for part in _parts(_json(b"".join([chunk async for chunk in chunks]))):
+                whole = bytearray()
+                async for chunk in chunks:
+                    whole += chunk
+                for part in _parts(_json(whole)):
                     yield part
             case "text/html":
                 page = error_words("".join([text async for text in decoded(chunks)]))
@@ -279,11 +282,15 @@ def _is_json(response: AgentResponse) -> bool:
     return name == "application/json" or name.endswith("+json")
 
 
-def _json(body: bytes) -> Any:
+def _json(body: bytearray) -> Any:
+    """Return the JSON in a body, which is emptied: it may be large."""
+    beginning = bytes(body[:MAX_READ_BYTES])
     try:
-        return json.loads(body)
+        text = body.decode(json.detect_encoding(body), "surrogatepass")
+        body.clear()
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        quoted = shortened(body[:MAX_READ_BYTES].decode(errors="replace"), 80)
+        quoted = shortened(beginning.decode(errors="replace"), 80)
         text = f"the agent's answer is not JSON: {quoted!r}"
         raise AgentError(text, AgentErrorReason.MALFORMED) from error
 

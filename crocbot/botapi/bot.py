@@ -326,7 +326,8 @@ class AiohttpRequest(BaseRequest):
         if request_data is None:
             return None
         files = request_data.multipart_data
-        form = aiohttp.FormData(default_to_multipart=bool(files))
+        # Telegram takes names as they are, and would show percent signs.
+        form = aiohttp.FormData(quote_fields=False, default_to_multipart=bool(files))
         for name, value in request_data.json_parameters.items():
             # Of the same length, so that the offsets of entities stay right.
             form.add_field(name, value.replace(self._token, "*" * len(self._token)))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from crocbot.inbox import sqlite
 from crocbot.inbox.sqlite import Failure
-from crocbot.model import Disposition, RawUpdate
+from crocbot.model import Disposition, RawUpdate, Row
 from crocbot.text import printable
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def describe(connection: Connection, now: float) -> Iterator[str]:
     for row in waiting:
         chat, ago = _chat(row.raw), _span(now - row.accepted_at)
         crashes = f", crashes during its turns: {row.tries}" if row.tries else ""
-        yield f"  update {row.update_id}{chat}, {ago} ago{crashes}"
+        yield f"  update {row.update_id}{chat}, {ago} ago{crashes}{_kept(row)}"
     if state.open > len(waiting):
         yield f"  and {state.open - len(waiting)} newer ones"
     ends = [f"{end} {count}" for end, count in state.closed.items()]
@@ -51,6 +51,14 @@ def describe(connection: Connection, now: float) -> Iterator[str]:
     if aside:
         yield f"set aside, for a report: {len(aside)}"
         yield from _latest(aside, now)
+
+
+def _kept(row: Row) -> str:
+    """Return how far an answer with files or buttons has been sent, if there is one."""
+    if row.reply is None or row.sent is None:
+        return ""
+    count = len(row.reply.files)
+    return f", its answer is kept: {row.sent.files} of {count} files sent"
 
 
 def _latest(failures: Sequence[Failure], now: float) -> Iterator[str]:

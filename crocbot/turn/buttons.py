@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from crocbot import log
 from crocbot.outgoing import (
@@ -27,6 +28,9 @@ from crocbot.text import is_visible, replace_lone_surrogates
 
 URL_SCHEMES = ("https://", "http://", "tg://")
 ELLIPSIS = "…"
+# The others are not even counted.
+MAX_READ_BUTTONS = 2 * MAX_BUTTONS
+MAX_LOGGED = 10
 
 logger = log.logger(__name__)
 
@@ -46,9 +50,9 @@ class _RefusedError(Exception):
 def read_buttons(value: object, redactor: log.Redactor) -> ReadButtons:
     """Return the buttons of a JSON value, without secrets."""
     rows, count, refused = [], 0, 0
-    for given in _rows(value):
+    for given in islice(_rows(value), MAX_READ_BUTTONS):
         row: list[Button] = []
-        for entry in given:
+        for entry in given[:MAX_READ_BUTTONS]:
             if count >= MAX_BUTTONS:
                 refused += 1
                 continue
@@ -57,7 +61,8 @@ def read_buttons(value: object, redactor: log.Redactor) -> ReadButtons:
                 count += 1
             except _RefusedError as error:
                 refused += 1
-                logger.warning("button of an answer left out", reason=str(error))
+                if refused <= MAX_LOGGED:
+                    logger.warning("button of an answer left out", reason=str(error))
         # A row that is too long becomes several.
         rows += [
             tuple(row[start : start + MAX_BUTTONS_IN_ROW])

@@ -126,11 +126,13 @@ class EnclosureReader:
         return "\n".join(file.description for file in self._files)
 
     async def _add_file(self, file: AgentFile) -> None:
+        left = self.rules.max_bytes - self._bytes
+        if left <= 0:
+            raise _RefusedError("the answer has no bytes left", FileOutcome.TOO_LARGE)
         if len(self._files) >= MAX_FILES:
             text = f"an answer has at most {MAX_FILES} files"
             raise _RefusedError(text, FileOutcome.EXCESS)
         content, name = await self._content(file)
-        left = self.rules.max_bytes - self._bytes
         if len(content) > left:
             text = (
                 f"the files of the answer have more than {self.rules.max_bytes} bytes"

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from crocbot.agents.answer import NO_SECRETS
-from crocbot.agents.enclosures import enclosures
+from crocbot.agents.enclosures import MAX_READ_FILES, enclosures
 from crocbot.agents.http import REPLY_KEYS, HttpAgent, request_payload
 from crocbot.content import (
     Attachment,
@@ -26,7 +26,7 @@ from crocbot.content import (
 )
 from crocbot.model import ChatThread, Exchange, MessageType, Prompt
 from crocbot.outgoing import AgentFile
-from crocbot.turn.buttons import ReadButtons, read_buttons
+from crocbot.turn.buttons import MAX_READ_BUTTONS, ReadButtons, read_buttons
 from tests.crocbot.answer_files import PDF, as_json
 from tests.crocbot.fakes import Reading, a_message, read_answer, serving, streaming
 
@@ -257,3 +257,24 @@ def test_refused_buttons(button: Any) -> None:
     """A button that the schema refuses is left out, and counted."""
     assert not is_valid("answer", {"reply": "Hi.", "buttons": [[button]]})
     assert read_buttons([[button]], NO_SECRETS) == ReadButtons((), 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["+/+/", "-_-_", "+/+\n/", " -_-_ ", "data:image/png;base64,+/+/", "+/-_"],
+)
+def test_base64(data: str) -> None:
+    """Both alphabets, line ends and data URLs are understood."""
+    (read,) = enclosures({"file": {"data": data}})
+
+    assert isinstance(read, AgentFile)
+    assert read.content == b"\xfb\xff\xbf"
+
+
+def test_very_many_files_and_buttons() -> None:
+    """What is far beyond a bound takes no time."""
+    many = [{}] * 1_000_000
+
+    assert len(list(enclosures({"files": many}))) == MAX_READ_FILES
+    assert read_buttons(many, NO_SECRETS).refused == MAX_READ_BUTTONS
+    assert read_buttons([many], NO_SECRETS).refused == MAX_READ_BUTTONS

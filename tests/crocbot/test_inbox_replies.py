@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crocbot.errors import StoreError
-from crocbot.inbox import KeptReplies, reopen
+from crocbot.inbox import KeptReplies, describe, reopen
 from crocbot.inbox.sqlite import RETENTION_SECONDS
 from crocbot.model import Disposition, Outcome, Reply
 from crocbot.outgoing import Button, FileKind, OutgoingFile, SentSteps
@@ -72,6 +72,9 @@ async def test_after_a_crash(tmp_path: Path) -> None:
         kept = KeptReplies(inbox.store)
 
         assert (one.reply, one.sent) == (REPLY, SENT)
+        lines = await inbox.store.run(lambda each: list(describe(each, 0.0)))
+        assert "its answer is kept: 1 of 2 files sent" in lines[1]
+        assert "kept" not in lines[2]
         assert (two.reply, two.sent) == (None, None)
         assert [await kept.content(1, n) for n in (0, 1)] == [b"def", b"abc"]
         with pytest.raises(StoreError):

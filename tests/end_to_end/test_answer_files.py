@@ -102,7 +102,7 @@ async def test_an_answer_with_files(world: World) -> None:
         "files": [
             as_json(picture, name="a.png", kind="picture", caption="Sales of *May*"),
             as_json(OPUS, name="voice.ogg", kind="voice"),
-            as_json(MP3, name="song.mp3"),
+            as_json(MP3, name="größe 🐊 [1].mp3"),
             as_json(PDF, name="../../etc/report\u202e.pdf", kind="document"),
             as_json(HTML, name="page.png", kind="picture"),
         ],
@@ -119,7 +119,7 @@ async def test_an_answer_with_files(world: World) -> None:
         ("document", "", PDF),
         ("document", "", HTML),
     ]
-    assert chat.names == ["voice.ogg", "song.mp3", "report.pdf", "page.png"]
+    assert chat.names == ["voice.ogg", "größe 🐊 [1].mp3", "report.pdf", "page.png"]
     assert chat.keyboards == [KEYBOARD, *[None] * 5]
 
     async def counted() -> bool:
@@ -307,6 +307,45 @@ async def test_a_program_with_files(world: World, tmp_path: Path) -> None:
     assert chat.keyboards == [KEYBOARD, None, None]
     turns = world.database.parent / "turns"
     await world.eventually(lambda: not list(turns.iterdir()))
+
+
+async def test_secrets(world: World) -> None:
+    """The token is replaced in captions, names and buttons."""
+    token = world.server.token
+    answer = {
+        "text": f"It is {token}.",
+        "files": [as_json(PDF, name=f"{token}.pdf", caption=f"It is {token}.")],
+        "buttons": [[{"text": f"a {token}", "data": f"b {token}"}]],
+    }
+    chat = await ask(world, answering(answer), 2)
+
+    assert token not in json.dumps(list(chat.messages.values()))
+    assert [text for _, text, _ in chat.sent] == ["It is [redacted]."] * 2
+    assert chat.names == ["[redacted].pdf"]
+    button = {"text": "a [redacted]", "callback_data": "b [redacted]"}
+    assert chat.keyboards == [{"inline_keyboard": [[button]]}, None]
+
+
+async def test_folders_after_a_kill(world: World, tmp_path: Path) -> None:
+    """What a program has left is removed at the next start."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, pathlib, time\n"
+        "pathlib.Path(os.environ['CROCBOT_OUT'], 'a.pdf').write_text('x')\n"
+        "time.sleep(600)\n"
+    )
+    turns = world.database.parent / "turns"
+    gateway = await world.start_gateway(
+        CROCBOT_AGENT="command", CROCBOT_AGENT_COMMAND=f"{sys.executable} {program}"
+    )
+    world.server.send(ADA, "go")
+    await world.eventually(lambda: list(turns.glob("*/out/a.pdf")))
+    gateway.process.send_signal(signal.SIGKILL)
+    await gateway.process.wait()
+
+    await world.start_gateway()
+    assert not turns.exists()
+    await world.eventually(lambda: world.replies.to(ADA) == ["go"])
 
 
 @pytest.mark.parametrize("carried_out", [False, True])

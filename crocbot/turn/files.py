@@ -17,7 +17,7 @@ until its answer ends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -55,6 +55,9 @@ MAX_FILES = 10
 MAX_DOCUMENT_CHARS = 40_000
 MIN_BUDGET_BYTES = 64 * 1024 * 1024
 MAX_LOAD_TRIES = 3
+# Messages whose files are loaded at a time: fewer than the connections to Telegram,
+# which replies, and /stop, need as well.
+MAX_LOADING = 16
 # For all files of a message; longer would keep the chat's next message waiting.
 MAX_LOAD_SECONDS = 120.0
 MAX_PAUSE_SECONDS = 30.0
@@ -131,6 +134,7 @@ class FileLoader:
         self._transcriber = transcriber
         self._redactor = redactor or log.Redactor(())
         self._sleep = sleep
+        self._loading = asyncio.Semaphore(MAX_LOADING)
         self._budget = ByteBudget(max(MIN_BUDGET_BYTES, MAX_FILES * max_bytes))
 
     @asynccontextmanager
@@ -151,17 +155,21 @@ class FileLoader:
         chosen = self._choose(turn)
         size = sum(self._expected(turn.attachments[index]) for index in chosen)
         async with self._budget.reserve(size):
+            if chosen:
+                await self._load_all(turn, chosen)
+            yield turn.result()
+
+    async def _load_all(self, turn: _Turn, chosen: Sequence[int]) -> None:
+        async with self._loading:
             deadline = _deadline()
             for index in chosen:
                 outcome = await self._load(turn, index, deadline)
                 self._count(outcome)
                 if outcome is not FileOutcome.OK:
                     turn.refuse(index, outcome)
-            yield turn.result()
 
     async def _transcribe_all(self, turn: _Turn, transcriber: Transcriber) -> None:
         """Turn the recordings of a message into words."""
-        deadline = _deadline()
         recordings = [
             index
             for index, each in enumerate(turn.attachments)
@@ -170,7 +178,8 @@ class FileLoader:
         for index in recordings[:MAX_FILES]:
             attachment = turn.attachments[index]
             async with self._budget.reserve(self._expected(attachment)):
-                content = await self._download(attachment, deadline)
+                async with self._loading:
+                    content = await self._download(attachment, _deadline())
                 if isinstance(content, FileOutcome):
                     self._count(content)
                     turn.refuse(index, content)

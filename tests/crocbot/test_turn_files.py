@@ -38,6 +38,7 @@ from crocbot.turn.byte_budget import ByteBudget
 from crocbot.turn.files import (
     MAX_DOCUMENT_CHARS,
     MAX_FILES,
+    MAX_LOADING,
     MIN_BUDGET_BYTES,
     FileLoader,
     LoadedMessage,
@@ -347,6 +348,22 @@ async def test_the_most_files() -> None:
     assert (
         sorted(fixture.outcomes) == ["ok"] * 10 + ["too_large"] * 3 + ["too_many"] * 2
     )
+
+
+@pytest.mark.parametrize("attachment", [PHOTO, VOICE])
+async def test_slow_downloads(attachment: Attachment) -> None:
+    """They leave connections to Telegram for replies, and end in the order begun."""
+    fixture = Fixture(FakeTranscriber("x"))
+    fixture.telegram.download_hangs = asyncio.Event()
+    loads = [
+        asyncio.create_task(fixture.load(SERVICE, attachment))
+        for _ in range(MAX_LOADING + 5)
+    ]
+    await asyncio.sleep(0.01)
+    assert len(fixture.telegram.downloads) == MAX_LOADING
+    fixture.telegram.download_hangs.set()
+    await asyncio.gather(*loads)
+    assert fixture.outcomes == ["ok"] * len(loads)
 
 
 async def test_no_files() -> None:

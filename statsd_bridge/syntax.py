@@ -170,7 +170,7 @@ def format_number(value: float) -> str:
     """
     # Most numbers on a page are small and whole, or within these bounds: 40 ns by
     # table, 250 ns by repr (timeit on this function).
-    text = _SMALL.get(value)
+    text = SMALL_NUMBERS.get(value)
     if text is not None:
         return text
     if 1e-4 <= value < 1e6 or -1e6 < value <= -1e-4:
@@ -183,7 +183,8 @@ def format_number(value: float) -> str:
     return _scientific(value)
 
 
-_SMALL = {float(number): str(number) for number in range(1_000)}
+SMALL_NUMBERS = {float(number): str(number) for number in range(1_000)}
+"""The texts of the whole numbers below 1,000."""
 
 
 def _scientific(value: float) -> str:

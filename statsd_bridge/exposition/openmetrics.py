@@ -122,12 +122,11 @@ class _Page:
         is_allowed = self._allows_names(family)
         if is_allowed and family.type in DISTRIBUTIONS:
             is_allowed = not series.may_be_negative(self._now)
-        parts = [
-            formatter.head(name, type_name, family.help)
-            + formatter.format(family.name, labels, series)
-            for name, type_name, formatter in self._parts(family, is_allowed)
-        ]
-        return parts[0] if len(parts) == 1 else "".join(parts)
+        text = ""
+        for name, type_name, formatter in self._parts(family, is_allowed):
+            text += formatter.head(name, type_name, family.help)
+            text += formatter.format(family.name, labels, series)
+        return text
 
     def format_family(self, family: MetricFamily) -> Iterator[text.Chunk]:
         """Yield a family in chunks."""

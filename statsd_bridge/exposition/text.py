@@ -22,8 +22,8 @@ from statsd_bridge.exposition.rows import ROW_START, QuantileRows, Rows
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricType
-from statsd_bridge.series import GrowingSeries, MetricFamily, Series
-from statsd_bridge.syntax import escape_help, format_number
+from statsd_bridge.series import GrowingSeries, MetricFamily, Series, SingleValue
+from statsd_bridge.syntax import SMALL_NUMBERS, escape_help, format_number
 
 MAX_SLICE_LINES = 2_000
 """Lines in a slice, about a millisecond of work."""
@@ -82,24 +82,29 @@ def format_families(
     """
     formatters = new_formatters(now, escape_help, kept)
     for family in families:
-        formatter, lines = formatters[family.type], family.max_page_lines
-        # Names without rules: 0.7 us a family (python -m benchmarks, rows of shapes),
-        # so this is only_series and only_lines without their calls.
-        if len(family.series) == 1:
+        formatter, name = formatters[family.type], family.name
+        if len(family.series) == 1 and family.help is formatter.help:
             [(labels, series)] = family.series.items()
-            length = len(labels) + len(family.name) + BYTES_PER_LINE
-            if lines * length <= MAX_SLICE_BYTES:
-                if isinstance(series, GrowingSeries):
-                    lines = series.page_lines(now)
-                try:
-                    text = formatter.format_only(family, labels, series)
-                except Exception as error:
-                    bugs.report(error)
-                else:
-                    yield text, lines + 2
+            if isinstance(series, SingleValue) and not labels:
+                # Names without rules: without further calls 0.6 us a family, with those
+                # below 0.9 (python -m benchmarks, rows of shapes).
+                value = series.value
+                number = SMALL_NUMBERS.get(value) or format_number(value)
+                head = f"# HELP {name} {formatter.escaped_help}\n# TYPE {name} "
+                yield f"{head}{formatter.type_name}\n{name} {number}\n", 3
                 continue
-        if family.series:
-            head = formatter.head(family.name, TYPE_NAMES[family.type], family.help)
+        only = only_series(family)
+        if only is not None:
+            labels, series = only
+            lines = only_lines(family, series, now)
+            try:
+                text = formatter.format_only(family, labels, series)
+            except Exception as error:
+                bugs.report(error)
+            else:
+                yield text, lines
+        elif family.series:
+            head = formatter.head(name, formatter.type_name, family.help)
             for text, lines in format_series(family, formatter, bugs):
                 yield head + text, lines + 2
                 head = ""
@@ -217,25 +222,18 @@ class SeriesFormatter:
         self.type_name = type_name
         self._escape_help = escape_help
         # Families without a rule share their help text.
-        self._help = self._escaped_help = ""
+        self.help = self.escaped_help = ""
 
     def head(self, name: str, type_name: str, help_text: str) -> str:
         """Return the lines before the series of a family."""
-        if help_text is not self._help:
-            self._help, self._escaped_help = help_text, self._escape_help(help_text)
-        return f"# HELP {name} {self._escaped_help}\n# TYPE {name} {type_name}\n"
+        if help_text is not self.help:
+            self.help, self.escaped_help = help_text, self._escape_help(help_text)
+        return f"# HELP {name} {self.escaped_help}\n# TYPE {name} {type_name}\n"
 
     def format_only(self, family: MetricFamily, labels: str, series: Series) -> str:
         """Return a family of one series that fits into a slice, with its head."""
-        name = family.name
-        if labels or family.help is not self._help:
-            head = self.head(name, self.type_name, family.help)
-            return head + self.format(name, labels, series)
-        # The same text by one format: names without rules.
-        return (
-            f"# HELP {name} {self._escaped_help}\n# TYPE {name} {self.type_name}\n"
-            f"{name} {format_number(series.values(self.now)[0])}\n"
-        )
+        head = self.head(family.name, self.type_name, family.help)
+        return head + self.format(family.name, labels, series)
 
     def format(self, name: str, labels: str, series: Series) -> str:
         """Return the lines of a series that fits into a slice."""
@@ -272,11 +270,6 @@ class RowsFormatter(SeriesFormatter):
         self._rows = rows
         self._kept = kept
         self._suffix = suffix
-
-    def format_only(self, family: MetricFamily, labels: str, series: Series) -> str:
-        """Return a family of one series that fits into a slice, with its head."""
-        head = self.head(family.name, self.type_name, family.help)
-        return head + self.format(family.name, labels, series)
 
     def format(self, name: str, labels: str, series: Series) -> str:
         """

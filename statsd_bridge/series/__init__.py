@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statsd_bridge.series.base import GrowingSeries, MetricFamily, Series, TextLimits
-from statsd_bridge.series.counter_gauge import Gauge
+from statsd_bridge.series.counter_gauge import Gauge, SingleValue
 from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.native import NativeHistogram, NativeStats
 from statsd_bridge.series.store import SeriesListener, SeriesStore
@@ -18,5 +18,6 @@ __all__ = [
     "Series",
     "SeriesListener",
     "SeriesStore",
+    "SingleValue",
     "TextLimits",
 ]

@@ -15,6 +15,8 @@ span before.  Gaps of one or two buckets are filled with empty ones:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
+from operator import sub
 from typing import Protocol
 
 from statsd_bridge.exposition.wire import (
@@ -26,6 +28,9 @@ from statsd_bridge.exposition.wire import (
 
 MAX_FILLED_GAP = 2
 """Empty buckets between two that are in one span."""
+
+MAX_DELTAS = 10_000
+"""Encoded deltas that are kept, about 140 bytes each."""
 
 # Without it a reader would take such a histogram for a classic one.
 _NO_OP_SPAN = field(b"\x62", b"\x08\x00\x10\x00")
@@ -65,25 +70,37 @@ def _encode_buckets(buckets: Buckets, span_tag: bytes, delta_tag: bytes) -> byte
     if not buckets:
         return b""
     spans: list[bytes] = []
-    deltas: list[bytes] = []
-    offset, length, end, before = buckets[0][0], 0, buckets[0][0], 0
+    # With the empty ones that are filled in.
+    counts: list[int] = []
+    offset = start = end = buckets[0][0]
     for index, count in buckets:
-        gap = index - end
-        if gap > MAX_FILLED_GAP:
-            spans.append(_encode_span(span_tag, offset, length))
-            offset, length = gap, 0
-        elif gap:
-            deltas.append(signed_varint(-before))
-            deltas.extend([b"\x00"] * (gap - 1))
-            length += gap
-            before = 0
-        deltas.append(signed_varint(count - before))
-        length += 1
-        end, before = index + 1, count
-    spans.append(_encode_span(span_tag, offset, length))
-    # client_golang's schema has version 2, whose numbers are not packed by default;
-    # readers take both.
-    return b"".join(spans) + field(delta_tag, b"".join(deltas))
+        if index != end:
+            gap = index - end
+            if gap > MAX_FILLED_GAP:
+                spans.append(_encode_span(span_tag, offset, end - start))
+                offset, start = gap, index
+            else:
+                counts.extend([0] * gap)
+        counts.append(count)
+        end = index + 1
+    spans.append(_encode_span(span_tag, offset, end - start))
+    deltas = map(sub, counts, chain((0,), counts))
+    return b"".join(spans) + field(delta_tag, b"".join(map(_find_delta, deltas)))
+
+
+class _Deltas(dict[int, bytes]):
+    """Encoded deltas; the loop over buckets takes most of the time of a page."""
+
+    __slots__ = ()
+
+    def __missing__(self, delta: int) -> bytes:
+        encoded = signed_varint(delta)
+        if len(self) < MAX_DELTAS:
+            self[delta] = encoded
+        return encoded
+
+
+_find_delta = _Deltas().__getitem__
 
 
 def _encode_span(tag: bytes, offset: int, length: int) -> bytes:

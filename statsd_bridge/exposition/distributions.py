@@ -134,7 +134,8 @@ class HistogramEncoder(RowsEncoder):
     """Encodes histograms; like in client_golang, the bucket of +Inf is the count."""
 
     type_field = b"\x18\x04"
-    _message_tag, _time_tag = b"\x3a", b"\x7a"
+    _message_tag = b"\x3a"
+    _time_tag = b"\x7a"
     _sums = 3
 
     def _rows_template(self, options: MetricOptions, start: int, end: int) -> bytes:
@@ -158,7 +159,8 @@ class SummaryEncoder(RowsEncoder):
     """Encodes summaries."""
 
     type_field = b"\x18\x02"
-    _message_tag, _time_tag = b"\x22", b"\x22"
+    _message_tag = b"\x22"
+    _time_tag = b"\x22"
 
     def _rows_template(self, options: MetricOptions, start: int, end: int) -> bytes:
         shares = options.quantiles[start:end]

@@ -14,6 +14,7 @@ of this process are sent in the classic form.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,7 @@ class RichDelivery:
     calls: OptionalCalls
     forms: ClassicForms
     events: EventListener
+    _started_at: float = field(default_factory=time.monotonic, init=False)
     _refused: int = field(default=0, init=False)
 
     def wants(self, reply: Reply) -> bool:
@@ -101,22 +103,23 @@ class RichDelivery:
             return False
         return True
 
-    async def resume(self, progress: ReplyProgress, update_id: int) -> bool:
+    async def resume(self, message: Message, progress: ReplyProgress) -> bool:
         """
-        Return whether an earlier process has sent the answer to an update.
+        Return whether an earlier process has sent the answer to a message.
 
         If that is not known, the chat gets the sentence with the button.
         """
-        if not self.enabled:
+        # Telegram may use the id of an update again, after a week without any.
+        if not self.enabled or message.accepted_at >= self._started_at:
             return False
         try:
-            state = await self.forms.state(update_id)
+            state = await self.forms.state(message.update_id)
         except StoreError as error:
             logger.error("rich messages cannot be read", error=str(error))
             return False
         if state is SendState.UNKNOWN:
             self._count(RichOutcome.UNKNOWN)
-            await self._send_unconfirmed(progress, update_id)
+            await self._send_unconfirmed(progress, message.update_id)
         return state is not None
 
     async def classic(self, message: Message, progress: ReplyProgress) -> Reply | None:

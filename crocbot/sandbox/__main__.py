@@ -43,15 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="where to listen")
     parser.add_argument("--port", default=PORT, type=int, help="0: a free one")
+    parser.add_argument(
+        "--old", action="store_true", help="like a server of 2024: no drafts, ..."
+    )
     args = parser.parse_args(arguments)
     try:
-        asyncio.run(_serve(args.host, args.port))
+        asyncio.run(_serve(args.host, args.port, old=args.old))
     except (OSError, OverflowError) as error:
         address = f"--host {args.host} --port {args.port}"
         parser.exit(2, f"{parser.prog}: {address}: cannot listen there: {error}\n")
 
 
-async def _serve(host: str, port: int) -> None:
+async def _serve(host: str, port: int, *, old: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -59,7 +62,9 @@ async def _serve(host: str, port: int) -> None:
     terminal = Terminal(sys.stdout, os.environ, stop)
     # A gateway that outlives this sandbox has seen the ids of an earlier one.
     first_update = time.time_ns() // 1_000_000
-    async with Server(host=host, port=port, first_update=first_update) as server:
+    async with Server(
+        host=host, port=port, first_update=first_update, old=old
+    ) as server:
         terminal.line(f"sandbox  {server.url}  token {server.token}")
         run = SandboxRun(server, terminal, stop)
         await run.converse()

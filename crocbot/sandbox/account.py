@@ -29,6 +29,7 @@ from crocbot.sandbox.webhook_delivery import Webhook, WebhookDelivery
 
 NAME = "Sandbox crocodile"
 USERNAME = "sandbox_croc_bot"
+NEWER_UPDATES = frozenset({"stopped_message_generation"})
 NEWER_METHODS = frozenset({"sendmessagedraft", "sendrichmessage"})
 MAX_POLL_SECONDS = 50
 FIRST_UPDATE = 700_000_001
@@ -329,7 +330,9 @@ class Account:
         """Keep the list of the kinds of updates that the bot wants, if it has one."""
         wanted = parameters.json("allowed_updates")
         if isinstance(wanted, list):
-            self._allowed = frozenset(wanted)
+            # Like Telegram, ignore the names that the server does not know.
+            unknown = NEWER_UPDATES if self._old else frozenset()
+            self._allowed = frozenset(wanted) - unknown
 
     def _after_webhook(self, parameters: Parameters) -> bool:
         if self.delivery.webhook:

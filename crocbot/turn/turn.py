@@ -254,12 +254,12 @@ class TurnStages:
         self, message: Message, reply: Reply | None, progress: ReplyProgress
     ) -> None:
         """Deliver the undelivered reply, else a command's, else the agent's."""
-        if reply is None and await self._resume_rich(message, progress):
-            return
+        if reply is None and self.rich is not None:
+            if await self.rich.resume(message, progress):
+                return
+            reply = await self.rich.classic(message, progress)
         if reply is None and message.unreadable:
             reply = Reply(UNREADABLE_MESSAGE)
-        if reply is None and self.rich is not None:
-            reply = await self.rich.classic(message, progress)
         if reply is None and message.command is not None:
             operator = self.policy.is_operator(message)
             reply = await self.commands.answer(message, operator=operator)
@@ -267,12 +267,6 @@ class TurnStages:
             await self.agent_step.ask(message, progress)
         else:
             await progress.deliver(reply)
-
-    async def _resume_rich(self, message: Message, progress: ReplyProgress) -> bool:
-        """Return whether an earlier process has sent the answer as a rich message."""
-        return self.rich is not None and await self.rich.resume(
-            progress, message.update_id
-        )
 
     async def _failed(
         self, message: Message, error: Exception, decision: Decision | None

@@ -10,7 +10,7 @@ Reads raw updates and rows only, and never raises.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from crocbot import envelope
@@ -34,7 +34,7 @@ def replaced(edit: Row, waiting: Iterable[Row]) -> int | None:
     for index, row in enumerate(waiting):
         # First what is quick: in a chat that floods the bot thousands of rows wait.
         message = row.raw.get(MESSAGE)
-        if not isinstance(message, Mapping) or message.get("message_id") != key[1]:
+        if not isinstance(message, dict) or message.get("message_id") != key[1]:
             continue
         has_begun = row.retried or row.tries or row.reply
         if not has_begun and envelope.message_key(row.raw) == key:

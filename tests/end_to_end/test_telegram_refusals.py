@@ -180,7 +180,7 @@ async def test_a_group_that_becomes_a_supergroup(world: World) -> None:
         await world.eventually(lambda: s.texts == ["One", "Two"])
 
         asked = [each["content"] for each in s.agent.prompts[1]["history"]]
-        assert asked == ["in the group", "One"]
+        assert asked == ['[From "Ada":]\nin the group', "One"]
         assert "replace -5 by -1005 in CROCBOT_GROUPS" in s.log
         assert "/setprivacy" in s.log
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from statsd_bridge import mapping
 from statsd_bridge.mapping.native import pick_schema
 from statsd_bridge.memory import Account
 from statsd_bridge.model import (
@@ -327,6 +328,32 @@ def test_native_buckets_are_dropped_in_slices() -> None:
     assert len([1 for each in native_buckets(memory).values() if each]) == 1_000
     assert memory.store.native.stats.dropped == {"idle": 8_001}
     assert memory.store.native.generation is not None
+
+
+def test_a_reload_applies_to_new_label_names(make_pipeline: MakePipeline) -> None:
+    """Series keep their options, and later ones with the same label names get them."""
+    rules = "histogram_options: {native_histogram_bucket_factor: %s}"
+    rules = f"defaults: {{observer_type: histogram, {rules}}}"
+    memory = InMemoryPath(rules % 2, make_pipeline=make_pipeline)
+    memory.feed(b"t:1:2|h|#k:old")
+    for factor in (4, 1):
+        memory.pipeline.replace_table(mapping.parse(rules % factor, "f"))
+        memory.feed(b"t:1:2|h|#k:old", b"t:1:2|h|#k:%d,j:1" % factor)
+        memory.feed(b"t:1:2|h|#k:same%d" % factor, b"u%d:1:2|h" % factor)
+    schemas = {
+        (name, labels): native and native["schema"]
+        for (name, labels), native in native_buckets(memory).items()
+    }
+
+    assert schemas == {
+        ("t", 'k="old"'): 0,
+        ("t", 'k="same4"'): 0,
+        ("t", 'k="same1"'): 0,
+        ("t", 'j="1",k="4"'): -1,
+        ("t", 'j="1",k="1"'): -1,
+        ("u4", ""): -1,
+        ("u1", ""): None,
+    }
 
 
 def test_without_native_buckets_there_are_none(make_pipeline: MakePipeline) -> None:

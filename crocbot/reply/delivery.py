@@ -298,7 +298,9 @@ class ReplyProgress:
             if self.steps.was_interrupted:
                 self.report(DeliveryIssue.REPEATED)
             await self.steps.keep(reply, self.message_ids)
-        await self._deliver_text(reply)
+        if self.steps is None or not self.steps.files:
+            # The files come after the whole text.
+            await self._deliver_text(reply)
         if reply.files and self.steps is not None:
             files = FileDelivery(progress=self, steps=self.steps, reply=reply)
             await files.deliver()

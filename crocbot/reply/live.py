@@ -49,6 +49,7 @@ from crocbot.reply.draft import Draft, Drafts
 from crocbot.reply.rich_delivery import RichDelivery
 from crocbot.reply.schedule import EditSchedule, TokenBucket
 from crocbot.reply.split import split
+from crocbot.text import is_visible
 
 LIVE_AFTER_SECONDS = 0.3
 # Telegram shows "typing" for 5 s.
@@ -172,13 +173,11 @@ class LiveReply:
     @property
     def whole_reply(self) -> Reply:
         """Return the reply with its files and buttons, after its end."""
-        texts = [self._text.rstrip(), self.enclosures.more_text]
-        return replace(
-            self.reply,
-            text="\n\n".join(filter(None, texts)),
-            files=self.enclosures.files,
-            buttons=self.enclosures.buttons,
-        )
+        files, more_text = self.enclosures.files, self.enclosures.more_text
+        text = "\n\n".join(filter(None, [self._text.rstrip(), more_text]))
+        has_message = bool(files) or is_visible(text)
+        buttons = self.enclosures.buttons if has_message else ()
+        return replace(self.reply, text=text, files=files, buttons=buttons)
 
     def append(self, text: str) -> None:
         """Add text at the end."""

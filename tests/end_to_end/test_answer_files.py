@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from crocbot.events import AgentErrorReason as Reason
 from crocbot.sandbox import Person, faults
 from crocbot.sandbox.faults import Drop, Slow
+from crocbot.turn.messages import ERROR_MESSAGES
 from tests.crocbot.answer_files import HTML, MP3, OPUS, PDF, as_json, png
 from tests.crocbot.fakes import serving, streaming
 from tests.end_to_end.world import World
@@ -307,6 +309,41 @@ async def test_a_program_with_files(world: World, tmp_path: Path) -> None:
     assert chat.keyboards == [KEYBOARD, None, None]
     turns = world.database.parent / "turns"
     await world.eventually(lambda: not list(turns.iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("events", "sent"),
+    [
+        (
+            ['{"file": FILE}', 'event: error\ndata: {"error": "db is down"}'],
+            [("document", PDF), ("text", ERROR_MESSAGES[Reason.FAILED])],
+        ),
+        (
+            ['{"buttons": [[{"text": "a", "data": "b"}]]}'],
+            [("text", ERROR_MESSAGES[Reason.EMPTY])],
+        ),
+        (['{"files": [FILE, FILE]}'], [("document", PDF), ("document", PDF)]),
+        (
+            ['{"file": {"data": "?"}}'],
+            [("text", "(1 file of this answer could not be sent.)")],
+        ),
+    ],
+)
+async def test_half_answers(world: World, events: list[str], sent: Any) -> None:
+    """What arrived is sent; buttons alone are no answer, files alone are one."""
+    file = json.dumps(as_json(PDF))
+    chunks = [
+        (event if event.startswith("event") else f"data: {event}") + "\n\n"
+        for event in events
+    ]
+    body = "".join(chunks).replace("FILE", file).encode()
+    await world.start_bridge()
+    chat = await ask(world, streaming("text/event-stream", body), len(sent))
+
+    found = [(kind, text or content) for kind, text, content in chat.sent]
+    assert found == sent
+    buttons = await world.values("crocbot_buttons_total")
+    assert not buttons.get("sent")
 
 
 async def test_secrets(world: World) -> None:

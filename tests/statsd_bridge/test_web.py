@@ -282,3 +282,21 @@ def test_a_bug_before_the_first_byte_is_a_500(ask: Ask, backend: Backend) -> Non
     assert body.startswith(b"a bug prevented")
     assert [str(error) for error in backend.bugs] == ["a bug"]
     assert backend.stats.scrapes == {"500": 1}
+
+
+def test_a_small_page_that_raises_is_status_500(ask: Ask, backend: Backend) -> None:
+    """It is reported once; this backend explains only text."""
+    head, body = ask("GET", "/explain?line=%FF")
+
+    assert head.startswith(b"HTTP/1.0 500 ")
+    assert body.startswith(b"a bug prevented")
+    assert [type(error) for error in backend.bugs] == [UnicodeDecodeError]
+
+
+def test_options_of_the_whole_server(ask: Ask) -> None:
+    """RFC 9110, 9.3.7: a client may ask whether the server responds at all."""
+    head, body = ask("OPTIONS", "*")
+
+    assert head.startswith(b"HTTP/1.0 200 ")
+    assert b"\r\nContent-Length: 0" in head
+    assert body == b""

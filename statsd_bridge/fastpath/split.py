@@ -30,8 +30,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from itertools import repeat
-from operator import itemgetter
 from typing import NamedTuple
 
 from statsd_bridge import syntax
@@ -45,8 +43,6 @@ _DELIMITERS_TO_NEWLINES = bytes.maketrans(b":|", b"\n\n")
 
 _DIGITS = b"0123456789."
 _EXPONENT = b"eE+-"
-
-_FIRST, _SECOND, _THIRD = itemgetter(0), itemgetter(1), itemgetter(2)
 
 
 class Group(NamedTuple):
@@ -160,19 +156,27 @@ def _split_uniform(data: bytes) -> Columns | None:
 
 
 def _split_each(data: bytes) -> Columns:
-    """Split lines that may have tags: 0.3 us a line, half of what a loop takes."""
+    """
+    Split lines that may have tags.
+
+    190 ns a line; with maps of bytes.partition, which make more objects, 240 (timeit).
+    """
     lines = data.split(b"\n")
     lines.pop()
-    heads = list(map(bytes.partition, lines, repeat(b":")))
-    rests = list(map(bytes.partition, map(_THIRD, heads), repeat(b"|")))
-    names = list(map(_FIRST, heads))
-    values = list(map(_FIRST, rests))
-    suffixes: list[bytes | None] = list(map(_THIRD, rests))
-    if b"" in map(_SECOND, rests):
-        for index, (_, bar, _) in enumerate(rests):
-            if not bar:
-                names[index], values[index] = lines[index], b""
-                suffixes[index] = None
+    names: list[bytes] = []
+    values: list[bytes] = []
+    suffixes: list[bytes | None] = []
+    for line in lines:
+        name, _, rest = line.partition(b":")
+        value, bar, suffix = rest.partition(b"|")
+        if bar:
+            names.append(name)
+            values.append(value)
+            suffixes.append(suffix)
+        else:
+            names.append(line)
+            values.append(b"")
+            suffixes.append(None)
     return Columns(names, values, suffixes)
 
 

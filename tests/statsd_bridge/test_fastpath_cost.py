@@ -34,6 +34,12 @@ HARD_INPUTS: dict[str, Callable[[int], bytes]] = {
     "each with its own suffix": lambda n: b"\n".join(
         b"a:1|c|#k:%d" % i for i in range(n)
     ),
+    "tags with other names by turns": lambda n: b"\n".join(
+        b"a:1|c|#%b:%d" % (b"k" if i % 2 else b"j", i) for i in range(n)
+    ),
+    "each with its own names of tags": lambda n: b"\n".join(
+        b"a:1|c|#k%d:v" % i for i in range(n)
+    ),
     "each with its own rate": lambda n: b"\n".join(
         b"a:1|c|@0.%d" % i for i in range(n)
     ),

@@ -7,9 +7,9 @@ A growing reply as a draft: Telegram shows it in a private chat, it is no messag
 
 - A draft that fails is skipped: the next one shows more, and the end of the answer is
   a message anyway.  No flood wait is waited for.
-- A reply whose draft is refused goes on with a message that is edited.  After
-  `MAX_REFUSED_REPLIES` such replies in a row, or if the server has no drafts, no reply
-  of this process is tried as a draft.
+- A reply whose draft is refused, or lost `MAX_LOST` times in a row, goes on with a
+  message that is edited.  After `MAX_REFUSED_REPLIES` such replies in a row, or if the
+  server has no drafts, no reply of this process is tried as a draft.
 - After a crash nothing of a draft is left in the chat.
 """
 
@@ -45,6 +45,7 @@ REFRESH_SECONDS = 20.0
 # A draft under way may arrive after the message that is to replace it.
 GRACE_SECONDS = 0.5
 MAX_REFUSED_REPLIES = 3
+MAX_LOST = 2
 
 logger = log.logger(__name__)
 
@@ -69,18 +70,22 @@ class Drafts:
             Draft(drafts=self, chat=chat, draft_id=draft_id) if self._usable else None
         )
 
-    def record(self, outcome: DraftOutcome) -> None:
-        """Count a draft; stop using drafts after a refusal that will not change."""
+    def record(self, outcome: DraftOutcome, *, gave_up: bool = False) -> None:
+        """
+        Count a draft; stop using drafts after a refusal that will not change.
+
+        `gave_up` means that its reply goes on without drafts.
+        """
         self.delivery.events.emit(DraftShown(outcome))
         if outcome is DraftOutcome.SHOWN:
             self._refused_replies = 0
         elif outcome is DraftOutcome.UNSUPPORTED:
             self._usable = False
-        elif outcome is DraftOutcome.REFUSED:
+        elif gave_up or outcome is DraftOutcome.REFUSED:
             self._refused_replies += 1
             if self._refused_replies >= MAX_REFUSED_REPLIES and self._usable:
                 self._usable = False
-                logger.warning("drafts are refused: answers grow as edited messages")
+                logger.warning("drafts fail: answers grow as messages that are edited")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +100,7 @@ class Draft:
     _part: MessagePart | None = field(default=None, init=False)
     _shown_at: float = field(default=0.0, init=False)
     _call: asyncio.Task[None] | None = field(default=None, init=False)
+    _lost: int = field(default=0, init=False)
 
     async def show(self, part: MessagePart) -> float:
         """
@@ -120,7 +126,7 @@ class Draft:
         error = self._call.exception()
         if error is not None:
             return self._failed(error)
-        self.shown, self._part, self._shown_at = True, part, now
+        self.shown, self._part, self._shown_at, self._lost = True, part, now, 0
         self.drafts.record(DraftOutcome.SHOWN)
         return 0.0
 
@@ -145,7 +151,9 @@ class Draft:
                 self.usable = error.refusal is Refusal.FORMATTING
                 self.drafts.record(DraftOutcome.REFUSED)
             case CrocbotError():
-                self.drafts.record(DraftOutcome.LOST)
+                self._lost += 1
+                self.usable = self._lost < MAX_LOST
+                self.drafts.record(DraftOutcome.LOST, gave_up=not self.usable)
             case _:
                 raise error
         return 0.0

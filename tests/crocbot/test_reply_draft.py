@@ -182,7 +182,20 @@ async def test_drafts_are_given_up(errors: list[Exception], tried: int) -> None:
 
     assert chat.calls.count("draft") == tried
     assert chat.texts == ["first!"] * 9
-    assert len([each for each in logs if "refused" in each["event"]]) <= 1
+    assert len([each for each in logs if "drafts fail" in each["event"]]) <= 1
+
+
+async def test_drafts_that_are_lost_again_and_again() -> None:
+    """The reply becomes a message; after three such replies drafts are given up."""
+    chat = DraftFixture()
+    chat.errors["draft"] = [DOWN] * 20
+    for _ in range(5):
+        chat.start()
+        calls = len(chat.shown)
+        await chat.deliver("first", lambda at=calls: len(chat.shown) > at, "!")
+
+    assert chat.calls.count("draft") == MAX_REFUSED_REPLIES * draft.MAX_LOST
+    assert chat.texts == ["first!"] * 5
 
 
 async def test_a_draft_that_hangs() -> None:

@@ -96,7 +96,8 @@ async def test_a_growing_message_that_was_deleted(world: World) -> None:
     async with stage(world) as s:
         missing = faults.api_error(400, "Bad Request: message to edit not found")
         s.server.fault("editMessageText", missing)
-        s.server.send(ADA, "tell me")
+        # In a group: in a private chat the answer grows as a draft.
+        s.server.send(ADA, "tell me", GROUP)
         s.agent.say("One")
         await world.eventually(lambda: s.texts == ["One"])
         s.agent.say(" **two**")
@@ -152,11 +153,11 @@ async def test_a_chat_that_blocks_while_an_agent_works(world: World) -> None:
     async with stage(world) as s:
         blocked = faults.api_error(403, "Forbidden: bot was blocked by the user")
         s.server.fault("sendMessage", blocked)
-        s.server.send(ADA, "tell me")
+        s.server.send(ADA, "tell me", GROUP)
         s.agent.say("One")
         await world.eventually(lambda: s.agent.cancelled == 1)
         s.server.fault("sendChatAction", blocked, times=2)
-        s.server.send(ADA, "tell me more")
+        s.server.send(ADA, "tell me more", GROUP)
         await world.eventually(lambda: s.agent.cancelled == 2)
 
         async def counted() -> bool:

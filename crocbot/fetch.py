@@ -109,13 +109,16 @@ class Fetcher:
         self._seconds = seconds
         self._allowed = allowed
 
-    async def fetch(self, url: str, max_bytes: int) -> FetchedFile:
-        """Return a file of at most `max_bytes`.  Raise FetchError."""
+    async def fetch(
+        self, url: str, max_bytes: int, max_seconds: float = FETCH_SECONDS
+    ) -> FetchedFile:
+        """Return a file of at most `max_bytes`, in time.  Raise FetchError."""
+        seconds = min(self._seconds, max_seconds)
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(seconds):
                 return await self._fetch(url, max_bytes)
         except TimeoutError:
-            raise FetchError(f"no whole file within {self._seconds:g} s") from None
+            raise FetchError(f"no whole file within {seconds:g} s") from None
         except BodyTooLongError as error:
             raise TooLongError(str(error)) from error
         except BodyError as error:

@@ -28,7 +28,7 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeGuard
 
@@ -69,6 +69,8 @@ SIGNATURE = "X-Crocbot-Signature"
 ACCEPT = "application/json, text/event-stream, text/plain"
 REPLY_KEYS = ("reply", "text", "answer", "message", "response", "content")
 Part = str | Usage | AgentFile | AgentButtons
+# A file of 50 MB at half a megabyte a second.
+LARGE_ANSWER_SECONDS = 120.0
 JSON_BEGINNING = re.compile(r'\s*(?:\[\s*)?\{\s*(?:"|$)')
 
 
@@ -223,27 +225,40 @@ def _refused(response: AgentResponse, body: bytes) -> AgentError:
 
 
 class _Meter:
-    """Waits for the slot of large answers before more than a text is read."""
+    """
+    Waits for the slot of large answers before more than a text is read.
+
+    The rest must arrive within `LARGE_ANSWER_SECONDS`: others wait for the slot.
+    """
 
     def __init__(self, slot: asyncio.Semaphore) -> None:
         self._slot = slot
         self._bytes = 0
-        self._has_slot = False
+        self._deadline: float | None = None
 
-    async def chunks(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-        """Yield the chunks, each when it may be kept in memory."""
-        async for chunk in chunks:
+    async def chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the chunks, each when it may be kept in memory.  Raise AgentError."""
+        while True:
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                text = f"files did not arrive within {LARGE_ANSWER_SECONDS:g} s"
+                raise AgentError(text, AgentErrorReason.TIMEOUT) from error
             self._bytes += len(chunk)
-            if self._bytes > MAX_BODY_BYTES and not self._has_slot:
+            if self._bytes > MAX_BODY_BYTES and self._deadline is None:
                 await self._slot.acquire()
-                self._has_slot = True
+                now = asyncio.get_running_loop().time()
+                self._deadline = now + LARGE_ANSWER_SECONDS
             yield chunk
 
     def reset(self) -> None:
         """Count from 0: what was read is not in memory any more."""
         self._bytes = 0
-        if self._has_slot:
-            self._has_slot = False
+        if self._deadline is not None:
+            self._deadline = None
             self._slot.release()
 
 

@@ -10,6 +10,7 @@ A file is on disk as soon as it is here, so that a long answer does not fill the
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,6 +38,9 @@ from crocbot.outgoing import (
 from crocbot.text import utf16_length
 from crocbot.turn.buttons import read_buttons
 from crocbot.turn.messages import missing_enclosures
+
+# For all files of an answer, which waits for them.
+MAX_FETCH_SECONDS = 60.0
 
 logger = log.logger(__name__)
 
@@ -86,6 +90,7 @@ class EnclosureReader:
     _files: list[OutgoingFile] = field(default_factory=list, init=False)
     _more: list[str] = field(default_factory=list, init=False)
     _bytes: int = field(default=0, init=False)
+    _fetched_seconds: float = field(default=0.0, init=False)
     _buttons: Buttons = field(default=(), init=False)
     _refused_files: int = field(default=0, init=False)
     _refused_buttons: int = field(default=0, init=False)
@@ -172,12 +177,16 @@ class EnclosureReader:
                 FileOutcome.TOO_LARGE if file.too_large else FileOutcome.UNSUPPORTED
             )
             raise _RefusedError(file.problem or "it has no content", outcome)
+        clock = asyncio.get_running_loop().time
+        began, left = clock(), self.rules.max_bytes - self._bytes
         try:
             fetched = await self.rules.fetcher.fetch(
-                file.url, self.rules.max_bytes - self._bytes
+                file.url, left, max(0.0, MAX_FETCH_SECONDS - self._fetched_seconds)
             )
         except TooLongError as error:
             raise _RefusedError(str(error), FileOutcome.TOO_LARGE) from error
         except FetchError as error:
             raise _RefusedError(str(error), FileOutcome.UNSUPPORTED) from error
+        finally:
+            self._fetched_seconds += clock() - began
         return fetched.content, file.name or fetched.name

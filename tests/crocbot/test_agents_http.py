@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from crocbot.agents import Timeouts
+from crocbot.agents import Timeouts, http
 from crocbot.agents.http import SIGNATURE, HttpAgent, request_payload
 from crocbot.agents.rules import MAX_BODY_BYTES, MAX_EVENT_BYTES
 from crocbot.content import Attachment, File, Image
@@ -446,3 +446,29 @@ async def test_words_of_a_refusal() -> None:
     reading, _ = await read(refuse)
 
     assert str(reading.error) == "the agent answered 400: no such tenant"
+
+
+async def test_a_large_answer_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives the slot of large answers back, and the next one is read."""
+    monkeypatch.setattr(http, "LARGE_ANSWER_SECONDS", 0.2)
+    large = b'{"reply": "Hi.", "x": "' + b"x" * 2 * MAX_BODY_BYTES
+    stalls = [True, False]
+
+    async def service(request: web.Request) -> web.StreamResponse:
+        headers = {"Content-Type": "application/json"}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        await response.write(large)
+        if stalls.pop(0):
+            await asyncio.sleep(60)
+        await response.write(b'"}')
+        return response
+
+    async with asyncio.timeout(30), serving({"POST /": service}) as place:
+        url = f"http://{place}/"
+        agent = HttpAgent(url, None, 5.0, max_file_bytes=4 * MAX_BODY_BYTES)
+        first, second = [await read_answer(agent, PROMPT) for _ in range(2)]
+        await agent.close()
+
+    assert (first.text, first.reason) == ("", AgentErrorReason.TIMEOUT)
+    assert (second.text, second.error) == ("Hi.", None)

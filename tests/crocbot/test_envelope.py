@@ -325,17 +325,36 @@ JSON = st.recursive(
 FIELDS = ["message_id", "date", "chat", "from", "text", "entities", "photo", "dice"]
 
 
-UPDATES = st.dictionaries(st.sampled_from(["update_id", "message", "poll"]), JSON)
+KINDS = [
+    *("message", "edited_message", "callback_query", "my_chat_member"),
+    *("stopped_message_generation", "poll", "update_id"),
+]
+UPDATES = st.dictionaries(st.sampled_from(KINDS), JSON)
+PRIVATE_CHAT = st.just({"id": 7, "type": "private", "first_name": "Ada"})
+PARTS = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("draft_id", "message_thread_id", "data", "id"), JSON),
+        **dict.fromkeys(("chat", "from", "date", "text"), JSON | PRIVATE_CHAT),
+        "message": st.fixed_dictionaries(
+            {}, optional={"chat": PRIVATE_CHAT, "message_id": JSON, "date": JSON}
+        ),
+    },
+)
+OTHER_KINDS = st.dictionaries(st.sampled_from(KINDS[1:5]), PARTS, min_size=1)
 MESSAGES = st.dictionaries(st.sampled_from(FIELDS), JSON).map(
     lambda fields: raw(**({"text": "x"} | fields))
 )
 
 
-@given(UPDATES | MESSAGES)
+@given(UPDATES | MESSAGES | OTHER_KINDS)
 def test_any_update(update: dict[str, Any]) -> None:
     """Any JSON gives a message, None or EnvelopeError, and a key."""
     hash(envelope.chat_key(update))
     envelope.chat_move(update)
+    envelope.is_stop(update)
+    envelope.guess_type(update)
+    envelope.lag_seconds(update, 1e9)
     try:
         message = read(update)
     except EnvelopeError:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from crocbot.context import QUOTE
 from crocbot.model import ChatThread, Exchange, Usage
 from crocbot.store import Store
 from crocbot.text import replace_lone_surrogates
@@ -162,7 +163,15 @@ def _without_middle(text: str, chars: int) -> str:
     if len(text) <= chars:
         return text
     half = max(chars - 1, 0) // 2
-    return text[: chars - 1 - half] + "…" + text[len(text) - half :] if chars else ""
+    end = _marked_end(text, len(text) - half)
+    return text[: chars - 1 - half] + "…" + end if chars else ""
+
+
+def _marked_end(text: str, start: int) -> str:
+    """Return a text from `start` on; if a line of a quotation is cut, it is marked."""
+    line, end = text[text.rfind("\n", 0, start) + 1 :], text[start:]
+    mark = f"\n{QUOTE}" if line.startswith(QUOTE) else ""
+    return mark + end[len(mark) :] if len(end) > len(mark) else end
 
 
 def _insert(connection: Connection, key: Key, exchange: Exchange) -> None:

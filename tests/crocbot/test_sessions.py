@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot import sessions
-from crocbot.model import ChatThread, Exchange, Usage
+from crocbot.content import Context, ForwardOrigin, OriginType
+from crocbot.model import ChatThread, Exchange, Prompt, Usage
 from crocbot.sessions import Sessions
 from crocbot.store import Store, opened
+from tests.crocbot.fakes import a_message
 
 HERE, TOPIC, ELSEWHERE = ChatThread(-5), ChatThread(-5, 4), ChatThread(7)
 
@@ -120,3 +122,15 @@ def test_a_long_exchange_is_shortened(prompt: str, answer: str, chars: int) -> N
     assert len(short.prompt) + len(short.answer) <= chars
     if len(prompt) + len(answer) <= chars:
         assert short == Exchange(prompt, answer)
+
+
+@pytest.mark.parametrize("chars", range(20, 400, 7))
+def test_a_quotation_that_is_shortened(chars: int) -> None:
+    """What is left of a line of a quotation is marked as one."""
+    forward = Context(forward=ForwardOrigin(OriginType.USER, "Eve"))
+    prompt = Prompt(a_message("x" * 500, context=forward)).remembered
+    short = sessions.shorten(Exchange(prompt, ""), chars).prompt
+    *_, last = short.splitlines()
+
+    assert len(short) <= chars
+    assert last.startswith("> ")

@@ -49,8 +49,8 @@ class LineRecorder:
         self._now = 0.0
         self._appended = 0
         self._seen: set[Series] = set()
-        # The last names without a rule, each with its number of lines, oldest first.
-        self._unmapped: dict[tuple[bytes, SampleFormat], int] = {}
+        # The last names without a rule, each with its number of samples, oldest first.
+        self._unmapped: dict[tuple[bytes, SampleType], int] = {}
 
     def record(
         self,
@@ -113,10 +113,9 @@ class LineRecorder:
 
     def note_unmapped(self) -> None:
         """Add the names without a rule to those that are shown."""
-        for (name, format), lines in self._unmapped.items():
+        for (name, type), events in self._unmapped.items():
             text = name[:MAX_TEXT_LENGTH].decode()
-            events = lines * format.weight
-            self._buffers.unmapped_names.add((text, format.type), events)
+            self._buffers.unmapped_names.add((text, type), events)
         self._unmapped.clear()
 
     def _record_unknown(
@@ -272,9 +271,9 @@ class LineRecorder:
     def _note(self, name: bytes, format: SampleFormat) -> None:
         """Note a name without a rule; a tenth of the cost of showing each at once."""
         unmapped = self._unmapped
-        key = name[:MAX_TEXT_LENGTH], format
+        key = name[:MAX_TEXT_LENGTH], format.type
         # Removed and inserted again, it is the last in the order of a dict.
-        unmapped[key] = unmapped.pop(key, 0) + 1
+        unmapped[key] = unmapped.pop(key, 0) + format.weight
         if len(unmapped) >= 2 * MAX_RECENT:
             # The others would be dropped by those that are newer.
             for each in list(islice(unmapped, MAX_RECENT)):

@@ -137,8 +137,10 @@ class _Page:
             for label_texts, lines in text.divide_family(family, self._now):
                 if is_allowed:
                     is_allowed = self._allows_series(family, label_texts)
-                # Nothing to print yet, but work to count.
-                yield "", lines
+                # Nothing to print yet, but work to count: one look at a histogram, and
+                # what a page takes at a summary, which keeps it for the page.
+                is_summary = family.type is MetricType.SUMMARY
+                yield "", lines if is_summary else len(label_texts)
         for name, type_name, formatter in self._parts(family, is_allowed):
             yield formatter.head(name, type_name, family.help), 2
             yield from text.format_series(family, formatter, self._bugs)

@@ -169,6 +169,9 @@ class Summary(GrowingSeries):
     def page_lines(self, now: float) -> int:
         """Return the lines of counters that take as long on a page."""
         if now < self.part_end and self.window_values is not None:
+            shown = self.shown
+            if shown is not None and shown.count == self.count:
+                return 2
             return 3 + len(self.window_values)
         waiting = sum(len(each.pending) for each in self.sketches)
         searched = sum(each.entry_capacity > 0 for each in self.sketches)

@@ -24,7 +24,7 @@ class ShownNumbers:
     """
     Numbers of a page, and the count of the observations that they are of.
 
-    They are the text or, encoded, the metric; the other one is empty.
+    They are the text, the encoded metric, or both if both formats are asked for.
     """
 
     __slots__ = ("count", "encoded", "text")
@@ -45,4 +45,7 @@ def keep_numbers(
     """Return numbers that replace older ones; None if `kept` has no room."""
     if old is not None:
         kept.release(old.size())
+        if old.count == new.count:
+            new.text = new.text or old.text
+            new.encoded = new.encoded or old.encoded
     return new if kept.reserve(new.size()) else None

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import ssl
 from collections.abc import (
     AsyncGenerator,
@@ -61,6 +62,9 @@ WRONG_ADDRESS = (
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
 )
+MAX_BEGINNING_BYTES = 200
+# In the beginning of an event: its data is JSON.
+OBJECT = re.compile(rb"data:\s*[\[{]")
 # Two line ends in a row, whichever they are, contain one of these.
 EMPTY_LINES = (b"\n\n", b"\n\r", b"\r\r")
 
@@ -99,8 +103,7 @@ class AgentResponse:
             body = _beginning(self._response.chunks(MAX_ERROR_BYTES))
         elif self.content_type == EVENT_STREAM:
             body = _bounded_events(
-                self._response.chunks(MAX_STREAM_BYTES + more_bytes),
-                MAX_EVENT_BYTES + more_bytes,
+                self._response.chunks(MAX_STREAM_BYTES + more_bytes), more_bytes
             )
         else:
             body = self._response.chunks(MAX_BODY_BYTES + more_bytes)
@@ -207,10 +210,14 @@ async def _beginning(
 
 
 async def _bounded_events(
-    chunks: AsyncGenerator[bytes, None], max_bytes: int
+    chunks: AsyncGenerator[bytes, None], more_bytes: int
 ) -> AsyncGenerator[bytes, None]:
-    """Yield server-sent events; an event ends with an empty line.  Raise AgentError."""
-    last, event_bytes = b"", 0
+    """
+    Yield server-sent events; an event ends with an empty line.  Raise AgentError.
+
+    Only an event whose data is an object may have `more_bytes`.
+    """
+    last, beginning, event_bytes = b"", b"", 0
     async with aclosing(chunks):
         async for chunk in chunks:
             text = last + chunk
@@ -218,6 +225,10 @@ async def _bounded_events(
             event_bytes = (
                 event_bytes + len(chunk) if found < 0 else len(text) - found - 2
             )
+            begun = beginning + chunk if found < 0 else text[found + 2 :]
+            beginning = begun[:MAX_BEGINNING_BYTES]
+            has_object = OBJECT.search(beginning) is not None
+            max_bytes = MAX_EVENT_BYTES + (more_bytes if has_object else 0)
             if event_bytes > max_bytes:
                 error = f"an event has more than {max_bytes} bytes"
                 raise AgentError(error, AgentErrorReason.TOO_LONG)

@@ -472,3 +472,26 @@ async def test_a_large_answer_that_stalls(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert (first.text, first.reason) == ("", AgentErrorReason.TIMEOUT)
     assert (second.text, second.error) == ("Hi.", None)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "reason"),
+    [
+        (b'data: {"text": "Hi.", "x": "', None),
+        (b'data: a\n\nevent: x\ndata: {"text": "Hi.", "x": "', None),
+        (b"data: ", AgentErrorReason.TOO_LONG),
+        (b": comment", AgentErrorReason.TOO_LONG),
+        (b'data: {"text": "Hi."}\n\ndata: ', AgentErrorReason.TOO_LONG),
+    ],
+)
+async def test_large_events(beginning: bytes, reason: AgentErrorReason | None) -> None:
+    """Only an event with an object, which may have files, may be large."""
+    body = beginning + b"x" * 2 * MAX_EVENT_BYTES + b'"}\n\n'
+    service = streaming("text/event-stream", body)
+    async with serving({"POST /": service}) as place:
+        url = f"http://{place}/"
+        agent = HttpAgent(url, None, 5.0, max_file_bytes=4 * MAX_EVENT_BYTES)
+        reading = await read_answer(agent, PROMPT)
+        await agent.close()
+
+    assert reading.reason is reason

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from crocbot.agents.answer import NO_SECRETS
@@ -25,7 +27,7 @@ from crocbot.content import (
     QuotedMessage,
 )
 from crocbot.model import ChatThread, Exchange, MessageType, Prompt
-from crocbot.outgoing import AgentFile
+from crocbot.outgoing import MAX_CALLBACK_BYTES, AgentFile
 from crocbot.turn.buttons import MAX_READ_BUTTONS, ReadButtons, read_buttons
 from tests.crocbot.answer_files import PDF, as_json
 from tests.crocbot.fakes import Reading, a_message, read_answer, serving, streaming
@@ -278,3 +280,28 @@ def test_very_many_files_and_buttons() -> None:
     assert len(list(enclosures({"files": many}))) == MAX_READ_FILES
     assert read_buttons(many, NO_SECRETS).refused == MAX_READ_BUTTONS
     assert read_buttons([many], NO_SECRETS).refused == MAX_READ_BUTTONS
+
+
+KEYS = st.sampled_from(["data", "url", "name", "kind", "caption", "text", "files"])
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(value=JSON)
+def test_any_json(value: Any) -> None:
+    """Whatever an agent sends as files and buttons, each is read or has a problem."""
+    for each in enclosures({"files": value, "file": value, "buttons": value}):
+        if isinstance(each, AgentFile):
+            found = (each.content is not None) + (each.url is not None)
+            assert found + (each.problem is not None) == 1
+    for row in read_buttons(value, NO_SECRETS).rows:
+        for button in row:
+            assert button.text.strip()
+            assert (button.data is None) != (button.url is None)
+            assert len((button.data or "").encode()) <= MAX_CALLBACK_BYTES

@@ -95,7 +95,7 @@ def extensions() -> list[Extension]:
         return []
     # The types of libraries are not there in an isolated build, nor needed.
     options = ["--config-file=", "--ignore-missing-imports"]
-    return mypycify([*options, *sources()], opt_level="3", debug_level="0")  # type: ignore[no-any-return]
+    return mypycify([*options, *sources()], opt_level="2", debug_level="0")  # type: ignore[no-any-return]
 
 
 setup(

@@ -66,7 +66,7 @@ def choose(accept: str) -> Format:
     for media_range in accept.split(",", MAX_MEDIA_RANGES)[:MAX_MEDIA_RANGES]:
         media_type, *parameters = [part.strip() for part in media_range.split(";")]
         values = dict(_parse_parameter(parameter) for parameter in parameters)
-        quality = parse_float(values.get("q", "1")) or 0.0
+        quality = min(1.0, max(0.0, parse_float(values.get("q", "1")) or 0.0))
         for page_format, precision in _RANGES.get(media_type.lower(), ()):
             if _satisfies(page_format, values):
                 best[page_format] = max(best[page_format], (precision, quality))

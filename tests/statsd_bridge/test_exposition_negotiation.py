@@ -104,6 +104,11 @@ HEADERS = [
     ("text/plain;q=0,application/openmetrics-text;q=0.1", OPEN),
     ("text/plain;q=0.9,application/openmetrics-text;q=0.9", OPEN),
     ("text/plain,application/openmetrics-text;q=0.9", TEXT),
+    # A quality is from 0 to 1.
+    ("text/plain;q=-1", TEXT),
+    ("text/plain,application/openmetrics-text;q=2", OPEN),
+    ("text/plain,application/openmetrics-text;q=nan", TEXT),
+    ("text/plain;q=2,application/openmetrics-text", OPEN),
     # The most specific range decides.
     ("application/*", OPEN),
     ("application/*,text/*", TEXT),

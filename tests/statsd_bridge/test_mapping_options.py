@@ -182,6 +182,9 @@ NATIVE_OPTIONS = [
     (f"{FACTOR}: 4, {MAXIMUM}: 7", f"{FACTOR}: 0, {MAXIMUM}: 0", NativeOptions(-1, 7)),
     (f"{FACTOR}: 0, {MAXIMUM}: 0", "", NATIVE),
     (f"{FACTOR}: -0.0", f"{FACTOR}: ~", NATIVE),
+    # The work for a series is bounded.
+    ("", f"{MAXIMUM}: 10000", NativeOptions(3, 10_000)),
+    (f"{MAXIMUM}: 4294967295", "", NativeOptions(3, 10_000)),
     # 1 or less, but above 0, turns them off.
     (f"{FACTOR}: 1", "", None),
     (f"{FACTOR}: 1e-300", "", None),

@@ -32,9 +32,11 @@ def _rows() -> Iterator[Sequence[str]]:
 def _default(field: str) -> str:
     if field in _DEFAULTS:
         return _DEFAULTS[field]
-    value = Settings.model_fields[field].default
+    info = Settings.model_fields[field]
+    value = info.default
     if isinstance(value, bool):
-        return f"`{value}`".lower()
+        yes, no = str(info.description).removeprefix("must be ").split(" or ")
+        return f"`{yes if value else no}`"
     if not value or isinstance(value, SecretStr):
         return "0" if value == 0 else ""
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

@@ -49,6 +49,8 @@ from crocbot.outgoing import AgentButtons, AgentFile
 from crocbot.text import is_visible
 
 MAX_CHARS = 65_536
+# Of the name of a file, at its end, which has the extension; Telegram gets fewer.
+MAX_NAME_CHARS = 1000
 MAX_TRIES = 3
 # A minute is what limits per minute ask for; people wait no longer without a word.
 MAX_WAIT_SECONDS = 60.0
@@ -292,16 +294,24 @@ class AnswerReader:
             if fitting:
                 yield fitting
             if len(fitting) < len(text):
-                raise AgentError(
-                    f"the answer has more than {MAX_CHARS} characters",
-                    AgentErrorReason.TOO_LONG,
-                )
+                raise _too_long()
 
     async def _enclose(self, part: AgentFile | AgentButtons) -> None:
-        if isinstance(part, AgentFile):
-            self._has_file = True
-            part = _redacted_file(part, self.redactor)
-        await self.enclosures.add(part)
+        """
+        Pass on a file or buttons; a caption is a part of the answer's characters.
+
+        Raise AgentError at their end.
+        """
+        if isinstance(part, AgentButtons):
+            await self.enclosures.add(part)
+            return
+        self._has_file = True
+        file = _redacted_file(part, self.redactor)
+        fitting = file.caption[: MAX_CHARS - self._chars]
+        self._chars += len(fitting)
+        await self.enclosures.add(replace(file, caption=fitting))
+        if len(fitting) < len(file.caption):
+            raise _too_long()
 
     async def _one_call(self, deadline: float) -> AsyncGenerator[str, None]:
         """Yield the text of one call, each part in time; keep its token usage."""
@@ -330,11 +340,17 @@ class AnswerReader:
             await answer.aclose()
 
 
+def _too_long() -> AgentError:
+    return AgentError(
+        f"the answer has more than {MAX_CHARS} characters", AgentErrorReason.TOO_LONG
+    )
+
+
 def _redacted_file(file: AgentFile, redactor: Redactor) -> AgentFile:
     """Return a file without secrets in what is shown of it; its content is its own."""
     return replace(
         file,
-        name=redactor.redact(file.name),
+        name=redactor.redact(file.name)[-MAX_NAME_CHARS:],
         caption=redactor.redact(file.caption),
     )
 

@@ -26,6 +26,7 @@ LOCAL_DOMAINS = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 AGENT_FIELDS = {
     "agent_url": "http",
     "agent_secret": "http",
+    "fetch_hosts": "http",
     "agent_command": "command",
     "model": "openai",
     "request_fields": "openai",

@@ -169,6 +169,9 @@ def _fetch_host(value: object) -> str:
     host = value.strip().lower()
     if not re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[0-9]{1,5})?", host):
         raise ValueError("it is not the name of a host")
+    port = host.rpartition(":")[2]
+    if port.isdecimal() and ":" in host and not 1 <= int(port) <= 65535:
+        raise HintError(f"{port} is not a port, 1 to 65535")
     return host
 
 

@@ -189,4 +189,4 @@ class EnclosureReader:
             raise _RefusedError(str(error), FileOutcome.UNSUPPORTED) from error
         finally:
             self._fetched_seconds += clock() - began
-        return fetched.content, file.name or fetched.name
+        return fetched.content, file.name or self.rules.redactor.redact(fetched.name)

@@ -38,12 +38,14 @@ def test_every_setting_is_in_the_example(example: dict[str, str]) -> None:
 
     assert set(example) == {*NAMES, *files, CONFIG, *PROXIES} | used
     for name in NAMES.keys() - ELSEWHERE:
-        assert example[name] == _shown(Settings.model_fields[NAMES[name]].default)
+        info = Settings.model_fields[NAMES[name]]
+        assert example[name] == _shown(info.default, str(info.description))
 
 
-def _shown(default: Any) -> str:
+def _shown(default: Any, rule: str) -> str:
     if isinstance(default, bool):
-        return str(default).lower()
+        yes, no = rule.removeprefix("must be ").split(" or ")
+        return yes if default else no
     if isinstance(default, float):
         return f"{default:g}"
     return str(default) if default or default == 0 else ""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from crocbot.agents import AnswerReader, ThinkingTags, Timeouts
-from crocbot.agents.answer import NO_SECRETS
+from crocbot.agents.answer import NO_ENCLOSURES, NO_SECRETS, EnclosureSink
 from crocbot.clocks import SystemClocks
 from crocbot.errors import DeliveryError, FileTooLargeError, InboxError
 from crocbot.events import AgentCall, AgentErrorReason, Event
@@ -311,6 +311,7 @@ async def read_answer(
     timeouts: Timeouts | None = None,
     redactor: Redactor = NO_SECRETS,
     thinking: ThinkingTags | None = None,
+    enclosures: EnclosureSink = NO_ENCLOSURES,
 ) -> Reading:
     """Read an agent's answer to its end; pauses between tries take no time."""
     reading = Reading()
@@ -325,6 +326,7 @@ async def read_answer(
         events=reading.events,
         redactor=redactor,
         thinking=thinking,
+        enclosures=enclosures,
         sleep=sleep,
         random=lambda: 0.5,
     )

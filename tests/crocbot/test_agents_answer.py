@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from crocbot.agents import Accepts, AnswerReader, ThinkingTags, Timeouts
-from crocbot.agents.answer import MAX_CHARS
+from crocbot.agents.answer import MAX_CHARS, MAX_NAME_CHARS
 from crocbot.errors import AgentError
 from crocbot.events import AgentErrorReason
 from crocbot.model import Exchange, Prompt, Usage
+from crocbot.outgoing import AgentButtons, AgentFile
 from tests.crocbot.fakes import Reading, a_message, read_answer
 
 BUSY = AgentError("busy", AgentErrorReason.RATE_LIMITED, retry=True)
@@ -267,3 +268,32 @@ async def test_text_kept_back_before_an_error() -> None:
     reading = await read_answer(ScriptedAgent(script), thinking=ThinkingTags())
 
     assert (reading.text, reading.reason) == ("1 <t", AgentErrorReason.CUT_SHORT)
+
+
+class Captions:
+    """An EnclosureSink that keeps the captions and names of files."""
+
+    def __init__(self) -> None:
+        self.captions: list[str] = []
+        self.names: list[str] = []
+
+    async def add(self, enclosure: AgentFile | AgentButtons) -> None:
+        if isinstance(enclosure, AgentFile):
+            self.captions.append(enclosure.caption)
+            self.names.append(enclosure.name)
+
+
+async def test_long_captions() -> None:
+    """The captions of an answer have no more characters than are left beside text."""
+    files = [
+        AgentFile(content=b"x", name="a/" * 2000 + "b.pdf", caption="c" * 30_000)
+        for _ in range(4)
+    ]
+    sink = Captions()
+    reading = await read_answer(ScriptedAgent(parts("Here.", *files)), enclosures=sink)
+
+    assert [len(caption) for caption in sink.captions] == [30_000, 30_000, 5531]
+    assert len("Here." + "".join(sink.captions)) == MAX_CHARS
+    assert {len(name) for name in sink.names} == {MAX_NAME_CHARS}
+    assert sink.names[0].endswith("/b.pdf")
+    assert reading.reason is AgentErrorReason.TOO_LONG

@@ -20,6 +20,11 @@ GROUPS = (
     " :mention or :always, like -1001234,-1005678:always"
 )
 MODES = {-1: "always", -2: "mention", -3: "mention"}
+REACTION = "must be an emoji that Telegram has as a reaction, like 👀 or 👍"
+HOSTS = (
+    "must be names of hosts separated by commas, each with an optional port, like"
+    " files.example.org,*.example.org"
+)
 PORT = "must be a port, 1 to 65535"
 NO_HOME = "cannot read ~no-such-user/x: there is no such home directory"
 
@@ -148,6 +153,15 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
         ("MODEL_EXTRA", '{"a": NaN}', EXTRA_RULE),
         ("MODEL_EXTRA", '{"model": 1}', f"{EXTRA_RULE}; the gateway sets model"),
         ("KEEP_THINKING", "perhaps", "must be true or false"),
+        ("EDITS", "maybe", "must be ignore or answer"),
+        ("RICH", "maybe", "must be on or off"),
+        ("ACKNOWLEDGE", "🦖", REACTION),
+        ("ACKNOWLEDGE", "👀👀", REACTION),
+        ("FETCH_HOSTS", "*", HOSTS),
+        ("FETCH_HOSTS", "a.b,[::1]", HOSTS),
+        ("FETCH_HOSTS", "a.b:0", f"{HOSTS}; 0 is not a port, 1 to 65535"),
+        ("FETCH_HOSTS", "a.b:99999", f"{HOSTS}; 99999 is not a port, 1 to 65535"),
+        ("FILES_MAX_BYTES", "50000001", "must be bytes, 0 to 50000000"),
         ("DRAIN_SECONDS", "-1", "must be seconds, 0 to 3600"),
         ("DRAIN_SECONDS", "nan", "must be seconds, 0 to 3600"),
     ],
@@ -353,6 +367,10 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             {"CROCBOT_MODEL": "llama"},
             "CROCBOT_MODEL has no effect: CROCBOT_AGENT is 'echo', not 'openai'",
+        ),
+        (
+            {"CROCBOT_FETCH_HOSTS": "files.example.org"},
+            "CROCBOT_FETCH_HOSTS has no effect: CROCBOT_AGENT is 'echo', not 'http'",
         ),
         (
             {"CROCBOT_ALLOW_FROM": "7", "CROCBOT_OPERATORS": "7,8"},

@@ -183,6 +183,15 @@ async def test_a_long_caption() -> None:
     assert (result.files[0].caption, result.more_text) == ("", caption)
 
 
+async def test_a_secret_in_an_address() -> None:
+    """The name that a file has by its address shows no secret."""
+    host = FakeHost(FetchedFile(PDF, f"{SECRET}.pdf"))
+    reader = host.reader()
+    await reader.add(AgentFile(url=f"https://a.example/{SECRET}.pdf"))
+
+    assert [file.name for file in reader.result().files] == ["[redacted].pdf"]
+
+
 async def test_refused_buttons() -> None:
     """Their number is in the sentence, and counted."""
     host = FakeHost()

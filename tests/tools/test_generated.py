@@ -96,6 +96,8 @@ def test_every_setting_is_explained() -> None:
         assert info.description
         assert f"| `{name}`" in table
     assert [name for name in SECRETS if f"`{name}_FILE`" not in table] == []
+    assert "| `CROCBOT_RICH` | `off` |" in table
+    assert "| `CROCBOT_KEEP_THINKING` | `false` |" in table
 
 
 @pytest.fixture

@@ -128,6 +128,8 @@ def format_families(
             except Exception as error:
                 bugs.report(error)
             else:
+                if native_buckets(series) is not None:
+                    lines += len(message) // NATIVE_BYTES_PER_LINE
                 yield message, lines
         elif isinstance(encoder, NumberEncoder):
             yield from _encode_numbers(family, encoder, bugs)

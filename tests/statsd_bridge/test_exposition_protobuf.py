@@ -381,14 +381,15 @@ def test_a_large_histogram_is_that_of_one_moment() -> None:
     assert sum(buckets(histogram.positive_span, histogram.positive_delta).values()) == 2
 
 
-def test_histograms_with_many_native_buckets_take_more_slices() -> None:
+@pytest.mark.parametrize("line", ["t:{values}|h|@0.001|#k:{n}", "t{n}:{values}|h"])
+def test_histograms_with_many_native_buckets_take_more_slices(line: str) -> None:
     """A slice takes as long with native buckets as without."""
-    values = b":".join(b"%.4f" % 1.09**i for i in range(-99, 99))
+    values = ":".join(f"{1.09**i:.4f}" for i in range(-99, 99))
     numbers = []
     for mode in (NativeMode.OFF, NativeMode.ON):
         memory = InMemoryPath(HISTOGRAMS, native_mode=mode)
         for n in range(400):
-            memory.feed(b"t:%b|h|@0.001|#k:%d" % (values, n))
+            memory.feed(line.format(values=values, n=n).encode())
         numbers.append(len(list(slices(memory))))
 
     without, with_native = numbers

@@ -27,7 +27,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Coroutine, Hashable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -180,8 +180,13 @@ class Dispatcher:
             return True
         old, arrived = chat.waiting[index]
         new = arrivals.replacement(row, old)
-        chat.waiting[index] = (new, arrived)
-        self._start(self._end([old], self._runner.replace(old, new)))
+        replacing = self._end([old], self._runner.replace(old, new))
+        if envelope.is_stop(new.raw):
+            del chat.waiting[index]
+            self._start(self._run_urgent(new, after=replacing))
+        else:
+            chat.waiting[index] = (new, arrived)
+            self._start(replacing)
         return False
 
     def _lose(self, row: Row, chat: ChatQueue) -> Sequence[Row]:
@@ -301,14 +306,14 @@ class Dispatcher:
         chat.running, chat.stopped = (), False
         chat.settled.set()
 
-    async def _run_urgent(self, row: Row) -> None:
+    async def _run_urgent(
+        self, row: Row, *, after: Awaitable[None] | None = None
+    ) -> None:
         """Run a turn past everything that waits, unless it is a suspect."""
-        key = self._key(row)
-        if row.tries:
-            async with self._slots.slot([row]):
-                await self._run_turn(key, [row])
-        else:
-            await self._run_turn(key, [row])
+        if after is not None:
+            await after
+        async with self._slots.slot([row]) if row.tries else nullcontext():
+            await self._run_turn(self._key(row), [row])
         self._leave([row])
 
     async def _run_turn(self, key: Hashable, rows: Sequence[Row]) -> None:

@@ -74,6 +74,11 @@ class Acknowledger:
             self._tasks[task] = ended
             task.add_done_callback(self._tasks.pop)
 
+    def replaced(self, old: int, new: int) -> None:
+        """Keep the reaction on a message whose row gives its place to an edit."""
+        if ended := self._ended.pop(old, None):
+            self._ended[new] = ended
+
     def ended(self, update_ids: Iterable[int]) -> None:
         """Remove the reaction from messages whose rows were closed."""
         for update_id in update_ids:
@@ -105,8 +110,10 @@ class Acknowledger:
             logger.error("bug in a reaction", exc_info=error)
             self.events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))
         finally:
-            if self._ended.get(row.update_id) is ended:
-                del self._ended[row.update_id]
+            # An edit may have changed the update that it is kept for.
+            for update_id, kept in list(self._ended.items()):
+                if kept is ended:
+                    del self._ended[update_id]
 
     async def _show(self, message: Message) -> bool:
         """Return whether the chat may show the reaction afterwards."""

@@ -119,6 +119,8 @@ class TurnRunner:
             retried=int(old.retried),
             replaced_by=new,
         )
+        if self.acknowledger is not None:
+            self.acknowledger.replaced(old.update_id, new.update_id)
         await run_to_end(self._close([outcome]))
         self.events.emit(EditHandled(EditOutcome.REPLACED))
 

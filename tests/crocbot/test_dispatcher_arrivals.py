@@ -58,6 +58,18 @@ async def test_an_edit_takes_the_place_of_what_waits() -> None:
     world.assert_idle()
 
 
+async def test_an_edit_to_stop_overtakes() -> None:
+    """What waits and is edited to /stop runs at once, and no later turn is stopped."""
+    world = FakeTurns()
+    await world.enqueue(text(1, 11), text(2, 12), text(3, 13))
+    await world.enqueue(edit(4, 12, text="/stop"))
+    assert world.begun == [1, 4]
+    assert world.replaced == [(2, 4)]
+    await world.finish(4, 1, 3)
+    assert world.begun == [1, 4, 3]
+    world.assert_idle()
+
+
 @pytest.mark.parametrize(
     "waiting",
     [

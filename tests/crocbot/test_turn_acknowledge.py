@@ -91,6 +91,18 @@ async def test_a_reaction() -> None:
     assert asyncio.all_tasks() == before
 
 
+async def test_an_edit_of_what_waits() -> None:
+    """The reaction stays until the row of the edit is closed."""
+    chats = Chats()
+    await chats.accept(row(1))
+    chats.acknowledger.replaced(1, 2)
+    await chats.end(1)
+    assert chats.calls == [(7, 1, "👀")]
+    chats.acknowledger.replaced(2, 3)
+    await chats.end(3)
+    assert chats.calls[1:] == [(7, 1, None)]
+
+
 async def test_an_end_before_the_reaction() -> None:
     """A call under way is followed by the removal; one that waits is left out."""
     chats = Chats()

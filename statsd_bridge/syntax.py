@@ -14,7 +14,6 @@ from typing import Final
 
 # A run of dashes is one underscore; anything else that is not allowed is one each.
 _NOT_ALLOWED = re.compile(r"-+|[^a-zA-Z0-9_]")
-_VALID_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*").fullmatch
 
 # Go's strconv.ParseFloat: underscores only between digits, hex floats need an exponent.
 _DIGITS = r"[0-9](?:_?[0-9])*"

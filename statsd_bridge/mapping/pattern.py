@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import final
 
 from statsd_bridge.mapping.rule import Rule, Template
-from statsd_bridge.model import MAX_EXPANDED_LENGTH, Labels
+from statsd_bridge.model import MAX_EXPANDED_LENGTH
 from statsd_bridge.syntax import escape_label_value
 
 Parts = tuple[str | int, ...]
@@ -56,12 +56,11 @@ class TextPattern:
 class LabelPattern:
     """The labels of series that have their names in common: `names` are sorted."""
 
-    __slots__ = ("_values", "names", "text")
+    __slots__ = ("names", "text")
 
     def __init__(self, parts: Mapping[str, Parts]) -> None:
         ordered = sorted(parts.items())
         self.names = tuple([name for name, _ in ordered])
-        self._values = [(name, TextPattern(each)) for name, each in ordered]
         text: list[str | int] = []
         for name, each in ordered:
             text.append(f'{"," if text else ""}{name}="')
@@ -72,10 +71,6 @@ class LabelPattern:
             text.append('"')
         self.text = TextPattern(text)
         """The labels as the page prints them."""
-
-    def labels(self, values: Sequence[str]) -> Labels:
-        """Return the labels with these values."""
-        return tuple([(name, value.fill(values)) for name, value in self._values])
 
 
 def template_parts(rule: Rule, template: Template, max_length: int) -> Parts | None:

@@ -62,7 +62,7 @@ def configure(level: str, format: str, *, stream: TextIO | None = None) -> None:
 
 
 class RateLimitedLog:
-    """Logs errors that every packet may cause: each event once a minute."""
+    """Logs what every packet may cause: each event once a minute."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -70,10 +70,20 @@ class RateLimitedLog:
 
     def error(self, event: str, **fields: Any) -> None:
         """Log an error, unless the same event was logged within the last minute."""
-        now = self._clock()
-        if now >= self._quiet_until.get(event, now):
-            self._quiet_until[event] = now + QUIET_SECONDS
+        if self._is_due(event):
             logger(__name__).error(event, **fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Log a warning, unless the same event was logged within the last minute."""
+        if self._is_due(event):
+            logger(__name__).warning(event, **fields)
+
+    def _is_due(self, event: str) -> bool:
+        now = self._clock()
+        if now < self._quiet_until.get(event, now):
+            return False
+        self._quiet_until[event] = now + QUIET_SECONDS
+        return True
 
 
 class BugReporter:

@@ -318,7 +318,9 @@ class Stats:
     """By reason (series, memory) and metric name."""
     dogstatsd_dropped: Counter[str] = field(default_factory=Counter)
     packets: Counter[str] = field(default_factory=Counter)
-    """Datagrams by transport: udp, unixgram."""
+    """Datagrams by transport: udp, unixgram; without those that were denied."""
+    packets_denied: Counter[str] = field(default_factory=Counter)
+    """Datagrams and connections of senders that are not allowed: udp, tcp."""
     tcp: Counter[str] = field(default_factory=Counter)
     """
     connections, connection_errors, too_long_lines, connections_closed; those of the

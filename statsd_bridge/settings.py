@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from statsd_bridge import syntax
 from statsd_bridge.model import MAX_EXPANDED_LENGTH, HostPort, NativeMode
+from statsd_bridge.networks import Network, parse_network
 
 _PREFIXED_INTEGER = re.compile(
     r"0(?:[xX](?:_?[0-9a-fA-F]){1,15}|[oO](?:_?[0-7]){1,15}|[bB](?:_?[01]){1,15})"
@@ -154,6 +155,7 @@ PATH = FlagType("PATH", _page_path)
 ADDRESS = FlagType("ADDRESS", HostPort.parse)
 LISTEN = FlagType("ADDRESS", _optional_address)
 RELAY = FlagType("ADDRESS", _relay_address)
+NETWORK = FlagType("CIDR", parse_network)
 LEVEL = _choice("debug", "info", "warn", "error")
 FORMAT = _choice("logfmt", "json")
 NATIVE_MODE = FlagType("auto|on|off", _native_mode)
@@ -177,6 +179,12 @@ class Settings:
     )
     unixsocket_mode: int = MODE.field(
         "statsd.unixsocket-mode", "755", "Mode of the Unix sockets' files, octal."
+    )
+    allow_from: tuple[Network, ...] = NETWORK.field(
+        "statsd.allow-from",
+        (),
+        "Network whose hosts may send over UDP and TCP, such as 10.0.0.0/8; others are"
+        " dropped and counted.  Default: every host.",
     )
     listen_web: HostPort = ADDRESS.field(  # noqa: RUF009
         "web.listen-address", "127.0.0.1:9102", "HTTP address."

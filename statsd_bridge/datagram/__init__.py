@@ -6,15 +6,18 @@ A socket to batches of datagrams; datagrams, or the bytes of a stream, to lines.
 
 from __future__ import annotations
 
+from statsd_bridge.datagram.allowed import new_allowed_receiver
 from statsd_bridge.datagram.frames import StreamSplitter
 from statsd_bridge.datagram.lines import LineSplitter, split_datagrams
-from statsd_bridge.datagram.receive import MAX_BATCH, Received, new_receiver
+from statsd_bridge.datagram.receive import MAX_BATCH, Received, Receiver, new_receiver
 
 __all__ = [
     "MAX_BATCH",
     "LineSplitter",
     "Received",
+    "Receiver",
     "StreamSplitter",
+    "new_allowed_receiver",
     "new_receiver",
     "split_datagrams",
 ]

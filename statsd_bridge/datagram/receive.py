@@ -24,7 +24,7 @@ import mmap
 import os
 import socket
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 MAX_BATCH = 512
 """Datagrams in a batch; bounded, so that a flood does not starve the reactor."""
@@ -54,12 +54,30 @@ class Received(NamedTuple):
 
     `truncated` is the number of those that were too large.  They are without their
     last line, whose end is lost: half a line could be read as another value.
-    `is_full` means that more may be waiting.
+    `is_full` means that more may be waiting.  `denied` is the number of datagrams that
+    were dropped because of their senders (see allowed.py), one of whose addresses is
+    `denied_sender`.
     """
 
     datagrams: list[bytes]
     truncated: int = 0
     is_full: bool = False
+    denied: int = 0
+    denied_sender: str = ""
+
+
+class Receiver(Protocol):
+    """Receives batches from one socket."""
+
+    def receive(self) -> Received:
+        """Return what the kernel has; OSError passes."""
+
+
+class ReceivingSocket(Protocol):
+    """The part of a socket that receives one datagram."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Receive a datagram, cut to a number of bytes."""
 
 
 def new_receiver(sock: socket.socket) -> BatchReceiver | SingleReceiver:
@@ -74,7 +92,7 @@ def new_receiver(sock: socket.socket) -> BatchReceiver | SingleReceiver:
 class SingleReceiver:
     """Receives one datagram a call, on systems or C libraries without recvmmsg."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: ReceivingSocket) -> None:
         self._socket = sock
 
     def receive(self) -> Received:

@@ -76,6 +76,7 @@ class SelfMetric(NamedTuple):
     get: Callable[[BridgeState], MetricValue]
 
 
+_NO_DENIALS = {"udp": 0, "tcp": 0}
 _NO_SCRAPES = {"200": 0, "500": 0, "503": 0}
 
 
@@ -133,6 +134,11 @@ SELF_METRICS = (
     SelfMetric("statsd_exporter_tcp_too_long_lines_total", COUNTER,
                "Lines of connections that were dropped because they are too long.",
                (), lambda bridge: bridge.stats.tcp["too_long_lines"]),
+    SelfMetric("statsd_bridge_packets_denied_total", COUNTER,
+               "UDP datagrams and TCP connections of senders that --statsd.allow-from"
+               " does not allow, by transport: udp, tcp.",
+               ("transport",),
+               lambda bridge: {**_NO_DENIALS, **bridge.stats.packets_denied}),
     SelfMetric("statsd_bridge_tcp_connections_closed_total", COUNTER,
                "TCP or Unix connections closed for new ones because of the limit.",
                (), lambda bridge: bridge.stats.tcp["connections_closed"]),

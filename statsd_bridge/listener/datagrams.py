@@ -18,6 +18,7 @@ from zope.interface import implementer
 from statsd_bridge import datagram
 from statsd_bridge.fastpath import AnyPipeline
 from statsd_bridge.listener import bind
+from statsd_bridge.listener.denials import Denials
 from statsd_bridge.log import RateLimitedLog
 from statsd_bridge.model import Clock
 
@@ -105,6 +106,7 @@ class DatagramReader:
     """
     The reader of one socket; `receive_buffer` is the size that the kernel granted.
 
+    With `denials` only the datagrams of its allowed senders reach the pipeline.
     Neither a read error nor a bug in the pipeline closes the socket.
     """
 
@@ -116,6 +118,7 @@ class DatagramReader:
         transport: str,
         receive_buffer: int,
         reactor: Any,
+        denials: Denials | None = None,
     ) -> None:
         self.state = ReaderState.IDLE
         self.truncated = 0
@@ -128,7 +131,12 @@ class DatagramReader:
         self._transport = transport
         self._errors = RateLimitedLog()
         self._reactor = reactor
-        self._receiver = datagram.new_receiver(sock)
+        self._receiver: datagram.Receiver = (
+            datagram.new_receiver(sock)
+            if denials is None
+            else datagram.new_allowed_receiver(sock, denials.senders)
+        )
+        self._denials = denials
         # The kernel queues only 10 datagrams of a Unix socket (net.unix.max_dgram_qlen)
         # and then blocks its senders, so these never wait.
         buffer = 0 if self._is_unix else receive_buffer
@@ -185,7 +193,9 @@ class DatagramReader:
             return False
         batch = received.datagrams
         self.truncated += received.truncated
-        self._delay.record_batch(len(batch))
+        self._delay.record_batch(len(batch) + received.denied)
+        if received.denied and self._denials:
+            self._denials.record("udp", received.denied_sender, received.denied)
         if batch:
             self.received_at = time.monotonic()
             with self._pipeline.bugs.catch():

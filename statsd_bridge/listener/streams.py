@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from statsd_bridge import datagram
 from statsd_bridge.connections import Connections, peer_of_host
 from statsd_bridge.fastpath import AnyPipeline
+from statsd_bridge.listener.denials import Denials
 from statsd_bridge.model import Clock
 
 MAX_IDLE_SECONDS = 3_600
@@ -46,22 +47,32 @@ class StreamFactory(Factory):
     """
     The connections of one listener; `transport` is tcp or unixstream.
 
-    One more than `max_connections` closes the one that Connections selects.
+    One more than `max_connections` closes the one that Connections selects.  With
+    `denials` a connection of a sender that it does not allow is closed at once.
     """
 
     noisy = False
 
     def __init__(
-        self, pipeline: AnyPipeline, *, transport: str, max_connections: int
+        self,
+        pipeline: AnyPipeline,
+        *,
+        transport: str,
+        max_connections: int,
+        denials: Denials | None = None,
     ) -> None:
         self.connections: Connections[_Connection] = Connections()
         self.counters = pipeline.stats.tcp
         self._pipeline = pipeline
         self._transport = transport
         self._max_connections = max_connections
+        self._denials = denials
 
-    def buildProtocol(self, addr: Any) -> Protocol:
-        """Return the reader of a connection."""
+    def buildProtocol(self, addr: Any) -> Protocol | None:
+        """Return the reader of a connection; None makes the reactor close it."""
+        if self._denials and not self._denials.senders.allows(addr.host):
+            self._denials.record("tcp", addr.host, 1)
+            return None
         while len(self.connections) >= self._max_connections:
             self.connections.quietest().give_up()
         return _Connection(self)

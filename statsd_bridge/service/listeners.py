@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from statsd_bridge import log
-from statsd_bridge.listener import DatagramReader, StreamFactory, bind
+from statsd_bridge.listener import DatagramReader, Denials, StreamFactory, bind
 from statsd_bridge.model import HostPort
 from statsd_bridge.service.build import Components
 
@@ -17,6 +17,8 @@ class Listeners:
         self._components = components
         self._settings = components.settings
         self._inherited = components.inherited
+        networks, stats = self._settings.allow_from, components.stats
+        self._denials = Denials(networks, stats) if networks else None
         self._readers: list[DatagramReader] = []
         self._udp: DatagramReader | None = None
 
@@ -27,10 +29,13 @@ class Listeners:
             sock = self._inherited.open_udp(
                 "statsd.listen-udp", address, settings.read_buffer
             )
-            self._udp = self._start_reader(sock, "udp")
+            self._udp = self._start_reader(sock, "udp", self._denials)
             opened["udp"] = str(HostPort(*sock.getsockname()[:2]))
         if address := settings.listen_tcp:
-            reactor, streams = self._components.reactor, self._streams("tcp")
+            reactor, streams = (
+                self._components.reactor,
+                self._streams("tcp", self._denials),
+            )
             address = self._inherited.listen_tcp(
                 reactor, "statsd.listen-tcp", address, streams
             )
@@ -78,7 +83,9 @@ class Listeners:
         times = [each.received_at for each in self._readers]
         return max(filter(None, times), default=None)
 
-    def _start_reader(self, sock: socket.socket, transport: str) -> DatagramReader:
+    def _start_reader(
+        self, sock: socket.socket, transport: str, denials: Denials | None = None
+    ) -> DatagramReader:
         requested, granted = self._settings.read_buffer, bind.buffer_size(sock)
         if granted < requested:
             log.logger(__name__).warning(
@@ -94,14 +101,16 @@ class Listeners:
             transport=transport,
             receive_buffer=granted,
             reactor=self._components.reactor,
+            denials=denials,
         )
         self._readers.append(reader)
         reader.start()
         return reader
 
-    def _streams(self, transport: str) -> StreamFactory:
+    def _streams(self, transport: str, denials: Denials | None = None) -> StreamFactory:
         return StreamFactory(
             self._components.pipeline,
             transport=transport,
             max_connections=self._components.limits.streams,
+            denials=denials,
         )

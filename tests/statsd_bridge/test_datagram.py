@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge import datagram
-from statsd_bridge.datagram import MAX_BATCH, receive
+from statsd_bridge.datagram import MAX_BATCH, Received, receive
 from statsd_bridge.datagram.lines import MAX_LINE_BYTES
 from statsd_bridge.datagram.receive import BatchReceiver, SingleReceiver
 
@@ -58,8 +58,8 @@ def test_datagrams_are_received_whole(pair: Pair, sent: list[bytes]) -> None:
     for each in sent:
         left.send(each)
 
-    assert receiver.receive() == (sent, 0, False)
-    assert receiver.receive() == ([], 0, False)
+    assert receiver.receive() == Received(sent)
+    assert receiver.receive() == Received([])
 
 
 def test_a_batch_is_bounded(pair: Pair) -> None:
@@ -100,7 +100,7 @@ def test_a_batch_of_large_datagrams_is_bounded_in_bytes(pair: Pair) -> None:
             left.send(each)
         is_full = True
         while is_full:
-            datagrams, _, is_full = receiver.receive()
+            datagrams, _, is_full, *_ = receiver.receive()
             batches.append(datagrams)
 
     assert [each for batch in batches for each in batch] == large + small + small
@@ -115,9 +115,9 @@ def test_a_datagram_that_is_too_large_loses_its_last_line(pair: Pair) -> None:
     left.send(b"\n".join([line] * 7))
     left.send(b"a:1|c")
 
-    assert receiver.receive() == ([b"\n".join([line] * 6), b"a:1|c"], 1, False)
+    assert receiver.receive() == Received([b"\n".join([line] * 6), b"a:1|c"], 1)
     left.send(b"a:1|c")
-    assert receiver.receive() == ([b"a:1|c"], 0, False)
+    assert receiver.receive() == Received([b"a:1|c"])
 
 
 def test_an_error_passes(pair: Pair) -> None:
@@ -144,7 +144,7 @@ def test_an_error_costs_no_datagram_that_came_before_it() -> None:
     with ScriptedSocket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         receiver = receive.SingleReceiver(sock)
 
-        assert receiver.receive() == ([b"a:1|c"], 0, False)
+        assert receiver.receive() == Received([b"a:1|c"])
         with pytest.raises(OSError, match="again"):
             receiver.receive()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -46,6 +47,8 @@ TYPES = {
         ("statsd.max-memory", "1.5GB", 1_500_000_000),
         ("statsd.max-memory", "64kB", 64_000),
         ("statsd.max-name-length", "65535", 65_535),
+        ("statsd.allow-from", "10.0.0.0/8", ip_network("10.0.0.0/8")),
+        ("statsd.allow-from", "::1", ip_network("::1/128")),
     ],
 )
 def test_values_are_read(flag: str, text: str, value: Any) -> None:

@@ -293,6 +293,8 @@ def _connect(file: Path, busy_seconds: float) -> sqlite3.Connection:
             connection.execute("VACUUM")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        # The default of SQLite depends on how it was built.
+        connection.execute("PRAGMA secure_delete=ON")
     except BaseException:
         connection.close()
         raise

@@ -42,7 +42,7 @@ from crocbot.file_names import suffix
 from crocbot.model import Clock, Sleep
 from crocbot.proxies import NO_PROXIES, Proxies
 from crocbot.settings import Settings
-from crocbot.text import replace_lone_surrogates
+from crocbot.text import is_visible, replace_lone_surrogates
 
 PATH = "/audio/transcriptions"
 SERVER = Server("the transcription server", "CROCBOT_TRANSCRIBE_URL")
@@ -214,7 +214,9 @@ def read_text(content_type: str, body: bytes) -> str:
         text = _json_text(text)
     elif content_type not in {"text/plain", "application/octet-stream"}:
         raise _malformed(f"Content-Type {content_type[:MAX_QUOTED_CHARS]}")
-    return replace_lone_surrogates(text.strip()[:MAX_TEXT_CHARS])
+    text = replace_lone_surrogates(text.strip()[:MAX_TEXT_CHARS])
+    # Some servers answer silence with characters that show nothing.
+    return text if is_visible(text) else ""
 
 
 def _json_text(body: str) -> str:

@@ -48,6 +48,21 @@ async def inbox(tmp_path: Path) -> AsyncIterator[InboxFixture]:
         yield inbox
 
 
+async def test_deleted_content_is_overwritten(tmp_path: Path) -> None:
+    """Nothing of a closed message is left in the file after the gateway has ended."""
+    async with open_inbox(tmp_path) as inbox:
+        numbers = range(1, 51)
+        await inbox.accept(
+            [{"update_id": each, "text": "a stranger " * each} for each in numbers]
+        )
+        for number in numbers:
+            await inbox.close_rows(end(Disposition.DENIED, number))
+    content = (tmp_path / FILE).read_bytes()
+
+    assert content
+    assert b"a stranger" not in content
+
+
 async def test_accept_and_close(inbox: InboxFixture) -> None:
     """An accepted update is open until it is closed, and every step is counted."""
     one, two = {"update_id": 1, "a": ["\u00e9", None]}, {"update_id": 2}

@@ -111,6 +111,7 @@ async def test_a_request(server: TranscriptionServer) -> None:
         (words(" Hi. \n"), "Hi."),
         (words(""), ""),
         (words(" "), ""),
+        (words(" \u200b "), ""),
         (body('{"text": "Hi.", "segments": [], "duration": 1}'), "Hi."),
         (body('{"text": "Hi.", "error": null}'), "Hi."),
         (body("Hi.\n", 200, "text/plain"), "Hi."),

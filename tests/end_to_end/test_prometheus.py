@@ -21,8 +21,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from crocbot.sandbox import faults, users
+from crocbot.sandbox import Person, faults, messages, users
 from crocbot.sandbox.users import SimulatedUser
+from tests.crocbot.transcription_server import TranscriptionServer
 from tests.end_to_end.world import World
 from tests.ports import HOST, free_port
 
@@ -30,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "compose" / "grafana" / "dashboards" / "crocbot.json"
 RULES = ROOT / "compose" / "prometheus" / "rules" / "crocbot.yml"
 PROMETHEUS = shutil.which("prometheus")
+SPEAKER = Person(4711, "Ada")
 
 pytestmark = pytest.mark.skipif(
     PROMETHEUS is None, reason="prometheus is not installed"
@@ -225,6 +227,8 @@ async def generate_traffic(world: World) -> None:
     world.server.fault("sendMessage", faults.flood_wait(1))
     world.server.fault("sendMessage", faults.bad_gateway())
     world.server.fault("getUpdates", faults.bad_gateway())
+    world.server.upload("voice", b"OggS" + bytes(1000))
+    world.server.send(SPEAKER, messages.voice())
     goal = world.users.answered.total() + 25
     await world.eventually(lambda: world.users.answered.total() >= goal)
     stop.set()
@@ -254,10 +258,13 @@ async def test_every_panel_shows_something(world: World) -> None:
     """With the echo and a model no query is empty, except the listed ones."""
     pytest.importorskip("openai", reason="the extra `openai` is not installed")
 
-    async with scripted_model() as model:
+    async with scripted_model() as model, TranscriptionServer() as transcriptions:
+        model["CROCBOT_TRANSCRIBE_URL"] = transcriptions.url
         await world.start_bridge()
         async with prometheus(world) as server:
-            gateway = await world.start_gateway()
+            gateway = await world.start_gateway(
+                CROCBOT_TRANSCRIBE_URL=transcriptions.url
+            )
             await generate_traffic(world)
             await wait_until_shown(world, server, WITHOUT_RESTART)
             assert await gateway.stop() == 0

@@ -222,8 +222,9 @@ class FastPipeline:
 
     def _count_flushed(self) -> None:
         stats = self.stats
-        self._plain.count_saved_look_ups(-self._recorder.resolved)
-        self._recorder.resolved = 0
+        recorder, resolver = self._recorder, self._resolver
+        self._plain.count_saved_look_ups(resolver.saved_look_ups - recorder.resolved)
+        recorder.resolved = resolver.saved_look_ups = 0
         for format, lines in self._buffers.flushed.items():
             events = lines * format.weight
             self._plain.count_saved_look_ups(lines)

@@ -3,13 +3,20 @@ DogStatsD's tags of plain lines: `zone:eu,host:a1` into names and values.
 
 Lines that follow each other often have tags with the same names.  After some of these
 a regular expression of the names reads the values: 1.5 us for 8 tags, else 4 (timeit).
+
+A container id, which Datadog's clients append, becomes one more tag:
+
+    c|@0.1|#zone:eu|c:1f3a|T1656581400   -->   c|@0.1   zone:eu,container_id:1f3a
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import final
+from typing import NamedTuple, final
+
+from statsd_bridge.line import MAX_COMPONENTS
+from statsd_bridge.syntax import parse_float
 
 MIN_LINES = 100
 """Lines with the same names until these have a pattern: to compile it takes 0.3 ms."""
@@ -19,6 +26,15 @@ _PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'#|"\\'))
 _ALL_BUT_MARKS = bytes(set(range(256)) - set(b",:"))
 _VALUE = r"([ !$-+\--\[\]-{}~]+)"
 """A value: plain characters without a comma."""
+_PLAIN_ID = _PLAIN.translate(None, b",:")
+
+
+class Sections(NamedTuple):
+    """The parts of a suffix: type and rates, tags, and whether it has a time."""
+
+    head: bytes
+    tags: bytes
+    is_timed: bool
 
 
 @final
@@ -67,3 +83,46 @@ def _split(text: bytes) -> list[str]:
             name, _, value = tag.partition(":")
             flat += (name, value)
     return flat if all(flat) else []
+
+
+def split_sections(suffix: bytes) -> Sections | None:
+    """Return the parts of a suffix, with a container id as a tag; None if not plain."""
+    type_text, *sections = suffix.split(b"|")
+    if len(sections) > MAX_COMPONENTS - 2 or not suffix.isascii():
+        return None
+    head, tags, is_timed = [type_text], list[bytes](), False
+    if b"|#" not in suffix and not _is_one_sample(sections):
+        return None
+    for section in sections:
+        mark = section[:1]
+        if mark == b"@":
+            head.append(section)
+        elif mark == b"#" and len(section) > 1:
+            tags.append(section[1:])
+        elif section.startswith(b"c:"):
+            container = section[2:]
+            if not container or container.translate(None, _PLAIN_ID):
+                return None
+            tags.append(b"container_id:" + container)
+        elif mark == b"T":
+            is_timed = True
+        elif not section.startswith((b"e:", b"card:")):
+            return None
+    return Sections(b"|".join(head), b",".join(tags), is_timed)
+
+
+def _is_one_sample(sections: Sequence[bytes]) -> bool:
+    """
+    Return whether sections without tags belong to one sample.
+
+    `c:1|T2` may be the end of a sample and another one.
+    """
+    for index, section in enumerate(sections, 1):
+        name, colon, value = section.partition(b":")
+        if not colon:
+            continue
+        if name not in (b"c", b"e", b"card") or b":" in value:
+            return False
+        if index < len(sections) and parse_float(value.decode()) is not None:
+            return False
+    return True

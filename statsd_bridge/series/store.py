@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Collection
 from sys import getsizeof
-from typing import Protocol
+from typing import Final, Protocol
 
 from statsd_bridge.memory import (
     EXPIRY_BYTES,
@@ -70,6 +70,10 @@ EXPIRY_STEPS = 5_000
 
 FIRST_SAMPLE_BYTES = EXPIRY_BYTES + MEMBER_BYTES
 """What the first sample of a new series can take besides the series."""
+
+# To look up a member in its Enum takes 0.1 us, once or twice for each new series.
+_COUNTER: Final = MetricType.COUNTER
+_GAUGE: Final = MetricType.GAUGE
 
 
 class SeriesListener(Protocol):
@@ -367,9 +371,9 @@ class SeriesStore:
 
     def _new_series(self, options: MetricOptions, now: float) -> Series:
         type = options.type
-        if type is MetricType.COUNTER:
+        if type is _COUNTER:
             return Counter(options)
-        if type is MetricType.GAUGE:
+        if type is _GAUGE:
             return Gauge(options)
         if type is MetricType.HISTOGRAM:
             generation = self.native.generation if options.native else None

@@ -60,6 +60,7 @@ VALUES = (
     *("nan", "", " 1", "x", "007", ".5", "5.", "1:2:3", "1|c:2"),
 )
 TYPES = ("c", "g", "ms", "h", "d", "s", "x", "")
+SECTIONS = ("|c:ci-1", "|c:12", "|T1", "|e:it-no", "|card:low", "|c:a:b", "|c:", "|x")
 RATES = ("|@0.1", "|@0.3", "|@1e-9", "|@0", "|@-1", "|@x", "|@nan")
 TAG_VALUES = ("eu", "", "a:b", 'q"', "back\\slash", "x" * 300, "\u2028", "\x1b[31m")
 TAG_NAMES = ("zone", "host", "le", "quantile", "__name__", "a-b", "9", "\u00e9", "")
@@ -243,7 +244,7 @@ def _bounds(random: Random) -> dict[str, int]:
     bounds: dict[str, int] = {}
     if random.random() < 0.5:
         bounds |= {"MAX_BUFFERS": 3, "FLUSH_THRESHOLD": 2, "MAX_PIECE_BYTES": 40}
-        bounds |= {"MAX_SHAPES": 3}
+        bounds |= {"MAX_SHAPES": 3, "MAX_TAGGED_NAMES": 2}
     if random.random() < 0.5:
         bounds |= {"MIN_GROUPED_BYTES": 0, "MAX_SKIPPED_PIECES": 0}
         bounds |= {"MIN_LINES_PER_GROUP": 1}
@@ -364,7 +365,12 @@ def _line(random: Random, names: Sequence[str], types: Sequence[str]) -> bytes:
     )
     type_ = random.choice(TYPES if random.random() < 0.1 else types)
     rate = random.choice(RATES) if random.random() < 0.3 else ""
-    line = f"{name}:{value}|{type_}{rate}{tags}".encode()
+    more = [rate, tags]
+    if random.random() < 0.2:
+        more += random.sample(SECTIONS, random.randint(1, 3))
+    if random.random() < 0.1:
+        random.shuffle(more)
+    line = f"{name}:{value}|{type_}{''.join(more)}".encode()
     return _broken(random, line) if random.random() < 0.05 else line
 
 

@@ -72,7 +72,14 @@ SUFFIXES = [
     *("c", "g", "ms", "h", "s", "c|@0.1", "ms|@0.1", "ms|@0.3", "h|@0", "c|@x"),
     *("c|#zone:eu", "g|#zone:eu", "ms|#zone:eu,a:b", "c|#zone", "c|#quantile:1"),
     *("c\r", "c|c:abc", "g|T123", "c|", "x", "", "ms|@0.1|#a:b", "ms|#le:1"),
-    *("c|@0.1|@0.5", "c|@-1"),
+    *("c|@0.1|@0.5", "c|@-1", "c|#zone:eu|c:abc", "g|c:abc|#zone:eu", "c|#", "c|e:x"),
+    *(
+        "ms|@0.1|#a:b|c:abc|T123",
+        "c|c:1|T2",
+        "c|c:abc|T2|card:low",
+        "c|#container_id:x",
+    ),
+    *("c|c:a,b:c|#a:b", "g|#zone:eu|T1|e:it-false", "c|#container.id:y|c:x", "c|c:"),
 ]
 # Mostly lines that are buffered, since the others are up to the plain path.
 LINES = st.one_of(
@@ -133,6 +140,7 @@ NORMAL: Bounds = {}
 TIGHT: Bounds = {
     (buffers, "MAX_BUFFERS"): 3,
     (resolve, "MAX_SHAPES"): 3,
+    (resolve, "MAX_TAGGED_NAMES"): 2,
     (fastpath, "FLUSH_THRESHOLD"): 2,
     (fastpath, "MAX_PIECE_BYTES"): 40,
 }
@@ -262,7 +270,7 @@ def test_plain_lines_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None
         return feed_line(text)
 
     monkeypatch.setattr(memory.plain, "feed_line", noted)
-    packet = b"hits:1|c\ndepth:3|g\nwork:5|ms|@0.1\ntagged:1|c|#a:b\napp.secret:1|c"
+    packet = b"hits:1|c\ndepth:3|g\nwork:5|ms|@0.1\ntagged:1|c|#a:b|c:x\napp.secret:1|c"
     for _ in range(5):
         memory.feed(packet)
         memory.feed(packet + b"\ncaf\xc3\xa9:1|c\n")

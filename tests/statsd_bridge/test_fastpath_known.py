@@ -6,7 +6,7 @@ import pytest
 
 from statsd_bridge.fastpath import FastPipeline, resolve
 from statsd_bridge.fastpath.known import MAX_KEY_BYTES, KnownLines, tagged_key
-from statsd_bridge.memory import Account
+from statsd_bridge.memory import NO_LIMIT, Account
 from statsd_bridge.model import (
     Action,
     MetricOptions,
@@ -126,6 +126,53 @@ def test_shapes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert max(sizes) < 11 * (resolve.SHAPE_BYTES + resolve.TAG_BYTES) + 399 * 900
     assert charged(memory) == 0
+
+
+@pytest.mark.parametrize("limit", [NO_LIMIT, 9_000])
+def test_names_of_lines_with_tags_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Beyond MAX_TAGGED_NAMES all are forgotten, and what they were charged, too."""
+    monkeypatch.setattr(resolve, "MAX_TAGGED_NAMES", 10)
+    memory = InMemoryPath(RULES)
+    memory.memory.buffers.limit = limit
+    lines = [b"brief." + b"x" * 200 + b"%d:1|g|#zone:eu" % n for n in range(50)]
+    sizes = []
+    for line in lines * 2:
+        memory.feed(line)
+        memory.pass_seconds(6)
+        sizes.append(charged(memory))
+    assert isinstance(memory.pipeline, FastPipeline)
+    memory.pipeline.replace_table(InMemoryPath().plain.table)
+
+    assert resolve.TAGGED_NAME_BYTES * 10 < max(sizes) <= min(limit, 20_000)
+    assert charged(memory) == 0
+
+
+def test_a_name_with_tags_follows_its_family() -> None:
+    """After the last series has expired, the name may get another type."""
+    memory = InMemoryPath(RULES)
+    for kind, value in (("c", 2), ("g", 1), ("c", 2)):
+        line = f"brief.a:1|{kind}|#zone:".encode()
+        memory.feed(line + b"eu", line + b"us", line + b"eu")
+        assert memory.values() == {
+            'brief{name="a",zone="eu"}': value,
+            'brief{name="a",zone="us"}': 1,
+        }
+        memory.pass_seconds(6)
+    assert memory.values() == {}
+
+
+def test_lines_with_a_time_are_not_known() -> None:
+    """No other line is like them; they are recorded without being remembered."""
+    memory = InMemoryPath()
+    memory.feed(b"a:1|c|#zone:eu|T0", b"b:1|c|T0")
+    before = charged(memory)
+    for second in range(1, 100):
+        memory.feed(b"a:1|c|#zone:eu|T%d" % second, b"b:1|c|T%d" % second)
+
+    assert memory.values() == {'a{zone="eu"}': 100, "b": 100}
+    assert charged(memory) == before
 
 
 def test_long_lines_are_not_known() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge.fastpath import tags
-from statsd_bridge.fastpath.tags import TagReader
+from statsd_bridge.fastpath.tags import TagReader, split_sections
 from statsd_bridge.line import parse_line
 from statsd_bridge.syntax import escape_metric_name
 
@@ -56,3 +56,53 @@ def test_only_plain_tags_are_read(text: bytes, values: list[str] | None) -> None
     found = reader.read(text)
 
     assert (None if found is None else list(found)) == values
+
+
+SECTIONS = st.sampled_from(
+    [
+        *("@0.1", "@2", "@x", "#zone:eu", "#a:1,b:2", "#zone", "#", "#container_id:d"),
+        *("c:1f3a", "c:12", "c:1e5", "c:", "c:a:b", "c:a,b:c", 'c:"', "cx", "c:\u00e9"),
+        *("T1656581400", "T", "T1:2", "e:it-false", "e:1", "e:1:2|c", "card:low"),
+        *("card:", "card:inf", "x:1", "", "2", "c", "T\r", "c:ab\r"),
+    ]
+)
+
+
+@given(st.sampled_from(["c", "g", "ms", "s", "x", ""]), st.lists(SECTIONS, max_size=8))
+def test_sections_are_those_of_the_grammar(kind: str, sections: list[str]) -> None:
+    """A suffix that is split means the same as its head with its tags."""
+    suffix = "|".join([kind, *sections])
+    found = split_sections(suffix.encode())
+    if found is None:
+        return
+    tags = found.tags and b"|#" + found.tags
+    parsed = parse_line(b"x:1|" + suffix.encode())
+    short = parse_line(b"x:1|" + found.head + tags)
+    if parsed.attempted != 1 or parsed.errors:
+        assert [each.reason for each in parsed.errors] == [
+            each.reason for each in short.errors
+        ]
+    assert parsed.samples == short.samples
+    assert (parsed.tagged, parsed.tag_errors) == (short.tagged, short.tag_errors)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "sections"),
+    [
+        (b"c|#zone:eu|c:1f3a", (b"c", b"zone:eu,container_id:1f3a", False)),
+        (b"ms|@0.1|c:ci-1f3a", (b"ms|@0.1", b"container_id:ci-1f3a", False)),
+        (b"c|#a:b|c:1f|T5|e:it-no|card:low", (b"c", b"a:b,container_id:1f", True)),
+        (b"c|T1656581400", (b"c", b"", True)),
+        (b"c|c:12|T5", None),
+        (b"c|#a:b|c:x,y:z", None),
+        (b"c|#a:b|c:", None),
+        (b"c|#", None),
+        (b"c|#a:b|T1|T2|T3|T4|T5|T6", None),
+        ("c|#a:b|e:\u00e9".encode(), None),
+    ],
+)
+def test_only_plain_sections_are_split(
+    suffix: bytes, sections: tuple[bytes, bytes, bool] | None
+) -> None:
+    """A container id is a tag; what may be two samples is left to the grammar."""
+    assert split_sections(suffix) == sections

@@ -77,6 +77,9 @@ NO_MAPPING: list[tuple[str, Numbers, Numbers]] = [
     # statsd_exporter: nothing.  Here a container id works without tags.
     ("a1:1|c|c:abc", {'a1{container_id="abc"}': 1}, {"samples_total": 1}),
     ("a1:1|c|#k:v|c:abc", {'a1{container_id="abc",k="v"}': 1}, {}),
+    ("a1:1|c|#k:v|c:abc|T1 · a1:2|c|T2|c:abc|e:it-no|#k:v|card:low · a1:4|c|#k:v|c:x",
+     {'a1{container_id="abc",k="v"}': 3, 'a1{container_id="x",k="v"}': 4},
+     {"samples_total": 3}),
     ("a1:1:2|h|c:abc", {f'a1_{end}{{container_id="abc"}}': n
                         for end, n in (("sum", 3), ("count", 2))}, {}),
     ("a1:1|c|#container_id:x|c:abc", {'a1{container_id="abc"}': 1}, {}),

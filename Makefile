@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint types arch units tests coverage compiled fuzz soak fmt bench docs clean
+.PHONY: help demo check test lint types arch units tests coverage fuzz soak fmt bench docs clean
 
 # Two workers a core: tests with real processes mostly wait.
 WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
@@ -42,14 +42,6 @@ coverage: $(VENV)/.dev ## all tests, and the branches that they run; fails below
 	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-
-COMPILED := build/compiled
-
-compiled: $(VENV)/.dev ## compile the bridge in build/compiled, and run its tests over it
-	rm -rf build
-	CROCBOT_COMPILE=yes $(BIN)/pip install --quiet --no-deps --no-build-isolation --target $(COMPILED) .
-	$(BIN)/python $(PYTEST) -o pythonpath='$(COMPILED) .' \
-	  -m 'not interpreted' tests/statsd_bridge
 
 fuzz: $(VENV)/.dev ## random lines, rules and reloads through both paths; SECONDS=600, SEED=
 	$(BIN)/python -m tests.statsd_bridge.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED) --show)

@@ -31,8 +31,8 @@ SHORT_SCALE = 0.01
 Entry = tuple[Measure, Sequence[str]]
 """A measure and the names of the servers that take part in it."""
 
-TRANSLATORS = ("ours", "ours, compiled", "plain baseline", "statsd_exporter")
-MILLION = ("ours", "ours, compiled", "statsd_exporter")
+TRANSLATORS = ("ours", "plain baseline", "statsd_exporter")
+MILLION = ("ours", "statsd_exporter")
 ALL = (*TRANSLATORS, "floor", "collectd")
 
 PARTS: dict[str, list[Entry]] = {

@@ -166,9 +166,6 @@ def bridges(name: str, folder: Path = ROOT) -> list[ServerSpec]:
     ]
 
 
-COMPILED = ROOT / "build" / "compiled"
-"""Where `make compiled` puts the compiled bridge."""
-
 FLOOR = ServerSpec(
     name="floor",
     command=_module_command("floor"),
@@ -201,8 +198,6 @@ def available(before: Sequence[Path] = ()) -> list[ServerSpec]:
     twice shows how much two runs of the same code differ.
     """
     specs = bridges("ours")
-    if COMPILED.is_dir():
-        specs += bridges("ours, compiled", COMPILED)[:1]
     for number, folder in enumerate(before, 1):
         specs += bridges("before" if number == 1 else f"before {number}", folder)
     specs += [FLOOR, BASELINE]

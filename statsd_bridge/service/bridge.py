@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from twisted.internet.task import LoopingCall
 
-from statsd_bridge import log, pipeline, web
+from statsd_bridge import log, web
 from statsd_bridge.service.build import Components
 from statsd_bridge.service.http import VERSION, HttpBackend
 from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.threads import DaemonThreads
 
 EXPIRY_SECONDS = 1.0
-
-IS_COMPILED = not pipeline.__file__.endswith(".py")
-"""Whether setup.py has compiled the path."""
 
 
 class Bridge:
@@ -38,9 +35,7 @@ class Bridge:
         expiry.start(EXPIRY_SECONDS, now=False)
         # When the reactor runs, because a reader of the line may send a signal at once.
         self._reactor.callWhenRunning(
-            lambda: log.logger(__name__).info(
-                "ready", version=VERSION, compiled=IS_COMPILED, **opened
-            )
+            lambda: log.logger(__name__).info("ready", version=VERSION, **opened)
         )
 
     def close(self) -> None:

@@ -225,7 +225,6 @@ def test_a_large_page_takes_the_memory_of_a_few_slices() -> None:
     assert peak < 8 * MAX_SLICE_BYTES
 
 
-@pytest.mark.interpreted
 def test_a_family_of_histograms_may_have_several_messages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -289,7 +288,6 @@ class Broken(Counter):
         """Do nothing."""
 
 
-@pytest.mark.interpreted
 @pytest.mark.parametrize("count", [1, 3, 3_000])
 def test_a_series_that_raises_is_skipped_and_reported(count: int) -> None:
     """The message of its family stays valid."""

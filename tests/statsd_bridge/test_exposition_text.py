@@ -177,7 +177,6 @@ class Broken(Counter):
         raise RuntimeError("a bug")
 
 
-@pytest.mark.interpreted
 def test_a_series_that_raises_is_skipped_and_reported() -> None:
     """The page continues with the next series."""
     errors = ReportedBugs()

@@ -200,7 +200,6 @@ def test_lines_apply_in_their_order(make_pipeline: MakePipeline) -> None:
     assert memory.stats.conflicts == {("gauge", "b"): 1}
 
 
-@pytest.mark.interpreted
 def test_failed_grouping_is_retried_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     """One piece in sixteen is tried in vain; the first success ends the pauses."""
     tries = 0
@@ -258,7 +257,6 @@ def test_no_counter_of_the_cache_falls(
     assert shown[-1][0] == memory.stats.samples
 
 
-@pytest.mark.interpreted
 def test_plain_lines_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others pass the plain path twice: to create the series, and to add the buffer."""
     memory = InMemoryPath(RULES)
@@ -283,7 +281,6 @@ ONCE = b"a:1|c\nt:1|ms\n"
 TWICE = b"a:1|c\nt:1|ms\nt:1|ms\n"
 
 
-@pytest.mark.interpreted
 @pytest.mark.parametrize(
     ("broken", "packet", "values", "bugs"),
     [

@@ -321,7 +321,6 @@ def test_any_document_is_a_table_or_an_error_of_one_line(
     mapping.to_dot(table)
 
 
-@pytest.mark.interpreted
 def test_a_replaced_table_is_freed_at_once() -> None:
     """No reference cycle keeps a table, its rules and its cache after a reload."""
     memory = InMemoryPath("mappings: [{match: a.*, name: a}]")

@@ -91,7 +91,6 @@ def test_a_new_table_applies_from_the_next_batch(make_pipeline: MakePipeline) ->
     assert memory.values() == {"app_hits_a": 1, 'app_hits_total{route="a"}': 3}
 
 
-@pytest.mark.interpreted
 def test_a_bug_costs_one_line(
     make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -301,7 +301,6 @@ def test_expired_series_need_no_memory_after_a_reload(
     assert used < 100_000
 
 
-@pytest.mark.interpreted
 def test_a_series_with_a_bug_expires(
     store: SeriesStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,27 +189,53 @@ def run(context: click.Context, /, **values: Any) -> int:
 
 
 @run.command(params=_LINE_OPTIONS)
-@click.option("--json", "is_json", is_flag=True, help="One JSON object per line.")
-@click.argument("lines", metavar="LINE...", nargs=-1, required=True)
+@click.option("--json", "is_json", is_flag=True, help="Print JSON objects.")
+@click.option(
+    "--expect",
+    "expect_file",
+    metavar="FILE",
+    help="Test the mapping file: FILE has lines LINE => SERIES VALUE, LINE => dropped,"
+    " LINE => refused.  Exit code 1 if one does not hold.",
+)
+@click.argument("lines", metavar="LINE...", nargs=-1)
 @click.pass_context
 def explain(
-    context: click.Context, /, lines: tuple[str, ...], is_json: bool, **values: Any
+    context: click.Context,
+    /,
+    lines: tuple[str, ...],
+    is_json: bool,
+    expect_file: str | None,
+    **values: Any,
 ) -> int:
     """
     Explain how statsd lines are processed, step by step, without a running bridge.
 
     The lines are processed in order, by one new bridge.
     """
-    from statsd_bridge.explain import as_json, as_text
-    from statsd_bridge.service import build
+    if expect_file is None and not lines:
+        raise BridgeError("explain: no line; write statsd lines, or --expect FILE")
+    if expect_file is not None and lines:
+        raise BridgeError("--expect: the file has the lines; leave out LINE")
+    settings = _explain_settings(context, values)
+    if expect_file is not None:
+        return _check_expectations(settings, expect_file, is_json)
+    return _explain_lines(settings, lines, is_json)
 
+
+def _explain_settings(context: click.Context, values: dict[str, Any]) -> Settings:
     # A flag after the word `explain` overrides the same flag before it.
     overrides = {
         name: value
         for name, value in values.items()
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT
     }
-    settings = _settings(context.obj | overrides)
+    return _settings(context.obj | overrides)
+
+
+def _explain_lines(settings: Settings, lines: Sequence[str], is_json: bool) -> int:
+    from statsd_bridge.explain import as_json, as_text
+    from statsd_bridge.service import build
+
     raw_lines = [os.fsencode(line) for line in lines]
     for number, each in enumerate(build.explain_lines(settings, raw_lines)):
         if is_json:
@@ -217,6 +243,19 @@ def explain(
         else:
             click.echo("\n" * bool(number) + as_text(each), nl=False)
     return 0
+
+
+def _check_expectations(settings: Settings, file: str, is_json: bool) -> int:
+    """Print the expectations that do not hold; return 1 if there are any."""
+    from statsd_bridge.expect import as_json, as_text
+    from statsd_bridge.service import build
+
+    report = build.check_expectations(settings, file)
+    if is_json:
+        click.echo(json.dumps(as_json(report)))
+    else:
+        click.echo(as_text(report), nl=False)
+    return int(bool(report.failures))
 
 
 def _settings(values: dict[str, Any]) -> Settings:

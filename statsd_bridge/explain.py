@@ -120,6 +120,20 @@ def explain(
     return Explanation(line=line, parsed=parsed, steps=tuple(steps))
 
 
+def trace(
+    line: bytes, dialect: Dialect, table: MappingTable, stores: TrialStores
+) -> Explanation:
+    """Explain all samples of a line, without near misses."""
+    parsed = parse_line(line, dialect)
+    search = table.search
+    look_ups = {
+        each: search.look_up(each, parsed.samples[0].name)
+        for each in {sample.type for sample in parsed.samples}
+    }
+    steps = [_step(each, look_ups[each.type], (), stores) for each in parsed.samples]
+    return Explanation(line=line, parsed=parsed, steps=tuple(steps))
+
+
 def _look_up(table: MappingTable, sample: Sample) -> tuple[Match, NearMisses]:
     match = table.search.look_up(sample.type, sample.name)
     rules = table.search.rules[:MAX_COMPARED_RULES]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from statsd_bridge import explain, exposition
+from statsd_bridge import expect, explain, exposition
 from statsd_bridge.debug import DebugLog, DebugPipeline, LoggedRefusals
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import Dialect
@@ -127,3 +127,11 @@ def explain_lines(
     table, dialect = load_table(settings), new_dialect(settings)
     stores = explain.TrialStores(new_store(settings))
     return [explain.explain(each, dialect, table, stores) for each in lines]
+
+
+def check_expectations(settings: Settings, file: str) -> expect.Report:
+    """Test the mapping file with a file of expectations, against an empty store."""
+    expectations = expect.read(file)
+    table, dialect = load_table(settings), new_dialect(settings)
+    failures = expect.check(expectations, dialect, table, new_store(settings))
+    return expect.Report(file=file, total=len(expectations), failures=failures)

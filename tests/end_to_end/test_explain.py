@@ -98,3 +98,34 @@ def test_unmapped(bridge: BridgeProcess) -> None:
             {"line": "x:1", "reason": "not_enough_parts_after_colon", "count": 1},
         ],
     }
+
+
+def test_a_file_of_expectations(rules: str, tmp_path: Path) -> None:
+    """Exit code 0 if all hold, 1 and a line for each that does not, 2 for an error."""
+    file = tmp_path / "f"
+    argument = f"--expect={file}"
+    good = '# A test.\n\napp.req.200:1|c => app_requests_total{code="200"} 1\n'
+    bad = "app.secret:1|c => app_secret 1\n"
+    file.write_text(good + "app.secret:1|c => dropped\nx => refused\n")
+    holds = run("explain", rules, argument)
+    file.write_text(good + bad)
+    fails = run(rules, "explain", argument)
+    as_object = run("explain", rules, argument, "--json")
+    file.write_text(good + "app.secret:1|c -> dropped\n")
+    invalid = run("explain", rules, argument)
+    both = run("explain", rules, argument, "a:1|c")
+    neither = run("explain", rules)
+
+    assert (holds.returncode, holds.stdout, holds.stderr) == (0, "", "")
+    assert (fails.returncode, fails.stderr) == (1, "")
+    assert fails.stdout == f"{file}:4: expected app_secret 1, came dropped\n"
+    assert as_object.returncode == 1
+    assert json.loads(as_object.stdout)["failures"][0]["came"] == ["dropped"]
+    for done, words in (
+        (invalid, f"{file}:4: 'app.secret:1|c -> dropped' has no expectation"),
+        (both, "--expect: the file has the lines"),
+        (neither, "write statsd lines, or --expect FILE"),
+    ):
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1

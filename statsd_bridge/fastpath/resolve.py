@@ -56,8 +56,14 @@ SHAPE_BYTES = 1_500
 TAG_BYTES = 500
 """A tag in a shape, besides its name."""
 
-MAX_SHAPES = 1_000
-"""Shapes and readings; beyond it, or without memory, they are made again."""
+MAX_SHAPES = 4_000
+"""Shapes and readings; without room for more, lines take the plain path."""
+
+MAX_LINES_WITHOUT_SHAPE = 40_000
+"""
+Lines without room for a shape until all are made again.  To make one takes longer than
+the plain path, so lines that are never alike must not make one each.
+"""
 
 MAX_TAGGED_NAMES = 1_000
 """Names of lines with tags that are remembered; beyond it they are looked up again."""
@@ -105,7 +111,8 @@ class LineResolver:
         """Lines whose names were not looked up."""
         self.is_timed = False
         """Whether the last line had its time, so that hardly any other is like it."""
-        self._charged = self._shapes = self._names_charged = 0
+        self._charged = self._shapes = self._without_shape = 0
+        self._names_charged = 0
         self._names: dict[bytes, TaggedName] = {}
         self._table: MappingTable = plain.table
         self._readings: dict[str, Readings] = {}
@@ -118,7 +125,7 @@ class LineResolver:
     def clear(self) -> None:
         """Forget all shapes; use the rules that the plain path has now."""
         self._account.release(self._charged)
-        self._charged = self._shapes = 0
+        self._charged = self._shapes = self._without_shape = 0
         self._forget_names()
         self._table = self._plain.table
         self._default_readings = Readings("")
@@ -338,8 +345,11 @@ class LineResolver:
         )
 
     def _charge(self, size: int) -> bool:
-        """Charge a shape; without room, or if there are too many, forget all."""
+        """Charge a shape if there is room; forget all if too many lines had none."""
         if self._shapes >= MAX_SHAPES or not self._account.has_room(size):
+            self._without_shape += 1
+            if self._without_shape <= MAX_LINES_WITHOUT_SHAPE:
+                return False
             self.clear()
         if not self._account.reserve(size):
             return False

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from statsd_bridge import fastpath
-from statsd_bridge.fastpath import split
-from tests.statsd_bridge.in_memory import InMemoryPath
+from statsd_bridge.fastpath import FastPipeline, resolve, split
+from tests.statsd_bridge.in_memory import BOTH_PATHS, InMemoryPath, MakePipeline
 
 
 def tags(count: int, separator: bytes) -> bytes:
@@ -69,10 +69,12 @@ HARD_INPUTS: dict[str, Callable[[int], bytes]] = {
 }
 
 
-def steps(text: bytes, **bounds: int) -> int:
+def steps(
+    text: bytes, make_pipeline: MakePipeline = FastPipeline, **bounds: int
+) -> int:
     """Return how many lines of Python the processing of a text runs, three times."""
     count = 0
-    memory = InMemoryPath(sources=("app",), **bounds)
+    memory = InMemoryPath(sources=("app",), make_pipeline=make_pipeline, **bounds)
 
     def step(_: FrameType, event: str, __: Any) -> Any:
         nonlocal count
@@ -101,6 +103,17 @@ def test_twice_the_lines_are_no_more_than_twice_the_work(
     once, twice = (steps(HARD_INPUTS[name](n)) for n in (150, 300))
 
     assert twice <= 2.2 * once + 200
+
+
+def test_lines_that_are_never_alike_cost_little_more_than_on_the_plain_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Few of them get a shape, which would be for one line only."""
+    monkeypatch.setattr(resolve, "MAX_SHAPES", 10)
+    text = HARD_INPUTS["each with its own names of tags"](300)
+    plain, fast = (steps(text, make_pipeline) for make_pipeline in BOTH_PATHS)
+
+    assert fast <= 1.35 * plain
 
 
 @pytest.mark.parametrize("bounds", [{"max_series": 0}, {"max_memory": 1}])

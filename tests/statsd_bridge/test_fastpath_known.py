@@ -114,8 +114,9 @@ def test_without_room_lines_are_recorded_nevertheless(name: bytes) -> None:
 
 
 def test_shapes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond MAX_SHAPES all are forgotten, and what they were charged is given back."""
+    """Beyond MAX_SHAPES lines go without, until all are made again."""
     monkeypatch.setattr(resolve, "MAX_SHAPES", 10)
+    monkeypatch.setattr(resolve, "MAX_LINES_WITHOUT_SHAPE", 20)
     memory = InMemoryPath()
     sizes = []
     for number in range(1, 200):

@@ -10,8 +10,8 @@ What an agent or a server says of a file is not relied on.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
+from crocbot.file_names import suffix
 from crocbot.outgoing import MAX_PHOTO_BYTES, FileKind
 
 MAX_NAME_BYTES = 120
@@ -19,19 +19,6 @@ MAX_EXTENSION_CHARS = 10
 OPUS_HEADER_BYTES = 64
 OPUS = b"OpusHead"
 OGG = "audio/ogg"
-EXTENSIONS: Mapping[str, str] = {
-    "image/jpeg": ".jpg",
-    "image/png": ".png",
-    "image/webp": ".webp",
-    "image/gif": ".gif",
-    "audio/ogg": ".ogg",
-    "audio/mpeg": ".mp3",
-    "audio/mp4": ".m4a",
-    "video/mp4": ".mp4",
-    "application/pdf": ".pdf",
-    "application/zip": ".zip",
-    "text/plain": ".txt",
-}
 PHOTO_TYPES = frozenset({"image/jpeg", "image/png", "image/webp"})
 # What sendAudio takes; sendVoice takes Opus in Ogg besides.
 AUDIO_TYPES = frozenset({"audio/mpeg", "audio/mp4"})
@@ -73,7 +60,7 @@ def shown_name(name: str, found: str) -> str:
     base = name.replace("\\", "/").rpartition("/")[2]
     base = UNSAFE.sub("", base.encode("utf-8", "ignore").decode()).strip(" .")
     if not base:
-        return f"file{EXTENSIONS.get(found, '.bin')}"
+        return f"file{suffix(found) or '.bin'}"
     if len(base.encode()) > MAX_NAME_BYTES:
         stem, dot, extension = base.rpartition(".")
         has_extension = stem and len(extension) <= MAX_EXTENSION_CHARS

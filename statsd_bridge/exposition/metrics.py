@@ -119,14 +119,14 @@ class NumberEncoder(MetricEncoder):
         name = family.name
         end, start = self._ends.get(series.created), self._starts.get(len(name))
         if end is None or start is None or labels or family.help is not self._ends_help:
-            self._learn(family, labels, series)
+            self._add_parts(family, labels, series)
             return super().encode_only(family, labels, series)
         # The same message of two known parts: names without rules.
         number = double(series.value)
         return b"".join((start, name.encode(), end, number))
 
-    def _learn(self, family: MetricFamily, labels: str, series: Series) -> None:
-        """Note the parts of a message for others like it."""
+    def _add_parts(self, family: MetricFamily, labels: str, series: Series) -> None:
+        """Keep the parts of a message for others like it."""
         if labels:
             return
         if family.help is not self._ends_help or len(self._ends) >= MAX_KNOWN_TIMES:

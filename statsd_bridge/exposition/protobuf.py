@@ -119,8 +119,6 @@ def format_families(
                 continue
         only = only_series(family)
         if only is not None:
-            # Names without rules: 0.7 us a family (python -m benchmarks, rows of
-            # shapes).
             labels, series = only
             lines = only_lines(family, series, now)
             try:

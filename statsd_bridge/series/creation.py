@@ -10,7 +10,7 @@ SHARED_SECONDS = 0.01
 
 class CreationClock:
     """
-    Tells the Unix time by a wall clock, which may be set back.
+    The Unix time by a wall clock, which may be set back.
 
     A float of its own would take 24 bytes a series, and the wall clock 50 ns.
     """

@@ -139,7 +139,7 @@ _VALUE_FLAGS = {
     f"--{flag.name}"
     for flag in (*_FLAGS.values(), *IGNORED_FLAGS)
     if not isinstance(flag.default, bool)
-}
+} | {"--expect"}
 
 _OPTIONS = [_option(flag, field) for field, flag in _FLAGS.items()]
 _IGNORED_OPTIONS = [
@@ -197,7 +197,7 @@ def run(context: click.Context, /, **values: Any) -> int:
     help="Test the mapping file: FILE has lines LINE => SERIES VALUE, LINE => dropped,"
     " LINE => refused.  Exit code 1 if one does not hold.",
 )
-@click.argument("lines", metavar="LINE...", nargs=-1)
+@click.argument("lines", metavar="[LINE...]", nargs=-1)
 @click.pass_context
 def explain(
     context: click.Context,

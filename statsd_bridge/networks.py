@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -55,10 +57,11 @@ class AllowedSenders:
     Decides about addresses, as text or as the bytes of a packet's header.
 
     The decisions of the last addresses are remembered, because a sender sends again.
+    Others are found by bisection: forged addresses are new each time.
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:
-        self._networks = networks
+        self._ranges = {4: _Ranges(networks, 4), 6: _Ranges(networks, 6)}
         self._decisions: dict[str | bytes, bool] = {}
 
     def allows(self, address: str | bytes) -> bool:
@@ -72,7 +75,21 @@ class AllowedSenders:
 
     def _decide(self, address: str | bytes) -> bool:
         ip = plain_address(address)
-        return any(ip in network for network in self._networks)
+        return int(ip) in self._ranges[ip.version]
+
+
+class _Ranges:
+    """The addresses of all networks of an IP version, as ascending ranges."""
+
+    def __init__(self, networks: Sequence[Network], version: int) -> None:
+        chosen: Any = [each for each in networks if each.version == version]
+        collapsed = list(ipaddress.collapse_addresses(chosen))
+        self._first = [int(each.network_address) for each in collapsed]
+        self._last = [int(each.broadcast_address) for each in collapsed]
+
+    def __contains__(self, address: int) -> bool:
+        at = bisect_right(self._first, address)
+        return at > 0 and address <= self._last[at - 1]
 
 
 def plain_address(

@@ -110,6 +110,24 @@ def test_bits_beyond_the_prefix_are_refused(text: str, advice: str) -> None:
     assert advice in str(caught.value)
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 255), st.integers(20, 32)), max_size=8),
+    st.integers(0, 255),
+)
+def test_networks_may_touch_and_overlap(
+    chosen: list[tuple[int, int]], last_byte: int
+) -> None:
+    """The decision is that of the networks one by one."""
+    networks = [
+        ipaddress.ip_interface(f"192.0.2.{byte}/{prefix}").network
+        for byte, prefix in chosen
+    ]
+    address = ipaddress.ip_address(f"192.0.2.{last_byte}")
+
+    expected = any(address in network for network in networks)
+    assert AllowedSenders(networks).allows(str(address)) == expected
+
+
 @given(st.text(max_size=40) | st.from_regex(r"[0-9a-f:.]{1,20}/[0-9]{1,3}"))
 def test_any_text_is_a_network_or_a_value_error(text: str) -> None:
     """What is read has all of its own addresses."""

@@ -57,24 +57,37 @@ class MetricEncoder:
     def __init__(self, now: float, kept: Account) -> None:
         self.now = now
         self._kept = kept
-        self._help: str | None = None
-        self._help_and_type = b""
+        self.known_help: str | None = None
+        """The help text of the last family."""
+        self.help_and_type = b""
+        """The fields with this text and the type."""
+        # Of messages with one metric of one number, without labels.
+        self.ends: dict[float, bytes] = {}
+        """What is between name and number, by the time of creation; of one length."""
+        self.starts: dict[int, bytes] = {}
+        """What precedes the name, by its length."""
 
     def head(self, family: MetricFamily) -> bytes:
         """Return the fields of a family before its metrics."""
-        if family.help is not self._help:
+        self.keep_help(family)
+        return encode_name(family.name) + self.help_and_type
+
+    def keep_help(self, family: MetricFamily) -> None:
+        """Encode and keep the help text of a family, if the last one had another."""
+        if family.help is not self.known_help:
             # Families without a rule share their help text.
-            self._help = family.help
-            self._help_and_type = encode_help(self._help) + self.type_field
-        return encode_name(family.name) + self._help_and_type
+            self.known_help = family.help
+            self.help_and_type = encode_help(family.help) + self.type_field
+            self.ends.clear()
+            self.starts.clear()
 
     def encode_only(self, family: MetricFamily, labels: str, series: Series) -> bytes:
         """Return the message of a family of one series."""
         metric = self.encode(labels, series)
         # Names without rules: `head` and `field` would take 0.3 us more.
-        if family.help is not self._help:
-            self.head(family)
-        name, rest = family.name.encode(), self._help_and_type
+        if family.help is not self.known_help:
+            self.keep_help(family)
+        name, rest = family.name.encode(), self.help_and_type
         start = b"\x0a" + varint(len(name))
         length = len(start) + len(name) + len(rest) + len(metric)
         return b"".join((varint(length), start, name, rest, metric))
@@ -106,41 +119,18 @@ class NumberEncoder(MetricEncoder):
 
     type_field = GAUGE_FIELD
 
-    def __init__(self, now: float, kept: Account) -> None:
-        super().__init__(now, kept)
-        # Of messages with one metric, without labels: what is between the name and the
-        # number by time of creation, and what precedes the name by its length.
-        self._ends_help: str | None = None
-        self._ends: dict[float, bytes] = {}
-        self._starts: dict[int, bytes] = {}
-
     def encode_only(self, family: MetricFamily, labels: str, series: Any) -> bytes:
-        """Return the message of a family of one series."""
-        name = family.name
-        end, start = self._ends.get(series.created), self._starts.get(len(name))
-        if end is None or start is None or labels or family.help is not self._ends_help:
-            self._add_parts(family, labels, series)
-            return super().encode_only(family, labels, series)
-        # The same message of two known parts: names without rules.
-        number = double(series.value)
-        return b"".join((start, name.encode(), end, number))
-
-    def _add_parts(self, family: MetricFamily, labels: str, series: Series) -> None:
-        """Keep the parts of a message for others like it."""
-        if labels:
-            return
-        if family.help is not self._ends_help or len(self._ends) >= MAX_KNOWN_TIMES:
-            self._ends_help = family.help
-            self._ends.clear()
-            self._starts.clear()
-        name_length = len(family.name)
-        head = self.head(family)
-        constant = self._encode_constant("", series)
-        # All ends have the same length.
-        length = len(head) + len(constant) + 8
-        name_start = b"\x0a" + varint(name_length)
-        self._ends[series.created] = head[len(name_start) + name_length :] + constant
-        self._starts[name_length] = varint(length) + name_start
+        """Return the message of a family of one series; keep its parts for others."""
+        self.keep_help(family)
+        end = self.help_and_type + (series.encoded or self.constant(labels, series))
+        name = family.name.encode()
+        start = b"\x0a" + varint(len(name))
+        start = varint(len(start) + len(name) + len(end) + 8) + start
+        if not labels:
+            self.starts[len(name)] = start
+            if len(self.ends) < MAX_KNOWN_TIMES:
+                self.ends[series.created] = end
+        return b"".join((start, name, end, double(series.value)))
 
     def encode(self, labels: str, series: Any) -> bytes:
         """Return the field of a metric."""

@@ -60,6 +60,10 @@ REASONS = {
     ),
     RejectionReason.SERIES_LIMIT: "there are as many series as --statsd.max-series",
     RejectionReason.MEMORY_LIMIT: "the memory of --statsd.max-memory is used up",
+    RejectionReason.QUOTA: (
+        "the metric has as many series as --statsd.max-series-per-name or its quota in"
+        " --statsd.quota-config"
+    ),
 }
 
 

@@ -132,6 +132,7 @@ class RejectionReason(StrEnum):
     # statsd_bridge_series_refused_total
     SERIES_LIMIT = "series_limit"
     MEMORY_LIMIT = "memory_limit"
+    QUOTA = "quota"
 
 
 class NativeMode(StrEnum):
@@ -315,7 +316,7 @@ class Stats:
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By sample type and metric name."""
     series_refused: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By reason (series, memory) and metric name."""
+    """By reason (series, memory, quota) and metric name."""
     dogstatsd_dropped: Counter[str] = field(default_factory=Counter)
     packets: Counter[str] = field(default_factory=Counter)
     """Datagrams by transport: udp, unixgram; without those that were denied."""

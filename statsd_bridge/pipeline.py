@@ -52,6 +52,7 @@ OTHER = "other"
 LIMIT_REASONS = {
     RejectionReason.SERIES_LIMIT: "series",
     RejectionReason.MEMORY_LIMIT: "memory",
+    RejectionReason.QUOTA: "quota",
 }
 """`reason` of statsd_bridge_series_refused_total."""
 

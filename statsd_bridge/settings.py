@@ -233,6 +233,16 @@ class Settings:
         "1000000",
         "Maximum number of series; further ones are rejected.",
     )
+    max_series_per_name: int = NUMBER.field(
+        "statsd.max-series-per-name",
+        "0",
+        "Maximum number of series of a metric name, after mapping; 0 for none.",
+    )
+    quota_config: str = TEXT.field(
+        "statsd.quota-config",
+        "",
+        "Quota file: the maximum number of series of metric names that it matches.",
+    )
     max_memory: int | None = SIZE.field(
         "statsd.max-memory",
         "",
@@ -289,6 +299,7 @@ class Settings:
 LINE_SETTINGS = frozenset(
     {
         *("mapping_config", "mapping_strict"),
+        *("max_series_per_name", "quota_config"),
         *("dogstatsd_tags", "influxdb_tags", "librato_tags", "signalfx_tags"),
     }
 )

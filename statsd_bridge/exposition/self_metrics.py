@@ -170,8 +170,8 @@ SELF_METRICS = (
                "Samples rejected because another type owns the name.",
                ("type", "metric_name"), lambda bridge: bridge.stats.conflicts),
     SelfMetric("statsd_bridge_series_refused_total", COUNTER,
-               "Samples rejected because --statsd.max-series or --statsd.max-memory is"
-               " reached, by reason: series, memory.",
+               "Samples rejected because --statsd.max-series, --statsd.max-memory or"
+               " the quota of the name is reached, by reason: series, memory, quota.",
                ("reason", "metric_name"), lambda bridge: bridge.stats.series_refused),
     SelfMetric("statsd_exporter_relay_packets_total", COUNTER,
                "Packets sent to a relay target, failed attempts included.",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from statsd_bridge.series.base import GrowingSeries, MetricFamily, Series, TextLimits
 from statsd_bridge.series.counter_gauge import Gauge, SingleValue
 from statsd_bridge.series.histogram import Histogram
+from statsd_bridge.series.listener import SeriesListener
 from statsd_bridge.series.native import NativeHistogram, NativeStats
-from statsd_bridge.series.store import SeriesListener, SeriesStore
+from statsd_bridge.series.quota import Quota, Quotas
+from statsd_bridge.series.store import SeriesStore
 
 __all__ = [
     "Gauge",
@@ -15,6 +17,8 @@ __all__ = [
     "MetricFamily",
     "NativeHistogram",
     "NativeStats",
+    "Quota",
+    "Quotas",
     "Series",
     "SeriesListener",
     "SeriesStore",

@@ -18,6 +18,7 @@ from statsd_bridge.model import (
     SampleFormat,
     SeriesSpec,
 )
+from statsd_bridge.series.quota import UNRESOLVED, Quota
 from statsd_bridge.series.sorted_keys import SortedKeysDict
 from statsd_bridge.syntax import is_reserved_label
 
@@ -250,6 +251,7 @@ class MetricFamily:
         "help",
         "max_page_lines",
         "name",
+        "quota",
         "series",
         "type",
     )
@@ -260,6 +262,7 @@ class MetricFamily:
         self.help = options.help
         """Not escaped; that of the first series."""
         self.series: SortedKeysDict[Series] = SortedKeysDict()
+        self.quota: Quota = UNRESOLVED
         self.max_page_lines = 1
         """Lines of the largest series so far."""
         self.encoded_length = _NO_LENGTH

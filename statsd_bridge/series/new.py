@@ -6,7 +6,13 @@ from typing import final
 
 from statsd_bridge.memory import family_size, label_names_size, series_size
 from statsd_bridge.model import MetricOptions, RejectionReason, Sample, SeriesSpec
-from statsd_bridge.series.base import LabelNames, MetricFamily, Series
+from statsd_bridge.series.base import (
+    LabelNames,
+    MetricFamily,
+    Series,
+    TextLimits,
+    has_reserved_label,
+)
 from statsd_bridge.syntax import format_labels
 
 
@@ -38,6 +44,16 @@ class NewSeries:
         else:
             options = self.label_names.options
         self.size += series_size(options, label_text)
+
+    def text_rejection(self, limits: TextLimits) -> RejectionReason | None:
+        """Return why a series must not have such a name or label, or None."""
+        if not self.spec.name:
+            return RejectionReason.EMPTY_METRIC_NAME
+        if too_long := limits.rejection_reason(self.spec, self.label_text):
+            return too_long
+        if has_reserved_label(self.spec):
+            return RejectionReason.RESERVED_LABEL
+        return None
 
 
 @final

@@ -3,8 +3,8 @@ All series, by metric name and labels: created by samples, removed by expiry.
 
 - The type of a name is that of its first sample, until its last series has expired.
 - No two families print the same name (`Families`).
-- A rejected sample changes nothing.  The limits of series and memory reject new series,
-  and new members of sets.
+- A rejected sample changes nothing.  The limits of series and memory and the quotas of
+  names reject new series, memory also new members of sets.
 - Recording a sample only assigns `last_update`; the expiry heap orders the series that
   have a ttl.  Growing series (sets, summaries) are looked at in turn, whether or not
   there are samples or scrapes.
@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Collection
 from sys import getsizeof
-from typing import Final, Protocol
+from typing import Final
 
 from statsd_bridge.memory import (
     EXPIRY_BYTES,
@@ -51,7 +51,9 @@ from statsd_bridge.series.base import (
 from statsd_bridge.series.counter_gauge import Counter, Gauge
 from statsd_bridge.series.creation import CreationClock
 from statsd_bridge.series.expiry import ExpiryHeap
+from statsd_bridge.series.family_quotas import FamilyQuotas
 from statsd_bridge.series.histogram import Histogram
+from statsd_bridge.series.listener import SeriesListener
 from statsd_bridge.series.native_policy import NativePolicy
 from statsd_bridge.series.new import (
     AllowedLabels,
@@ -61,6 +63,7 @@ from statsd_bridge.series.new import (
     scaled,
     text_of_labels,
 )
+from statsd_bridge.series.quota import NoQuotas, Quotas
 from statsd_bridge.series.rotation import Rotation
 from statsd_bridge.series.set import MEMBER_BYTES, UniqueSet
 from statsd_bridge.series.summary import Summary
@@ -74,16 +77,6 @@ FIRST_SAMPLE_BYTES = EXPIRY_BYTES + MEMBER_BYTES
 # To look up a member in its Enum takes 0.1 us, once or twice for each new series.
 _COUNTER: Final = MetricType.COUNTER
 _GAUGE: Final = MetricType.GAUGE
-
-
-class SeriesListener(Protocol):
-    """Called before a series changes or is removed; see fastpath/buffers.py."""
-
-    def before_record(self, series: Series, ttl: float, now: float) -> None:
-        """Prepare for a sample of a rule with this ttl."""
-
-    def before_remove(self, series: Series) -> None:
-        """Forget a series that expires."""
 
 
 class SeriesStore:
@@ -102,6 +95,7 @@ class SeriesStore:
         native_mode: NativeMode = NativeMode.AUTO,
         text_limits: TextLimits = DEFAULT_TEXT_LIMITS,
         reserved: Collection[str] = (),
+        quotas: Quotas | None = None,
         memory: MemoryBudget | None = None,
         clock: Clock,
         wall_clock: Clock = time.time,
@@ -122,6 +116,7 @@ class SeriesStore:
         self._creation = CreationClock(wall_clock)
         self._creation_now = self._created = -1.0
         self._families = Families(reserved)
+        self.quotas = FamilyQuotas(quotas or NoQuotas())
         self._expiry = ExpiryHeap()
         self._growing = Rotation()
         # The spec of the last line with many samples, and why it was rejected: checks
@@ -179,13 +174,18 @@ class SeriesStore:
         no checks.  `label_text` is ASCII, its values need no escapes, and none is too
         long if all labels together are not.
         """
-        series = label_names.family.series.get(label_text)
+        family = label_names.family
+        series = family.series.get(label_text)
         if series is None:
             size, account = label_names.series_bytes, self._account
             size += getsizeof(label_text)
             if (
                 len(label_text) > self._text_limits.label_value
                 or self._size >= self._max_series
+                or (
+                    len(family.series) >= family.quota.max_series
+                    and not self.quotas.has_room(family)
+                )
                 or account.used + size + FIRST_SAMPLE_BYTES > account.limit
             ):
                 return None
@@ -384,15 +384,13 @@ class SeriesStore:
 
     def _rejection_reason(self, new: NewSeries) -> RejectionReason | None:
         """Return why a series must not be created, or None."""
+        if reason := new.text_rejection(self._text_limits):
+            return reason
         spec = new.spec
-        if not spec.name:
-            return RejectionReason.EMPTY_METRIC_NAME
-        if too_long := self._text_limits.rejection_reason(spec, new.label_text):
-            return too_long
-        if has_reserved_label(spec):
-            return RejectionReason.RESERVED_LABEL
         if self._families.would_conflict(new.family, spec.name, spec.options.type):
             return RejectionReason.CONFLICT
+        if not self.quotas.has_room(new.family):
+            return RejectionReason.QUOTA
         if self._size >= self._max_series:
             return RejectionReason.SERIES_LIMIT
         has_room = self._account.has_room(new.size + FIRST_SAMPLE_BYTES)

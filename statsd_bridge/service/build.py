@@ -1,4 +1,4 @@
-"""From settings to stages: build the pipeline, reload its mapping, explain lines."""
+"""From settings to stages: build the pipeline, reload its files, explain lines."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import Dialect
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.log import BugReporter
-from statsd_bridge.mapping import MappingTable
 from statsd_bridge.memory import MemoryBudget
 from statsd_bridge.model import Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
-from statsd_bridge.series import SeriesStore, TextLimits
+from statsd_bridge.series import Quotas, SeriesStore, TextLimits
 from statsd_bridge.service.memory_limit import default_memory_limit
-from statsd_bridge.service.reload import Reloader, log_warnings, read_table
+from statsd_bridge.service.reload import (
+    Reloader,
+    Tables,
+    log_warnings,
+    read_quotas,
+    read_table,
+)
 from statsd_bridge.settings import Settings
 from statsd_bridge.threads import Threads
 
@@ -28,7 +33,7 @@ class Components:
     """
     The stages of one bridge and the objects that they share; `reload` replaces rules.
 
-    Raise ConfigError if the mapping file is refused.
+    Raise ConfigError if the mapping file or the quota file is refused.
     """
 
     def __init__(
@@ -48,7 +53,8 @@ class Components:
         self.bugs = BugReporter(self.stats)
         limit = settings.max_memory
         self.memory = MemoryBudget(default_memory_limit() if limit is None else limit)
-        self.store = new_store(settings, self.memory)
+        tables = load_tables(settings)
+        self.store = new_store(settings, tables.quotas, self.memory)
         self.relay: Relay | None = None
         if settings.relay_addresses:
             self.relay = Relay(
@@ -58,11 +64,10 @@ class Components:
                 bugs=self.bugs,
                 reactor=reactor,
             )
-        table = load_table(settings)
         debug_log = DebugLog(time.time) if settings.log_level == "debug" else None
         lines = self.memory.diagnostics
         self.plain = Pipeline(
-            table=table,
+            table=tables.rules,
             store=self.store,
             stats=self.stats,
             bugs=self.bugs,
@@ -78,22 +83,25 @@ class Components:
             self.pipeline = DebugPipeline(self.pipeline, self.plain, debug_log)
         self.reloader = Reloader(
             settings,
-            table=table,
+            tables=tables,
             pipeline=self.pipeline,
+            store=self.store,
             stats=self.stats,
             bugs=self.bugs,
             threads=threads,
         )
 
 
-def load_table(settings: Settings) -> MappingTable:
-    """Load the mapping file, if there is one; raise ConfigError if it is refused."""
-    table = read_table(settings)
-    log_warnings(table)
-    return table
+def load_tables(settings: Settings) -> Tables:
+    """Load mapping file and quota file; raise ConfigError if one is refused."""
+    tables = Tables(read_table(settings), read_quotas(settings))
+    log_warnings(tables.rules)
+    return tables
 
 
-def new_store(settings: Settings, memory: MemoryBudget | None = None) -> SeriesStore:
+def new_store(
+    settings: Settings, quotas: Quotas, memory: MemoryBudget | None = None
+) -> SeriesStore:
     """Return an empty store."""
     return SeriesStore(
         max_series=settings.max_series,
@@ -105,6 +113,7 @@ def new_store(settings: Settings, memory: MemoryBudget | None = None) -> SeriesS
             label_value=settings.max_label_value_length,
         ),
         reserved=exposition.reserved_names(),
+        quotas=quotas,
         memory=memory,
         clock=time.monotonic,
     )
@@ -124,14 +133,15 @@ def explain_lines(
     settings: Settings, lines: Sequence[bytes]
 ) -> list[explain.Explanation]:
     """Explain lines in order, against an empty store."""
-    table, dialect = load_table(settings), new_dialect(settings)
-    stores = explain.TrialStores(new_store(settings))
-    return [explain.explain(each, dialect, table, stores) for each in lines]
+    tables, dialect = load_tables(settings), new_dialect(settings)
+    stores = explain.TrialStores(new_store(settings, tables.quotas))
+    return [explain.explain(each, dialect, tables.rules, stores) for each in lines]
 
 
 def check_expectations(settings: Settings, file: str) -> expect.Report:
     """Test the mapping file with a file of expectations, against an empty store."""
     expectations = expect.read(file)
-    table, dialect = load_table(settings), new_dialect(settings)
-    failures = expect.check(expectations, dialect, table, new_store(settings))
+    tables, dialect = load_tables(settings), new_dialect(settings)
+    store = new_store(settings, tables.quotas)
+    failures = expect.check(expectations, dialect, tables.rules, store)
     return expect.Report(file=file, total=len(expectations), failures=failures)

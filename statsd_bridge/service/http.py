@@ -67,7 +67,7 @@ class HttpBackend(web.Backend):
         return web.RenderedPage(page_format.value, slices)
 
     def reload(self) -> Deferred[str]:
-        """Reload the mapping file; the result is why it is refused, or empty."""
+        """Reload the files; the result is why one is refused, or empty."""
         return self._components.reloader.reload()
 
     def quit(self) -> None:
@@ -78,7 +78,8 @@ class HttpBackend(web.Backend):
 
     def explain(self, line: bytes) -> Any:
         """Explain what would become of a line now; nothing changes."""
-        stores = explain.TrialStores(new_store(self._settings), self._store)
+        scratch = new_store(self._settings, self._store.quotas.quotas)
+        stores = explain.TrialStores(scratch, self._store)
         table, dialect = self._plain.table, new_dialect(self._settings)
         return explain.as_json(explain.explain(line, dialect, table, stores))
 

@@ -65,7 +65,7 @@ def check(settings: Settings) -> MappingTable:
     _tune_collector()
     if settings.web_config:
         web.load_config(settings.web_config)
-    return build.load_table(settings)
+    return build.load_tables(settings).rules
 
 
 def _tune_collector() -> None:

@@ -47,6 +47,35 @@ def test_a_signal_stops_the_bridge(start: Start, signal_number: int) -> None:
     assert start().stop(signal_number) == 0
 
 
+def test_sighup_reloads_the_quotas(start: Start, tmp_path: Path) -> None:
+    """Existing series go on, new ones are refused under their name."""
+    file = tmp_path / "quotas.yml"
+    file.write_text("quotas: [{match: api_*, max_series: 2}]")
+    bridge = start(f"--statsd.quota-config={file}", "--statsd.max-series-per-name=1")
+    bridge.send(b"\n".join(b"api.hits:1|c|#id:%d" % number for number in range(5)))
+    bridge.send(b"\n".join(b"other:1|c|#id:%d" % number for number in range(5)))
+    refused = "statsd_bridge_series_refused_total{metric_name="
+    page = bridge.scrape_until(f'{refused}"other",reason="quota"}} 4.0\n')
+    assert f'{refused}"api_hits",reason="quota"}} 3.0\n' in page
+    for text, outcome in (
+        ("quotas: [{match: api_*, max_series: many}]", "failure"),
+        ("quotas: [{match: api_*, max_series: 3}]", "success"),
+    ):
+        file.write_text(text)
+        bridge.process.send_signal(signal.SIGHUP)
+        bridge.scrape_until(f'config_reloads_total{{outcome="{outcome}"}} 1.0')
+    bridge.send(b"\n".join(b"api.hits:1|c|#id:%d" % number for number in range(5)))
+    page = bridge.scrape_until(f'{refused}"api_hits",reason="quota"}} 5.0\n')
+
+    assert [f'api_hits{{id="{number}"}} 2\n' in page for number in range(3)] == [
+        True,
+        True,
+        False,
+    ]
+    assert 'api_hits{id="2"} 1\n' in page
+    assert f"{file}: quotas[0].max_series: 'many' is not a number" in bridge.log()
+
+
 def test_sighup_reloads_the_rules(start: Start, tmp_path: Path) -> None:
     """A good file comes into force; a bad one changes nothing."""
     rules = tmp_path / "rules.yml"

@@ -1,7 +1,7 @@
 """
 Random scenarios through both paths, from a seed: `make fuzz`.
 
-    seed --> mapping files, flags, bounds, steps --> plain path --.
+    seed --> mapping files, quotas, flags, bounds, steps --> plain path --.
                                                \\--> fast path  ----'--> the same?
 
 A step is a batch of lines, time that passes, a reload or a comparison.  Lines are built
@@ -50,6 +50,7 @@ from tests.statsd_bridge.in_memory import (
     FixedState,
     InMemoryPath,
     assert_same_results,
+    quota_table,
 )
 
 MAX_STEPS = 15
@@ -90,11 +91,18 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class NewQuotas:
+    """The text of another quota file."""
+
+    quotas: str
+
+
+@dataclass(frozen=True, slots=True)
 class Compare:
     """The paths must show the same now."""
 
 
-Step = Batch | Wait | Reload | Compare
+Step = Batch | Wait | Reload | NewQuotas | Compare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +112,8 @@ class Scenario:
     rules: str
     dialect: Dialect
     max_series: int
+    quotas: str
+    """A quota file."""
     max_memory: int
     """Bytes; 0 for no limit."""
     bounds: dict[str, int]
@@ -121,6 +131,7 @@ def scenario(seed: int) -> Scenario:
         rules=rules,
         dialect=Dialect(**{style: random.random() < 0.8 for style in STYLES}),
         max_series=random.choice((2, 20, 1000)),
+        quotas=random.choice(("", _quotas(random))),
         max_memory=random.choice((0, 0, 0, 4_000, 20_000, 100_000)),
         bounds=_bounds(random),
         steps=tuple(_steps(random, names, types)),
@@ -136,6 +147,7 @@ def run(played: Scenario) -> None:
             make_pipeline=make,
             dialect=played.dialect,
             max_series=played.max_series,
+            quota_file=played.quotas,
             max_memory=played.max_memory,
             reserved=exposition.reserved_names(),
             sources=("api",),
@@ -175,6 +187,8 @@ def _take(path: InMemoryPath, step: Step) -> None:
             path.pass_seconds(seconds)
         case Reload(rules):
             path.pipeline.replace_table(mapping.parse(rules, "rules.yml"))
+        case NewQuotas(quotas):
+            path.store.quotas.replace(quota_table(quotas))
         case Compare():
             pass
 
@@ -266,6 +280,16 @@ def _rules(random: Random) -> str:
         return rules
 
 
+def _quotas(random: Random) -> str:
+    """Return a quota file; JSON is YAML."""
+    matches = ("shared", "mapped_*", "*", "?", "api_*", "*_hits", "*_?", "a*_b")
+    entries = [
+        {"match": random.choice(matches), "max_series": random.choice((0, 1, 2, 5))}
+        for _ in range(random.randrange(4))
+    ]
+    return json.dumps({"quotas": entries})
+
+
 def _rule(random: Random) -> dict[str, Any]:
     rule = _options(random)
     if random.random() < 0.2:
@@ -331,6 +355,8 @@ def _steps(
             yield Wait(random.choice((0.1, 0.9, 2.0, 2.0, 4.0, 700.0)))
         elif kind < 0.9:
             yield Reload(_rules(random))
+        elif kind < 0.93:
+            yield NewQuotas(_quotas(random))
         else:
             yield Compare()
 

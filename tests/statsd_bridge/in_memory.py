@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
-from statsd_bridge import mapping
+from statsd_bridge import mapping, quotas
 from statsd_bridge.exposition import BridgeState, text
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect
@@ -95,6 +95,7 @@ class InMemoryPath:
         max_series: int = 1_000_000,
         native_mode: NativeMode = NativeMode.AUTO,
         max_memory: int = 0,
+        quota_file: str = "",
         text_limits: TextLimits = DEFAULT_TEXT_LIMITS,
         reserved: Collection[str] = (),
         sources: Collection[str] = (),
@@ -113,6 +114,7 @@ class InMemoryPath:
             native_mode=native_mode,
             text_limits=text_limits,
             reserved=reserved,
+            quotas=quota_table(quota_file),
             memory=self.memory,
         )
         self.relayed = RelayedLines()
@@ -152,6 +154,11 @@ class InMemoryPath:
         rows = [row for row in self.page().split("\n") if row and row[0] != "#"]
         pairs = [row.rpartition(" ") for row in rows]
         return {name: float(number) for name, _, number in pairs}
+
+
+def quota_table(file: str) -> quotas.QuotaTable:
+    """Return the quotas of the text of a file."""
+    return quotas.QuotaTable(quotas.parse(file, "quotas.yml"))
 
 
 def native_buckets(memory: InMemoryPath) -> dict[tuple[str, str], Any]:

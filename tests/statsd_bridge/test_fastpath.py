@@ -19,6 +19,7 @@ from tests.statsd_bridge.in_memory import (
     MakePipeline,
     ReportedBugs,
     assert_same_results,
+    quota_table,
 )
 
 RULES = """
@@ -47,11 +48,15 @@ mappings:
 TABLE = mapping.parse(RULES, "rules.yml")
 
 
-def both(max_series: int = 1000) -> list[InMemoryPath]:
+def both(max_series: int = 1000, quota_file: str = "") -> list[InMemoryPath]:
     """Return the plain path and the fast one."""
     return [
         InMemoryPath(
-            TABLE, make_pipeline=each, max_series=max_series, sources=("app", "fresh")
+            TABLE,
+            make_pipeline=each,
+            max_series=max_series,
+            quota_file=quota_file,
+            sources=("app", "fresh"),
         )
         for each in BOTH_PATHS
     ]
@@ -131,6 +136,14 @@ BATCHES = st.lists(
         REPEATED_DATAGRAMS.map(lambda datagram: [datagram, datagram]),
         # Seconds that pass.
         st.sampled_from([0.5, 2.5]),
+        # Quota files that are in force from now on.
+        st.sampled_from(
+            [
+                "quotas: [{match: app_*, max_series: 1}]",
+                "quotas: [{match: few*, max_series: 0}, {match: '*', max_series: 2}]",
+                "",
+            ]
+        ),
     ),
     max_size=12,
 )
@@ -165,22 +178,26 @@ def bounded(bounds: Bounds) -> Iterator[None]:
 @given(
     BATCHES,
     st.sampled_from([3, 1000]),
+    st.sampled_from(["", "quotas: [{match: '*', max_series: 1}]"]),
     st.sampled_from([NORMAL, TIGHT, GROUPED, TIGHT | GROUPED]),
     st.booleans(),
 )
 def test_both_paths_show_the_same(
-    batches: Sequence[list[bytes] | float],
+    batches: Sequence[list[bytes] | float | str],
     max_series: int,
+    quota_file: str,
     bounds: Bounds,
     flush_each: bool,
 ) -> None:
     """Pages, counters and the lists of recent problems are equal after any batches."""
-    plain, fast = both(max_series)
+    plain, fast = both(max_series, quota_file)
     with bounded(bounds):
         for each in batches:
             for memory in (plain, fast):
                 if isinstance(each, float):
                     memory.pass_seconds(each)
+                elif isinstance(each, str):
+                    memory.store.quotas.replace(quota_table(each))
                 else:
                     memory.feed(*each)
             if flush_each:

@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from statsd_bridge import mapping
 from statsd_bridge.document import pace
 from statsd_bridge.model import SampleType
-from statsd_bridge.service.reload import PACE_SECONDS, Reloader
+from statsd_bridge.quotas import QuotaTable
+from statsd_bridge.service.reload import PACE_SECONDS, Reloader, Tables
 from statsd_bridge.settings import Settings
 from tests.statsd_bridge.in_memory import InMemoryPath, ReportedBugs
 
@@ -38,20 +39,23 @@ class ManualThreads:
 
 
 class Rules:
-    """A mapping file, the path that it belongs to, and its reloader."""
+    """A mapping file, a quota file, the path that they belong to, and its reloader."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.write("old")
+        self.quota_file = file.with_name("quotas.yml")
+        self.quota_file.write_text("")
         self.bugs = ReportedBugs()
         self.threads = ManualThreads()
         table = mapping.load(str(file))
         self.memory = InMemoryPath(table, bugs=self.bugs)
         self.reloads = self.memory.stats.config_reloads
         self.reloader = Reloader(
-            Settings(mapping_config=str(file)),
-            table=table,
+            Settings(mapping_config=str(file), quota_config=str(self.quota_file)),
+            tables=Tables(table, QuotaTable()),
             pipeline=self.memory.pipeline,
+            store=self.memory.store,
             stats=self.memory.stats,
             bugs=self.bugs,
             threads=self.threads,
@@ -146,6 +150,30 @@ def test_a_refused_file_leaves_the_rules(rules: Rules) -> None:
     assert rules.bugs == []
 
 
+def test_one_refused_file_leaves_rules_and_quotas(rules: Rules) -> None:
+    """Neither file comes into force without the other; later both do."""
+    rules.write("new")
+    rules.quota_file.write_text("quotas: [{match: 'a.*', max_series: 1}]")
+    answer = rules.reload()
+    rules.threads.make_call()
+    for tag in (b"1", b"2"):
+        rules.memory.feed(b"a:1|c|#x:" + tag)
+    assert answer[0].startswith(f"{rules.quota_file}: quotas[0].match: 'a.*'")
+    assert rules.memory.values() == {'old{x="1"}': 1, 'old{x="2"}': 1}
+    rules.quota_file.write_text("quotas: [{match: '*', max_series: 1}]")
+    rules.reload()
+    rules.threads.make_call()
+    for tag in (b"1", b"2"):
+        rules.memory.feed(b"a:1|c|#x:" + tag)
+
+    assert rules.memory.values() == {
+        'old{x="1"}': 1,
+        'old{x="2"}': 1,
+        'new{x="1"}': 1,
+    }
+    assert rules.reloads == {"success": 1, "failure": 1}
+
+
 def test_a_bug_refuses_the_file(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is reported, and the requests are answered."""
 
@@ -184,8 +212,9 @@ def test_without_a_file_there_is_nothing_to_reload(rules: Rules) -> None:
     """The answer is a success, like in statsd_exporter, and nothing is counted."""
     reloader = Reloader(
         Settings(),
-        table=mapping.load(""),
+        tables=Tables(mapping.load(""), QuotaTable()),
         pipeline=rules.memory.pipeline,
+        store=rules.memory.store,
         stats=rules.memory.stats,
         bugs=rules.bugs,
         threads=rules.threads,

@@ -192,8 +192,9 @@ def run(context: click.Context, /, **values: Any) -> int:
 @click.option("--json", "is_json", is_flag=True, help="Print JSON objects.")
 @click.option(
     "--expect",
-    "expect_file",
+    "expect_files",
     metavar="FILE",
+    multiple=True,
     help="Test the mapping file: FILE has lines LINE => SERIES VALUE, LINE => dropped,"
     " LINE => refused.  Exit code 1 if one does not hold.",
 )
@@ -204,7 +205,7 @@ def explain(
     /,
     lines: tuple[str, ...],
     is_json: bool,
-    expect_file: str | None,
+    expect_files: tuple[str, ...],
     **values: Any,
 ) -> int:
     """
@@ -212,13 +213,15 @@ def explain(
 
     The lines are processed in order, by one new bridge.
     """
-    if expect_file is None and not lines:
+    if len(expect_files) > 1:
+        raise BridgeError("--expect: given more than once; test one file at a time")
+    if not (expect_files or lines):
         raise BridgeError("explain: no line; write statsd lines, or --expect FILE")
-    if expect_file is not None and lines:
+    if expect_files and lines:
         raise BridgeError("--expect: the file has the lines; leave out LINE")
     settings = _explain_settings(context, values)
-    if expect_file is not None:
-        return _check_expectations(settings, expect_file, is_json)
+    if expect_files:
+        return _check_expectations(settings, expect_files[0], is_json)
     return _explain_lines(settings, lines, is_json)
 
 

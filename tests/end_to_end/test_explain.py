@@ -115,6 +115,7 @@ def test_a_file_of_expectations(rules: str, tmp_path: Path) -> None:
     invalid = run("explain", rules, argument)
     both = run("explain", rules, argument, "a:1|c")
     neither = run("explain", rules)
+    twice = run("explain", rules, argument, argument)
 
     assert (holds.returncode, holds.stdout, holds.stderr) == (0, "", "")
     assert (fails.returncode, fails.stderr) == (1, "")
@@ -124,6 +125,7 @@ def test_a_file_of_expectations(rules: str, tmp_path: Path) -> None:
     for done, words in (
         (invalid, f"{file}:4: 'app.secret:1|c -> dropped' has no expectation"),
         (both, "--expect: the file has the lines"),
+        (twice, "--expect: given more than once"),
         (neither, "write statsd lines, or --expect FILE"),
     ):
         assert (done.returncode, done.stdout) == (2, "")

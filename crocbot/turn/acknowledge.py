@@ -4,7 +4,7 @@ A reaction on a message while it waits for its answer.
     accepted(rows) --> setMessageReaction: 👀
     ended(rows)    --> setMessageReaction: none
 
-Only messages that may be answered get it.  It is an ornament: no turn waits for it, an
+Only messages that may be answered get it.  It is optional: no turn waits for it, an
 error is neither logged nor counted besides as a call, and a flood wait skips it.  A
 chat that does not accept it is not asked again, nor is a server that has no reactions.
 """

@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 
 from benchmarks import machine
@@ -26,6 +27,12 @@ from benchmarks.machine import HOST, ROOT
 
 READ_BUFFER_BYTES = 4 * 1024 * 1024
 TIMEOUT_SECONDS = 60.0
+
+ACCEPT_PROTOBUF = (
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily;"
+    " encoding=delimited"
+)
+"""The header of a Prometheus that scrapes native histograms, its first choice alone."""
 
 Command = Callable[[Path, int, int], list[str]]
 """The command line for a folder, a UDP port and a TCP port."""
@@ -71,17 +78,31 @@ class Server:
                 return int(columns[12])
         raise LookupError(f"{self.spec.name} does not listen on UDP port {self.udp}")
 
-    def get(self, *, gzip: bool = False) -> bytes:
-        """Return its page."""
+    def get(self, *, gzip: bool = False, accept: str = "") -> bytes:
+        """Return its page, in the format that `accept` asks for, or as text."""
         if not self.spec.path:
             address = (HOST, self.tcp)
             with socket.create_connection(address, TIMEOUT_SECONDS) as connection:
                 return connection.makefile("rb").read()
+        with self._request(gzip=gzip, accept=accept) as response:
+            return bytes(response.read())
+
+    def has_format(self, accept: str) -> bool:
+        """Return whether it has its page in the format that `accept` asks for."""
+        with self._request(accept=accept) as response:
+            content_type: str = response.headers.get("Content-Type", "")
+        return content_type.partition(";")[0] == accept.partition(";")[0]
+
+    def _request(self, *, accept: str, gzip: bool = False) -> HTTPResponse:
         url = f"http://{HOST}:{self.tcp}{self.spec.path}"
         headers = {"Accept-Encoding": "gzip" if gzip else "identity"}
+        if accept:
+            headers["Accept"] = accept
         request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
-            return bytes(response.read())
+        response: HTTPResponse = urllib.request.urlopen(
+            request, timeout=TIMEOUT_SECONDS
+        )
+        return response
 
     def packets(self) -> int | None:
         """Return how many packets it has taken; None if it does not count them."""

@@ -6,7 +6,8 @@ A shape is made once, sent again in the same order, and scraped:
     made       CPU of the server for each new series, at 1,500 packets a second
     resident   growth of its memory for each series
     known      CPU for each line of further passes, at 5,000 packets a second
-    page       seconds of a scrape as text without gzip, the median of five
+    page       seconds of a scrape without gzip, the median of five: as text, and in
+               protobuf if the server has it
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from benchmarks.measures import (
     Numbers,
     wait_until_idle,
 )
-from benchmarks.servers import Server, ServerSpec
+from benchmarks.servers import ACCEPT_PROTOBUF, Server, ServerSpec
 from benchmarks.traffic import HISTOGRAM_RULES, RULES
 
 LINES = 10
@@ -81,11 +82,13 @@ def measure_shape(shape: Shape) -> Measure:
             made = traffic.send(rate=MADE_RATE)
             grown = server.resident_bytes() - resident
             known = traffic.send(rate=KNOWN_RATE, passes=passes)
-            page = _page_seconds(server)
+            pages = {"page": _page_seconds(server)}
+            if server.has_format(ACCEPT_PROTOBUF):
+                pages["page in protobuf"] = _page_seconds(server, ACCEPT_PROTOBUF)
         return {
             (f"made: {what}", "us"): made.cpu_seconds / made.lines * US_PER_SECOND,
             (f"known: {what}", "us"): known.cpu_seconds / known.lines * US_PER_SECOND,
-            (f"page: {what}", "s"): page,
+            **{(f"{name}: {what}", "s"): page for name, page in pages.items()},
             (f"resident: {what}", "bytes"): grown / made.lines,
             (f"lost: {what}", "packets"): made.lost + known.lost,
         }
@@ -128,13 +131,13 @@ class Traffic:
         )
 
 
-def _page_seconds(server: Server) -> float:
-    server.get()
+def _page_seconds(server: Server, accept: str = "") -> float:
+    server.get(accept=accept)
     seconds = []
     for _ in range(PAGES):
         wait_until_idle(server)
         began = time.perf_counter()
-        server.get()
+        server.get(accept=accept)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
 

@@ -44,6 +44,8 @@ def test_the_bridge_and_another_checkout() -> None:
         "idle",
         "made: 200 gauges with 8 tags (us)",
         "known: 200 gauges with 8 tags (us)",
+        "page: 200 gauges with 8 tags (s)",
+        "page in protobuf: 200 gauges with 8 tags (s)",
         "start: CPU until the first scrape is answered (s)",
     ):
         assert any(row in line for line in rows), row

@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
+from math import isfinite
 
 from statsd_bridge.memory import NATIVE_BYTES, Account
 from statsd_bridge.model import MetricOptions
@@ -126,7 +127,11 @@ class Histogram(Series):
             counts[index] += (upto - below) * weight
             below = upto
         counts[-1] += (len(numbers) - below) * weight
-        self.sum += sum(numbers) / divisor * weight
+        total = sum(numbers) / divisor
+        if not isfinite(total):
+            # The sum of the values may be finite.
+            total = sum([number / divisor for number in numbers])
+        self.sum += total * weight
 
     def may_be_negative(self, _now: float) -> bool:
         """Return whether the sum is negative or NaN."""

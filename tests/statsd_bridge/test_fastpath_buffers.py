@@ -207,3 +207,12 @@ def test_many_observations_count_like_single_ones(
 
     assert together.counts == apart.counts
     assert together.sum == pytest.approx(apart.sum)
+
+
+def test_a_sum_is_finite_if_that_of_the_values_is() -> None:
+    """The numbers of the lines are milliseconds, the values seconds."""
+    options = MetricOptions(MetricType.HISTOGRAM, "h", buckets=(1.0,))
+    histogram = Histogram(options)
+    histogram.record_all([1e308] * 20, 1000.0, 2, 0.0)
+
+    assert histogram.sum == pytest.approx(4e306)

@@ -41,6 +41,7 @@ from crocbot.model import (
 from crocbot.text import MAX_MESSAGE_UNITS, replace_lone_surrogates, utf16_length
 
 STOP = "/stop"
+COMMAND_ENTITY = "bot_command"
 GENERAL_TOPIC_ID = 1
 # Telegram keeps an update for a day; a longer lag is the difference of two clocks.
 MAX_LAG_SECONDS = 86_400.0
@@ -72,13 +73,24 @@ def is_stop(raw: RawUpdate) -> bool:
     if stop_button.is_pressed(raw):
         return True
     source = raw.get("message")
-    name = "text"
     if source is None:
-        source, name = raw.get(UpdateType.CALLBACK_QUERY), "data"
-    text = source.get(name) if isinstance(source, Mapping) else None
+        return press.is_stop(raw)
+    text = source.get("text") if isinstance(source, Mapping) else None
     if not isinstance(text, str) or not text.startswith("/"):
         return False
-    return text.split(maxsplit=1)[0].partition("@")[0].lower() == STOP
+    word = text.split(maxsplit=1)[0].partition("@")[0].lower()
+    return word == STOP and not _is_formatted(source)
+
+
+def _is_formatted(message: Mapping[str, Any]) -> bool:
+    """Return whether a text begins with code or the like, which is no command."""
+    entities = message.get("entities")
+    types = [
+        each.get("type")
+        for each in (entities if isinstance(entities, list) else ())
+        if isinstance(each, Mapping) and each.get("offset") == 0
+    ]
+    return bool(types) and COMMAND_ENTITY not in types
 
 
 def lag_seconds(raw: RawUpdate, now: float) -> float | None:
@@ -201,7 +213,7 @@ def _command(message: Fields, text: str) -> tuple[str | None, str]:
     UTF-16 units, but a command is ASCII, so these are characters.
     """
     for entity in message.marked_texts("entities"):
-        if entity.type == "bot_command" and entity.offset == 0:
+        if entity.type == COMMAND_ENTITY and entity.offset == 0:
             return text[1 : entity.length], text[entity.length :].strip()
     return None, text
 

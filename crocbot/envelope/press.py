@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from crocbot.envelope.message import Fields
 
 COMMAND = re.compile(r"/([A-Za-z0-9_]{1,64})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?", re.S)
+STOP = "stop"
 # Telegram's own limit is 64 bytes.
 MAX_DATA_CHARS = 1024
 MAX_LABEL_CHARS = 64
@@ -67,6 +68,9 @@ def _command(data: str, bot: BotIdentity) -> tuple[str | None, str]:
     found = COMMAND.fullmatch(data)
     if found is None or (found[2] or bot.username).lower() != bot.username.lower():
         return None, data
+    if found[1].lower() == STOP and found[2]:
+        # Whether it overtakes the queue is decided without the name of the bot.
+        return None, data
     return found[1].lower(), (found[3] or "").strip()
 
 
@@ -94,6 +98,17 @@ def _label(message: Fields, data: str) -> str | None:
     if not isinstance(label, str):
         return None
     return context.one_line(label, MAX_LABEL_CHARS)
+
+
+def is_stop(raw: RawUpdate) -> bool:
+    """
+    Return whether an update is a press of a button with the command /stop.
+
+    Reads raw JSON and never raises.
+    """
+    data = _object(raw, UpdateType.CALLBACK_QUERY).get("data")
+    found = COMMAND.fullmatch(data) if isinstance(data, str) else None
+    return found is not None and found[1].lower() == STOP and not found[2]
 
 
 def press_key(raw: RawUpdate) -> Hashable:

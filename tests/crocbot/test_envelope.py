@@ -370,3 +370,20 @@ def test_a_long_command(name: str, units: int, full: bool) -> None:
     text = f"{name} ".ljust(units - 2, "x") + "\U0001f40a"
 
     assert message_of(command(text, len(name))).full_length is full
+
+
+@pytest.mark.parametrize(
+    ("types", "overtakes"),
+    [
+        ([], True),
+        (["bot_command"], True),
+        (["bold", "bot_command"], True),
+        (["code"], False),
+        (["pre", "italic"], False),
+    ],
+)
+def test_stop_as_code(types: list[str], overtakes: bool) -> None:
+    """What Telegram does not mark as a command waits like any text."""
+    entities = [{"type": each, "offset": 0, "length": 5} for each in types]
+
+    assert envelope.is_stop(raw(text="/stop it", entities=entities)) is overtakes

@@ -71,6 +71,9 @@ def test_a_press() -> None:
         ("/new", "new", ""),
         ("/Weather@our_bot in  Oslo ", "weather", "in  Oslo"),
         ("/weather@other_bot", None, "/weather@other_bot"),
+        ("/stop now", "stop", "now"),
+        ("/stop@our_bot", None, "/stop@our_bot"),
+        ("/stop@@", None, "/stop@@"),
         ("/", None, "/"),
         ("/a/b", None, "/a/b"),
         ("a /new", None, "a /new"),
@@ -78,10 +81,11 @@ def test_a_press() -> None:
     ],
 )
 def test_the_data_of_a_button(data: str, command: str | None, text: str) -> None:
-    """Data that begins with a slash and a word is a command for the bot."""
+    """Data that begins with a slash and a word is a command; only /stop overtakes."""
     message = read(pressed(data))
 
     assert message is not None
+    assert envelope.is_stop(pressed(data)) == (command == "stop")
     assert (message.command, message.text) == (command, text)
     assert (message.type is MessageType.COMMAND) == (command is not None)
 

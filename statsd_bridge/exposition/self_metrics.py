@@ -187,7 +187,7 @@ SELF_METRICS = (
                " buffer is full, or sending failed.",
                ("target", "reason"), _relay_losses),
     SelfMetric("statsd_exporter_config_reloads_total", COUNTER,
-               "Reloads of the mapping file, by outcome.",
+               "Reloads of the mapping file and the quota file, by outcome.",
                ("outcome",), lambda bridge: bridge.stats.config_reloads),
     SelfMetric("statsd_bridge_bugs_total", COUNTER,
                "Lines and series skipped because of a bug in the bridge; see the log.",

@@ -70,7 +70,7 @@ HARD_INPUTS: dict[str, Callable[[int], bytes]] = {
 
 
 def steps(
-    text: bytes, make_pipeline: MakePipeline = FastPipeline, **bounds: int
+    text: bytes, make_pipeline: MakePipeline = FastPipeline, **bounds: Any
 ) -> int:
     """Return how many lines of Python the processing of a text runs, three times."""
     count = 0
@@ -116,13 +116,37 @@ def test_lines_that_are_never_alike_cost_little_more_than_on_the_plain_path(
     assert fast <= 1.35 * plain
 
 
-@pytest.mark.parametrize("bounds", [{"max_series": 0}, {"max_memory": 1}])
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"max_series": 0},
+        {"max_memory": 1},
+        {"quota_file": "quotas: [{match: t, max_series: 1}]"},
+    ],
+)
 def test_a_refused_series_costs_the_same_for_many_samples(
-    bounds: dict[str, int],
+    bounds: dict[str, Any],
 ) -> None:
     """The labels of a line are examined once, whatever the number of its samples."""
     once, twice = (
-        steps(HARD_INPUTS["packed with tags"](n), **bounds) for n in (150, 300)
+        steps(b"t:1|ms\n" + HARD_INPUTS["packed with tags"](n), **bounds)
+        for n in (150, 300)
     )
 
     assert twice <= 2.2 * once + 200
+
+
+def test_series_beyond_a_quota_cost_the_same_for_any_number_of_quotas() -> None:
+    """A name looks for its quota once, and only the few patterns are tried in turn."""
+    text = b"\n".join(b"t:1|c|#id:%d" % number for number in range(100))
+    few, many = (
+        steps(
+            text,
+            quota_file="quotas:\n"
+            + "".join(f"- {{match: a{i}_*, max_series: 9}}\n" for i in range(number))
+            + "- {match: t, max_series: 50}",
+        )
+        for number in (10, 900)
+    )
+
+    assert many <= few + 20

@@ -13,6 +13,7 @@ from typing import Final
 
 from statsd_bridge.exposition.metrics import METRIC_TAG, Chunk, MetricEncoder
 from statsd_bridge.exposition.native import NativeBuckets, encode_native
+from statsd_bridge.exposition.rows import Templates
 from statsd_bridge.exposition.text import MAX_KEPT_ROWS, MAX_SLICE_LINES
 from statsd_bridge.exposition.wire import (
     TIME_BYTES,
@@ -24,9 +25,6 @@ from statsd_bridge.exposition.wire import (
 from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions
 from statsd_bridge.series import Histogram, Series
-
-MAX_TEMPLATE_ROWS: Final = 10_000
-"""Buckets and quantiles of all templates that a page keeps, about 30 bytes each."""
 
 MAX_BUCKET_STARTS: Final = 10_000
 """Starts of buckets that are kept, by the count, about 140 bytes each."""
@@ -48,9 +46,7 @@ class RowsEncoder(MetricEncoder):
         super().__init__(now, kept)
         self._options: MetricOptions | None = None
         self._template = b""
-        # By the identity of the options, which are in the value, too.
-        self._templates: dict[int, tuple[MetricOptions, bytes]] = {}
-        self._template_rows = 0
+        self._templates = Templates[bytes]()
 
     def encode(self, labels: str, series: Series) -> bytes:
         """Return the field of a metric, which the series keeps if it has few rows."""
@@ -96,16 +92,12 @@ class RowsEncoder(MetricEncoder):
         return encode_labels(labels) + encode_time(series.created)
 
     def _use_template(self, options: MetricOptions) -> None:
-        known = self._templates.get(id(options))
-        if known is None:
+        template = self._templates.find(options)
+        if template is None:
             rows = len(options.buckets) + len(options.quantiles)
-            self._template_rows += rows
-            if self._template_rows > MAX_TEMPLATE_ROWS:
-                self._templates.clear()
-                self._template_rows = rows
             template = self._start() + self._rows_template(options, 0, rows)
-            known = self._templates[id(options)] = options, template
-        self._options, self._template = known
+            self._templates.add(options, template, rows)
+        self._options, self._template = options, template
 
     def _start(self) -> bytes:
         """Return the template of what precedes the rows: time, count and sum."""

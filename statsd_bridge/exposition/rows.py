@@ -10,13 +10,13 @@ options of the rule, so that one `%` puts in the numbers of a series.
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import AnyStr, Final, Generic, final
 
 from statsd_bridge.model import MetricOptions
 from statsd_bridge.syntax import format_number
 
 MAX_TEMPLATE_ROWS: Final = 10_000
-"""Rows of all templates that a page keeps, about 30 bytes each."""
+"""Rows of all templates of a type that a page keeps, about 30 bytes each."""
 
 MIN_EXPONENT: Final = 1_000_000
 """Counts from here on are printed with an exponent."""
@@ -25,17 +25,39 @@ ROW_START: Final = "\0"
 """Stands in a template for what a row begins with; no number contains it."""
 
 
+@final
+class Templates(Generic[AnyStr]):
+    """Templates of a page by the options of their rule, within MAX_TEMPLATE_ROWS."""
+
+    def __init__(self) -> None:
+        # By the id of the options, which are kept so that no others get it.
+        self._templates: dict[int, tuple[MetricOptions, AnyStr]] = {}
+        self._rows = 0
+
+    def find(self, options: MetricOptions) -> AnyStr | None:
+        """Return the template of these options, if it is kept."""
+        kept = self._templates.get(id(options))
+        return None if kept is None else kept[1]
+
+    def add(self, options: MetricOptions, template: AnyStr, rows: int) -> None:
+        """Keep a template; beyond the bound forget all others."""
+        self._rows += rows
+        if self._rows > MAX_TEMPLATE_ROWS:
+            self._templates.clear()
+            self._rows = rows
+        self._templates[id(options)] = options, template
+
+
 class Rows:
     """The buckets of histograms, on one page."""
 
     suffix = "_bucket"
 
     def __init__(self) -> None:
-        # Options of the last series, and its template; other templates by their id.
+        # Options of the last series, and its template.
         self._options: MetricOptions | None = None
         self._template = ""
-        self._templates: dict[int, tuple[MetricOptions, str]] = {}
-        self._template_rows = 0
+        self._templates = Templates[str]()
 
     def format(self, options: MetricOptions, values: tuple[float, ...]) -> str:
         """Return all rows of a series; each begins with ROW_START."""
@@ -57,18 +79,12 @@ class Rows:
         return tuple(map(format_number, values[:-2]))
 
     def _use_template(self, options: MetricOptions) -> None:
-        kept = self._templates.get(id(options))
-        if kept is None:
+        template = self._templates.find(options)
+        if template is None:
             last_labels = self.last_labels(options, 0, sys.maxsize)
-            rows = [f"{ROW_START}{each} %s\n" for each in last_labels]
-            self._template_rows += len(rows)
-            if self._template_rows > MAX_TEMPLATE_ROWS:
-                self._templates.clear()
-                self._template_rows = len(rows)
-            # With the options, so that no others get their id.
-            kept = options, "".join(rows)
-            self._templates[id(options)] = kept
-        self._options, self._template = kept
+            template = "".join([f"{ROW_START}{each} %s\n" for each in last_labels])
+            self._templates.add(options, template, len(last_labels))
+        self._options, self._template = options, template
 
 
 class QuantileRows(Rows):

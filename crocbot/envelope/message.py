@@ -78,19 +78,26 @@ def is_stop(raw: RawUpdate) -> bool:
     text = source.get("text") if isinstance(source, Mapping) else None
     if not isinstance(text, str) or not text.startswith("/"):
         return False
-    word = text.split(maxsplit=1)[0].partition("@")[0].lower()
-    return word == STOP and not _is_formatted(source)
+    return _first_word(source, text).partition("@")[0].lower() == STOP
 
 
-def _is_formatted(message: Mapping[str, Any]) -> bool:
-    """Return whether a text begins with code or the like, which is no command."""
+def _first_word(message: Mapping[str, Any], text: str) -> str:
+    """
+    Return the command that a text begins with, without what follows: "/stop!".
+
+    A text that begins with code or the like has none; Telegram marks all others.
+    """
     entities = message.get("entities")
-    types = [
-        each.get("type")
+    first = [
+        each
         for each in (entities if isinstance(entities, list) else ())
         if isinstance(each, Mapping) and each.get("offset") == 0
     ]
-    return bool(types) and COMMAND_ENTITY not in types
+    for entity in first:
+        length = entity.get("length")
+        if entity.get("type") == COMMAND_ENTITY and is_integer(length):
+            return text[:length]
+    return "" if first else text.split(maxsplit=1)[0]
 
 
 def lag_seconds(raw: RawUpdate, now: float) -> float | None:

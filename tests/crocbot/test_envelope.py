@@ -373,17 +373,17 @@ def test_a_long_command(name: str, units: int, full: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("types", "overtakes"),
+    ("text", "types", "overtakes"),
     [
-        ([], True),
-        (["bot_command"], True),
-        (["bold", "bot_command"], True),
-        (["code"], False),
-        (["pre", "italic"], False),
+        ("/stop it", [], True),
+        ("/stop it", ["bot_command"], True),
+        ("/stop!", ["bold", "bot_command"], True),
+        ("/stop it", ["code"], False),
+        ("/stop it", ["pre", "italic"], False),
     ],
 )
-def test_stop_as_code(types: list[str], overtakes: bool) -> None:
-    """What Telegram does not mark as a command waits like any text."""
+def test_stop_overtakes(text: str, types: list[str], overtakes: bool) -> None:
+    """Only what Telegram marks as a command does, whatever follows it."""
     entities = [{"type": each, "offset": 0, "length": 5} for each in types]
 
-    assert envelope.is_stop(raw(text="/stop it", entities=entities)) is overtakes
+    assert envelope.is_stop(raw(text=text, entities=entities)) is overtakes

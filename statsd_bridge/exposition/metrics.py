@@ -26,7 +26,7 @@ from statsd_bridge.exposition.wire import (
 )
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import Account
-from statsd_bridge.series import MetricFamily, Series
+from statsd_bridge.series import MetricFamily, Series, SingleValue
 
 METRIC_TAG: Final = b"\x22"
 
@@ -91,6 +91,20 @@ class MetricEncoder:
         start = b"\x0a" + varint(len(name))
         length = len(start) + len(name) + len(rest) + len(metric)
         return b"".join((varint(length), start, name, rest, metric))
+
+    def keep_end(self, series: Series) -> bytes:
+        """Keep what is between name and number, which the series has; return it."""
+        end = self.help_and_type + series.encoded
+        if len(self.ends) < MAX_KNOWN_TIMES:
+            self.ends[series.created] = end
+        return end
+
+    def encode_kept(self, name: str, series: SingleValue) -> bytes:
+        """Return the message of a lone series that keeps all but its number."""
+        end, encoded_name = self.help_and_type + series.encoded, name.encode()
+        start = b"\x0a" + varint(len(encoded_name))
+        length = varint(len(start) + len(encoded_name) + len(end) + 8)
+        return b"".join((length, start, encoded_name, end, double(series.value)))
 
     def encode(self, labels: str, series: Series) -> bytes:
         """Return the field of a metric."""

@@ -31,7 +31,6 @@ from statsd_bridge.exposition.distributions import (
 from statsd_bridge.exposition.metrics import (
     COUNTER_FIELD,
     GAUGE_FIELD,
-    MAX_KNOWN_TIMES,
     METRIC_TAG,
     Chunk,
     CounterEncoder,
@@ -66,6 +65,9 @@ MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 
 SERIES_PER_LINE: Final = 10
 """Series whose labels are looked at in the time of a line of a page."""
+
+MAX_SHORT_LABELS: Final = 1_000
+"""Characters of the labels of a metric that takes no longer than two lines."""
 
 NATIVE_BYTES_PER_LINE: Final = 10
 """Bytes of a histogram with native buckets that take the time of a line."""
@@ -114,12 +116,17 @@ def format_families(
                 end = encoder.ends.get(series.created)
                 start = encoder.starts.get(len(name))
                 if end is None and series.encoded and start is not None:
-                    end = encoder.help_and_type + series.encoded
-                    if len(encoder.ends) < MAX_KNOWN_TIMES:
-                        encoder.ends[series.created] = end
+                    end = encoder.keep_end(series)
                 if end is not None and start is not None:
                     yield b"".join((start, name.encode(), end, double(series.value))), 2
                     continue
+            elif (
+                isinstance(series, SingleValue)
+                and series.encoded
+                and len(labels) <= MAX_SHORT_LABELS
+            ):
+                yield encoder.encode_kept(name, series), 2
+                continue
         only = only_series(family)
         if only is not None:
             labels, series = only

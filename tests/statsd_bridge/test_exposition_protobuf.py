@@ -166,8 +166,10 @@ def test_families_of_one_series_have_their_own_help() -> None:
         "- {match: d.*, name: d, labels: {k: $1}, help: two}\n"
         "- {match: eeee, name: eeee, help: two}\n"
     )
-    for line in (b"a:1|c", b"b:1|c\nc:1|c\nd.1:1|c\nd.2:1|c", b"eeee:1|c\nf:1|c"):
-        memory.feed(line)
+    unmapped = b"f:1|c\ng:1|c|#k:v\nhh:2|c|#k:w"
+    mapped = b"b:1|c\nc:1|c\nd.1:1|c\nd.2:1|c"
+    for lines in (b"a:1|c", mapped, b"eeee:1|c\n" + unmapped):
+        memory.feed(lines)
         memory.now += 1
         memory.created += 1
     page = read_page(memory.page())
@@ -176,7 +178,9 @@ def test_families_of_one_series_have_their_own_help() -> None:
         assert {each.name: each.help for each in found} == page.helps
         assert values_of(found) == text_values(memory)
         seconds = [m.counter.created_timestamp.seconds for f in found for m in f.metric]
-        assert seconds == [1_700_000_000 + n for n in (0, 1, 1, 1, 1, 2, 2)]
+        expected = (0, 1, 1, 1, 1, 2, 2, 2, 2)
+        assert seconds == [1_700_000_000 + n for n in expected]
+        memory.feed(unmapped)
 
 
 def test_a_large_family_is_one_message_in_slices() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.exposition.native import encode_native
+from statsd_bridge.exposition.protobuf.native import encode_native
 from tests.statsd_bridge.client_model import MetricFamily, buckets
 
 Pairs = list[tuple[int, int]]

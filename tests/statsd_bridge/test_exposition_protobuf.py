@@ -233,7 +233,8 @@ def test_a_family_of_histograms_may_have_several_messages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each of a bounded size; together they have each series once."""
-    monkeypatch.setattr(protobuf, "MAX_MESSAGE_BYTES", 100_000)
+    limit = "statsd_bridge.exposition.protobuf.families.MAX_MESSAGE_BYTES"
+    monkeypatch.setattr(limit, 100_000)
     memory = InMemoryPath(HISTOGRAMS)
     memory.feed(*[b"h:1|h|#k:%d" % n for n in range(3_000)])
     found = messages(memory)

@@ -19,7 +19,7 @@ from itertools import chain
 from operator import sub
 from typing import Protocol
 
-from statsd_bridge.exposition.wire import (
+from statsd_bridge.exposition.protobuf.wire import (
     double,
     field,
     signed_varint,

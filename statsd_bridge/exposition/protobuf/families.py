@@ -13,8 +13,6 @@ The length precedes the message, and a family may be most of the page:
   Prometheus takes for the same family.
 - Histograms with and without native buckets are in two messages, since Prometheus 2
   expects the same of all histograms in one.
-
-metrics.py and distributions.py encode a series, wire.py numbers and texts.
 """
 
 from __future__ import annotations
@@ -22,13 +20,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from statsd_bridge.exposition.distributions import (
+from statsd_bridge.exposition.protobuf.distributions import (
     HistogramEncoder,
     RowsEncoder,
     SummaryEncoder,
     native_buckets,
 )
-from statsd_bridge.exposition.metrics import (
+from statsd_bridge.exposition.protobuf.metrics import (
     COUNTER_FIELD,
     GAUGE_FIELD,
     METRIC_TAG,
@@ -40,20 +38,20 @@ from statsd_bridge.exposition.metrics import (
     encode_help,
     encode_name,
 )
-from statsd_bridge.exposition.text import (
-    MAX_SLICE_BYTES,
-    MAX_SLICE_LINES,
-    divide_family,
-    only_lines,
-    only_series,
-)
-from statsd_bridge.exposition.wire import (
+from statsd_bridge.exposition.protobuf.wire import (
     double,
     encode_label,
     encode_time,
     field,
     padding,
     varint,
+)
+from statsd_bridge.exposition.text import (
+    MAX_SLICE_BYTES,
+    MAX_SLICE_LINES,
+    divide_family,
+    only_lines,
+    only_series,
 )
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import Account

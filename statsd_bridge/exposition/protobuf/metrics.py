@@ -16,7 +16,7 @@ from contextlib import suppress
 from sys import getsizeof
 from typing import Any, Final
 
-from statsd_bridge.exposition.wire import (
+from statsd_bridge.exposition.protobuf.wire import (
     TIME_BYTES,
     double,
     encode_labels,

@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Final
 
-from statsd_bridge.exposition.metrics import METRIC_TAG, Chunk, MetricEncoder
-from statsd_bridge.exposition.native import NativeBuckets, encode_native
-from statsd_bridge.exposition.rows import Templates
-from statsd_bridge.exposition.text import MAX_KEPT_ROWS, MAX_SLICE_LINES
-from statsd_bridge.exposition.wire import (
+from statsd_bridge.exposition.protobuf.metrics import METRIC_TAG, Chunk, MetricEncoder
+from statsd_bridge.exposition.protobuf.native import NativeBuckets, encode_native
+from statsd_bridge.exposition.protobuf.wire import (
     TIME_BYTES,
     double,
     encode_labels,
     encode_time,
     varint,
 )
+from statsd_bridge.exposition.rows import Templates
+from statsd_bridge.exposition.text import MAX_KEPT_ROWS, MAX_SLICE_LINES
 from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions
 from statsd_bridge.series import Histogram, Series

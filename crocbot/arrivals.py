@@ -1,7 +1,8 @@
 """
 What an update does to the rows that wait, as soon as it is stored.
 
-    an edit              takes the place of the message that it changes, if that waits
+    an edit              takes the place of the message, or edit, that it changes, if
+                         that waits
     a second press       of the same button is not needed while the first one waits
     a lost chat          needs none of its rows any more
 
@@ -19,6 +20,7 @@ from crocbot.model import RawUpdate, Row
 
 # Plain texts: an attribute of an enumeration takes as long as the rest.
 MESSAGE = UpdateType.MESSAGE.value
+EDIT = UpdateType.EDITED_MESSAGE.value
 PRESS = UpdateType.CALLBACK_QUERY.value
 
 
@@ -33,7 +35,7 @@ def replaced(edit: Row, waiting: Iterable[Row]) -> int | None:
         return None
     for index, row in enumerate(waiting):
         # First what is quick: in a chat that floods the bot thousands of rows wait.
-        message = row.raw.get(MESSAGE)
+        message = row.raw.get(MESSAGE) or row.raw.get(EDIT)
         if not isinstance(message, dict) or message.get("message_id") != key[1]:
             continue
         has_begun = row.retried or row.tries or row.reply
@@ -43,8 +45,9 @@ def replaced(edit: Row, waiting: Iterable[Row]) -> int | None:
 
 
 def replacement(edit: Row, old: Row) -> Row:
-    """Return the row of an edit that takes the place of a message."""
-    raw = envelope.as_message(edit.raw)
+    """Return the row of an edit that takes the place of a message or an edit."""
+    is_edit = envelope.edited_message(old.raw) is not None
+    raw = edit.raw if is_edit else envelope.as_message(edit.raw)
     return replace(edit, raw=raw, accepted_at=old.accepted_at)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from crocbot import arrivals
 from crocbot.model import Reply, Row
 from tests.crocbot.test_dispatcher import ALBUM, FakeTurns, row, settle
 
@@ -56,6 +57,19 @@ async def test_an_edit_takes_the_place_of_what_waits() -> None:
     await world.finish(1, 5, 3)
     assert world.begun == [1, 5, 3]
     world.assert_idle()
+
+
+async def test_an_edit_takes_the_place_of_an_edit_that_waits() -> None:
+    """An agent that is told of edits is told of the last one only, as an edit."""
+    world = FakeTurns()
+    await world.enqueue(text(1, 11))
+    await world.enqueue(edit(2, 11), edit(3, 11, text="newest"))
+    assert world.replaced == [(2, 3)]
+    await world.finish(1, 3)
+    assert world.begun == [1, 3]
+    world.assert_idle()
+    newest = edit(3, 11, text="newest")
+    assert arrivals.replacement(newest, edit(2, 11)).raw == newest.raw
 
 
 async def test_an_edit_to_stop_overtakes() -> None:

@@ -17,8 +17,9 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from statsd_bridge.document import compose, read_file
 from statsd_bridge.document.diagnostics import Diagnostics, quote
-from statsd_bridge.document.node import Node, dismantle
+from statsd_bridge.document.node import dismantle
 from statsd_bridge.document.pace import NO_PACE, Pace
 from statsd_bridge.document.section import MAX_UINT32, Section, non_null
 from statsd_bridge.errors import ConfigError
@@ -135,7 +136,7 @@ def parse(
     """Parse the text of a quota file into globs and limits; messages name `file`."""
     # Strict: a mistyped key must not lift a quota.
     diagnostics = Diagnostics(file, strict=True, pace=pace)
-    root = _compose(text, file, pace) if text else None
+    root = compose(text, file, pace=pace) if text else None
     try:
         section = Section(diagnostics, "", non_null(root))
         entries = section.sections("quotas") or []
@@ -188,15 +189,7 @@ def _is_pattern(match: str) -> bool:
 
 
 def _read_file(path: str) -> bytes:
-    from statsd_bridge.document.tree import read_file
-
     text = read_file(path)
     if len(text) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: is larger than {MAX_FILE_BYTES} bytes")
     return text
-
-
-def _compose(text: str | bytes, file: str, pace: Pace) -> Node | None:
-    from statsd_bridge.document.tree import compose
-
-    return compose(text, file, pace=pace)

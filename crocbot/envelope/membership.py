@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crocbot.arrival_outcomes import Membership
+from crocbot.envelope.raw import object_at
 from crocbot.events import UpdateType
 from crocbot.model import RawUpdate
 
@@ -23,11 +24,12 @@ PRESENT = frozenset({"creator", "administrator", "member"})
 
 def membership(raw: RawUpdate) -> Membership | None:
     """Return what happened to the bot, None if the update says nothing about that."""
-    change = _object(raw, UpdateType.MY_CHAT_MEMBER)
-    old, new = _object(change, "old_chat_member"), _object(change, "new_chat_member")
+    change = object_at(raw, UpdateType.MY_CHAT_MEMBER)
+    old = object_at(change, "old_chat_member")
+    new = object_at(change, "new_chat_member")
     if not (old and new):
         return None
-    private = _object(change, "chat").get("type") == "private"
+    private = object_at(change, "chat").get("type") == "private"
     was, is_now = _is_member(old), _is_member(new)
     if was == is_now:
         return Membership.CHANGED
@@ -38,7 +40,7 @@ def membership(raw: RawUpdate) -> Membership | None:
 
 def is_private(raw: RawUpdate) -> bool:
     """Return whether a change of membership is one in a private chat."""
-    chat = _object(_object(raw, UpdateType.MY_CHAT_MEMBER), "chat")
+    chat = object_at(object_at(raw, UpdateType.MY_CHAT_MEMBER), "chat")
     return chat.get("type") == "private"
 
 
@@ -46,8 +48,3 @@ def _is_member(member: Mapping[str, Any]) -> bool:
     if member.get("status") == "restricted":
         return member.get("is_member") is True
     return member.get("status") in PRESENT
-
-
-def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, Mapping) else {}

@@ -13,12 +13,13 @@ program can send other data than the bot gave it.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
 from crocbot import log
 from crocbot.content import Context, Press, QuotedMessage
 from crocbot.envelope import context
+from crocbot.envelope.raw import object_at
 from crocbot.errors import EnvelopeError
 from crocbot.events import UpdateType
 from crocbot.model import BotIdentity, ChatThread, Message, MessageType, RawUpdate, Row
@@ -106,7 +107,7 @@ def is_stop(raw: RawUpdate) -> bool:
 
     Reads raw JSON and never raises.
     """
-    data = _object(raw, UpdateType.CALLBACK_QUERY).get("data")
+    data = object_at(raw, UpdateType.CALLBACK_QUERY).get("data")
     found = COMMAND.fullmatch(data) if isinstance(data, str) else None
     return found is not None and found[1].lower() == STOP and not found[2]
 
@@ -117,14 +118,9 @@ def press_key(raw: RawUpdate) -> Hashable:
 
     Reads raw JSON and never raises.
     """
-    query = _object(raw, UpdateType.CALLBACK_QUERY)
-    message, sender = _object(query, "message"), _object(query, "from")
-    chat = _object(message, "chat")
+    query = object_at(raw, UpdateType.CALLBACK_QUERY)
+    message, sender = object_at(query, "message"), object_at(query, "from")
+    chat = object_at(message, "chat")
     place = chat.get("id"), message.get("message_id")
     key = *place, sender.get("id"), query.get("data")
     return key if all(isinstance(each, int | str) for each in key) else None
-
-
-def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, Mapping) else {}

@@ -38,7 +38,7 @@ from statsd_bridge.model import (
     SampleType,
 )
 from statsd_bridge.pipeline import RecordedLine
-from statsd_bridge.series import Gauge, Series
+from statsd_bridge.series import Gauge, Series, SeriesListener
 
 MAX_FORMATS = 1_000
 """Formats shared by buffers; beyond it, each new buffer has its own."""
@@ -107,7 +107,7 @@ UNBUFFERED = SampleBuffer(
 """Stands for the buffers of a series that must not have any."""
 
 
-class SampleBuffers:
+class SampleBuffers(SeriesListener):
     """
     All buffers, by name and suffix and by series.
 

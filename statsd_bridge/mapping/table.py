@@ -15,8 +15,9 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from sys import getsizeof
 
+from statsd_bridge.document import compose, read_file
 from statsd_bridge.document.diagnostics import Diagnostics
-from statsd_bridge.document.node import Node, dismantle
+from statsd_bridge.document.node import dismantle
 from statsd_bridge.document.pace import NO_PACE, Pace
 from statsd_bridge.document.section import Section, non_null
 from statsd_bridge.mapping.glob import Trie
@@ -261,7 +262,7 @@ def load(
     Return `current`, which has the same options, if the file has not changed since.
     `pace` lets other threads run meanwhile.
     """
-    text = _read_file(path) if path else b""
+    text = read_file(path) if path else b""
     if current is not None and current.digest == _digest(text):
         return current
     return parse(text, path, strict=strict, cache_size=cache_size, pace=pace)
@@ -277,7 +278,7 @@ def parse(
 ) -> MappingTable:
     """Parse the text of a mapping file; messages name it `file`."""
     diagnostics = Diagnostics(file, strict=strict, pace=pace)
-    root = _compose(text, file, pace) if text else None
+    root = compose(text, file, pace=pace) if text else None
     try:
         section = Section(diagnostics, "", non_null(root))
         search = _read(section, diagnostics, pace)
@@ -299,18 +300,6 @@ def _read(section: Section, diagnostics: Diagnostics, pace: Pace) -> RuleSearch:
         rules.append(read_rule(entries.pop(), len(rules), defaults))
     section.reject_unknown_keys()
     return RuleSearch(rules, defaults, pace)
-
-
-def _read_file(path: str) -> bytes:
-    from statsd_bridge.document.tree import read_file
-
-    return read_file(path)
-
-
-def _compose(text: str | bytes, file: str, pace: Pace) -> Node | None:
-    from statsd_bridge.document.tree import compose
-
-    return compose(text, file, pace=pace)
 
 
 def _digest(text: str | bytes) -> bytes:

@@ -137,6 +137,8 @@ async def test_an_edit_after_the_answer(world: World, mode: str) -> None:
         command = world.server.send(ADA, "/whoami")
         await world.eventually(lambda: len(world.replies.to(ADA)) == 2)
         world.server.edit(sent, messages.text("one"))
+        # While an edit waits, the next one of the same message takes its place.
+        await world.eventually(lambda: ledger(world, answered=2, ignored=1))
         world.server.edit(sent, "two")
         world.server.edit(command, "/new")
         if mode == "ignore":

@@ -22,16 +22,9 @@ from pydantic import ValidationError
 
 from crocbot.errors import OperatorError
 from crocbot.proxies import VARIABLES
-from crocbot.settings.fields import (
-    NAMES,
-    PREFIX,
-    SECRETS,
-    STATE_DIR,
-    TOKEN,
-    URLS,
-    Settings,
-)
+from crocbot.settings.fields import NAMES, SECRETS, URLS, Settings
 from crocbot.settings.files import read_dotenv, read_text, read_toml
+from crocbot.settings.names import PREFIX, STATE_DIR, TOKEN
 from crocbot.settings.rules import conflict
 from crocbot.settings.values import HintError, expand, looks_like_token
 

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+import crocbot
 from crocbot import cli, inbox, pairing, service, store
+from crocbot.cli import common
 from crocbot.inbox import sqlite
 from crocbot.model import Disposition, Outcome
 from crocbot.sandbox import Person, Server
@@ -110,7 +112,7 @@ def test_a_bug(
     def fail() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_settings", fail)
+    monkeypatch.setattr(common, "load_settings", fail)
     code, text = run(["gateway"], capsys)
 
     assert code == 1
@@ -197,7 +199,7 @@ def test_a_missing_module_of_the_gateway() -> None:
 def test_mapping(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """`crocbot mapping` prints the mapping file byte by byte."""
     assert cli.main(["mapping"]) == 0
-    file = Path(cli.__file__).with_name("mapping.yml")
+    file = Path(crocbot.__file__).with_name("mapping.yml")
     assert capfdbinary.readouterr() == (file.read_bytes(), b"")
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 
-from crocbot.events import AgentErrorReason
 from crocbot.model import ErrorType, ReconnectReason, Reply, Severity
+from crocbot.turn_outcomes import AgentErrorReason
 
 
 def is_missing_library(error: Exception) -> bool:

@@ -23,6 +23,12 @@ from crocbot.delivery_outcomes import (
     RichOutcome,
 )
 from crocbot.model import Disposition, ErrorEvent, Outcome, RawUpdate, ReconnectReason
+from crocbot.turn_outcomes import (
+    AgentErrorReason,
+    FileDirection,
+    FileOutcome,
+    TranscriptionOutcome,
+)
 
 SEND_FILE_METHODS = ("sendPhoto", "sendVoice", "sendAudio", "sendDocument")
 
@@ -88,28 +94,6 @@ class UpdateType(StrEnum):
         return next((type_ for type_ in cls if type_.value in raw), None)
 
 
-class AgentErrorReason(StrEnum):
-    """
-    Why an agent gave no answer, or only a part of it.
-
-    OPERATOR is a fault of the settings or of the account at the model's server.
-    """
-
-    UNREACHABLE = "unreachable"
-    TIMEOUT = "timeout"
-    UNAUTHORIZED = "unauthorized"
-    OPERATOR = "operator"
-    RATE_LIMITED = "rate_limited"
-    REFUSED = "refused"
-    FAILED = "failed"
-    MALFORMED = "malformed"
-    CONTEXT_LENGTH = "context_length"
-    CUT_SHORT = "cut_short"
-    TOO_LONG = "too_long"
-    EMPTY = "empty"
-    OTHER = "other"
-
-
 class WebhookOutcome(StrEnum):
     """The outcome of a webhook request; a FORGED one lacks Telegram's secret."""
 
@@ -118,44 +102,6 @@ class WebhookOutcome(StrEnum):
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
     UNAVAILABLE = "unavailable"
-
-
-class FileDirection(StrEnum):
-    """The direction of a file: from a person, or to one."""
-
-    IN = "in"
-    OUT = "out"
-
-
-class FileOutcome(StrEnum):
-    """What became of a file; UNSUPPORTED is of a kind that its receiver cannot use."""
-
-    OK = "ok"
-    TOO_LARGE = "too_large"
-    EXCESS = "too_many"
-    UNSUPPORTED = "unsupported"
-    FAILED = "failed"
-
-
-class TranscriptionOutcome(StrEnum):
-    """
-    What became of a recording: words, or no words in it, or an error.
-
-    OPERATOR is a fault of the settings or of the account at the server.
-    """
-
-    OK = "ok"
-    EMPTY = "empty"
-    UNREACHABLE = "unreachable"
-    TIMEOUT = "timeout"
-    UNAUTHORIZED = "unauthorized"
-    OPERATOR = "operator"
-    RATE_LIMITED = "rate_limited"
-    REFUSED = "refused"
-    FAILED = "failed"
-    MALFORMED = "malformed"
-    TOO_LONG = "too_long"
-    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)

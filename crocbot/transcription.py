@@ -31,18 +31,13 @@ from crocbot.agents.server_errors import (
 from crocbot.backoff import Backoff
 from crocbot.content import File
 from crocbot.errors import AgentError, TranscriptionError
-from crocbot.events import (
-    NO_EVENTS,
-    AgentErrorReason,
-    EventListener,
-    Transcription,
-    TranscriptionOutcome,
-)
+from crocbot.events import NO_EVENTS, EventListener, Transcription
 from crocbot.file_names import suffix
 from crocbot.model import Clock, Sleep
 from crocbot.proxies import NO_PROXIES, Proxies
 from crocbot.settings import Settings
 from crocbot.text import is_visible, replace_lone_surrogates
+from crocbot.turn_outcomes import AgentErrorReason, TranscriptionOutcome
 
 PATH = "/audio/transcriptions"
 SERVER = Server("the transcription server", "CROCBOT_TRANSCRIBE_URL")

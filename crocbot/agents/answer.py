@@ -34,7 +34,7 @@ from crocbot import log
 from crocbot.agents.thinking import ThinkingFilter, ThinkingTags
 from crocbot.backoff import Backoff
 from crocbot.errors import AgentError
-from crocbot.events import AgentCall, AgentErrorReason, EventListener
+from crocbot.events import AgentCall, EventListener
 from crocbot.log import Redactor
 from crocbot.model import (
     RETRACTED,
@@ -47,6 +47,7 @@ from crocbot.model import (
 )
 from crocbot.outgoing import AgentButtons, AgentFile
 from crocbot.text import is_visible
+from crocbot.turn_outcomes import AgentErrorReason
 
 MAX_CHARS = 65_536
 # Of the name of a file, at its end, which has the extension; Telegram gets fewer.

@@ -36,10 +36,10 @@ from crocbot.agents.responses import decoded
 from crocbot.agents.rules import bounded
 from crocbot.content import File
 from crocbot.errors import AgentError
-from crocbot.events import AgentErrorReason
 from crocbot.file_names import safe_name, suffix
 from crocbot.model import Prompt
 from crocbot.turn_folders import TurnFolder, TurnFolders
+from crocbot.turn_outcomes import AgentErrorReason
 
 # Linux reads no more of the line that names the interpreter.
 MAX_FIRST_LINE_BYTES = 256

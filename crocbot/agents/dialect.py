@@ -23,8 +23,8 @@ from crocbot import log
 from crocbot.agents.responses import chat_messages
 from crocbot.agents.server_errors import MAX_SHOWN_CHARS, ServerError, shortened
 from crocbot.agents.server_words import any_of
-from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt
+from crocbot.turn_outcomes import AgentErrorReason
 
 # What a server that requires a limit gets; CROCBOT_MODEL_EXTRA can set another one.
 REQUIRED_MAX_TOKENS = 4096

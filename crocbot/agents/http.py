@@ -58,10 +58,10 @@ from crocbot.agents.server_errors import (
 )
 from crocbot.content import Attachment, File
 from crocbot.errors import AgentError
-from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
 from crocbot.outgoing import AgentButtons, AgentFile
 from crocbot.proxies import NO_PROXIES, Proxies
+from crocbot.turn_outcomes import AgentErrorReason
 
 # Without padding in between: a multiple of 3.
 ENCODED_AT_ONCE_BYTES = 3 * 256 * 1024

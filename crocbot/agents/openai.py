@@ -42,9 +42,9 @@ from crocbot.agents.server_errors import (
     shortened,
 )
 from crocbot.errors import AgentError, OperatorError, UnconfirmedError
-from crocbot.events import AgentErrorReason
 from crocbot.model import Prompt, Usage
 from crocbot.proxies import NO_PROXIES, Proxies
+from crocbot.turn_outcomes import AgentErrorReason
 
 if TYPE_CHECKING:
     from httpx2 import Response

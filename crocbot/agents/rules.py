@@ -34,7 +34,6 @@ import aiohttp
 
 from crocbot.agents.responses import without_secrets
 from crocbot.errors import AgentError
-from crocbot.events import AgentErrorReason
 from crocbot.http_client import (
     BodyError,
     BodyTooLongError,
@@ -43,6 +42,7 @@ from crocbot.http_client import (
     ProxyFailedError,
 )
 from crocbot.proxies import NO_PROXIES, Proxies
+from crocbot.turn_outcomes import AgentErrorReason
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_STREAM_BYTES = 64 * 1024 * 1024

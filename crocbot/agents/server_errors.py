@@ -28,7 +28,7 @@ from crocbot.agents.server_words import (
     TEMPORARY,
 )
 from crocbot.errors import AgentError
-from crocbot.events import AgentErrorReason as Reason
+from crocbot.turn_outcomes import AgentErrorReason as Reason
 
 MAX_SHOWN_CHARS = 400
 MAX_WORDS_CHARS = 4_000

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from re import Pattern
 
-from crocbot.events import AgentErrorReason as Reason
+from crocbot.turn_outcomes import AgentErrorReason as Reason
 
 
 def any_of(*patterns: str) -> Pattern[str]:

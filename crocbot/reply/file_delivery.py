@@ -21,10 +21,11 @@ from crocbot.errors import (
     Refusal,
     StoreError,
 )
-from crocbot.events import FileDirection, FileEvent, FileOutcome
+from crocbot.events import FileEvent
 from crocbot.model import MessagePart, Reply
 from crocbot.outgoing import Buttons, FileKind, FileUpload, OutgoingFile
 from crocbot.reply.files import FileMessage, caption
+from crocbot.turn_outcomes import FileDirection, FileOutcome
 
 if TYPE_CHECKING:
     from crocbot.reply.delivery import ReplyProgress

@@ -29,11 +29,11 @@ from crocbot.errors import (
     TelegramError,
     UnconfirmedError,
 )
-from crocbot.events import AgentErrorReason
 from crocbot.model import OFF, HostPort
 from crocbot.settings import Settings, advice, open_files
 from crocbot.telemetry.probe import ProbeError, probe
 from crocbot.transcription import create_transcriber
+from crocbot.turn_outcomes import AgentErrorReason
 
 TIMEOUT_SECONDS = 30.0
 NO_ACCESS = "no user is allowed: set CROCBOT_ALLOW_FROM, or CROCBOT_ACCESS=pairing"

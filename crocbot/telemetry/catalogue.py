@@ -17,16 +17,7 @@ from crocbot.delivery_outcomes import (
     DraftOutcome,
     RichOutcome,
 )
-from crocbot.events import (
-    AgentErrorReason,
-    CallOutcome,
-    FileDirection,
-    FileOutcome,
-    Method,
-    TranscriptionOutcome,
-    UpdateType,
-    WebhookOutcome,
-)
+from crocbot.events import CallOutcome, Method, UpdateType, WebhookOutcome
 from crocbot.model import (
     Disposition,
     ErrorType,
@@ -53,6 +44,12 @@ from crocbot.telemetry.labels import (
     DropReason,
     LossReason,
     TokenDirection,
+)
+from crocbot.turn_outcomes import (
+    AgentErrorReason,
+    FileDirection,
+    FileOutcome,
+    TranscriptionOutcome,
 )
 
 DENIALS = [verdict for verdict in Verdict if verdict is not Verdict.ALLOWED]

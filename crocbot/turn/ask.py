@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from crocbot import log
 from crocbot.agents import Agent, AnswerReader, ThinkingTags, Timeouts
 from crocbot.errors import AgentError, CrocbotError, StoreError
-from crocbot.events import AgentErrorReason, EventListener
+from crocbot.events import EventListener
 from crocbot.model import (
     RETRACTED,
     AnswerText,
@@ -37,6 +37,7 @@ from crocbot.sessions import Sessions
 from crocbot.text import is_visible
 from crocbot.turn.enclosures import EnclosureReader, EnclosureReaders
 from crocbot.turn.files import FileLoader, LoadedMessage
+from crocbot.turn_outcomes import AgentErrorReason
 
 # Meanwhile the next message of the chat waits.
 MAX_STOPPED_WAIT_SECONDS = 60.0

@@ -17,13 +17,7 @@ from typing import Protocol
 from crocbot import log, sniff
 from crocbot.delivery_outcomes import ButtonOutcome
 from crocbot.errors import StoreError
-from crocbot.events import (
-    ButtonsEvent,
-    EventListener,
-    FileDirection,
-    FileEvent,
-    FileOutcome,
-)
+from crocbot.events import ButtonsEvent, EventListener, FileEvent
 from crocbot.fetch import Fetcher, FetchError, TooLongError
 from crocbot.file_kinds import kind_of, shown_name
 from crocbot.outgoing import (
@@ -38,6 +32,7 @@ from crocbot.outgoing import (
 from crocbot.text import utf16_length
 from crocbot.turn.buttons import read_buttons
 from crocbot.turn.messages import missing_enclosures
+from crocbot.turn_outcomes import FileDirection, FileOutcome
 
 # For all files of an answer, which waits for them.
 MAX_FETCH_SECONDS = 60.0

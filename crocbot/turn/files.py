@@ -40,13 +40,14 @@ from crocbot.errors import (
     TelegramError,
     TranscriptionError,
 )
-from crocbot.events import EventListener, FileDirection, FileEvent, FileOutcome
+from crocbot.events import EventListener, FileEvent
 from crocbot.model import Message, Sleep
 from crocbot.sniff import mime_type, signature, text_beginning
 from crocbot.text import is_visible
 from crocbot.transcription import Transcriber
 from crocbot.turn.byte_budget import ByteBudget
 from crocbot.turn.messages import NOTHING_SPOKEN, file_sentence
+from crocbot.turn_outcomes import FileDirection, FileOutcome
 
 if TYPE_CHECKING:
     from crocbot.botapi import Client

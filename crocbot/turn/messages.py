@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 
 from crocbot.errors import AgentError, CrashError, TranscriptionError
-from crocbot.events import AgentErrorReason as Reason
-from crocbot.events import FileOutcome
+from crocbot.turn_outcomes import AgentErrorReason as Reason
+from crocbot.turn_outcomes import FileOutcome
 
 PAIRING_CODE = (
     "We have not met. If you know who runs this bot, show them this code: {code}\n"

@@ -27,7 +27,6 @@ from crocbot.delivery_outcomes import (
 )
 from crocbot.events import (
     AgentCall,
-    AgentErrorReason,
     ApiCall,
     ButtonsEvent,
     CallOutcome,
@@ -35,9 +34,7 @@ from crocbot.events import (
     DraftShown,
     EditHandled,
     Event,
-    FileDirection,
     FileEvent,
-    FileOutcome,
     FirstText,
     FloodWait,
     InboxState,
@@ -52,7 +49,6 @@ from crocbot.events import (
     QueueWait,
     RichMessage,
     Transcription,
-    TranscriptionOutcome,
     TurnsInFlight,
     UpdateReceived,
     UpdateType,
@@ -74,6 +70,12 @@ from crocbot.model import (
 from crocbot.telemetry import Telemetry, catalogue
 from crocbot.telemetry.catalogue import CATALOGUE
 from crocbot.telemetry.emitter import MAX_DATAGRAM_BYTES, sampling_rate
+from crocbot.turn_outcomes import (
+    AgentErrorReason,
+    FileDirection,
+    FileOutcome,
+    TranscriptionOutcome,
+)
 from statsd_bridge import line
 from tests.contract.in_memory_bridge import InMemoryBridge, Series
 

@@ -14,7 +14,7 @@ from crocbot.agents import AnswerReader, ThinkingTags, Timeouts
 from crocbot.agents.answer import NO_ENCLOSURES, NO_SECRETS, EnclosureSink
 from crocbot.clocks import SystemClocks
 from crocbot.errors import DeliveryError, FileTooLargeError, InboxError
-from crocbot.events import AgentCall, AgentErrorReason, Event
+from crocbot.events import AgentCall, Event
 from crocbot.inbox import Accepted
 from crocbot.log import Redactor
 from crocbot.model import (
@@ -31,6 +31,7 @@ from crocbot.model import (
 )
 from crocbot.telemetry.labels import LossReason
 from crocbot.telemetry.udp import UdpTarget
+from crocbot.turn_outcomes import AgentErrorReason
 
 E = TypeVar("E", bound=Event)
 

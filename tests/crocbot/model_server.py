@@ -19,7 +19,7 @@ from typing import Any
 
 from aiohttp import web
 
-from crocbot.events import AgentErrorReason as Reason
+from crocbot.turn_outcomes import AgentErrorReason as Reason
 from tests.crocbot.fakes import serving
 
 Body = Mapping[str, Any]

@@ -12,9 +12,9 @@ import pytest
 from crocbot.agents import Accepts, AnswerReader, ThinkingTags, Timeouts
 from crocbot.agents.answer import MAX_CHARS, MAX_NAME_CHARS
 from crocbot.errors import AgentError
-from crocbot.events import AgentErrorReason
 from crocbot.model import Exchange, Prompt, Usage
 from crocbot.outgoing import AgentButtons, AgentFile
+from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import Reading, a_message, read_answer
 
 BUSY = AgentError("busy", AgentErrorReason.RATE_LIMITED, retry=True)

@@ -15,9 +15,9 @@ from crocbot.agents import Timeouts
 from crocbot.agents.command import CommandAgent
 from crocbot.content import Attachment, File
 from crocbot.errors import AgentError
-from crocbot.events import AgentErrorReason
 from crocbot.model import ChatThread, Message, MessageType, Prompt
 from crocbot.turn_folders import TurnFolders
+from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import Reading, a_message, read_answer
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}

@@ -19,8 +19,8 @@ from crocbot.agents.server_errors import (
     read_error,
 )
 from crocbot.content import Image
-from crocbot.events import AgentErrorReason
 from crocbot.model import Exchange, Prompt
+from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import Reading, a_message, read_answer
 from tests.crocbot.model_server import (
     DIALECTS,

@@ -19,8 +19,8 @@ from crocbot.agents.http import SIGNATURE, HttpAgent, request_payload
 from crocbot.agents.rules import MAX_BODY_BYTES, MAX_EVENT_BYTES
 from crocbot.content import Attachment, File, Image
 from crocbot.errors import AgentError
-from crocbot.events import AgentErrorReason
 from crocbot.model import ChatThread, Exchange, MessageType, Prompt, Usage
+from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import (
     Handler,
     Reading,

@@ -16,8 +16,8 @@ from crocbot.agents import Timeouts
 from crocbot.agents.rules import MAX_BODY_BYTES
 from crocbot.content import Image
 from crocbot.errors import AgentError, UnconfirmedError
-from crocbot.events import AgentErrorReason
 from crocbot.model import Exchange, Prompt, Usage
+from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import Reading, a_message, read_answer, serving, streaming
 
 pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")

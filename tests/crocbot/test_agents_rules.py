@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from crocbot.agents import Agent, rules
 from crocbot.agents.answer import StreamRedactor
 from crocbot.agents.http import HttpAgent
-from crocbot.events import AgentErrorReason
 from crocbot.http_client import HttpClient
 from crocbot.log import REDACTED, Redactor
+from crocbot.turn_outcomes import AgentErrorReason
 from tests.certificates import Authority
 from tests.crocbot.fakes import Handler, Reading, read_answer, serving
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crocbot.agents.server_errors import read_error
-from crocbot.events import AgentErrorReason as Reason
+from crocbot.turn_outcomes import AgentErrorReason as Reason
 
 WORDS = {
     Reason.CONTEXT_LENGTH: [

@@ -16,12 +16,12 @@ from crocbot.agents import create_agent
 from crocbot.agents.rules import AgentClient
 from crocbot.botapi import Client
 from crocbot.errors import AgentError, OperatorError, TelegramError
-from crocbot.events import AgentErrorReason
 from crocbot.http_client import HttpClient, ProxyFailedError
 from crocbot.model import Prompt
 from crocbot.proxies import VARIABLES, Proxies
 from crocbot.sandbox import Server
 from crocbot.settings import load
+from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import a_message, read_answer, serving, streaming
 from tests.proxy_server import proxy_at
 

@@ -20,12 +20,7 @@ from crocbot.errors import (
     StoreError,
     TelegramError,
 )
-from crocbot.events import (
-    ButtonsEvent,
-    DeliveryEvent,
-    FileEvent,
-    FileOutcome,
-)
+from crocbot.events import ButtonsEvent, DeliveryEvent, FileEvent
 from crocbot.model import ChatThread, MessagePart, ReconnectReason, Reply
 from crocbot.outgoing import (
     Button,
@@ -35,6 +30,7 @@ from crocbot.outgoing import (
     SentSteps,
 )
 from crocbot.reply import Delivery
+from crocbot.turn_outcomes import FileOutcome
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
 CHAT = ChatThread(7, 4)

@@ -14,7 +14,6 @@ from structlog.testing import capture_logs
 from crocbot.delivery_outcomes import DeliveryIssue
 from crocbot.events import (
     AgentCall,
-    AgentErrorReason,
     ApiCall,
     CallOutcome,
     DeliveryEvent,
@@ -49,6 +48,7 @@ from crocbot.model import (
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.emitter import Emitter
 from crocbot.telemetry.observer import Observer
+from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import Clock, RecordingTarget
 
 AGENT_FAILED = ErrorEvent(ErrorType.AGENT, Severity.WARNING)

@@ -12,11 +12,11 @@ import pytest
 
 from crocbot.content import File
 from crocbot.errors import AgentError, TranscriptionError
-from crocbot.events import AgentErrorReason as Reason
 from crocbot.events import Transcription
-from crocbot.events import TranscriptionOutcome as Outcome
 from crocbot.model import Severity
 from crocbot.transcription import MAX_TEXT_CHARS, PATH, Transcriber, silence, with_path
+from crocbot.turn_outcomes import AgentErrorReason as Reason
+from crocbot.turn_outcomes import TranscriptionOutcome as Outcome
 from tests.crocbot.fakes import RecordedEvents
 from tests.crocbot.transcription_server import (
     KEY,

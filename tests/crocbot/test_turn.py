@@ -25,7 +25,7 @@ from crocbot.errors import (
     OperatorError,
     StoreError,
 )
-from crocbot.events import AgentCall, AgentErrorReason, EditHandled, FirstText
+from crocbot.events import AgentCall, EditHandled, FirstText
 from crocbot.log import REDACTED, Redactor
 from crocbot.model import (
     BotIdentity,
@@ -57,6 +57,7 @@ from crocbot.turn.messages import (
     UNREADABLE_MESSAGE,
     error_message,
 )
+from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents
 
 SECRET = "4242424242:AAthis-is-very-secret-indeed"

@@ -10,7 +10,6 @@ import pytest
 from crocbot import log
 from crocbot.errors import StoreError
 from crocbot.events import ButtonsEvent, FileEvent
-from crocbot.events import FileOutcome as Outcome
 from crocbot.fetch import FetchedFile, FetchError, TooLongError
 from crocbot.outgoing import (
     MAX_CAPTION_UNITS,
@@ -22,6 +21,7 @@ from crocbot.outgoing import (
 )
 from crocbot.turn import EnclosureReaders, enclosures
 from crocbot.turn.enclosures import EnclosureReader
+from crocbot.turn_outcomes import FileOutcome as Outcome
 from tests.crocbot.answer_files import PDF, png
 from tests.crocbot.fakes import RecordedEvents
 

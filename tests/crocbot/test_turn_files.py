@@ -31,7 +31,7 @@ from crocbot.errors import (
     TelegramError,
     TranscriptionError,
 )
-from crocbot.events import FileDirection, FileEvent, FileOutcome
+from crocbot.events import FileEvent
 from crocbot.log import REDACTED, Redactor
 from crocbot.model import BotIdentity, Message, Prompt, ReconnectReason, Row
 from crocbot.turn.byte_budget import ByteBudget
@@ -44,6 +44,7 @@ from crocbot.turn.files import (
     LoadedMessage,
 )
 from crocbot.turn.messages import NOTHING_SPOKEN, file_sentence, size_in_words
+from crocbot.turn_outcomes import FileDirection, FileOutcome
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents, a_message
 
 MODEL = Accepts.IMAGES | Accepts.WORDS

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from crocbot.events import AgentErrorReason
 from crocbot.sandbox import Person, messages
 from crocbot.turn.messages import ERROR_MESSAGES
+from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import serving
 from tests.end_to_end.programs import wait_gone
 from tests.end_to_end.world import World

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from crocbot.events import AgentErrorReason as Reason
 from crocbot.sandbox import Person, faults
 from crocbot.sandbox.faults import Drop, Slow
 from crocbot.turn.messages import ERROR_MESSAGES
+from crocbot.turn_outcomes import AgentErrorReason as Reason
 from tests.crocbot.answer_files import HTML, MP3, OPUS, PDF, as_json, png
 from tests.crocbot.fakes import serving, streaming
 from tests.end_to_end.world import World

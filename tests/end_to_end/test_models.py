@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from crocbot.events import AgentErrorReason as Reason
 from crocbot.sandbox import Person, messages
 from crocbot.turn.ask import CUT_MARK
 from crocbot.turn.messages import ERROR_MESSAGES
+from crocbot.turn_outcomes import AgentErrorReason as Reason
 from tests.crocbot.fakes import serving
 from tests.crocbot.model_server import BY_MESSAGE, chunk, event, model_server
 from tests.end_to_end.world import World

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from crocbot.events import AgentErrorReason as Reason
 from crocbot.sandbox import Person
 from crocbot.turn.messages import ERROR_MESSAGES
+from crocbot.turn_outcomes import AgentErrorReason as Reason
 from tests.crocbot.fakes import Handler, serving, streaming
 from tests.end_to_end.world import World
 

@@ -8,7 +8,7 @@ from typing import final
 from statsd_bridge.mapping.pattern import LabelPattern, TextPattern
 from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import MetricOptions, Sample, SampleFormat
-from statsd_bridge.series.base import LabelNames
+from statsd_bridge.series.family import LabelNames
 from statsd_bridge.series.new import AllowedLabels
 from statsd_bridge.syntax import escape_metric_name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from statsd_bridge.series.base import MetricFamily
+from statsd_bridge.series.family import MetricFamily
 from statsd_bridge.series.quota import Quotas
 
 

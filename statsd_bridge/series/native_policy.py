@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 from statsd_bridge.memory import Account
 from statsd_bridge.model import NativeMode
-from statsd_bridge.series.base import Families, MetricFamily
+from statsd_bridge.series.families import Families
+from statsd_bridge.series.family import MetricFamily
 from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.native import NativeGeneration, NativeStats
 

@@ -6,13 +6,9 @@ from typing import final
 
 from statsd_bridge.memory import family_size, label_names_size, series_size
 from statsd_bridge.model import MetricOptions, RejectionReason, Sample, SeriesSpec
-from statsd_bridge.series.base import (
-    LabelNames,
-    MetricFamily,
-    Series,
-    TextLimits,
-    has_reserved_label,
-)
+from statsd_bridge.series.base import Series
+from statsd_bridge.series.family import LabelNames, MetricFamily
+from statsd_bridge.series.limits import TextLimits, has_reserved_label
 from statsd_bridge.syntax import format_labels
 
 

@@ -38,21 +38,19 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
-from statsd_bridge.series.base import (
-    DEFAULT_TEXT_LIMITS,
-    Families,
-    GrowingSeries,
-    LabelNames,
-    MetricFamily,
-    Series,
-    TextLimits,
-    has_reserved_label,
-)
+from statsd_bridge.series.base import GrowingSeries, Series
 from statsd_bridge.series.counter_gauge import Counter, Gauge
 from statsd_bridge.series.creation import CreationClock
 from statsd_bridge.series.expiry import ExpiryHeap
+from statsd_bridge.series.families import Families
+from statsd_bridge.series.family import LabelNames, MetricFamily
 from statsd_bridge.series.family_quotas import FamilyQuotas
 from statsd_bridge.series.histogram import Histogram
+from statsd_bridge.series.limits import (
+    DEFAULT_TEXT_LIMITS,
+    TextLimits,
+    has_reserved_label,
+)
 from statsd_bridge.series.listener import SeriesListener
 from statsd_bridge.series.native_policy import NativePolicy
 from statsd_bridge.series.new import (

@@ -16,7 +16,7 @@ from statsd_bridge.model import NativeMode, Recent, Stats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import Histogram, SeriesStore, TextLimits
-from statsd_bridge.series.base import DEFAULT_TEXT_LIMITS
+from statsd_bridge.series.limits import DEFAULT_TEXT_LIMITS
 
 MakePipeline = Callable[[Pipeline], AnyPipeline]
 BOTH_PATHS: list[MakePipeline] = [lambda plain: plain, FastPipeline]

@@ -22,7 +22,7 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series import SeriesStore
-from statsd_bridge.series.base import NAME_SUFFIXES
+from statsd_bridge.series.families import NAME_SUFFIXES
 from statsd_bridge.series.sorted_keys import SortedKeysDict
 from statsd_bridge.syntax import format_labels
 from tests.statsd_bridge.in_memory import InMemoryPath, MakePipeline

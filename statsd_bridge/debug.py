@@ -17,8 +17,9 @@ from statsd_bridge import datagram, log
 from statsd_bridge.fastpath import AnyPipeline
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.memory import Account
-from statsd_bridge.model import Clock, Recent
+from statsd_bridge.model import Clock
 from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.recent import Recent
 from statsd_bridge.syntax import decode_escaped
 
 MAX_LOGGED_LINES = 1_000

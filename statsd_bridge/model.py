@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from typing import Generic, NamedTuple, Self, TypeVar
-
-from statsd_bridge.memory import Account
+from typing import NamedTuple, Self
 
 Clock = Callable[[], float]
 """Returns the time in seconds, from any start; it never falls."""
@@ -28,12 +26,9 @@ Clock = Callable[[], float]
 Labels = tuple[tuple[str, str], ...]
 """Pairs of label name and value, sorted by name, each name once."""
 
-MAX_RECENT = 100
-"""Capacity of a `Recent`; beyond it the key added least recently is dropped."""
-
 MAX_TEXT_LENGTH = 256
 """
-Names and lines are cut to this in a `Recent`; a longer metric name is the label value
+Names and lines that are shown are cut to this; a longer metric name is the label value
 `other`.
 """
 
@@ -42,11 +37,6 @@ MAX_EXPANDED_LENGTH = 65_536
 Characters of a name or a label that a rule makes: more than any may have, so that no
 template costs more than a datagram.
 """
-
-RECENT_BYTES = 600
-"""An entry of a `Recent`, about: its text is short or cut."""
-
-Key = TypeVar("Key", bound=tuple[str | bytes, str])
 
 _HOST_PORT = re.compile(r"(?:\[([^]]*)\]|([^:]*)):([0-9]{1,5})")
 
@@ -272,6 +262,8 @@ class SampleFormat:
     source: str = ""
     suffix: bytes = b""
     """That of the lines, if all have the same; see fastpath/known.py."""
+    rule: int = -1
+    """The index of the rule in the table of this time; -1 if none matches."""
 
 
 class Rejection(NamedTuple):
@@ -349,39 +341,3 @@ class Stats:
     """Size of the last scrape as sent."""
     bugs: int = 0
     """Lines and series skipped because of an exception in the bridge."""
-
-
-class Recent(Generic[Key]):
-    """
-    The most recently added pairs of a text and a word, each with its count since then.
-
-    They are charged to `account`; without room the oldest ones go.
-    """
-
-    def __init__(self, account: Account | None = None) -> None:
-        self._account = account or Account()
-        self._counts: dict[Key, int] = {}
-
-    def add(self, key: Key, count: int = 1) -> None:
-        """Add a pair as the newest one, `count` times."""
-        counts = self._counts
-        # Removed and inserted again, it is the last in the order of a dict.
-        known = counts.pop(key, None)
-        if known is not None:
-            counts[key] = known + count
-        elif self._make_room():
-            counts[key] = count
-
-    def newest_first(self) -> Iterator[tuple[Key, int]]:
-        """Yield each pair with its count."""
-        return reversed(self._counts.items())
-
-    def _make_room(self) -> bool:
-        """Return whether there is room for an entry, if need be that of the oldest."""
-        counts = self._counts
-        if len(counts) < MAX_RECENT and self._account.reserve(RECENT_BYTES):
-            return True
-        if not counts:
-            return False
-        del counts[next(iter(counts))]
-        return True

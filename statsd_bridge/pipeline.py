@@ -25,7 +25,6 @@ from statsd_bridge.model import (
     Action,
     CacheStats,
     Parsed,
-    Recent,
     Rejection,
     RejectionReason,
     Sample,
@@ -33,6 +32,7 @@ from statsd_bridge.model import (
     SeriesSpec,
     Stats,
 )
+from statsd_bridge.recent import Recent
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import Series, SeriesStore
 from statsd_bridge.syntax import format_labels
@@ -213,12 +213,14 @@ class Pipeline:
             )
         elif match.action is Action.DROP:
             stats.actions[Action.DROP] += weight
+            self.table.hits[match.rule_index] += weight
             return None
         elif not match.untagged.name:
             # Like in statsd_exporter, before all other reasons.
             return Rejection(RejectionReason.EMPTY_METRIC_NAME, sample.type, "")
         else:
             stats.actions[Action.MAP] += weight
+            self.table.hits[match.rule_index] += weight
         outcome = self.store.record(spec, sample)
         if not isinstance(outcome, Rejection):
             stats.events[sample.type] += weight

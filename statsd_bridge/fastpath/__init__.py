@@ -225,6 +225,7 @@ class FastPipeline:
         recorder, resolver = self._recorder, self._resolver
         self._plain.count_saved_look_ups(resolver.saved_look_ups - recorder.resolved)
         recorder.resolved = resolver.saved_look_ups = 0
+        hits = self._plain.table.hits
         for format, lines in self._buffers.flushed.items():
             events = lines * format.weight
             self._plain.count_saved_look_ups(lines)
@@ -237,6 +238,7 @@ class FastPipeline:
                 stats.unmapped += events
             else:
                 stats.actions[format.action] += events
+                hits[format.rule] += events
             if format.action is not Action.DROP:
                 stats.events[format.type] += events
         self._buffers.flushed.clear()

@@ -29,15 +29,14 @@ from statsd_bridge.fastpath.known import MAX_KEY_BYTES, KnownLines
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import Account
 from statsd_bridge.model import (
-    MAX_RECENT,
     MAX_TEXT_LENGTH,
     Action,
-    Recent,
     Sample,
     SampleFormat,
     SampleType,
 )
 from statsd_bridge.pipeline import RecordedLine
+from statsd_bridge.recent import MAX_RECENT, Recent
 from statsd_bridge.series import Gauge, Series, SeriesListener
 
 MAX_FORMATS = 1_000
@@ -188,6 +187,7 @@ class SampleBuffers(SeriesListener):
             is_tagged=bool(parsed.tagged),
             tag_errors=parsed.tag_errors,
             source=source,
+            rule=recorded.match.rule_index,
         )
         unmapped = sample.name[:MAX_TEXT_LENGTH] if action is Action.UNMAPPED else ""
         size = self._size_of(name, suffix, unmapped)

@@ -16,13 +16,13 @@ from statsd_bridge.fastpath.buffers import SampleBuffer, SampleBuffers
 from statsd_bridge.fastpath.resolve import LineResolver, Resolved
 from statsd_bridge.fastpath.split import Columns, parse_value
 from statsd_bridge.model import (
-    MAX_RECENT,
     MAX_TEXT_LENGTH,
     Action,
     SampleFormat,
     SampleType,
 )
 from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.recent import MAX_RECENT
 from statsd_bridge.series import Gauge, Series
 
 # To look up a member in its Enum takes 0.1 us.

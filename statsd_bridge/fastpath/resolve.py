@@ -335,6 +335,7 @@ class LineResolver:
             is_tagged=bool(tags),
             source=reading.source,
             suffix=b"" if tags else reading.suffix,
+            rule=-1 if rule is None else rule.index,
         )
         pattern = LabelPattern(labels)
         allowed = self._store.allow_labels(

@@ -108,6 +108,11 @@ class Match(NamedTuple):
     rule: Rule | None = None
     captures: tuple[str, ...] = ()
 
+    @property
+    def rule_index(self) -> int:
+        """The index of the rule; -1 if the name is unmapped."""
+        return -1 if self.rule is None else self.rule.index
+
     def spec(self, tags: Labels) -> SeriesSpec:
         """Return the series of a sample; rule labels override tags unless honored."""
         if not tags:

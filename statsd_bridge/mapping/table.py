@@ -169,8 +169,11 @@ class MappingTable:
     """
     The rules of one mapping file behind a cache; `warnings` are those of the file.
 
-    `digest` is that of the text of the file.  A table is in no reference cycle: the
-    garbage collector of a bridge hardly ever visits old objects.
+    `digest` is that of the text of the file.  `unreachable` has the index of each rule
+    that can never match, with that of the rule that matches its names first.
+
+    A table is in no reference cycle: the garbage collector of a bridge hardly ever
+    visits old objects.
     """
 
     def __init__(
@@ -179,11 +182,15 @@ class MappingTable:
         warnings: tuple[str, ...] = (),
         *,
         digest: bytes = b"",
+        unreachable: Mapping[int, int] | None = None,
         cache_size: int,
     ) -> None:
         self.search = search
         self.warnings = warnings
         self.digest = digest
+        self.unreachable = unreachable or {}
+        self.hits = [0] * len(search.rules)
+        """Samples that each rule matched, by its index; the pipeline counts them."""
         self._cache = MatchCache(cache_size)
         self._searches = 0
         """Look-ups that need no cache."""
@@ -284,9 +291,13 @@ def parse(
         search = _read(section, diagnostics, pace)
     finally:
         dismantle(root, pace)
-    _warn_of_unreachable(search, diagnostics, pace)
+    unreachable = _find_unreachable(search, diagnostics, pace)
     return MappingTable(
-        search, diagnostics.warnings(), digest=_digest(text), cache_size=cache_size
+        search,
+        diagnostics.warnings(),
+        digest=_digest(text),
+        unreachable=unreachable,
+        cache_size=cache_size,
     )
 
 
@@ -307,16 +318,20 @@ def _digest(text: str | bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _warn_of_unreachable(
+def _find_unreachable(
     search: RuleSearch, diagnostics: Diagnostics, pace: Pace
-) -> None:
+) -> Mapping[int, int]:
+    """Find rules that can never match, and warn of each."""
+    found: dict[int, int] = {}
     unreachable = UnreachableRules(search.rules, search.globs, pace)
     for each, winner in unreachable:
+        found[each.index] = winner.index
         problem = f"never matches: mappings[{winner.index}] matches all its names first"
         diagnostics.warn(f"mappings[{each.index}]", each.line, problem)
     if not unreachable.is_complete:
         problem = "overlap so much that not all are checked for rules that never match"
         diagnostics.warn("mappings", 1, problem)
+    return found
 
 
 def _tries(

@@ -13,6 +13,7 @@ from twisted.internet.error import ReactorNotRunning
 from statsd_bridge import explain, exposition, stderr, web
 from statsd_bridge.exposition import BridgeState, SelfMetrics
 from statsd_bridge.model import HostPort
+from statsd_bridge.recent import Occurrences
 from statsd_bridge.service.build import Components, new_dialect, new_store
 from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.syntax import decode_escaped
@@ -88,12 +89,12 @@ class HttpBackend(web.Backend):
         self._pipeline.flush()
         return {
             "unmapped_names": [
-                {"name": name, "type": type_, "count": count}
-                for (name, type_), count in self._plain.unmapped_names.newest_first()
+                {"name": name, "type": type_, **_seen_json(seen)}
+                for (name, type_), seen in self._plain.unmapped_names.newest_first()
             ],
             "refused_lines": [
-                {"line": decode_escaped(line), "reason": reason, "count": count}
-                for (line, reason), count in self._plain.failed_lines.newest_first()
+                {"line": decode_escaped(line), "reason": reason, **_seen_json(seen)}
+                for (line, reason), seen in self._plain.failed_lines.newest_first()
             ],
         }
 
@@ -116,3 +117,7 @@ class HttpBackend(web.Backend):
             ),
             log_lines_dropped=stderr.WRITER.dropped,
         )
+
+
+def _seen_json(seen: Occurrences) -> dict[str, float]:
+    return {"count": seen.times, "last_seen": round(seen.last_seen, 3)}

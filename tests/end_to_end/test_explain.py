@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -86,18 +87,23 @@ def test_the_page_changes_nothing(bridge: BridgeProcess) -> None:
 
 def test_unmapped(bridge: BridgeProcess) -> None:
     """The page has names without a rule and refused lines, the newest first."""
+    started = int(time.time())
     bridge.send(
         *(b"some.name:1|c", b"some.name:2|c\nx:1", b"<b>\xff:1|c", b"some.name:1|c")
     )
     bridge.scrape_until("\nsome_name 4\n")
 
-    assert json.loads(bridge.get("/debug/unmapped")) == {
+    shown = json.loads(bridge.get("/debug/unmapped"))
+    entries = [*shown["unmapped_names"], *shown["refused_lines"]]
+    times = [each.pop("last_seen") for each in entries]
+    assert shown == {
         "unmapped_names": [{"name": "some.name", "type": "counter", "count": 3}],
         "refused_lines": [
             {"line": "<b>\\xff:1|c", "reason": "malformed_line", "count": 1},
             {"line": "x:1", "reason": "not_enough_parts_after_colon", "count": 1},
         ],
     }
+    assert all(started <= each <= time.time() for each in times)
 
 
 def test_a_file_of_expectations(rules: str, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import MemoryBudget
-from statsd_bridge.model import NativeMode, Recent, Stats
+from statsd_bridge.model import NativeMode, Stats
 from statsd_bridge.pipeline import Pipeline
+from statsd_bridge.recent import Recent
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import Histogram, SeriesStore, TextLimits
 from statsd_bridge.series.limits import DEFAULT_TEXT_LIMITS
@@ -208,10 +209,11 @@ def assert_same_results(first: InMemoryPath, second: InMemoryPath) -> None:
     assert _recent(first) == _recent(second)
 
 
-def _recent(memory: InMemoryPath) -> tuple[Sequence[object], Sequence[object]]:
+def _recent(memory: InMemoryPath) -> tuple[Sequence[object], ...]:
     plain = memory.plain
     # Names that wait in buffers are noted in the order of the buffers.
     return (
-        sorted(plain.unmapped_names.newest_first()),
-        list(plain.failed_lines.newest_first()),
+        sorted((key, seen.times) for key, seen in plain.unmapped_names.newest_first()),
+        [(key, seen.times) for key, seen in plain.failed_lines.newest_first()],
+        plain.table.hits,
     )

@@ -12,8 +12,9 @@ from statsd_bridge import line, mapping
 from statsd_bridge.fastpath import buffers
 from statsd_bridge.fastpath.buffers import SampleBuffers
 from statsd_bridge.memory import Account
-from statsd_bridge.model import MetricOptions, MetricType, Recent, Sample, SampleType
+from statsd_bridge.model import MetricOptions, MetricType, Sample, SampleType
 from statsd_bridge.pipeline import RecordedLine
+from statsd_bridge.recent import Recent
 from statsd_bridge.series import Series, SeriesStore
 from statsd_bridge.series.histogram import Histogram
 from tests.statsd_bridge.in_memory import NoBugs

@@ -36,6 +36,7 @@ class Flag(NamedTuple):
 
 
 EXPLAIN_PATH, UNMAPPED_PATH = "/explain", "/debug/unmapped"
+API_PATH, UI_PATH = "/api/v1/", "/ui"
 
 
 class FlagType(NamedTuple):
@@ -121,7 +122,11 @@ def _relay_address(text: str) -> HostPort | None:
 
 
 def _page_path(text: str) -> str:
-    is_taken = text.startswith("/-/") or text in (EXPLAIN_PATH, UNMAPPED_PATH)
+    is_taken = text.startswith(("/-/", API_PATH, f"{UI_PATH}/")) or text in (
+        EXPLAIN_PATH,
+        UNMAPPED_PATH,
+        UI_PATH,
+    )
     # No request has such a path: it is redirected to the clean one, or ends at the `?`.
     is_unreachable = re.search(r"//|/\.{1,2}(/|$)|[?#]", text)
     if is_taken or is_unreachable or not text.startswith("/"):
@@ -194,6 +199,9 @@ class Settings:
     )
     web_config: str = TEXT.field(
         "web.config.file", "", "TLS and users, in the format of exporter-toolkit."
+    )
+    web_ui: bool = _switch(
+        "web.ui", True, "Serve the page at / and its data at /api/v1/."
     )
     enable_lifecycle: bool = _switch(
         "web.enable-lifecycle", False, "Serve /-/reload and /-/quit."

@@ -53,6 +53,10 @@ _SIZE_UNITS: Final = {
     for power, letter in enumerate("kMGT")
 } | {"": 1, "K": 1_000, "Ki": 1_024}
 
+# a="1",b="2"
+_LABEL = re.compile(r'([^=,]+)="([^"\\]*(?:\\.[^"\\]*)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+
 
 def escape_metric_name(name: str) -> str:
     """
@@ -212,6 +216,14 @@ def format_labels(labels: Iterable[tuple[str, str]]) -> str:
     a="1",b="2"
     """
     return ",".join([f'{name}="{escape_label_value(value)}"' for name, value in labels])
+
+
+def parse_labels(text: str) -> dict[str, str]:
+    """Read what `format_labels` printed."""
+    return {
+        name: _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else found[1], value)
+        for name, value in _LABEL.findall(text)
+    }
 
 
 def decode_escaped(raw: bytes) -> str:

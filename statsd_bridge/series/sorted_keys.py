@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from heapq import merge
 from itertools import islice
 from typing import TypeVar
@@ -29,6 +29,15 @@ MAX_JOINED_BYTES = 64 * 1024
 MIN_NEW_SHARE = 32
 """With fewer new keys than one in this many, each is inserted by a search."""
 
+
+MAX_COPIED_KEYS = 20_000
+"""Keys that are copied at once, about a millisecond of work."""
+
+MAX_COPIED_KEYS_OF_CHANGED = 100_000
+"""The same after a change, when the copied keys are passed first."""
+
+MAX_COPIES = 10
+"""Copies that are begun again because of a page; then one is made at once."""
 
 _NO_KEYS: list[str] = []
 """Of all dicts that were never sorted: an empty list of each would take 56 bytes."""
@@ -90,6 +99,41 @@ class SortedKeysDict(dict[str, Value]):
             else:
                 (self._sorted,) = runs
         return self._sorted
+
+    def copy_keys(self) -> Generator[None, None, list[str]]:
+        """
+        Return the keys in no order; the dict may change at each `yield`.
+
+        Keys that are there from the first step to the last one are in the list, once;
+        those that are removed or added meanwhile may be in it, or twice.
+        """
+        for _ in range(MAX_COPIES):
+            keys = yield from self._copy_keys()
+            if keys is not None:
+                return keys
+        return list(self)
+
+    def _copy_keys(self) -> Generator[None, None, list[str] | None]:
+        """Return the keys; None if it is not known how many were removed meanwhile."""
+        keys: list[str] = []
+        before, removed_before = self._sorted, self._removed
+        rest, removed, length = iter(self), 0, len(self)
+        size, again = MAX_COPIED_KEYS, set[str]()
+        while True:
+            if len(self) != length or self._removed - removed_before != removed:
+                # Removed keys moved the others forward.
+                length, removed = len(self), self._removed - removed_before
+                if 2 * removed > MAX_COPIED_KEYS_OF_CHANGED:
+                    return None
+                size, again = MAX_COPIED_KEYS_OF_CHANGED, set(keys[-removed:])
+                rest = islice(self, max(0, len(keys) - removed), None)
+            part = list(islice(rest, size))
+            if not part:
+                return keys
+            keys += [key for key in part if key not in again] if removed else part
+            yield
+            if self._sorted is not before:
+                return None
 
     def _forget_removed(self) -> None:
         # These contain all keys that were inserted, perhaps again, since the last sort.

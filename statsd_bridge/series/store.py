@@ -113,7 +113,8 @@ class SeriesStore:
         """Which histograms have native buckets."""
         self._creation = CreationClock(wall_clock)
         self._creation_now = self._created = -1.0
-        self._families = Families(reserved)
+        self.by_name = Families(reserved)
+        """The families; only the store changes them."""
         self.quotas = FamilyQuotas(quotas or NoQuotas())
         self._expiry = ExpiryHeap()
         self._growing = Rotation()
@@ -157,7 +158,7 @@ class SeriesStore:
         self, name: str, names: tuple[str, ...], type: MetricType
     ) -> LabelNames | None:
         """Return the label names of a metric, if series of this type have them."""
-        family = self._families.get(name)
+        family = self.by_name.get(name)
         if family is None or family.type is not type:
             return None
         return family.find_label_names(names)
@@ -196,7 +197,7 @@ class SeriesStore:
 
     def has_family(self, name: str) -> bool:
         """Return whether there are series with a metric name."""
-        return name in self._families
+        return name in self.by_name
 
     def allow_labels(
         self, labels: Labels, options: MetricOptions
@@ -220,7 +221,7 @@ class SeriesStore:
             not 0 < len(name) <= self._text_limits.name
             or len(label_text) > self._text_limits.label_value
             or self._size >= self._max_series
-            or self._families.would_conflict(None, name, options.type)
+            or self.by_name.would_conflict(None, name, options.type)
         ):
             return None
         family = MetricFamily(name, options)
@@ -229,7 +230,7 @@ class SeriesStore:
         size += labels.size + family_size(name)
         if not self._account.has_room(size + FIRST_SAMPLE_BYTES):
             return None
-        self._families[name] = family
+        self.by_name[name] = family
         self.label_names_total[family.type] += 1
         series = self._add(label_names, label_text, size, now)
         if options.ttl:
@@ -243,7 +244,7 @@ class SeriesStore:
         value = scaled(spec, sample)
         if sample.type is SampleType.COUNTER and not value >= 0:
             return counter_rejection(value)
-        family, label_text = self._families.get(spec.name), text_of_labels(spec)
+        family, label_text = self.by_name.get(spec.name), text_of_labels(spec)
         series = find_series(family, spec, label_text)
         if series is None:
             return self._rejection_reason(NewSeries(family, spec, label_text))
@@ -269,7 +270,7 @@ class SeriesStore:
         now = self._clock()
         steps = self._expire_series(now, max_steps)
         self._growing.expire(now, max_steps - steps)
-        self.native.expire(self._families, now, max_steps)
+        self.native.expire(self.by_name, now, max_steps)
         is_done = self._growing.is_done() and self.native.is_done()
         return is_done and not self._expiry.is_due(now)
 
@@ -286,12 +287,12 @@ class SeriesStore:
 
     def families(self) -> list[MetricFamily]:
         """Return all families, sorted by name."""
-        return [self._families[name] for name in self._families.sorted_keys()]
+        return [self.by_name[name] for name in self.by_name.sorted_keys()]
 
     def _get_or_create(
         self, spec: SeriesSpec, type: SampleType, now: float
     ) -> Series | Rejection:
-        family, label_text = self._families.get(spec.name), text_of_labels(spec)
+        family, label_text = self.by_name.get(spec.name), text_of_labels(spec)
         series = find_series(family, spec, label_text)
         if series is not None:
             return series
@@ -310,7 +311,7 @@ class SeriesStore:
         family, label_names, options = new.family, new.label_names, new.spec.options
         if family is None:
             family = MetricFamily(new.spec.name, options)
-            self._families[new.spec.name] = family
+            self.by_name[new.spec.name] = family
         if label_names is None:
             label_names = family.add_label_names(new.names, options)
             self.label_names_total[family.type] += 1
@@ -362,7 +363,7 @@ class SeriesStore:
         if family.find_label_names(names) is None:
             size += label_names_size(names)
         if not family.series:
-            self._families.remove(family.name)
+            self.by_name.remove(family.name)
             size += family_size(family.name)
         self._account.release(size)
         self._size -= 1
@@ -385,7 +386,7 @@ class SeriesStore:
         if reason := new.text_rejection(self._text_limits):
             return reason
         spec = new.spec
-        if self._families.would_conflict(new.family, spec.name, spec.options.type):
+        if self.by_name.would_conflict(new.family, spec.name, spec.options.type):
             return RejectionReason.CONFLICT
         if not self.quotas.has_room(new.family):
             return RejectionReason.QUOTA

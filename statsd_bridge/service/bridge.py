@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.task import LoopingCall
 
 from statsd_bridge import log, web
+from statsd_bridge.inspection.traffic import STEP_SECONDS
 from statsd_bridge.service.build import Components
 from statsd_bridge.service.http import VERSION, HttpBackend
 from statsd_bridge.service.listeners import Listeners
@@ -30,9 +33,9 @@ class Bridge:
         """Listen, and start what runs periodically; raise BindError if that fails."""
         opened = self._listen()
         self._start_relay()
-        expiry = LoopingCall(self._start_expiry)
-        expiry.clock = self._reactor
-        expiry.start(EXPIRY_SECONDS, now=False)
+        self._repeat(self._start_expiry, EXPIRY_SECONDS)
+        if self.components.settings.web_ui:
+            self._repeat(self._look, STEP_SECONDS)
         # When the reactor runs, because a reader of the line may send a signal at once.
         self._reactor.callWhenRunning(
             lambda: log.logger(__name__).info("ready", version=VERSION, **opened)
@@ -41,6 +44,16 @@ class Bridge:
     def close(self) -> None:
         """Close the datagram sockets, and remove their files, after `start` failed."""
         self.listeners.close()
+
+    def _repeat(self, function: Callable[[], None], seconds: float) -> None:
+        loop = LoopingCall(function)
+        loop.clock = self._reactor
+        loop.start(seconds, now=False)
+
+    def _look(self) -> None:
+        # Raised, an exception would end the loop.
+        with self.components.bugs.catch():
+            self.http.inspector.look()
 
     def _listen(self) -> dict[str, str]:
         """Open all sockets; return their addresses by transport."""
@@ -52,7 +65,8 @@ class Bridge:
         for transport in opened:
             # A counter that exists at 0 has a rate at its first increment.
             self.components.stats.lines_by_transport[transport] += 0
-        return opened | {"http": str(web_address)}
+        self.http.addresses = opened | {"http": str(web_address)}
+        return self.http.addresses
 
     def _start_relay(self) -> None:
         if relay := self.components.relay:

@@ -12,6 +12,7 @@ from twisted.internet.error import ReactorNotRunning
 
 from statsd_bridge import explain, exposition, stderr, web
 from statsd_bridge.exposition import BridgeState, SelfMetrics
+from statsd_bridge.inspection import Inspector, ServiceState
 from statsd_bridge.model import HostPort
 from statsd_bridge.recent import Occurrences
 from statsd_bridge.service.build import Components, new_dialect, new_store
@@ -35,6 +36,9 @@ class HttpBackend(web.Backend):
         self._store = components.store
         self._listeners = listeners
         self._self_metrics = SelfMetrics(self)
+        self.addresses: dict[str, str] = {}
+        """Those that the bridge listens on, by transport."""
+        self.inspector = Inspector(self, self._store)
 
     def listen(self, guard: web.Guard) -> HostPort:
         """Serve the pages; return the address."""
@@ -51,8 +55,7 @@ class HttpBackend(web.Backend):
 
     def render_metrics(self, accept: str) -> web.RenderedPage:
         """Render all series, including all lines that have arrived until now."""
-        self._listeners.drain()
-        self._pipeline.flush()
+        self.flush()
         page_format, now = exposition.choose(accept), time.monotonic()
         if page_format is exposition.Format.PROTOBUF:
             self._store.native.note_scrape(now)
@@ -66,6 +69,11 @@ class HttpBackend(web.Backend):
             created_lines=self._settings.openmetrics_created,
         )
         return web.RenderedPage(page_format.value, slices)
+
+    def flush(self) -> None:
+        """Receive and process what has arrived until now."""
+        self._listeners.drain()
+        self._pipeline.flush()
 
     def reload(self) -> Deferred[str]:
         """Reload the files; the result is why one is refused, or empty."""
@@ -97,6 +105,17 @@ class HttpBackend(web.Backend):
                 for (line, reason), seen in self._plain.failed_lines.newest_first()
             ],
         }
+
+    def service_state(self) -> ServiceState:
+        """Return what the page shows besides the self-metrics."""
+        reloader, settings = self._components.reloader, self._settings
+        return ServiceState(
+            addresses=self.addresses,
+            mapping_file=settings.mapping_config,
+            mapping_loaded_at=reloader.loaded_at,
+            last_reload=reloader.last,
+            max_series=settings.max_series,
+        )
 
     def state(self) -> BridgeState:
         """Return what the self-metrics show."""

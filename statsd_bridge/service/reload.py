@@ -10,6 +10,7 @@ reading, since the files may have changed after the first one.
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -19,6 +20,7 @@ from statsd_bridge import log, mapping, quotas
 from statsd_bridge.document.pace import NO_PACE, Pace
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.fastpath import AnyPipeline
+from statsd_bridge.inspection import Reload
 from statsd_bridge.log import BugReporter
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.model import Stats
@@ -66,6 +68,10 @@ class Reloader:
         self._is_reading = False
         self._waiting: list[Deferred[str]] = []
         self._log = log.logger(__name__)
+        self.loaded_at = time.time()
+        """When the rules in force were read; a Unix time."""
+        self.last: Reload | None = None
+        """The last reload and its result."""
 
     def reload(self) -> Deferred[str]:
         """Reload; the result is why a file is refused, or an empty text."""
@@ -105,6 +111,8 @@ class Reloader:
         if tables.quotas is not replaced.quotas:
             self._store.quotas.replace(tables.quotas)
         self._reloads["success"] += 1
+        self.loaded_at = time.time()
+        self.last = Reload(self.loaded_at, "")
         log_warnings(tables.rules)
         self._log.info("reloaded", rules=len(tables.rules), quotas=len(tables.quotas))
         return ""
@@ -122,6 +130,7 @@ class Reloader:
 
     def _refuse(self, reason: str) -> str:
         self._reloads["failure"] += 1
+        self.last = Reload(time.time(), reason)
         self._log.error("reload refused, the old rules and quotas stay", error=reason)
         return reason
 

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.http import Request, datetimeToString
 
 from statsd_bridge.connections import peer_of_host
+from statsd_bridge.inspection import Inspector
 from statsd_bridge.log import BugReporter
 from statsd_bridge.model import Stats
 
@@ -46,6 +47,8 @@ class Backend(Protocol):
     stats: Stats
     bugs: BugReporter
     reactor: Any
+    inspector: Inspector
+    """What /api/v1/ shows."""
 
     def render_metrics(self, accept: str) -> RenderedPage:
         """Render the metrics in the format negotiated by an Accept header."""
@@ -69,6 +72,8 @@ class PageRequest(Request):
     channel: Any
     is_waiting = False
     """Whether its page waits for other pages."""
+    is_half_closed = False
+    """Whether the client has closed its side while it waited for the response."""
 
     def process(self) -> None:
         """Respond with the page of the path."""
@@ -101,6 +106,7 @@ class PageRequest(Request):
 
         It may be gone, and many like it must not keep others out.
         """
+        self.is_half_closed = True
         if self.is_waiting:
             self.is_waiting = False
             self.write(plain_error(self, 503, TRY_LATER))

@@ -12,8 +12,14 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.web.http import HTTPFactory
 
-from statsd_bridge.settings import EXPLAIN_PATH, UNMAPPED_PATH, Settings
+from statsd_bridge.settings import (
+    API_PATH,
+    EXPLAIN_PATH,
+    UNMAPPED_PATH,
+    Settings,
+)
 from statsd_bridge.web import base, pages
+from statsd_bridge.web.api import Api
 from statsd_bridge.web.connection import (
     MAX_IDLE_SECONDS,
     BoundedFactory,
@@ -22,6 +28,8 @@ from statsd_bridge.web.connection import (
 from statsd_bridge.web.guard import Guard
 from statsd_bridge.web.request import HttpRequest
 from statsd_bridge.web.scrape import MetricsResource
+
+_API = tuple(API_PATH.encode().removesuffix(b"/").split(b"/"))
 
 
 def http_factory(
@@ -46,8 +54,10 @@ def http_factory(
         paths[b"/-/reload"] = pages.Reload(backend)
         paths[b"/-/quit"] = pages.Quit(backend)
     paths[os.fsencode(telemetry_path)] = metrics
+    not_found = pages.NotFound()
+    api = Api(backend) if settings.web_ui else not_found
     # Like in statsd_exporter, metrics at `/` are at every path that no other page has.
-    root = _Pages(paths, metrics if telemetry_path == "/" else pages.NotFound())
+    root = _Pages(paths, api, metrics if telemetry_path == "/" else not_found)
     factory: Any = _Site(root, guard, backend)
     if guard.is_tls:
         from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -76,10 +86,13 @@ class _Site(HTTPFactory):
 
 
 class _Pages:
-    """The pages by their whole paths, and the page of every other path."""
+    """The pages by their whole paths, those of the API, and that of all others."""
 
-    def __init__(self, paths: dict[bytes, base.Page], default: base.Page) -> None:
+    def __init__(
+        self, paths: dict[bytes, base.Page], api: base.Page, default: base.Page
+    ) -> None:
         self._pages = {tuple(path.split(b"/")): page for path, page in paths.items()}
+        self._api = api
         self._default = default
 
     def find(self, target: bytes) -> base.Page:
@@ -90,7 +103,8 @@ class _Pages:
         cleaned = clean_path(path)
         # Split first, like Go: an escaped slash is not one.
         segments = tuple(map(unquote_to_bytes, cleaned.split(b"/")))
-        page = self._pages.get(segments, self._default)
+        is_api = segments[: len(_API)] == _API
+        page = self._pages.get(segments, self._api if is_api else self._default)
         if cleaned == path or isinstance(page, pages.NotFound):
             return page
         return pages.Redirect(cleaned)

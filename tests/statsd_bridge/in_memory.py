@@ -9,6 +9,7 @@ from typing import Any, cast
 from statsd_bridge import mapping, quotas
 from statsd_bridge.exposition import BridgeState, text
 from statsd_bridge.fastpath import AnyPipeline, FastPipeline
+from statsd_bridge.inspection import Inspector, ServiceState
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import MemoryBudget
@@ -132,10 +133,33 @@ class InMemoryPath:
             failed_lines=failed_lines,
         )
         self.pipeline = make_pipeline(self.plain)
+        self.service = ServiceState(max_series=max_series)
+        """What the page shows of the process."""
+        self.kernel_drops = 0
+        self.inspector = Inspector(self, self.store, lambda: self.created)
 
     def feed(self, *datagrams: bytes) -> None:
         """Process datagrams as one batch over UDP."""
         self.pipeline.feed(datagrams, "udp")
+
+    def state(self) -> BridgeState:
+        """Return what the self-metrics show."""
+        return BridgeState(
+            version="1.2.3",
+            stats=self.stats,
+            rules=len(self.plain.table),
+            series=len(self.store),
+            memory=self.memory,
+            kernel_drops=self.kernel_drops,
+        )
+
+    def service_state(self) -> ServiceState:
+        """Return what the page shows of the process."""
+        return self.service
+
+    def flush(self) -> None:
+        """Process what is buffered."""
+        self.pipeline.flush()
 
     def pass_seconds(self, seconds: float) -> None:
         """Let time pass; expire series as the service does every second."""

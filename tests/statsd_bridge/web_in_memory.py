@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from statsd_bridge import web
 from statsd_bridge.model import Stats
 from statsd_bridge.settings import Settings
-from tests.statsd_bridge.in_memory import ReportedBugs
+from tests.statsd_bridge.in_memory import InMemoryPath, ReportedBugs
 
 
 class Reactor(Clock):
@@ -60,6 +60,9 @@ class Backend(web.Backend):
         self.bugs = ReportedBugs()
         self.reactor: Any = Reactor()
         self.slices: list[bytes | Exception] = [b"a 1\n", b"b 2\n", b"c 3\n"]
+        self.path = InMemoryPath()
+        """The series that are shown."""
+        self.inspector = self.path.inspector
         self.refused = ""
         self.quits = 0
 

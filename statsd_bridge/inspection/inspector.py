@@ -1,0 +1,116 @@
+"""What the page and /api/v1/ show, put together for one bridge."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from statsd_bridge.exposition import BridgeState
+from statsd_bridge.inspection.rows import series_row
+from statsd_bridge.inspection.search import (
+    Selection,
+    SeriesQuery,
+    search,
+    search_sample,
+)
+from statsd_bridge.inspection.status import ServiceState, status
+from statsd_bridge.inspection.steps import Json, Steps, run_at_once
+from statsd_bridge.inspection.traffic import Look, TrafficHistory, take_look
+from statsd_bridge.model import Clock
+from statsd_bridge.series import SeriesStore
+
+MAX_PAGE_BYTES = 512 * 1024
+"""Bytes of a page of series, about; beyond it the page ends early."""
+
+ROW_BYTES, NUMBER_BYTES = 200, 20
+"""A row besides its labels and buckets, and a number of a bucket."""
+
+MAX_SAMPLE_SERIES = 1_000
+"""Series that are looked at for a page without JavaScript, about a millisecond."""
+
+
+class Source(Protocol):
+    """The bridge that is shown."""
+
+    def state(self) -> BridgeState:
+        """Return the counters and sizes now."""
+
+    def service_state(self) -> ServiceState:
+        """Return what else is known of the process."""
+
+    def flush(self) -> None:
+        """Receive and process what has arrived until now."""
+
+
+class Inspector:
+    """
+    Looks at one bridge; `wall_clock` is Unix time.
+
+    The methods return values for JSON, or the steps of making them.
+    """
+
+    def __init__(
+        self, source: Source, store: SeriesStore, wall_clock: Clock = time.time
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._wall_clock = wall_clock
+        self.started_at = wall_clock()
+        self._history = TrafficHistory(self._look())
+
+    def look(self) -> None:
+        """Take a look at the counters; call it every STEP_SECONDS."""
+        self._history.add(self._look())
+
+    def _look(self) -> Look:
+        return take_look(self._source.state(), self._wall_clock(), self._store.now())
+
+    def status(self) -> Json:
+        """Return whether all is well, and the head of the page."""
+        source = self._source
+        return status(
+            source.state(),
+            source.service_state(),
+            self._history,
+            self._look(),
+            self.started_at,
+        )
+
+    def traffic(self, since: float = 0.0) -> Json:
+        """Return the charts, from a Unix time on."""
+        return self._history.charts(since)
+
+    def series(self, query: SeriesQuery) -> Steps[Json]:
+        """Return a page of series."""
+        self._source.flush()
+        selection = yield from search(self._store, query)
+        page = yield from self._page(selection)
+        return page
+
+    def sample_series(self, query: SeriesQuery) -> Json:
+        """Return a page of a bounded sample of the series, at once."""
+        self._source.flush()
+        selection = search_sample(self._store, query, MAX_SAMPLE_SERIES)
+        page = run_at_once(self._page(selection))
+        is_all = selection.looked_at >= len(self._store) or query.name is not None
+        return page | {"complete": page["complete"] and is_all}
+
+    def _page(self, selection: Selection) -> Steps[Json]:
+        found, has_more = selection.found()
+        now, rows, size, after = self._store.now(), list[Json](), 0, None
+        for each in found:
+            row = series_row(each, now)
+            rows.append(row)
+            after = each.position
+            numbers = row.get("buckets") or row.get("quantiles") or ()
+            size += ROW_BYTES + len(each.label_text) + 2 * NUMBER_BYTES * len(numbers)
+            if size > MAX_PAGE_BYTES:
+                break
+            yield
+        is_cut = len(rows) < len(found)
+        return {
+            "series": rows,
+            "next": after.token() if after and (has_more or is_cut) else None,
+            "complete": not is_cut,
+            "looked_at": selection.looked_at,
+        }

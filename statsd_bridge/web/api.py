@@ -1,0 +1,205 @@
+"""
+/api/v1/: what the page shows, as JSON; docs/api.md describes it.
+
+    path --> endpoint --> parameters --> an answer at once, or a job (jobs.py)
+     404                     400
+
+GET changes nothing.  Senders choose parts of what is shown, so all of it is escaped to
+ASCII, and browsers must not guess its type.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+from statsd_bridge.inspection import Json, Position, SeriesQuery, Steps
+from statsd_bridge.inspection.search import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORDS
+from statsd_bridge.model import MetricType
+from statsd_bridge.settings import API_PATH
+from statsd_bridge.web.base import NOT_DONE_YET, Backend, BackendPage, PageRequest
+from statsd_bridge.web.jobs import Jobs, json_error, set_json_headers
+
+Parameters = Mapping[str, Any]
+"""Those of a request, as read by the parsers of an endpoint."""
+
+Parsers = Mapping[str, Callable[[str], Any]]
+"""Those of the parameters of an endpoint, which raise ValueError."""
+
+T = TypeVar("T")
+
+BUSY = "too many requests are in progress: try again later"
+
+
+class BadParameterError(ValueError):
+    """A parameter that cannot be used, and what would be right."""
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers within bounds."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            number = least - 1
+        else:
+            number = int(text)
+        if not least <= number <= most:
+            raise ValueError(f"is not a whole number from {least} to {most}")
+        return number
+
+    return parse
+
+
+def unix_time(text: str) -> float:
+    """Read a time in seconds."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("is not a time in Unix seconds, such as 1700000000")
+    return number
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a parser of words."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"is not one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Read words that are searched for, in lower case."""
+    found = tuple(dict.fromkeys(text.lower().split()))
+    if len(found) > MAX_WORDS:
+        raise ValueError(f"has more than {MAX_WORDS} words")
+    return found
+
+
+LIMIT = whole_number(1, MAX_LIMIT)
+
+
+class Endpoint(Generic[T]):
+    """One path below /api/v1/, and the parsers of its parameters, for GET and HEAD."""
+
+    parsers: ClassVar[Parsers] = {}
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    def get(self, parameters: Parameters) -> T:
+        """Return the answer, or the steps of making it."""
+        raise NotImplementedError
+
+
+class Status(Endpoint[Json]):
+    """/api/v1/status."""
+
+    def get(self, _parameters: Parameters) -> Json:
+        """Return whether all is well, and the head of the page."""
+        return self.backend.inspector.status()
+
+
+class Traffic(Endpoint[Json]):
+    """/api/v1/traffic."""
+
+    parsers: ClassVar[Parsers] = {"since": unix_time}
+
+    def get(self, parameters: Parameters) -> Json:
+        """Return the charts."""
+        return self.backend.inspector.traffic(parameters.get("since", 0.0))
+
+
+class SeriesPages(Endpoint[Steps[Json]]):
+    """/api/v1/series."""
+
+    parsers: ClassVar[Parsers] = {
+        "search": words,
+        "name": str,
+        "type": lambda text: MetricType(one_of(*MetricType)(text)),
+        "limit": LIMIT,
+        "next": Position.parse,
+    }
+
+    def get(self, parameters: Parameters) -> Steps[Json]:
+        """Return a page of series."""
+        return self.backend.inspector.series(series_query(parameters))
+
+
+def series_query(parameters: Parameters) -> SeriesQuery:
+    """Return the query of the parameters of /api/v1/series."""
+    names = {"search": "words", "next": "after"}
+    given = {names.get(name, name): value for name, value in parameters.items()}
+    return SeriesQuery(**{"limit": DEFAULT_LIMIT, **given})
+
+
+ENDPOINTS: Mapping[str, type[Endpoint[Any]]] = {
+    "status": Status,
+    "traffic": Traffic,
+    "series": SeriesPages,
+}
+
+
+class Api(BackendPage):
+    """All paths below /api/v1/."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
+        self._jobs = Jobs(backend)
+        self._endpoints = {name: each(backend) for name, each in ENDPOINTS.items()}
+
+    def render(self, request: PageRequest) -> bytes | int:
+        """Respond, or begin a job that does."""
+        name = request.path.decode("latin-1").removeprefix(API_PATH)
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            choices = ", ".join(self._endpoints)
+            return json_error(request, 404, f"{API_PATH} has only: {choices}")
+        if request.method not in (b"GET", b"HEAD"):
+            request.setHeader(b"allow", b"GET, HEAD")
+            return json_error(request, 405, "the method is not GET or HEAD")
+        try:
+            parameters = read_parameters(request.args or {}, endpoint.parsers)
+        except BadParameterError as error:
+            return json_error(request, 400, str(error))
+        return self._get(request, endpoint, parameters)
+
+    def _get(
+        self, request: PageRequest, endpoint: Endpoint[Any], parameters: Parameters
+    ) -> bytes | int:
+        answer = endpoint.get(parameters)
+        if isinstance(answer, dict):
+            set_json_headers(request)
+            return json.dumps(answer).encode() + b"\n"
+        if not self._jobs.add(request, answer):
+            return json_error(request, 503, BUSY)
+        return NOT_DONE_YET
+
+
+def read_parameters(given: Mapping[bytes, list[bytes]], parsers: Parsers) -> Parameters:
+    """Read the query of a request; raise BadParameterError for what cannot be used."""
+    parameters: dict[str, Any] = {}
+    for raw_name, values in given.items():
+        name = raw_name.decode("utf-8", "backslashreplace")
+        parse = parsers.get(name)
+        if parse is None:
+            choices = ", ".join(parsers) or "none"
+            raise BadParameterError(
+                f"{name!r} is not a parameter; there are: {choices}"
+            )
+        if len(values) > 1:
+            raise BadParameterError(f"{name}: is repeated; write it once")
+        try:
+            parameters[name] = parse(values[0].decode())
+        except UnicodeDecodeError as error:
+            raise BadParameterError(f"{name}: is not UTF-8") from error
+        except ValueError as error:
+            shown = values[0][:100].decode("utf-8", "backslashreplace")
+            raise BadParameterError(f"{name}: {shown!r} {error}") from error
+    return parameters

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from statsd_bridge.exposition import BridgeState
 from statsd_bridge.inspection.rows import series_row
+from statsd_bridge.inspection.rules import RulesQuery, rules_page
 from statsd_bridge.inspection.search import (
     Selection,
     SeriesQuery,
@@ -16,7 +17,9 @@ from statsd_bridge.inspection.search import (
 from statsd_bridge.inspection.status import ServiceState, status
 from statsd_bridge.inspection.steps import Json, Steps, run_at_once
 from statsd_bridge.inspection.traffic import Look, TrafficHistory, take_look
+from statsd_bridge.inspection.unmapped import with_suggestions
 from statsd_bridge.model import Clock
+from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import SeriesStore
 
 MAX_PAGE_BYTES = 512 * 1024
@@ -34,6 +37,10 @@ class Source(Protocol):
 
     def state(self) -> BridgeState:
         """Return the counters and sizes now."""
+
+    @property
+    def plain(self) -> Pipeline:
+        """The path, a line at a time: the rules, and what they did not match."""
 
     def service_state(self) -> ServiceState:
         """Return what else is known of the process."""
@@ -86,6 +93,17 @@ class Inspector:
         selection = yield from search(self._store, query)
         page = yield from self._page(selection)
         return page
+
+    def rules(self, query: RulesQuery) -> Steps[Json]:
+        """Return a page of rules."""
+        self._source.flush()
+        page = yield from rules_page(self._source.plain.table, query)
+        return page
+
+    def unmapped(self) -> Json:
+        """Return unmapped names, each with a rule for it, and refused lines."""
+        self._source.flush()
+        return with_suggestions(self._source.plain)
 
     def sample_series(self, query: SeriesQuery) -> Json:
         """Return a page of a bounded sample of the series, at once."""

@@ -11,6 +11,7 @@ A match depends only on sample type and name, so matches are cached, misses incl
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from sys import getsizeof
@@ -191,6 +192,8 @@ class MappingTable:
         self.unreachable = unreachable or {}
         self.hits = [0] * len(search.rules)
         """Samples that each rule matched, by its index; the pipeline counts them."""
+        self.in_use_since = 0.0
+        """Unix time since which `hits` are counted."""
         self._cache = MatchCache(cache_size)
         self._searches = 0
         """Look-ups that need no cache."""
@@ -233,6 +236,7 @@ class MappingTable:
     def start_use(self, account: Account) -> None:
         """Charge the matches that are cached from now on to an account."""
         self._cache.account = account
+        self.in_use_since = time.time()
 
     def end_use(self) -> None:
         """Give back what was charged: another table takes the place of this one."""

@@ -13,11 +13,10 @@ from twisted.internet.error import ReactorNotRunning
 from statsd_bridge import explain, exposition, stderr, web
 from statsd_bridge.exposition import BridgeState, SelfMetrics
 from statsd_bridge.inspection import Inspector, ServiceState
+from statsd_bridge.inspection.unmapped import unmapped_and_refused
 from statsd_bridge.model import HostPort
-from statsd_bridge.recent import Occurrences
 from statsd_bridge.service.build import Components, new_dialect, new_store
 from statsd_bridge.service.listeners import Listeners
-from statsd_bridge.syntax import decode_escaped
 
 VERSION = version("crocbot")
 
@@ -32,7 +31,7 @@ class HttpBackend(web.Backend):
         self._components = components
         self._settings = components.settings
         self._pipeline = components.pipeline
-        self._plain = components.plain
+        self.plain = components.plain
         self._store = components.store
         self._listeners = listeners
         self._self_metrics = SelfMetrics(self)
@@ -89,22 +88,13 @@ class HttpBackend(web.Backend):
         """Explain what would become of a line now; nothing changes."""
         scratch = new_store(self._settings, self._store.quotas.quotas)
         stores = explain.TrialStores(scratch, self._store)
-        table, dialect = self._plain.table, new_dialect(self._settings)
+        table, dialect = self.plain.table, new_dialect(self._settings)
         return explain.as_json(explain.explain(line, dialect, table, stores))
 
     def list_unmapped_and_failed(self) -> Any:
         """List unmapped names and failed lines, newest first."""
         self._pipeline.flush()
-        return {
-            "unmapped_names": [
-                {"name": name, "type": type_, **_seen_json(seen)}
-                for (name, type_), seen in self._plain.unmapped_names.newest_first()
-            ],
-            "refused_lines": [
-                {"line": decode_escaped(line), "reason": reason, **_seen_json(seen)}
-                for (line, reason), seen in self._plain.failed_lines.newest_first()
-            ],
-        }
+        return unmapped_and_refused(self.plain)
 
     def service_state(self) -> ServiceState:
         """Return what the page shows besides the self-metrics."""
@@ -123,8 +113,8 @@ class HttpBackend(web.Backend):
         return BridgeState(
             version=VERSION,
             stats=self.stats,
-            rules=len(self._plain.table),
-            cache=self._plain.cache if self._settings.cache_size else None,
+            rules=len(self.plain.table),
+            cache=self.plain.cache if self._settings.cache_size else None,
             series=len(self._store),
             memory=self._store.memory,
             native=self._store.native.stats,
@@ -136,7 +126,3 @@ class HttpBackend(web.Backend):
             ),
             log_lines_dropped=stderr.WRITER.dropped,
         )
-
-
-def _seen_json(seen: Occurrences) -> dict[str, float]:
-    return {"count": seen.times, "last_seen": round(seen.last_seen, 3)}

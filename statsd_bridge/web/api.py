@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from statsd_bridge.inspection import Json, Position, SeriesQuery, Steps
+from statsd_bridge.inspection.rules import ONLY, RulesQuery, parse_start
 from statsd_bridge.inspection.search import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORDS
 from statsd_bridge.model import MetricType
 from statsd_bridge.settings import API_PATH
@@ -132,6 +133,34 @@ class SeriesPages(Endpoint[Steps[Json]]):
         return self.backend.inspector.series(series_query(parameters))
 
 
+class Rules(Endpoint[Steps[Json]]):
+    """/api/v1/rules."""
+
+    parsers: ClassVar[Parsers] = {
+        "limit": LIMIT,
+        "next": parse_start,
+        "only": one_of(*ONLY),
+    }
+
+    def get(self, parameters: Parameters) -> Steps[Json]:
+        """Return a page of rules."""
+        return self.backend.inspector.rules(rules_query(parameters))
+
+
+class Unmapped(Endpoint[Json]):
+    """/api/v1/unmapped."""
+
+    def get(self, _parameters: Parameters) -> Json:
+        """Return names without a rule, and refused lines."""
+        return self.backend.inspector.unmapped()
+
+
+def rules_query(parameters: Parameters) -> RulesQuery:
+    """Return the query of the parameters of /api/v1/rules."""
+    given = {"start" if k == "next" else k: value for k, value in parameters.items()}
+    return RulesQuery(**given)
+
+
 def series_query(parameters: Parameters) -> SeriesQuery:
     """Return the query of the parameters of /api/v1/series."""
     names = {"search": "words", "next": "after"}
@@ -143,6 +172,8 @@ ENDPOINTS: Mapping[str, type[Endpoint[Any]]] = {
     "status": Status,
     "traffic": Traffic,
     "series": SeriesPages,
+    "rules": Rules,
+    "unmapped": Unmapped,
 }
 
 

@@ -19,7 +19,7 @@ def ask(backend: Backend, path: str, method: str = "GET", **settings: Any) -> An
     return int(head.split()[1]), head, body
 
 
-@pytest.mark.parametrize("path", ["status", "traffic", "series"])
+@pytest.mark.parametrize("path", ["status", "traffic", "series", "rules", "unmapped"])
 def test_endpoints_answer_json(path: str) -> None:
     """Each endpoint answers GET with an object, and HEAD with the same head."""
     backend = Backend()
@@ -49,6 +49,9 @@ def test_endpoints_answer_json(path: str) -> None:
         ("GET", "series?next=W10", 400, "is not a token"),
         ("GET", "series?search=%FF", 400, "search: is not UTF-8"),
         ("GET", f"series?search={'+'.join(map(str, range(17)))}", 400, "16 words"),
+        ("GET", "rules?next=7", 400, "next: '7' is not a token"),
+        ("GET", "rules?next=r123456789", 400, "is not a token"),
+        ("GET", "rules?only=x", 400, "only: 'x' is not one of never_matched"),
         ("GET", "traffic?since=nan", 400, "since: 'nan' is not a time"),
     ],
 )

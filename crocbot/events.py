@@ -27,6 +27,7 @@ from crocbot.turn_outcomes import (
     AgentErrorReason,
     FileDirection,
     FileOutcome,
+    Limit,
     TranscriptionOutcome,
 )
 
@@ -233,6 +234,13 @@ class AgentCall:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageLimited:
+    """A message did not reach the agent, because this limit was reached."""
+
+    limit: Limit
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryEvent:
     """The delivery of a reply had an issue; the Outcome has what became of the turn."""
 
@@ -307,6 +315,7 @@ Event = (
     | QueueWait
     | FirstText
     | AgentCall
+    | MessageLimited
     | DeliveryEvent
     | FileEvent
     | Transcription

@@ -109,7 +109,7 @@ class Disposition(StrEnum):
 
 
 class Verdict(StrEnum):
-    """The result of the access policy; every value but ALLOWED is a denial."""
+    """The result of the access policy and of the limits; all but ALLOWED deny."""
 
     ALLOWED = "allowed"
     NOT_LISTED = "not_listed"
@@ -117,6 +117,7 @@ class Verdict(StrEnum):
     GROUP = "group"
     NOT_ADDRESSED = "not_addressed"
     NO_SENDER = "no_sender"
+    LIMITED = "limited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +235,11 @@ class Message:
     edited: bool = False
     spoken: bool = False
     stopped_draft: int | None = None
+
+    @property
+    def person_id(self) -> int:
+        """Return the id of the sender, or of the chat without one."""
+        return self.chat.chat_id if self.sender_id is None else self.sender_id
 
     @property
     def unreadable(self) -> bool:

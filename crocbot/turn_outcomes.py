@@ -27,6 +27,31 @@ class AgentErrorReason(StrEnum):
     OTHER = "other"
 
 
+class Limit(StrEnum):
+    """What is limited: messages, or tokens, of a minute or a day, of one or all."""
+
+    PERSON_MINUTE = "person_minute"
+    PERSON_DAY = "person_day"
+    PERSON_DAY_TOKENS = "person_day_tokens"
+    ALL_MINUTE = "all_minute"
+    ALL_DAY = "all_day"
+    ALL_DAY_TOKENS = "all_day_tokens"
+
+
+class FallbackOutcome(StrEnum):
+    """
+    What became of a prompt whose first agent failed before its first word.
+
+    ANSWERED, FAILED, STOPPED: the fallback agent was asked.  NO_TIME: the first agent
+    took all of the time.
+    """
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    NO_TIME = "no_time"
+
+
 class FileDirection(StrEnum):
     """The direction of a file: from a person, or to one."""
 

@@ -50,7 +50,17 @@ def templates(metric: Metric) -> dict[str, str]:
 def series(metric: Metric) -> int:
     """Return how many series one gateway can make of a metric, buckets included."""
     samples = len(metric.buckets) + 3 if isinstance(metric, HistogramMetric) else 1
-    return samples * prod(len(values) or 1 for values in metric.segments)
+    return samples * prod(_number(values) for values in metric.labels.values())
+
+
+def _values(values: Iterable[str] | ChosenAtStart) -> str:
+    if not isinstance(values, ChosenAtStart):
+        return ", ".join(values)
+    return "one a process" if values.values == 1 else f"{values.values} a process"
+
+
+def _number(values: Iterable[str] | ChosenAtStart) -> int:
+    return values.values if isinstance(values, ChosenAtStart) else len(tuple(values))
 
 
 def _rule(metric: Metric) -> Iterator[str]:
@@ -82,9 +92,7 @@ def table(catalogue: Sequence[Metric] = CATALOGUE) -> str:
 
 def _row(metric: Metric) -> Sequence[str]:
     labels = [
-        f"`{label}`: "
-        + ("one a process" if isinstance(values, ChosenAtStart) else ", ".join(values))
-        for label, values in metric.labels.items()
+        f"`{label}`: " + _values(values) for label, values in metric.labels.items()
     ]
     return (
         f"`{metric.name}`",

@@ -19,6 +19,7 @@ from crocbot.errors import InboxError
 from crocbot.events import EventListener
 from crocbot.fetch import Fetcher
 from crocbot.inbox import Inbox, KeptReplies
+from crocbot.limits import Limits
 from crocbot.model import BotIdentity, ChatThread
 from crocbot.pairing import Pairings
 from crocbot.reply import Delivery, Drafts, LiveDelivery, RichDelivery
@@ -30,7 +31,9 @@ from crocbot.settings import Settings, advice
 from crocbot.store import Store
 from crocbot.transcription import Transcriber
 from crocbot.turn import (
+    Accounts,
     Acknowledger,
+    Admission,
     AgentStep,
     Arrivals,
     EnclosureReaders,
@@ -180,8 +183,14 @@ class Gateway:
             events=self._events,
         )
         redactor = log.Redactor(settings.secrets, min_chars=MIN_REDACTED_CHARS)
+        limits = Limits(store, settings.limits)
         return TurnStages(
             bot=self._identity,
+            admission=(
+                Admission(limits=limits, events=self._events)
+                if settings.limits
+                else None
+            ),
             policy=self._policy,
             pairings=Pairings(store),
             denials=DenialLog(),
@@ -205,6 +214,11 @@ class Gateway:
                     events=self._events,
                     redactor=redactor,
                     max_bytes=settings.files_max_bytes,
+                ),
+                accounts=(
+                    Accounts(limits=limits, events=self._events)
+                    if settings.limits
+                    else None
                 ),
             ),
             delivery=delivery,

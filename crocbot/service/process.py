@@ -12,7 +12,16 @@ from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from typing import Any
 
-from crocbot import agents, classic_forms, edits, linux, log, pairing, sessions
+from crocbot import (
+    agents,
+    classic_forms,
+    edits,
+    limits,
+    linux,
+    log,
+    pairing,
+    sessions,
+)
 from crocbot.botapi import Client
 from crocbot.errors import AgentError, InboxError, OperatorError
 from crocbot.events import EventListener
@@ -163,7 +172,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
     token = settings.token.get_secret_value()
     async with AsyncExitStack() as stack:
         schemas = [INBOX_SCHEMA, pairing.SCHEMA, sessions.SCHEMA, edits.SCHEMA]
-        schemas.append(classic_forms.SCHEMA)
+        schemas += [classic_forms.SCHEMA, limits.SCHEMA]
         store = await stack.enter_async_context(Store(settings.database, schemas))
         inbox = await stack.enter_async_context(Inbox(store, events))
         if (lock := shutdown.lock) is not None:

@@ -22,6 +22,7 @@ from pydantic import ConfigDict, Field
 from crocbot.proxies import Proxies
 from crocbot.settings.access_fields import AccessFields
 from crocbot.settings.agent_fields import AgentFields
+from crocbot.settings.limit_fields import LimitFields
 from crocbot.settings.message_fields import MessageFields
 from crocbot.settings.names import API_KEY, DATABASE, PREFIX, TOKEN
 from crocbot.settings.operation_fields import OperationFields
@@ -30,7 +31,7 @@ from crocbot.settings.operation_fields import OperationFields
 NO_SETTINGS = frozenset({"agent_environment", "proxy_variables", "secret_files"})
 
 
-class Settings(OperationFields, MessageFields, AgentFields, AccessFields):
+class Settings(OperationFields, LimitFields, MessageFields, AgentFields, AccessFields):
     """The validated settings, made by `load`, or with placeholders by `load_only`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())

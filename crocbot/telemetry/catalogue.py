@@ -1,5 +1,8 @@
 """
-Every metric of the gateway, one row each; those of the process: process_metrics.py.
+Every metric of the gateway, one row each.
+
+Those of the process are in process_metrics.py, those of limits and costs in
+agent_metrics.py.
 
 A row is all that a new metric needs, besides the line that records it: in observer.py
 for what stages report, in runtime.py or process.py for what is sampled.  The
@@ -26,7 +29,7 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
-from crocbot.telemetry import process_metrics
+from crocbot.telemetry import agent_metrics, process_metrics
 from crocbot.telemetry.buckets import (
     API_CALL_BUCKETS,
     LAG_BUCKETS,
@@ -370,10 +373,11 @@ VALUES_DROPPED = CounterMetric(
 
 CATALOGUE = (
     *(row for row in list(globals().values()) if isinstance(row, Metric)),
+    *agent_metrics.ROWS,
     *process_metrics.ROWS,
 )
 """
-Every row above, in that order, then those of the process.
+Every row above, in that order, then those of the modules with further rows.
 
 This is the order of docs/metrics.md.
 """

@@ -50,10 +50,12 @@ class ChosenAtStart(NamedTuple):
     """
     The value of a label that the process chooses once, such as its version.
 
-    It makes one series a process.  It travels as this many segments, joined by dots.
+    It makes one series a process, or as many as `values`.  It travels as this many
+    segments, joined by dots.
     """
 
     segments: int = 1
+    values: int = 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -32,6 +32,7 @@ from crocbot.events import (
     InboxState,
     MembershipChanged,
     MessageAccepted,
+    MessageLimited,
     PendingUpdates,
     PollCompleted,
     PollFailed,
@@ -51,7 +52,7 @@ from crocbot.model import (
     Outcome,
     Severity,
 )
-from crocbot.telemetry import catalogue
+from crocbot.telemetry import agent_metrics, catalogue
 from crocbot.telemetry.instruments import Instruments
 from crocbot.telemetry.labels import DropReason, TokenDirection
 
@@ -82,6 +83,7 @@ class Observer:
             QueueWait: self._record_queue_wait,
             FirstText: self._record_first_text,
             AgentCall: self._record_agent_call,
+            MessageLimited: self._record_limited,
             DeliveryEvent: self._record_delivery_issue,
             FileEvent: self._record_file,
             Transcription: self._record_transcription,
@@ -183,6 +185,9 @@ class Observer:
         counter(catalogue.AGENT_TOKENS, TokenDirection.OUTPUT).inc(call.output_tokens)
         if call.error is not None:
             counter(catalogue.AGENT_ERRORS, call.error).inc()
+
+    def _record_limited(self, limited: MessageLimited) -> None:
+        self._instruments.counter(agent_metrics.LIMITED_MESSAGES, limited.limit).inc()
 
     # Telegram and the inbox.
 

@@ -2,14 +2,17 @@
 THE PATH: one turn, composed.
 
 `turn.py` is the path, `files.py` its step with files, `ask.py` that with the agent,
-`acknowledge.py` the reaction meanwhile, `messages.py` the texts that people get when
+`admission.py` its limits, `accounts.py` what answers took, `acknowledge.py` the
+reaction meanwhile, `messages.py` the texts that people get when
 there is no answer, `runner.py` runs turns, a bounded number at a time, and closes their
 rows, `arrival.py` handles what cannot wait for a turn.
 """
 
 from __future__ import annotations
 
+from crocbot.turn.accounts import Accounts
 from crocbot.turn.acknowledge import Acknowledger
+from crocbot.turn.admission import Admission
 from crocbot.turn.arrival import Arrivals
 from crocbot.turn.ask import AgentStep
 from crocbot.turn.enclosures import EnclosureReaders
@@ -27,7 +30,9 @@ from crocbot.turn.turn import TurnStages
 
 __all__ = [
     "MIN_CALM_SECONDS",
+    "Accounts",
     "Acknowledger",
+    "Admission",
     "AgentStep",
     "Arrivals",
     "BugReporter",

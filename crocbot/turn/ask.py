@@ -35,6 +35,7 @@ from crocbot.outgoing import Enclosures
 from crocbot.reply import LiveDelivery, ReplyProgress, shown_as_typing
 from crocbot.sessions import Sessions
 from crocbot.text import is_visible
+from crocbot.turn.accounts import Accounts
 from crocbot.turn.enclosures import EnclosureReader, EnclosureReaders
 from crocbot.turn.files import FileLoader, LoadedMessage
 from crocbot.turn_outcomes import AgentErrorReason
@@ -77,6 +78,7 @@ class AgentStep:
     redactor: log.Redactor
     thinking: ThinkingTags | None = field(default_factory=ThinkingTags)
     enclosures: EnclosureReaders | None = None
+    accounts: Accounts | None = None
     stopped: dict[int, StoppedAnswer] = field(default_factory=dict)
 
     async def ask(self, message: Message, progress: ReplyProgress) -> None:
@@ -128,6 +130,10 @@ class AgentStep:
                 markdown=self.agent.markdown,
             )
             raise
+        except CrocbotError:
+            await self._account(message, reader.usage)
+            raise
+        await self._account(message, reader.usage)
         if reader.error is None:
             descriptions = "" if enclosed is None else enclosed.descriptions
             answer = "\n".join(filter(None, [reader.text, descriptions]))
@@ -143,6 +149,7 @@ class AgentStep:
         for update_id in update_ids:
             stopped = self.stopped.get(update_id)
             if stopped is not None:
+                await self._account(stopped.message, stopped.usage)
                 await self._remember(stopped.message, stopped.exchange, stopped.usage)
 
     async def send_drafted(self, update_ids: Iterable[int]) -> None:
@@ -179,6 +186,11 @@ class AgentStep:
             await self.sessions.remember(message.chat, exchange, usage)
         except StoreError as error:
             self._report_store_error("conversation history cannot be written", error)
+
+    async def _account(self, message: Message, usage: Usage) -> None:
+        """Record what an answer took."""
+        if self.accounts is not None:
+            await self.accounts.record(message, [usage])
 
     def _report_store_error(self, event: str, error: StoreError) -> None:
         """Log and count an error; the agent answers without a history."""

@@ -40,6 +40,7 @@ from crocbot.errors import (
     TurnError,
 )
 from crocbot.events import EditHandled, EventListener
+from crocbot.limits import Refusal
 from crocbot.model import (
     BotIdentity,
     Clock,
@@ -56,6 +57,7 @@ from crocbot.model import (
 )
 from crocbot.pairing import Pairings
 from crocbot.reply import Delivery, ReplyProgress, RichDelivery
+from crocbot.turn.admission import Admission
 from crocbot.turn.ask import AgentStep
 from crocbot.turn.messages import PAIRING_CODE, UNREADABLE_MESSAGE, error_message
 
@@ -81,6 +83,7 @@ class TurnStages:
     delivery: Delivery
     edits: Edits
     events: EventListener
+    admission: Admission | None = None
     rich: RichDelivery | None = None
     clock: Clock = time.monotonic
 
@@ -195,7 +198,10 @@ class TurnStages:
                 return await self._deny(message, decision)
             if undelivered is None and await self._ignores_edit(message, rows):
                 return Outcome(Disposition.IGNORED, decision=decision)
-            await self._answer(message, undelivered, progress)
+            if not await self._answer_itself(message, undelivered, progress):
+                if (refusal := await self._refuse(message, rows)) is not None:
+                    return await self._limited(message, refusal)
+                await self.agent_step.ask(message, progress)
         except OperatorError:
             raise
         except Exception as error:
@@ -215,6 +221,32 @@ class TurnStages:
             return Outcome(Disposition.DENIED, decision=decision)
         await self._send_pairing_code(message, decision)
         return Outcome(Disposition.DENIED, message_type=message.type, decision=decision)
+
+    async def _refuse(self, message: Message, rows: Sequence[Row]) -> Refusal | None:
+        """Return the limit that keeps a message from the agent, None for none."""
+        if self.admission is None or any(row.retried for row in rows):
+            # What the operator opened again was counted before.
+            return None
+        update_ids = [row.update_id for row in rows]
+        return await self.admission.refuse(message, update_ids)
+
+    async def _limited(self, message: Message, refusal: Refusal) -> Outcome:
+        """Send the sentence about a limit, unless there were enough of them."""
+        sentence = None
+        if self.admission is not None:
+            sentence = self.admission.sentence(message, refusal)
+        if sentence is not None:
+            try:
+                await self._send_notice(message, sentence, message.message_id or None)
+            except OperatorError:
+                raise
+            except CrocbotError as error:
+                logger.warning("sentence about a limit not sent", error=str(error))
+        return Outcome(
+            Disposition.DENIED,
+            message_type=message.type,
+            decision=Decision(Verdict.LIMITED),
+        )
 
     async def _ignores_edit(self, message: Message, rows: Sequence[Row]) -> bool:
         """Return whether a message is an edit that the agent is not told of."""
@@ -250,13 +282,17 @@ class TurnStages:
             user = message.sender_id
             logger.warning("pairing code not sent", user=user, error=str(error))
 
-    async def _answer(
+    async def _answer_itself(
         self, message: Message, reply: Reply | None, progress: ReplyProgress
-    ) -> None:
-        """Deliver the undelivered reply, else a command's, else the agent's."""
+    ) -> bool:
+        """
+        Deliver the undelivered reply, else a command's.
+
+        Return False, with nothing delivered, if the message is for the agent.
+        """
         if reply is None and self.rich is not None:
             if await self.rich.resume(message, progress):
-                return
+                return True
             reply = await self.rich.classic(message, progress)
         if reply is None and message.unreadable:
             reply = Reply(UNREADABLE_MESSAGE)
@@ -264,9 +300,9 @@ class TurnStages:
             operator = self.policy.is_operator(message)
             reply = await self.commands.answer(message, operator=operator)
         if reply is None:
-            await self.agent_step.ask(message, progress)
-        else:
-            await progress.deliver(reply)
+            return False
+        await progress.deliver(reply)
+        return True
 
     async def _failed(
         self, message: Message, error: Exception, decision: Decision | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -14,7 +14,19 @@ from crocbot.errors import OperatorError
 MAX_ID = 2**63 - 1
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from crocbot.settings import Settings
+
+Result = TypeVar("Result")
+
+
+def run_async(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end in an event loop of its own."""
+    import asyncio
+
+    return asyncio.run(work)
 
 
 def fail(error: object, code: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from crocbot.cli import common, inbox, pairings, run
+from crocbot.cli import common, inbox, init, pairings, run
 from crocbot.errors import CrocbotError, OperatorError, is_missing_library
 
 STDOUT = 1
@@ -32,6 +32,7 @@ for command in (
     run.gateway,
     run.check,
     run.demo,
+    init.init,
     run.mapping,
     inbox.inbox_,
     pairings.pairings,

@@ -32,7 +32,7 @@ def check() -> int:
     """
     import asyncio
 
-    return asyncio.run(_check(common.load_settings()))
+    return asyncio.run(print_checks(common.load_settings()))
 
 
 @click.command()
@@ -68,8 +68,12 @@ def _finite(seconds: float | None) -> float | None:
     return seconds
 
 
-async def _check(settings: Settings) -> int:
-    """Print a line for each result as soon as it is known; failures go to stderr."""
+async def print_checks(settings: Settings) -> int:
+    """
+    Print a line for each result as soon as it is known; return the exit code.
+
+    Failures go to standard error.
+    """
     from crocbot import service
     from crocbot.service import CheckStatus
 

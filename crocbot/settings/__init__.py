@@ -6,23 +6,27 @@ The environment, `.env` and a TOML file to Settings: read once, validated, froze
 
 `fields.py` has all settings, in groups (`access_fields.py` and so on), `names.py` names
 of settings, `values.py` and `reactions.py` the types, `rules.py` what holds for several
-settings; `sources.py` says where values come from, `files.py` reads files.  No other
-module reads a setting from the environment.
+settings; `sources.py` says where values come from, `files.py` reads files;
+`env_file.py` and `quoting.py` write `.env`.  No other module reads a setting from the
+environment.
 """
 
 from __future__ import annotations
 
-from crocbot.settings.fields import Settings
+from crocbot.settings.fields import Settings, text_of
 from crocbot.settings.names import HEALTH_ADDRESS, STATE_DIR
 from crocbot.settings.rules import advice, open_files
-from crocbot.settings.sources import load, load_only
+from crocbot.settings.sources import ENV_FILE, load, load_only, names_set
 
 __all__ = [
+    "ENV_FILE",
     "HEALTH_ADDRESS",
     "STATE_DIR",
     "Settings",
     "advice",
     "load",
     "load_only",
+    "names_set",
     "open_files",
+    "text_of",
 ]

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SecretStr
 
 from crocbot.proxies import Proxies
 from crocbot.settings.access_fields import AccessFields
@@ -82,6 +83,19 @@ class Settings(OperationFields, LimitFields, MessageFields, AgentFields, AccessF
             return self.webhook_secret.get_secret_value()
         key = self.token.get_secret_value().encode()
         return hmac.new(key, b"webhook", hashlib.sha256).hexdigest()
+
+
+def text_of(settings: Settings, name: str) -> str:
+    """Return the value of a setting as a text that sets it to this value."""
+    match value := getattr(settings, NAMES[name]):
+        case SecretStr():
+            return value.get_secret_value()
+        case frozenset():
+            return ",".join(map(str, sorted(value)))
+        case tuple():
+            return shlex.join(value)
+        case _:
+            return "" if value is None else str(value)
 
 
 def _names() -> dict[str, str]:

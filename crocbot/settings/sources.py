@@ -82,15 +82,27 @@ def load_only(
     environment: Mapping[str, str], name: str, env_file: Path | None = ENV_FILE
 ) -> Settings:
     """
-    Read one setting, for commands that need no token.
+    Read one setting, also a secret in a file, for commands that need no token.
 
     No other field of the result may be used: the token, for example, is a placeholder.
+    The proxies are those of all requests.
     """
     values = _read(environment, env_file).values
-    chosen = {name: values[name]} if name in values else {}
+    names = (name, _alternative(name))
+    chosen = _with_secrets({each: values[each] for each in names if each in values})
     unused = {TOKEN: (NO_TOKEN, TOKEN), STATE_DIR: (".", STATE_DIR)}
     unused.pop(name, None)
-    return _validated({**unused, **chosen}, environment)
+    proxy_variables = _proxy_variables(environment, env_file)
+    return _validated({**unused, **chosen}, environment, NO_FILES, proxy_variables)
+
+
+def names_set(
+    environment: Mapping[str, str], env_file: Path | None = ENV_FILE
+) -> frozenset[str]:
+    """Return the names of the settings that have a value anywhere; none is checked."""
+    return frozenset(
+        FILES.get(name, name) for name in _read(environment, env_file).values
+    )
 
 
 def _validated(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from crocbot.agents.answer import Agent
 from crocbot.agents.command import CommandAgent
 from crocbot.agents.echo import EchoAgent
+from crocbot.agents.function import load_function
 from crocbot.agents.http import HttpAgent
 from crocbot.agents.openai import OpenAIAgent
+from crocbot.agents.python import PythonAgent
 from crocbot.settings import Settings
 from crocbot.turn_folders import TurnFolders
 
@@ -39,6 +41,12 @@ def create_agent(settings: Settings) -> Agent:
                 settings.agent_command,
                 settings.agent_environment,
                 TurnFolders(settings.state_dir),
+                max_file_bytes=settings.files_max_bytes,
+            )
+        case "python":
+            return PythonAgent(
+                load_function(settings.agent_function or ""),
+                system_prompt=settings.system_prompt,
                 max_file_bytes=settings.files_max_bytes,
             )
         case _:

@@ -9,6 +9,7 @@ from crocbot.settings.values import (
     AgentName,
     ApiKey,
     Flag,
+    FunctionName,
     ModelServerUrl,
     Program,
     RequestFields,
@@ -26,7 +27,7 @@ class AgentFields(BaseModel):
     agent: AgentName = Field(
         "echo",
         title="The agent that answers.",
-        description="must be echo, http, openai or command",
+        description="must be echo, http, openai, command or python",
     )
     agent_url: UrlWithQuery | None = Field(
         None,
@@ -37,6 +38,12 @@ class AgentFields(BaseModel):
         (),
         title="The program of the agent `command`, with its arguments; no shell.",
         description="must be a program and its arguments, quoted as in a shell",
+    )
+    agent_function: FunctionName | None = Field(
+        None,
+        title="The function of the agent `python`, as `module:name`; the module may be"
+        " in the working directory.",
+        description="must be a module and a function in it, like agent:answer",
     )
     openai_base_url: ModelServerUrl = Field(
         "https://api.openai.com/v1",

@@ -132,5 +132,6 @@ REQUIRED_FIELDS = {
     "http": ("agent_url",),
     "openai": ("model",),
     "command": ("agent_command",),
+    "python": ("agent_function",),
 }
 """Agents --> the fields that must be set for them."""

@@ -22,14 +22,15 @@ OPENAI_HOST = "api.openai.com"
 WEBHOOK_PORTS = (443, 80, 88, 8443)
 SCRIPT_SUFFIXES = (".py", ".sh", ".js", ".mjs", ".ts", ".rb", ".pl", ".php")
 LOCAL_DOMAINS = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
-# Fields --> the one agent that uses them.
+# Fields --> the agents that use them.
 AGENT_FIELDS = {
-    "agent_url": "http",
-    "agent_secret": "http",
-    "fetch_hosts": "http",
-    "agent_command": "command",
-    "model": "openai",
-    "request_fields": "openai",
+    "agent_url": ("http",),
+    "agent_secret": ("http",),
+    "fetch_hosts": ("http", "python"),
+    "agent_command": ("command",),
+    "agent_function": ("python",),
+    "model": ("openai",),
+    "request_fields": ("openai",),
 }
 
 
@@ -177,11 +178,12 @@ def _is_exposed(url: str) -> bool:
 
 
 def _unused(settings: Settings) -> Iterator[str]:
-    for field, agent in AGENT_FIELDS.items():
-        if getattr(settings, field) and settings.agent != agent:
+    for field, agents in AGENT_FIELDS.items():
+        if getattr(settings, field) and settings.agent not in agents:
+            others = " or ".join(map(repr, agents))
             yield (
                 f"{_name(field)} has no effect: CROCBOT_AGENT is"
-                f" {settings.agent!r}, not {agent!r}"
+                f" {settings.agent!r}, not {others}"
             )
 
 

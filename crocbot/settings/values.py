@@ -162,6 +162,17 @@ def _program(value: object) -> object:
     return words
 
 
+def _function_name(name: str) -> str:
+    """Accept `module:name`, both with dots; a path is none of them."""
+    if name.endswith(".py") or "/" in name or ".py:" in name:
+        raise HintError("a module has no path and no .py: agent:answer for agent.py")
+    module, colon, attributes = name.partition(":")
+    words = [*module.split("."), *attributes.split(".")]
+    if not colon or not all(word.isidentifier() for word in words):
+        raise ValueError("it is not module:name")
+    return name
+
+
 def _fetch_host(value: object) -> str:
     """Return the name of a host, with an optional port, in lower case."""
     if not isinstance(value, str) or "/" in value:
@@ -275,10 +286,11 @@ Flag = Annotated[bool, BeforeValidator(_lower)]
 OnOff = Annotated[bool, BeforeValidator(_on_off)]
 Reaction = Annotated[str, BeforeValidator(reaction)]
 Program = Annotated[tuple[str, ...], BeforeValidator(_program)]
+FunctionName = Annotated[str, AfterValidator(_function_name), Decorated]
 Access = Annotated[Literal["allowlist", "pairing", "open"], BeforeValidator(_lower)]
 Edits = Annotated[Literal["ignore", "answer"], BeforeValidator(_lower)]
 AgentName = Annotated[
-    Literal["echo", "http", "openai", "command"], BeforeValidator(_lower)
+    Literal["echo", "http", "openai", "command", "python"], BeforeValidator(_lower)
 ]
 LogLevel = Annotated[
     Literal["debug", "info", "warn", "error"], BeforeValidator(_log_level)

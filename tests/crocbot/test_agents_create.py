@@ -20,6 +20,7 @@ NEEDED = {
     "http": {"CROCBOT_AGENT_URL": "http://127.0.0.1:1/"},
     "openai": {"CROCBOT_MODEL": "m", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"},
     "command": {"CROCBOT_AGENT_COMMAND": "cat -n"},
+    "python": {"CROCBOT_AGENT_FUNCTION": "json:dumps"},
 }
 
 
@@ -38,7 +39,7 @@ async def test_choose(agent: str) -> None:
 
     assert chosen.name == agent
     assert chosen.markdown == (agent != "echo")
-    assert chosen.remembers == (agent in ("http", "openai"))
+    assert chosen.remembers == (agent in ("http", "openai", "python"))
     await chosen.close()
 
 

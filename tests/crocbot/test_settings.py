@@ -140,7 +140,7 @@ def test_values(name: str, value: str, field: str, expected: Any) -> None:
             "@ada",
             "must be Telegram user ids separated by commas, like 123,456",
         ),
-        ("AGENT", "oracle", "must be echo, http, openai or command"),
+        ("AGENT", "oracle", "must be echo, http, openai, command or python"),
         ("STATSD_HOST", "a b", "must be a host, or off"),
         ("STATSD_PORT", "0", PORT),
         ("STATSD_PORT", "65536", PORT),
@@ -370,7 +370,8 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             {"CROCBOT_FETCH_HOSTS": "files.example.org"},
-            "CROCBOT_FETCH_HOSTS has no effect: CROCBOT_AGENT is 'echo', not 'http'",
+            "CROCBOT_FETCH_HOSTS has no effect: CROCBOT_AGENT is 'echo', not 'http'"
+            " or 'python'",
         ),
         (
             {"CROCBOT_ALLOW_FROM": "7", "CROCBOT_OPERATORS": "7,8"},

@@ -1,4 +1,4 @@
-"""Every agent of docs/agents.md, run as it is written there, by a real gateway."""
+"""Every agent of docs/agents.md and docs/python-agent.md, run as it is written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from crocbot.sandbox import Person
+from crocbot.sandbox.messages import Sent
 from tests.end_to_end.world import World
 from tests.ports import HOST, free_port
 
-PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [DOCS / "agents.md", DOCS / "python-agent.md"]
 EXAMPLE = re.compile(r"<!-- example: (\w+) ?(\S*) -->\n```\w+\n(.*?)```", re.DOTALL)
 ADA = Person(1001, "Ada")
 
@@ -26,8 +28,9 @@ ADA = Person(1001, "Ada")
 def examples() -> dict[str, dict[str, str]]:
     """Return the files of the examples by agent and name; settings have no name."""
     found: dict[str, dict[str, str]] = {}
-    for agent, file, text in EXAMPLE.findall(PAGE.read_text(encoding="utf-8")):
-        found.setdefault(agent, {})[file] = text
+    for page in PAGES:
+        for agent, file, text in EXAMPLE.findall(page.read_text(encoding="utf-8")):
+            found.setdefault(agent, {})[file] = text
     return found
 
 
@@ -87,9 +90,9 @@ async def converse(
 
 
 def test_every_agent_has_an_example() -> None:
-    """The page shows a complete example of each agent."""
-    assert set(examples()) == {"echo", "http", "openai", "command"}
-    assert all("" in files for files in examples().values())
+    """The pages show a complete example of each agent."""
+    agents = {agent for agent, files in examples().items() if "" in files}
+    assert agents == {"echo", "http", "openai", "command", "python"}
 
 
 async def test_echo(world: World) -> None:
@@ -140,3 +143,37 @@ async def test_command(world: World, tmp_path: Path) -> None:
     )
 
     assert answers == ["3 words from 1001."]
+
+
+async def test_python(world: World, tmp_path: Path) -> None:
+    """The function of the example answers, and gets the history of the chat."""
+    (tmp_path / "agent.py").write_text(examples()["python"]["agent.py"])
+    answers = await converse(
+        world, "python", "hello", "and again", PYTHONPATH=f"{tmp_path}:{DOCS.parent}"
+    )
+
+    assert answers == ["1. You said: hello", "2. You said: and again"]
+
+
+async def test_python_pieces(world: World, tmp_path: Path) -> None:
+    """Its files and buttons are sent, and a pressed button asks it again."""
+    (tmp_path / "agent.py").write_text(examples()["pieces"]["agent.py"])
+    sent: list[Sent] = []
+    world.server.listen(sent.append)
+    await world.start_gateway(
+        **settings(examples()["python"][""]),
+        CROCBOT_STATSD_HOST="off",
+        PYTHONPATH=f"{tmp_path}:{DOCS.parent}",
+    )
+    world.server.send(ADA, "hello")
+    await world.eventually(lambda: len(sent) == 2)
+    text, file = sent
+    markup = text["reply_markup"]["inline_keyboard"]
+    world.server.press(ADA, text, markup[0][1]["callback_data"])
+    await world.eventually(lambda: len(sent) == 3)
+
+    assert text["text"] == "Here is the list. Which size?"
+    assert [button["text"] for button in markup[0]] == ["Small", "Large"]
+    assert file["document"]["file_name"] == "sizes.txt"
+    assert file["caption"] == "all sizes"
+    assert sent[2]["text"] == "You chose L."

@@ -124,6 +124,10 @@ class DebugPipeline:
         self._log_streams()
         self._log.report_left_out()
 
+    def seen_lines(self) -> list[bytes]:
+        """Return lines that were seen, besides those of the plain pipeline."""
+        return self._pipeline.seen_lines()
+
     def feed(self, datagrams: Sequence[bytes], transport: str) -> None:
         """Process datagrams; `transport` is "udp" or "unixgram"."""
         if self._log.is_exhausted:

@@ -32,7 +32,7 @@ from statsd_bridge.model import (
     SeriesSpec,
     Stats,
 )
-from statsd_bridge.recent import Recent
+from statsd_bridge.recent import Recent, RecentSamples
 from statsd_bridge.relay import Relay
 from statsd_bridge.series import Series, SeriesStore
 from statsd_bridge.syntax import format_labels
@@ -97,6 +97,8 @@ class Pipeline:
         """Names that no rule matches, with the type of the sample."""
         self.failed_lines = failed_lines or Recent(self._account)
         """Lines with a parse error or a rejected sample, with the reason."""
+        self.recent_samples = RecentSamples(self._account)
+        """What was seen here, for a trial of another mapping."""
         self.dialect = dialect
         self._sources = {source.encode(): source for source in sources}
         # Look-ups answered without the cache, plus those of replaced tables.
@@ -141,6 +143,10 @@ class Pipeline:
     def flush(self) -> None:
         """Do nothing: nothing is buffered here."""
 
+    def seen_lines(self) -> list[bytes]:
+        """Return nothing: what is seen here is in `recent_samples`."""
+        return []
+
     def count_lines(self, lines: int, transport: str) -> None:
         """Count lines that arrived."""
         self.stats.lines += lines
@@ -174,6 +180,7 @@ class Pipeline:
         self._count_parsed(line, parsed)
         if len(parsed.samples) == 1:
             sample = parsed.samples[0]
+            self.recent_samples.add(sample)
             match = self.table.look_up(sample.type, sample.name)
             outcome = self._record(sample, match, match.spec(sample.labels))
             if not isinstance(outcome, Rejection):
@@ -192,6 +199,7 @@ class Pipeline:
             key = sample.type, id(sample.labels)
             destination = destinations.get(key)
             if destination is None:
+                self.recent_samples.add(sample)
                 match = self.table.look_up(sample.type, sample.name)
                 spec = match.spec(sample.labels)
                 spec = spec._replace(label_text=format_labels(spec.labels))

@@ -28,6 +28,7 @@ from statsd_bridge import datagram
 from statsd_bridge.fastpath.buffers import SampleBuffer, SampleBuffers
 from statsd_bridge.fastpath.each import LineRecorder
 from statsd_bridge.fastpath.resolve import LineResolver
+from statsd_bridge.fastpath.seen import seen_lines
 from statsd_bridge.fastpath.split import (
     Columns,
     group_lines,
@@ -121,6 +122,10 @@ class FastPipeline:
             self._buffered_numbers = 0
         self._recorder.note_unmapped()
         self._count_flushed()
+
+    def seen_lines(self) -> list[bytes]:
+        """Return lines that were seen, besides those of the plain pipeline."""
+        return seen_lines(self._buffers)
 
     def _feed(self, data: bytes, transport: str) -> None:
         self._now = self._store.now()
@@ -261,6 +266,9 @@ class AnyPipeline(Protocol):
 
     def flush(self) -> None:
         """Record all buffered numbers."""
+
+    def seen_lines(self) -> list[bytes]:
+        """Return lines that were seen, besides those of the plain pipeline."""
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

@@ -107,15 +107,20 @@ def new_store(
         max_series=settings.max_series,
         set_window=settings.set_window,
         native_mode=settings.native_histograms,
-        text_limits=TextLimits(
-            name=settings.max_name_length,
-            label_name=settings.max_label_name_length,
-            label_value=settings.max_label_value_length,
-        ),
+        text_limits=text_limits(settings),
         reserved=exposition.reserved_names(),
         quotas=quotas,
         memory=memory,
         clock=time.monotonic,
+    )
+
+
+def text_limits(settings: Settings) -> TextLimits:
+    """Return how long names and labels may be."""
+    return TextLimits(
+        name=settings.max_name_length,
+        label_name=settings.max_label_name_length,
+        label_value=settings.max_label_value_length,
     )
 
 

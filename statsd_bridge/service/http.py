@@ -17,6 +17,7 @@ from statsd_bridge.inspection.unmapped import unmapped_and_refused
 from statsd_bridge.model import HostPort
 from statsd_bridge.service.build import Components, new_dialect, new_store
 from statsd_bridge.service.listeners import Listeners
+from statsd_bridge.service.trials import Trials
 
 VERSION = version("crocbot")
 
@@ -35,6 +36,7 @@ class HttpBackend(web.Backend):
         self._store = components.store
         self._listeners = listeners
         self._self_metrics = SelfMetrics(self)
+        self._trials = Trials(components)
         self.addresses: dict[str, str] = {}
         """Those that the bridge listens on, by transport."""
         self.inspector = Inspector(self, self._store)
@@ -95,6 +97,10 @@ class HttpBackend(web.Backend):
         """List unmapped names and failed lines, newest first."""
         self._pipeline.flush()
         return unmapped_and_refused(self.plain)
+
+    def try_mapping(self, text: bytes, file: str) -> Deferred[web.TrialAnswer]:
+        """Return what the text of a mapping file would change; nothing changes."""
+        return self._trials.run(text, file)
 
     def service_state(self) -> ServiceState:
         """Return what the page shows besides the self-metrics."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.web.http import Request, datetimeToString
@@ -37,6 +37,13 @@ class RenderedPage:
     slices: Iterator[bytes]
 
 
+class TrialAnswer(NamedTuple):
+    """The status and the body, in JSON, of a trial."""
+
+    status: int
+    document: bytes
+
+
 class Backend(Protocol):
     """
     The bridge behind the pages; service/http.py implements it.
@@ -62,6 +69,9 @@ class Backend(Protocol):
     def explain(self, line: bytes) -> Any:
         """Return how a line would be processed, as JSON values; nothing is recorded."""
 
+    def try_mapping(self, text: bytes, file: str) -> Deferred[TrialAnswer]:
+        """Return what the text of a mapping file would change; nothing changes."""
+
     def list_unmapped_and_failed(self) -> Any:
         """Return unmapped names and failed lines, newest first, as JSON values."""
 
@@ -72,6 +82,10 @@ class PageRequest(Request):
     channel: Any
     is_waiting = False
     """Whether its page waits for other pages."""
+    body = b""
+    """The body, for paths that take one; see bodies.py."""
+    body_problem = 0
+    """The status that tells why `body` is not complete, else 0."""
     is_half_closed = False
     """Whether the client has closed its side while it waited for the response."""
 

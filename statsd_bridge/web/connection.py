@@ -119,6 +119,8 @@ class HttpConnection(HTTPChannel):
     _is_half_closed = _is_lost = False
     _is_blocked = False
     """Whether the client does not take what the transport has to send."""
+    request_line = b""
+    """The first line of the request that is being received."""
     _is_in_head = False
     """Whether a request line has been received, and the rest of the head has not."""
 
@@ -140,6 +142,7 @@ class HttpConnection(HTTPChannel):
             self._is_in_head = True
             # Like in Go, a target may have such bytes, as curl sends them.
             line = _NOT_ASCII.sub(lambda found: b"%%%02X" % found[0][0], line)
+            self.request_line = line
         super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:

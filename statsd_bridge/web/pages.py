@@ -106,7 +106,7 @@ class _Action(BackendPage):
         request.setHeader(b"content-type", PLAIN)
         if request.method not in (b"PUT", b"POST"):
             return b""
-        if _is_cross_origin(request):
+        if is_cross_origin(request):
             return plain_error(request, 403, b"requests of other sites are refused\n")
         return self.act(request)
 
@@ -115,7 +115,7 @@ class _Action(BackendPage):
         raise NotImplementedError
 
 
-def _is_cross_origin(request: PageRequest) -> bool:
+def is_cross_origin(request: PageRequest) -> bool:
     """
     Return whether a browser sent a request for a page of another origin.
 

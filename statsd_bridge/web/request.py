@@ -12,11 +12,10 @@ from typing import Final
 
 from twisted.python.failure import Failure
 
+from statsd_bridge.connections import peer_of_host
 from statsd_bridge.web import base
+from statsd_bridge.web.bodies import MAX_BODY_BYTES, ReceivedBody
 from statsd_bridge.web.checks import Admission, PasswordCheck
-
-MAX_BODY_BYTES = 1024 * 1024
-"""The body of a request is read up to this size and ignored: no path uses one."""
 
 REFUSALS: Final = {
     Admission.UNAUTHORIZED: (401, b"Unauthorized\n"),
@@ -36,21 +35,34 @@ _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
 
 
 class HttpRequest(base.PageRequest):
-    """A request that must be well-formed and admitted; its body is ignored."""
+    """A request that must be well-formed and admitted; most bodies are ignored."""
 
     _body_bytes = 0
     _check: PasswordCheck | None = None
+    _received: ReceivedBody | None = None
 
     def gotLength(self, length: int | None) -> None:
         # Twisted reserves memory or a file for the body; none is needed.
         super().gotLength(0)
+        bodies = self.channel.site.bodies
+        if bodies.takes(self.channel.request_line):
+            peer = peer_of_host(str(getattr(self.channel.getPeer(), "host", "")))
+            self._received = received = ReceivedBody(bodies, peer)
+            self.notifyFinish().addBoth(lambda _: received.release())
 
     def handleContentChunk(self, data: bytes) -> None:
-        self._body_bytes += len(data)
-        if self._body_bytes > MAX_BODY_BYTES:
+        if self._received is not None:
+            is_read = self._received.add(data)
+        else:
+            self._body_bytes += len(data)
+            is_read = self._body_bytes <= MAX_BODY_BYTES
+        if not is_read:
             self.channel.forceAbortClient()
 
     def process(self) -> None:
+        if self._received is not None:
+            self.body = self._received.content()
+            self.body_problem = self._received.problem
         problem = _problem(self)
         if problem:
             self._refuse_malformed(problem)

@@ -15,11 +15,13 @@ from twisted.web.http import HTTPFactory
 from statsd_bridge.settings import (
     API_PATH,
     EXPLAIN_PATH,
+    UI_PATH,
     UNMAPPED_PATH,
     Settings,
 )
 from statsd_bridge.web import base, pages
 from statsd_bridge.web.api import Api
+from statsd_bridge.web.bodies import Bodies
 from statsd_bridge.web.connection import (
     MAX_IDLE_SECONDS,
     BoundedFactory,
@@ -28,6 +30,11 @@ from statsd_bridge.web.connection import (
 from statsd_bridge.web.guard import Guard
 from statsd_bridge.web.request import HttpRequest
 from statsd_bridge.web.scrape import MetricsResource
+from statsd_bridge.web.trial import Try
+
+TRY_PATH = os.fsencode(f"{API_PATH}try")
+BODY_PATHS = (TRY_PATH, os.fsencode(f"{UI_PATH}/try"))
+"""Paths whose pages read the body of a request."""
 
 _API = tuple(API_PATH.encode().removesuffix(b"/").split(b"/"))
 
@@ -53,6 +60,8 @@ def http_factory(
     if settings.enable_lifecycle:
         paths[b"/-/reload"] = pages.Reload(backend)
         paths[b"/-/quit"] = pages.Quit(backend)
+    if settings.web_ui:
+        paths[TRY_PATH] = Try(backend)
     paths[os.fsencode(telemetry_path)] = metrics
     not_found = pages.NotFound()
     api = Api(backend) if settings.web_ui else not_found
@@ -77,6 +86,7 @@ class _Site(HTTPFactory):
         self.pages = pages
         self.guard = guard
         self.bugs = backend.bugs
+        self.bodies = Bodies(BODY_PATHS)
 
     def buildProtocol(self, addr: Any) -> Any:
         channel: Any = super().buildProtocol(addr)

@@ -71,3 +71,84 @@ def test_without_the_page_there_is_no_api(path: str) -> None:
     status, _, _ = ask(Backend(), "/api/v1/status", web_ui=False, telemetry_path=path)
 
     assert status == 404
+
+
+def post(backend: Backend, path: str, body: bytes, *headers: str) -> tuple[int, bytes]:
+    """Send a body; return the status and the body of the response."""
+    connection = backend.connect()
+    head = [f"POST {path} HTTP/1.0", "Host: x", f"Content-Length: {len(body)}"]
+    connection.send("\r\n".join([*head, *headers, "", ""]).encode())
+    for start in range(0, len(body), 100_000):
+        connection.send(body[start : start + 100_000])
+    backend.reactor.run_pending()
+    answer, _, content = connection.received.partition(b"\r\n\r\n")
+    return int(answer.split()[1]), content
+
+
+def test_a_mapping_is_tried() -> None:
+    """The body is the file, the parameter its name in messages."""
+    backend = Backend()
+    assert post(backend, "/api/v1/try?file=new.yml", b"mappings: []") == (
+        200,
+        b'{"clean": true}\n',
+    )
+    assert post(backend, "/api/v1/try", b"x" * 1024 * 1024)[0] == 200
+    assert [(len(text), file) for text, file in backend.tried] == [
+        (12, "new.yml"),
+        (1024 * 1024, "mapping.yml"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "header", "status", "text"),
+    [
+        ("try", b"x" * (1024 * 1024 + 1), "X: y", 413, "more than 1 MiB"),
+        ("try", b"", "Sec-Fetch-Site: cross-site", 403, "other sites"),
+        ("try", b"", "Origin: http://other", 403, "other sites"),
+        ("try?x=1", b"", "X: y", 400, "the only parameter is file"),
+        ("try?file=1&file=2", b"", "X: y", 400, "the only parameter is file"),
+        ("status", b"x", "X: y", 405, "not GET"),
+    ],
+)
+def test_a_trial_is_refused(
+    path: str, body: bytes, header: str, status: int, text: str
+) -> None:
+    """A large file, a page of another site, an unknown parameter."""
+    backend = Backend()
+    found, content = post(backend, f"/api/v1/{path}", body, header)
+    assert (found, backend.tried) == (status, [])
+    assert text in json.loads(content)["error"]
+
+
+def test_a_trial_is_a_post() -> None:
+    """No other method is one; without the page there is none."""
+    backend = Backend()
+    status, head, _ = ask(backend, "/api/v1/try")
+    assert (status, b"Allow: POST" in head) == (405, True)
+    assert ask(backend, "/api/v1/try", "POST", web_ui=False)[0] == 404
+
+
+def test_few_bodies_are_received_at_once() -> None:
+    """Those of one client do not keep others out; a place is free when one ends."""
+    backend = Backend()
+    server = backend.server()
+    head = b"POST /api/v1/try HTTP/1.0\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+
+    def begin(host: str) -> Any:
+        connection = backend.connect(server, host)
+        connection.send(head + b"x")
+        return connection
+
+    def end(connection: Any) -> int:
+        connection.send(b"x")
+        return int(connection.received.split()[1])
+
+    first = [begin("192.0.2.1") for _ in range(3)]
+    second = begin("192.0.2.2")
+    assert [end(each) for each in first] == [200, 200, 503]
+    assert end(second) == 200
+    lost = [begin("192.0.2.1") for _ in range(2)]
+    for each in lost:
+        each.close()
+    others = [begin(f"192.0.2.{host}") for host in range(10, 19)]
+    assert [end(each) for each in others] == [200] * 8 + [503]

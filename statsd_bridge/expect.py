@@ -235,11 +235,10 @@ def _outcomes(explanation: Explanation, store: SeriesStore) -> tuple[Outcome, ..
 
 def _rows(spec: SeriesSpec, store: SeriesStore) -> Iterator[Outcome]:
     """Yield the rows of a series, as the page prints them."""
-    type_, names = spec.options.type, tuple(name for name, _ in spec.labels)
-    found = store.find_label_names(spec.name, names, type_)
-    labels = syntax.format_labels(spec.labels)
-    series = found.family.series.get(labels) if found else None
-    if series is None:
+    type_ = spec.options.type
+    family, labels = store.by_name.get(spec.name), syntax.format_labels(spec.labels)
+    series = None if family is None else family.find(labels)
+    if family is None or series is None or family.type is not type_:
         return
     formatter = new_formatters(store.now(), syntax.escape_help)[type_]
     for row in formatter.format(spec.name, labels, series).split("\n")[:-1]:

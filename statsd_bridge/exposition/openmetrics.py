@@ -52,7 +52,7 @@ def format_families(
     names = _Names(families, reserved)
     page = _Page(names, now, bugs, created_lines=created_lines, kept=kept)
     for family in families:
-        if not family.series:
+        if not family.series_count:
             continue
         only = text.only_series(family)
         if only is None:
@@ -173,13 +173,13 @@ class _Page:
         elif type is MetricType.HISTOGRAM:
             # With a negative bound, observations may be negative and the sum may fall.
             for each in family.all_label_names():
-                if any(bound < 0 for bound in each.options.buckets[:1]):
+                if any(bound < 0 for bound in each.kind.options.buckets[:1]):
                     return False
         return f"{name}_created" not in self._names
 
     def _allows_series(self, family: MetricFamily, label_texts: Sequence[str]) -> bool:
         """Return whether OpenMetrics allows the type of some series by their values."""
-        find = family.series.get
+        find = family.finder()
         with self._bugs.catch():
             for labels in label_texts:
                 series = find(labels)

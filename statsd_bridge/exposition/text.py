@@ -83,16 +83,19 @@ def format_families(
     formatters = new_formatters(now, escape_help, kept)
     for family in families:
         formatter, name = formatters[family.type], family.name
-        if len(family.series) == 1 and family.help is formatter.help:
-            [(labels, series)] = family.series.items()
-            if isinstance(series, SingleValue) and not labels:
-                # Names without rules: without further calls 0.6 us a family, with those
-                # below 0.9 (python -m benchmarks, rows of shapes).
-                value = series.value
-                number = SMALL_NUMBERS.get(value) or format_number(value)
-                head = f"# HELP {name} {formatter.escaped_help}\n# TYPE {name} "
-                yield f"{head}{formatter.type_name}\n{name} {number}\n", 2
-                continue
+        series, labels = family.lone, family.lone_labels
+        if (
+            isinstance(series, SingleValue)
+            and not labels
+            and family.help is formatter.help
+        ):
+            # Names without rules: without further calls 0.6 us a family, with those
+            # below 0.9 (python -m benchmarks, rows of shapes).
+            value = series.value
+            number = SMALL_NUMBERS.get(value) or format_number(value)
+            head = f"# HELP {name} {formatter.escaped_help}\n# TYPE {name} "
+            yield f"{head}{formatter.type_name}\n{name} {number}\n", 2
+            continue
         only = only_series(family)
         if only is not None:
             labels, series = only
@@ -103,7 +106,7 @@ def format_families(
                 bugs.report(error)
             else:
                 yield text, lines
-        elif family.series:
+        elif family.series_count:
             head = formatter.head(name, formatter.type_name, family.help)
             for text, lines in format_series(family, formatter, bugs):
                 yield head + text, lines + 2
@@ -112,7 +115,7 @@ def format_families(
 
 def only_series(family: MetricFamily) -> tuple[str, Series] | None:
     """Return the series of a family of one, with its labels, if a slice can hold it."""
-    if len(family.series) != 1:
+    if family.series_count != 1:
         return None
     [only] = family.series.items()
     length = len(only[0]) + len(family.name) + BYTES_PER_LINE
@@ -131,7 +134,7 @@ def format_series(
     family: MetricFamily, formatter: SeriesFormatter, bugs: BugReporter
 ) -> Iterator[Chunk]:
     """Yield the series of a family, in chunks of at most about a slice."""
-    name, find, format_one = family.name, family.series.get, formatter.format
+    name, find, format_one = family.name, family.finder(), formatter.format
     # The inner loop takes most of the time of a large page: 0.4 us for a counter
     # (python -m benchmarks, rows of pages).
     for label_texts, lines in divide_family(family, formatter.now):
@@ -195,7 +198,7 @@ def _divide_growing(
     part: list[str] = []
     lines = 0
     for labels in label_texts:
-        series = family.series.get(labels)
+        series = family.find(labels)
         if not isinstance(series, GrowingSeries):
             continue
         length = (len(labels) + len(family.name)) * family.max_page_lines

@@ -152,10 +152,12 @@ class LineRecorder:
             self._note(name, format)
         if series is not None:
             self._seen.add(series)
-            series.add(value_of(number, format), format.weight, self._now)
+            is_new = store.created_total != created_before
+            add = series.add_first if is_new else series.add
+            add(value_of(number, format), format.weight, self._now)
             if self._resolver.is_timed:
                 return True
-            if store.created_total != created_before:
+            if is_new:
                 if not self._known.add(series, key, format):
                     self._buffers.unbuffered += 1
                 return True

@@ -172,7 +172,7 @@ class LineResolver:
         if (
             known is None
             or known.shapes is not shapes
-            or not known.label_names.series_count
+            or not known.label_names.use_count
         ):
             return self._look_up(reading, name, tags, tag_values, now)
         # Few names have many combinations of tags: this takes 2 us less.
@@ -273,20 +273,23 @@ class LineResolver:
         if shape.format.action is _DROP:
             return None, shape.format
         label_text = shape.labels.text.fill(values)
-        if label_names is None or not label_names.series_count:
+        if label_names is None or not label_names.use_count:
             metric = shape.metric
             if not metric:
                 name = text if shape.name is None else shape.name.fill(values)
                 metric = escape_metric_name(name)
             store = self._store
-            label_names = store.find_label_names(
-                metric, shape.labels.names, options.type
-            )
-            if label_names is None:
-                if shape.allowed is None or store.has_family(metric):
+            family = store.by_name.get(metric)
+            if family is None:
+                if shape.kind is None:
                     return None
-                series = store.new_family(metric, shape.allowed, label_text, now)
+                series = store.new_family(metric, shape.kind, label_text, now)
                 return None if series is None else (series, shape.format)
+            if family.type is not options.type:
+                return None
+            label_names = family.find_label_names(shape.labels.names)
+            if label_names is None:
+                return None
             if shape.metric:
                 shape.label_names = label_names
         series = self._store.series_like(label_names, label_text, options.ttl, now)
@@ -338,11 +341,11 @@ class LineResolver:
             rule=-1 if rule is None else rule.index,
         )
         pattern = LabelPattern(labels)
-        allowed = self._store.allow_labels(
+        kind = self._store.allow_labels(
             tuple([(each, "") for each in pattern.names]), options
         )
         return LineShape(
-            format=format, options=options, name=name, labels=pattern, allowed=allowed
+            format=format, options=options, name=name, labels=pattern, kind=kind
         )
 
     def _charge(self, size: int) -> bool:

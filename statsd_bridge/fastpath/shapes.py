@@ -8,8 +8,7 @@ from typing import final
 from statsd_bridge.mapping.pattern import LabelPattern, TextPattern
 from statsd_bridge.mapping.rule import Rule
 from statsd_bridge.model import MetricOptions, Sample, SampleFormat
-from statsd_bridge.series.family import LabelNames
-from statsd_bridge.series.new import AllowedLabels
+from statsd_bridge.series.family import LabelNames, SeriesKind
 from statsd_bridge.syntax import escape_metric_name
 
 NO_TAGS: tuple[str, ...] = ()
@@ -20,8 +19,8 @@ class LineShape:
     """What follows from a rule, the text of a suffix and the names of its tags."""
 
     __slots__ = (
-        "allowed",
         "format",
+        "kind",
         "label_names",
         "labels",
         "metric",
@@ -36,11 +35,11 @@ class LineShape:
         options: MetricOptions,
         name: TextPattern | None,
         labels: LabelPattern,
-        allowed: AllowedLabels | None,
+        kind: SeriesKind | None,
     ) -> None:
-        self.allowed = allowed
-        """The names of the labels, or None if the store refuses them."""
         self.format = format
+        self.kind = kind
+        """That of the series, or None if the store refuses their labels."""
         self.options = options
         self.name = name
         """Of the metric, not escaped; None for the name of the line."""

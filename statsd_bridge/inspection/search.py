@@ -106,7 +106,7 @@ class Selection:
         for text in label_texts:
             position = Position.of(name, text)
             if position > after and (last is None or position < last):
-                series = family.series.get(text)
+                series = family.find(text)
                 if series is not None:
                     self._found[position] = FoundSeries(
                         position=position,
@@ -150,10 +150,11 @@ def _search_family(family: MetricFamily, selection: Selection) -> Steps[None]:
     if selection.is_beyond(family.name):
         return
     words = selection.missing_words(family.name)
-    if len(family.series) <= STEP_FAMILIES:
+    table = family.table
+    if table is None or len(table) <= STEP_FAMILIES:
         selection.look_at(family, words, list(family.series))
         return
-    label_texts = yield from family.series.copy_keys()
+    label_texts = yield from table.copy_keys()
     for part in parts(label_texts):
         selection.look_at(family, words, part)
         yield

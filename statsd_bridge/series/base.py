@@ -57,6 +57,10 @@ class Series:
         """Add a value `weight` times; it is not relative."""
         raise NotImplementedError
 
+    def add_first(self, value: float, weight: int, now: float) -> None:
+        """Add the first value of a new series, like `add`."""
+        self.add(value, weight, now)
+
     def record_all(
         self, numbers: Sequence[float], divisor: float, weight: int, now: float
     ) -> None:

@@ -14,7 +14,8 @@ class SingleValue(Series):
     __slots__ = ("value",)
 
     def __init__(self, options: MetricOptions) -> None:
-        super().__init__(options)
+        # Not by super(), which takes 60 ns a series.
+        Series.__init__(self, options)
         self.value = 0.0
 
     def values(self, _now: float) -> tuple[float, ...]:

@@ -25,28 +25,38 @@ class Families(SortedKeysDict[MetricFamily]):
     `reserved` are names that none of them may print.
     """
 
-    __slots__ = ("_reserved",)
+    __slots__ = ("_reserved", "_suffixed")
 
     def __init__(self, reserved: Collection[str] = ()) -> None:
         super().__init__()
         self._reserved = frozenset(reserved)
+        # Names with a suffix: without any, no name can be one that a new family owns.
+        self._suffixed = sum(name.endswith(_ALL_SUFFIXES) for name in self._reserved)
 
-    def would_conflict(
-        self, family: MetricFamily | None, name: str, type: MetricType
-    ) -> bool:
-        """
-        Return whether a series would print a name that another type owns.
+    def add(self, family: MetricFamily) -> None:
+        """Add a family whose name is free."""
+        name = family.name
+        self[name] = family
+        self._suffixed += name.endswith(_ALL_SUFFIXES)
 
-        `family` is the one of its name, if there is one.
+    def remove(self, name: str) -> None:
+        """Remove a family."""
+        super().remove(name)
+        self._suffixed -= name.endswith(_ALL_SUFFIXES)
+
+    def would_conflict(self, name: str, type: MetricType) -> bool:
         """
-        if family is not None:
-            return family.type is not type
+        Return whether a family that is to be created would print the name of another.
+
+        There is none of its name.
+        """
         if name in self._reserved:
             return True
-        for suffix in NAME_SUFFIXES.get(type, ()):
-            printed = name + suffix
-            if printed in self._reserved or printed in self:
-                return True
+        if self._suffixed and type in NAME_SUFFIXES:
+            for suffix in NAME_SUFFIXES[type]:
+                printed = name + suffix
+                if printed in self._reserved or printed in self:
+                    return True
         return name.endswith(_ALL_SUFFIXES) and any(
             self._owns(name.removesuffix(suffix), suffix, type)
             for suffix in _ALL_SUFFIXES

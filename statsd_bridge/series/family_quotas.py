@@ -40,4 +40,4 @@ class FamilyQuotas:
         quota = family.quota
         if quota.is_withdrawn:
             quota = family.quota = self._quotas.find(family.name)
-        return len(family.series) < quota.max_series
+        return family.series_count < quota.max_series

@@ -50,7 +50,7 @@ class Histogram(Series):
     def __init__(
         self, options: MetricOptions, generation: NativeGeneration | None = None
     ) -> None:
-        super().__init__(options)
+        Series.__init__(self, options)
         self.counts = [0] * (len(options.buckets) + 1)
         self.sum = 0.0
         self.shown: ShownNumbers | None = None
@@ -90,6 +90,16 @@ class Histogram(Series):
         """Give back the memory of native buckets that were dropped with others."""
         if self._native is not None and self._native.is_dropped:
             self.drop_native("idle")
+
+    def add_first(self, value: float, weight: int, now: float) -> None:
+        """Count the first observation: a single one needs no native buckets."""
+        if weight != 1:
+            self.add(value, weight, now)
+            return
+        buckets = self.options.buckets
+        index = bisect_left(buckets, value) if value == value else len(buckets)
+        self.counts[index] = 1
+        self.sum += value
 
     def add(self, value: float, weight: int, _now: float) -> None:
         """Count an observation, `weight` times."""

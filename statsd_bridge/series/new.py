@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import final
 
-from statsd_bridge.memory import family_size, label_names_size, series_size
-from statsd_bridge.model import MetricOptions, RejectionReason, Sample, SeriesSpec
+from statsd_bridge.memory import family_size, series_size
+from statsd_bridge.model import RejectionReason, Sample, SeriesSpec
 from statsd_bridge.series.base import Series
 from statsd_bridge.series.family import LabelNames, MetricFamily
 from statsd_bridge.series.limits import TextLimits, has_reserved_label
@@ -32,13 +32,12 @@ class NewSeries:
         self.size = 0
         """Bytes to charge, its ttl aside."""
         if family is None:
-            self.size = family_size(spec.name)
+            self.size = family_size(spec.name, self.names)
         else:
+            self.size = family.growth(self.names)
             self.label_names = family.find_label_names(self.names)
-        if self.label_names is None:
-            self.size += label_names_size(self.names)
-        else:
-            options = self.label_names.options
+            if self.label_names is not None:
+                options = self.label_names.kind.options
         self.size += series_size(options, label_text)
 
     def text_rejection(self, limits: TextLimits) -> RejectionReason | None:
@@ -50,18 +49,6 @@ class NewSeries:
         if has_reserved_label(self.spec):
             return RejectionReason.RESERVED_LABEL
         return None
-
-
-@final
-class AllowedLabels:
-    """Names of labels that were checked for a type of metric; `size` is in bytes."""
-
-    __slots__ = ("names", "options", "size")
-
-    def __init__(self, names: tuple[str, ...], options: MetricOptions) -> None:
-        self.names = names
-        self.options = options
-        self.size = label_names_size(names)
 
 
 def scaled(spec: SeriesSpec, sample: Sample) -> float:
@@ -88,4 +75,4 @@ def find_series(
     """Return the series of a spec, if there is one of its type."""
     if family is None or family.type is not spec.options.type:
         return None
-    return family.series.get(label_text)
+    return family.find(label_text)

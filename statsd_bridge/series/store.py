@@ -21,8 +21,8 @@ from typing import Final
 
 from statsd_bridge.memory import (
     EXPIRY_BYTES,
+    TABLE_BYTES,
     MemoryBudget,
-    family_size,
     label_names_size,
     series_size,
 )
@@ -43,7 +43,7 @@ from statsd_bridge.series.counter_gauge import Counter, Gauge
 from statsd_bridge.series.creation import CreationClock
 from statsd_bridge.series.expiry import ExpiryHeap
 from statsd_bridge.series.families import Families
-from statsd_bridge.series.family import LabelNames, MetricFamily
+from statsd_bridge.series.family import LabelNames, MetricFamily, SeriesKind
 from statsd_bridge.series.family_quotas import FamilyQuotas
 from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.limits import (
@@ -54,7 +54,6 @@ from statsd_bridge.series.limits import (
 from statsd_bridge.series.listener import SeriesListener
 from statsd_bridge.series.native_policy import NativePolicy
 from statsd_bridge.series.new import (
-    AllowedLabels,
     NewSeries,
     counter_rejection,
     find_series,
@@ -75,6 +74,7 @@ FIRST_SAMPLE_BYTES = EXPIRY_BYTES + MEMBER_BYTES
 # To look up a member in its Enum takes 0.1 us, once or twice for each new series.
 _COUNTER: Final = MetricType.COUNTER
 _GAUGE: Final = MetricType.GAUGE
+_HISTOGRAM: Final = MetricType.HISTOGRAM
 
 
 class SeriesStore:
@@ -154,15 +154,6 @@ class SeriesStore:
         series.record(sample, value, now)
         return series
 
-    def find_label_names(
-        self, name: str, names: tuple[str, ...], type: MetricType
-    ) -> LabelNames | None:
-        """Return the label names of a metric, if series of this type have them."""
-        family = self.by_name.get(name)
-        if family is None or family.type is not type:
-            return None
-        return family.find_label_names(names)
-
     def series_like(
         self, label_names: LabelNames, label_text: str, ttl: float, now: float
     ) -> Series | None:
@@ -174,65 +165,61 @@ class SeriesStore:
         long if all labels together are not.
         """
         family = label_names.family
-        series = family.series.get(label_text)
+        table = family.table
+        series = family.find(label_text) if table is None else table.get(label_text)
         if series is None:
-            size, account = label_names.series_bytes, self._account
-            size += getsizeof(label_text)
+            kind, account, count = label_names.kind, self._account, family.use_count
+            size = kind.series_bytes + getsizeof(label_text)
+            if table is None:
+                size += TABLE_BYTES
+            else:
+                count = len(table)
             if (
                 len(label_text) > self._text_limits.label_value
                 or self._size >= self._max_series
                 or (
-                    len(family.series) >= family.quota.max_series
+                    count >= family.quota.max_series
                     and not self.quotas.has_room(family)
                 )
                 or account.used + size + FIRST_SAMPLE_BYTES > account.limit
             ):
                 return None
-            series = self._add(label_names, label_text, size, now)
+            series = self._new_series(kind.options, size, now)
+            family.add(label_text, label_names, series)
         elif self.listener is not None:
             self.listener.before_record(series, ttl, now)
         if ttl or series.ttl:
             self._touch(series, label_text, ttl, now)
         return series
 
-    def has_family(self, name: str) -> bool:
-        """Return whether there are series with a metric name."""
-        return name in self.by_name
-
-    def allow_labels(
-        self, labels: Labels, options: MetricOptions
-    ) -> AllowedLabels | None:
-        """Return the names of labels, unless they are reserved or too long."""
+    def allow_labels(self, labels: Labels, options: MetricOptions) -> SeriesKind | None:
+        """Return the kind of series with labels that are not reserved or too long."""
         spec = SeriesSpec("", labels, options)
         if has_reserved_label(spec) or self._text_limits.rejection_reason(spec, None):
             return None
-        return AllowedLabels(tuple([name for name, _ in labels]), options)
+        return SeriesKind(tuple([name for name, _ in labels]), options)
 
     def new_family(
-        self, name: str, labels: AllowedLabels, label_text: str, now: float
+        self, name: str, kind: SeriesKind, label_text: str, now: float
     ) -> Series | None:
         """
         Return the first series of a metric that has none; None if it is refused.
 
-        The same holds for `label_text`.
+        Its labels were allowed.  The same holds for `label_text`.
         """
-        options = labels.options
+        options, families, account = kind.options, self.by_name, self._account
+        size = kind.lone_bytes + len(name) + getsizeof(label_text)
         if (
             not 0 < len(name) <= self._text_limits.name
             or len(label_text) > self._text_limits.label_value
             or self._size >= self._max_series
-            or self.by_name.would_conflict(None, name, options.type)
+            or families.would_conflict(name, options.type)
+            or account.used + size + FIRST_SAMPLE_BYTES > account.limit
         ):
             return None
-        family = MetricFamily(name, options)
-        label_names = family.add_label_names(labels.names, options)
-        size = label_names.series_bytes + getsizeof(label_text)
-        size += labels.size + family_size(name)
-        if not self._account.has_room(size + FIRST_SAMPLE_BYTES):
-            return None
-        self.by_name[name] = family
-        self.label_names_total[family.type] += 1
-        series = self._add(label_names, label_text, size, now)
+        series = self._new_series(options, size, now)
+        families.add(MetricFamily(name, kind, (label_text, series)))
+        self.label_names_total[options.type] += 1
         if options.ttl:
             self._touch(series, label_text, options.ttl, now)
         return series
@@ -309,29 +296,49 @@ class SeriesStore:
 
     def _create(self, new: NewSeries, now: float) -> Series:
         family, label_names, options = new.family, new.label_names, new.spec.options
+        if label_names is not None:
+            series = self._new_series(label_names.kind.options, new.size, now)
+            label_names.family.add(new.label_text, label_names, series)
+            return series
+        kind = SeriesKind(new.names, options)
+        series = self._new_series(options, new.size, now)
+        self.label_names_total[options.type] += 1
         if family is None:
-            family = MetricFamily(new.spec.name, options)
-            self.by_name[new.spec.name] = family
-        if label_names is None:
-            label_names = family.add_label_names(new.names, options)
-            self.label_names_total[family.type] += 1
-        return self._add(label_names, new.label_text, new.size, now)
+            family = MetricFamily(new.spec.name, kind, (new.label_text, series))
+            self.by_name.add(family)
+        else:
+            family.add(new.label_text, family.add_label_names(kind), series)
+        return series
 
-    def _add(
-        self, label_names: LabelNames, label_text: str, size: int, now: float
-    ) -> Series:
-        """Add a series that was checked; charge its size."""
-        series = self._new_series(label_names.options, now)
+    def _new_series(self, options: MetricOptions, size: int, now: float) -> Series:
+        """Return a new series, which is to be added; charge `size`."""
+        type = options.type
+        series: Series
+        if type is _COUNTER:
+            series = Counter(options)
+        elif type is _GAUGE:
+            series = Gauge(options)
+        elif type is _HISTOGRAM:
+            generation = self.native.generation if options.native else None
+            series = Histogram(options, generation)
+        else:
+            series = self._new_growing(options, now)
         if now != self._creation_now:
             # The same for all series of a batch.
             self._creation_now, self._created = now, self._creation.time(now)
         series.created = self._created
-        label_names.family.add(label_text, label_names, series)
-        if isinstance(series, GrowingSeries):
-            self._growing.add(series)
         self._account.used += size
         self._size += 1
         self.created_total += 1
+        return series
+
+    def _new_growing(self, options: MetricOptions, now: float) -> GrowingSeries:
+        series: GrowingSeries
+        if options.type is MetricType.SUMMARY:
+            series = Summary(options, now, self._account)
+        else:
+            series = UniqueSet(options, self._set_window, self._account)
+        self._growing.add(series)
         return series
 
     def _touch(self, series: Series, label_text: str, ttl: float, now: float) -> None:
@@ -358,37 +365,30 @@ class SeriesStore:
         elif isinstance(series, Histogram):
             series.drop_native()
         self.memory.encoded.release(series.kept_bytes())
-        family, names = series.label_names.family, series.label_names.names
+        label_names = series.label_names
+        family = label_names.family
         family.remove(label_text)
-        if family.find_label_names(names) is None:
-            size += label_names_size(names)
-        if not family.series:
+        if not label_names.use_count and label_names is not family:
+            size += label_names_size(label_names.names)
+        if not family.series_count:
             self.by_name.remove(family.name)
-            size += family_size(family.name)
+            size += family.size()
         self._account.release(size)
         self._size -= 1
-
-    def _new_series(self, options: MetricOptions, now: float) -> Series:
-        type = options.type
-        if type is _COUNTER:
-            return Counter(options)
-        if type is _GAUGE:
-            return Gauge(options)
-        if type is MetricType.HISTOGRAM:
-            generation = self.native.generation if options.native else None
-            return Histogram(options, generation)
-        if type is MetricType.SUMMARY:
-            return Summary(options, now, self._account)
-        return UniqueSet(options, self._set_window, self._account)
 
     def _rejection_reason(self, new: NewSeries) -> RejectionReason | None:
         """Return why a series must not be created, or None."""
         if reason := new.text_rejection(self._text_limits):
             return reason
         spec = new.spec
-        if self.by_name.would_conflict(new.family, spec.name, spec.options.type):
+        family, type = new.family, spec.options.type
+        if (
+            self.by_name.would_conflict(spec.name, type)
+            if family is None
+            else family.type is not type
+        ):
             return RejectionReason.CONFLICT
-        if not self.quotas.has_room(new.family):
+        if not self.quotas.has_room(family):
             return RejectionReason.QUOTA
         if self._size >= self._max_series:
             return RejectionReason.SERIES_LIMIT

@@ -37,8 +37,6 @@ from statsd_bridge.fastpath import buffers, resolve, split
 from statsd_bridge.line import Dialect
 from statsd_bridge.memory import (
     EXPIRY_BYTES,
-    family_size,
-    label_names_size,
     series_size,
 )
 from statsd_bridge.series.histogram import Histogram
@@ -216,8 +214,7 @@ def _check_memory(path: InMemoryPath) -> None:
     assert series.used <= series.limit + EXPIRY_BYTES * len(path.store)
     size = 0
     for family in path.store.families():
-        size += family_size(family.name)
-        size += sum(label_names_size(each.names) for each in family.all_label_names())
+        size += family.size()
         for labels, each in family.series.items():
             size += series_size(each.options, labels)
             size += EXPIRY_BYTES if each.ttl else 0

@@ -18,6 +18,7 @@ from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions, MetricType, NativeMode
 from statsd_bridge.series import MetricFamily
 from statsd_bridge.series.counter_gauge import Counter
+from statsd_bridge.series.family import SeriesKind
 from tests.statsd_bridge.client_model import buckets, decode, labels_of, type_of
 from tests.statsd_bridge.in_memory import FixedState, InMemoryPath, ReportedBugs
 from tests.statsd_bridge.recorded import read_page, series_name
@@ -297,11 +298,12 @@ class Broken(Counter):
 def test_a_series_that_raises_is_skipped_and_reported(count: int) -> None:
     """The message of its family stays valid."""
     options = MetricOptions(MetricType.COUNTER, "h")
-    family = MetricFamily("c", options)
-    names = family.add_label_names(("a",), options)
-    for number in range(count):
-        made = Broken(options) if number == count // 2 else Counter(options)
-        family.add(f'a="{number:04}"', names, made)
+    made = [Counter(options) for _ in range(count)]
+    made[count // 2] = Broken(options)
+    kind = SeriesKind(("a",), options)
+    family = MetricFamily("c", kind, ('a="0000"', made[0]))
+    for number, each in enumerate(made[1:], 1):
+        family.add(f'a="{number:04}"', family, each)
     bugs = ReportedBugs()
     page = protobuf.format_families([family], 0.0, bugs, Account())
     found = decode(b"".join(protobuf.join_slices(page)))

@@ -25,6 +25,7 @@ from statsd_bridge.model import (
 )
 from statsd_bridge.series import MetricFamily, SeriesStore
 from statsd_bridge.series.counter_gauge import Counter
+from statsd_bridge.series.family import SeriesKind
 from tests.statsd_bridge.in_memory import NoBugs, ReportedBugs
 
 COUNTER = MetricOptions(MetricType.COUNTER, "How many.")
@@ -180,8 +181,9 @@ class Broken(Counter):
 def test_a_series_that_raises_is_skipped_and_reported() -> None:
     """The page continues with the next series."""
     errors = ReportedBugs()
-    family = MetricFamily("c", COUNTER)
-    family.series.update({'a="1"': Broken(COUNTER), 'a="2"': Counter(COUNTER)})
+    kind = SeriesKind(("a",), COUNTER)
+    family = MetricFamily("c", kind, ('a="1"', Broken(COUNTER)))
+    family.add('a="2"', family, Counter(COUNTER))
     page = b"".join(slices_of([family], errors)).decode()
 
     assert page.splitlines()[2:] == ['c{a="2"} 0']

@@ -106,8 +106,8 @@ def format_families(
     encoders = _new_encoders(now, kept)
     for family in families:
         encoder, name = encoders[family.type], family.name
-        if len(family.series) == 1 and family.help is encoder.known_help:
-            [(labels, series)] = family.series.items()
+        series, labels = family.lone, family.lone_labels
+        if series is not None and family.help is encoder.known_help:
             if isinstance(series, SingleValue) and not labels:
                 # Names without rules: without further calls 0.6 us a family, with those
                 # below 1.0 (python -m benchmarks, rows of shapes).
@@ -158,7 +158,7 @@ def _encode_numbers(
     family: MetricFamily, encoder: NumberEncoder, bugs: BugReporter
 ) -> Iterator[Chunk]:
     """Yield a family whose series have one number each."""
-    if not family.series:
+    if not family.series_count:
         return
     head = encoder.head(family)
     # Those of all series that follow, whatever expires meanwhile.
@@ -173,13 +173,15 @@ def _encode_numbers(
         if data:
             yield varint(len(head) + len(data)) + head + data, parts[0][1]
         return
-    known_texts, length = family.encoded_length
+    table = family.table
+    known_texts, length = ((), 0) if table is None else table.encoded_length
     if known_texts is not all_texts:
         length = 0
         for label_texts, _ in parts:
             length += encoder.length(family, names, label_texts)
             yield b"", len(label_texts) // SERIES_PER_LINE
-        family.encoded_length = all_texts, length
+        if table is not None:
+            table.encoded_length = all_texts, length
     yield varint(len(head) + length) + head, 2
     for label_texts, lines in parts:
         data = encoder.encode_all(family, label_texts, bugs)
@@ -284,7 +286,7 @@ def _find(
     family: MetricFamily, label_texts: Sequence[str]
 ) -> Iterator[tuple[str, Series]]:
     """Yield the series that have not expired between two slices."""
-    find = family.series.get
+    find = family.finder()
     for labels in label_texts:
         series = find(labels)
         if series is not None:

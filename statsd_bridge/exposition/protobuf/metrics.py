@@ -161,7 +161,7 @@ class NumberEncoder(MetricEncoder):
         """
         # The loops take most of the time of a large page: 0.5 us for a counter, as much
         # as in text.py (python -m benchmarks, rows of pages).
-        found: list[Any] = list(map(family.series.get, label_texts))
+        found: list[Any] = list(map(family.finder(), label_texts))
         if all(found):
             # If one raises, the loop below finds out which one.
             with suppress(Exception):
@@ -178,7 +178,7 @@ class NumberEncoder(MetricEncoder):
     ) -> bytes:
         metrics = []
         for labels in label_texts:
-            series = family.series.get(labels)
+            series = family.find(labels)
             if series is not None:
                 with bugs.catch():
                     metrics.append(self.encode(labels, series))
@@ -212,7 +212,7 @@ class NumberEncoder(MetricEncoder):
         return sum(self._length(family, labels) for labels in label_texts)
 
     def _length(self, family: MetricFamily, labels: str) -> int:
-        series = family.series.get(labels)
+        series = family.find(labels)
         if series is not None and series.encoded:
             return len(series.encoded) + 8
         return self._metric_length(len(encode_labels(labels)))

@@ -17,6 +17,8 @@ from crocbot.events import EventListener
 from crocbot.model import ErrorEvent, Severity
 from crocbot.sessions import Sessions
 
+MAX_MOVES = 10
+
 logger = log.logger(__name__)
 
 
@@ -40,6 +42,15 @@ class ChatMoves:
     def origin(self, chat: Hashable) -> Hashable:
         """Return the first id of a chat, which has one queue under all of its ids."""
         return self._origins.get(chat, chat)
+
+    def latest(self, chat: int) -> int:
+        """Return the id that a chat has now."""
+        # A chat moves once; the bound is for a file with a circle.
+        for _ in range(MAX_MOVES):
+            if chat not in self._moves:
+                break
+            chat = self._moves[chat]
+        return chat
 
     async def load(self) -> None:
         """Follow the moves that were recorded before.  Raise StoreError."""

@@ -59,6 +59,30 @@ class DraftOutcome(StrEnum):
     LOST = "lost"
 
 
+class PushState(StrEnum):
+    """The state of a pushed message; a failed one was refused, with a reason."""
+
+    OPEN = "open"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+class PushRequestOutcome(StrEnum):
+    """
+    What became of a request to push a message.
+
+    UNAUTHORIZED: without the secret; MALFORMED: not a message that can be sent; FULL:
+    too many messages wait; UNAVAILABLE: the file could not be written.
+    """
+
+    STORED = "stored"
+    UNAUTHORIZED = "unauthorized"
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    FULL = "full"
+    UNAVAILABLE = "unavailable"
+
+
 class ButtonOutcome(StrEnum):
     """What became of a button of an answer."""
 

@@ -20,6 +20,8 @@ from crocbot.delivery_outcomes import (
     ButtonOutcome,
     DeliveryIssue,
     DraftOutcome,
+    PushRequestOutcome,
+    PushState,
     RichOutcome,
 )
 from crocbot.model import Disposition, ErrorEvent, Outcome, RawUpdate, ReconnectReason
@@ -197,6 +199,20 @@ class InboxState:
 
 
 @dataclass(frozen=True, slots=True)
+class PushedState:
+    """The pushed messages by state; closed ones since the file was made."""
+
+    rows: Mapping[PushState, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PushRequest:
+    """A request to push a message was answered."""
+
+    outcome: PushRequestOutcome
+
+
+@dataclass(frozen=True, slots=True)
 class TurnsInFlight:
     """The number of running turns, at each change."""
 
@@ -311,6 +327,8 @@ Event = (
     | PendingUpdates
     | WebhookRequest
     | InboxState
+    | PushedState
+    | PushRequest
     | TurnsInFlight
     | QueueWait
     | FirstText

@@ -5,6 +5,7 @@ Earlier formats of the state file to the current one, each by one step.
     format 2            rows in the order of `seq`; the clock of `FileClock`
     format 3            replies with files or buttons are kept: new tables, which the
                         schemas create; no step
+    format 4            pushed messages: new tables; no step
 
 A step runs before the schemas, in the transaction that sets the format.  It has the
 table definitions of its own format, so that it does not change when they do.

@@ -35,7 +35,7 @@ from crocbot.clocks import SystemClocks
 from crocbot.errors import OperatorError, StoreError
 from crocbot.state_dir import PRIVATE_DIRECTORY, is_locked, make_private
 
-FORMAT = 3
+FORMAT = 4
 # The inbox of the first commits of 0.1.0, a file of its own.
 OLD_INBOX = "inbox.sqlite3"
 BUSY_SECONDS = 2.0

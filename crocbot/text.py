@@ -36,6 +36,18 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
+def time_span(seconds: float) -> str:
+    """
+    Return a duration in one unit, rounded down.
+
+        59 -> 59 s    3700 -> 1 h
+    """
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
 def replace_lone_surrogates(text: str) -> str:
     """Replace each half of a surrogate pair, which cannot be encoded, by U+FFFD."""
     if text.isascii():

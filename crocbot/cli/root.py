@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from crocbot.cli import common, inbox, init, pairings, run
+from crocbot.cli import common, inbox, init, pairings, run, send
 from crocbot.errors import CrocbotError, OperatorError, is_missing_library
 
 STDOUT = 1
@@ -36,6 +36,7 @@ for command in (
     run.mapping,
     inbox.inbox_,
     pairings.pairings,
+    send.send,
 ):
     cli.add_command(command)
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from crocbot import log
 from crocbot.backoff import Backoff
 from crocbot.errors import OperatorError
+from crocbot.health.send import MAX_FORM_BYTES, SendPage
 from crocbot.http_server import HttpServer
 from crocbot.model import HostPort
 from crocbot.settings import HEALTH_ADDRESS
@@ -39,18 +40,27 @@ class Health:
 
     Without an address there is no server.  If another program listens on the address,
     the server retries while the gateway runs; an address that cannot be bound for
-    another reason raises OperatorError.
+    another reason raises OperatorError.  `send` is the page that sends messages.
     """
 
-    def __init__(self, address: HostPort | None, conditions: Conditions) -> None:
+    def __init__(
+        self,
+        address: HostPort | None,
+        conditions: Conditions,
+        send: SendPage | None = None,
+    ) -> None:
         self._address = address
         self._conditions = conditions
         self._retry: asyncio.Task[None] | None = None
         app = web.Application()
         app.router.add_get("/healthz", _healthz)
         app.router.add_get("/readyz", self._readyz)
+        max_bytes = MAX_REQUEST_BYTES
+        if send is not None:
+            app.router.add_post("/send", send.handle)
+            max_bytes += 2 * MAX_FORM_BYTES
         self._server = HttpServer(
-            app, max_request_bytes=MAX_REQUEST_BYTES, shutdown_seconds=0.1
+            app, max_request_bytes=max_bytes, shutdown_seconds=0.1
         )
 
     @property

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from crocbot.inbox import sqlite
 from crocbot.inbox.sqlite import Failure
 from crocbot.model import Disposition, RawUpdate, Row
-from crocbot.text import printable
+from crocbot.text import printable, time_span
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -34,10 +34,10 @@ def describe(connection: Connection, now: float) -> Iterator[str]:
     failures = sqlite.failures(connection)
     age = ""
     if state.oldest_accepted_at is not None:
-        age = f", the oldest for {_span(now - state.oldest_accepted_at)}"
+        age = f", the oldest for {time_span(now - state.oldest_accepted_at)}"
     yield f"open: {state.open}{age}"
     for row in waiting:
-        chat, ago = _chat(row.raw), _span(now - row.accepted_at)
+        chat, ago = _chat(row.raw), time_span(now - row.accepted_at)
         crashes = f", crashes during its turns: {row.tries}" if row.tries else ""
         yield f"  update {row.update_id}{chat}, {ago} ago{crashes}{_kept(row)}"
     if state.open > len(waiting):
@@ -63,7 +63,7 @@ def _kept(row: Row) -> str:
 
 def _latest(failures: Sequence[Failure], now: float) -> Iterator[str]:
     for failure in list(reversed(failures))[:MAX_SHOWN]:
-        chat, ago = _chat(failure.raw), _span(now - failure.closed_at)
+        chat, ago = _chat(failure.raw), time_span(now - failure.closed_at)
         reason = printable(failure.reason)
         yield f"  update {failure.update_id}{chat}, {ago} ago: {reason}"
     if len(failures) > MAX_SHOWN:
@@ -82,15 +82,3 @@ def _chat(raw: RawUpdate) -> str:
         if isinstance(number, int):
             return f" of chat {number}"
     return ""
-
-
-def _span(seconds: float) -> str:
-    """
-    Return a duration in one unit, rounded down.
-
-        59 -> 59 s    3700 -> 1 h
-    """
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} s"

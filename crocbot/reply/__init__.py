@@ -7,10 +7,12 @@ Reply to Telegram messages: delivered whole and in order, visible while it grows
     live        a reply that is still being written -> edits, within the flood limits
     rich        what entities cannot show -> one message, if the operator wants it
     draft       the same in a private chat -> drafts
+    chat_order  answers and pushed messages of a chat, one after the other
 """
 
 from __future__ import annotations
 
+from crocbot.reply.chat_order import ChatOrder
 from crocbot.reply.delivery import Delivery, ReplyProgress
 from crocbot.reply.draft import Drafts
 from crocbot.reply.live import LiveDelivery
@@ -18,6 +20,7 @@ from crocbot.reply.rich_delivery import RichDelivery
 from crocbot.reply.typing_action import shown_as_typing
 
 __all__ = [
+    "ChatOrder",
     "Delivery",
     "Drafts",
     "LiveDelivery",

@@ -47,8 +47,9 @@ from crocbot.model import (
     Sleep,
 )
 from crocbot.outgoing import SentSteps
+from crocbot.reply.chat_order import AnswerPlace, ChatOrder
 from crocbot.reply.file_delivery import FileDelivery
-from crocbot.reply.message import OutgoingMessage
+from crocbot.reply.message import OutgoingMessage, issue_of
 from crocbot.reply.split import split
 from crocbot.reply.steps import ReplyKeeper, ReplySteps
 from crocbot.text import MAX_MESSAGE_UNITS
@@ -75,6 +76,7 @@ class Delivery:
     client: Client
     events: EventListener
     keeper: ReplyKeeper | None = None
+    order: ChatOrder | None = None
     uploads: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(MAX_UPLOADS)
     )
@@ -106,6 +108,7 @@ class Delivery:
         return ReplyProgress(
             delivery=self,
             steps=steps,
+            place=AnswerPlace(chat.chat_id, self.order),
             chat=chat,
             quote=quote,
             accepted_at=accepted_at,
@@ -126,6 +129,7 @@ class ReplyProgress:
 
     delivery: Delivery
     steps: ReplySteps | None = None
+    place: AnswerPlace = field(default_factory=AnswerPlace)
     chat: ChatThread
     quote: int | None
     accepted_at: float | None
@@ -210,7 +214,8 @@ class ReplyProgress:
         self.messages[index] = (message_id, part)
 
     async def begin_step(self) -> None:
-        """Write down that a step of a kept reply is under way."""
+        """Take the place in the chat; write down that a step is under way."""
+        await self.place.take()
         if self.steps is not None:
             await self.steps.begin()
 
@@ -294,9 +299,9 @@ class ReplyProgress:
                 raise
 
     async def _deliver(self, reply: Reply) -> None:
+        if self.steps is not None and self.steps.was_interrupted:
+            self.report(DeliveryIssue.REPEATED)
         if self.steps is not None and (reply.files or reply.buttons):
-            if self.steps.was_interrupted:
-                self.report(DeliveryIssue.REPEATED)
             await self.steps.keep(reply, self.message_ids)
         if self.steps is None or not self.steps.files:
             # The files come after the whole text.
@@ -385,11 +390,3 @@ class ReplyProgress:
         except (TelegramError, FloodWaitError, DeliveryError):
             # A surplus message with an old text is no reason to fail the turn.
             self.report(DeliveryIssue.EDIT_LOST)
-
-
-def issue_of(error: DeliveryError) -> DeliveryIssue:
-    """Return how an error that ends a delivery is counted."""
-    if isinstance(error, ChatGoneError):
-        return DeliveryIssue.BLOCKED
-    gave_up = isinstance(error, GaveUpError)
-    return DeliveryIssue.GAVE_UP if gave_up else DeliveryIssue.REFUSED

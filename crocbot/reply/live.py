@@ -320,6 +320,7 @@ class LiveReply:
 
     async def _show_draft(self, draft: Draft, part: MessagePart) -> float:
         """Show the last part as a draft; return how long Telegram asks to wait."""
+        await self.progress.place.take()
         self.progress.draft_text = self.reply.text
         seconds = await draft.show(part)
         if draft.shown:

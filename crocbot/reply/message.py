@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from crocbot.delivery_outcomes import DeliveryIssue
-from crocbot.errors import Refusal
+from crocbot.errors import ChatGoneError, DeliveryError, GaveUpError, Refusal
 from crocbot.model import ChatThread, MessagePart
 
 
@@ -58,3 +58,12 @@ class OutgoingMessage:
             yield DeliveryIssue.PLAIN_TEXT
         if self.part.buttons != intended.part.buttons:
             yield DeliveryIssue.WITHOUT_BUTTONS
+
+
+def issue_of(error: DeliveryError) -> DeliveryIssue:
+    """Return how an error that ends a delivery is counted."""
+    if isinstance(error, ChatGoneError):
+        return DeliveryIssue.BLOCKED
+    if isinstance(error, GaveUpError):
+        return DeliveryIssue.GAVE_UP
+    return DeliveryIssue.REFUSED

@@ -34,7 +34,8 @@ from crocbot.errors import (
 from crocbot.events import EventListener, RichMessage
 from crocbot.model import Message, Reply
 from crocbot.outgoing import RESERVED_DATA, Button, Buttons
-from crocbot.reply.delivery import ReplyProgress, issue_of
+from crocbot.reply.delivery import ReplyProgress
+from crocbot.reply.message import issue_of
 from crocbot.reply.rich import fits_rich, needs_rich, rich_markdown
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class RichDelivery:
     async def _call(
         self, reply: Reply, progress: ReplyProgress, update_id: int
     ) -> None:
+        await progress.place.take()
         markdown, buttons = rich_markdown(reply.text), classic_button(update_id)
         if progress.messages:
             first = progress.message_ids[0]

@@ -22,7 +22,9 @@ from crocbot.inbox import Inbox, KeptReplies
 from crocbot.limits import Limits
 from crocbot.model import BotIdentity, ChatThread
 from crocbot.pairing import Pairings
-from crocbot.reply import Delivery, Drafts, LiveDelivery, RichDelivery
+from crocbot.pushed import PushedMessages
+from crocbot.pushing import Pushing
+from crocbot.reply import ChatOrder, Delivery, Drafts, LiveDelivery, RichDelivery
 from crocbot.service.maintenance import Maintenance
 from crocbot.service.readiness import Readiness
 from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
@@ -66,6 +68,7 @@ class Gateway:
         identity: BotIdentity,
         inbox: Inbox,
         store: Store,
+        pushed: PushedMessages,
         client: Client,
         agent: Agent,
         transcriber: Transcriber | None = None,
@@ -89,6 +92,8 @@ class Gateway:
         )
         self._moves = ChatMoves(self._sessions, settings.groups, events)
         client.moves = self._moves
+        self._order = ChatOrder()
+        self._pushing = self._build_pushing(pushed)
         self._policy = _access_policy(settings, self._moves)
         self._dispatcher = self._build_dispatcher(store)
         self._maintenance = Maintenance(
@@ -110,6 +115,7 @@ class Gateway:
         work = run_until_first(
             self._maintenance.run(),
             self._update_source.run(),
+            self._pushing.run(),
             self._count_pending_updates(),
         )
         try:
@@ -174,7 +180,9 @@ class Gateway:
     def _build_stages(self, store: Store) -> TurnStages:
         settings = self._settings
         kept = KeptReplies(store)
-        delivery = Delivery(client=self._client, events=self._events, keeper=kept)
+        delivery = Delivery(
+            client=self._client, events=self._events, keeper=kept, order=self._order
+        )
         drafts = Drafts(calls=self._optional, delivery=delivery)
         rich = RichDelivery(
             enabled=settings.rich,
@@ -227,6 +235,16 @@ class Gateway:
             events=self._events,
         )
 
+    def _build_pushing(self, pushed: PushedMessages) -> Pushing:
+        return Pushing(
+            messages=pushed,
+            delivery=Delivery(client=self._client, events=self._events, keeper=pushed),
+            order=self._order,
+            moves=self._moves,
+            events=self._events,
+            redactor=log.Redactor(self._settings.secrets),
+        )
+
     def _build_file_loader(self) -> FileLoader:
         return FileLoader(
             client=self._client,
@@ -262,15 +280,22 @@ class Gateway:
         if self._dispatcher.queued:
             logger.info("finishing turns", rows=self._dispatcher.queued)
         seconds = self._settings.drain_seconds
-        left = await run_unless(shutdown.hurried, self._dispatcher.drain(seconds))
+        left = await run_unless(shutdown.hurried, self._finish(seconds))
         if left is None:
-            left = await self._dispatcher.drain(0)
+            left = await self._finish(0)
         if left:
             logger.warning("left open for the next start", rows=left)
         if self._acknowledger is not None:
             await self._acknowledger.close()
         with suppress(InboxError):
             await self._maintenance.emit_ledger()
+
+    async def _finish(self, seconds: float) -> int:
+        """Wait for turns and pushed messages; return how many rows are left open."""
+        left, _ = await asyncio.gather(
+            self._dispatcher.drain(seconds), self._pushing.drain(seconds)
+        )
+        return left
 
     def _log_start(self) -> None:
         logger.info(

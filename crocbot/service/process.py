@@ -20,15 +20,18 @@ from crocbot import (
     linux,
     log,
     pairing,
+    pushed,
     sessions,
 )
 from crocbot.botapi import Client
 from crocbot.errors import AgentError, InboxError, OperatorError
 from crocbot.events import EventListener
+from crocbot.health.send import SendPage
 from crocbot.health.server import Health
 from crocbot.inbox import SCHEMA as INBOX_SCHEMA
 from crocbot.inbox import Inbox
 from crocbot.model import HostPort
+from crocbot.pushed import PushedMessages
 from crocbot.service.gateway import Gateway
 from crocbot.service.readiness import Readiness
 from crocbot.service.shutdown import (
@@ -172,14 +175,19 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
     token = settings.token.get_secret_value()
     async with AsyncExitStack() as stack:
         schemas = [INBOX_SCHEMA, pairing.SCHEMA, sessions.SCHEMA, edits.SCHEMA]
-        schemas += [classic_forms.SCHEMA, limits.SCHEMA]
+        schemas += [classic_forms.SCHEMA, limits.SCHEMA, pushed.SCHEMA]
         store = await stack.enter_async_context(Store(settings.database, schemas))
         inbox = await stack.enter_async_context(Inbox(store, events))
         if (lock := shutdown.lock) is not None:
             await _recover(inbox, settings, lock)
             await TurnFolders(settings.state_dir).clear()
-        readiness = Readiness(inbox=inbox)
-        await stack.enter_async_context(Health(settings.health_address, readiness))
+        readiness, pushed_messages = Readiness(inbox=inbox), PushedMessages(store)
+        send = None
+        if settings.send_secret is not None:
+            secret = settings.send_secret.get_secret_value()
+            send = SendPage(secret, pushed_messages, events)
+        health = Health(settings.health_address, readiness, send)
+        await stack.enter_async_context(health)
         client = await stack.enter_async_context(
             Client(token, settings.telegram_api_url, events, proxies=settings.proxies)
         )
@@ -204,6 +212,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
                 identity=identity,
                 inbox=inbox,
                 store=store,
+                pushed=pushed_messages,
                 client=client,
                 agent=agent,
                 transcriber=transcriber,

@@ -27,12 +27,15 @@ from crocbot.settings.limit_fields import LimitFields
 from crocbot.settings.message_fields import MessageFields
 from crocbot.settings.names import API_KEY, DATABASE, PREFIX, TOKEN
 from crocbot.settings.operation_fields import OperationFields
+from crocbot.settings.push_fields import PushFields
 
 # Fields of Settings that are derived, not set.
 NO_SETTINGS = frozenset({"agent_environment", "proxy_variables", "secret_files"})
 
 
-class Settings(OperationFields, LimitFields, MessageFields, AgentFields, AccessFields):
+class Settings(
+    PushFields, OperationFields, LimitFields, MessageFields, AgentFields, AccessFields
+):
     """The validated settings, made by `load`, or with placeholders by `load_only`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -114,6 +117,7 @@ SECRETS = (
     TOKEN,
     API_KEY,
     "CROCBOT_AGENT_SECRET",
+    "CROCBOT_SEND_SECRET",
     "CROCBOT_TRANSCRIBE_API_KEY",
     "CROCBOT_WEBHOOK_SECRET",
 )

@@ -17,6 +17,7 @@ from crocbot.model import LOOPBACK_HOSTS
 from crocbot.settings.fields import NAMES, REQUIRED_FIELDS, Settings
 from crocbot.settings.values import TELEGRAM_HOST
 
+MIN_SEND_SECRET_CHARS = 16
 OPENAI_HOST = "api.openai.com"
 # Telegram sends updates to no other ports.
 WEBHOOK_PORTS = (443, 80, 88, 8443)
@@ -47,6 +48,7 @@ def advice(settings: Settings) -> list[str]:
         *_missing_scripts(settings),
         *_keys(settings),
         *_transcriptions(settings),
+        *_pushes(settings),
     ]
 
 
@@ -170,6 +172,20 @@ def _transcriptions(settings: Settings) -> Iterator[str]:
         )
     if key is None and urlsplit(url).hostname == OPENAI_HOST:
         yield f"CROCBOT_TRANSCRIBE_API_KEY is not set, and {OPENAI_HOST} needs a key"
+
+
+def _pushes(settings: Settings) -> Iterator[str]:
+    """Yield warnings about the page that sends messages."""
+    secret, address = settings.send_secret, settings.health_address
+    if secret is None:
+        return
+    if address is None:
+        yield "CROCBOT_SEND_SECRET has no effect: CROCBOT_HEALTH_ADDRESS is off"
+    if len(secret.get_secret_value()) < MIN_SEND_SECRET_CHARS:
+        yield (
+            "CROCBOT_SEND_SECRET can be guessed: it has fewer than"
+            f" {MIN_SEND_SECRET_CHARS} characters"
+        )
 
 
 def _is_exposed(url: str) -> bool:

@@ -38,6 +38,8 @@ from crocbot.events import (
     PollFailed,
     PollingStarted,
     PressHandled,
+    PushedState,
+    PushRequest,
     QueueWait,
     RichMessage,
     Transcription,
@@ -52,7 +54,7 @@ from crocbot.model import (
     Outcome,
     Severity,
 )
-from crocbot.telemetry import agent_metrics, catalogue
+from crocbot.telemetry import agent_metrics, catalogue, push_metrics
 from crocbot.telemetry.instruments import Instruments
 from crocbot.telemetry.labels import DropReason, TokenDirection
 
@@ -79,6 +81,8 @@ class Observer:
             PendingUpdates: self._record_pending_updates,
             WebhookRequest: self._record_webhook_request,
             InboxState: self._record_inbox_state,
+            PushedState: self._record_pushed,
+            PushRequest: self._record_push_request,
             TurnsInFlight: self._record_turns_in_flight,
             QueueWait: self._record_queue_wait,
             FirstText: self._record_first_text,
@@ -238,6 +242,14 @@ class Observer:
 
     def _record_webhook_request(self, request: WebhookRequest) -> None:
         self._instruments.counter(catalogue.WEBHOOK_REQUESTS, request.outcome).inc()
+
+    def _record_pushed(self, state: PushedState) -> None:
+        for name, rows in state.rows.items():
+            self._instruments.gauge(push_metrics.PUSHED, name).set(rows)
+
+    def _record_push_request(self, request: PushRequest) -> None:
+        counter = self._instruments.counter
+        counter(push_metrics.PUSH_REQUESTS, request.outcome).inc()
 
     def _record_inbox_state(self, state: InboxState) -> None:
         gauge = self._instruments.gauge

@@ -156,15 +156,27 @@ class AgentStep:
         """Send as messages what only drafts show of answers that will not go on."""
         for update_id in update_ids:
             stopped = self.stopped.pop(update_id, None)
-            if stopped is None or not stopped.progress.draft_text:
+            if stopped is None:
                 continue
-            progress = stopped.progress
-            limit = min(progress.wait_left_seconds, MAX_STOPPED_WAIT_SECONDS)
-            progress.wait_left_seconds = limit
             try:
-                await progress.deliver(Reply(progress.draft_text, stopped.markdown))
-            except CrocbotError as error:
-                logger.warning("part of an answer not sent", error=str(error))
+                await self._send_drafted(stopped)
+            finally:
+                stopped.progress.place.leave()
+
+    async def _send_drafted(self, stopped: StoppedAnswer) -> None:
+        progress = stopped.progress
+        if not progress.draft_text:
+            return
+        limit = min(progress.wait_left_seconds, MAX_STOPPED_WAIT_SECONDS)
+        progress.wait_left_seconds = limit
+        try:
+            await progress.deliver(Reply(progress.draft_text, stopped.markdown))
+        except CrocbotError as error:
+            logger.warning("part of an answer not sent", error=str(error))
+
+    def will_go_on(self, update_id: int) -> bool:
+        """Return whether `send_drafted` may send the end of a cancelled answer."""
+        return update_id in self.stopped
 
     async def _prompt(self, loaded: LoadedMessage) -> Prompt:
         message, images, files = loaded.message, loaded.images, loaded.files

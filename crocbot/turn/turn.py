@@ -118,7 +118,11 @@ class TurnStages:
                 update_id=message.update_id if kept is None else kept.update_id,
                 sent=None if kept is None else kept.sent,
             )
-            outcome = await self._process(message, rows, progress)
+            try:
+                outcome = await self._process(message, rows, progress)
+            finally:
+                if not self.agent_step.will_go_on(message.update_id):
+                    progress.place.leave()
             outcomes.append(replace(outcome, update_ids=update_ids, retried=retried))
         return outcomes
 
@@ -353,7 +357,10 @@ class TurnStages:
         progress = self.delivery.start(
             message.chat, quote=quote, wait_seconds=MAX_NOTICE_WAIT_SECONDS
         )
-        await progress.deliver(Reply(text))
+        try:
+            await progress.deliver(Reply(text))
+        finally:
+            progress.place.leave()
 
 
 def _error_event(error: Exception) -> ErrorEvent:

@@ -23,6 +23,8 @@ from crocbot.delivery_outcomes import (
     ButtonOutcome,
     DeliveryIssue,
     DraftOutcome,
+    PushRequestOutcome,
+    PushState,
     RichOutcome,
 )
 from crocbot.events import (
@@ -47,6 +49,8 @@ from crocbot.events import (
     PollFailed,
     PollingStarted,
     PressHandled,
+    PushedState,
+    PushRequest,
     QueueWait,
     RichMessage,
     Transcription,
@@ -112,6 +116,8 @@ EVENTS: list[Event] = [
         duplicates=5,
         oldest_accepted_at=1.0,
     ),
+    PushedState(dict.fromkeys(PushState, 3)),
+    *(PushRequest(outcome) for outcome in PushRequestOutcome),
     TurnsInFlight(2),
     QueueWait(0.25),
     FirstText(0.5),

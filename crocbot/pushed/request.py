@@ -1,0 +1,111 @@
+"""
+A request to push a message, checked: the same rules for the command and for the door.
+
+    chat "-1001234:5", text "**done**"      --> PushedMessage
+    chat "@channel"                         --> RequestError, one sentence
+
+A text that fits below a file is its caption; a longer one comes before it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from crocbot import sniff
+from crocbot.errors import CrocbotError
+from crocbot.file_kinds import kind_of, shown_name
+from crocbot.model import ChatThread, Reply
+from crocbot.outgoing import MAX_CAPTION_UNITS, MAX_FILE_BYTES, OutgoingFile
+from crocbot.text import is_visible, replace_lone_surrogates, utf16_length
+
+MAX_TEXT_BYTES = 64 * 1024
+# Telegram's ids have at most 52 bits, those of topics 31.
+MAX_CHAT_ID = 2**52 - 1
+MAX_THREAD_ID = 2**31 - 1
+CHAT = re.compile(r"(-?[0-9]{1,16})(?::([0-9]{1,10}))?")
+
+
+class RequestError(CrocbotError):
+    """A message cannot be pushed as it is; the text is one sentence."""
+
+
+class PushedFullError(CrocbotError):
+    """Too many messages wait to be sent; some have to be sent first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFile:
+    """The content of a file to push, and its name."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushedMessage:
+    """A message to push; `content` is that of the one file that `reply` may have."""
+
+    chat: ChatThread
+    reply: Reply
+    content: bytes | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes it takes until it is sent."""
+        texts = [self.reply.text, *(file.caption for file in self.reply.files)]
+        return sum(len(text.encode()) for text in texts) + len(self.content or b"")
+
+
+def new_message(
+    chat: object, text: object, *, file: NewFile | None = None, markdown: bool = True
+) -> PushedMessage:
+    """Return the message of a request.  Raise RequestError."""
+    if not isinstance(text, str):
+        raise RequestError("the text must be a string")
+    text = replace_lone_surrogates(text)
+    if len(text.encode()) > MAX_TEXT_BYTES:
+        raise RequestError(
+            f"the text has more than {MAX_TEXT_BYTES} bytes: send it as a file"
+        )
+    if file is None and not is_visible(text):
+        raise RequestError("the text has no visible character")
+    place = parse_chat(chat)
+    if file is None:
+        return PushedMessage(chat=place, reply=Reply(text, markdown))
+    outgoing = _outgoing(file, text if is_visible(text) else "")
+    rest = "" if outgoing.caption else text
+    reply = Reply(rest if is_visible(rest) else "", markdown, files=(outgoing,))
+    return PushedMessage(chat=place, reply=reply, content=file.content)
+
+
+def parse_chat(chat: object) -> ChatThread:
+    """
+    Return the chat of an id, or the topic of `id:topic`.  Raise RequestError.
+
+        7, "7"  -1001234  "-1001234:5"
+    """
+    found = CHAT.fullmatch(str(chat)) if type(chat) in (int, str) else None
+    if found is not None:
+        chat_id, thread_id = int(found[1]), int(found[2] or 1)
+        if 0 < abs(chat_id) <= MAX_CHAT_ID and 0 < thread_id <= MAX_THREAD_ID:
+            return ChatThread(chat_id, thread_id if found[2] else None)
+    raise RequestError(
+        "the chat must be the id of a user or group, like 77 or -1001234,"
+        " or of a topic, like -1001234:5"
+    )
+
+
+def _outgoing(file: NewFile, text: str) -> OutgoingFile:
+    if not file.content:
+        raise RequestError("the file is empty")
+    if len(file.content) > MAX_FILE_BYTES:
+        raise RequestError(f"the file has more than {MAX_FILE_BYTES} bytes")
+    found = sniff.mime_type(file.content)
+    return OutgoingFile(
+        kind=kind_of(file.content, found, None),
+        name=shown_name(file.name, found),
+        mime_type=found,
+        size=len(file.content),
+        caption=text if utf16_length(text) <= MAX_CAPTION_UNITS else "",
+    )

@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import machine, measures, servers, shapes
+from benchmarks import machine, measures, page_open, servers, shapes
 from benchmarks.measures import Bench, Measure
 from benchmarks.report import Results, table
 from benchmarks.servers import ServerSpec
@@ -53,6 +53,7 @@ PARTS: dict[str, list[Entry]] = {
     ],
     "shapes": [(shapes.measure_shape(each), TRANSLATORS) for each in shapes.SHAPES],
     "million": [(shapes.measure_shape(shapes.MILLION), MILLION)],
+    "page": [(page_open.measure, ("ours",))],
     "start": [(shapes.start, TRANSLATORS)],
     "idle": [(measures.freshness, ("ours",)), (measures.idle, ALL)],
     "beyond": [
@@ -84,6 +85,7 @@ SHORT: list[Entry] = [
     (measures.scrape_loss, ("plain baseline",)),
     (measures.freshness, ("ours",)),
     (measures.idle, ("ours",)),
+    (page_open.measure, ("ours",)),
     (shapes.measure_shape(shapes.SHAPES[-1]), ("ours",)),
     (shapes.start, ("plain baseline",)),
 ]

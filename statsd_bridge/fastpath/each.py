@@ -198,6 +198,8 @@ class LineRecorder:
         if format is None or not self._buffers.has_capacity(name, suffix, format):
             return None
         self._known.remove(series)
+        # It still says which rule the line has (inspection/makers.py).
+        series.line_format = format
         return self._buffers.add_for(name, suffix, format, series)
 
     def _record_unusual(self, columns: Columns, index: int) -> None:

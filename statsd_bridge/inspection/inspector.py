@@ -6,6 +6,9 @@ import time
 from typing import Protocol
 
 from statsd_bridge.exposition import BridgeState
+from statsd_bridge.inspection.cardinality import Cardinality, CardinalityQuery
+from statsd_bridge.inspection.growth import Growth, Sample, take_sample
+from statsd_bridge.inspection.makers import RuleFinder
 from statsd_bridge.inspection.rows import series_row
 from statsd_bridge.inspection.rules import RulesQuery, rules_page
 from statsd_bridge.inspection.search import (
@@ -28,8 +31,10 @@ MAX_PAGE_BYTES = 512 * 1024
 ROW_BYTES, NUMBER_BYTES = 200, 20
 """A row besides its labels and buckets, and a number of a bucket."""
 
-MAX_SAMPLE_SERIES = 1_000
-"""Series that are looked at for a page without JavaScript, about a millisecond."""
+MAX_SAMPLE_SERIES = 500
+MAX_SAMPLE_FAMILIES = 500
+MAX_SAMPLE_RULES = 1_000
+"""What is looked at for a page without JavaScript, about a millisecond."""
 
 
 class Source(Protocol):
@@ -64,6 +69,9 @@ class Inspector:
         self._wall_clock = wall_clock
         self.started_at = wall_clock()
         self._history = TrafficHistory(self._look())
+        self._growth = Growth(Sample(clock=store.now()))
+        self._cardinality = Cardinality(store, source.state().stats)
+        self._rule_finder: RuleFinder | None = None
 
     def look(self) -> None:
         """Take a look at the counters; call it every STEP_SECONDS."""
@@ -90,9 +98,18 @@ class Inspector:
     def series(self, query: SeriesQuery) -> Steps[Json]:
         """Return a page of series."""
         self._source.flush()
+        yield from self._find_rules()
         selection = yield from search(self._store, query)
         page = yield from self._page(selection)
         return page
+
+    def _find_rules(self) -> Steps[None]:
+        """Prepare to find the rules of series, once for each mapping file."""
+        table = self._source.plain.table
+        if self._rule_finder is None or self._rule_finder.table is not table:
+            finder = RuleFinder(table)
+            yield from finder.build()
+            self._rule_finder = finder
 
     def rules(self, query: RulesQuery) -> Steps[Json]:
         """Return a page of rules."""
@@ -108,16 +125,38 @@ class Inspector:
     def sample_series(self, query: SeriesQuery) -> Json:
         """Return a page of a bounded sample of the series, at once."""
         self._source.flush()
+        if len(self._source.plain.table) <= MAX_SAMPLE_RULES:
+            run_at_once(self._find_rules())
         selection = search_sample(self._store, query, MAX_SAMPLE_SERIES)
         page = run_at_once(self._page(selection))
         is_all = selection.looked_at >= len(self._store) or query.name is not None
         return page | {"complete": page["complete"] and is_all}
 
+    def sample_growth(self) -> Steps[None]:
+        """Take a sample of the sizes of families; call it every SAMPLE_SECONDS."""
+        sample = yield from take_sample(self._store)
+        self._growth.add(sample)
+
+    def cardinality(self, query: CardinalityQuery) -> Steps[Json]:
+        """Return the families with the most series, bytes or growth."""
+        self._source.flush()
+        answer = yield from self._cardinality.rank(query, self._growth.oldest)
+        return answer
+
+    def sample_cardinality(self, query: CardinalityQuery) -> Json:
+        """Return the same of a bounded sample of the families, at once."""
+        self._source.flush()
+        before = self._growth.oldest
+        return self._cardinality.sample(query, before, MAX_SAMPLE_FAMILIES)
+
     def _page(self, selection: Selection) -> Steps[Json]:
+        finder = self._rule_finder
+        if finder is not None and finder.table is not self._source.plain.table:
+            finder = None
         found, has_more = selection.found()
         now, rows, size, after = self._store.now(), list[Json](), 0, None
         for each in found:
-            row = series_row(each, now)
+            row = series_row(each, now, finder)
             rows.append(row)
             after = each.position
             numbers = row.get("buckets") or row.get("quantiles") or ()

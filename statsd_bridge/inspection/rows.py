@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statsd_bridge.inspection.makers import RuleFinder
 from statsd_bridge.inspection.search import FoundSeries
 from statsd_bridge.inspection.steps import Json, finite
 from statsd_bridge.model import MetricType
@@ -12,20 +13,24 @@ MAX_BUCKETS = 200
 """Buckets of a row; a histogram with more has those that are evenly spaced."""
 
 
-def series_row(found: FoundSeries, now: float) -> Json:
+def series_row(
+    found: FoundSeries, now: float, finder: RuleFinder | None = None
+) -> Json:
     """Return a row; `now` is a time of the store's clock."""
     family, series = found.family, found.series
     ttl = series.ttl
     age = now - series.last_update if ttl else None
+    labels = parse_labels(found.label_text)
     return {
         "name": family.name,
-        "labels": parse_labels(found.label_text),
+        "labels": labels,
         "type": str(family.type),
         **_values(family.type, series, now),
         "age_seconds": age if age is None else max(0.0, age),
         "created": series.created,
         "ttl": ttl or None,
         "expires_in": None if age is None else max(0.0, ttl - age),
+        "rule": finder and finder.find(family, labels, series),
     }
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 from statsd_bridge.exposition import BridgeState
 from statsd_bridge.inspection.steps import Json
@@ -28,6 +27,9 @@ CHARTS = ("lines", "samples", "errors", "rejected", "packets", "dropped")
 
 Key = tuple[str, str]
 """A chart and one of its lines."""
+
+
+ALL_LINES: Key = ("total", "lines")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,20 +99,30 @@ def _dropped(state: BridgeState) -> Mapping[str, int]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A point of all charts: what changed from one look to the next, a second."""
+
+    time: float
+    rates: Mapping[Key, float]
+    series: int
+    memory: int
+
+
 class TrafficHistory:
     """The looks of the last 15 minutes, oldest first; the first one is at the start."""
 
     def __init__(self, first: Look) -> None:
         self._looks = deque([first], maxlen=POINTS + 1)
+        self._points: deque[Point] = deque(maxlen=POINTS)
         self.last_lines_at = first.clock
         """When the number of lines was last found to be larger than before."""
 
     def add(self, look: Look) -> None:
         """Add a look, and remove the oldest if there are enough."""
-        if look.counts.get(("total", "lines")) != self.newest.counts.get(
-            ("total", "lines")
-        ):
+        if look.counts.get(ALL_LINES) != self.newest.counts.get(ALL_LINES):
             self.last_lines_at = look.clock
+        self._points.append(_point(self.newest, look))
         self._looks.append(look)
 
     @property
@@ -132,28 +144,29 @@ class TrafficHistory:
 
     def charts(self, since: float = 0.0) -> Json:
         """Return the rates a second at each look after a Unix time, by chart."""
-        looks = list(self._looks)
-        first = next(
-            (at for at, each in enumerate(looks) if at and each.time > since),
-            len(looks),
-        )
-        shown = looks[first - 1 :] if looks else []
-        keys = sorted({key for look in shown for key in look.counts})
-        pairs = list(pairwise(shown))
+        points = [point for point in self._points if point.time > since]
         charts: Json = {
             "step": STEP_SECONDS,
-            "times": [look.time for _, look in pairs],
+            "times": [point.time for point in points],
             **{chart: {} for chart in CHARTS},
-            "series": [look.series for _, look in pairs],
-            "memory": [look.memory for _, look in pairs],
+            "series": [point.series for point in points],
+            "memory": [point.memory for point in points],
         }
-        for chart, name in keys:
+        # All reasons that a chart has had are in its newest point.
+        for chart, name in sorted(self.newest.counts):
             if chart in CHARTS:
-                charts[chart][name] = [_rate(a, b, (chart, name)) for a, b in pairs]
+                key = chart, name
+                rates = [point.rates.get(key, 0.0) for point in points]
+                charts[chart][name] = rates
         return charts
 
 
-def _rate(before: Look, after: Look, key: Key) -> float:
-    seconds = after.clock - before.clock
-    grown = after.counts.get(key, 0) - before.counts.get(key, 0)
-    return round(grown / seconds, 3) if seconds > 0 else 0.0
+def _point(before: Look, after: Look) -> Point:
+    """Return the point of a look; what has not changed is left out."""
+    seconds = max(after.clock - before.clock, 0.001)
+    rates = {
+        key: round(grown / seconds, 3)
+        for key, count in after.counts.items()
+        if (grown := count - before.counts.get(key, 0))
+    }
+    return Point(time=after.time, rates=rates, series=after.series, memory=after.memory)

@@ -156,6 +156,10 @@ class DatagramReader:
             if not self._read_batch():
                 return
 
+    def read_some(self) -> None:
+        """Receive what the kernel has delivered, for ITERATION_SECONDS at most."""
+        self._read_batches()
+
     def doRead(self) -> None:
         """Receive some batches, and decide when to read next."""
         is_full = self._read_batches()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from heapq import merge
 from itertools import islice
 from typing import TypeVar
@@ -30,14 +30,11 @@ MIN_NEW_SHARE = 32
 """With fewer new keys than one in this many, each is inserted by a search."""
 
 
-MAX_COPIED_KEYS = 20_000
-"""Keys that are copied at once, about a millisecond of work."""
+MAX_PART_KEYS = 10_000
+"""Keys that are copied at once, less than a millisecond of work."""
 
-MAX_COPIED_KEYS_OF_CHANGED = 100_000
-"""The same after a change, when the copied keys are passed first."""
-
-MAX_COPIES = 10
-"""Copies that are begun again because of a page; then one is made at once."""
+MAX_PART_KEYS_OF_CHANGED = 50_000
+"""The same after a change, because the keys before are passed again, too."""
 
 _NO_KEYS: list[str] = []
 """Of all dicts that were never sorted: an empty list of each would take 56 bytes."""
@@ -100,40 +97,29 @@ class SortedKeysDict(dict[str, Value]):
                 (self._sorted,) = runs
         return self._sorted
 
-    def copy_keys(self) -> Generator[None, None, list[str]]:
+    def parts_of_keys(self) -> Iterator[list[str]]:
         """
-        Return the keys in no order; the dict may change at each `yield`.
+        Yield all keys in parts, in no order; the dict may change between two parts.
 
-        Keys that are there from the first step to the last one are in the list, once;
-        those that are removed or added meanwhile may be in it, or twice.
+        Keys that are there from the first part to the last one are yielded, and more
+        than once if others are removed.  After an empty part all keys come again,
+        because it is not known where the next ones are.
         """
-        for _ in range(MAX_COPIES):
-            keys = yield from self._copy_keys()
-            if keys is not None:
-                return keys
-        return list(self)
-
-    def _copy_keys(self) -> Generator[None, None, list[str] | None]:
-        """Return the keys; None if it is not known how many were removed meanwhile."""
-        keys: list[str] = []
-        before, removed_before = self._sorted, self._removed
-        rest, removed, length = iter(self), 0, len(self)
-        size, again = MAX_COPIED_KEYS, set[str]()
-        while True:
-            if len(self) != length or self._removed - removed_before != removed:
-                # Removed keys moved the others forward.
-                length, removed = len(self), self._removed - removed_before
-                if 2 * removed > MAX_COPIED_KEYS_OF_CHANGED:
-                    return None
-                size, again = MAX_COPIED_KEYS_OF_CHANGED, set(keys[-removed:])
-                rest = islice(self, max(0, len(keys) - removed), None)
-            part = list(islice(rest, size))
-            if not part:
-                return keys
-            keys += [key for key in part if key not in again] if removed else part
-            yield
-            if self._sorted is not before:
-                return None
+        rest, at, size = iter(self), 0, MAX_PART_KEYS
+        ordered, removed, length = self._sorted, self._removed, len(self)
+        while part := list(islice(rest, size)):
+            yield part
+            at += len(part)
+            is_unknown = self._sorted is not ordered
+            if (removed, length) == (self._removed, len(self)) and not is_unknown:
+                continue
+            # No iterator goes on after a change: the next one passes all keys again.
+            # Removed keys moved the others forward.
+            at = 0 if is_unknown else max(0, at - (self._removed - removed))
+            ordered, removed, length = self._sorted, self._removed, len(self)
+            rest, size = islice(self, at, None), MAX_PART_KEYS_OF_CHANGED
+            if is_unknown:
+                yield []
 
     def _forget_removed(self) -> None:
         # These contain all keys that were inserted, perhaps again, since the last sort.

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from twisted.internet.task import LoopingCall
 
 from statsd_bridge import log, web
+from statsd_bridge.inspection import Steps
+from statsd_bridge.inspection.growth import SAMPLE_SECONDS
 from statsd_bridge.inspection.traffic import STEP_SECONDS
 from statsd_bridge.service.build import Components
 from statsd_bridge.service.http import VERSION, HttpBackend
@@ -28,6 +30,8 @@ class Bridge:
         self.listeners = Listeners(components)
         self.http = HttpBackend(components, self.listeners)
         self._is_expiring = False
+        self._growth: Steps[None] | None = None
+        """The sample of the sizes of families that is taken now."""
 
     def start(self) -> None:
         """Listen, and start what runs periodically; raise BindError if that fails."""
@@ -36,6 +40,7 @@ class Bridge:
         self._repeat(self._start_expiry, EXPIRY_SECONDS)
         if self.components.settings.web_ui:
             self._repeat(self._look, STEP_SECONDS)
+            self._repeat(self._sample_growth, SAMPLE_SECONDS)
         # When the reactor runs, because a reader of the line may send a signal at once.
         self._reactor.callWhenRunning(
             lambda: log.logger(__name__).info("ready", version=VERSION, **opened)
@@ -54,6 +59,21 @@ class Bridge:
         # Raised, an exception would end the loop.
         with self.components.bugs.catch():
             self.http.inspector.look()
+
+    def _sample_growth(self) -> None:
+        if self._growth is None:
+            self._growth = self.http.inspector.sample_growth()
+            self._go_on_sampling()
+
+    def _go_on_sampling(self) -> None:
+        """Do a step; the sockets are read before the next one."""
+        is_done = True
+        with self.components.bugs.catch():
+            is_done = self._growth is None or next(self._growth, True) is True
+        if is_done:
+            self._growth = None
+        else:
+            self._reactor.callLater(0, self._go_on_sampling)
 
     def _listen(self) -> dict[str, str]:
         """Open all sockets; return their addresses by transport."""

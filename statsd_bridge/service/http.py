@@ -56,7 +56,8 @@ class HttpBackend(web.Backend):
 
     def render_metrics(self, accept: str) -> web.RenderedPage:
         """Render all series, including all lines that have arrived until now."""
-        self.flush()
+        self._listeners.drain()
+        self._pipeline.flush()
         page_format, now = exposition.choose(accept), time.monotonic()
         if page_format is exposition.Format.PROTOBUF:
             self._store.native.note_scrape(now)
@@ -72,8 +73,8 @@ class HttpBackend(web.Backend):
         return web.RenderedPage(page_format.value, slices)
 
     def flush(self) -> None:
-        """Receive and process what has arrived until now."""
-        self._listeners.drain()
+        """Receive and process what has arrived until now, but for a flood."""
+        self._listeners.read_some()
         self._pipeline.flush()
 
     def reload(self) -> Deferred[str]:

@@ -62,6 +62,11 @@ class Listeners:
         for each in self._readers:
             each.drain()
 
+    def read_some(self) -> None:
+        """Receive what the kernel has delivered, but not all that a flood brings."""
+        for each in self._readers:
+            each.read_some()
+
     def close(self) -> None:
         """Close the datagram sockets; a reactor that runs does it when it stops."""
         for each in self._readers:

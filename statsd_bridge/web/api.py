@@ -15,7 +15,14 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
-from statsd_bridge.inspection import Json, Position, SeriesQuery, Steps
+from statsd_bridge.inspection import (
+    CardinalityQuery,
+    Json,
+    Position,
+    SeriesQuery,
+    Steps,
+)
+from statsd_bridge.inspection.cardinality import SORTS
 from statsd_bridge.inspection.rules import ONLY, RulesQuery, parse_start
 from statsd_bridge.inspection.search import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORDS
 from statsd_bridge.model import MetricType
@@ -81,6 +88,13 @@ def words(text: str) -> tuple[str, ...]:
     if len(found) > MAX_WORDS:
         raise ValueError(f"has more than {MAX_WORDS} words")
     return found
+
+
+def raw_line(text: str) -> bytes:
+    """Read a line, which need not be UTF-8."""
+    if not text:
+        raise ValueError("is not a line, such as a:1%7Cc")
+    return text.encode("utf-8", "surrogateescape")
 
 
 LIMIT = whole_number(1, MAX_LIMIT)
@@ -155,6 +169,19 @@ class Unmapped(Endpoint[Json]):
         return self.backend.inspector.unmapped()
 
 
+class ExplainLine(Endpoint[Json]):
+    """/api/v1/explain."""
+
+    parsers: ClassVar[Parsers] = {"line": raw_line}
+
+    def get(self, parameters: Parameters) -> Json:
+        """Return what would become of a line."""
+        if "line" not in parameters:
+            raise BadParameterError("line: is missing; write ?line=a:1%7Cc")
+        answer: Json = self.backend.explain(parameters["line"])
+        return answer
+
+
 def rules_query(parameters: Parameters) -> RulesQuery:
     """Return the query of the parameters of /api/v1/rules."""
     given = {"start" if k == "next" else k: value for k, value in parameters.items()}
@@ -168,12 +195,28 @@ def series_query(parameters: Parameters) -> SeriesQuery:
     return SeriesQuery(**{"limit": DEFAULT_LIMIT, **given})
 
 
+class CardinalityPage(Endpoint[Steps[Json]]):
+    """/api/v1/cardinality."""
+
+    parsers: ClassVar[Parsers] = {
+        "sort": one_of(*SORTS),
+        "limit": LIMIT,
+        "max_series": whole_number(1, 999_999_999),
+    }
+
+    def get(self, parameters: Parameters) -> Steps[Json]:
+        """Return the largest families."""
+        return self.backend.inspector.cardinality(CardinalityQuery(**parameters))
+
+
 ENDPOINTS: Mapping[str, type[Endpoint[Any]]] = {
     "status": Status,
     "traffic": Traffic,
     "series": SeriesPages,
+    "cardinality": CardinalityPage,
     "rules": Rules,
     "unmapped": Unmapped,
+    "explain": ExplainLine,
 }
 
 
@@ -197,9 +240,9 @@ class Api(BackendPage):
             return json_error(request, 405, "the method is not GET or HEAD")
         try:
             parameters = read_parameters(request.args or {}, endpoint.parsers)
+            return self._get(request, endpoint, parameters)
         except BadParameterError as error:
             return json_error(request, 400, str(error))
-        return self._get(request, endpoint, parameters)
 
     def _get(
         self, request: PageRequest, endpoint: Endpoint[Any], parameters: Parameters
@@ -227,7 +270,8 @@ def read_parameters(given: Mapping[bytes, list[bytes]], parsers: Parsers) -> Par
         if len(values) > 1:
             raise BadParameterError(f"{name}: is repeated; write it once")
         try:
-            parameters[name] = parse(values[0].decode())
+            errors = "surrogateescape" if parse is raw_line else "strict"
+            parameters[name] = parse(values[0].decode(errors=errors))
         except UnicodeDecodeError as error:
             raise BadParameterError(f"{name}: is not UTF-8") from error
         except ValueError as error:

@@ -28,7 +28,7 @@ from statsd_bridge.inspection.search import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORDS
 from statsd_bridge.model import MetricType
 from statsd_bridge.settings import API_PATH
 from statsd_bridge.web.base import NOT_DONE_YET, Backend, BackendPage, PageRequest
-from statsd_bridge.web.jobs import Jobs, json_error, set_json_headers
+from statsd_bridge.web.jobs import Jobs, encode_json, json_error, set_json_headers
 
 Parameters = Mapping[str, Any]
 """Those of a request, as read by the parsers of an endpoint."""
@@ -223,9 +223,9 @@ ENDPOINTS: Mapping[str, type[Endpoint[Any]]] = {
 class Api(BackendPage):
     """All paths below /api/v1/."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, jobs: Jobs) -> None:
         super().__init__(backend)
-        self._jobs = Jobs(backend)
+        self._jobs = jobs
         self._endpoints = {name: each(backend) for name, each in ENDPOINTS.items()}
 
     def render(self, request: PageRequest) -> bytes | int:
@@ -251,7 +251,7 @@ class Api(BackendPage):
         if isinstance(answer, dict):
             set_json_headers(request)
             return json.dumps(answer).encode() + b"\n"
-        if not self._jobs.add(request, answer):
+        if not self._jobs.add(request, encode_json(request, answer)):
             return json_error(request, 503, BUSY)
         return NOT_DONE_YET
 

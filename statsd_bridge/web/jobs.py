@@ -61,8 +61,12 @@ class Jobs:
         self._sending: dict[_Job, None] = {}
         self._is_scheduled = False
 
-    def add(self, request: PageRequest, steps: Steps[Json]) -> bool:
-        """Do steps and send what they return; return False if there are too many."""
+    def add(self, request: PageRequest, steps: Steps[bytes]) -> bool:
+        """
+        Do steps and send the body that they return; return False if there are too many.
+
+        The last step sets the headers of the response.
+        """
         of_peer = Counter(each.request.peer for each in self._waiting)[request.peer]
         if len(self._waiting) >= MAX_WAITING or of_peer >= MAX_WAITING_OF_PEER:
             return False
@@ -115,11 +119,11 @@ class _Job:
     """One request, and the steps of its answer."""
 
     def __init__(
-        self, backend: Backend, request: PageRequest, steps: Steps[Json]
+        self, backend: Backend, request: PageRequest, steps: Steps[bytes]
     ) -> None:
         self.request = request
         self._backend = backend
-        self._steps = _encode(steps)
+        self._steps = steps
         self._ends_at = time.monotonic() + MAX_JOB_SECONDS
         self._body = memoryview(b"")
         self._deadline: Any = None
@@ -137,7 +141,6 @@ class _Job:
             while time.monotonic() < now + SLICE_SECONDS:
                 next(self._steps)
         except StopIteration as ended:
-            set_json_headers(self.request)
             body: bytes = ended.value
             return body
         except Exception as error:
@@ -198,8 +201,12 @@ class _Job:
         self._backend.reactor.callLater(0, self._write)
 
 
-def _encode(steps: Steps[Json]) -> Steps[bytes]:
-    """Do the steps, then encode what they return, an item of a list at a time."""
+def encode_json(request: PageRequest, steps: Steps[Json]) -> Steps[bytes]:
+    """
+    Do the steps, then encode what they return, an item of a list at a time.
+
+    Set the headers of the response, too.
+    """
     document = yield from steps
     fields: list[str] = []
     for name, value in document.items():
@@ -211,6 +218,7 @@ def _encode(steps: Steps[Json]) -> Steps[bytes]:
             fields.append(f"{json.dumps(name)}: [{', '.join(encoded)}]")
         else:
             fields.append(f"{json.dumps(name)}: {json.dumps(value)}")
+    set_json_headers(request)
     return f"{{{', '.join(fields)}}}\n".encode()
 
 

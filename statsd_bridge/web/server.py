@@ -28,12 +28,14 @@ from statsd_bridge.web.connection import (
     HttpConnection,
 )
 from statsd_bridge.web.guard import Guard
+from statsd_bridge.web.jobs import Jobs
 from statsd_bridge.web.request import HttpRequest
 from statsd_bridge.web.scrape import MetricsResource
 from statsd_bridge.web.trial import Try
+from statsd_bridge.web.ui import ui_paths
 
-TRY_PATH = os.fsencode(f"{API_PATH}try")
-BODY_PATHS = (TRY_PATH, os.fsencode(f"{UI_PATH}/try"))
+TRY_PATH = f"{API_PATH}try"
+BODY_PATHS = (os.fsencode(TRY_PATH), os.fsencode(f"{UI_PATH}/try"))
 """Paths whose pages read the body of a request."""
 
 _API = tuple(API_PATH.encode().removesuffix(b"/").split(b"/"))
@@ -50,21 +52,23 @@ def http_factory(
     """Build the factory that the reactor listens with."""
     telemetry_path = settings.telemetry_path
     metrics = MetricsResource(backend)
-    paths: dict[bytes, base.Page] = {
-        b"/": pages.Landing(telemetry_path, version),
-        b"/-/healthy": pages.StaticText(b"Statsd Exporter is Healthy.\n"),
-        b"/-/ready": pages.StaticText(b"Statsd Exporter is Ready.\n"),
-        os.fsencode(EXPLAIN_PATH): pages.Explain(backend),
-        os.fsencode(UNMAPPED_PATH): pages.Unmapped(backend),
-    }
-    if settings.enable_lifecycle:
-        paths[b"/-/reload"] = pages.Reload(backend)
-        paths[b"/-/quit"] = pages.Quit(backend)
-    if settings.web_ui:
-        paths[TRY_PATH] = Try(backend)
-    paths[os.fsencode(telemetry_path)] = metrics
     not_found = pages.NotFound()
-    api = Api(backend) if settings.web_ui else not_found
+    paths: dict[str, base.Page] = {
+        "/": pages.Landing(telemetry_path, version),
+        "/-/healthy": pages.StaticText(b"Statsd Exporter is Healthy.\n"),
+        "/-/ready": pages.StaticText(b"Statsd Exporter is Ready.\n"),
+        EXPLAIN_PATH: pages.Explain(backend),
+        UNMAPPED_PATH: pages.Unmapped(backend),
+    }
+    api: base.Page = not_found
+    if settings.web_ui:
+        jobs = Jobs(backend)
+        api = Api(backend, jobs)
+        paths |= ui_paths(backend, jobs, telemetry_path)
+        paths[TRY_PATH] = Try(backend)
+    if settings.enable_lifecycle:
+        paths |= {"/-/reload": pages.Reload(backend), "/-/quit": pages.Quit(backend)}
+    paths[telemetry_path] = metrics
     # Like in statsd_exporter, metrics at `/` are at every path that no other page has.
     root = _Pages(paths, api, metrics if telemetry_path == "/" else not_found)
     factory: Any = _Site(root, guard, backend)
@@ -99,9 +103,11 @@ class _Pages:
     """The pages by their whole paths, those of the API, and that of all others."""
 
     def __init__(
-        self, paths: dict[bytes, base.Page], api: base.Page, default: base.Page
+        self, paths: dict[str, base.Page], api: base.Page, default: base.Page
     ) -> None:
-        self._pages = {tuple(path.split(b"/")): page for path, page in paths.items()}
+        self._pages = {
+            tuple(os.fsencode(path).split(b"/")): page for path, page in paths.items()
+        }
         self._api = api
         self._default = default
 

@@ -65,13 +65,13 @@ def test_the_page_is_compressed_when_asked(ask: Ask) -> None:
     [
         ("/-/healthy", b"200", b"Statsd Exporter is Healthy.\n"),
         ("/-/ready", b"200", b"Statsd Exporter is Ready.\n"),
-        ("/", b"200", b'<a href="/metrics">'),
+        ("/", b"200", b'<a href="metrics">'),
         ("/nothing", b"404", b"404 page not found\n"),
         ("/metrics/more", b"404", b"404 page not found\n"),
         ("/metrics?name=x", b"200", b"a 1\n"),
         # A request to a proxy.
         ("http://bridge.example.org:9102/metrics?name=x", b"200", b"a 1\n"),
-        ("http://bridge.example.org", b"200", b'<a href="/metrics">'),
+        ("http://bridge.example.org", b"200", b'<a href="metrics">'),
         ("http://bridge.example.org/more", b"404", b"404 page not found\n"),
         ("/http://bridge.example.org/metrics", b"404", b"404 page not found\n"),
         # statsd_exporter's profiles, which are open to everyone, do not exist here.

@@ -91,7 +91,11 @@ class Backend(web.Backend):
         return succeed(web.TrialAnswer(200, b'{"clean": true}\n'))
 
     def list_unmapped_and_failed(self) -> Any:
-        return {"unmapped_names": ["<b>"]}
+        seen = {"count": 1, "last_seen": 0.0}
+        return {
+            "unmapped_names": [{"name": "<b>", "type": "counter", **seen}],
+            "refused_lines": [],
+        }
 
     def server(self, max_connections: int = 50, **settings: Any) -> Any:
         """Build the server; without a configuration file it admits everyone."""

@@ -1,0 +1,87 @@
+"""HTML from templates: each value is escaped unless it is HTML already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Final
+
+
+class Html(str):
+    """Text that is HTML: `fill` inserts it without escaping."""
+
+    __slots__ = ()
+
+
+EMPTY: Final = Html()
+
+
+def fill(template: str, /, **values: object) -> Html:
+    """Return a template with each `{name}` replaced by a value, escaped."""
+    return Html(
+        template.format_map({name: _escaped(each) for name, each in values.items()})
+    )
+
+
+def html(value: object) -> Html:
+    """Return a value as HTML."""
+    return value if isinstance(value, Html) else Html(_escaped(value))
+
+
+def _escaped(value: object) -> str:
+    if isinstance(value, Html):
+        return value
+    text = str(value)
+    # A page has a thousand values, and most of them are not worth a search.
+    if text.isalnum():
+        return text
+    return escape(text if text.isprintable() else visible(text))
+
+
+def join(parts: Iterable[object], separator: str = "") -> Html:
+    """Return values one after another, each as HTML."""
+    return Html(separator.join(map(_escaped, parts)))
+
+
+def visible(text: str) -> str:
+    r"""
+    Return a text with each character that cannot be seen as an escape.
+
+    Those are control characters, line separators, characters that change the direction
+    of a text or have no width, spaces other than U+0020, and lone surrogates: `\x1b`,
+    `\u202e`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _visible(each) for each in text)
+
+
+def _visible(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def code(text: object) -> Html:
+    """Return a text that a sender or a file may have chosen, isolated from the page."""
+    return fill("<code>{text}</code>", text=text)
+
+
+def label_value(text: str) -> str:
+    """Return a label value in quotes, as the text format writes it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def series_name(name: str, labels: Mapping[str, str]) -> Html:
+    """Return a metric name with its labels: `name{a="b"}`."""
+    pairs = [
+        fill(
+            '<span class="label">{name}=<span class="value">{value}</span></span>',
+            name=name,
+            value=label_value(value),
+        )
+        for name, value in labels.items()
+    ]
+    braces = fill("{{{pairs}}}", pairs=join(pairs, ",<wbr>")) if pairs else EMPTY
+    return fill(
+        '<code class="series"><b>{name}</b>{braces}</code>', name=name, braces=braces
+    )

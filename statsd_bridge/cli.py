@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from statsd_bridge import optional
+from statsd_bridge import optional, subcommands
 from statsd_bridge.errors import BridgeError
 from statsd_bridge.settings import IGNORED_FLAGS, LINE_SETTINGS, Flag, Settings
 from statsd_bridge.signals import SIGNALS
@@ -139,7 +139,7 @@ _VALUE_FLAGS = {
     f"--{flag.name}"
     for flag in (*_FLAGS.values(), *IGNORED_FLAGS)
     if not isinstance(flag.default, bool)
-} | {"--expect"}
+} | {"--expect", *subcommands.VALUE_FLAGS}
 
 _OPTIONS = [_option(flag, field) for field, flag in _FLAGS.items()]
 _IGNORED_OPTIONS = [
@@ -223,6 +223,10 @@ def explain(
     if expect_files:
         return _check_expectations(settings, expect_files[0], is_json)
     return _explain_lines(settings, lines, is_json)
+
+
+for each in subcommands.COMMANDS:
+    run.add_command(each)
 
 
 def _explain_settings(context: click.Context, values: dict[str, Any]) -> Settings:

@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from statsd_bridge.mapping import is_glob
 from statsd_bridge.model import MAX_TEXT_LENGTH, SampleType
@@ -102,6 +102,17 @@ def suggest(names: Iterable[Name]) -> list[Suggestion]:
         groups = sorted(_groups(alike), key=lambda group: group.pattern.count(STAR))
         found += [_suggestion(rule_type, group, taken) for group in groups]
     return found
+
+
+def read_names(document: Mapping[str, Any]) -> list[Name] | None:
+    """Return the names of /debug/unmapped, or None if it has no such list."""
+    try:
+        return [
+            (str(each["name"]), SampleType(each["type"]))
+            for each in document["unmapped_names"]
+        ]
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def by_name(suggestions: Iterable[Suggestion]) -> dict[Name, Suggestion]:

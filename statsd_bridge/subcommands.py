@@ -1,0 +1,134 @@
+"""
+Subcommands that ask a running bridge, or look at a mapping file.
+
+They share one form: `--json`; exit code 0 the same or clean, 1 a difference or a
+finding, 2 cannot (file, address, answer).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import click
+
+from statsd_bridge.errors import BridgeError
+
+MAX_MAPPING_BYTES = 1024 * 1024
+"""Size of a mapping file that a bridge tries."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+VALUE_FLAGS = frozenset(
+    {"--against", "--bridge", "--user", "--password-file", "--ca-file"}
+)
+"""Flags whose next argument is their value."""
+
+_json = click.option("--json", "is_json", is_flag=True, help="Print a JSON object.")
+
+
+def _server_options(command: Command) -> Command:
+    """Add the options for the server of a bridge."""
+    for name, help in (
+        ("--ca-file", "Certificates in PEM that prove the bridge's, for https."),
+        ("--password-file", "File with the password of --user."),
+        ("--user", "User of --web.config.file; the URL may also have user:password@."),
+    ):
+        metavar = "NAME" if name == "--user" else "FILE"
+        command = click.option(name, default="", metavar=metavar, help=help)(command)
+    return command
+
+
+@click.command("try")
+@click.option(
+    "--against", required=True, metavar="URL", help="Bridge, such as http://host:9102."
+)
+@_server_options
+@_json
+@click.argument("file", metavar="FILE")
+def try_command(
+    *,
+    against: str,
+    file: str,
+    user: str,
+    password_file: str,
+    ca_file: str,
+    is_json: bool,
+) -> int:
+    """
+    Tell what a mapping file would do to the names that a running bridge has seen.
+
+    Nothing changes there.  Exit code 0 if each name stays what it is, 1 if one changes,
+    2 if that cannot be found out.
+    """
+    from statsd_bridge import fetch, trial_report
+
+    server = fetch.find_server(
+        "against", against, user=user, password_file=password_file, ca_file=ca_file
+    )
+    text = _read_mapping(file)
+    # The name is for messages only.
+    path = f"/api/v1/try?file={quote(file[-256:], safe='')}"
+    document = fetch.fetch_json(server, path, text)
+    report = trial_report.read(document)
+    if report is None:
+        raise server.error("the answer is not that of a trial: another version?")
+    if report.error is not None:
+        raise BridgeError(fetch.escaped(report.error))
+    click.echo(json.dumps(document) if is_json else report.as_text(), nl=is_json)
+    return int(not report.is_clean)
+
+
+def _read_mapping(file: str) -> bytes:
+    try:
+        with Path(file).open("rb") as opened:
+            text = opened.read(MAX_MAPPING_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BridgeError(f"{file}: cannot be read: {reason}") from error
+    if len(text) > MAX_MAPPING_BYTES:
+        raise BridgeError(f"{file}: has more than 1 MiB, which a bridge does not try")
+    return text
+
+
+@click.command("suggest")
+@click.option(
+    "--bridge", required=True, metavar="URL", help="Bridge, such as http://host:9102."
+)
+@_server_options
+@_json
+def suggest_command(
+    *, bridge: str, user: str, password_file: str, ca_file: str, is_json: bool
+) -> int:
+    """
+    Print rules for the names that a running bridge has seen and no rule matches.
+
+    Exit code 0 if there is no such name, 1 if there are some, 2 if that cannot be found
+    out.
+    """
+    from statsd_bridge import fetch, suggest
+
+    server = fetch.find_server(
+        "bridge", bridge, user=user, password_file=password_file, ca_file=ca_file
+    )
+    names = suggest.read_names(fetch.fetch_json(server, "/debug/unmapped"))
+    if names is None:
+        raise server.error("the answer has no list of unmapped names: another version?")
+    found = suggest.suggest(names)
+    by_name = suggest.by_name(found)
+    without = [name for name, type in names if (name, type) not in by_name]
+    if is_json:
+        click.echo(json.dumps({"rules": suggest.as_json(found), "without": without}))
+    elif not names:
+        click.echo("no name is without a rule")
+    else:
+        click.echo(suggest.as_yaml(found), nl=False)
+        for name in without:
+            click.echo(f"# no rule: the name is too long: {json.dumps(name)}")
+    return int(bool(names))
+
+
+COMMANDS = (try_command, suggest_command)

@@ -256,7 +256,7 @@ def opened(file: Path, schemas: Sequence[str]) -> Iterator[sqlite3.Connection]:
         file.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         connection = _connect(file, COMMAND_BUSY_SECONDS)
         try:
-            if 0 < _check_format(connection, file) < FORMAT and is_locked(file.parent):
+            if 0 < check_format(connection, file) < FORMAT and is_locked(file.parent):
                 raise OperatorError(
                     f"{file}: the gateway that uses it is older than this command:"
                     " restart the gateway"
@@ -275,7 +275,7 @@ def inspect(file: Path) -> None:
         connection = sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)
         try:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            _check_format(connection, file)
+            check_format(connection, file)
         finally:
             connection.close()
 
@@ -287,7 +287,7 @@ def _connect(file: Path, busy_seconds: float) -> sqlite3.Connection:
         file, isolation_level=None, check_same_thread=False, timeout=busy_seconds
     )
     try:
-        _check_format(connection, file)
+        check_format(connection, file)
         if connection.execute("PRAGMA auto_vacuum").fetchone() != (INCREMENTAL,):
             connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
             connection.execute("VACUUM")
@@ -315,7 +315,7 @@ def _take_over_old_inbox(file: Path) -> None:
     old.rename(file)
 
 
-def _check_format(connection: sqlite3.Connection, file: Path) -> int:
+def check_format(connection: sqlite3.Connection, file: Path) -> int:
     """Return the format of a file; raise OperatorError for a newer one."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > FORMAT:

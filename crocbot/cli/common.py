@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -43,6 +44,23 @@ def existing_database() -> Path:
     if not state_dir.exists(file):
         raise OperatorError(f"CROCBOT_STATE_DIR: there is no inbox in {file.parent}")
     return file
+
+
+def is_terminal() -> bool:
+    """Return whether there is a terminal to ask in."""
+    streams = (sys.stdin, sys.stdout)
+    return all(stream is not None and stream.isatty() for stream in streams)
+
+
+def confirm(question: str, *, flag: str) -> None:
+    """Ask in the terminal; raise Abort for no, OperatorError without a terminal."""
+    if not is_terminal():
+        raise OperatorError(f"{question} There is no terminal to ask in: give {flag}")
+    try:
+        click.confirm(question, default=False, abort=True)
+    except click.Abort:
+        click.echo("crocbot: ended; nothing was changed", err=True)
+        raise
 
 
 def load_settings() -> Settings:

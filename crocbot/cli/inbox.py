@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from crocbot.cli import common
+from crocbot.cli import common, since
 from crocbot.errors import OperatorError
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
+
+    from crocbot.inbox import FailureFilter
+
+Command = Callable[..., Any]
+
+
+def _filters(command: Command) -> Command:
+    """Add the ids and filters that choose failed rows."""
+    for add in (
+        click.option(
+            "--chat", type=click.IntRange(-common.MAX_ID, common.MAX_ID), metavar="ID"
+        ),
+        click.option(
+            "--since",
+            callback=lambda _, __, text: None if text is None else since.seconds(text),
+            metavar="TIME",
+            help="Closed in the last 30min, 2h or 1d, or after 2026-01-31T12:00.",
+        ),
+        click.option("--reason", metavar="TEXT", help="The reason contains TEXT."),
+        click.argument(
+            "update_ids",
+            metavar="[UPDATE]...",
+            nargs=-1,
+            type=click.IntRange(0, common.MAX_ID),
+        ),
+    ):
+        command = add(command)
+    return command
 
 
 @click.group("inbox", invoke_without_command=True)
@@ -34,22 +63,83 @@ def inbox_(context: click.Context) -> None:
 
 
 @inbox_.command("retry")
-@click.argument(
-    "update_ids", metavar="[UPDATE]...", nargs=-1, type=click.IntRange(0, common.MAX_ID)
-)
-def inbox_retry(update_ids: tuple[int, ...]) -> None:
-    """Retry the failed updates with these ids, or all failed updates.
+@_filters
+def inbox_retry(update_ids: tuple[int, ...], **filters: Any) -> None:
+    """Retry failed updates: those with these ids, or all.
 
+    With --reason, --since and --chat, only those that match each of them.
     A running gateway retries them within two seconds, a stopped one at its start.
     An undelivered answer is sent again, without another prompt to the agent.
     """
     from crocbot import inbox
+    from crocbot.model import Disposition
 
+    failed = frozenset({Disposition.FAILED})
     with _inbox() as connection:
-        opened = inbox.reopen(connection, update_ids or None)
+        wanted = _wanted(connection, update_ids, **filters)
+        chosen = inbox.select(connection, wanted, failed)
+        opened = inbox.reopen(connection, [each.update_id for each in chosen])
     click.echo(f"reopened: {opened}")
     if opened < len(set(update_ids)):
-        raise OperatorError("not all of these updates have failed: see crocbot inbox")
+        raise OperatorError(
+            f"not all of these updates have failed{_and_match(filters)}:"
+            " see crocbot inbox"
+        )
+
+
+@inbox_.command("drop")
+@_filters
+@click.option("--yes", is_flag=True, help="Drop them without asking.")
+def inbox_drop(update_ids: tuple[int, ...], yes: bool, **filters: Any) -> None:
+    """Drop failed updates and those set aside: with these ids, or all.
+
+    With --reason, --since and --chat, only those that match each of them.
+    Their content is deleted and the ledger counts them as cancelled.  Open rows are
+    never dropped.  This works also while the gateway runs.
+    """
+    from crocbot import inbox, store
+
+    with _inbox() as connection:
+        wanted = _wanted(connection, update_ids, **filters)
+        chosen = inbox.select(connection, wanted)
+        now = store.load_clock(connection).read().time
+    ids = [each.update_id for each in chosen]
+    if len(ids) < len(set(update_ids)):
+        raise OperatorError(
+            "not all of these updates have failed or were set aside"
+            f"{_and_match(filters)}: see crocbot inbox"
+        )
+    # Asked outside of the transaction, for which a running gateway would wait.
+    if ids and not yes:
+        for line in inbox.describe_failures(chosen, now):
+            click.echo(line)
+        common.confirm(f"Drop {len(ids)} rows?", flag="--yes")
+    with _inbox() as connection:
+        dropped = inbox.drop(connection, ids)
+    click.echo(f"dropped: {dropped}, counted as cancelled")
+
+
+def _wanted(
+    connection: Connection,
+    update_ids: tuple[int, ...],
+    *,
+    reason: str | None,
+    since: float | None,
+    chat: int | None,
+) -> FailureFilter:
+    from crocbot import inbox, store
+
+    now = store.load_clock(connection).read().time
+    return inbox.FailureFilter(
+        reason=reason,
+        closed_after=None if since is None else now - since,
+        chat_id=chat,
+        update_ids=frozenset(update_ids) or None,
+    )
+
+
+def _and_match(filters: dict[str, Any]) -> str:
+    return " and match" if any(each is not None for each in filters.values()) else ""
 
 
 def _inbox() -> AbstractContextManager[Connection]:

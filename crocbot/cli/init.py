@@ -72,7 +72,7 @@ class Setup:
 
     def __init__(self, flags: Flags) -> None:
         self._flags = flags
-        self._terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        self._terminal = common.is_terminal()
         self.written = False
 
     def run(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from crocbot.cli import common, inbox, init, pairings, run, send
+from crocbot.cli import backup, common, inbox, init, pairings, run, send
 from crocbot.errors import CrocbotError, OperatorError, is_missing_library
 
 STDOUT = 1
@@ -35,6 +35,8 @@ for command in (
     init.init,
     run.mapping,
     inbox.inbox_,
+    backup.backup,
+    backup.restore,
     pairings.pairings,
     send.send,
 ):

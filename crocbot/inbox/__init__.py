@@ -7,14 +7,28 @@ Raw updates to rows that survive a crash, until each is closed.
     crocbot.sqlite3: WAL, synchronous=FULL, so that a commit survives a power cut
 
 `inbox.py` is the inbox for the event loop, `sqlite.py` its SQL, `replies.py` keeps
-replies with their files, and `report.py` has what `crocbot inbox` prints.
+replies with their files, `report.py` has what `crocbot inbox` prints, and
+`selection.py` the failed rows that an operator chooses and drops.
 """
 
 from __future__ import annotations
 
 from crocbot.inbox.inbox import Accepted, Inbox
 from crocbot.inbox.replies import KeptReplies
-from crocbot.inbox.report import describe
+from crocbot.inbox.report import describe, describe_failures, describe_open
+from crocbot.inbox.selection import FailureFilter, drop, select
 from crocbot.inbox.sqlite import SCHEMA, reopen
 
-__all__ = ["SCHEMA", "Accepted", "Inbox", "KeptReplies", "describe", "reopen"]
+__all__ = [
+    "SCHEMA",
+    "Accepted",
+    "FailureFilter",
+    "Inbox",
+    "KeptReplies",
+    "describe",
+    "describe_failures",
+    "describe_open",
+    "drop",
+    "reopen",
+    "select",
+]

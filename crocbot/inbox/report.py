@@ -13,10 +13,11 @@ The state of the inbox as the text that `crocbot inbox` prints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from crocbot.inbox import sqlite
+from crocbot.inbox.selection import chat_id
 from crocbot.inbox.sqlite import Failure
 from crocbot.model import Disposition, RawUpdate, Row
 from crocbot.text import printable, time_span
@@ -29,9 +30,17 @@ MAX_SHOWN = 100
 
 def describe(connection: Connection, now: float) -> Iterator[str]:
     """Return the lines about open rows, the ledger and failures, at file time `now`."""
+    yield from describe_open(connection, now)
+    state = sqlite.state(connection)
+    ends = [f"{end} {count}" for end, count in state.closed.items()]
+    yield f"accepted {state.accepted} = {' + '.join([*ends, f'open {state.open}'])}"
+    yield from describe_failures(sqlite.failures(connection), now)
+
+
+def describe_open(connection: Connection, now: float) -> Iterator[str]:
+    """Return the lines about open rows, the oldest of them each with a line."""
     state = sqlite.state(connection)
     waiting = sqlite.oldest_open(connection, MAX_SHOWN)
-    failures = sqlite.failures(connection)
     age = ""
     if state.oldest_accepted_at is not None:
         age = f", the oldest for {time_span(now - state.oldest_accepted_at)}"
@@ -42,8 +51,10 @@ def describe(connection: Connection, now: float) -> Iterator[str]:
         yield f"  update {row.update_id}{chat}, {ago} ago{crashes}{_kept(row)}"
     if state.open > len(waiting):
         yield f"  and {state.open - len(waiting)} newer ones"
-    ends = [f"{end} {count}" for end, count in state.closed.items()]
-    yield f"accepted {state.accepted} = {' + '.join([*ends, f'open {state.open}'])}"
+
+
+def describe_failures(failures: Sequence[Failure], now: float) -> Iterator[str]:
+    """Return the lines about failed rows and rows that were set aside."""
     failed = [each for each in failures if each.disposition is Disposition.FAILED]
     yield f"failed, kept for a retry: {len(failed)}"
     yield from _latest(failed, now)
@@ -72,13 +83,5 @@ def _latest(failures: Sequence[Failure], now: float) -> Iterator[str]:
 
 def _chat(raw: RawUpdate) -> str:
     """Return only the id of a chat; everything else was written by people."""
-    for value in raw.values():
-        if not isinstance(value, Mapping):
-            continue
-        # A press of a button has the message with the button.
-        inner = value.get("message")
-        chat = (inner if isinstance(inner, Mapping) else value).get("chat")
-        number = chat.get("id") if isinstance(chat, Mapping) else None
-        if isinstance(number, int):
-            return f" of chat {number}"
-    return ""
+    number = chat_id(raw)
+    return "" if number is None else f" of chat {number}"

@@ -86,8 +86,8 @@ def accept(
         )
         if inserted.rowcount:
             rows.append(Row(raw["update_id"], raw, now))
-    _count(connection, "accepted", len(rows))
-    _count(connection, "duplicates", len(updates) - len(rows))
+    count(connection, "accepted", len(rows))
+    count(connection, "duplicates", len(updates) - len(rows))
     return rows
 
 
@@ -131,7 +131,7 @@ def _close_one(
         reply = None
         if outcome.replaced_by is not None:
             _take_place(connection, update_id, outcome.replaced_by)
-    _count(connection, str(outcome.disposition), closed)
+    count(connection, str(outcome.disposition), closed)
     return closed
 
 
@@ -242,7 +242,7 @@ def reopen(connection: Connection, update_ids: Sequence[int] | None) -> int:
             " WHERE update_id = ? AND disposition = ?",
             (update_id, failed),
         ).rowcount
-    _count(connection, failed, -reopened)
+    count(connection, failed, -reopened)
     return reopened
 
 
@@ -282,7 +282,8 @@ def delete_expired(connection: Connection, retention: float) -> None:
     replies.remove_expired(connection)
 
 
-def _count(connection: Connection, line: str, by: int) -> None:
+def count(connection: Connection, line: str, by: int) -> None:
+    """Change a line of the ledger, in the transaction that changes its rows."""
     connection.execute("UPDATE ledger SET count = count + ? WHERE line = ?", (by, line))
 
 

@@ -1,0 +1,64 @@
+"""`crocbot backup` and `crocbot restore`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from crocbot.cli import common
+from crocbot.errors import OperatorError
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--force", is_flag=True, help="Replace a FILE that exists.")
+def backup(file: Path, force: bool) -> None:
+    """Copy the inbox, conversations and pairings to FILE.
+
+    The copy is consistent also while the gateway runs; it has mode 600 and is checked.
+    """
+    from crocbot import backup as backups
+
+    database = common.existing_database()
+    if file.is_file() and not force and common.is_terminal():
+        common.confirm(f"Replace {file}?", flag="--force")
+        force = True
+    backups.copy(database, file, replace=force)
+    click.echo(f"backed up: {database} to {file}, {file.stat().st_size} bytes")
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--yes", is_flag=True, help="Restore without asking.")
+def restore(file: Path, yes: bool) -> None:
+    """Replace the inbox, conversations and pairings by those of FILE.
+
+    Only while no gateway runs.  Shows the open rows, which the next start answers
+    again, and asks.  The replaced database is kept beside the new one.
+    """
+    from crocbot import backup as backups
+    from crocbot import inbox, settings, state_dir, store
+
+    database = settings.load_only(os.environ, settings.STATE_DIR).database
+    if database.exists() and file.exists() and database.samefile(file):
+        raise OperatorError(f"{file} is the database itself, not a backup")
+    with (
+        state_dir.locked(database.parent),
+        backups.unpacked(file, database.parent, [inbox.SCHEMA]) as draft,
+    ):
+        with store.opened(draft, [inbox.SCHEMA]) as connection:
+            now = store.load_clock(connection).read().time
+            lines = list(inbox.describe_open(connection, now))
+        click.echo("the next start answers what is open in the backup, also again:")
+        for line in lines:
+            click.echo(line)
+        if not yes:
+            common.confirm(f"Restore {file} to {database}?", flag="--yes")
+        kept = backups.install(draft, database)
+    click.echo(f"restored: {database}")
+    if kept is not None:
+        click.echo(f"the replaced database is {kept}")

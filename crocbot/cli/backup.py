@@ -41,18 +41,21 @@ def restore(file: Path, yes: bool) -> None:
     again, and asks.  The replaced database is kept beside the new one.
     """
     from crocbot import backup as backups
-    from crocbot import inbox, settings, state_dir, store
+    from crocbot import inbox, pushed, settings, state_dir, store
 
     database = settings.load_only(os.environ, settings.STATE_DIR).database
     if database.exists() and file.exists() and database.samefile(file):
         raise OperatorError(f"{file} is the database itself, not a backup")
+    schemas = [inbox.SCHEMA, pushed.SCHEMA]
     with (
         state_dir.locked(database.parent),
-        backups.unpacked(file, database.parent, [inbox.SCHEMA]) as draft,
+        backups.unpacked(file, database.parent, schemas) as draft,
     ):
-        with store.opened(draft, [inbox.SCHEMA]) as connection:
+        with store.opened(draft, schemas) as connection:
             now = store.load_clock(connection).read().time
             lines = list(inbox.describe_open(connection, now))
+            totals = next(pushed.describe(connection, now))
+        lines.append(f"messages of crocbot send: {totals}")
         click.echo("the next start answers what is open in the backup, also again:")
         for line in lines:
             click.echo(line)

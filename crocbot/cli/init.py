@@ -35,9 +35,10 @@ START = "crocbot gateway"
     help="The file with the bot's token, or - for standard input.",
 )
 @click.option("--allow", metavar="IDS", help="The user ids of those who are answered.")
-@click.option("--agent", help="echo, http, openai, or another one of docs/agents.md.")
+@click.option("--agent", help="echo, http, openai, command or python.")
 @click.option("--agent-url", metavar="URL", help="http: the URL of your service.")
 @click.option("--agent-command", metavar="TEXT", help="command: program, arguments.")
+@click.option("--agent-function", metavar="NAME", help="python: module:name.")
 @click.option("--openai-base-url", metavar="URL", help="openai: the server.")
 @click.option("--model", metavar="NAME", help="openai: the model.")
 @click.option(

@@ -30,6 +30,11 @@ COMMAND = AgentSetting(
     question="Program and its arguments",
     flag="--agent-command",
 )
+FUNCTION = AgentSetting(
+    name="CROCBOT_AGENT_FUNCTION",
+    question="Function, as module:name",
+    flag="--agent-function",
+)
 BASE_URL = AgentSetting(
     name="OPENAI_BASE_URL",
     question="Base URL of the server",
@@ -50,5 +55,6 @@ AGENT_SETTINGS: Mapping[str, Sequence[AgentSetting]] = {
     "http": (URL,),
     "openai": (BASE_URL, MODEL, KEY),
     "command": (COMMAND,),
+    "python": (FUNCTION,),
 }
 """Agents --> their settings, in the order of the questions."""

@@ -167,6 +167,7 @@ def test_a_restore(
     assert "open: 2, the oldest for " in text
     assert "update 1 of chat 7, " in text
     assert "secret" not in text
+    assert "messages of crocbot send: open 0, " in text
     assert "give --yes" in text
 
     code, text = run(capsys, "restore", "copy", "--yes")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_args
 
 import aiohttp
 import pytest
@@ -16,6 +17,7 @@ from crocbot.errors import OperatorError
 from crocbot.sandbox import Person, Server
 from crocbot.sandbox.messages import Chat
 from crocbot.settings.fields import NAMES, REQUIRED_FIELDS
+from crocbot.settings.values import AgentName
 from crocbot.setup import unit
 from crocbot.setup.agents import AGENT_SETTINGS
 from crocbot.setup.senders import MAX_UPDATES, Sender, Senders, identify
@@ -97,7 +99,8 @@ async def server_call(server: Server, method: str, **values: str) -> None:
 
 
 def test_every_agent_has_its_questions() -> None:
-    """What an agent requires is asked for; each question is about a setting."""
+    """Each agent is known, and what it requires is asked for."""
+    assert list(AGENT_SETTINGS) == list(get_args(get_args(AgentName)[0]))
     for agent, fields in REQUIRED_FIELDS.items():
         asked = {NAMES[one.name] for one in AGENT_SETTINGS[agent]}
         assert set(fields) <= asked

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from statsd_bridge.exposition import text
+from statsd_bridge.exposition import slices, text
 from statsd_bridge.exposition.created import CREATED_TYPES, CreatedFormatter
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import Account
@@ -54,12 +54,12 @@ def format_families(
     for family in families:
         if not family.series_count:
             continue
-        only = text.only_series(family)
+        only = slices.only_series(family)
         if only is None:
             yield from page.format_family(family)
             continue
         labels, series = only
-        lines = text.only_lines(family, series, now)
+        lines = slices.only_lines(family, series, now)
         try:
             chunk = page.format_only(family, labels, series)
         except Exception as error:
@@ -134,7 +134,7 @@ class _Page:
         if is_allowed and family.type in DISTRIBUTIONS:
             # All series decide before the head; counters can be neither negative nor
             # NaN.  Their lines are not kept: a family may be most of the page.
-            for label_texts, lines in text.divide_family(family, self._now):
+            for label_texts, lines in slices.divide_family(family, self._now):
                 if is_allowed:
                     is_allowed = self._allows_series(family, label_texts)
                 # Nothing to print yet, but work to count: one look at a histogram, and

@@ -9,36 +9,42 @@ Print metric families in the text format 0.0.4, in slices.
     api_seconds_count{route="a"} 4
 
 Series keep their labels as text, histograms and summaries also the numbers of the last
-page (shown.py), so a scrape formats only numbers that are new.  A slice is a bounded
-amount of work and of bytes: between two slices the caller can receive packets, and a
-page takes the memory of a slice.
+page (shown.py), so a scrape formats only numbers that are new.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from statsd_bridge.exposition.rows import ROW_START, QuantileRows, Rows
+from statsd_bridge.exposition.slices import (
+    MAX_SLICE_BYTES,
+    MAX_SLICE_LINES,
+    divide_family,
+    exceeds_slice,
+    only_lines,
+    only_series,
+)
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricType
-from statsd_bridge.series import GrowingSeries, MetricFamily, Series, SingleValue
+from statsd_bridge.series import MetricFamily, Series, SingleValue
 from statsd_bridge.syntax import SMALL_NUMBERS, escape_help, format_number
-
-MAX_SLICE_LINES = 2_000
-"""Lines in a slice, about a millisecond of work."""
-
-MAX_SLICE_BYTES = 256 * 1024
-"""Bytes of a slice, about; a line may be longer."""
-
-BYTES_PER_LINE = MAX_SLICE_BYTES // MAX_SLICE_LINES
-"""Bytes that take as long as a line."""
 
 # Prometheus has no type for sets: they are printed as gauges.
 TYPE_NAMES = {each: str(each) for each in MetricType} | {MetricType.SET: "gauge"}
 
 MAX_KEPT_ROWS = 40
 """Rows of a series up to which its numbers are kept as text for the next page."""
+
+MAX_KEPT_FAMILY_LENGTH = 1_000
+"""Length of the text of a family of one series that is kept as a whole."""
+
+LINES_PER_SHORT_FAMILY = 2
+"""Lines of a large family that take as long as a family of one series, about."""
+
+MAX_JOINED_LENGTH = 32 * 1024
+"""Characters of such families that are joined at once."""
 
 NOTHING_KEPT = Account(0)
 """The account of a page whose series keep nothing for the next one."""
@@ -81,53 +87,63 @@ def format_families(
     kept for the next page are charged to `kept`, as long as it has room.
     """
     formatters = new_formatters(now, escape_help, kept)
+    formatter, between, end = formatters[MetricType.COUNTER], "", ""
+    type: MetricType | None = None
+    help_text = ""
+    texts: list[str] = []
+    length = 0
     for family in families:
-        formatter, name = formatters[family.type], family.name
-        series, labels = family.lone, family.lone_labels
-        if (
-            isinstance(series, SingleValue)
-            and not labels
-            and family.help is formatter.help
-        ):
-            # Names without rules: without further calls 0.6 us a family, with those
-            # below 0.9 (python -m benchmarks, rows of shapes).
-            value = series.value
-            number = SMALL_NUMBERS.get(value) or format_number(value)
-            head = f"# HELP {name} {formatter.escaped_help}\n# TYPE {name} "
-            yield f"{head}{formatter.type_name}\n{name} {number}\n", 2
-            continue
-        only = only_series(family)
-        if only is not None:
-            labels, series = only
-            lines = only_lines(family, series, now)
+        if family.type is not type or family.help is not help_text:
+            type, help_text = family.type, family.help
+            formatter = formatters[type]
+            between, end = formatter.head_parts(help_text)
+        series, text = family.lone, ""
+        # Names without rules make a family each: here one takes 0.3 us, by the calls
+        # of _format_family 0.9 (python -m benchmarks, rows of shapes).
+        if isinstance(series, SingleValue):
+            if not family.lone_labels:
+                name, value = family.name, series.value
+                number = SMALL_NUMBERS.get(value) or format_number(value)
+                text = f"# HELP {name}{between}{name}{end}{name} {number}\n"
+        elif series is not None:
             try:
-                text = formatter.format_only(family, labels, series)
+                text = series.last_family(now)
             except Exception as error:
                 bugs.report(error)
-            else:
-                yield text, lines
-        elif family.series_count:
-            head = formatter.head(name, formatter.type_name, family.help)
-            for text, lines in format_series(family, formatter, bugs):
-                yield head + text, lines + 2
-                head = ""
+                continue
+        if text:
+            texts.append(text)
+            length += len(text)
+            if length < MAX_JOINED_LENGTH:
+                continue
+        if texts:
+            yield "".join(texts), LINES_PER_SHORT_FAMILY * len(texts)
+            texts.clear()
+            length = 0
+        if not text:
+            yield from _format_family(family, formatter, bugs)
+    yield "".join(texts), LINES_PER_SHORT_FAMILY * len(texts)
 
 
-def only_series(family: MetricFamily) -> tuple[str, Series] | None:
-    """Return the series of a family of one, with its labels, if a slice can hold it."""
-    if family.series_count != 1:
-        return None
-    [only] = family.series.items()
-    length = len(only[0]) + len(family.name) + BYTES_PER_LINE
-    return None if family.max_page_lines * length > MAX_SLICE_BYTES else only
-
-
-def only_lines(family: MetricFamily, series: Series, now: float) -> int:
-    """Return the lines that take as long as a family of one series, with its head."""
-    if isinstance(series, GrowingSeries):
-        return series.page_lines(now) + 2
-    # Rows take less than half of the time of a counter of a large family.
-    return family.max_page_lines // 2 + 2
+def _format_family(
+    family: MetricFamily, formatter: SeriesFormatter, bugs: BugReporter
+) -> Iterator[Chunk]:
+    only = only_series(family)
+    if only is not None:
+        labels, series = only
+        lines = only_lines(family, series, formatter.now)
+        # With bugs.catch() it takes 1 us more.
+        try:
+            text = formatter.format_only(family, labels, series)
+        except Exception as error:
+            bugs.report(error)
+        else:
+            yield text, lines
+    elif family.series_count:
+        head = formatter.head(family.name, formatter.type_name, family.help)
+        for text, lines in format_series(family, formatter, bugs):
+            yield head + text, lines + 2
+            head = ""
 
 
 def format_series(
@@ -138,7 +154,7 @@ def format_series(
     # The inner loop takes most of the time of a large page: 0.4 us for a counter
     # (python -m benchmarks, rows of pages).
     for label_texts, lines in divide_family(family, formatter.now):
-        is_large = len(label_texts) == 1 and _exceeds_slice(family, label_texts[0])
+        is_large = len(label_texts) == 1 and exceeds_slice(family, label_texts[0])
         texts: list[str] = []
         for labels in label_texts:
             series = find(labels)
@@ -155,65 +171,6 @@ def format_series(
         yield "".join(texts), lines
 
 
-def _exceeds_slice(family: MetricFamily, labels: str) -> bool:
-    """Return whether a series may have more bytes than a slice."""
-    length = len(labels) + len(family.name) + BYTES_PER_LINE
-    return family.max_page_lines * length > MAX_SLICE_BYTES
-
-
-def divide_family(
-    family: MetricFamily, now: float
-) -> Iterator[tuple[Sequence[str], int]]:
-    """Yield parts of a family's label texts, with the lines that take as long."""
-    label_texts, lines = family.label_texts(), family.max_page_lines
-    size = max(1, MAX_SLICE_LINES // lines)
-    for start in range(0, len(label_texts), size):
-        part = label_texts[start : start + size]
-        if family.type in _GROWING:
-            yield from _divide_growing(family, part, now)
-        elif len(part) == 1:
-            # Most families have one series.
-            yield part, lines
-        else:
-            yield from _divide_by_bytes(part, lines, len(family.name))
-
-
-def _divide_by_bytes(
-    label_texts: Sequence[str], lines: int, name_length: int
-) -> Iterator[tuple[Sequence[str], int]]:
-    """Halve a list until all lines of its series are at most MAX_SLICE_BYTES."""
-    count = len(label_texts)
-    length = (sum(map(len, label_texts)) + count * name_length) * lines
-    if count > 1 and length > MAX_SLICE_BYTES:
-        for half in (label_texts[: count // 2], label_texts[count // 2 :]):
-            yield from _divide_by_bytes(half, lines, name_length)
-    else:
-        yield label_texts, count * lines
-
-
-def _divide_growing(
-    family: MetricFamily, label_texts: Sequence[str], now: float
-) -> Iterator[tuple[Sequence[str], int]]:
-    """Divide series by their members and values, too."""
-    part: list[str] = []
-    lines = 0
-    for labels in label_texts:
-        series = family.find(labels)
-        if not isinstance(series, GrowingSeries):
-            continue
-        length = (len(labels) + len(family.name)) * family.max_page_lines
-        more = series.page_lines(now) + length // BYTES_PER_LINE
-        if more >= MAX_SLICE_LINES and part:
-            yield part, lines
-            part, lines = [], 0
-        part.append(labels)
-        lines += more
-        if lines >= MAX_SLICE_LINES:
-            yield part, lines
-            part, lines = [], 0
-    yield part, lines
-
-
 class SeriesFormatter:
     """
     Formats the series of one type on one page: counters, gauges and sets.
@@ -226,13 +183,20 @@ class SeriesFormatter:
         self.type_name = type_name
         self._escape_help = escape_help
         # Families without a rule share their help text.
-        self.help = self.escaped_help = ""
+        self._help = self._escaped_help = ""
 
     def head(self, name: str, type_name: str, help_text: str) -> str:
         """Return the lines before the series of a family."""
-        if help_text is not self.help:
-            self.help, self.escaped_help = help_text, self._escape_help(help_text)
-        return f"# HELP {name} {self.escaped_help}\n# TYPE {name} {type_name}\n"
+        return f"# HELP {name} {self._escaped(help_text)}\n# TYPE {name} {type_name}\n"
+
+    def head_parts(self, help_text: str) -> tuple[str, str]:
+        """Return what is between the two names in these lines, and after them."""
+        return f" {self._escaped(help_text)}\n# TYPE ", f" {self.type_name}\n"
+
+    def _escaped(self, help_text: str) -> str:
+        if help_text is not self._help:
+            self._help, self._escaped_help = help_text, self._escape_help(help_text)
+        return self._escaped_help
 
     def format_only(self, family: MetricFamily, labels: str, series: Series) -> str:
         """Return a family of one series that fits into a slice, with its head."""
@@ -285,7 +249,30 @@ class RowsFormatter(SeriesFormatter):
         if self._suffix is not None:
             chunks = self.format_in_chunks(name, labels, series)
             return "".join([text for text, _ in chunks])
-        numbers = series.last_numbers(self.now) or self._format_numbers(series)
+        numbers = series.last_numbers(self.now)
+        if not numbers:
+            numbers = self._format_numbers(series)
+            if _has_few_rows(numbers):
+                series.keep_numbers(numbers, self._kept)
+        return self._put_in(name, labels, numbers)
+
+    def format_only(self, family: MetricFamily, labels: str, series: Series) -> str:
+        """Return a family of one series; keep it if it is short, or its numbers."""
+        head = self.head(family.name, self.type_name, family.help)
+        numbers = series.last_numbers(self.now)
+        is_new = not numbers
+        if is_new:
+            numbers = self._format_numbers(series)
+        text = head + self._put_in(family.name, labels, numbers)
+        if _has_few_rows(numbers):
+            if len(text) <= MAX_KEPT_FAMILY_LENGTH and text.isascii():
+                series.keep_family(text, self._kept)
+            elif is_new:
+                series.keep_numbers(numbers, self._kept)
+        return text
+
+    def _put_in(self, name: str, labels: str, numbers: str) -> str:
+        """Return the lines of a series with its name and labels put in."""
         rows, total, count = numbers.split(_SEPARATOR)
         if labels:
             start, braces = f"{name}{self._rows.suffix}{{{labels},", f"{{{labels}}}"
@@ -297,14 +284,11 @@ class RowsFormatter(SeriesFormatter):
         )
 
     def _format_numbers(self, series: Series) -> str:
-        """Return rows without their start, sum and count; keep them if they are few."""
+        """Return rows without their start, sum and count."""
         values = series.values(self.now)
         rows = self._rows.format(series.options, values)
         total, count = format_number(values[-2]), format_number(values[-1])
-        text = f"{rows}{_SEPARATOR}{total}{_SEPARATOR}{count}"
-        if len(values) <= MAX_KEPT_ROWS:
-            series.keep_numbers(text, self._kept)
-        return text
+        return f"{rows}{_SEPARATOR}{total}{_SEPARATOR}{count}"
 
     def format_in_chunks(
         self, name: str, labels: str, series: Series
@@ -325,6 +309,10 @@ class RowsFormatter(SeriesFormatter):
         for suffix, value in (("_sum", values[-2]), ("_count", values[-1])):
             if self._suffix in (None, suffix):
                 yield f"{name}{suffix}{braces} {format_number(value)}\n", 1
+
+
+def _has_few_rows(numbers: str) -> bool:
+    return numbers.count("\n") <= MAX_KEPT_ROWS
 
 
 def new_formatters(
@@ -351,6 +339,3 @@ def new_formatters(
             kept=kept,
         )
     return formatters
-
-
-_GROWING = frozenset({MetricType.SET, MetricType.SUMMARY})

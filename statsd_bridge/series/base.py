@@ -87,6 +87,13 @@ class Series:
     def keep_numbers(self, text: str, kept: Account) -> None:
         """Keep the numbers of a page as text, charged to `kept`; or do nothing."""
 
+    def last_family(self, _now: float) -> str:
+        """Return the text of `keep_family` if it still holds, else nothing."""
+        return ""
+
+    def keep_family(self, text: str, kept: Account) -> None:
+        """Keep the text of a family of one series, charged to `kept`, or nothing."""
+
     def last_encoded(self, _now: float) -> bytes:
         """Return the metric of `keep_encoded` if it still holds, else nothing."""
         return b""

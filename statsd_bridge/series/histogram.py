@@ -19,7 +19,7 @@ from statsd_bridge.model import MetricOptions
 from statsd_bridge.series.base import Series
 from statsd_bridge.series.native import NativeGeneration, NativeHistogram
 from statsd_bridge.series.native_bounds import greatest_number
-from statsd_bridge.series.shown import ShownNumbers, keep_numbers
+from statsd_bridge.series.shown import ShownSeries
 
 SORT_THRESHOLD = 8
 """
@@ -37,7 +37,7 @@ MAX_TOTAL = (1 << 64) - 1
 """The largest count of a histogram in a message, which its native buckets add up to."""
 
 
-class Histogram(Series):
+class Histogram(ShownSeries):
     """
     A histogram.  A bucket counts the values that are at most its bound.
 
@@ -45,7 +45,7 @@ class Histogram(Series):
     `generation` is that of the native buckets, None for classic buckets only.
     """
 
-    __slots__ = ("_native", "counts", "shown", "sum")
+    __slots__ = ("_native", "counts", "sum")
 
     def __init__(
         self, options: MetricOptions, generation: NativeGeneration | None = None
@@ -53,7 +53,7 @@ class Histogram(Series):
         Series.__init__(self, options)
         self.counts = [0] * (len(options.buckets) + 1)
         self.sum = 0.0
-        self.shown: ShownNumbers | None = None
+        self.shown = None
         # A generation stands for native buckets that are not made yet.
         self._native: NativeHistogram | NativeGeneration | None = generation
 
@@ -152,38 +152,18 @@ class Histogram(Series):
         cumulative = tuple(accumulate(self.counts))
         return (*cumulative, self.sum, cumulative[-1])
 
-    def last_numbers(self, _now: float) -> str:
-        """Return the numbers of the last page as text, if they are the same."""
-        shown = self.shown
-        return (
-            shown.text if shown is not None and shown.count == sum(self.counts) else ""
-        )
-
-    def keep_numbers(self, text: str, kept: Account) -> None:
-        """Keep the numbers of a page as text, if `kept` has room."""
-        new = ShownNumbers(sum(self.counts), text=text)
-        self.shown = keep_numbers(self.shown, new, kept)
-
-    def last_encoded(self, _now: float) -> bytes:
-        """Return the metric of the last page in protobuf, if it is the same."""
-        shown = self.shown
-        return (
-            shown.encoded
-            if shown is not None and shown.count == sum(self.counts)
-            else b""
-        )
+    def observations(self, _now: float) -> int:
+        """Return the count of observations."""
+        return sum(self.counts)
 
     def keep_encoded(self, metric: bytes, kept: Account) -> None:
         """Keep the metric of a page, without native buckets, if `kept` has room."""
         # Native buckets can be dropped between two observations.
         if self._native is None:
-            new = ShownNumbers(sum(self.counts), encoded=metric)
-            self.shown = keep_numbers(self.shown, new, kept)
+            super().keep_encoded(metric, kept)
 
-    def kept_bytes(self) -> int:
-        """Return what pages keep of the series."""
-        shown = self.shown
-        return super().kept_bytes() + (0 if shown is None else shown.size())
+    def _count(self) -> int:
+        return sum(self.counts)
 
     def _observe_first(self, value: float, weight: int) -> None:
         """Make the native buckets, unless the observation is the first and only one."""

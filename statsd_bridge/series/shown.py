@@ -1,7 +1,8 @@
 """
 What the last page showed of a histogram or a summary, kept for the next one.
 
-It is the text of its numbers, or after a page in protobuf its metric.
+It is the text of its numbers, or the whole text of a short family of one series, and
+after a page in protobuf its metric.
 
 Many series have no sample between two pages, most of all those of names without rules:
 their count is the same, and so are all other numbers.
@@ -9,9 +10,11 @@ their count is the same, and so are all other numbers.
 
 from __future__ import annotations
 
+from sys import getsizeof
 from typing import Final
 
 from statsd_bridge.memory import Account
+from statsd_bridge.series.base import Series
 
 SHOWN_BYTES: Final = 150
 """Kept numbers, without their text or metric."""
@@ -24,28 +27,85 @@ class ShownNumbers:
     """
     Numbers of a page, and the count of the observations that they are of.
 
-    They are the text, the encoded metric, or both if both formats are asked for.
+    `text` are the numbers, `family` is the text of the whole family, `encoded` the
+    metric; there are several if pages in several formats are asked for.
     """
 
-    __slots__ = ("count", "encoded", "text")
+    __slots__ = ("count", "encoded", "family", "text")
 
-    def __init__(self, count: int, *, text: str = "", encoded: bytes = b"") -> None:
+    def __init__(
+        self, count: int, *, text: str = "", family: str = "", encoded: bytes = b""
+    ) -> None:
         self.count = count
         self.text = text
+        self.family = family
         self.encoded = encoded
 
     def size(self) -> int:
         """Return the bytes that are charged."""
-        return SHOWN_BYTES + len(self.text) + len(self.encoded)
+        return SHOWN_BYTES + len(self.text) + len(self.family) + len(self.encoded)
 
 
-def keep_numbers(
-    old: ShownNumbers | None, new: ShownNumbers, kept: Account
-) -> ShownNumbers | None:
-    """Return numbers that replace older ones; None if `kept` has no room."""
-    if old is not None:
-        kept.release(old.size())
-        if old.count == new.count:
-            new.text = new.text or old.text
-            new.encoded = new.encoded or old.encoded
-    return new if kept.reserve(new.size()) else None
+class ShownSeries(Series):
+    """A series that keeps what a page shows until its next observation."""
+
+    __slots__ = ("shown",)
+
+    shown: ShownNumbers | None
+
+    def observations(self, now: float) -> int:
+        """Return the count of observations, and outdate what changed without one."""
+        raise NotImplementedError
+
+    def last_numbers(self, now: float) -> str:
+        """Return the numbers of the last page as text, if they are the same."""
+        shown = self.shown
+        if shown is None or self.observations(now) != shown.count:
+            return ""
+        return shown.text
+
+    def keep_numbers(self, text: str, kept: Account) -> None:
+        """Keep the numbers of a page as text, if `kept` has room."""
+        self._keep(ShownNumbers(self._count(), text=text), kept)
+
+    def last_family(self, now: float) -> str:
+        """Return the text of the family on the last page, if it is the same."""
+        shown = self.shown
+        if shown is None or not shown.family or self.observations(now) != shown.count:
+            return ""
+        return shown.family
+
+    def keep_family(self, text: str, kept: Account) -> None:
+        """Keep the text of the family, whose only series it is, if `kept` has room."""
+        self._keep(ShownNumbers(self._count(), family=text), kept)
+
+    def last_encoded(self, now: float) -> bytes:
+        """Return the metric of the last page in protobuf, if it is the same."""
+        shown = self.shown
+        if shown is None or self.observations(now) != shown.count:
+            return b""
+        return shown.encoded
+
+    def keep_encoded(self, metric: bytes, kept: Account) -> None:
+        """Keep the metric of a page in protobuf, if `kept` has room."""
+        self._keep(ShownNumbers(self._count(), encoded=metric), kept)
+
+    def kept_bytes(self) -> int:
+        """Return what pages keep of the series."""
+        encoded, shown = self.encoded, self.shown
+        size = getsizeof(encoded) if encoded else 0
+        return size + (0 if shown is None else shown.size())
+
+    def _count(self) -> int:
+        """Return the count of observations."""
+        raise NotImplementedError
+
+    def _keep(self, new: ShownNumbers, kept: Account) -> None:
+        old = self.shown
+        if old is not None:
+            kept.release(old.size())
+            if old.count == new.count:
+                new.text = new.text or old.text
+                new.family = new.family or old.family
+                new.encoded = new.encoded or old.encoded
+        self.shown = new if kept.reserve(new.size()) else None

@@ -23,7 +23,7 @@ from math import inf
 from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions, Sample
 from statsd_bridge.series.base import GrowingSeries
-from statsd_bridge.series.shown import OUTDATED, ShownNumbers, keep_numbers
+from statsd_bridge.series.shown import OUTDATED, ShownSeries
 from statsd_bridge.series.sketch import (
     ENTRY_BYTES,
     MAX_PENDING,
@@ -49,7 +49,7 @@ VALUES_PER_LINE = 20
 """Values that are sorted in the time of a line."""
 
 
-class Summary(GrowingSeries):
+class Summary(ShownSeries, GrowingSeries):
     """
     A summary; `number` is that of the newest part, which ends at `part_end`.
 
@@ -63,7 +63,6 @@ class Summary(GrowingSeries):
         "error",
         "number",
         "part_end",
-        "shown",
         "sketches",
         "sum",
         "window_values",
@@ -82,7 +81,7 @@ class Summary(GrowingSeries):
         # Only parts with values, oldest first.  The size of a summary includes one.
         self.sketches: list[Sketch] = []
         self.window_values: tuple[float, ...] | None = None
-        self.shown: ShownNumbers | None = None
+        self.shown = None
 
     @property
     def _parts(self) -> int:
@@ -118,33 +117,14 @@ class Summary(GrowingSeries):
         """Return each quantile, NaN if the window is empty, then sum and count."""
         return (*self._window_values(now)[:-1], self.sum, self.count)
 
-    def last_numbers(self, now: float) -> str:
-        """Return the numbers of the last page as text, if they are the same."""
+    def observations(self, now: float) -> int:
+        """Return the count of observations; outdate quantiles whose window turned."""
         if now >= self.part_end:
             self.expire(now)
-        shown = self.shown
-        return shown.text if shown is not None and shown.count == self.count else ""
+        return self.count
 
-    def keep_numbers(self, text: str, kept: Account) -> None:
-        """Keep the numbers of a page as text, if `kept` has room."""
-        self.shown = keep_numbers(self.shown, ShownNumbers(self.count, text=text), kept)
-
-    def last_encoded(self, now: float) -> bytes:
-        """Return the metric of the last page in protobuf, if it is the same."""
-        if now >= self.part_end:
-            self.expire(now)
-        shown = self.shown
-        return shown.encoded if shown is not None and shown.count == self.count else b""
-
-    def keep_encoded(self, metric: bytes, kept: Account) -> None:
-        """Keep the metric of a page in protobuf, if `kept` has room."""
-        new = ShownNumbers(self.count, encoded=metric)
-        self.shown = keep_numbers(self.shown, new, kept)
-
-    def kept_bytes(self) -> int:
-        """Return what pages keep of the series."""
-        shown = self.shown
-        return super().kept_bytes() + (0 if shown is None else shown.size())
+    def _count(self) -> int:
+        return self.count
 
     def may_be_negative(self, now: float) -> bool:
         """Return whether the sum is negative or NaN, or a value in the window is."""

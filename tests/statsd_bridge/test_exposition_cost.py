@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from statsd_bridge.exposition import openmetrics, text
-from statsd_bridge.exposition.text import MAX_SLICE_BYTES, MAX_SLICE_LINES
+from statsd_bridge.exposition.slices import MAX_SLICE_BYTES, MAX_SLICE_LINES
 from tests.statsd_bridge.in_memory import InMemoryPath
 
 SUMMARY = """

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge.exposition import SelfMetrics, protobuf
-from statsd_bridge.exposition.text import MAX_SLICE_BYTES, MAX_SLICE_LINES
+from statsd_bridge.exposition.slices import MAX_SLICE_BYTES, MAX_SLICE_LINES
 from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions, MetricType, NativeMode
 from statsd_bridge.series import MetricFamily

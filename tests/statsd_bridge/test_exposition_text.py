@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge.exposition import openmetrics, text
+from statsd_bridge.exposition.slices import MAX_SLICE_LINES
 from statsd_bridge.log import BugReporter
 from statsd_bridge.model import (
     Labels,
@@ -124,19 +125,19 @@ def test_a_large_page_has_slices() -> None:
     """No slice exceeds MAX_SLICE_LINES, and no series is lost."""
     records = [
         (COUNTER, SampleType.COUNTER, "c", (("n", str(number)),), 1.0)
-        for number in range(3 * text.MAX_SLICE_LINES)
+        for number in range(3 * MAX_SLICE_LINES)
     ]
     slices = list(slices_of(store_of(*records).families(), NoBugs()))
 
-    assert all(part.count(b"\nc{") <= text.MAX_SLICE_LINES for part in slices)
-    assert b"".join(slices).count(b"\nc{") == 3 * text.MAX_SLICE_LINES
+    assert all(part.count(b"\nc{") <= MAX_SLICE_LINES for part in slices)
+    assert b"".join(slices).count(b"\nc{") == 3 * MAX_SLICE_LINES
 
 
 def test_series_may_expire_between_two_slices() -> None:
     """A page is finished although its series expire meanwhile."""
     now = [0.0]
     store = SeriesStore(clock=lambda: now[0])
-    for number in range(2 * text.MAX_SLICE_LINES):
+    for number in range(2 * MAX_SLICE_LINES):
         options = MetricOptions(MetricType.COUNTER, "h", ttl=1)
         spec = SeriesSpec("c", (("n", str(number)),), options)
         store.record(spec, Sample(SampleType.COUNTER, "c", 1.0))
@@ -145,7 +146,7 @@ def test_series_may_expire_between_two_slices() -> None:
     now[0] = 100.0
     store.expire()
 
-    assert first.count(b"\nc{") == text.MAX_SLICE_LINES
+    assert first.count(b"\nc{") == MAX_SLICE_LINES
     assert b"c{" not in b"".join(slices)
 
 
@@ -154,7 +155,7 @@ def test_families_may_expire_between_two_slices(module: Any) -> None:
     """A family that is gone when its turn comes is left out with its head."""
     now = [0.0]
     store = SeriesStore(clock=lambda: now[0])
-    for number in range(text.MAX_SLICE_LINES):
+    for number in range(MAX_SLICE_LINES):
         options = replace(COUNTER, ttl=1 + number)
         spec = SeriesSpec(f"c{number:04}", (), options)
         store.record(spec, Sample(SampleType.COUNTER, "c", 1.0))
@@ -162,7 +163,7 @@ def test_families_may_expire_between_two_slices(module: Any) -> None:
     chunks = module.format_families(store.families(), 0.0, NoBugs(), **more)
     slices = text.join_slices(chunks)
     first = next(slices)
-    now[0] = text.MAX_SLICE_LINES - 10.5
+    now[0] = MAX_SLICE_LINES - 10.5
     store.expire()
     last = b"".join(slices)
 

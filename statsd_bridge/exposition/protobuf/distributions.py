@@ -21,7 +21,8 @@ from statsd_bridge.exposition.protobuf.wire import (
     varint,
 )
 from statsd_bridge.exposition.rows import Templates
-from statsd_bridge.exposition.text import MAX_KEPT_ROWS, MAX_SLICE_LINES
+from statsd_bridge.exposition.slices import MAX_SLICE_LINES
+from statsd_bridge.exposition.text import MAX_KEPT_ROWS
 from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions
 from statsd_bridge.series import Histogram, Series

@@ -46,7 +46,7 @@ from statsd_bridge.exposition.protobuf.wire import (
     padding,
     varint,
 )
-from statsd_bridge.exposition.text import (
+from statsd_bridge.exposition.slices import (
     MAX_SLICE_BYTES,
     MAX_SLICE_LINES,
     divide_family,

@@ -156,6 +156,11 @@ class DatagramReader:
             if not self._read_batch():
                 return
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether more datagrams wait than are read at once."""
+        return self.state is ReaderState.BUSY
+
     def read_some(self) -> None:
         """Receive what the kernel has delivered, for ITERATION_SECONDS at most."""
         self._read_batches()

@@ -72,6 +72,10 @@ class HttpBackend(web.Backend):
         )
         return web.RenderedPage(page_format.value, slices)
 
+    def has_backlog(self) -> bool:
+        """Return whether more packets wait than are read at once."""
+        return self._listeners.has_backlog()
+
     def flush(self) -> None:
         """Receive and process what has arrived until now, but for a flood."""
         self._listeners.read_some()

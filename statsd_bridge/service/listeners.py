@@ -67,6 +67,10 @@ class Listeners:
         for each in self._readers:
             each.read_some()
 
+    def has_backlog(self) -> bool:
+        """Return whether more datagrams wait than are read at once."""
+        return any(each.has_backlog for each in self._readers)
+
     def close(self) -> None:
         """Close the datagram sockets; a reactor that runs does it when it stops."""
         for each in self._readers:

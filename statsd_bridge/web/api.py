@@ -27,7 +27,7 @@ from statsd_bridge.inspection.rules import ONLY, RulesQuery, parse_start
 from statsd_bridge.inspection.search import DEFAULT_LIMIT, MAX_LIMIT, MAX_WORDS
 from statsd_bridge.model import MetricType
 from statsd_bridge.settings import API_PATH
-from statsd_bridge.web.base import NOT_DONE_YET, Backend, BackendPage, PageRequest
+from statsd_bridge.web.base import NOT_DONE_YET, Backend, Page, PageRequest
 from statsd_bridge.web.jobs import Jobs, encode_json, json_error, set_json_headers
 
 Parameters = Mapping[str, Any]
@@ -220,34 +220,43 @@ ENDPOINTS: Mapping[str, type[Endpoint[Any]]] = {
 }
 
 
-class Api(BackendPage):
-    """All paths below /api/v1/."""
+def api_paths(backend: Backend, jobs: Jobs) -> dict[str, Page]:
+    """Return the pages of the endpoints by their paths."""
+    return {
+        API_PATH + name: _EndpointPage(endpoint(backend), jobs)
+        for name, endpoint in ENDPOINTS.items()
+    }
 
-    def __init__(self, backend: Backend, jobs: Jobs) -> None:
-        super().__init__(backend)
+
+class UnknownPath(Page):
+    """The response to all other paths below /api/v1/."""
+
+    def render(self, request: PageRequest) -> bytes:
+        """Return status 404 and what there is."""
+        choices = ", ".join([*ENDPOINTS, "try"])
+        return json_error(request, 404, f"{API_PATH} has only: {choices}")
+
+
+class _EndpointPage(Page):
+    """One path."""
+
+    def __init__(self, endpoint: Endpoint[Any], jobs: Jobs) -> None:
+        self._endpoint = endpoint
         self._jobs = jobs
-        self._endpoints = {name: each(backend) for name, each in ENDPOINTS.items()}
 
     def render(self, request: PageRequest) -> bytes | int:
         """Respond, or begin a job that does."""
-        name = request.path.decode("latin-1").removeprefix(API_PATH)
-        endpoint = self._endpoints.get(name)
-        if endpoint is None:
-            choices = ", ".join(self._endpoints)
-            return json_error(request, 404, f"{API_PATH} has only: {choices}")
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"allow", b"GET, HEAD")
             return json_error(request, 405, "the method is not GET or HEAD")
         try:
-            parameters = read_parameters(request.args or {}, endpoint.parsers)
-            return self._get(request, endpoint, parameters)
+            parameters = read_parameters(request.args or {}, self._endpoint.parsers)
+            return self._get(request, parameters)
         except BadParameterError as error:
             return json_error(request, 400, str(error))
 
-    def _get(
-        self, request: PageRequest, endpoint: Endpoint[Any], parameters: Parameters
-    ) -> bytes | int:
-        answer = endpoint.get(parameters)
+    def _get(self, request: PageRequest, parameters: Parameters) -> bytes | int:
+        answer = self._endpoint.get(parameters)
         if isinstance(answer, dict):
             set_json_headers(request)
             return json.dumps(answer).encode() + b"\n"

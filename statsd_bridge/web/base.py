@@ -60,6 +60,9 @@ class Backend(Protocol):
     def render_metrics(self, accept: str) -> RenderedPage:
         """Render the metrics in the format negotiated by an Accept header."""
 
+    def has_backlog(self) -> bool:
+        """Return whether more packets wait than are read at once."""
+
     def reload(self) -> Deferred[str]:
         """Reload the mapping file; the result is why it is refused, or empty."""
 

@@ -33,6 +33,9 @@ MAX_SENDING = 16
 SLICE_SECONDS = 0.002
 """Work between two looks at the sockets."""
 
+BACKLOG_SECONDS = 0.02
+"""Between two slices while more packets wait than are read at once: these go first."""
+
 MAX_JOB_SECONDS = 30.0
 """A job that takes longer ends with status 503."""
 
@@ -92,7 +95,8 @@ class Jobs:
             self._running[job] = None
         if self._running and not self._is_scheduled:
             self._is_scheduled = True
-            self.backend.reactor.callLater(0, self._run)
+            delay = BACKLOG_SECONDS if self.backend.has_backlog() else 0
+            self.backend.reactor.callLater(delay, self._run)
 
     def _run(self) -> None:
         """Do a slice of the next job."""
@@ -109,7 +113,9 @@ class Jobs:
 
     def _send(self, job: _Job, body: bytes) -> None:
         if len(self._sending) >= MAX_SENDING:
-            next(iter(self._sending)).abort()
+            oldest = next(iter(self._sending))
+            del self._sending[oldest]
+            oldest.abort()
         self._sending[job] = None
         job.send(body)
 

@@ -20,7 +20,7 @@ from statsd_bridge.settings import (
     Settings,
 )
 from statsd_bridge.web import base, pages
-from statsd_bridge.web.api import Api
+from statsd_bridge.web.api import UnknownPath, api_paths
 from statsd_bridge.web.bodies import Bodies
 from statsd_bridge.web.connection import (
     MAX_IDLE_SECONDS,
@@ -63,7 +63,8 @@ def http_factory(
     api: base.Page = not_found
     if settings.web_ui:
         jobs = Jobs(backend)
-        api = Api(backend, jobs)
+        api = UnknownPath()
+        paths |= api_paths(backend, jobs)
         paths |= ui_paths(backend, jobs, telemetry_path)
         paths[TRY_PATH] = Try(backend)
     if settings.enable_lifecycle:

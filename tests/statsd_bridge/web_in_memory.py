@@ -63,6 +63,7 @@ class Backend(web.Backend):
         self.path = InMemoryPath()
         """The series that are shown."""
         self.inspector = self.path.inspector
+        self.backlog = False
         self.refused = ""
         self.quits = 0
         self.tried: list[tuple[bytes, str]] = []
@@ -79,6 +80,9 @@ class Backend(web.Backend):
 
     def reload(self) -> Deferred[str]:
         return succeed(self.refused)
+
+    def has_backlog(self) -> bool:
+        return self.backlog
 
     def quit(self) -> None:
         self.quits += 1

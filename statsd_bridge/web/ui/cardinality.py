@@ -43,12 +43,20 @@ def render(found: Mapping[str, Any], ranking: Ranking, up: str) -> Html:
         '<section id="cardinality" aria-labelledby="cardinality-title"'
         ' data-part="cardinality" data-every="{seconds}" data-from="{address}">'
         '<h2 id="cardinality-title">Cardinality</h2>{form}'
-        '<div data-live="cardinality">{summary}{table}</div></section>',
+        '<div data-live="cardinality">{summary}{table}{all}</div></section>',
         seconds=REFRESH_SECONDS,
         address=url(up + PATH, **ranking._asdict()),
         form=_form(ranking, up),
         summary=_summary(found, ranking),
         table=_table(found, ranking, up),
+        all=EMPTY if found["complete"] else _all(up),
+    )
+
+
+def _all(up: str) -> Html:
+    return fill(
+        '<p class="paging">{link}</p>',
+        link=link(up + PATH, "All names, with the values of their labels"),
     )
 
 
@@ -64,25 +72,18 @@ def _form(ranking: Ranking, up: str) -> Html:
 
 
 def _summary(found: Mapping[str, Any], ranking: Ranking) -> Html:
-    total = found["total"]
-    text = fill(
-        "{series} series of {families} names, {size}.",
-        series=numbers.number(total["series"]),
-        families=numbers.number(total["families"]),
-        size=numbers.size(total["bytes"]),
+    total, over = found["total"], found["total"]["over"]
+    text = (
+        f"{total['series']:,} series of {numbers.count(total['families'], 'name')},"
+        f" {numbers.size(total['bytes'])}; {_growth(total['growth'])} series in"
+        f" {numbers.duration(found['growth_seconds'])}."
     )
-    families = found["families"]
-    if not ranking.max_series or not families:
-        return fill("<p>{text}</p>", text=text)
-    over = [each["over"] for each in families if each.get("over")]
-    return fill(
-        "<p>{text} A quota of {quota} would cut {over} series of {names} of the names"
-        " below.</p>",
-        text=text,
-        quota=ranking.max_series,
-        over=numbers.number(sum(over)),
-        names=numbers.number(len(over)),
-    )
+    if over is not None:
+        text += (
+            f" A quota of {ranking.max_series} would cut {over['series']:,} series of"
+            f" {numbers.count(over['families'], 'name')}."
+        )
+    return fill("<p>{text}</p>", text=text)
 
 
 def _table(found: Mapping[str, Any], ranking: Ranking, up: str) -> Html:
@@ -114,10 +115,8 @@ def _row(family: Mapping[str, Any], key: str, most: float, up: str) -> list[obje
     ]
 
 
-def _growth(growth: float | None) -> str:
-    if growth is None:
-        return "not known yet"
-    return f"+{numbers.number(growth)}" if growth > 0 else numbers.number(growth)
+def _growth(growth: float) -> str:
+    return f"+{growth:,}" if growth > 0 else f"{growth:,}"
 
 
 def _labels(labels: list[Mapping[str, Any]]) -> Html:
@@ -126,7 +125,7 @@ def _labels(labels: list[Mapping[str, Any]]) -> Html:
         fill(
             "<li>{name} <b>{values}</b></li>",
             name=code(each["name"]),
-            values=numbers.number(each["values"]),
+            values=_values(each),
         )
         for each in largest[:MAX_LABELS]
     ]
@@ -137,16 +136,14 @@ def _labels(labels: list[Mapping[str, Any]]) -> Html:
     )
 
 
+def _values(label: Mapping[str, Any]) -> str:
+    about = "" if label["exact"] else "about "
+    return f"{about}{label['values']:,}"
+
+
 def _quota(quota: Mapping[str, Any] | None) -> Html:
     if quota is None:
         return html("none")
     refused = quota.get("refused")
-    text = (
-        fill(
-            ' <span class="bad">{refused} refused</span>',
-            refused=numbers.number(refused),
-        )
-        if refused
-        else EMPTY
-    )
-    return join([numbers.number(quota["max_series"]), text])
+    text = fill(' <span class="bad">{count} refused</span>', count=f"{refused or 0:,}")
+    return join([numbers.number(quota["max_series"]), text if refused else EMPTY])

@@ -122,6 +122,9 @@ def _drawn(
         # Joined as text: a page has thousands of points.
         ys = [HEIGHT - int(each * scale) for each in points]
         path = " ".join([f"{x},{y}" for x, y in zip(xs, ys, strict=True)])
+        if len(xs) == 1:
+            # A line of one point would not be visible.
+            path += f" {WINDOW_SECONDS},{ys[0]}"
         if len(lines) == 1:
             area = f"{xs[0]},{HEIGHT} {path} {xs[-1]},{HEIGHT}"
             yield Html(f'<polygon class="area" points="{area}"/>')

@@ -28,6 +28,7 @@ HEADERS: Final = {
 SECTIONS: Final = {
     "traffic": "Traffic",
     "series": "Series",
+    "cardinality": "Cardinality",
     "rules": "Rules",
     "unmapped": "Unmapped",
     "explain": "Explain",

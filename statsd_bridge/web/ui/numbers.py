@@ -21,6 +21,12 @@ def number(value: Number) -> str:
     return f"{value:,.6g}" if 1e-4 <= abs(value) < 1e15 else f"{value:g}"
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number of things: 1 name, 1,234 names; `series` stays as it is."""
+    plural = "" if number == 1 or noun.endswith("s") else "s"
+    return f"{number:,} {noun}{plural}"
+
+
 def rate(value: float) -> str:
     """Return a rate with three digits: 12,345 or 1.23 or 0."""
     if abs(value) >= 100 or value == int(value):

@@ -101,13 +101,9 @@ def _mapping(mapping: Mapping[str, Any]) -> Html:
     return fill(
         '{file}<br><small><a href="#rules">{rules}</a></small>{error}',
         file=code(mapping["file"]),
-        rules=_count(mapping["rules"], "rule"),
+        rules=numbers.count(mapping["rules"], "rule"),
         error=_error(mapping.get("error")),
     )
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{numbers.number(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def _error(error: str | None) -> Html:

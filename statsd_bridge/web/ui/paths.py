@@ -6,7 +6,7 @@ from statsd_bridge.settings import EXPLAIN_PATH, UI_PATH, UNMAPPED_PATH
 from statsd_bridge.web import pages
 from statsd_bridge.web.base import Backend, Page
 from statsd_bridge.web.jobs import Jobs
-from statsd_bridge.web.ui import rules, series, trial, views
+from statsd_bridge.web.ui import cardinality, rules, series, trial, views
 from statsd_bridge.web.ui.assets import Assets
 from statsd_bridge.web.ui.layout import Layout
 from statsd_bridge.web.ui.try_view import TryView
@@ -23,6 +23,7 @@ def ui_paths(backend: Backend, jobs: Jobs, telemetry_path: str) -> dict[str, Pag
         UI_PATH: main,
         f"/{views.LIVE_PART}": views.Live(context),
         f"/{series.PATH}": views.SeriesView(context),
+        f"/{cardinality.PATH}": views.CardinalityView(context),
         f"/{rules.PATH}": views.RulesView(context),
         f"/{views.UNMAPPED_PART}": views.UnmappedPart(context),
         f"/{trial.PATH}": TryView(context),

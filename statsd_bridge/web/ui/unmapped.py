@@ -54,7 +54,7 @@ def render(
 
 def _names(names: list[Mapping[str, Any]], now: float, up: str, most: int) -> Html:
     if not names:
-        return Html('<p class="none">Every name had a rule.</p>')
+        return Html('<p class="none">No name without a rule has arrived.</p>')
     rows = [
         [
             code(each["name"]),
@@ -71,7 +71,7 @@ def _names(names: list[Mapping[str, Any]], now: float, up: str, most: int) -> Ht
 
 def _lines(lines: list[Mapping[str, Any]], now: float, up: str, most: int) -> Html:
     if not lines:
-        return Html('<p class="none">No line was refused.</p>')
+        return Html('<p class="none">No line has been refused.</p>')
     rows = [
         [
             code(each["line"]),

@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from statsd_bridge.inspection import SeriesQuery, Steps
+from statsd_bridge.inspection.cardinality import CardinalityQuery
 from statsd_bridge.inspection.rules import RulesQuery
 from statsd_bridge.inspection.steps import run_at_once
 from statsd_bridge.web.api import (
     BUSY,
     BadParameterError,
+    CardinalityPage,
     Parameters,
     Rules,
     SeriesPages,
@@ -34,6 +36,7 @@ from statsd_bridge.web.base import (
 )
 from statsd_bridge.web.jobs import Jobs
 from statsd_bridge.web.ui import (
+    cardinality,
     explanation,
     overview,
     rules,
@@ -46,10 +49,13 @@ from statsd_bridge.web.ui.accept import prefers_html
 from statsd_bridge.web.ui.layout import Layout, write_headers
 from statsd_bridge.web.ui.markup import Html, join
 
-MAX_ROWS: Final = 20
+MAX_ROWS: Final = 15
 """Series on a page, and rules."""
 
-MAX_NEWEST: Final = 10
+MAX_NAMES: Final = 10
+"""Names with the most series."""
+
+MAX_NEWEST: Final = 5
 """Names without a rule, and refused lines, on the main page."""
 
 LIVE_PART: Final = "ui/live"
@@ -161,12 +167,16 @@ class Home(Live):
         """Return all sections."""
         now = time.time()
         found = self.backend.inspector.sample_series(SeriesQuery(limit=MAX_ROWS))
+        largest = self.backend.inspector.sample_cardinality(
+            CardinalityQuery(limit=MAX_NAMES)
+        )
         mapped = run_at_once(self.backend.inspector.rules(RulesQuery(limit=MAX_ROWS)))
         refused = self.backend.list_unmapped_and_failed()
         return join(
             [
                 *self.live_sections(),
                 series.render(found, series.Search(), now, self.up),
+                cardinality.render(largest, cardinality.Ranking(), self.up),
                 rules.render(mapped, rules.Place(), self.up),
                 unmapped.render(
                     refused, now, self.up, path=UNMAPPED_PART, most=MAX_NEWEST
@@ -190,6 +200,22 @@ class SeriesView(JobView):
         found = yield from self.backend.inspector.series(query)
         search = series.Search(**_texts(request, series.Search._fields))
         return series.render(found, search, time.time(), self.up)
+
+
+class CardinalityView(JobView):
+    """The names with the most series, bytes or growth."""
+
+    title = "Cardinality"
+    up = "../"
+    parsers = CardinalityPage.parsers
+
+    def steps(self, request: PageRequest, parameters: Parameters) -> Steps[Html]:
+        """Rank the names, then return the section."""
+        query = CardinalityQuery(**{"limit": MAX_NAMES, **parameters})
+        found = yield from self.backend.inspector.cardinality(query)
+        texts = _texts(request, cardinality.Ranking._fields)
+        given = {name: text for name, text in texts.items() if text}
+        return cardinality.render(found, cardinality.Ranking(**given), self.up)
 
 
 class RulesView(JobView):

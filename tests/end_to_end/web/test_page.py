@@ -149,15 +149,19 @@ def test_a_search_finds_series_in_pages(
     page.get_by_label("Search in names and labels").fill("requests get")
     page.get_by_role("button", name="Search").click()
     expect(rows.first).to_contain_text('api_requests_total{method="GET",path="p0"}')
-    expect(rows).to_have_count(20)
+    expect(rows).to_have_count(15)
+    expect(rows.first).to_contain_text("line 3")
 
-    first = rows.first.inner_text()
+    name = rows.first.locator("th")
+    first = name.inner_text()
     page.get_by_role("link", name="Next page").first.click()
-    expect(rows.first).not_to_have_text(first)
+    expect(name).not_to_have_text(first)
     page.get_by_role("link", name="Next page").first.click()
-    expect(rows).to_have_count(5)
+    expect(rows).to_have_count(15)
+    expect(rows.last).to_contain_text('path="p9"')
+    expect(page.get_by_role("link", name="Next page")).to_have_count(0)
     page.get_by_role("link", name="First page").click()
-    expect(rows).to_have_count(20)
+    expect(name).to_have_text(first)
 
     page.get_by_label("Search in names and labels").fill("")
     page.locator("#series").get_by_label("Type").select_option("histogram")
@@ -169,6 +173,30 @@ def test_a_search_finds_series_in_pages(
     page.get_by_label("Search in names and labels").fill("nothing like it")
     page.get_by_role("button", name="Search").click()
     expect(page.locator("#series")).to_contain_text("No live series matches.")
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_the_names_with_the_most_series_come_first(
+    bridge: BridgeProcess, open_tab: Open, javascript: bool
+) -> None:
+    """Each has its labels by number of values, and what a quota would cut."""
+    page = open_tab(bridge, java_script_enabled=javascript).page
+    section = page.locator("#cardinality")
+    first = section.locator("tbody tr").first
+    expect(first).to_contain_text("api_requests_total")
+    expect(first).to_contain_text("45")
+
+    page.get_by_label("Try a quota of").fill("40")
+    page.get_by_role("button", name="Show").click()
+    expect(section).to_contain_text("A quota of 40 would cut 5 series of 1 name.")
+    expect(first).to_contain_text("5 over")
+    expect(first).to_contain_text("path 45")
+
+    section.get_by_label("Most").select_option("bytes")
+    page.get_by_role("button", name="Show").click()
+    expect(section.locator("caption")).to_contain_text("most bytes")
+    first.get_by_role("link").click()
+    expect(page.locator("#series tbody tr").first).to_contain_text("api_requests_total")
 
 
 @pytest.mark.parametrize("javascript", [True, False])

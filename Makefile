@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint types arch units tests coverage fuzz soak fmt bench docs clean
+.PHONY: help demo check test lint types arch units tests coverage fuzz soak fmt bench docs lock clean
 
 # Two workers a core: tests with real processes mostly wait.
 WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
@@ -62,6 +62,15 @@ bench: $(VENV)/.dev ## measure both programs beside others; see benchmarks/
 docs: $(VENV)/.dev ## write the generated files: mapping.yml and the tables of docs/
 	$(BIN)/python -m tools.generated
 
+# Locked for every Python that setup.cfg allows, each file with what dev.txt has.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock' pyproject.toml
+
+lock: $(VENV)/.dev ## write locks/: the newest versions of all libraries, with their hashes
+	$(LOCK) --upgrade --extra dev --output-file locks/dev.txt
+	$(LOCK) --extra openai --extra socks --constraint locks/dev.txt --output-file locks/gateway.txt
+	$(LOCK) --extra bridge --constraint locks/dev.txt --output-file locks/bridge.txt
+
 clean: ## remove what the other commands create
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  .import_linter_cache .coverage .coverage.*
@@ -71,10 +80,13 @@ $(VENV)/bin/python:
 	  { echo "$(PYTHON) is older than 3.11: try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: $(VENV)/bin/python setup.cfg pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[gateway,bridge]'
+# The libraries as they are locked, then the project itself, which needs setuptools.
+$(VENV)/.run: $(VENV)/bin/python setup.cfg pyproject.toml locks/gateway.txt locks/bridge.txt
+	$(BIN)/pip install --quiet --require-hashes --requirement locks/gateway.txt --requirement locks/bridge.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/bin/python setup.cfg pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[dev]'
+$(VENV)/.dev: $(VENV)/bin/python setup.cfg pyproject.toml locks/dev.txt
+	$(BIN)/pip install --quiet --require-hashes --requirement locks/dev.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@ $(VENV)/.run

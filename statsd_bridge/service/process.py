@@ -16,7 +16,7 @@ from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.listener.limits import raise_open_files
 from statsd_bridge.log import BugReporter, RateLimitedLog
 from statsd_bridge.mapping import MappingTable
-from statsd_bridge.service import build
+from statsd_bridge.service import build, container
 from statsd_bridge.service.bridge import Bridge
 from statsd_bridge.settings import Settings
 from statsd_bridge.signals import SIGNALS, SignalListener
@@ -49,6 +49,8 @@ def run(settings: Settings) -> NoReturn:
     except BaseException:
         bridge.close()
         raise
+    if warning := container.warning(bridge.http.addresses, os.environ):
+        log.logger(__name__).warning(warning)
     loop.run()
     _end()
 

@@ -32,7 +32,7 @@ from docker.models.containers import Container
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("crocbot", "statsd_bridge", "compose")
+FOLDERS = ("crocbot", "statsd_bridge", "compose", "locks")
 FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", ".dockerignore")
 SERVICES = ("gateway", "bridge", "sandbox", "prometheus")
 TIMEOUT_SECONDS = 120.0
@@ -47,6 +47,7 @@ class Stack:
         self.base = base
         self.name = f"crocbot-test-{os.getpid()}"
         self.image = f"crocbot:{self.name}"
+        self.bridge_image = f"statsd-bridge:{self.name}"
         self.ports = {name: free_port() for name in ("BRIDGE_PORT", "PROMETHEUS_PORT")}
         self._home = home
 
@@ -133,7 +134,7 @@ class Stack:
     def take_down(self) -> None:
         """Remove everything of this project."""
         self.compose("--profile=*", "down", "--volumes", "--remove-orphans")
-        for image in self.client.images.list(name=self.image):
+        for image in self._built():
             self.client.images.remove(image.id, force=True)
 
     def _logs_of_failed(self) -> str:
@@ -143,6 +144,11 @@ class Stack:
             if each.health == "unhealthy" or each.status != "running":
                 text += f"\n{each.name}:\n{each.logs(tail=20).decode()}"
         return text
+
+    def _built(self) -> list[Any]:
+        """Return the images that were built here."""
+        names = (self.image, self.bridge_image)
+        return [each for name in names for each in self.client.images.list(name=name)]
 
     def _ours(self) -> dict[str, str]:
         return {"label": f"com.docker.compose.project={self.name}"}
@@ -154,7 +160,7 @@ class Stack:
             *(each.name for each in self.client.containers.list(True, filters=ours)),
             *(each.name for each in self.client.networks.list(filters=ours)),
             *(each.name for each in self.client.volumes.list(filters=ours)),
-            *map(str, self.client.images.list(name=self.image)),
+            *map(str, self._built()),
         ]
 
 

@@ -21,7 +21,6 @@ from tests.compose.conftest import Stack
 METRICS = [f"{name}_count" if name == LATENCY else name for name in MISSION]
 BUILT_HERE = ("gateway", "bridge", "sandbox")
 ALL = (*BUILT_HERE, "prometheus")
-MEGABYTE = 1_000_000
 
 # A webhook that prints the requests.
 HOOK = """
@@ -104,16 +103,6 @@ def test_only_pages_are_published_and_only_on_loopback(stack: Stack) -> None:
         ("bridge", "9102/tcp", "127.0.0.1"),
         ("prometheus", "9090/tcp", "127.0.0.1"),
     }
-
-
-def test_the_image_is_small(stack: Stack) -> None:
-    """It adds less than 200 MB to its base."""
-    sizes = {
-        name: stack.client.images.get(name).attrs["Size"]
-        for name in (stack.image, stack.base)
-    }
-
-    assert sizes[stack.image] - sizes[stack.base] < 200 * MEGABYTE
 
 
 @contextmanager

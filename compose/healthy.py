@@ -17,7 +17,7 @@ from pathlib import Path
 FLAG = "--web.listen-address"
 DEFAULT = "127.0.0.1:9102"
 # "All addresses", as a server says it; a client asks this machine.
-LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104
 # 401: --web.config.file names users, so it is the bridge that answers.
 ALIVE = (200, 401)
 SECONDS = 3

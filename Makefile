@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint types arch units tests coverage fuzz soak fmt bench docs lock clean
+.PHONY: help demo check test lint types arch units tests coverage fuzz soak fmt bench docs site lock clean
 
 # Two workers a core: tests with real processes mostly wait.
 WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
@@ -48,6 +48,9 @@ fuzz: $(VENV)/.dev ## random lines, rules and reloads through both paths; SECOND
 
 soak: $(VENV)/.dev ## all kinds of hostile clients at once against the bridge; SECONDS=600
 	$(BIN)/python -m tests.end_to_end.soak --seconds $(or $(SECONDS),600)
+
+site: $(VENV)/.dev ## the docs as a site in build/site, strict: no dead link, no orphan
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 fmt: $(VENV)/.dev ## format the code, fix what ruff can
 	$(BIN)/ruff check --fix .

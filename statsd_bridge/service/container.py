@@ -1,4 +1,4 @@
-"""A bridge in a container that nobody outside reaches: a warning at the start."""
+"""A bridge that no other container can reach: a warning at the start."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ VARIABLES = ("KUBERNETES_SERVICE_HOST", "container")
 """Set by Kubernetes, by Podman and by systemd-nspawn."""
 
 ONLY_LOOPBACK = (
-    "this container is reached by nobody outside it: every address is on the loopback"
-    " interface; use --statsd.listen-udp=:9125 --statsd.listen-tcp=:9125"
+    "no program outside this container can reach the bridge: all its addresses are on"
+    " the loopback interface; use --statsd.listen-udp=:9125 --statsd.listen-tcp=:9125"
     " --web.listen-address=:9102"
 )
 

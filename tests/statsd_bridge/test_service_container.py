@@ -1,4 +1,4 @@
-"""The warning of a bridge that nobody outside its container reaches."""
+"""The warning of a bridge that no program outside its container can reach."""
 
 from __future__ import annotations
 

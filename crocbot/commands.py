@@ -43,8 +43,9 @@ class Status:
     """
     What /status shows.
 
-    Both times are seconds; `contact_age` is None before the first contact
-    with Telegram.
+    Times are seconds; `contact_age` is None before the first contact with Telegram.
+    `fallback` is the second agent, None without one, and `failing_for` how long the
+    first agent has failed, None while it answers.
     """
 
     version: str
@@ -52,6 +53,8 @@ class Status:
     uptime: float
     queued: int
     contact_age: float | None
+    fallback: str | None = None
+    failing_for: float | None = None
 
 
 class GatewayControl(Protocol):
@@ -136,11 +139,24 @@ def _status(status: Status) -> str:
     return "\n".join(
         [
             f"crocbot {status.version}, agent {status.agent}",
+            *_agents(status),
             f"up for {_duration(status.uptime)}",
             f"last contact with Telegram: {contacted}",
             f"messages running or waiting, this one included: {status.queued}",
         ]
     )
+
+
+def _agents(status: Status) -> list[str]:
+    """Return which agent answers, if there is a second one."""
+    if status.fallback is None:
+        return []
+    if status.failing_for is None:
+        return [f"fallback {status.fallback}, not needed now"]
+    since = _duration(status.failing_for)
+    return [
+        f"{status.agent} has failed for {since}: the fallback {status.fallback} answers"
+    ]
 
 
 def _duration(seconds: float) -> str:

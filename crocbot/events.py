@@ -27,6 +27,7 @@ from crocbot.delivery_outcomes import (
 from crocbot.model import Disposition, ErrorEvent, Outcome, RawUpdate, ReconnectReason
 from crocbot.turn_outcomes import (
     AgentErrorReason,
+    FallbackOutcome,
     FileDirection,
     FileOutcome,
     Limit,
@@ -257,6 +258,13 @@ class MessageLimited:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentFallback:
+    """The first agent failed before its first word; this became of the fallback."""
+
+    outcome: FallbackOutcome
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryEvent:
     """The delivery of a reply had an issue; the Outcome has what became of the turn."""
 
@@ -334,6 +342,7 @@ Event = (
     | FirstText
     | AgentCall
     | MessageLimited
+    | AgentFallback
     | DeliveryEvent
     | FileEvent
     | Transcription

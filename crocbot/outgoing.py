@@ -10,7 +10,7 @@ The limits are those of the Bot API.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 MAX_FILES = 10
 MAX_FILE_BYTES = 50_000_000
@@ -32,6 +32,13 @@ class FileKind(StrEnum):
     VOICE = "voice"
     AUDIO = "audio"
     DOCUMENT = "document"
+
+
+class TextFormat(Enum):
+    """The format of the texts that follow in an answer."""
+
+    PLAIN = "plain"
+    MARKDOWN = "markdown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ Prompt to answer, streamed.
     Prompt --> Agent.answer() --> "Hel" "lo." Usage(12, 3)
 
 `echo.py`, `http.py`, `openai.py`, `command.py` and `python.py` are the agents;
-`create.py` creates the one that the settings name; `answer.py` reads its answer;
-`rules.py` has the rules for every agent: redirects, bytes, secrets, time.
-`server_errors.py` has the meaning of the errors that servers send.
+`create.py` creates those that the settings name, `fallback.py` is the second one;
+`answer.py` reads an answer; `rules.py` has the rules for every agent: redirects, bytes,
+secrets, time.  `server_errors.py` has the meaning of the errors that servers send.
 
 `question.py` and `pieces.py` have the types of functions of the agent `python`, which
 are a public API: `docs/python-agent.md`.
@@ -20,7 +20,7 @@ counted as a bug.
 from __future__ import annotations
 
 from crocbot.agents.answer import Accepts, Agent, AnswerReader, Timeouts
-from crocbot.agents.create import create_agent
+from crocbot.agents.create import create_agent, create_fallback
 from crocbot.agents.pieces import AnswerFile, Button, Buttons, Piece
 from crocbot.agents.question import (
     Forward,
@@ -57,4 +57,5 @@ __all__ = [
     "Timeouts",
     "Usage",
     "create_agent",
+    "create_fallback",
 ]

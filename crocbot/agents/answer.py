@@ -9,7 +9,7 @@ The interface of an agent, and the bounded reading of its answers.
 - Each part of the answer arrives before its timeout, or reading ends.
 - An error with `retry` is retried as long as no text arrived: at most `MAX_TRIES`
   calls, with back-off, within the total timeout.  If a server asks for pauses of more
-  than `MAX_WAIT_SECONDS` together, the error is reported at once.
+  than `max_wait_seconds` together, the error is reported at once.
 - A prompt that is too long is asked again with half of its history, then without.
 - The thinking of a model is left out, if `thinking` is given.
 - An answer has at most `MAX_CHARS` characters; a longer one is cut there.
@@ -152,6 +152,7 @@ class AnswerReader:
     redactor: Redactor = NO_SECRETS
     thinking: ThinkingTags | None = None
     enclosures: EnclosureSink = NO_ENCLOSURES
+    max_wait_seconds: float = MAX_WAIT_SECONDS
     clock: Clock = time.monotonic
     sleep: Sleep = asyncio.sleep
     random: RandomFloat = random.random
@@ -167,6 +168,11 @@ class AnswerReader:
     def text(self) -> str:
         """Return the text that has arrived."""
         return "".join(self._texts)
+
+    @property
+    def usages(self) -> tuple[Usage, ...]:
+        """Return the tokens of each agent that was asked: here of one."""
+        return (self.usage,)
 
     async def texts(self) -> AsyncGenerator[AnswerText, None]:
         """Yield the text as it arrives; an error ends it and is kept in `error`."""
@@ -245,7 +251,9 @@ class AnswerReader:
                     raise AgentError(text, AgentErrorReason.EMPTY) from error
                 pause = backoff.next_pause() if error.wait is None else error.wait
                 waited += pause
-                in_time = loop.time() + pause < deadline and waited <= MAX_WAIT_SECONDS
+                in_time = (
+                    loop.time() + pause < deadline and waited <= self.max_wait_seconds
+                )
                 if not (error.retry and tries < MAX_TRIES and in_time):
                     raise
             tries += 1

@@ -1,15 +1,17 @@
-"""Create the agent that the settings name."""
+"""Create the agents that the settings name."""
 
 from __future__ import annotations
 
 from crocbot.agents.answer import Agent
 from crocbot.agents.command import CommandAgent
 from crocbot.agents.echo import EchoAgent
+from crocbot.agents.fallback import FallbackAgent
 from crocbot.agents.function import load_function
 from crocbot.agents.http import HttpAgent
 from crocbot.agents.openai import OpenAIAgent
 from crocbot.agents.python import PythonAgent
-from crocbot.settings import Settings
+from crocbot.errors import OperatorError
+from crocbot.settings import Settings, in_fallback_names
 from crocbot.turn_folders import TurnFolders
 
 
@@ -51,3 +53,14 @@ def create_agent(settings: Settings) -> Agent:
             )
         case _:
             return EchoAgent()
+
+
+def create_fallback(settings: Settings) -> Agent | None:
+    """Create the agent that CROCBOT_FALLBACK_AGENT names.  Raise OperatorError."""
+    fallback = settings.fallback
+    if fallback is None:
+        return None
+    try:
+        return FallbackAgent(create_agent(fallback))
+    except OperatorError as error:
+        raise OperatorError(in_fallback_names(str(error))) from error

@@ -43,7 +43,7 @@ from crocbot.model import (
     Reply,
     Severity,
 )
-from crocbot.outgoing import Enclosures
+from crocbot.outgoing import Enclosures, TextFormat
 from crocbot.reply.delivery import Delivery, ReplyProgress
 from crocbot.reply.draft import Draft, Drafts
 from crocbot.reply.rich_delivery import RichDelivery
@@ -81,7 +81,7 @@ class LiveDelivery:
 
     async def deliver(
         self,
-        parts: AsyncIterator[AnswerText | Enclosures],
+        parts: AsyncIterator[AnswerText | TextFormat | Enclosures],
         progress: ReplyProgress,
         *,
         markdown: bool,
@@ -111,12 +111,7 @@ class LiveDelivery:
         try:
             async with live.reading:
                 async for part in parts:
-                    if part is RETRACTED:
-                        live.clear()
-                    elif isinstance(part, Enclosures):
-                        live.enclosures = part
-                    else:
-                        live.append(part)
+                    live.take(part)
         except TimeoutError:
             if live.chat_gone is None:
                 raise
@@ -178,6 +173,17 @@ class LiveReply:
         has_message = bool(files) or is_visible(text)
         buttons = self.enclosures.buttons if has_message else ()
         return replace(self.reply, text=text, files=files, buttons=buttons)
+
+    def take(self, part: AnswerText | TextFormat | Enclosures) -> None:
+        """Take a part of the answer."""
+        if part is RETRACTED:
+            self.clear()
+        elif isinstance(part, Enclosures):
+            self.enclosures = part
+        elif isinstance(part, TextFormat):
+            self.markdown = part is TextFormat.MARKDOWN
+        else:
+            self.append(part)
 
     def append(self, text: str) -> None:
         """Add text at the end."""

@@ -3,7 +3,8 @@
 
     settings   who has access                   telegram   whose token it is
     database   it can be used, or made          agent      it can be asked
-    transcription   if set: silence is sent     metrics    whether they are refused
+    fallback   if set, like the agent           metrics    whether they are refused
+    transcription   if set: silence is sent
 
 Each is tested even if another one fails, and gives a line; a warning is a line of its
 own.  A failure is UNREACHABLE if the network or a server may be the cause, or INVALID.
@@ -74,11 +75,13 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
     redactor = log.Redactor(settings.secrets)
     for result in _settings(settings):
         yield result
+    fallback = [("fallback", _fallback)]
     transcription = [("transcription", _transcription)]
     for name, run in (
         ("database", _database),
         ("telegram", _telegram),
         ("agent", _agent),
+        *(fallback if settings.fallback_agent else []),
         *(transcription if settings.transcribe_url else []),
         ("metrics", _metrics),
     ):
@@ -95,7 +98,8 @@ async def _findings(
     except TimeoutError:
         status, text = CheckStatus.UNREACHABLE, f"no answer in {TIMEOUT_SECONDS:g} s"
     except CrocbotError as error:
-        is_program = name == "agent" and settings.agent == "command"
+        programs = {"agent": settings.agent, "fallback": settings.fallback_agent}
+        is_program = programs.get(name) == "command"
         status, text = _status(error, is_program=is_program), str(error)
     if (
         status is CheckStatus.UNREACHABLE
@@ -124,6 +128,8 @@ def _host(name: str, settings: Settings) -> str:
 
     A URL may also contain a user and a password.
     """
+    if name == "fallback":
+        return "" if settings.fallback is None else _host("agent", settings.fallback)
     match name, settings.agent:
         case "telegram", _:
             url = settings.telegram_api_url
@@ -179,6 +185,17 @@ async def _agent(settings: Settings) -> Findings:
     try:
         found = await agent.check()
         yield CheckStatus.OK, found + _proxy(settings, settings.agent_server)
+    finally:
+        await agent.close()
+
+
+async def _fallback(settings: Settings) -> Findings:
+    agent, fallback = agents.create_fallback(settings), settings.fallback
+    if agent is None or fallback is None:
+        return
+    try:
+        found = await agent.check()
+        yield CheckStatus.OK, found + _proxy(settings, fallback.agent_server)
     finally:
         await agent.close()
 

@@ -39,6 +39,7 @@ from crocbot.turn import (
     AgentStep,
     Arrivals,
     EnclosureReaders,
+    Fallback,
     FileLoader,
     TurnRunner,
     TurnStages,
@@ -71,6 +72,7 @@ class Gateway:
         pushed: PushedMessages,
         client: Client,
         agent: Agent,
+        fallback: Agent | None = None,
         transcriber: Transcriber | None = None,
         readiness: Readiness,
         events: EventListener,
@@ -86,6 +88,8 @@ class Gateway:
         self._transcriber = transcriber
         self._readiness = readiness
         self._events = events
+        self._files = self._build_file_loader()
+        self._fallback = None if fallback is None else self._build_fallback(fallback)
         self._started = time.monotonic()
         self._sessions = Sessions(
             store, turns=settings.history_turns, chars=settings.history_chars
@@ -136,12 +140,16 @@ class Gateway:
     def status(self) -> Status:
         """Return what /status shows."""
         now, contacted = time.monotonic(), self._update_source.completed_at
+        fallback = self._fallback
+        since = None if fallback is None else fallback.failing_since
         return Status(
             version=self._version,
             agent=self._agent.name,
             uptime=now - self._started,
             queued=self._dispatcher.queued,
             contact_age=None if contacted is None else now - contacted,
+            fallback=None if fallback is None else fallback.agent.name,
+            failing_for=None if since is None else now - since,
         )
 
     def _build_dispatcher(self, store: Store) -> Dispatcher:
@@ -211,7 +219,7 @@ class Gateway:
                     total=settings.agent_total_seconds,
                 ),
                 sessions=self._sessions,
-                files=self._build_file_loader(),
+                files=self._files,
                 live=LiveDelivery(delivery=delivery, drafts=drafts, rich=rich),
                 events=self._events,
                 redactor=redactor,
@@ -223,6 +231,7 @@ class Gateway:
                     redactor=redactor,
                     max_bytes=settings.files_max_bytes,
                 ),
+                fallback=self._fallback,
                 accounts=(
                     Accounts(limits=limits, events=self._events)
                     if settings.limits
@@ -243,6 +252,14 @@ class Gateway:
             moves=self._moves,
             events=self._events,
             redactor=log.Redactor(self._settings.secrets),
+        )
+
+    def _build_fallback(self, agent: Agent) -> Fallback:
+        return Fallback(
+            agent=agent,
+            files=self._files,
+            events=self._events,
+            thinking=None if self._settings.keep_thinking else ThinkingTags(),
         )
 
     def _build_file_loader(self) -> FileLoader:
@@ -303,6 +320,7 @@ class Gateway:
             bot=f"@{self._identity.username}",
             version=self._version,
             agent=self._agent.name,
+            fallback=self._settings.fallback_agent or "none",
             state_dir=str(self._settings.state_dir),
         )
         if warning := privacy_warning(self._identity, self._settings.groups):

@@ -196,7 +196,10 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         transcriber = create_transcriber(settings, events)
         if transcriber is not None:
             stack.push_async_callback(transcriber.close)
-        await _require_program(settings, agent)
+        fallback = agents.create_fallback(settings)
+        if fallback is not None:
+            stack.push_async_callback(fallback.close)
+        await _require_programs(settings, agent, fallback)
         _log_proxies(settings)
         connecting = connect(
             client,
@@ -215,6 +218,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
                 pushed=pushed_messages,
                 client=client,
                 agent=agent,
+                fallback=fallback,
                 transcriber=transcriber,
                 readiness=readiness,
                 events=events,
@@ -223,14 +227,20 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
     logger.info("stopped")
 
 
-async def _require_program(settings: Settings, agent: agents.Agent) -> None:
-    """Raise OperatorError if the program of the agent `command` cannot be started."""
-    if settings.agent != "command":
-        return
-    try:
-        await agent.check()
-    except AgentError as error:
-        raise OperatorError(f"CROCBOT_AGENT_COMMAND: {error}") from error
+async def _require_programs(
+    settings: Settings, agent: agents.Agent, fallback: agents.Agent | None
+) -> None:
+    """Raise OperatorError if the program of an agent `command` cannot be started."""
+    for name, setting, each in (
+        (settings.agent, "CROCBOT_AGENT_COMMAND", agent),
+        (settings.fallback_agent, "CROCBOT_FALLBACK_COMMAND", fallback),
+    ):
+        if name != "command" or each is None:
+            continue
+        try:
+            await each.check()
+        except AgentError as error:
+            raise OperatorError(f"{setting}: {error}") from error
 
 
 def _log_proxies(settings: Settings) -> None:
@@ -238,6 +248,7 @@ def _log_proxies(settings: Settings) -> None:
     servers = {
         "telegram": settings.telegram_api_url,
         "agent": settings.agent_server,
+        "fallback": settings.fallback.agent_server if settings.fallback else None,
         "transcription": settings.transcribe_url,
     }
     for server, url in servers.items():

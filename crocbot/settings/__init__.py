@@ -13,7 +13,7 @@ environment.
 
 from __future__ import annotations
 
-from crocbot.settings.fields import Settings, text_of
+from crocbot.settings.fields import Settings, in_fallback_names, text_of
 from crocbot.settings.names import HEALTH_ADDRESS, STATE_DIR
 from crocbot.settings.rules import advice, open_files
 from crocbot.settings.sources import ENV_FILE, load, load_only, names_set
@@ -24,6 +24,7 @@ __all__ = [
     "STATE_DIR",
     "Settings",
     "advice",
+    "in_fallback_names",
     "load",
     "load_only",
     "names_set",

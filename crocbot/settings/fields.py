@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pydantic import ConfigDict, Field, SecretStr
@@ -23,6 +25,8 @@ from pydantic import ConfigDict, Field, SecretStr
 from crocbot.proxies import Proxies
 from crocbot.settings.access_fields import AccessFields
 from crocbot.settings.agent_fields import AgentFields
+from crocbot.settings.fallback_fields import FIELDS as FALLBACK_FIELDS
+from crocbot.settings.fallback_fields import FallbackFields
 from crocbot.settings.limit_fields import LimitFields
 from crocbot.settings.message_fields import MessageFields
 from crocbot.settings.names import API_KEY, DATABASE, PREFIX, TOKEN
@@ -34,7 +38,13 @@ NO_SETTINGS = frozenset({"agent_environment", "proxy_variables", "secret_files"}
 
 
 class Settings(
-    PushFields, OperationFields, LimitFields, MessageFields, AgentFields, AccessFields
+    PushFields,
+    OperationFields,
+    LimitFields,
+    MessageFields,
+    FallbackFields,
+    AgentFields,
+    AccessFields,
 ):
     """The validated settings, made by `load`, or with placeholders by `load_only`."""
 
@@ -74,6 +84,24 @@ class Settings(
         """Return the URL that the agent sends requests to, None if it sends none."""
         urls = {"http": self.agent_url, "openai": self.openai_base_url}
         return urls.get(self.agent)
+
+    @property
+    def fallback(self) -> Settings | None:
+        """
+        Return these settings with the fallback agent in place of the first one.
+
+        None if there is none.  The key of the first agent goes to no other server.
+        """
+        if self.fallback_agent is None:
+            return None
+        first: dict[str, Any] = {
+            field: getattr(self, name) for name, field in FALLBACK_FIELDS.items()
+        }
+        if self.fallback_base_url is None:
+            first["openai_base_url"] = self.openai_base_url
+            first["openai_api_key"] = self.fallback_api_key or self.openai_api_key
+        first["system_prompt"] = self.fallback_system_prompt or self.system_prompt
+        return self.model_copy(update={**first, "fallback_agent": None})
 
     @property
     def webhook_key(self) -> str:
@@ -117,6 +145,8 @@ SECRETS = (
     TOKEN,
     API_KEY,
     "CROCBOT_AGENT_SECRET",
+    "CROCBOT_FALLBACK_API_KEY",
+    "CROCBOT_FALLBACK_SECRET",
     "CROCBOT_SEND_SECRET",
     "CROCBOT_TRANSCRIBE_API_KEY",
     "CROCBOT_WEBHOOK_SECRET",
@@ -126,6 +156,8 @@ SECRETS = (
 URLS = (
     "CROCBOT_TELEGRAM_API_URL",
     "CROCBOT_AGENT_URL",
+    "CROCBOT_FALLBACK_BASE_URL",
+    "CROCBOT_FALLBACK_URL",
     "CROCBOT_TRANSCRIBE_URL",
     "CROCBOT_WEBHOOK_URL",
     "OPENAI_BASE_URL",
@@ -139,3 +171,22 @@ REQUIRED_FIELDS = {
     "python": ("agent_function",),
 }
 """Agents --> the fields that must be set for them."""
+
+
+def in_fallback_names(text: str) -> str:
+    """
+    Replace the names of settings of the first agent by those of the fallback agent.
+
+        "set OPENAI_BASE_URL to ..." --> "set CROCBOT_FALLBACK_BASE_URL to ..."
+    """
+    return _FIRST_NAMES.sub(lambda found: _FALLBACK_NAMES[found[0]], text)
+
+
+def _name_of(field: str) -> str:
+    return next(name for name, known in NAMES.items() if known == field)
+
+
+_FALLBACK_NAMES: Mapping[str, str] = {
+    _name_of(field): _name_of(name) for name, field in FALLBACK_FIELDS.items()
+}
+_FIRST_NAMES = re.compile(rf"\b(?:{'|'.join(_FALLBACK_NAMES)})\b")

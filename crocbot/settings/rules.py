@@ -14,7 +14,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from crocbot.model import LOOPBACK_HOSTS
-from crocbot.settings.fields import NAMES, REQUIRED_FIELDS, Settings
+from crocbot.settings.fallback_fields import FIELDS as FALLBACK_FIELDS
+from crocbot.settings.fields import (
+    NAMES,
+    REQUIRED_FIELDS,
+    Settings,
+    in_fallback_names,
+)
 from crocbot.settings.values import TELEGRAM_HOST
 
 MIN_SEND_SECRET_CHARS = 16
@@ -47,6 +53,7 @@ def advice(settings: Settings) -> list[str]:
         *_unused(settings),
         *_missing_scripts(settings),
         *_keys(settings),
+        *_fallback(settings),
         *_transcriptions(settings),
         *_pushes(settings),
     ]
@@ -62,11 +69,17 @@ def open_files(settings: Settings) -> list[str]:
 
 
 def _conflicts(settings: Settings) -> Iterator[str]:
+    yield from _missing_fields(settings)
+    if (fallback := settings.fallback) is not None:
+        yield from map(in_fallback_names, _missing_fields(fallback))
+    if settings.webhook_url is not None:
+        yield from _webhook(settings, settings.webhook_url)
+
+
+def _missing_fields(settings: Settings) -> Iterator[str]:
     for field in REQUIRED_FIELDS.get(settings.agent, ()):
         if not getattr(settings, field):
             yield f"CROCBOT_AGENT is {settings.agent!r}: it needs {_name(field)}"
-    if settings.webhook_url is not None:
-        yield from _webhook(settings, settings.webhook_url)
 
 
 def _webhook(settings: Settings, url: str) -> Iterator[str]:
@@ -138,6 +151,10 @@ def _keys(settings: Settings) -> Iterator[str]:
             "CROCBOT_TELEGRAM_API_URL begins with http://: the token passes over the"
             " network unencrypted"
         )
+    yield from _keys_of_agent(settings)
+
+
+def _keys_of_agent(settings: Settings) -> Iterator[str]:
     if settings.agent != "openai":
         return
     if settings.openai_api_key is not None:
@@ -148,6 +165,32 @@ def _keys(settings: Settings) -> Iterator[str]:
             )
     elif urlsplit(settings.openai_base_url).hostname == OPENAI_HOST:
         yield f"OPENAI_API_KEY is not set, and {OPENAI_HOST} needs a key"
+
+
+def _fallback(settings: Settings) -> Iterator[str]:
+    """Yield warnings about the fallback agent."""
+    fallback = settings.fallback
+    if fallback is None:
+        for field in FALLBACK_FIELDS:
+            if getattr(settings, field):
+                yield f"{_name(field)} has no effect: CROCBOT_FALLBACK_AGENT is not set"
+        return
+    for name, field in FALLBACK_FIELDS.items():
+        agents = AGENT_FIELDS.get(field, (fallback.agent,))
+        if getattr(settings, name) and fallback.agent not in agents:
+            others = " or ".join(map(repr, agents))
+            yield (
+                f"{_name(name)} has no effect: CROCBOT_FALLBACK_AGENT is"
+                f" {fallback.agent!r}, not {others}"
+            )
+    yield from map(in_fallback_names, _missing_scripts(fallback))
+    yield from map(in_fallback_names, _keys_of_agent(fallback))
+    if settings.agent_first_byte_seconds >= settings.agent_total_seconds:
+        yield (
+            "CROCBOT_AGENT_FIRST_BYTE_SECONDS is not below"
+            " CROCBOT_AGENT_TOTAL_SECONDS: no time is left for the fallback agent if"
+            " the first one does not answer"
+        )
 
 
 def _transcriptions(settings: Settings) -> Iterator[str]:
@@ -195,7 +238,10 @@ def _is_exposed(url: str) -> bool:
 
 def _unused(settings: Settings) -> Iterator[str]:
     for field, agents in AGENT_FIELDS.items():
-        if getattr(settings, field) and settings.agent not in agents:
+        used = {settings.agent}
+        if field not in FALLBACK_FIELDS.values():
+            used.add(settings.fallback_agent or settings.agent)
+        if getattr(settings, field) and used.isdisjoint(agents):
             others = " or ".join(map(repr, agents))
             yield (
                 f"{_name(field)} has no effect: CROCBOT_AGENT is"

@@ -19,6 +19,7 @@ from typing import Any
 from crocbot import log
 from crocbot.events import (
     AgentCall,
+    AgentFallback,
     ApiCall,
     ButtonsEvent,
     CallOutcome,
@@ -87,6 +88,7 @@ class Observer:
             QueueWait: self._record_queue_wait,
             FirstText: self._record_first_text,
             AgentCall: self._record_agent_call,
+            AgentFallback: self._record_fallback,
             MessageLimited: self._record_limited,
             DeliveryEvent: self._record_delivery_issue,
             FileEvent: self._record_file,
@@ -189,6 +191,9 @@ class Observer:
         counter(catalogue.AGENT_TOKENS, TokenDirection.OUTPUT).inc(call.output_tokens)
         if call.error is not None:
             counter(catalogue.AGENT_ERRORS, call.error).inc()
+
+    def _record_fallback(self, fallback: AgentFallback) -> None:
+        self._instruments.counter(agent_metrics.FALLBACKS, fallback.outcome).inc()
 
     def _record_limited(self, limited: MessageLimited) -> None:
         self._instruments.counter(agent_metrics.LIMITED_MESSAGES, limited.limit).inc()

@@ -2,6 +2,7 @@
 THE PATH: one turn, composed.
 
 `turn.py` is the path, `files.py` its step with files, `ask.py` that with the agent,
+`fallback.py` that with a second one,
 `admission.py` its limits, `accounts.py` what answers took, `acknowledge.py` the
 reaction meanwhile, `messages.py` the texts that people get when
 there is no answer, `runner.py` runs turns, a bounded number at a time, and closes their
@@ -16,6 +17,7 @@ from crocbot.turn.admission import Admission
 from crocbot.turn.arrival import Arrivals
 from crocbot.turn.ask import AgentStep
 from crocbot.turn.enclosures import EnclosureReaders
+from crocbot.turn.fallback import Fallback
 from crocbot.turn.files import FileLoader
 from crocbot.turn.runner import (
     MIN_CALM_SECONDS,
@@ -37,6 +39,7 @@ __all__ = [
     "Arrivals",
     "BugReporter",
     "EnclosureReaders",
+    "Fallback",
     "FileLoader",
     "TurnRunner",
     "TurnSlots",

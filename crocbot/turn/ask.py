@@ -13,7 +13,7 @@ cut, so that the person can ask for the rest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 
@@ -31,12 +31,13 @@ from crocbot.model import (
     Reply,
     Usage,
 )
-from crocbot.outgoing import Enclosures
+from crocbot.outgoing import Enclosures, TextFormat
 from crocbot.reply import LiveDelivery, ReplyProgress, shown_as_typing
 from crocbot.sessions import Sessions
 from crocbot.text import is_visible
 from crocbot.turn.accounts import Accounts
 from crocbot.turn.enclosures import EnclosureReader, EnclosureReaders
+from crocbot.turn.fallback import Fallback, FallbackReader
 from crocbot.turn.files import FileLoader, LoadedMessage
 from crocbot.turn_outcomes import AgentErrorReason
 
@@ -45,6 +46,8 @@ MAX_STOPPED_WAIT_SECONDS = 60.0
 CUT_MARK = "\n\n[The answer was cut off here.]"
 """What a part of an answer ends with in the memory."""
 
+Reader = AnswerReader | FallbackReader
+Texts = AsyncGenerator[AnswerText | TextFormat, None]
 logger = log.logger(__name__)
 
 
@@ -54,7 +57,7 @@ class StoppedAnswer:
 
     message: Message
     exchange: Exchange
-    usage: Usage
+    usages: tuple[Usage, ...]
     progress: ReplyProgress
     markdown: bool
 
@@ -62,7 +65,7 @@ class StoppedAnswer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentStep:
     """
-    Asks one agent; shared by all turns.
+    Asks one agent, or its fallback; shared by all turns.
 
     `thinking` is None if answers are shown with what the model thinks before them.
     `stopped` has the answers that were cancelled, by update id, until it is known
@@ -79,6 +82,7 @@ class AgentStep:
     thinking: ThinkingTags | None = field(default_factory=ThinkingTags)
     enclosures: EnclosureReaders | None = None
     accounts: Accounts | None = None
+    fallback: Fallback | None = None
     stopped: dict[int, StoppedAnswer] = field(default_factory=dict)
 
     async def ask(self, message: Message, progress: ReplyProgress) -> None:
@@ -94,18 +98,39 @@ class AgentStep:
             if loaded.sentence is not None and not loaded.has_content:
                 await progress.deliver(Reply(loaded.sentence))
             else:
-                await self._ask(loaded, progress)
+                history = await self._history(message)
+                reader: Reader = self._reader(loaded, history)
+                if self.fallback is not None:
+                    reader = self.fallback.reader(
+                        self._reader(loaded, history),
+                        message=message,
+                        loaded=loaded,
+                        history=history,
+                        stack=stack,
+                    )
+                await self._deliver(reader, loaded, progress)
 
-    async def _ask(self, loaded: LoadedMessage, progress: ReplyProgress) -> None:
-        message = loaded.message
-        reader = AnswerReader(
+    def _reader(
+        self, loaded: LoadedMessage, history: tuple[Exchange, ...]
+    ) -> AnswerReader:
+        return AnswerReader(
             agent=self.agent,
-            prompt=await self._prompt(loaded),
+            prompt=Prompt(
+                loaded.message,
+                history if self.agent.remembers else (),
+                loaded.images,
+                files=loaded.files,
+            ),
             timeouts=self.timeouts,
             events=self.events,
             redactor=self.redactor,
             thinking=self.thinking if self.agent.markdown else None,
         )
+
+    async def _deliver(
+        self, reader: Reader, loaded: LoadedMessage, progress: ReplyProgress
+    ) -> None:
+        message = loaded.message
         enclosed = None
         if self.enclosures is not None:
             enclosed = self.enclosures.reader(message.update_id)
@@ -125,22 +150,22 @@ class AgentStep:
             self.stopped[message.update_id] = StoppedAnswer(
                 message=message,
                 exchange=exchange,
-                usage=reader.usage,
+                usages=reader.usages,
                 progress=progress,
-                markdown=self.agent.markdown,
+                markdown=reader.agent.markdown,
             )
             raise
         except CrocbotError:
-            await self._account(message, reader.usage)
+            await self._account(message, reader.usages)
             raise
-        await self._account(message, reader.usage)
+        await self._account(message, reader.usages)
         if reader.error is None:
             descriptions = "" if enclosed is None else enclosed.descriptions
             answer = "\n".join(filter(None, [reader.text, descriptions]))
             exchange = Exchange(reader.prompt.remembered, answer)
         else:
             exchange = _cut(reader, reader.text)
-        await self._remember(message, exchange, reader.usage)
+        await self._remember(message, exchange, reader.usages)
         if reader.error is not None:
             raise reader.error
 
@@ -149,8 +174,9 @@ class AgentStep:
         for update_id in update_ids:
             stopped = self.stopped.get(update_id)
             if stopped is not None:
-                await self._account(stopped.message, stopped.usage)
-                await self._remember(stopped.message, stopped.exchange, stopped.usage)
+                message, usages = stopped.message, stopped.usages
+                await self._account(message, usages)
+                await self._remember(message, stopped.exchange, usages)
 
     async def send_drafted(self, update_ids: Iterable[int]) -> None:
         """Send as messages what only drafts show of answers that will not go on."""
@@ -178,31 +204,40 @@ class AgentStep:
         """Return whether `send_drafted` may send the end of a cancelled answer."""
         return update_id in self.stopped
 
-    async def _prompt(self, loaded: LoadedMessage) -> Prompt:
-        message, images, files = loaded.message, loaded.images, loaded.files
-        history: tuple[Exchange, ...] = ()
-        if self.agent.remembers:
+    @property
+    def _remembers(self) -> bool:
+        """Return whether one of the agents needs the history."""
+        fallback = self.fallback is not None and self.fallback.agent.remembers
+        return self.agent.remembers or fallback
+
+    async def _history(self, message: Message) -> tuple[Exchange, ...]:
+        """Return the history, empty if no agent needs it or it cannot be read."""
+        if self._remembers:
             try:
-                history = await self.sessions.history(message.chat)
+                return await self.sessions.history(message.chat)
             except StoreError as error:
                 self._report_store_error("conversation history cannot be read", error)
-        return Prompt(message, history, images, files=files)
+        return ()
 
     async def _remember(
-        self, message: Message, exchange: Exchange, usage: Usage
+        self, message: Message, exchange: Exchange, usages: Sequence[Usage]
     ) -> None:
-        """Remember an exchange, unless the agent has no memory or it has no answer."""
-        if not (self.agent.remembers and exchange.answer):
+        """Remember an exchange, unless no agent has a memory or it has no answer."""
+        if not (self._remembers and exchange.answer):
             return
+        usage = Usage(
+            sum(each.input_tokens for each in usages),
+            sum(each.output_tokens for each in usages),
+        )
         try:
             await self.sessions.remember(message.chat, exchange, usage)
         except StoreError as error:
             self._report_store_error("conversation history cannot be written", error)
 
-    async def _account(self, message: Message, usage: Usage) -> None:
+    async def _account(self, message: Message, usages: Sequence[Usage]) -> None:
         """Record what an answer took."""
         if self.accounts is not None:
-            await self.accounts.record(message, [usage])
+            await self.accounts.record(message, usages)
 
     def _report_store_error(self, event: str, error: StoreError) -> None:
         """Log and count an error; the agent answers without a history."""
@@ -210,9 +245,7 @@ class AgentStep:
         self.events.emit(ErrorEvent(error.type, error.severity))
 
 
-async def _after(
-    sentence: str | None, texts: AsyncGenerator[AnswerText, None]
-) -> AsyncGenerator[AnswerText, None]:
+async def _after(sentence: str | None, texts: Texts) -> Texts:
     """Yield a sentence, if there is one, and then the answer as its own paragraph."""
     async with aclosing(texts):
         first = None if sentence is None else f"{sentence}\n\n"
@@ -225,8 +258,8 @@ async def _after(
 
 
 async def _parts(
-    texts: AsyncGenerator[AnswerText, None], enclosed: EnclosureReader | None
-) -> AsyncGenerator[AnswerText | Enclosures, None]:
+    texts: Texts, enclosed: EnclosureReader | None
+) -> AsyncGenerator[AnswerText | TextFormat | Enclosures, None]:
     """Yield the texts of an answer, and then what else it has."""
     async with aclosing(texts):
         async for text in texts:
@@ -235,7 +268,7 @@ async def _parts(
         yield enclosed.result()
 
 
-def _cut(reader: AnswerReader, text: str) -> Exchange:
+def _cut(reader: Reader, text: str) -> Exchange:
     """
     Return an exchange whose answer has only this part.
 

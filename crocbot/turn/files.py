@@ -297,6 +297,7 @@ class _Turn:
     def is_spoken(self, index: int, attachment: Attachment) -> bool:
         """Return whether it is a recording whose words are wanted."""
         is_recording = attachment.type in SPOKEN_TYPES and bool(attachment.file_id)
+        is_recording &= attachment.note is None and attachment.words is None
         return is_recording and (self.is_own(index) or bool(self._accepts))
 
     def is_wanted(self, attachment: Attachment) -> bool:
@@ -357,7 +358,7 @@ class _Turn:
             text="\n".join(filter(None, [message.text, *self._spoken])),
             attachments=tuple(self.attachments[: self._own]),
             context=replace(message.context, quoted=quoted),
-            spoken=bool(self._spoken),
+            spoken=message.spoken or bool(self._spoken),
         )
         return LoadedMessage(
             message=message,

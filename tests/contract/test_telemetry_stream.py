@@ -29,6 +29,7 @@ from crocbot.delivery_outcomes import (
 )
 from crocbot.events import (
     AgentCall,
+    AgentFallback,
     ApiCall,
     ButtonsEvent,
     CallOutcome,
@@ -77,6 +78,7 @@ from crocbot.telemetry.catalogue import CATALOGUE
 from crocbot.telemetry.emitter import MAX_DATAGRAM_BYTES, sampling_rate
 from crocbot.turn_outcomes import (
     AgentErrorReason,
+    FallbackOutcome,
     FileDirection,
     FileOutcome,
     Limit,
@@ -132,6 +134,7 @@ EVENTS: list[Event] = [
         for error in AgentErrorReason
     ),
     *(MessageLimited(limit) for limit in Limit),
+    *(AgentFallback(outcome) for outcome in FallbackOutcome),
     *(DeliveryEvent(issue) for issue in DeliveryIssue),
     *(FileEvent(way, outcome) for way in FileDirection for outcome in FileOutcome),
     *(Transcription(outcome, 2.0) for outcome in TranscriptionOutcome),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from crocbot.commands import MENU, OPERATORS_ONLY, Commands, Status
@@ -96,6 +98,24 @@ async def test_other_commands(command: str | None) -> None:
             "up for 0 s\n"
             "last contact with Telegram: not yet\n"
             "messages running or waiting, this one included: 1",
+        ),
+        (
+            "status",
+            CommandsFixture(replace(STATUS, fallback="http")),
+            "crocbot 1.2, agent echo\n"
+            "fallback http, not needed now\n"
+            "up for 1 d 2 h\n"
+            "last contact with Telegram: 4 s ago\n"
+            "messages running or waiting, this one included: 3",
+        ),
+        (
+            "status",
+            CommandsFixture(replace(STATUS, fallback="http", failing_for=300.0)),
+            "crocbot 1.2, agent echo\n"
+            "echo has failed for 5 min: the fallback http answers\n"
+            "up for 1 d 2 h\n"
+            "last contact with Telegram: 4 s ago\n"
+            "messages running or waiting, this one included: 3",
         ),
     ],
 )

@@ -284,6 +284,22 @@ def test_hints_about_a_token(value: str, hint: str) -> None:
             },
             "CROCBOT_WEBHOOK_LISTEN and CROCBOT_HEALTH_ADDRESS are both '127.0.0.1:87",
         ),
+        (
+            {"CROCBOT_FALLBACK_AGENT": "http"},
+            "CROCBOT_FALLBACK_AGENT is 'http': it needs CROCBOT_FALLBACK_URL",
+        ),
+        (
+            {"CROCBOT_FALLBACK_AGENT": "openai", "OPENAI_API_KEY": "sk-HUSH"},
+            "CROCBOT_FALLBACK_AGENT is 'openai': it needs CROCBOT_FALLBACK_MODEL",
+        ),
+        (
+            {"CROCBOT_FALLBACK_AGENT": "gpt"},
+            "CROCBOT_FALLBACK_AGENT is 'gpt': must be echo, http, openai",
+        ),
+        (
+            {"CROCBOT_LIMIT_PERSON_MINUTE": "-1"},
+            "CROCBOT_LIMIT_PERSON_MINUTE is '-1': must be a number of messages, 0 to",
+        ),
     ],
 )
 def test_mistakes(environment: dict[str, str], expected: str) -> None:
@@ -372,6 +388,35 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
             {"CROCBOT_FETCH_HOSTS": "files.example.org"},
             "CROCBOT_FETCH_HOSTS has no effect: CROCBOT_AGENT is 'echo', not 'http'"
             " or 'python'",
+        ),
+        (
+            {"CROCBOT_FALLBACK_MODEL": "m"},
+            "CROCBOT_FALLBACK_MODEL has no effect: CROCBOT_FALLBACK_AGENT is not set",
+        ),
+        (
+            {"CROCBOT_FALLBACK_AGENT": "echo", "CROCBOT_FALLBACK_MODEL": "m"},
+            "CROCBOT_FALLBACK_MODEL has no effect: CROCBOT_FALLBACK_AGENT is 'echo',"
+            " not 'openai'",
+        ),
+        (
+            {"CROCBOT_FALLBACK_AGENT": "openai", "CROCBOT_FALLBACK_MODEL": "m"},
+            "CROCBOT_FALLBACK_API_KEY is not set, and api.openai.com needs a key",
+        ),
+        (
+            {
+                "CROCBOT_FALLBACK_AGENT": "command",
+                "CROCBOT_FALLBACK_COMMAND": "python3 none.py",
+            },
+            "CROCBOT_FALLBACK_COMMAND: there is no file 'none.py'",
+        ),
+        (
+            {
+                "CROCBOT_FALLBACK_AGENT": "echo",
+                "CROCBOT_AGENT_FIRST_BYTE_SECONDS": "600",
+            },
+            "CROCBOT_AGENT_FIRST_BYTE_SECONDS is not below"
+            " CROCBOT_AGENT_TOTAL_SECONDS: no time is left for the fallback agent if"
+            " the first one does not answer",
         ),
         (
             {"CROCBOT_ALLOW_FROM": "7", "CROCBOT_OPERATORS": "7,8"},
@@ -593,6 +638,8 @@ def test_errors(environment: dict[str, str], expected: str) -> None:
         ("TELEGRAM_BOT_TOKEN", "token"),
         ("OPENAI_API_KEY", "openai_api_key"),
         ("CROCBOT_AGENT_SECRET", "agent_secret"),
+        ("CROCBOT_FALLBACK_API_KEY", "fallback_api_key"),
+        ("CROCBOT_FALLBACK_SECRET", "fallback_secret"),
         ("CROCBOT_TRANSCRIBE_API_KEY", "transcribe_api_key"),
         ("CROCBOT_WEBHOOK_SECRET", "webhook_secret"),
     ],
@@ -623,6 +670,46 @@ def test_passwords_in_urls(name: str) -> None:
     loaded = load({name: "https://user:pass%21word@host/"})
 
     assert {"pass%21word", "pass!word"} <= set(loaded.secrets)
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "key"),
+    [
+        ({}, "https://first.example.org/v1", "sk-first"),
+        (
+            {"CROCBOT_FALLBACK_BASE_URL": "https://second.example.org/v1"},
+            "https://second.example.org/v1",
+            None,
+        ),
+        (
+            {"CROCBOT_FALLBACK_API_KEY": "sk-second"},
+            "https://first.example.org/v1",
+            "sk-second",
+        ),
+    ],
+)
+def test_the_server_of_the_fallback(
+    environment: dict[str, str], url: str, key: str | None
+) -> None:
+    """It is the first agent's if none is set; no other server gets that key."""
+    loaded = load(
+        {
+            "OPENAI_BASE_URL": "https://first.example.org/v1",
+            "OPENAI_API_KEY": "sk-first",
+            "CROCBOT_SYSTEM_PROMPT": "Be kind.",
+            "CROCBOT_FALLBACK_AGENT": "openai",
+            "CROCBOT_FALLBACK_MODEL": "m",
+            **environment,
+        }
+    )
+    fallback = loaded.fallback
+
+    assert fallback is not None
+    assert (fallback.agent, fallback.model) == ("openai", "m")
+    assert (fallback.openai_base_url, fallback.fallback) == (url, None)
+    found = fallback.openai_api_key
+    assert (found and found.get_secret_value()) == key
+    assert fallback.system_prompt == "Be kind."
 
 
 def config(tmp_path: Path, text: str) -> dict[str, str]:

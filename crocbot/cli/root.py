@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from crocbot.cli import backup, common, inbox, init, pairings, run, send
+from crocbot.cli import backup, chat, common, inbox, init, pairings, run, send
 from crocbot.errors import CrocbotError, OperatorError, is_missing_library
 
 STDOUT = 1
@@ -32,6 +32,7 @@ for command in (
     run.gateway,
     run.check,
     run.demo,
+    chat.chat,
     init.init,
     run.mapping,
     inbox.inbox_,

@@ -13,12 +13,26 @@ environment.
 
 from __future__ import annotations
 
-from crocbot.settings.fields import Settings, in_fallback_names, text_of
+from crocbot.settings.fields import (
+    AGENT_SETTINGS,
+    CHAT_SETTINGS,
+    Settings,
+    in_fallback_names,
+    text_of,
+)
 from crocbot.settings.names import HEALTH_ADDRESS, STATE_DIR
 from crocbot.settings.rules import advice, open_files
-from crocbot.settings.sources import ENV_FILE, load, load_only, names_set
+from crocbot.settings.sources import (
+    ENV_FILE,
+    load,
+    load_for_sandbox,
+    load_only,
+    names_set,
+)
 
 __all__ = [
+    "AGENT_SETTINGS",
+    "CHAT_SETTINGS",
     "ENV_FILE",
     "HEALTH_ADDRESS",
     "STATE_DIR",
@@ -26,6 +40,7 @@ __all__ = [
     "advice",
     "in_fallback_names",
     "load",
+    "load_for_sandbox",
     "load_only",
     "names_set",
     "open_files",

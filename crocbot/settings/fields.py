@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from crocbot.proxies import Proxies
 from crocbot.settings.access_fields import AccessFields
@@ -140,6 +140,22 @@ def _names() -> dict[str, str]:
 
 NAMES: Mapping[str, str] = _names()
 """Names in the environment --> names of the fields."""
+
+
+def _names_of(*groups: type[BaseModel]) -> frozenset[str]:
+    fields = {field for group in groups for field in group.model_fields}
+    return frozenset(name for name, field in NAMES.items() if field in fields)
+
+
+AGENT_SETTINGS = _names_of(AgentFields, FallbackFields, MessageFields)
+"""The settings that the demo takes over from a gateway, if an agent is set."""
+
+CHAT_SETTINGS = (
+    AGENT_SETTINGS
+    | _names_of(LimitFields, AccessFields)
+    | {"CROCBOT_LOG_LEVEL", "CROCBOT_LOG_FORMAT", "CROCBOT_MAX_TURNS"}
+)
+"""The settings that `crocbot chat` takes over from a gateway."""
 
 SECRETS = (
     TOKEN,

@@ -12,7 +12,7 @@ since another program may use it; an unknown key of the TOML file is an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -76,6 +76,32 @@ def load(
     if (error := conflict(settings)) is not None:
         raise OperatorError(error)
     return settings, found.warnings
+
+
+def load_for_sandbox(
+    environment: Mapping[str, str],
+    names: Set[str],
+    fixed: Mapping[str, str],
+    env_file: Path | None = ENV_FILE,
+) -> Settings:
+    """
+    Read these settings, and `fixed` in place of what the sources have for them.
+
+    All others, such as those of the real bot, have their defaults.  Raise
+    OperatorError.
+    """
+    found = _read(environment, env_file).values
+    wanted = names - fixed.keys()
+    chosen = {name: found[name] for name in found if FILES.get(name, name) in wanted}
+    values = {
+        **_with_secrets(chosen),
+        **{name: (text, name) for name, text in fixed.items()},
+    }
+    proxy_variables = _proxy_variables(environment, env_file)
+    settings = _validated(values, environment, NO_FILES, proxy_variables)
+    if (error := conflict(settings)) is not None:
+        raise OperatorError(error)
+    return settings
 
 
 def load_only(

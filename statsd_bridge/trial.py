@@ -16,7 +16,7 @@ import os
 import pickle
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -298,11 +298,27 @@ def _options_json(options: MetricOptions) -> dict[str, Any]:
     return found
 
 
+def encode_samples(samples: Sequence[tuple[SeenSample, Fate]]) -> bytes:
+    """Return some samples for the child process."""
+    return pickle.dumps(samples)
+
+
+def encode_trial(trial: Trial, chunks: Iterable[bytes]) -> bytes:
+    """Return the input of the child process: a trial, and its samples encoded."""
+    return b"".join([pickle.dumps(trial), *chunks])
+
+
 def main() -> None:
-    """Read a pickled Trial from standard input; write the document as JSON."""
+    """Read a trial and samples from standard input; write the document as JSON."""
     _limit_process()
-    trial: Trial = pickle.load(sys.stdin.buffer)  # noqa: S301
-    sys.stdout.write(json.dumps(run(trial)))
+    # Only the bridge that has started this process writes to it.
+    stream = sys.stdin.buffer
+    trial: Trial = pickle.load(stream)  # noqa: S301
+    samples = [*trial.samples]
+    with suppress(EOFError):
+        while True:
+            samples += pickle.load(stream)  # noqa: S301
+    sys.stdout.write(json.dumps(run(replace(trial, samples=samples))))
 
 
 def _limit_process() -> None:

@@ -1,58 +1,61 @@
 """
 Lines that were seen, for a trial of another mapping: from what the fast path keeps.
 
-Each buffer and each known line has the name and the suffix of its lines.  With more
-than MAX_SEEN_LINES they are taken at even distances, without a look at the others.
+Each buffer and each known line has the name and the suffix of its lines.  Of more than
+MAX_SEEN_LINES the newest and the oldest of each table are taken, without a look at the
+others: to pass over a million takes 70 ms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from statsd_bridge.fastpath.buffers import SampleBuffers
 from statsd_bridge.fastpath.known import KnownLines
 
 MAX_SEEN_LINES = 10_000
-"""Lines that are returned; to collect them takes 5 ms, 15 of a million."""
+"""Lines that are returned; to collect them takes 5 ms."""
 
-Item = TypeVar("Item")
+Key = TypeVar("Key")
 
 
 def seen_lines(buffers: SampleBuffers) -> list[bytes]:
     """Return lines with the value 1, each with another name or other tags."""
-    half = MAX_SEEN_LINES // 2
-    known = buffers.known
-    known_lines = sum(map(len, known.tables.values())) + len(known.tagged)
-    of_buffers = min(len(buffers), max(half, MAX_SEEN_LINES - known_lines))
-    of_known = MAX_SEEN_LINES - of_buffers
-    lines = islice(_buffered(buffers, _distance(len(buffers), of_buffers)), of_buffers)
-    known_ones = islice(_known(known, _distance(known_lines, of_known)), of_known)
-    return [*lines, *known_ones]
+    found = list(_buffered_lines(buffers, MAX_SEEN_LINES // 2))
+    found += _known_lines(buffers.known, MAX_SEEN_LINES - len(found))
+    return found
 
 
-def _buffered(buffers: SampleBuffers, distance: int) -> Iterator[bytes]:
-    for table in buffers.tables.values():
-        for buffer in _spread(table.values(), distance):
-            yield b"%b:1|%b" % (buffer.name, buffer.suffix)
+def _buffered_lines(buffers: SampleBuffers, most: int) -> Iterator[bytes]:
+    tables = buffers.tables
+    share = _share(most, len(tables))
+    for suffix in islice(_ends(tables, most), most):
+        for name in _ends(tables[suffix], share):
+            yield b"%b:1|%b" % (name, suffix or b"")
 
 
-def _known(known: KnownLines, distance: int) -> Iterator[bytes]:
-    for suffix, table in known.tables.items():
-        text = suffix or b""
-        for name in _spread(table, distance):
-            yield b"%b:1|%b" % (name, text)
-    for key in _spread(known.tagged, distance):
+def _known_lines(known: KnownLines, most: int) -> Iterator[bytes]:
+    tables = known.tables
+    share = _share(most, len(tables) + 1)
+    for suffix in _ends(tables, most):
+        for name in _ends(tables[suffix], share):
+            yield b"%b:1|%b" % (name, suffix or b"")
+    for key in _ends(known.tagged, share):
         # A plain name has no bar.
         name, _, suffix = key.partition(b"|")
         yield b"%b:1|%b" % (name, suffix)
 
 
-def _spread(items: Collection[Item], distance: int) -> Iterable[Item]:
-    """Return every n-th item, at least one."""
-    return islice(items, 0, None, distance)
+def _share(most: int, tables: int) -> int:
+    return max(1, most // max(1, tables))
 
 
-def _distance(count: int, most: int) -> int:
-    return max(1, -(-count // max(1, most)))
+def _ends(items: dict[Key, Any], most: int) -> Iterator[Key]:
+    """Yield keys, the newest first: all, or those from both ends."""
+    if len(items) <= most:
+        yield from reversed(items)
+        return
+    yield from islice(reversed(items), most - most // 2)
+    yield from islice(items, most // 2)

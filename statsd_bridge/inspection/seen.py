@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from statsd_bridge.fastpath import AnyPipeline
-from statsd_bridge.inspection.steps import Steps
+from statsd_bridge.inspection.steps import Steps, parts
 from statsd_bridge.line import parse_line
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.recent import SeenSample
-from statsd_bridge.trial import Fate, fate_of
+from statsd_bridge.trial import Fate, encode_samples, fate_of
 
 MAX_TRIED_SAMPLES = 10_000
 """Samples of a trial; to collect them takes 0.3 s of the reactor, in steps."""
@@ -21,12 +21,23 @@ MAX_TRIED_CHARACTERS = 4_000_000
 """Characters of all names and tags."""
 
 
-def seen_samples(
-    pipeline: AnyPipeline, plain: Pipeline
-) -> Steps[list[tuple[SeenSample, Fate]]]:
-    """Return distinct samples that were seen, each with what becomes of it now."""
+class SeenSamples(dict[SeenSample, Fate]):
+    """Distinct samples that were seen, each with what becomes of it now."""
+
+    def chunks(self) -> Steps[list[bytes]]:
+        """Return them for a child process, encoded in steps."""
+        items = list(self.items())
+        chunks = []
+        for part in parts(items, STEP_SAMPLES):
+            chunks.append(encode_samples(part))
+            yield
+        return chunks
+
+
+def seen_samples(pipeline: AnyPipeline, plain: Pipeline) -> Steps[SeenSamples]:
+    """Return what was seen."""
     pipeline.flush()
-    found: dict[SeenSample, Fate] = {}
+    found = SeenSamples()
     characters = 0
     for number, sample in enumerate(_samples(pipeline, plain)):
         if sample not in found:
@@ -37,7 +48,7 @@ def seen_samples(
             break
         if number % STEP_SAMPLES == 0:
             yield
-    return list(found.items())
+    return found
 
 
 def _samples(pipeline: AnyPipeline, plain: Pipeline) -> Iterator[SeenSample]:

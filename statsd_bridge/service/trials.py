@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from statsd_bridge import exposition
+from statsd_bridge.fastpath import AnyPipeline
 from statsd_bridge.inspection.seen import seen_samples
 from statsd_bridge.inspection.steps import Steps
-from statsd_bridge.recent import SeenSample
+from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.service.build import Components, text_limits
 from statsd_bridge.threads import DaemonThreads, Threads
-from statsd_bridge.trial import Fate, Limits, Trial
+from statsd_bridge.trial import Limits, Trial, encode_trial
 from statsd_bridge.web import TrialAnswer
 
 TRIAL_SECONDS = 10.0
@@ -62,12 +63,11 @@ class Trials:
         self._is_running = True
         deadline = time.monotonic() + TRIAL_SECONDS
         components = self._components
-        steps = seen_samples(components.pipeline, components.plain)
-        collected = self._collect(steps)
+        collected = self._do(_collect(components.pipeline, components.plain))
         answer = collected.addCallback(self._start, text, file, deadline)
         return answer.addErrback(self._fail).addBoth(self._end)
 
-    def _collect(self, steps: Steps[list[tuple[SeenSample, Fate]]]) -> Deferred[Any]:
+    def _do(self, steps: Steps[list[bytes]]) -> Deferred[Any]:
         """Do all steps, a slice of them in each iteration of the reactor."""
         done: Deferred[Any] = Deferred()
 
@@ -88,7 +88,7 @@ class Trials:
 
     def _start(
         self,
-        samples: list[tuple[SeenSample, Fate]],
+        samples: list[bytes],
         text: bytes,
         file: str,
         deadline: float,
@@ -103,9 +103,8 @@ class Trials:
                 texts=text_limits(settings),
                 reserved=exposition.reserved_names(),
             ),
-            samples=samples,
         )
-        return self._threads.run(_run_child, trial, deadline)
+        return self._threads.run(_run_child, trial, samples, deadline)
 
     def _fail(self, failure: Failure) -> TrialAnswer:
         if isinstance(failure.value, Exception):
@@ -117,7 +116,14 @@ class Trials:
         return answer
 
 
-def _run_child(trial: Trial, deadline: float) -> TrialAnswer:
+def _collect(pipeline: AnyPipeline, plain: Pipeline) -> Steps[list[bytes]]:
+    """Return what was seen, for the child process."""
+    samples = yield from seen_samples(pipeline, plain)
+    chunks = yield from samples.chunks()
+    return chunks
+
+
+def _run_child(trial: Trial, samples: Sequence[bytes], deadline: float) -> TrialAnswer:
     """Run a trial in a child process, which is ended at the deadline."""
     # Imported here: no start needs it.
     import subprocess
@@ -126,7 +132,7 @@ def _run_child(trial: Trial, deadline: float) -> TrialAnswer:
     try:
         done = subprocess.run(  # noqa: S603 (no shell)
             [sys.executable, "-c", _CHILD],
-            input=pickle.dumps(trial),
+            input=encode_trial(trial, samples),
             capture_output=True,
             env=environment,
             timeout=max(0.1, deadline - time.monotonic()),

@@ -143,14 +143,19 @@ def _share(limit: int, divisor: int, maximum: int) -> int:
     return min(limit // divisor, maximum) if limit else NO_LIMIT
 
 
-def series_size(options: MetricOptions, label_text: str | None = None) -> int:
+def series_size(options: MetricOptions, label_text: str = "") -> int:
     """Return the size of a series without a ttl, members and values."""
     size = SERIES_BYTES[options.type]
     if options.type == "histogram":
         size += BUCKET_BYTES * (len(options.buckets) + 1)
     elif options.type == "summary":
         size += QUANTILE_BYTES * len(options.quantiles)
-    return size if label_text is None else size + getsizeof(label_text)
+    return size + label_text_size(label_text)
+
+
+def label_text_size(label_text: str) -> int:
+    """Return the size of the text of labels; all series without labels share theirs."""
+    return getsizeof(label_text) if label_text else 0
 
 
 def family_size(name: str, names: Iterable[str]) -> int:

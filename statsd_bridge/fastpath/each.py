@@ -42,7 +42,7 @@ class LineRecorder:
     ) -> None:
         self.resolved = 0
         self._plain = plain
-        self._store = plain.store
+        self._factory = plain.store.factory
         self._bugs = plain.bugs
         self._buffers = buffers
         self._known = buffers.known
@@ -135,8 +135,7 @@ class LineRecorder:
             buffer.append(number)
             self._appended += 1
             return True
-        store = self._store
-        created_before = store.created_total
+        made_before = self._factory.made
         try:
             resolved = self._resolver.resolve(name, suffix, self._now)
         except Exception as error:
@@ -152,7 +151,7 @@ class LineRecorder:
             self._note(name, format)
         if series is not None:
             self._seen.add(series)
-            is_new = store.created_total != created_before
+            is_new = self._factory.made != made_before
             add = series.add_first if is_new else series.add
             add(value_of(number, format), format.weight, self._now)
             if self._resolver.is_timed:
@@ -270,13 +269,13 @@ class LineRecorder:
         """Process a line by the plain path; the next line like it has a buffer."""
         name, value = columns.names[index], columns.values[index]
         suffix = columns.suffixes[index]
-        created_before = self._store.created_total
+        made_before = self._factory.made
         recorded = self._plain.feed_line(columns.line(index))
         # A line that created a series may be the only one of its kind.
         if (
             suffix
             and recorded is not None
-            and self._store.created_total == created_before
+            and self._factory.made == made_before
             and parse_value(value) is not None
         ):
             source = self._plain.source_of(name) if b"." in name else ""

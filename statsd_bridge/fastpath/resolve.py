@@ -199,7 +199,7 @@ class LineResolver:
         if reading is _UNREADABLE or not name or name.translate(None, _PLAIN_NAME):
             return None
         text = name.decode()
-        rule, values = self._table.find_rule(reading.sample.type, text)
+        rule, values = self._table.find_rule(reading.type, text)
         shapes = reading.last_shapes
         if tags is not reading.last_tags:
             shapes = reading.shapes_of(tags)
@@ -272,7 +272,9 @@ class LineResolver:
         label_names, options = shape.label_names, shape.options
         if shape.format.action is _DROP:
             return None, shape.format
-        label_text = shape.labels.text.fill(values)
+        label_text = shape.label_text
+        if label_text is None:
+            label_text = shape.labels.text.fill(values)
         if label_names is None or not label_names.use_count:
             metric = shape.metric
             if not metric:

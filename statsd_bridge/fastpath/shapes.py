@@ -22,6 +22,7 @@ class LineShape:
         "format",
         "kind",
         "label_names",
+        "label_text",
         "labels",
         "metric",
         "name",
@@ -44,6 +45,8 @@ class LineShape:
         self.name = name
         """Of the metric, not escaped; None for the name of the line."""
         self.labels = labels
+        self.label_text = labels.text.fill(()) if labels.text.is_constant else None
+        """The labels as the page prints them, if they are always the same."""
         self.metric = ""
         """The name of the metric, if it is always the same."""
         if name is not None and name.is_constant:
@@ -60,10 +63,19 @@ Shapes = dict[Rule | None, LineShape | None]
 class Reading:
     """What the grammar finds in the text after a value, tags aside."""
 
-    __slots__ = ("last_shapes", "last_tags", "sample", "shapes", "source", "suffix")
+    __slots__ = (
+        "last_shapes",
+        "last_tags",
+        "sample",
+        "shapes",
+        "source",
+        "suffix",
+        "type",
+    )
 
     def __init__(self, sample: Sample, suffix: bytes, source: str) -> None:
         self.sample = sample
+        self.type = sample.type
         self.suffix = suffix
         self.source = source
         self.last_tags = NO_TAGS

@@ -11,13 +11,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from sys import getsizeof
 
 from statsd_bridge.inspection.distinct import DistinctCount
 from statsd_bridge.inspection.growth import Sample
 from statsd_bridge.inspection.search import parts_of_labels
 from statsd_bridge.inspection.steps import Json, Steps, parts
-from statsd_bridge.memory import EXPIRY_BYTES
+from statsd_bridge.memory import EXPIRY_BYTES, label_text_size
 from statsd_bridge.model import Stats
 from statsd_bridge.series import MetricFamily, SeriesStore
 from statsd_bridge.series.quota import UNLIMITED
@@ -112,10 +111,10 @@ def _family_bytes(family: MetricFamily) -> int:
 def _text_bytes(family: MetricFamily) -> Steps[int]:
     """Return the bytes of all label texts of a family."""
     if family.lone is not None:
-        return getsizeof(family.lone_labels)
+        return label_text_size(family.lone_labels)
     size = 0
     for keys in parts_of_labels(family):
-        size = size + sum(map(getsizeof, keys)) if keys else 0
+        size = size + sum(map(label_text_size, keys)) if keys else 0
         yield
     return size
 
@@ -251,4 +250,4 @@ def _columns(label_texts: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 def _estimated_text_bytes(family: MetricFamily) -> int:
     some = list(islice(family.series, 3))
-    return sum(map(getsizeof, some)) * family.series_count // max(1, len(some))
+    return sum(map(label_text_size, some)) * family.series_count // max(1, len(some))

@@ -25,43 +25,34 @@ class Families(SortedKeysDict[MetricFamily]):
     `reserved` are names that none of them may print.
     """
 
-    __slots__ = ("_reserved", "_suffixed")
+    __slots__ = ("_has_suffixed", "_reserved")
 
     def __init__(self, reserved: Collection[str] = ()) -> None:
         super().__init__()
         self._reserved = frozenset(reserved)
-        # Names with a suffix: without any, no name can be one that a new family owns.
-        self._suffixed = sum(name.endswith(_ALL_SUFFIXES) for name in self._reserved)
-
-    def add(self, family: MetricFamily) -> None:
-        """Add a family whose name is free."""
-        name = family.name
-        self[name] = family
-        self._suffixed += name.endswith(_ALL_SUFFIXES)
-
-    def remove(self, name: str) -> None:
-        """Remove a family."""
-        super().remove(name)
-        self._suffixed -= name.endswith(_ALL_SUFFIXES)
+        # Until a name has a suffix, none can be one that a new family owns.
+        self._has_suffixed = any(name.endswith(_ALL_SUFFIXES) for name in reserved)
 
     def would_conflict(self, name: str, type: MetricType) -> bool:
         """
-        Return whether a family that is to be created would print the name of another.
+        Return whether a family that is to be added would print the name of another.
 
         There is none of its name.
         """
         if name in self._reserved:
             return True
-        if self._suffixed and type in NAME_SUFFIXES:
-            for suffix in NAME_SUFFIXES[type]:
+        if name.endswith(_ALL_SUFFIXES):
+            self._has_suffixed = True
+            for suffix in _ALL_SUFFIXES:
+                base = name.removesuffix(suffix)
+                if base != name and self._owns(base, suffix, type):
+                    return True
+        if self._has_suffixed:
+            for suffix in NAME_SUFFIXES.get(type, ()):
                 printed = name + suffix
                 if printed in self._reserved or printed in self:
                     return True
-        return name.endswith(_ALL_SUFFIXES) and any(
-            self._owns(name.removesuffix(suffix), suffix, type)
-            for suffix in _ALL_SUFFIXES
-            if name.endswith(suffix)
-        )
+        return False
 
     def _owns(self, base: str, suffix: str, type: MetricType) -> bool:
         """Return whether a family owns `base` + `suffix` against a metric of a type."""

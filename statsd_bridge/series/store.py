@@ -12,12 +12,10 @@ All series, by metric name and labels: created by samples, removed by expiry.
 
 from __future__ import annotations
 
-import collections
 import sys
 import time
 from collections.abc import Collection
 from sys import getsizeof
-from typing import Final
 
 from statsd_bridge.memory import (
     EXPIRY_BYTES,
@@ -39,8 +37,7 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series.base import GrowingSeries, Series
-from statsd_bridge.series.counter_gauge import Counter, Gauge
-from statsd_bridge.series.creation import CreationClock
+from statsd_bridge.series.creation import SeriesFactory
 from statsd_bridge.series.expiry import ExpiryHeap
 from statsd_bridge.series.families import Families
 from statsd_bridge.series.family import LabelNames, MetricFamily, SeriesKind
@@ -62,19 +59,13 @@ from statsd_bridge.series.new import (
 )
 from statsd_bridge.series.quota import NoQuotas, Quotas
 from statsd_bridge.series.rotation import Rotation
-from statsd_bridge.series.set import MEMBER_BYTES, UniqueSet
-from statsd_bridge.series.summary import Summary
+from statsd_bridge.series.set import MEMBER_BYTES
 
 EXPIRY_STEPS = 5_000
 """Series, members and sketches that are removed at once, about 10 ms of work."""
 
 FIRST_SAMPLE_BYTES = EXPIRY_BYTES + MEMBER_BYTES
 """What the first sample of a new series can take besides the series."""
-
-# To look up a member in its Enum takes 0.1 us, once or twice for each new series.
-_COUNTER: Final = MetricType.COUNTER
-_GAUGE: Final = MetricType.GAUGE
-_HISTOGRAM: Final = MetricType.HISTOGRAM
 
 
 class SeriesStore:
@@ -98,26 +89,29 @@ class SeriesStore:
         clock: Clock,
         wall_clock: Clock = time.time,
     ) -> None:
-        self.created_total = 0
-        """Series ever created."""
-        self.label_names_total: collections.Counter[MetricType] = collections.Counter()
+        self.label_names_total: dict[MetricType, int] = {}
         """Pairs of a metric name and its label names ever created, by type."""
         self.listener: SeriesListener | None = None
         self.memory = memory or MemoryBudget()
         self._account = self.memory.series
         self._text_limits = text_limits
         self._max_series = max_series
-        self._set_window = set_window
         self._clock = clock
         self.native = NativePolicy(native_mode, self._account, clock())
         """Which histograms have native buckets."""
-        self._creation = CreationClock(wall_clock)
-        self._creation_now = self._created = -1.0
         self.by_name = Families(reserved)
         """The families; only the store changes them."""
         self.quotas = FamilyQuotas(quotas or NoQuotas())
         self._expiry = ExpiryHeap()
         self._growing = Rotation()
+        self.factory = SeriesFactory(
+            native=self.native,
+            growing=self._growing,
+            account=self._account,
+            set_window=set_window,
+            wall_clock=wall_clock,
+        )
+        """Makes series; only the store uses it."""
         # The spec of the last line with many samples, and why it was rejected: checks
         # take a time that grows with the labels.
         self._last_rejected: tuple[SeriesSpec | None, RejectionReason | None] = (
@@ -169,7 +163,9 @@ class SeriesStore:
         series = family.find(label_text) if table is None else table.get(label_text)
         if series is None:
             kind, account, count = label_names.kind, self._account, family.use_count
-            size = kind.series_bytes + getsizeof(label_text)
+            size = kind.series_bytes
+            if label_text:
+                size += getsizeof(label_text)
             if table is None:
                 size += TABLE_BYTES
             else:
@@ -184,7 +180,7 @@ class SeriesStore:
                 or account.used + size + FIRST_SAMPLE_BYTES > account.limit
             ):
                 return None
-            series = self._new_series(kind.options, size, now)
+            series = self._make(kind.options, size, now)
             family.add(label_text, label_names, series)
         elif self.listener is not None:
             self.listener.before_record(series, ttl, now)
@@ -208,7 +204,9 @@ class SeriesStore:
         Its labels were allowed.  The same holds for `label_text`.
         """
         options, families, account = kind.options, self.by_name, self._account
-        size = kind.lone_bytes + len(name) + getsizeof(label_text)
+        size = kind.lone_bytes + len(name)
+        if label_text:
+            size += getsizeof(label_text)
         if (
             not 0 < len(name) <= self._text_limits.name
             or len(label_text) > self._text_limits.label_value
@@ -217,9 +215,10 @@ class SeriesStore:
             or account.used + size + FIRST_SAMPLE_BYTES > account.limit
         ):
             return None
-        series = self._new_series(options, size, now)
-        families.add(MetricFamily(name, kind, (label_text, series)))
-        self.label_names_total[options.type] += 1
+        series = self._make(options, size, now)
+        families[name] = MetricFamily(name, kind, (label_text, series))
+        totals = self.label_names_total
+        totals[options.type] = totals.get(options.type, 0) + 1
         if options.ttl:
             self._touch(series, label_text, options.ttl, now)
         return series
@@ -297,48 +296,25 @@ class SeriesStore:
     def _create(self, new: NewSeries, now: float) -> Series:
         family, label_names, options = new.family, new.label_names, new.spec.options
         if label_names is not None:
-            series = self._new_series(label_names.kind.options, new.size, now)
+            series = self._make(label_names.kind.options, new.size, now)
             label_names.family.add(new.label_text, label_names, series)
             return series
         kind = SeriesKind(new.names, options)
-        series = self._new_series(options, new.size, now)
-        self.label_names_total[options.type] += 1
+        series = self._make(options, new.size, now)
+        totals = self.label_names_total
+        totals[options.type] = totals.get(options.type, 0) + 1
         if family is None:
             family = MetricFamily(new.spec.name, kind, (new.label_text, series))
-            self.by_name.add(family)
+            self.by_name[new.spec.name] = family
         else:
             family.add(new.label_text, family.add_label_names(kind), series)
         return series
 
-    def _new_series(self, options: MetricOptions, size: int, now: float) -> Series:
-        """Return a new series, which is to be added; charge `size`."""
-        type = options.type
-        series: Series
-        if type is _COUNTER:
-            series = Counter(options)
-        elif type is _GAUGE:
-            series = Gauge(options)
-        elif type is _HISTOGRAM:
-            generation = self.native.generation if options.native else None
-            series = Histogram(options, generation)
-        else:
-            series = self._new_growing(options, now)
-        if now != self._creation_now:
-            # The same for all series of a batch.
-            self._creation_now, self._created = now, self._creation.time(now)
-        series.created = self._created
+    def _make(self, options: MetricOptions, size: int, now: float) -> Series:
+        """Return a new series that is to be added; charge `size`."""
+        series = self.factory.make(options, now)
         self._account.used += size
         self._size += 1
-        self.created_total += 1
-        return series
-
-    def _new_growing(self, options: MetricOptions, now: float) -> GrowingSeries:
-        series: GrowingSeries
-        if options.type is MetricType.SUMMARY:
-            series = Summary(options, now, self._account)
-        else:
-            series = UniqueSet(options, self._set_window, self._account)
-        self._growing.add(series)
         return series
 
     def _touch(self, series: Series, label_text: str, ttl: float, now: float) -> None:

@@ -78,7 +78,8 @@ class HttpBackend(web.Backend):
 
     def flush(self) -> None:
         """Receive and process what has arrived until now, but for a flood."""
-        self._listeners.read_some()
+        if not self._listeners.has_backlog():
+            self._listeners.read_some()
         self._pipeline.flush()
 
     def reload(self) -> Deferred[str]:

@@ -47,6 +47,8 @@ def test_the_bridge_and_another_checkout() -> None:
         "page: 200 gauges with 8 tags (s)",
         "page in protobuf: 200 gauges with 8 tags (s)",
         "start: CPU until the first scrape is answered (s)",
+        "lost: page open, 10,000 series",
+        "longest pause: page open, 10,000 series",
     ):
         assert any(row in line for line in rows), row
 

@@ -15,8 +15,9 @@ from crocbot.telemetry.catalogue import CATALOGUE, Metric
 from statsd_bridge import exposition
 
 ROOT = Path(__file__).parents[2]
-RULES = ROOT / "compose" / "prometheus" / "rules" / "crocbot.yml"
-CASES = ROOT / "compose" / "prometheus" / "tests" / "alerts.yml"
+PROMETHEUS = ROOT / "compose" / "prometheus"
+RULES = (PROMETHEUS / "rules" / "crocbot.yml", PROMETHEUS / "bridge" / "rules.yml")
+CASES = (PROMETHEUS / "tests" / "alerts.yml", PROMETHEUS / "bridge" / "tests.yml")
 PROMTOOL = shutil.which("promtool")
 
 needs_promtool = pytest.mark.skipif(
@@ -25,9 +26,18 @@ needs_promtool = pytest.mark.skipif(
 
 
 def rules() -> list[dict[str, Any]]:
-    """Return all rules, in order."""
-    groups = yaml.safe_load(RULES.read_text())["groups"]
+    """Return all rules of the gateway and of a bridge alone, in order."""
+    groups = [
+        each for file in RULES for each in yaml.safe_load(file.read_text())["groups"]
+    ]
     return [rule for group in groups for rule in group["rules"]]
+
+
+def cases() -> list[dict[str, Any]]:
+    """Return all cases."""
+    return [
+        each for file in CASES for each in yaml.safe_load(file.read_text())["tests"]
+    ]
 
 
 ALERTS = [rule["alert"] for rule in rules() if "alert" in rule]
@@ -64,7 +74,7 @@ NAME = re.compile(r"\b(?:crocbot[_:]|statsd_bridge_|statsd_exporter_)[a-zA-Z0-9_
 @needs_promtool
 def test_promtool_accepts_the_rules() -> None:
     """Every expression and every template is valid."""
-    done = promtool("check", "rules", RULES)
+    done = promtool("check", "rules", *RULES)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -72,7 +82,7 @@ def test_promtool_accepts_the_rules() -> None:
 @needs_promtool
 def test_every_case_passes() -> None:
     """Alerts fire, or do not, as the cases say, starts and restarts included."""
-    done = promtool("test", "rules", CASES)
+    done = promtool("test", "rules", *CASES)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -83,7 +93,7 @@ def test_an_alert_has_both_cases(alert: str) -> None:
     firing = f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
     expected = [
         bool(check.get("exp_samples"))
-        for case in yaml.safe_load(CASES.read_text())["tests"]
+        for case in cases()
         for check in case.get("promql_expr_test", [])
         if check["expr"] == firing
     ]
@@ -113,7 +123,7 @@ def test_alerts_that_fire_have_job_and_instance() -> None:
     """Each case expects both labels."""
     fired = [
         sample["labels"]
-        for case in yaml.safe_load(CASES.read_text())["tests"]
+        for case in cases()
         for check in case.get("promql_expr_test", [])
         for sample in check.get("exp_samples", [])
     ]
@@ -131,10 +141,9 @@ def test_rules_use_only_metrics_that_exist() -> None:
 
 def test_cases_use_only_metrics_that_exist() -> None:
     """A case with another name would test nothing."""
-    cases = yaml.safe_load(CASES.read_text())["tests"]
     used = {
         name
-        for case in cases
+        for case in cases()
         for series in case["input_series"]
         for name in NAME.findall(series["series"].partition("{")[0])
     }

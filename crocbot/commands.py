@@ -89,7 +89,8 @@ class Commands:
             case "whoami":
                 text = _whoami(message)
             case "status":
-                text = _status(self.gateway.status()) if operator else OPERATORS_ONLY
+                lines = describe_status(self.gateway.status(), in_chat=True)
+                text = "\n".join(lines) if operator else OPERATORS_ONLY
             case "new" | "usage":
                 text = await self._memory(message)
             case "stop":
@@ -133,18 +134,18 @@ def _usage(answers: int, usage: Usage) -> str:
     return f"answers in this chat: {answers}\ntokens: {tokens}"
 
 
-def _status(status: Status) -> str:
+def describe_status(status: Status, *, in_chat: bool) -> list[str]:
+    """Return what /status shows; `in_chat` if one of the messages asks for it."""
     age = status.contact_age
     contacted = "not yet" if age is None else f"{_duration(age)} ago"
-    return "\n".join(
-        [
-            f"crocbot {status.version}, agent {status.agent}",
-            *_agents(status),
-            f"up for {_duration(status.uptime)}",
-            f"last contact with Telegram: {contacted}",
-            f"messages running or waiting, this one included: {status.queued}",
-        ]
-    )
+    included = ", this one included" if in_chat else ""
+    return [
+        f"crocbot {status.version}, agent {status.agent}",
+        *_agents(status),
+        f"up for {_duration(status.uptime)}",
+        f"last contact with Telegram: {contacted}",
+        f"messages running or waiting{included}: {status.queued}",
+    ]
 
 
 def _agents(status: Status) -> list[str]:

@@ -107,6 +107,15 @@ def is_locked(state_dir: Path) -> bool:
     return False
 
 
+def identity(state_dir: Path) -> str:
+    """Return what identifies a directory on this machine, empty if it is missing."""
+    try:
+        found = state_dir.stat()
+    except OSError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
 def exists(file: Path) -> bool:
     """Return whether there is such a file; OperatorError if that cannot be read."""
     try:

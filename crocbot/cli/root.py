@@ -9,7 +9,17 @@ from collections.abc import Sequence
 
 import click
 
-from crocbot.cli import backup, chat, common, inbox, init, pairings, run, send
+from crocbot.cli import (
+    backup,
+    chat,
+    common,
+    inbox,
+    init,
+    pairings,
+    run,
+    send,
+    status,
+)
 from crocbot.errors import CrocbotError, OperatorError, is_missing_library
 
 STDOUT = 1
@@ -38,6 +48,7 @@ for command in (
     inbox.inbox_,
     backup.backup,
     backup.restore,
+    status.status,
     pairings.pairings,
     send.send,
 ):

@@ -8,6 +8,7 @@ The health pages of the gateway, over HTTP; they never call Telegram.
     [-]inbox failed: database or disk is full
     [+]drain ok
 
-`server.py` serves them; `python -m crocbot.health` requests them, for a container
-without curl.  This file imports nothing, so that the latter can say what to install.
+`server.py` serves them, `status.py` a third page for `crocbot status`; `python -m
+crocbot.health` requests them, for a container without curl.  This file imports nothing,
+so that the latter can say what to install.
 """

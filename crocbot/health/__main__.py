@@ -10,17 +10,13 @@ page because the address is `off`; 1 not healthy; 2 the address is wrong, or the
 from __future__ import annotations
 
 import argparse
-import http.client
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
 from crocbot.errors import OperatorError, is_missing_library
+from crocbot.health import request
 from crocbot.model import HostPort
-
-TIMEOUT_SECONDS = 5.0
-# Addresses that mean "all of this machine's" to a server.
-WILDCARD_TO_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -56,18 +52,13 @@ def _request_page(arguments: Sequence[str], environment: Mapping[str, str]) -> i
 
 
 def _request(address: HostPort, path: str) -> int:
-    host = WILDCARD_TO_LOOPBACK.get(address.host, address.host)
-    connection = http.client.HTTPConnection(host, address.port, timeout=TIMEOUT_SECONDS)
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        print(response.read().decode(errors="replace").rstrip())
-    except (OSError, http.client.HTTPException) as error:
-        print(f"no answer from {address}: {error}", file=sys.stderr)
+        status, body = request.get(address, path)
+    except request.NoAnswerError as error:
+        print(error, file=sys.stderr)
         return 1
-    finally:
-        connection.close()
-    return 0 if response.status == 200 else 1
+    print(body.decode(errors="replace").rstrip())
+    return 0 if status == 200 else 1
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from crocbot import log
 from crocbot.backoff import Backoff
 from crocbot.errors import OperatorError
 from crocbot.health.send import MAX_FORM_BYTES, SendPage
+from crocbot.health.status import StatusPage
 from crocbot.http_server import HttpServer
 from crocbot.model import HostPort
 from crocbot.settings import HEALTH_ADDRESS
@@ -40,14 +41,17 @@ class Health:
 
     Without an address there is no server.  If another program listens on the address,
     the server retries while the gateway runs; an address that cannot be bound for
-    another reason raises OperatorError.  `send` is the page that sends messages.
+    another reason raises OperatorError.  `send` is the page that sends messages,
+    `status` the one for `crocbot status`.
     """
 
     def __init__(
         self,
         address: HostPort | None,
         conditions: Conditions,
+        *,
         send: SendPage | None = None,
+        status: StatusPage | None = None,
     ) -> None:
         self._address = address
         self._conditions = conditions
@@ -55,6 +59,8 @@ class Health:
         app = web.Application()
         app.router.add_get("/healthz", _healthz)
         app.router.add_get("/readyz", self._readyz)
+        if status is not None:
+            app.router.add_get("/status", status.handle)
         max_bytes = MAX_REQUEST_BYTES
         if send is not None:
             app.router.add_post("/send", send.handle)

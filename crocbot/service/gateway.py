@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from crocbot import log
@@ -12,7 +13,7 @@ from crocbot.agents import Agent, ThinkingTags, Timeouts
 from crocbot.botapi import Client, OptionalCalls, Poller, Webhook, WebhookEndpoint
 from crocbot.chat_moves import ChatMoves
 from crocbot.classic_forms import ClassicForms
-from crocbot.commands import Commands, Status
+from crocbot.commands import Commands, Status, describe_status
 from crocbot.dispatcher import Dispatcher
 from crocbot.edits import Edits
 from crocbot.errors import InboxError
@@ -151,6 +152,10 @@ class Gateway:
             fallback=None if fallback is None else fallback.agent.name,
             failing_for=None if since is None else now - since,
         )
+
+    def status_lines(self) -> Sequence[str]:
+        """Return what /status shows, for the health address."""
+        return describe_status(self.status(), in_chat=False)
 
     def _build_dispatcher(self, store: Store) -> Dispatcher:
         settings = self._settings

@@ -28,6 +28,7 @@ from crocbot.errors import AgentError, InboxError, OperatorError
 from crocbot.events import EventListener
 from crocbot.health.send import SendPage
 from crocbot.health.server import Health
+from crocbot.health.status import StatusPage
 from crocbot.inbox import SCHEMA as INBOX_SCHEMA
 from crocbot.inbox import Inbox
 from crocbot.model import HostPort
@@ -151,7 +152,8 @@ async def run(settings: Settings, shutdown: Shutdown) -> None:
         telemetry = Telemetry(receiver, version=VERSION)
         try:
             await telemetry.start()
-            await serve(settings, telemetry.observer, shutdown)
+            page = StatusPage(settings.state_dir, telemetry.totals)
+            await serve(settings, telemetry.observer, shutdown, page)
         except OperatorError:
             lock.mark_stopped()
             raise
@@ -170,7 +172,12 @@ async def _recover(inbox: Inbox, settings: Settings, lock: StateLock) -> None:
     lock.mark_running()
 
 
-async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -> None:
+async def serve(
+    settings: Settings,
+    events: EventListener,
+    shutdown: Shutdown,
+    status: StatusPage | None = None,
+) -> None:
     """Serve one bot; the caller has locked the state directory."""
     token = settings.token.get_secret_value()
     async with AsyncExitStack() as stack:
@@ -186,7 +193,7 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
         if settings.send_secret is not None:
             secret = settings.send_secret.get_secret_value()
             send = SendPage(secret, pushed_messages, events)
-        health = Health(settings.health_address, readiness, send)
+        health = Health(settings.health_address, readiness, send=send, status=status)
         await stack.enter_async_context(health)
         client = await stack.enter_async_context(
             Client(token, settings.telegram_api_url, events, proxies=settings.proxies)
@@ -223,6 +230,8 @@ async def serve(settings: Settings, events: EventListener, shutdown: Shutdown) -
                 readiness=readiness,
                 events=events,
             )
+            if status is not None:
+                status.gateway = gateway
             await gateway.run(shutdown)
     logger.info("stopped")
 

@@ -13,6 +13,7 @@ from crocbot.telemetry import catalogue
 from crocbot.telemetry.emitter import Emitter
 from crocbot.telemetry.observer import Observer
 from crocbot.telemetry.runtime import Runtime
+from crocbot.telemetry.totals import Totals
 from crocbot.telemetry.udp import UdpTarget
 
 __all__ = ["Telemetry"]
@@ -22,15 +23,16 @@ class Telemetry:
     """
     The gateway's metrics.  Owned by the event loop.
 
-    `observer` takes events, also before `start`.  The host of `receiver` is a name, an
-    IP address, or "off": then nothing is sent and there is no socket.  `version` is
-    that of the gateway.
+    `observer` takes events, also before `start`; `totals` reads the five metrics.  The
+    host of `receiver` is a name, an IP address, or "off": then nothing is sent and
+    there is no socket.  `version` is that of the gateway.
     """
 
     def __init__(self, receiver: HostPort, *, version: str) -> None:
         self._off = receiver.host == OFF
         instruments = catalogue.instruments()
         self.observer = Observer(instruments)
+        self.totals = Totals(instruments)
         self._emitter = Emitter(instruments, UdpTarget(receiver))
         self._runtime = Runtime(instruments, self.observer, version=version)
 

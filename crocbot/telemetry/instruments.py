@@ -129,11 +129,12 @@ class HistogramMetric(Metric):
 class Counter:
     """The increase since the last flush."""
 
-    __slots__ = ("_invalid", "name", "pending")
+    __slots__ = ("_invalid", "_taken", "name", "pending")
 
     def __init__(self, name: str, invalid: Counter | None = None) -> None:
         self.name = name
         self.pending: float = 0
+        self._taken: float = 0
         self._invalid = invalid or self
 
     def inc(self, amount: float = 1) -> None:
@@ -146,7 +147,13 @@ class Counter:
     def take(self) -> float:
         """Return the increase and start again at 0."""
         pending, self.pending = self.pending, 0
+        self._taken += pending
         return pending
+
+    @property
+    def total(self) -> float:
+        """The sum since the start of the process."""
+        return self._taken + self.pending
 
 
 class Gauge:
@@ -178,12 +185,13 @@ class Gauge:
 class Timer:
     """The durations since the last flush, a fair sample of them if there are many."""
 
-    __slots__ = ("_invalid", "_kept", "_random", "count", "name")
+    __slots__ = ("_invalid", "_kept", "_random", "_taken", "count", "name")
 
     def __init__(self, name: str, invalid: Counter, random: Random) -> None:
         self.name = name
         self.count = 0
         self._kept: list[float] = []
+        self._taken: tuple[int, float] = (0, 0.0)
         self._invalid = invalid
         self._random = random
 
@@ -203,9 +211,17 @@ class Timer:
 
     def take(self) -> list[tuple[float, int]]:
         """Return the kept seconds with their weights and start again empty."""
+        self._taken = self.totals()
         kept, count = self._kept, self.count
         self._kept, self.count = [], 0
         return list(zip(kept, weights(count, len(kept)), strict=True))
+
+    def totals(self) -> tuple[int, float]:
+        """Return count and sum since the start; the sum is estimated from samples."""
+        count, seconds = self._taken
+        if self.count:
+            seconds += sum(self._kept) / len(self._kept) * self.count
+        return count + self.count, seconds
 
 
 def weights(count: int, kept: int) -> list[int]:

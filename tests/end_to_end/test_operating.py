@@ -25,9 +25,12 @@ def terminal(tmp_path: Path, world: World) -> Iterator[Terminal]:
     """Start commands in a terminal, with the settings of the gateway."""
     started = []
 
-    def start(*arguments: str) -> TerminalProgram:
+    def start(*arguments: str, **settings: str) -> TerminalProgram:
         program = TerminalProgram(
-            "crocbot", *arguments, home=tmp_path, settings=world.settings()
+            "crocbot",
+            *arguments,
+            home=tmp_path,
+            settings={**world.settings(), **settings},
         )
         started.append(program)
         return program
@@ -81,6 +84,47 @@ async def test_a_backup_and_a_restore(world: World, terminal: Terminal) -> None:
     assert "the replaced database is" in restore.seen
     await world.start_gateway()
     await world.eventually(lambda: world.replies.to(ADA).count("again") == 2)
+
+
+async def test_the_status(world: World, terminal: Terminal) -> None:
+    """State, five metrics and ledger of the gateway that runs; else exit code 1."""
+    gateway = await world.start_gateway()
+    world.server.send(ADA, "hello")
+    await world.eventually(lambda: counts(world.database) == {"answered": 1})
+    status = terminal("status")
+    assert await status.end() == 0, status.seen
+    for line in (
+        "crocbot 0.1.0, agent echo",
+        "last contact with Telegram: ",
+        "messages running or waiting: 0",
+        "crocbot_uptime_seconds ",
+        'crocbot_messages_total{type="text"} 1',
+        "crocbot_errors_total 0",
+        'crocbot_telegram_latency_seconds_count{type="text"} 1',
+        'crocbot_telegram_reconnects_total{reason="conflict"} 0',
+        "accepted 1 = answered 1 ",
+        "messages of crocbot send: open 0",
+    ):
+        assert line in status.seen
+    assert world.server.token not in status.seen
+
+    other = terminal("status", CROCBOT_STATE_DIR=str(world.home / "other"))
+    assert await other.end() == 1
+    assert "no gateway runs in" in other.seen
+    off = terminal("status", CROCBOT_HEALTH_ADDRESS="off")
+    assert await off.end() == 0
+    assert "CROCBOT_HEALTH_ADDRESS is off" in off.seen
+
+    second = await world.start_gateway(CROCBOT_STATE_DIR=str(world.home / "other"))
+    wrong = terminal("status", CROCBOT_STATE_DIR=str(world.home / "other"))
+    assert await wrong.end() == 1
+    assert "but another one answers at" in wrong.seen
+    assert await second.stop() == 0
+    assert await gateway.stop() == 0
+    stopped = terminal("status")
+    assert await stopped.end() == 1
+    assert "no gateway runs in" in stopped.seen
+    assert "accepted 1 = answered 1 " in stopped.seen
 
 
 async def test_dropped_rows(world: World, terminal: Terminal) -> None:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint types arch units tests coverage fuzz soak fmt bench docs site lock clean
+.PHONY: help demo check test lint types arch units tests coverage fuzz soak fmt bench docs pictures site lock clean
 
 # Two workers a core: tests with real processes mostly wait.
 WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
@@ -64,6 +64,9 @@ bench: $(VENV)/.dev ## measure both programs beside others; see benchmarks/
 
 docs: $(VENV)/.dev ## write the generated files: mapping.yml and the tables of docs/
 	$(BIN)/python -m tools.generated
+
+pictures: $(VENV)/.dev ## take the pictures of the bridge's page in docs/pictures/; needs chromium
+	$(BIN)/python -m tests.end_to_end.web.pictures
 
 # Locked for every Python that setup.cfg allows, each file with what dev.txt has.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -95,7 +95,7 @@ def _row(rule: Mapping[str, Any], up: str) -> list[object]:
         code(rule["match"]),
         rule["file_line"],
         Html('<span class="muted">dropped</span>') if is_drop else code(rule["name"]),
-        rule["type"] or "",
+        rule["type"] or Html('<span class="muted">all</span>'),
         numbers.number(rule["hits"]),
         _state(rule),
         _example(rule, up),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from crocbot.alert_outcomes import AlertWay, NoticeOutcome
 from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
 from crocbot.delivery_outcomes import (
     ButtonOutcome,
@@ -214,6 +215,22 @@ class PushRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertNotice:
+    """A message about an alert was sent, or was not."""
+
+    way: AlertWay
+    outcome: NoticeOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSpace:
+    """The space on the disk of the state directory, in bytes, now."""
+
+    free: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class TurnsInFlight:
     """The number of running turns, at each change."""
 
@@ -337,6 +354,8 @@ Event = (
     | InboxState
     | PushedState
     | PushRequest
+    | AlertNotice
+    | DiskSpace
     | TurnsInFlight
     | QueueWait
     | FirstText

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from crocbot.cli import (
+    alerts,
     backup,
     chat,
     common,
@@ -51,6 +52,7 @@ for command in (
     status.status,
     pairings.pairings,
     send.send,
+    alerts.alerts_,
 ):
     cli.add_command(command)
 

@@ -17,7 +17,7 @@ from crocbot.inbox.inbox import Accepted, Inbox
 from crocbot.inbox.replies import KeptReplies
 from crocbot.inbox.report import describe, describe_failures, describe_open
 from crocbot.inbox.selection import FailureFilter, drop, select
-from crocbot.inbox.sqlite import SCHEMA, reopen
+from crocbot.inbox.sqlite import SCHEMA, count_kept_replies, reopen
 
 __all__ = [
     "SCHEMA",
@@ -25,6 +25,7 @@ __all__ = [
     "FailureFilter",
     "Inbox",
     "KeptReplies",
+    "count_kept_replies",
     "describe",
     "describe_failures",
     "describe_open",

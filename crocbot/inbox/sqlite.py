@@ -53,6 +53,7 @@ CREATE TABLE IF NOT EXISTS rows (
 CREATE INDEX IF NOT EXISTS open_rows ON rows (seq) WHERE disposition IS NULL;
 CREATE INDEX IF NOT EXISTS expiring_rows ON rows (expires)
     WHERE disposition IS NOT NULL;
+CREATE INDEX IF NOT EXISTS failed_rows ON rows (seq) WHERE disposition = 'failed';
 CREATE TABLE IF NOT EXISTS ledger (line TEXT PRIMARY KEY, count INTEGER NOT NULL);
 INSERT OR IGNORE INTO ledger VALUES ('accepted', 0), ('duplicates', 0),
     ('answered', 0), ('failed', 0), ('denied', 0), ('cancelled', 0), ('ignored', 0),
@@ -262,6 +263,16 @@ def state(connection: Connection) -> InboxState:
         duplicates=lines["duplicates"],
         oldest_accepted_at=oldest and oldest[0],
     )
+
+
+def count_kept_replies(connection: Connection, except_reason: str) -> int:
+    """Return how many failed rows have a reply, except for reasons that begin so."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM rows WHERE disposition = 'failed'"
+        " AND reply IS NOT NULL AND substr(coalesce(reason, ''), 1, ?) != ?",
+        (len(except_reason), except_reason),
+    ).fetchone()
+    return int(count)
 
 
 def probe(connection: Connection, size: int) -> None:

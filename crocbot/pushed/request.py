@@ -9,10 +9,10 @@ A text that fits below a file is its caption; a longer one comes before it.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from crocbot import sniff
+from crocbot.chat_ids import parse_chat
 from crocbot.errors import CrocbotError
 from crocbot.file_kinds import kind_of, shown_name
 from crocbot.model import ChatThread, Reply
@@ -20,10 +20,6 @@ from crocbot.outgoing import MAX_CAPTION_UNITS, MAX_FILE_BYTES, OutgoingFile
 from crocbot.text import is_visible, replace_lone_surrogates, utf16_length
 
 MAX_TEXT_BYTES = 64 * 1024
-# Telegram's ids have at most 52 bits, those of topics 31.
-MAX_CHAT_ID = 2**52 - 1
-MAX_THREAD_ID = 2**31 - 1
-CHAT = re.compile(r"(-?[0-9]{1,16})(?::([0-9]{1,10}))?")
 
 
 class RequestError(CrocbotError):
@@ -70,7 +66,7 @@ def new_message(
         )
     if file is None and not is_visible(text):
         raise RequestError("the text has no visible character")
-    place = parse_chat(chat)
+    place = _chat(chat)
     if file is None:
         return PushedMessage(chat=place, reply=Reply(text, markdown))
     outgoing = _outgoing(file, text if is_visible(text) else "")
@@ -79,21 +75,11 @@ def new_message(
     return PushedMessage(chat=place, reply=reply, content=file.content)
 
 
-def parse_chat(chat: object) -> ChatThread:
-    """
-    Return the chat of an id, or the topic of `id:topic`.  Raise RequestError.
-
-        7, "7"  -1001234  "-1001234:5"
-    """
-    found = CHAT.fullmatch(str(chat)) if type(chat) in (int, str) else None
-    if found is not None:
-        chat_id, thread_id = int(found[1]), int(found[2] or 1)
-        if 0 < abs(chat_id) <= MAX_CHAT_ID and 0 < thread_id <= MAX_THREAD_ID:
-            return ChatThread(chat_id, thread_id if found[2] else None)
-    raise RequestError(
-        "the chat must be the id of a user or group, like 77 or -1001234,"
-        " or of a topic, like -1001234:5"
-    )
+def _chat(chat: object) -> ChatThread:
+    try:
+        return parse_chat(chat)
+    except ValueError as error:
+        raise RequestError(f"the chat {error}") from error
 
 
 def _outgoing(file: NewFile, text: str) -> OutgoingFile:

@@ -26,6 +26,7 @@ from crocbot.pairing import Pairings
 from crocbot.pushed import PushedMessages
 from crocbot.pushing import Pushing
 from crocbot.reply import ChatOrder, Delivery, Drafts, LiveDelivery, RichDelivery
+from crocbot.service.disk import DiskWatch
 from crocbot.service.maintenance import Maintenance
 from crocbot.service.readiness import Readiness
 from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
@@ -121,6 +122,7 @@ class Gateway:
             self._maintenance.run(),
             self._update_source.run(),
             self._pushing.run(),
+            DiskWatch(directory=self._settings.state_dir, events=self._events).run(),
             self._count_pending_updates(),
         )
         try:

@@ -14,6 +14,7 @@ from typing import Any
 
 from crocbot import (
     agents,
+    alerts,
     classic_forms,
     edits,
     limits,
@@ -23,6 +24,7 @@ from crocbot import (
     pushed,
     sessions,
 )
+from crocbot.alerts import AlertEvents, AlertKeeper, Alerts, alert_ways
 from crocbot.botapi import Client
 from crocbot.errors import AgentError, InboxError, OperatorError
 from crocbot.events import EventListener
@@ -180,9 +182,13 @@ async def serve(
 ) -> None:
     """Serve one bot; the caller has locked the state directory."""
     token = settings.token.get_secret_value()
+    watched = AlertEvents(events)
+    if settings.has_alerts:
+        events = watched
     async with AsyncExitStack() as stack:
         schemas = [INBOX_SCHEMA, pairing.SCHEMA, sessions.SCHEMA, edits.SCHEMA]
         schemas += [classic_forms.SCHEMA, limits.SCHEMA, pushed.SCHEMA]
+        schemas.append(alerts.SCHEMA)
         store = await stack.enter_async_context(Store(settings.database, schemas))
         inbox = await stack.enter_async_context(Inbox(store, events))
         if (lock := shutdown.lock) is not None:
@@ -198,6 +204,16 @@ async def serve(
         client = await stack.enter_async_context(
             Client(token, settings.telegram_api_url, events, proxies=settings.proxies)
         )
+        if settings.has_alerts:
+            await stack.enter_async_context(
+                Alerts(
+                    settings=settings,
+                    ways=alert_ways(settings, client),
+                    keeper=AlertKeeper(store),
+                    events=watched,
+                    state=readiness,
+                )
+            )
         agent = agents.create_agent(settings)
         stack.push_async_callback(agent.close)
         transcriber = create_transcriber(settings, events)

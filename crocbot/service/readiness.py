@@ -38,12 +38,17 @@ class Readiness:
     async def check(self) -> Mapping[str, str | None]:
         """Return each condition by its name: None if it holds, else why it fails."""
         return {
-            "telegram": self._telegram(),
+            "telegram": self.telegram_error(),
             "inbox": await self._inbox(),
             "drain": "stopping" if self.draining else None,
         }
 
-    def _telegram(self) -> str | None:
+    def inbox_error(self) -> str | None:
+        """Return why updates cannot be stored, as far as is known; tries nothing."""
+        return self.inbox.error
+
+    def telegram_error(self) -> str | None:
+        """Return why Telegram gives no updates, None if it does."""
         source = self.update_source
         if source is None:
             return _because("not reached yet", self.startup_error)

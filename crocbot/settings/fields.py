@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from crocbot.proxies import Proxies
 from crocbot.settings.access_fields import AccessFields
 from crocbot.settings.agent_fields import AgentFields
+from crocbot.settings.alert_fields import AlertFields
 from crocbot.settings.fallback_fields import FIELDS as FALLBACK_FIELDS
 from crocbot.settings.fallback_fields import FallbackFields
 from crocbot.settings.limit_fields import LimitFields
@@ -35,9 +36,12 @@ from crocbot.settings.push_fields import PushFields
 
 # Fields of Settings that are derived, not set.
 NO_SETTINGS = frozenset({"agent_environment", "proxy_variables", "secret_files"})
+# A shorter part of a URL may be an ordinary word.
+MIN_URL_SECRET_CHARS = 16
 
 
 class Settings(
+    AlertFields,
     PushFields,
     OperationFields,
     LimitFields,
@@ -72,7 +76,25 @@ class Settings(
         for name in URLS:
             password = urlsplit(getattr(self, NAMES[name]) or "").password or ""
             secrets += {password, unquote(password)} - {""}
+        secrets += self._webhook_secrets()
         return [*secrets, *self.proxies.passwords()]
+
+    def _webhook_secrets(self) -> list[str]:
+        """Return the parts of the alerts' URL that an error could quote alone."""
+        if self.alert_webhook is None:
+            return []
+        parts = urlsplit(self.alert_webhook.get_secret_value())
+        words = {parts.path.rpartition("/")[2], parts.query}
+        password = parts.password or ""
+        return [
+            *({password, unquote(password)} - {""}),
+            *(word for word in words if len(word) >= MIN_URL_SECRET_CHARS),
+        ]
+
+    @property
+    def has_alerts(self) -> bool:
+        """Return whether there is a way for alerts."""
+        return self.alert_chat is not None or self.alert_webhook is not None
 
     @property
     def proxies(self) -> Proxies:
@@ -163,6 +185,7 @@ SECRETS = (
     "CROCBOT_AGENT_SECRET",
     "CROCBOT_FALLBACK_API_KEY",
     "CROCBOT_FALLBACK_SECRET",
+    "CROCBOT_ALERT_WEBHOOK",
     "CROCBOT_SEND_SECRET",
     "CROCBOT_TRANSCRIBE_API_KEY",
     "CROCBOT_WEBHOOK_SECRET",

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from crocbot.model import OFF, HostPort
+from crocbot.chat_ids import parse_chat
+from crocbot.model import OFF, ChatThread, HostPort
 from crocbot.settings.reactions import reaction
 
 TOKEN_PATTERN = r"[0-9]+:[A-Za-z0-9_-]+"  # noqa: S105 (a pattern, not a token)
@@ -233,6 +234,18 @@ def _address_or_off(value: object) -> HostPort | None:
     return None if value is None or _lower(value) == OFF else _address(value)
 
 
+def _alert_chat(value: object) -> object:
+    return value if isinstance(value, ChatThread) else parse_chat(value)
+
+
+def _secret_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    if re.fullmatch(r"https?://[^\s/?#]+[^\s#]*", url) is None:
+        raise ValueError("it is not a URL")
+    _valid_host(url)
+    return value
+
+
 def _secret(pattern: str) -> AfterValidator:
     """Make a validator that accepts a secret only if all of it matches."""
     compiled = re.compile(pattern)
@@ -306,6 +319,8 @@ BaseUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]
 ApiUrl = Annotated[BaseUrl, AfterValidator(_api_url)]
 ModelServerUrl = Annotated[BaseUrl, AfterValidator(_model_server_url)]
 StatsdHost = Annotated[str, Field(pattern=r"^\S+$"), AfterValidator(_statsd_host)]
+AlertChat = Annotated[ChatThread, BeforeValidator(_alert_chat)]
+SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url), Decorated]
 Address = Annotated[HostPort, BeforeValidator(_address)]
 AddressOrOff = Annotated[HostPort | None, BeforeValidator(_address_or_off)]
 # Validators before the value run from right to left.

@@ -1,7 +1,8 @@
 """
 Every metric of the gateway, one row each.
 
-Others are in process_metrics.py, agent_metrics.py (limits, costs), push_metrics.py.
+Others are in process_metrics.py, agent_metrics.py (limits, costs), push_metrics.py and
+alert_metrics.py.
 
 A row is all that a new metric needs, besides the line that records it: in observer.py
 for what stages report, in runtime.py or process.py for what is sampled.  The
@@ -28,7 +29,12 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
-from crocbot.telemetry import agent_metrics, process_metrics, push_metrics
+from crocbot.telemetry import (
+    agent_metrics,
+    alert_metrics,
+    process_metrics,
+    push_metrics,
+)
 from crocbot.telemetry.buckets import (
     API_CALL_BUCKETS,
     LAG_BUCKETS,
@@ -374,6 +380,7 @@ CATALOGUE = (
     *(row for row in list(globals().values()) if isinstance(row, Metric)),
     *agent_metrics.ROWS,
     *push_metrics.ROWS,
+    *alert_metrics.ROWS,
     *process_metrics.ROWS,
 )
 """

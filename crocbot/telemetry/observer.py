@@ -20,10 +20,12 @@ from crocbot import log
 from crocbot.events import (
     AgentCall,
     AgentFallback,
+    AlertNotice,
     ApiCall,
     ButtonsEvent,
     CallOutcome,
     DeliveryEvent,
+    DiskSpace,
     DraftShown,
     EditHandled,
     Event,
@@ -55,7 +57,7 @@ from crocbot.model import (
     Outcome,
     Severity,
 )
-from crocbot.telemetry import agent_metrics, catalogue, push_metrics
+from crocbot.telemetry import agent_metrics, alert_metrics, catalogue, push_metrics
 from crocbot.telemetry.instruments import Instruments
 from crocbot.telemetry.labels import DropReason, TokenDirection
 
@@ -84,6 +86,8 @@ class Observer:
             InboxState: self._record_inbox_state,
             PushedState: self._record_pushed,
             PushRequest: self._record_push_request,
+            AlertNotice: self._record_alert_notice,
+            DiskSpace: self._record_disk,
             TurnsInFlight: self._record_turns_in_flight,
             QueueWait: self._record_queue_wait,
             FirstText: self._record_first_text,
@@ -255,6 +259,14 @@ class Observer:
     def _record_push_request(self, request: PushRequest) -> None:
         counter = self._instruments.counter
         counter(push_metrics.PUSH_REQUESTS, request.outcome).inc()
+
+    def _record_alert_notice(self, notice: AlertNotice) -> None:
+        counter = self._instruments.counter
+        counter(alert_metrics.ALERT_NOTICES, notice.way, notice.outcome).inc()
+
+    def _record_disk(self, disk: DiskSpace) -> None:
+        self._instruments.gauge(alert_metrics.DISK_FREE).set(disk.free)
+        self._instruments.gauge(alert_metrics.DISK_SIZE).set(disk.size)
 
     def _record_inbox_state(self, state: InboxState) -> None:
         gauge = self._instruments.gauge

@@ -14,7 +14,7 @@ from __future__ import annotations
 from crocbot.turn.accounts import Accounts
 from crocbot.turn.acknowledge import Acknowledger
 from crocbot.turn.admission import Admission
-from crocbot.turn.arrival import Arrivals
+from crocbot.turn.arrival import CHAT_GONE_REASON, Arrivals
 from crocbot.turn.ask import AgentStep
 from crocbot.turn.enclosures import EnclosureReaders
 from crocbot.turn.fallback import Fallback
@@ -31,6 +31,7 @@ from crocbot.turn.runner import (
 from crocbot.turn.turn import TurnStages
 
 __all__ = [
+    "CHAT_GONE_REASON",
     "MIN_CALM_SECONDS",
     "Accounts",
     "Acknowledger",

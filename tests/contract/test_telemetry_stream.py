@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crocbot.alert_outcomes import AlertWay, NoticeOutcome
 from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
 from crocbot.delivery_outcomes import (
     ButtonOutcome,
@@ -30,10 +31,12 @@ from crocbot.delivery_outcomes import (
 from crocbot.events import (
     AgentCall,
     AgentFallback,
+    AlertNotice,
     ApiCall,
     ButtonsEvent,
     CallOutcome,
     DeliveryEvent,
+    DiskSpace,
     DraftShown,
     EditHandled,
     Event,
@@ -120,6 +123,8 @@ EVENTS: list[Event] = [
     ),
     PushedState(dict.fromkeys(PushState, 3)),
     *(PushRequest(outcome) for outcome in PushRequestOutcome),
+    *(AlertNotice(way, each) for way in AlertWay for each in NoticeOutcome),
+    DiskSpace(free=10, size=100),
     TurnsInFlight(2),
     QueueWait(0.25),
     FirstText(0.5),

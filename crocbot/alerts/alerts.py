@@ -1,0 +1,256 @@
+"""
+The alerts of one process: conditions each second, and a task for each way.
+
+Nothing here waits for long: not for a disk that hangs, nor for a way that does not
+answer.  A way that fails is tried again after pauses that grow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from crocbot import log
+from crocbot.alert_outcomes import AlertWay, NoticeOutcome
+from crocbot.alerts.conditions import Conditions, Counts, GatewayState
+from crocbot.alerts.events import AlertEvents
+from crocbot.alerts.keep import AlertKeeper
+from crocbot.alerts.state import AlertState, Notice, Notices, Told
+from crocbot.alerts.table import ALERTS, AlertName
+from crocbot.alerts.ways import ChatWay, Way, WebhookWay
+from crocbot.backoff import Backoff
+from crocbot.errors import CrocbotError, FloodWaitError, StoreError
+from crocbot.events import AlertNotice
+from crocbot.settings import Settings
+
+if TYPE_CHECKING:
+    from crocbot.botapi import Client
+
+INTERVAL_SECONDS = 1.0
+COUNT_EVERY_SECONDS = 5.0
+DISK_SECONDS = 2.0
+LAST_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 5.0
+MAX_PAUSE_SECONDS = 300.0
+
+Result = TypeVar("Result")
+logger = log.logger(__name__)
+
+
+def alert_ways(settings: Settings, client: Client) -> Sequence[Way]:
+    """Return the ways that are set."""
+    ways: list[Way] = []
+    if settings.alert_chat is not None:
+        chat = ChatWay(client, settings.alert_chat, runbooks=settings.runbooks_url)
+        ways.append(chat)
+    if settings.alert_webhook is not None:
+        webhook = WebhookWay(
+            settings.alert_webhook.get_secret_value(),
+            bot=settings.token.get_secret_value().partition(":")[0],
+            runbooks=settings.runbooks_url,
+            proxies=settings.proxies,
+        )
+        ways.append(webhook)
+    return ways
+
+
+@dataclass(slots=True, kw_only=True)
+class Sender:
+    """
+    One way, what it has told, and when it may be tried again.
+
+    `was_sent` is set when a message was sent, so that it is recorded at once.
+    """
+
+    way: Way
+    notices: Notices
+    keeper: AlertKeeper
+    events: AlertEvents
+    was_sent: asyncio.Event
+    is_changed: bool = field(default=False, init=False)
+    _pauses: Backoff = field(
+        default_factory=lambda: Backoff(
+            first=FIRST_PAUSE_SECONDS, factor=2.0, longest=MAX_PAUSE_SECONDS
+        ),
+        init=False,
+    )
+    _rests_until: float = field(default=0.0, init=False)
+
+    def update(self, name: AlertName, state: AlertState, now: float) -> None:
+        """Follow the state of an alert, unless the way cannot send it."""
+        if name not in self.way.skips:
+            self.is_changed |= self.notices.update(name, state, now)
+
+    async def run(self) -> None:
+        """Send what is due, until cancelled."""
+        while True:
+            if asyncio.get_running_loop().time() >= self._rests_until:
+                await self.send_due()
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def send_due(self) -> None:
+        """Send what is due, until one fails."""
+        for notice in list(self.notices.due(self.keeper.now)):
+            if not await self._send(notice):
+                return
+
+    async def _send(self, notice: Notice) -> bool:
+        outcome, name = NoticeOutcome.FAILED, str(notice.name)
+        try:
+            await self.way.send(notice, wall_offset=self.keeper.wall_offset)
+            outcome = NoticeOutcome.SENT
+        except (CrocbotError, TimeoutError) as error:
+            self._rest(notice, error)
+        except Exception as error:
+            logger.error("bug in an alert", exc_info=error)
+            self._rest(notice, error)
+        else:
+            self._pauses.reset()
+            self.notices.sent(notice)
+            self.is_changed = True
+            self.was_sent.set()
+            logger.info(
+                "alert sent", alert=name, kind=str(notice.kind), way=self.way.name
+            )
+        self.events.emit(AlertNotice(self.way.name, outcome))
+        return outcome is NoticeOutcome.SENT
+
+    def _rest(self, notice: Notice, error: Exception) -> None:
+        pause = self._pauses.next_pause()
+        if isinstance(error, FloodWaitError):
+            pause = max(pause, error.seconds)
+        self._rests_until = asyncio.get_running_loop().time() + pause
+        logger.warning(
+            "alert not sent",
+            alert=str(notice.name),
+            way=self.way.name,
+            error=str(error) or type(error).__name__,
+            next_in=round(pause, 1),
+        )
+
+
+class Alerts:
+    """Watches one gateway; enter it when its database is open."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        ways: Sequence[Way],
+        keeper: AlertKeeper,
+        events: AlertEvents,
+        state: GatewayState,
+    ) -> None:
+        self._keeper = keeper
+        self._events = events
+        self._conditions = Conditions(events=events, state=state)
+        self._states = {
+            name: AlertState(
+                after_seconds=settings.alert_after_seconds if alert.lasts else 0.0,
+                clear_seconds=settings.alert_clear_seconds,
+            )
+            for name, alert in ALERTS.items()
+        }
+        self._was_sent = asyncio.Event()
+        self._senders = [
+            Sender(
+                way=way,
+                notices=Notices(repeat_seconds=settings.alert_repeat_seconds),
+                keeper=keeper,
+                events=events,
+                was_sent=self._was_sent,
+            )
+            for way in ways
+        ]
+        self._counts = Counts()
+        self._counted_at = 0.0
+        self._on_disk: asyncio.Task[Any] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        told = await self._bounded(self._keeper.begin())
+        self._restore(told or {})
+        works = [self._watch(), *(sender.run() for sender in self._senders)]
+        self._tasks = [asyncio.create_task(work) for work in works]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop; that the token is refused, which ends the process, is told before."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._events.token_refused:
+            self._update()
+            last = asyncio.gather(*(sender.send_due() for sender in self._webhooks))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(last, LAST_SECONDS)
+            await self._save()
+        for sender in self._senders:
+            await sender.way.close()
+
+    @property
+    def _webhooks(self) -> list[Sender]:
+        return [each for each in self._senders if each.way.name is AlertWay.WEBHOOK]
+
+    def _restore(self, told: Mapping[AlertWay, dict[AlertName, Told]]) -> None:
+        """Go on where an earlier process ended: an alert fires until it is over."""
+        for sender in self._senders:
+            sender.notices.told |= told.get(sender.way.name, {})
+            for name, each in sender.notices.told.items():
+                state = self._states[name]
+                if each.ended is None:
+                    state.is_firing, state.since = True, each.since
+                    state.held_at = self._keeper.now
+
+    async def _watch(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            if (
+                clock() - self._counted_at >= COUNT_EVERY_SECONDS
+                or not self._counted_at
+            ):
+                self._counted_at = clock()
+                counts = await self._bounded(self._keeper.counts())
+                self._counts = counts or self._counts
+            self._update()
+            await self._save()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._was_sent.wait(), INTERVAL_SECONDS)
+            self._was_sent.clear()
+
+    def _update(self) -> None:
+        """Look at all conditions."""
+        now = self._keeper.now
+        firing = {name for name, state in self._states.items() if state.is_firing}
+        for name, value in self._conditions.check(self._counts, firing).items():
+            state = self._states[name]
+            state.update(now, value)
+            for sender in self._senders:
+                sender.update(name, state, now)
+
+    async def _save(self) -> None:
+        """Record what was told, as far as the disk lets."""
+        for sender in self._senders:
+            if sender.is_changed:
+                sender.is_changed = False
+                saving = self._keeper.save(sender.way.name, sender.notices.told)
+                await self._bounded(saving)
+
+    async def _bounded(self, work: Coroutine[Any, Any, Result]) -> Result | None:
+        """Return the result of work on the disk; None if it fails or takes long."""
+        if self._on_disk is not None and not self._on_disk.done():
+            work.close()
+            return None
+        task = asyncio.create_task(work)
+        self._on_disk = task
+        done, _ = await asyncio.wait({task}, timeout=DISK_SECONDS)
+        if not done:
+            return None
+        try:
+            return task.result()
+        except StoreError as error:
+            logger.debug("alerts cannot be kept", error=str(error))
+            return None

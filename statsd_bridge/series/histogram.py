@@ -19,7 +19,7 @@ from statsd_bridge.model import MetricOptions
 from statsd_bridge.series.base import Series
 from statsd_bridge.series.native import NativeGeneration, NativeHistogram
 from statsd_bridge.series.native_bounds import greatest_number
-from statsd_bridge.series.shown import ShownSeries
+from statsd_bridge.series.shown import OUTDATED, ShownSeries
 
 SORT_THRESHOLD = 8
 """
@@ -31,6 +31,12 @@ MIN_UNORDERED_BUCKETS = 64
 """
 With fewer native buckets allowed than this, each observation may halve the resolution,
 so they are recorded in their order; with more, the order hardly matters.
+"""
+
+MAX_QUIET_BYTES = 1_550
+"""
+Size of native buckets of few observations.  A histogram with larger ones is likely to
+have more before the next page, and takes enough memory without it.
 """
 
 MAX_TOTAL = (1 << 64) - 1
@@ -81,6 +87,9 @@ class Histogram(ShownSeries):
     def drop_native(self, reason: str = "") -> None:
         """Drop the native buckets for good, and count it if there is a reason."""
         native, self._native = self._native, None
+        if self.shown is not None:
+            # A kept metric may have them.
+            self.shown.count = OUTDATED
         if native is not None and reason:
             native.stats.dropped[reason] += 1
         if isinstance(native, NativeHistogram):
@@ -156,10 +165,17 @@ class Histogram(ShownSeries):
         """Return the count of observations."""
         return sum(self.counts)
 
+    def last_encoded(self, now: float) -> bytes:
+        """Return the metric of the last page in protobuf, if it is the same."""
+        native = self._native
+        # All can be dropped at once between two observations.
+        is_dropped = native is not None and native.is_dropped
+        return b"" if is_dropped else super().last_encoded(now)
+
     def keep_encoded(self, metric: bytes, kept: Account) -> None:
-        """Keep the metric of a page, without native buckets, if `kept` has room."""
-        # Native buckets can be dropped between two observations.
-        if self._native is None:
+        """Keep the metric of a page, if `kept` has room and it may stay the same."""
+        native = self._native
+        if not isinstance(native, NativeHistogram) or native.size <= MAX_QUIET_BYTES:
             super().keep_encoded(metric, kept)
 
     def _count(self) -> int:

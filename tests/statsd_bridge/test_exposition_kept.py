@@ -1,4 +1,4 @@
-"""Numbers that a page in text keeps for the next one: right, charged and bounded."""
+"""What a page keeps of series for the next one: right, charged and bounded."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.exposition import openmetrics, text
+from statsd_bridge.exposition import openmetrics, protobuf, text
 from statsd_bridge.memory import Account
+from statsd_bridge.series.native_policy import MAX_IDLE_SECONDS
 from tests.statsd_bridge.in_memory import InMemoryPath
 
 RULES = """
@@ -41,14 +42,15 @@ STEPS = st.lists(
 
 
 def page(memory: InMemoryPath, module: Any, kept: Account) -> str:
-    """Return a page whose series keep their numbers within an account."""
+    """Return a page, as text if it is binary, whose series keep it in an account."""
     more = {"reserved": ()} if module is openmetrics else {}
     families, now, bugs = memory.store.families(), memory.now, memory.bugs
     chunks = module.format_families(families, now, bugs, kept=kept, **more)
-    return b"".join(text.join_slices(chunks)).decode()
+    join = protobuf.join_slices if module is protobuf else text.join_slices
+    return b"".join(join(chunks)).decode("latin-1")
 
 
-@pytest.mark.parametrize("module", [text, openmetrics])
+@pytest.mark.parametrize("module", [text, openmetrics, protobuf])
 @given(STEPS)
 def test_a_page_shows_what_it_would_without_the_last_one(
     module: Any, steps: list[str | float]
@@ -117,3 +119,18 @@ def test_a_series_with_many_rows_keeps_nothing() -> None:
 
     assert page(memory, text, memory.memory.encoded).count("t_bucket") > 40
     assert memory.memory.encoded.used == 0
+
+
+def test_a_metric_is_not_shown_again_without_its_native_buckets() -> None:
+    """They are dropped at once if no page in protobuf was asked for in an hour."""
+    memory = InMemoryPath("defaults: {observer_type: histogram}")
+    memory.feed(b"t:3|ms\nt:4|ms")
+    memory.pipeline.flush()
+    kept = memory.memory.encoded
+    before = page(memory, protobuf, kept)
+    again = page(memory, protobuf, kept)
+    memory.pass_seconds(MAX_IDLE_SECONDS + 1)
+    after = page(memory, protobuf, kept)
+
+    assert before == again != after
+    assert after == page(memory, protobuf, Account(0))

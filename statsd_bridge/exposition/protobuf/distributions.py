@@ -27,6 +27,9 @@ from statsd_bridge.memory import Account
 from statsd_bridge.model import MetricOptions
 from statsd_bridge.series import Histogram, Series
 
+MAX_KEPT_BYTES: Final = 1_000
+"""Bytes of a metric that is kept for the next page."""
+
 MAX_BUCKET_STARTS: Final = 10_000
 """Starts of buckets that are kept, by the count, about 140 bytes each."""
 
@@ -60,7 +63,7 @@ class RowsEncoder(MetricEncoder):
         constant = series.encoded or self.constant(labels, series)
         content = self._template % self._fill(constant[-TIME_BYTES:], values)
         metric = self._join(constant, content + self._more(series))
-        if len(values) <= MAX_KEPT_ROWS:
+        if len(values) <= MAX_KEPT_ROWS and len(metric) <= MAX_KEPT_BYTES:
             series.keep_encoded(metric, self._kept)
         return metric
 

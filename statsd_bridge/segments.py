@@ -64,6 +64,12 @@ value wait waiting
 """
 _METRIC_WORDS = frozenset(_METRIC_WORDS_TEXT.split())
 
+_UNBOUNDED_TEXT = """
+address customer email exception guid hash id ids ip message msg path query request
+session span text timestamp token trace uri url user users uuid
+"""
+_UNBOUNDED = frozenset(_UNBOUNDED_TEXT.split())
+
 _METHODS: Final = frozenset(
     ["get", "head", "post", "put", "delete", "connect", "options", "trace", "patch"]
 )
@@ -105,6 +111,12 @@ def is_metric_word(segment: str) -> bool:
     lower = segment.lower()
     last = re.split(r"[-_]", lower)[-1]
     return lower in _METRIC_WORDS or last in _METRIC_WORDS
+
+
+def is_unbounded_word(name: str) -> bool:
+    """Return whether the values of a label or key with a name are without bound."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return not _UNBOUNDED.isdisjoint(words)
 
 
 def label_name(pattern: Sequence[str], index: int, values: Sequence[str]) -> str:

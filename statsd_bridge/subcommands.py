@@ -131,4 +131,27 @@ def suggest_command(
     return int(bool(names))
 
 
-COMMANDS = (try_command, suggest_command)
+@click.command("lint")
+@_json
+@click.argument("file", metavar="FILE")
+def lint_command(*, file: str, is_json: bool) -> int:
+    """
+    Print what is likely a mistake in a mapping file, although it loads.
+
+    Exit code 0 if there is nothing, 1 if there is something, 2 if the file cannot be
+    read or is refused.
+    """
+    from statsd_bridge import fetch, mapping
+    from statsd_bridge.lint import lint
+
+    report = lint(mapping.load(file), fetch.escaped(file))
+    if is_json:
+        click.echo(json.dumps(report.as_json()))
+    elif report.findings:
+        click.echo(report.as_text(), nl=False)
+    else:
+        click.echo(f"clean: {report.rules} rules")
+    return int(bool(report.findings))
+
+
+COMMANDS = (try_command, suggest_command, lint_command)

@@ -20,7 +20,13 @@ from typing import Any, Final
 
 from statsd_bridge.mapping import is_glob
 from statsd_bridge.model import MAX_TEXT_LENGTH, SampleType
-from statsd_bridge.segments import Kind, is_metric_word, kind_of, label_name
+from statsd_bridge.segments import (
+    Kind,
+    is_metric_word,
+    is_unbounded_word,
+    kind_of,
+    label_name,
+)
 from statsd_bridge.syntax import escape_metric_name
 
 MAX_NAMES = 1_000
@@ -294,13 +300,16 @@ def _add_labels(group: _Group, labels: dict[str, str]) -> list[str]:
         values = [name.split(".")[index] for name, _ in group.names]
         distinct = list(dict.fromkeys(values))
         shown = f"segment {index + 1} ({_shown(distinct)})"
-        if any(kind_of(value) is Kind.ID for value in distinct):
-            comments.append(f"{shown} looks like an id: no label, or series would be")
-            comments[-1] += " without bound"
+        label = label_name(group.pattern, index, distinct)
+        is_id = any(kind_of(value) is Kind.ID for value in distinct)
+        if is_id or is_unbounded_word(label):
+            comments.append(
+                f"{shown} looks like an id: no label, or series are without bound"
+            )
         elif len(distinct) > MAX_LABEL_VALUES:
             comments.append(f"{shown} has {len(distinct)} values: no label")
         else:
-            label = _free(label_name(group.pattern, index, distinct), labels)
+            label = _free(label, labels)
             labels[label] = f"${number}"
             comments.append(f"{shown} is the label {label}")
     return comments

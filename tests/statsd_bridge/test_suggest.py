@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statsd_bridge import mapping
+from statsd_bridge.lint import lint
 from statsd_bridge.model import Action, MetricType, SampleType
 from statsd_bridge.segments import Kind, kind_of
 from statsd_bridge.suggest import MAX_NAMES, as_yaml, by_name, suggest
@@ -36,7 +37,8 @@ NAMES = st.lists(SEGMENTS, min_size=1, max_size=5).map(".".join).filter(bool)
         (["a.fr.x", "a.de.x"], "a.*.x", "a_x_total", {"a": "$1"}),
         (["a.b.fr", "a.b.de", "a.b.uk"], "a.b.*", "a_b_total", {"b": "$1"}),
         (["users.123456.login"], "users.*.login", "users_login_total", {}),
-        (["users.7.login"], "users.*.login", "users_login_total", {"user": "$1"}),
+        (["users.7.login"], "users.*.login", "users_login_total", {}),
+        (["shards.7.hits"], "shards.*.hits", "shards_hits_total", {"shard": "$1"}),
         (["web01.hits"], "*.hits", "hits_total", {"host": "$1"}),
         (["api.GET.hits", "api.PUT.hits"], "api.*.hits", None, {"method": "$1"}),
         (["api.status.404"], "api.status.*", "api_status_total", {"code": "$1"}),
@@ -109,6 +111,8 @@ def test_each_rule_maps_its_names(names: list[tuple[str, SampleType]]) -> None:
         assert all(table.look_up(type, name).rule for name, type in each.names)
 
     table = mapping.parse(as_yaml(found), "all.yml")
+    kinds = {each.kind for each in lint(table, "all.yml").findings}
+    assert kinds <= {"overlap", "no_ttl", "unreachable"}
     for name, type in names:
         match = table.look_up(type, name)
         assert match.action is Action.MAP

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +19,24 @@ if TYPE_CHECKING:
 
 
 @click.command()
-def gateway() -> None:
+@click.option("--sandbox", "sandbox", hidden=True)
+def gateway(sandbox: str | None) -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
     from crocbot import service
 
-    service.main(common.load_settings())
+    if sandbox is None:
+        service.main(common.load_settings())
+    else:
+        service.main(_sandbox_settings(json.loads(sandbox)))
+
+
+def _sandbox_settings(fixed: Mapping[str, str]) -> Settings:
+    """Return the settings of a gateway of the demo, with the agent that is set."""
+    from crocbot import log, settings
+
+    loaded = settings.load_for_sandbox(os.environ, settings.AGENT_SETTINGS, fixed)
+    log.configure(loaded.log_level, loaded.log_format, secrets=loaded.secrets)
+    return loaded
 
 
 @click.command()
@@ -50,7 +66,10 @@ def mapping() -> None:
     help="End after this time; else Ctrl-C does.",
 )
 def demo(seconds: float | None) -> int:
-    """Run gateway and bridge with simulated users; needs no bot."""
+    """Run gateway and bridge with simulated users; needs no bot.
+
+    With CROCBOT_AGENT that agent answers, and what it says is not judged.
+    """
     if find_spec("twisted") is None:
         # The bridge, which runs as a process of its own, needs it.
         raise ModuleNotFoundError(name="twisted")
@@ -58,7 +77,19 @@ def demo(seconds: float | None) -> int:
     from crocbot.sandbox import demo as sandbox_demo
 
     log.configure("info", "console")
-    return sandbox_demo.run(seconds)
+    return sandbox_demo.run(seconds, _own_agent())
+
+
+def _own_agent() -> str | None:
+    """Return the agent that is set, unless it is the echo.  Raise OperatorError."""
+    from crocbot import settings
+
+    if "CROCBOT_AGENT" not in settings.names_set(os.environ):
+        return None
+    # What is wrong is one line now, and not the end of a child.
+    fixed = {"TELEGRAM_BOT_TOKEN": "0:none"}
+    loaded = settings.load_for_sandbox(os.environ, settings.AGENT_SETTINGS, fixed)
+    return None if loaded.agent == "echo" else str(loaded.agent)
 
 
 def _finite(seconds: float | None) -> float | None:

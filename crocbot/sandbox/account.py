@@ -23,6 +23,7 @@ from crocbot.sandbox.messages import Chat, Content, Listener, Person, Sent
 from crocbot.sandbox.parameters import BotApiError, Parameters
 from crocbot.sandbox.presses import Presses
 from crocbot.sandbox.reactions import Reactions, read_emoji
+from crocbot.sandbox.sample_files import sample
 from crocbot.sandbox.texts import formatted, thread_and_reply
 from crocbot.sandbox.updates import ConflictingPollError, Updates
 from crocbot.sandbox.webhook_delivery import Webhook, WebhookDelivery
@@ -148,6 +149,11 @@ class Account:
         """Give the bot a status in a chat."""
         self._chats[chat.chat_id] = chat
         self.put(self.members.change(person, chat, status, int(self._clock())))
+
+    def file(self, file_id: str) -> bytes | None:
+        """Return the content of a file, uploaded or a sample; None if there is none."""
+        content = self.files.get(file_id)
+        return sample(file_id) if content is None else content
 
     def listen(self, listener: Listener) -> None:
         """Add a listener for the messages of the bot."""
@@ -276,7 +282,7 @@ class Account:
 
     async def _get_file(self, parameters: Parameters) -> dict[str, Any]:
         file_id = parameters.text("file_id")
-        content = self.files.get(file_id)
+        content = self.file(file_id)
         if content is None:
             raise BotApiError(400, "Bad Request: invalid file_id")
         if len(content) > MAX_FILE_BYTES:

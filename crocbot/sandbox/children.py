@@ -78,12 +78,17 @@ async def start(
     home: Path,
     environment: Mapping[str, str],
     settings: Mapping[str, str] = MappingProxyType({}),
+    settings_dir: Path | None = None,
 ) -> AsyncIterator[Child]:
     """
     Run `python -m` with arguments in a directory; it ends with this context.
 
-    The child gets the environment without settings of a gateway, and `settings`.
+    The child gets the environment without settings of a gateway, and `settings`.  With
+    `settings_dir` it runs there and gets the settings of the environment, too.
     """
+    inherited = clean_environment(environment)
+    if settings_dir is not None:
+        inherited = {**environment, "PYTHONPATH": inherited["PYTHONPATH"]}
     output = home / f"{name}.log"
     with output.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
@@ -93,8 +98,8 @@ async def start(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=file,
             stderr=asyncio.subprocess.STDOUT,
-            cwd=home,
-            env={**clean_environment(environment), **settings},
+            cwd=settings_dir or home,
+            env={**inherited, **settings},
             start_new_session=True,
             preexec_fn=linux.end_with_parent,
         )

@@ -31,16 +31,22 @@ AGREE_SECONDS = 5.0
 TABLE_SECONDS = 4.0
 
 
-def run(seconds: float | None) -> int:
-    """Run the demo until its time is over, or Ctrl-C; returns the exit code."""
+def run(seconds: float | None, agent: str | None = None) -> int:
+    """
+    Run the demo until its time is over, or Ctrl-C; returns the exit code.
+
+    `agent` is the agent that is set, None for the echo, whose answers are known.
+    """
     try:
-        return asyncio.run(_main(seconds, os.environ))
+        return asyncio.run(_main(seconds, os.environ, agent))
     except asyncio.CancelledError:
         print("crocbot demo: ended at once, nothing was judged", file=sys.stderr)
         return 1
 
 
-async def _main(seconds: float | None, environment: Mapping[str, str]) -> int:
+async def _main(
+    seconds: float | None, environment: Mapping[str, str], agent: str | None
+) -> int:
     """Run the demo; the first signal asks it to stop, the second cancels it."""
     stop = asyncio.Event()
     main = asyncio.current_task()
@@ -55,8 +61,10 @@ async def _main(seconds: float | None, environment: Mapping[str, str]) -> int:
         loop.add_signal_handler(number, on_signal)
     terminal = Terminal(sys.stdout, environment, stop)
     try:
-        async with processes.start(environment) as running:
-            return await Demo(running, terminal, stop).run(seconds)
+        starting = processes.start(environment, own_agent=agent is not None)
+        async with starting as running:
+            demo = Demo(running=running, terminal=terminal, stop=stop, agent=agent)
+            return await demo.run(seconds)
     except ChildError as error:
         terminal.line(f"FAILED: {error}".rstrip(), BAD)
         return 1
@@ -66,12 +74,20 @@ class Demo:
     """One run with all processes ready."""
 
     def __init__(
-        self, running: Processes, terminal: Terminal, stop: asyncio.Event
+        self,
+        *,
+        running: Processes,
+        terminal: Terminal,
+        stop: asyncio.Event,
+        agent: str | None,
     ) -> None:
+        self._agent = agent
         self._running = running
         self._terminal = terminal
         self._stop = stop
-        self._users = Users(PEOPLE, running.server, terminal)
+        self._users = Users(
+            PEOPLE, running.server, terminal, known_answers=agent is None
+        )
 
     async def run(self, seconds: float | None) -> int:
         """Let the users write, then compare; returns the exit code."""
@@ -89,7 +105,8 @@ class Demo:
         if not found:
             total = self._users.sent.total()
             line = f"OK: {total} messages, all answered, every number is right"
-            self._terminal.line(line, GOOD)
+            known = "" if self._agent is None else "; what answers say is not judged"
+            self._terminal.line(line + known, GOOD)
             return 0
         self._terminal.line("FAILED:", BAD)
         log = self._running.gateway.tail().splitlines()
@@ -133,10 +150,14 @@ class Demo:
     def _header(self, seconds: float | None) -> Iterator[str]:
         running = self._running
         end = f"It ends after {seconds:g} s." if seconds is not None else ""
-        yield "crocbot demo: all of it runs here, nothing leaves this machine"
+        agent, answers = "", "which answers with the same words"
+        if self._agent is not None:
+            agent = ", but for what the agent sends"
+            answers = f"with the agent that CROCBOT_AGENT names: {self._agent}"
+        yield f"crocbot demo: all of it runs here, nothing leaves this machine{agent}"
         yield ""
         yield f"Bot API   {running.server.url}  a sandbox in place of Telegram"
-        yield "gateway   crocbot gateway, which answers with the same words"
+        yield f"gateway   crocbot gateway, {answers}"
         yield f"bridge    {running.statsd} (UDP), statsd from the gateway"
         yield f"metrics   {running.metrics_url}  open it, or let Prometheus scrape it"
         yield ""

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from crocbot.sandbox.sample_files import sample_size
+
 Content = Mapping[str, Any]
 """The part of a Message that has its text or media."""
 
@@ -111,8 +113,11 @@ def sticker(emoji: str = "🐊") -> Content:
     return {"sticker": _file("sticker", 512, 512) | kind | {"emoji": emoji}}
 
 
-def voice(seconds: int = 3, *, file_id: str = "voice", size: int = 4096) -> Content:
-    """Return a voice message."""
+def voice(
+    seconds: int = 3, *, file_id: str = "voice", size: int | None = None
+) -> Content:
+    """Return a voice message; without `size` it has that of the sample."""
+    size = sample_size("voice") if size is None else size
     sound = {"duration": seconds, "mime_type": "audio/ogg", "file_size": size}
     return {"voice": _named(file_id) | sound}
 
@@ -158,5 +163,5 @@ def _named(file_id: str) -> dict[str, Any]:
 
 
 def _file(name: str, width: int, height: int) -> dict[str, Any]:
-    size = {"width": width, "height": height, "file_size": width * height // 8}
+    size = {"width": width, "height": height, "file_size": sample_size(name)}
     return _named(name) | size

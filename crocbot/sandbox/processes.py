@@ -7,6 +7,7 @@ The sandbox, the bridge and the gateway, each started when the one before is rea
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -47,8 +48,14 @@ class Processes:
 
 
 @asynccontextmanager
-async def start(environment: Mapping[str, str]) -> AsyncIterator[Processes]:
-    """Start all; raises ChildError if one does not become ready."""
+async def start(
+    environment: Mapping[str, str], *, own_agent: bool = False
+) -> AsyncIterator[Processes]:
+    """
+    Start all; raises ChildError if one does not become ready.
+
+    With `own_agent` the gateway has the agent that is set in the environment.
+    """
     statsd_port = free_port(STATSD_PORT, socket.SOCK_DGRAM)
     web_port = free_port(WEB_PORT, socket.SOCK_STREAM)
     url = f"http://{HOST}:{web_port}/metrics"
@@ -69,10 +76,11 @@ async def start(environment: Mapping[str, str]) -> AsyncIterator[Processes]:
         gateway = await stack.enter_async_context(
             children.start(
                 name="gateway",
-                arguments=["crocbot", "gateway"],
-                settings=_gateway_settings(server, statsd_port, home),
                 home=home,
                 environment=environment,
+                **_gateway(
+                    _gateway_settings(server, statsd_port, home), own_agent=own_agent
+                ),
             )
         )
         await _wait_ready(gateway, _until_polling(server), "does not poll")
@@ -94,6 +102,16 @@ def _bridge_command(mapping: Path, statsd_port: int, web_port: int) -> list[str]
         "--statsd.listen-tcp=",
         f"--web.listen-address={HOST}:{web_port}",
     ]
+
+
+def _gateway(settings: Mapping[str, str], *, own_agent: bool) -> dict[str, Any]:
+    """Return how the gateway is started: with these settings only, or also others."""
+    command = ["crocbot", "gateway"]
+    if not own_agent:
+        return {"arguments": command, "settings": settings}
+    # Not as variables: those of `.env` and of the environment stay there.
+    arguments = [*command, "--sandbox", json.dumps(settings)]
+    return {"arguments": arguments, "settings_dir": Path.cwd()}
 
 
 def _gateway_settings(server: Server, statsd_port: int, home: Path) -> dict[str, str]:

@@ -157,7 +157,7 @@ class Server:
         return self.push(self._account.drafts.stop(person.user_id))
 
     def upload(self, file_id: str, content: bytes) -> None:
-        """Add a file for getFile: the photo of `messages.photo` is `photo-large`."""
+        """Add a file for getFile, also in place of a sample such as `photo-large`."""
         self._account.files[file_id] = content
 
     def content(self, file_id: str) -> bytes:
@@ -204,7 +204,7 @@ class Server:
     async def _file(self, request: web.Request) -> web.StreamResponse:
         if request.match_info["token"] != self.token:
             return _response(faults.unauthorized())
-        content = self._account.files.get(request.match_info["file_id"])
+        content = self._account.file(request.match_info["file_id"])
         if content is None:
             return _response(faults.api_error(404, "Not Found"))
         return web.Response(body=content)

@@ -8,6 +8,9 @@ Simulated users: each writes to the bot, waits for the answers and checks them.
 A user writes one to three messages, waits until all are answered, pauses, and goes on.
 An answer belongs to the oldest message that has none; a wrong answer is a mistake, and
 so is one to no message.  A user who waits longer than the timeout stops writing.
+
+Of an agent whose answers are not known only that it answers is checked: users write one
+message at a time, and further messages of the bot are a part of the answer.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from crocbot.sandbox.terminal import Terminal
 
 MAX_MISTAKES = 100
 ANSWER_TIMEOUT_SECONDS = 30.0
+# A model may be slow, and its own timeout is what counts.
+AGENT_TIMEOUT_SECONDS = 900.0
 PAUSE_SECONDS = (0.3, 3.0)
 
 PEOPLE = (
@@ -98,6 +103,17 @@ def sticker() -> ScriptedMessage:
     )
 
 
+def voice() -> ScriptedMessage:
+    """Return a voice message; an answer that names it is right."""
+    return ScriptedMessage(
+        type="media",
+        text="[voice message]",
+        content=messages.voice(),
+        answer="voice",
+        exact=False,
+    )
+
+
 def command(name: str, part: str) -> ScriptedMessage:
     """Return a command; an answer that contains this part is right."""
     return ScriptedMessage(
@@ -109,8 +125,15 @@ def command(name: str, part: str) -> ScriptedMessage:
     )
 
 
-def script(person: Person, random: Random) -> Iterator[ScriptedMessage]:
-    """Yield the messages of one user, endlessly; the first three have each type."""
+def script(
+    person: Person, random: Random, *, voices: bool = False
+) -> Iterator[ScriptedMessage]:
+    """
+    Yield the messages of one user, endlessly; the first three have each type.
+
+    Voice messages are for agents that take files.
+    """
+    media = (sticker(), voice()) if voices else (sticker(),)
     yield command("start", "")
     yield text(random.choice(TEXTS))
     yield sticker()
@@ -118,7 +141,7 @@ def script(person: Person, random: Random) -> Iterator[ScriptedMessage]:
         choices = (
             text(random.choice(TEXTS)),
             photo(random.choice(CAPTIONS)),
-            sticker(),
+            random.choice(media),
             command("help", "/whoami"),
             command("whoami", str(person.user_id)),
         )
@@ -134,9 +157,15 @@ class SimulatedUser:
     """
 
     def __init__(
-        self, person: Person, server: Server, terminal: Terminal | None = None
+        self,
+        person: Person,
+        server: Server,
+        terminal: Terminal | None = None,
+        *,
+        known_answers: bool = True,
     ) -> None:
         self.person = person
+        self._known_answers = known_answers
         self.sent: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.drafts = 0
@@ -164,11 +193,12 @@ class SimulatedUser:
         name = self.person.first_name
         self._show("bot", name, answer)
         if not self._unanswered:
-            self.mistakes.append(f"{name} got {answer!r} without a question")
+            if self._known_answers:
+                self.mistakes.append(f"{name} got {answer!r} without a question")
             return
         message = self._unanswered.popleft()
         self.answered[message.type] += 1
-        if not message.accepts(answer):
+        if self._known_answers and not message.accepts(answer):
             self.mistakes.append(f"{name} wrote {message.text!r} and got {answer!r}")
         if not self._unanswered:
             self._all_answered.set()
@@ -177,10 +207,13 @@ class SimulatedUser:
         if self._terminal is not None:
             self._terminal.message(sender, recipient, text)
 
-    async def wait_answered(self, timeout: float = ANSWER_TIMEOUT_SECONDS) -> bool:
+    async def wait_answered(self, timeout: float | None = None) -> bool:
         """Wait for all answers; return whether they came within the timeout."""
         if not self._unanswered:
             return True
+        if timeout is None:
+            known = self._known_answers
+            timeout = ANSWER_TIMEOUT_SECONDS if known else AGENT_TIMEOUT_SECONDS
         try:
             await asyncio.wait_for(self._all_answered.wait(), timeout)
         except TimeoutError:
@@ -200,7 +233,8 @@ class SimulatedUser:
         pause_seconds: tuple[float, float] = PAUSE_SECONDS,
     ) -> None:
         """Write and wait until the script ends, an answer is late, or `stop` is set."""
-        while burst := list(islice(script, random.randint(1, 3))):
+        most = 3 if self._known_answers else 1
+        while burst := list(islice(script, random.randint(1, most))):
             for message in burst:
                 self.send(message)
             if not await self.wait_answered():
@@ -218,14 +252,22 @@ class Users:
         people: Sequence[Person],
         server: Server,
         terminal: Terminal | None = None,
+        *,
+        known_answers: bool = True,
     ) -> None:
-        self.members = [SimulatedUser(person, server, terminal) for person in people]
+        self._known_answers = known_answers
+        self.members = [
+            SimulatedUser(person, server, terminal, known_answers=known_answers)
+            for person in people
+        ]
         self._by_chat = {user.person.user_id: user for user in self.members}
         server.listen(self.receive)
         server.listen_drafts(self.see_draft)
 
     def receive(self, sent: Sent) -> None:
         """Give a Message of the bot to the user in whose chat it is, if any."""
+        if "edit_date" in sent and not self._known_answers:
+            return
         user = self._by_chat.get(sent["chat"]["id"])
         if user is not None:
             user.receive(shown_text(sent))
@@ -255,5 +297,5 @@ class Users:
         """Let all users write, each at their own pace, until `stop` is set."""
         async with asyncio.TaskGroup() as group:
             for user in self.members:
-                messages = script(user.person, random)
+                messages = script(user.person, random, voices=not self._known_answers)
                 group.create_task(user.converse(messages, stop, random))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -82,6 +82,31 @@ async def test_a_bot_library_reads_every_object(server: Server) -> None:
     assert voice.voice.mime_type == "audio/ogg"
     assert (start.chat.type, start.chat.id) == ("private", 7)
     assert (group.chat.type, group.chat.title) == ("group", "Friends")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "begins"),
+    [
+        (messages.photo(), "photo", b"\xff\xd8\xff"),
+        (messages.voice(), "voice", b"OggS"),
+        (messages.sticker(), "sticker", b"RIFF"),
+    ],
+)
+async def test_what_users_send_can_be_fetched(
+    server: Server, content: Mapping[str, Any], kind: str, begins: bytes
+) -> None:
+    """Photos, voice messages and stickers have a content of the size that they name."""
+    server.send(ADA, content)
+    urls = {"base_url": f"{server.url}/bot", "base_file_url": f"{server.url}/file/bot"}
+    async with telegram.Bot(server.token, **urls) as bot:
+        (update,) = await bot.get_updates()
+        found = getattr(update.message, kind)
+        for each in found if isinstance(found, tuple) else [found]:
+            file = await bot.get_file(each.file_id)
+            loaded = await file.download_as_bytearray()
+
+            assert loaded.startswith(begins)
+            assert len(loaded) == each.file_size == file.file_size
 
 
 @pytest.mark.parametrize("encoding", ["query", "form", "multipart", "json", "get"])

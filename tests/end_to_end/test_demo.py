@@ -50,7 +50,7 @@ def test_it_answers_and_counts(run: Run, tmp_path: Path) -> None:
     demo = run(
         *("crocbot", "demo", "--seconds", "5"),
         CROCBOT_ACCESS="nonsense",
-        CROCBOT_AGENT="nonsense",
+        CROCBOT_AGENT="echo",
         TELEGRAM_BOT_TOKEN="1:the-token-of-a-real-bot",
     )
     code, output, errors = demo.end()
@@ -65,6 +65,44 @@ def test_it_answers_and_counts(run: Run, tmp_path: Path) -> None:
     assert re.search(r"http://127\.0\.0\.1:\d+/metrics", output)
     assert output.splitlines()[-1].startswith("OK: ")
     assert "\x1b" not in output
+
+
+AGENT = """
+async def answer(question):
+    assert not question.media or question.images or question.files
+    yield f"I do not echo {len(question.message)} characters."
+    yield "Really."
+"""
+
+
+def test_its_own_agent_answers(run: Run, tmp_path: Path) -> None:
+    """The agent that is set gets also photos and voice; its words are not judged."""
+    (tmp_path / "an_agent.py").write_text(AGENT)
+    (tmp_path / ".env").write_text(
+        "TELEGRAM_BOT_TOKEN_FILE=/nowhere\nCROCBOT_WEBHOOK_URL=https://example.org/\n"
+        "CROCBOT_AGENT=python\n"
+    )
+    demo = run(
+        *("crocbot", "demo", "--seconds", "8"),
+        CROCBOT_AGENT_FUNCTION="an_agent:answer",
+        CROCBOT_LIMIT_ALL_MINUTE="1",
+    )
+    code, output, errors = demo.end()
+
+    assert (code, errors) == (0, "")
+    assert "with the agent that CROCBOT_AGENT names: python" in output
+    assert re.search(r"bot -> Ada +I do not echo \d+ characters.Really", output)
+    assert re.search(r"OK: .*; what answers say is not judged\n$", output)
+
+
+def test_a_wrong_agent(run: Run) -> None:
+    """A setting of the agent that is wrong is one line, and the exit code 2."""
+    code, output, errors = run("crocbot", "demo", CROCBOT_AGENT="python").end()
+
+    assert (code, output) == (2, "")
+    assert errors == (
+        "crocbot: CROCBOT_AGENT is 'python': it needs CROCBOT_AGENT_FUNCTION\n"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -98,6 +98,29 @@ def test_exit_code_2_is_not_restarted(file: Path) -> None:
     assert service["RestartPreventExitStatus"] == "2"
 
 
+def test_the_template_is_the_same_service() -> None:
+    """It differs from crocbot.service only in the files of the bot, and its name."""
+    one, many = (
+        [
+            line
+            for line in (UNITS / name).read_text().splitlines()
+            if not line.startswith("#") and not line.startswith("After=")
+        ]
+        for name in ("crocbot.service", "crocbot@.service")
+    )
+    changed = {line.partition("=")[0] for line in set(one) ^ set(many)}
+
+    assert changed == {
+        "Description",
+        "StateDirectory",
+        "WorkingDirectory",
+        "Environment",
+        "EnvironmentFile",
+        "LoadCredential",
+    }
+    assert all("%i" in line for line in set(many) - set(one))
+
+
 def test_the_page_names_every_unit() -> None:
     """docs/deploy.md names the units to enable."""
     page = (UNITS.parents[1] / "docs" / "deploy.md").read_text()

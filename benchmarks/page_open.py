@@ -79,15 +79,18 @@ def _measure_traffic(
     flags = {"profile": "million", "lines": 1, "rate": RATE, "seconds": seconds}
     with bench.sender(server, pool=server_pool(bench), **flags) as sender:
         drops, began = server.drops(), time.monotonic()
+        cpu = server.cpu_seconds()
         page = OpenPage(server, paths)
         sender.start()
         sender.wait()
+        share = (server.cpu_seconds() - cpu) / (time.monotonic() - began)
         slowest = page.close()
-    wall, cpu = pauses.longest(file, began)
+    wall, pause_cpu = pauses.longest(file, began)
     return {
         (f"lost: {row}", "packets"): server.drops() - drops,
         (f"longest pause: {row}", "ms"): 1000 * wall,
-        (f"longest pause, CPU: {row}", "ms"): 1000 * cpu,
+        (f"longest pause, CPU: {row}", "ms"): 1000 * pause_cpu,
+        (f"CPU: {row}", "% of a core"): 100 * share,
     } | {(f"slowest {path}: {row}", "s"): took for path, took in slowest.items()}
 
 

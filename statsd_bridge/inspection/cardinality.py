@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from statsd_bridge.inspection.distinct import DistinctCount
+from statsd_bridge.inspection.distinct import MAX_KEPT, DistinctCount
 from statsd_bridge.inspection.growth import Sample
 from statsd_bridge.inspection.search import parts_of_labels
-from statsd_bridge.inspection.steps import Json, Steps, parts
+from statsd_bridge.inspection.steps import Json, Steps, parts, text_parts
 from statsd_bridge.memory import EXPIRY_BYTES, label_text_size
 from statsd_bridge.model import Stats
 from statsd_bridge.series import MetricFamily, SeriesStore
@@ -33,6 +33,9 @@ MAX_FRESH_SERIES = 10_000
 """The label values of a larger family are counted at most once a minute."""
 
 LABELS_SECONDS = 60.0
+
+MAX_KEPT_OF_FAMILY = 80_000
+"""Hashes of label values that are kept while a family is counted, about 5 MB."""
 
 MAX_LABELS = 64
 """Labels of a family whose values are counted; a sender may send thousands."""
@@ -223,13 +226,15 @@ class Cardinality:
 def _count_values(family: MetricFamily) -> Steps[list[Json]]:
     """Count the distinct values of each label."""
     counts: dict[str, DistinctCount] = {}
+    label_count = max((len(each.names) for each in family.all_label_names()), default=0)
+    max_kept = min(MAX_KEPT, MAX_KEPT_OF_FAMILY // max(1, min(label_count, MAX_LABELS)))
     for keys in parts_of_labels(family):
-        for part in parts(keys, STEP_FAMILIES):
+        for part in text_parts(keys, STEP_FAMILIES):
             for name, values in _columns(part):
                 if name not in counts:
                     if len(counts) >= MAX_LABELS:
                         continue
-                    counts[name] = DistinctCount()
+                    counts[name] = DistinctCount(max_kept)
                 counts[name].add(values)
             yield
     found = sorted(counts.items(), key=lambda item: (-item[1].count, item[0]))

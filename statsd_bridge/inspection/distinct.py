@@ -16,9 +16,10 @@ HASHES = 1 << 60
 
 
 class DistinctCount:
-    """The number of distinct texts among those that were added."""
+    """The number of distinct texts that were added; at most `max_kept` are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_kept: int = MAX_KEPT) -> None:
+        self._max_kept = max_kept
         self._kept: set[int] = set()
         self._threshold = HASHES
 
@@ -32,7 +33,7 @@ class DistinctCount:
                 if (number := each & (HASHES - 1)) < threshold
             ]
         )
-        while len(kept) > MAX_KEPT:
+        while len(kept) > self._max_kept:
             threshold //= 2
             kept = {number for number in kept if number < threshold}
         self._kept, self._threshold = kept, threshold

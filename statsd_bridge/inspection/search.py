@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from statsd_bridge.inspection.position import MAX_KEY_LENGTH, START, Position, key_of
-from statsd_bridge.inspection.steps import Steps, parts
+from statsd_bridge.inspection.steps import Steps, parts, text_parts
 from statsd_bridge.model import MetricType
 from statsd_bridge.series import MetricFamily, Series, SeriesStore
 
@@ -186,7 +186,7 @@ def _search_families(
 
 def _search_family(family: MetricFamily, selection: Selection) -> Steps[None]:
     for keys in parts_of_labels(family):
-        for part in parts(keys):
+        for part in text_parts(keys):
             selection.look_at(family, part)
             yield
 

@@ -19,6 +19,9 @@ Steps = Generator[None, None, Result]
 Json = dict[str, Any]
 """An object for JSON."""
 
+MAX_STEP_LENGTH = 64 * 1024
+"""Characters of the texts of a step, about; one text may be longer."""
+
 STEP_ITEMS = 500
 """Items of a step, of about a microsecond each."""
 
@@ -37,6 +40,21 @@ def parts(items: Sequence[Item], size: int = STEP_ITEMS) -> Iterator[Sequence[It
     """Divide a sequence into parts of a step."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def text_parts(texts: Sequence[str], size: int = STEP_ITEMS) -> Iterator[Sequence[str]]:
+    """Divide texts into parts of a step: labels may be as long as a datagram."""
+    for part in parts(texts, size):
+        yield from _halves(part)
+
+
+def _halves(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    if len(texts) > 1 and sum(map(len, texts)) > MAX_STEP_LENGTH:
+        half = len(texts) // 2
+        yield from _halves(texts[:half])
+        yield from _halves(texts[half:])
+    else:
+        yield texts
 
 
 def finite(number: float) -> float | str:

@@ -17,6 +17,9 @@ from statsd_bridge.threads import DaemonThreads
 
 EXPIRY_SECONDS = 1.0
 
+BACKLOG_SECONDS = 0.02
+"""Between two steps of a sample while more packets wait than are read at once."""
+
 
 class Bridge:
     """One bridge on a reactor.  BridgeError: a file of the settings cannot be used."""
@@ -73,7 +76,8 @@ class Bridge:
         if is_done:
             self._growth = None
         else:
-            self._reactor.callLater(0, self._go_on_sampling)
+            delay = BACKLOG_SECONDS if self.listeners.has_backlog() else 0
+            self._reactor.callLater(delay, self._go_on_sampling)
 
     def _listen(self) -> dict[str, str]:
         """Open all sockets; return their addresses by transport."""

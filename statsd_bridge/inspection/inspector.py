@@ -18,18 +18,24 @@ from statsd_bridge.inspection.search import (
     search_sample,
 )
 from statsd_bridge.inspection.status import ServiceState, status
-from statsd_bridge.inspection.steps import Json, Steps, run_at_once
+from statsd_bridge.inspection.steps import Json, Steps, json_length, run_at_once
 from statsd_bridge.inspection.traffic import Look, TrafficHistory, take_look
 from statsd_bridge.inspection.unmapped import with_suggestions
 from statsd_bridge.model import Clock
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.series import SeriesStore
+from statsd_bridge.series import GrowingSeries, SeriesStore
 
 MAX_PAGE_BYTES = 512 * 1024
 """Bytes of a page of series, about; beyond it the page ends early."""
 
+MAX_SAMPLE_BYTES = 64 * 1024
+"""The same of a page of a sample, which is made at once."""
+
 ROW_BYTES, NUMBER_BYTES = 200, 20
 """A row besides its labels and buckets, and a number of a bucket."""
+
+LINE_BYTES = 32
+"""Bytes that take as long as a line of a counter on a page."""
 
 MAX_SAMPLE_SERIES = 500
 MAX_SAMPLE_FAMILIES = 500
@@ -128,7 +134,7 @@ class Inspector:
         if len(self._source.plain.table) <= MAX_SAMPLE_RULES:
             run_at_once(self._find_rules())
         selection = search_sample(self._store, query, MAX_SAMPLE_SERIES)
-        page = run_at_once(self._page(selection))
+        page = run_at_once(self._page(selection, MAX_SAMPLE_BYTES))
         is_all = selection.looked_at >= len(self._store) or query.name is not None
         return page | {"complete": page["complete"] and is_all}
 
@@ -149,19 +155,24 @@ class Inspector:
         before = self._growth.oldest
         return self._cardinality.sample(query, before, MAX_SAMPLE_FAMILIES)
 
-    def _page(self, selection: Selection) -> Steps[Json]:
+    def _page(
+        self, selection: Selection, max_bytes: int = MAX_PAGE_BYTES
+    ) -> Steps[Json]:
         finder = self._rule_finder
         if finder is not None and finder.table is not self._source.plain.table:
             finder = None
         found, has_more = selection.found()
         now, rows, size, after = self._store.now(), list[Json](), 0, None
         for each in found:
+            if max_bytes == MAX_SAMPLE_BYTES and isinstance(each.series, GrowingSeries):
+                size += each.series.page_lines(now) * LINE_BYTES
             row = series_row(each, now, finder)
             rows.append(row)
             after = each.position
             numbers = row.get("buckets") or row.get("quantiles") or ()
-            size += ROW_BYTES + len(each.label_text) + 2 * NUMBER_BYTES * len(numbers)
-            if size > MAX_PAGE_BYTES:
+            size += ROW_BYTES + json_length(each.label_text)
+            size += 2 * NUMBER_BYTES * len(numbers) + row.get("buckets_left_out", 0)
+            if size > max_bytes:
                 break
             yield
         is_cut = len(rows) < len(found)

@@ -207,7 +207,8 @@ def search_sample(store: SeriesStore, query: SeriesQuery, count: int) -> Selecti
     for family in families:
         rest = count - selection.looked_at
         if family.table is not None and rest > 0:
-            selection.look_at(family, list(islice(family.series, rest)))
+            label_texts = list(islice(family.series, rest))
+            selection.look_at(family, next(text_parts(label_texts)))
     return selection
 
 

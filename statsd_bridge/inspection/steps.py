@@ -57,6 +57,11 @@ def _halves(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts
 
 
+def json_length(text: str) -> int:
+    """Return about how many bytes a text takes in JSON that is escaped to ASCII."""
+    return len(text) if text.isascii() else 6 * len(text)
+
+
 def finite(number: float) -> float | str:
     """Return a number for JSON, which has neither NaN nor infinities: they are text."""
     if number != number:

@@ -1,8 +1,8 @@
 """
 The page in protobuf: families.py begins a message for each family.
 
-metrics.py and distributions.py encode a series, native.py the native buckets of a
-histogram, wire.py numbers and texts.
+metrics.py and distributions.py encode a series, columns.py the labels of many of them,
+native.py the native buckets of a histogram, wire.py numbers and texts.
 """
 
 from __future__ import annotations

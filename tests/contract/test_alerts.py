@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from crocbot.alerts.table import ALERTS as OWN_ALERTS
+from crocbot.alerts.table import AlertName
 from crocbot.telemetry.catalogue import CATALOGUE, Metric
 from statsd_bridge import exposition
 
@@ -170,6 +172,16 @@ def test_an_alert_is_documented(alert: str) -> None:
     )
     assert f"`{alert}`" in page
     assert "## Fix" in page
+
+
+@pytest.mark.parametrize("name", OWN_ALERTS)
+def test_an_alert_of_the_gateway_is_a_prometheus_alert(name: AlertName) -> None:
+    """Those that it sends itself have the same name, severity and runbook."""
+    (rule,) = [rule for rule in rules() if rule.get("alert") == name]
+    alert = OWN_ALERTS[name]
+
+    assert rule["labels"]["severity"] == alert.severity
+    assert rule["annotations"]["runbook"] == f"docs/runbooks/{alert.runbook}"
 
 
 def test_runbooks_use_only_metrics_that_exist() -> None:

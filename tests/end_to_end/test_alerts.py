@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import resource
 import signal
 from collections.abc import AsyncIterator
@@ -26,6 +27,7 @@ from crocbot.sandbox.children import Child
 from crocbot.store import opened
 from tests.crocbot.fakes import serving
 from tests.end_to_end.programs import Run
+from tests.end_to_end.terminal import TerminalProgram
 from tests.end_to_end.world import World
 from tests.ports import HOST, free_port
 
@@ -323,6 +325,25 @@ async def test_alerts_test(pager: Pager, run: Run, chat: str, webhook: str) -> N
     if webhook == "sent":
         assert pager.bodies[-1]["alerts"][0]["labels"]["alertname"] == "CrocbotTest"
         assert json.dumps(pager.bodies[-1]).isascii()
+
+
+async def test_the_commands_of_the_page(pager: Pager) -> None:
+    """The settings and the command of docs/alerts.md, in a real terminal."""
+    page = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
+    settings, command = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    assert re.findall(r"^\w+", settings, re.MULTILINE) == [
+        "CROCBOT_ALERT_CHAT",
+        "CROCBOT_ALERT_WEBHOOK",
+    ]
+    await (await pager.start()).stop()
+    program = TerminalProgram(
+        *command.split(),
+        home=pager.world.home,
+        settings={**pager.world.settings(), **pager.settings({})},
+    )
+    assert await program.end() == 0
+    assert program.seen.split("\r\n")[-3:-1] == ["ok: chat: sent", "ok: webhook: sent"]
+    assert pager.world.replies.to(OPERATOR)[-1].startswith("This is a test")
 
 
 def test_every_alert_is_caused() -> None:

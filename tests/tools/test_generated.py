@@ -105,7 +105,7 @@ def root(tmp_path: Path) -> Path:
     """A checkout with the pages as they are before the first `make docs`."""
     for folder in ("crocbot", "docs"):
         (tmp_path / folder).mkdir()
-    for page in ("metrics", "settings", "bridge-metrics"):
+    for page in ("metrics", "settings", "bridge-metrics", "alerts"):
         text = f"# Title\n\n{BEGIN}\n{END}\n\nThe end.\n"
         (tmp_path / f"docs/{page}.md").write_text(text)
     return tmp_path

@@ -28,7 +28,7 @@ from statsd_bridge import datagram
 from statsd_bridge.fastpath.buffers import SampleBuffer, SampleBuffers
 from statsd_bridge.fastpath.each import LineRecorder
 from statsd_bridge.fastpath.resolve import LineResolver
-from statsd_bridge.fastpath.seen import seen_lines
+from statsd_bridge.fastpath.seen import SeenLines
 from statsd_bridge.fastpath.split import (
     Columns,
     group_lines,
@@ -77,6 +77,7 @@ class FastPipeline:
             account=self._store.memory.buffers,
             bugs=plain.bugs,
         )
+        self._seen = SeenLines(self._buffers, self._store.memory.buffers)
         self._store.listener = self._buffers
         self._resolver = LineResolver(plain, self._store.memory.buffers)
         self._recorder = LineRecorder(plain, self._buffers, self._resolver)
@@ -125,7 +126,7 @@ class FastPipeline:
 
     def seen_lines(self) -> list[bytes]:
         """Return lines that were seen, besides those of the plain pipeline."""
-        return seen_lines(self._buffers)
+        return self._seen.all()
 
     def _feed(self, data: bytes, transport: str) -> None:
         self._now = self._store.now()
@@ -136,6 +137,7 @@ class FastPipeline:
 
     def _drop_buffers(self) -> None:
         self.flush()
+        self._seen.keep()
         self._buffers.clear()
 
     def _feed_piece(self, data: bytes, transport: str) -> None:

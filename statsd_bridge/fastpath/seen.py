@@ -10,15 +10,55 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, final
 
 from statsd_bridge.fastpath.buffers import SampleBuffers
 from statsd_bridge.fastpath.known import KnownLines
+from statsd_bridge.memory import Account
 
 MAX_SEEN_LINES = 10_000
 """Lines that are returned; to collect them takes 5 ms."""
 
+MAX_FORMER_BYTES = 512 * 1024
+"""What lines take that are kept when buffers are dropped: some 5,000."""
+
+FORMER_LINE_BYTES = 41
+"""A line besides its text, and its place in the list."""
+
 Key = TypeVar("Key")
+
+
+@final
+class SeenLines:
+    """
+    Lines of the buffers, and some of those before all buffers were dropped.
+
+    A reload drops them, and the next trial must not know less than the last one.
+    """
+
+    def __init__(self, buffers: SampleBuffers, account: Account) -> None:
+        self._buffers = buffers
+        self._account = account
+        self._former: list[bytes] = []
+        self._charged = 0
+
+    def all(self) -> list[bytes]:
+        """Return lines with the value 1, the former ones last."""
+        return [*seen_lines(self._buffers), *self._former]
+
+    def keep(self) -> None:
+        """Keep lines: the buffers are about to be dropped."""
+        lines, self._former = self.all(), []
+        self._account.release(self._charged)
+        self._charged = 0
+        for line in dict.fromkeys(lines):
+            size = FORMER_LINE_BYTES + len(line)
+            if self._charged + size > MAX_FORMER_BYTES:
+                break
+            if not self._account.reserve(size):
+                break
+            self._charged += size
+            self._former.append(line)
 
 
 def seen_lines(buffers: SampleBuffers) -> list[bytes]:

@@ -149,6 +149,24 @@ def test_what_was_seen_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert next(iter(recent))[1] == f"name{2 * MAX_RECENT_SAMPLES - 1}"
 
 
+def test_a_reload_forgets_no_names() -> None:
+    """Lines that were buffered are known afterwards, a bounded part of them."""
+    memory = InMemoryPath(OLD)
+    memory.feed(*LINES * 3)
+    before = {*run_at_once(seen_samples(memory.pipeline, memory.plain))}
+    for _ in range(3):
+        memory.pipeline.replace_table(mapping.parse(OLD, "rules.yml"))
+    assert {*run_at_once(seen_samples(memory.pipeline, memory.plain))} == before
+
+    for start in range(0, 20_000, 5_000):
+        numbers = range(start, start + 5_000)
+        memory.feed(*[f"{'x' * 99}{number}:1|c".encode() for number in numbers])
+    used = memory.memory.buffers.used
+    memory.pipeline.replace_table(mapping.parse(OLD, "rules.yml"))
+    assert 1_000 < len(memory.pipeline.seen_lines()) < 5_000
+    assert 100_000 < memory.memory.buffers.used < min(used, seen.MAX_FORMER_BYTES + 1)
+
+
 MATCHES = ["a.*", "a.b", "*.b", "a.*.c", "*"]
 NAMES = ["a.b", "a.c", "b.b", "a.b.c", "x", "a"]
 RULES = st.lists(

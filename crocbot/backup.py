@@ -24,11 +24,13 @@ from pathlib import Path
 from crocbot import store
 from crocbot.errors import OperatorError
 from crocbot.inbox import sqlite as inbox_sql
-from crocbot.state_dir import PRIVATE_DIRECTORY, PRIVATE_FILE, SQLITE_FILES
+from crocbot.state_dir import LOCK, PRIVATE_DIRECTORY, PRIVATE_FILE, SQLITE_FILES
 
 PAGES_PER_STEP = 512
 BUSY_SECONDS = 10.0
 TABLES = frozenset({"rows", "ledger"})
+KINDS = frozenset({"table", "index"})
+FOLDER = "restore-"
 MAGIC = b"SQLite format 3\0"
 
 
@@ -58,12 +60,16 @@ def unpacked(backup: Path, state_dir: Path, schemas: Sequence[str]) -> Iterator[
     """
     Copy a backup into a folder of the state directory, in the present format.
 
-    The folder is removed at the end, with what is still in it.  Raise OperatorError if
+    The directory must be locked.  The folder is removed at the end, with what is still
+    in it.  Raise OperatorError if
     the backup is missing, damaged, of a newer version or of another program.
     """
     with _operator_errors(backup):
         _check_backup(backup)
-        folder = state_dir / f"restore-{secrets.token_hex(8)}"
+        # The state directory is locked: such a folder is of a restore that was killed.
+        for old in state_dir.glob(f"{FOLDER}*"):
+            shutil.rmtree(old, ignore_errors=True)
+        folder = state_dir / f"{FOLDER}{secrets.token_hex(8)}"
         folder.mkdir(mode=PRIVATE_DIRECTORY)
         try:
             draft = folder / backup.name
@@ -136,6 +142,9 @@ def _open(file: Path, options: str) -> sqlite3.Connection:
 
 
 def _check_target(file: Path, target: Path, *, replace: bool) -> None:
+    own = {LOCK, *(file.name + end for end in SQLITE_FILES)}
+    if target.name in own and target.parent.samefile(file.parent):
+        raise OperatorError(f"{target} is a file of the gateway itself")
     if target.exists() or target.is_symlink():
         if not target.is_file() or target.is_symlink() or target.samefile(file):
             raise OperatorError(f"{target} is not a file that a backup can replace")
@@ -149,8 +158,10 @@ def _check_backup(backup: Path) -> None:
         if opened.read(len(MAGIC)) != MAGIC:
             raise OperatorError(f"{backup} is not a backup of crocbot")
     with closing(_open(backup, _options(backup))) as connection:
-        found = connection.execute("SELECT name FROM sqlite_schema WHERE type='table'")
-        if not {name for (name,) in found} >= TABLES:
+        found = list(connection.execute("SELECT type, name FROM sqlite_schema"))
+        tables = {name for type_, name in found if type_ == "table"}
+        # Triggers and views would run in statements of the gateway.
+        if not tables >= TABLES or not {type_ for type_, _ in found} <= KINDS:
             raise OperatorError(f"{backup} is not a backup of crocbot")
         store.check_format(connection, backup)
 

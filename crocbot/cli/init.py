@@ -84,6 +84,8 @@ class Setup:
         if self._flags.start and self._flags.service:
             raise OperatorError("--start and --service exclude each other")
         env_file = EnvFile.read(settings.ENV_FILE)
+        if not os.access(env_file.path.parent, os.W_OK | os.X_OK):
+            raise OperatorError(f"cannot write in {env_file.path.parent}")
         answers = Answers(flags=self._flags, terminal=self._terminal)
         answers.require_terminal()
         bot = answers.bot()

@@ -336,6 +336,8 @@ def _read(file: Path) -> str:
     """Return the one line of a file with a secret, or of standard input for `-`."""
     from crocbot.settings.files import read_text
 
+    if file == STDIN and common.is_terminal():
+        return str(click.prompt("The secret (hidden)", hide_input=True)).strip()
     if file == STDIN:
         return sys.stdin.readline().strip()
     return read_text(file, "crocbot init").strip()

@@ -115,6 +115,8 @@ def test_a_backup(
     [
         ("state/crocbot.sqlite3", "is not a file that a backup can replace"),
         ("state", "is not a file that a backup can replace"),
+        ("state/crocbot.sqlite3-wal", "is a file of the gateway itself"),
+        ("state/lock", "is a file of the gateway itself"),
         ("nowhere/copy", "No such file or directory"),
     ],
 )
@@ -153,6 +155,7 @@ def test_a_restore(
     database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It shows the open rows, keeps the replaced files, and needs a yes."""
+    (database.parent / "restore-0").mkdir()
     run(capsys, "backup", "copy")
     with closing(sqlite3.connect(database)) as other:
         # What a process that was killed leaves: commits that are only in the log.
@@ -250,6 +253,10 @@ def test_an_earlier_format(
     assert open_ids(database) == [17, 8, 9, 3]
 
 
+TRIGGER = """
+CREATE TABLE rows (x); CREATE TABLE ledger (x);
+CREATE TRIGGER t AFTER INSERT ON rows BEGIN DELETE FROM ledger; END
+"""
 NEWER = f"PRAGMA user_version={FORMAT + 1}"
 
 
@@ -258,6 +265,7 @@ NEWER = f"PRAGMA user_version={FORMAT + 1}"
     [
         ("text", "is not a backup of crocbot"),
         ("CREATE TABLE rows (x)", "is not a backup of crocbot"),
+        (TRIGGER, "is not a backup of crocbot"),
         ("newer", "was written by a newer crocbot"),
         ("half", "damaged"),
         ("missing", "No such file"),
@@ -293,7 +301,7 @@ def test_what_is_no_backup(
         case sql:
             file.unlink()
             with closing(sqlite3.connect(file)) as connection:
-                connection.execute(sql)
+                connection.executescript(sql)
     code, text = run(capsys, "restore", file, "--yes")
 
     assert code == 2

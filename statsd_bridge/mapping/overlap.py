@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from statsd_bridge.document.diagnostics import quote
@@ -16,6 +17,10 @@ Nodes of tries that the search for unreachable rules visits: a few seconds.
 
 Of n globs that each consist of n literals or stars, a search visits up to 2 ** n.
 """
+
+
+_CATCH_ALL = re.compile(r"\^?(?:\.[*+]|\(\.[*+]\))\$?")
+"""A regex that matches all names: .*, ^(.+)$."""
 
 
 class UnreachableRules:
@@ -33,6 +38,8 @@ class UnreachableRules:
         self._globs = globs
         self._visits = 0
         self._regexes: dict[tuple[str, SampleType], Rule] = {}
+        self._catch_alls: dict[SampleType, Rule] = {}
+        """The first regex that matches all names, by type."""
 
     def __iter__(self) -> Iterator[tuple[Rule, Rule]]:
         """Yield each rule that can never match, with the rule that matches first."""
@@ -47,10 +54,15 @@ class UnreachableRules:
                 yield rule, winner
 
     def _hidden_by_regex(self, rule: Rule) -> Rule | None:
-        winners = {
-            self._regexes.setdefault((rule.match, each), rule)
-            for each in rule.sample_types
-        }
+        winners = set()
+        for each in rule.sample_types:
+            catch_all = self._catch_alls.get(each)
+            if catch_all is not None and _has_all_names(catch_all, rule):
+                winners.add(catch_all)
+                continue
+            winners.add(self._regexes.setdefault((rule.match, each), rule))
+            if _CATCH_ALL.fullmatch(rule.match):
+                self._catch_alls.setdefault(each, rule)
         return _first_winner(winners, rule)
 
     def _hidden_by_glob(self, rule: Rule) -> Rule | None:
@@ -81,6 +93,14 @@ class UnreachableRules:
             if literal:
                 pending.append((literal, depth + 1))
         return None if best == rule.index else best
+
+
+def _has_all_names(catch_all: Rule, rule: Rule) -> bool:
+    """Return whether a regex for all names has those of another one, too."""
+    if "*" in catch_all.match:
+        return True
+    # `.+` leaves the empty name.
+    return rule.pattern is not None and rule.pattern.search("") is None
 
 
 def _first_winner(winners: set[Rule], rule: Rule) -> Rule | None:

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 
+from tests.certificates import Authority
 from tests.end_to_end.programs import BridgeProcess, Start
 
 RULES = """
@@ -114,6 +116,47 @@ def test_suggestions_make_a_try_that_maps_all(
     suggestions = json.loads(run("suggest", "--bridge", url, "--json").stdout)
     (rule,) = suggestions["rules"]
     assert (rule["match"], rule["labels"]) == ("shop.*.hits", {"shop": "$1"})
+
+
+def test_a_user_and_a_certificate(start: Start, tmp_path: Path, file: Path) -> None:
+    """Behind --web.config.file they are needed, also to try a file."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("127.0.0.1")
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    config = tmp_path / "web.yml"
+    config.write_text(
+        json.dumps(
+            {
+                "tls_server_config": {
+                    "cert_file": str(certificate),
+                    "key_file": str(key),
+                },
+                "basic_auth_users": {"me": hashed},
+            }
+        )
+    )
+    bridge = start(f"--web.config.file={config}").wait()
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    url = f"https://127.0.0.1:{bridge.http}"
+    ca_file = f"--ca-file={authority.file}"
+    user = ("--user=me", f"--password-file={password}")
+
+    tried = run("try", "--against", url, ca_file, *user, file)
+    assert (tried.returncode, tried.stdout) == (
+        0,
+        "clean: the bridge has seen no names yet\n",
+    )
+    in_url = url.replace("//", "//me:secret@")
+    assert run("suggest", "--bridge", in_url, ca_file).returncode == 0
+    for arguments, problem in (
+        ((url, ca_file), "refuses user and password"),
+        ((url.replace("//", "//me:wrong@"), ca_file), "refuses user and password"),
+        ((url, *user), "TLS: "),
+    ):
+        refused = run("try", file, "--against", *arguments)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith(f"statsd-bridge: --against: {url}: {problem}")
 
 
 def test_no_name_is_without_a_rule(start: Start) -> None:

@@ -49,6 +49,14 @@ UNREACHABLE = [
     # Regexes are compared as text.
     ((f"a, {REGEX}", f"a, {REGEX}", f"b, {REGEX}"), "", [(1, 0)]),
     ((f"a, {REGEX}", "a"), "", []),
+    # But for those that match all names, of which .+ leaves the empty one.
+    ((f"'^(.*)$', {REGEX}", f"b, {REGEX}", "b"), "", [(1, 0)]),
+    ((f".+, {REGEX}", f"b, {REGEX}", f"b*, {REGEX}", f".*, {REGEX}"), "", [(1, 0)]),
+    (
+        (f".+, {REGEX}, {COUNTER}", f"b, {REGEX}", f"c, {REGEX}, {COUNTER}"),
+        "",
+        [(2, 0)],
+    ),
 ]
 
 

@@ -135,10 +135,17 @@ def _tls_context(ca_file: str) -> ssl.SSLContext:
         raise BridgeError(f"--ca-file: {ca_file}: {reason}") from error
 
 
-def fetch(server: Server, path: str, body: bytes | None = None) -> Answer:
+def fetch(
+    server: Server,
+    path: str,
+    body: bytes | None = None,
+    *,
+    accept: str = "application/json",
+    max_bytes: int = MAX_ANSWER_BYTES,
+) -> Answer:
     """Send a GET, or a POST with a body; FetchError if there is no whole answer."""
     seconds = FETCH_SECONDS
-    headers = {"Accept": "application/json", "Connection": "close"}
+    headers = {"Accept": accept, "Connection": "close"}
     if server.authorization:
         headers["Authorization"] = server.authorization
     connection = _connection(server, seconds)
@@ -147,7 +154,7 @@ def fetch(server: Server, path: str, body: bytes | None = None) -> Answer:
             method = "GET" if body is None else "POST"
             connection.request(method, server.prefix + path, body, headers)
             with connection.getresponse() as response:
-                data = response.read(MAX_ANSWER_BYTES + 1)
+                data = response.read(max_bytes + 1)
                 rest = response.length
     except TimeoutError as error:
         problem = f"gives no answer within {seconds:g} s"
@@ -163,8 +170,8 @@ def fetch(server: Server, path: str, body: bytes | None = None) -> Answer:
         raise server.error(problem) from error
     finally:
         connection.close()
-    if len(data) > MAX_ANSWER_BYTES:
-        raise server.error("answers with more than 16 MiB")
+    if len(data) > max_bytes:
+        raise server.error(f"answers with more than {max_bytes >> 20} MiB")
     if rest:
         raise server.error("closed the connection before the end of its answer")
     return Answer(response.status, data)

@@ -8,6 +8,7 @@ finding, 2 cannot (file, address, answer).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,10 +21,15 @@ from statsd_bridge.errors import BridgeError
 MAX_MAPPING_BYTES = 1024 * 1024
 """Size of a mapping file that a bridge tries."""
 
+MAX_COMPARE_MINUTES = 7 * 24 * 60
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 VALUE_FLAGS = frozenset(
-    {"--against", "--bridge", "--user", "--password-file", "--ca-file"}
+    {
+        *("--against", "--bridge", "--theirs", "--ours", "--minutes"),
+        *("--user", "--password-file", "--ca-file"),
+    }
 )
 """Flags whose next argument is their value."""
 
@@ -154,4 +160,53 @@ def lint_command(*, file: str, is_json: bool) -> int:
     return int(bool(report.findings))
 
 
-COMMANDS = (try_command, suggest_command, lint_command)
+@click.command("compare")
+@click.option(
+    "--theirs",
+    required=True,
+    metavar="URL",
+    help="Page of statsd_exporter, such as http://exporter:9102/metrics; a user and a"
+    " password may be in it.",
+)
+@click.option(
+    "--ours",
+    default="http://127.0.0.1:9102/metrics",
+    show_default=True,
+    metavar="URL",
+    help="Page of the bridge that gets the same lines.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, MAX_COMPARE_MINUTES, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="How long both are watched, at least ten seconds.",
+)
+@click.option("--ca-file", default="", metavar="FILE", help="As for try, for https.")
+@_json
+def compare_command(
+    *, theirs: str, ours: str, minutes: float, ca_file: str, is_json: bool
+) -> int:
+    """
+    Tell whether a bridge beside statsd_exporter shows the same, so that one may switch.
+
+    Exit code 0 if it is safe to switch, 1 if something differs that no row of
+    docs/compatibility.md explains, 2 if that cannot be found out.
+    """
+    from statsd_bridge import compare, fetch
+
+    if math.isnan(minutes):
+        raise BridgeError("--minutes: nan is not a number of minutes; write 5, or 0.5")
+    exporter = fetch.find_server("theirs", theirs, ca_file=ca_file)
+    bridge = fetch.find_server("ours", ours, ca_file=ca_file)
+    result = compare.compare(exporter, bridge, minutes * 60)
+    if not result.series:
+        raise exporter.error("shows no metrics but its own: nothing to compare")
+    if is_json:
+        click.echo(json.dumps(compare.as_json(result)))
+    else:
+        click.echo(compare.as_text(result), nl=False)
+    return int(not result.is_safe)
+
+
+COMMANDS = (compare_command, try_command, suggest_command, lint_command)

@@ -1,0 +1,50 @@
+"""
+Which row of docs/compatibility.md explains a difference that two pages show.
+
+The rows keep their numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from statsd_bridge.compare.page import Page, Series
+
+BLOCKED_NAMES: Final = 5
+"""There, a gauge or counter `x` blocks `x_count`, `x_sum` and `x_bucket`."""
+
+LINES: Final = 7
+"""There, lines of some clients are errors."""
+
+SETS: Final = 8
+"""There, sets are refused."""
+
+LIMITS: Final = 11
+"""Ours refuses new series beyond its limits."""
+
+NAN_COUNTER: Final = 21
+"""There, a counter can become NaN."""
+
+QUOTA: Final = 36
+"""Ours refuses series beyond the quota of a name."""
+
+_ENDS: Final = ("_count", "_sum", "_bucket")
+
+
+def of_missing(series: Series, ours: Page) -> int | None:
+    """Return the row that explains a series that ours does not have."""
+    reason = ours.refused.get(series.name)
+    if reason is None:
+        return None
+    return QUOTA if reason == "quota" else LIMITS
+
+
+def of_extra(series: Series, type: str, theirs: Page, ours: Page) -> int | None:
+    """Return the row that explains a series that only ours has."""
+    if type == "gauge" and ours.has_sets and not theirs.has_sets:
+        return SETS
+    for end in _ENDS:
+        owner = theirs.types.get(series.name.removesuffix(end))
+        if series.name.endswith(end) and owner in ("gauge", "counter"):
+            return BLOCKED_NAMES
+    return LINES if theirs.errors > ours.errors else None

@@ -11,7 +11,7 @@ that prefers this format gets the same series as in the other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from statsd_bridge.exposition import slices, text
 from statsd_bridge.exposition.created import CREATED_TYPES, CreatedFormatter
@@ -24,6 +24,12 @@ from statsd_bridge.syntax import escape_label_value
 DISTRIBUTIONS = (MetricType.HISTOGRAM, MetricType.SUMMARY)
 
 # Series of histograms and summaries besides the name of the family.
+MAX_NAMED_FAMILIES = 5_000
+"""Families whose names are collected at once."""
+
+FAMILIES_PER_LINE = 10
+"""Names that are collected in the time of a line of a page."""
+
 _SAMPLE_SUFFIXES = ("_bucket", "_count", "_sum")
 
 # Series names of one family that is printed as several of type unknown.
@@ -49,7 +55,12 @@ def format_families(
     have a line with their time of creation, in families whose type has it.  A series
     whose values raise is reported to `bugs` and skipped.  `kept` is that of text.py.
     """
-    names = _Names(families, reserved)
+    types: dict[str, MetricType] = {}
+    for start in range(0, len(families), MAX_NAMED_FAMILIES):
+        part = families[start : start + MAX_NAMED_FAMILIES]
+        types |= {family.name: family.type for family in part}
+        yield "", len(part) // FAMILIES_PER_LINE
+    names = _Names(types, reserved)
     page = _Page(names, now, bugs, created_lines=created_lines, kept=kept)
     for family in families:
         if not family.series_count:
@@ -76,9 +87,9 @@ class _Names:
     """All names on the page: those of the series and of other parts."""
 
     def __init__(
-        self, families: Sequence[MetricFamily], reserved: Collection[str]
+        self, types: Mapping[str, MetricType], reserved: Collection[str]
     ) -> None:
-        self._types = {each.name: each.type for each in families}
+        self._types = types
         self._reserved = reserved
 
     def __contains__(self, name: object) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from sys import getsizeof
 
 from statsd_bridge.memory import (
@@ -63,6 +63,9 @@ from statsd_bridge.series.set import MEMBER_BYTES
 
 EXPIRY_STEPS = 5_000
 """Series, members and sketches that are removed at once, about 10 ms of work."""
+
+MAX_PART_FAMILIES = 5_000
+"""Families that are listed at once, in about a millisecond."""
 
 FIRST_SAMPLE_BYTES = EXPIRY_BYTES + MEMBER_BYTES
 """What the first sample of a new series can take besides the series."""
@@ -273,7 +276,14 @@ class SeriesStore:
 
     def families(self) -> list[MetricFamily]:
         """Return all families, sorted by name."""
-        return [self.by_name[name] for name in self.by_name.sorted_keys()]
+        return [each for part in self.parts_of_families() for each in part]
+
+    def parts_of_families(self) -> Iterator[list[MetricFamily]]:
+        """Yield the same in parts; families may come and go between two of them."""
+        names, find = self.by_name.sorted_keys(), self.by_name.get
+        for start in range(0, len(names), MAX_PART_FAMILIES):
+            part = names[start : start + MAX_PART_FAMILIES]
+            yield [family for family in map(find, part) if family is not None]
 
     def _get_or_create(
         self, spec: SeriesSpec, type: SampleType, now: float

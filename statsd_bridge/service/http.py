@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
@@ -15,6 +16,8 @@ from statsd_bridge.exposition import BridgeState, SelfMetrics
 from statsd_bridge.inspection import Inspector, ServiceState
 from statsd_bridge.inspection.unmapped import unmapped_and_refused
 from statsd_bridge.model import HostPort
+from statsd_bridge.series import MetricFamily
+from statsd_bridge.series.store import MAX_PART_FAMILIES
 from statsd_bridge.service.build import Components, new_dialect, new_store
 from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.service.trials import Trials
@@ -61,16 +64,24 @@ class HttpBackend(web.Backend):
         page_format, now = exposition.choose(accept), time.monotonic()
         if page_format is exposition.Format.PROTOBUF:
             self._store.native.note_scrape(now)
-        slices = exposition.render(
+        return web.RenderedPage(page_format.value, self._slices(page_format, now))
+
+    def _slices(self, page_format: exposition.Format, now: float) -> Iterator[bytes]:
+        """Yield the page in slices; those before all families are listed are empty."""
+        families: list[MetricFamily] = []
+        for part in self._store.parts_of_families():
+            families += part
+            if len(part) == MAX_PART_FAMILIES:
+                yield b""
+        yield from exposition.render(
             page_format,
-            self._store.families(),
+            families,
             now,
             bugs=self.bugs,
             self_metrics=self._self_metrics,
             encoded=self._store.memory.encoded,
             created_lines=self._settings.openmetrics_created,
         )
-        return web.RenderedPage(page_format.value, slices)
 
     def has_backlog(self) -> bool:
         """Return whether more packets wait than are read at once."""

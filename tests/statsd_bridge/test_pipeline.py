@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from statsd_bridge import mapping, pipeline
-from statsd_bridge.model import MetricOptions
-from statsd_bridge.series import MetricFamily, store
+from statsd_bridge.series import MetricFamily, Series, store
+from statsd_bridge.series.family import SeriesKind
 from tests.statsd_bridge.in_memory import (
     InMemoryPath,
     MakePipeline,
@@ -97,10 +97,10 @@ def test_a_bug_costs_one_line(
     """It is reported by each path, and the other lines of the batch are recorded."""
     memory = InMemoryPath(make_pipeline=make_pipeline, bugs=ReportedBugs())
 
-    def broken(name: str, options: MetricOptions) -> MetricFamily:
+    def broken(name: str, kind: SeriesKind, first: tuple[str, Series]) -> MetricFamily:
         if name == "bug":
             raise RuntimeError("a bug")
-        return MetricFamily(name, options)
+        return MetricFamily(name, kind, first)
 
     monkeypatch.setattr(store, "MetricFamily", broken)
     memory.feed(b"a:1|c\nbug:1|c\nbroken\nb:1|c")

@@ -6,6 +6,7 @@ import gc
 import itertools
 import tracemalloc
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,9 +22,10 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
-from statsd_bridge.series import SeriesStore
+from statsd_bridge.series import SeriesStore, sorted_keys
 from statsd_bridge.series.families import NAME_SUFFIXES
 from statsd_bridge.series.sorted_keys import SortedKeysDict
+from statsd_bridge.series.store import MAX_PART_FAMILIES
 from statsd_bridge.syntax import format_labels
 from tests.statsd_bridge.in_memory import InMemoryPath, MakePipeline
 
@@ -431,3 +433,46 @@ def test_sets_of_label_names_are_counted_by_type(
     store.expire()
 
     assert store.label_names_total == {COUNTER: 3, SUMMARY: 1}
+
+
+def test_families_are_listed_in_parts() -> None:
+    """The names stay in order while families come and go between two parts."""
+    path, count = InMemoryPath(), 2 * MAX_PART_FAMILIES
+    path.feed(*[b"stay%05d:1|c" % number for number in range(count)])
+    names = [f"stay{number:05}" for number in range(count)]
+    parts = path.store.parts_of_families()
+    listed = [family.name for family in next(parts)]
+    path.feed(b"new:1|c")
+    listed += [family.name for part in parts for family in part]
+
+    assert listed == names
+    assert [each.name for each in path.store.families()] == ["new", *names]
+
+
+@given(st.data())
+def test_keys_come_in_parts_while_they_change(data: Any) -> None:
+    """Keys that stay are in the parts after the last empty one; sorting goes on."""
+    keys = SortedKeysDict[int]()
+    stay = [f"stay{number}" for number in range(data.draw(st.integers(0, 80)))]
+    brief = [f"brief{number}" for number in range(40)]
+    for key in data.draw(st.permutations(stay + brief)):
+        keys[key] = 0
+    found, inserts_only = list[str](), True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sorted_keys, "MAX_PART_KEYS", 7)
+        patch.setattr(sorted_keys, "MAX_PART_KEYS_OF_CHANGED", 9)
+        for count, part in enumerate(keys.parts_of_keys()):
+            found = found + part if part else []
+            if not data.draw(st.booleans()):
+                continue
+            for key in data.draw(st.lists(st.sampled_from(brief), max_size=5)):
+                if key in keys:
+                    inserts_only = False
+                    keys.remove(key)
+            keys[f"new{count}"] = 0
+            if data.draw(st.integers(0, 4)) == 0:
+                assert keys.sorted_keys() == sorted(keys)
+
+    assert {*stay} <= {*found}
+    if inserts_only:
+        assert len(found) == len({*found})

@@ -4,7 +4,7 @@ Message to Reply, for the commands that the gateway answers itself.
     /start    a greeting               /whoami   ids, for CROCBOT_ALLOW_FROM
     /help     this list                /status   the state of the gateway
     /new      clears the memory        /usage    the tokens of this chat
-    /stop     ends this chat's turn
+    /stop     ends this chat's turn    (and with prices what the sender's cost)
 
 Access has been checked; /status is for operators only.  All other commands are for the
 agent.
@@ -21,12 +21,13 @@ from crocbot.errors import StoreError
 from crocbot.events import EventListener
 from crocbot.model import ChatThread, ErrorEvent, Message, Reply, Usage
 from crocbot.sessions import Sessions
+from crocbot.spending import Spending, in_words
 
 MENU: Mapping[str, str] = {
     "start": "Say hello",
     "help": "What I can do",
     "new": "Forget our conversation",
-    "usage": "The tokens that this chat has used",
+    "usage": "The tokens that this chat has used, and your share",
     "whoami": "Your user id and the id of this chat",
     "status": "The state of the gateway, for operators",
     "stop": "Stop what I am doing for you",
@@ -71,13 +72,14 @@ class GatewayControl(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
-    """The gateway's own commands."""
+    """The gateway's own commands; without `spending` /usage shows no share."""
 
     gateway: GatewayControl
     sessions: Sessions
     events: EventListener
+    spending: Spending | None = None
 
     async def answer(self, message: Message, *, operator: bool) -> Reply | None:
         """Answer a command of the gateway; return None if the message is not one."""
@@ -105,13 +107,22 @@ class Commands:
     async def _memory(self, message: Message) -> str:
         try:
             if message.command == "usage":
-                return _usage(*await self.sessions.usage(message.chat))
+                return await self._usage(message)
             await self.sessions.forget(message.chat)
         except StoreError as error:
             logger.error("command failed", command=message.command, error=str(error))
             self.events.emit(ErrorEvent(error.type, error.severity))
             return "Sorry, I cannot reach my memory. Please try again."
         return "Let us begin anew: I have forgotten our conversation."
+
+    async def _usage(self, message: Message) -> str:
+        text = _usage(*await self.sessions.usage(message.chat))
+        if self.spending is None:
+            return text
+        spent, whole = await self.spending.share(message.person_id)
+        words = in_words(spent, priced=self.spending.priced)
+        part = f", {100 * spent.part_of(whole):.1f} % of all" if spent.answers else ""
+        return f"{text}\nyour share: {words}{part}"
 
 
 def _help() -> str:

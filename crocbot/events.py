@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from crocbot.agent_events import AgentCost, AgentFallback, MessageLimited
 from crocbot.alert_outcomes import AlertWay, NoticeOutcome
 from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
 from crocbot.delivery_outcomes import (
@@ -28,10 +29,8 @@ from crocbot.delivery_outcomes import (
 from crocbot.model import Disposition, ErrorEvent, Outcome, RawUpdate, ReconnectReason
 from crocbot.turn_outcomes import (
     AgentErrorReason,
-    FallbackOutcome,
     FileDirection,
     FileOutcome,
-    Limit,
     TranscriptionOutcome,
 )
 
@@ -268,20 +267,6 @@ class AgentCall:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageLimited:
-    """A message did not reach the agent, because this limit was reached."""
-
-    limit: Limit
-
-
-@dataclass(frozen=True, slots=True)
-class AgentFallback:
-    """The first agent failed before its first word; this became of the fallback."""
-
-    outcome: FallbackOutcome
-
-
-@dataclass(frozen=True, slots=True)
 class DeliveryEvent:
     """The delivery of a reply had an issue; the Outcome has what became of the turn."""
 
@@ -362,6 +347,7 @@ Event = (
     | AgentCall
     | MessageLimited
     | AgentFallback
+    | AgentCost
     | DeliveryEvent
     | FileEvent
     | Transcription

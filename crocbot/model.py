@@ -324,10 +324,15 @@ AnswerText = str | Literal[Retracted.RETRACTED]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens that an answer took, as the agent counts them."""
+    """
+    The tokens that an answer took, as the agent counts them.
+
+    `cached_tokens` are those of the input that the server had in its cache.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,14 +30,20 @@ def token_usage(value: object) -> list[Usage]:
     if not isinstance(value, Mapping):
         return []
 
-    def count(*keys: str) -> int:
-        found = (value.get(key) for key in keys)
+    def count(counts: Mapping[str, object], *keys: str) -> int:
+        found = (counts.get(key) for key in keys)
         return next((n for n in found if type(n) is int and 0 <= n < MAX_TOKENS), 0)
 
+    details = value.get("prompt_tokens_details") or value.get("input_tokens_details")
+    # Servers like DeepSeek's have the count beside the others.
+    cached = count(value, "cached_tokens", "prompt_cache_hit_tokens")
+    if isinstance(details, Mapping):
+        cached = count(details, "cached_tokens") or cached
     return [
         Usage(
-            count("input_tokens", "prompt_tokens"),
-            count("output_tokens", "completion_tokens"),
+            count(value, "input_tokens", "prompt_tokens"),
+            count(value, "output_tokens", "completion_tokens"),
+            cached,
         )
     ]
 

@@ -20,6 +20,7 @@ from crocbot.cli import (
     run,
     send,
     status,
+    usage,
 )
 from crocbot.errors import CrocbotError, OperatorError, is_missing_library
 
@@ -53,6 +54,7 @@ for command in (
     pairings.pairings,
     send.send,
     alerts.alerts_,
+    usage.usage,
 ):
     cli.add_command(command)
 

@@ -32,6 +32,7 @@ from crocbot.service.readiness import Readiness
 from crocbot.service.shutdown import Shutdown, run_unless, run_until_first
 from crocbot.sessions import Sessions
 from crocbot.settings import Settings, advice
+from crocbot.spending import Spending
 from crocbot.store import Store
 from crocbot.transcription import Transcriber
 from crocbot.turn import (
@@ -91,6 +92,7 @@ class Gateway:
         self._readiness = readiness
         self._events = events
         self._files = self._build_file_loader()
+        self._limits = Limits(store, settings.limits)
         self._fallback = None if fallback is None else self._build_fallback(fallback)
         self._started = time.monotonic()
         self._sessions = Sessions(
@@ -206,18 +208,22 @@ class Gateway:
             events=self._events,
         )
         redactor = log.Redactor(settings.secrets, min_chars=MIN_REDACTED_CHARS)
-        limits = Limits(store, settings.limits)
+        accounts = self._build_accounts(store)
+        admission = None
+        if settings.limits:
+            admission = Admission(limits=self._limits, events=self._events)
         return TurnStages(
             bot=self._identity,
-            admission=(
-                Admission(limits=limits, events=self._events)
-                if settings.limits
-                else None
-            ),
+            admission=admission,
             policy=self._policy,
             pairings=Pairings(store),
             denials=DenialLog(),
-            commands=Commands(self, self._sessions, self._events),
+            commands=Commands(
+                gateway=self,
+                sessions=self._sessions,
+                events=self._events,
+                spending=None if accounts is None else accounts.spending,
+            ),
             moves=self._moves,
             agent_step=AgentStep(
                 agent=self._agent,
@@ -239,11 +245,7 @@ class Gateway:
                     max_bytes=settings.files_max_bytes,
                 ),
                 fallback=self._fallback,
-                accounts=(
-                    Accounts(limits=limits, events=self._events)
-                    if settings.limits
-                    else None
-                ),
+                accounts=accounts,
             ),
             delivery=delivery,
             rich=rich,
@@ -260,6 +262,21 @@ class Gateway:
             events=self._events,
             redactor=log.Redactor(self._settings.secrets),
         )
+
+    def _build_accounts(self, store: Store) -> Accounts | None:
+        """Return what counts tokens and costs; None if there can be neither."""
+        settings = self._settings
+        agents = {settings.agent, settings.fallback_agent or settings.agent}
+        if agents == {"echo"} and not settings.limits and settings.prices is None:
+            return None
+        accounts = Accounts(
+            limits=self._limits,
+            spending=Spending(store, settings.prices is not None),
+            models=settings.priced_models,
+            events=self._events,
+        )
+        accounts.start()
+        return accounts
 
     def _build_fallback(self, agent: Agent) -> Fallback:
         return Fallback(

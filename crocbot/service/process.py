@@ -23,6 +23,7 @@ from crocbot import (
     pairing,
     pushed,
     sessions,
+    spending,
 )
 from crocbot.alerts import AlertEvents, AlertKeeper, Alerts, alert_ways
 from crocbot.botapi import Client
@@ -188,7 +189,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         schemas = [INBOX_SCHEMA, pairing.SCHEMA, sessions.SCHEMA, edits.SCHEMA]
         schemas += [classic_forms.SCHEMA, limits.SCHEMA, pushed.SCHEMA]
-        schemas.append(alerts.SCHEMA)
+        schemas += [alerts.SCHEMA, spending.SCHEMA]
         store = await stack.enter_async_context(Store(settings.database, schemas))
         inbox = await stack.enter_async_context(Inbox(store, events))
         if (lock := shutdown.lock) is not None:

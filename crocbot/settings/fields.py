@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from crocbot.prices import Price, PricedModel, label
 from crocbot.proxies import Proxies
 from crocbot.settings.access_fields import AccessFields
 from crocbot.settings.agent_fields import AgentFields
@@ -35,7 +36,9 @@ from crocbot.settings.operation_fields import OperationFields
 from crocbot.settings.push_fields import PushFields
 
 # Fields of Settings that are derived, not set.
-NO_SETTINGS = frozenset({"agent_environment", "proxy_variables", "secret_files"})
+NO_SETTINGS = frozenset(
+    {"agent_environment", "proxy_variables", "secret_files", "price_table"}
+)
 # A shorter part of a URL may be an ordinary word.
 MIN_URL_SECRET_CHARS = 16
 
@@ -60,6 +63,8 @@ class Settings(
     proxy_variables: Mapping[str, str] = Field({}, exclude=True, repr=False)
     # Nor is this: the files that secrets were read from, by where they are named.
     secret_files: Mapping[str, Path] = Field({}, exclude=True, repr=False)
+    # Nor is this: the prices in the file that `prices` names; `load` reads it.
+    price_table: Mapping[str, Price] = Field({}, exclude=True, repr=False)
 
     @property
     def database(self) -> Path:
@@ -106,6 +111,19 @@ class Settings(
         """Return the URL that the agent sends requests to, None if it sends none."""
         urls = {"http": self.agent_url, "openai": self.openai_base_url}
         return urls.get(self.agent)
+
+    @property
+    def model_name(self) -> str:
+        """Return the name of the model in the price file; else that of the agent."""
+        return self.model or self.agent
+
+    @property
+    def priced_models(self) -> tuple[PricedModel, ...]:
+        """Return the models of the first agent and of the fallback agent."""
+        names = [each.model_name for each in (self, self.fallback) if each is not None]
+        return tuple(
+            PricedModel(label(name), self.price_table.get(name)) for name in names
+        )
 
     @property
     def fallback(self) -> Settings | None:

@@ -42,11 +42,17 @@ def read_text(path: object, source: str) -> str:
     raise OperatorError(f"{source}: cannot read {path}: {reason}")
 
 
-def read_toml(path: str, source: str) -> Mapping[str, Any]:
-    """Return the keys of a TOML file that are set; an empty text counts as unset."""
+def read_toml(
+    path: str, source: str, *, parse_float: type = float
+) -> Mapping[str, Any]:
+    """
+    Return the keys of a TOML file that are set; an empty text counts as unset.
+
+    `parse_float` is the type of its numbers with a decimal point.
+    """
     text = read_text(path, source)
     try:
-        keys = tomllib.loads(text)
+        keys = tomllib.loads(text, parse_float=parse_float)
     except ValueError as error:
         raise OperatorError(f"{path} is not TOML: {error}") from error
     except RecursionError as error:

@@ -1,4 +1,4 @@
-"""How many messages reach the agent, and how many tokens they take."""
+"""How many messages reach the agent, how many tokens they take, and their cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
-from crocbot.settings.values import Whole
+from crocbot.settings.values import Directory, Whole
 from crocbot.turn_outcomes import Limit
 
 MAX_MESSAGES = 1_000_000_000
@@ -16,7 +16,7 @@ TOKENS_RULE = f"must be a number of tokens, 0 to {MAX_TOKENS}; 0 is no limit"
 
 
 class LimitFields(BaseModel):
-    """The settings of the limits; 0 turns one off."""
+    """The settings of limits, 0 turns one off, and of prices."""
 
     limit_person_minute: Whole = Field(
         0,
@@ -60,6 +60,12 @@ class LimitFields(BaseModel):
         le=MAX_TOKENS,
         title="After this many tokens in 24 hours all persons wait.",
         description=TOKENS_RULE,
+    )
+
+    prices: Directory | None = Field(
+        None,
+        title="A TOML file with the prices of models.",
+        description="must be the path of a TOML file",
     )
 
     @property

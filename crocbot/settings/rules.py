@@ -54,6 +54,7 @@ def advice(settings: Settings) -> list[str]:
         *_missing_scripts(settings),
         *_keys(settings),
         *_fallback(settings),
+        *_prices(settings),
         *_transcriptions(settings),
         *_pushes(settings),
     ]
@@ -177,6 +178,8 @@ def _fallback(settings: Settings) -> Iterator[str]:
         return
     for name, field in FALLBACK_FIELDS.items():
         agents = AGENT_FIELDS.get(field, (fallback.agent,))
+        if _is_priced(settings, field):
+            continue
         if getattr(settings, name) and fallback.agent not in agents:
             others = " or ".join(map(repr, agents))
             yield (
@@ -191,6 +194,16 @@ def _fallback(settings: Settings) -> Iterator[str]:
             " CROCBOT_AGENT_TOTAL_SECONDS: no time is left for the fallback agent if"
             " the first one does not answer"
         )
+
+
+def _prices(settings: Settings) -> Iterator[str]:
+    """Yield a warning about each model without a price, if there are prices."""
+    if settings.prices is None:
+        return
+    for each in (settings, settings.fallback):
+        name = "" if each is None or each.agent == "echo" else each.model_name
+        if name and name not in settings.price_table:
+            yield f"CROCBOT_PRICES has no price for {name!r}: its answers count as $0"
 
 
 def _transcriptions(settings: Settings) -> Iterator[str]:
@@ -241,12 +254,19 @@ def _unused(settings: Settings) -> Iterator[str]:
         used = {settings.agent}
         if field not in FALLBACK_FIELDS.values():
             used.add(settings.fallback_agent or settings.agent)
+        if _is_priced(settings, field):
+            continue
         if getattr(settings, field) and used.isdisjoint(agents):
             others = " or ".join(map(repr, agents))
             yield (
                 f"{_name(field)} has no effect: CROCBOT_AGENT is"
                 f" {settings.agent!r}, not {others}"
             )
+
+
+def _is_priced(settings: Settings, field: str) -> bool:
+    """Return whether a field names a model only for its price."""
+    return field == "model" and settings.prices is not None
 
 
 def _missing_scripts(settings: Settings) -> Iterator[str]:

@@ -25,6 +25,7 @@ from crocbot.proxies import VARIABLES
 from crocbot.settings.fields import NAMES, SECRETS, URLS, Settings
 from crocbot.settings.files import read_dotenv, read_text, read_toml
 from crocbot.settings.names import PREFIX, STATE_DIR, TOKEN
+from crocbot.settings.price_file import read_prices
 from crocbot.settings.rules import conflict
 from crocbot.settings.values import HintError, expand, looks_like_token
 
@@ -75,7 +76,8 @@ def load(
     settings = _validated(values, environment, files, proxy_variables)
     if (error := conflict(settings)) is not None:
         raise OperatorError(error)
-    return settings, found.warnings
+    table = read_prices(settings.prices)
+    return settings.model_copy(update={"price_table": table}), found.warnings
 
 
 def load_for_sandbox(

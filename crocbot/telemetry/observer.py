@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from crocbot import log
+from crocbot.agent_events import AgentCost, AgentFallback, MessageLimited
 from crocbot.events import (
     AgentCall,
-    AgentFallback,
     AlertNotice,
     ApiCall,
     ButtonsEvent,
@@ -35,7 +35,6 @@ from crocbot.events import (
     InboxState,
     MembershipChanged,
     MessageAccepted,
-    MessageLimited,
     PendingUpdates,
     PollCompleted,
     PollFailed,
@@ -93,6 +92,7 @@ class Observer:
             FirstText: self._record_first_text,
             AgentCall: self._record_agent_call,
             AgentFallback: self._record_fallback,
+            AgentCost: self._record_cost,
             MessageLimited: self._record_limited,
             DeliveryEvent: self._record_delivery_issue,
             FileEvent: self._record_file,
@@ -198,6 +198,9 @@ class Observer:
 
     def _record_fallback(self, fallback: AgentFallback) -> None:
         self._instruments.counter(agent_metrics.FALLBACKS, fallback.outcome).inc()
+
+    def _record_cost(self, cost: AgentCost) -> None:
+        self._instruments.counter(agent_metrics.COST, cost.model).inc(cost.dollars)
 
     def _record_limited(self, limited: MessageLimited) -> None:
         self._instruments.counter(agent_metrics.LIMITED_MESSAGES, limited.limit).inc()

@@ -21,8 +21,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crocbot import log
+from crocbot.agent_events import MessageLimited
 from crocbot.errors import StoreError
-from crocbot.events import EventListener, MessageLimited
+from crocbot.events import (
+    EventListener,
+)
 from crocbot.limits import Limits, Refusal
 from crocbot.model import Clock, ErrorEvent, Message
 from crocbot.turn_outcomes import Limit

@@ -32,6 +32,7 @@ from crocbot.model import (
     Usage,
 )
 from crocbot.outgoing import Enclosures, TextFormat
+from crocbot.prices import total
 from crocbot.reply import LiveDelivery, ReplyProgress, shown_as_typing
 from crocbot.sessions import Sessions
 from crocbot.text import is_visible
@@ -225,10 +226,7 @@ class AgentStep:
         """Remember an exchange, unless no agent has a memory or it has no answer."""
         if not (self._remembers and exchange.answer):
             return
-        usage = Usage(
-            sum(each.input_tokens for each in usages),
-            sum(each.output_tokens for each in usages),
-        )
+        usage = total(usages)
         try:
             await self.sessions.remember(message.chat, exchange, usage)
         except StoreError as error:

@@ -22,11 +22,14 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 
 from crocbot import log
+from crocbot.agent_events import AgentFallback
 from crocbot.agents import Agent, AnswerReader, ThinkingTags, Timeouts
 from crocbot.agents.answer import NO_ENCLOSURES, EnclosureSink
 from crocbot.content import SPOKEN_TYPES, Attachment
 from crocbot.errors import OperatorError, TurnError
-from crocbot.events import AgentFallback, EventListener
+from crocbot.events import (
+    EventListener,
+)
 from crocbot.model import (
     RETRACTED,
     AnswerText,

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crocbot.agent_events import AgentCost, AgentFallback, MessageLimited
 from crocbot.alert_outcomes import AlertWay, NoticeOutcome
 from crocbot.arrival_outcomes import EditOutcome, Membership, PressOutcome
 from crocbot.delivery_outcomes import (
@@ -30,7 +31,6 @@ from crocbot.delivery_outcomes import (
 )
 from crocbot.events import (
     AgentCall,
-    AgentFallback,
     AlertNotice,
     ApiCall,
     ButtonsEvent,
@@ -46,7 +46,6 @@ from crocbot.events import (
     InboxState,
     MembershipChanged,
     MessageAccepted,
-    MessageLimited,
     Method,
     PendingUpdates,
     PollCompleted,
@@ -140,6 +139,8 @@ EVENTS: list[Event] = [
     ),
     *(MessageLimited(limit) for limit in Limit),
     *(AgentFallback(outcome) for outcome in FallbackOutcome),
+    AgentCost("gpt-4o", 0.25),
+    AgentCost("qwen3_8b", 0.000_001_5),
     *(DeliveryEvent(issue) for issue in DeliveryIssue),
     *(FileEvent(way, outcome) for way in FileDirection for outcome in FileOutcome),
     *(Transcription(outcome, 2.0) for outcome in TranscriptionOutcome),
@@ -236,7 +237,7 @@ def test_labels_have_the_promised_values(
     _, _, values = promised()[name]
     found = [labels for metric, labels in series if metric in (name, f"{name}_sum")]
     if any(each[0].endswith(" a process") for each in values.values()):
-        assert [dict(labels).keys() for labels in found] == [values.keys()]
+        assert {frozenset(dict(labels)) for labels in found} == {frozenset(values)}
         return
     combinations = [
         frozenset(zip(values, each, strict=True)) for each in product(*values.values())
@@ -254,6 +255,21 @@ def test_every_counter_rises(name: str, series: dict[Series, float]) -> None:
     values = {value for (metric, _), value in series.items() if metric == name}
 
     assert (max(values) > 0) == (name != catalogue.VALUES_DROPPED.name)
+
+
+def test_costs_are_exact(series: dict[Series, float]) -> None:
+    """Fractions of a dollar, however small, add up in the bridge."""
+    name = "crocbot_agent_cost_dollars_total"
+    costs = {
+        dict(labels)["model"]: value
+        for (metric, labels), value in series.items()
+        if metric == name
+    }
+
+    assert costs == {
+        "gpt-4o": pytest.approx(700 * 0.25, rel=1e-12),
+        "qwen3_8b": pytest.approx(700 * 0.000_001_5, rel=1e-12),
+    }
 
 
 @pytest.mark.parametrize("type_", MessageType)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from crocbot.model import (
     Severity,
     Usage,
 )
+from crocbot.prices import PICODOLLARS
+from crocbot.spending import Spent
 from tests.crocbot.fakes import RecordedEvents, a_message
 
 STATUS = Status(version="1.2", agent="echo", uptime=93_784, queued=3, contact_age=4.2)
@@ -35,6 +38,7 @@ class CommandsFixture:
         self.error: Exception | None = None
         self.forgotten: list[ChatThread] = []
         self.events = RecordedEvents()
+        self.spending: Any = None
 
     def status(self) -> Status:
         return self._status
@@ -56,7 +60,10 @@ class CommandsFixture:
     async def answer(self, command: str | None, *, operator: bool = True) -> str | None:
         """Return the text of the answer to a command, or None."""
         message = a_message("", chat=CHAT, type=MessageType.COMMAND, command=command)
-        commands = Commands(self, self, self.events)  # type: ignore[arg-type]
+        stubs: Any = self
+        commands = Commands(
+            gateway=stubs, sessions=stubs, events=self.events, spending=self.spending
+        )
         reply = await commands.answer(message, operator=operator)
         assert reply is None or reply == Reply(reply.text)
         return reply and reply.text
@@ -163,3 +170,48 @@ async def test_a_memory_that_fails(command: str) -> None:
 
     assert await world.answer(command) == text
     assert world.events == [ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)]
+
+
+class Shares:
+    """What one person and all together took."""
+
+    def __init__(self, spent: Spent, *, priced: bool) -> None:
+        self.priced = priced
+        self.spent = spent
+
+    async def share(self, person: int) -> tuple[Spent, Spent]:
+        assert person == 7
+        return self.spent, Spent(
+            person=0, answers=9, usage=Usage(100, 20), cost=4 * PICODOLLARS
+        )
+
+
+@pytest.mark.parametrize(
+    ("spent", "priced", "text"),
+    [
+        (
+            Spent(person=7, answers=2, usage=Usage(10, 5), cost=PICODOLLARS),
+            True,
+            "your share: 2 answers, 15 tokens (in 10, out 5), $1.00, 25.0 % of all",
+        ),
+        (
+            Spent(person=7, answers=1),
+            True,
+            "your share: 1 answer, tokens not counted by the agent, $0.00,"
+            " 0.0 % of all",
+        ),
+        (
+            Spent(person=7, answers=2, usage=Usage(10, 5)),
+            False,
+            "your share: 2 answers, 15 tokens (in 10, out 5), 0.0 % of all",
+        ),
+    ],
+)
+async def test_the_share_of_a_person(spent: Spent, priced: bool, text: str) -> None:
+    """/usage shows what the sender's answers took, wherever they were asked for."""
+    world = CommandsFixture()
+    world.spending = Shares(spent, priced=priced)
+    found = await world.answer("usage", operator=False)
+
+    assert found is not None
+    assert found.splitlines()[-1] == text

@@ -712,6 +712,68 @@ def test_the_server_of_the_fallback(
     assert fallback.system_prompt == "Be kind."
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x", "{file} is not TOML: Expected '=' after a key"),
+        ("m = 3", "{file}: m is 3: must be a table with input and output"),
+        ("[m]\ninput = 1", "{file}: m.output is missing: it must be dollars per"),
+        ("[m]\ninput = 1\noutput = 'x'", "{file}: m.output is 'x': must be dollars"),
+        ("[m]\ninput = -1\noutput = 1", "{file}: m.input is -1: must be dollars per"),
+        ("[m]\ninput = nan\noutput = 1", "{file}: m.input is NaN: must be dollars"),
+        ("[m]\ninput = inf\noutput = 1", "{file}: m.input is Infinity: must be"),
+        ("[m]\ninput = true\noutput = 1", "{file}: m.input is True: must be dollars"),
+        ("[m]\ninput = 2e6\noutput = 1", "{file}: m.input is 2E+6: must be dollars"),
+        ("[m]\ninput = 1\nouput = 1", "{file}: m.ouput is no price: must be input,"),
+        (
+            "[gpt-4.1]\ninput = 1\noutput = 1",
+            "{file}: gpt-4 has a table 1: write the name of a model with a dot in"
+            ' quotation marks, ["gpt-4.1"]',
+        ),
+        ('["a\\nb"]\nx = 1', "{file}: 'a\\nb'.x is no price: must be input, output"),
+    ],
+)
+def test_mistakes_in_prices(tmp_path: Path, text: str, expected: str) -> None:
+    """Each is one line with the file and the key."""
+    file = tmp_path / "prices.toml"
+    file.write_text(text)
+    found = error({"CROCBOT_PRICES": str(file), "TELEGRAM_BOT_TOKEN": TOKEN})
+
+    assert expected.format(file=file) in found
+    assert len(found.splitlines()) == 1
+
+
+def test_a_price_file_that_is_not_there(tmp_path: Path) -> None:
+    """The error names the setting and the file."""
+    file = tmp_path / "none.toml"
+    expected = f"CROCBOT_PRICES: cannot read {file}: No such file or directory"
+
+    assert error({"CROCBOT_PRICES": str(file)}) == expected
+
+
+def test_prices(tmp_path: Path) -> None:
+    """Each model of the settings has its label and price, or a warning."""
+    file = tmp_path / "prices.toml"
+    file.write_text('["gpt-4.1"]\ninput = 2\noutput = 8\n')
+    loaded = load(
+        {
+            "CROCBOT_PRICES": str(file),
+            "CROCBOT_AGENT": "http",
+            "CROCBOT_AGENT_URL": "http://127.0.0.1/",
+            "CROCBOT_MODEL": "gpt-4.1",
+            "CROCBOT_FALLBACK_AGENT": "command",
+            "CROCBOT_FALLBACK_COMMAND": "cat",
+        }
+    )
+    first, second = loaded.priced_models
+
+    assert (first.label, first.price is None) == ("gpt-4_1", False)
+    assert (second.label, second.price) == ("command", None)
+    assert settings.advice(loaded) == [
+        "CROCBOT_PRICES has no price for 'command': its answers count as $0"
+    ]
+
+
 def config(tmp_path: Path, text: str) -> dict[str, str]:
     """Write a TOML file; return the variable that names it."""
     file = tmp_path / "crocbot.toml"

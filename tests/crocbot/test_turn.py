@@ -189,7 +189,7 @@ class TurnFixture:
             policy=self.policy,
             pairings=store,
             denials=stubs,
-            commands=Commands(stubs, store, self.events),
+            commands=Commands(gateway=stubs, sessions=store, events=self.events),
             moves=self.moves,  # type: ignore[arg-type]
             agent_step=AgentStep(
                 agent=self.agent,  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from crocbot.agent_events import MessageLimited
 from crocbot.errors import StoreError, TelegramError
-from crocbot.events import MessageLimited
 from crocbot.limits import Refusal
 from crocbot.model import (
     ChatThread,

@@ -12,10 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crocbot.agent_events import AgentFallback
 from crocbot.agents import Accepts, AnswerReader, ThinkingTags, Timeouts
 from crocbot.content import Attachment, Context, QuotedMessage
 from crocbot.errors import AgentError, OperatorError
-from crocbot.events import AgentCall, AgentFallback
+from crocbot.events import (
+    AgentCall,
+)
 from crocbot.model import (
     RETRACTED,
     Disposition,

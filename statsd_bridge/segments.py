@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from statsd_bridge.syntax import escape_metric_name, is_reserved_label
@@ -75,6 +76,7 @@ _METHODS: Final = frozenset(
 )
 
 
+@lru_cache(maxsize=4096)
 def kind_of(segment: str) -> Kind:
     """Return what a segment looks like."""
     lower = segment.lower()

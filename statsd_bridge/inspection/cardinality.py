@@ -143,7 +143,8 @@ class Cardinality:
         for name in ranking.first(query.limit):
             family = self._store.by_name.get(name)
             if family is not None:
-                size = yield from _text_bytes(family)
+                texts = yield from _text_bytes(family)
+                size = texts + _family_bytes(family)
                 labels = yield from self._count_labels(family)
                 rows.append(self._row(family, size, labels, ranking))
             yield
@@ -155,7 +156,7 @@ class Cardinality:
         families = list(islice(by_name.values(), count))
         ranking.add(families, _numbers(families, ranking))
         rows = [
-            self._row(by_name[name], _estimated_text_bytes(by_name[name]), [], ranking)
+            self._row(by_name[name], _estimated_bytes(by_name[name]), [], ranking)
             for name in ranking.first(query.limit)
         ]
         is_all = len(families) == len(by_name)
@@ -199,7 +200,7 @@ class Cardinality:
             "name": name,
             "type": str(family.type),
             "series": count,
-            "bytes": size + _family_bytes(family),
+            "bytes": size,
             "growth": count - ranking.before.count(name),
             "labels": labels,
             "quota": {"max_series": quota, "refused": refused}
@@ -253,6 +254,9 @@ def _columns(label_texts: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     yield from columns.items()
 
 
-def _estimated_text_bytes(family: MetricFamily) -> int:
+def _estimated_bytes(family: MetricFamily) -> int:
+    """Return about what a family is charged, from three of its series."""
+    # Its label names are left out: a sender may send thousands of them.
     some = list(islice(family.series, 3))
-    return sum(map(label_text_size, some)) * family.series_count // max(1, len(some))
+    texts = sum(map(label_text_size, some)) // max(1, len(some))
+    return family.series_count * (family.kind.series_bytes + texts)

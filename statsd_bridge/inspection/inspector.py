@@ -20,7 +20,7 @@ from statsd_bridge.inspection.search import (
 from statsd_bridge.inspection.status import ServiceState, status
 from statsd_bridge.inspection.steps import Json, Steps, json_length, run_at_once
 from statsd_bridge.inspection.traffic import Look, TrafficHistory, take_look
-from statsd_bridge.inspection.unmapped import with_suggestions
+from statsd_bridge.inspection.unmapped import Suggestions, with_suggestions
 from statsd_bridge.model import Clock
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.series import GrowingSeries, SeriesStore
@@ -77,6 +77,7 @@ class Inspector:
         self._history = TrafficHistory(self._look())
         self._growth = Growth(Sample(clock=store.now()))
         self._cardinality = Cardinality(store, source.state().stats)
+        self._suggestions = Suggestions()
         self._rule_finder: RuleFinder | None = None
 
     def look(self) -> None:
@@ -126,7 +127,7 @@ class Inspector:
     def unmapped(self) -> Json:
         """Return unmapped names, each with a rule for it, and refused lines."""
         self._source.flush()
-        return with_suggestions(self._source.plain)
+        return with_suggestions(self._source.plain, self._suggestions)
 
     def sample_series(self, query: SeriesQuery) -> Json:
         """Return a page of a bounded sample of the series, at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
+from itertools import islice
 from typing import Final
 
 
@@ -14,6 +15,12 @@ class Html(str):
 
 
 EMPTY: Final = Html()
+
+MAX_LABELS: Final = 16
+"""Labels of a series that are shown; a sender may send thousands."""
+
+MAX_TEXT: Final = 256
+"""Characters of a label that are shown."""
 
 
 def fill(template: str, /, **values: object) -> Html:
@@ -71,16 +78,22 @@ def label_value(text: str) -> str:
     return f'"{escaped}"'
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
+
+
 def series_name(name: str, labels: Mapping[str, str]) -> Html:
     """Return a metric name with its labels: `name{a="b"}`."""
     pairs = [
         fill(
             '<span class="label">{name}=<span class="value">{value}</span></span>',
-            name=name,
-            value=label_value(value),
+            name=_cut(name),
+            value=label_value(_cut(value)),
         )
-        for name, value in labels.items()
+        for name, value in islice(labels.items(), MAX_LABELS)
     ]
+    if len(labels) > MAX_LABELS:
+        pairs.append(fill("<i>and {n} more</i>", n=len(labels) - MAX_LABELS))
     braces = fill("{{{pairs}}}", pairs=join(pairs, ",<wbr>")) if pairs else EMPTY
     return fill(
         '<code class="series"><b>{name}</b>{braces}</code>', name=name, braces=braces

@@ -9,8 +9,7 @@ Those that look at all series are jobs, like the same paths of the API.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from statsd_bridge.inspection import SeriesQuery, Steps
 from statsd_bridge.inspection.cardinality import CardinalityQuery
@@ -21,6 +20,7 @@ from statsd_bridge.web.api import (
     BadParameterError,
     CardinalityPage,
     Parameters,
+    Parsers,
     Rules,
     SeriesPages,
     read_parameters,
@@ -62,6 +62,11 @@ LIVE_PART: Final = "ui/live"
 UNMAPPED_PART: Final = "ui/unmapped"
 
 
+def without_limit(parsers: Parsers) -> Parsers:
+    """Return the parsers of a page of fixed length: rows of HTML take time."""
+    return {name: each for name, each in parsers.items() if name != "limit"}
+
+
 class Context(NamedTuple):
     """What all pages use."""
 
@@ -76,7 +81,7 @@ class View(Page):
     title = ""
     up = ""
     is_home = False
-    parsers: Mapping[str, Callable[[str], Any]] = {}
+    parsers: ClassVar[Parsers] = {}
 
     def __init__(self, context: Context) -> None:
         self.backend, self.jobs, self._layout = context
@@ -192,7 +197,7 @@ class SeriesView(JobView):
 
     title = "Series"
     up = "../"
-    parsers = SeriesPages.parsers
+    parsers: ClassVar[Parsers] = without_limit(SeriesPages.parsers)
 
     def steps(self, request: PageRequest, parameters: Parameters) -> Steps[Html]:
         """Search, then return the section."""
@@ -207,7 +212,7 @@ class CardinalityView(JobView):
 
     title = "Cardinality"
     up = "../"
-    parsers = CardinalityPage.parsers
+    parsers: ClassVar[Parsers] = without_limit(CardinalityPage.parsers)
 
     def steps(self, request: PageRequest, parameters: Parameters) -> Steps[Html]:
         """Rank the names, then return the section."""
@@ -223,7 +228,7 @@ class RulesView(JobView):
 
     title = "Rules"
     up = "../"
-    parsers = Rules.parsers
+    parsers: ClassVar[Parsers] = without_limit(Rules.parsers)
 
     def steps(self, request: PageRequest, parameters: Parameters) -> Steps[Html]:
         """Return the section."""

@@ -63,7 +63,13 @@ class Answers:
     def __post_init__(self) -> None:
         from crocbot import settings
 
-        self._known = settings.names_set(os.environ)
+        asked = {one.name for one in _all_agent_settings()}
+        asked |= {TOKEN, ALLOW_FROM, "CROCBOT_ACCESS", AGENT}
+        self._known = frozenset(
+            name
+            for name in settings.names_set(os.environ)
+            if name not in asked or self._is_valid(name)
+        )
 
     def require_terminal(self) -> None:
         """Raise OperatorError, with all that is missing, if no one can be asked."""
@@ -288,6 +294,15 @@ class Answers:
         from crocbot import settings
 
         return settings.text_of(settings.load_only(os.environ, name), name)
+
+    def _is_valid(self, name: str) -> bool:
+        """Return whether a setting that is set is valid; say why it is not."""
+        try:
+            self._current(name)
+        except OperatorError as error:
+            click.echo(f"not kept: {error}", err=True)
+            return False
+        return True
 
     @staticmethod
     def _valid(name: str, text: str) -> str:

@@ -176,6 +176,63 @@ async def test_the_agent_openai(tmp_path: Path, world: World, init: Init) -> Non
     }
 
 
+async def test_wrong_settings(tmp_path: Path, world: World, init: Init) -> None:
+    """What is wrong in `.env` is named, asked for again, and mended."""
+    env_file(tmp_path).write_text(
+        "TELEGRAM_BOT_TOKEN=bot 1\nTELEGRAM_BOT_TOKEN_FILE=/x\nCROCBOT_AGENT=ehco\n"
+        "CROCBOT_ALLOW_FROM=ada\n"
+    )
+    program = init("--allow", "7", "--force")
+    await program.expect("not kept: ")
+    await program.answer("(hidden)", world.server.token)
+    await program.answer("Agent", "")
+    await program.answer("Start the gateway now", "nothing")
+
+    assert await program.end() == 0
+    assert read_dotenv(env_file(tmp_path))[0] == {
+        "telegram_bot_token": world.server.token,
+        "crocbot_agent": "echo",
+        "crocbot_allow_from": "7",
+    }
+
+
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >> {log}
+[ -z "$FAILS" ] || { echo "no bus" >&2; exit 1; }
+"""
+
+
+async def test_a_user_unit(tmp_path: Path, world: World, init: Init) -> None:
+    """It is written, shown before it is replaced, and enabled only after a yes."""
+    (tmp_path / "token").write_text(world.server.token)
+    log = tmp_path / "log"
+    program = tmp_path / "systemctl"
+    program.write_text(SYSTEMCTL.replace("{log}", str(log)))
+    program.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    flags = ("--token-file", str(tmp_path / "token"), "--allow", "7", "--agent", "echo")
+    failed = init(*flags, "--yes", "--service", FAILS="1", **path)
+    assert await failed.end() == 2
+    assert "systemd does not run services of this user: no bus" in failed.seen
+    assert not (tmp_path / "home" / ".config").exists()
+
+    first = init(*flags, **path)
+    await first.answer("Start the gateway now", "service")
+    await first.answer("Enable it, and start it now?", "n")
+    assert await first.end() == 0
+    unit = tmp_path / "home/.config/systemd/user/crocbot.service"
+    assert f"WorkingDirectory={tmp_path}/home\n" in unit.read_text()
+    assert "enable" not in log.read_text()
+
+    unit.write_text("[Service]\nExecStart=/bin/mine\n")
+    second = init(*flags, "--service", **path)
+    await second.expect("ExecStart=/bin/mine")
+    await second.answer("Replace ", "y")
+    await second.answer("Enable it, and start it now?", "y")
+    assert await second.end() == 0
+    assert log.read_text().endswith("--user enable --now crocbot.service\n")
+
+
 async def test_another_poller(world: World, init: Init) -> None:
     """A webhook that is set is one sentence; then the id can be typed."""
     program = init()

@@ -33,7 +33,8 @@ from crocbot.turn_outcomes import AgentErrorReason
 MAX_GIVEN_UP = 32
 MAX_CHECKS = 5
 CHECK_SECONDS = 0.1
-CLOSE_SECONDS = 1.0
+# Within the time that the gateway has to end after its drain.
+CLOSE_SECONDS = 0.5
 
 logger = log.logger(__name__)
 

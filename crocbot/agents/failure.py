@@ -43,10 +43,13 @@ def describe(error: BaseException, texts: Iterable[str], hidden: str) -> Failure
 
     Frames of the file `hidden`, which calls the function, are left out.
     """
-    mask = _Mask(texts)
-    lines = list(_lines(error, mask, hidden, [MAX_EXCEPTIONS]))
-    frames = _frames(error, hidden)
     name = type(error).__name__[:MAX_TEXT_CHARS]
+    try:
+        lines = list(_lines(error, _Mask(texts), hidden, [MAX_EXCEPTIONS]))
+        frames = _frames(error, hidden)
+    except Exception:
+        # Of what the exception is made of, methods of the function's own may fail.
+        return Failure(name, "its traceback cannot be read")
     if not frames:
         return Failure(name, "\n".join(lines))
     last = frames[-1]
@@ -94,7 +97,7 @@ class _Mask:
         """Return the text of an exception in one line, without these words."""
         try:
             text = str(error)[:MAX_TEXT_CHARS]
-        except Exception:
+        except BaseException:  # also SystemExit of a method of its own
             return LEFT_OUT
         if ESCAPE.search(text):
             return LEFT_OUT

@@ -11,14 +11,16 @@ agent prints, goes to standard error.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 PROMPT = "> "
-STDOUT, STDERR = 1, 2
+STDIN, STDOUT, STDERR = 0, 1, 2
 # C0 without tab and line feed, DEL, C1, and what changes the direction of text.
 CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -33,14 +35,19 @@ def harmless(text: str) -> str:
 
 
 class Screen:
-    """Prints answers to `output`, remarks to standard error."""
+    """
+    Prints answers to `output`, remarks to standard error.
+
+    `closed` means that no more can be printed, `error` why, unless the reader has gone.
+    """
 
     def __init__(self, output: TextIO) -> None:
         self._output = output
-        self.interactive = output.isatty() and sys.stdin.isatty()
+        self.interactive = output.isatty() and os.isatty(STDIN)
         self._growing = ""
         self._prompted = False
         self.closed = False
+        self.error: OSError | None = None
 
     def prompt(self) -> None:
         """Ask for a line."""
@@ -100,9 +107,24 @@ class Screen:
         except UnicodeEncodeError:
             self._output.write(text.encode("ascii", "backslashreplace").decode())
             self._output.flush()
-        except (OSError, ValueError):
-            # As in `crocbot chat | head`.
+        except (OSError, ValueError) as error:
             self.closed = True
+            # A reader that has gone is no failure, as in `crocbot chat | head`.
+            if isinstance(error, OSError) and error.errno != errno.EPIPE:
+                self.error = error
+
+
+def open_missing_descriptors() -> None:
+    """
+    Open standard input, output and error that are closed.
+
+    No file may get their numbers; this is done before any is opened.
+    """
+    for descriptor in (STDIN, STDOUT, STDERR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def take_over_stdout() -> TextIO:
@@ -112,7 +134,10 @@ def take_over_stdout() -> TextIO:
     What an agent in this process, or a program that it starts, prints goes to standard
     error from now on.
     """
-    output = sys.stdout
+    nowhere = Path(os.devnull).open("w")  # noqa: SIM115 (until the end)
+    # Python has none for a descriptor that was closed.
+    sys.stderr = sys.stderr or nowhere
+    output = sys.stdout or nowhere
     with suppress(OSError, ValueError):
         if output.fileno() == STDOUT:
             output.flush()

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from crocbot.chat.conversation import Conversation
 from crocbot.chat.files import SavedFiles
 from crocbot.chat.lines import Lines
 from crocbot.chat.screen import Screen, take_over_stdout
-from crocbot.errors import OperatorError
+from crocbot.errors import CrocbotError, OperatorError
 from crocbot.sandbox import Person, Server
 from crocbot.settings import Settings
 from crocbot.state_dir import locked
@@ -24,6 +24,7 @@ from crocbot.state_dir import locked
 DEFAULT_USER = 1000
 NAME = "You"
 CHECK_SECONDS = 0.02
+STOP_SECONDS = 5.0
 QUIET_LEVEL = "warn"
 # Between lines only: an answer that is under way is stopped first.
 INTERRUPTED_CODE = 1
@@ -149,6 +150,8 @@ class _Chat:
                 shutdown.request()
                 await serving
                 lock.mark_stopped()
+        if self._screen.error is not None:
+            raise CrocbotError(f"the output cannot be written: {self._screen.error}")
         if self._interrupted:
             return INTERRUPTED_CODE
         return int(self._conversation.failed and not self._screen.interactive)
@@ -171,6 +174,9 @@ class _Chat:
                 await self._conversation.idle.wait()
             elif self._conversation.idle.is_set():
                 self._screen.prompt()
+        if self._screen.interactive and self._conversation.stop():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._conversation.idle.wait(), STOP_SECONDS)
         self._screen.interrupt()
 
     def _interrupt(self) -> None:

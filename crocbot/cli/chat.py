@@ -34,8 +34,10 @@ def chat(user: int | None, state_dir: Path | None, files: Path | None) -> int:
     the exit code is 1 then if one of them got no answer.
     """
     from crocbot import chat as chats
+    from crocbot.chat.screen import open_missing_descriptors
     from crocbot.service.shutdown import exit_now
 
+    open_missing_descriptors()
     session = chats.Session(
         environment=os.environ, user=user, state_dir=state_dir, files=files
     )

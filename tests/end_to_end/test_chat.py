@@ -250,6 +250,35 @@ def test_a_signal_ends_a_pipe(home: Path) -> None:
         pipe.close()
 
 
+@pytest.mark.parametrize(
+    ("redirected", "code", "error"),
+    [
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("<&-", 0, ""),
+        ("</dev/null", 0, ""),
+        ("<an_agent.py | head -n 1", 0, ""),
+        (">/dev/full", 1, "crocbot: the output cannot be written: "),
+    ],
+)
+def test_descriptors(home: Path, redirected: str, code: int, error: str) -> None:
+    """Closed ones, files and a reader that goes are no bug; a full disk is an error."""
+    program = f"{shlex.quote(sys.executable)} -m crocbot chat {redirected}"
+    ended = subprocess.run(
+        ["/bin/sh", "-c", program],
+        input="hello\nagain\n",
+        capture_output=True,
+        cwd=home,
+        env=environment(home, {}),
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+    )
+
+    assert ended.returncode == code
+    assert ended.stderr.startswith(error)
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.fixture
 def terminal(home: Path) -> Iterator[TerminalProgram]:
     """Run a chat in a terminal."""
@@ -276,7 +305,10 @@ async def test_a_terminal(terminal: TerminalProgram) -> None:
     await terminal.expect("a file\r\n> ")
     terminal.child.sendline("/press 1")
     await terminal.expect("pressed y\r\n> ")
+    terminal.child.sendline("slow")
+    await terminal.expect("word0 ")
     terminal.child.sendeof()
+    await terminal.expect("Stopped.")
 
     assert await terminal.end() == 0
     assert "\x1b" not in terminal.seen

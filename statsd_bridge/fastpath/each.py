@@ -153,7 +153,9 @@ class LineRecorder:
             self._seen.add(series)
             is_new = self._factory.made != made_before
             add = series.add_first if is_new else series.add
-            add(value_of(number, format), format.weight, self._now)
+            if format.divisor != 1.0 or format.scale is not None:
+                number = value_of(number, format)
+            add(number, format.weight, self._now)
             if self._resolver.is_timed:
                 return True
             if is_new:

@@ -183,7 +183,10 @@ class SeriesStore:
                 or account.used + size + FIRST_SAMPLE_BYTES > account.limit
             ):
                 return None
-            series = self._make(kind.options, size, now)
+            # The same as _make, without the call.
+            series = self.factory.make(kind.options, now)
+            account.used += size
+            self._size += 1
             family.add(label_text, label_names, series)
         elif self.listener is not None:
             self.listener.before_record(series, ttl, now)
@@ -218,7 +221,10 @@ class SeriesStore:
             or account.used + size + FIRST_SAMPLE_BYTES > account.limit
         ):
             return None
-        series = self._make(options, size, now)
+        # The same as _make, without the call.
+        series = self.factory.make(options, now)
+        account.used += size
+        self._size += 1
         families[name] = MetricFamily(name, kind, (label_text, series))
         totals = self.label_names_total
         totals[options.type] = totals.get(options.type, 0) + 1

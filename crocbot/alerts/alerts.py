@@ -8,8 +8,8 @@ answer.  A way that fails is tried again after pauses that grow.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -57,6 +57,15 @@ def alert_ways(settings: Settings, client: Client) -> Sequence[Way]:
     return ways
 
 
+@contextmanager
+def _bugs_logged() -> Iterator[None]:
+    """Log an exception, which is a bug and must not end the alerts."""
+    try:
+        yield
+    except Exception as error:
+        logger.error("bug in the alerts", exc_info=error)
+
+
 @dataclass(slots=True, kw_only=True)
 class Sender:
     """
@@ -87,8 +96,9 @@ class Sender:
     async def run(self) -> None:
         """Send what is due, until cancelled."""
         while True:
-            if asyncio.get_running_loop().time() >= self._rests_until:
-                await self.send_due()
+            with _bugs_logged():
+                if asyncio.get_running_loop().time() >= self._rests_until:
+                    await self.send_due()
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def send_due(self) -> None:
@@ -166,7 +176,7 @@ class Alerts:
             for way in ways
         ]
         self._counts = Counts()
-        self._counted_at = 0.0
+        self._count_at = 0.0
         self._on_disk: asyncio.Task[Any] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -208,15 +218,13 @@ class Alerts:
     async def _watch(self) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            if (
-                clock() - self._counted_at >= COUNT_EVERY_SECONDS
-                or not self._counted_at
-            ):
-                self._counted_at = clock()
-                counts = await self._bounded(self._keeper.counts())
-                self._counts = counts or self._counts
-            self._update()
-            await self._save()
+            with _bugs_logged():
+                if clock() >= self._count_at:
+                    self._count_at = clock() + COUNT_EVERY_SECONDS
+                    counts = await self._bounded(self._keeper.counts())
+                    self._counts = counts or self._counts
+                self._update()
+                await self._save()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._was_sent.wait(), INTERVAL_SECONDS)
             self._was_sent.clear()

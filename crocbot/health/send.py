@@ -20,7 +20,8 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import BodyPartReader, ClientPayloadError, MultipartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from crocbot import log
 from crocbot.delivery_outcomes import PushRequestOutcome
@@ -34,6 +35,7 @@ from crocbot.pushed import (
     PushedMessage,
     PushedMessages,
     RequestError,
+    TooLargeError,
     new_message,
 )
 
@@ -61,10 +63,6 @@ class _AuthorizationError(CrocbotError):
     """The request does not have the secret."""
 
 
-class _BodyTooLargeError(CrocbotError):
-    """The body has more bytes than a message can have."""
-
-
 @dataclass(slots=True)
 class _Bytes:
     """Counts the bytes of a body that are left."""
@@ -72,15 +70,15 @@ class _Bytes:
     left: int
 
     def take(self, count: int) -> None:
-        """Count bytes.  Raise _BodyTooLargeError."""
+        """Count bytes.  Raise TooLargeError."""
         self.left -= count
         if self.left < 0:
-            raise _BodyTooLargeError("a text or file is too large")
+            raise TooLargeError("a text or file is too large")
 
 
 REFUSALS: Mapping[type[Exception], PushRequestOutcome] = {
     RequestError: PushRequestOutcome.MALFORMED,
-    _BodyTooLargeError: PushRequestOutcome.TOO_LARGE,
+    TooLargeError: PushRequestOutcome.TOO_LARGE,
     PushedFullError: PushRequestOutcome.FULL,
 }
 
@@ -117,7 +115,7 @@ class SendPage:
     async def _store(self, request: web.Request) -> int:
         self._require_secret(request)
         if (request.content_length or 0) > MAX_FORM_BYTES:
-            raise _BodyTooLargeError("a text or file is too large")
+            raise TooLargeError("a text or file is too large")
         async with self._uploads:
             async with asyncio.timeout(BODY_SECONDS):
                 message = await _read(request)
@@ -145,16 +143,15 @@ class SendPage:
 
 
 async def _read(request: web.Request) -> PushedMessage:
-    """Return the message of a body.  Raise RequestError or _BodyTooLargeError."""
-    match request.content_type:
-        case "application/json":
-            return await _read_json(request)
-        case "multipart/form-data":
-            return await _read_form(request)
-        case _:
-            raise RequestError(
-                "the body must be application/json or multipart/form-data"
-            )
+    """Return the message of a body.  Raise RequestError."""
+    readers = {"application/json": _read_json, "multipart/form-data": _read_form}
+    reader = readers.get(request.content_type)
+    if reader is None:
+        raise RequestError("the body must be application/json or multipart/form-data")
+    try:
+        return await reader(request)
+    except (ConnectionError, ClientPayloadError, web.RequestPayloadError) as error:
+        raise RequestError("the body is not complete") from error
 
 
 async def _read_json(request: web.Request) -> PushedMessage:
@@ -192,7 +189,7 @@ async def _read_form(request: web.Request) -> PushedMessage:
                 fields[part.name or ""] = content.decode()
         else:
             raise RequestError("the form has too many parts")
-    except (ValueError, RuntimeError, AssertionError) as error:
+    except (ValueError, RuntimeError, AssertionError, HttpProcessingError) as error:
         raise RequestError("the body is not a form in UTF-8") from error
     _require_known(fields.keys())
     markdown = fields.get("markdown", "true").lower()

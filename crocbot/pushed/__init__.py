@@ -15,6 +15,7 @@ from crocbot.pushed.request import (
     PushedFullError,
     PushedMessage,
     RequestError,
+    TooLargeError,
     new_message,
 )
 from crocbot.pushed.sqlite import SCHEMA, Push, add
@@ -28,6 +29,7 @@ __all__ = [
     "PushedMessage",
     "PushedMessages",
     "RequestError",
+    "TooLargeError",
     "add",
     "describe",
     "new_message",

@@ -26,6 +26,10 @@ class RequestError(CrocbotError):
     """A message cannot be pushed as it is; the text is one sentence."""
 
 
+class TooLargeError(RequestError):
+    """A text or file has more bytes than a message may have."""
+
+
 class PushedFullError(CrocbotError):
     """Too many messages wait to be sent; some have to be sent first."""
 
@@ -61,7 +65,7 @@ def new_message(
         raise RequestError("the text must be a string")
     text = replace_lone_surrogates(text)
     if len(text.encode()) > MAX_TEXT_BYTES:
-        raise RequestError(
+        raise TooLargeError(
             f"the text has more than {MAX_TEXT_BYTES} bytes: send it as a file"
         )
     if file is None and not is_visible(text):
@@ -86,7 +90,7 @@ def _outgoing(file: NewFile, text: str) -> OutgoingFile:
     if not file.content:
         raise RequestError("the file is empty")
     if len(file.content) > MAX_FILE_BYTES:
-        raise RequestError(f"the file has more than {MAX_FILE_BYTES} bytes")
+        raise TooLargeError(f"the file has more than {MAX_FILE_BYTES} bytes")
     found = sniff.mime_type(file.content)
     return OutgoingFile(
         kind=kind_of(file.content, found, None),

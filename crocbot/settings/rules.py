@@ -57,6 +57,7 @@ def advice(settings: Settings) -> list[str]:
         *_prices(settings),
         *_transcriptions(settings),
         *_pushes(settings),
+        *_alerts(settings),
     ]
 
 
@@ -241,6 +242,21 @@ def _pushes(settings: Settings) -> Iterator[str]:
         yield (
             "CROCBOT_SEND_SECRET can be guessed: it has fewer than"
             f" {MIN_SEND_SECRET_CHARS} characters"
+        )
+
+
+def _alerts(settings: Settings) -> Iterator[str]:
+    """Yield warnings about the ways of alerts."""
+    webhook = settings.alert_webhook
+    if webhook is not None and _is_exposed(webhook.get_secret_value()):
+        yield (
+            "CROCBOT_ALERT_WEBHOOK begins with http://: alerts, and what is secret in"
+            " the URL, pass over the network unencrypted"
+        )
+    if settings.runbooks_url is not None and not settings.has_alerts:
+        yield (
+            "CROCBOT_RUNBOOKS_URL has no effect: neither CROCBOT_ALERT_CHAT nor"
+            " CROCBOT_ALERT_WEBHOOK is set"
         )
 
 

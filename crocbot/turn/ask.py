@@ -203,7 +203,10 @@ class AgentStep:
 
     def will_go_on(self, update_id: int) -> bool:
         """Return whether `send_drafted` may send the end of a cancelled answer."""
-        return update_id in self.stopped
+        task = asyncio.current_task()
+        # A CancelledError of the agent's own is a bug, after which nothing is sent.
+        cancelled = task is not None and task.cancelling() > 0
+        return cancelled and update_id in self.stopped
 
     @property
     def _remembers(self) -> bool:

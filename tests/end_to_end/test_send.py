@@ -25,6 +25,7 @@ from tests.crocbot.answer_files import png
 from tests.crocbot.fakes import serving
 from tests.end_to_end.programs import Run
 from tests.end_to_end.world import World
+from tests.ports import HOST
 
 ADA, BOB = Person(7, "Ada"), Person(8, "Bob")
 SECRET = "a-secret-that-is-long-enough"
@@ -197,7 +198,7 @@ async def test_the_door(world: World) -> None:
         ([7, "hi"], 400),
         ("chat=7&text=hi", 400),
         ("{", 400),
-        ({"chat": 7, "text": "x" * 70_000}, 400),
+        ({"chat": 7, "text": "x" * 70_000}, 413),
         ({"chat": 7, "text": "x" * 900_000}, 413),
     ):
         found, answer = await post(world, body)
@@ -208,6 +209,49 @@ async def test_the_door(world: World) -> None:
     assert (await post(world, {"chat": 7, "text": "hi"}, **basic))[0] == 401
     assert sum(rows(world).values()) == 2
     assert SECRET not in gateway.output.read_text()
+
+
+def part(headers: bytes, content: bytes = b"x") -> bytes:
+    """Return a part of a form with the boundary `b`."""
+    return b"--b\r\n" + headers + b"\r\n\r\n" + content + b"\r\n"
+
+
+FIELD = b'Content-Disposition: form-data; name="%s"'
+CHAT = part(FIELD % b"chat", b"7")
+HOSTILE_FORMS = {
+    "no end": CHAT,
+    "garbage": b"\x00\xff" * 50,
+    "nested": part(b"Content-Type: multipart/mixed; boundary=c", b"--c\r\n\r\nx--c--"),
+    "not UTF-8": CHAT + part(FIELD % b"text", b"\xff\xfe") + b"--b--\r\n",
+    "a long header": part(b"X: " + b"y" * 20_000) + b"--b--\r\n",
+    "a name with control characters": CHAT
+    + part(FIELD % b"file" + b'; filename="a\x01.png"')
+    + b"--b--\r\n",
+    "many parts": part(FIELD % b"text") * 10 + b"--b--\r\n",
+}
+
+
+async def test_hostile_requests(world: World) -> None:
+    """Each has an answer of one sentence; none makes a traceback, or costs much."""
+    gateway = await world.start_gateway(CROCBOT_SEND_SECRET=SECRET)
+    for body in HOSTILE_FORMS.values():
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        status, answer = await post(world, body, **headers)
+        assert (status, list(answer)) == (400, ["error"]), body[:80]
+    reader, writer = await asyncio.open_connection(HOST, world.health_port)
+    head = f"POST /send HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    writer.write(head.encode())
+    await writer.drain()
+    await asyncio.sleep(0.2)
+    writer.transport.abort()
+    reader, writer = await asyncio.open_connection(HOST, world.health_port)
+    writer.write(b"POST /send HTTP/1.1\r\nHost: x\r\nContent-Length: 40000000\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+    writer.close()
+    assert (await post(world, {"chat": 7, "text": "still there"}))[0] == 202
+    assert "Traceback" not in gateway.output.read_text()
+    assert rows(world)[PushState.OPEN] + rows(world)[PushState.FAILED] == 1
 
 
 async def test_no_door_without_a_secret(world: World) -> None:

@@ -9,6 +9,8 @@ Pushed messages to Telegram, beside the turns.
   and each part written down before and after it is sent.  So a crash repeats at most
   the part of each chat that was under way.
 - A message that Telegram refuses is closed as failed, with the reason.
+- A message that cannot be sent within MAX_WAIT_SECONDS lets the answers of its chat go
+  on, and is tried again later, until it is MAX_AGE_SECONDS old.
 - At most MAX_CHATS chats are sent to at a time; others wait.
 """
 
@@ -19,8 +21,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from crocbot import log
+from crocbot.backoff import Backoff
 from crocbot.chat_moves import ChatMoves
-from crocbot.errors import DeliveryError, OperatorError, StoreError
+from crocbot.errors import (
+    DeliveryError,
+    FloodWaitError,
+    GaveUpError,
+    OperatorError,
+    StoreError,
+)
 from crocbot.events import EventListener
 from crocbot.model import ErrorEvent, ErrorType, Severity
 from crocbot.pushed import Push, PushedMessages
@@ -30,9 +39,25 @@ INTERVAL_SECONDS = 1.0
 TIDY_EVERY_SECONDS = 60.0
 CANCEL_SECONDS = 0.5
 MAX_CHATS = 32
+MAX_WAIT_SECONDS = 60.0
+MAX_AGE_SECONDS = 86_400.0
+FIRST_PAUSE_SECONDS = 30.0
+MAX_PAUSE_SECONDS = 600.0
 BUG_REASON = "a bug, see the log"
 
 logger = log.logger(__name__)
+
+
+@dataclass(slots=True)
+class _Rest:
+    """The pauses of a chat to which nothing could be sent, and the end of this one."""
+
+    pauses: Backoff = field(
+        default_factory=lambda: Backoff(
+            first=FIRST_PAUSE_SECONDS, factor=2.0, longest=MAX_PAUSE_SECONDS
+        )
+    )
+    until: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +75,7 @@ class Pushing:
     events: EventListener
     redactor: log.Redactor
     _chats: dict[int, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _rests: dict[int, _Rest] = field(default_factory=dict, init=False)
     _stopping: bool = field(default=False, init=False)
 
     async def run(self) -> None:
@@ -86,10 +112,20 @@ class Pushing:
         waiting: dict[int, list[int]] = {}
         for push_id, chat_id in await self.messages.open_rows():
             waiting.setdefault(self.moves.latest(chat_id), []).append(push_id)
+        # A chat without a row needs no rest.
+        self._rests = {
+            chat: self._rests[chat] for chat in self._rests if chat in waiting
+        }
         for chat_id, push_ids in waiting.items():
-            if chat_id not in self._chats and len(self._chats) < MAX_CHATS:
+            if not self._must_wait(chat_id) and len(self._chats) < MAX_CHATS:
                 task = asyncio.create_task(self._send_chat(chat_id, push_ids))
                 self._chats[chat_id] = task
+
+    def _must_wait(self, chat_id: int) -> bool:
+        """Return whether a chat is sent to, or rests."""
+        rest = self._rests.get(chat_id)
+        rests = rest is not None and rest.until > self.delivery.clock()
+        return rests or chat_id in self._chats
 
     async def _send_chat(self, chat_id: int, push_ids: list[int]) -> None:
         """Send the rows of a chat, in order."""
@@ -99,8 +135,8 @@ class Pushing:
                     if self._stopping:
                         return
                     push = await self.messages.load(push_id)
-                    if push is not None:
-                        await self._send(push, chat_id)
+                    if push is not None and not await self._send(push, chat_id):
+                        return
         except StoreError as error:
             logger.debug("a pushed message cannot be read", error=str(error))
         except OperatorError as error:
@@ -112,25 +148,49 @@ class Pushing:
             # What came meanwhile is found at once.
             self.messages.added.set()
 
-    async def _send(self, push: Push, chat_id: int) -> None:
-        """Send one row and close it.  Raise OperatorError if nothing can be sent."""
+    async def _send(self, push: Push, chat_id: int) -> bool:
+        """
+        Send one row and close it; return False if it has to be tried again later.
+
+        Raise OperatorError if nothing can be sent.
+        """
         progress = self.delivery.start(
-            replace(push.chat, chat_id=chat_id), update_id=push.id, sent=push.sent
+            replace(push.chat, chat_id=chat_id),
+            update_id=push.id,
+            sent=push.sent,
+            wait_seconds=MAX_WAIT_SECONDS,
         )
         try:
             await progress.deliver(push.reply)
         except OperatorError:
             raise
         except DeliveryError as error:
+            if isinstance(error, GaveUpError) and not self._is_too_old(push):
+                self._rest(chat_id, error)
+                return False
             reason = self.redactor.redact(str(error))
             logger.warning("message not sent", message=push.id, error=reason)
         except Exception as error:
             reason = BUG_REASON
             logger.error("bug in a pushed message", message=push.id, exc_info=error)
         else:
+            self._rests.pop(chat_id, None)
             await self.messages.close(push.id)
             logger.info("message sent", message=push.id)
-            return
+            return True
         severity = Severity.CRITICAL if reason == BUG_REASON else Severity.WARNING
         self.events.emit(ErrorEvent(ErrorType.DELIVERY, severity))
         await self.messages.close(push.id, reason)
+        return True
+
+    def _is_too_old(self, push: Push) -> bool:
+        return self.messages.age(push) >= MAX_AGE_SECONDS
+
+    def _rest(self, chat_id: int, error: GaveUpError) -> None:
+        """Let a chat rest, at least as long as Telegram asks."""
+        rest = self._rests.setdefault(chat_id, _Rest())
+        pause, cause = rest.pauses.next_pause(), error.__cause__
+        if isinstance(cause, FloodWaitError):
+            pause = max(pause, cause.seconds)
+        rest.until = self.delivery.clock() + pause
+        logger.warning("messages postponed", error=str(error), next_in=round(pause, 1))

@@ -44,6 +44,10 @@ class PushedMessages:
         self.added.set()
         return push_id
 
+    def age(self, push: Push) -> float:
+        """Return how long ago a message was accepted."""
+        return self._store.clock.read().time - push.accepted_at
+
     async def open_rows(self) -> list[tuple[int, int]]:
         """Return the id and the chat of each open row, oldest first."""
         return await self._store.run(sqlite.open_rows, write=False)

@@ -68,9 +68,10 @@ INSERT OR IGNORE INTO pushed_totals VALUES ('sent', 0), ('failed', 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """An open row: a message to send, and how far it has been sent."""
+    """An open row: a message to send, accepted at a time of the file, and its steps."""
 
     id: int
+    accepted_at: float
     chat: ChatThread
     reply: Reply
     sent: SentSteps
@@ -128,15 +129,16 @@ def open_rows(connection: Connection) -> list[tuple[int, int]]:
 def load(connection: Connection, push_id: int) -> Push | None:
     """Return an open row; None if it is closed."""
     found = connection.execute(
-        "SELECT chat_id, thread_id, text, markdown, messages, files, unknown"
+        "SELECT chat_id, thread_id, text, markdown, accepted, messages, files, unknown"
         " FROM pushed WHERE id = ? AND state = 'open'",
         (push_id,),
     ).fetchone()
     if found is None:
         return None
-    chat_id, thread_id, text, markdown, messages, files, unknown = found
+    chat_id, thread_id, text, markdown, accepted, messages, files, unknown = found
     return Push(
         id=push_id,
+        accepted_at=accepted,
         chat=ChatThread(chat_id, thread_id),
         reply=Reply(text, bool(markdown), files=_files(connection, push_id)),
         sent=SentSteps(

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -230,7 +231,14 @@ class Answers:
         from crocbot.setup.senders import identify
 
         chosen = self._telegram()
-        return await identify(token, chosen.telegram_api_url, chosen.proxies)
+        url = chosen.telegram_api_url
+        try:
+            return await identify(token, url, chosen.proxies)
+        except OperatorError:
+            raise
+        except CrocbotError as error:
+            host = urlsplit(url).netloc.rpartition("@")[2]
+            raise CrocbotError(f"{host} cannot be reached: {error}") from error
 
     def _telegram(self) -> Settings:
         """Return settings whose URL of the Bot API and proxies may be used."""

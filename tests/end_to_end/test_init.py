@@ -134,11 +134,11 @@ async def test_ctrl_c(question: str, tmp_path: Path, world: World, init: Init) -
         "Agent": "",
         "Write ": "",
     }
-    world.server.send(ADA, "hello") if question in {"Agent", "Write "} else None
+    if question in {"Agent", "Write "}:
+        world.server.send(ADA, "hello")
     for asked, line in answers.items():
         if asked == question:
             await program.expect(question)
-            await asyncio.sleep(0.2)
             program.interrupt()
             break
         if line is not None:
@@ -234,7 +234,7 @@ async def test_a_user_unit(tmp_path: Path, world: World, init: Init) -> None:
 
 
 async def test_another_poller(world: World, init: Init) -> None:
-    """A webhook that is set is one sentence; then the id can be typed."""
+    """Another poller is one sentence; then the id can be typed."""
     program = init()
     await program.answer("(hidden)", world.server.token)
     await program.expect("waiting for")

@@ -121,6 +121,8 @@ class HttpConnection(HTTPChannel):
     """Whether the client does not take what the transport has to send."""
     request_line = b""
     """The first line of the request that is being received."""
+    _reads_on = True
+    """Whether the next request is read, which waits while the client is blocked."""
     _is_in_head = False
     """Whether a request line has been received, and the rest of the head has not."""
 
@@ -215,6 +217,10 @@ class HttpConnection(HTTPChannel):
         """Read the next request; then let the transport read."""
         if self._is_lost:
             return
+        self._reads_on = not self._is_blocked
+        if not self._reads_on:
+            # Responses that the client does not read must not become more.
+            return
         self.paused = False
         self.dataReceived(self._received + self.clearLineBuffer())
         self._close_if_half_closed()
@@ -230,6 +236,9 @@ class HttpConnection(HTTPChannel):
         super().resumeProducing()
         if self.paused:
             self.transport.pauseProducing()
+        if not self._reads_on:
+            self._reads_on = True
+            self.callLater(0, self._read_on)
 
     def readConnectionLost(self) -> None:
         """Respond to what is complete, refuse what is not or waits; then close."""

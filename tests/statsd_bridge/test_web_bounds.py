@@ -552,3 +552,16 @@ def test_all_requests_before_a_half_close_are_answered(backend: Backend) -> None
 
     assert connection.received.count(b"b 2\n") == 3
     assert connection.is_closed
+
+
+def test_requests_wait_for_a_client_that_does_not_read(backend: Backend) -> None:
+    """Responses that are not read do not become more; reading them goes on."""
+    connection = backend.connect()
+    connection.transport.producer.pauseProducing()
+    connection.send(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
+    backend.reactor.run_pending()
+    assert connection.received.count(b"HTTP/1.1 200") == 1
+
+    connection.transport.producer.resumeProducing()
+    backend.reactor.run_pending()
+    assert connection.received.count(b"HTTP/1.1 200") == 5

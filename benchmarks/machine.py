@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import time
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,9 @@ import psutil
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[1]
 """The checkout that is measured."""
+
+_ALL_THREADS = 2
+"""Linux: the kind of such a clock (CPUCLOCK_SCHED of linux/posix-timers.h)."""
 
 
 def describe() -> str:
@@ -33,10 +37,9 @@ def cpu_seconds(pid: int) -> float:
     """
     Return the CPU time of a process in seconds, ended threads included.
 
-    The kernel counts in hundredths of a second.
+    By its clock of clock_getcpuclockid(3): /proc counts in hundredths of a second.
     """
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
+    return time.clock_gettime(~pid << 3 | _ALL_THREADS)
 
 
 def resident_bytes(pid: int) -> int:

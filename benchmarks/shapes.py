@@ -34,7 +34,7 @@ KNOWN_RATE = 5_000
 """Packets a second."""
 
 KNOWN_LINES = 300_000
-"""At least as many lines follow; the kernel counts CPU in hundredths of a second."""
+"""At least as many lines follow."""
 
 PAGES = 5
 

@@ -92,7 +92,7 @@ async def converse(
 def test_every_agent_has_an_example() -> None:
     """The pages show a complete example of each agent."""
     agents = {agent for agent, files in examples().items() if "" in files}
-    assert agents == {"echo", "http", "openai", "command", "python"}
+    assert agents == {"echo", "http", "openai", "command", "python", "fallback"}
 
 
 async def test_echo(world: World) -> None:

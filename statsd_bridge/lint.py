@@ -99,8 +99,9 @@ def _findings(table: MappingTable) -> Iterator[Finding]:
     yield from _hidden_regexes(table)
     for rule in rules:
         if rule.action is not Action.DROP:
-            yield from _label_findings(rule)
-            yield from _ttl_findings(rule)
+            unbounded = _unbounded_labels(rule)
+            yield from _label_findings(rule, unbounded)
+            yield from _ttl_findings(rule, unbounded)
             yield from _summary_findings(rule)
     yield from _default_summary_findings(rules)
 
@@ -140,9 +141,9 @@ class _Visits:
     def __init__(self) -> None:
         self._left = MAX_VISITS
 
-    def spend(self) -> bool:
-        """Count a node; return whether there are any left."""
-        self._left -= 1
+    def spend(self, nodes: int = 1) -> bool:
+        """Count nodes; return whether there are any left."""
+        self._left -= nodes
         return self._left > 0
 
     def problem(self) -> Iterator[Finding]:
@@ -166,14 +167,18 @@ def _earlier(
             if is_earlier and _is_crossing(rules[node.rule].segments, rule.segments):
                 return rules[node.rule]
             continue
-        segment = rule.segments[depth]
-        children = [child for name, child in node.edges() if _meet(name, segment)]
+        children = _children(node, rule.segments[depth])
+        budget.spend(len(children))
         pending += [(child, depth + 1) for child in children]
     return None
 
 
-def _meet(first: str, second: str) -> bool:
-    return "*" in (first, second) or first == second
+def _children(node: Node, segment: str) -> list[Node]:
+    """Return the nodes below one whose segment has names in common with another."""
+    if segment == "*":
+        return [child for _, child in node.edges()]
+    found = (node.literals.get(segment), node.star)
+    return [child for child in found if child is not None]
 
 
 def _is_crossing(first: Sequence[str], second: Sequence[str]) -> bool:
@@ -211,9 +216,9 @@ def _hidden_regexes(table: MappingTable) -> Iterator[Finding]:
     yield from budget.problem()
 
 
-def _label_findings(rule: Rule) -> Iterator[Finding]:
+def _label_findings(rule: Rule, unbounded: Sequence[str]) -> Iterator[Finding]:
     """Yield labels whose values are likely without bound."""
-    for label in _unbounded_labels(rule):
+    for label in unbounded:
         yield _finding(
             *("free_text", rule, f"labels.{label}"),
             "takes an id or a text from the name: each value is a series of its own;"
@@ -263,11 +268,11 @@ def _any_text_groups(rule: Rule) -> set[int]:
     return found
 
 
-def _ttl_findings(rule: Rule) -> Iterator[Finding]:
+def _ttl_findings(rule: Rule, unbounded: Sequence[str]) -> Iterator[Finding]:
     if any(options.ttl for options in rule.options.values()):
         return
     labels = [label for label, template in rule.labels if _captures(template)]
-    if len(labels) >= MAX_LABELS_WITHOUT_TTL or _unbounded_labels(rule):
+    if len(labels) >= MAX_LABELS_WITHOUT_TTL or unbounded:
         yield _finding(
             *("no_ttl", rule, "ttl"),
             f"is missing: labels take their values from the name ({', '.join(labels)}),"

@@ -66,10 +66,14 @@ value wait waiting
 _METRIC_WORDS = frozenset(_METRIC_WORDS_TEXT.split())
 
 _UNBOUNDED_TEXT = """
-address customer email exception guid hash id ids ip message msg path query request
+address customer email exception guid hash id ids message msg path query request
 session span text timestamp token trace uri url user users uuid
 """
 _UNBOUNDED = frozenset(_UNBOUNDED_TEXT.split())
+
+# user-7, order_12: not a host, however short the number is.
+_NUMBERED = re.compile(r"(?P<stem>[a-z]+)[-_]?[0-9]+")
+_NUMBERED_IDS = _UNBOUNDED | {"account", "client", "device", "order", "req", "tx"}
 
 _METHODS: Final = frozenset(
     ["get", "head", "post", "put", "delete", "connect", "options", "trace", "patch"]
@@ -92,8 +96,10 @@ def kind_of(segment: str) -> Kind:
 
 
 def _is_id(lower: str, segment: str) -> bool:
+    numbered = _NUMBERED.fullmatch(lower)
     return (
         len(segment) > MAX_WORD_LENGTH
+        or (numbered is not None and numbered["stem"] in _NUMBERED_IDS)
         or "@" in segment
         or any(each.fullmatch(lower) for each in (_UUID, _HEX, _ENDS_IN_ID, _RANDOM))
     )
@@ -115,6 +121,7 @@ def is_metric_word(segment: str) -> bool:
     return lower in _METRIC_WORDS or last in _METRIC_WORDS
 
 
+@lru_cache(4_096)
 def is_unbounded_word(name: str) -> bool:
     """Return whether the values of a label or key with a name are without bound."""
     words = re.split(r"[^a-z]+", name.lower())

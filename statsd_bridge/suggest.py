@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -216,12 +216,20 @@ def _is_label(groups: Sequence[_Group], index: int) -> bool:
     # What is measured is a metric of its own: app.cpu, app.memory.
     if len(values) < 2 or (not is_inside and any(map(is_metric_word, values))):
         return False
+    if index == len(pattern) - 1 and _are_words_of_an_id(pattern, index, values):
+        return False
     literals = sum(each != STAR for each in (*pattern[:index], *pattern[index + 1 :]))
     if STAR in values:
         return True
     if literals == 1:
         return len(values) >= MIN_VALUES_OF_SHORT
     return len(values) >= (MIN_VALUES_INSIDE if is_inside else MIN_VALUES_AT_END)
+
+
+def _are_words_of_an_id(pattern: Pattern, index: int, values: Collection[str]) -> bool:
+    """Return whether words come last after one such as `users`: they are no ids."""
+    label = label_name(pattern, index, [*values])
+    return STAR not in values and is_unbounded_word(label)
 
 
 class _TakenNames:

@@ -67,6 +67,15 @@ def test_what_is_measured_stays_a_metric() -> None:
     ]
 
 
+def test_actions_of_users_are_no_ids() -> None:
+    """Names are ids between other segments, and words at the end are not."""
+    actions = [(f"app.users.{what}", COUNTER) for what in ("login", "logout", "signup")]
+    assert len(suggest(actions)) == 3
+    names = [(f"app.users.{who}.login", COUNTER) for who in ("alice", "bob", "user-7")]
+    (found,) = suggest(names)
+    assert (found.match, found.labels) == ("app.users.*.login", {})
+
+
 def test_rules_are_for_the_type_of_the_samples() -> None:
     """A timing becomes a histogram in seconds; each type has a rule of its own."""
     names = [("api.call", type) for type in (COUNTER, GAUGE, OBSERVER)]
@@ -91,7 +100,7 @@ def test_rules_are_for_the_type_of_the_samples() -> None:
         *[(each, Kind.NUMBER) for each in ("7", "2024", "000")],
         *[(each, Kind.CODE) for each in ("200", "503")],
         *[(each, Kind.ID) for each in ("12345", "user-98765", "a@b", "x" * 41)],
-        *[(each, Kind.ID) for each in ("4f9a1c22", "shop-5d4f8c7b9d-x2x9k")],
+        *[(each, Kind.ID) for each in ("user7", "4f9a1c22", "shop-5d4f8c7b9d-x2x9k")],
         *[(each, Kind.TEXT) for each in ("", "a b", "*", "é", "-a")],
     ],
 )

@@ -19,7 +19,7 @@ from statsd_bridge.mapping import MappingTable
 from statsd_bridge.mapping.glob import Node, Trie
 from statsd_bridge.mapping.rule import Rule, Template
 from statsd_bridge.model import Action, MetricType, SampleType
-from statsd_bridge.segments import is_unbounded_word
+from statsd_bridge.segments import BOUNDED_LABELS, is_unbounded_word
 
 MAX_FINDINGS = 1_000
 """Findings that are listed; further ones are not looked for."""
@@ -233,7 +233,9 @@ def _unbounded_labels(rule: Rule) -> list[str]:
         captures = _captures(template)
         if not captures:
             continue
-        before = [_segment_before(rule, number) for number in captures]
+        before = []
+        if label not in BOUNDED_LABELS:
+            before = [_segment_before(rule, number) for number in captures]
         is_unbounded = any(map(is_unbounded_word, [label, *before]))
         if is_unbounded or not groups.isdisjoint(captures):
             found.append(label)

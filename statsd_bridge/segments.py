@@ -71,6 +71,11 @@ session span text timestamp token trace uri url user users uuid
 """
 _UNBOUNDED = frozenset(_UNBOUNDED_TEXT.split())
 
+BOUNDED_LABELS: Final = frozenset(
+    ("code", "env", "host", "method", "region", "state", "status", "type", "zone")
+)
+"""Labels with few values, whatever the segment before them says."""
+
 # user-7, order_12: not a host, however short the number is.
 _NUMBERED = re.compile(r"(?P<stem>[a-z]+)[-_]?[0-9]+")
 _NUMBERED_IDS = _UNBOUNDED | {"account", "client", "device", "order", "req", "tx"}

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from statsd_bridge.web.ui import bars, numbers
 from statsd_bridge.web.ui.links import link, select, url
-from statsd_bridge.web.ui.markup import EMPTY, Html, code, fill, html, join
+from statsd_bridge.web.ui.markup import EMPTY, Html, fill, html, join, short_code
 from statsd_bridge.web.ui.tables import Column, table
 
 PATH: Final = "ui/cardinality"
@@ -105,7 +105,12 @@ def _row(family: Mapping[str, Any], key: str, most: float, up: str) -> list[obje
     series, size = numbers.number(family["series"]), numbers.size(family["bytes"])
     cut = fill(' <span class="bad">{over} over</span>', over=numbers.number(over))
     return [
-        link(f"{up}ui/series", code(family["name"]), "series", search=family["name"]),
+        link(
+            f"{up}ui/series",
+            short_code(family["name"]),
+            "series",
+            search=family["name"],
+        ),
         family["type"],
         join([series, cut if over else EMPTY, drawn if key == "series" else EMPTY]),
         join([size, drawn if key == "bytes" else EMPTY]),
@@ -124,7 +129,7 @@ def _labels(labels: list[Mapping[str, Any]]) -> Html:
     items = [
         fill(
             "<li>{name} <b>{values}</b></li>",
-            name=code(each["name"]),
+            name=short_code(each["name"]),
             values=_values(each),
         )
         for each in largest[:MAX_LABELS]

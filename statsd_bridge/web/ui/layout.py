@@ -111,7 +111,7 @@ _PAGE: Final = """<!doctype html>
 <nav aria-label="Sections">
 <ul>{navigation}<li><a href="{metrics}">Metrics</a></li></ul>
 </nav>
-<p id="link-state" class="muted"></p>
+<p id="link-state" class="muted"><noscript>reload for the newest</noscript></p>
 </header>
 <p id="announcement" class="hidden" role="status"></p>
 <main id="main" tabindex="-1">

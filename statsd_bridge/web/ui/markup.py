@@ -20,7 +20,7 @@ MAX_LABELS: Final = 16
 """Labels of a series that are shown; a sender may send thousands."""
 
 MAX_TEXT: Final = 256
-"""Characters of a label that are shown."""
+"""Characters of a name or of a label that are shown in a table."""
 
 
 def fill(template: str, /, **values: object) -> Html:
@@ -72,6 +72,11 @@ def code(text: object) -> Html:
     return fill("<code>{text}</code>", text=text)
 
 
+def short_code(text: str) -> Html:
+    """Return the same, cut: one text must not take the whole page."""
+    return code(_cut(text))
+
+
 def label_value(text: str) -> str:
     """Return a label value in quotes, as the text format writes it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -96,5 +101,7 @@ def series_name(name: str, labels: Mapping[str, str]) -> Html:
         pairs.append(fill("<i>and {n} more</i>", n=len(labels) - MAX_LABELS))
     braces = fill("{{{pairs}}}", pairs=join(pairs, ",<wbr>")) if pairs else EMPTY
     return fill(
-        '<code class="series"><b>{name}</b>{braces}</code>', name=name, braces=braces
+        '<code class="series"><b>{name}</b>{braces}</code>',
+        name=_cut(name),
+        braces=braces,
     )

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from statsd_bridge.web.ui import numbers
 from statsd_bridge.web.ui.links import link, url
-from statsd_bridge.web.ui.markup import EMPTY, Html, code, fill, join
+from statsd_bridge.web.ui.markup import EMPTY, Html, fill, join, short_code
 from statsd_bridge.web.ui.tables import Column, table
 
 PATH: Final = "ui/rules"
@@ -92,9 +92,11 @@ def _paging(further: str | None, place: Place, up: str) -> Html:
 def _row(rule: Mapping[str, Any], up: str) -> list[object]:
     is_drop = rule["action"] == "drop"
     return [
-        code(rule["match"]),
+        short_code(rule["match"]),
         rule["file_line"],
-        Html('<span class="muted">dropped</span>') if is_drop else code(rule["name"]),
+        Html('<span class="muted">dropped</span>')
+        if is_drop
+        else short_code(rule["name"]),
         rule["type"] or Html('<span class="muted">all</span>'),
         numbers.number(rule["hits"]),
         _state(rule),

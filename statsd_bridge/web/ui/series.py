@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from statsd_bridge.web.ui import bars, numbers
 from statsd_bridge.web.ui.links import link, select, url
-from statsd_bridge.web.ui.markup import EMPTY, Html, code, fill, join, series_name
+from statsd_bridge.web.ui.markup import EMPTY, Html, fill, join, series_name, short_code
 from statsd_bridge.web.ui.tables import Column, table
 
 PATH: Final = "ui/series"
@@ -161,6 +161,6 @@ def _rule(rule: Mapping[str, Any] | None) -> Html:
         return Html('<span class="muted">no rule</span>')
     return fill(
         '{match} <small class="nowrap">line {line}</small>',
-        match=code(rule["match"]),
+        match=short_code(rule["match"]),
         line=rule["line"],
     )

@@ -7,7 +7,15 @@ from html import escape
 from typing import Any, Final
 
 from statsd_bridge.web.ui import numbers
-from statsd_bridge.web.ui.markup import EMPTY, Html, code, fill, join, series_name
+from statsd_bridge.web.ui.markup import (
+    EMPTY,
+    Html,
+    code,
+    fill,
+    join,
+    series_name,
+    short_code,
+)
 from statsd_bridge.web.ui.tables import Column, table
 
 PATH: Final = "ui/try"
@@ -136,7 +144,7 @@ def _row(change: Mapping[str, Any]) -> list[object]:
     return [
         series_name(change["statsd_name"], tags)
         if tags
-        else code(change["statsd_name"]),
+        else short_code(change["statsd_name"]),
         change["type"],
         fill(
             "{kinds} <small>{note}</small>", kinds=", ".join(change["kinds"]), note=note

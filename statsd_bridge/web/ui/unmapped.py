@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from statsd_bridge.web.ui import numbers
 from statsd_bridge.web.ui.links import link
-from statsd_bridge.web.ui.markup import EMPTY, Html, code, fill
+from statsd_bridge.web.ui.markup import EMPTY, Html, fill, short_code
 from statsd_bridge.web.ui.tables import Column, table
 
 PATH: Final = "debug/unmapped"
@@ -57,7 +57,7 @@ def _names(names: list[Mapping[str, Any]], now: float, up: str, most: int) -> Ht
         return Html('<p class="none">No name without a rule has arrived.</p>')
     rows = [
         [
-            code(each["name"]),
+            short_code(each["name"]),
             each["type"],
             numbers.number(each["count"]),
             _seen(each, now),
@@ -74,7 +74,7 @@ def _lines(lines: list[Mapping[str, Any]], now: float, up: str, most: int) -> Ht
         return Html('<p class="none">No line has been refused.</p>')
     rows = [
         [
-            code(each["line"]),
+            short_code(each["line"]),
             each["reason"],
             numbers.number(each["count"]),
             _seen(each, now),

@@ -308,6 +308,22 @@ def test_nobody_is_kept_out(
         assert tab.overflow() == 0
 
 
+@pytest.mark.parametrize("width", [320, 600, 800, 1024, 1280])
+def test_long_texts_fit(bridge: BridgeProcess, open_tab: Open, width: int) -> None:
+    """Names, labels and lines of thousands of characters make no page wider."""
+    tags = ",".join(f"{'k' * 60}{number}:{'v' * 300}" for number in range(20))
+    bridge.send(f"{'n' * 900}:1|c|#{tags}".encode(), f"{'y' * 3000}:x|c".encode())
+    bridge.scrape_until("n" * 900)
+    size = {"width": width, "height": 900}
+    tab = open_tab(bridge, viewport=size)
+    assert tab.overflow() == 0
+    for path in ("/ui/series?search=nnn", "/ui/cardinality?max_series=1"):
+        tab.open(path)
+        assert tab.overflow() == 0
+    tab.open(f"/explain?line={'n' * 900}:1%7Cc")
+    assert tab.overflow() == 0
+
+
 def test_the_keyboard_reaches_the_content_first(
     bridge: BridgeProcess, open_tab: Open
 ) -> None:

@@ -12,6 +12,7 @@
   const liveFrom = document.body.dataset.liveFrom;
   const due = new Map();
   let isAnswering = true;
+  let knownState = "";
   let isBusy = false;
 
   // A live region is read aloud when it changes, so it changes only if the text does.
@@ -29,7 +30,9 @@
     const type = response.headers.get("Content-Type") || "";
     const text = await response.text();
     if (!type.startsWith("text/html")) {
-      throw new Error(`${response.status} ${text.slice(0, 200).trim()}`);
+      const error = new Error(`${response.status} ${text.slice(0, 200).trim()}`);
+      error.status = response.status;
+      throw error;
     }
     const page = new DOMParser().parseFromString(text, "text/html");
     // Addresses are relative to the page that they come from.
@@ -73,10 +76,13 @@
 
   function showState() {
     const state = document.querySelector("[data-state]");
-    if (state) announce(state.dataset.state);
+    if (!state || state.dataset.state === knownState) return;
+    knownState = state.dataset.state;
+    announce(knownState);
   }
 
   function answered() {
+    if (!isAnswering) knownState = "";
     isAnswering = true;
     document.body.classList.remove("lost");
     linkState.textContent = `live, ${new Date().toLocaleTimeString()}`;
@@ -87,8 +93,10 @@
     document.body.classList.add("lost");
     if (isAnswering) {
       const since = new Date().toLocaleTimeString();
-      linkState.textContent = `The bridge does not answer since ${since}.`;
-      linkState.title = String(error.message || error);
+      const fault = error.status
+        ? `The bridge refuses to answer (status ${error.status})`
+        : "The bridge does not answer";
+      linkState.textContent = `${fault} since ${since}.`;
       announce(linkState.textContent);
     }
     isAnswering = false;
@@ -100,7 +108,8 @@
   }
 
   async function poll() {
-    if (document.hidden || isBusy) return;
+    const isLive = liveFrom || document.querySelector("[data-every]");
+    if (document.hidden || isBusy || !isLive) return;
     isBusy = true;
     try {
       if (liveFrom) {

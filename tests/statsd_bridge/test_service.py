@@ -18,6 +18,10 @@ from statsd_bridge import log
 from statsd_bridge.debug import DebugPipeline
 from statsd_bridge.errors import ConfigError
 from statsd_bridge.fastpath import FastPipeline
+from statsd_bridge.inspection import CardinalityQuery
+from statsd_bridge.inspection.growth import GROWTH_SAMPLES, SAMPLE_SECONDS
+from statsd_bridge.inspection.steps import run_at_once
+from statsd_bridge.inspection.traffic import STEP_SECONDS
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.model import HostPort
 from statsd_bridge.service.bridge import Bridge
@@ -190,3 +194,20 @@ def test_an_error_without_an_exception_is_formatted(bridge: Bridge) -> None:
 
     assert 'error="no room\\n"' in stream.getvalue()
     assert "statsd_bridge_bugs_total 0.0\n" in page(bridge)
+
+
+def test_the_page_has_a_history(
+    bridge: Bridge, reactor: MemoryReactorClock, send: Callable[[bytes], None]
+) -> None:
+    """Looks at the counters and samples of families are taken while it runs."""
+    inspector = bridge.http.inspector
+    send(b"a.b:1|c")
+    (before,) = run_at_once(inspector.cardinality(CardinalityQuery()))["families"]
+    for _ in range(int((GROWTH_SAMPLES + 1) * SAMPLE_SECONDS / STEP_SECONDS)):
+        reactor.advance(STEP_SECONDS)
+    (after,) = run_at_once(inspector.cardinality(CardinalityQuery()))["families"]
+
+    assert (before["growth"], after["growth"]) == (1, 0)
+    charts = inspector.traffic()
+    assert set(charts["series"]) == {1}
+    assert charts["lines"]["udp"][0] > 0

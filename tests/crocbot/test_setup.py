@@ -13,8 +13,8 @@ from typing import get_args
 import aiohttp
 import pytest
 
-from crocbot.errors import OperatorError
-from crocbot.sandbox import Person, Server
+from crocbot.errors import CrocbotError, OperatorError, TelegramError
+from crocbot.sandbox import Person, Server, faults
 from crocbot.sandbox.messages import Chat
 from crocbot.settings.fields import NAMES, REQUIRED_FIELDS
 from crocbot.settings.values import AgentName
@@ -89,6 +89,40 @@ async def test_a_webhook(server: Server) -> None:
     await server_call(server, "setWebhook", url="https://bot.example.org/x")
     with pytest.raises(OperatorError, match="a webhook is set for this bot"):
         await Senders(server.token, server.url).next()
+
+
+async def test_a_flood_wait(server: Server) -> None:
+    """It is waited for as long as Telegram asks."""
+    server.fault("getUpdates", faults.flood_wait(3))
+    server.send(ADA, "hello")
+    paused = []
+
+    async def sleep(seconds: float) -> None:
+        paused.append(seconds)
+
+    assert (await Senders(server.token, server.url, sleep=sleep).next()).user_id == 7
+    assert paused == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (faults.api_error(500, "no"), TelegramError),
+        (faults.api_error(400, "Bad Request: no"), OperatorError),
+        (faults.api_error(409, faults.OTHER_POLLER), OperatorError),
+    ],
+)
+async def test_a_failed_poll(
+    server: Server, fault: faults.Fault, error: type[CrocbotError]
+) -> None:
+    """It ends the wait, and the next one finds the person."""
+    server.send(ADA, "hello")
+    server.fault("getUpdates", fault)
+    senders = Senders(server.token, server.url)
+
+    with pytest.raises(error):
+        await senders.next()
+    assert (await senders.next()).user_id == 7
 
 
 async def server_call(server: Server, method: str, **values: str) -> None:

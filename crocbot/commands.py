@@ -120,6 +120,9 @@ class Commands:
         if self.spending is None:
             return text
         spent, whole = await self.spending.share(message.person_id)
+        if not (self.spending.priced or spent.answers):
+            # Without prices only answers with tokens are counted.
+            return text
         words = in_words(spent, priced=self.spending.priced)
         part = f", {100 * spent.part_of(whole):.1f} % of all" if spent.answers else ""
         return f"{text}\nyour share: {words}{part}"

@@ -205,6 +205,7 @@ class TurnStages:
             if not await self._answer_itself(message, undelivered, progress):
                 if (refusal := await self._refuse(message, rows)) is not None:
                     return await self._limited(message, refusal)
+                self._count_edit(message)
                 await self.agent_step.ask(message, progress)
         except OperatorError:
             raise
@@ -236,6 +237,7 @@ class TurnStages:
 
     async def _limited(self, message: Message, refusal: Refusal) -> Outcome:
         """Send the sentence about a limit, unless there were enough of them."""
+        self._count_edit(message, limited=True)
         sentence = None
         if self.admission is not None:
             sentence = self.admission.sentence(message, refusal)
@@ -255,10 +257,17 @@ class TurnStages:
     async def _ignores_edit(self, message: Message, rows: Sequence[Row]) -> bool:
         """Return whether a message is an edit that the agent is not told of."""
         outcome = await self.edits.decide(message, rows)
-        if outcome is None:
+        if outcome is None or outcome is EditOutcome.ANSWERED:
+            # Counted when it is known that no limit keeps it from the agent.
             return False
         self.events.emit(EditHandled(outcome))
-        return outcome is not EditOutcome.ANSWERED
+        return True
+
+    def _count_edit(self, message: Message, *, limited: bool = False) -> None:
+        """Count an edit that the agent is told of, or would be without a limit."""
+        if message.edited:
+            outcome = EditOutcome.DENIED if limited else EditOutcome.ANSWERED
+            self.events.emit(EditHandled(outcome))
 
     async def has_access(self, message: Message) -> bool:
         """Return whether a message may be answered.  Raise StoreError."""

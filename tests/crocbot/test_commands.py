@@ -215,3 +215,13 @@ async def test_the_share_of_a_person(spent: Spent, priced: bool, text: str) -> N
 
     assert found is not None
     assert found.splitlines()[-1] == text
+
+
+async def test_no_share_without_prices_and_tokens() -> None:
+    """Nothing is said about a share that cannot be known."""
+    world = CommandsFixture()
+    world.spending = Shares(Spent(person=7), priced=False)
+    found = await world.answer("usage", operator=False)
+
+    assert found is not None
+    assert "your share" not in found

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from crocbot.agent_events import MessageLimited
+from crocbot.arrival_outcomes import EditOutcome
 from crocbot.errors import StoreError, TelegramError
+from crocbot.events import EditHandled
 from crocbot.limits import Refusal
 from crocbot.model import (
     ChatThread,
@@ -20,6 +22,7 @@ from crocbot.model import (
     MessageType,
     Outcome,
     ReconnectReason,
+    Row,
     Severity,
     Verdict,
 )
@@ -195,3 +198,14 @@ def test_all_chats_get_a_bounded_number_of_sentences() -> None:
 def test_a_pause_in_words(seconds: float, words: str) -> None:
     """It is rounded up, so that the person does not come too early."""
     assert in_words(seconds) == words
+
+
+async def test_an_edit_over_a_limit() -> None:
+    """It is counted as denied, and not as one that the agent was told of."""
+    scene = LimitedTurn()
+    scene.edits = "answer"
+    message = row("changed").raw["message"]
+    edited = Row(1, {"update_id": 1, "edited_message": message}, 100.0)
+
+    assert await scene.run_one(edited) == DENIED
+    assert scene.events.of_type(EditHandled) == [EditHandled(EditOutcome.DENIED)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from statsd_bridge.fastpath import FastPipeline, resolve
+from statsd_bridge.fastpath import FastPipeline, resolve, seen
 from statsd_bridge.fastpath.known import MAX_KEY_BYTES, KnownLines, tagged_key
 from statsd_bridge.memory import NO_LIMIT, Account
 from statsd_bridge.model import (
@@ -117,6 +117,7 @@ def test_shapes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond MAX_SHAPES lines go without, until all are made again."""
     monkeypatch.setattr(resolve, "MAX_SHAPES", 10)
     monkeypatch.setattr(resolve, "MAX_LINES_WITHOUT_SHAPE", 20)
+    monkeypatch.setattr(seen, "MAX_FORMER_BYTES", 0)
     memory = InMemoryPath()
     sizes = []
     for number in range(1, 200):

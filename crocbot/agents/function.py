@@ -20,6 +20,7 @@ from contextlib import contextmanager, redirect_stdout
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from threading import Thread
 from types import ModuleType
 from typing import Any
@@ -47,7 +48,7 @@ class Function:
     def is_async(self) -> bool:
         """Return whether a call returns at once: what it returns is to be awaited."""
         call = self.call
-        while hasattr(call, "func"):
+        while isinstance(call, partial):
             call = call.func
         called = getattr(call, "__call__", None)  # noqa: B004 (of an object)
         return any(

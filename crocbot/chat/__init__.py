@@ -6,8 +6,8 @@ A conversation in the terminal with the agent that is set: `crocbot chat`.
                     '-- screen.py <--'   drafts, messages, files, buttons
 
 The gateway is the real one, with a sandbox in place of Telegram, a state directory of
-its own, and without metrics.  `commands.py` has the commands of the terminal itself,
-`files.py` the files in both directions, `session.py` starts and ends it all.
+its own, and without metrics.  `files.py` has the files in both directions,
+`pictures.py` the sizes of pictures; `session.py` starts and ends it all.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from typing import Any
 
 from crocbot import sniff
 from crocbot.agents import QuestionFile
+from crocbot.chat.pictures import picture_size
 from crocbot.content import IMAGE_TYPES
 from crocbot.sandbox import Server
 from crocbot.sandbox.account import MAX_FILE_BYTES
@@ -41,7 +42,9 @@ class FileToSend:
         named = {"file_id": file_id, "file_unique_id": file_id, "file_size": self.size}
         caption = {"caption": self.caption} if self.caption else {}
         if self.mime_type in IMAGE_TYPES:
-            return {"photo": [named | {"width": 1280, "height": 853}]} | caption
+            width, height = picture_size(self.content)
+            size = {"width": width, "height": height}
+            return {"photo": [named | size]} | caption
         typed = named | {"mime_type": self.mime_type}
         if self.mime_type in VOICE:
             return {"voice": typed | {"duration": 1}} | caption

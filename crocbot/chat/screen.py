@@ -30,7 +30,8 @@ CONTROL = re.compile(
 def harmless(text: str) -> str:
     """Return a text with its control characters as escapes, such as \\x1b."""
     return CONTROL.sub(
-        lambda match: match.group().encode("unicode_escape").decode(), text
+        lambda match: match.group().encode("unicode_escape").decode(),
+        text.replace("\r\n", "\n"),
     )
 
 

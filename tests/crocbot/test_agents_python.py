@@ -39,7 +39,7 @@ from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import a_message
 
 MODULE = """
-import asyncio, contextvars, sys, time
+import asyncio, contextvars, functools
 from crocbot.agents import Question
 
 seen = contextvars.ContextVar("seen", default="nothing")
@@ -80,6 +80,8 @@ class Bot:
 
 bot = Bot()
 lambda_ = lambda question: "Hello"
+partial = functools.partial(lambda first, question: first, "Hello")
+partial_generator = functools.partial(generator)
 
 async def remembers(question):
     found = seen.get()
@@ -139,7 +141,8 @@ async def answer(call: Callable[[Any], Any], text: str = "hello") -> list[Any]:
     [
         *("generator", "coroutine", "function", "sync_generator", "returns_a_list"),
         *("returns_a_coroutine", "returns_an_async_generator", "lambda_"),
-        *("awaits_an_async_generator", "bot", "bot.method"),
+        *("awaits_an_async_generator", "bot", "bot.method", "partial"),
+        "partial_generator",
     ],
 )
 async def test_kinds(module: Callable[..., str], name: str) -> None:

@@ -94,7 +94,9 @@ def test_a_pipe(home: Path) -> None:
 def test_files_and_buttons(home: Path) -> None:
     """Files pass by path in both directions, buttons are pressed by their number."""
     (home / "a cat.txt").write_text("meow")
-    (home / "empty.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(24))
+    (home / "empty.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + bytes(11) + b"\2\0\0\0\3" + bytes(8)
+    )
     lines = (
         "all\n/press 1\n/file 'a cat.txt' look\n/file empty.png\n/file a cat.txt\n"
         "/press 2\n/press 3\n/file nowhere\n/file .\n/file\n/usage\n"
@@ -111,7 +113,7 @@ def test_files_and_buttons(home: Path) -> None:
     assert rest == [
         "pressed y",
         *("look", "[document, a cat.txt, text/plain, 4 bytes]: [4]"),
-        "[photo, 1280x853]: [32]",
+        "[photo, 2x3]: [32]",
         "[document, a cat.txt, text/plain, 4 bytes]: [4]",
         *("answers in this chat: 5", "tokens: 7 (in 3, out 4)"),
     ]

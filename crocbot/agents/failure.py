@@ -89,8 +89,11 @@ class _Mask:
     """Replaces the words of some texts."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._text = "\n".join(texts).casefold()
-        self._words = frozenset(WORD.findall(self._text))
+        whole = "\n".join(texts)
+        self._text = whole.casefold()
+        # Folding may split a word: that of a dotted capital I has a combining dot.
+        folded = (word.casefold() for word in WORD.findall(whole))
+        self._words = frozenset([*folded, *WORD.findall(self._text)])
         self._long = [word for word in self._words if len(word) >= MIN_PART_CHARS]
 
     def text_of(self, error: BaseException) -> str:

@@ -78,11 +78,12 @@ def chat(
 
 def test_a_pipe(home: Path) -> None:
     """Each line is answered in turn; the output has answers only."""
-    lines = "one\n\ntwo\r\n/usage\n/new\nthree"
-    code, output, errors = chat(home, lines, **PYTHON)
+    text = "one\n\ntwo\r\n/usage\n/new\nthree"
+    code, output, errors = chat(home, text, **PYTHON)
 
     assert code == 0
-    assert output.splitlines() == [
+    lines = [line for line in output.splitlines() if "your share" not in line]
+    assert lines == [
         *("0: one", "1: two"),
         *("answers in this chat: 2", "tokens: not counted by the agent"),
         "Let us begin anew: I have forgotten our conversation.",
@@ -116,6 +117,7 @@ def test_files_and_buttons(home: Path) -> None:
         "[photo, 2x3]: [32]",
         "[document, a cat.txt, text/plain, 4 bytes]: [4]",
         *("answers in this chat: 5", "tokens: 7 (in 3, out 4)"),
+        "your share: 1 answer, 7 tokens (in 3, out 4), 100.0 % of all",
     ]
     remarks = [line for line in errors.splitlines() if "printed" not in line]
     assert remarks == [

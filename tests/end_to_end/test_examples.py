@@ -138,7 +138,7 @@ async def test_fastapi(tmp_path: Path) -> None:
         lines = await chat("fastapi", ["hello you", "/usage"], http(url), tmp_path)
         await _refuses_other_secrets(url)
 
-    assert lines == [
+    assert lines[:3] == [
         *("HELLO YOU", "answers in this chat: 1", "tokens: 4 (in 2, out 2)")
     ]
 

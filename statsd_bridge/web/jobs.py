@@ -33,7 +33,7 @@ MAX_SENDING = 16
 SLICE_SECONDS = 0.002
 """Work between two looks at the sockets."""
 
-BACKLOG_SECONDS = 0.02
+BACKLOG_SECONDS = 0.01
 """Between two slices while more packets wait than are read at once: these go first."""
 
 MAX_JOB_SECONDS = 30.0

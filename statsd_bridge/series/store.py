@@ -104,7 +104,7 @@ class SeriesStore:
         """Which histograms have native buckets."""
         self.by_name = Families(reserved)
         """The families; only the store changes them."""
-        self.quotas = FamilyQuotas(quotas or NoQuotas())
+        self.quotas = FamilyQuotas(NoQuotas() if quotas is None else quotas)
         self._expiry = ExpiryHeap()
         self._growing = Rotation()
         self.factory = SeriesFactory(

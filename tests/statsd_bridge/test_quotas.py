@@ -158,6 +158,17 @@ def test_the_check_of_a_configuration_reads_the_file(
     assert error.count("\n") == 1
 
 
+def test_the_flag_alone_is_a_quota_of_each_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without a quota file, too; without the flag there is none."""
+    lines = [f"{name}:1|c|#id:{number}" for name in "ab" for number in range(3)]
+    cli.main(["--statsd.max-series-per-name=2", "explain", *lines])
+    assert capsys.readouterr().out.count("refused, quota") == 2
+    cli.main(["explain", *lines])
+    assert "refused" not in capsys.readouterr().out
+
+
 RULES = """
 mappings:
 - {match: app.*, name: app, labels: {route: $1}, ttl: 5s}

@@ -50,7 +50,7 @@ def run(settings: Settings) -> NoReturn:
         bridge.close()
         raise
     if warning := container.warning(bridge.http.addresses, os.environ):
-        log.logger(__name__).warning(warning)
+        loop.callWhenRunning(log.logger(__name__).warning, warning)
     loop.run()
     _end()
 

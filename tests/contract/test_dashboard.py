@@ -1,4 +1,4 @@
-"""The Grafana dashboard: valid, with existing metrics, and complete."""
+"""The Grafana dashboards: valid, with existing metrics, and complete."""
 
 from __future__ import annotations
 
@@ -17,12 +17,38 @@ from crocbot.telemetry.catalogue import CATALOGUE, Metric
 from statsd_bridge import exposition
 
 ROOT = Path(__file__).parents[2]
-DASHBOARD = ROOT / "compose" / "grafana" / "dashboards" / "crocbot.json"
-RULES = ROOT / "compose" / "prometheus" / "rules" / "crocbot.yml"
+DASHBOARDS = ROOT / "compose" / "grafana" / "dashboards"
+PROMETHEUS = ROOT / "compose" / "prometheus"
+# Dashboards --> the rules whose alerts they show.
+RULES = {
+    "crocbot.json": PROMETHEUS / "rules" / "crocbot.yml",
+    "statsd-bridge.json": PROMETHEUS / "bridge" / "rules.yml",
+}
+FIRST_PANELS = 5
 
-BOARD: dict[str, Any] = json.loads(DASHBOARD.read_text())
-PANELS: list[dict[str, Any]] = BOARD["panels"]
-SHOWING = [panel for panel in PANELS if panel["type"] != "row"]
+BOARDS: dict[str, dict[str, Any]] = {
+    name: json.loads((DASHBOARDS / name).read_text()) for name in RULES
+}
+
+
+def levels(board: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """Return the panels that are seen first, then those of each collapsed row."""
+    return [board["panels"], *(p["panels"] for p in board["panels"] if p.get("panels"))]
+
+
+def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return all panels and rows."""
+    return [panel for level in levels(board) for panel in level]
+
+
+PANELS = [
+    (name, panel)
+    for name, board in BOARDS.items()
+    for panel in panels(board)
+    if panel["type"] != "row"
+]
+SHOWING = [panel for _, panel in PANELS]
+each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 NAME = re.compile(r"\b(?:crocbot[_:]|statsd_|process_|python_)[a-zA-Z0-9_:]*")
 
 
@@ -40,14 +66,16 @@ def plain(query: str) -> str:
     return query.replace("$__rate_interval", "1m").replace("$instance", ".*")
 
 
-def test_panel_ids_are_unique() -> None:
+@each_board
+def test_panel_ids_are_unique(board: dict[str, Any]) -> None:
     """Each panel has its own id, by which Grafana opens it."""
-    ids = [panel["id"] for panel in PANELS]
+    ids = [panel["id"] for panel in panels(board)]
 
     assert len(set(ids)) == len(ids)
 
 
-def test_panels_do_not_overlap() -> None:
+@each_board
+def test_panels_do_not_overlap(board: dict[str, Any]) -> None:
     """Each is within the 24 columns of the grid, and none covers another."""
 
     def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
@@ -58,15 +86,51 @@ def test_panels_do_not_overlap() -> None:
             and other["y"] < one["y"] + one["h"]
         )
 
-    places = [panel["gridPos"] for panel in PANELS]
+    for level in levels(board):
+        places = [panel["gridPos"] for panel in level]
+        assert all(0 <= place["x"] <= 24 - place["w"] for place in places)
+        assert all(place["w"] > 0 and place["h"] > 0 for place in places)
+        assert not any(overlap(one, other) for one, other in combinations(places, 2))
 
-    assert all(0 <= place["x"] <= 24 - place["w"] for place in places)
-    assert all(place["w"] > 0 and place["h"] > 0 for place in places)
-    assert not any(overlap(one, other) for one, other in combinations(places, 2))
+
+@each_board
+def test_little_is_seen_first(board: dict[str, Any]) -> None:
+    """Five panels and the alerts that fire; all others are in collapsed rows."""
+    first = [panel for panel in board["panels"] if panel["type"] != "row"]
+    rows = [panel for panel in board["panels"] if panel["type"] == "row"]
+
+    assert len(first) == FIRST_PANELS + 1
+    assert first[-1]["title"] == "Firing alerts"
+    assert rows
+    assert all(row["collapsed"] and row["panels"] for row in rows)
 
 
-@pytest.mark.parametrize("panel", SHOWING, ids=lambda panel: panel["title"])
-def test_a_panel_is_described(panel: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", BOARDS)
+def test_an_alert_has_its_runbook(name: str) -> None:
+    """The panel of firing alerts names the page of each alert."""
+    (panel,) = [p for p in panels(BOARDS[name]) if p["title"] == "Firing alerts"]
+    (override,) = panel["fieldConfig"]["overrides"]
+    (mapping,) = override["properties"][0]["value"]
+    groups = yaml.safe_load(RULES[name].read_text())["groups"]
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+    assert {alert: each["text"] for alert, each in mapping["options"].items()} == {
+        rule["alert"]: rule["annotations"]["runbook"] for rule in alerts
+    }
+
+
+@each_board
+def test_no_job_is_named(board: dict[str, Any]) -> None:
+    """The dashboard works whatever the job of the bridge is called."""
+    assert "job=" not in json.dumps(board).replace("job=~", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "panel"),
+    PANELS,
+    ids=lambda value: value if isinstance(value, str) else value["title"],
+)
+def test_a_panel_is_described(name: str, panel: dict[str, Any]) -> None:
     """It has a title, a description, a unit, legends, and no fixed data source."""
     targets = panel["targets"]
     sources = [panel["datasource"], *(target["datasource"] for target in targets)]
@@ -79,8 +143,12 @@ def test_a_panel_is_described(panel: dict[str, Any]) -> None:
     assert all(source["uid"] == "${datasource}" for source in sources)
 
 
-@pytest.mark.parametrize("panel", SHOWING, ids=lambda panel: panel["title"])
-def test_a_panel_adds_up_no_gateways(panel: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("name", "panel"),
+    PANELS,
+    ids=lambda value: value if isinstance(value, str) else value["title"],
+)
+def test_a_panel_adds_up_no_gateways(name: str, panel: dict[str, Any]) -> None:
     """Every sum is by job and instance, and legends say which gateway it is."""
     for target in panel["targets"]:
         after = re.findall(
@@ -90,20 +158,22 @@ def test_a_panel_adds_up_no_gateways(panel: dict[str, Any]) -> None:
         assert "{{instance}}" in target["legendFormat"] or panel.get("repeat")
 
 
-def test_titles_are_unique() -> None:
+@each_board
+def test_titles_are_unique(board: dict[str, Any]) -> None:
     """A title names one panel."""
-    titles = [panel["title"] for panel in PANELS]
+    titles = [panel["title"] for panel in panels(board)]
 
     assert sorted(set(titles)) == sorted(titles)
 
 
-def test_the_data_source_is_a_variable() -> None:
+@each_board
+def test_the_data_source_is_a_variable(board: dict[str, Any]) -> None:
     """The data source is chosen at import."""
-    variables = {each["name"]: each for each in BOARD["templating"]["list"]}
+    variables = {each["name"]: each for each in board["templating"]["list"]}
 
     assert variables["datasource"]["type"] == "datasource"
     assert variables["datasource"]["query"] == "prometheus"
-    assert set(re.findall(r"\$\{?(\w+)", DASHBOARD.read_text())) <= {
+    assert set(re.findall(r"\$\{?(\w+)", json.dumps(board))) <= {
         *variables,
         "__rate_interval",
         "__all",
@@ -119,7 +189,7 @@ def series_of(metric: Metric) -> set[str]:
 
 def test_panels_use_only_metrics_that_exist() -> None:
     """A panel with another name would stay empty."""
-    groups = yaml.safe_load(RULES.read_text())["groups"]
+    groups = yaml.safe_load(RULES["crocbot.json"].read_text())["groups"]
     records = {rule.get("record") for group in groups for rule in group["rules"]}
     known = {
         *(name for metric in CATALOGUE for name in series_of(metric)),

@@ -1,7 +1,7 @@
 """
 What makes a site of docs/: a hook of MkDocs, which mkdocs.yml names.
 
-- README.md is the home page; other pages of the top folder are pages of the project.
+- README.md is the home page; other pages outside docs/ have a name in `PAGES`.
 - A link to a file outside docs/ leads to a copy of the file in the site.
 - RUNBOOKS and DECISIONS in the navigation are all pages of their folders.
 """
@@ -20,8 +20,12 @@ PAGES = {
     "CONTRIBUTING.md": "CONTRIBUTING.md",
     "SECURITY.md": "SECURITY.md",
     "CHANGELOG.md": "CHANGELOG.md",
+    "examples/README.md": "examples.md",
+    "benchmarks/README.md": "benchmarks.md",
+    "benchmarks/gateway/README.md": "benchmarks-gateway.md",
+    "benchmarks/telemetry/README.md": "benchmarks-telemetry.md",
 }
-"""Pages of the top folder --> their pages in the site."""
+"""Pages outside docs/ --> their pages in the site."""
 
 FOLDERS = {"RUNBOOKS": "runbooks", "DECISIONS": "adr"}
 SOURCES = "source"
@@ -53,7 +57,7 @@ def _expanded(entry: Any) -> Any:
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages of the top folder, and the files that pages link to."""
     texts = {
-        page: _in_site((ROOT / name).read_text(), Path())
+        page: _in_site((ROOT / name).read_text(), Path(name).parent)
         for name, page in PAGES.items()
     }
     for page, text in texts.items():
@@ -77,7 +81,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def _in_site(text: str, folder: Path) -> str:
     """Return a page of a folder of the repository, with its links as in the site."""
-    home = Path() if folder == Path() else folder.relative_to("docs")
+    # Pages outside docs/ are at the top of the site.
+    home = folder.relative_to("docs") if folder.is_relative_to("docs") else Path()
     return _LINK.sub(lambda link: _target(link[1], folder, home), text)
 
 

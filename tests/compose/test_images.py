@@ -126,3 +126,21 @@ def test_an_image_has_the_libraries_of_its_program_only(
     )
 
     assert found.decode().strip() == "[]"
+
+
+def test_it_is_compared_with_the_original(stack: Stack) -> None:
+    """A third container compares it with a bridge in the role of statsd_exporter."""
+    with bridge(stack) as ours:
+        relay = f"--statsd.relay.address={address(ours)}:9125"
+        with bridge(stack, relay) as theirs:
+            host = address(theirs)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(b"hits:3|c|#page:home\nload:2|g\ntime:3|h", (host, 9125))
+            urls = [f"http://{address(each)}:9102/metrics" for each in (theirs, ours)]
+            said = stack.client.containers.run(
+                stack.bridge_image,
+                ["compare", "--theirs", urls[0], "--ours", urls[1], "--minutes=0.05"],
+                remove=True,
+            )
+
+    assert said.decode().splitlines()[-1] == "safe to switch"

@@ -77,10 +77,10 @@ def find_server(
     except ValueError:
         parts, host, port = urlsplit(""), None, None
     is_url = parts.scheme in ("http", "https") and host and _PRINTABLE.fullmatch(url)
-    if not is_url or parts.query or parts.fragment:
-        shown = re.sub(r"//[^/]*@", "//", url)
+    # An @ in the path is that of a password with a slash.
+    if not is_url or parts.query or parts.fragment or "@" in parts.path:
         raise BridgeError(
-            f"--{flag}: {shown!r} is not the URL of a bridge; write http://host:9102"
+            f"--{flag}: {_without_password(url)!r} is not the URL of a bridge; write http://host:9102"
         )
     is_tls = parts.scheme == "https"
     shown_port = f":{port}" if port is not None else ""
@@ -96,6 +96,11 @@ def find_server(
         ),
         tls=_tls_context(ca_file) if is_tls else None,
     )
+
+
+def _without_password(url: str) -> str:
+    """Return a URL without what may be a user and a password, if it is none, too."""
+    return re.sub(r"\A(\w+://)?.*@", r"\1", url, flags=re.DOTALL)
 
 
 def _authorization(

@@ -33,6 +33,7 @@ MAX_LABELS_WITHOUT_TTL = 3
 REFUSED_LATER = "; the next release of statsd_exporter refuses the file"
 
 _ANY_TEXT = re.compile(r"\((?:\?P?<\w+>)?(?:\.[*+]\??|\[\^[^\]]*\][*+])\)")
+_WARNING = re.compile(r"([\w.\[\]]+): (.*) \(line (\d+)\)", re.DOTALL)
 _TIMES = re.compile(r"(?:^|[._-])(?:time|timer|latency|duration|elapsed|ms)(?:$|[._-])")
 
 
@@ -79,7 +80,7 @@ class Report:
 
 def lint(table: MappingTable, file: str) -> Report:
     """Return the findings about a file."""
-    found = list(islice(_findings(table), MAX_FINDINGS + 1))
+    found = list(islice(_findings(table, file), MAX_FINDINGS + 1))
     return Report(
         file=file,
         rules=len(table),
@@ -88,12 +89,9 @@ def lint(table: MappingTable, file: str) -> Report:
     )
 
 
-def _findings(table: MappingTable) -> Iterator[Finding]:
+def _findings(table: MappingTable, file: str) -> Iterator[Finding]:
     for warning in table.warnings:
-        # It has the file, the key and the line.
-        kind = _kind_of(warning)
-        more = REFUSED_LATER if kind == "unknown_key" else ""
-        yield Finding(kind=kind, line=0, key="", text=warning + more)
+        yield _warning_finding(warning, file)
     rules = table.search.rules
     yield from _common_names(table)
     yield from _hidden_regexes(table)
@@ -104,6 +102,17 @@ def _findings(table: MappingTable) -> Iterator[Finding]:
             yield from _ttl_findings(rule, unbounded)
             yield from _summary_findings(rule)
     yield from _default_summary_findings(rules)
+
+
+def _warning_finding(warning: str, file: str) -> Finding:
+    """Return a warning of the file, "file: key: text (line 3)", as a finding."""
+    kind = _kind_of(warning)
+    more = REFUSED_LATER if kind == "unknown_key" else ""
+    found = _WARNING.fullmatch(warning.removeprefix(f"{file}: "))
+    if found is None:
+        return Finding(kind=kind, line=0, key="", text=warning + more)
+    key, text, line = found.groups()
+    return Finding(kind=kind, line=int(line), key=key, text=text + more)
 
 
 def _kind_of(warning: str) -> str:

@@ -30,7 +30,7 @@ REGEX = f"match_type: regex, labels: {{a: $1}}, name: a, {COUNTER}"
         ([f"match: a.b, name: a, {COUNTER}", f"match: a.*, name: b, {COUNTER}"], []),
         (
             [f"match: a.*, name: a, {COUNTER}", f"match: a.b, name: b, {COUNTER}"],
-            [("unreachable", "")],
+            [("unreachable", "mappings[1]")],
         ),
         (
             [
@@ -74,9 +74,15 @@ REGEX = f"match_type: regex, labels: {{a: $1}}, name: a, {COUNTER}"
         (["match: a, name: a"], [("summary", "defaults.observer_type")]),
         (["match: a, name: a, observer_type: histogram"], []),
         (["match: a.time, name: a, action: drop"], []),
-        ([f"match: a, name: a, {COUNTER}, nme: x"], [("unknown_key", "")]),
-        ([f"match: a, name: b$1, {COUNTER}"], [("empty", "")]),
-        (["match: a, name: b, timer_type: histogram"], [("legacy", "")]),
+        (
+            [f"match: a, name: a, {COUNTER}, nme: x"],
+            [("unknown_key", "mappings[0].nme")],
+        ),
+        ([f"match: a, name: b$1, {COUNTER}"], [("empty", "mappings[0].name")]),
+        (
+            ["match: a, name: b, timer_type: histogram"],
+            [("legacy", "mappings[0].timer_type")],
+        ),
     ],
 )
 def test_findings(rules: list[str], found: list[tuple[str, str]]) -> None:
@@ -118,8 +124,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["lint", str(file)]) == 1
     first, second = capsys.readouterr().out.splitlines()
     assert first == (
-        f"{file}: mappings[0].foo: is an unknown key and is ignored (line 1); the next"
-        " release of statsd_exporter refuses the file"
+        f"{file}: mappings[0].foo: is an unknown key and is ignored; the next release"
+        " of statsd_exporter refuses the file (line 1)"
     )
     assert second.startswith(f"{file}: mappings[0].observer_type: is summary, whose")
     assert main(["lint", "--json", str(file)]) == 1

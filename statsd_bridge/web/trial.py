@@ -15,9 +15,11 @@ DEFAULT_FILE = "mapping.yml"
 MAX_FILE_LENGTH = 256
 """Characters of the name of a file."""
 
+BUSY = 503
+
 BODY_PROBLEMS = {
     413: "the mapping file has more than 1 MiB",
-    503: "too many files are being sent: try again later",
+    BUSY: "too many files are being sent: try again later",
 }
 
 
@@ -51,6 +53,8 @@ class Try(BackendPage):
             if not closed.called:
                 request.setResponseCode(answer.status)
                 set_json_headers(request)
+                if answer.status == BUSY:
+                    request.setHeader(b"retry-after", b"1")
                 request.setHeader(b"content-length", b"%d" % len(answer.document))
                 request.write(answer.document)
                 request.finish()

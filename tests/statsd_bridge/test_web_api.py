@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from statsd_bridge import web
 from tests.statsd_bridge.web_in_memory import Backend
 
 
@@ -118,6 +119,15 @@ def test_a_trial_is_refused(
     found, content = post(backend, f"/api/v1/{path}", body, header)
     assert (found, backend.tried) == (status, [])
     assert text in json.loads(content)["error"]
+
+
+@pytest.mark.parametrize(("status", "is_retried"), [(200, False), (503, True)])
+def test_a_trial_that_is_busy_can_be_repeated(status: int, is_retried: bool) -> None:
+    """A client reads that in the header, as with any status 503."""
+    backend = Backend()
+    backend.trial = web.TrialAnswer(status, b"{}\n")
+    found, head, _ = ask(backend, "/api/v1/try", "POST")
+    assert (found, b"Retry-After: 1" in head) == (status, is_retried)
 
 
 def test_a_trial_is_a_post() -> None:

@@ -120,12 +120,15 @@ class Commands:
         if self.spending is None:
             return text
         spent, whole = await self.spending.share(message.person_id)
-        if not (self.spending.priced or spent.answers):
-            # Without prices only answers with tokens are counted.
+        if not (self.spending.priced or spent.tokens):
+            # Without prices a share is one of tokens.
             return text
+        if not spent.answers:
+            # Answers of earlier versions, or to other persons of the chat.
+            return f"{text}\nyour share: none counted"
         words = in_words(spent, priced=self.spending.priced)
-        part = f", {100 * spent.part_of(whole):.1f} % of all" if spent.answers else ""
-        return f"{text}\nyour share: {words}{part}"
+        part = f"{100 * spent.part_of(whole):.1f} % of all"
+        return f"{text}\nyour share: {words}, {part}"
 
 
 def _help() -> str:

@@ -59,10 +59,11 @@ class Spent:
         """Return the share of the cost, or of the tokens if nothing cost anything."""
         if total.cost:
             return self.cost / total.cost
-        return self._tokens / total._tokens if total._tokens else 0.0
+        return self.tokens / total.tokens if total.tokens else 0.0
 
     @property
-    def _tokens(self) -> int:
+    def tokens(self) -> int:
+        """Return the tokens of input and output together."""
         return self.usage.input_tokens + self.usage.output_tokens
 
 

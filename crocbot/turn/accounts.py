@@ -46,8 +46,14 @@ class Accounts:
             if model.price is not None:
                 self.events.emit(AgentCost(model.label, 0.0))
 
-    async def record(self, message: Message, usages: Sequence[Usage]) -> None:
-        """Record the tokens of the agents that were asked, the first one first."""
+    async def record(
+        self, message: Message, usages: Sequence[Usage], *, answered: bool
+    ) -> None:
+        """
+        Record the tokens of the agents that were asked, the first one first.
+
+        One that was not `answered` counts as an answer only if it took tokens.
+        """
         cost = 0
         for model, usage in zip(self.models, usages, strict=False):
             picodollars = model.cost(usage)
@@ -60,7 +66,7 @@ class Accounts:
         person = message.person_id
         try:
             await self.limits.add_tokens(person, tokens)
-            if tokens or self.spending.priced:
+            if tokens or answered:
                 await self.spending.record(person, usage, cost)
         except StoreError as error:
             logger.error("tokens cannot be counted", error=str(error))

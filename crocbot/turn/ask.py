@@ -157,9 +157,10 @@ class AgentStep:
             )
             raise
         except CrocbotError:
-            await self._account(message, reader.usages)
+            await self._account(message, reader.usages, answered=False)
             raise
-        await self._account(message, reader.usages)
+        answered = reader.error is None
+        await self._account(message, reader.usages, answered=answered)
         if reader.error is None:
             descriptions = "" if enclosed is None else enclosed.descriptions
             answer = "\n".join(filter(None, [reader.text, descriptions]))
@@ -176,7 +177,7 @@ class AgentStep:
             stopped = self.stopped.get(update_id)
             if stopped is not None:
                 message, usages = stopped.message, stopped.usages
-                await self._account(message, usages)
+                await self._account(message, usages, answered=False)
                 await self._remember(message, stopped.exchange, usages)
 
     async def send_drafted(self, update_ids: Iterable[int]) -> None:
@@ -235,10 +236,12 @@ class AgentStep:
         except StoreError as error:
             self._report_store_error("conversation history cannot be written", error)
 
-    async def _account(self, message: Message, usages: Sequence[Usage]) -> None:
+    async def _account(
+        self, message: Message, usages: Sequence[Usage], *, answered: bool
+    ) -> None:
         """Record what an answer took."""
         if self.accounts is not None:
-            await self.accounts.record(message, usages)
+            await self.accounts.record(message, usages, answered=answered)
 
     def _report_store_error(self, event: str, error: StoreError) -> None:
         """Log and count an error; the agent answers without a history."""

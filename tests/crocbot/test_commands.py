@@ -200,6 +200,8 @@ class Shares:
             "your share: 1 answer, tokens not counted by the agent, $0.00,"
             " 0.0 % of all",
         ),
+        # Answers of the chat were to others, or before prices were set.
+        (Spent(person=7), True, "your share: none counted"),
         (
             Spent(person=7, answers=2, usage=Usage(10, 5)),
             False,
@@ -217,10 +219,11 @@ async def test_the_share_of_a_person(spent: Spent, priced: bool, text: str) -> N
     assert found.splitlines()[-1] == text
 
 
-async def test_no_share_without_prices_and_tokens() -> None:
+@pytest.mark.parametrize("answers", [0, 2])
+async def test_no_share_without_prices_and_tokens(answers: int) -> None:
     """Nothing is said about a share that cannot be known."""
     world = CommandsFixture()
-    world.spending = Shares(Spent(person=7), priced=False)
+    world.spending = Shares(Spent(person=7, answers=answers), priced=False)
     found = await world.answer("usage", operator=False)
 
     assert found is not None

@@ -241,7 +241,7 @@ async def test_accounts() -> None:
     events, recorder = RecordedEvents(), Recorder()
     both = accounts(recorder, events)
     both.start()
-    await both.record(a_message(), [Usage(1_000_000, 0), Usage(5, 5)])
+    await both.record(a_message(), [Usage(1_000_000, 0), Usage(5, 5)], answered=True)
 
     assert recorder.found == [(7, Usage(1_000_005, 5), 150_000_000_000)]
     assert events.of_type(AgentCost) == [
@@ -250,11 +250,33 @@ async def test_accounts() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("usage", "answered", "count"),
+    [
+        # Like the answers of the chat that /usage shows, with prices and without.
+        (Usage(), True, 1),
+        (Usage(), False, 0),
+        (Usage(3, 0), False, 1),
+    ],
+)
+@pytest.mark.parametrize("priced", [True, False])
+async def test_what_counts_as_an_answer(
+    usage: Usage, answered: bool, count: int, priced: bool
+) -> None:
+    """Each answer does; one that failed or was stopped only if it took tokens."""
+    recorder = Recorder()
+    recorder.priced = priced
+    both = accounts(recorder, RecordedEvents())
+    await both.record(a_message(), [usage], answered=answered)
+
+    assert len(recorder.found) == count
+
+
 async def test_counts_that_cannot_be_written() -> None:
     """The answer stands; the cost is in the metric, and the error is counted."""
     events = RecordedEvents()
     both = accounts(Recorder(StoreError("full")), events)
-    await both.record(a_message(), [Usage(1_000_000, 0)])
+    await both.record(a_message(), [Usage(1_000_000, 0)], answered=True)
 
     assert events.of_type(ErrorEvent) == [
         ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,24 @@ if TYPE_CHECKING:
     # An id of a group, and a text, may begin with a minus.
     context_settings={"help_option_names": ["--help"], "ignore_unknown_options": True},
 )
-@click.option("--file", type=click.Path(path_type=Path), help="Send this file.")
+@click.option(
+    "--file",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Send this file.",
+)
 @click.option("--plain", is_flag=True, help="The text is not Markdown.")
 @click.option("--list", "lists", is_flag=True, help="List the latest messages.")
 @click.argument("chat", required=False)
 @click.argument("text", required=False)
 def send(
-    *, file: Path | None, plain: bool, lists: bool, chat: str | None, text: str | None
+    *,
+    files: Sequence[Path],
+    plain: bool,
+    lists: bool,
+    chat: str | None,
+    text: str | None,
 ) -> None:
     """Send TEXT, or with `-` the standard input, to CHAT.
 
@@ -43,8 +55,11 @@ def send(
         for line in lines:
             click.echo(line)
         return
-    if chat is None or (text is None and file is None):
+    if chat is None or (text is None and not files):
         raise click.UsageError("CHAT, and TEXT or --file, are needed")
+    if len(files) > 1:
+        raise click.UsageError("a message has one file: --file is given twice")
+    file = next(iter(files), None)
     message = _message(chat, text, file, markdown=not plain)
     try:
         with store.opened(database, [pushed.SCHEMA]) as connection:
@@ -64,6 +79,8 @@ def _message(
     from crocbot import pushed
 
     if text == "-":
+        if sys.stdin is None:
+            raise OperatorError("-: the standard input is closed")
         # One byte more than a text may have, so that a longer one is refused.
         content = sys.stdin.buffer.read(pushed.MAX_TEXT_BYTES + 1)
         text = content.decode("utf-8", "replace")

@@ -182,11 +182,14 @@ async def _read_form(request: web.Request) -> PushedMessage:
                 break
             if not isinstance(part, BodyPartReader):
                 raise RequestError("a part of the form has parts itself")
+            name = part.name or ""
+            if name in fields or (name == "file" and file is not None):
+                raise RequestError(f"the form has {name[:40]!r} more than once")
             content = await _content(part, left)
-            if part.name == "file":
+            if name == "file":
                 file = NewFile(name=part.filename or "", content=content)
             else:
-                fields[part.name or ""] = content.decode()
+                fields[name] = content.decode()
         else:
             raise RequestError("the form has too many parts")
     except (ValueError, RuntimeError, AssertionError, HttpProcessingError) as error:

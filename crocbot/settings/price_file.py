@@ -11,6 +11,7 @@ A file that is wrong is refused as a whole; the error names the file and the key
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -48,7 +49,7 @@ def _price(source: str, model: str, table: object) -> Price:
         if isinstance(table[key], Mapping):
             raise OperatorError(
                 f"{shown} has a table {_key(key)}: write the name of a model with a"
-                f' dot in quotation marks, ["{model}.{key}"]'[:300]
+                f" dot in quotation marks, [{_quoted(f'{model}.{key}')}]"
             )
         if key not in KEYS:
             raise OperatorError(
@@ -77,5 +78,11 @@ def _key(name: str) -> str:
     return (name if plain else repr(name))[:MAX_SHOWN_CHARS]
 
 
+def _quoted(name: str) -> str:
+    """Return a key in quotation marks, in one line."""
+    return json.dumps(name[:MAX_SHOWN_CHARS])
+
+
 def _shown(value: object) -> str:
-    return str(value) if isinstance(value, Decimal) else repr(value)[:MAX_SHOWN_CHARS]
+    text = str(value) if isinstance(value, Decimal) else repr(value)
+    return text[:MAX_SHOWN_CHARS]

@@ -730,6 +730,8 @@ def test_the_server_of_the_fallback(
             "{file}: gpt-4 has a table 1: write the name of a model with a dot in"
             ' quotation marks, ["gpt-4.1"]',
         ),
+        ('["a\\nb".c]\nx = 1', "{file}: 'a\\nb' has a table c: write the name of a"),
+        ("[m]\noutput = 1\ninput = " + "9" * 900 + ".5", "{file}: m.input is 999"),
         ('["a\\nb"]\nx = 1', "{file}: 'a\\nb'.x is no price: must be input, output"),
     ],
 )
@@ -741,6 +743,7 @@ def test_mistakes_in_prices(tmp_path: Path, text: str, expected: str) -> None:
 
     assert expected.format(file=file) in found
     assert len(found.splitlines()) == 1
+    assert len(found) < 300 + len(str(file))
 
 
 def test_a_price_file_that_is_not_there(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import re
 import signal
+import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -141,6 +143,7 @@ async def test_the_command_without_a_gateway(world: World, crocbot: Crocbot) -> 
         (["7", "x" * 70_000], "more than 65536 bytes"),
         (["7", "--file", "/no/such"], "cannot read /no/such: No such file"),
         (["7"], "CHAT, and TEXT or --file, are needed"),
+        (["7", "--file", "a.png", "--file", "b.png"], "--file is given twice"),
     ],
 )
 async def test_mistakes(
@@ -152,6 +155,20 @@ async def test_mistakes(
     assert (code, output) == (2, "")
     assert error in errors
     assert rows(world)[PushState.OPEN] == 0
+
+
+async def test_a_closed_standard_input(world: World) -> None:
+    """A job without a standard input gets one sentence with exit code 2."""
+    await (await world.start_gateway()).stop()
+    shell = f"exec {sys.executable} -m crocbot send 7 - <&-"
+    program = await asyncio.create_subprocess_exec(
+        *("sh", "-c", shell),
+        env={**os.environ, **world.settings()},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await program.communicate()
+    assert program.returncode == 2
+    assert errors.decode() == "crocbot: -: the standard input is closed\n"
 
 
 async def test_a_chat_that_is_refused(world: World, crocbot: Crocbot) -> None:
@@ -227,6 +244,11 @@ HOSTILE_FORMS = {
     "a name with control characters": CHAT
     + part(FIELD % b"file" + b'; filename="a\x01.png"')
     + b"--b--\r\n",
+    "two files": CHAT
+    + part(FIELD % b"file" + b'; filename="a"')
+    + part(FIELD % b"file" + b'; filename="b"')
+    + b"--b--\r\n",
+    "two texts": CHAT + part(FIELD % b"text") * 2 + b"--b--\r\n",
     "many parts": part(FIELD % b"text") * 10 + b"--b--\r\n",
 }
 

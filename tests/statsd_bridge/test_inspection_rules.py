@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -27,6 +28,27 @@ def page(memory: InMemoryPath, **query: Any) -> Any:
     return run_at_once(memory.inspector.rules(RulesQuery(**query)))
 
 
+@pytest.mark.parametrize(
+    ("match", "example"),
+    [
+        (r"^api\.(get|post)\.\d+$", "api.get.1"),
+        (r"(?P<n>[\w-]+)\.((a)(b|c))[^x]?", "x.ab1"),
+        (r"x\d{3}y\.([a-z_]+)(\.z)?$", "x111y.a.z"),
+        (r"a|b", "a"),
+        (r"\[a\]", "[a]"),
+        (r"(a+)+\.(b|c){2}", "a.bb"),
+        (r"a$b", None),
+        (r"\x{41}b", None),
+        ("a" * 1_000, None),
+    ],
+)
+def test_an_example_of_a_regular_expression(match: str, example: str | None) -> None:
+    """It matches, or there is none: the page explains what becomes of it."""
+    rule = {"match": match, "match_type": "regex", "name": "a"}
+    found = page(InMemoryPath(json.dumps({"mappings": [rule]})))
+    assert found["rules"][0]["example"] == example
+
+
 def test_a_rule() -> None:
     """Each has its place in the file, how often it matched, and why it cannot."""
     memory = InMemoryPath(RULES)
@@ -38,6 +60,7 @@ def test_a_rule() -> None:
         "file_line": 3,
         "match": "app.req.*",
         "match_type": "glob",
+        "example": "app.req.x",
         "name": "app_requests_total",
         "action": "map",
         "type": None,

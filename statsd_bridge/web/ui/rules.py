@@ -116,10 +116,10 @@ def _state(rule: Mapping[str, Any]) -> Html:
 
 
 def _example(rule: Mapping[str, Any], up: str) -> Html:
-    """Return a link that explains a line that a glob rule may match."""
-    if rule["match_type"] != "glob":
-        return EMPTY
-    name = rule["match"].replace("*", "x")
+    """Return a link that explains a line that a rule may match, or to the form."""
+    name = rule["example"]
+    if name is None:
+        return link(f"{up}explain", "explain a line", "explain")
     suffix = {"gauge": "g", "observer": "ms", "set": "s"}.get(rule["type"] or "", "c")
     hidden = fill('explain<span class="hidden"> {name}</span>', name=name)
     return link(f"{up}explain", hidden, "explain", line=f"{name}:1|{suffix}")

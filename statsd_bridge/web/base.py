@@ -149,4 +149,6 @@ def plain_error(request: PageRequest, status: int, body: bytes) -> bytes:
     """Set the status and type of a response in plain text; return its body."""
     request.setResponseCode(status)
     request.setHeader(b"content-type", PLAIN)
+    # Like Go's http.Error: a refusal may quote a parameter.
+    request.setHeader(b"x-content-type-options", b"nosniff")
     return body

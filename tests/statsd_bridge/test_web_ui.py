@@ -252,6 +252,8 @@ def test_parameters_are_checked(ask: Ask, path: str, status: int) -> None:
     head, _ = ask(path)
     assert head.startswith(f"http/1.0 {status}")
     assert ("content-type: text/html" in head) is (status == 200)
+    # A refusal quotes the parameter as plain text.
+    assert "x-content-type-options: nosniff" in head
 
 
 def test_methods_that_change_something_are_refused(ask: Ask) -> None:

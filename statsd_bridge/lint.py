@@ -302,7 +302,14 @@ def _summary_findings(rule: Rule) -> Iterator[Finding]:
 
 def _default_summary_findings(rules: Iterable[Rule]) -> Iterator[Finding]:
     """Yield one finding about all rules that would make a summary of a timing."""
-    found = [each for each in rules if _is_summary(each) and not _is_of_timings(each)]
+    found = [
+        each
+        for each in rules
+        if _is_summary(each)
+        and not _is_of_timings(each)
+        # The name says that it is for counters.
+        and not each.name.source.endswith("_total")
+    ]
     if found:
         yield Finding(
             kind="summary",

@@ -72,6 +72,8 @@ REGEX = f"match_type: regex, labels: {{a: $1}}, name: a, {COUNTER}"
         ),
         (["match: a.time, name: a"], [("summary", "mappings[0].observer_type")]),
         (["match: a, name: a"], [("summary", "defaults.observer_type")]),
+        (["match: a, name: a_total"], []),
+        (["match: a.time, name: a_total"], [("summary", "mappings[0].observer_type")]),
         (["match: a, name: a, observer_type: histogram"], []),
         (["match: a.time, name: a, action: drop"], []),
         (

@@ -1,5 +1,5 @@
 """
-The pictures of the page in docs/pictures/: `make pictures`.
+The pictures in docs/pictures/: `make pictures`.
 
 A bridge gets the traffic of a shop for 20 seconds, which its charts show as 15 minutes.
 """
@@ -21,6 +21,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.end_to_end.programs import BridgeProcess
+from tests.end_to_end.web import terminal_pictures
 from tests.end_to_end.web.browser import Tab, open_browser
 from tests.ports import HOST
 
@@ -92,6 +93,7 @@ def _take_all() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
         home = Path(folder)
+        terminal_pictures.take(browser, PICTURES)
         (home / "shop.yml").write_text(MAPPING)
         path = f"{Path(__file__).with_name('fast_looks')}:{ROOT}"
         bridge = BridgeProcess(

@@ -154,6 +154,9 @@ def _check_target(file: Path, target: Path, *, replace: bool) -> None:
 
 def _check_backup(backup: Path) -> None:
     """Raise OperatorError unless a file is a copy of a state file that can be used."""
+    if backup.exists() and not backup.is_file() and not backup.is_dir():
+        # To open a pipe may wait for ever.
+        raise OperatorError(f"{backup} is not a regular file")
     with backup.open("rb") as opened:
         if opened.read(len(MAGIC)) != MAGIC:
             raise OperatorError(f"{backup} is not a backup of crocbot")

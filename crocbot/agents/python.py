@@ -77,6 +77,9 @@ class PythonAgent:
                     # Also of what is not shown, such as a model's thinking.
                     chars += len(piece) if isinstance(piece, str) else 0
                     if chars > MAX_BODY_BYTES:
+                        if isinstance(piece, str):
+                            fits = len(piece) - (chars - MAX_BODY_BYTES)
+                            yield await read_piece(piece[:fits], self._max_file_bytes)
                         text = f"the answer has more than {MAX_BODY_BYTES} characters"
                         raise AgentError(text, AgentErrorReason.TOO_LONG)
                     if isinstance(piece, AnswerFile):

@@ -191,11 +191,8 @@ class Answers:
     def _ask_agent(self, default: str) -> str:
         from crocbot.setup.agents import AGENT_SETTINGS
 
-        return str(
-            click.prompt(
-                "Agent", default=default, type=click.Choice(list(AGENT_SETTINGS))
-            )
-        )
+        names = click.Choice(list(AGENT_SETTINGS), case_sensitive=False)
+        return str(click.prompt("Agent", default=default, type=names))
 
     def _choose_api_url(self) -> None:
         if self.flags.api_url is not None:

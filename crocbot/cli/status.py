@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crocbot.cli import common
-from crocbot.errors import CrocbotError
+from crocbot.errors import CrocbotError, OperatorError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def status() -> int:
         try:
             code = _show_gateway(database.parent)
         except CrocbotError as error:
-            code = common.fail(error, 1)
+            code = common.fail(error, 2 if isinstance(error, OperatorError) else 1)
     else:
         code = common.fail(f"no gateway runs in {database.parent}", 1)
     if state_dir.exists(database):

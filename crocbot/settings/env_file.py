@@ -107,7 +107,7 @@ class EnvFile:
         """Return a line for each value that differs; secrets are masked."""
         old_values, new_values = self.values, new.values
         lines = []
-        for name in [*old_values, *(new_values.keys() - old_values.keys())]:
+        for name in dict.fromkeys([*old_values, *new_values]):
             old, changed = old_values.get(name), new_values.get(name)
             if old == changed:
                 continue

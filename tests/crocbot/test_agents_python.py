@@ -575,6 +575,23 @@ async def test_an_endless_text_is_cut() -> None:
     assert raised.value.reason is AgentErrorReason.TOO_LONG
 
 
+async def test_one_large_text_is_delivered_up_to_the_bound() -> None:
+    """The person sees its beginning, as of a text in many pieces."""
+
+    async def call(_: Question) -> str:
+        return "Hello" + "x" * 2_000_000
+
+    agent = PythonAgent(a_function(call))
+    stream = agent.answer(a_prompt())
+    text = await anext(stream)
+    with pytest.raises(AgentError, match="more than 1048576"):
+        await anext(stream)
+    await agent.close()
+    assert isinstance(text, str)
+    assert text.startswith("Hellox")
+    assert len(text) == 1_048_576
+
+
 WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
 
 

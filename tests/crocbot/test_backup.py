@@ -270,6 +270,7 @@ NEWER = f"PRAGMA user_version={FORMAT + 1}"
         ("half", "damaged"),
         ("missing", "No such file"),
         ("folder", "Is a directory"),
+        ("pipe", "is not a regular file"),
         ("itself", "is the database itself"),
     ],
 )
@@ -296,6 +297,9 @@ def test_what_is_no_backup(
         case "folder":
             file.unlink()
             file.mkdir()
+        case "pipe":
+            file.unlink()
+            os.mkfifo(file)
         case "itself":
             file = database
         case sql:

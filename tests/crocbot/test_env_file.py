@@ -179,6 +179,14 @@ def test_lines_that_stay(tmp_path: Path) -> None:
     ]
 
 
+def test_changes_in_the_order_of_the_answers(tmp_path: Path) -> None:
+    """New variables are shown in the order in which they will be in the file."""
+    names = ["TELEGRAM_BOT_TOKEN", *(f"CROCBOT_{each}" for each in "HGFEDCBA")]
+    old = EnvFile(tmp_path / ".env")
+    lines = old.changes(old.with_values(dict.fromkeys(names, "1")))
+    assert [line.split("=")[0] for line in lines] == [f"+ {name}" for name in names]
+
+
 @given(
     before=st.lists(
         st.sampled_from(

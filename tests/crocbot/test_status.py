@@ -152,3 +152,14 @@ def test_no_answer(
     assert error.count("\n") == 1
     assert "no answer from" in error
     assert "see CROCBOT_HEALTH_ADDRESS" in error
+
+
+def test_a_wrong_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A setting that must be changed has exit code 2, as for every command."""
+    monkeypatch.setenv("CROCBOT_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("CROCBOT_HEALTH_ADDRESS", "nowhere")
+    with locked(tmp_path):
+        assert cli.main(["status"]) == 2
+    assert "must be host:port, or off" in capsys.readouterr().err

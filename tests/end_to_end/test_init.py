@@ -73,7 +73,7 @@ async def test_the_first_answer(tmp_path: Path, world: World, init: Init) -> Non
     world.server.send(ADA, "it is me")
     await program.expect(r"user id 1001, @ada, name 'Ada\u202e\x1b[31m'")
     await program.answer("Is this you", "y")
-    await program.answer("Agent", "")
+    await program.answer("Agent", "Echo")
     await program.answer("Write ", "y")
     await program.expect("mode 600")
     await program.expect("ok: telegram: @sandbox_croc_bot")

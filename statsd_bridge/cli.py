@@ -20,7 +20,7 @@ import click
 from click.core import ParameterSource
 
 from statsd_bridge import optional, subcommands
-from statsd_bridge.errors import BridgeError
+from statsd_bridge.errors import BridgeError, escaped
 from statsd_bridge.settings import IGNORED_FLAGS, LINE_SETTINGS, Flag, Settings
 from statsd_bridge.signals import SIGNALS
 from statsd_bridge.stderr import WRITER
@@ -65,8 +65,8 @@ def _print_output_error(error: OSError) -> int:
 
 
 def _print_error(line: str, code: int = 2) -> int:
-    """Print an error in one line and return the exit code."""
-    return _print(f"statsd-bridge: {line}", code)
+    """Print an error in one line, whatever it quotes, and return the exit code."""
+    return _print(f"statsd-bridge: {escaped(line)}", code)
 
 
 def _print(line: str, code: int = 2) -> int:

@@ -1,5 +1,5 @@
 """
-Exceptions that stop the bridge, in one hierarchy.
+Exceptions that stop the bridge, in one hierarchy, and the text of their messages.
 
 Bad input is not here: it is a value (model.ParseError, model.Rejection) and a count.
 """
@@ -17,3 +17,13 @@ class ConfigError(BridgeError):
 
 class BindError(BridgeError):
     """An address or an inherited socket that cannot be listened on."""
+
+
+def escaped(text: str) -> str:
+    """Escape what could control a terminal, or begin another line."""
+    return "".join(
+        each
+        if each.isprintable()
+        else each.encode("unicode_escape", "surrogatepass").decode()
+        for each in text
+    )

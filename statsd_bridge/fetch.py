@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from statsd_bridge.errors import BridgeError
+from statsd_bridge.errors import BridgeError, escaped
 
 FETCH_SECONDS = 30.0
 """Time of a request, names of hosts and the whole answer included."""
@@ -230,13 +230,3 @@ def _decode(body: bytes) -> Any:
         return json.loads(body, parse_constant=lambda _: math.nan)
     except (ValueError, RecursionError):
         return None
-
-
-def escaped(text: str) -> str:
-    """Escape what could control a terminal."""
-    return "".join(
-        each
-        if each.isprintable()
-        else each.encode("unicode_escape", "surrogatepass").decode()
-        for each in text
-    )

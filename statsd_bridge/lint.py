@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from statsd_bridge.document.diagnostics import quote
+from statsd_bridge.errors import escaped
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.mapping.glob import Node, Trie
 from statsd_bridge.mapping.rule import Rule, Template
@@ -59,13 +60,13 @@ class Report:
     def as_text(self) -> str:
         """Return one line for each finding."""
         rows = [
-            f"{self.file}: {each.key}: {each.text} (line {each.line})"
+            escaped(f"{self.file}: {each.key}: {each.text} (line {each.line})")
             if each.line
-            else each.text
+            else escaped(each.text)
             for each in self.findings
         ]
         if not self.is_complete:
-            rows.append(f"{self.file}: has more findings; mend these first")
+            rows.append(f"{escaped(self.file)}: has more findings; mend these first")
         return "".join(f"{row}\n" for row in rows)
 
     def as_json(self) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def try_command(
     if report is None:
         raise server.error("the answer is not that of a trial: another version?")
     if report.error is not None:
-        raise BridgeError(fetch.escaped(report.error))
+        raise BridgeError(report.error)
     click.echo(json.dumps(document) if is_json else report.as_text(), nl=is_json)
     return int(not report.is_clean)
 
@@ -147,10 +147,10 @@ def lint_command(*, file: str, is_json: bool) -> int:
     Exit code 0 if there is nothing, 1 if there is something, 2 if the file cannot be
     read or is refused.
     """
-    from statsd_bridge import fetch, mapping
+    from statsd_bridge import mapping
     from statsd_bridge.lint import lint
 
-    report = lint(mapping.load(file), fetch.escaped(file))
+    report = lint(mapping.load(file), file)
     if is_json:
         click.echo(json.dumps(report.as_json()))
     elif report.findings:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from statsd_bridge.compare.differences import Comparison, Difference
 from statsd_bridge.compare.page import Series
-from statsd_bridge.fetch import escaped
+from statsd_bridge.errors import escaped
 from statsd_bridge.syntax import escape_label_value
 
 MAX_LISTED: Final = 1_000

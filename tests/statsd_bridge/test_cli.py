@@ -50,6 +50,8 @@ def test_a_good_command_line_passes_the_check(arguments: list[str]) -> None:
         ([f"--statsd.listen-udp={'x' * 64}.org:1"], "--statsd.listen-udp: cannot"),
         (["--statsd.listen-udp=no.such.invalid:1"], "--statsd.listen-udp: cannot"),
         (["@/no/such/file"], "@/no/such/file"),
+        (["lint", "/no/\x1b[31m\nfile"], r"/no/\x1b[31m\nfile"),
+        (["explain", "--expect", "/no/\nfile"], r"--expect: /no/\nfile"),
         (["--statsd.mapping-config=/no/such/file", "--check-config"], "/no/such/file"),
     ],
 )

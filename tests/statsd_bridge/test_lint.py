@@ -135,3 +135,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert [each["kind"] for each in document["findings"]] == ["unknown_key", "summary"]
     file.write_text("mappings: [{match: a}]")
     assert main(["lint", str(file)]) == 2
+
+    file = tmp_path / "a\nb.yml"
+    file.write_text("mappings: [{match: a, name: b, foo: 1}]")
+    capsys.readouterr()
+    assert main(["lint", str(file)]) == 1
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].startswith(rf"{tmp_path}/a\nb.yml: mappings[0].foo: is an unknown")

@@ -26,7 +26,7 @@ from crocbot.errors import StoreError
 from crocbot.events import (
     EventListener,
 )
-from crocbot.limits import Limits, Refusal
+from crocbot.limits import DAY, SLOT_SECONDS, Limits, Refusal
 from crocbot.model import Clock, ErrorEvent, Message
 from crocbot.turn_outcomes import Limit
 
@@ -104,8 +104,13 @@ def in_words(seconds: float) -> str:
     Return a pause in words, rounded up.
 
         432.0 --> "8 minutes"
+
+    A day is counted in slots of five minutes: what these add to hours is left out, so
+    that no sentence has 25 hours.
     """
     minutes = max(1, math.ceil(seconds / 60))
     if minutes == 1:
         return "a minute"
-    return f"{minutes} minutes" if minutes < 120 else f"{math.ceil(minutes / 60)} hours"
+    if minutes < 120:
+        return f"{minutes} minutes"
+    return f"{math.ceil((minutes - SLOT_SECONDS[DAY] / 60) / 60)} hours"

@@ -192,7 +192,11 @@ def test_all_chats_get_a_bounded_number_of_sentences() -> None:
         (0.0, "a minute"),
         (60.0, "a minute"),
         (61.0, "2 minutes"),
+        (7140.0, "119 minutes"),
+        (7200.0, "2 hours"),
+        (7501.0, "3 hours"),
         (86_400.0, "24 hours"),
+        (86_700.0, "24 hours"),
     ],
 )
 def test_a_pause_in_words(seconds: float, words: str) -> None:

@@ -209,10 +209,13 @@ class FallbackReader:
         held = ""
         async with aclosing(self.first.texts()) as texts:
             async for text in texts:
-                if self._began:
+                if text is RETRACTED:
+                    # What was shown was thinking, which is no word.
+                    if self._began:
+                        yield text
+                    self._began, held = False, ""
+                elif self._began:
                     yield text
-                elif text is RETRACTED:
-                    held = ""
                 elif is_visible(held + text):
                     self._began = True
                     yield held + text

@@ -127,11 +127,13 @@ async def read(
     formats: list[TextFormat] = []
     async with aclosing(reader.texts()) as parts:
         async for part in parts:
+            if part is RETRACTED:
+                shown_before.clear()
+                texts.clear()
+                continue
             if not agents[1].prompts and isinstance(part, str):
                 shown_before.append(part)
-            if part is RETRACTED:
-                texts.clear()
-            elif isinstance(part, TextFormat):
+            if isinstance(part, TextFormat):
                 formats.append(part)
             else:
                 texts.append(part)
@@ -218,9 +220,16 @@ async def test_both_fail() -> None:
     assert len(reading.events.of_type(AgentCall)) == 2
 
 
-async def test_thinking_is_no_word() -> None:
-    """A first agent that only thinks before it fails has said nothing."""
-    reading = await read(["<think>hm, ", "</think>", FAILED], thinking=True)
+@pytest.mark.parametrize(
+    "parts", [["<think>hm, ", "</think>"], ["hm, ", "</think>"], ["hm</think>", " "]]
+)
+async def test_thinking_is_no_word(parts: list[str]) -> None:
+    """
+    A first agent that only thinks before it fails has said nothing.
+
+    Some servers leave out the first tag: then the thinking is shown, and retracted.
+    """
+    reading = await read([*parts, FAILED], thinking=True)
 
     assert reading.outcomes == [FallbackOutcome.ANSWERED]
     assert reading.texts == ["second"]
@@ -242,7 +251,9 @@ async def test_the_tokens_of_both_are_counted() -> None:
     assert reading.reader.usages == (Usage(5, 0), Usage(7, 3))
 
 
-WORDS = st.sampled_from(["", " ", "\n", "\u200b", "word", "two words", "<think>"])
+WORDS = st.sampled_from(
+    ["", " ", "\n", "\u200b", "word", "two words", "<think>", "</think>"]
+)
 ERRORS = st.sampled_from(
     [*(AgentError("e", reason) for reason in REASONS), OperatorError("e")]
 )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statsd_bridge.web.ui import bars, charts, markup, numbers
+from statsd_bridge.web.ui import bars, charts, markup, numbers, series
 from statsd_bridge.web.ui.accept import prefers_html
 from statsd_bridge.web.ui.links import url
 from statsd_bridge.web.ui.unmapped import multiline
@@ -264,3 +264,15 @@ def test_methods_that_change_something_are_refused(ask: Ask) -> None:
     head, body = ask("/ui/series", method="HEAD")
     assert head.startswith("http/1.0 200")
     assert body == b""
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "seconds"), [(0, 5), (4_999, 5), (12_000, 15), (1_000_000, 1_005)]
+)
+def test_a_search_is_repeated_according_to_its_cost(
+    looked_at: int, seconds: int
+) -> None:
+    """Also among many series, so that a page shows what arrives."""
+    found = {"series": [], "looked_at": looked_at}
+    section = series.render(found, series.Search(), 0.0, "")
+    assert f'data-every="{seconds}"' in section

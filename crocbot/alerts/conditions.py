@@ -2,13 +2,15 @@
 The conditions of all alerts, looked at once a second.
 
 While an alert fires, its condition is easier to meet (less space must be missing, one
-more event is enough), so that it does not end and begin again at a threshold.
+more event is enough), so that it does not end and begin again at a threshold.  When it
+is over, its events are forgotten: they would let it fire again until they are
+WINDOW_SECONDS old.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from crocbot.alerts.events import AlertEvents, Times
@@ -53,11 +55,13 @@ class Conditions:
 
     events: AlertEvents
     state: GatewayState
+    _fired: set[AlertName] = field(default_factory=set, init=False)
 
     def check(
         self, counts: Counts, firing: Collection[AlertName]
     ) -> Mapping[AlertName, str | None]:
         """Return the value of each condition that holds, None for the others."""
+        self._forget_ended(firing)
         events = self.events
         conflicts = _many(events.conflicts, AlertName.SECOND_POLLER in firing)
         inbox = self.state.inbox_error() is not None or _is_new(events.inbox_errors)
@@ -81,6 +85,17 @@ class Conditions:
                 str(counts.starts) if restarts > MAX_RESTARTS else None
             ),
         }
+
+    def _forget_ended(self, firing: Collection[AlertName]) -> None:
+        """Forget the events of alerts that fired and are over."""
+        ended = self._fired.difference(firing)
+        if AlertName.SECOND_POLLER in ended:
+            self.events.conflicts.clear()
+        if AlertName.AGENT_ERRORS in ended:
+            self.events.agent_errors.clear()
+            self.events.prompts.clear()
+        self._fired.clear()
+        self._fired.update(firing)
 
     def _failed(self, is_firing: bool) -> str | None:
         """Return the share of prompts that fail, if it is too large."""

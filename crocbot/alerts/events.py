@@ -47,6 +47,10 @@ class Times:
             self._at.popleft()
         return len(self._at)
 
+    def clear(self) -> None:
+        """Forget all times."""
+        self._at.clear()
+
     @property
     def age(self) -> float | None:
         """Return how long ago it happened last, None if it did not."""

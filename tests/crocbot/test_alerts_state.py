@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from crocbot.alerts.events import AlertEvents
 from crocbot.alerts.messages import body_of, text_of
 from crocbot.alerts.state import AlertState, Notice, NoticeKind, Notices
 from crocbot.alerts.table import ALERTS, AlertName
-from crocbot.events import NO_EVENTS, AgentCall, DiskSpace, PollFailed
+from crocbot.events import NO_EVENTS, AgentCall, DiskSpace, Event, PollFailed
 from crocbot.model import ReconnectReason
 from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import Clock
@@ -126,6 +127,40 @@ def test_counts_within_a_time() -> None:
     assert firing(conditions, {AlertName.SECOND_POLLER}) == set()
     events.emit(conflict)
     assert firing(conditions, {AlertName.SECOND_POLLER}) == {AlertName.SECOND_POLLER}
+
+
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [
+        (AlertName.SECOND_POLLER, PollFailed(ReconnectReason.CONFLICT)),
+        (
+            AlertName.AGENT_ERRORS,
+            AgentCall(seconds=1.0, error=AgentErrorReason.TIMEOUT),
+        ),
+    ],
+)
+def test_an_alert_that_is_over(name: AlertName, event: Event) -> None:
+    """The events that it told of do not let it fire again; as many new ones do."""
+    clock = Clock()
+    events, conditions = watched(clock)
+    state = AlertState(after_seconds=0.0, clear_seconds=300.0)
+    fired: list[bool] = []
+
+    def look() -> bool:
+        found = conditions.check(Counts(), {name} if state.is_firing else set())
+        state.update(clock.now, found[name])
+        return state.is_firing
+
+    for _ in range(3):
+        events.emit(event)
+    for _ in range(1200):
+        fired.append(look())
+        clock.now += 1.0
+    assert fired == sorted(fired, reverse=True)
+    assert 300 <= fired.count(True) < 310
+    for expected in (False, False, True):
+        events.emit(event)
+        assert look() is expected
 
 
 def test_few_failed_prompts() -> None:

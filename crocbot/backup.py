@@ -112,6 +112,7 @@ def _copy(file: Path, draft: Path, *, options: str) -> None:
     os.close(os.open(draft, flags, PRIVATE_FILE))
     draft.chmod(PRIVATE_FILE)
     with (
+        _damage(file),
         closing(_open(file, options)) as source,
         closing(sqlite3.connect(draft, isolation_level=None)) as target,
     ):
@@ -207,4 +208,16 @@ def _operator_errors(file: Path) -> Iterator[None]:
     except OSError as error:
         raise OperatorError(f"{file}: {error.strerror or error}") from error
     except sqlite3.Error as error:
+        raise OperatorError(f"{file}: {error}") from error
+
+
+@contextmanager
+def _damage(file: Path) -> Iterator[None]:
+    """Raise OperatorError, which names the file, if it is damaged or no database."""
+    try:
+        yield
+    except sqlite3.OperationalError:
+        # Such as a full disk, which is that of the copy.
+        raise
+    except sqlite3.DatabaseError as error:
         raise OperatorError(f"{file}: {error}") from error

@@ -24,7 +24,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -93,9 +93,9 @@ class Store:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        closing = asyncio.ensure_future(self._in_thread(self._close))
+        ending = asyncio.ensure_future(self._in_thread(self._close))
         # A disk that hangs must not keep the gateway from ending.
-        await asyncio.wait([closing], timeout=CLOSE_SECONDS)
+        await asyncio.wait([ending], timeout=CLOSE_SECONDS)
         self._thread.shutdown(wait=False)
 
     @property
@@ -130,9 +130,7 @@ class Store:
             _take_over_old_inbox(self._file)
             connection = _connect(self._file, BUSY_SECONDS)
             try:
-                (problem,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-                if problem != "ok":
-                    raise sqlite3.DatabaseError("it is damaged")
+                _check_pages(connection)
                 _create(connection, self._schemas, self._clocks)
                 self._clock = load_clock(connection, self._clocks)
                 with suppress(sqlite3.OperationalError), _transaction(connection):
@@ -272,12 +270,18 @@ def inspect(file: Path) -> None:
     """Raise OperatorError unless this program can use a file; change nothing."""
     with _operator_errors(file):
         # Immutable: takes no lock that a running gateway would wait for.
-        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)
-        try:
+        uri = f"{file.as_uri()}?mode=ro&immutable=1"
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             check_format(connection, file)
-        finally:
-            connection.close()
+            # Some pages of a file that is in use are in its log only.
+            if not any(file.parent.glob("*-wal")) and not is_locked(file.parent):
+                _check_pages(connection)
+
+
+def _check_pages(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        raise sqlite3.DatabaseError("it is damaged")
 
 
 def _connect(file: Path, busy_seconds: float) -> sqlite3.Connection:

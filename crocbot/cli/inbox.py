@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
+def _reason(text: str | None) -> str | None:
+    """Return a reason; raise BadParameter for an empty one, which all would match."""
+    if text is None or text.strip():
+        return text
+    raise click.BadParameter("it is empty: leave the option out for every reason.")
+
+
 def _filters(command: Command) -> Command:
     """Add the ids and filters that choose failed rows."""
     for add in (
@@ -31,7 +38,12 @@ def _filters(command: Command) -> Command:
             metavar="TIME",
             help="Closed in the last 30min, 2h or 1d, or after 2026-01-31T12:00.",
         ),
-        click.option("--reason", metavar="TEXT", help="The reason contains TEXT."),
+        click.option(
+            "--reason",
+            callback=lambda _, __, text: _reason(text),
+            metavar="TEXT",
+            help="The reason contains TEXT.",
+        ),
         click.argument(
             "update_ids",
             metavar="[UPDATE]...",

@@ -147,6 +147,7 @@ def test_a_damaged_database(
     code, text = run(capsys, "backup", "copy")
 
     assert code == 2
+    assert text.startswith(f"crocbot: {database}: ")
     assert text.count("\n") == 1
     assert names(tmp_path) == ["state"]
 

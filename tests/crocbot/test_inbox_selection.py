@@ -88,6 +88,8 @@ def test_retry(
 @pytest.mark.parametrize(
     ("flags", "error"),
     [
+        (["drop", "--yes", "--reason", ""], "it is empty"),
+        (["retry", "--reason", " "], "it is empty"),
         (["retry", "4"], "not all of these updates have failed: see"),
         (["retry", "1", "--chat", "-8"], "not all of these updates have failed and"),
         (["drop", "6", "--yes"], "not all of these updates have failed or were set"),

@@ -183,6 +183,8 @@ async def test_a_damaged_file(tmp_path: Path) -> None:
     file.write_bytes(damaged)
     with pytest.raises(OperatorError, match="move it away to start with an empty one"):
         await open_and_close(file)
+    with pytest.raises(OperatorError, match="move it away to start with an empty one"):
+        inspect(file)
     assert file.read_bytes() == damaged
 
 

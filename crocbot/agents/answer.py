@@ -128,11 +128,13 @@ class Timeouts:
     The timeouts of an answer, in seconds.
 
     `first_byte` is the longest time from each call of the agent to the first part of
-    its answer, `total` from the first call to the end.
+    its answer, `total` from the first call to the end, `first_word` from the first call
+    to a visible character, a file or buttons.
     """
 
     first_byte: float
     total: float
+    first_word: float = float("inf")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -163,6 +165,7 @@ class AnswerReader:
     _first_token: float | None = field(default=None, init=False)
     _halved: bool = field(default=False, init=False)
     _has_file: bool = field(default=False, init=False)
+    _has_word: bool = field(default=False, init=False)
 
     @property
     def text(self) -> str:
@@ -194,12 +197,13 @@ class AnswerReader:
     def _record(self, text: AnswerText, seconds: float) -> None:
         if text is RETRACTED:
             self._texts.clear()
-            self._first_token = None
+            self._first_token, self._has_word = None, False
             return
         if self._first_token is None:
             self._first_token = seconds
         if text:
             self._texts.append(text)
+            self._has_word = self._has_word or is_visible(text)
 
     async def _redacted(self) -> AsyncGenerator[AnswerText, None]:
         """Yield the text without secrets; a part is empty while one may begin."""
@@ -312,6 +316,7 @@ class AnswerReader:
         Raise AgentError at their end.
         """
         if isinstance(part, AgentButtons):
+            self._has_word = True
             await self.enclosures.add(part)
             return
         self._has_file = True
@@ -325,13 +330,14 @@ class AnswerReader:
     async def _one_call(self, deadline: float) -> AsyncGenerator[str, None]:
         """Yield the text of one call, each part in time; keep its token usage."""
         loop = asyncio.get_running_loop()
-        until = min(deadline, loop.time() + self.timeouts.first_byte)
+        word_by = deadline - max(0.0, self.timeouts.total - self.timeouts.first_word)
+        until = min(word_by, loop.time() + self.timeouts.first_byte)
         answer = self.agent.answer(self.prompt)
         try:
             while True:
                 async with asyncio.timeout_at(until):
                     part = await anext(answer)
-                until = deadline
+                until = deadline if self._has_word or self._has_file else word_by
                 if isinstance(part, Usage):
                     self.usage = part
                 elif isinstance(part, AgentFile | AgentButtons):

@@ -6,7 +6,8 @@ The fallback agent: asked when the first one fails before its first word.
                                                       also if it fails after that
 
 - A text without anything visible is no word: it is kept back until there is one.
-- Both share the total time-out.  The first agent is not retried after long pauses.
+- Both share the total time-out: half of it is for the first word of the first agent, or
+  its time for the first part if that is more.  It is not retried after long pauses.
 - What the first agent's error tells the operator is logged and counted, also if the
   fallback answers.
 - A cancelled answer (/stop, a stop of the gateway) asks no other agent.
@@ -93,6 +94,9 @@ class Fallback:
         `message` is the one that `loaded` was loaded from, in the context `stack`.
         """
         first.max_wait_seconds = MAX_FIRST_WAIT_SECONDS
+        limits = first.timeouts
+        first_word = max(limits.first_byte, limits.total / 2)
+        first.timeouts = replace(limits, first_word=first_word)
         return FallbackReader(
             rules=self,
             first=first,

@@ -85,7 +85,7 @@ def row(text: str | None = "hello", user: int = 7, **fields: Any) -> Row:
 
 
 class FakeAgent:
-    """An agent that yields these parts, or raises them."""
+    """An agent that yields these parts, raises them, or at None waits for ever."""
 
     name, markdown, remembers = "fake", False, True
     accepts = Accepts.IMAGES | Accepts.WORDS
@@ -99,6 +99,8 @@ class FakeAgent:
         for part in self.parts:
             if isinstance(part, BaseException):
                 raise part
+            if part is None:
+                await asyncio.Event().wait()
             yield part
 
 

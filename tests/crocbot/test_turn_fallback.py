@@ -83,6 +83,10 @@ class Reading:
     shown_before: list[str]
 
     @property
+    def first_error(self) -> Exception | None:
+        return self.reader.first.error
+
+    @property
     def outcomes(self) -> list[FallbackOutcome]:
         return [each.outcome for each in self.events.of_type(AgentFallback)]
 
@@ -93,6 +97,7 @@ async def read(
     *,
     thinking: bool = False,
     total: float = 30.0,
+    first_byte: float | None = None,
 ) -> Reading:
     """Ask two agents that yield these parts, or raise them."""
     agents = FakeAgent(*first), Second(*second)
@@ -104,7 +109,7 @@ async def read(
     answer = AnswerReader(
         agent=agents[0],  # type: ignore[arg-type]
         prompt=Prompt(message, PAST),
-        timeouts=Timeouts(first_byte=total, total=total),
+        timeouts=Timeouts(first_byte=first_byte or total, total=total),
         events=events,
         thinking=ThinkingTags() if thinking else None,
     )
@@ -242,6 +247,27 @@ async def test_no_time_is_left() -> None:
     assert reading.reader.error is FAILED
     assert reading.outcomes == [FallbackOutcome.NO_TIME]
     assert reading.second.prompts == []
+
+
+@pytest.mark.parametrize(
+    ("first", "outcomes", "texts"),
+    [
+        ([""], [FallbackOutcome.ANSWERED], ["second"]),
+        ([" "], [FallbackOutcome.ANSWERED], ["second"]),
+        (["<think>hm"], [FallbackOutcome.ANSWERED], ["second"]),
+        (["word"], [], ["word"]),
+    ],
+)
+async def test_a_first_agent_that_hangs(
+    first: list[str], outcomes: list[FallbackOutcome], texts: list[str]
+) -> None:
+    """Without a word in half of the time, the other half is for the fallback."""
+    reading = await read([*first, None], thinking=True, total=2.4, first_byte=0.5)
+
+    assert (reading.outcomes, reading.texts) == (outcomes, texts)
+    error = reading.first_error
+    assert isinstance(error, AgentError)
+    assert error.reason is AgentErrorReason.TIMEOUT
 
 
 async def test_the_tokens_of_both_are_counted() -> None:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from statsd_bridge.mapping import MappingTable
 
 STDOUT = 1
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, that of a shell: 1 is a difference, and none is known."""
+
 # errno of a write to a full disk or a closed terminal.
 OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -39,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(run.main(expand_args_files(given), standalone_mode=False) or 0)
     except click.Abort:
-        return 1
+        return INTERRUPTED
     except click.ClickException as error:
         return _print_error(error.format_message())
     except BridgeError as error:
@@ -61,18 +64,18 @@ def _print_output_error(error: OSError) -> int:
         raise error
     # Python would try to write the rest at its exit, and fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
-    return _print_error(f"the output cannot be written: {error.strerror}", 1)
+    return _print_error(f"the output cannot be written: {error.strerror}")
 
 
-def _print_error(line: str, code: int = 2) -> int:
+def _print_error(line: str) -> int:
     """Print an error in one line, whatever it quotes, and return the exit code."""
-    return _print(f"statsd-bridge: {escaped(line)}", code)
+    return _print(f"statsd-bridge: {escaped(line)}")
 
 
-def _print(line: str, code: int = 2) -> int:
+def _print(line: str) -> int:
     # Not by print(): the reader of standard error may be stuck.
     WRITER.write(f"{line}\n")
-    return code
+    return 2
 
 
 def expand_args_files(arguments: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +40,26 @@ def compare(theirs: object, ours: int, *flags: str) -> tuple[int, str, str]:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
+
+
+def test_an_interrupt_is_no_difference(start: Start) -> None:
+    """A comparison that Ctrl-C ends has the exit code of a shell, and no output."""
+    page = f"http://{HOST}:{start().http}/metrics"
+    command = [sys.executable, "-m", "statsd_bridge", "compare", "--minutes=9"]
+    address = free_port()
+    with socket.create_server((HOST, address)) as server:
+        process = subprocess.Popen(
+            [*command, f"--theirs={page}", f"--ours=http://{HOST}:{address}/"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        # It has sent its first request, and waits.
+        connection = server.accept()[0]
+        with connection:
+            assert connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err.strip()) == (130, b"", b"")
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def test_a_missing_extra_is_named(
 
 @pytest.mark.parametrize("arguments", [["--help"], ["explain", "a:1|c"]])
 def test_output_that_cannot_be_written(arguments: list[str]) -> None:
-    """A full disk is one line on standard error; the exit code is 1."""
+    """A full disk is one line on standard error; the exit code is 2."""
     with Path("/dev/full").open("w") as full:
         run = subprocess.run(
             [sys.executable, "-m", "statsd_bridge", *arguments],
@@ -169,7 +169,7 @@ def test_output_that_cannot_be_written(arguments: list[str]) -> None:
             text=True,
         )
 
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert run.stderr == (
         "statsd-bridge: the output cannot be written: No space left on device\n"
     )

@@ -151,7 +151,7 @@ def _problems(
             times = filter(None, map(history.growing_since, keys))
             yield {
                 "name": problem.name,
-                "text": f"{count:,} {problem.text}, in the last 15 minutes",
+                "text": f"{problem.text} ({count:,} in the last 15 minutes)",
                 "count": count,
                 "since": min(times, default=now.time),
                 "link": problem.link,

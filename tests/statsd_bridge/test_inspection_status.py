@@ -102,3 +102,14 @@ def test_charts_are_rates() -> None:
     assert path.inspector.traffic(charts["times"][0])["times"] == charts["times"][1:]
     pass_steps(path, POINTS + 10)
     assert len(path.inspector.traffic()["times"]) == POINTS
+
+
+@pytest.mark.parametrize("count", [1, 1_200])
+def test_the_text_of_a_problem(count: int) -> None:
+    """It reads well for one packet and for many."""
+    path = InMemoryPath(RULES)
+    path.kernel_drops = count
+    assert path.inspector.status()["problems"][0]["text"] == (
+        "packets were dropped by the kernel because the UDP socket was full"
+        f" ({count:,} in the last 15 minutes)"
+    )

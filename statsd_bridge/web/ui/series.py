@@ -124,8 +124,9 @@ def _value(series: Mapping[str, Any]) -> Html:
     if "count" not in series:
         return fill("<b>{value}</b>", value=numbers.number(series["value"]))
     return fill(
-        "<b>{count}</b> <small>values, sum {sum}</small>{quantiles}{buckets}",
+        "<b>{count}</b> <small>{values}, sum {sum}</small>{quantiles}{buckets}",
         count=numbers.number(series["count"]),
+        values="value" if series["count"] == 1 else "values",
         sum=numbers.number(series["sum"]),
         quantiles=_quantiles(series.get("quantiles") or ()),
         buckets=bars.buckets(series.get("buckets") or ()),

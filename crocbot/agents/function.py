@@ -145,10 +145,20 @@ def _attribute(module: ModuleType, names: str) -> Any:
         if not hasattr(found, name):
             near = get_close_matches(name, dir(found), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
+            hint = _other_module(module) or hint
             raise OperatorError(f"{SETTING}: {path} has no {name!r}{hint}")
         found = getattr(found, name)
         path = f"{path}.{name}"
     return found
+
+
+def _other_module(module: ModuleType) -> str:
+    """Return a remark if a file of the working directory has the name of a library."""
+    name, found = module.__name__, getattr(module, "__file__", None) or "built in"
+    own = os.path.join(os.getcwd(), f"{name}.py")  # noqa: PTH109, PTH118 (a text)
+    if found == own or not os.path.exists(own):  # noqa: PTH110 (a text)
+        return ""
+    return f"; it is the module {found}: rename {name}.py, and name the new file"
 
 
 def _check(name: str, call: object) -> None:

@@ -120,9 +120,14 @@ async def _file(file: AnswerFile, max_bytes: int) -> AgentFile:
     if content is not None and not isinstance(content, bytes):
         content, problem = None, f"its content is {type(content).__name__}, not bytes"
     elif content is None and file.path is not None:
-        name = name or os.path.basename(os.fsdecode(file.path))  # noqa: PTH119 (bytes)
-        found = await asyncio.to_thread(_read, Path(os.fsdecode(file.path)), max_bytes)
-        content, problem, too_large = found
+        try:
+            path = os.fsdecode(file.path)
+        except TypeError:
+            problem = f"its path is {type(file.path).__name__}, not str"
+        else:
+            name = name or os.path.basename(path)  # noqa: PTH119 (a text)
+            found = await asyncio.to_thread(_read, Path(path), max_bytes)
+            content, problem, too_large = found
     elif content is None and not _text(file.url):
         problem = "it has no content, path or url"
     return AgentFile(

@@ -30,6 +30,8 @@ def status() -> int:
     from crocbot import settings, state_dir
 
     database = settings.load_only(os.environ, settings.STATE_DIR).database
+    # First: of a directory of another user it is not known whether a gateway runs.
+    exists = state_dir.exists(database)
     code = 0
     if state_dir.is_locked(database.parent):
         try:
@@ -38,7 +40,7 @@ def status() -> int:
             code = common.fail(error, 2 if isinstance(error, OperatorError) else 1)
     else:
         code = common.fail(f"no gateway runs in {database.parent}", 1)
-    if state_dir.exists(database):
+    if exists:
         for line in _describe(database):
             click.echo(line)
     return code

@@ -196,6 +196,15 @@ def test_wrong_names(
     assert "\n" not in str(raised.value)
 
 
+def test_a_module_with_the_name_of_a_library(module: Callable[..., str]) -> None:
+    """The error names the module that was found, and the file that was meant."""
+    module("def answer(question): ...", "textwrap")
+    sys.modules["textwrap"] = textwrap
+
+    with pytest.raises(OperatorError, match="rename textwrap.py"):
+        load_function("textwrap:answer")
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
@@ -321,6 +330,7 @@ async def test_pieces(tmp_path: Path) -> None:
         yield AnswerFile(path=tmp_path / "large")
         yield AnswerFile(path=tmp_path)
         yield AnswerFile(path="/no\0where")
+        yield AnswerFile(path=5)  # type: ignore[arg-type]
         yield AnswerFile(content="text")  # type: ignore[arg-type]
         yield AnswerFile()
         yield Buttons([[Button("Yes", data="y"), Button("Site", url="https://a.b/")]])
@@ -328,9 +338,8 @@ async def test_pieces(tmp_path: Path) -> None:
         yield Usage(1, -2)
 
     agent = PythonAgent(a_function(call), max_file_bytes=10)
-    text, first, disk, url, large, folder, nowhere, typed, nothing, *rest = await parts(
-        agent
-    )
+    text, first, disk, url, large, folder, *others = await parts(agent)
+    nowhere, number, typed, nothing, *rest = others
 
     assert text == "Here: \ufffd"
     assert first == AgentFile(
@@ -341,6 +350,7 @@ async def test_pieces(tmp_path: Path) -> None:
     assert (large.content, large.too_large) == (None, True)
     assert folder.problem == "it is not a regular file"
     assert nowhere.problem
+    assert number.problem == "its path is int, not str"
     assert typed.problem == "its content is str, not bytes"
     assert nothing.problem == "it has no content, path or url"
     assert rest == [

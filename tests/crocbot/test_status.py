@@ -163,3 +163,14 @@ def test_a_wrong_address(
     with locked(tmp_path):
         assert cli.main(["status"]) == 2
     assert "must be host:port, or off" in capsys.readouterr().err
+
+
+def test_a_directory_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not said that no gateway runs there, which is not known."""
+    monkeypatch.setenv("CROCBOT_STATE_DIR", f"/tmp/{'x' * 300}")
+    assert cli.main(["status"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "cannot read" in error

@@ -201,7 +201,7 @@ def test_a_module_with_the_name_of_a_library(module: Callable[..., str]) -> None
     module("def answer(question): ...", "textwrap")
     sys.modules["textwrap"] = textwrap
 
-    with pytest.raises(OperatorError, match="rename textwrap.py"):
+    with pytest.raises(OperatorError, match=r"rename textwrap\.py"):
         load_function("textwrap:answer")
 
 

@@ -219,6 +219,8 @@ def fetch_json(server: Server, path: str, body: bytes | None = None) -> Any:
         problem = f"answers {path.partition('?')[0]} with status {answer.status}"
         if isinstance(given, str):
             problem += f": {escaped(given[:MAX_SHOWN_LENGTH])}"
+        elif answer.status == 404:
+            problem += "; write http://host:9102 of a statsd-bridge without --no-web.ui"
         raise server.error(problem)
     if not isinstance(document, dict):
         raise server.error("the answer is no JSON object: is it a statsd-bridge?")

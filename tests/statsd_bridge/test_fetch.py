@@ -82,7 +82,7 @@ def test_an_answer() -> None:
     ("behave", "problem"),
     [
         (answer(b"401 No", b""), "refuses user and password"),
-        (answer(b"404 No", b"nothing"), "answers /q with status 404"),
+        (answer(b"404 No", b"nothing"), "status 404; write http://host:9102"),
         (answer(b"503 No", b'{"error": "busy\\u001b"}'), r"status 503: busy\x1b"),
         (answer(b"302 No\r\nLocation: http://x/", b""), "with status 302"),
         (answer(b"200 OK", b"<html>"), "no JSON object"),

@@ -35,8 +35,10 @@ OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 def cli() -> None:
     """A Telegram gateway that loses no message.
 
+    Begin with crocbot init, which asks for what it needs and writes .env.
+
     Settings are environment variables, or lines in a file .env in the working
-    directory; begin with TELEGRAM_BOT_TOKEN and CROCBOT_ALLOW_FROM.
+    directory; a gateway needs TELEGRAM_BOT_TOKEN and CROCBOT_ALLOW_FROM.
     """
 
 

@@ -67,8 +67,9 @@ def load(
     values = _with_secrets(found.values)
     if TOKEN not in values:
         raise OperatorError(
-            f"{TOKEN} is not set: make a bot with @BotFather and set it to the token,"
-            f" or {TOKEN}_FILE to a file with the token{_other_token(environment)}"
+            f"{TOKEN} is not set: make a bot with @BotFather, then run crocbot init, or"
+            f" set it to the token, or {TOKEN}_FILE to a file with the token"
+            f"{_other_token(environment)}"
             + "".join(f"; {warning}" for warning in found.warnings[:1])
         )
     files = {**found.secret_files, **_named_files(found.values)}

@@ -576,7 +576,11 @@ def test_byte_order_marks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({"TELEGRAM_BOT_TOKEN": ""}, "TELEGRAM_BOT_TOKEN is not set: make a bot with"),
+        (
+            {"TELEGRAM_BOT_TOKEN": ""},
+            "TELEGRAM_BOT_TOKEN is not set: make a bot with @BotFather, then run"
+            " crocbot init, or set it to the token, or TELEGRAM_BOT_TOKEN_FILE",
+        ),
         *(
             (
                 {"TELEGRAM_BOT_TOKEN": token},

@@ -117,7 +117,7 @@ def test_files_and_buttons(home: Path) -> None:
         "[photo, 2x3]: [32]",
         "[document, a cat.txt, text/plain, 4 bytes]: [4]",
         *("answers in this chat: 5", "tokens: 7 (in 3, out 4)"),
-        "your share: 1 answer, 7 tokens (in 3, out 4), 100.0 % of all",
+        "your share: 5 answers, 7 tokens (in 3, out 4), 100.0 % of all",
     ]
     remarks = [line for line in errors.splitlines() if "printed" not in line]
     assert remarks == [

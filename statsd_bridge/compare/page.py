@@ -115,4 +115,8 @@ def _add(
         name = name.removesuffix(end)
     page.types[name] = type
     series = Series(name, tuple(sorted(labels.items())))
-    page.numbers.setdefault(series, {})[key] = value
+    numbers = page.numbers.setdefault(series, {})
+    if key in numbers:
+        # Prometheus refuses such a page as well.
+        raise ValueError(f"{name} is there twice")
+    numbers[key] = value

@@ -130,7 +130,7 @@ def test_labels_are_read(labels: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["<html>", "a", "a{b} c d e", "# TYPE a\n", 'a{b="1" 3x']
+    "text", ["<html>", "a", "a{b} c d e", "# TYPE a\n", "a 1\na 1", 'a{b="1" 3x']
 )
 def test_what_is_no_page(text: str) -> None:
     """It is a ValueError."""

@@ -270,7 +270,9 @@ async def test_every_panel_shows_something(world: World) -> None:
             await generate_traffic(world)
             await wait_until_shown(world, server, WITHOUT_RESTART)
             assert await gateway.stop() == 0
-            gateway = await world.start_gateway(**model)
+            prices = world.home / "prices.toml"
+            prices.write_text("[scripted]\ninput = 1\noutput = 2\n")
+            gateway = await world.start_gateway(**model, CROCBOT_PRICES=str(prices))
             await generate_traffic(world)
             titles = {title for title, _ in queries()}
             await wait_until_shown(

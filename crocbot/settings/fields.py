@@ -239,11 +239,12 @@ def in_fallback_names(text: str) -> str:
     return _FIRST_NAMES.sub(lambda found: _FALLBACK_NAMES[found[0]], text)
 
 
-def _name_of(field: str) -> str:
+def name_of(field: str) -> str:
+    """Return the name of a field in the environment."""
     return next(name for name, known in NAMES.items() if known == field)
 
 
 _FALLBACK_NAMES: Mapping[str, str] = {
-    _name_of(field): _name_of(name) for name, field in FALLBACK_FIELDS.items()
+    name_of(field): name_of(name) for name, field in FALLBACK_FIELDS.items()
 }
 _FIRST_NAMES = re.compile(rf"\b(?:{'|'.join(_FALLBACK_NAMES)})\b")

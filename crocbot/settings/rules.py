@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 from crocbot.model import LOOPBACK_HOSTS
 from crocbot.settings.fallback_fields import FIELDS as FALLBACK_FIELDS
 from crocbot.settings.fields import (
-    NAMES,
     REQUIRED_FIELDS,
     Settings,
     in_fallback_names,
+    name_of,
 )
 from crocbot.settings.values import TELEGRAM_HOST
 
@@ -81,7 +81,7 @@ def _conflicts(settings: Settings) -> Iterator[str]:
 def _missing_fields(settings: Settings) -> Iterator[str]:
     for field in REQUIRED_FIELDS.get(settings.agent, ()):
         if not getattr(settings, field):
-            yield f"CROCBOT_AGENT is {settings.agent!r}: it needs {_name(field)}"
+            yield f"CROCBOT_AGENT is {settings.agent!r}: it needs {name_of(field)}"
 
 
 def _webhook(settings: Settings, url: str) -> Iterator[str]:
@@ -175,7 +175,8 @@ def _fallback(settings: Settings) -> Iterator[str]:
     if fallback is None:
         for field in FALLBACK_FIELDS:
             if getattr(settings, field):
-                yield f"{_name(field)} has no effect: CROCBOT_FALLBACK_AGENT is not set"
+                no_effect = f"{name_of(field)} has no effect"
+                yield f"{no_effect}: CROCBOT_FALLBACK_AGENT is not set"
         return
     for name, field in FALLBACK_FIELDS.items():
         agents = AGENT_FIELDS.get(field, (fallback.agent,))
@@ -184,7 +185,7 @@ def _fallback(settings: Settings) -> Iterator[str]:
         if getattr(settings, name) and fallback.agent not in agents:
             others = " or ".join(map(repr, agents))
             yield (
-                f"{_name(name)} has no effect: CROCBOT_FALLBACK_AGENT is"
+                f"{name_of(name)} has no effect: CROCBOT_FALLBACK_AGENT is"
                 f" {fallback.agent!r}, not {others}"
             )
     yield from map(in_fallback_names, _missing_scripts(fallback))
@@ -275,7 +276,7 @@ def _unused(settings: Settings) -> Iterator[str]:
         if getattr(settings, field) and used.isdisjoint(agents):
             others = " or ".join(map(repr, agents))
             yield (
-                f"{_name(field)} has no effect: CROCBOT_AGENT is"
+                f"{name_of(field)} has no effect: CROCBOT_AGENT is"
                 f" {settings.agent!r}, not {others}"
             )
 
@@ -298,8 +299,3 @@ def _readable_by_all(file: Path) -> bool:
         return bool(file.stat().st_mode & stat.S_IROTH)
     except OSError:
         return False
-
-
-def _name(field: str) -> str:
-    """Return the name of a field in the environment."""
-    return next(name for name, known in NAMES.items() if known == field)

@@ -20,7 +20,13 @@ class BindError(BridgeError):
 
 
 def escaped(text: str) -> str:
-    """Escape what could control a terminal, or begin another line."""
+    r"""
+    Return a text with each character that cannot be seen as an escape.
+
+    Those are control characters, line separators, characters that change the direction
+    of a text or have no width, spaces other than U+0020, and lone surrogates: `\x1b`,
+    `\u202e`.
+    """
     return "".join(
         each
         if each.isprintable()

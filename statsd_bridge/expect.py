@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from statsd_bridge import syntax
-from statsd_bridge.errors import ConfigError
+from statsd_bridge.errors import ConfigError, escaped
 from statsd_bridge.explain import Explanation, TrialStores, trace
 from statsd_bridge.exposition.text import new_formatters
 from statsd_bridge.line import Dialect
@@ -256,15 +256,15 @@ def _equal(expected: float, actual: float) -> bool:
 def as_text(report: Report) -> str:
     """Return one line for each failure; text from the file is escaped."""
     return "".join(
-        f"{_escaped(report.file)}:{each.expectation.number}:"
-        f" expected {_escaped(each.expectation.expected.text)},"
+        f"{escaped(report.file)}:{each.expectation.number}:"
+        f" expected {escaped(each.expectation.expected.text)},"
         f" came {_came(each.nearest())}\n"
         for each in report.failures
     )
 
 
 def _came(outcomes: Sequence[Outcome]) -> str:
-    shown = [_escaped(each.text) for each in outcomes[:MAX_SHOWN_OUTCOMES]]
+    shown = [escaped(each.text) for each in outcomes[:MAX_SHOWN_OUTCOMES]]
     omitted = len(outcomes) - len(shown)
     more = [f"{omitted} more"] if omitted else []
     return "; ".join(shown + more) or "nothing"
@@ -292,11 +292,3 @@ def _failure_json(failure: Failure) -> dict[str, Any]:
 
 def _shortened(text: str) -> str:
     return repr(text if len(text) <= 100 else f"{text[:100]}...")
-
-
-def _escaped(text: str) -> str:
-    """Escape what could control a terminal."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode()
-        for each in text
-    )

@@ -11,13 +11,12 @@ between what these have, however long a scrape or a relay takes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 from statsd_bridge.compare.differences import Comparison, differences
 from statsd_bridge.compare.history import Bracket, History
 from statsd_bridge.compare.page import Page, read
-from statsd_bridge.fetch import FetchError, Server, fetch
+from statsd_bridge.fetch import Server, fetch
 
 DEFAULT_PATH: Final = "/metrics"
 
@@ -33,27 +32,22 @@ MIN_STEPS: Final = 2
 """Brackets after the first one, however short the time is."""
 
 
-def compare(
-    theirs: Server,
-    ours: Server,
-    seconds: float,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Comparison:
+def compare(theirs: Server, ours: Server, seconds: float) -> Comparison:
     """
     Compare two programs for some seconds, at least nine.
 
     Raise FetchError if one of them gives no page, or restarts meanwhile.
     """
     began = time.monotonic()
-    first = _bracket(theirs, ours, sleep)
+    first = _bracket(theirs, ours)
     history = History(first=first, last=first)
     history.note(first)
     steps = max(MIN_STEPS, round(seconds / MAX_STEP_SECONDS))
     for step in range(1, steps + 1):
         # Each bracket ends when its share of the time is over.
         end = began + seconds * step / steps - 2 * GAP_SECONDS
-        sleep(max(end - time.monotonic(), 0.0))
-        history.note(_bracket(theirs, ours, sleep))
+        time.sleep(max(end - time.monotonic(), 0.0))
+        history.note(_bracket(theirs, ours))
         _check_starts(theirs, first.theirs, history.last.theirs)
         _check_starts(ours, first.before, history.last.after)
     found, left_out = differences(history)
@@ -66,11 +60,11 @@ def compare(
     )
 
 
-def _bracket(theirs: Server, ours: Server, sleep: Callable[[float], None]) -> Bracket:
+def _bracket(theirs: Server, ours: Server) -> Bracket:
     before = _fetch_page(ours)
-    sleep(GAP_SECONDS)
+    time.sleep(GAP_SECONDS)
     middle = _fetch_page(theirs)
-    sleep(GAP_SECONDS)
+    time.sleep(GAP_SECONDS)
     return Bracket(before, middle, _fetch_page(ours))
 
 
@@ -89,8 +83,4 @@ def _fetch_page(server: Server) -> Page:
 
 def _check_starts(server: Server, first: Page, last: Page) -> None:
     if first.started_at != last.started_at:
-        raise _restarted(server)
-
-
-def _restarted(server: Server) -> FetchError:
-    return server.error("was restarted during the comparison: begin again")
+        raise server.error("was restarted during the comparison: begin again")

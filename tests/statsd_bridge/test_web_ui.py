@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from statsd_bridge.errors import escaped
 from statsd_bridge.web.ui import bars, charts, markup, numbers, series
 from statsd_bridge.web.ui.accept import prefers_html
 from statsd_bridge.web.ui.links import url
@@ -108,7 +109,7 @@ def test_no_text_becomes_markup(name: str, labels: dict[str, str]) -> None:
     """Whatever names, labels and lines contain, the elements are those of the page."""
     parsed = _Text(markup.series_name(name, labels))
     assert parsed.elements <= {"code", "b", "span", "wbr"}
-    assert markup.visible(name[: markup.MAX_TEXT]) in parsed.text
+    assert escaped(name[: markup.MAX_TEXT]) in parsed.text
     assert _Text(multiline(name)).elements == set()
     url("x", name=name)
 

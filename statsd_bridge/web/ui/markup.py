@@ -7,6 +7,8 @@ from html import escape
 from itertools import islice
 from typing import Final
 
+from statsd_bridge.errors import escaped
+
 
 class Html(str):
     """Text that is HTML: `fill` inserts it without escaping."""
@@ -42,29 +44,12 @@ def _escaped(value: object) -> str:
     # A page has a thousand values, and most of them are not worth a search.
     if text.isalnum():
         return text
-    return escape(text if text.isprintable() else visible(text))
+    return escape(text if text.isprintable() else escaped(text))
 
 
 def join(parts: Iterable[object], separator: str = "") -> Html:
     """Return values one after another, each as HTML."""
     return Html(separator.join(map(_escaped, parts)))
-
-
-def visible(text: str) -> str:
-    r"""
-    Return a text with each character that cannot be seen as an escape.
-
-    Those are control characters, line separators, characters that change the direction
-    of a text or have no width, spaces other than U+0020, and lone surrogates: `\x1b`,
-    `\u202e`.
-    """
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else _visible(each) for each in text)
-
-
-def _visible(character: str) -> str:
-    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def code(text: object) -> Html:

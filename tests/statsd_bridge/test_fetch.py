@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import trustme
@@ -42,11 +44,23 @@ def server(behave: Behave) -> Iterator[str]:
         thread.join(5)
 
 
+def read_request(stream: BinaryIO) -> bytes:
+    """
+    Return a whole request.
+
+    What is not read when a connection is closed resets it, and the answer is lost.
+    """
+    head = b"".join(iter(stream.readline, b"\r\n"))
+    length = re.search(rb"(?mi)^content-length: (\d+)", head)
+    return head + (stream.read(int(length[1])) if length else b"")
+
+
 def answer(head: bytes, body: bytes) -> Behave:
-    """Return a behaviour: read the head of a request, then respond."""
+    """Return a behaviour: read a request, then respond."""
 
     def behave(connection: socket.socket) -> None:
-        requests.append(connection.recv(65_536))
+        with connection.makefile("rb") as stream:
+            requests.append(read_request(stream))
         connection.sendall(b"HTTP/1.1 %b\r\nConnection: close\r\n\r\n" % head + body)
 
     requests: list[bytes] = []

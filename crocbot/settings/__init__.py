@@ -20,7 +20,7 @@ from crocbot.settings.fields import (
     in_fallback_names,
     text_of,
 )
-from crocbot.settings.names import HEALTH_ADDRESS, STATE_DIR
+from crocbot.settings.names import DATABASE_URL, HEALTH_ADDRESS, STATE_DIR
 from crocbot.settings.rules import advice, open_files
 from crocbot.settings.sources import (
     ENV_FILE,
@@ -33,6 +33,7 @@ from crocbot.settings.sources import (
 __all__ = [
     "AGENT_SETTINGS",
     "CHAT_SETTINGS",
+    "DATABASE_URL",
     "ENV_FILE",
     "HEALTH_ADDRESS",
     "STATE_DIR",

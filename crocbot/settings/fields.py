@@ -22,16 +22,18 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from crocbot.database_url import DatabaseUrl
 from crocbot.prices import Price, PricedModel, label
 from crocbot.proxies import Proxies
 from crocbot.settings.access_fields import AccessFields
 from crocbot.settings.agent_fields import AgentFields
 from crocbot.settings.alert_fields import AlertFields
+from crocbot.settings.database_fields import DatabaseFields
 from crocbot.settings.fallback_fields import FIELDS as FALLBACK_FIELDS
 from crocbot.settings.fallback_fields import FallbackFields
 from crocbot.settings.limit_fields import LimitFields
 from crocbot.settings.message_fields import MessageFields
-from crocbot.settings.names import API_KEY, DATABASE, PREFIX, TOKEN
+from crocbot.settings.names import API_KEY, DATABASE, DATABASE_URL, PREFIX, TOKEN
 from crocbot.settings.operation_fields import OperationFields
 from crocbot.settings.push_fields import PushFields
 
@@ -51,6 +53,7 @@ class Settings(
     MessageFields,
     FallbackFields,
     AgentFields,
+    DatabaseFields,
     AccessFields,
 ):
     """The validated settings, made by `load`, or with placeholders by `load_only`."""
@@ -72,6 +75,12 @@ class Settings(
         return self.state_dir / DATABASE
 
     @property
+    def postgresql(self) -> DatabaseUrl | None:
+        """Return the URL of the database that is used in place of this file."""
+        url = self.database_url
+        return None if url is None else DatabaseUrl.parse(url.get_secret_value())
+
+    @property
     def secrets(self) -> list[str]:
         """Return all texts that no log may show."""
         fields = [getattr(self, NAMES[name]) for name in SECRETS]
@@ -82,6 +91,7 @@ class Settings(
             password = urlsplit(getattr(self, NAMES[name]) or "").password or ""
             secrets += {password, unquote(password)} - {""}
         secrets += self._webhook_secrets()
+        secrets += self.postgresql.secrets if self.postgresql else ()
         return [*secrets, *self.proxies.passwords()]
 
     def _webhook_secrets(self) -> list[str]:
@@ -204,6 +214,7 @@ SECRETS = (
     "CROCBOT_FALLBACK_API_KEY",
     "CROCBOT_FALLBACK_SECRET",
     "CROCBOT_ALERT_WEBHOOK",
+    DATABASE_URL,
     "CROCBOT_SEND_SECRET",
     "CROCBOT_TRANSCRIBE_API_KEY",
     "CROCBOT_WEBHOOK_SECRET",

@@ -6,6 +6,7 @@ PREFIX = "CROCBOT_"
 TOKEN = "TELEGRAM_BOT_TOKEN"  # noqa: S105 (a name, not a token)
 API_KEY = "OPENAI_API_KEY"
 STATE_DIR = "CROCBOT_STATE_DIR"
+DATABASE_URL = "CROCBOT_DATABASE_URL"
 HEALTH_ADDRESS = "CROCBOT_HEALTH_ADDRESS"
 DATABASE = "crocbot.sqlite3"
 TOKEN_RULE = "must be a bot token as @BotFather shows it, 123456:ABC..."  # noqa: S105

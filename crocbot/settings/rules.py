@@ -21,6 +21,7 @@ from crocbot.settings.fields import (
     in_fallback_names,
     name_of,
 )
+from crocbot.settings.names import DATABASE_URL
 from crocbot.settings.values import TELEGRAM_HOST
 
 MIN_SEND_SECRET_CHARS = 16
@@ -57,6 +58,7 @@ def advice(settings: Settings) -> list[str]:
         *_prices(settings),
         *_transcriptions(settings),
         *_pushes(settings),
+        *_database(settings),
         *_alerts(settings),
     ]
 
@@ -244,6 +246,23 @@ def _pushes(settings: Settings) -> Iterator[str]:
             "CROCBOT_SEND_SECRET can be guessed: it has fewer than"
             f" {MIN_SEND_SECRET_CHARS} characters"
         )
+
+
+def _database(settings: Settings) -> Iterator[str]:
+    """Yield a warning if messages pass to the database over a network openly."""
+    url = settings.postgresql
+    if url is not None and url.is_unencrypted:
+        open_hosts = [host for host, _ in url.hosts if host and not _is_near(host)]
+        if open_hosts:
+            yield (
+                f"{DATABASE_URL} has sslmode=disable: messages, and perhaps the"
+                " password, pass over the network unencrypted"
+            )
+
+
+def _is_near(host: str) -> bool:
+    """Return whether a host is the folder of a socket, or in a local network."""
+    return host.startswith(("/", "@")) or _is_local(host)
 
 
 def _alerts(settings: Settings) -> Iterator[str]:

@@ -108,19 +108,21 @@ def load_for_sandbox(
 
 
 def load_only(
-    environment: Mapping[str, str], name: str, env_file: Path | None = ENV_FILE
+    environment: Mapping[str, str], *names: str, env_file: Path | None = ENV_FILE
 ) -> Settings:
     """
-    Read one setting, also a secret in a file, for commands that need no token.
+    Read these settings, also a secret in a file, for commands that need no token.
 
     No other field of the result may be used: the token, for example, is a placeholder.
     The proxies are those of all requests.
     """
     values = _read(environment, env_file).values
-    names = (name, _alternative(name))
-    chosen = _with_secrets({each: values[each] for each in names if each in values})
-    unused = {TOKEN: (NO_TOKEN, TOKEN), STATE_DIR: (".", STATE_DIR)}
-    unused.pop(name, None)
+    wanted = {*names, *map(_alternative, names)}
+    chosen = _with_secrets({each: values[each] for each in wanted & values.keys()})
+    placeholders = {TOKEN: NO_TOKEN, STATE_DIR: "."}
+    unused = {name: (text, name) for name, text in placeholders.items()}
+    for name in names:
+        unused.pop(name, None)
     proxy_variables = _proxy_variables(environment, env_file)
     return _validated({**unused, **chosen}, environment, NO_FILES, proxy_variables)
 

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from crocbot.chat_ids import parse_chat
+from crocbot.database_url import DatabaseUrl, DatabaseUrlError
 from crocbot.model import OFF, ChatThread, HostPort
 from crocbot.settings.reactions import reaction
 
@@ -246,6 +247,14 @@ def _secret_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _database_url(value: SecretStr) -> SecretStr:
+    try:
+        DatabaseUrl.parse(value.get_secret_value())
+    except DatabaseUrlError as error:
+        raise HintError(str(error)) from None
+    return value
+
+
 def _secret(pattern: str) -> AfterValidator:
     """Make a validator that accepts a secret only if all of it matches."""
     compiled = re.compile(pattern)
@@ -321,6 +330,7 @@ ModelServerUrl = Annotated[BaseUrl, AfterValidator(_model_server_url)]
 StatsdHost = Annotated[str, Field(pattern=r"^\S+$"), AfterValidator(_statsd_host)]
 AlertChat = Annotated[ChatThread, BeforeValidator(_alert_chat)]
 SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url), Decorated]
+DatabaseSecretUrl = Annotated[SecretStr, AfterValidator(_database_url), Decorated]
 Address = Annotated[HostPort, BeforeValidator(_address)]
 AddressOrOff = Annotated[HostPort | None, BeforeValidator(_address_or_off)]
 # Validators before the value run from right to left.

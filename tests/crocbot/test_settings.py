@@ -861,10 +861,10 @@ def test_one_setting(tmp_path: Path) -> None:
         ({"HOME": "/h"}, None, Path("/h/.local/state/crocbot/crocbot.sqlite3")),
         ({}, file, Path.home() / "x/crocbot.sqlite3"),
     ):
-        loaded = settings.load_only(env, settings.STATE_DIR, env_file)
+        loaded = settings.load_only(env, settings.STATE_DIR, env_file=env_file)
         assert loaded.database == expected
     no_home = environment | {"HOME": "~no-such-user"}
-    loaded = settings.load_only(no_home, settings.HEALTH_ADDRESS, None)
+    loaded = settings.load_only(no_home, settings.HEALTH_ADDRESS, env_file=None)
     assert loaded.health_address is None
     assert load(environment).database == Path("/s/crocbot.sqlite3")
 

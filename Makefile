@@ -74,7 +74,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 lock: $(VENV)/.dev ## write locks/: the newest versions of all libraries, with their hashes
 	$(LOCK) --upgrade --extra dev --output-file locks/dev.txt
-	$(LOCK) --extra openai --extra socks --constraint locks/dev.txt --output-file locks/gateway.txt
+	$(LOCK) --extra openai --extra postgres --extra socks --constraint locks/dev.txt --output-file locks/gateway.txt
 	$(LOCK) --extra bridge --constraint locks/dev.txt --output-file locks/bridge.txt
 
 clean: ## remove what the other commands create

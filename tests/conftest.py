@@ -1,4 +1,4 @@
-"""Rules for all tests: markers by folder, no deadlines, asyncio, logging reset."""
+"""Rules and fixtures of all tests: markers, asyncio, logging reset, PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import settings
+
+from tests.postgresql import MISSING, Cluster, find_programs
 
 HERE = Path(__file__).parent
 MARKERS = {"end_to_end": "end_to_end", "compose": "compose", "benchmarks": "bench"}
@@ -46,3 +48,20 @@ def _reset_logging() -> Iterator[None]:
     yield
     root.handlers, root.level = handlers, level
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Start PostgreSQL for the tests of this process; skip them if there is none."""
+    if find_programs() is None:
+        pytest.skip(MISSING)
+    with Cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def database_url(cluster: Cluster) -> Iterator[str]:
+    """Return the URL of a new, empty database, which is dropped after the test."""
+    url = cluster.create_database()
+    yield url
+    cluster.drop_database(url)

@@ -27,6 +27,7 @@ from crocbot.delivery_outcomes import (
     RichOutcome,
 )
 from crocbot.model import Disposition, ErrorEvent, Outcome, RawUpdate, ReconnectReason
+from crocbot.replica_events import LeaderState
 from crocbot.turn_outcomes import (
     AgentErrorReason,
     FileDirection,
@@ -356,6 +357,7 @@ Event = (
     | EditHandled
     | PressHandled
     | MembershipChanged
+    | LeaderState
     | ButtonsEvent
 )
 

@@ -1,8 +1,8 @@
 """
 Every metric of the gateway, one row each.
 
-Others are in process_metrics.py, agent_metrics.py (limits, costs), push_metrics.py and
-alert_metrics.py.
+Others are in process_metrics.py, agent_metrics.py (limits, costs), push_metrics.py,
+alert_metrics.py and replica_metrics.py.
 
 A row is all that a new metric needs, besides the line that records it: in observer.py
 for what stages report, in runtime.py or process.py for what is sampled.  The
@@ -34,6 +34,7 @@ from crocbot.telemetry import (
     alert_metrics,
     process_metrics,
     push_metrics,
+    replica_metrics,
 )
 from crocbot.telemetry.buckets import (
     API_CALL_BUCKETS,
@@ -381,6 +382,7 @@ CATALOGUE = (
     *agent_metrics.ROWS,
     *push_metrics.ROWS,
     *alert_metrics.ROWS,
+    *replica_metrics.ROWS,
     *process_metrics.ROWS,
 )
 """

@@ -56,9 +56,37 @@ from crocbot.model import (
     Outcome,
     Severity,
 )
-from crocbot.telemetry import agent_metrics, alert_metrics, catalogue, push_metrics
+from crocbot.replica_events import LeaderState
+from crocbot.telemetry import (
+    agent_metrics,
+    alert_metrics,
+    catalogue,
+    push_metrics,
+    replica_metrics,
+)
 from crocbot.telemetry.instruments import Instruments
 from crocbot.telemetry.labels import DropReason, TokenDirection
+
+LEADER_GAUGES = (
+    catalogue.POLL_AGE,
+    catalogue.PENDING_UPDATES,
+    catalogue.INBOX_ACCEPTED,
+    catalogue.INBOX_CLOSED,
+    catalogue.INBOX_OPEN,
+    catalogue.INBOX_OLDEST,
+    catalogue.INBOX_DUPLICATES,
+    push_metrics.PUSHED,
+)
+"""What only the leader of several replicas sends."""
+
+LEADER_EVENTS = (
+    PollingStarted,
+    PollCompleted,
+    PendingUpdates,
+    InboxState,
+    PushedState,
+)
+"""Events that set them; one that arrives late must not bring them back."""
 
 
 class Observer:
@@ -70,6 +98,8 @@ class Observer:
         self._log = log.RateLimitedLog(clock)
         self._last_poll_at: float | None = None
         self._inbox_state: InboxState | None = None
+        # Of a replica that does not lead.
+        self._standby = False
         self._record: Mapping[type[Event], Callable[[Any], None]] = {
             Outcome: self._record_outcome,
             ErrorEvent: self._record_error,
@@ -103,11 +133,14 @@ class Observer:
             PressHandled: self._record_press,
             MembershipChanged: self._record_membership,
             ButtonsEvent: self._record_buttons,
+            LeaderState: self._record_leader,
         }
         instruments.gauge(catalogue.TURNS_IN_FLIGHT).set(0)
 
     def emit(self, event: Event) -> None:
         """Record an event.  Never raises, never blocks."""
+        if self._standby and isinstance(event, LEADER_EVENTS):
+            return
         try:
             self._record[type(event)](event)
         except Exception:
@@ -214,6 +247,17 @@ class Observer:
         latency.observe(call.seconds)
         if call.outcome is CallOutcome.UNAUTHORIZED:
             self._count_error(ErrorType.AUTH, Severity.CRITICAL)
+
+    def _record_leader(self, state: LeaderState) -> None:
+        gauge = self._instruments.gauge
+        gauge(replica_metrics.LEADER_EPOCH, str(state.bot)).set(state.epoch)
+        self._standby = state.epoch == 0
+        if self._standby:
+            # An old value would look like one of now: the leader has the new ones.
+            self._last_poll_at = self._inbox_state = None
+            for metric in LEADER_GAUGES:
+                for values in metric.label_values():
+                    gauge(metric, *values).clear()
 
     def _record_poll(self, _: PollingStarted | PollCompleted) -> None:
         self._last_poll_at = self._clock()

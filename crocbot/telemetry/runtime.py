@@ -14,6 +14,7 @@ import asyncio
 import gc
 import platform
 import re
+import secrets
 import sys
 import time
 from collections import deque
@@ -21,13 +22,16 @@ from collections.abc import Mapping
 
 from crocbot import log
 from crocbot.model import Clock
-from crocbot.telemetry import catalogue, process, process_metrics
+from crocbot.telemetry import catalogue, process, process_metrics, replica_metrics
 from crocbot.telemetry.instruments import Instruments
 from crocbot.telemetry.labels import DropReason, Generation
 from crocbot.telemetry.observer import Observer
 
 MAX_COLLECTIONS = 4096
 """Garbage collections that are kept until the event loop records them."""
+
+START_BYTES = 4
+"""Random bytes that tell two gateways at one bridge apart."""
 
 
 class Runtime:
@@ -75,6 +79,8 @@ class Runtime:
         python = (sys.implementation.name, *segments(platform.python_version()))
         instruments.gauge(process_metrics.PYTHON_INFO, *python).set(1)
         instruments.gauge(process_metrics.BUILD_INFO, *segments(version)).set(1)
+        start = secrets.token_hex(START_BYTES)
+        instruments.gauge(replica_metrics.INSTANCE_INFO, start).set(1)
 
     def start(self) -> None:
         """Sample now and then periodically."""

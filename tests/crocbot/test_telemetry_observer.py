@@ -45,6 +45,7 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
+from crocbot.replica_events import LeaderState
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.emitter import Emitter
 from crocbot.telemetry.observer import Observer
@@ -71,6 +72,11 @@ class ObserverFixture:
         """Return the lines of a flush that contain this."""
         self.emitter.flush()
         return [line for line in self.target.take() if part in line]
+
+    def heartbeat(self) -> list[str]:
+        """Return the lines of a heartbeat."""
+        self.emitter.flush(everything=True)
+        return self.target.take()
 
 
 @pytest.fixture
@@ -359,6 +365,27 @@ def test_the_age_of_the_oldest_row_grows(scene: ObserverFixture) -> None:
         ["crocbot.inbox.oldest_age:35.0|g"],
         ["crocbot.inbox.oldest_age:0|g"],
     ]
+
+
+def test_a_standby_shows_no_numbers_of_the_leader(scene: ObserverFixture) -> None:
+    """Its old ones are not renewed, and an event that comes late changes nothing."""
+    scene.observer.emit(LeaderState(bot=42, epoch=7))
+    events = (PollingStarted(), inbox_state(90.0), PendingUpdates(3))
+    for event in events:
+        scene.observer.emit(event)
+    led = scene.heartbeat()
+    scene.observer.emit(LeaderState(bot=42, epoch=0))
+    for event in events:
+        scene.observer.emit(event)
+    scene.observer.update_ages()
+
+    assert "crocbot.leader_epoch.42:7|g" in led
+    assert "crocbot.inbox.open:1|g" in led
+    renewed = " ".join(scene.heartbeat())
+    assert "crocbot.leader_epoch.42:0|g" in renewed
+    assert "crocbot.inbox." not in renewed
+    assert "crocbot.telegram.poll_age" not in renewed
+    assert "crocbot.telegram.pending_updates" not in renewed
 
 
 ODD = st.one_of(st.none(), st.text(), st.floats(), st.lists(st.text()))

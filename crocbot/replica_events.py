@@ -1,0 +1,22 @@
+"""
+Events about the replicas of a bot, which share a PostgreSQL database.
+
+`events.py` has all other events, and the type of every event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderState:
+    """
+    A replica began or ceased to lead the replicas of this bot.
+
+    `bot` is the id of the bot.  `epoch` is that of the leader's lease; 0 means that
+    another replica leads, or none.
+    """
+
+    bot: int
+    epoch: int

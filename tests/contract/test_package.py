@@ -7,17 +7,22 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import urllib.request
 from collections.abc import Iterator
-from configparser import ConfigParser
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.contract.extras import ROOT, installed_by, read_setup
+
+TIMEOUT_SECONDS = 90
 EXTRAS = {"crocbot": "gateway", "statsd_bridge": "bridge"}
 BASE = ("click", "structlog")
+# Folders in which several libraries have files, none of which are imported.
+SHARED = ("__pycache__",)
 # Imported, and installed by another requirement.
 BROUGHT_ALONG = {
     "cryptography": "twisted",
@@ -30,29 +35,54 @@ BROUGHT_ALONG = {
 
 
 @pytest.fixture(scope="module")
-def setup() -> ConfigParser:
-    """Read setup.cfg."""
-    config = ConfigParser()
-    config.read(ROOT / "setup.cfg")
-    return config
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the source archive from a copy of the files under version control."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("what is under version control is not known without .git")
+    home = tmp_path_factory.mktemp("sdist")
+    for name in _tracked():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, home / name)
+    build = "from setuptools.build_meta import build_sdist; build_sdist('dist')"
+    subprocess.run(
+        [sys.executable, "-c", build], cwd=home, check=True, stdout=subprocess.DEVNULL
+    )
+    (built,) = (home / "dist").iterdir()
+    return built
+
+
+def _tracked() -> set[str]:
+    """Return the files of the project, those included that are not yet committed."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    names = listed.stdout.decode().splitlines()
+    return {name for name in names if (ROOT / name).is_file()}
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy of the sources."""
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from the source archive, like a release."""
     home = tmp_path_factory.mktemp("wheel")
-    for name in EXTRAS:
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, home / name, ignore=ignored)
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, home)
-    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", home, home)
+    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", home, sdist)
     (built,) = home.glob("*.whl")
     return built
 
 
 def _pip(*arguments: str | Path) -> None:
     subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True)
+
+
+def test_the_source_archive_is_whole(sdist: Path) -> None:
+    """It has each file under version control, and what setuptools writes."""
+    with tarfile.open(sdist) as archive:
+        files = {
+            each.name.partition("/")[2]
+            for each in archive.getmembers()
+            if each.isfile()
+        }
+    written = {name for name in files if ".egg-info/" in name}
+
+    assert files - written - {"PKG-INFO"} == _tracked()
 
 
 def test_the_wheel_has_both_packages_and_nothing_else(wheel: Path) -> None:
@@ -70,21 +100,26 @@ def test_the_wheel_has_both_packages_and_nothing_else(wheel: Path) -> None:
     assert files >= {"crocbot/py.typed", "statsd_bridge/py.typed"}
 
 
-@pytest.fixture(scope="module")
-def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel without extras; return the folder of its commands."""
-    home = tmp_path_factory.mktemp("base")
+def _environment(wheel: Path, home: Path, *extras: str) -> Path:
+    """Install the wheel with extras in a new environment; return its commands."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
     python = home / "bin" / "python"
     _pip("--python", python, "install", "--no-deps", "--no-index", wheel)
-    # Copied from here, since a test has no package index.
+    # Links to the libraries of this environment, since a test has no package index.
     (packages,) = home.glob("lib/python*/site-packages")
-    for name in (*BASE, "typing_extensions"):
-        for file in distribution(name).files or ():
-            if ".." not in file.parts and file.suffix != ".pyc":
-                (packages / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file.locate(), packages / file)
+    for name in installed_by(*extras):
+        library = distribution(name)
+        for top in {file.parts[0] for file in library.files or ()} - {"..", *SHARED}:
+            link = packages / top
+            if not link.exists():
+                link.symlink_to(Path(str(library.locate_file(top))))
     return home / "bin"
+
+
+@pytest.fixture(scope="module")
+def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel without extras; return the folder of its commands."""
+    return _environment(wheel, tmp_path_factory.mktemp("base"))
 
 
 @pytest.mark.parametrize(
@@ -124,15 +159,73 @@ def test_help_needs_no_extra(base: Path, command: str) -> None:
     assert run.stdout.startswith("Usage: ")
 
 
+def test_the_bridge_alone(wheel: Path, tmp_path: Path) -> None:
+    """With its extra only, the wheel serves the page and all that the page loads."""
+    commands = _environment(wheel, tmp_path, "bridge")
+    flags = ["--statsd.listen-udp=127.0.0.1:0", "--statsd.listen-tcp="]
+    with subprocess.Popen(
+        [commands / "statsd-bridge", *flags, "--web.listen-address=127.0.0.1:0"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as bridge:
+        try:
+            assert bridge.stderr is not None
+            ready = next(line for line in bridge.stderr if "event=ready" in line)
+            (address,) = re.findall(r" http=(\S+)", ready)
+            page = _get(f"http://{address}/")
+            loaded = re.findall(r'"(ui/static/[^"]+)"', page)
+            assert all(_get(f"http://{address}/{each}") for each in loaded)
+            metrics = _get(f"http://{address}/metrics")
+        finally:
+            bridge.terminate()
+
+    version = read_setup()["metadata"]["version"]
+    assert f'statsd_bridge_build_info{{version="{version}"}} 1' in metrics
+    assert {each.partition("?")[0].rpartition(".")[2] for each in loaded} == {
+        *("css", "js", "svg")
+    }
+
+
+def _get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+        body: bytes = response.read()
+    return body.decode()
+
+
+def test_the_gateway_alone(wheel: Path, tmp_path: Path) -> None:
+    """With its extra only, the wheel answers a message of its own sandbox."""
+    commands = _environment(wheel, tmp_path, "gateway")
+    run = subprocess.run(
+        [commands / "crocbot", "chat"],
+        input="hello\n",
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+
+    assert (run.returncode, run.stdout) == (0, "hello\n"), run.stderr
+
+
+def test_examples_name_the_version_of_the_package() -> None:
+    """The tags of images in pages and manifests are the version of setup.cfg."""
+    tags = re.compile(r"(?:registry\.example\.org/[\w-]+:|^ *tag: )(\d[\w.]*)", re.M)
+    files = [*ROOT.glob("docs/*.md"), *ROOT.glob("compose/**/*.yml")]
+    named = {tag for file in files for tag in tags.findall(file.read_text())}
+
+    assert named == {read_setup()["metadata"]["version"]}
+
+
 @pytest.mark.parametrize("package", EXTRAS)
-def test_an_extra_is_what_the_package_imports(
-    setup: ConfigParser, package: str
-) -> None:
+def test_an_extra_is_what_the_package_imports(package: str) -> None:
     """Base and extra name each library that the package imports, and no other."""
-    named = _requirements(setup, EXTRAS[package]) | set(BASE)
+    named = _requirements(EXTRAS[package]) | set(BASE)
     if package == "crocbot":
         for extra in ("openai", "socks"):
-            named |= _requirements(setup, extra) - {"crocbot"}
+            named |= _requirements(extra) - {"crocbot"}
         # The demo needs both extras: it reads the bridge's page.
         named.add("prometheus-client")
 
@@ -141,9 +234,9 @@ def test_an_extra_is_what_the_package_imports(
     assert {BROUGHT_ALONG.get(name, name) for name in imported} == named
 
 
-def _requirements(setup: ConfigParser, extra: str) -> set[str]:
+def _requirements(extra: str) -> set[str]:
     """Return the names of the distributions that an extra lists itself."""
-    lines = setup["options.extras_require"][extra].strip().splitlines()
+    lines = read_setup()["options.extras_require"][extra].strip().splitlines()
     return {re.split(r"[\[<>=]", line.lower())[0] for line in lines}
 
 
@@ -166,8 +259,9 @@ def _modules(tree: ast.Module) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def test_everything_names_the_same_oldest_python(setup: ConfigParser) -> None:
+def test_everything_names_the_same_oldest_python() -> None:
     """setup.cfg, Makefile, ruff, the image and the pages agree."""
+    setup = read_setup()
     oldest = setup["options"]["python_requires"].removeprefix(">=")
     dockerfile = (ROOT / "compose" / "Dockerfile").read_text()
 

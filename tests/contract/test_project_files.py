@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from configparser import ConfigParser
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 import yaml
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.contract.extras import installed_by, read_setup, required_by
 
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github"
@@ -50,7 +49,9 @@ def test_the_hooks_are_valid() -> None:
 def test_the_workflow_tests_each_python_of_the_metadata() -> None:
     """The versions of the matrix include those that setup.cfg names."""
     workflow = yaml.safe_load((GITHUB / "workflows" / "ci.yml").read_text())
-    named = set(re.findall(r"Python :: (3\.\d+)", _setup()["metadata"]["classifiers"]))
+    named = set(
+        re.findall(r"Python :: (3\.\d+)", read_setup()["metadata"]["classifiers"])
+    )
 
     assert named <= set(workflow["jobs"]["check"]["strategy"]["matrix"]["python"])
 
@@ -62,7 +63,7 @@ def test_the_workflow_tests_each_python_of_the_metadata() -> None:
 def test_what_setup_requires_is_locked(lock: str, extras: list[str]) -> None:
     """`make lock` has been run since setup.cfg has changed."""
     locked = _locked(lock)
-    for requirement in _required(extras):
+    for requirement in required_by(extras):
         version = locked.get(canonicalize_name(requirement.name))
         assert version is not None, f"{requirement} is not in locks/{lock}.txt"
         assert requirement.specifier.contains(version), requirement
@@ -82,30 +83,9 @@ def test_an_extra_brings_no_library_of_the_other_program(
     extra: str, other: str
 ) -> None:
     """Neither what it requires nor what that requires is required by the other one."""
-    direct = {canonicalize_name(each.name) for each in _required([other])} - SHARED
+    direct = {canonicalize_name(each.name) for each in required_by([other])} - SHARED
 
-    assert not _installed_by(extra) & direct
-
-
-def _setup() -> ConfigParser:
-    config = ConfigParser()
-    config.read(ROOT / "setup.cfg")
-    return config
-
-
-def _required(extras: list[str]) -> list[Requirement]:
-    """Return what extras require, those of other extras of the project included."""
-    setup, found = _setup(), []
-    lines = setup["options"]["install_requires"].split("\n")
-    for extra in extras:
-        lines += setup["options.extras_require"][extra].split("\n")
-    for line in filter(None, lines):
-        requirement = Requirement(line)
-        if requirement.name == "crocbot":
-            found += _required(sorted(requirement.extras))
-        else:
-            found.append(requirement)
-    return found
+    assert not installed_by(extra) & direct
 
 
 def _locked(name: str) -> dict[str, str]:
@@ -115,23 +95,3 @@ def _locked(name: str) -> dict[str, str]:
         canonicalize_name(library): version
         for library, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", text, re.M)
     }
-
-
-def _installed_by(extra: str) -> set[str]:
-    """Return the names of all libraries that an extra installs."""
-    found: set[str] = set()
-    waiting = _required([extra])
-    while waiting:
-        requirement = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        if name in found:
-            continue
-        found.add(name)
-        for line in distribution(name).requires or ():
-            needed = Requirement(line)
-            extras = ["", *requirement.extras]
-            if needed.marker is None or any(
-                needed.marker.evaluate({"extra": each}) for each in extras
-            ):
-                waiting.append(needed)
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ async def test_the_status(world: World, terminal: Terminal) -> None:
     status = terminal("status")
     assert await status.end() == 0, status.seen
     for line in (
-        "crocbot 0.1.0, agent echo",
+        f"crocbot {version('crocbot')}, agent echo",
         "last contact with Telegram: ",
         "messages running or waiting: 0",
         "crocbot_uptime_seconds ",

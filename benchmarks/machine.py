@@ -7,6 +7,7 @@ import platform
 import socket
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -45,6 +46,27 @@ def cpu_seconds(pid: int) -> float:
 def resident_bytes(pid: int) -> int:
     """Return the resident memory of a process in bytes."""
     return int(psutil.Process(pid).memory_info().rss)
+
+
+class Memory(NamedTuple):
+    """
+    The memory of a process, in bytes.
+
+    Other processes have some of its pages, too, such as those of a library:
+    `proportional` has the share of one process of these, `private` none.
+    """
+
+    resident: int
+    proportional: int
+    private: int
+
+
+def memory(pid: int) -> Memory:
+    """Return the memory of a process, by the kernel's sums for all its mappings."""
+    rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {name: int(size) * 1024 for name, size, _ in map(str.split, rows)}
+    private = sizes["Private_Clean:"] + sizes["Private_Dirty:"]
+    return Memory(sizes["Rss:"], sizes["Pss:"], private)
 
 
 def free_port(kind: socket.SocketKind) -> int:

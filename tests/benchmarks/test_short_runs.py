@@ -77,3 +77,16 @@ def test_answers_that_grow() -> None:
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows[1:]] == ["| 2024: edits", "| today: drafts"]
     assert float(rows[1][1]) == 0 < float(rows[2][1])
+
+
+@LINUX
+def test_sidecars() -> None:
+    """A server for each pod, and one for all of them, have memory, CPU and packets."""
+    table = run("benchmarks.sidecars", "--count=2", "--seconds=1")
+
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    cells = {row[0].removeprefix("| "): row[1].strip("| ") for row in rows[2:]}
+    for row in ("resident", "pages in common shared out", "CPU", "packets taken"):
+        found = [cell for name, cell in cells.items() if row in name]
+        assert len(found) >= 2
+        assert all(float(cell) > 0 for cell in found), row

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from itertools import count
 from pathlib import Path
 
@@ -203,30 +204,28 @@ async def test_the_time_until_there_is_space(
 )
 def test_no_minute_has_more_messages(gaps: list[float], maximum: int) -> None:
     """Wherever a minute begins, it has at most as many messages as the limit."""
-    import sqlite3
-
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(limits.SCHEMA)
     now, admitted = 1000.0, []
-    for update_id, gap in enumerate(gaps):
-        now += gap
-        refusal = take(
-            connection,
-            person=ADA,
-            update_ids=[update_id],
-            maximums={Limit.PERSON_MINUTE: maximum},
-            now=now,
-            trim=False,
-        )
-        recent = [each for each in admitted if now - each <= MINUTE]
-        if refusal is None:
-            admitted.append(now)
-            assert len(recent) < maximum
-        else:
-            assert isinstance(refusal, Refusal)
-            # Refused only because of messages of this minute, or of its first slot.
-            assert len([each for each in admitted if now - each <= 61]) >= maximum
-            assert 0 < refusal.wait_seconds <= 61
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(limits.SCHEMA)
+        for update_id, gap in enumerate(gaps):
+            now += gap
+            refusal = take(
+                connection,
+                person=ADA,
+                update_ids=[update_id],
+                maximums={Limit.PERSON_MINUTE: maximum},
+                now=now,
+                trim=False,
+            )
+            recent = [each for each in admitted if now - each <= MINUTE]
+            if refusal is None:
+                admitted.append(now)
+                assert len(recent) < maximum
+            else:
+                assert isinstance(refusal, Refusal)
+                # Refused only because of messages of this minute, or of its first slot.
+                assert len([each for each in admitted if now - each <= 61]) >= maximum
+                assert 0 < refusal.wait_seconds <= 61
 
 
 async def test_the_tables_are_bounded(

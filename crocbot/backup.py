@@ -23,7 +23,7 @@ from pathlib import Path
 
 from crocbot import store
 from crocbot.errors import OperatorError
-from crocbot.inbox import sqlite as inbox_sql
+from crocbot.inbox import sql as inbox_sql
 from crocbot.state_dir import LOCK, PRIVATE_DIRECTORY, PRIVATE_FILE, SQLITE_FILES
 
 PAGES_PER_STEP = 512

@@ -11,13 +11,9 @@ are kept for 48 hours, at most MAX_TEXTS_BYTES together; the oldest are deleted 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
-from crocbot.store import Store
+from crocbot.store import Connection, Store
 from crocbot.text import replace_lone_surrogates
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
 
 MAX_TEXTS_BYTES = 16 * 1024 * 1024
 MAX_TEXTS = 2000
@@ -53,8 +49,9 @@ class ClassicForms:
         size = len(stored.encode())
 
         def job(connection: Connection) -> None:
+            _remove(connection, update_id)
             connection.execute(
-                "INSERT OR REPLACE INTO classic_forms"
+                "INSERT INTO classic_forms"
                 " (update_id, chat_id, text, size, sent) VALUES (?, ?, ?, ?, ?)",
                 (update_id, chat_id, stored, size, SendState.UNKNOWN),
             )
@@ -75,13 +72,7 @@ class ClassicForms:
 
     async def remove(self, update_id: int) -> None:
         """Delete the text of an answer that is not sent as a rich message."""
-
-        def job(connection: Connection) -> None:
-            connection.execute(
-                "DELETE FROM classic_forms WHERE update_id = ?", (update_id,)
-            )
-
-        await self._store.run(job)
+        await self._store.run(lambda connection: _remove(connection, update_id))
 
     async def state(self, update_id: int) -> SendState | None:
         """Return how far a rich message was sent; None if it was not."""
@@ -116,3 +107,7 @@ class ClassicForms:
             if kept > MAX_TEXTS or (total > self._max_bytes and kept > 1):
                 connection.execute("DELETE FROM classic_forms WHERE id <= ?", (number,))
                 return
+
+
+def _remove(connection: Connection, update_id: int) -> None:
+    connection.execute("DELETE FROM classic_forms WHERE update_id = ?", (update_id,))

@@ -11,17 +11,13 @@ kept, only with CROCBOT_EDITS=answer, and of the latest MAX_DIGESTS messages.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from crocbot import envelope, log
 from crocbot.arrival_outcomes import EditOutcome
 from crocbot.errors import StoreError
 from crocbot.events import EventListener
 from crocbot.model import ErrorEvent, Message, Row
-from crocbot.store import Store
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
+from crocbot.store import Connection, Store
 
 ANSWER = "answer"
 MAX_DIGESTS = 10_000
@@ -100,9 +96,13 @@ def _remember_one(connection: Connection, row: Row) -> bool:
     # A row whose turn did not end is decided again, in the same way.
     if known is not None and known[0] != row.update_id and known[1] == digest:
         return False
+    # A new row, so that its id is the order of the latest changes.
     connection.execute(
-        "INSERT OR REPLACE INTO message_digests"
-        " (chat_id, message_id, update_id, digest) VALUES (?, ?, ?, ?)",
+        "DELETE FROM message_digests WHERE chat_id = ? AND message_id = ?", key
+    )
+    connection.execute(
+        "INSERT INTO message_digests (chat_id, message_id, update_id, digest)"
+        " VALUES (?, ?, ?, ?)",
         (*key, row.update_id, digest),
     )
     return True

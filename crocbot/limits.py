@@ -26,13 +26,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
-from crocbot.store import Store
+from crocbot.store import Connection, Store
 from crocbot.turn_outcomes import Limit
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
 
 MINUTE = 60
 DAY = 86_400
@@ -167,7 +163,8 @@ def take(
         if not SCOPES[limit].tokens:
             _add(connection, SCOPES[limit], person, now)
     connection.executemany(
-        "INSERT OR IGNORE INTO limit_updates (update_id) VALUES (?)",
+        "INSERT INTO limit_updates (update_id) VALUES (?)"
+        " ON CONFLICT (update_id) DO NOTHING",
         [(update_id,) for update_id in update_ids],
     )
     return None
@@ -209,8 +206,10 @@ def _add(
     """Add tokens, or one message, to the slot of a window."""
     added = (1, 0) if tokens is None else (0, tokens)
     connection.execute(
-        "INSERT INTO limit_slots VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-        " messages = messages + excluded.messages, tokens = tokens + excluded.tokens",
+        "INSERT INTO limit_slots VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (seconds, person, slot) DO UPDATE SET"
+        " messages = limit_slots.messages + excluded.messages,"
+        " tokens = limit_slots.tokens + excluded.tokens",
         (
             scope.seconds,
             scope.key(person),

@@ -20,13 +20,9 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from crocbot.errors import OperatorError
-from crocbot.store import Store
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
+from crocbot.store import Connection, Store
 
 # Without those that look alike: 0 and O, 1 and I and L.
 CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"

@@ -14,15 +14,11 @@ for as long as the file exists.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from crocbot.context import QUOTE
 from crocbot.model import ChatThread, Exchange, Usage
-from crocbot.store import Store
+from crocbot.store import Connection, Store
 from crocbot.text import replace_lone_surrogates
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS exchanges (
@@ -46,6 +42,13 @@ CREATE TABLE IF NOT EXISTS moved_chats (
     new_id INTEGER NOT NULL
 )
 """
+
+ADD_TOKENS = (
+    " ON CONFLICT (chat_id, thread_id) DO UPDATE SET"
+    " answers = tokens.answers + excluded.answers,"
+    " input_tokens = tokens.input_tokens + excluded.input_tokens,"
+    " output_tokens = tokens.output_tokens + excluded.output_tokens"
+)
 
 # No topic has the id 0.
 NO_THREAD = 0
@@ -193,22 +196,21 @@ def _prune(connection: Connection, key: Key, turns: int) -> None:
 
 def _count(connection: Connection, key: Key, usage: Usage) -> None:
     connection.execute(
-        "INSERT INTO tokens VALUES (?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET"
-        " answers = answers + 1, input_tokens = input_tokens + excluded.input_tokens,"
-        " output_tokens = output_tokens + excluded.output_tokens",
+        "INSERT INTO tokens VALUES (?, ?, 1, ?, ?)" + ADD_TOKENS,  # noqa: S608
         (*key, usage.input_tokens, usage.output_tokens),
     )
 
 
 def _move(connection: Connection, old: int, new: int) -> None:
-    connection.execute("INSERT OR REPLACE INTO moved_chats VALUES (?, ?)", (old, new))
+    connection.execute(
+        "INSERT INTO moved_chats VALUES (?, ?) ON CONFLICT (old_id) DO UPDATE"
+        " SET new_id = excluded.new_id",
+        (old, new),
+    )
     connection.execute("UPDATE exchanges SET chat_id = ? WHERE chat_id = ?", (new, old))
     connection.execute(
-        "INSERT INTO tokens SELECT ?, thread_id, answers, input_tokens, output_tokens"
-        " FROM tokens WHERE chat_id = ? ON CONFLICT DO UPDATE SET"
-        " answers = answers + excluded.answers,"
-        " input_tokens = input_tokens + excluded.input_tokens,"
-        " output_tokens = output_tokens + excluded.output_tokens",
+        "INSERT INTO tokens SELECT ?, thread_id, answers, input_tokens, output_tokens"  # noqa: S608
+        " FROM tokens WHERE chat_id = ?" + ADD_TOKENS,
         (new, old),
     )
     connection.execute("DELETE FROM tokens WHERE chat_id = ?", (old,))

@@ -13,14 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from crocbot import prices
 from crocbot.model import Usage
-from crocbot.store import Store
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
+from crocbot.store import Connection, Store
 
 # Each takes about 100 bytes with its index: 10 MB.
 MAX_PERSONS = 100_000
@@ -29,7 +25,7 @@ OTHERS = 0
 """The key of all persons that are not kept apart; no one has this id."""
 
 NO_USAGE = Usage()
-# More than all sums of these can be; SQLite's integers end at 9.2e18.
+# More than all sums of these can be; an integer of a database ends at 9.2e18.
 MAX_SUM = 9 * 10**18
 
 # `last` is the order of the persons' last answers.
@@ -107,10 +103,10 @@ def total(connection: Connection) -> Spent:
     found = connection.execute(
         # Sums of integers may be more than an integer of SQLite: of costs in two parts,
         # of tokens as a floating-point number.
-        "SELECT total(answers), total(input_tokens), total(output_tokens),"
-        " total(cost / 1000000), total(cost % 1000000) FROM spending"
+        "SELECT sum(answers * 1.0), sum(input_tokens * 1.0), sum(output_tokens * 1.0),"
+        " sum(cost / 1000000), sum(cost % 1000000) FROM spending"
     ).fetchone()
-    answers, tokens_in, tokens_out, millions, rest = map(int, found)
+    answers, tokens_in, tokens_out, millions, rest = (int(each or 0) for each in found)
     cost = millions * 1_000_000 + rest
     return Spent(
         person=OTHERS, answers=answers, usage=Usage(tokens_in, tokens_out), cost=cost
@@ -162,21 +158,27 @@ def _rows(connection: Connection, person: int | None = None) -> Iterator[Spent]:
 
 def _add(connection: Connection, spent: Spent) -> None:
     connection.execute(
-        "INSERT INTO spending SELECT ?, ?, ?, ?, ?, coalesce(max(last), 0) + 1"
-        " FROM spending WHERE true ON CONFLICT DO UPDATE SET"
-        " answers = answers + excluded.answers,"
-        " input_tokens = min(input_tokens + excluded.input_tokens, ?),"
-        " output_tokens = min(output_tokens + excluded.output_tokens, ?),"
-        " cost = min(cost + excluded.cost, ?),"
-        " last = excluded.last",
+        "INSERT INTO spending SELECT ?, ?, ?, ?, ?, coalesce(max(last), 0) + 1"  # noqa: S608
+        " FROM spending WHERE true ON CONFLICT (person) DO UPDATE SET"
+        " answers = spending.answers + excluded.answers,"
+        f" input_tokens = {_sum('input_tokens')},"
+        f" output_tokens = {_sum('output_tokens')},"
+        f" cost = {_sum('cost')}, last = excluded.last",
         (
             spent.person,
             spent.answers,
             spent.usage.input_tokens,
             spent.usage.output_tokens,
             spent.cost,
-            *(MAX_SUM, MAX_SUM, MAX_SUM),
         ),
+    )
+
+
+def _sum(column: str) -> str:
+    """Return SQL for a column and what is added to it, at most MAX_SUM."""
+    return (
+        f"CASE WHEN spending.{column} < {MAX_SUM} - excluded.{column}"
+        f" THEN spending.{column} + excluded.{column} ELSE {MAX_SUM} END"
     )
 
 

@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from crocbot.alert_outcomes import AlertWay
 from crocbot.alerts.conditions import Counts
 from crocbot.alerts.state import Told
 from crocbot.alerts.table import AlertName
 from crocbot.inbox import count_kept_replies
-from crocbot.store import Store
+from crocbot.store import Connection, Store
 from crocbot.turn import CHAT_GONE_REASON
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
 
 STARTS_SECONDS = 900.0
 MAX_STARTS = 100

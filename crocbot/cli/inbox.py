@@ -12,9 +12,8 @@ from crocbot.cli import common, since
 from crocbot.errors import OperatorError
 
 if TYPE_CHECKING:
-    from sqlite3 import Connection
-
     from crocbot.inbox import FailureFilter
+    from crocbot.store import Connection
 
 Command = Callable[..., Any]
 

@@ -11,7 +11,7 @@ from crocbot.cli import common
 from crocbot.errors import OperatorError
 
 if TYPE_CHECKING:
-    from sqlite3 import Connection
+    from crocbot.store import Connection
 
 
 @click.group("pairing")

@@ -6,7 +6,7 @@ Raw updates to rows that survive a crash, until each is closed.
        v                           v
     crocbot.sqlite3: WAL, synchronous=FULL, so that a commit survives a power cut
 
-`inbox.py` is the inbox for the event loop, `sqlite.py` its SQL, `replies.py` keeps
+`inbox.py` is the inbox for the event loop, `sql.py` its SQL, `replies.py` keeps
 replies with their files, `report.py` has what `crocbot inbox` prints, and
 `selection.py` the failed rows that an operator chooses and drops.
 """
@@ -17,7 +17,7 @@ from crocbot.inbox.inbox import Accepted, Inbox
 from crocbot.inbox.replies import KeptReplies
 from crocbot.inbox.report import describe, describe_failures, describe_open
 from crocbot.inbox.selection import FailureFilter, drop, select
-from crocbot.inbox.sqlite import SCHEMA, count_kept_replies, reopen
+from crocbot.inbox.sql import SCHEMA, count_kept_replies, reopen
 
 __all__ = [
     "SCHEMA",

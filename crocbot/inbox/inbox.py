@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 from crocbot.errors import InboxError, StoreError
 from crocbot.events import NO_EVENTS, EventListener, InboxState
-from crocbot.inbox import sqlite
-from crocbot.inbox.sqlite import Failure
+from crocbot.inbox import sql
+from crocbot.inbox.sql import Failure
 from crocbot.model import (
     ErrorEvent,
     ErrorType,
@@ -31,10 +31,7 @@ from crocbot.model import (
     Severity,
     Sleep,
 )
-from crocbot.store import Job, Store, save_reading
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
+from crocbot.store import Connection, Job, Store
 
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 1.0
@@ -108,7 +105,7 @@ class Inbox:
 
     async def recover(self, *, orderly: bool) -> None:
         """Count the turns that the end of the last process ended, unless orderly."""
-        await self._run(partial(sqlite.recover, orderly=orderly))
+        await self._run(partial(sql.recover, orderly=orderly))
 
     async def accept(self, updates: Sequence[RawUpdate]) -> Accepted:
         """
@@ -141,8 +138,8 @@ class Inbox:
 
         def job(connection: Connection) -> list[Row]:
             # First, so that an id that Telegram uses again after a week is free.
-            sqlite.delete_expired(connection, now.retention)
-            return sqlite.accept(connection, updates, now.time)
+            sql.delete_expired(connection, now.retention)
+            return sql.accept(connection, updates, now.time)
 
         rows = await self._run(job)
         return [replace(row, accepted_at=now.monotonic) for row in rows]
@@ -167,31 +164,29 @@ class Inbox:
                 # Another call has written them.
                 return
             batch, self._beginning = self._beginning, set()
-            await self._run(
-                partial(sqlite.begin, update_ids=sorted(batch)), durable=False
-            )
+            await self._run(partial(sql.begin, update_ids=sorted(batch)), durable=False)
 
     async def open_rows(self) -> list[Row]:
         """Return the rows that no turn has closed, oldest first."""
-        return self._monotonic(await self._run(sqlite.open_rows))
+        return self._monotonic(await self._run(sql.open_rows))
 
     async def reopened(self) -> list[Row]:
         """Return the rows that the operator opened again, oldest first; each once."""
         # Read first: this is called every second.
-        if not await self._run(sqlite.has_reopened, write=False):
+        if not await self._run(sql.has_reopened, write=False):
             return []
-        return self._monotonic(await self._run(sqlite.take_reopened))
+        return self._monotonic(await self._run(sql.take_reopened))
 
     async def failures(self) -> list[Failure]:
         """Return the rows that failed or were set aside and are still kept."""
-        return await self._run(sqlite.failures, write=False)
+        return await self._run(sql.failures, write=False)
 
     async def open_again(self, update_ids: Sequence[int]) -> list[Row]:
         """Open failed rows again; return them, oldest first."""
 
         def job(connection: Connection) -> list[Row]:
-            sqlite.reopen(connection, update_ids)
-            return sqlite.take_reopened(connection)
+            sql.reopen(connection, update_ids)
+            return sql.take_reopened(connection)
 
         return self._monotonic(await self._run(job))
 
@@ -204,7 +199,7 @@ class Inbox:
 
     async def state(self) -> InboxState:
         """Return the ledger as one transaction sees it."""
-        state = await self._run(sqlite.state, write=False)
+        state = await self._run(sql.state, write=False)
         oldest = state.oldest_accepted_at
         if oldest is None:
             return state
@@ -216,7 +211,7 @@ class Inbox:
         refusal, size = self._accept_error, PROBE_BYTES
         if refusal is not None:
             size = 2 * self._refused_bytes + PROBE_MARGIN_BYTES
-        await self._run(partial(sqlite.probe, size=size))
+        await self._run(partial(sql.probe, size=size))
         if self._accept_error is refusal:
             # Without this a webhook that gets no requests while the gateway is not
             # ready would never be ready again.
@@ -227,8 +222,8 @@ class Inbox:
         now = self._store.clock.read()
 
         def job(connection: Connection) -> None:
-            sqlite.delete_expired(connection, now.retention)
-            save_reading(connection, now)
+            sql.delete_expired(connection, now.retention)
+            self._store.clock.save(connection, now)
 
         try:
             await self._run(job)
@@ -268,7 +263,7 @@ class Inbox:
         outcomes = [outcome for outcome, _ in batch]
         now = self._store.clock.read()
         job = partial(
-            sqlite.close_rows,
+            sql.close_rows,
             outcomes=outcomes,
             now=now.time,
             retention=now.retention,

@@ -16,15 +16,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from crocbot.errors import StoreError
 from crocbot.model import Reply
 from crocbot.outgoing import Button, Buttons, FileKind, OutgoingFile, SentSteps
-from crocbot.store import Job, Store
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
+from crocbot.store import Connection, Job, Store
 
 MAX_KEPT_BYTES = 512 * 1024 * 1024
 SCHEMA = """
@@ -91,8 +87,10 @@ class KeptReplies:
 
         def job(connection: Connection) -> None:
             connection.execute(
-                "INSERT OR REPLACE INTO kept_replies"
-                " (update_id, text, markdown, buttons) VALUES (?, ?, ?, ?)",
+                "INSERT INTO kept_replies (update_id, text, markdown, buttons)"
+                " VALUES (?, ?, ?, ?) ON CONFLICT (update_id) DO UPDATE SET"
+                " text = excluded.text, markdown = excluded.markdown,"
+                " buttons = excluded.buttons",
                 (update_id, _storable(reply.text), reply.markdown, buttons),
             )
             _record(connection, update_id, sent)
@@ -207,5 +205,5 @@ def _buttons(text: str) -> Buttons:
 
 
 def _storable(text: str) -> str:
-    """Replace half surrogate pairs, which SQLite cannot store."""
+    """Replace half surrogate pairs, which no database can store."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -14,16 +14,13 @@ The state of the inbox as the text that `crocbot inbox` prints.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from crocbot.inbox import sqlite
+from crocbot.inbox import sql
 from crocbot.inbox.selection import chat_id
-from crocbot.inbox.sqlite import Failure
+from crocbot.inbox.sql import Failure
 from crocbot.model import Disposition, RawUpdate, Row
+from crocbot.store import Connection
 from crocbot.text import printable, time_span
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
 
 MAX_SHOWN = 100
 
@@ -31,16 +28,16 @@ MAX_SHOWN = 100
 def describe(connection: Connection, now: float) -> Iterator[str]:
     """Return the lines about open rows, the ledger and failures, at file time `now`."""
     yield from describe_open(connection, now)
-    state = sqlite.state(connection)
+    state = sql.state(connection)
     ends = [f"{end} {count}" for end, count in state.closed.items()]
     yield f"accepted {state.accepted} = {' + '.join([*ends, f'open {state.open}'])}"
-    yield from describe_failures(sqlite.failures(connection), now)
+    yield from describe_failures(sql.failures(connection), now)
 
 
 def describe_open(connection: Connection, now: float) -> Iterator[str]:
     """Return the lines about open rows, the oldest of them each with a line."""
-    state = sqlite.state(connection)
-    waiting = sqlite.oldest_open(connection, MAX_SHOWN)
+    state = sql.state(connection)
+    waiting = sql.oldest_open(connection, MAX_SHOWN)
     age = ""
     if state.oldest_accepted_at is not None:
         age = f", the oldest for {time_span(now - state.oldest_accepted_at)}"

@@ -13,14 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from crocbot.inbox import replies, sqlite
-from crocbot.inbox.sqlite import CONTENT_KEPT, Failure
+from crocbot.inbox import replies, sql
+from crocbot.inbox.sql import CONTENT_KEPT, Failure
 from crocbot.model import Disposition, RawUpdate
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
+from crocbot.store import Connection
 
 DROPPED = "dropped by the operator"
 
@@ -58,7 +55,7 @@ def select(
     """Return the failures that a filter accepts, by time."""
     return [
         failure
-        for failure in sqlite.failures(connection)
+        for failure in sql.failures(connection)
         if failure.disposition in dispositions and wanted.accepts(failure)
     ]
 
@@ -75,8 +72,8 @@ def drop(connection: Connection, update_ids: Sequence[int]) -> int:
             ).rowcount
             if changed:
                 replies.remove(connection, update_id)
-                sqlite.count(connection, str(disposition), -changed)
-                sqlite.count(connection, str(Disposition.CANCELLED), changed)
+                sql.count(connection, str(disposition), -changed)
+                sql.count(connection, str(Disposition.CANCELLED), changed)
                 dropped += changed
     return dropped
 

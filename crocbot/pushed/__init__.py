@@ -1,7 +1,7 @@
 """
 Pushed messages: those that answer no update, kept until they are sent.
 
-    crocbot send, POST /send --> request --> sqlite --> messages --> pushing.py
+    crocbot send, POST /send --> request -->  sql   --> messages --> pushing.py
                                              (rows)     (for the event loop)
 """
 
@@ -18,7 +18,7 @@ from crocbot.pushed.request import (
     TooLargeError,
     new_message,
 )
-from crocbot.pushed.sqlite import SCHEMA, Push, add
+from crocbot.pushed.sql import SCHEMA, Push, add
 
 __all__ = [
     "MAX_TEXT_BYTES",

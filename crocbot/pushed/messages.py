@@ -17,9 +17,9 @@ from crocbot.errors import StoreError
 from crocbot.events import PushedState
 from crocbot.model import Reply, Sleep
 from crocbot.outgoing import SentSteps
-from crocbot.pushed import sqlite
+from crocbot.pushed import sql
 from crocbot.pushed.request import PushedMessage
-from crocbot.pushed.sqlite import Push
+from crocbot.pushed.sql import Push
 from crocbot.store import Store
 
 RETRY_SECONDS = 1.0
@@ -40,7 +40,7 @@ class PushedMessages:
     async def add(self, message: PushedMessage) -> int:
         """Store a message; return its id.  Raise PushedFullError or StoreError."""
         now = self._store.clock.read().time
-        push_id = await self._store.run(partial(sqlite.add, message=message, now=now))
+        push_id = await self._store.run(partial(sql.add, message=message, now=now))
         self.added.set()
         return push_id
 
@@ -50,22 +50,22 @@ class PushedMessages:
 
     async def open_rows(self) -> list[tuple[int, int]]:
         """Return the id and the chat of each open row, oldest first."""
-        return await self._store.run(sqlite.open_rows, write=False)
+        return await self._store.run(sql.open_rows, write=False)
 
     async def load(self, push_id: int) -> Push | None:
         """Return an open row; None if it is closed."""
-        return await self._store.run(partial(sqlite.load, push_id=push_id), write=False)
+        return await self._store.run(partial(sql.load, push_id=push_id), write=False)
 
     async def state(self) -> PushedState:
         """Return the number of rows by state."""
-        return await self._store.run(sqlite.state, write=False)
+        return await self._store.run(sql.state, write=False)
 
     async def close(self, push_id: int, reason: str | None = None) -> None:
         """Close a row as sent, or as failed; tried until it is on disk."""
         while True:
             now = self._store.clock.read()
             job = partial(
-                sqlite.close,
+                sql.close,
                 push_id=push_id,
                 reason=reason,
                 now=now.time,
@@ -79,7 +79,7 @@ class PushedMessages:
     async def tidy(self) -> None:
         """Delete closed rows that are too old."""
         retention = self._store.clock.read().retention
-        await self._store.run(partial(sqlite.delete_expired, retention=retention))
+        await self._store.run(partial(sql.delete_expired, retention=retention))
 
     async def keep(self, update_id: int, reply: Reply, sent: SentSteps) -> None:  # noqa: ARG002
         """Record how far a message has been sent, which was kept before."""
@@ -87,13 +87,13 @@ class PushedMessages:
 
     async def record(self, update_id: int, sent: SentSteps) -> None:
         """Record how far a message has been sent; `update_id` is the row's id."""
-        job = partial(sqlite.record, push_id=update_id, sent=sent)
+        job = partial(sql.record, push_id=update_id, sent=sent)
         await self._store.run(job, durable=False)
 
     async def content(self, update_id: int, position: int) -> bytes:  # noqa: ARG002
         """Return the content of the file of a message."""
         found = await self._store.run(
-            partial(sqlite.content, push_id=update_id), write=False
+            partial(sql.content, push_id=update_id), write=False
         )
         if found is None:
             raise StoreError("the file of a message is not there")

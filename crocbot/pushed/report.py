@@ -9,24 +9,21 @@ The pushed messages as the text that `crocbot send --list` prints.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from crocbot.delivery_outcomes import PushState
-from crocbot.pushed import sqlite
-from crocbot.pushed.sqlite import Listed
+from crocbot.pushed import sql
+from crocbot.pushed.sql import Listed
+from crocbot.store import Connection
 from crocbot.text import printable, time_span
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
 
 MAX_SHOWN = 100
 
 
 def describe(connection: Connection, now: float) -> Iterator[str]:
     """Return the lines about the latest messages, at file time `now`."""
-    counts = sqlite.state(connection).rows
+    counts = sql.state(connection).rows
     yield ", ".join(f"{state} {counts[state]}" for state in PushState)
-    for each in sqlite.listed(connection, MAX_SHOWN):
+    for each in sql.listed(connection, MAX_SHOWN):
         yield f"  message {each.id} for chat {each.chat.key}: {_state(each, now)}"
 
 

@@ -48,7 +48,7 @@ from crocbot.service.shutdown import (
 from crocbot.service.startup import connect
 from crocbot.settings import Settings
 from crocbot.state_dir import StateLock, locked, open_directory
-from crocbot.store import Store
+from crocbot.store import open_store
 from crocbot.telemetry import Telemetry
 from crocbot.transcription import create_transcriber
 from crocbot.turn_folders import TurnFolders
@@ -190,7 +190,7 @@ async def serve(
         schemas = [INBOX_SCHEMA, pairing.SCHEMA, sessions.SCHEMA, edits.SCHEMA]
         schemas += [classic_forms.SCHEMA, limits.SCHEMA, pushed.SCHEMA]
         schemas += [alerts.SCHEMA, spending.SCHEMA]
-        store = await stack.enter_async_context(Store(settings.database, schemas))
+        store = await stack.enter_async_context(open_store(settings, schemas))
         inbox = await stack.enter_async_context(Inbox(store, events))
         if (lock := shutdown.lock) is not None:
             await _recover(inbox, settings, lock)

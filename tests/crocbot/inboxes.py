@@ -10,7 +10,7 @@ from typing import Any
 
 from crocbot.events import InboxState
 from crocbot.inbox import SCHEMA, Inbox
-from crocbot.store import Store
+from crocbot.store import SqliteStore, Store
 from tests.crocbot.fakes import FakeClocks, RecordedEvents
 
 FILE = "crocbot.sqlite3"
@@ -73,7 +73,7 @@ async def open_inbox(
     """Open the inbox of a folder, as a new process does."""
     clocks = clocks or FakeClocks()
     async with (
-        Store(folder / FILE, [SCHEMA], clocks.system()) as opened_store,
+        SqliteStore(folder / FILE, [SCHEMA], clocks.system()) as opened_store,
         InboxFixture(opened_store, clocks) as inbox,
     ):
         yield inbox

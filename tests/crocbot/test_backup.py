@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from crocbot import backup, cli
-from crocbot.inbox import SCHEMA, sqlite
+from crocbot.inbox import SCHEMA, sql
 from crocbot.state_dir import locked
-from crocbot.store import FORMAT, opened
+from crocbot.store import opened
+from crocbot.store.sqlite import FORMAT
 
 FORMAT_1 = Path(__file__).parent / "data" / "0.1.0" / "crocbot.sqlite3"
 
@@ -29,13 +30,13 @@ def update(update_id: int) -> dict[str, object]:
 def accept(file: Path, *update_ids: int) -> None:
     """Store updates in a file."""
     with opened(file, [SCHEMA]) as connection:
-        sqlite.accept(connection, [update(each) for each in update_ids], 0.0)
+        sql.accept(connection, [update(each) for each in update_ids], 0.0)
 
 
 def open_ids(file: Path) -> list[int]:
     """Return the ids of the open rows of a file."""
     with opened(file, [SCHEMA]) as connection:
-        return [row.update_id for row in sqlite.open_rows(connection)]
+        return [row.update_id for row in sql.open_rows(connection)]
 
 
 def names(folder: Path) -> list[str]:

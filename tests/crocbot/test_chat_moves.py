@@ -13,7 +13,7 @@ from crocbot.chat_moves import ChatMoves
 from crocbot.errors import StoreError
 from crocbot.model import ChatThread, ErrorEvent, ErrorType, Exchange, Severity, Usage
 from crocbot.sessions import Sessions
-from crocbot.store import Store
+from crocbot.store import SqliteStore, Store
 from tests.crocbot.fakes import RecordedEvents
 
 OLD, NEW, OTHER = -5, -1005, -6
@@ -31,7 +31,7 @@ class MovesFixture:
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """Return an open store."""
-    async with Store(tmp_path / "x.sqlite3", [sessions.SCHEMA]) as opened:
+    async with SqliteStore(tmp_path / "x.sqlite3", [sessions.SCHEMA]) as opened:
         yield opened
 
 

@@ -19,7 +19,7 @@ from aiohttp import web
 import crocbot
 from crocbot import cli, inbox, pairing, service, store
 from crocbot.cli import common
-from crocbot.inbox import sqlite
+from crocbot.inbox import sql
 from crocbot.model import Disposition, Outcome
 from crocbot.sandbox import Person, Server
 from tests.crocbot.fakes import serving
@@ -270,9 +270,9 @@ def test_inbox(
         f"crocbot: CROCBOT_STATE_DIR: there is no inbox in {tmp_path}\n",
     )
     with store.opened(tmp_path / "crocbot.sqlite3", [inbox.SCHEMA]) as connection:
-        sqlite.accept(connection, [{"update_id": 5}, {"update_id": 6}], time.time())
+        sql.accept(connection, [{"update_id": 5}, {"update_id": 6}], time.time())
         failed = Outcome(Disposition.FAILED, update_ids=(5, 6), reason="blocked")
-        sqlite.close_rows(connection, [failed], time.time(), 0.0)
+        sql.close_rows(connection, [failed], time.time(), 0.0)
 
     code, text = run(["inbox"], capsys)
     assert code == 0

@@ -13,7 +13,7 @@ from crocbot.arrival_outcomes import EditOutcome
 from crocbot.edits import MAX_DIGESTS, Edits
 from crocbot.errors import StoreError
 from crocbot.model import ErrorEvent, Row
-from crocbot.store import Store
+from crocbot.store import SqliteStore, Store
 from tests.crocbot.fakes import FakeClocks, RecordedEvents, a_message
 
 ANSWERED, UNCHANGED = EditOutcome.ANSWERED, EditOutcome.UNCHANGED
@@ -51,7 +51,7 @@ def a_row(kind: str, update_id: int, message_id: int, content: Any) -> Row:
 async def world(tmp_path: Path) -> AsyncIterator[EditsFixture]:
     """Return the policy with an empty file."""
     file = tmp_path / "crocbot.sqlite3"
-    async with Store(file, [edits.SCHEMA], FakeClocks().system()) as store:
+    async with SqliteStore(file, [edits.SCHEMA], FakeClocks().system()) as store:
         yield EditsFixture(store)
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from crocbot import store
 from crocbot.errors import InboxError
 from crocbot.events import ErrorEvent
-from crocbot.inbox import SCHEMA, Accepted, sqlite
-from crocbot.inbox.sqlite import RETENTION_SECONDS, Failure
+from crocbot.inbox import SCHEMA, Accepted, sql
+from crocbot.inbox.sql import RETENTION_SECONDS, Failure
 from crocbot.model import Disposition, Outcome, Reply, Row
 from crocbot.store import opened
 from tests.crocbot.inboxes import (
@@ -165,7 +164,7 @@ async def test_an_exception_while_closing(
     """A bug is raised to the callers, and ends only their closes."""
     await inbox.accept(updates(1))
     with monkeypatch.context() as patched:
-        patched.setattr(sqlite, "_storable", lambda _: 1 / 0)
+        patched.setattr(sql, "_storable", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await inbox.close_rows(FAILED)
     assert await inbox.close_rows(end(ANSWERED, 1)) == 1
@@ -179,8 +178,8 @@ async def test_failures_are_kept(inbox: InboxFixture, tmp_path: Path) -> None:
     aside = Outcome(SET_ASIDE, update_ids=(3,), reason="no date")
     await inbox.close_rows(aside)
     with opened(tmp_path / FILE, [SCHEMA]) as connection:
-        assert [row.update_id for row in sqlite.oldest_open(connection, 1)] == [4]
-        assert sqlite.failures(connection) == [
+        assert [row.update_id for row in sql.oldest_open(connection, 1)] == [4]
+        assert sql.failures(connection) == [
             Failure(
                 update_id=3,
                 closed_at=100.0,
@@ -191,7 +190,7 @@ async def test_failures_are_kept(inbox: InboxFixture, tmp_path: Path) -> None:
             Failure(update_id=1, closed_at=100.0, reason="no ??", raw={"update_id": 1}),
             Failure(update_id=2, closed_at=100.0, reason="no ??", raw={"update_id": 2}),
         ]
-        assert sqlite.reopen(connection, [3]) == 0
+        assert sql.reopen(connection, [3]) == 0
 
 
 async def test_failures_can_be_opened_again(
@@ -203,10 +202,10 @@ async def test_failures_can_be_opened_again(
     await inbox.close_rows(end(ANSWERED, 3))
     assert await inbox.reopened() == []
     with opened(tmp_path / FILE, [SCHEMA]) as connection:
-        assert sqlite.reopen(connection, [3, 99]) == 0
-        assert sqlite.reopen(connection, [1]) == 1
-        assert sqlite.reopen(connection, None) == 1
-        assert sqlite.failures(connection) == []
+        assert sql.reopen(connection, [3, 99]) == 0
+        assert sql.reopen(connection, [1]) == 1
+        assert sql.reopen(connection, None) == 1
+        assert sql.failures(connection) == []
     assert await inbox.ledger() == (3, 2, {"answered": 1})
     again = [
         Row(1, {"update_id": 1}, 100.0, reply=FAILED.undelivered, retried=True),
@@ -216,7 +215,7 @@ async def test_failures_can_be_opened_again(
     assert await inbox.reopened() == []
     await inbox.close_rows(FAILED)
     with opened(tmp_path / FILE, [SCHEMA]) as connection:
-        sqlite.reopen(connection, None)
+        sql.reopen(connection, None)
     # As at the next start.
     assert await inbox.open_rows() == again
     assert await inbox.reopened() == []
@@ -259,7 +258,7 @@ async def test_a_file_that_went_away(inbox: InboxFixture, tmp_path: Path) -> Non
 
 async def test_a_locked_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another program keeps the file for itself nothing is accepted."""
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("crocbot.store.sqlite.BUSY_SECONDS", 0.01)
     async with open_inbox(tmp_path) as inbox:
         other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -290,10 +289,10 @@ import asyncio, sys
 from pathlib import Path
 from crocbot.inbox import SCHEMA, Inbox
 from crocbot.model import Disposition, Outcome
-from crocbot.store import Store
+from crocbot.store import SqliteStore
 
 async def main():
-    async with Store(Path(sys.argv[1]), [SCHEMA]) as store, Inbox(store) as inbox:
+    async with SqliteStore(Path(sys.argv[1]), [SCHEMA]) as store, Inbox(store) as inbox:
         for start in range(0, 10**9, 10):
             accepted = await inbox.accept(
                 [{"update_id": n, "text": "x" * 300} for n in range(start, start + 10)]

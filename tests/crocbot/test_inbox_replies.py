@@ -11,7 +11,7 @@ import pytest
 
 from crocbot.errors import StoreError
 from crocbot.inbox import KeptReplies, describe, reopen
-from crocbot.inbox.sqlite import RETENTION_SECONDS
+from crocbot.inbox.sql import RETENTION_SECONDS
 from crocbot.model import Disposition, Outcome, Reply
 from crocbot.outgoing import Button, FileKind, OutgoingFile, SentSteps
 from tests.crocbot.fakes import FakeClocks

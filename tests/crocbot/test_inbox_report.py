@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from sqlite3 import Connection
 
 import pytest
 
-from crocbot.inbox import SCHEMA, describe, report, sqlite
+from crocbot.inbox import SCHEMA, describe, report, sql
 from crocbot.model import Disposition, Outcome
-from crocbot.store import opened
+from crocbot.store import Connection, opened
 
 LEDGER = (
     "accepted 6 = answered 0 + failed 2 + denied 0 + cancelled 0 + ignored 0"
@@ -39,19 +38,19 @@ def fail(
 ) -> None:
     """Close a row as failed."""
     outcome = Outcome(disposition, update_ids=(update_id,), reason=reason)
-    sqlite.close_rows(connection, [outcome], now, now)
+    sql.close_rows(connection, [outcome], now, now)
 
 
 def test_an_inbox(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Depth, age, the oldest open rows, the equation, and failures with reasons."""
     monkeypatch.setattr(report, "MAX_SHOWN", 2)
-    sqlite.accept(connection, [update(1, -5), update(2), update(3)], 0.0)
+    sql.accept(connection, [update(1, -5), update(2), update(3)], 0.0)
     fail(connection, 1, 0.0, "no\nforged line")
     fail(connection, 2, 880.0, "blocked")
     fail(connection, 3, 940.0, "no date", Disposition.SET_ASIDE)
-    sqlite.accept(connection, [update(7, 9)], 100.0)
+    sql.accept(connection, [update(7, 9)], 100.0)
     press = {"update_id": 8, "callback_query": {"message": {"chat": {"id": 7}}}}
-    sqlite.accept(connection, [press, update(9)], 990.0)
+    sql.accept(connection, [press, update(9)], 990.0)
 
     assert list(describe(connection, 1000.0)) == [
         "open: 3, the oldest for 15 min",
@@ -75,7 +74,7 @@ def test_an_empty_inbox(connection: Connection) -> None:
 def test_many_failures(connection: Connection) -> None:
     """Of too many failures the latest are shown."""
     count = report.MAX_SHOWN + 7
-    sqlite.accept(connection, [update(each) for each in range(count)], 0.0)
+    sql.accept(connection, [update(each) for each in range(count)], 0.0)
     for each in range(count):
         fail(connection, each, float(each), "no")
     lines = list(describe(connection, 1e6))

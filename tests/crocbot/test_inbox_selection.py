@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crocbot import cli
-from crocbot.inbox import SCHEMA, FailureFilter, drop, select, sqlite
+from crocbot.inbox import SCHEMA, FailureFilter, drop, select, sql
 from crocbot.inbox.selection import DROPPED
 from crocbot.model import Disposition, Outcome, Reply
 from crocbot.store import load_clock, opened
@@ -26,7 +26,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with opened(file, [SCHEMA]) as connection:
         now = load_clock(connection).read().time
         chats = {1: 7, 2: 7, 3: -8, 4: 7, 5: 7, 6: 7}
-        sqlite.accept(
+        sql.accept(
             connection, [update(each, chat) for each, chat in chats.items()], now
         )
         fail(connection, 1, now - 7200, "Telegram refused the call: CHAT gone")
@@ -34,7 +34,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         fail(connection, 3, now - 60, "chat gone")
         fail(connection, 4, now - 60, "no date", Disposition.SET_ASIDE)
         outcome = Outcome(Disposition.ANSWERED, update_ids=(5,))
-        sqlite.close_rows(connection, [outcome], now, now)
+        sql.close_rows(connection, [outcome], now, now)
     return file
 
 
@@ -48,7 +48,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
 def ledger(file: Path) -> dict[str, int]:
     """Return the ledger of an inbox that closes, without what is 0."""
     with opened(file, [SCHEMA]) as connection:
-        state = sqlite.state(connection)
+        state = sql.state(connection)
         counts = {str(each): count for each, count in state.closed.items() if count}
         rows = dict(
             connection.execute(
@@ -80,7 +80,7 @@ def test_retry(
     """Failed rows that match all filters are open again, and no others."""
     assert run(capsys, "retry", *flags) == (0, f"reopened: {len(ids)}\n")
     with opened(file, [SCHEMA]) as connection:
-        opened_again = [row.update_id for row in sqlite.open_rows(connection)]
+        opened_again = [row.update_id for row in sql.open_rows(connection)]
     assert sorted(opened_again) == [*ids, 6]
     ledger(file)
 
@@ -121,7 +121,7 @@ def test_drop(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert ledger(file) == {"answered": 1, "failed": 1, "cancelled": 3, "open": 1}
     with opened(file, [SCHEMA]) as connection:
-        assert sqlite.accept(connection, [update(4)], 0.0) == []
+        assert sql.accept(connection, [update(4)], 0.0) == []
         rows = connection.execute(
             "SELECT raw, reply, reason FROM rows WHERE disposition = 'cancelled'"
         ).fetchall()
@@ -135,12 +135,12 @@ def test_drop(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_dropped_answer_has_no_files(tmp_path: Path) -> None:
     """What was kept of an answer is deleted with its row, once."""
     with opened(tmp_path / "x.sqlite3", [SCHEMA]) as connection:
-        sqlite.accept(connection, [update(1, 7)], 0.0)
+        sql.accept(connection, [update(1, 7)], 0.0)
         reply = Reply("undelivered")
         outcome = Outcome(
             Disposition.FAILED, update_ids=(1,), reason="no", undelivered=reply
         )
-        sqlite.close_rows(connection, [outcome], 0.0, 0.0)
+        sql.close_rows(connection, [outcome], 0.0, 0.0)
         connection.execute(
             "INSERT INTO kept_replies (update_id, text, markdown, buttons)"
             " VALUES (1, 'x', 0, '[]')"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crocbot.inbox import SCHEMA, describe
-from crocbot.inbox.sqlite import RETENTION_SECONDS
+from crocbot.inbox.sql import RETENTION_SECONDS
 from crocbot.model import Disposition, Outcome, Reply
 from crocbot.store import opened
 from tests.crocbot.fakes import FakeClocks

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from crocbot import limits
 from crocbot.limits import DAY, MINUTE, SLOT_SECONDS, Limits, Refusal, take
-from crocbot.store import Store
+from crocbot.store import SqliteStore
 from crocbot.turn_outcomes import Limit
 from tests.crocbot.fakes import FakeClocks
 
@@ -53,7 +53,7 @@ async def opened(
     """Open the limits of a folder, as a new process does."""
     clocks = clocks or FakeClocks()
     file = folder / "crocbot.sqlite3"
-    async with Store(file, [limits.SCHEMA], clocks.system()) as store:
+    async with SqliteStore(file, [limits.SCHEMA], clocks.system()) as store:
         yield Scene(Limits(store, maximums), clocks, count(first_id))
 
 

@@ -11,11 +11,12 @@ import pytest
 from crocbot import pairing, sessions
 from crocbot.errors import OperatorError
 from crocbot.inbox import SCHEMA, Inbox, reopen
-from crocbot.inbox.sqlite import RETENTION_SECONDS, failures
+from crocbot.inbox.sql import RETENTION_SECONDS, failures
 from crocbot.model import ChatThread, Exchange, Reply, Row
 from crocbot.sessions import Sessions
 from crocbot.state_dir import locked
-from crocbot.store import FORMAT, Store, inspect, opened
+from crocbot.store import SqliteStore, inspect, opened
+from crocbot.store.sqlite import FORMAT
 from tests.crocbot.fakes import FakeClocks
 from tests.crocbot.inboxes import FILE, brief, open_inbox
 
@@ -57,7 +58,7 @@ async def test_what_else_is_in_the_file(tmp_path: Path) -> None:
     copy("crocbot.sqlite3", tmp_path)
     clocks = FakeClocks(WRITTEN_AT + 5)
     async with (
-        Store(tmp_path / FILE, SCHEMAS, clocks.system()) as store,
+        SqliteStore(tmp_path / FILE, SCHEMAS, clocks.system()) as store,
         Inbox(store) as inbox,
     ):
         rows = await inbox.open_rows()
@@ -181,7 +182,7 @@ async def test_a_newer_format(tmp_path: Path) -> None:
 
 async def test_before_replies_were_kept(tmp_path: Path) -> None:
     """A file of format 2 gets the tables for replies with files."""
-    async with Store(tmp_path / FILE, SCHEMAS):
+    async with SqliteStore(tmp_path / FILE, SCHEMAS):
         pass
     with sqlite3.connect(tmp_path / FILE) as connection:
         connection.execute("DROP TABLE kept_replies")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from sqlite3 import Connection
 
 import pytest
 
 from crocbot import pairing, store
 from crocbot.errors import OperatorError
 from crocbot.pairing import CODE_ALPHABET, CODE_LENGTH, CODE_VALID_SECONDS, Pairings
-from crocbot.store import Store
+from crocbot.store import Connection, SqliteStore
 
 LATER = CODE_VALID_SECONDS + 1
 
@@ -99,7 +98,7 @@ def test_the_list(connection: Connection) -> None:
 async def test_a_running_gateway_sees_changes_at_once(tmp_path: Path) -> None:
     """What a command approves or revokes holds for the next message."""
     file = tmp_path / "x.sqlite3"
-    async with Store(file, [pairing.SCHEMA]) as opened:
+    async with SqliteStore(file, [pairing.SCHEMA]) as opened:
         pairings = Pairings(opened)
         code = await pairings.offer(8)
         assert code is not None

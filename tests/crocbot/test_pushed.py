@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from sqlite3 import Connection
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ from crocbot import pushed
 from crocbot.delivery_outcomes import PushState
 from crocbot.model import ChatThread
 from crocbot.outgoing import FileKind, SentSteps
-from crocbot.pushed import NewFile, PushedFullError, RequestError, sqlite
-from crocbot.store import opened
+from crocbot.pushed import NewFile, PushedFullError, RequestError, sql
+from crocbot.store import Connection, opened
 from tests.crocbot.answer_files import png
 
 
@@ -75,20 +74,20 @@ def test_a_text_with_a_file(chars: int, is_caption: bool) -> None:
 def test_a_message_is_kept_until_it_is_closed(connection: Connection) -> None:
     """Then its content is gone, and the row is there for the operator."""
     message = pushed.new_message(7, "half \ud800", file=NewFile(name="", content=b"x"))
-    push_id = sqlite.add(connection, message, 1.0)
-    sqlite.record(connection, push_id, SentSteps(messages=(3,), unknown=True))
+    push_id = sql.add(connection, message, 1.0)
+    sql.record(connection, push_id, SentSteps(messages=(3,), unknown=True))
 
-    push = sqlite.load(connection, push_id)
+    push = sql.load(connection, push_id)
     assert push is not None
     assert push.reply == message.reply
     assert push.sent == SentSteps(messages=(3,), unknown=True)
-    assert sqlite.content(connection, push_id) == b"x"
-    sqlite.close(connection, push_id, "refused \ud800", now=2.0, retention=2.0)
+    assert sql.content(connection, push_id) == b"x"
+    sql.close(connection, push_id, "refused \ud800", now=2.0, retention=2.0)
     # A second close is not counted.
-    sqlite.close(connection, push_id, None, now=2.0, retention=2.0)
-    assert sqlite.load(connection, push_id) is None
-    assert sqlite.content(connection, push_id) is None
-    assert sqlite.state(connection).rows == {
+    sql.close(connection, push_id, None, now=2.0, retention=2.0)
+    assert sql.load(connection, push_id) is None
+    assert sql.content(connection, push_id) is None
+    assert sql.state(connection).rows == {
         PushState.OPEN: 0,
         PushState.SENT: 0,
         PushState.FAILED: 1,
@@ -97,24 +96,24 @@ def test_a_message_is_kept_until_it_is_closed(connection: Connection) -> None:
         "open 0, sent 0, failed 1",
         "  message 1 for chat 7: failed, 1 min ago: refused ?",
     ]
-    sqlite.delete_expired(connection, 2.0 + sqlite.RETENTION_SECONDS + 1)
-    assert sqlite.listed(connection, 10) == []
-    assert sqlite.state(connection).rows[PushState.FAILED] == 1
+    sql.delete_expired(connection, 2.0 + sql.RETENTION_SECONDS + 1)
+    assert sql.listed(connection, 10) == []
+    assert sql.state(connection).rows[PushState.FAILED] == 1
 
 
 def test_as_many_as_may_wait(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows and bytes that are not sent are bounded; closed ones do not count."""
-    monkeypatch.setattr(sqlite, "MAX_OPEN_ROWS", 2)
-    monkeypatch.setattr(sqlite, "MAX_OPEN_BYTES", 10)
+    monkeypatch.setattr(sql, "MAX_OPEN_ROWS", 2)
+    monkeypatch.setattr(sql, "MAX_OPEN_BYTES", 10)
     small, large = pushed.new_message(7, "abc"), pushed.new_message(7, "x" * 8)
-    sqlite.add(connection, small, 1.0)
+    sql.add(connection, small, 1.0)
     with pytest.raises(PushedFullError, match="10 bytes"):
-        sqlite.add(connection, large, 1.0)
-    sqlite.add(connection, small, 1.0)
+        sql.add(connection, large, 1.0)
+    sql.add(connection, small, 1.0)
     with pytest.raises(PushedFullError, match="2 messages"):
-        sqlite.add(connection, small, 1.0)
-    sqlite.close(connection, 1, None, now=1.0, retention=1.0)
-    assert sqlite.add(connection, small, 1.0) == 3
-    assert sqlite.open_rows(connection) == [(2, 7), (3, 7)]
+        sql.add(connection, small, 1.0)
+    sql.close(connection, 1, None, now=1.0, retention=1.0)
+    assert sql.add(connection, small, 1.0) == 3
+    assert sql.open_rows(connection) == [(2, 7), (3, 7)]

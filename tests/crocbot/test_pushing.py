@@ -18,10 +18,10 @@ from crocbot.events import DeliveryEvent
 from crocbot.log import Redactor
 from crocbot.model import ReconnectReason
 from crocbot.outgoing import SentSteps
-from crocbot.pushed import PushedMessages, sqlite
+from crocbot.pushed import PushedMessages, sql
 from crocbot.pushing import MAX_AGE_SECONDS, Pushing
 from crocbot.reply import ChatOrder, Delivery
-from crocbot.store import Store
+from crocbot.store import SqliteStore, Store
 from tests.crocbot.fakes import Clock, FakeClocks, FakeTelegram, RecordedEvents
 
 TIMEOUT = TelegramError("no answer", ReconnectReason.TIMEOUT)
@@ -85,7 +85,7 @@ class Sender:
 async def sender(tmp_path: Path) -> AsyncIterator[Sender]:
     """Run a Pushing."""
     clocks = FakeClocks()
-    store = Store(tmp_path / "db", [pushed.SCHEMA], clocks.system())
+    store = SqliteStore(tmp_path / "db", [pushed.SCHEMA], clocks.system())
     async with store:
         sender = Sender(store, clocks)
         task = asyncio.create_task(sender.pushing.run())
@@ -151,7 +151,7 @@ async def test_a_refusal(sender: Sender) -> None:
     sender.telegram.errors["send"] = [DeliveryError("no a-secret here")] * 9
     await sender.add("hi")
     await sender.wait(failed=1)
-    lines = await sender.store.run(partial(sqlite.listed, limit=10))
+    lines = await sender.store.run(partial(sql.listed, limit=10))
     assert [each.reason for each in lines] == ["no [redacted] here"]
 
 

@@ -28,7 +28,7 @@ from crocbot.model import ChatThread, MessagePart, ReconnectReason, Reply
 from crocbot.outgoing import Buttons
 from crocbot.reply import Delivery, ReplyProgress, RichDelivery
 from crocbot.reply.rich_delivery import NOT_KEPT, UNCONFIRMED, classic_button
-from crocbot.store import Store
+from crocbot.store import SqliteStore, Store
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents, a_message
 
 TABLE = Reply("| a | b |\n|---|---|\n| 1 | 2 |", markdown=True)
@@ -89,7 +89,7 @@ class RichFixture(FakeTelegram):
 @pytest.fixture
 async def chat(tmp_path: Path) -> Iterator[RichFixture]:
     """Return a chat with a store."""
-    async with Store(tmp_path / "db", [classic_forms.SCHEMA]) as store:
+    async with SqliteStore(tmp_path / "db", [classic_forms.SCHEMA]) as store:
         yield RichFixture(store)
 
 

@@ -19,7 +19,7 @@ from crocbot.events import (
     WebhookOutcome,
     WebhookRequest,
 )
-from crocbot.inbox import sqlite
+from crocbot.inbox import sql
 from crocbot.model import (
     Disposition,
     ErrorEvent,
@@ -120,7 +120,7 @@ class GatewayFixture:
     async def ledger(self) -> InboxState:
         """Return the totals on disk, once no gateway runs."""
         with opened(self.folder / "crocbot.sqlite3", [inbox.SCHEMA]) as connection:
-            return sqlite.state(connection)
+            return sql.state(connection)
 
 
 @pytest.fixture

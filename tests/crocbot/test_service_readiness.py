@@ -14,7 +14,7 @@ from crocbot.botapi import Poller, Webhook
 from crocbot.inbox import SCHEMA, Inbox
 from crocbot.service import readiness as module
 from crocbot.service.readiness import Readiness
-from crocbot.store import Store
+from crocbot.store import SqliteStore
 
 HOLDS = {"telegram": None, "inbox": None, "drain": None}
 
@@ -22,7 +22,10 @@ HOLDS = {"telegram": None, "inbox": None, "drain": None}
 @pytest.fixture
 async def inbox(tmp_path: Path) -> AsyncIterator[Inbox]:
     """Return an open inbox."""
-    async with Store(tmp_path / "inbox", [SCHEMA]) as store, Inbox(store) as inbox:
+    async with (
+        SqliteStore(tmp_path / "inbox", [SCHEMA]) as store,
+        Inbox(store) as inbox,
+    ):
         yield inbox
 
 

@@ -13,7 +13,7 @@ from crocbot import sessions
 from crocbot.content import Context, ForwardOrigin, OriginType
 from crocbot.model import ChatThread, Exchange, Prompt, Usage
 from crocbot.sessions import Sessions
-from crocbot.store import Store, opened
+from crocbot.store import SqliteStore, Store, opened
 from tests.crocbot.fakes import a_message
 
 HERE, TOPIC, ELSEWHERE = ChatThread(-5), ChatThread(-5, 4), ChatThread(7)
@@ -22,7 +22,7 @@ HERE, TOPIC, ELSEWHERE = ChatThread(-5), ChatThread(-5, 4), ChatThread(7)
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """Return an open store."""
-    async with Store(tmp_path / "x.sqlite3", [sessions.SCHEMA]) as opened:
+    async with SqliteStore(tmp_path / "x.sqlite3", [sessions.SCHEMA]) as opened:
         yield opened
 
 
@@ -45,7 +45,7 @@ async def test_history_and_usage(store: Store) -> None:
 async def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     """History and usage can be read while another program has the file locked."""
     file = tmp_path / "x.sqlite3"
-    async with Store(file, [sessions.SCHEMA]) as store:
+    async with SqliteStore(file, [sessions.SCHEMA]) as store:
         memory = Sessions(store, turns=3, chars=100)
         with opened(file, []):
             assert await memory.history(HERE) == ()

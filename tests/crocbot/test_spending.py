@@ -20,7 +20,7 @@ from crocbot.model import ErrorEvent, ErrorType, Severity, Usage
 from crocbot.prices import PICODOLLARS, Price, PricedModel, label
 from crocbot.settings.price_file import read_prices
 from crocbot.spending import Spending, Spent, describe, listed, total
-from crocbot.store import Store
+from crocbot.store import SqliteStore
 from crocbot.telemetry.instruments import Metric
 from crocbot.turn import Accounts
 from tests.crocbot.fakes import FakeClocks, RecordedEvents, a_message
@@ -33,7 +33,7 @@ MINI = Price(input=150_000, output=600_000, cached_input=75_000)
 async def opened(folder: Path) -> AsyncIterator[Spending]:
     """Open the counts of a folder, as a new process does."""
     clocks = FakeClocks().system()
-    async with Store(folder / "file", [spending.SCHEMA], clocks) as store:
+    async with SqliteStore(folder / "file", [spending.SCHEMA], clocks) as store:
         yield Spending(store, priced=True)
 
 

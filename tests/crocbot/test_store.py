@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from crocbot import store
 from crocbot.errors import OperatorError, StoreError
 from crocbot.state_dir import locked, open_directory
-from crocbot.store import Store, inspect, opened
+from crocbot.store import SqliteStore, inspect, opened, sqlite
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS a (x); CREATE TABLE IF NOT EXISTS b (x)"
 LETTER = "This is a letter to my aunt, not a database at all. " * 20
@@ -33,7 +32,7 @@ def count(connection: sqlite3.Connection) -> int:
 
 async def open_and_close(file: Path) -> None:
     """Open a file as the gateway does."""
-    async with Store(file, [SCHEMA]):
+    async with SqliteStore(file, [SCHEMA]):
         pass
 
 
@@ -42,7 +41,7 @@ async def test_what_is_stored_stays(tmp_path: Path) -> None:
     file = tmp_path / "new" / "x.sqlite3"
     with opened(file, [SCHEMA]) as connection:
         assert count(connection) == 0
-    async with Store(file, [SCHEMA]) as opened_store:
+    async with SqliteStore(file, [SCHEMA]) as opened_store:
         await opened_store.run(insert)
         with opened(file, [SCHEMA]) as connection:
             insert(connection)
@@ -75,7 +74,7 @@ async def test_only_the_owner_reads_the_files(open_dir: Path, existing: bool) ->
             connection.execute(SCHEMA.partition(";")[0])
             assert modes_of(open_dir) == dict.fromkeys(names, 0o644)
         with locked(open_dir):
-            async with Store(file, [SCHEMA]) as opened_store:
+            async with SqliteStore(file, [SCHEMA]) as opened_store:
                 await opened_store.run(insert)
                 assert modes_of(open_dir) == dict.fromkeys([*names, "lock"], 0o600)
         with opened(file, [SCHEMA]):
@@ -117,7 +116,7 @@ async def test_a_commit_survives_a_power_cut(tmp_path: Path) -> None:
         names = ("journal_mode", "synchronous", "auto_vacuum")
         return [connection.execute(f"PRAGMA {each}").fetchone()[0] for each in names]
 
-    async with Store(tmp_path / "x.sqlite3", [SCHEMA]) as opened_store:
+    async with SqliteStore(tmp_path / "x.sqlite3", [SCHEMA]) as opened_store:
         results = await asyncio.gather(*(opened_store.run(modes) for _ in range(9)))
         weaker = await opened_store.run(modes, durable=False)
         results.append(await opened_store.run(modes))
@@ -133,7 +132,7 @@ async def test_a_job_that_fails_changes_nothing(tmp_path: Path) -> None:
         insert(connection)
         connection.execute("nonsense")
 
-    async with Store(tmp_path / "x.sqlite3", [SCHEMA]) as opened_store:
+    async with SqliteStore(tmp_path / "x.sqlite3", [SCHEMA]) as opened_store:
         with pytest.raises(StoreError):
             await opened_store.run(fail)
         assert await opened_store.run(count) == 0
@@ -142,16 +141,16 @@ async def test_a_job_that_fails_changes_nothing(tmp_path: Path) -> None:
 async def test_a_store_that_is_not_open(tmp_path: Path) -> None:
     """A store that was never opened raises StoreError."""
     with pytest.raises(StoreError, match="the file is closed"):
-        await Store(tmp_path / "x.sqlite3", [SCHEMA]).run(count)
+        await SqliteStore(tmp_path / "x.sqlite3", [SCHEMA]).run(count)
 
 
 async def test_a_disk_that_hangs_does_not_keep_the_store_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of the gateway does not wait for a job that never ends."""
-    monkeypatch.setattr(store, "CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite, "CLOSE_SECONDS", 0.01)
     hung = threading.Event()
-    async with Store(tmp_path / "x.sqlite3", [SCHEMA]) as opened_store:
+    async with SqliteStore(tmp_path / "x.sqlite3", [SCHEMA]) as opened_store:
         job = asyncio.create_task(opened_store.run(lambda _: hung.wait()))
         await asyncio.sleep(0)
     assert not job.done()
@@ -194,7 +193,7 @@ async def test_a_file_that_could_not_shrink(tmp_path: Path) -> None:
     connection = sqlite3.connect(file)
     connection.execute("CREATE TABLE other (x)")
     connection.close()
-    async with Store(file, [SCHEMA]) as opened_store:
+    async with SqliteStore(file, [SCHEMA]) as opened_store:
         found = await opened_store.run(
             lambda connection: connection.execute("PRAGMA auto_vacuum").fetchone()
         )
@@ -276,7 +275,7 @@ async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     )
     connection.close()
     log = tmp_path / "x.sqlite3-wal"
-    async with Store(file, [SCHEMA]):
+    async with SqliteStore(file, [SCHEMA]):
         before = log.stat().st_size
         with opened(file, [SCHEMA]) as connection:
             assert count(connection) == 0

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from sqlite3 import Connection
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot import clocks as system_clocks
-from crocbot import store
-from crocbot.store import (
+from crocbot.store import Connection, Reading, opened
+from crocbot.store.clock import (
     MAX_GAP_SECONDS,
     MAX_RETENTION_GAP_SECONDS,
     FileClock,
-    Reading,
-    opened,
 )
 from tests.crocbot.fakes import FakeClocks
 
@@ -42,7 +39,7 @@ def test_it_starts_as_unix_time(connection: Connection) -> None:
     clocks = FakeClocks(5000.0)
     clocks.monotonic = 7.0
 
-    now = store.load_clock(connection, clocks.system()).read()
+    now = FileClock.load(connection, clocks.system()).read()
 
     assert (now.time, now.retention) == (5000.0, 5000.0)
     assert now.to_monotonic(4990.0) == -3.0
@@ -52,14 +49,14 @@ def test_it_starts_as_unix_time(connection: Connection) -> None:
 def test_steps_of_the_wall_clock(connection: Connection, step: float) -> None:
     """No step changes it, within a process or between two of a boot."""
     clocks = FakeClocks()
-    clock = store.load_clock(connection, clocks.system())
+    clock = FileClock.load(connection, clocks.system())
     first = clock.read()
-    store.save_reading(connection, first)
+    FileClock.save(connection, first)
     clocks.wall += step
     clocks.run(10.0)
 
     assert passed(first, clock.read()) == (10.0, 10.0)
-    assert passed(first, store.load_clock(connection, clocks.system()).read()) == (
+    assert passed(first, FileClock.load(connection, clocks.system()).read()) == (
         10.0,
         10.0,
     )
@@ -79,11 +76,11 @@ def test_a_reboot(
 ) -> None:
     """After a reboot only the wall clock is left, and it is believed within bounds."""
     clocks = FakeClocks(1e9)
-    first = store.load_clock(connection, clocks.system()).read()
-    store.save_reading(connection, first)
+    first = FileClock.load(connection, clocks.system()).read()
+    FileClock.save(connection, first)
     clocks.reboot(1e9 + off)
 
-    second = store.load_clock(connection, clocks.system()).read()
+    second = FileClock.load(connection, clocks.system()).read()
 
     assert passed(first, second) == (time, retention)
 
@@ -91,7 +88,7 @@ def test_a_reboot(
 def test_a_process_that_was_stopped_for_days(connection: Connection) -> None:
     """A gap within a boot counts in full for ages, and as an hour for retention."""
     clocks = FakeClocks()
-    clock = store.load_clock(connection, clocks.system())
+    clock = FileClock.load(connection, clocks.system())
     first = clock.read()
     clocks.run(3 * DAY)
 

@@ -11,7 +11,7 @@ from crocbot.access import AccessPolicy, DenialLog
 from crocbot.arrival_outcomes import Membership, PressOutcome
 from crocbot.errors import CrocbotError, DeliveryError, InboxError, StoreError
 from crocbot.events import MembershipChanged, PressHandled
-from crocbot.inbox.sqlite import Failure
+from crocbot.inbox.sql import Failure
 from crocbot.model import BotIdentity, Message, Row
 from crocbot.turn import Arrivals
 from crocbot.turn.arrival import CHAT_GONE_REASON

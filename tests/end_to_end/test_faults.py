@@ -24,7 +24,7 @@ from crocbot.sandbox import Chat, Person, faults, messages, metrics_page
 from crocbot.sandbox.children import Child
 from crocbot.sandbox.faults import Drop, Fault, Slow
 from crocbot.sandbox.messages import Sent
-from crocbot.store import FORMAT
+from crocbot.store.sqlite import FORMAT
 from crocbot.turn.messages import CRASH_ERROR
 from tests.crocbot.answer_files import PDF, as_json, png
 from tests.crocbot.fakes import serving

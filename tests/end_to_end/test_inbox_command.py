@@ -6,7 +6,7 @@ import asyncio
 import re
 from pathlib import Path
 
-from crocbot.inbox import SCHEMA, sqlite
+from crocbot.inbox import SCHEMA, sql
 from crocbot.sandbox import Person, faults
 from crocbot.store import opened
 from tests.end_to_end.programs import Run
@@ -18,7 +18,7 @@ ADA = Person(7, "Ada")
 def failures(file: Path) -> int:
     """Return how many rows of an inbox failed."""
     with opened(file, [SCHEMA]) as connection:
-        return len(sqlite.failures(connection))
+        return len(sql.failures(connection))
 
 
 async def test_a_retry_while_it_runs(world: World, run: Run) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crocbot.inbox import SCHEMA, sqlite
+from crocbot.inbox import SCHEMA, sql
 from crocbot.sandbox import Person, faults
 from crocbot.store import opened
 from tests.end_to_end.terminal import TerminalProgram
@@ -44,7 +44,7 @@ def terminal(tmp_path: Path, world: World) -> Iterator[Terminal]:
 def counts(file: Path) -> dict[str, int]:
     """Return the ledger of an inbox that closes, without what is 0."""
     with opened(file, [SCHEMA]) as connection:
-        state = sqlite.state(connection)
+        state = sql.state(connection)
     closed = {str(each): count for each, count in state.closed.items() if count}
     assert sum(closed.values()) + state.open == state.accepted
     return closed
@@ -72,7 +72,7 @@ async def test_a_backup_and_a_restore(world: World, terminal: Terminal) -> None:
     with opened(world.home / "copy-0", [SCHEMA]) as connection:
         message = world.server.send(ADA, "again")
         update = {"update_id": 2**40, "message": message}
-        sqlite.accept(connection, [update], 0.0)
+        sql.accept(connection, [update], 0.0)
     restore = terminal("restore", "copy-0")
     await restore.expect(f"update {2**40} of chat 7")
     await restore.answer("Restore copy-0 to ", "n")

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from crocbot import pushed
 from crocbot.delivery_outcomes import PushState
-from crocbot.pushed import sqlite
+from crocbot.pushed import sql
 from crocbot.sandbox import Person, faults
 from crocbot.sandbox.faults import Slow
 from crocbot.store import opened
@@ -51,7 +51,7 @@ def crocbot(world: World, run: Run) -> Crocbot:
 def rows(world: World) -> Mapping[PushState, int]:
     """Return the messages by state, as the file has them."""
     with opened(world.database, [pushed.SCHEMA]) as connection:
-        return sqlite.state(connection).rows
+        return sql.state(connection).rows
 
 
 async def post(
@@ -115,7 +115,7 @@ async def test_a_file(world: World, crocbot: Crocbot) -> None:
     assert sent[0]["caption"] == "June"
     await world.eventually(lambda: rows(world)[PushState.SENT] == 1)
     with opened(world.database, [pushed.SCHEMA]) as connection:
-        assert sqlite.content(connection, 1) is None
+        assert sql.content(connection, 1) is None
 
 
 async def test_the_command_without_a_gateway(world: World, crocbot: Crocbot) -> None:
@@ -307,7 +307,7 @@ async def test_a_full_table(world: World) -> None:
     assert (await post(world, text))[0] == 202
     with opened(world.database, [pushed.SCHEMA]) as connection:
         message = pushed.new_message(7, "x")
-        for _ in range(sqlite.MAX_OPEN_ROWS - 1):
+        for _ in range(sql.MAX_OPEN_ROWS - 1):
             pushed.add(connection, message, 0.0)
     assert (await post(world, text))[0] == 429
 

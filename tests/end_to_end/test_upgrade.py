@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crocbot.sandbox import Person
-from crocbot.store import FORMAT
+from crocbot.store.sqlite import FORMAT
 from tests.end_to_end.programs import Run
 from tests.end_to_end.world import World
 

@@ -15,19 +15,19 @@ The SQL of the inbox: functions of a connection, each a part of one transaction.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crocbot.events import InboxState
 from crocbot.inbox import replies
 from crocbot.model import Disposition, Outcome, RawUpdate, Reply, Row
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
+from crocbot.store import Connection
 
 RETENTION_SECONDS = 48 * 3600.0
 MAX_DELETED = 1000
+# More than there can be: a LIMIT that both engines take for none.
+MAX_ROWS = 2**62
 MAX_REASON_LENGTH = 300
 CONTENT_KEPT = frozenset({Disposition.FAILED, Disposition.SET_ASIDE})
 
@@ -82,7 +82,8 @@ def accept(
     rows = []
     for raw in updates:
         inserted = connection.execute(
-            "INSERT OR IGNORE INTO rows (update_id, raw, accepted) VALUES (?, ?, ?)",
+            "INSERT INTO rows (update_id, raw, accepted) VALUES (?, ?, ?)"
+            " ON CONFLICT (update_id) DO NOTHING",
             (raw["update_id"], json.dumps(raw, separators=(",", ":")), now),
         )
         if inserted.rowcount:
@@ -115,7 +116,8 @@ def _close_one(
             replies.remove(connection, update_id)
         closed += connection.execute(
             "UPDATE rows SET disposition = ?, closed = ?, expires = ?, reason = ?,"
-            " reply = ?, markdown = ?, reopened = 0, raw = iif(?, raw, '')"
+            " reply = ?, markdown = ?, reopened = 0,"
+            " raw = CASE WHEN ? = 1 THEN raw ELSE '' END"
             " WHERE update_id = ? AND disposition IS NULL",
             (
                 str(outcome.disposition),
@@ -175,10 +177,10 @@ def recover(connection: Connection, *, orderly: bool) -> None:
     """
     if not orderly:
         connection.execute(
-            "UPDATE rows SET tries = tries + 1 WHERE disposition IS NULL AND trying"
+            "UPDATE rows SET tries = tries + 1 WHERE disposition IS NULL AND trying = 1"
         )
     connection.execute(
-        "UPDATE rows SET trying = 0 WHERE disposition IS NULL AND trying"
+        "UPDATE rows SET trying = 0 WHERE disposition IS NULL AND trying = 1"
     )
     replies.remove_stale(connection)
 
@@ -191,14 +193,14 @@ def open_rows(connection: Connection) -> list[Row]:
 
 def has_reopened(connection: Connection) -> bool:
     """Return whether take_reopened() would return a row; writes nothing."""
-    return next(_rows(connection, "AND reopened"), None) is not None
+    return next(_rows(connection, "AND reopened = 1"), None) is not None
 
 
 def take_reopened(connection: Connection) -> list[Row]:
     """Return the rows that the operator opened again, oldest first; each once."""
-    rows = list(_rows(connection, "AND reopened"))
+    rows = list(_rows(connection, "AND reopened = 1"))
     connection.execute(
-        "UPDATE rows SET reopened = 0 WHERE disposition IS NULL AND reopened"
+        "UPDATE rows SET reopened = 0 WHERE disposition IS NULL AND reopened = 1"
     )
     return rows
 
@@ -279,7 +281,9 @@ def probe(connection: Connection, size: int) -> None:
     """Write bytes without meaning, to find out whether updates can be stored."""
     # Random: SQLite does not write what has not changed.
     connection.execute(
-        "INSERT OR REPLACE INTO probe VALUES (1, randomblob(?))", (size,)
+        "INSERT INTO probe VALUES (1, ?) ON CONFLICT (id) DO UPDATE"
+        " SET content = excluded.content",
+        (os.urandom(size),),
     )
 
 
@@ -299,7 +303,7 @@ def count(connection: Connection, line: str, by: int) -> None:
 
 
 def _rows(
-    connection: Connection, condition: str = "", limit: int = -1
+    connection: Connection, condition: str = "", limit: int = MAX_ROWS
 ) -> Iterator[Row]:
     found = connection.execute(
         "SELECT update_id, raw, accepted, reply, markdown, retried, tries"  # noqa: S608
@@ -322,5 +326,5 @@ def _rows(
 
 
 def _storable(text: str) -> str:
-    """Replace half surrogate pairs, which SQLite cannot store."""
+    """Replace half surrogate pairs, which no database can store."""
     return text.encode("utf-8", "replace").decode("utf-8")

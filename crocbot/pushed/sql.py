@@ -14,16 +14,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crocbot.delivery_outcomes import PushState
 from crocbot.events import PushedState
 from crocbot.model import ChatThread, Reply
 from crocbot.outgoing import FileKind, OutgoingFile, SentSteps
 from crocbot.pushed.request import PushedFullError, PushedMessage
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
+from crocbot.store import Connection
 
 MAX_OPEN_ROWS = 1000
 MAX_OPEN_BYTES = 256 * 1024 * 1024
@@ -101,13 +98,13 @@ def add(connection: Connection, message: PushedMessage, now: float) -> int:
         raise PushedFullError(f"{MAX_OPEN_BYTES} bytes of messages wait to be sent")
     inserted = connection.execute(
         "INSERT INTO pushed (chat_id, thread_id, text, markdown, size, accepted)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
         (
             *(message.chat.chat_id, message.chat.thread_id, message.reply.text),
             *(message.reply.markdown, message.size, now),
         ),
     )
-    push_id = inserted.lastrowid or 0
+    push_id: int = inserted.fetchone()[0]
     for file in message.reply.files:
         connection.execute(
             "INSERT INTO pushed_files VALUES (?, ?, ?, ?, ?, ?, ?)",

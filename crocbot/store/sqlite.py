@@ -1,17 +1,9 @@
 """
 The SQLite file of the state directory: one connection, in a thread of its own.
 
-    async with Store(file, [SCHEMA, ...]) as store:
-        await store.run(job)                job(connection) in one transaction
-        store.clock.read()                  the time of the file
+    async with SqliteStore(file, [SCHEMA, ...]) as store: ...
 
     with opened(file, [SCHEMA, ...]) as connection: ...     for the command line
-
-The clock continues from one run to the next, whatever the system's clock does:
-
-    saved reading --> gap since it --> reading --> saved reading --> ...
-        same boot: monotonic clock, also between two processes
-        other boot: wall clock, from 0 to MAX_GAP_SECONDS
 
 The inbox, the pairings and the sessions share the connection and its thread; the event
 loop never waits for the disk.  A command may have the file open beside the gateway:
@@ -25,7 +17,6 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -34,6 +25,8 @@ from crocbot import migrations
 from crocbot.clocks import SystemClocks
 from crocbot.errors import OperatorError, StoreError
 from crocbot.state_dir import PRIVATE_DIRECTORY, is_locked, make_private
+from crocbot.store.clock import CLOCK_SCHEMA, FileClock
+from crocbot.store.interface import Job
 
 FORMAT = 4
 # The inbox of the first commits of 0.1.0, a file of its own.
@@ -44,26 +37,10 @@ CLOSE_SECONDS = 1.0
 MAX_FREED_PAGES = 1000
 INCREMENTAL = 2
 
-MAX_GAP_SECONDS = 7 * 86_400.0
-MAX_RETENTION_GAP_SECONDS = 3600.0
-CLOCK_COLUMNS = ("time", "retention", "wall", "monotonic", "boot")
-
-CLOCK_SCHEMA = """
-CREATE TABLE IF NOT EXISTS clock (
-    id        INTEGER PRIMARY KEY CHECK (id = 1),
-    time      REAL NOT NULL,
-    retention REAL NOT NULL,
-    wall      REAL NOT NULL,
-    monotonic REAL NOT NULL,
-    boot      TEXT NOT NULL
-)
-"""
-
 Result = TypeVar("Result")
-Job = Callable[[sqlite3.Connection], Result]
 
 
-class Store:
+class SqliteStore:
     """
     The connection of the gateway.  Used on the event loop.
 
@@ -106,16 +83,14 @@ class Store:
         return self._clock
 
     async def run(
-        self, job: Job[Result], *, write: bool = True, durable: bool = True
+        self,
+        job: Job[Result],
+        *,
+        write: bool = True,
+        durable: bool = True,
+        atomic: bool = True,  # noqa: ARG002
     ) -> Result:
-        """
-        Return the result of a job, which runs in a transaction.
-
-        It runs to its end even if the caller is cancelled.  Without `durable` it is
-        not waited for the disk: the changes survive the end of the process, but not a
-        power cut.  Raise StoreError, with nothing changed, if the file cannot be read
-        or written.
-        """
+        """Return the result of a job, as of `Store`: all jobs run in turn."""
         return await self._in_thread(partial(self._run, job, write, durable))
 
     async def shrink(self) -> None:
@@ -132,10 +107,10 @@ class Store:
             try:
                 _check_pages(connection)
                 _create(connection, self._schemas, self._clocks)
-                self._clock = load_clock(connection, self._clocks)
+                self._clock = FileClock.load(connection, self._clocks)
                 with suppress(sqlite3.OperationalError), _transaction(connection):
                     # Ages and retention go on from here.  On a full disk, later.
-                    save_reading(connection, self._clock.read())
+                    self._clock.save(connection, self._clock.read())
                 self._inode = self._file.stat().st_ino
             except BaseException:
                 connection.close()
@@ -175,76 +150,6 @@ class Store:
         if inode != self._inode:
             raise StoreError(f"{self._file} is another file now: restart the gateway")
         return self._connection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """The time of the file, and the system's clocks at that time."""
-
-    time: float
-    retention: float
-    wall: float
-    monotonic: float
-    boot: str
-
-    def to_monotonic(self, file_time: float) -> float:
-        """Return a time of the file as a time of the monotonic clock."""
-        return self.monotonic - (self.time - file_time)
-
-
-class FileClock:
-    """
-    Continues from a reading of this process or an earlier one.
-
-    `time` counts every gap in full, for ages.  `retention` counts a gap as an hour at
-    most: what is deleted after 48 hours of it is not deleted because a clock was wrong.
-    Both begin as the Unix time at which the file was made.
-    """
-
-    def __init__(self, reading: Reading, clocks: SystemClocks) -> None:
-        self._reading = reading
-        self._clocks = clocks
-
-    def read(self) -> Reading:
-        """Return the time of the file now."""
-        last, clocks = self._reading, self._clocks
-        wall, monotonic = clocks.wall(), clocks.monotonic()
-        if last.boot == clocks.boot:
-            gap = monotonic - last.monotonic
-        else:
-            gap = min(wall - last.wall, MAX_GAP_SECONDS)
-        gap = max(gap, 0.0)
-        self._reading = Reading(
-            time=last.time + gap,
-            retention=last.retention + min(gap, MAX_RETENTION_GAP_SECONDS),
-            wall=wall,
-            monotonic=monotonic,
-            boot=clocks.boot,
-        )
-        return self._reading
-
-
-def load_clock(
-    connection: sqlite3.Connection, clocks: SystemClocks | None = None
-) -> FileClock:
-    """Return the clock of a file, from its last saved reading."""
-    clocks = clocks or SystemClocks()
-    saved = connection.execute(
-        "SELECT time, retention, wall, monotonic, boot FROM clock"
-    ).fetchone()
-    if saved is None:
-        wall = clocks.wall()
-        saved = (wall, wall, wall, clocks.monotonic(), clocks.boot)
-    return FileClock(Reading(**dict(zip(CLOCK_COLUMNS, saved, strict=True))), clocks)
-
-
-def save_reading(connection: sqlite3.Connection, reading: Reading) -> None:
-    """Store a reading, from which the next process continues."""
-    connection.execute(
-        "INSERT OR REPLACE INTO clock"
-        " VALUES (1, :time, :retention, :wall, :monotonic, :boot)",
-        asdict(reading),
-    )
 
 
 @contextmanager
@@ -346,7 +251,8 @@ def _create(
             connection.execute(statement)
         if version != FORMAT:
             connection.execute(f"PRAGMA user_version={FORMAT}")
-            save_reading(connection, load_clock(connection, clocks).read())
+            clock = FileClock.load(connection, clocks)
+            clock.save(connection, clock.read())
 
 
 @contextmanager

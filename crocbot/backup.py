@@ -47,6 +47,7 @@ def copy(file: Path, target: Path, *, replace: bool) -> None:
         try:
             # The file of a gateway that may start at any time.
             _copy(file, draft, options="mode=rw")
+            _require_inbox(file, draft)
             _sync(draft)
             _check_target(file, target, replace=replace)
             draft.rename(target)
@@ -151,6 +152,22 @@ def _check_target(file: Path, target: Path, *, replace: bool) -> None:
             raise OperatorError(f"{target} is not a file that a backup can replace")
         if not replace:
             raise OperatorError(f"{target} exists: give another name, or --force")
+
+
+def require_backup(backup: Path) -> None:
+    """Raise OperatorError unless a file is a backup that can be restored."""
+    with _operator_errors(backup), _damage(backup):
+        _check_backup(backup)
+
+
+def _require_inbox(file: Path, copy: Path) -> None:
+    """Raise OperatorError if a file, of which there is a copy, has no inbox."""
+    with closing(sqlite3.connect(copy)) as connection:
+        found = connection.execute("SELECT name FROM sqlite_schema")
+        if not {name for (name,) in found} >= TABLES:
+            raise OperatorError(
+                f"{file} is empty: no gateway has stored anything in it yet"
+            )
 
 
 def _check_backup(backup: Path) -> None:

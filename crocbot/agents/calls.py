@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crocbot import log
-from crocbot.agents.failure import Failure, describe
+from crocbot.agents.failure import Failure, describe, describe_unknown
 from crocbot.agents.function import Function
 from crocbot.errors import AgentError
 from crocbot.turn_outcomes import AgentErrorReason
@@ -65,6 +65,8 @@ class AgentCalls:
         self._function = function
         self._loop: FunctionLoop | None = None
         self._given_up: list[_Call] = []
+        # Python's own would print the text of the exception.
+        self._excepthook, threading.excepthook = threading.excepthook, _log_thread_error
 
     async def pieces(
         self, question: object, texts: Iterable[str]
@@ -99,6 +101,7 @@ class AgentCalls:
 
     async def close(self) -> None:
         """Cancel all async calls and end their loop."""
+        threading.excepthook = self._excepthook
         if self._loop is not None:
             await self._loop.close()
 
@@ -344,8 +347,9 @@ class FunctionLoop:
                 self.loop.run_forever()
             except BaseException as error:
                 # A task that the function has begun raised SystemExit, for example.
-                failure = describe(error, (), __file__)
-                logger.error("a task of the agent failed", exception=failure.traceback)
+                logger.error(
+                    "a task of the agent failed", error=describe_unknown(error)
+                )
         self.loop.close()
 
     def _begin_end(self) -> None:
@@ -364,5 +368,11 @@ def _log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
     """Log an error in a task that the function has begun, without its text."""
     error = context.get("exception")
     if isinstance(error, BaseException):
-        failure = describe(error, (), __file__)
-        logger.error("a task of the agent failed", error=failure.summary)
+        logger.error("a task of the agent failed", error=describe_unknown(error))
+
+
+def _log_thread_error(arguments: threading.ExceptHookArgs) -> None:
+    """Log an error in a thread that the function has begun, without its text."""
+    error = arguments.exc_value
+    if error is not None and not isinstance(error, SystemExit):
+        logger.error("a thread of the agent failed", error=describe_unknown(error))

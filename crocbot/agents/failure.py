@@ -85,6 +85,11 @@ def _lines(
             yield from (f"  | {line}" for line in _lines(each, mask, hidden, left))
 
 
+def describe_unknown(error: BaseException) -> str:
+    """Return an exception's type and place, if it is not known what its text quotes."""
+    return describe(error, (), "").summary
+
+
 class _Mask:
     """Replaces the words of some texts."""
 

@@ -168,7 +168,10 @@ class Alerts:
         self._senders = [
             Sender(
                 way=way,
-                notices=Notices(repeat_seconds=settings.alert_repeat_seconds),
+                notices=Notices(
+                    repeat_seconds=settings.alert_repeat_seconds,
+                    clear_seconds=settings.alert_clear_seconds,
+                ),
                 keeper=keeper,
                 events=events,
                 was_sent=self._was_sent,

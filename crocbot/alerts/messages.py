@@ -28,7 +28,10 @@ def text_of(notice: Notice, runbooks: str | None) -> str:
     alert, span = ALERTS[notice.name], time_span(notice.now - notice.since)
     match notice.kind:
         case NoticeKind.OVER:
-            return f"✅ {notice.name} is over, after {span}."
+            quiet = ""
+            if alert.quiet and notice.quiet_seconds:
+                quiet = f": {alert.quiet} for {time_span(notice.quiet_seconds)}"
+            return f"✅ {notice.name} is over, after {span}{quiet}."
         case NoticeKind.REPEATED:
             head = f"🔥 {notice.name} ({alert.severity}), for {span}"
         case _:

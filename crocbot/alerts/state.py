@@ -50,13 +50,18 @@ class AlertState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A message about an alert that fires or fired since a time."""
+    """
+    A message about an alert that fires or fired since a time.
+
+    `quiet_seconds` is how long its condition has not held when it is over.
+    """
 
     name: AlertName
     kind: NoticeKind
     value: str = ""
     since: float
     now: float
+    quiet_seconds: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,9 +75,14 @@ class Told:
 
 @dataclass(slots=True, kw_only=True)
 class Notices:
-    """What one way has told, and has to tell; repeated after `repeat_seconds`."""
+    """
+    What one way has told, and has to tell; repeated after `repeat_seconds`.
+
+    `clear_seconds` is how long no condition holds before its alert is over.
+    """
 
     repeat_seconds: float
+    clear_seconds: float = 0.0
     told: dict[AlertName, Told] = field(default_factory=dict)
     _values: dict[AlertName, str] = field(default_factory=dict, init=False)
 
@@ -104,6 +114,7 @@ class Notices:
                     value=self._values.get(name, ""),
                     since=told.since,
                     now=now if told.ended is None else told.ended,
+                    quiet_seconds=self.clear_seconds,
                 )
 
     def sent(self, notice: Notice) -> None:

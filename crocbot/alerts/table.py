@@ -33,7 +33,9 @@ class Alert:
     One alert; `{value}` in `summary` is a number or a time, never text from outside.
 
     `when` is the condition in words.  With `lasts` it must hold for
-    `CROCBOT_ALERT_AFTER_SECONDS` before the alert fires.
+    `CROCBOT_ALERT_AFTER_SECONDS` before the alert fires.  `quiet` is what did not
+    happen any more when it is over, if that is all that is known: perhaps nothing was
+    repaired, and there were only no messages.
     """
 
     severity: str
@@ -41,6 +43,7 @@ class Alert:
     when: str
     runbook: str
     lasts: bool = False
+    quiet: str = ""
 
 
 ALERTS: Mapping[AlertName, Alert] = {
@@ -58,6 +61,7 @@ ALERTS: Mapping[AlertName, Alert] = {
         " receives only part of the messages.",
         when="more than 2 conflicts within 10 minutes",
         runbook="second-poller.md",
+        quiet="no conflict",
     ),
     AlertName.TOKEN_REFUSED: Alert(
         severity="critical",
@@ -91,6 +95,7 @@ ALERTS: Mapping[AlertName, Alert] = {
         summary="{value} of the prompts get no answer from the agent.",
         when="more than 2 prompts within 10 minutes fail, and more than 20 % of all",
         runbook="agent-errors.md",
+        quiet="no such error",
     ),
     AlertName.AGENT_MISCONFIGURED: Alert(
         severity="critical",
@@ -98,6 +103,7 @@ ALERTS: Mapping[AlertName, Alert] = {
         " changes.",
         when="at once",
         runbook="agent-errors.md",
+        quiet="no such error",
     ),
     AlertName.DISK_NEARLY_FULL: Alert(
         severity="critical",

@@ -44,7 +44,9 @@ def restore(file: Path, yes: bool) -> None:
     from crocbot import inbox, pushed, settings, state_dir, store
 
     database = settings.load_only(os.environ, settings.STATE_DIR).database
-    if database.exists() and file.exists() and database.samefile(file):
+    # Before the lock, which makes the state directory.
+    backups.require_backup(file)
+    if database.exists() and database.samefile(file):
         raise OperatorError(f"{file} is the database itself, not a backup")
     schemas = [inbox.SCHEMA, pushed.SCHEMA]
     with (

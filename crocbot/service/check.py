@@ -33,6 +33,7 @@ from crocbot.errors import (
 from crocbot.model import OFF, HostPort
 from crocbot.settings import Settings, advice, open_files
 from crocbot.telemetry.probe import ProbeError, probe
+from crocbot.text import printable
 from crocbot.transcription import create_transcriber
 from crocbot.turn_outcomes import AgentErrorReason
 
@@ -174,10 +175,34 @@ async def _telegram(settings: Settings) -> Findings:
         token, settings.telegram_api_url, proxies=settings.proxies
     ) as client:
         identity = await client.get_me()
+        other = await _other_webhook(client, settings)
     proxy = _proxy(settings, settings.telegram_api_url)
     yield CheckStatus.OK, f"@{identity.username} is the bot of this token{proxy}"
     if warning := privacy_warning(identity, settings.groups):
         yield CheckStatus.WARNING, warning
+    if other is not None:
+        change = "deletes" if settings.webhook_url is None else "replaces"
+        yield (
+            CheckStatus.WARNING,
+            f"a webhook is set for this bot, at {other}: a start of the gateway"
+            f" {change} it, and the program there gets no more messages",
+        )
+
+
+async def _other_webhook(client: Client, settings: Settings) -> str | None:
+    """Return the host of a webhook that is not the gateway's, None without one."""
+    try:
+        url = (await client.get_webhook_info()).get("url")
+    except CrocbotError:
+        # The checks go on: the start finds out, too.
+        return None
+    if not isinstance(url, str) or not url or url == settings.webhook_url:
+        return None
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        host = None
+    return printable(host or "another host")
 
 
 async def _agent(settings: Settings) -> Findings:

@@ -9,6 +9,9 @@ Files are UTF-8; a byte order mark, which editors of Windows write, is no part o
 from __future__ import annotations
 
 import logging
+import os
+import select
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,13 +26,14 @@ from crocbot.settings.values import expand
 ENCODING = "utf-8-sig"
 # Such a file may also be a device or a pipe, whose size is not known.
 MAX_FILE_BYTES = 1024 * 1024
+# A pipe may have no writer, or one that writes nothing.
+READ_SECONDS = 5.0
 
 
 def read_text(path: object, source: str) -> str:
     """Return the text of a file that the setting `source` names."""
     try:
-        with expand(str(path)).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = _read(expand(str(path)))
         if len(content) > MAX_FILE_BYTES:
             raise ValueError(f"it has more than {MAX_FILE_BYTES} bytes")
         return content.decode(ENCODING)
@@ -40,6 +44,27 @@ def read_text(path: object, source: str) -> str:
     except ValueError as error:
         reason = str(error)
     raise OperatorError(f"{source}: cannot read {path}: {reason}")
+
+
+def _read(file: Path) -> bytes:
+    """Return the first bytes of a file or a pipe.  Raise OSError or ValueError."""
+    deadline, content = time.monotonic() + READ_SECONDS, b""
+    # To open a pipe without a writer would wait for one.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        while len(content) <= MAX_FILE_BYTES:
+            left = max(deadline - time.monotonic(), 0.0)
+            if not waiting.poll(left * 1000):
+                raise ValueError(f"nothing was written to it in {READ_SECONDS:g} s")
+            part = os.read(descriptor, MAX_FILE_BYTES + 1 - len(content))
+            if not part:
+                break
+            content += part
+    finally:
+        os.close(descriptor)
+    return content
 
 
 def read_toml(
@@ -54,9 +79,11 @@ def read_toml(
     try:
         keys = tomllib.loads(text, parse_float=parse_float)
     except ValueError as error:
-        raise OperatorError(f"{path} is not TOML: {error}") from error
+        raise OperatorError(f"{source}: {path} is not TOML: {error}") from error
     except RecursionError as error:
-        raise OperatorError(f"{path} is not TOML: it is nested too deeply") from error
+        raise OperatorError(
+            f"{source}: {path} is not TOML: it is nested too deeply"
+        ) from error
     return {
         key: value
         for key, value in keys.items()

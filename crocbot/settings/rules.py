@@ -241,11 +241,25 @@ def _pushes(settings: Settings) -> Iterator[str]:
         return
     if address is None:
         yield "CROCBOT_SEND_SECRET has no effect: CROCBOT_HEALTH_ADDRESS is off"
+    elif _is_of_a_network(address.host):
+        yield (
+            f"CROCBOT_HEALTH_ADDRESS is {str(address)!r}: other machines may reach the"
+            " page of CROCBOT_SEND_SECRET, and the secret passes over the network"
+            " unencrypted"
+        )
     if len(secret.get_secret_value()) < MIN_SEND_SECRET_CHARS:
         yield (
             "CROCBOT_SEND_SECRET can be guessed: it has fewer than"
             f" {MIN_SEND_SECRET_CHARS} characters"
         )
+
+
+def _is_of_a_network(host: str) -> bool:
+    """Return whether a server at an address can be reached from other machines."""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _database(settings: Settings) -> Iterator[str]:

@@ -32,7 +32,7 @@ PAUSE_SECONDS = 1.0
 CONFLICT = "another program receives this bot's messages: stop it, and try again"
 WEBHOOK = (
     "a webhook is set for this bot, so its messages cannot be read here: the program"
-    " at that URL receives them"
+    " at that URL receives them, until a start of crocbot gateway deletes the webhook"
 )
 OVERFLOW = (
     f"{MAX_UPDATES} updates wait for this bot already, so a new message cannot be seen"

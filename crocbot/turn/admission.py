@@ -26,7 +26,7 @@ from crocbot.errors import StoreError
 from crocbot.events import (
     EventListener,
 )
-from crocbot.limits import DAY, SLOT_SECONDS, Limits, Refusal
+from crocbot.limits import DAY, MINUTE, SLOT_SECONDS, Limits, Refusal
 from crocbot.model import Clock, ErrorEvent, Message
 from crocbot.turn_outcomes import Limit
 
@@ -105,12 +105,12 @@ def in_words(seconds: float) -> str:
 
         432.0 --> "8 minutes"
 
-    A day is counted in slots of five minutes: what these add to hours is left out, so
-    that no sentence has 25 hours.
+    A window is counted in slots, of a second or of five minutes: what these add is left
+    out, so that no sentence has 2 minutes for a limit of a minute, or 25 hours.
     """
-    minutes = max(1, math.ceil(seconds / 60))
+    minutes = max(1, math.ceil((seconds - SLOT_SECONDS[MINUTE]) / 60))
     if minutes == 1:
         return "a minute"
     if minutes < 120:
         return f"{minutes} minutes"
-    return f"{math.ceil((minutes - SLOT_SECONDS[DAY] / 60) / 60)} hours"
+    return f"{math.ceil((seconds - SLOT_SECONDS[DAY]) / 3600)} hours"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from crocbot import agents, settings
 from crocbot.agents import AnswerFile, Button, Buttons, Question, Usage, calls
@@ -629,3 +630,38 @@ def test_causes_and_groups_are_shown() -> None:
     assert "KeyError: 'OPENAI_API_KEY'" in failure.traceback
     assert "  | TypeError: b" in failure.traceback
     assert failure.summary.startswith("ExceptionGroup in test_agents_python.py, line ")
+
+
+@pytest.mark.parametrize("text", ["iguana-4711", "exit"])
+async def test_a_thread_of_the_function(
+    text: str,
+    module: Callable[..., str],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """An error in a thread that it started is logged without words of a message."""
+    name = module(
+        """
+        import threading
+
+        def fails(text):
+            raise SystemExit(text) if text == "exit" else ValueError(text)
+
+        def answer(question):
+            thread = threading.Thread(target=fails, args=(question.message,))
+            thread.start()
+            thread.join()
+            return "Hello"
+        """
+    )
+    hook = threading.excepthook
+    agent = PythonAgent(load_function(f"{name}:answer"))
+    with capture_logs() as logs:
+        assert [part async for part in agent.answer(a_prompt(text))] == ["Hello"]
+        await agent.close()
+
+    expected = [("a thread of the agent failed", "ValueError in an_agent.py, line 5")]
+    assert [(log["event"], log["error"]) for log in logs] == (
+        [] if text == "exit" else expected
+    )
+    assert text not in capfd.readouterr().err
+    assert threading.excepthook is hook

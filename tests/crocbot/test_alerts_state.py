@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crocbot.alerts.conditions import Conditions, Counts
 from crocbot.alerts.events import AlertEvents
 from crocbot.alerts.messages import body_of, text_of
-from crocbot.alerts.state import AlertState, Notice, NoticeKind, Notices
+from crocbot.alerts.state import AlertState, Notice, NoticeKind, Notices, Told
 from crocbot.alerts.table import ALERTS, AlertName
 from crocbot.events import NO_EVENTS, AgentCall, DiskSpace, Event, PollFailed
 from crocbot.model import ReconnectReason
@@ -203,3 +203,18 @@ def test_texts() -> None:
         body = body_of(notice, bot="1", runbooks=None, wall_offset=60.0)
         assert body["alerts"][0]["startsAt"] == "1970-01-01T00:01:00Z"
         assert body["commonAnnotations"]["runbook"] == f"docs/runbooks/{alert.runbook}"
+
+
+def test_what_is_known_when_it_is_over() -> None:
+    """Without events no one knows whether something was repaired: the text says so."""
+    texts = {}
+    for name in (AlertName.AGENT_ERRORS, AlertName.SECOND_POLLER, AlertName.DEAF):
+        notices = Notices(repeat_seconds=1000, clear_seconds=300)
+        notices.told[name] = Told(since=0.0, at=0.0, ended=900.0)
+        (notice,) = notices.due(900.0)
+        texts[name] = text_of(notice, None).removeprefix(f"✅ {name} ")
+    assert texts == {
+        AlertName.AGENT_ERRORS: "is over, after 15 min: no such error for 5 min.",
+        AlertName.SECOND_POLLER: "is over, after 15 min: no conflict for 5 min.",
+        AlertName.DEAF: "is over, after 15 min.",
+    }

@@ -315,3 +315,36 @@ def test_what_is_no_backup(
     assert text.count("\n") == 1
     assert set(names(database.parent)) <= {"crocbot.sqlite3", "lock"}
     assert open_ids(database) == [1, 2]
+
+
+def test_an_empty_file_is_no_database(
+    database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is nothing to copy, so no copy is made."""
+    database.write_bytes(b"")
+    code, text = run(capsys, "backup", "copy")
+
+    assert (code, text) == (
+        2,
+        f"crocbot: {database} is empty: no gateway has stored anything in it yet\n",
+    )
+    assert names(tmp_path) == ["state"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database"])
+def test_a_restore_of_no_backup(
+    content: bytes | None,
+    database: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is refused before anything is made, also the state directory."""
+    monkeypatch.setenv("CROCBOT_STATE_DIR", str(tmp_path / "new"))
+    if content is not None:
+        (tmp_path / "copy").write_bytes(content)
+    code, text = run(capsys, "restore", "copy", "--yes")
+
+    assert code == 2
+    assert text.startswith("crocbot: copy")
+    assert not (tmp_path / "new").exists()

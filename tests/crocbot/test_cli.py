@@ -18,6 +18,7 @@ from aiohttp import web
 
 import crocbot
 from crocbot import cli, inbox, pairing, service, store
+from crocbot.botapi import Client
 from crocbot.cli import common
 from crocbot.inbox import sql
 from crocbot.model import Disposition, Outcome
@@ -350,6 +351,20 @@ async def test_check(server: Server, tmp_path: Path) -> None:
     code, out, err = await ended(checked)
     assert (code, err) == (0, "")
     assert f"ok: database: {tmp_path}/s/crocbot.sqlite3 is valid\n" in out
+
+
+async def test_check_of_a_webhook(server: Server, tmp_path: Path) -> None:
+    """`check` warns that a start takes a webhook of another program away."""
+    async with Client(server.token, server.url) as client:
+        await client.set_webhook("https://other.example.org/secret-path", "secret")
+    code, out, err = await ended(await start(server, "check", tmp_path / "s"))
+
+    assert (code, err) == (0, "")
+    assert "secret" not in out
+    assert (
+        "warning: telegram: a webhook is set for this bot, at other.example.org: a"
+        " start of the gateway deletes it, and the program there gets no more messages"
+    ) in out.splitlines()
 
 
 async def test_check_of_transcriptions(server: Server, tmp_path: Path) -> None:

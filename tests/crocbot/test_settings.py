@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from crocbot import settings
 from crocbot.errors import OperatorError
 from crocbot.model import HostPort
-from crocbot.settings import Settings, fields
+from crocbot.settings import Settings, fields, files
 
 TOKEN = "123:a-HUSHHUSH_token"
 URL = "must be a URL, https://host or http://host:port"
@@ -515,7 +517,8 @@ def test_advice_about_files(tmp_path: Path) -> None:
             "CROCBOT_ACCESS = 'open'",
             "is not a setting of crocbot; did you mean access?",
         ),
-        (f"model = {'[' * 5000}{']' * 5000}", "is not TOML: "),
+        (f"model = {'[' * 5000}{']' * 5000}", "is not TOML: it is nested too deeply"),
+        ("model = x", "CROCBOT_CONFIG: {file} is not TOML: Invalid value (at line 1, "),
         ("agent_command = ['', 'x']", "; the name of the program is empty"),
         ('agent_command = ["cat", "\\u0000"]', "; no argument can have a NUL char"),
         ("groups = [-7, 8]", "groups is '8': must be group ids"),
@@ -524,7 +527,49 @@ def test_advice_about_files(tmp_path: Path) -> None:
 )
 def test_mistakes_in_toml(tmp_path: Path, text: str, expected: str) -> None:
     """What is a number only for Python, a name in capitals, and the like, are named."""
-    assert expected in error(config(tmp_path, text))
+    environment = config(tmp_path, text)
+    file = environment["CROCBOT_CONFIG"]
+    assert expected.replace("{file}", file) in error(environment)
+
+
+def test_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe without a writer is an error, not a start that hangs."""
+    monkeypatch.setattr(files, "READ_SECONDS", 0.1)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for name in ("CROCBOT_PRICES", "CROCBOT_CONFIG", "OPENAI_API_KEY_FILE"):
+        assert error({name: str(pipe)}) == (
+            f"{name}: cannot read {pipe}: nothing was written to it in 0.1 s"
+        )
+    monkeypatch.setattr(files, "READ_SECONDS", 30.0)
+    writer = threading.Thread(target=pipe.write_text, args=("a-key",))
+    writer.start()
+    loaded = load({"OPENAI_API_KEY_FILE": str(pipe)})
+    writer.join()
+    assert loaded.openai_api_key.get_secret_value() == "a-key"
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [
+        ("0.0.0.0:8787", True),
+        ("[::]:8787", True),
+        ("192.168.1.5:8787", True),
+        ("127.0.0.1:8787", False),
+        ("[::1]:8787", False),
+        ("localhost:8787", False),
+    ],
+)
+def test_advice_about_the_page_that_sends(address: str, warned: bool) -> None:
+    """Its secret should not pass over a network; without one there is no such page."""
+    chosen = {"CROCBOT_HEALTH_ADDRESS": address}
+    assert settings.advice(load(chosen)) == []
+    warnings = settings.advice(load({**chosen, "CROCBOT_SEND_SECRET": "x" * 16}))
+    text = (
+        f"CROCBOT_HEALTH_ADDRESS is '{address}': other machines may reach the page of"
+        " CROCBOT_SEND_SECRET, and the secret passes over the network unencrypted"
+    )
+    assert warnings == ([text] if warned else [])
 
 
 def test_empty_texts_in_toml(tmp_path: Path) -> None:
@@ -719,7 +764,7 @@ def test_the_server_of_the_fallback(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("x", "{file} is not TOML: Expected '=' after a key"),
+        ("x", "CROCBOT_PRICES: {file} is not TOML: Expected '=' after a key"),
         ("m = 3", "{file}: m is 3: must be a table with input and output"),
         ("[m]\ninput = 1", "{file}: m.output is missing: it must be dollars per"),
         ("[m]\ninput = 1\noutput = 'x'", "{file}: m.output is 'x': must be dollars"),
@@ -839,7 +884,8 @@ def test_a_bad_toml_file(tmp_path: Path, text: str, expected: str) -> None:
     """A wrong TOML file is an error that names the file and the key."""
     line = error(config(tmp_path, text))
 
-    assert line.startswith(str(tmp_path / "crocbot.toml"))
+    file = str(tmp_path / "crocbot.toml")
+    assert line.startswith((file, f"CROCBOT_CONFIG: {file} is not TOML"))
     assert expected in line
 
 

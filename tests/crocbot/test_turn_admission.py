@@ -191,7 +191,8 @@ def test_all_chats_get_a_bounded_number_of_sentences() -> None:
     [
         (0.0, "a minute"),
         (60.0, "a minute"),
-        (61.0, "2 minutes"),
+        (61.0, "a minute"),
+        (61.1, "2 minutes"),
         (7140.0, "119 minutes"),
         (7200.0, "2 hours"),
         (7501.0, "3 hours"),
@@ -200,7 +201,7 @@ def test_all_chats_get_a_bounded_number_of_sentences() -> None:
     ],
 )
 def test_a_pause_in_words(seconds: float, words: str) -> None:
-    """It is rounded up, so that the person does not come too early."""
+    """It is rounded up, but for the slot that is partly in the window."""
     assert in_words(seconds) == words
 
 

@@ -191,6 +191,21 @@ def test_what_cannot_be_compared(start: Start, exporter: BridgeProcess) -> None:
     assert "nothing to compare" in err
 
 
+def test_the_switch_loses_no_line(start: Start) -> None:
+    """Senders move one after the other; each line counts once, by the relay or not."""
+    bridge = start()
+    old = start(f"--statsd.relay.address={HOST}:{bridge.udp}")
+    counted = 0
+    for addresses in ([old, old], [bridge, old], [bridge, bridge]):
+        for address in addresses:
+            address.send(*[b"hits:1|c"] * 50)
+        counted += 100
+        bridge.scrape_until(f"\nhits {counted}\n")
+    old.stop()
+
+    assert f"\nhits {counted}\n" in bridge.get("/metrics")
+
+
 @pytest.mark.skipif(
     not STATSD_EXPORTER, reason="STATSD_EXPORTER does not name its binary"
 )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from math import inf
+from typing import Protocol
 
 from crocbot.errors import FloodWaitError
 from crocbot.model import Clock, RandomFloat
@@ -53,16 +54,24 @@ class Backoff:
         self.failures, self._pause = 0, 0.0
 
 
+class FloodListener(Protocol):
+    """Receives what this process learns of flood waits, to share it with others."""
+
+    def recorded(self, chat_id: int, seconds: float) -> None:
+        """Take a 429 to a call for a chat.  Never raises, never blocks."""
+
+
 class FloodControl:
     """
     Flood-wait deadlines, per chat and global.  Used on the event loop only.
 
     Telegram does not say whether the limit of a chat or the limit of the bot was
     reached.  A call during a flood wait makes it longer, so no call is made.  `clock`
-    is monotonic.
+    is monotonic.  `listener` receives each 429 to a call of this process.
     """
 
     def __init__(self, clock: Clock) -> None:
+        self.listener: FloodListener | None = None
         self._clock = clock
         self._deadlines: dict[int, float] = {}
         self._recorded: dict[int, float] = {}
@@ -86,6 +95,32 @@ class FloodControl:
 
         `moved_from` is the old id of a chat that moved: both ids have to wait.
         """
+        self.follow(chat_id, seconds, moved_from=moved_from)
+        if self.listener is not None:
+            self.listener.recorded(chat_id, seconds)
+
+    @property
+    def everyone_waits(self) -> float:
+        """Return how many seconds the whole bot has to wait; 0 if it does not."""
+        return max(self._global_deadline - self._clock(), 0.0)
+
+    def follow_everyone(self, seconds: float) -> None:
+        """Let the whole bot wait, because another process knows that it has to."""
+        if seconds > 0:
+            deadline = self._clock() + seconds
+            self._global_deadline = max(self._global_deadline, deadline)
+
+    def restore(self, chat_id: int, seconds: float) -> None:
+        """Let a chat wait, because the process that worked it before had to."""
+        now = self._clock()
+        self._expire(now)
+        deadline = max(self._deadlines.get(chat_id, -inf), now + seconds)
+        self._deadlines[chat_id] = deadline
+
+    def follow(
+        self, chat_id: int, seconds: float, *, moved_from: int | None = None
+    ) -> None:
+        """Set the deadline of a chat, after a 429 to a call of any process."""
         now = self._clock()
         self._expire(now)
         self._recorded[chat_id] = now

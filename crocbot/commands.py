@@ -46,7 +46,9 @@ class Status:
 
     Times are seconds; `contact_age` is None before the first contact with Telegram.
     `fallback` is the second agent, None without one, and `failing_for` how long the
-    first agent has failed, None while it answers.
+    first agent has failed, None while it answers.  `replica` is this process among the
+    replicas of the bot, `leader` the one that leads, if it is known, and `chats` how
+    many chats this one works; None where no database is shared.
     """
 
     version: str
@@ -56,6 +58,9 @@ class Status:
     contact_age: float | None
     fallback: str | None = None
     failing_for: float | None = None
+    replica: str | None = None
+    leader: str | None = None
+    chats: int | None = None
 
 
 class GatewayControl(Protocol):
@@ -159,6 +164,7 @@ def describe_status(status: Status, *, in_chat: bool) -> list[str]:
     return [
         f"crocbot {status.version}, agent {status.agent}",
         *_agents(status),
+        *_replica(status),
         f"up for {_duration(status.uptime)}",
         f"last contact with Telegram: {contacted}",
         f"messages running or waiting{included}: {status.queued}",
@@ -175,6 +181,18 @@ def _agents(status: Status) -> list[str]:
     return [
         f"{status.agent} has failed for {since}: the fallback {status.fallback} answers"
     ]
+
+
+def _replica(status: Status) -> list[str]:
+    """Return which replica this is, and which one leads, if there are several."""
+    if status.replica is None:
+        return []
+    role = f"standby, the leader is {status.leader}"
+    if status.leader == status.replica:
+        role = "the leader"
+    elif status.leader is None:
+        role = "standby, no leader is known"
+    return [f"replica {status.replica}: {role}; chats at work here: {status.chats}"]
 
 
 def _duration(seconds: float) -> str:

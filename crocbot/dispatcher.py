@@ -14,8 +14,7 @@ Rows to turns: in order within a chat, many chats at once, all of it bounded.
   delay the others.
 - Fragments of one message make one turn.  It begins when the last of them is here, or
   `gather_seconds` after the latest one.
-- `stop_turn()` cancels the turn that a chat is in, or is about to begin; later rows go
-  on.
+- `stop_turn()` cancels the turn that a chat is in or about to begin; later rows go on.
 - A chat has an entry here only while it has a task that serves it, however that ends.
 - Rows whose turns were running when an earlier process crashed run first, each alone
   (`TurnSlots`).
@@ -123,19 +122,20 @@ class Dispatcher:
         # The next rows may be of any number of chats.
         return min(self._limit - self._queued, self._max_queued)
 
-    async def accept(self, updates: Sequence[RawUpdate]) -> Accepted:
+    async def accept(
+        self, updates: Sequence[RawUpdate], *, leader: int | None = None
+    ) -> Accepted:
         """
-        Store updates, then enqueue the rows of those that are stored and new.
+        Store updates, like Inbox.accept(), then enqueue the rows of those that are new.
 
-        Raise InboxError, and enqueue nothing, if they cannot be stored.  A cancelled
-        caller leaves no row that is stored and not queued: as a duplicate it would
-        not be accepted again.
+        Raise InboxError if they cannot be stored.  A cancelled caller leaves no row
+        that is stored and not queued, which would never run.
         """
-        return await asyncio.shield(self._start(self._accept(updates)))
+        storing = self._inbox.accept(updates, leader=leader)
+        return await asyncio.shield(self._start(self._accept(storing)))
 
-    async def _accept(self, updates: Sequence[RawUpdate]) -> Accepted:
-        accepted = await self._inbox.accept(updates)
-        now = time.time()
+    async def _accept(self, storing: Awaitable[Accepted]) -> Accepted:
+        accepted, now = await storing, time.time()
         for row in accepted.rows:
             if (lag := envelope.lag_seconds(row.raw, now)) is not None:
                 self._events.emit(MessageAccepted(lag))

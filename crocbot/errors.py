@@ -210,3 +210,7 @@ class StoreError(TurnError):
     def __init__(self, message: str, *, no_space: bool = False) -> None:
         super().__init__(message)
         self.no_space = no_space
+
+
+class LeaderLostError(InboxError):
+    """Another replica leads now: updates that this one polled are not stored."""

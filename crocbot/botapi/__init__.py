@@ -6,6 +6,8 @@ The Telegram Bot API; no other package makes requests to it.
         |          '-- the calls that the gateway makes; FloodControl delays them
         '-- raw updates in order, while there is capacity
 
+    leader_poller.py    polling where replicas share a database
+
     optional.py    calls that a server may lack, such as drafts
 
     webhook.py     the same updates from requests of Telegram
@@ -14,8 +16,16 @@ The Telegram Bot API; no other package makes requests to it.
 from __future__ import annotations
 
 from crocbot.botapi.client import Client
+from crocbot.botapi.leader_poller import LeaderPoller
 from crocbot.botapi.optional import OptionalCalls
 from crocbot.botapi.poller import Poller
 from crocbot.botapi.webhook import Webhook, WebhookEndpoint
 
-__all__ = ["Client", "OptionalCalls", "Poller", "Webhook", "WebhookEndpoint"]
+__all__ = [
+    "Client",
+    "LeaderPoller",
+    "OptionalCalls",
+    "Poller",
+    "Webhook",
+    "WebhookEndpoint",
+]

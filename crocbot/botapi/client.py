@@ -78,7 +78,8 @@ class Client:
     The Bot API for one bot.  Enter it on the event loop.
 
     Telegram holds a long poll for `long_poll` seconds; it times out `margin` seconds
-    later.  `clock` is monotonic.  `moves`, which Gateway sets, receives moves of chats.
+    later.  `clock` is monotonic.  `moves`, which Gateway sets, receives moves of chats;
+    `floods` has the flood waits.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Client:
         self._long_poll = long_poll
         self._margin = margin
         self._clock = clock
-        self._flood_control = FloodControl(clock)
+        self.floods = FloodControl(clock)
         self._cosmetic_flood_control = FloodControl(clock)
         self.moves: MoveListener | None = None
         # Two pools, so that a hung poll and many replies never wait for each other.
@@ -320,9 +321,9 @@ class Client:
         sets for a `cosmetic` call delays no other call.
         """
         chat_id, moved_from = chat.chat_id, None
-        floods = self._cosmetic_flood_control if cosmetic else self._flood_control
+        floods = self._cosmetic_flood_control if cosmetic else self.floods
         while True:
-            self._flood_control.check(chat_id)
+            self.floods.check(chat_id)
             floods.check(chat_id)
             try:
                 return await self._call(method, chat_id=chat_id, **values)

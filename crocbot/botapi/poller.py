@@ -19,7 +19,10 @@ Long polling: getUpdates to raw updates, while the gateway runs.
   readiness is known at once.
 - Answers that come at once without a new update are paced, too, so that no fault of a
   server makes this a busy loop.
-- Only a refused token ends it: OperatorError.
+- Only a refused token ends it: OperatorError.  Where replicas share a database, the end
+  of its term as the leader ends it, too: `leader_poller.py`.
+- The first polls after a takeover meet the poll of the leader before, until Telegram
+  ends that: such conflicts are no second poller, and are not counted.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from crocbot.errors import (
     DeliveryError,
     FloodWaitError,
     InboxError,
+    LeaderLostError,
     OperatorError,
     TelegramError,
     WebhookSetError,
@@ -55,6 +59,7 @@ from crocbot.model import (
     Severity,
     Sleep,
 )
+from crocbot.replicas.leader import Leadership, SoleLeader, Term
 
 # The most that Telegram returns.
 MAX_UPDATES = 100
@@ -68,6 +73,8 @@ GOOD_POLLS_THRESHOLD = 3
 # For about 30 s after a restart Telegram may still hold the previous poll, and
 # answer 409.
 CONFLICT_SECONDS = 60.0
+# After a takeover: that poll, and the pauses between the tries.
+TAKEOVER_SECONDS = 45.0
 
 logger = log.logger(__name__)
 
@@ -75,7 +82,7 @@ logger = log.logger(__name__)
 @dataclass(slots=True, kw_only=True)
 class Poller:
     """
-    The polling loop, from `client` to `dispatcher`.
+    The polling loop, from `client` to `dispatcher`, of one `term` as the leader.
 
     `completed_at` is when, on `clock`, the last good poll returned, and `error` what
     failed since then.
@@ -89,11 +96,14 @@ class Poller:
     sleep: Sleep = asyncio.sleep
     random: RandomFloat = random.random
     hung_seconds: float = HUNG_SECONDS
+    leadership: Leadership = field(default_factory=SoleLeader)
+    term: Term = field(default_factory=Term)
     completed_at: float | None = field(default=None, init=False)
     error: str | None = field(default=None, init=False)
     _offset: int = field(default=0, init=False)
     _good_polls: int = field(default=0, init=False)
     _conflict_since: float | None = field(default=None, init=False)
+    _began_at: float = field(default=0.0, init=False)
     _failures: Backoff = field(init=False)
     _conflicts: Backoff = field(init=False)
     _inbox_failures: Backoff = field(init=False)
@@ -107,10 +117,15 @@ class Poller:
         )
 
     async def run(self) -> None:
-        """Poll until cancelled; raise OperatorError if the token is refused."""
+        """
+        Poll until cancelled, or until the term is over.
+
+        Raise OperatorError if the token is refused.
+        """
+        self._began_at = self.clock()
         await self._delete_webhook()
         self.events.emit(PollingStarted())
-        while True:
+        while not self.term.ended.is_set():
             limit = min(MAX_UPDATES, await self.dispatcher.wait_for_capacity())
             try:
                 await self._poll(limit)
@@ -124,6 +139,8 @@ class Poller:
                 await self._retry_later(error)
             except (TelegramError, DeliveryError) as error:
                 await self._retry_later(error)
+            except LeaderLostError as error:
+                await self._leave(error)
             except InboxError as error:
                 self.events.emit(ErrorEvent(ErrorType.INBOX, Severity.CRITICAL))
                 await self._pause(error, self._inbox_failures, serious=True)
@@ -135,7 +152,7 @@ class Poller:
         updates = await self._get_updates(limit, wait=wait)
         self.completed_at = self.clock()
         self.events.emit(PollCompleted())
-        accepted = await self.dispatcher.accept(updates)
+        accepted = await self.dispatcher.accept(updates, leader=self.term.epoch)
         if accepted.stored:
             self._offset = updates[accepted.stored - 1]["update_id"] + 1
         if accepted.error is not None:
@@ -192,6 +209,8 @@ class Poller:
             reason = error.reason
         backoff, lasting = self._failures, False
         if reason is ReconnectReason.CONFLICT:
+            if await self._is_other_replica(error):
+                return
             self._good_polls = 0
             if self._conflict_since is None:
                 self._conflict_since = self.clock()
@@ -201,6 +220,29 @@ class Poller:
         await self._pause(error, backoff, serious=lasting)
         if backoff.failures % RESET_FAILURES_THRESHOLD == 0:
             await self.client.reset_connections()
+
+    async def _is_other_replica(self, error: CrocbotError) -> bool:
+        """Return whether the other poller is a replica, once it may be gone."""
+        if not await self.leadership.confirm(self.term):
+            # It is the leader now: this poll was the late one.
+            return True
+        age = self.clock() - self._began_at
+        if not self.term.is_takeover or age > TAKEOVER_SECONDS:
+            return False
+        pause = self._conflicts.next_pause()
+        logger.info(
+            "the poll of the leader before has not ended yet",
+            error=str(error),
+            next_in=round(pause, 1),
+        )
+        await self.sleep(pause)
+        return True
+
+    async def _leave(self, error: LeaderLostError) -> None:
+        """Let the term end, after the database refused to store what was polled."""
+        logger.warning("updates of a late poll were not stored", error=str(error))
+        if await self.leadership.confirm(self.term):
+            await self._pause(error, self._inbox_failures)
 
     async def _pause(
         self, error: CrocbotError, backoff: Backoff, *, serious: bool = False

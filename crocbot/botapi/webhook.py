@@ -17,7 +17,8 @@ Webhook: requests of Telegram to raw updates, through an HTTP server behind a pr
 
 Only the last segment of the path is compared: a proxy may remove those before it.
 Every CHECK_SECONDS Telegram is asked whether its requests succeed; a webhook that
-another program changed is set again, like one that lacks a type of updates.
+another program changed is set again, like one that lacks a type of updates.  Where
+replicas share a database, all serve it, and only the leader sets and checks it.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ from crocbot.model import (
     Severity,
     Sleep,
 )
+from crocbot.replicas.leader import Leadership, SoleLeader, Term
 
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
 IDENTITY = "identity"
@@ -116,9 +118,11 @@ class Webhook:
     events: EventListener
     clock: Clock = time.monotonic
     sleep: Sleep = asyncio.sleep
+    leadership: Leadership = field(default_factory=SoleLeader)
     completed_at: float | None = field(default=None, init=False)
     error: str | None = field(default=None, init=False)
     _is_set: bool = field(default=False, init=False)
+    _term: Term | None = field(default=None, init=False)
     _known_updates: frozenset[str] | None = field(default=None, init=False)
     _failed_at: object = field(default=None, init=False)
     _backoff: Backoff = field(default_factory=Backoff, init=False)
@@ -133,9 +137,16 @@ class Webhook:
         try:
             await self._listen(server)
             while True:
+                await self._wait_for_term()
                 await self.sleep(await self._set_or_check())
         finally:
             await server.close()
+
+    async def _wait_for_term(self) -> None:
+        """Wait until this replica is the leader; each one sets the webhook once."""
+        term = await self.leadership.wait_for_term()
+        if term is not self._term:
+            self._term, self._is_set = term, False
 
     async def _listen(self, server: HttpServer) -> None:
         listen = self.endpoint.listen

@@ -34,6 +34,9 @@ class Conditions(Protocol):
     async def check(self) -> Mapping[str, str | None]:
         """Return each condition by its name: None if it holds, else why it fails."""
 
+    def notes(self) -> Mapping[str, str]:
+        """Return what is to be known of conditions that hold, by their names."""
+
 
 class Health:
     """
@@ -132,8 +135,9 @@ class Health:
             conditions = {
                 "gateway": f"gave no answer within {CHECK_TIMEOUT_SECONDS:g} s"
             }
+        notes = self._conditions.notes()
         lines = [
-            f"[+]{name} ok" if reason is None else f"[-]{name} failed: {_line(reason)}"
+            _condition(name, reason, notes.get(name))
             for name, reason in conditions.items()
         ]
         ready = all(reason is None for reason in conditions.values())
@@ -143,6 +147,13 @@ class Health:
 
 async def _healthz(_: web.Request) -> web.Response:
     return _page("ok", 200)
+
+
+def _condition(name: str, reason: str | None, note: str | None) -> str:
+    """Return the line of a condition, which fails for a reason, or may have a note."""
+    if reason is not None:
+        return f"[-]{name} failed: {_line(reason)}"
+    return f"[+]{name} ok" if note is None else f"[+]{name} ok: {_line(note)}"
 
 
 def _page(text: str, status: int) -> web.Response:

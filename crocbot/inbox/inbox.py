@@ -107,11 +107,18 @@ class Inbox:
         """Count the turns that the end of the last process ended, unless orderly."""
         await self._run(partial(sql.recover, orderly=orderly))
 
-    async def accept(self, updates: Sequence[RawUpdate]) -> Accepted:
+    async def accept(
+        self,
+        updates: Sequence[RawUpdate],
+        *,
+        leader: int | None = None,  # noqa: ARG002
+    ) -> Accepted:
         """
         Store updates, each with an `update_id`, or the first ones if not all fit.
 
         Raise InboxError, with none of them stored, if the file cannot be written.
+        `leader` is the epoch of the replica that polled them: LeaderLostError if
+        another one leads now.
         """
         count, refusal = len(updates), None
         while count:

@@ -29,6 +29,7 @@ from crocbot.model import (
     Row,
     Usage,
 )
+from crocbot.replicas.leader import Term
 from crocbot.telemetry.labels import LossReason
 from crocbot.telemetry.udp import UdpTarget
 from crocbot.turn_outcomes import AgentErrorReason
@@ -63,10 +64,12 @@ class AcceptingDispatcher:
     """
     A Dispatcher that only stores updates, and raises what is in `errors` first.
 
-    Of the first batches it stores only as many updates as `fitting` has.
+    Of the first batches it stores only as many updates as `fitting` has.  `leaders` are
+    the epochs of the leader's lease that it was given.
     """
 
     def __init__(self) -> None:
+        self.leaders: list[int | None] = []
         self.stored: list[RawUpdate] = []
         self.errors: list[Exception] = []
         self.fitting: list[int] = []
@@ -74,7 +77,10 @@ class AcceptingDispatcher:
         self.has_capacity = asyncio.Event()
         self.has_capacity.set()
 
-    async def accept(self, updates: Sequence[RawUpdate]) -> Accepted:
+    async def accept(
+        self, updates: Sequence[RawUpdate], *, leader: int | None = None
+    ) -> Accepted:
+        self.leaders.append(leader)
         if self.errors:
             raise self.errors.pop(0)
         error = None
@@ -88,6 +94,43 @@ class AcceptingDispatcher:
     async def wait_for_capacity(self) -> int:
         await self.has_capacity.wait()
         return self.capacity
+
+
+class Elected:
+    """A Leadership that the test sets; `lost` ends the term when it is confirmed."""
+
+    def __init__(self) -> None:
+        self.term: Term | None = None
+        self.leader: str | None = "b"
+        self.others = 1
+        self.lost = False
+        self.confirmed = 0
+        self._begun = asyncio.Event()
+
+    def begin(self, term: Term) -> None:
+        """Begin a term."""
+        self.term = term
+        self._begun.set()
+
+    def end(self) -> None:
+        """End the term."""
+        term, self.term = self.term, None
+        self._begun.clear()
+        if term is not None:
+            term.ended.set()
+
+    async def wait_for_term(self) -> Term:
+        """Wait until a term begins."""
+        while self.term is None:
+            await self._begun.wait()
+        return self.term
+
+    async def confirm(self, term: Term) -> bool:
+        """Return whether a term lasts; it does not with `lost`."""
+        self.confirmed += 1
+        if self.lost:
+            self.end()
+        return self.term is term
 
 
 class RecordingTarget(UdpTarget):

@@ -131,6 +131,23 @@ async def test_answers(command: str, world: CommandsFixture, text: str) -> None:
     assert await world.answer(command) == text
 
 
+@pytest.mark.parametrize(
+    ("leader", "role"),
+    [
+        ("a", "the leader"),
+        ("b", "standby, the leader is b"),
+        (None, "standby, no leader is known"),
+    ],
+)
+async def test_status_of_a_replica(leader: str | None, role: str) -> None:
+    """/status names the replica that answers, and the leader."""
+    status = replace(STATUS, replica="a", leader=leader, chats=4)
+    answer = await CommandsFixture(status).answer("status")
+
+    assert answer is not None
+    assert answer.splitlines()[1] == f"replica a: {role}; chats at work here: 4"
+
+
 async def test_status_is_for_operators() -> None:
     """Others learn that, and nothing else."""
     assert await CommandsFixture().answer("status", operator=False) == OPERATORS_ONLY

@@ -42,7 +42,9 @@ class FakeInbox:
         self.storing = asyncio.Event()
         self.storing.set()
 
-    async def accept(self, updates: Sequence[RawUpdate]) -> Accepted:
+    async def accept(
+        self, updates: Sequence[RawUpdate], *, leader: int | None = None
+    ) -> Accepted:
         await self.storing.wait()
         if not updates:
             raise InboxError("disk full")

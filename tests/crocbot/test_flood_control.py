@@ -79,3 +79,45 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     waiting = [chat_id for chat_id in range(100) if control.wait(chat_id)]
     assert waiting == list(range(90, 100))
+
+
+class Shared(list[tuple[int, float]]):
+    """A FloodListener that is the list of what it received."""
+
+    def recorded(self, chat_id: int, seconds: float) -> None:
+        """Append the flood wait."""
+        self.append((chat_id, seconds))
+
+
+def test_only_own_flood_waits_are_shared() -> None:
+    """What came from another process is followed, and not sent back."""
+    control = Clocked()
+    shared = control.listener = Shared()
+    control.follow(7, 30.0)
+    control.follow(8, 30.0)
+    assert control.everyone_waits == 0.0
+    control.record(9, 20.0)
+
+    assert shared == [(9, 20.0)]
+    # Chats of several processes count together.
+    assert control.wait(99) == control.everyone_waits == 20.0
+
+
+def test_a_wait_of_the_bot_that_another_process_knows() -> None:
+    """Every chat waits; a shorter one changes nothing."""
+    control = Clocked()
+    control.follow_everyone(30.0)
+    control.follow_everyone(10.0)
+    control.follow_everyone(0.0)
+
+    assert control.wait(7) == 30.0
+
+
+def test_a_wait_that_came_with_its_chat() -> None:
+    """It holds here, too, and does not count as a new 429."""
+    control = Clocked()
+    for chat_id in (7, 8, 9):
+        control.restore(chat_id, 30.0)
+    control.restore(7, 10.0)
+
+    assert (control.wait(7), control.wait(8), control.wait(99)) == (30.0, 30.0, 0.0)

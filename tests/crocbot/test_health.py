@@ -34,6 +34,9 @@ class FixedConditions:
             await asyncio.Event().wait()
         return self._conditions or {}
 
+    def notes(self) -> Mapping[str, str]:
+        return {"leader": "a\nnote", "drain": "not shown"}
+
 
 def served(
     conditions: Mapping[str, str | None] | None = GOOD,
@@ -61,6 +64,7 @@ async def get(health: Health, path: str) -> tuple[int, list[str]]:
             503,
             ["[+]telegram ok", "[-]inbox failed: disk full", "not ready"],
         ),
+        ({"leader": None}, 200, ["[+]leader ok: a?note", "ready"]),
         (
             {"telegram": "one\n[+]forged ok\x1b[1m", "inbox": None},
             503,

@@ -122,3 +122,29 @@ async def test_a_disk_that_does_not_answer(
     assert len(probes) == 1
     answers.set()
     assert (await readiness.check())["inbox"] is None
+
+
+class FakeReplica:
+    """A replica, and what it knows of the database."""
+
+    def __init__(self, note: str | None, error: str | None = None) -> None:
+        self.standby_note = note
+        self.database_error = error
+
+
+async def test_a_standby(inbox: Inbox) -> None:
+    """Once it has reached Telegram it is ready without polls, and says so."""
+    note = "standby; the poller is b"
+    readiness = Readiness(inbox=inbox, replica=FakeReplica(note))
+    assert (await readiness.check())["telegram"] == "not reached yet"
+    assert readiness.notes() == {}
+    readiness.update_source = update_source(None)
+
+    assert await readiness.check() == {**HOLDS, "database": None}
+    assert readiness.notes() == {"telegram": note}
+    readiness.replica = FakeReplica(None, "no answer")
+    assert await readiness.check() == {
+        **HOLDS,
+        "telegram": "no poll has completed yet",
+        "database": "no answer",
+    }

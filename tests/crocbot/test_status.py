@@ -74,6 +74,9 @@ class FakeConditions:
     async def check(self) -> dict[str, None]:
         return {"telegram": None}
 
+    def notes(self) -> dict[str, str]:
+        return {}
+
 
 class FakeGateway:
     """A gateway with two lines."""

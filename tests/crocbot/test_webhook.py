@@ -35,7 +35,8 @@ from crocbot.model import (
     ReconnectReason,
     Severity,
 )
-from tests.crocbot.fakes import AcceptingDispatcher, RecordedEvents
+from crocbot.replicas.leader import Term
+from tests.crocbot.fakes import AcceptingDispatcher, Elected, RecordedEvents
 from tests.ports import free_port
 
 SECRET = "a-secret-of-the-operator"
@@ -317,3 +318,28 @@ def test_the_path_cannot_be_guessed(url: str, kept: bool) -> None:
     assert len(endpoint.url.rpartition("/")[2]) >= 20
     assert SECRET not in endpoint.url
     assert endpoint == WebhookEndpoint.create(url, SECRET, HostPort("::1", 8443))
+
+
+async def test_only_the_leader_sets_the_webhook() -> None:
+    """A standby serves requests and calls nothing, until it is the leader."""
+    world = WebhookFixture()
+    leadership = world.webhook.leadership = Elected()
+    running = asyncio.create_task(world.webhook.run())
+    async with asyncio.timeout(30):
+        while not (status := await posted(world)):
+            await asyncio.sleep(0.01)
+        assert (status, world.times_set) == (200, 0)
+        leadership.begin(Term(5))
+        await world.checked.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert world.times_set == 1
+
+
+async def posted(world: WebhookFixture) -> int:
+    """Return the status of a request, 0 while nothing listens."""
+    try:
+        return await world.post()
+    except aiohttp.ClientConnectorError:
+        return 0

@@ -49,6 +49,10 @@ class Connections(Generic[C]):
                 if not self._counts[peer]:
                     del self._counts[peer]
 
+    def all(self) -> list[C]:
+        """Return all connections."""
+        return [*self._unused, *self._used]
+
     def record_activity(self, connection: C, *, is_used: bool = False) -> None:
         """Note that a connection has sent or received something just now."""
         # Removed and inserted again, it is the last in the order of a dict.

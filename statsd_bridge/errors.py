@@ -19,6 +19,10 @@ class BindError(BridgeError):
     """An address or an inherited socket that cannot be listened on."""
 
 
+class StorageError(BridgeError):
+    """A file with the series of an earlier run that cannot be used; the reason."""
+
+
 def escaped(text: str) -> str:
     r"""
     Return a text with each character that cannot be seen as an escape.

@@ -282,6 +282,34 @@ class CacheStats(NamedTuple):
     hits: int
 
 
+class StorageResult(StrEnum):
+    """What a start found in the place of --storage.file."""
+
+    RESTORED = "restored"
+    FIRST_START = "first_start"
+    UNCLEAN_STOP = "unclean_stop"
+    UNREADABLE = "unreadable"
+
+    __hash__ = str.__hash__
+
+
+@dataclass(slots=True, kw_only=True)
+class StorageStats:
+    """What a start with --storage.file found; without it all is None or empty."""
+
+    result: StorageResult | None = None
+    problem: str = ""
+    """Why the file could not be read, or not to its end."""
+    restored: int | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Series of the file that were not taken, by reason."""
+    age_seconds: float | None = None
+    """Between the time of the file and this start."""
+    read_seconds: float | None = None
+    write_seconds: float | None = None
+    """What the last run took to write the file."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Stats:
     """

@@ -288,6 +288,12 @@ class Settings:
     relay_packet_length: int = UNSIGNED.field(
         "statsd.relay.packet-length", "1400", "Maximum bytes of a relayed packet."
     )
+    storage_file: str = TEXT.field(
+        "storage.file",
+        "",
+        "Write all series to this file at a stop, and go on with them at the next"
+        " start.  Default: none, each start begins without series.",
+    )
     log_level: str = LEVEL.field("log.level", "info", "Minimum level to log.")
     log_format: str = FORMAT.field("log.format", "logfmt", "Format of a log line.")
     dump_fsm: str = TEXT.field(

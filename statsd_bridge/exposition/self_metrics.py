@@ -29,7 +29,7 @@ from prometheus_client.registry import Collector
 
 from statsd_bridge.exposition.protobuf import encode_message
 from statsd_bridge.memory import MemoryBudget
-from statsd_bridge.model import CacheStats, MetricType, Stats
+from statsd_bridge.model import CacheStats, MetricType, Stats, StorageStats
 from statsd_bridge.series import NativeStats
 
 
@@ -53,6 +53,7 @@ class BridgeState:
     seconds_since_datagram: float | None = None
     """None before the first datagram."""
     log_lines_dropped: int = 0
+    storage: StorageStats = field(default_factory=StorageStats)
 
 
 class StateSource(Protocol):
@@ -93,6 +94,12 @@ def _relay_losses(bridge: BridgeState) -> MetricValue:
         for (event, target), n in bridge.stats.relay.items()
         if event.startswith("lost_")
     }
+
+
+def _storage_start(bridge: BridgeState) -> MetricValue:
+    """Return 1 by the result of the start; nothing without --storage.file."""
+    result = bridge.storage.result
+    return None if result is None else {str(result): 1}
 
 
 COUNTER, GAUGE = CounterMetricFamily, GaugeMetricFamily
@@ -237,6 +244,25 @@ SELF_METRICS = (
                "Times that a native histogram had no memory for another bucket: its"
                " resolution was halved.",
                (), lambda bridge: bridge.native.halved),
+    SelfMetric("statsd_bridge_storage_start_info", GAUGE,
+               "Always 1; with --storage.file, what this start found: restored (the"
+               " series), first_start, unclean_stop, unreadable.",
+               ("result",), _storage_start),
+    SelfMetric("statsd_bridge_storage_restored_series", GAUGE,
+               "Series that this start took from --storage.file.",
+               (), lambda bridge: bridge.storage.restored),
+    SelfMetric("statsd_bridge_storage_left_out_series", GAUGE,
+               "Series of --storage.file that this start did not take, by reason.",
+               ("reason",), lambda bridge: bridge.storage.left_out),
+    SelfMetric("statsd_bridge_storage_age_seconds", GAUGE,
+               "Age of --storage.file at this start: how long the bridge was down.",
+               (), lambda bridge: bridge.storage.age_seconds),
+    SelfMetric("statsd_bridge_storage_read_seconds", GAUGE,
+               "How long this start took to read --storage.file.",
+               (), lambda bridge: bridge.storage.read_seconds),
+    SelfMetric("statsd_bridge_storage_write_seconds", GAUGE,
+               "How long the last stop took to write --storage.file.",
+               (), lambda bridge: bridge.storage.write_seconds),
     SelfMetric("statsd_metric_mapper_cache_length", GAUGE,
                "Matches in the mapping cache; absent with a cache size of 0.",
                (), lambda bridge: bridge.cache and bridge.cache.length),

@@ -14,6 +14,9 @@ from statsd_bridge.exposition import BridgeState
 from statsd_bridge.inspection.steps import Json
 from statsd_bridge.inspection.traffic import Key, Look, TrafficHistory
 
+RECENT_SECONDS = 900.0
+"""A problem of the start is over after this time."""
+
 SILENT_SECONDS = 300.0
 """Without a line for this long, senders are probably not reaching the bridge."""
 
@@ -92,7 +95,7 @@ def status(
     started_at: float,
 ) -> Json:
     """Return the head of the page; its cost does not depend on the series."""
-    problems = list(_problems(state, service, history, now))
+    problems = list(_problems(state, service, history, now, started_at))
     names = ("udp", "tcp", "unixgram", "unixstream", "http")
     reload, memory = service.last_reload, state.memory
     accounts = ("series", "buffers", "matches", "diagnostics", "encoded")
@@ -122,7 +125,11 @@ def status(
 
 
 def _problems(
-    state: BridgeState, service: ServiceState, history: TrafficHistory, now: Look
+    state: BridgeState,
+    service: ServiceState,
+    history: TrafficHistory,
+    now: Look,
+    started_at: float,
 ) -> Iterator[Json]:
     if service.last_reload and service.last_reload.refused:
         yield {
@@ -131,6 +138,16 @@ def _problems(
             "count": 1,
             "since": service.last_reload.at,
             "link": "#rules",
+        }
+    storage = state.storage
+    is_recent = now.time - started_at < RECENT_SECONDS
+    if storage.problem and is_recent:
+        yield {
+            "name": "storage",
+            "text": f"the series of the last run were lost: {storage.problem}",
+            "count": 1,
+            "since": started_at,
+            "link": "#series",
         }
     silent = now.clock - history.last_lines_at
     if silent >= SILENT_SECONDS and _lines(now) == _lines(history.newest):

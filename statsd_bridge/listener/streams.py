@@ -34,6 +34,9 @@ twice as much.
 
 FIRST_READ_BYTES = 8_192
 
+MAX_DRAINED_BYTES = 16 * 1024 * 1024
+"""What is read of a connection at a stop: more than the kernel keeps for it."""
+
 MAX_ROUND_SECONDS = 0.1
 """
 Time in which all connections that send much are read once, so that neither datagrams
@@ -76,6 +79,11 @@ class StreamFactory(Factory):
         while len(self.connections) >= self._max_connections:
             self.connections.quietest().give_up()
         return _Connection(self)
+
+    def drain(self) -> None:
+        """Read what each client has sent, up to MAX_DRAINED_BYTES."""
+        for connection in self.connections.all():
+            connection.drain()
 
     def feed(self, lines: list[bytes]) -> None:
         """Feed lines to the pipeline; a bug in it does not close the connection."""
@@ -123,6 +131,7 @@ class _Connection(Protocol, TimeoutMixin):
         self._listener = listener
         self._read_size = ReadSize()
         self._splitter = listener.new_splitter()
+        self._received = 0
 
     def connectionMade(self) -> None:
         self._listener.connections.add(self, _peer(self.transport))
@@ -133,6 +142,7 @@ class _Connection(Protocol, TimeoutMixin):
 
     def dataReceived(self, data: bytes) -> None:
         self.resetTimeout()
+        self._received += len(data)
         self._read_size.record(len(data))
         self.transport.bufferSize = self._read_size.bytes
         before = self._splitter.too_long
@@ -143,6 +153,15 @@ class _Connection(Protocol, TimeoutMixin):
         self._listener.feed(lines)
         if self._splitter.is_broken:
             self.transport.abortConnection()
+
+    def drain(self) -> None:
+        """Read what the client has sent; what happens to the connection comes later."""
+        self._received = left = 0
+        while left < MAX_DRAINED_BYTES:
+            # It returns an error, or None whether or not anything was received.
+            if self.transport.doRead() or self._received == left:
+                return
+            left = self._received
 
     def give_up(self) -> None:
         """

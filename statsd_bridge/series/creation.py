@@ -11,7 +11,7 @@ from statsd_bridge.series.counter_gauge import Counter, Gauge
 from statsd_bridge.series.histogram import Histogram
 from statsd_bridge.series.native_policy import NativePolicy
 from statsd_bridge.series.rotation import Rotation
-from statsd_bridge.series.set import UniqueSet
+from statsd_bridge.series.set import MemberHash, UniqueSet
 from statsd_bridge.series.summary import Summary
 
 SHARED_SECONDS = 0.01
@@ -57,6 +57,7 @@ class SeriesFactory:
         "_growing",
         "_native",
         "_now",
+        "_set_hash",
         "_set_window",
         "made",
     )
@@ -68,6 +69,7 @@ class SeriesFactory:
         growing: Rotation,
         account: Account,
         set_window: float,
+        set_hash: MemberHash,
         wall_clock: Clock,
     ) -> None:
         self.made = 0
@@ -76,6 +78,7 @@ class SeriesFactory:
         self._growing = growing
         self._account = account
         self._set_window = set_window
+        self._set_hash = set_hash
         self._clock = CreationClock(wall_clock)
         self._now = self._created = -1.0
 
@@ -104,6 +107,8 @@ class SeriesFactory:
         if options.type is MetricType.SUMMARY:
             series = Summary(options, now, self._account)
         else:
-            series = UniqueSet(options, self._set_window, self._account)
+            series = UniqueSet(
+                options, self._set_window, self._account, hash_of=self._set_hash
+            )
         self._growing.add(series)
         return series

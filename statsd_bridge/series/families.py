@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from statsd_bridge.model import MetricType
 from statsd_bridge.series.family import MetricFamily
@@ -13,6 +13,9 @@ NAME_SUFFIXES: dict[MetricType, tuple[str, ...]] = {
     MetricType.SUMMARY: ("_sum", "_count"),
 }
 """Suffixes of the names that a metric type prints besides its own."""
+
+MAX_PART_FAMILIES = 5_000
+"""Families that are listed at once, in about a millisecond."""
 
 _ALL_SUFFIXES = NAME_SUFFIXES[MetricType.HISTOGRAM]
 
@@ -53,6 +56,13 @@ class Families(SortedKeysDict[MetricFamily]):
                 if printed in self._reserved or printed in self:
                     return True
         return False
+
+    def parts(self) -> Iterator[list[MetricFamily]]:
+        """Yield all families by name; they may come and go between two parts."""
+        names = self.sorted_keys()
+        for start in range(0, len(names), MAX_PART_FAMILIES):
+            part = names[start : start + MAX_PART_FAMILIES]
+            yield [family for family in map(self.get, part) if family is not None]
 
     def _owns(self, base: str, suffix: str, type: MetricType) -> bool:
         """Return whether a family owns `base` + `suffix` against a metric of a type."""

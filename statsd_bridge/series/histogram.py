@@ -17,7 +17,11 @@ from math import isfinite
 from statsd_bridge.memory import NATIVE_BYTES, Account
 from statsd_bridge.model import MetricOptions
 from statsd_bridge.series.base import Series
-from statsd_bridge.series.native import NativeGeneration, NativeHistogram
+from statsd_bridge.series.native import (
+    NativeGeneration,
+    NativeHistogram,
+    NativeState,
+)
 from statsd_bridge.series.native_bounds import greatest_number
 from statsd_bridge.series.shown import OUTDATED, ShownSeries
 
@@ -94,6 +98,32 @@ class Histogram(ShownSeries):
             native.stats.dropped[reason] += 1
         if isinstance(native, NativeHistogram):
             native.release()
+
+    def native_state(self) -> NativeState | bool:
+        """Return the native buckets; True if they are not made yet, False for none."""
+        native = self._native
+        if native is None or native.is_dropped:
+            return False
+        return native.state() if isinstance(native, NativeHistogram) else True
+
+    def restore(
+        self, counts: list[int], sum: float, native: NativeState | bool
+    ) -> None:
+        """
+        Take the observations of an earlier run; there must be none yet.
+
+        `native` is what `native_state` returned.  Without native buckets there are none
+        from here on either, since they would lack values.
+        """
+        self.counts, self.sum = counts, sum
+        generation, options = self._native, self.options.native
+        if native is True or not isinstance(generation, NativeGeneration):
+            return
+        self._native = None
+        if native is not False and options is not None:
+            self._native = NativeHistogram.restored(options, generation, native)
+            if self._native is None:
+                generation.stats.dropped["memory"] += 1
 
     def release_dropped_native(self) -> None:
         """Give back the memory of native buckets that were dropped with others."""

@@ -22,6 +22,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 from statsd_bridge.memory import NATIVE_BYTES, NATIVE_PAGE_BYTES, Account
 from statsd_bridge.model import MIN_NATIVE_SCHEMA, NativeOptions
@@ -87,6 +88,20 @@ PAGE_MASK = (1 << PAGE_BITS) - 1
 _EMPTY_PAGE = array("q", bytes(8 << PAGE_BITS))
 
 
+class NativeState(NamedTuple):
+    """Native buckets as counts by position, for a file."""
+
+    schema: int
+    zero_count: int
+    positive: Mapping[int, int]
+    negative: Mapping[int, int]
+
+    def total(self) -> int:
+        """Return the count of all observations."""
+        counts = (*self.positive.values(), *self.negative.values())
+        return self.zero_count + sum(counts)
+
+
 class NativeHistogram:
     """The native buckets of one histogram."""
 
@@ -113,6 +128,31 @@ class NativeHistogram:
         self._negative: _Buckets | None = None
         self._used = 0
         """Buckets with values."""
+
+    def state(self) -> NativeState:
+        """Return all counts."""
+        negative = dict(_items(self._negative or {}, 0))
+        positive = dict(_items(self._positive, 0))
+        return NativeState(self.schema, self.zero_count, positive, negative)
+
+    @classmethod
+    def restored(
+        cls, options: NativeOptions, generation: NativeGeneration, state: NativeState
+    ) -> Self | None:
+        """Return native buckets with these counts, None if there is no memory."""
+        if not generation.account.reserve(NATIVE_BYTES):
+            return None
+        native = cls(options, generation)
+        native.schema, native.zero_count = state.schema, state.zero_count
+        native._bounds = bucket_table(state.schema, 1.0)
+        native._insert_all(native._positive, state.positive)
+        if state.negative:
+            native._negative = {}
+            native._insert_all(native._negative, state.negative)
+        if generation.account.reserve(NATIVE_PAGE_BYTES * native._pages()):
+            return native
+        generation.account.release(NATIVE_BYTES)
+        return None
 
     @property
     def is_dropped(self) -> bool:

@@ -59,13 +59,10 @@ from statsd_bridge.series.new import (
 )
 from statsd_bridge.series.quota import NoQuotas, Quotas
 from statsd_bridge.series.rotation import Rotation
-from statsd_bridge.series.set import MEMBER_BYTES
+from statsd_bridge.series.set import MEMBER_BYTES, MemberHash, hash_of_process
 
 EXPIRY_STEPS = 5_000
 """Series, members and sketches that are removed at once, about 10 ms of work."""
-
-MAX_PART_FAMILIES = 5_000
-"""Families that are listed at once, in about a millisecond."""
 
 FIRST_SAMPLE_BYTES = EXPIRY_BYTES + MEMBER_BYTES
 """What the first sample of a new series can take besides the series."""
@@ -84,6 +81,7 @@ class SeriesStore:
         *,
         max_series: int = 1_000_000,
         set_window: float = 60.0,
+        set_hash: MemberHash = hash_of_process,
         native_mode: NativeMode = NativeMode.AUTO,
         text_limits: TextLimits = DEFAULT_TEXT_LIMITS,
         reserved: Collection[str] = (),
@@ -112,6 +110,7 @@ class SeriesStore:
             growing=self._growing,
             account=self._account,
             set_window=set_window,
+            set_hash=set_hash,
             wall_clock=wall_clock,
         )
         """Makes series; only the store uses it."""
@@ -192,6 +191,20 @@ class SeriesStore:
             self.listener.before_record(series, ttl, now)
         if ttl or series.ttl:
             self._touch(series, label_text, ttl, now)
+        return series
+
+    def restore(self, spec: SeriesSpec, ttl: float, now: float) -> Series | Rejection:
+        """
+        Return a new series, for values that were last updated at `now`.
+
+        A series that exists is a conflict.
+        """
+        before = self._size
+        series = self._get_or_create(spec, SampleType.GAUGE, now)
+        if not isinstance(series, Rejection) and self._size == before:
+            return Rejection(RejectionReason.CONFLICT, SampleType.GAUGE, spec.name)
+        if ttl and not isinstance(series, Rejection):
+            self._touch(series, text_of_labels(spec), ttl, now)
         return series
 
     def allow_labels(self, labels: Labels, options: MetricOptions) -> SeriesKind | None:
@@ -285,11 +298,8 @@ class SeriesStore:
         return [each for part in self.parts_of_families() for each in part]
 
     def parts_of_families(self) -> Iterator[list[MetricFamily]]:
-        """Yield the same in parts; families may come and go between two of them."""
-        names, find = self.by_name.sorted_keys(), self.by_name.get
-        for start in range(0, len(names), MAX_PART_FAMILIES):
-            part = names[start : start + MAX_PART_FAMILIES]
-            yield [family for family in map(find, part) if family is not None]
+        """Return the same in parts; families may come and go between two of them."""
+        return self.by_name.parts()
 
     def _get_or_create(
         self, spec: SeriesSpec, type: SampleType, now: float

@@ -175,6 +175,25 @@ class Summary(ShownSeries, GrowingSeries):
         """Drop all sketches, when the series is removed."""
         self._drop(len(self.sketches))
 
+    def restore(
+        self, sum: float, count: int, part_end: float, sketches: Sequence[Sketch]
+    ) -> None:
+        """
+        Take the observations of an earlier run; there must be none yet.
+
+        The sketches are oldest first, and the newest part has the number 0.  Without
+        memory for all of them the window becomes shorter.
+        """
+        self.sum, self.count, self.part_end = sum, count, part_end
+        size = SKETCH_BYTES
+        for sketch in reversed(sketches):
+            if not self.account.reserve(sketch.size - size):
+                self.account.denied += 1
+                break
+            size = 0
+            sketch.error = self.error
+            self.sketches.insert(0, sketch)
+
     def _newest_sketch(self, now: float, weight: int) -> Sketch:
         """Return the sketch for observations of this time and weight."""
         self.expire(now)

@@ -13,6 +13,7 @@ from statsd_bridge.inspection.traffic import STEP_SECONDS
 from statsd_bridge.service.build import Components
 from statsd_bridge.service.http import VERSION, HttpBackend
 from statsd_bridge.service.listeners import Listeners
+from statsd_bridge.service.storage import Storage
 from statsd_bridge.threads import DaemonThreads
 
 EXPIRY_SECONDS = 1.0
@@ -32,13 +33,27 @@ class Bridge:
         self._guard = web.Guard(components.settings.web_config, threads)
         self.listeners = Listeners(components)
         self.http = HttpBackend(components, self.listeners)
+        self._storage = (
+            Storage(components) if components.settings.storage_file else None
+        )
         self._is_expiring = False
         self._growth: Steps[None] | None = None
         """The sample of the sizes of families that is taken now."""
 
     def start(self) -> None:
-        """Listen, and start what runs periodically; raise BindError if that fails."""
+        """
+        Listen, and start what runs periodically.
+
+        Raise BindError if that fails, ConfigError if --storage.file cannot be used.
+        """
+        if self._storage:
+            self._storage.open()
         opened = self._listen()
+        if self._storage:
+            # Nothing is received and no page is made before the reactor runs.
+            self._storage.restore()
+        if self._storage or self.components.relay:
+            self._drain_at_stop()
         self._start_relay()
         self._repeat(self._start_expiry, EXPIRY_SECONDS)
         if self.components.settings.web_ui:
@@ -48,6 +63,10 @@ class Bridge:
         self._reactor.callWhenRunning(
             lambda: log.logger(__name__).info("ready", version=VERSION, **opened)
         )
+
+    def save(self) -> bool:
+        """Write the series after the reactor has stopped; return whether it worked."""
+        return self._storage is None or self._storage.save()
 
     def close(self) -> None:
         """Close the datagram sockets, and remove their files, after `start` failed."""
@@ -95,9 +114,14 @@ class Bridge:
     def _start_relay(self) -> None:
         if relay := self.components.relay:
             relay.start()
-            stopping = ("before", "shutdown")
-            self._reactor.addSystemEventTrigger(*stopping, self.listeners.drain)
-            self._reactor.addSystemEventTrigger(*stopping, relay.flush)
+            self._reactor.addSystemEventTrigger("before", "shutdown", relay.flush)
+
+    def _drain_at_stop(self) -> None:
+        """Receive what has arrived before the sockets are closed."""
+        self._reactor.addSystemEventTrigger("before", "shutdown", self.listeners.drain)
+        self._reactor.addSystemEventTrigger(
+            "before", "shutdown", self.listeners.drain_streams
+        )
 
     def _start_expiry(self) -> None:
         self.components.store.start_expiry()

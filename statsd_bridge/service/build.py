@@ -13,10 +13,11 @@ from statsd_bridge.line import Dialect
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import MemoryBudget
-from statsd_bridge.model import Stats
+from statsd_bridge.model import Stats, StorageStats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import Relay
-from statsd_bridge.series import Quotas, SeriesStore, TextLimits
+from statsd_bridge.series import NoQuotas, Quotas, SeriesStore, TextLimits
+from statsd_bridge.series.set import hash_of_any_process, hash_of_process
 from statsd_bridge.service.memory_limit import default_memory_limit
 from statsd_bridge.service.reload import (
     Reloader,
@@ -54,7 +55,12 @@ class Components:
         limit = settings.max_memory
         self.memory = MemoryBudget(default_memory_limit() if limit is None else limit)
         tables = load_tables(settings)
-        self.store = new_store(settings, tables.quotas, self.memory)
+        self.storage = StorageStats()
+        self.quotas = tables.quotas
+        # Like at a reload, quotas refuse no series that is there: service/storage.py
+        # puts them in force after the series of the last run are restored.
+        quotas: Quotas = NoQuotas() if settings.storage_file else tables.quotas
+        self.store = new_store(settings, quotas, self.memory)
         self.relay: Relay | None = None
         if settings.relay_addresses:
             self.relay = Relay(
@@ -106,6 +112,7 @@ def new_store(
     return SeriesStore(
         max_series=settings.max_series,
         set_window=settings.set_window,
+        set_hash=hash_of_any_process if settings.storage_file else hash_of_process,
         native_mode=settings.native_histograms,
         text_limits=text_limits(settings),
         reserved=exposition.reserved_names(),

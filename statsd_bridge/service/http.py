@@ -17,7 +17,7 @@ from statsd_bridge.inspection import Inspector, ServiceState
 from statsd_bridge.inspection.unmapped import unmapped_and_refused
 from statsd_bridge.model import HostPort
 from statsd_bridge.series import MetricFamily
-from statsd_bridge.series.store import MAX_PART_FAMILIES
+from statsd_bridge.series.families import MAX_PART_FAMILIES
 from statsd_bridge.service.build import Components, new_dialect, new_store
 from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.service.trials import Trials
@@ -148,4 +148,5 @@ class HttpBackend(web.Backend):
                 None if received_at is None else time.monotonic() - received_at
             ),
             log_lines_dropped=stderr.WRITER.dropped,
+            storage=self._components.storage,
         )

@@ -20,6 +20,7 @@ class Listeners:
         networks, stats = self._settings.allow_from, components.stats
         self._denials = Denials(networks, stats) if networks else None
         self._readers: list[DatagramReader] = []
+        self._stream_factories: list[StreamFactory] = []
         self._udp: DatagramReader | None = None
 
     def open_ip(self) -> dict[str, str]:
@@ -60,6 +61,11 @@ class Listeners:
     def drain(self) -> None:
         """Receive all datagrams that the kernel has delivered until now."""
         for each in self._readers:
+            each.drain()
+
+    def drain_streams(self) -> None:
+        """Read what the clients of TCP and Unix streams have sent until now."""
+        for each in self._stream_factories:
             each.drain()
 
     def read_some(self) -> None:
@@ -117,9 +123,11 @@ class Listeners:
         return reader
 
     def _streams(self, transport: str, denials: Denials | None = None) -> StreamFactory:
-        return StreamFactory(
+        factory = StreamFactory(
             self._components.pipeline,
             transport=transport,
             max_connections=self._components.limits.streams,
             denials=denials,
         )
+        self._stream_factories.append(factory)
+        return factory

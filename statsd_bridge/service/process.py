@@ -20,14 +20,16 @@ from statsd_bridge.service import build, container
 from statsd_bridge.service.bridge import Bridge
 from statsd_bridge.settings import Settings
 from statsd_bridge.signals import SIGNALS, SignalListener
+from statsd_bridge.storage import SeriesFile
 from statsd_bridge.threads import DaemonThreads
 
 
 def run(settings: Settings) -> NoReturn:
     """
-    Run a bridge until a signal or /-/quit, then end the process with exit code 0.
+    Run a bridge until a signal or /-/quit, then end the process.
 
-    Raise BridgeError if it cannot start.
+    The exit code is 0, and 1 if --storage.file cannot be written.  Raise BridgeError if
+    the bridge cannot start.
     """
     loop = _import_reactor(with_tls=bool(settings.web_config))
     _tune_collector()
@@ -52,7 +54,7 @@ def run(settings: Settings) -> NoReturn:
     if warning := container.warning(bridge.http.addresses, os.environ):
         loop.callWhenRunning(log.logger(__name__).warning, warning)
     loop.run()
-    _end()
+    _end(0 if bridge.save() else 1)
 
 
 def _import_reactor(*, with_tls: bool) -> Any:
@@ -67,6 +69,8 @@ def check(settings: Settings) -> MappingTable:
     _tune_collector()
     if settings.web_config:
         web.load_config(settings.web_config)
+    if settings.storage_file:
+        SeriesFile(settings.storage_file).check()
     return build.load_tables(settings).rules
 
 
@@ -87,7 +91,7 @@ def _report_to(bugs: BugReporter) -> None:
     sys.stderr = cast(TextIO, stderr.StderrText(stderr.WRITER))
 
 
-def _end() -> NoReturn:
+def _end(code: int) -> NoReturn:
     """
     End the process at once.
 
@@ -96,7 +100,7 @@ def _end() -> NoReturn:
     """
     SIGNALS.ignore()
     stderr.WRITER.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 class _SignalListener(SignalListener):

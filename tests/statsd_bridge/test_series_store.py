@@ -23,9 +23,8 @@ from statsd_bridge.model import (
     SeriesSpec,
 )
 from statsd_bridge.series import SeriesStore, sorted_keys
-from statsd_bridge.series.families import NAME_SUFFIXES
+from statsd_bridge.series.families import MAX_PART_FAMILIES, NAME_SUFFIXES
 from statsd_bridge.series.sorted_keys import SortedKeysDict
-from statsd_bridge.series.store import MAX_PART_FAMILIES
 from statsd_bridge.syntax import format_labels
 from tests.statsd_bridge.in_memory import InMemoryPath, MakePipeline
 

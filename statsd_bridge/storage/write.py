@@ -1,0 +1,150 @@
+"""
+Series -> the chunks of a file.
+
+    {"options": [[type, help, ...], ...],
+     "groups": [[name, help, options, label names, count of series], ...],
+     "labels": [text, ...], "created": [time, ...],
+     "values": [...], "ttl": [[ttl, seconds since the last update], ...]}
+
+`options` are those that no chunk before has; a group has their index in the file.  A
+group is series of one name with the same label names, in their order.  The other
+columns have an entry for each series of all groups; a ttl is 0 for none, and the column
+is empty if no series of the chunk has one.  `help` is null if it is that of the
+options.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import groupby, islice
+from typing import Any
+
+from statsd_bridge.model import MetricOptions, MetricType
+from statsd_bridge.series import MetricFamily, Series, SeriesStore, SingleValue
+from statsd_bridge.series.family import LabelNames
+from statsd_bridge.storage.options import options_to_json
+from statsd_bridge.storage.values import TIME_DIGITS, number_count, values_to_json
+
+MAX_CHUNK_SERIES = 4_096
+MAX_PART_SERIES = 1_024
+MAX_CHUNK_NUMBERS = 100_000
+"""Numbers and bytes of labels after which a chunk ends: some 2 MB of text."""
+
+
+def chunks_of_series(store: SeriesStore, now: float) -> Iterator[tuple[bytes, int]]:
+    """Yield each chunk as a line with a newline, and how many series it has."""
+    chunk = _Chunk(now)
+    for part in store.parts_of_families():
+        for family in part:
+            for rows in _parts_of(family):
+                chunk.add(family, rows)
+                if chunk.is_full():
+                    yield chunk.end()
+    if chunk.series:
+        yield chunk.end()
+
+
+def _parts_of(family: MetricFamily) -> Iterator[list[tuple[str, Series]]]:
+    """Yield the series of a family in parts, each far smaller than a chunk may be."""
+    is_small = family.type in (MetricType.COUNTER, MetricType.GAUGE)
+    rows = iter(family.series.items())
+    while part := list(islice(rows, MAX_PART_SERIES if is_small else 1)):
+        yield part
+
+
+class _Chunk:
+    """The columns of a chunk; `end` begins the next one with the options known."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self._options: dict[MetricOptions, int] = {}
+        self._indexes: dict[int, int] = {}
+        """The same by the identity of the options: to hash them takes a microsecond."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self.series = 0
+        self._numbers = 0
+        self._new_options: list[Any] = []
+        self._groups: list[list[Any]] = []
+        self._labels: list[str] = []
+        self._created: list[float] = []
+        self._values: list[Any] = []
+        self._ttls: list[list[float] | int] = []
+        self._has_ttl = False
+        self._last_names: LabelNames | None = None
+
+    def add(self, family: MetricFamily, rows: list[tuple[str, Series]]) -> None:
+        """Add series of a family, by the text of their labels."""
+        for label_names, group in groupby(rows, lambda row: row[1].label_names):
+            self._add_group(family, label_names, list(group))
+
+    def _add_group(
+        self,
+        family: MetricFamily,
+        label_names: LabelNames,
+        rows: list[tuple[str, Series]],
+    ) -> None:
+        all_series = [series for _, series in rows]
+        self._count_in_group(family, label_names, len(rows))
+        labels = [label_text for label_text, _ in rows]
+        self._labels += labels
+        self._created += [series.created for series in all_series]
+        values = [
+            series.value
+            if isinstance(series, SingleValue)
+            else values_to_json(series, self._now)
+            for series in all_series
+        ]
+        self._values += values
+        ttls = [self._ttl_of(series) if series.ttl else 0 for series in all_series]
+        self._ttls += ttls
+        self._has_ttl = self._has_ttl or any(ttls)
+        self.series += len(rows)
+        self._numbers += sum(map(len, labels)) + sum(map(number_count, values))
+
+    def _count_in_group(
+        self, family: MetricFamily, label_names: LabelNames, count: int
+    ) -> None:
+        """Count series in the last group, or in a new one."""
+        if label_names is self._last_names:
+            self._groups[-1][-1] += count
+            return
+        self._last_names = label_names
+        options = label_names.kind.options
+        help_ = None if family.help == options.help else family.help
+        index, names = self._index_of(options), list(label_names.names)
+        self._groups.append([family.name, help_, index, names, count])
+
+    def _index_of(self, options: MetricOptions) -> int:
+        """Return the index of options in the file; add them to it if they are new."""
+        index = self._indexes.get(id(options))
+        if index is None:
+            known = len(self._options)
+            index = self._options.setdefault(options, known)
+            if index == known:
+                self._new_options.append(options_to_json(options))
+            self._indexes[id(options)] = index
+        return index
+
+    def _ttl_of(self, series: Series) -> list[float]:
+        return [series.ttl, round(self._now - series.last_update, TIME_DIGITS)]
+
+    def is_full(self) -> bool:
+        """Return whether the chunk must end here."""
+        return self.series >= MAX_CHUNK_SERIES or self._numbers >= MAX_CHUNK_NUMBERS
+
+    def end(self) -> tuple[bytes, int]:
+        """Return the chunk as a line, and its series; begin another one."""
+        document = {
+            "options": self._new_options,
+            "groups": self._groups,
+            "labels": self._labels,
+            "created": self._created,
+            "values": self._values,
+            "ttl": self._ttls if self._has_ttl else [],
+        }
+        series = self.series
+        self._begin()
+        return json.dumps(document, separators=(",", ":")).encode() + b"\n", series

@@ -158,6 +158,39 @@ def test_a_panel_adds_up_no_gateways(name: str, panel: dict[str, Any]) -> None:
         assert "{{instance}}" in target["legendFormat"] or panel.get("repeat")
 
 
+ONE_GATEWAY = re.compile(
+    r"crocbot_(process|event_loop|gc|emitter|inbox|pushed_rows|threads|instance)_?"
+)
+
+
+def test_panels_add_up_replicas() -> None:
+    """Sums over turns, people and Telegram join replicas; processes stay apart."""
+    apart = [
+        (panel["title"], target["expr"])
+        for panel in panels(BOARDS["crocbot.json"])
+        for target in panel.get("targets", [])
+        if re.search(r"\b(increase|rate)\(crocbot_", target["expr"])
+        if not ONE_GATEWAY.search(target["expr"])
+        if "crocbot:replica:info" not in target["expr"]
+    ]
+
+    assert apart == []
+
+
+def test_panels_show_the_newest_leader() -> None:
+    """Gauges that only the leader sends are not those of a former one."""
+    old = [
+        (panel["title"], target["expr"])
+        for panel in panels(BOARDS["crocbot.json"])
+        for target in panel.get("targets", [])
+        if re.search(r"crocbot_(inbox|telegram_p|pushed_rows)", target["expr"])
+        if "increase(" not in target["expr"]
+        if "crocbot:leader:former" not in target["expr"]
+    ]
+
+    assert old == []
+
+
 @each_board
 def test_titles_are_unique(board: dict[str, Any]) -> None:
     """A title names one panel."""

@@ -3,6 +3,10 @@ The alerts of one process: conditions each second, and a task for each way.
 
 Nothing here waits for long: not for a disk that hangs, nor for a way that does not
 answer.  A way that fails is tried again after pauses that grow.
+
+Where replicas share a database only the leader tells alerts, and a new leader goes on
+where the last one ended.  A leader that loses the database goes on telling until it
+knows of another leader; what it told meanwhile it also tells the end of.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from crocbot import log
@@ -24,6 +28,7 @@ from crocbot.alerts.ways import ChatWay, Way, WebhookWay
 from crocbot.backoff import Backoff
 from crocbot.errors import CrocbotError, FloodWaitError, StoreError
 from crocbot.events import AlertNotice
+from crocbot.replicas.leader import Leadership, SoleLeader, Term
 from crocbot.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,6 +85,7 @@ class Sender:
     events: AlertEvents
     was_sent: asyncio.Event
     is_changed: bool = field(default=False, init=False)
+    _unsaved: set[AlertName] = field(default_factory=set, init=False)
     _pauses: Backoff = field(
         default_factory=lambda: Backoff(
             first=FIRST_PAUSE_SECONDS, factor=2.0, longest=MAX_PAUSE_SECONDS
@@ -92,6 +98,32 @@ class Sender:
         """Follow the state of an alert, unless the way cannot send it."""
         if name not in self.way.skips:
             self.is_changed |= self.notices.update(name, state, now)
+
+    def restore(self, told: Mapping[AlertName, Told]) -> None:
+        """Go on where another process has ended."""
+        self.notices.told |= told
+
+    async def save(self) -> None:
+        """Record what was told, if that has changed; raise StoreError."""
+        if not self.is_changed:
+            return
+        self.is_changed, saving = False, set(self._unsaved)
+        try:
+            await self.keeper.save(self.way.name, self.notices.told)
+        except StoreError:
+            self.is_changed = True
+            raise
+        self._unsaved -= saving
+
+    def hand_over(self, now: float) -> None:
+        """Leave all alerts to another process, but those that it does not know of."""
+        self.notices.told = {
+            name: Told(since=told.since, at=told.at, ended=now)
+            for name, told in self.notices.told.items()
+            if name in self._unsaved and told.at is not None
+        }
+        self.is_changed = False
+        self._unsaved.clear()
 
     async def run(self) -> None:
         """Send what is due, until cancelled."""
@@ -121,6 +153,7 @@ class Sender:
             self._pauses.reset()
             self.notices.sent(notice)
             self.is_changed = True
+            self._unsaved.add(notice.name)
             self.was_sent.set()
             logger.info(
                 "alert sent", alert=name, kind=str(notice.kind), way=self.way.name
@@ -143,7 +176,12 @@ class Sender:
 
 
 class Alerts:
-    """Watches one gateway; enter it when its database is open."""
+    """
+    Watches one gateway; enter it when its database is open.
+
+    It tells alerts while `leadership` says that this process is the leader.  `counts`
+    is what was last counted in the database.
+    """
 
     def __init__(
         self,
@@ -153,7 +191,10 @@ class Alerts:
         keeper: AlertKeeper,
         events: AlertEvents,
         state: GatewayState,
+        leadership: Leadership | None = None,
     ) -> None:
+        self._leadership = leadership or SoleLeader()
+        self._term: Term | None = None
         self._keeper = keeper
         self._events = events
         self._conditions = Conditions(events=events, state=state)
@@ -178,14 +219,14 @@ class Alerts:
             )
             for way in ways
         ]
-        self._counts = Counts()
+        self.counts = Counts()
         self._count_at = 0.0
         self._on_disk: asyncio.Task[Any] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        told = await self._bounded(self._keeper.begin())
-        self._restore(told or {})
+        await self._bounded(self._keeper.record_start())
+        await self._follow_leadership()
         works = [self._watch(), *(sender.run() for sender in self._senders)]
         self._tasks = [asyncio.create_task(work) for work in works]
         return self
@@ -195,7 +236,7 @@ class Alerts:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._events.token_refused:
+        if self._events.token_refused and await self._may_tell():
             self._update()
             last = asyncio.gather(*(sender.send_due() for sender in self._webhooks))
             with suppress(TimeoutError):
@@ -211,7 +252,7 @@ class Alerts:
     def _restore(self, told: Mapping[AlertWay, dict[AlertName, Told]]) -> None:
         """Go on where an earlier process ended: an alert fires until it is over."""
         for sender in self._senders:
-            sender.notices.told |= told.get(sender.way.name, {})
+            sender.restore(told.get(sender.way.name, {}))
             for name, each in sender.notices.told.items():
                 state = self._states[name]
                 if each.ended is None:
@@ -219,24 +260,66 @@ class Alerts:
                     state.held_at = self._keeper.now
 
     async def _watch(self) -> None:
-        clock = asyncio.get_running_loop().time
         while True:
             with _bugs_logged():
-                if clock() >= self._count_at:
-                    self._count_at = clock() + COUNT_EVERY_SECONDS
-                    counts = await self._bounded(self._keeper.counts())
-                    self._counts = counts or self._counts
-                self._update()
-                await self._save()
+                await self._follow_leadership()
+                if self._term is not None:
+                    await self._count()
+                    self._update()
+                    await self._save()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._was_sent.wait(), INTERVAL_SECONDS)
             self._was_sent.clear()
+
+    async def _follow_leadership(self) -> None:
+        """Go on where the last leader ended, or leave the alerts to the next one."""
+        term = self._leadership.term
+        if term is self._term:
+            return
+        if term is not None and self._term is None:
+            told = await self._bounded(self._keeper.told())
+            if told is None and term.epoch is not None:
+                # What another replica has told would be told again.
+                return
+            self._restore(told or {})
+        elif term is None and self._leadership.leader is None:
+            # The database gives no answer, so that no other replica is known to lead.
+            return
+        elif term is None:
+            self._hand_over()
+        self._term = term
+
+    async def _may_tell(self) -> bool:
+        """Return whether no other replica tells what ends this process."""
+        if self._term is None and self._leadership.leader is None:
+            told = await self._bounded(self._keeper.told())
+            self._restore(told or {})
+            return True
+        return self._term is not None
+
+    def _hand_over(self) -> None:
+        for sender in self._senders:
+            sender.hand_over(self._keeper.now)
+        for state in self._states.values():
+            state.is_firing, state.since = False, None
+
+    async def _count(self) -> None:
+        """Count what is in the database, every COUNT_EVERY_SECONDS."""
+        now = asyncio.get_running_loop().time()
+        if now < self._count_at:
+            return
+        self._count_at = now + COUNT_EVERY_SECONDS
+        counts = await self._bounded(self._keeper.counts())
+        if counts is not None:
+            # A start of each replica that runs is no restart.
+            starts = counts.starts - self._leadership.others
+            self.counts = replace(counts, starts=starts)
 
     def _update(self) -> None:
         """Look at all conditions."""
         now = self._keeper.now
         firing = {name for name, state in self._states.items() if state.is_firing}
-        for name, value in self._conditions.check(self._counts, firing).items():
+        for name, value in self._conditions.check(self.counts, firing).items():
             state = self._states[name]
             state.update(now, value)
             for sender in self._senders:
@@ -245,10 +328,7 @@ class Alerts:
     async def _save(self) -> None:
         """Record what was told, as far as the disk lets."""
         for sender in self._senders:
-            if sender.is_changed:
-                sender.is_changed = False
-                saving = self._keeper.save(sender.way.name, sender.notices.told)
-                await self._bounded(saving)
+            await self._bounded(sender.save())
 
     async def _bounded(self, work: Coroutine[Any, Any, Result]) -> Result | None:
         """Return the result of work on the disk; None if it fails or takes long."""

@@ -51,9 +51,13 @@ class AlertKeeper:
         now = self.store.clock.read()
         return now.wall - now.time
 
-    async def begin(self) -> Mapping[AlertWay, dict[AlertName, Told]]:
-        """Record a start; return what earlier processes have told."""
-        return await self.store.run(partial(_begin, now=self.now))
+    async def record_start(self) -> None:
+        """Record a start of the gateway."""
+        await self.store.run(partial(_record_start, now=self.now))
+
+    async def told(self) -> Mapping[AlertWay, dict[AlertName, Told]]:
+        """Return what earlier processes, or other replicas, have told."""
+        return await self.store.run(_told, write=False)
 
     async def save(self, way: AlertWay, told: Mapping[AlertName, Told]) -> None:
         """Record what a way has told, instead of all before."""
@@ -73,14 +77,15 @@ class AlertKeeper:
         return await self.store.run(partial(_counts, now=self.now), write=False)
 
 
-def _begin(
-    connection: Connection, now: float
-) -> Mapping[AlertWay, dict[AlertName, Told]]:
+def _record_start(connection: Connection, now: float) -> None:
     connection.execute("INSERT INTO starts (at) VALUES (?)", (now,))
     connection.execute(
         "DELETE FROM starts WHERE at < ? OR id <= (SELECT max(id) FROM starts) - ?",
         (now - STARTS_SECONDS, MAX_STARTS),
     )
+
+
+def _told(connection: Connection) -> Mapping[AlertWay, dict[AlertName, Told]]:
     told: dict[AlertWay, dict[AlertName, Told]] = {way: {} for way in AlertWay}
     for name, way, since, at, ended in connection.execute("SELECT * FROM alerts"):
         # An alert of another version is forgotten.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -87,8 +88,9 @@ def test_images_are_pinned() -> None:
     ours = ("crocbot:", "statsd-bridge:")
     others = [image for image in images if not image.startswith(ours)]
 
-    assert len(others) == 4
-    assert [i for i in others if not re.search(r":v?\d+\.\d+\.\d+$", i)] == []
+    assert len(others) == 6
+    # PostgreSQL has two numbers.
+    assert [i for i in others if not re.search(r":v?\d+\.\d+(\.\d+)?$", i)] == []
 
 
 def test_the_image_builds_where_no_registry_is() -> None:
@@ -118,6 +120,85 @@ def test_statsd_exporter_replaces_the_bridge() -> None:
     assert other["volumes"] == bridge["volumes"]
     assert other["ports"] == bridge["ports"]
     assert other["networks"] == {"default": {"aliases": ["bridge"]}}
+
+
+REPLICAS = ("gateway-1", "gateway-2")
+
+
+def test_a_replica_is_a_gateway_with_a_bridge_of_its_own() -> None:
+    """Gauges of two replicas in one bridge would overwrite each other."""
+    own = ("profiles", "environment", "volumes", "tmpfs", "networks", "depends_on")
+    alone = {k: v for k, v in SERVICES["gateway"].items() if k not in own}
+    for name in REPLICAS:
+        service = SERVICES[name]
+        bridge = service["environment"]["CROCBOT_STATSD_HOST"]
+
+        assert {k: v for k, v in service.items() if k not in own} == alone
+        assert bridge == name.replace("gateway", "bridge")
+        assert SERVICES[bridge]["command"] == SERVICES["bridge"]["command"]
+        assert SERVICES[bridge]["ports"] == []
+    assert {
+        name for name, each in SERVICES.items() if each.get("profiles") == ["replicas"]
+    } == {*REPLICAS, "bridge-1", "bridge-2", "postgres", "balancer"}
+
+
+def test_only_replicas_reach_the_database() -> None:
+    """Its network has no way out, and its port is not published."""
+    compose = yaml.safe_load((COMPOSE / "compose.yml").read_text())
+    members = {
+        name
+        for name, each in SERVICES.items()
+        if "database" in each.get("networks", ())
+    }
+
+    assert compose["networks"]["database"] == {"internal": True}
+    assert SERVICES["postgres"]["networks"] == ["database"]
+    assert members == {*REPLICAS, "postgres"}
+    assert "ports" not in SERVICES["postgres"]
+
+
+def test_prometheus_scrapes_the_bridge_of_each_replica() -> None:
+    """By name, so that the series go on when a container gets another address."""
+    config = yaml.safe_load((COMPOSE / "prometheus" / "prometheus.yml").read_text())
+    (job,) = [each for each in config["scrape_configs"] if each["job_name"] == "bridge"]
+
+    assert job["dns_sd_configs"][0]["names"] == ["bridge-1", "bridge-2"]
+    assert job["relabel_configs"] == [
+        {
+            "source_labels": ["__meta_dns_name"],
+            "regex": "(.+)",
+            "target_label": "instance",
+            "replacement": "$1:9102",
+        }
+    ]
+
+
+def test_the_balancer_knows_the_replicas() -> None:
+    """It sends webhook requests to those that are ready, each once."""
+    text = (COMPOSE / "replicas" / "haproxy.cfg").read_text()
+    servers = re.findall(r"^\s+server (\S+) (\S+):(\d+)$", text, re.MULTILINE)
+    environment = SERVICES["gateway-1"]["environment"]
+
+    assert [(name, host) for name, host, _ in servers] == [(n, n) for n in REPLICAS]
+    for setting, port in (
+        ("WEBHOOK_LISTEN", servers[0][2]),
+        ("HEALTH_ADDRESS", "8787"),
+    ):
+        assert environment[f"CROCBOT_{setting}"] == f"0.0.0.0:{port}"
+    assert "GET /readyz" in text
+    assert "port 8787" in text
+    assert "retry-on conn-failure\n" in text
+
+
+def test_haproxy_accepts_its_configuration() -> None:
+    """The parser of HAProxy itself reads it."""
+    haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+    if haproxy is None:
+        pytest.skip("haproxy is missing: Debian's package haproxy has it")
+    config = COMPOSE / "replicas" / "haproxy.cfg"
+    done = subprocess.run([haproxy, "-c", "-f", config], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_grace_period() -> None:

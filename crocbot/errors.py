@@ -200,7 +200,7 @@ class InboxError(CrocbotError):
 
 class StoreError(TurnError):
     """
-    The SQLite file could not be read or written; the inbox raises InboxError.
+    The database could not be read or written; the inbox raises InboxError.
 
     `no_space` means that the disk is full or failed: a smaller write may succeed.
     """

@@ -14,16 +14,8 @@ from typing import Any
 
 from crocbot import (
     agents,
-    alerts,
-    classic_forms,
-    edits,
-    limits,
     linux,
     log,
-    pairing,
-    pushed,
-    sessions,
-    spending,
 )
 from crocbot.alerts import AlertEvents, AlertKeeper, Alerts, alert_ways
 from crocbot.botapi import Client
@@ -32,12 +24,12 @@ from crocbot.events import EventListener
 from crocbot.health.send import SendPage
 from crocbot.health.server import Health
 from crocbot.health.status import StatusPage
-from crocbot.inbox import SCHEMA as INBOX_SCHEMA
 from crocbot.inbox import Inbox
 from crocbot.model import HostPort
 from crocbot.pushed import PushedMessages
 from crocbot.service.gateway import Gateway
 from crocbot.service.readiness import Readiness
+from crocbot.service.schemas import SCHEMAS
 from crocbot.service.shutdown import (
     Shutdown,
     exit_after,
@@ -187,10 +179,7 @@ async def serve(
     if settings.has_alerts:
         events = watched
     async with AsyncExitStack() as stack:
-        schemas = [INBOX_SCHEMA, pairing.SCHEMA, sessions.SCHEMA, edits.SCHEMA]
-        schemas += [classic_forms.SCHEMA, limits.SCHEMA, pushed.SCHEMA]
-        schemas += [alerts.SCHEMA, spending.SCHEMA]
-        store = await stack.enter_async_context(open_store(settings, schemas))
+        store = await stack.enter_async_context(open_store(settings, SCHEMAS))
         inbox = await stack.enter_async_context(Inbox(store, events))
         if (lock := shutdown.lock) is not None:
             await _recover(inbox, settings, lock)

@@ -3,9 +3,12 @@ The database of the gateway: an SQLite file, or a PostgreSQL database of its rep
 
     async with open_store(settings, schemas) as store: ...      for the event loop
     with opened(file, schemas) as connection: ...               for the command line
+    with opened_postgresql(url) as connection: ...
 
-`interface.py` is what both engines have, `sqlite.py` the file, with its clock in
-`clock.py`.
+`interface.py` is what both engines have, `clock.py` their time.  `sqlite.py` is the
+file.  `postgresql.py` is the database, `calls.py` a job on it, `commands.py` the same
+for commands, `connect.py` and `listen.py` its connections, `schema.py` its tables.
+`open.py` chooses the engine, and imports psycopg only then.
 """
 
 from __future__ import annotations
@@ -19,7 +22,12 @@ from crocbot.store.interface import (
     Store,
     StoreClock,
 )
-from crocbot.store.open import open_store
+from crocbot.store.open import (
+    inspect_postgresql,
+    open_store,
+    opened_postgresql,
+    upgrade,
+)
 from crocbot.store.sqlite import SqliteStore, check_format, inspect, opened
 
 __all__ = [
@@ -32,7 +40,10 @@ __all__ = [
     "StoreClock",
     "check_format",
     "inspect",
+    "inspect_postgresql",
     "load_clock",
     "open_store",
     "opened",
+    "opened_postgresql",
+    "upgrade",
 ]

@@ -1,11 +1,12 @@
 """
-The clock of an SQLite file, which continues from one run to the next.
+The clock of a database, which no step of a clock of this system changes.
+
+A server has a clock, which is sampled now and then; in between the monotonic clock goes
+on.  The clock of a file continues from one run to the next:
 
     saved reading --> gap since it --> reading --> saved reading --> ...
         same boot: monotonic clock, also between two processes
         other boot: wall clock, from 0 to MAX_GAP_SECONDS
-
-Whatever the system's clock does, the time of the file does not go back.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from dataclasses import asdict
 from typing import Protocol, runtime_checkable
 
 from crocbot.clocks import SystemClocks
+from crocbot.errors import StoreError
 from crocbot.store.interface import Connection, Reading, StoreClock
 
 MAX_GAP_SECONDS = 7 * 86_400.0
 MAX_RETENTION_GAP_SECONDS = 3600.0
+# A sample that took longer is not precise; a greater step back is one of the server.
+MAX_SAMPLE_SECONDS = 1.0
+MAX_STEP_BACK_SECONDS = 2.0
 CLOCK_COLUMNS = ("time", "retention", "wall", "monotonic", "boot")
 
 CLOCK_SCHEMA = """
@@ -85,6 +90,50 @@ class FileClock:
             " VALUES (1, :time, :retention, :wall, :monotonic, :boot)",
             asdict(reading),
         )
+
+
+class ServerClock:
+    """
+    The Unix time of a server.  Used by several threads.
+
+    A sample that is a little behind the last reading does not make the time go back.
+    """
+
+    def __init__(self, clocks: SystemClocks | None = None) -> None:
+        self._clocks = clocks or SystemClocks()
+        self._offset: float | None = None
+        self._last = 0.0
+
+    def begin(self) -> float:
+        """Return the monotonic time before the server is asked for the time."""
+        return self._clocks.monotonic()
+
+    def sample(self, time: float, begun: float) -> None:
+        """Take the time of the server, which was asked for at `begun`."""
+        now = self._clocks.monotonic()
+        if self._offset is None or now - begun <= MAX_SAMPLE_SECONDS:
+            self._offset = time - (begun + now) / 2
+
+    def read(self) -> Reading:
+        """Return the time of the server now; raise StoreError before any sample."""
+        if self._offset is None:
+            raise StoreError("the database was never reached")
+        monotonic = self._clocks.monotonic()
+        time = self._offset + monotonic
+        if 0 < self._last - time <= MAX_STEP_BACK_SECONDS:
+            time = self._last
+        self._last = time
+        return Reading(
+            time=time,
+            retention=time,
+            wall=time,
+            monotonic=monotonic,
+            boot=self._clocks.boot,
+        )
+
+    @staticmethod
+    def save(connection: Connection, reading: Reading) -> None:
+        """Store nothing: the server knows the time."""
 
 
 @runtime_checkable

@@ -100,7 +100,8 @@ class Store(Protocol):
         power cut.  Without `atomic` the job has one statement, which is a transaction
         of its own and locks only the rows that it changes; otherwise jobs with `write`
         run one after the other.  Raise StoreError, with nothing changed, if the
-        database cannot be read or written.
+        database cannot be read or written; only where the connection to a server ends
+        during a commit, or in a statement that is one, the changes may be there.
         """
 
     async def shrink(self) -> None:

@@ -1,0 +1,196 @@
+"""
+The PostgreSQL database that the replicas of a bot share.
+
+    async with PostgresStore(url) as store: ...
+
+    run(job) --> a free connection --> a thread --> BEGIN, lock, job, COMMIT --> result
+       '-- after STATEMENT_SECONDS: cancelled, then the connection is ended
+
+- Jobs with `write` run one after the other over all replicas, because each takes
+  STORE_LOCK: what one of them has read is still true when it writes.
+- A job without `atomic` is one statement in autocommit mode: it waits for nothing but
+  the rows that it changes.
+- A job runs again on another connection if the first one was lost and nothing was
+  committed; after a deadlock it runs again on the same.
+- A replica that is stopped within a transaction (SIGSTOP) holds STORE_LOCK until the
+  server ends its connection, after IDLE_SECONDS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar
+
+from crocbot import log
+from crocbot.clocks import SystemClocks
+from crocbot.database_url import DatabaseUrl
+from crocbot.errors import StoreError
+from crocbot.store import calls
+from crocbot.store.calls import Call, Mode, Slot
+from crocbot.store.clock import ServerClock
+from crocbot.store.commands import upgrade_tables
+from crocbot.store.connect import CANCEL_SECONDS, opening
+from crocbot.store.interface import Job
+from crocbot.store.listen import listen
+
+POOL_SIZE = 4
+CLOSE_SECONDS = 1.0
+# How long a start waits for a server that may be starting as well.
+OPEN_SECONDS = 30.0
+OPEN_PAUSE_SECONDS = 1.0
+
+Result = TypeVar("Result")
+logger = log.logger(__name__)
+
+
+class PostgresStore:
+    """The database of a URL, as a `Store`.  Used on the event loop."""
+
+    def __init__(self, url: DatabaseUrl, clocks: SystemClocks | None = None) -> None:
+        self._url = url
+        self._clock = ServerClock(clocks)
+        self._slots = [Slot(url, self._clock) for _ in range(POOL_SIZE)]
+        self._free = list(self._slots)
+        self._places = asyncio.Semaphore(POOL_SIZE)
+        # More would only wait for STORE_LOCK, each with a connection.
+        self._writer = asyncio.Semaphore(1)
+        self._threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="store")
+        self._open = False
+
+    async def __aenter__(self) -> Self:
+        """Connect, and change the tables to this version.  Raise OperatorError."""
+        deadline = time.monotonic() + OPEN_SECONDS
+        while True:
+            try:
+                await self._in_thread(self._upgrade)
+            except StoreError as error:
+                if time.monotonic() > deadline:
+                    self._threads.shutdown(wait=False)
+                    raise
+                logger.warning("waiting for the database", error=str(error))
+                await asyncio.sleep(OPEN_PAUSE_SECONDS)
+            except BaseException:
+                self._threads.shutdown(wait=False)
+                raise
+            else:
+                self._open = True
+                return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._open = False
+        # A server that hangs must not keep the gateway from ending.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                for _each in self._slots:
+                    await self._places.acquire()
+        for slot in self._slots:
+            # A job that still runs needs its connection no more.
+            slot.end()
+        self._threads.shutdown(wait=False)
+
+    @property
+    def clock(self) -> ServerClock:
+        """The clock of the server; it raises StoreError before the first connection."""
+        return self._clock
+
+    async def run(
+        self,
+        job: Job[Result],
+        *,
+        write: bool = True,
+        durable: bool = True,
+        atomic: bool = True,
+    ) -> Result:
+        """Return the result of a job, as of `Store`."""
+        mode = Mode(write, durable, atomic)
+        deadline = asyncio.get_running_loop().time() + calls.STATEMENT_SECONDS
+        try:
+            async with asyncio.timeout_at(deadline):
+                running = await self._start(job, mode)
+        except TimeoutError:
+            raise StoreError(
+                f"{self._url}: no connection was free in {calls.STATEMENT_SECONDS:g} s"
+            ) from None
+        return await self._result(running, deadline)
+
+    async def shrink(self) -> None:
+        """Do nothing: the server reuses free space, and autovacuum returns it."""
+
+    def listen(self, channel: str) -> AsyncGenerator[str, None]:
+        """Yield "" once notifications arrive, then the payload of each."""
+        return listen(self._url, channel)
+
+    async def _start(self, job: Job[Result], mode: Mode) -> _Running[Result]:
+        """Start a job when a connection is free."""
+        gates = [self._places]
+        if mode.write and mode.atomic:
+            gates.insert(0, self._writer)
+        held: list[asyncio.Semaphore] = []
+        try:
+            for gate in gates:
+                await gate.acquire()
+                held.append(gate)
+            if not self._open:
+                raise StoreError("the database is closed")
+            slot = self._free.pop()
+            call = Call(slot, job, mode)
+            future = self._threads.submit(call.run)
+        except BaseException:
+            for gate in held:
+                gate.release()
+            raise
+        loop = asyncio.get_running_loop()
+
+        def free(_: Future[Result]) -> None:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._release, slot, held)
+
+        future.add_done_callback(free)
+        return _Running(call, future)
+
+    def _release(self, slot: Slot, gates: list[asyncio.Semaphore]) -> None:
+        self._free.append(slot)
+        for gate in gates:
+            gate.release()
+
+    async def _result(self, running: _Running[Result], deadline: float) -> Result:
+        """Return the result of a job that runs; end it after the deadline."""
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.wrap_future(running.future)
+        # If the caller is cancelled, its error is not asked for.
+        waiting.add_done_callback(_retrieve)
+        for step in (running.call.expire, running.call.abandon, None):
+            await asyncio.wait([waiting], timeout=max(0.0, deadline - loop.time()))
+            if waiting.done():
+                return waiting.result()
+            if step is not None:
+                # Of its own: it makes a connection, and the pool's threads may hang.
+                threading.Thread(target=step, daemon=True).start()
+                deadline = loop.time() + CANCEL_SECONDS
+        raise StoreError(f"{self._url}: no answer in {calls.STATEMENT_SECONDS:g} s")
+
+    def _upgrade(self) -> None:
+        with opening(self._url):
+            upgrade_tables(self._slots[0].open())
+
+    async def _in_thread(self, work: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running(Generic[Result]):
+    """A call and its future result."""
+
+    call: Call[Result]
+    future: Future[Result]
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,133 @@
+"""The database that replicas share: its tables, its connections and its faults."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+
+import pytest
+
+from crocbot.database_url import DatabaseUrl
+from crocbot.errors import OperatorError, StoreError
+from crocbot.service.schemas import SCHEMAS
+from crocbot.store import (
+    Connection,
+    inspect_postgresql,
+    opened_postgresql,
+    schema,
+    upgrade,
+)
+from crocbot.store.postgresql import PostgresStore
+from tests.postgresql import Cluster
+
+ONLY_POSTGRESQL = {"schema_version", "chats", "leases", "shared", "replicas"}
+
+
+@pytest.fixture
+def url(database_url: str) -> DatabaseUrl:
+    """Return the URL of an empty database."""
+    return DatabaseUrl.parse(database_url)
+
+
+@pytest.fixture
+async def store(url: DatabaseUrl) -> AsyncIterator[PostgresStore]:
+    """Return an open store."""
+    async with PostgresStore(url) as opened:
+        yield opened
+
+
+def insert(connection: Connection) -> int:
+    """Add a row; return its id."""
+    found = connection.execute("INSERT INTO starts (at) VALUES (1.5) RETURNING id")
+    return int(found.fetchone()[0])
+
+
+def count(connection: Connection) -> int:
+    """Return the number of rows."""
+    return int(connection.execute("SELECT count(*) FROM starts").fetchone()[0])
+
+
+def columns_of_sqlite() -> Iterator[tuple[str, str]]:
+    """Yield the tables and columns of the file."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for each in SCHEMAS:
+            connection.executescript(each)
+        yield from connection.execute(
+            "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c"
+            " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'"
+        )
+
+
+def test_the_tables_are_those_of_the_file(url: DatabaseUrl) -> None:
+    """Tables and columns have the names that they have in SQLite, in the same order."""
+    assert inspect_postgresql(url) == 0
+    assert upgrade(url) == (0, schema.VERSION)
+    assert upgrade(url) == (schema.VERSION, schema.VERSION)
+    with opened_postgresql(url) as connection:
+        found = connection.execute(
+            "SELECT table_name, column_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' ORDER BY table_name, ordinal_position"
+        ).fetchall()
+    shared = [each for each in found if each[0] not in ONLY_POSTGRESQL]
+    expected = sorted(columns_of_sqlite(), key=lambda each: each[0])
+    assert [each for each in shared if each != ("rows", "chat")] == expected
+
+
+async def test_texts_and_flags(store: PostgresStore) -> None:
+    """What PostgreSQL cannot store is replaced, and flags are numbers."""
+    texts = await store.run(
+        lambda each: each.execute(
+            "SELECT ?::text, ?::text, ?::int, '50%'", ("a\0b", "\ud800c", True)
+        ).fetchone()
+    )
+    named = await store.run(
+        lambda each: each.execute(
+            "SELECT :x::text, :y::int + :y::int", {"x": "50%", "y": 2}
+        ).fetchone()
+    )
+    assert (texts, named) == (("a\ufffdb", "?c", 1, "50%"), ("50%", 4))
+
+
+async def test_a_job_that_fails_changes_nothing(store: PostgresStore) -> None:
+    """An error rolls back; those of PostgreSQL become StoreError, in one line."""
+
+    def fail(connection: Connection) -> None:
+        insert(connection)
+        connection.execute("INSERT INTO leases VALUES (NULL, NULL, 1, now())")
+
+    with pytest.raises(StoreError) as caught:
+        await store.run(fail)
+    assert await store.run(count, write=False) == 0
+    # The details would show the values of the row.
+    assert str(caught.value).splitlines()[0].endswith("violates not-null constraint")
+
+
+async def test_a_restart_of_the_server(store: PostgresStore, cluster: Cluster) -> None:
+    """Idle connections that the server has closed are not used again."""
+    await store.run(insert)
+    cluster.restart()
+    assert await store.run(insert, atomic=False) == 2
+    assert await store.run(count, write=False) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"database": "missing"}, 'database "missing" does not exist'),
+        ({"password": "guess-my-name"}, "password authentication failed"),
+        ({"user": "mallory"}, "password authentication failed"),
+    ],
+)
+def test_settings_that_are_wrong(
+    cluster: Cluster, change: dict[str, str], text: str
+) -> None:
+    """One line names the setting, the database and the reason, and no password."""
+    wrong = DatabaseUrl.parse(cluster.url(**change))
+    with pytest.raises(OperatorError) as caught, opened_postgresql(wrong):
+        pass
+    line = str(caught.value)
+    assert line.startswith(f"CROCBOT_DATABASE_URL: {wrong} cannot be used: ")
+    assert text in line
+    assert "guess-my-name" not in line
+    assert "\n" not in line

@@ -31,6 +31,9 @@ FOLDERS = {"RUNBOOKS": "runbooks", "DECISIONS": "adr"}
 SOURCES = "source"
 """The folder of the site for copies of files outside docs/."""
 
+BACKGROUND, BACKGROUND_BOOST = ("adr/", "CHANGELOG"), 0.2
+"""Pages that a search shows after those for users, and the weight of what it finds."""
+
 _LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
 
 
@@ -73,7 +76,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Let links to files outside docs/ lead to their copies."""
+    """Let links to files outside docs/ lead to their copies; rank it in a search."""
+    if page.file.src_uri.startswith(BACKGROUND):
+        page.meta["search"] = {"boost": BACKGROUND_BOOST}
     if page.file.src_uri in PAGES.values():
         return markdown
     return _in_site(markdown, Path("docs", page.file.src_uri).parent)

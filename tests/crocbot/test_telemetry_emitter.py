@@ -368,5 +368,5 @@ def listen(port: int = 0) -> socket.socket:
     """Open a receiver on loopback."""
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind(("127.0.0.1", port))
-    receiver.settimeout(5)
+    receiver.settimeout(60)
     return receiver

@@ -26,7 +26,7 @@ def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     receiver = socket.socket(family, socket.SOCK_DGRAM)
     receiver.bind((host, port))
-    receiver.settimeout(5)
+    receiver.settimeout(60)
     return receiver
 
 

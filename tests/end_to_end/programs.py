@@ -136,13 +136,17 @@ class BridgeProcess:
 
     def wait(self) -> Self:
         """Wait until it is ready."""
+        self.log_until("event=ready")
+        return self
+
+    def log_until(self, text: str) -> None:
+        """Wait until it has logged a text."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while "event=ready" not in self.log():
+        while text not in self.log():
             ended = self.process.poll() is not None
             if ended or time.monotonic() > deadline:
-                pytest.fail(f"the bridge does not start: {self.log()}")
+                pytest.fail(f"{text!r} is not in the bridge's log: {self.log()}")
             time.sleep(0.02)
-        return self
 
     def _port(self, listener: str) -> int:
         match = re.search(rf"event=ready .*\b{listener}=\S+:(\d+)", self.log())

@@ -149,8 +149,8 @@ async def test_faults(
             CROCBOT_AGENT_URL=f"{url}/chat/completions",
             OPENAI_BASE_URL=url,
             CROCBOT_MODEL="m",
-            CROCBOT_AGENT_FIRST_BYTE_SECONDS="2",
-            CROCBOT_AGENT_TOTAL_SECONDS="4",
+            CROCBOT_AGENT_FIRST_BYTE_SECONDS="4",
+            CROCBOT_AGENT_TOTAL_SECONDS="8",
             CROCBOT_STATSD_HOST="off",
         )
         for fault, person in people.items():

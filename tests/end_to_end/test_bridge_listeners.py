@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 import sys
@@ -166,7 +167,7 @@ def test_metrics_of_the_listeners(start: Start) -> None:
     for code in ("200", "500", "503"):
         assert f'promhttp_metric_handler_requests_total{{code="{code}"}} 0.0' in before
     assert "statsd_bridge_seconds_since_last_datagram " not in before
-    assert "\nstatsd_bridge_seconds_since_last_datagram 0." in after
+    assert re.search(r"\nstatsd_bridge_seconds_since_last_datagram \d", after)
     for line in (
         "statsd_exporter_udp_packets_total 2.0",
         "statsd_exporter_lines_total 3.0",

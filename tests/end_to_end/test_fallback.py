@@ -100,7 +100,7 @@ def settings(servers: Servers) -> dict[str, str]:
     return {
         **dict(word.split("=", 1) for word in shlex.split(text)),
         "CROCBOT_FALLBACK_API_KEY": SECOND_KEY,
-        "CROCBOT_AGENT_FIRST_BYTE_SECONDS": "1",
+        "CROCBOT_AGENT_FIRST_BYTE_SECONDS": "3",
         "CROCBOT_ALLOW_FROM": "1001",
     }
 

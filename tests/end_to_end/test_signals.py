@@ -68,7 +68,7 @@ def test_a_sighup_before_the_imports_reloads_later(launch: Start) -> None:
     page = bridge.wait().scrape_until('config_reloads_total{outcome="success"} 1.0')
 
     assert "statsd_exporter_loaded_mappings 0.0\n" in page
-    assert "signal=SIGUSR1" in bridge.log()
+    bridge.log_until("signal=SIGUSR1")
     assert bridge.stop() == 0
 
 

@@ -41,7 +41,7 @@ def server(behave: Behave) -> Iterator[str]:
     finally:
         listener.close()
         # A thread that waits for a connection that never came.
-        thread.join(5)
+        thread.join(60)
 
 
 def read_request(stream: BinaryIO) -> bytes:
@@ -65,6 +65,17 @@ def answer(head: bytes, body: bytes) -> Behave:
 
     requests: list[bytes] = []
     behave.requests = requests  # type: ignore[attr-defined]
+    return behave
+
+
+def reply(text: bytes) -> Behave:
+    """Return a behaviour: read a request, then send a text that is no answer."""
+
+    def behave(connection: socket.socket) -> None:
+        with connection.makefile("rb") as stream:
+            read_request(stream)
+        connection.sendall(text)
+
     return behave
 
 
@@ -103,8 +114,8 @@ def test_an_answer() -> None:
         (answer(b"200 OK", b"[" * 100_000), "no JSON object"),
         (answer(b"200 OK", b"[1]"), "no JSON object"),
         (answer(b"200 OK\r\nContent-Length: 9", b"{}"), "before the end"),
-        (lambda connection: connection.sendall(b"hello\r\n"), "not answer in HTTP"),
-        (lambda connection: connection.recv(65_536), "connection was closed"),
+        (reply(b"hello\r\n"), "not answer in HTTP"),
+        (reply(b""), "connection was closed"),
         (drip, "no answer within 0.5 s"),
         (answer(b"200 OK", b"x" * (fetch.MAX_ANSWER_BYTES + 1)), "more than 16 MiB"),
     ],
@@ -175,8 +186,11 @@ def test_an_unknown_certificate_is_refused(tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(str(ca_file))
 
     def behave(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as tls:
-            tls.recv(65_536)
+        with (
+            context.wrap_socket(connection, server_side=True) as tls,
+            tls.makefile("rb") as stream,
+        ):
+            read_request(stream)
             tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
     with server(behave) as url:

@@ -271,7 +271,37 @@ def _check_expectations(settings: Settings, file: str, is_json: bool) -> int:
 def _settings(values: dict[str, Any]) -> Settings:
     # An empty text in place of an address is the same as no flag.
     addresses = tuple(filter(None, values["relay_addresses"]))
-    return Settings(**{**values, "relay_addresses": addresses})
+    settings = Settings(**{**values, "relay_addresses": addresses})
+    _check_relay(settings)
+    return settings
+
+
+def _check_relay(settings: Settings) -> None:
+    """Raise BridgeError if the flags of the relay contradict each other."""
+    if not settings.shards:
+        if settings.relay_failover:
+            raise BridgeError(
+                "--statsd.relay.failover: has no effect without"
+                " --statsd.relay.mode=shard; leave it out"
+            )
+        return
+    if not settings.relay_addresses:
+        raise BridgeError(
+            "--statsd.relay.mode: shard needs at least one --statsd.relay.address"
+        )
+    seen = set()
+    for address in settings.relay_addresses:
+        if address.key in seen:
+            raise BridgeError(
+                f"--statsd.relay.address: '{address}' is given twice; a target is known"
+                " by its address, give each one once"
+            )
+        seen.add(address.key)
+        if settings.listen_udp and settings.listen_udp.receives(address):
+            raise BridgeError(
+                f"--statsd.relay.address: '{address}' is the bridge's own"
+                " --statsd.listen-udp; write the address of another bridge"
+            )
 
 
 def _write_graph(file: str, table: MappingTable) -> None:

@@ -50,6 +50,14 @@ class DebugLog:
             text = decode_escaped(line[:MAX_LOGGED_BYTES])
             self._log.debug("line received", transport=transport, line=text)
 
+    def relayed(self, line: bytes, transport: str, target: str) -> None:
+        """Log a line that arrived and is only relayed."""
+        if self._admit():
+            text = decode_escaped(line[:MAX_LOGGED_BYTES])
+            self._log.debug(
+                "line relayed", transport=transport, line=text, target=target
+            )
+
     def refused(self, line: bytes, reason: str) -> None:
         """Log that a line, or a sample or tag in it, is refused."""
         if self._admit():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -28,6 +28,7 @@ from statsd_bridge.model import (
     Sample,
     SeriesSpec,
 )
+from statsd_bridge.relay import Rendezvous
 from statsd_bridge.series import SeriesStore
 from statsd_bridge.syntax import decode_escaped
 
@@ -96,6 +97,8 @@ class Step:
     near: NearMisses
     spec: SeriesSpec | None
     rejected: RejectionReason | None
+    target: str = ""
+    """The address that mode `shard` sends the sample to; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,15 +116,28 @@ class Explanation:
 
 
 def explain(
-    line: bytes, dialect: Dialect, table: MappingTable, stores: TrialStores
+    line: bytes,
+    dialect: Dialect,
+    table: MappingTable,
+    stores: TrialStores,
+    targets: Rendezvous | None = None,
 ) -> Explanation:
-    """Explain a line, any bytes."""
+    """Explain a line, any bytes; `targets` are those of a sharding bridge."""
     parsed = parse_line(line, dialect)
     samples = parsed.samples[:MAX_SAMPLES]
     # All samples of a line have its name: rules are compared once per sample type.
     look_ups = {each.type: _look_up(table, each) for each in samples}
-    steps = [_step(each, *look_ups[each.type], stores) for each in samples]
+    steps = [
+        _targeted(_step(each, *look_ups[each.type], stores), targets)
+        for each in samples
+    ]
     return Explanation(line=line, parsed=parsed, steps=tuple(steps))
+
+
+def _targeted(step: Step, targets: Rendezvous | None) -> Step:
+    if targets is None or step.spec is None:
+        return step
+    return replace(step, target=targets.target_of(step.spec.name))
 
 
 def trace(
@@ -195,6 +211,8 @@ def _step_rows(step: Step) -> Iterator[str]:
         return
     yield f"series    {_describe_series(spec)}"
     yield f"kept as   {_describe_options(spec.options)}"
+    if step.target:
+        yield f"target    {step.target}"
     if step.rejected is None:
         yield "outcome   recorded"
     else:
@@ -221,7 +239,8 @@ def _step_json(step: Step) -> dict[str, Any]:
     sample, match, spec = step.sample, step.match, step.spec
     # JSON has neither NaN nor the infinities: they are text.
     is_finite = abs(sample.value) < float("inf")
-    return {
+    target = {"target": step.target} if step.target else {}
+    return target | {
         "type": str(sample.type),
         "name": sample.name,
         "value": sample.member or (sample.value if is_finite else str(sample.value)),

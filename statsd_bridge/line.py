@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from statsd_bridge import syntax
+from statsd_bridge.dialect import DEFAULT_DIALECT, Dialect, parse_name, parse_tags
 from statsd_bridge.model import (
     Labels,
     Parsed,
@@ -29,6 +29,18 @@ from statsd_bridge.model import (
     Sample,
     SampleType,
 )
+
+__all__ = [
+    "DEFAULT_DIALECT",
+    "DOGSTATSD_MESSAGES",
+    "MAX_COMPONENTS",
+    "MAX_OBSERVATIONS",
+    "SAMPLE_TYPES",
+    "Dialect",
+    "divide_line",
+    "parse_line",
+    "parse_name",
+]
 
 SAMPLE_TYPES = {
     "c": SampleType.COUNTER,
@@ -40,6 +52,9 @@ SAMPLE_TYPES = {
 }
 # Types that may have several values: DogStatsD's extended aggregation.
 EXTENDED_AGGREGATES = frozenset({"ms", "h", "d"})
+
+DOGSTATSD_MESSAGES = ("_e{", "_sc|")
+"""How events and service checks of DogStatsD begin."""
 
 # value, type, and one section of each kind: rate, tags, container, time, e:, card:
 MAX_COMPONENTS = 8
@@ -54,19 +69,6 @@ MAX_DETAIL_LENGTH = 1_024
 MAX_LABEL_SETS = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
-    """The tagging styles to parse; the others are ordinary text."""
-
-    dogstatsd: bool = True
-    influxdb: bool = True
-    librato: bool = True
-    signalfx: bool = True
-
-
-DEFAULT_DIALECT = Dialect()
-
-
 def parse_line(line: bytes, dialect: Dialect = DEFAULT_DIALECT) -> Parsed:
     """Parse one line, any bytes without the newline."""
     # A difference: statsd_exporter drops a carriage return over TCP only.
@@ -77,12 +79,30 @@ def parse_line(line: bytes, dialect: Dialect = DEFAULT_DIALECT) -> Parsed:
         decoded = raw.decode()
     except UnicodeDecodeError:
         return _line_error(ParseErrorReason.MALFORMED_LINE, syntax.decode_escaped(raw))
-    if dialect.dogstatsd and decoded.startswith(("_e{", "_sc|")):
+    if dialect.dogstatsd and decoded.startswith(DOGSTATSD_MESSAGES):
         return Parsed(dogstatsd="event" if decoded[1] == "e" else "service_check")
     left, colon, right = decoded.partition(":")
     if not colon or not left:
         return _line_error(ParseErrorReason.MALFORMED_LINE, decoded)
     return _LineParser(decoded, left, dialect).parse(right)
+
+
+def divide_line(
+    line: bytes, dialect: Dialect
+) -> tuple[dict[SampleType, bytes], Sequence[ParseError]]:
+    """
+    Divide a line with samples of several types into lines with one type each.
+
+        a:1|c:2|g:3|c   ->   a:1|c:3|c   a:2|g
+
+    Return also the errors of samples that are in none of these lines.
+    """
+    decoded = line.removesuffix(b"\r").decode()
+    left, _, right = decoded.partition(":")
+    parser = _LineParser(decoded, left, dialect)
+    values, errors = parser.divide(right)
+    lines = {type: ":".join([left, *each]) for type, each in values.items()}
+    return {type: each.encode() for type, each in lines.items()}, errors
 
 
 def _line_error(reason: ParseErrorReason, detail: str, tag_errors: int = 0) -> Parsed:
@@ -117,7 +137,7 @@ class _LineParser:
     def __init__(self, line: str, name: str, dialect: Dialect) -> None:
         self.line = line
         self.dialect = dialect
-        self.name, self.name_tags, self.tag_errors = _parse_name(name, dialect)
+        self.name, self.name_tags, self.tag_errors = parse_name(name, dialect)
         self.samples: list[Sample] = []
         self.errors: list[ParseError] = []
         self.attempted = 0
@@ -147,6 +167,22 @@ class _LineParser:
         return Parsed(
             self.samples, self.errors, self.attempted, self.tagged, self.tag_errors
         )
+
+    def divide(
+        self, right: str
+    ) -> tuple[dict[SampleType, list[str]], Sequence[ParseError]]:
+        """Return the texts of all samples by type; errors of those that are none."""
+        texts: dict[SampleType, list[str]] = {}
+        errors: list[ParseError] = []
+        for text in _split_samples(right):
+            value, bar, suffix = text.partition("|")
+            before, errors_before = len(self.samples), len(self.errors)
+            self._add_sample(value, suffix if bar else None)
+            for sample in self.samples[before:]:
+                texts.setdefault(sample.type, []).append(text)
+            if len(self.samples) == before:
+                errors += self.errors[errors_before:]
+        return texts, errors
 
     def _line_error(self, reason: ParseErrorReason) -> Parsed:
         return _line_error(reason, self.line, self.tag_errors)
@@ -238,7 +274,7 @@ class _LineParser:
                 bad_rates += not is_valid
             elif section[0] == "#":
                 if self.dialect.dogstatsd:
-                    more, errors = _parse_tags(section[1:], ":")
+                    more, errors = parse_tags(section[1:], ":")
                     tags.update(more)
                     tag_errors += errors
             elif section.startswith("c:") and len(section) > 2:
@@ -273,52 +309,6 @@ class _LineParser:
         labels = _sorted_labels(self.name_tags | tags)
         self.label_sets = (*self.label_sets, (tags, labels))
         return labels
-
-
-def _parse_name(left: str, dialect: Dialect) -> tuple[str, dict[str, str], int]:
-    """
-    Separate a name from its tags; return both and the number of malformed tags.
-
-        na[k=v,j=w]me   na#k=v,j=w   na,k=v,j=w
-          SignalFX       Librato      InfluxDB
-    """
-    if dialect.signalfx and ("[" in left or "]" in left):
-        start, end = left.find("["), left.find("]")
-        # statsd_exporter 0.30.0 crashes if they are in the wrong order.
-        if start < 0 or end < start:
-            return left, {}, 1
-        name, tags = left[:start] + left[end + 1 :], left[start + 1 : end]
-        return name, *_parse_tags(tags, "=")
-    styles = (("#", dialect.librato), (",", dialect.influxdb))
-    starts = [left.find(mark) for mark, on in styles if on and mark in left]
-    if not starts:
-        return left, {}, 0
-    first = min(starts)
-    return left[:first], *_parse_tags(left[first + 1 :], "=")
-
-
-def _parse_tags(tag_list: str, separator: str) -> tuple[dict[str, str], int]:
-    """
-    Parse a list of tags; return them and the number of malformed ones.
-
-        k=v,j=w     or     k:v,#j:w
-
-    Of tags with the same key, the last one wins.
-    """
-    tags: dict[str, str] = {}
-    errors = 0
-    parts = tag_list.split(",")
-    if not parts[-1]:
-        # An empty list and one trailing comma are not errors.
-        parts.pop()
-    for part in parts:
-        pair = part.removeprefix("#") if separator == ":" else part
-        key, found, value = pair.partition(separator)
-        if not (key and found and value):
-            errors += 1
-            continue
-        tags[syntax.escape_metric_name(key)] = value
-    return tags, errors
 
 
 def _parse_rate(rate_text: str) -> tuple[float, bool]:

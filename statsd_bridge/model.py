@@ -13,6 +13,7 @@ counters of what it does itself.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -38,6 +39,11 @@ Characters of a name or a label that a rule makes: more than any may have, so th
 template costs more than a datagram.
 """
 
+_WILDCARDS = frozenset(
+    str(ipaddress.ip_address(each)) for each in (b"\0" * 4, b"\0" * 16)
+)
+_LOOPBACKS = ("127.0.0.1", "localhost", "::1")
+
 _HOST_PORT = re.compile(r"(?:\[([^]]*)\]|([^:]*)):([0-9]{1,5})")
 
 
@@ -59,6 +65,23 @@ class HostPort:
         if match is None or int(match[3]) > 65_535:
             raise ValueError(f"{text!r} is not an address; write host:port")
         return cls(match[1] if match[1] is not None else match[2], int(match[3]))
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What two ways to write the same address have in common."""
+        try:
+            host = str(ipaddress.ip_address(self.host))
+        except ValueError:
+            host = self.host.lower().removesuffix(".")
+        return host, self.port
+
+    def receives(self, other: HostPort) -> bool:
+        """Return whether a socket that listens here surely receives what goes there."""
+        if self.port != other.port or not self.port:
+            return False
+        if not self.host or self.key[0] in _WILDCARDS:
+            return other.key[0] in _LOOPBACKS
+        return other.key == self.key
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -352,7 +375,7 @@ class Stats:
     relay: Counter[tuple[str, str]] = field(default_factory=Counter)
     """
     By event (packets, long_lines, lines_relayed, lost_unresolved, lost_full,
-    lost_error) and relay target.
+    lost_error, and in mode `shard` lost_refused, lines_moved) and relay target.
     """
     lines_by_source: Counter[str] = field(default_factory=Counter)
     """Lines by the first segment of their name, for the configured segments."""

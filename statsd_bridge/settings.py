@@ -163,6 +163,7 @@ RELAY = FlagType("ADDRESS", _relay_address)
 NETWORK = FlagType("CIDR", parse_network)
 LEVEL = _choice("debug", "info", "warn", "error")
 FORMAT = _choice("logfmt", "json")
+RELAY_MODE = _choice("copy", "shard")
 NATIVE_MODE = FlagType("auto|on|off", _native_mode)
 
 
@@ -283,7 +284,20 @@ class Settings:
     relay_addresses: tuple[HostPort, ...] = RELAY.field(
         "statsd.relay.address",
         (),
-        "Another statsd server, host:port, that gets a copy of each line over UDP.",
+        "Another statsd server, host:port, that gets lines over UDP: see"
+        " --statsd.relay.mode.",
+    )
+    relay_mode: str = RELAY_MODE.field(
+        "statsd.relay.mode",
+        "copy",
+        "copy: every relay target gets each line, and this bridge processes it, too;"
+        " shard: one target gets it, by the metric that the mapping gives, and this"
+        " bridge has no series of it.",
+    )
+    relay_failover: bool = _switch(
+        "statsd.relay.failover",
+        False,
+        "In mode shard, send the lines of a target that is gone to the others.",
     )
     relay_packet_length: int = UNSIGNED.field(
         "statsd.relay.packet-length", "1400", "Maximum bytes of a relayed packet."
@@ -302,6 +316,11 @@ class Settings:
     check_config: bool = _switch(
         "check-config", False, "Read all files, start nothing, exit 0 or 2."
     )
+
+    @property
+    def shards(self) -> bool:
+        """Return whether each line is relayed to one of the targets."""
+        return self.relay_mode == "shard"
 
     @property
     def listens_for_statsd(self) -> bool:

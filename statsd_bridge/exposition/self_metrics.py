@@ -50,6 +50,8 @@ class BridgeState:
     kernel_drops: int | None = None
     """Datagrams that the kernel dropped for the UDP socket; None if unknown."""
     truncated_datagrams: int = 0
+    relay_targets: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Whether each relay target is up, 1 or 0, by mode and address."""
     seconds_since_datagram: float | None = None
     """None before the first datagram."""
     log_lines_dropped: int = 0
@@ -191,8 +193,17 @@ SELF_METRICS = (
                ("target",), lambda bridge: _relay_events(bridge, "lines_relayed")),
     SelfMetric("statsd_bridge_relay_lines_lost_total", COUNTER,
                "Lines that could not be relayed: the name is unresolved, the kernel's"
-               " buffer is full, or sending failed.",
+               " buffer is full, sending failed, or, in mode shard, the host refused"
+               " them.",
                ("target", "reason"), _relay_losses),
+    SelfMetric("statsd_bridge_relay_lines_moved_total", COUNTER,
+               "Lines that a relay target refused and --statsd.relay.failover sent to"
+               " another one.",
+               ("target",), lambda bridge: _relay_events(bridge, "lines_moved")),
+    SelfMetric("statsd_bridge_relay_target_up", GAUGE,
+               "1 if a relay target is in use, 0 if its name has no address or, in mode"
+               " shard, its host refuses packets.",
+               ("mode", "target"), lambda bridge: bridge.relay_targets),
     SelfMetric("statsd_exporter_config_reloads_total", COUNTER,
                "Reloads of the mapping file and the quota file, by outcome.",
                ("outcome",), lambda bridge: bridge.stats.config_reloads),

@@ -99,11 +99,16 @@ def status(
     names = ("udp", "tcp", "unixgram", "unixstream", "http")
     reload, memory = service.last_reload, state.memory
     accounts = ("series", "buffers", "matches", "diagnostics", "encoded")
+    targets = [
+        {"mode": mode, "address": address, "up": bool(is_up)}
+        for (mode, address), is_up in state.relay_targets.items()
+    ]
     return {
         "version": state.version,
         "started_at": started_at,
         "now": now.time,
         "addresses": {name: service.addresses.get(name) for name in names},
+        "relay_targets": targets,
         "mapping": {
             "file": service.mapping_file or None,
             "rules": state.rules,

@@ -30,6 +30,8 @@ class LossReason(StrEnum):
     UNRESOLVED = "unresolved"
     FULL = "full"
     ERROR = "error"
+    REFUSED = "refused"
+    """The target's host has no listener on the port, or cannot be reached."""
 
 
 class Resolver:
@@ -51,10 +53,13 @@ class UdpTarget:
         self._resolver = resolver
         self._errors = RateLimitedLog()
         self._sockets: dict[socket.AddressFamily, socket.socket] = {}
-        self._destination = _parse_literal(address)
-        self._is_literal = self._destination is not None
+        self.destination = _parse_literal(address)
+        """The address of the host, if it is known."""
+        self._is_literal = self.destination is not None
         self._is_resolving = False
         self._resolve_at = 0.0
+        self.is_unknown = False
+        """Whether the name was looked up and has no address."""
 
     def refresh(self, now: float) -> None:
         """Start to look the name up, if that is due and no look-up is running."""
@@ -65,11 +70,15 @@ class UdpTarget:
         self._is_resolving = True
         resolved.addBoth(self._resolved, now)
 
+    def resolve_soon(self) -> None:
+        """Look the name up at the next `refresh`: the host may have another address."""
+        self._resolve_at = 0.0
+
     def send(self, packet: bytes) -> LossReason | None:
         """Send a packet; return why it is lost, or None if the kernel took it."""
-        if self._destination is None:
+        if self.destination is None:
             return LossReason.UNRESOLVED
-        family, address = self._destination
+        family, address = self.destination
         try:
             self._socket(family).sendto(packet, address)
         except OSError as error:
@@ -86,8 +95,10 @@ class UdpTarget:
                 target=str(self._address),
                 error=result.getErrorMessage(),
             )
+            self.is_unknown = self.destination is None
             return
-        self._destination = result
+        self.destination = result
+        self.is_unknown = False
         self._resolve_at = started + RESOLVE_SECONDS
 
     def _socket(self, family: socket.AddressFamily) -> socket.socket:

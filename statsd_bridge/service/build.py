@@ -12,10 +12,11 @@ from statsd_bridge.fastpath import AnyPipeline, FastPipeline
 from statsd_bridge.line import Dialect
 from statsd_bridge.listener import ConnectionLimits, InheritedSockets
 from statsd_bridge.log import BugReporter
+from statsd_bridge.mapping import MappingTable
 from statsd_bridge.memory import MemoryBudget
 from statsd_bridge.model import Stats, StorageStats
 from statsd_bridge.pipeline import Pipeline
-from statsd_bridge.relay import Relay
+from statsd_bridge.relay import Relay, Rendezvous, ShardRelay
 from statsd_bridge.series import NoQuotas, Quotas, SeriesStore, TextLimits
 from statsd_bridge.series.set import hash_of_any_process, hash_of_process
 from statsd_bridge.service.memory_limit import default_memory_limit
@@ -27,6 +28,7 @@ from statsd_bridge.service.reload import (
     read_table,
 )
 from statsd_bridge.settings import Settings
+from statsd_bridge.sharding import ShardingPipeline
 from statsd_bridge.threads import Threads
 
 
@@ -61,15 +63,16 @@ class Components:
         # puts them in force after the series of the last run are restored.
         quotas: Quotas = NoQuotas() if settings.storage_file else tables.quotas
         self.store = new_store(settings, quotas, self.memory)
-        self.relay: Relay | None = None
-        if settings.relay_addresses:
-            self.relay = Relay(
+        copies: Relay | None = None
+        if settings.relay_addresses and not settings.shards:
+            copies = Relay(
                 settings.relay_addresses,
                 packet_length=settings.relay_packet_length,
                 stats=self.stats,
                 bugs=self.bugs,
                 reactor=reactor,
             )
+        self.relay: Relay | ShardRelay | None = copies
         debug_log = DebugLog(time.time) if settings.log_level == "debug" else None
         lines = self.memory.diagnostics
         self.plain = Pipeline(
@@ -79,7 +82,7 @@ class Components:
             bugs=self.bugs,
             dialect=new_dialect(settings),
             sources=settings.count_lines_from,
-            relay=self.relay,
+            relay=copies,
             failed_lines=LoggedRefusals(debug_log, lines) if debug_log else None,
         )
         self.pipeline: AnyPipeline = (
@@ -87,6 +90,11 @@ class Components:
         )
         if debug_log:
             self.pipeline = DebugPipeline(self.pipeline, self.plain, debug_log)
+        if settings.shards:
+            shards = self.relay = self._new_shards(tables.rules)
+            self.pipeline = ShardingPipeline(
+                self.pipeline, plain=self.plain, relay=shards, debug_log=debug_log
+            )
         self.reloader = Reloader(
             settings,
             tables=tables,
@@ -95,6 +103,20 @@ class Components:
             stats=self.stats,
             bugs=self.bugs,
             threads=threads,
+        )
+
+    def _new_shards(self, table: MappingTable) -> ShardRelay:
+        settings = self.settings
+        return ShardRelay(
+            settings.relay_addresses,
+            table=table,
+            dialect=new_dialect(settings),
+            failover=settings.relay_failover,
+            packet_length=settings.relay_packet_length,
+            stats=self.stats,
+            bugs=self.bugs,
+            account=self.memory.buffers,
+            reactor=self.reactor,
         )
 
 
@@ -147,7 +169,17 @@ def explain_lines(
     """Explain lines in order, against an empty store."""
     tables, dialect = load_tables(settings), new_dialect(settings)
     stores = explain.TrialStores(new_store(settings, tables.quotas))
-    return [explain.explain(each, dialect, tables.rules, stores) for each in lines]
+    targets = shard_targets(settings)
+    return [
+        explain.explain(each, dialect, tables.rules, stores, targets) for each in lines
+    ]
+
+
+def shard_targets(settings: Settings) -> Rendezvous | None:
+    """Return the targets of a sharding bridge; None for any other one."""
+    if not settings.shards:
+        return None
+    return Rendezvous([str(each) for each in settings.relay_addresses])
 
 
 def check_expectations(settings: Settings, file: str) -> expect.Report:

@@ -18,7 +18,12 @@ from statsd_bridge.inspection.unmapped import unmapped_and_refused
 from statsd_bridge.model import HostPort
 from statsd_bridge.series import MetricFamily
 from statsd_bridge.series.families import MAX_PART_FAMILIES
-from statsd_bridge.service.build import Components, new_dialect, new_store
+from statsd_bridge.service.build import (
+    Components,
+    new_dialect,
+    new_store,
+    shard_targets,
+)
 from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.service.trials import Trials
 
@@ -108,7 +113,8 @@ class HttpBackend(web.Backend):
         scratch = new_store(self._settings, self._store.quotas.quotas)
         stores = explain.TrialStores(scratch, self._store)
         table, dialect = self.plain.table, new_dialect(self._settings)
-        return explain.as_json(explain.explain(line, dialect, table, stores))
+        targets = shard_targets(self._settings)
+        return explain.as_json(explain.explain(line, dialect, table, stores, targets))
 
     def list_unmapped_and_failed(self) -> Any:
         """List unmapped names and failed lines, newest first."""
@@ -130,6 +136,11 @@ class HttpBackend(web.Backend):
             max_series=settings.max_series,
         )
 
+    def _relay_targets(self) -> dict[tuple[str, str], int]:
+        relay, mode = self._components.relay, self._settings.relay_mode
+        targets = relay.targets if relay is not None else ()
+        return {(mode, each.name): int(each.is_up) for each in targets}
+
     def state(self) -> BridgeState:
         """Return what the self-metrics show."""
         received_at = self._listeners.received_at
@@ -147,6 +158,7 @@ class HttpBackend(web.Backend):
             seconds_since_datagram=(
                 None if received_at is None else time.monotonic() - received_at
             ),
+            relay_targets=self._relay_targets(),
             log_lines_dropped=stderr.WRITER.dropped,
             storage=self._components.storage,
         )

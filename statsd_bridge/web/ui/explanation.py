@@ -96,6 +96,8 @@ def _steps(sample: Sample) -> Iterator[tuple[str, Html]]:
         return
     yield "Series", code(sample["series"])
     yield "Kept as", _kept(sample["kept_as"])
+    if target := sample.get("target"):
+        yield "Relay target", code(target)
     yield "Result", _outcome(sample)
 
 

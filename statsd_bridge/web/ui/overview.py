@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from statsd_bridge.web.ui import numbers
@@ -75,6 +75,8 @@ def _facts(status: Status) -> Html:
         "Mapping file": _mapping(status["mapping"]),
         "Last reload": _reload(status["reload"], now),
     }
+    if targets := status.get("relay_targets"):
+        rows["Relay targets"] = _targets(targets)
     items = [
         fill("<div><dt>{name}</dt><dd>{value}</dd></div>", name=name, value=value)
         for name, value in rows.items()
@@ -91,6 +93,19 @@ def _addresses(addresses: Mapping[str, str | None]) -> Html:
         )
         for transport, address in addresses.items()
         if address
+    ]
+    return fill('<ul class="plain">{items}</ul>', items=join(items))
+
+
+def _targets(targets: Sequence[Mapping[str, Any]]) -> Html:
+    items = [
+        fill(
+            "<li>{mode} {address} {state}</li>",
+            mode=each["mode"],
+            address=code(each["address"]),
+            state=EMPTY if each["up"] else Html('<span class="bad">gone</span>'),
+        )
+        for each in targets
     ]
     return fill('<ul class="plain">{items}</ul>', items=join(items))
 

@@ -1,0 +1,89 @@
+"""
+Send UDP packets by a connected socket, which learns that nothing receives them.
+
+The host of a port without a listener answers a packet with an ICMP message, which is
+the error of the next call on a connected socket.  Over loopback that is the same
+packet's; from another host it comes after some more packets were sent.  A host that
+answers nothing is not noticed.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+
+from statsd_bridge.relay.udp import LossReason, SocketAddress, UdpTarget
+
+# linux/in.h, linux/in6.h: report hosts that cannot be reached, too.
+IP_RECVERR = 11
+IPV6_RECVERR = 25
+
+_GONE = frozenset(
+    {
+        *(errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH),
+        *(errno.EHOSTDOWN, errno.ENETDOWN),
+    }
+)
+
+
+class ConnectedUdpTarget(UdpTarget):
+    """One destination, with a socket that is connected to it."""
+
+    _connected: tuple[SocketAddress, socket.socket] | None = None
+
+    def close(self) -> None:
+        """Close the socket; the next packet opens another one."""
+        if self._connected is not None:
+            self._connected[1].close()
+            self._connected = None
+
+    def has_refused(self) -> bool:
+        """Return whether the host has refused a packet since the last call."""
+        return self._connected is not None and _error_of(self._connected[1]) in _GONE
+
+    def send(self, packet: bytes) -> LossReason | None:
+        """Send a packet; return why it is lost, or None as far as that is known now."""
+        if self.destination is None:
+            return LossReason.UNRESOLVED
+        try:
+            sock = self._connect(self.destination)
+            sock.send(packet)
+        except OSError as error:
+            return _reason(error.errno)
+        refused = _error_of(sock)
+        return _reason(refused) if refused else None
+
+    def _connect(self, destination: SocketAddress) -> socket.socket:
+        """Return a socket that is connected to an address."""
+        if self._connected is not None:
+            address, sock = self._connected
+            if address == destination:
+                return sock
+            self.close()
+        family, address_of_host = destination
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            if sys.platform == "linux" and family == socket.AF_INET:
+                sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+            elif sys.platform == "linux":
+                sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+            sock.connect(address_of_host)
+        except OSError:
+            sock.close()
+            raise
+        self._connected = destination, sock
+        return sock
+
+
+def _error_of(sock: socket.socket) -> int:
+    """Return the error that a packet before has caused, or 0, and clear it."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def _reason(number: int | None) -> LossReason:
+    if number in _GONE:
+        return LossReason.REFUSED
+    is_full = number in (errno.EAGAIN, errno.ENOBUFS)
+    return LossReason.FULL if is_full else LossReason.ERROR

@@ -118,6 +118,11 @@ class SeriesFile:
             advice = "let the user of the bridge write files there"
             raise self._config_error(error, advice) from error
 
+    def unlock(self) -> None:
+        """Let another bridge use the file."""
+        os.close(self._lock)
+        self._lock = -1
+
     def was_used(self) -> bool:
         """Return whether an earlier run has shown series; from now on, one has."""
         was_used = os.fstat(self._lock).st_size > 0

@@ -172,11 +172,12 @@ def test_the_page_says_that_the_series_could_not_be_read(
 
 
 class Sender:
-    """Sends counters to a socket at a steady rate until it is closed."""
+    """Sends a datagram to a socket again and again until it is closed."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, datagram: bytes = b"steady:1|c") -> None:
         self.sent = 0
         self._socket = sock
+        self._datagram = datagram
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._send)
         self._thread.start()
@@ -184,7 +185,7 @@ class Sender:
     def _send(self) -> None:
         while not self._is_over.is_set():
             for _ in range(5):
-                self._socket.send(b"steady:1|c")
+                self._socket.send(self._datagram)
                 self.sent += 1
             time.sleep(0.005)
 

@@ -8,15 +8,22 @@ hand.  A series that the store refuses, or whose values are not possible, is lef
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 from statsd_bridge.errors import StorageError
-from statsd_bridge.model import Labels, MetricOptions, Rejection, SeriesSpec
-from statsd_bridge.series import Series, SeriesStore
+from statsd_bridge.model import (
+    Labels,
+    MetricOptions,
+    MetricType,
+    Rejection,
+    SeriesSpec,
+)
+from statsd_bridge.series import Series, SeriesStore, SingleValue
 from statsd_bridge.series.family import LabelNames, SeriesKind
 from statsd_bridge.storage.options import options_from_json
 from statsd_bridge.storage.values import values_from_json
@@ -27,19 +34,24 @@ EXPIRED, IMPOSSIBLE = "expired", "impossible"
 
 _is_name = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*").fullmatch
 
-Kinds = dict[tuple[int, tuple[str, ...]], SeriesKind | None]
+_LEAST = {MetricType.COUNTER: 0.0, MetricType.GAUGE: -math.inf}
 
 
-class _Group(NamedTuple):
-    """Series of one name with the same label names."""
+Row = tuple[Any, Any, Any]
+"""The text of the labels of a series, its values, and its ttl; not checked."""
 
-    name: str
-    help: str | None
-    place: int
+
+class _Kind(NamedTuple):
+    """What all groups of a chunk with the same options and label names share."""
+
     options: MetricOptions
     names: tuple[str, ...]
+    least: float | None
+    """The least value of a counter or of a gauge; None for other types."""
     fits: Callable[[str], object]
     """Whether a text of labels has these names, and no value with an escape."""
+    series_kind: SeriesKind | None
+    """For the first series of a name; None with labels, which differ in length."""
 
 
 class SeriesReader:
@@ -57,11 +69,14 @@ class SeriesReader:
         self._written_at = written_at
         self._now = now
         self._options: list[MetricOptions] = []
-        self._kinds: Kinds = {}
-        """For the first series of a name: without labels all have the same."""
+        self._kinds: dict[tuple[int, tuple[str, ...]], _Kind] = {}
+        """Those of the chunk."""
+        self._created = 0.0
+        """Series that were created together share the time, as one object."""
 
     def read(self, line: bytes) -> None:
         """Read a chunk; raise StorageError if it is none."""
+        self._kinds.clear()
         try:
             self._read(json.loads(line))
         except (
@@ -76,96 +91,107 @@ class SeriesReader:
 
     def _read(self, chunk: Any) -> None:
         self._options += map(options_from_json, chunk["options"])
-        groups, columns = chunk["groups"], [chunk["labels"], chunk["created"]]
-        count = len(columns[0])
-        columns += [chunk["values"], chunk["ttl"] or [0] * count]
-        if any(len(each) != count for each in columns):
+        labels, created, values = chunk["labels"], chunk["created"], chunk["values"]
+        ttls = chunk["ttl"] or [0] * len(labels)
+        if not len(labels) == len(created) == len(values) == len(ttls):
             raise ValueError("its columns differ in length")
-        rows = zip(*columns, strict=True)
-        last_created = 0.0
-        for name, help_, index, names, size in groups:
-            group = self._group(name, help_, index, names)
-            label_names: LabelNames | None = None
-            for label_text, created, value, ttl in islice(rows, size):
-                series = self._restore(group, label_names, label_text, value, ttl)
-                if series is None:
-                    continue
-                label_names = series.label_names
-                # Series that were created together share the time, as one object.
-                if created != last_created:
-                    last_created = _time(created)
-                series.created = last_created
+        rows = zip(labels, created, values, ttls, strict=True)
+        for name, help_, index, names, size in chunk["groups"]:
+            kind = self._kind(index, tuple(names))
+            if not _is_name(name):
+                raise ValueError("a name is not possible")
+            label_names = self._read_group(name, kind, islice(rows, size))
+            if help_ is not None and label_names is not None:
+                help_.encode()
+                label_names.family.help = help_
         if next(rows, None) is not None:
             raise ValueError("it has series without a group")
 
-    def _group(self, name: Any, help_: Any, index: Any, names: Sequence[Any]) -> _Group:
-        options = self._options[index]
-        if not all(map(_is_name, (name, *names))):
-            raise ValueError("a name is not possible")
-        if any(low >= high for low, high in pairwise(names)):
-            raise ValueError("names of labels are not in order")
-        if help_ is not None:
-            help_.encode()
-        fits = re.compile(",".join(f'{each}="[ !#-\\[\\]-~]*"' for each in names))
-        return _Group(name, help_, index, options, tuple(names), fits.fullmatch)
+    def _read_group(
+        self, name: str, kind: _Kind, rows: Iterable[tuple[Any, Any, Any, Any]]
+    ) -> LabelNames | None:
+        """Restore series of one name; return their label names if there are any."""
+        label_names: LabelNames | None = None
+        for label_text, created, value, ttl in rows:
+            row = label_text, value, ttl
+            series = self._restore_number(name, kind, label_names, row)
+            if series is None:
+                series = self._restore(name, kind, row)
+                if series is None:
+                    continue
+            label_names = series.label_names
+            if created != self._created:
+                self._created = _time(created)
+            series.created = self._created
+        return label_names
 
-    def _restore(
+    def _restore_number(
         self,
-        group: _Group,
+        name: str,
+        kind: _Kind,
         label_names: LabelNames | None,
-        label_text: Any,
-        value: Any,
-        ttl_and_age: Any,
+        row: Row,
     ) -> Series | None:
-        """Return a new series with its values; None if it is left out, and counted."""
+        """
+        Restore a counter or a gauge by what is known of its group.
+
+        Return None if that is not possible for any reason; nothing is restored then.
+        """
+        label_text, value, ttl = row
+        least = kind.least
+        if ttl != 0 or least is None or type(value) is not float:
+            return None
+        if not (value >= least or least < 0) or not kind.fits(label_text):
+            return None
+        store, before = self._store, len(self._store)
+        if label_names is not None:
+            series = store.series_like(label_names, label_text, 0.0, self._now)
+        elif kind.series_kind is not None and name not in store.by_name:
+            series = store.new_family(name, kind.series_kind, "", self._now)
+        else:
+            return None
+        if not isinstance(series, SingleValue) or len(store) == before:
+            return None
+        series.value = value
+        return series
+
+    def _restore(self, name: str, kind: _Kind, row: Row) -> Series | None:
+        """Restore any series; return None if it is left out, and count it."""
+        label_text, value, ttl_and_age = row
         try:
-            ttl, updated_at = self._time_to_live(ttl_and_age)
-            values = values_from_json(group.options, value)
-            is_plain = bool(group.fits(label_text))
-            labels: Labels = ()
-            if not is_plain or (label_names is None and group.names):
-                labels = _labels(group, label_text)
+            ttl, updated_at = self._times(ttl_and_age)
+            values = values_from_json(kind.options, value)
+            labels = _labels(kind.names, label_text)
         except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError):
             self.left_out[IMPOSSIBLE] += 1
             return None
         if ttl and updated_at + ttl < self._now:
             self.left_out[EXPIRED] += 1
             return None
-        store, before = self._store, len(self._store)
-        series: Series | Rejection | None = None
-        if label_names is not None and is_plain:
-            series = store.series_like(label_names, label_text, ttl, updated_at)
-        elif is_plain and not group.names and not ttl:
-            series = self._first(group, updated_at)
-        if series is None:
-            if group.names and not labels:
-                labels = _labels(group, label_text)
-            spec = SeriesSpec(group.name, labels, group.options, label_text)
-            series = store.restore(spec, ttl, updated_at)
+        spec = SeriesSpec(name, labels, kind.options, label_text)
+        series = self._store.restore(spec, ttl, updated_at)
         if isinstance(series, Rejection):
             self.left_out[series.reason] += 1
             return None
-        if len(store) == before:
-            self.left_out[IMPOSSIBLE] += 1
-            return None
         values.restore(series, self._written_at)
-        if group.help is not None:
-            series.label_names.family.help = group.help
         return series
 
-    def _first(self, group: _Group, now: float) -> Series | None:
-        """Return the first series of a name, without labels; None if there is one."""
-        if group.name in self._store.by_name:
-            return None
-        key = group.place, group.names
-        if key not in self._kinds:
-            self._kinds[key] = self._store.allow_labels((), group.options)
-        kind = self._kinds[key]
-        return (
-            None if kind is None else self._store.new_family(group.name, kind, "", now)
-        )
+    def _kind(self, index: Any, names: tuple[Any, ...]) -> _Kind:
+        kind = self._kinds.get((index, names))
+        if kind is None:
+            options = self._options[index]
+            if not all(map(_is_name, names)):
+                raise ValueError("the name of a label is not possible")
+            if any(low >= high for low, high in pairwise(names)):
+                raise ValueError("names of labels are not in order")
+            fits = re.compile(",".join(f'{each}="[ !#-\\[\\]-~]*"' for each in names))
+            first = None if names else self._store.allow_labels((), options)
+            least = _LEAST.get(options.type)
+            kind = _Kind(options, names, least, fits.fullmatch, first)
+            self._kinds[index, names] = kind
+        return kind
 
-    def _time_to_live(self, ttl_and_age: Any) -> tuple[float, float]:
+    def _times(self, ttl_and_age: Any) -> tuple[float, float]:
         """Return ttl and the time of the last update, on the store's clock."""
         if ttl_and_age == 0:
             return 0.0, self._now
@@ -175,13 +201,12 @@ class SeriesReader:
         return ttl, self._written_at - age
 
 
-def _labels(group: _Group, label_text: str) -> Labels:
-    """Return the labels of a text; raise ValueError if the page would not print it."""
+def _labels(names: tuple[str, ...], label_text: str) -> Labels:
+    """Return the labels of a text; raise ValueError if a page would not print it."""
     labels = tuple(parse_labels(label_text).items())
     label_text.encode()
-    if format_labels(labels) != label_text or [name for name, _ in labels] != list(
-        group.names
-    ):
+    is_printed = format_labels(labels) == label_text
+    if not is_printed or tuple([name for name, _ in labels]) != names:
         raise ValueError("labels are not possible")
     return labels
 

@@ -16,7 +16,7 @@ options.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 from typing import Any
 
@@ -37,6 +37,12 @@ def chunks_of_series(store: SeriesStore, now: float) -> Iterator[tuple[bytes, in
     chunk = _Chunk(now)
     for part in store.parts_of_families():
         for family in part:
+            if family.lone is not None:
+                # Names without rules make a family each.
+                chunk.add_group(family, [family.lone_labels], [family.lone])
+                if chunk.is_full():
+                    yield chunk.end()
+                continue
             for rows in _parts_of(family):
                 chunk.add(family, rows)
                 if chunk.is_full():
@@ -77,18 +83,15 @@ class _Chunk:
 
     def add(self, family: MetricFamily, rows: list[tuple[str, Series]]) -> None:
         """Add series of a family, by the text of their labels."""
-        for label_names, group in groupby(rows, lambda row: row[1].label_names):
-            self._add_group(family, label_names, list(group))
+        for _, group in groupby(rows, lambda row: row[1].label_names):
+            labels, all_series = zip(*group, strict=True)
+            self.add_group(family, labels, all_series)
 
-    def _add_group(
-        self,
-        family: MetricFamily,
-        label_names: LabelNames,
-        rows: list[tuple[str, Series]],
+    def add_group(
+        self, family: MetricFamily, labels: Sequence[str], all_series: Sequence[Series]
     ) -> None:
-        all_series = [series for _, series in rows]
-        self._count_in_group(family, label_names, len(rows))
-        labels = [label_text for label_text, _ in rows]
+        """Add series of a family that have the same label names."""
+        self._count_in_group(family, all_series[0].label_names, len(labels))
         self._labels += labels
         self._created += [series.created for series in all_series]
         values = [
@@ -101,7 +104,7 @@ class _Chunk:
         ttls = [self._ttl_of(series) if series.ttl else 0 for series in all_series]
         self._ttls += ttls
         self._has_ttl = self._has_ttl or any(ttls)
-        self.series += len(rows)
+        self.series += len(labels)
         self._numbers += sum(map(len, labels)) + sum(map(number_count, values))
 
     def _count_in_group(

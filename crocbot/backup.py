@@ -57,13 +57,16 @@ def copy(file: Path, target: Path, *, replace: bool) -> None:
 
 
 @contextmanager
-def unpacked(backup: Path, state_dir: Path, schemas: Sequence[str]) -> Iterator[Path]:
+def unpacked(
+    backup: Path, state_dir: Path, schemas: Sequence[str], *, orderly: bool = True
+) -> Iterator[Path]:
     """
     Copy a backup into a folder of the state directory, in the present format.
 
     The directory must be locked.  The folder is removed at the end, with what is still
-    in it.  Raise OperatorError if
-    the backup is missing, damaged, of a newer version or of another program.
+    in it.  Unless `orderly` the turns that ran when it was made count as crashed.
+    Raise OperatorError if the backup is missing, damaged, of a newer version or of
+    another program.
     """
     with _operator_errors(backup):
         _check_backup(backup)
@@ -76,8 +79,7 @@ def unpacked(backup: Path, state_dir: Path, schemas: Sequence[str]) -> Iterator[
             draft = folder / backup.name
             _copy(backup, draft, options=_options(backup))
             with store.opened(draft, schemas) as connection:
-                # The turns of the time of the backup have not crashed.
-                inbox_sql.recover(connection, orderly=True)
+                inbox_sql.recover(connection, orderly=orderly)
             yield draft
         finally:
             shutil.rmtree(folder, ignore_errors=True)

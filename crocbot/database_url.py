@@ -16,6 +16,14 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 SCHEMES = ("postgresql://", "postgres://")
+SHOWN_PARAMETERS = (
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "hostaddr",
+    "service",
+)
 SECRET_PARAMETERS = ("password", "sslpassword", "oauth_client_secret")
 # The user and the password, which libpq looks for before the first slash.
 CREDENTIALS = re.compile(r"([^@/:]*)(?::([^@/]*))?@")
@@ -77,13 +85,23 @@ class DatabaseUrl:
         )
 
     def __str__(self) -> str:
-        """Return the URL for people, without the password and the parameters."""
+        """Return the URL without the password and the parameters."""
         user = f"{quote(self.user, safe='')}@" if self.user else ""
         hosts = ",".join(
             _shown_host(host) + ("" if port is None else f":{port}")
             for host, port in self.hosts
         )
         return f"postgresql://{user}{hosts}/{quote(self.database, safe='')}"
+
+    @property
+    def for_programs(self) -> str:
+        """Return a URL that pg_dump and others connect with, without the password."""
+        shown = [
+            f"{name}={quote(self.parameters[name], safe='')}"
+            for name in SHOWN_PARAMETERS
+            if name in self.parameters
+        ]
+        return f"{self}{'?' if shown else ''}{'&'.join(shown)}"
 
     @property
     def is_unencrypted(self) -> bool:
@@ -161,5 +179,5 @@ def _parameters(query: str) -> Mapping[str, str]:
 
 
 def _shown_host(host: str) -> str:
-    """Return a host as it is in a URL; a path, of a socket, is readable."""
-    return f"[{host}]" if ":" in host else quote(host, safe="/")
+    """Return a host as it is in a URL; that of a socket is the path of its folder."""
+    return f"[{host}]" if ":" in host else quote(host, safe="")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 from pathlib import Path
 
 import click
 
 from crocbot.cli import common
 from crocbot.errors import OperatorError
+from crocbot.text import printable
 
+ON_POSTGRESQL = "the database is on PostgreSQL, which has a program for that"
 FILE = click.Path(path_type=Path)
+
+
+def _quoted(word: object) -> str:
+    """Return a word as a shell reads it, in one line."""
+    return shlex.quote(printable(str(word)))
 
 
 @click.command()
@@ -23,7 +30,13 @@ def backup(file: Path, force: bool) -> None:
     """
     from crocbot import backup as backups
 
-    database = common.existing_database()
+    chosen = common.database_settings()
+    if (url := chosen.postgresql) is not None:
+        raise OperatorError(
+            f"{ON_POSTGRESQL}: pg_dump --format=custom --file={_quoted(file)}"
+            f" {_quoted(url.for_programs)}"
+        )
+    database = common.existing_file(chosen)
     if file.is_file() and not force and common.is_terminal():
         common.confirm(f"Replace {file}?", flag="--force")
         force = True
@@ -41,9 +54,16 @@ def restore(file: Path, yes: bool) -> None:
     again, and asks.  The replaced database is kept beside the new one.
     """
     from crocbot import backup as backups
-    from crocbot import inbox, pushed, settings, state_dir, store
+    from crocbot import inbox, pushed, state_dir, store
 
-    database = settings.load_only(os.environ, settings.STATE_DIR).database
+    chosen = common.database_settings()
+    if (url := chosen.postgresql) is not None:
+        raise OperatorError(
+            f"{ON_POSTGRESQL}; stop all gateways, then: pg_restore --clean --if-exists"
+            " --no-owner --single-transaction"
+            f" --dbname={_quoted(url.for_programs)} {_quoted(file)}"
+        )
+    database = chosen.database
     # Before the lock, which makes the state directory.
     backups.require_backup(file)
     if database.exists() and database.samefile(file):

@@ -15,10 +15,12 @@ from crocbot.errors import OperatorError
 MAX_ID = 2**63 - 1
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from crocbot.settings import Settings
+    from crocbot.store import Connection
 
 Result = TypeVar("Result")
 
@@ -36,14 +38,42 @@ def fail(error: object, code: int) -> int:
     return code
 
 
-def existing_database() -> Path:
-    """Return the file; raise OperatorError if the gateway never ran with it."""
-    from crocbot import settings, state_dir
+def database_settings() -> Settings:
+    """Return settings of which the state directory and the database may be used."""
+    from crocbot import settings
 
-    file = settings.load_only(os.environ, settings.STATE_DIR).database
+    return settings.load_only(os.environ, settings.STATE_DIR, settings.DATABASE_URL)
+
+
+def existing_file(chosen: Settings) -> Path:
+    """Return the SQLite file; raise OperatorError if no gateway ran with it."""
+    from crocbot import state_dir
+
+    file = chosen.database
     if not state_dir.exists(file):
         raise OperatorError(f"CROCBOT_STATE_DIR: there is no inbox in {file.parent}")
     return file
+
+
+def opened(
+    chosen: Settings, schemas: Sequence[str]
+) -> AbstractContextManager[Connection]:
+    """Open the database for one transaction; raise OperatorError if there is none."""
+    from crocbot import store
+
+    if chosen.postgresql is not None:
+        return store.opened_postgresql(chosen.postgresql)
+    return store.opened(existing_file(chosen), schemas)
+
+
+def gateway_runs(chosen: Settings, connection: Connection) -> bool:
+    """Return whether a gateway works on the database, on any machine."""
+    from crocbot import state_dir
+    from crocbot.replicas import report
+
+    if chosen.postgresql is not None:
+        return bool(report.find(connection).names)
+    return state_dir.is_locked(chosen.state_dir)
 
 
 def is_terminal() -> bool:

@@ -154,6 +154,6 @@ def _and_match(filters: dict[str, Any]) -> str:
 
 
 def _inbox() -> AbstractContextManager[Connection]:
-    from crocbot import inbox, store
+    from crocbot import inbox
 
-    return store.opened(common.existing_database(), [inbox.SCHEMA])
+    return common.opened(common.database_settings(), [inbox.SCHEMA])

@@ -68,6 +68,6 @@ def pairing_revoke(user_id: int) -> None:
 
 
 def _pairings() -> AbstractContextManager[Connection]:
-    from crocbot import pairing, store
+    from crocbot import pairing
 
-    return store.opened(common.existing_database(), [pairing.SCHEMA])
+    return common.opened(common.database_settings(), [pairing.SCHEMA])

@@ -47,9 +47,9 @@ def send(
     """
     from crocbot import pushed, store
 
-    database = common.existing_database()
+    chosen = common.database_settings()
     if lists:
-        with store.opened(database, [pushed.SCHEMA]) as connection:
+        with common.opened(chosen, [pushed.SCHEMA]) as connection:
             now = store.load_clock(connection).read().time
             lines = list(pushed.describe(connection, now))
         for line in lines:
@@ -62,14 +62,14 @@ def send(
     file = next(iter(files), None)
     message = _message(chat, text, file, markdown=not plain)
     try:
-        with store.opened(database, [pushed.SCHEMA]) as connection:
+        with common.opened(chosen, [pushed.SCHEMA]) as connection:
             now = store.load_clock(connection).read().time
             push_id = pushed.add(connection, message, now)
+            runs = common.gateway_runs(chosen, connection)
     except pushed.PushedFullError as error:
         raise CrocbotError(f"{error}: see crocbot send --list") from error
-    click.echo(
-        f"stored: message {push_id} for chat {message.chat.key}{_when(database)}"
-    )
+    when = "" if runs else "; no gateway runs, it is sent after the next start"
+    click.echo(f"stored: message {push_id} for chat {message.chat.key}{when}")
 
 
 def _message(
@@ -106,12 +106,3 @@ def _read(file: Path) -> NewFile:
         reason = getattr(error, "strerror", None) or error
         raise OperatorError(f"--file: cannot read {file}: {reason}") from error
     return NewFile(name=file.name, content=content)
-
-
-def _when(database: Path) -> str:
-    """Return when a message that was stored is sent."""
-    from crocbot import state_dir
-
-    if state_dir.is_locked(database.parent):
-        return ""
-    return "; no gateway runs, it is sent after the next start"

@@ -16,6 +16,9 @@ from crocbot.errors import CrocbotError, OperatorError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from crocbot.settings import Settings
+    from crocbot.store import Connection
+
 MAX_LINES = 500
 MAX_LINE_CHARS = 300
 
@@ -27,22 +30,24 @@ def status() -> int:
     It asks the gateway at CROCBOT_HEALTH_ADDRESS and reads the database.  Exit code 1:
     no gateway runs, or it is not ready.
     """
-    from crocbot import settings, state_dir
+    from crocbot import state_dir
 
-    database = settings.load_only(os.environ, settings.STATE_DIR).database
+    chosen = common.database_settings()
+    folder, shares = chosen.state_dir, chosen.postgresql is not None
     # First: of a directory of another user it is not known whether a gateway runs.
-    exists = state_dir.exists(database)
+    exists = state_dir.exists(chosen.database)
     code = 0
-    if state_dir.is_locked(database.parent):
+    if state_dir.is_locked(folder):
         try:
-            code = _show_gateway(database.parent)
+            code = _show_gateway(folder)
         except CrocbotError as error:
             code = common.fail(error, 2 if isinstance(error, OperatorError) else 1)
-    else:
-        code = common.fail(f"no gateway runs in {database.parent}", 1)
-    if exists:
-        for line in _describe(database):
-            click.echo(line)
+    elif not shares:
+        code = common.fail(f"no gateway runs in {folder}", 1)
+    if shares:
+        code = max(code, _show_replicas(chosen))
+    elif exists:
+        _show_database(chosen)
     return code
 
 
@@ -101,17 +106,38 @@ def _lines(page: Mapping[str, Any]) -> Iterator[str]:
             yield f"{_printable(name)} {value:.15g}"
 
 
-def _describe(database: Path) -> Iterator[str]:
-    """Yield the totals of the database: inbox, ledger, failed rows, sent messages."""
+def _show_database(chosen: Settings) -> None:
+    """Print the totals of the database."""
+    from crocbot import inbox, pushed
+
+    with common.opened(chosen, [inbox.SCHEMA, pushed.SCHEMA]) as connection:
+        lines = _totals(connection)
+    # Outside, since an error of the output is none of the database.
+    for line in lines:
+        click.echo(line)
+
+
+def _show_replicas(chosen: Settings) -> int:
+    """Print the replicas and the totals of their database; return the exit code."""
+    from crocbot.replicas import report
+
+    with common.opened(chosen, []) as connection:
+        found, lines = report.find(connection), _totals(connection)
+    for line in (*found.describe(), *lines):
+        click.echo(line)
+    return 0 if found.names else 1
+
+
+def _totals(connection: Connection) -> list[str]:
+    """Return lines about the inbox, the ledger, failed rows and sent messages."""
     from crocbot import inbox, pushed, store
 
-    with store.opened(database, [inbox.SCHEMA, pushed.SCHEMA]) as connection:
-        now = store.load_clock(connection).read().time
-        lines = list(inbox.describe(connection, now))
-        totals = next(pushed.describe(connection, now))
+    now = store.load_clock(connection).read().time
+    lines = list(inbox.describe(connection, now))
+    totals = next(pushed.describe(connection, now))
     # Without the lines about single rows, which `crocbot inbox` shows.
-    yield from (line for line in lines if not line.startswith(" "))
-    yield f"messages of crocbot send: {totals}"
+    shown = [line for line in lines if not line.startswith(" ")]
+    return [*shown, f"messages of crocbot send: {totals}"]
 
 
 def _printable(text: str) -> str:

@@ -13,10 +13,9 @@ def usage() -> None:
 
     Tokens, costs by CROCBOT_PRICES, and the share of each, the greatest first.
     """
-    from crocbot import spending, store
+    from crocbot import spending
 
-    file = common.existing_database()
-    with store.opened(file, [spending.SCHEMA]) as connection:
+    with common.opened(common.database_settings(), [spending.SCHEMA]) as connection:
         whole = spending.total(connection)
         lines = [spending.describe(each, whole) for each in spending.listed(connection)]
         if lines:

@@ -15,9 +15,14 @@ from __future__ import annotations
 
 from crocbot.inbox.inbox import Accepted, Inbox
 from crocbot.inbox.replies import KeptReplies
-from crocbot.inbox.report import describe, describe_failures, describe_open
+from crocbot.inbox.report import (
+    describe,
+    describe_failures,
+    describe_ledger,
+    describe_open,
+)
 from crocbot.inbox.selection import FailureFilter, drop, select
-from crocbot.inbox.sql import SCHEMA, count_kept_replies, reopen
+from crocbot.inbox.sql import SCHEMA, count_kept_replies, reopen, state
 
 __all__ = [
     "SCHEMA",
@@ -28,8 +33,10 @@ __all__ = [
     "count_kept_replies",
     "describe",
     "describe_failures",
+    "describe_ledger",
     "describe_open",
     "drop",
     "reopen",
     "select",
+    "state",
 ]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from crocbot.events import InboxState
 from crocbot.inbox import sql
 from crocbot.inbox.selection import chat_id
 from crocbot.inbox.sql import Failure
@@ -28,10 +29,14 @@ MAX_SHOWN = 100
 def describe(connection: Connection, now: float) -> Iterator[str]:
     """Return the lines about open rows, the ledger and failures, at file time `now`."""
     yield from describe_open(connection, now)
-    state = sql.state(connection)
-    ends = [f"{end} {count}" for end, count in state.closed.items()]
-    yield f"accepted {state.accepted} = {' + '.join([*ends, f'open {state.open}'])}"
+    yield describe_ledger(sql.state(connection))
     yield from describe_failures(sql.failures(connection), now)
+
+
+def describe_ledger(state: InboxState) -> str:
+    """Return the line of the ledger: accepted updates, by what became of them."""
+    ends = [f"{end} {count}" for end, count in state.closed.items()]
+    return f"accepted {state.accepted} = {' + '.join([*ends, f'open {state.open}'])}"
 
 
 def describe_open(connection: Connection, now: float) -> Iterator[str]:

@@ -25,8 +25,8 @@ WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1)
         ("postgresql://u:hush@h:5432/db", "postgresql://u@h:5432/db"),
         ("postgres://h/db", "postgresql://h/db"),
         ("postgresql://", "postgresql:///"),
-        ("postgresql:///db?host=/tmp&port=5433", "postgresql:///tmp:5433/db"),
-        ("postgresql://u@%2Frun%2Fpg/db", "postgresql://u@/run/pg/db"),
+        ("postgresql:///db?host=/tmp&port=5433", "postgresql://%2Ftmp:5433/db"),
+        ("postgresql://u@%2Frun%2Fpg/db", "postgresql://u@%2Frun%2Fpg/db"),
         ("postgresql://u:hush@[::1]:1/db", "postgresql://u@[::1]:1/db"),
         ("postgresql://u:hush@a:1,b,c:3/db", "postgresql://u@a:1,b,c:3/db"),
         ("postgresql://u:hush@/db?host=a,b&port=1,2", "postgresql://u@a:1,b:2/db"),
@@ -104,6 +104,17 @@ def test_no_text_breaks_it(text: str) -> None:
         assert str(DatabaseUrl.parse(f"postgresql://{text}")).isprintable()
     except DatabaseUrlError as error:
         assert str(error)
+
+
+def test_the_url_for_programs() -> None:
+    """It has what they need to find the database, and no password."""
+    url = DatabaseUrl.parse(
+        "postgresql://u:hush@h:1/db?sslmode=verify-full&sslrootcert=/c%20a&password=hush"
+        "&sslpassword=hush&application_name=x"
+    )
+    assert url.for_programs == (
+        "postgresql://u@h:1/db?sslmode=verify-full&sslrootcert=%2Fc%20a"
+    )
 
 
 def test_the_setting_is_a_secret(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def _rows(connection: Connection, person: int | None = None) -> Iterator[Spent]:
     found = connection.execute(
         "SELECT person, answers, input_tokens, output_tokens, cost FROM spending"
         " WHERE person = coalesce(?, person)"
-        " ORDER BY cost DESC, input_tokens + output_tokens DESC, person",
+        " ORDER BY cost DESC, input_tokens * 1.0 + output_tokens DESC, person",
         (person,),
     )
     for who, answers, tokens_in, tokens_out, cost in found:

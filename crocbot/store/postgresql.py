@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
 from crocbot import log
-from crocbot.clocks import SystemClocks
 from crocbot.database_url import DatabaseUrl
 from crocbot.errors import StoreError
 from crocbot.store import calls
@@ -52,9 +51,9 @@ logger = log.logger(__name__)
 class PostgresStore:
     """The database of a URL, as a `Store`.  Used on the event loop."""
 
-    def __init__(self, url: DatabaseUrl, clocks: SystemClocks | None = None) -> None:
+    def __init__(self, url: DatabaseUrl, clock: ServerClock | None = None) -> None:
         self._url = url
-        self._clock = ServerClock(clocks)
+        self._clock = clock or ServerClock()
         self._slots = [Slot(url, self._clock) for _ in range(POOL_SIZE)]
         self._free = list(self._slots)
         self._places = asyncio.Semaphore(POOL_SIZE)

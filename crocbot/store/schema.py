@@ -10,6 +10,8 @@ come in addition.  A step is never changed: what replaces it is a further step.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from crocbot.errors import OperatorError
 from crocbot.store.interface import Connection
 
@@ -202,8 +204,42 @@ CREATE TABLE replicas (owner TEXT PRIMARY KEY, seen TIMESTAMPTZ NOT NULL, name T
     WITH (fillfactor = 20);
 """
 
-STEPS = (VERSION_1,)
+# What a command adds or opens again is noted in the row of its chat, as by replicas.
+VERSION_1_WORK = """
+CREATE FUNCTION note_work(noted BIGINT) RETURNS VOID LANGUAGE SQL AS $$
+    INSERT INTO chats (chat, version, waiting_since)
+    VALUES (noted, 1, extract(epoch FROM clock_timestamp()))
+    ON CONFLICT (chat) DO UPDATE SET version = chats.version + 1;
+    SELECT pg_notify('crocbot', 'chats ' || noted);
+$$;
+CREATE FUNCTION note_reopened() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM note_work(NEW.chat);
+    RETURN NULL;
+END $$;
+CREATE FUNCTION note_pushed() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM note_work(coalesce(
+        (SELECT old_id FROM moved_chats WHERE new_id = NEW.chat_id LIMIT 1), NEW.chat_id
+    ));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER reopened_rows AFTER UPDATE OF disposition ON rows FOR EACH ROW
+    WHEN (OLD.disposition IS NOT NULL AND NEW.disposition IS NULL)
+    EXECUTE FUNCTION note_reopened();
+CREATE TRIGGER added_pushed AFTER INSERT ON pushed FOR EACH ROW
+    EXECUTE FUNCTION note_pushed();
+"""
+
+STEPS = (VERSION_1 + VERSION_1_WORK,)
 VERSION = len(STEPS)
+
+
+class ScriptConnection(Connection, Protocol):
+    """A connection that also runs several statements at once."""
+
+    def run(self, statements: str) -> None:
+        """Run statements without parameters."""
 
 
 def version_of(connection: Connection) -> int:
@@ -227,7 +263,7 @@ def version_of(connection: Connection) -> int:
     return version
 
 
-def upgrade(connection: Connection) -> int:
+def upgrade(connection: ScriptConnection) -> int:
     """
     Change the tables to VERSION, or create them; return the version before.
 
@@ -236,9 +272,7 @@ def upgrade(connection: Connection) -> int:
     connection.execute("SELECT pg_advisory_xact_lock(?, ?)", SCHEMA_LOCK)
     before = version_of(connection)
     for step in STEPS[before:]:
-        for statement in step.split(";"):
-            if statement.strip():
-                connection.execute(statement)
+        connection.run(step)
     if before < VERSION:
         connection.execute(
             "INSERT INTO schema_version VALUES (1, ?)"

@@ -10,7 +10,8 @@ from typing import Any
 
 from crocbot.events import InboxState
 from crocbot.inbox import SCHEMA, Inbox
-from crocbot.store import SqliteStore, Store
+from crocbot.store import Store
+from tests.crocbot.databases import Database, SqliteDatabase
 from tests.crocbot.fakes import FakeClocks, RecordedEvents
 
 FILE = "crocbot.sqlite3"
@@ -68,12 +69,13 @@ class InboxFixture(Inbox):
 
 @asynccontextmanager
 async def open_inbox(
-    folder: Path, clocks: FakeClocks | None = None
+    place: Path | Database, clocks: FakeClocks | None = None
 ) -> AsyncIterator[InboxFixture]:
-    """Open the inbox of a folder, as a new process does."""
+    """Open the inbox of a folder or database, as a new process does."""
     clocks = clocks or FakeClocks()
+    database = SqliteDatabase(place / FILE) if isinstance(place, Path) else place
     async with (
-        SqliteStore(folder / FILE, [SCHEMA], clocks.system()) as opened_store,
+        database.store([SCHEMA], clocks) as opened_store,
         InboxFixture(opened_store, clocks) as inbox,
     ):
         yield inbox

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,7 +12,8 @@ from crocbot.chat_moves import ChatMoves
 from crocbot.errors import StoreError
 from crocbot.model import ChatThread, ErrorEvent, ErrorType, Exchange, Severity, Usage
 from crocbot.sessions import Sessions
-from crocbot.store import SqliteStore, Store
+from crocbot.store import Store
+from tests.crocbot.databases import Database
 from tests.crocbot.fakes import RecordedEvents
 
 OLD, NEW, OTHER = -5, -1005, -6
@@ -29,9 +29,9 @@ class MovesFixture:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
+async def store(database: Database) -> AsyncIterator[Store]:
     """Return an open store."""
-    async with SqliteStore(tmp_path / "x.sqlite3", [sessions.SCHEMA]) as opened:
+    async with database.store([sessions.SCHEMA]) as opened:
         yield opened
 
 

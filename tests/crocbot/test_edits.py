@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,8 @@ from crocbot.arrival_outcomes import EditOutcome
 from crocbot.edits import MAX_DIGESTS, Edits
 from crocbot.errors import StoreError
 from crocbot.model import ErrorEvent, Row
-from crocbot.store import SqliteStore, Store
+from crocbot.store import Store
+from tests.crocbot.databases import Database
 from tests.crocbot.fakes import FakeClocks, RecordedEvents, a_message
 
 ANSWERED, UNCHANGED = EditOutcome.ANSWERED, EditOutcome.UNCHANGED
@@ -48,10 +48,9 @@ def a_row(kind: str, update_id: int, message_id: int, content: Any) -> Row:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[EditsFixture]:
+async def world(database: Database) -> AsyncIterator[EditsFixture]:
     """Return the policy with an empty file."""
-    file = tmp_path / "crocbot.sqlite3"
-    async with SqliteStore(file, [edits.SCHEMA], FakeClocks().system()) as store:
+    async with database.store([edits.SCHEMA], FakeClocks()) as store:
         yield EditsFixture(store)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from crocbot.inbox import KeptReplies, describe, reopen
 from crocbot.inbox.sql import RETENTION_SECONDS
 from crocbot.model import Disposition, Outcome, Reply
 from crocbot.outgoing import Button, FileKind, OutgoingFile, SentSteps
+from tests.crocbot.databases import Database
 from tests.crocbot.fakes import FakeClocks
 from tests.crocbot.inboxes import InboxFixture, open_inbox
 
@@ -60,13 +60,13 @@ def outcome(disposition: Disposition, **fields: Any) -> Outcome:
     return Outcome(disposition, update_ids=(1,), **fields)
 
 
-async def test_after_a_crash(tmp_path: Path) -> None:
+async def test_after_a_crash(database: Database) -> None:
     """An open row has its reply, how far it has been sent, and each content."""
-    async with open_inbox(tmp_path) as inbox:
+    async with open_inbox(database) as inbox:
         await inbox.accept_ids(1, 2)
         kept = await keep(inbox, 1)
         await kept.record(1, SENT)
-    async with open_inbox(tmp_path) as inbox:
+    async with open_inbox(database) as inbox:
         await inbox.recover(orderly=False)
         one, two = await inbox.open_rows()
         kept = KeptReplies(inbox.store)
@@ -81,12 +81,12 @@ async def test_after_a_crash(tmp_path: Path) -> None:
             await kept.content(2, 0)
 
 
-async def test_an_answer_that_was_not_complete(tmp_path: Path) -> None:
+async def test_an_answer_that_was_not_complete(database: Database) -> None:
     """Its files are deleted at the next start, and the agent is asked again."""
-    async with open_inbox(tmp_path) as inbox:
+    async with open_inbox(database) as inbox:
         await inbox.accept_ids(1)
         await KeptReplies(inbox.store).add_file(1, 0, FILE, b"abc")
-    async with open_inbox(tmp_path) as inbox:
+    async with open_inbox(database) as inbox:
         await inbox.recover(orderly=False)
         (row,) = await inbox.open_rows()
 
@@ -94,9 +94,9 @@ async def test_an_answer_that_was_not_complete(tmp_path: Path) -> None:
         assert await counts(inbox) == (0, 0)
 
 
-async def test_a_second_answer(tmp_path: Path) -> None:
+async def test_a_second_answer(database: Database) -> None:
     """Its first file replaces all files of the answer before."""
-    async with open_inbox(tmp_path) as inbox:
+    async with open_inbox(database) as inbox:
         await inbox.accept_ids(1)
         kept = await keep(inbox, 1)
         await kept.add_file(1, 0, FILE, b"new")
@@ -106,9 +106,9 @@ async def test_a_second_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("disposition", list(Disposition))
-async def test_a_closed_row(tmp_path: Path, disposition: Disposition) -> None:
+async def test_a_closed_row(database: Database, disposition: Disposition) -> None:
     """A row that is closed keeps no files, however it ended."""
-    async with open_inbox(tmp_path) as inbox:
+    async with open_inbox(database) as inbox:
         await inbox.accept_ids(1)
         await keep(inbox, 1)
         await inbox.close_rows(outcome(disposition, undelivered=None))
@@ -116,10 +116,10 @@ async def test_a_closed_row(tmp_path: Path, disposition: Disposition) -> None:
         assert await counts(inbox) == (0, 0)
 
 
-async def test_an_undelivered_reply(tmp_path: Path) -> None:
+async def test_an_undelivered_reply(database: Database) -> None:
     """A failed row keeps its reply for a retry, until it expires."""
     clocks = FakeClocks()
-    async with open_inbox(tmp_path, clocks) as inbox:
+    async with open_inbox(database, clocks) as inbox:
         await inbox.accept_ids(1)
         kept = await keep(inbox, 1)
         await kept.record(1, SENT)
@@ -137,9 +137,9 @@ async def test_an_undelivered_reply(tmp_path: Path) -> None:
         assert await counts(inbox) == (0, 0)
 
 
-async def test_the_bound(tmp_path: Path) -> None:
+async def test_the_bound(database: Database) -> None:
     """All kept files together have a bound, which a closed row makes room in."""
-    async with open_inbox(tmp_path) as inbox:
+    async with open_inbox(database) as inbox:
         await inbox.accept_ids(1, 2)
         kept = KeptReplies(inbox.store, max_bytes=5)
         await kept.add_file(1, 0, FILE, b"abc")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from crocbot.inbox import SCHEMA, describe, report, sql
 from crocbot.model import Disposition, Outcome
-from crocbot.store import Connection, opened
+from crocbot.store import Connection
+from tests.crocbot.databases import Database
 
 LEDGER = (
     "accepted 6 = answered 0 + failed 2 + denied 0 + cancelled 0 + ignored 0"
@@ -18,9 +18,9 @@ LEDGER = (
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[Connection]:
+def connection(database: Database) -> Iterator[Connection]:
     """Return the file of an inbox, as a command opens it."""
-    with opened(tmp_path / "x.sqlite3", [SCHEMA]) as connection:
+    with database.opened([SCHEMA]) as connection:
         yield connection
 
 

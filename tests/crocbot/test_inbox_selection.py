@@ -12,6 +12,7 @@ from crocbot.inbox import SCHEMA, FailureFilter, drop, select, sql
 from crocbot.inbox.selection import DROPPED
 from crocbot.model import Disposition, Outcome, Reply
 from crocbot.store import load_clock, opened
+from tests.crocbot.databases import Database
 from tests.crocbot.test_inbox_report import fail, update
 
 FAILED = frozenset({Disposition.FAILED})
@@ -132,9 +133,9 @@ def test_drop(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "failed, kept for a retry: 1\n" in run(capsys)[1]
 
 
-def test_a_dropped_answer_has_no_files(tmp_path: Path) -> None:
+def test_a_dropped_answer_has_no_files(database: Database) -> None:
     """What was kept of an answer is deleted with its row, once."""
-    with opened(tmp_path / "x.sqlite3", [SCHEMA]) as connection:
+    with database.opened([SCHEMA]) as connection:
         sql.accept(connection, [update(1, 7)], 0.0)
         reply = Reply("undelivered")
         outcome = Outcome(

@@ -10,6 +10,7 @@ from crocbot.inbox import SCHEMA, describe
 from crocbot.inbox.sql import RETENTION_SECONDS
 from crocbot.model import Disposition, Outcome, Reply
 from crocbot.store import opened
+from tests.crocbot.databases import Database
 from tests.crocbot.fakes import FakeClocks
 from tests.crocbot.inboxes import FILE, open_inbox, updates
 
@@ -23,16 +24,16 @@ def failed(*update_ids: int) -> Outcome:
     )
 
 
-async def test_the_order_is_that_of_acceptance(tmp_path: Path) -> None:
+async def test_the_order_is_that_of_acceptance(database: Database) -> None:
     """Neither ids, which restart at times, nor clocks decide the order of rows."""
     clocks = FakeClocks(1e9)
-    async with open_inbox(tmp_path, clocks) as inbox:
+    async with open_inbox(database, clocks) as inbox:
         await inbox.accept(updates(8, 9))
         clocks.wall -= 60
         await inbox.accept(updates(3))
         assert await inbox.open_ids() == [8, 9, 3]
     clocks.reboot(clocks.wall - 60)
-    async with open_inbox(tmp_path, clocks) as inbox:
+    async with open_inbox(database, clocks) as inbox:
         await inbox.accept(updates(1))
         assert await inbox.open_ids() == [8, 9, 3, 1]
 
@@ -56,9 +57,9 @@ async def test_ages_after_a_step(tmp_path: Path, step: float) -> None:
     assert clocks.monotonic - later.accepted_at == pytest.approx(10.0)
 
 
-async def test_closed_rows_are_deleted(tmp_path: Path) -> None:
+async def test_closed_rows_are_deleted(database: Database) -> None:
     """After 48 hours the id of a closed row is free again."""
-    async with open_inbox(tmp_path) as inbox:
+    async with open_inbox(database) as inbox:
         await inbox.accept(updates(1, 2))
         await inbox.close_rows(Outcome(Disposition.ANSWERED, update_ids=(1,)))
         inbox.run_for(RETENTION_SECONDS)

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from itertools import count
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,8 +14,8 @@ from hypothesis import strategies as st
 
 from crocbot import limits
 from crocbot.limits import DAY, MINUTE, SLOT_SECONDS, Limits, Refusal, take
-from crocbot.store import SqliteStore
 from crocbot.turn_outcomes import Limit
+from tests.crocbot.databases import Database
 from tests.crocbot.fakes import FakeClocks
 
 ADA, EVE = 7, 8
@@ -45,15 +44,14 @@ class Scene:
 
 @asynccontextmanager
 async def opened(
-    folder: Path,
+    database: Database,
     maximums: Mapping[Limit, int],
     clocks: FakeClocks | None = None,
     first_id: int = 1,
 ) -> AsyncIterator[Scene]:
-    """Open the limits of a folder, as a new process does."""
+    """Open the limits of a database, as a new process does."""
     clocks = clocks or FakeClocks()
-    file = folder / "crocbot.sqlite3"
-    async with SqliteStore(file, [limits.SCHEMA], clocks.system()) as store:
+    async with database.store([limits.SCHEMA], clocks) as store:
         yield Scene(Limits(store, maximums), clocks, count(first_id))
 
 
@@ -67,10 +65,10 @@ async def opened(
     ],
 )
 async def test_messages(
-    tmp_path: Path, limit: Limit, others: Limit | None, seconds: int
+    database: Database, limit: Limit, others: Limit | None, seconds: int
 ) -> None:
     """After the last message of a window there is none until the window has passed."""
-    async with opened(tmp_path, {limit: 3}) as scene:
+    async with opened(database, {limit: 3}) as scene:
         first = [await scene.send() for _ in range(5)]
         other = await scene.send(EVE)
         scene.clocks.run(seconds - SLOT_SECONDS[seconds])
@@ -91,9 +89,9 @@ async def test_messages(
         (Limit.ALL_DAY_TOKENS, Limit.ALL_DAY_TOKENS),
     ],
 )
-async def test_tokens(tmp_path: Path, limit: Limit, others: Limit | None) -> None:
+async def test_tokens(database: Database, limit: Limit, others: Limit | None) -> None:
     """A message is refused once the tokens are used up, and not before."""
-    async with opened(tmp_path, {limit: 1000}) as scene:
+    async with opened(database, {limit: 1000}) as scene:
         await scene.limits.add_tokens(ADA, 999)
         before = await scene.send()
         await scene.limits.add_tokens(ADA, 1)
@@ -105,27 +103,27 @@ async def test_tokens(tmp_path: Path, limit: Limit, others: Limit | None) -> Non
     assert (before, after, other, later) == (None, limit, others, None)
 
 
-async def test_an_agent_that_reports_no_tokens(tmp_path: Path) -> None:
+async def test_an_agent_that_reports_no_tokens(database: Database) -> None:
     """It counts as 0, however many answers there are."""
-    async with opened(tmp_path, {Limit.PERSON_DAY_TOKENS: 1}) as scene:
+    async with opened(database, {Limit.PERSON_DAY_TOKENS: 1}) as scene:
         for _ in range(3):
             assert await scene.send() is None
             await scene.limits.add_tokens(ADA, 0)
 
 
-async def test_no_limit(tmp_path: Path) -> None:
+async def test_no_limit(database: Database) -> None:
     """Without a limit nothing is counted, and nothing is written."""
-    async with opened(tmp_path, {}) as scene:
+    async with opened(database, {}) as scene:
         assert [await scene.send() for _ in range(3)] == [None] * 3
         await scene.limits.add_tokens(ADA, 5)
         assert await scene.rows("limit_slots") == 0
         assert await scene.rows("limit_updates") == 0
 
 
-async def test_a_refused_message_counts_for_no_limit(tmp_path: Path) -> None:
+async def test_a_refused_message_counts_for_no_limit(database: Database) -> None:
     """What a person sends beyond their share takes nothing from the others."""
     maximums = {Limit.PERSON_DAY: 2, Limit.ALL_DAY: 3}
-    async with opened(tmp_path, maximums) as scene:
+    async with opened(database, maximums) as scene:
         own = [await scene.send() for _ in range(10)]
         others = [await scene.send(EVE) for _ in range(2)]
 
@@ -133,10 +131,10 @@ async def test_a_refused_message_counts_for_no_limit(tmp_path: Path) -> None:
     assert others == [None, Limit.ALL_DAY]
 
 
-async def test_at_the_same_time(tmp_path: Path) -> None:
+async def test_at_the_same_time(database: Database) -> None:
     """64 chats that ask at once exceed no limit together."""
     maximums = {Limit.ALL_MINUTE: 20, Limit.PERSON_MINUTE: 2}
-    async with opened(tmp_path, maximums) as scene:
+    async with opened(database, maximums) as scene:
         found = await asyncio.gather(
             *(scene.send(person) for person in range(1, 65) for _ in range(3))
         )
@@ -144,12 +142,12 @@ async def test_at_the_same_time(tmp_path: Path) -> None:
     assert found.count(None) == 20
 
 
-async def test_a_row_that_is_tried_again(tmp_path: Path) -> None:
+async def test_a_row_that_is_tried_again(database: Database) -> None:
     """A message is counted once, and is not refused because of its own count."""
     clocks = FakeClocks()
-    async with opened(tmp_path, {Limit.PERSON_DAY: 1}, clocks) as scene:
+    async with opened(database, {Limit.PERSON_DAY: 1}, clocks) as scene:
         assert await scene.limits.take(ADA, [5, 6]) is None
-    async with opened(tmp_path, {Limit.PERSON_DAY: 1}, clocks) as scene:
+    async with opened(database, {Limit.PERSON_DAY: 1}, clocks) as scene:
         again = await scene.limits.take(ADA, [5, 6])
         a_part = await scene.limits.take(ADA, [6])
         other = await scene.send()
@@ -158,14 +156,14 @@ async def test_a_row_that_is_tried_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wall", [-(10**6), 0, 10**9])
-async def test_a_restart_with_another_time(tmp_path: Path, wall: float) -> None:
+async def test_a_restart_with_another_time(database: Database, wall: float) -> None:
     """No step of the system's clock opens a limit before its time, or for ever."""
     clocks = FakeClocks(10.0**9)
-    async with opened(tmp_path, {Limit.PERSON_DAY: 1}, clocks) as scene:
+    async with opened(database, {Limit.PERSON_DAY: 1}, clocks) as scene:
         assert await scene.send() is None
     clocks.wall += wall
     clocks.run(10)
-    async with opened(tmp_path, {Limit.PERSON_DAY: 1}, clocks, 100) as scene:
+    async with opened(database, {Limit.PERSON_DAY: 1}, clocks, 100) as scene:
         soon = await scene.send()
         clocks.wall -= 2 * wall
         clocks.run(DAY + SLOT_SECONDS[DAY])
@@ -183,11 +181,11 @@ async def test_a_restart_with_another_time(tmp_path: Path, wall: float) -> None:
     ],
 )
 async def test_the_time_until_there_is_space(
-    tmp_path: Path, maximums: Mapping[Limit, int], wait: float
+    database: Database, maximums: Mapping[Limit, int], wait: float
 ) -> None:
     """It is that of the oldest message that must leave the window first."""
     clocks = FakeClocks(float(10 * DAY))
-    async with opened(tmp_path, maximums, clocks) as scene:
+    async with opened(database, maximums, clocks) as scene:
         await scene.limits.take(ADA, [1])
         clocks.run(30)
         refused = [await scene.limits.take(ADA, [each]) for each in (2, 3)]
@@ -229,14 +227,14 @@ def test_no_minute_has_more_messages(gaps: list[float], maximum: int) -> None:
 
 
 async def test_the_tables_are_bounded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A million ids make no more rows than a hundred; the limit of all stands."""
     monkeypatch.setattr(limits, "MAX_PERSON_SLOTS", 50)
     monkeypatch.setattr(limits, "MAX_COUNTED_UPDATES", 40)
     monkeypatch.setattr(limits, "TRIM_EVERY", 10)
     maximums = {Limit.PERSON_DAY: 1, Limit.ALL_DAY: 300}
-    async with opened(tmp_path, maximums) as scene:
+    async with opened(database, maximums) as scene:
         found = [await scene.send(person) for person in range(1, 401)]
         slots, updates = (
             await scene.rows("limit_slots"),
@@ -248,9 +246,9 @@ async def test_the_tables_are_bounded(
     assert updates <= 40 + 11
 
 
-async def test_old_counts_are_deleted(tmp_path: Path) -> None:
+async def test_old_counts_are_deleted(database: Database) -> None:
     """Counts that no window has any more leave the file."""
-    async with opened(tmp_path, {Limit.PERSON_DAY: 5, Limit.ALL_MINUTE: 500}) as scene:
+    async with opened(database, {Limit.PERSON_DAY: 5, Limit.ALL_MINUTE: 500}) as scene:
         for person in range(1, 101):
             await scene.send(person)
         before = await scene.rows("limit_slots")

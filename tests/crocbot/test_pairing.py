@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from crocbot import pairing, store
+from crocbot import pairing
 from crocbot.errors import OperatorError
 from crocbot.pairing import CODE_ALPHABET, CODE_LENGTH, CODE_VALID_SECONDS, Pairings
-from crocbot.store import Connection, SqliteStore
+from crocbot.store import Connection
+from tests.crocbot.databases import Database
 
 LATER = CODE_VALID_SECONDS + 1
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[Connection]:
+def connection(database: Database) -> Iterator[Connection]:
     """Return an empty table of pairings."""
-    with store.opened(tmp_path / "x.sqlite3", [pairing.SCHEMA]) as opened:
+    with database.opened([pairing.SCHEMA]) as opened:
         yield opened
 
 
@@ -95,19 +95,18 @@ def test_the_list(connection: Connection) -> None:
     ]
 
 
-async def test_a_running_gateway_sees_changes_at_once(tmp_path: Path) -> None:
+async def test_a_running_gateway_sees_changes_at_once(database: Database) -> None:
     """What a command approves or revokes holds for the next message."""
-    file = tmp_path / "x.sqlite3"
-    async with SqliteStore(file, [pairing.SCHEMA]) as opened:
+    async with database.store([pairing.SCHEMA]) as opened:
         pairings = Pairings(opened)
         code = await pairings.offer(8)
         assert code is not None
         assert not await pairings.is_paired(8)
-        with store.opened(file, [pairing.SCHEMA]) as connection:
+        with database.opened([pairing.SCHEMA]) as connection:
             pairing.approve(connection, code, time.time(), 0.0)
             # A reader does not wait for a command that writes.
             assert not await pairings.is_paired(8)
         assert await pairings.is_paired(8)
-        with store.opened(file, [pairing.SCHEMA]) as connection:
+        with database.opened([pairing.SCHEMA]) as connection:
             pairing.revoke(connection, 8)
         assert not await pairings.is_paired(8)

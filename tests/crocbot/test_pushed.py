@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +12,15 @@ from crocbot.delivery_outcomes import PushState
 from crocbot.model import ChatThread
 from crocbot.outgoing import FileKind, SentSteps
 from crocbot.pushed import NewFile, PushedFullError, RequestError, sql
-from crocbot.store import Connection, opened
+from crocbot.store import Connection
 from tests.crocbot.answer_files import png
+from tests.crocbot.databases import Database
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[Connection]:
+def connection(database: Database) -> Iterator[Connection]:
     """Open a new file."""
-    with opened(tmp_path / "crocbot.sqlite3", [pushed.SCHEMA]) as connection:
+    with database.opened([pushed.SCHEMA]) as connection:
         yield connection
 
 

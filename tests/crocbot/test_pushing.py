@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,8 @@ from crocbot.outgoing import SentSteps
 from crocbot.pushed import PushedMessages, sql
 from crocbot.pushing import MAX_AGE_SECONDS, Pushing
 from crocbot.reply import ChatOrder, Delivery
-from crocbot.store import SqliteStore, Store
+from crocbot.store import Store
+from tests.crocbot.databases import Database
 from tests.crocbot.fakes import Clock, FakeClocks, FakeTelegram, RecordedEvents
 
 TIMEOUT = TelegramError("no answer", ReconnectReason.TIMEOUT)
@@ -82,10 +82,10 @@ class Sender:
 
 
 @pytest.fixture
-async def sender(tmp_path: Path) -> AsyncIterator[Sender]:
+async def sender(database: Database) -> AsyncIterator[Sender]:
     """Run a Pushing."""
     clocks = FakeClocks()
-    store = SqliteStore(tmp_path / "db", [pushed.SCHEMA], clocks.system())
+    store = database.store([pushed.SCHEMA], clocks)
     async with store:
         sender = Sender(store, clocks)
         task = asyncio.create_task(sender.pushing.run())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -28,7 +27,8 @@ from crocbot.model import ChatThread, MessagePart, ReconnectReason, Reply
 from crocbot.outgoing import Buttons
 from crocbot.reply import Delivery, ReplyProgress, RichDelivery
 from crocbot.reply.rich_delivery import NOT_KEPT, UNCONFIRMED, classic_button
-from crocbot.store import SqliteStore, Store
+from crocbot.store import Store
+from tests.crocbot.databases import Database
 from tests.crocbot.fakes import FakeTelegram, RecordedEvents, a_message
 
 TABLE = Reply("| a | b |\n|---|---|\n| 1 | 2 |", markdown=True)
@@ -87,9 +87,9 @@ class RichFixture(FakeTelegram):
 
 
 @pytest.fixture
-async def chat(tmp_path: Path) -> Iterator[RichFixture]:
+async def chat(database: Database) -> Iterator[RichFixture]:
     """Return a chat with a store."""
-    async with SqliteStore(tmp_path / "db", [classic_forms.SCHEMA]) as store:
+    async with database.store([classic_forms.SCHEMA]) as store:
         yield RichFixture(store)
 
 

@@ -14,15 +14,16 @@ from crocbot.content import Context, ForwardOrigin, OriginType
 from crocbot.model import ChatThread, Exchange, Prompt, Usage
 from crocbot.sessions import Sessions
 from crocbot.store import SqliteStore, Store, opened
+from tests.crocbot.databases import Database
 from tests.crocbot.fakes import a_message
 
 HERE, TOPIC, ELSEWHERE = ChatThread(-5), ChatThread(-5, 4), ChatThread(7)
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
+async def store(database: Database) -> AsyncIterator[Store]:
     """Return an open store."""
-    async with SqliteStore(tmp_path / "x.sqlite3", [sessions.SCHEMA]) as opened:
+    async with database.store([sessions.SCHEMA]) as opened:
         yield opened
 
 

@@ -20,9 +20,9 @@ from crocbot.model import ErrorEvent, ErrorType, Severity, Usage
 from crocbot.prices import PICODOLLARS, Price, PricedModel, label
 from crocbot.settings.price_file import read_prices
 from crocbot.spending import Spending, Spent, describe, listed, total
-from crocbot.store import SqliteStore
 from crocbot.telemetry.instruments import Metric
 from crocbot.turn import Accounts
+from tests.crocbot.databases import Database
 from tests.crocbot.fakes import FakeClocks, RecordedEvents, a_message
 
 ADA, EVE = 7, 8
@@ -30,10 +30,9 @@ MINI = Price(input=150_000, output=600_000, cached_input=75_000)
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Spending]:
-    """Open the counts of a folder, as a new process does."""
-    clocks = FakeClocks().system()
-    async with SqliteStore(folder / "file", [spending.SCHEMA], clocks) as store:
+async def opened(database: Database) -> AsyncIterator[Spending]:
+    """Open the counts of a database, as a new process does."""
+    async with database.store([spending.SCHEMA], FakeClocks()) as store:
         yield Spending(store, priced=True)
 
 
@@ -142,12 +141,12 @@ def test_cached_tokens(value: dict[str, Any], tokens: tuple[int, int]) -> None:
     assert (usage.input_tokens, usage.cached_tokens) == tokens
 
 
-async def test_shares(tmp_path: Path) -> None:
+async def test_shares(database: Database) -> None:
     """Each person's part is that of the cost; all are kept over a restart."""
-    async with opened(tmp_path) as counts:
+    async with opened(database) as counts:
         await counts.record(ADA, Usage(10, 5), 3 * PICODOLLARS)
         await counts.record(EVE, Usage(1000, 0), PICODOLLARS)
-    async with opened(tmp_path) as counts:
+    async with opened(database) as counts:
         await counts.record(ADA, Usage(10, 5), 0)
         spent, whole = await counts.share(ADA)
         nothing, _ = await counts.share(9)
@@ -165,9 +164,9 @@ async def test_shares(tmp_path: Path) -> None:
     ]
 
 
-async def test_shares_without_prices(tmp_path: Path) -> None:
+async def test_shares_without_prices(database: Database) -> None:
     """They are those of the tokens; an agent that counts none says so."""
-    async with opened(tmp_path) as counts:
+    async with opened(database) as counts:
         await counts.record(ADA, Usage(10, 20), 0)
         await counts.record(EVE, Usage(), 0)
         found = await lines(counts)
@@ -179,12 +178,12 @@ async def test_shares_without_prices(tmp_path: Path) -> None:
 
 
 async def test_the_table_is_bounded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those whose last answer is the longest ago are added up; the sum stays right."""
     monkeypatch.setattr(spending, "MAX_PERSONS", 20)
     monkeypatch.setattr(spending, "TRIM_EVERY", 5)
-    async with opened(tmp_path) as counts:
+    async with opened(database) as counts:
         for person in range(1, 101):
             await counts.record(person, Usage(1, 1), 7)
             await counts.record(1, Usage(1, 0), 1)
@@ -198,9 +197,9 @@ async def test_the_table_is_bounded(
     assert 2 not in persons
 
 
-async def test_sums_beyond_an_integer(tmp_path: Path) -> None:
+async def test_sums_beyond_an_integer(database: Database) -> None:
     """Costs and tokens that no one can pay for do not break the page."""
-    async with opened(tmp_path) as counts:
+    async with opened(database) as counts:
         for person in (ADA, EVE):
             for _ in range(3):
                 await counts.record(person, Usage(2**62, 2**62), 2**62)

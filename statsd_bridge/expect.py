@@ -138,7 +138,12 @@ def read(file: str) -> list[Expectation]:
 
 
 def parse(text: str, file: str) -> list[Expectation]:
-    """Parse the text of a file; raise ConfigError for the first line that is wrong."""
+    """
+    Parse the text of a file.
+
+    Raises ConfigError for the first line that is wrong, and for a file without any: a
+    test of nothing would pass.
+    """
     found: list[Expectation] = []
     for number, row in enumerate(text.split("\n"), 1):
         stripped = row.strip(" \t\r")
@@ -151,6 +156,8 @@ def parse(text: str, file: str) -> list[Expectation]:
         except ValueError as error:
             raise ConfigError(f"{file}:{number}: {error}") from error
         found.append(Expectation(number=number, line=line, expected=expected))
+    if not found:
+        raise ConfigError(f"{file}: has no expectation; {FORM}")
     return found
 
 

@@ -143,6 +143,8 @@ def test_many_outcomes_are_shortened() -> None:
         ("x:1|c => a.b 1", "f:1: 'a.b 1' is not an expectation"),
         ("x:1|c => dropped twice", "f:1: 'twice' is not a number"),
         ("x:1|c => refused never", "f:1: 'never' is not a reason; write one of conf"),
+        ("", "f: has no expectation; write LINE => SERIES VALUE"),
+        ("\n# x:1|c => x 1\n", "f: has no expectation"),
         ("# first\n => x 1", "f:2: there is no statsd line before the =>"),
         ("x" * 70_000, "f:1: the line has more than 65535 characters"),
     ],
@@ -198,7 +200,7 @@ LINES = st.builds(
 ).filter(lambda line: not line.startswith(("#", "=>")))
 
 
-@given(st.lists(LINES, max_size=8))
+@given(st.lists(LINES, min_size=1, max_size=8))
 def test_whatever_came_holds_as_the_expectation(lines: list[str]) -> None:
     """What a failure prints can be copied into the file."""
     never = "".join(f"{line} => never_there 1\n" for line in lines)

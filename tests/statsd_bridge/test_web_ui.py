@@ -265,6 +265,40 @@ def test_methods_that_change_something_are_refused(ask: Ask) -> None:
     head, body = ask("/ui/series", method="HEAD")
     assert head.startswith("http/1.0 200")
     assert body == b""
+    head, _ = ask("/explain?line=a:1%7Cc", BROWSER, method="POST")
+    assert head.startswith("http/1.0 405")
+    assert "allow: get, head" in head
+
+
+def test_a_slash_behind_the_path_of_the_page(ask: Ask) -> None:
+    """It leads to the page, also behind a proxy that cuts a prefix."""
+    head, _ = ask("/ui/")
+    assert head.startswith("http/1.0 307")
+    assert "location: ../ui\r\n" in head
+
+
+def test_a_line_with_a_semicolon_is_explained_whole(ask: Ask) -> None:
+    """Only & divides the parameters of a request."""
+    _, body = ask("/explain?line=a:1|c|%23x:1;y")
+    assert json.loads(body)["line"] == "a:1|c|#x:1;y"
+
+
+@pytest.mark.parametrize("path", ["/", "/ui/live"])
+def test_charts_without_a_point_have_no_numbers(ask: Ask, path: str) -> None:
+    """In the first seconds nothing is known; it is not 0."""
+    _, body = ask(path)
+    assert body.count(b"no value yet") == 2
+    assert b"<b>0</b> <small>max" not in body
+
+
+def test_the_main_page_has_no_column_without_values(ask: Ask, backend: Backend) -> None:
+    """Without JavaScript its tables have what the page knows; others have the rest."""
+    backend.path.feed(b"no.rule:1|c")
+    _, home = ask("/")
+    _, names = ask("/debug/unmapped", BROWSER)
+    for title in (b"Rule to paste", b"Values of labels"):
+        assert title not in home
+    assert b"Rule to paste" in names
 
 
 @pytest.mark.parametrize(

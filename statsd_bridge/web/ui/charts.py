@@ -103,6 +103,8 @@ def _title(chart: Chart, lines: Mapping[str, Points]) -> Html:
     if len(lines) != 1 or not chart.ceiling:
         return html(chart.title)
     (points,) = lines.values()
+    if not points:
+        return html(chart.title)
     now = _last(points)
     return fill(
         "{title} <small>of {ceiling}, {share}</small>",
@@ -136,6 +138,8 @@ def _drawn(
 def _legend(chart: Chart, lines: Mapping[str, Points]) -> Html:
     if not lines:
         return Html('<p class="none">none</p>')
+    if not any(lines.values()):
+        return Html('<p class="none">no value yet: the first comes after 5 s</p>')
     items = [
         fill(
             '<li><svg class="key" viewBox="0 0 10 10" aria-hidden="true">'
@@ -156,5 +160,9 @@ def _last(points: Points) -> float:
 
 
 def _description(chart: Chart, lines: Mapping[str, Points]) -> str:
-    values = [f"{name} {chart.text(_last(points))}" for name, points in lines.items()]
+    values = [
+        f"{name} {chart.text(_last(points))}"
+        for name, points in lines.items()
+        if points
+    ]
     return f"{chart.title}, the last 15 minutes; now: {', '.join(values) or 'none'}"

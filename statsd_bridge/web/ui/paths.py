@@ -21,6 +21,8 @@ def ui_paths(backend: Backend, jobs: Jobs, telemetry_path: str) -> dict[str, Pag
     return {
         "/": main,
         UI_PATH: main,
+        # Links of the page are relative to a path without a slash at its end.
+        f"{UI_PATH}/": pages.Redirect(f"..{UI_PATH}".encode()),
         f"/{views.LIVE_PART}": views.Live(context),
         f"/{series.PATH}": views.SeriesView(context),
         f"/{cardinality.PATH}": views.CardinalityView(context),

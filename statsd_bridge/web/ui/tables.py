@@ -19,7 +19,13 @@ class Column(NamedTuple):
 def table(
     caption: str, columns: tuple[Column, ...], rows: Iterable[Sequence[object]]
 ) -> Html:
-    """Return a table whose first column has the name of each row."""
+    """
+    Return a table whose first column has the name of each row.
+
+    A column without any value is left out: the main page has a part of what its
+    sections can show.
+    """
+    columns, rows = _filled(columns, list(rows))
     # With roles it stays a table for screen readers when the style makes it a list.
     heads = [
         fill(
@@ -37,6 +43,18 @@ def table(
         heads=join(heads),
         rows=Html("".join(_cells(columns, rows))),
     )
+
+
+def _filled(
+    columns: tuple[Column, ...], rows: list[Sequence[object]]
+) -> tuple[tuple[Column, ...], list[Sequence[object]]]:
+    """Return the columns that have a value in any row, and their cells."""
+    kept = [
+        n for n in range(len(columns)) if not n or any(row[n] != "" for row in rows)
+    ]
+    if len(kept) == len(columns):
+        return columns, rows
+    return tuple(columns[n] for n in kept), [[row[n] for n in kept] for row in rows]
 
 
 def _cells(

@@ -91,6 +91,10 @@ class View(Page):
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"allow", b"GET, HEAD")
             return plain_error(request, 405, b"405 method not allowed\n")
+        return self.checked(request)
+
+    def checked(self, request: PageRequest) -> bytes | int:
+        """Read the parameters; return the page, or begin a job that sends it."""
         # A form sends its empty fields, too.
         given = {n: each for n, each in (request.args or {}).items() if each != [b""]}
         try:
@@ -264,7 +268,7 @@ class Explain(View):
 
     title = "Explain a line"
 
-    def render(self, request: PageRequest) -> bytes | int:
+    def checked(self, request: PageRequest) -> bytes:
         """Return the page."""
         line = (request.args or {}).get(b"line", [b""])[-1]
         explained = self.backend.explain(line) if line else None

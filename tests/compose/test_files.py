@@ -15,6 +15,7 @@ import yaml
 from crocbot.sandbox.server import TOKEN
 from crocbot.settings.fields import NAMES, SECRETS, Settings
 from crocbot.settings.sources import CONFIG
+from statsd_bridge.storage.file import MAX_WRITE_SECONDS
 
 COMPOSE = Path(__file__).parents[2] / "compose"
 # Not settings, but variables that other programs use as well.
@@ -112,12 +113,13 @@ def test_the_image_builds_where_no_registry_is() -> None:
 
 
 def test_statsd_exporter_replaces_the_bridge() -> None:
-    """It has the same flags, mapping file, port, and name in the network."""
+    """It has the same flags but one, mapping file, port, and name in the network."""
     bridge, other = SERVICES["bridge"], SERVICES["statsd-exporter"]
+    storage = "--storage.file=/var/lib/statsd-bridge/series"
 
     assert other["profiles"] == ["statsd-exporter"]
-    assert other["command"] == bridge["command"]
-    assert other["volumes"] == bridge["volumes"]
+    assert [*other["command"], storage] == bridge["command"]
+    assert [*other["volumes"], "series:/var/lib/statsd-bridge"] == bridge["volumes"]
     assert other["ports"] == bridge["ports"]
     assert other["networks"] == {"default": {"aliases": ["bridge"]}}
 
@@ -206,6 +208,13 @@ def test_the_grace_period() -> None:
     grace = int(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
 
     assert grace > 2 * Settings.model_fields["drain_seconds"].default
+
+
+def test_the_bridge_has_the_time_to_write_its_series() -> None:
+    """Longer than it takes at most."""
+    grace = int(SERVICES["bridge"]["stop_grace_period"].removesuffix("s"))
+
+    assert grace > MAX_WRITE_SECONDS
 
 
 @pytest.mark.parametrize("name", SERVICES)

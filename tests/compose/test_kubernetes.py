@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from crocbot.settings.fields import NAMES, SECRETS, Settings
+from statsd_bridge.storage.file import MAX_WRITE_SECONDS
 
 FILE = Path(__file__).parents[2] / "compose" / "kubernetes" / "crocbot.yml"
 OBJECTS = {each["kind"]: each for each in yaml.safe_load_all(FILE.read_text())}
@@ -97,6 +98,17 @@ def test_the_grace_period() -> None:
     grace = POD["spec"]["terminationGracePeriodSeconds"]
 
     assert grace > 2 * Settings.model_fields["drain_seconds"].default
+
+
+def test_the_bridge_keeps_its_series() -> None:
+    """On the volume of the pod, with the time to write them after the gateway."""
+    [flag] = [each for each in BRIDGE["args"] if each.startswith("--storage.file=")]
+    (mount,) = BRIDGE["volumeMounts"]
+    grace = POD["spec"]["terminationGracePeriodSeconds"]
+
+    assert flag.partition("=")[2].startswith(mount["mountPath"] + "/")
+    assert (mount["name"], mount["subPath"]) == ("state", "statsd-bridge")
+    assert grace > MAX_WRITE_SECONDS + Settings.model_fields["drain_seconds"].default
 
 
 def test_the_bridge_is_a_sidecar() -> None:

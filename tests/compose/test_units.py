@@ -12,6 +12,7 @@ import pytest
 
 from crocbot.settings.fields import Settings
 from statsd_bridge.listener.inherited import FLAGS
+from statsd_bridge.storage.file import MAX_WRITE_SECONDS
 
 UNITS = Path(__file__).parents[2] / "compose" / "systemd"
 SERVICES = sorted(UNITS.glob("*.service"))
@@ -87,6 +88,22 @@ def test_the_stop_timeout() -> None:
 
     drain = Settings.model_fields["drain_seconds"].default
     assert int(service["TimeoutStopSec"]) > 2 * drain
+
+
+@pytest.mark.parametrize(
+    "name", ["statsd-bridge.service", "statsd-bridge-shard@.service"]
+)
+def test_a_bridge_keeps_its_series(name: str) -> None:
+    """In its state directory, with the time to write them."""
+    service = read(UNITS / name)["Service"]
+    [flag] = [
+        each
+        for each in service["ExecStart"].split()
+        if each.startswith("--storage.file=")
+    ]
+
+    assert flag == f"--storage.file=%S/{service['StateDirectory']}/series"
+    assert int(service["TimeoutStopSec"]) > MAX_WRITE_SECONDS
 
 
 @pytest.mark.parametrize("file", SERVICES, ids=lambda file: str(file.name))

@@ -248,8 +248,10 @@ def version_of(connection: Connection) -> int:
 
     Raise OperatorError for a newer one.
     """
+    # Not to_regclass(): it may answer from before the wait for the lock.
     (exists,) = connection.execute(
-        "SELECT to_regclass('schema_version') IS NOT NULL"
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class"
+        " WHERE relname = 'schema_version' AND pg_catalog.pg_table_is_visible(oid))"
     ).fetchone()
     if not exists:
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -19,6 +20,7 @@ from crocbot.store import (
     upgrade,
 )
 from crocbot.store.postgresql import PostgresStore
+from crocbot.store.schema import SCHEMA_LOCK, VERSION
 from tests.postgresql import Cluster
 
 ONLY_POSTGRESQL = {"schema_version", "chats", "leases", "shared", "replicas"}
@@ -131,3 +133,27 @@ def test_settings_that_are_wrong(
     assert text in line
     assert "guess-my-name" not in line
     assert "\n" not in line
+
+
+async def test_replicas_that_start_at_once_make_the_tables_once(
+    cluster: Cluster,
+) -> None:
+    """Those that waited for the first one see its tables."""
+    url = cluster.create_database()
+    name = url.rpartition("/")[2]
+    waiting = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    )
+    with cluster.connect(name) as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", SCHEMA_LOCK)
+        upgrades = [
+            asyncio.create_task(asyncio.to_thread(upgrade, DatabaseUrl.parse(url)))
+            for _ in range(3)
+        ]
+        async with asyncio.timeout(30):
+            while cluster.execute(waiting)[0][0] < len(upgrades):
+                await asyncio.sleep(0.02)
+    versions = await asyncio.gather(*upgrades)
+
+    assert sorted(before for before, _ in versions) == [0, VERSION, VERSION]
+    cluster.drop_database(url)

@@ -7,14 +7,14 @@ Rows to turns: in order within a chat, many chats at once, all of it bounded.
                                   /stop --------------------> one turn more for each
 
 - `wait_for_capacity()` is the back-pressure: the poller calls it before each poll, the
-  webhook before it stores an update.  It bounds the rows that wait here to
-  `max_queued`, besides rows of an earlier run, reopened rows, and one row for each
-  webhook request in progress.  While fewer than `max_turns` chats are busy, up to
-  `max_queued_few_chats` rows may wait, so that one chat with many messages does not
-  delay the others.
+  webhook before it stores an update.  It bounds the rows that wait here
+  (`RowCapacity`), besides rows of an earlier run, reopened rows, and one row for each
+  webhook request in progress.
 - Fragments of one message make one turn.  It begins when the last of them is here, or
   `gather_seconds` after the latest one.
 - `stop_turn()` cancels the turn that a chat is in or about to begin; later rows go on.
+- With PostgreSQL the rows of a chat come here under its lease.  If that is lost, the
+  rows are dropped: another replica works them.
 - A chat has an entry here only while it has a task that serves it, however that ends.
 - Rows whose turns were running when an earlier process crashed run first, each alone
   (`TurnSlots`).
@@ -24,17 +24,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Coroutine, Hashable, Iterable, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from typing import Any
 
-from crocbot import arrivals, envelope, fragments
+from crocbot import arrivals, envelope, leases
 from crocbot.chat_moves import ChatMoves
+from crocbot.chat_queue import ChatQueue
 from crocbot.events import EventListener, MessageAccepted, TurnsInFlight, UpdateType
 from crocbot.inbox import Accepted, Inbox
 from crocbot.model import RawUpdate, Row
+from crocbot.row_capacity import RowCapacity
 from crocbot.turn import (
     MIN_CALM_SECONDS,
     BugReporter,
@@ -46,34 +46,6 @@ from crocbot.turn import (
 )
 
 CANCEL_SECONDS = 0.5
-
-
-@dataclass(slots=True, kw_only=True)
-class ChatQueue:
-    """
-    The rows of one chat: `waiting`, each with its time of arrival, and `running`.
-
-    `begun` means that `task` has run, `stopped` that the turn was cancelled by
-    `stop_turn()`, `settled` that no such turn is left.
-    """
-
-    waiting: deque[tuple[Row, float]] = field(default_factory=deque)
-    running: Sequence[Row] = ()
-    begun: bool = False
-    stopped: bool = False
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    grew: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def waiting_rows(self) -> list[Row]:
-        """Return the rows that wait, in their order."""
-        return [row for row, _ in self.waiting]
-
-    @property
-    def next_indices(self) -> list[int]:
-        """Return the indices in `waiting` of the next row and its further fragments."""
-        return fragments.of_first(row.raw for row, _ in self.waiting)
 
 
 class Dispatcher:
@@ -91,6 +63,7 @@ class Dispatcher:
         max_queued_few_chats: int = 0,
         gather_seconds: float = 0.0,
         calm_seconds: float = MIN_CALM_SECONDS,
+        backlog: leases.Backlog | None = None,
     ) -> None:
         self._inbox = inbox
         self._runner = runner
@@ -98,29 +71,39 @@ class Dispatcher:
         self._bugs = BugReporter(events)
         self._moves = moves
         self._slots = TurnSlots(max_turns, calm_seconds=calm_seconds)
-        self._max_turns = max_turns
-        self._max_queued = max_queued
-        self._max_queued_few_chats = max(max_queued, max_queued_few_chats)
+        self._capacity = RowCapacity(
+            max_turns=max_turns,
+            max_rows=max_queued,
+            max_rows_few_chats=max_queued_few_chats,
+        )
         self._gather_seconds = gather_seconds
+        self._backlog = backlog
+        self._draining = False
         self._in_flight = 0
-        self._queued = 0
-        self._has_capacity = asyncio.Event()
-        self._has_capacity.set()
         self._chats: dict[Hashable, ChatQueue] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def queued(self) -> int:
         """Return how many rows are running or waiting."""
-        return self._queued
+        return self._capacity.rows
+
+    @property
+    def free_turns(self) -> int:
+        """Return how many chats more may be in a turn."""
+        return 0 if self._draining else self._capacity.free_chats
+
+    @property
+    def free_rows(self) -> int:
+        """Return how many rows more may wait."""
+        return 0 if self._draining else self._capacity.free_rows
 
     async def wait_for_capacity(self) -> int:
         """Wait until more rows may come; return how many."""
-        # Another caller that waited may have used up the capacity.
-        while not self._has_capacity.is_set():
-            await self._has_capacity.wait()
-        # The next rows may be of any number of chats.
-        return min(self._limit - self._queued, self._max_queued)
+        if self._backlog is not None:
+            # Another replica may work them.
+            return await self._backlog.wait_for_room()
+        return await self._capacity.wait()
 
     async def accept(
         self, updates: Sequence[RawUpdate], *, leader: int | None = None
@@ -139,11 +122,12 @@ class Dispatcher:
         for row in accepted.rows:
             if (lag := envelope.lag_seconds(row.raw, now)) is not None:
                 self._events.emit(MessageAccepted(lag))
-        self.enqueue(accepted.rows)
+        rows = accepted.workable
+        self.enqueue(accepted.rows if rows is None else rows)
         return accepted
 
     def resume(self, rows: Sequence[Row]) -> None:
-        """Queue the open rows of an earlier process, suspects first; call it once."""
+        """Queue the open rows of an earlier process, suspects first."""
         self._slots.add(rows)
         self.enqueue(suspects_first([(self._key(row), row) for row in rows]))
 
@@ -157,7 +141,9 @@ class Dispatcher:
                 self._start(self._run_urgent(row))
             elif needs_turn:
                 self._queue(self._key(row), row, now)
-            self._count(+1)
+            if row.lease is not None:
+                row.lease.enter()
+            self._capacity.count(+1)
 
     def _arrive(self, row: Row) -> bool:
         """Do at once what this update does; return whether it needs a turn as well."""
@@ -197,7 +183,7 @@ class Dispatcher:
         waiting = chat.waiting_rows
         chat.waiting.clear()
         if chat.running:
-            self.stop_turn(envelope.chat_key(row.raw))
+            self.stop_turn(self._key(row))
         return waiting
 
     async def _change_membership(self, row: Row, lost: Sequence[Row]) -> None:
@@ -214,6 +200,8 @@ class Dispatcher:
 
     def _key(self, row: Row) -> Hashable:
         """Return the key of a row's chat, the same before and after a move."""
+        if row.lease is not None:
+            return row.lease.chat
         return self._moves.origin(envelope.chat_key(row.raw))
 
     def _queue(self, key: Hashable, row: Row, now: float) -> None:
@@ -221,6 +209,7 @@ class Dispatcher:
         if chat is None:
             chat = self._chats[key] = ChatQueue()
             chat.task = self._start(self._run_chat(key, chat))
+            self._capacity.set_busy(len(self._chats))
         chat.waiting.append((row, now))
         chat.grew.set()
 
@@ -234,7 +223,9 @@ class Dispatcher:
         """
         # Rows of the new id that came before its move was known have their own queue.
         chat = self._chats.get(self._moves.origin(key)) or self._chats.get(key)
-        if chat is None or chat.task is None or not (chat.running or chat.waiting):
+        if chat is None or chat.abandoned:
+            return None
+        if chat.task is None or not (chat.running or chat.waiting):
             return None
         if draft is not None and draft not in {row.draft_id for row in chat.running}:
             return None
@@ -248,6 +239,24 @@ class Dispatcher:
             chat.task.cancel()
         return chat.settled
 
+    def abandon(self, chat: int) -> None:
+        """Cancel the turn of a chat that another replica works, and drop its rows."""
+        queue = self._chats.get(chat)
+        if queue is None:
+            return
+        queue.abandoned = True
+        waiting = queue.waiting_rows
+        queue.waiting.clear()
+        self._drop(waiting)
+        task, ends = queue.task, queue.stopped or not queue.begun
+        if task is not None and not ends and task is not asyncio.current_task():
+            task.cancel()
+
+    def _drop(self, rows: Sequence[Row]) -> None:
+        """Count out rows that stay open for another replica."""
+        self._runner.abandon(rows)
+        self._leave(rows)
+
     async def drain(self, seconds: float) -> int:
         """
         Wait for all turns, then cancel the others; return how many rows are left open.
@@ -255,13 +264,14 @@ class Dispatcher:
         It may be called again with a shorter time.  A turn that ignores its
         cancellation is abandoned.
         """
+        self._draining = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
-        return self._queued
+        return self.queued
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -282,29 +292,37 @@ class Dispatcher:
             self._leave(chat.waiting_rows)
         finally:
             del self._chats[key]
-            self._update_capacity()
+            self._capacity.set_busy(len(self._chats))
 
     async def _run_next(self, key: Hashable, chat: ChatQueue) -> None:
         """Run the next turn of a chat to its end, or until it is stopped."""
         try:
-            await self._gather(chat)
+            await chat.gather(self._gather_seconds)
             async with self._slots.slot(chat.waiting_rows):
-                chat.running = self._take_next(chat)
+                chat.running = chat.take_next()
                 await self._run_turn(key, chat.running)
         except asyncio.CancelledError:
-            if not chat.stopped:
+            if not (chat.stopped or chat.abandoned):
                 # By drain(), which counts the rows that are left.
                 raise
             uncancel()
-            chat.running = chat.running or self._take_next(chat)
-            await self._bugs.survive(self._runner.cancel(chat.running))
+            await self._end_cancelled(chat)
         else:
-            if chat.stopped:
+            if chat.stopped or chat.abandoned:
                 # The turn ended in spite of its cancellation.
                 uncancel()
         self._leave(chat.running)
         chat.running, chat.stopped = (), False
         chat.settled.set()
+
+    async def _end_cancelled(self, chat: ChatQueue) -> None:
+        """Close the rows of a turn that was stopped, unless its chat is lost."""
+        if not chat.stopped:
+            self._runner.abandon(chat.running)
+            return
+        chat.running = chat.running or chat.take_next()
+        with leases.working_under(chat.running[0].lease if chat.running else None):
+            await self._bugs.survive(self._runner.cancel(chat.running))
 
     async def _run_urgent(
         self, row: Row, *, after: Awaitable[None] | None = None
@@ -322,9 +340,10 @@ class Dispatcher:
             return
         self._change_in_flight(+1)
         try:
-            turn = self._runner.run(rows, overtaken=self._has_waiting(key))
-            if await self._bugs.survive(turn):
-                await self._bugs.survive(self._fail_waiting(key))
+            with leases.working_under(rows[0].lease):
+                turn = self._runner.run(rows, overtaken=self._has_waiting(key))
+                if await self._bugs.survive(turn):
+                    await self._bugs.survive(self._fail_waiting(key))
         finally:
             self._change_in_flight(-1)
 
@@ -347,54 +366,10 @@ class Dispatcher:
         self._in_flight += by
         self._events.emit(TurnsInFlight(self._in_flight))
 
-    async def _gather(self, chat: ChatQueue) -> None:
-        """Wait for further fragments of the next message, if it may have any."""
-        clock = asyncio.get_running_loop().time
-        while chat.waiting:
-            last, arrived = chat.waiting[chat.next_indices[-1]]
-            left = arrived + self._gather_seconds - clock()
-            if left <= 0 or not fragments.may_continue(last.raw):
-                return
-            chat.grew.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await chat.grew.wait()
-
-    @staticmethod
-    def _take_next(chat: ChatQueue) -> Sequence[Row]:
-        """Remove the next row from a queue, with its further fragments; return them."""
-        if not chat.waiting:
-            return ()
-        indices = chat.next_indices
-        rows = [chat.waiting[index][0] for index in indices]
-        for index in reversed(indices):
-            del chat.waiting[index]
-        return rows
-
     def _leave(self, rows: Sequence[Row]) -> None:
         """Count rows out, after their turn."""
         self._slots.remove(rows)
-        self._count(-len(rows))
-
-    def _count(self, by: int) -> None:
-        """Count rows in or out.  Rows that drain() cancels stay counted."""
-        self._queued += by
-        self._update_capacity()
-
-    @property
-    def _limit(self) -> int:
-        """Return how many rows may be here: more while turns are free."""
-        busy = len(self._chats) >= self._max_turns
-        return self._max_queued if busy else self._max_queued_few_chats
-
-    def _update_capacity(self) -> None:
-        """
-        Let the poller wait, or go on.
-
-        Once full, there is no capacity until half of the limit is free: the poller
-        would ask for one update at a time otherwise.
-        """
-        if self._queued >= self._limit:
-            self._has_capacity.clear()
-        elif self._queued <= self._limit // 2:
-            self._has_capacity.set()
+        self._capacity.count(-len(rows))
+        for row in rows:
+            if row.lease is not None:
+                row.lease.leave()

@@ -212,5 +212,12 @@ class StoreError(TurnError):
         self.no_space = no_space
 
 
+class LeaseLostError(StoreError):
+    """Another replica works the chat now: nothing may be written or sent for it."""
+
+    def __init__(self, chat: int) -> None:
+        super().__init__(f"chat {chat} is worked by another replica now")
+
+
 class LeaderLostError(InboxError):
     """Another replica leads now: updates that this one polled are not stored."""

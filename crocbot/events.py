@@ -27,7 +27,7 @@ from crocbot.delivery_outcomes import (
     RichOutcome,
 )
 from crocbot.model import Disposition, ErrorEvent, Outcome, RawUpdate, ReconnectReason
-from crocbot.replica_events import LeaderState
+from crocbot.replica_events import ReplicaEvent
 from crocbot.turn_outcomes import (
     AgentErrorReason,
     FileDirection,
@@ -357,7 +357,7 @@ Event = (
     | EditHandled
     | PressHandled
     | MembershipChanged
-    | LeaderState
+    | ReplicaEvent
     | ButtonsEvent
 )
 

@@ -28,6 +28,7 @@ from crocbot.content import (
     draft_id,
 )
 from crocbot.context import MAX_REMEMBERED_QUOTED_CHARS, with_context
+from crocbot.leases import Lease
 from crocbot.outgoing import Buttons, OutgoingFile, SentSteps
 
 MAX_PORT = 65_535
@@ -187,7 +188,7 @@ class Row:
     `reply` is the answer of an earlier turn that could not be delivered: it is
     delivered instead of asking the agent again, from where `sent` ends.  `retried`
     means that the row failed and the operator opened it again.  `tries` is how often
-    the process crashed while a turn of this row ran.
+    the process crashed while a turn of this row ran.  `lease` is that of its chat.
     """
 
     update_id: int
@@ -197,6 +198,7 @@ class Row:
     sent: SentSteps | None = field(default=None, kw_only=True)
     retried: bool = field(default=False, kw_only=True)
     tries: int = field(default=0, kw_only=True)
+    lease: Lease | None = field(default=None, kw_only=True, compare=False)
 
     @property
     def draft_id(self) -> int:

@@ -20,13 +20,14 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from crocbot import log
+from crocbot import leases, log
 from crocbot.backoff import Backoff
 from crocbot.chat_moves import ChatMoves
 from crocbot.errors import (
     DeliveryError,
     FloodWaitError,
     GaveUpError,
+    LeaseLostError,
     OperatorError,
     StoreError,
 )
@@ -65,7 +66,8 @@ class Pushing:
     """
     Sends the open rows of `messages`; `delivery` has no order of its own.
 
-    `redactor` takes secrets out of the reasons that are kept.
+    `redactor` takes secrets out of the reasons that are kept.  With a `holder` only
+    chats whose lease this process has are sent to.
     """
 
     messages: PushedMessages
@@ -74,6 +76,7 @@ class Pushing:
     moves: ChatMoves
     events: EventListener
     redactor: log.Redactor
+    holder: leases.Holder | None = None
     _chats: dict[int, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _rests: dict[int, _Rest] = field(default_factory=dict, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -118,8 +121,22 @@ class Pushing:
         }
         for chat_id, push_ids in waiting.items():
             if not self._must_wait(chat_id) and len(self._chats) < MAX_CHATS:
-                task = asyncio.create_task(self._send_chat(chat_id, push_ids))
-                self._chats[chat_id] = task
+                self._start(chat_id, push_ids)
+
+    def _start(self, chat_id: int, push_ids: list[int]) -> None:
+        """Start the task of a chat, under its lease, if another replica has none."""
+        lease = None
+        if self.holder is not None:
+            origin = self.moves.origin(chat_id)
+            lease = self.holder.lease(origin) if isinstance(origin, int) else None
+            if lease is None:
+                return
+        with leases.working_under(lease):
+            task = asyncio.create_task(self._send_chat(chat_id, push_ids))
+        self._chats[chat_id] = task
+        if lease is not None:
+            lease.enter()
+            task.add_done_callback(lambda _: lease.leave())
 
     def _must_wait(self, chat_id: int) -> bool:
         """Return whether a chat is sent to, or rests."""
@@ -152,7 +169,8 @@ class Pushing:
         """
         Send one row and close it; return False if it has to be tried again later.
 
-        Raise OperatorError if nothing can be sent.
+        Raise OperatorError if nothing can be sent, LeaseLostError if another replica
+        sends it.
         """
         progress = self.delivery.start(
             replace(push.chat, chat_id=chat_id),
@@ -162,7 +180,7 @@ class Pushing:
         )
         try:
             await progress.deliver(push.reply)
-        except OperatorError:
+        except (OperatorError, LeaseLostError):
             raise
         except DeliveryError as error:
             if isinstance(error, GaveUpError) and not self._is_too_old(push):

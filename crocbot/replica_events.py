@@ -20,3 +20,23 @@ class LeaderState:
 
     bot: int
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """Another replica works a chat that this one worked, or waited to work."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRefused:
+    """A row was not closed, because the lease of its chat is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatsHeld:
+    """How many chats this replica works now."""
+
+    count: int
+
+
+ReplicaEvent = LeaderState | LeaseLost | WriteRefused | ChatsHeld

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
-from crocbot import log
+from crocbot import leases, log
 from crocbot.backoff import FloodControl
 from crocbot.botapi import parameters
 from crocbot.botapi.bot import DEFAULT_SECONDS, PLACEHOLDER, AiohttpRequest, Bot
@@ -27,6 +27,7 @@ from crocbot.errors import (
     CrocbotError,
     DeliveryError,
     FloodWaitError,
+    LeaseLostError,
     OperatorError,
     TelegramError,
 )
@@ -317,14 +318,17 @@ class Client:
         """
         Call a method for a chat, at its new id if it moved.
 
-        Raise FloodWaitError, without a call, during a flood wait.  One that Telegram
-        sets for a `cosmetic` call delays no other call.
+        Raise FloodWaitError, without a call, during a flood wait, LeaseLostError if
+        another replica works the chat.  A flood wait that Telegram sets for a
+        `cosmetic` call delays no other call.
         """
         chat_id, moved_from = chat.chat_id, None
         floods = self._cosmetic_flood_control if cosmetic else self.floods
         while True:
             self.floods.check(chat_id)
             floods.check(chat_id)
+            if not await leases.confirm():
+                raise LeaseLostError(chat_id)
             try:
                 return await self._call(method, chat_id=chat_id, **values)
             except ChatMovedError as error:

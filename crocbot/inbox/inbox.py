@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self, TypeVar
 
-from crocbot.errors import InboxError, StoreError
+from crocbot.errors import InboxError, LeaderLostError, StoreError
 from crocbot.events import NO_EVENTS, EventListener, InboxState
 from crocbot.inbox import sql
 from crocbot.inbox.sql import Failure
@@ -48,13 +48,15 @@ class Accepted:
     """
     What became of a batch of updates: the first `stored` ones are on disk.
 
-    `rows` are those that are new.  `error` is why the other updates are not stored,
-    None if there are none.
+    `rows` are those that are new, and `workable` those of them that the caller has to
+    queue: all, with None.  `error` is why the other updates are not stored, None if
+    there are none.
     """
 
     rows: Sequence[Row] = ()
     stored: int = 0
     error: InboxError | None = None
+    workable: Sequence[Row] | None = None
 
 
 class Inbox:
@@ -108,10 +110,7 @@ class Inbox:
         await self._run(partial(sql.recover, orderly=orderly))
 
     async def accept(
-        self,
-        updates: Sequence[RawUpdate],
-        *,
-        leader: int | None = None,  # noqa: ARG002
+        self, updates: Sequence[RawUpdate], *, leader: int | None = None
     ) -> Accepted:
         """
         Store updates, each with an `update_id`, or the first ones if not all fit.
@@ -123,7 +122,9 @@ class Inbox:
         count, refusal = len(updates), None
         while count:
             try:
-                rows = await self._accept(updates[:count])
+                accepted = await self._accept(updates[:count], leader)
+            except LeaderLostError:
+                raise
             except InboxError as error:
                 self._refuse(error, updates[:count])
                 if refusal is not None:
@@ -137,10 +138,15 @@ class Inbox:
             else:
                 if count == len(updates):
                     self._accept_error = refusal = None
-                return Accepted(rows=rows, stored=count, error=refusal)
+                return replace(accepted, stored=count, error=refusal)
         return Accepted()
 
-    async def _accept(self, updates: Sequence[RawUpdate]) -> list[Row]:
+    async def _accept(
+        self,
+        updates: Sequence[RawUpdate],
+        leader: int | None,  # noqa: ARG002
+    ) -> Accepted:
+        """Store updates in one transaction."""
         now = self._store.clock.read()
 
         def job(connection: Connection) -> list[Row]:
@@ -149,7 +155,8 @@ class Inbox:
             return sql.accept(connection, updates, now.time)
 
         rows = await self._run(job)
-        return [replace(row, accepted_at=now.monotonic) for row in rows]
+        rows = [replace(row, accepted_at=now.monotonic) for row in rows]
+        return Accepted(rows=rows, stored=len(updates))
 
     def _refuse(self, error: InboxError, updates: Sequence[RawUpdate]) -> None:
         """Remember why updates were not stored, and their size."""
@@ -253,9 +260,12 @@ class Inbox:
         written = asyncio.get_running_loop().create_future()
         self._pending.append((outcome, written))
         if self._writer is None:
-            self._writer = asyncio.create_task(self._write_closes())
+            self._writer = self._start_writer()
         closed: int = await written
         return closed
+
+    def _start_writer(self) -> asyncio.Task[None]:
+        return asyncio.create_task(self._write_closes())
 
     async def _write_closes(self) -> None:
         try:
@@ -266,18 +276,10 @@ class Inbox:
 
     async def _write_pending(self) -> None:
         """Write all pending closes in one transaction, or wait and leave them."""
-        batch = self._pending[: self._max_closes]
-        outcomes = [outcome for outcome, _ in batch]
-        now = self._store.clock.read()
-        job = partial(
-            sql.close_rows,
-            outcomes=outcomes,
-            now=now.time,
-            retention=now.retention,
-        )
+        batch = self._next_closes()
         results: Sequence[int | Exception]
         try:
-            results = await self._run(job)
+            results = await self._write([outcome for outcome, _ in batch])
         except InboxError as error:
             if error.no_space:
                 self._max_closes = max(1, len(batch) // 2)
@@ -297,11 +299,33 @@ class Inbox:
             else:
                 written.set_result(result)
 
+    def _next_closes(self) -> list[Close]:
+        """Return the closes that share the next transaction, the oldest ones."""
+        return self._pending[: self._max_closes]
+
+    async def _write(self, outcomes: Sequence[Outcome]) -> Sequence[int]:
+        """Close the rows of outcomes; return how many of each were open."""
+        now = self._store.clock.read()
+        job = partial(
+            sql.close_rows,
+            outcomes=outcomes,
+            now=now.time,
+            retention=now.retention,
+        )
+        return await self._run(job)
+
     async def _run(
-        self, job: Job[Result], *, write: bool = True, durable: bool = True
+        self,
+        job: Job[Result],
+        *,
+        write: bool = True,
+        durable: bool = True,
+        atomic: bool = True,
     ) -> Result:
         try:
-            result = await self._store.run(job, write=write, durable=durable)
+            result = await self._store.run(
+                job, write=write, durable=durable, atomic=atomic
+            )
         except StoreError as error:
             raise self._failed(error) from error
         if write:

@@ -10,17 +10,17 @@ message may be sent twice.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 
-from crocbot.errors import StoreError
+from crocbot import leases_sql
+from crocbot.errors import LeaseLostError, StoreError
 from crocbot.events import PushedState
 from crocbot.model import Reply, Sleep
 from crocbot.outgoing import SentSteps
 from crocbot.pushed import sql
 from crocbot.pushed.request import PushedMessage
 from crocbot.pushed.sql import Push
-from crocbot.store import Store
+from crocbot.store import Connection, Store
 
 RETRY_SECONDS = 1.0
 
@@ -29,18 +29,29 @@ class PushedMessages:
     """
     The rows in the file of `store`, which has the SCHEMA; a ReplyKeeper of each.
 
-    `added` is set when a message was added in this process.
+    `added` is set when a message was added in this process.  With `shared` there are
+    other ones, which are notified of it.
     """
 
-    def __init__(self, store: Store, *, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(
+        self, store: Store, *, shared: bool = False, sleep: Sleep = asyncio.sleep
+    ) -> None:
         self._store = store
+        self._shared = shared
         self._sleep = sleep
         self.added = asyncio.Event()
 
     async def add(self, message: PushedMessage) -> int:
         """Store a message; return its id.  Raise PushedFullError or StoreError."""
         now = self._store.clock.read().time
-        push_id = await self._store.run(partial(sql.add, message=message, now=now))
+
+        def job(connection: Connection) -> int:
+            if self._shared:
+                chat = leases_sql.first_id(connection, message.chat.chat_id)
+                leases_sql.touch(connection, [chat])
+            return sql.add(connection, message, now)
+
+        push_id = await self._store.run(job)
         self.added.set()
         return push_id
 
@@ -61,7 +72,11 @@ class PushedMessages:
         return await self._store.run(sql.state, write=False)
 
     async def close(self, push_id: int, reason: str | None = None) -> None:
-        """Close a row as sent, or as failed; tried until it is on disk."""
+        """
+        Close a row as sent, or as failed; tried until it is on disk.
+
+        Raise LeaseLostError if another replica sends to its chat.
+        """
         while True:
             now = self._store.clock.read()
             job = partial(
@@ -71,10 +86,14 @@ class PushedMessages:
                 now=now.time,
                 retention=now.retention,
             )
-            with suppress(StoreError):
+            try:
                 await self._store.run(job)
+            except LeaseLostError:
+                raise
+            except StoreError:
+                await self._sleep(RETRY_SECONDS)
+            else:
                 return
-            await self._sleep(RETRY_SECONDS)
 
     async def tidy(self) -> None:
         """Delete closed rows that are too old."""

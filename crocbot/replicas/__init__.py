@@ -1,5 +1,9 @@
 """
-Replicas: gateways of one bot that share a database.
+Replicas: gateways of one bot that share a PostgreSQL database.
+
+    accept --> HeldChats: the leases of this process --> Dispatcher
+                  ^                                         |
+                  '-- ChatLeases: claim, load, renew, release
 
     name.py       the name of a replica, which owns its leases
     times.py      how long a lease is valid, and when it is renewed
@@ -7,4 +11,7 @@ Replicas: gateways of one bot that share a database.
     heartbeat.py  the statement that renews the lease of the leader, or takes it
     floods.py     flood waits of Telegram, shared
     wake.py       notifications of the database
+    held.py       the chats whose leases this process has, in memory
+    inbox.py      the inbox under these leases
+    chats.py      the task that claims chats, and gives them back
 """

@@ -12,7 +12,7 @@ stops before any other replica begins, whatever the network does.
 
 from __future__ import annotations
 
-LEASE_SECONDS = 10.0
-RENEW_SECONDS = 2.0
-MARGIN_SECONDS = 2.0
+from crocbot.leases import LEASE_SECONDS, MARGIN_SECONDS, RENEW_SECONDS
+
+__all__ = ["LEASE_SECONDS", "MARGIN_SECONDS", "OWNED_SECONDS", "RENEW_SECONDS"]
 OWNED_SECONDS = LEASE_SECONDS - MARGIN_SECONDS

@@ -35,6 +35,7 @@ from crocbot.store.calls import Call, Mode, Slot
 from crocbot.store.clock import ServerClock
 from crocbot.store.commands import upgrade_tables
 from crocbot.store.connect import CANCEL_SECONDS, opening
+from crocbot.store.fence import fenced
 from crocbot.store.interface import Job
 from crocbot.store.listen import listen
 
@@ -108,6 +109,8 @@ class PostgresStore:
     ) -> Result:
         """Return the result of a job, as of `Store`."""
         mode = Mode(write, durable, atomic)
+        if write and atomic:
+            job = fenced(job)
         deadline = asyncio.get_running_loop().time() + calls.STATEMENT_SECONDS
         try:
             async with asyncio.timeout_at(deadline):

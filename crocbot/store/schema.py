@@ -192,6 +192,7 @@ CREATE TABLE chats (
     waiting_since DOUBLE PRECISION NOT NULL,
     flood_until   TIMESTAMPTZ
 ) WITH (fillfactor = 50);
+CREATE INDEX chats_waiting ON chats (waiting_since);
 CREATE TABLE leases (
     name  TEXT PRIMARY KEY,
     owner TEXT NOT NULL,

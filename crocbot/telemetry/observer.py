@@ -56,7 +56,7 @@ from crocbot.model import (
     Outcome,
     Severity,
 )
-from crocbot.replica_events import LeaderState
+from crocbot.replica_events import ChatsHeld, LeaderState, LeaseLost, WriteRefused
 from crocbot.telemetry import (
     agent_metrics,
     alert_metrics,
@@ -134,6 +134,9 @@ class Observer:
             MembershipChanged: self._record_membership,
             ButtonsEvent: self._record_buttons,
             LeaderState: self._record_leader,
+            ChatsHeld: self._record_chats_held,
+            LeaseLost: self._record_lost_lease,
+            WriteRefused: self._record_refused_write,
         }
         instruments.gauge(catalogue.TURNS_IN_FLIGHT).set(0)
 
@@ -310,6 +313,15 @@ class Observer:
     def _record_alert_notice(self, notice: AlertNotice) -> None:
         counter = self._instruments.counter
         counter(alert_metrics.ALERT_NOTICES, notice.way, notice.outcome).inc()
+
+    def _record_chats_held(self, held: ChatsHeld) -> None:
+        self._instruments.gauge(replica_metrics.CHATS_HELD).set(held.count)
+
+    def _record_lost_lease(self, _: LeaseLost) -> None:
+        self._instruments.counter(replica_metrics.LEASES_LOST).inc()
+
+    def _record_refused_write(self, _: WriteRefused) -> None:
+        self._instruments.counter(replica_metrics.WRITES_REFUSED).inc()
 
     def _record_disk(self, disk: DiskSpace) -> None:
         self._instruments.gauge(alert_metrics.DISK_FREE).set(disk.free)

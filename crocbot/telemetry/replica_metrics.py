@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from crocbot.telemetry.instruments import ChosenAtStart, GaugeMetric, Metric
+from crocbot.telemetry.instruments import (
+    ChosenAtStart,
+    CounterMetric,
+    GaugeMetric,
+    Metric,
+)
 
 INSTANCE_INFO = GaugeMetric(
     name="crocbot_instance_info",
@@ -20,6 +25,24 @@ LEADER_EPOCH = GaugeMetric(
         " CROCBOT_DATABASE_URL. The label is the id of the bot."
     ),
     query="max by (bot) (crocbot_leader_epoch)",
+)
+CHATS_HELD = GaugeMetric(
+    name="crocbot_chats_held",
+    statsd="crocbot.chats_held",
+    help="Chats whose lease this replica has; absent without CROCBOT_DATABASE_URL.",
+    query="sum(crocbot_chats_held)",
+)
+LEASES_LOST = CounterMetric(
+    name="crocbot_leases_lost_total",
+    statsd="crocbot.leases_lost",
+    help="Chats that another replica took because this one did not renew their lease.",
+    query="sum(increase(crocbot_leases_lost_total[1h]))",
+)
+WRITES_REFUSED = CounterMetric(
+    name="crocbot_lease_writes_refused_total",
+    statsd="crocbot.lease_writes_refused",
+    help="Rows that this replica did not close, because their chat's lease is lost.",
+    query="sum(increase(crocbot_lease_writes_refused_total[1h]))",
 )
 
 ROWS = tuple(row for row in list(globals().values()) if isinstance(row, Metric))

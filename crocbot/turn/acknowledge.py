@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from crocbot import envelope, log
+from crocbot import envelope, leases, log
 from crocbot.errors import (
     CrocbotError,
     DeliveryError,
@@ -70,7 +70,8 @@ class Acknowledger:
             if full or "message" not in row.raw or envelope.is_stop(row.raw):
                 continue
             ended = self._ended[row.update_id] = asyncio.Event()
-            task = asyncio.create_task(self._acknowledge(row, ended))
+            with leases.working_under(row.lease):
+                task = asyncio.create_task(self._acknowledge(row, ended))
             self._tasks[task] = ended
             task.add_done_callback(self._tasks.pop)
 

@@ -180,6 +180,13 @@ class AgentStep:
                 await self._account(message, usages, answered=False)
                 await self._remember(message, stopped.exchange, usages)
 
+    def forget_stopped(self, update_ids: Iterable[int]) -> None:
+        """Forget answers that another replica will give."""
+        for update_id in update_ids:
+            stopped = self.stopped.pop(update_id, None)
+            if stopped is not None:
+                stopped.progress.place.leave()
+
     async def send_drafted(self, update_ids: Iterable[int]) -> None:
         """Send as messages what only drafts show of answers that will not go on."""
         for update_id in update_ids:

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from crocbot import envelope, log
 from crocbot.arrival_outcomes import EditOutcome
-from crocbot.errors import InboxError, OperatorError
+from crocbot.errors import InboxError, LeaseLostError, OperatorError
 from crocbot.events import EditHandled, EventListener, QueueWait
 from crocbot.inbox import Inbox
 from crocbot.model import (
@@ -78,11 +78,13 @@ class TurnRunner:
         for row in rows:
             if not row.retried:
                 self.events.emit(QueueWait(self.clock() - row.accepted_at))
-        with suppress(InboxError):
-            # A full disk prevents no answer.
-            await self.inbox.begin(rows)
         try:
+            with suppress(InboxError):
+                # A full disk prevents no answer.
+                await self.inbox.begin(rows)
             outcomes = await self.stages.run(rows, overtaken=overtaken)
+        except LeaseLostError:
+            return False
         except OperatorError as error:
             # The poller meets the same error, which ends the program.
             logger.error("row left open", update=rows[0].update_id, error=str(error))
@@ -102,6 +104,13 @@ class TurnRunner:
             update_ids = [row.update_id for row in rows]
             await run_to_end(self.stages.agent_step.remember_stopped(update_ids))
             await self.stages.agent_step.send_drafted(update_ids)
+
+    def abandon(self, rows: Sequence[Row]) -> None:
+        """Forget rows that stay open, because another replica works their chat."""
+        update_ids = [row.update_id for row in rows]
+        self.stages.agent_step.forget_stopped(update_ids)
+        if self.acknowledger is not None:
+            self.acknowledger.ended(update_ids)
 
     async def fail_chat_gone(self, rows: Sequence[Row]) -> None:
         """Close rows of a chat that takes no messages any more."""

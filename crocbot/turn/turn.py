@@ -6,8 +6,9 @@ THE PATH: one turn, composed.
               fragments)  pairing)                agents)
 
 Each row of the turn is in one of the Outcomes that it returns, whichever stage fails.
-Only two exceptions pass through and leave the rows open: a cancellation, and
-OperatorError, since nothing works until the operator has changed something.
+Only three exceptions pass through and leave the rows open: a cancellation,
+OperatorError, since nothing works until the operator has changed something, and
+LeaseLostError, since another replica works them.
 
 Everyone with access gets an answer, or one sentence that says why there is none.  A row
 with a reply was answered in an earlier turn that could not deliver it: the reply is
@@ -35,6 +36,7 @@ from crocbot.errors import (
     CrocbotError,
     DeliveryError,
     EnvelopeError,
+    LeaseLostError,
     OperatorError,
     StoreError,
     TurnError,
@@ -207,7 +209,7 @@ class TurnStages:
                     return await self._limited(message, refusal)
                 self._count_edit(message)
                 await self.agent_step.ask(message, progress)
-        except OperatorError:
+        except (OperatorError, LeaseLostError):
             raise
         except Exception as error:
             return await self._failed(message, error, decision)

@@ -75,7 +75,7 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
-from crocbot.replica_events import LeaderState
+from crocbot.replica_events import ChatsHeld, LeaderState, LeaseLost, WriteRefused
 from crocbot.telemetry import Telemetry, catalogue
 from crocbot.telemetry.catalogue import CATALOGUE
 from crocbot.telemetry.emitter import MAX_DATAGRAM_BYTES, sampling_rate
@@ -150,6 +150,9 @@ EVENTS: list[Event] = [
     *(MembershipChanged(change) for change in Membership),
     *(ButtonsEvent(outcome, 2) for outcome in ButtonOutcome),
     LeaderState(bot=4242, epoch=7),
+    ChatsHeld(3),
+    LeaseLost(),
+    WriteRefused(),
 ]
 # Nine in ten series are the buckets of methods and outcomes that never meet.
 MAX_SERIES = 2500

@@ -74,6 +74,7 @@ class FakeTurns:
         self.finished: list[int] = []
         self.cancelled: list[int] = []
         self.failed: list[int] = []
+        self.abandoned: list[int] = []
         self.gone: set[int] = set()
         self.overtaken: dict[int, bool] = {}
         self.bugs: dict[int, BaseException] = {}
@@ -144,6 +145,9 @@ class FakeTurns:
             if each.update_id in self.bugs:
                 raise self.bugs[each.update_id]
             self.cancelled.append(each.update_id)
+
+    def abandon(self, rows: Sequence[Row]) -> None:
+        self.abandoned += [row.update_id for row in rows]
 
     async def fail_chat_gone(self, rows: Sequence[Row]) -> None:
         self.failed += [row.update_id for row in rows]

@@ -1,0 +1,303 @@
+"""
+The SQL of the leases of chats on PostgreSQL.
+
+    claim --> renew, look ... --> release   the row of an empty chat is deleted
+                            '---> give back  another replica takes the chat
+    touch                                   a chat has new work
+
+`inbox/postgresql.py` has the SQL of rows, and what holds for the statements of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from crocbot.leases import LEASE_SECONDS
+from crocbot.store import Connection
+
+CHANNEL = "crocbot"
+CHATS = "chats"
+"""The first word of a notification whose other words are ids of chats."""
+MAX_NOTIFIED = 100
+
+Key = tuple[int, int]
+"""The chat and the epoch of a lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChat:
+    """A row of `chats` after a statement; `mine` means that this replica holds it."""
+
+    chat: int
+    epoch: int
+    version: int
+    mine: bool = field(default=True, kw_only=True)
+    flood_seconds: float = field(default=0.0, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """What became of a lease; `gone` means that the row of the chat was deleted."""
+
+    chat: int
+    epoch: int
+    version: int
+    gone: bool
+    has_rows: bool
+    has_pushed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in the database, counted up to a bound; `owners` have leases."""
+
+    rows: int
+    chats: int
+    owners: int
+
+
+# The rows of `chats` of given leases, locked, if they are still the same leases.
+HELD = """
+    SELECT c.chat, c.epoch, c.version
+    FROM unnest(?::bigint[], ?::bigint[]) AS given(chat, epoch)
+    JOIN chats c ON c.chat = given.chat AND c.epoch = given.epoch
+    ORDER BY c.chat
+    FOR UPDATE OF c
+"""
+UNTIL = f"clock_timestamp() + interval '{LEASE_SECONDS:g} seconds'"
+NOW = "extract(epoch FROM now())::double precision"
+# A chat of `pushed` may have moved since: `chats` has its first id.
+PUSHED_CHATS = """
+    SELECT coalesce(m.old_id, p.chat_id) AS chat
+    FROM pushed p LEFT JOIN moved_chats m ON m.new_id = p.chat_id
+    WHERE p.state = 'open'
+"""
+
+CLAIM = f"""
+WITH free AS (
+    SELECT chat, owner FROM chats
+    WHERE (owner IS NULL OR ?::int = 1 AND until < clock_timestamp())
+        AND chat <> ALL (?::bigint[])
+    ORDER BY waiting_since, chat LIMIT ?
+    FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE chats SET owner = ?::text, epoch = nextval('lease_epochs'), until = {UNTIL}
+    FROM free WHERE chats.chat = free.chat
+    RETURNING chats.chat, chats.epoch, chats.flood_until, free.owner AS last_owner
+), crashed AS (
+    UPDATE rows SET tries = tries + 1, trying = 0
+    FROM claimed
+    WHERE rows.chat = claimed.chat AND rows.disposition IS NULL AND rows.trying = 1
+        AND claimed.last_owner IS NOT NULL
+)
+SELECT chat, epoch, greatest(0.0, coalesce(
+    extract(epoch FROM flood_until - clock_timestamp()), 0.0))::double precision
+FROM claimed
+"""  # noqa: S608
+
+
+def claim(
+    connection: Connection,
+    owner: str,
+    limit: int,
+    *,
+    excluded: Sequence[int] = (),
+    expired: bool = True,
+) -> list[FoundChat]:
+    """
+    Take at most `limit` chats that no replica holds, those that wait longest first.
+
+    With `expired` also those whose owner did not renew its lease; a turn that
+    was running counts as a crash.  Return them with no version, because rows may
+    have come that this statement does not see: load() reads them.
+    """
+    found = connection.execute(CLAIM, (int(expired), list(excluded), limit, owner))
+    return [
+        FoundChat(chat, epoch, -1, flood_seconds=flood) for chat, epoch, flood in found
+    ]
+
+
+RENEW = f"""
+WITH held AS ({HELD})
+UPDATE chats SET until = {UNTIL} FROM held WHERE chats.chat = held.chat
+RETURNING chats.chat, chats.epoch, chats.version
+"""  # noqa: S608
+
+
+def renew(connection: Connection, keys: Sequence[Key]) -> list[FoundChat]:
+    """Renew leases; return those that are still held, also after they had expired."""
+    return [FoundChat(*each) for each in connection.execute(RENEW, columns(keys))]
+
+
+LOOK = """
+SELECT (SELECT count(*) FROM (
+        SELECT 1 FROM rows WHERE disposition IS NULL LIMIT ?) r),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM chats WHERE owner IS NULL OR until < clock_timestamp()
+        LIMIT ?) c),
+    (SELECT count(DISTINCT owner) FROM chats WHERE until >= clock_timestamp()),
+    c.chat, c.epoch, c.version
+FROM (SELECT 1) one LEFT JOIN (
+    unnest(?::bigint[], ?::bigint[]) AS given(chat, epoch)
+    JOIN chats c ON c.chat = given.chat AND c.epoch = given.epoch
+) ON true
+"""
+
+
+def look(
+    connection: Connection, keys: Sequence[Key], *, max_rows: int, max_chats: int
+) -> tuple[Backlog, list[FoundChat]]:
+    """Return what waits, up to these numbers, and the versions of held chats."""
+    found = connection.execute(LOOK, (max_rows, max_chats, *columns(keys))).fetchall()
+    chats = [FoundChat(*each[3:]) for each in found if each[3] is not None]
+    return Backlog(*found[0][:3]), chats
+
+
+RELEASE = f"""
+WITH held AS (
+    SELECT c.chat, c.epoch, c.version, c.version = given.version AS known
+    FROM unnest(?::bigint[], ?::bigint[], ?::bigint[]) AS given(chat, epoch, version)
+    JOIN chats c ON c.chat = given.chat AND c.epoch = given.epoch
+    ORDER BY c.chat FOR UPDATE OF c
+), work AS MATERIALIZED (
+    SELECT held.*,
+        EXISTS (SELECT 1 FROM rows
+            WHERE rows.chat = held.chat AND rows.disposition IS NULL) AS has_rows,
+        held.chat IN ({PUSHED_CHATS}) AS has_pushed
+    FROM held
+), gone AS (
+    DELETE FROM chats USING work
+    WHERE chats.chat = work.chat AND work.known
+        AND NOT work.has_rows AND NOT work.has_pushed
+    RETURNING chats.chat
+)
+SELECT work.chat, work.epoch, work.version, gone.chat IS NOT NULL, work.has_rows,
+    work.has_pushed
+FROM work LEFT JOIN gone USING (chat)
+"""  # noqa: S608
+
+
+def release(
+    connection: Connection, keys: Sequence[Key], versions: Sequence[int]
+) -> list[Released]:
+    """
+    Delete the rows of chats that are empty and have not changed since a version.
+
+    The version is in the locked row, so it is certain that nothing was added; what
+    was closed under this lease before is seen as closed.
+    """
+    given = sorted(zip(keys, versions, strict=True))
+    parameters = (*columns(keys), [version for _, version in given])
+    return [
+        Released(
+            chat=chat,
+            epoch=epoch,
+            version=version,
+            gone=gone,
+            has_rows=has_rows,
+            has_pushed=has_pushed,
+        )
+        for chat, epoch, version, gone, has_rows, has_pushed in connection.execute(
+            RELEASE, parameters
+        )
+    ]
+
+
+GIVE_BACK = f"""
+WITH held AS ({HELD}), ended AS (
+    UPDATE rows SET tries = tries + ?::int, trying = 0
+    FROM held
+    WHERE rows.chat = held.chat AND rows.disposition IS NULL AND rows.trying = 1
+), freed AS (
+    UPDATE chats SET owner = NULL, until = NULL
+    FROM held WHERE chats.chat = held.chat
+    RETURNING chats.chat
+), noted AS MATERIALIZED (
+    SELECT pg_notify('{CHANNEL}', CASE WHEN count(*) <= {MAX_NOTIFIED}
+        THEN '{CHATS}' || string_agg(' ' || chat, '') ELSE '{CHATS}' END)
+    FROM freed HAVING count(*) > 0
+)
+SELECT freed.chat, (SELECT count(*) FROM noted) FROM freed
+"""  # noqa: S608
+
+
+def give_back(
+    connection: Connection, keys: Sequence[Key], *, crashed: bool = False
+) -> set[int]:
+    """
+    Let other replicas take chats, whatever work they have; return those that were held.
+
+    The turns of them have ended orderly, or count as a crash.
+    """
+    parameters = (*columns(keys), int(crashed))
+    return {chat for chat, _ in connection.execute(GIVE_BACK, parameters)}
+
+
+TOUCH = f"""
+WITH touched AS (
+    INSERT INTO chats (chat, version, waiting_since)
+    SELECT DISTINCT given.chat, 1, {NOW} FROM unnest(?::bigint[]) AS given(chat)
+    ORDER BY given.chat
+    ON CONFLICT (chat) DO UPDATE SET version = chats.version + 1
+    RETURNING chat
+), noted AS MATERIALIZED (
+    SELECT pg_notify('{CHANNEL}', CASE WHEN count(*) <= {MAX_NOTIFIED}
+        THEN '{CHATS}' || string_agg(' ' || chat, '') ELSE '{CHATS}' END)
+    FROM touched HAVING count(*) > 0
+)
+SELECT count(*), (SELECT count(*) FROM noted) FROM touched
+"""  # noqa: S608
+
+
+def touch(connection: Connection, chats: Sequence[int]) -> None:
+    """
+    Note that chats, by their first ids, have new work; add it in this transaction.
+
+    Replicas are notified when that is committed.
+    """
+    if chats:
+        connection.execute(TOUCH, (list(chats),)).fetchall()
+
+
+ORPHANS = f"""
+SELECT work.chat FROM (
+    SELECT chat FROM rows WHERE disposition IS NULL UNION {PUSHED_CHATS}
+) work
+WHERE NOT EXISTS (SELECT 1 FROM chats WHERE chats.chat = work.chat)
+"""  # noqa: S608
+
+
+def adopt(connection: Connection) -> None:
+    """
+    Add the rows of `chats` that are missing: of pushed messages before a move.
+
+    One that is not needed is claimed, found empty and deleted.
+    """
+    touch(connection, [chat for (chat,) in connection.execute(ORPHANS)])
+
+
+def first_id(connection: Connection, chat: int) -> int:
+    """Return the first id of a chat, which it has in `chats` after a move as well."""
+    found = connection.execute(
+        "SELECT old_id FROM moved_chats WHERE new_id = ?", (chat,)
+    ).fetchone()
+    return chat if found is None else int(found[0])
+
+
+SET_FLOOD = f"""
+WITH held AS ({HELD})
+UPDATE chats SET flood_until = clock_timestamp() + make_interval(secs => ?)
+FROM held WHERE chats.chat = held.chat
+"""  # noqa: S608
+
+
+def set_flood(connection: Connection, key: Key, seconds: float) -> None:
+    """Keep with a lease how long Telegram refuses messages to its chat."""
+    connection.execute(SET_FLOOD, (*columns([key]), seconds))
+
+
+def columns(keys: Sequence[Key]) -> tuple[list[int], list[int]]:
+    """Return the chats and the epochs of leases, each once: a lock is taken once."""
+    unique = sorted(set(keys))
+    return [chat for chat, _ in unique], [epoch for _, epoch in unique]

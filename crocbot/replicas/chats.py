@@ -1,0 +1,300 @@
+"""
+The task that gets chats from the database, and gives them back.
+
+    every RENEW_SECONDS  renew all leases; what is not renewed is lost
+    every POLL_SECONDS   look what waits; give back chats that are empty
+    when woken           load new rows of held chats; claim chats for free turns
+
+It is woken by notifications of other replicas, and by turns that end.  Only while turns
+are free are chats claimed, those first that have waited longest.
+
+After an outage of the database, leases of other replicas are not claimed for
+LEASE_SECONDS: until then their owners, which were cut off as well, renew them.  So a
+claim of such a lease means that its owner has crashed, or is cut off alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+from crocbot import leases, leases_sql, log
+from crocbot.errors import StoreError
+from crocbot.events import EventListener
+from crocbot.inbox import postgresql
+from crocbot.leases import LEASE_SECONDS, RENEW_SECONDS
+from crocbot.leases_sql import Key, Released
+from crocbot.replica_events import ChatsHeld
+from crocbot.replicas.held import HeldChat, HeldChats, Worker, lease_end
+from crocbot.replicas.inbox import monotonic
+from crocbot.store import Job, Store
+
+POLL_SECONDS = 1.0
+OUTAGE_SECONDS = LEASE_SECONDS / 2
+PAUSE_SECONDS = 0.5
+MAX_LOADED = 200
+MAX_BATCH = 100
+MAX_REPLICAS = 64
+
+Result = TypeVar("Result")
+logger = log.logger(__name__)
+
+
+class ChatLeases:
+    """
+    Keeps `chats` as the database has them, and `worker` busy.
+
+    It is the Backlog of the dispatcher, and a WakeListener.
+
+    Updates are stored while at most `max_rows` rows for each replica and `max_chats`
+    chats wait.  `renewed_at` is when, by `leases.now()`, leases were last renewed.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        chats: HeldChats,
+        worker: Worker,
+        events: EventListener,
+        max_rows: int,
+        max_chats: int,
+    ) -> None:
+        self._store = store
+        self._chats = chats
+        self._worker = chats.worker = worker
+        self._events = events
+        self._max_rows = max_rows
+        self._max_chats = max_chats
+        self._claims = True
+        self._unclaimed = True
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._expired_from = 0.0
+        self._look_at = 0.0
+        self.renewed_at: float | None = None
+
+    async def run(self) -> None:
+        """Repeat until cancelled; an error of the database ends only one step."""
+        await asyncio.gather(self._renew_always(), self._work_always())
+
+    def woken(self, words: Sequence[str]) -> None:
+        """Take a notification: these chats, or any, have new rows or are free."""
+        chats = [int(word) for word in words if word.removeprefix("-").isdecimal()]
+        for chat in chats:
+            held = self._chats.get(chat)
+            if held is None:
+                self._unclaimed = True
+            else:
+                held.stale = True
+        if not chats:
+            self._look_at = 0.0
+        self._chats.wake.set()
+
+    async def wait_for_room(self) -> int:
+        """Wait until few rows wait in the database; return how many may be stored."""
+        await self._has_room.wait()
+        return MAX_BATCH
+
+    def stop_claiming(self) -> None:
+        """Begin to drain: claim and load nothing more."""
+        self._claims = False
+
+    async def release_all(self) -> None:
+        """Give all chats back; what still runs may neither write nor send."""
+        self._claims = False
+        held = list(self._chats)
+        with suppress(StoreError):
+            await self._release([each for each in held if not each.lease.users])
+        keys = [each.key for each in self._chats]
+        for each in self._chats:
+            self._chats.remove(each)
+        with suppress(StoreError):
+            await self._give_back(keys)
+
+    async def _renew_always(self) -> None:
+        while True:
+            pause = RENEW_SECONDS
+            try:
+                await self.renew()
+            except StoreError as error:
+                logger.debug("leases cannot be renewed", error=str(error))
+                pause = PAUSE_SECONDS
+            await asyncio.sleep(pause)
+
+    async def renew(self) -> None:
+        """Renew all leases; take the loss of those that another replica has."""
+        held, asked_at = list(self._chats), leases.now()
+        if held:
+            found = await self._run(
+                partial(leases_sql.renew, keys=[each.key for each in held])
+            )
+            latest = {(each.chat, each.epoch): each.version for each in found}
+            for each in held:
+                if each.key in latest:
+                    each.lease.renew(lease_end(asked_at))
+                    each.latest = max(each.latest, latest[each.key])
+                elif not each.releasing:
+                    self._chats.lose(each)
+            self._reached(asked_at)
+        self._events.emit(ChatsHeld(len(self._chats)))
+
+    def _reached(self, asked_at: float) -> None:
+        """Take an answer of the database."""
+        last = self.renewed_at
+        if last is not None and asked_at - last > OUTAGE_SECONDS:
+            self._expired_from = leases.now() + LEASE_SECONDS
+        self.renewed_at = leases.now()
+
+    async def _work_always(self) -> None:
+        while True:
+            try:
+                await self.work()
+            except StoreError as error:
+                logger.debug("chats cannot be claimed", error=str(error))
+                await asyncio.sleep(PAUSE_SECONDS)
+            left = self._look_at - leases.now()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(left, 0.0)):
+                    await self._chats.wake.wait()
+
+    async def work(self) -> None:
+        """Look, if that is due; load and claim what is known to wait."""
+        self._chats.wake.clear()
+        if leases.now() >= self._look_at:
+            self._look_at = leases.now() + POLL_SECONDS
+            await self._look()
+            await self._release([each for each in self._chats if _is_idle(each)])
+        if self._chats.unwanted:
+            keys, self._chats.unwanted = self._chats.unwanted, []
+            await self._give_back(keys)
+        if self._claims:
+            await self._load([each for each in self._chats if each.is_behind])
+            await self._claim()
+
+    async def _look(self) -> None:
+        held, asked_at = list(self._chats), leases.now()
+        backlog, found = await self._run(
+            partial(
+                leases_sql.look,
+                keys=[each.key for each in held],
+                max_rows=self._max_rows * MAX_REPLICAS,
+                max_chats=self._max_chats + 1,
+            ),
+            write=False,
+        )
+        self._reached(asked_at)
+        for each in found:
+            chat = self._chats.get(each.chat)
+            if chat is not None and chat.lease.epoch == each.epoch:
+                chat.latest = max(chat.latest, each.version)
+        self._unclaimed = backlog.chats > 0
+        max_rows = self._max_rows * max(backlog.owners, 1)
+        if backlog.rows < max_rows and backlog.chats <= self._max_chats:
+            self._has_room.set()
+        else:
+            self._has_room.clear()
+
+    async def _load(self, held: Sequence[HeldChat]) -> None:
+        """Queue new rows of held chats, up to the free rows of the worker."""
+        held = held[: self._worker.free_rows]
+        if not held:
+            return
+        limit = min(max(self._worker.free_rows // len(held), 1), MAX_LOADED)
+        job = partial(
+            postgresql.load,
+            keys=[each.key for each in held],
+            after=[each.last_seq for each in held],
+            limit=limit,
+        )
+        for each in held:
+            each.stale = False
+        try:
+            found = await self._run(job, write=False)
+        except StoreError:
+            for each in held:
+                each.stale = True
+            raise
+        found = monotonic(found, self._store.clock.read())
+        versions = {(each.chat, each.epoch): each for each in found.chats}
+        rows = []
+        for each in held:
+            chat = versions.get(each.key)
+            if chat is None:
+                self._chats.lose(each)
+                continue
+            of_chat = [row for row in found.rows if row.chat == chat.chat]
+            rows += self._chats.take_loaded(each, chat, of_chat, limit)
+        self._worker.resume(rows)
+
+    async def _claim(self) -> None:
+        """Take chats that no replica holds, for turns that are free."""
+        limit = min(self._worker.free_turns, self._worker.free_rows)
+        if not limit or not self._unclaimed:
+            return
+        asked_at = leases.now()
+        found = await self._run(
+            partial(
+                leases_sql.claim,
+                owner=self._chats.owner,
+                limit=limit,
+                excluded=self._chats.lost,
+                expired=asked_at >= self._expired_from,
+            )
+        )
+        self._unclaimed = len(found) == limit
+        added = [self._chats.add(each, lease_end(asked_at)) for each in found]
+        await self._load([each for each in added if each is not None])
+
+    async def _release(self, held: Sequence[HeldChat]) -> None:
+        """Give back chats of which nothing is here."""
+        if not held:
+            return
+        job = partial(
+            leases_sql.release,
+            keys=[each.key for each in held],
+            versions=[each.version for each in held],
+        )
+        for each in held:
+            each.releasing = True
+        try:
+            released = await self._run(job)
+        finally:
+            for each in held:
+                each.releasing = False
+        ends = {(each.chat, each.epoch): each for each in released}
+        left_open = []
+        for each in held:
+            end = ends.get(each.key)
+            if end is None:
+                self._chats.lose(each)
+            elif end.gone:
+                self._chats.remove(each)
+            elif self._is_left_open(each, end):
+                left_open.append(each.key)
+                self._chats.remove(each)
+        if left_open:
+            logger.warning(
+                "rows were left open, and are tried again", chats=len(left_open)
+            )
+            await self._give_back(left_open, crashed=True)
+
+    def _is_left_open(self, held: HeldChat, end: Released) -> bool:
+        """Return whether a chat has open rows that were taken and not closed."""
+        held.latest = max(held.latest, end.version)
+        return end.has_rows and not held.is_behind and not held.lease.users
+
+    async def _give_back(self, keys: Sequence[Key], *, crashed: bool = False) -> None:
+        if keys:
+            await self._run(partial(leases_sql.give_back, keys=keys, crashed=crashed))
+
+    async def _run(self, job: Job[Result], *, write: bool = True) -> Result:
+        return await self._store.run(job, write=write, atomic=False)
+
+
+def _is_idle(held: HeldChat) -> bool:
+    """Return whether a chat may be given back, as far as is known here."""
+    return not held.lease.users and not held.is_behind

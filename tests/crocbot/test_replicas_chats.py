@@ -1,0 +1,454 @@
+"""Several replicas in one process share the chats of a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from crocbot import leases
+from crocbot.chat_moves import ChatMoves
+from crocbot.database_url import DatabaseUrl
+from crocbot.dispatcher import Dispatcher
+from crocbot.errors import LeaderLostError, LeaseLostError
+from crocbot.inbox import KeptReplies
+from crocbot.model import (
+    ChatThread,
+    Disposition,
+    Exchange,
+    Outcome,
+    RawUpdate,
+    Reply,
+    Row,
+    Usage,
+)
+from crocbot.outgoing import SentSteps
+from crocbot.replica_events import LeaseLost, WriteRefused
+from crocbot.replicas import chats
+from crocbot.replicas.chats import ChatLeases
+from crocbot.replicas.held import HeldChats
+from crocbot.replicas.inbox import LeasedInbox
+from crocbot.sessions import Sessions
+from crocbot.store.postgresql import PostgresStore
+from tests.crocbot.database_sessions import DEADLINE_SECONDS, POLL_SECONDS
+from tests.crocbot.fakes import RecordedEvents
+from tests.crocbot.test_dispatcher import FakeSessions
+
+
+def update(update_id: int, chat: int, **message: Any) -> RawUpdate:
+    """Return a message in a chat."""
+    content = {"chat": {"id": chat}, "message_id": update_id, "text": "x"} | message
+    return {"update_id": update_id, "message": content}
+
+
+class World:
+    """What all replicas of a test did, in the order in which they did it."""
+
+    def __init__(self, url: DatabaseUrl) -> None:
+        self.url = url
+        self.sent: list[int] = []
+        self.closed: list[int] = []
+        self.replicas: list[Replica] = []
+        self.gates: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self.gated = True
+        self.cut: set[int] = set()
+        self.chat_of: dict[int, int] = {}
+
+    async def query(self, sql: str) -> Any:
+        """Return the rows that SQL finds."""
+        return await self.store.run(lambda each: each.execute(sql).fetchall())
+
+    async def expire(self, replica: Replica) -> None:
+        """Let all leases of a replica end, in the database and in its memory."""
+        for held in replica.chats:
+            held.lease.until = leases.now()
+        await self.query(
+            "UPDATE chats SET until = now() - interval '1 second'"
+            f" WHERE owner = '{replica.chats.owner}' RETURNING 1"
+        )
+
+    async def add(self, **options: Any) -> Replica:
+        """Start a replica."""
+        replica = Replica(self, f"r{len(self.replicas)}", **options)
+        self.replicas.append(replica)
+        await replica.start()
+        return replica
+
+    @property
+    def store(self) -> PostgresStore:
+        """Return the connection of the test itself."""
+        return next(each.store for each in self.replicas if not each.ended)
+
+    async def until(self, sql: str, expected: Any) -> None:
+        """Wait until a query finds what is expected."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while (found := await self.query(sql)) != expected:
+            assert time.monotonic() < deadline, (found, expected)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def until_closed(self, *update_ids: int) -> None:
+        """Wait until these rows, and no other ones, were closed, in this order."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while self.closed != list(update_ids):
+            assert time.monotonic() < deadline, self.closed
+            await asyncio.sleep(POLL_SECONDS)
+
+
+class Replica:
+    """One replica: its store, its leases, its dispatcher, and turns that do little."""
+
+    def __init__(self, world: World, owner: str, *, max_turns: int = 4) -> None:
+        self.world = world
+        self.events = RecordedEvents()
+        self.store = PostgresStore(world.url)
+        self.chats = HeldChats(owner, self.events)
+        self.inbox = LeasedInbox(self.store, self.events, chats=self.chats)
+        self.arrivals = self
+        self.running: set[int] = set()
+        self.abandoned: list[int] = []
+        moves = ChatMoves(FakeSessions(), {}, RecordedEvents())  # type: ignore[arg-type]
+        self.dispatcher = Dispatcher(
+            inbox=self.inbox,
+            runner=self,  # type: ignore[arg-type]
+            events=self.events,
+            moves=moves,
+            max_turns=max_turns,
+            max_queued=4 * max_turns,
+            max_queued_few_chats=10 * max_turns,
+            calm_seconds=0.0,
+        )
+        self.leases = ChatLeases(
+            store=self.store,
+            chats=self.chats,
+            worker=self.dispatcher,
+            events=self.events,
+            max_rows=1000,
+            max_chats=1000,
+        )
+        self.loop: asyncio.Task[None] | None = None
+        self.ended = False
+
+    async def start(self) -> None:
+        await self.store.__aenter__()
+        self.loop = asyncio.create_task(self.leases.run())
+
+    async def pause(self) -> None:
+        """End the task that renews leases, claims and loads."""
+        assert self.loop is not None
+        self.loop.cancel()
+        await asyncio.gather(self.loop, return_exceptions=True)
+
+    async def kill(self) -> None:
+        """End at once, and give nothing back."""
+        self.ended = True
+        await self.pause()
+        # Their rows may be closed without that being noted here.
+        self.world.cut |= self.running
+        for held in self.chats:
+            held.lease.lose()
+        await self.dispatcher.drain(0)
+        await self.inbox.__aexit__()
+        await self.store.__aexit__()
+
+    async def stop(self) -> None:
+        """End orderly."""
+        self.ended = True
+        self.leases.stop_claiming()
+        self.world.cut |= self.running
+        await self.dispatcher.drain(0)
+        await self.pause()
+        await self.leases.release_all()
+        await self.inbox.__aexit__()
+        await self.store.__aexit__()
+
+    async def accept(self, *updates: RawUpdate, leader: int | None = None) -> list[int]:
+        for each in updates:
+            self.world.chat_of[each["update_id"]] = each["message"]["chat"]["id"]
+        accepted = await self.dispatcher.accept(updates, leader=leader)
+        return [row.update_id for row in accepted.rows]
+
+    def accepted(self, rows: Sequence[Row]) -> None:
+        pass
+
+    def abandon(self, rows: Sequence[Row]) -> None:
+        self.abandoned += [row.update_id for row in rows]
+
+    async def run(self, rows: Sequence[Row], *, overtaken: bool) -> bool:
+        update_ids = [row.update_id for row in rows]
+        try:
+            await self.inbox.begin(rows)
+        except LeaseLostError:
+            return False
+        self.running.update(update_ids)
+        try:
+            if self.world.gated:
+                await self.world.gates[update_ids[0]].wait()
+            else:
+                await asyncio.sleep(random.random() * 0.01)
+            if not await leases.confirm():
+                return False
+            self.world.sent += update_ids
+            outcome = Outcome(Disposition.ANSWERED, update_ids=tuple(update_ids))
+            if await self.inbox.close_rows(outcome):
+                self.world.closed += update_ids
+        finally:
+            self.running.difference_update(update_ids)
+        return False
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renew and look often."""
+    monkeypatch.setattr(chats, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(chats, "POLL_SECONDS", 0.05)
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    """Return a world with a database and no replica."""
+    made = World(DatabaseUrl.parse(database_url))
+    yield made
+    for replica in made.replicas:
+        if not replica.ended:
+            await replica.kill()
+
+
+async def until_running(replica: Replica, *update_ids: int) -> None:
+    """Wait until the turns of these rows run."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while replica.running != set(update_ids):
+        assert time.monotonic() < deadline, replica.running
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def test_a_chat_is_worked_and_given_back(world: World) -> None:
+    """The row of a chat goes when the chat is empty."""
+    replica = await world.add()
+    assert await replica.accept(update(1, 7), update(2, 7), update(1, 7)) == [1, 2]
+    world.gates[1].set()
+    world.gates[2].set()
+    await world.until_closed(1, 2)
+    await world.until("SELECT count(*) FROM chats", [(0,)])
+    assert len(replica.chats) == 0
+
+
+async def test_a_row_for_a_chat_of_another_replica(world: World) -> None:
+    """It is worked by the replica that holds the chat, after the rows before it."""
+    first, second = await world.add(), await world.add()
+    await first.accept(update(1, 7))
+    await until_running(first, 1)
+    await second.accept(update(2, 7))
+    world.gates[1].set()
+    await until_running(first, 2)
+    assert second.running == set()
+    world.gates[2].set()
+    await world.until_closed(1, 2)
+
+
+async def test_chats_are_shared_when_turns_are_busy(world: World) -> None:
+    """A replica takes no more chats than it has turns; others take the rest."""
+    first, second = await world.add(max_turns=1), await world.add(max_turns=2)
+    await first.accept(update(1, 7), update(2, 8), update(3, 9))
+    await until_running(second, 2, 3)
+    assert first.running == {1}
+
+
+async def test_the_chats_of_a_replica_that_was_killed(world: World) -> None:
+    """Another replica works its rows, and counts the turn that was running."""
+    first, second = await world.add(), await world.add()
+    await first.accept(update(1, 7), update(2, 7))
+    await until_running(first, 1)
+    await first.pause()
+    await world.expire(first)
+    await until_running(second, 1)
+    found = await world.query("SELECT update_id, tries FROM rows ORDER BY 1")
+    assert found == [(1, 1), (2, 0)]
+
+
+async def test_late_writes_of_a_replica_that_was_paused(world: World) -> None:
+    """It neither closes the row nor remembers the turn, and sends nothing."""
+    first, second = await world.add(), await world.add()
+    await first.accept(update(1, 7))
+    await until_running(first, 1)
+    lease = first.chats.lease(7)
+    await first.pause()
+    await world.expire(first)
+    await until_running(second, 1)
+    sessions = Sessions(first.store, turns=10, chars=1000)
+    kept = KeptReplies(first.store)
+    outcome = Outcome(Disposition.ANSWERED, update_ids=(1,))
+    with leases.working_under(lease):
+        with pytest.raises(LeaseLostError):
+            await sessions.remember(ChatThread(7), Exchange("a", "b"), Usage())
+        with pytest.raises(LeaseLostError):
+            await kept.keep(1, Reply("x"), SentSteps())
+        assert await first.inbox.close_rows(outcome) == 0
+        assert not await leases.confirm()
+    assert first.events.of_type(WriteRefused) == [WriteRefused()]
+    assert first.events.of_type(LeaseLost) == [LeaseLost()]
+    assert await world.query("SELECT count(*) FROM exchanges") == [(0,)]
+    world.gates[1].set()
+    await world.until_closed(1)
+    assert (world.sent, first.abandoned) == ([1], [1])
+
+
+async def test_a_replica_that_was_paused_goes_on_if_it_can(world: World) -> None:
+    """If no other replica took the chat, its turn goes on, and is not run again."""
+    replica = await world.add()
+    await replica.accept(update(1, 7))
+    await until_running(replica, 1)
+    await replica.pause()
+    await world.expire(replica)
+    world.gates[1].set()
+    await asyncio.sleep(0)
+    assert world.sent == []
+    replica.loop = asyncio.create_task(replica.leases.run())
+    await world.until_closed(1)
+    assert world.sent == [1]
+
+
+async def test_a_lost_chat_is_not_taken_while_its_old_turn_runs(world: World) -> None:
+    """A replica that gets the chat back waits until its turn of it has ended."""
+    first, second = await world.add(), await world.add()
+    await first.accept(update(1, 7))
+    await until_running(first, 1)
+    await second.pause()
+    held = first.chats.get(7)
+    assert held is not None
+    held.lease.enter()
+    first.chats.lose(held)
+    await world.expire(first)
+    await world.query(
+        "UPDATE chats SET until = now() - interval '1 second' RETURNING 1"
+    )
+    await first.accept(update(2, 7), update(3, 8))
+    await until_running(first, 3)
+    assert first.chats.get(7) is None
+    held.lease.leave()
+    await until_running(first, 1, 3)
+
+
+async def test_an_orderly_stop_gives_chats_back(world: World) -> None:
+    """Their turns do not count as crashes, and another replica takes them at once."""
+    first = await world.add()
+    await first.accept(update(1, 7), update(2, 8))
+    await until_running(first, 1, 2)
+    second = await world.add()
+    await first.stop()
+    await until_running(second, 1, 2)
+    found = await world.query("SELECT sum(tries) FROM rows")
+    assert found == [(0,)]
+
+
+async def test_rows_that_a_bug_left_open_are_tried_again(world: World) -> None:
+    """Each of these tries counts, so that it ends."""
+    replica = await world.add()
+    bugs = [ValueError("a bug"), ValueError("a bug")]
+    run = replica.run
+
+    async def run_or_fail(rows: Sequence[Row], *, overtaken: bool) -> bool:
+        await replica.inbox.begin(rows)
+        if bugs:
+            raise bugs.pop()
+        return await run(rows, overtaken=overtaken)
+
+    replica.run = run_or_fail  # type: ignore[method-assign]
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    world.gates[1].set()
+    await replica.accept(update(1, 7))
+    await world.until_closed(1)
+    assert await world.query("SELECT tries FROM rows") == [(2,)]
+
+
+async def test_only_the_leader_stores_what_it_polled(world: World) -> None:
+    """Nothing is stored, and the error is none of the database."""
+    replica = await world.add()
+    with pytest.raises(LeaderLostError):
+        await replica.accept(update(1, 7), leader=3)
+    assert replica.inbox.error is None
+    assert await world.query("SELECT count(*) FROM rows") == [(0,)]
+
+
+async def test_requests_at_once_share_a_statement(world: World) -> None:
+    """Each caller gets its own new rows, and its duplicates get none."""
+    replica = await world.add()
+    calls = [replica.accept(update(each % 5, each % 3)) for each in range(20)]
+    found = await asyncio.gather(*calls)
+    assert sorted(each for rows in found for each in rows) == [0, 1, 2, 3, 4]
+
+
+async def test_a_chat_with_more_rows_than_fit(world: World) -> None:
+    """They are loaded part by part, in order."""
+    world.gated = False
+    replica = await world.add(max_turns=1)
+    await replica.accept(*(update(each, 7) for each in range(100)))
+    assert replica.dispatcher.queued <= 10
+    await world.until_closed(*range(100))
+
+
+async def test_intake_waits_while_the_database_has_many_rows(world: World) -> None:
+    """A replica stores nothing more until others have worked what waits."""
+    replica = await world.add(max_turns=1)
+    replica.leases._max_chats = 1  # noqa: SLF001
+    await replica.accept(*(update(each, each) for each in range(4)))
+    await until_running(replica, 0)
+    waiting = asyncio.create_task(replica.leases.wait_for_room())
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while waiting.done():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(POLL_SECONDS)
+        waiting = asyncio.create_task(replica.leases.wait_for_room())
+    for each in range(4):
+        world.gates[each].set()
+    assert await waiting > 0
+
+
+SEEDS = range(6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_every_row_is_closed_once_and_in_order(world: World, seed: int) -> None:
+    """Whatever replicas do: store at once, crash, pause, stop, start."""
+    chance, world.gated = random.Random(seed), False
+    observer = await world.add()
+    live = [observer, *[await world.add(max_turns=chance.randint(1, 4)) for _ in "ab"]]
+    next_id = 0
+    for _ in range(60):
+        replica = chance.choice(live)
+        action = chance.random()
+        if action < 0.75:
+            count = chance.randint(1, 6)
+            ids = range(next_id, next_id + count)
+            next_id += count
+            updates = [update(each, chance.randrange(6)) for each in ids]
+            takers = chance.sample(live, chance.choice([1, 1, 2]))
+            await asyncio.gather(*(each.accept(*updates) for each in takers))
+        elif action < 0.85:
+            await world.expire(replica)
+        elif action < 0.92 and replica is not observer:
+            live.remove(replica)
+            await replica.kill()
+            await world.expire(replica)
+            live.append(await world.add(max_turns=chance.randint(1, 4)))
+        elif replica is not observer:
+            live.remove(replica)
+            await replica.stop()
+            live.append(await world.add(max_turns=chance.randint(1, 4)))
+        await asyncio.sleep(chance.random() * 0.05)
+    await world.until("SELECT count(*) FROM rows WHERE disposition IS NULL", [(0,)])
+    await world.until("SELECT count(*) FROM chats", [(0,)])
+    ledger = dict(await world.query("SELECT line, count FROM ledger"))
+    assert ledger["accepted"] == ledger["answered"] == next_id
+    assert len(world.closed) == len(set(world.closed))
+    assert set(range(next_id)) - set(world.closed) <= world.cut
+    found = await world.query("SELECT update_id FROM rows ORDER BY seq")
+    order = [each for (each,) in found]
+    for log in (world.closed, list(dict.fromkeys(world.sent))):
+        for chat in range(6):
+            of_chat = [each for each in log if world.chat_of[each] == chat]
+            assert of_chat == [each for each in order if each in of_chat]

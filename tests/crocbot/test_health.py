@@ -18,6 +18,7 @@ from crocbot.health import server
 from crocbot.health.__main__ import main as ask
 from crocbot.health.server import Health
 from crocbot.model import HostPort
+from tests.ports import free_port
 
 GOOD = {"telegram": None, "inbox": None}
 ANY_PORT = HostPort("127.0.0.1", 0)
@@ -105,8 +106,8 @@ async def test_off() -> None:
 async def test_a_busy_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address that another program has is retried, and logged once."""
     monkeypatch.setattr(server, "MAX_RETRY_SECONDS", 0.01)
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)) as other:
         health = served(address=HostPort("127.0.0.1", port))
         with capture_logs() as logs:
             async with health:

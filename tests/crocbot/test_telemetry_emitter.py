@@ -22,6 +22,7 @@ from crocbot.telemetry.instruments import MAX_NUMBER, MAX_OBSERVATIONS, Instrume
 from crocbot.telemetry.labels import LossReason
 from crocbot.telemetry.udp import SocketAddress, UdpTarget
 from tests.crocbot.fakes import Clock, RecordingTarget
+from tests.ports import free_port
 
 TOTAL = RecordingTarget.TOTAL
 
@@ -365,8 +366,8 @@ async def test_counters_come_back_after_the_receiver_restarts() -> None:
 
 
 def listen(port: int = 0) -> socket.socket:
-    """Open a receiver on loopback."""
+    """Open a receiver on loopback; the kernel gives no other socket its port."""
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    receiver.bind(("127.0.0.1", port))
+    receiver.bind(("127.0.0.1", port or free_port()))
     receiver.settimeout(60)
     return receiver

@@ -16,16 +16,17 @@ from structlog.testing import capture_logs
 from crocbot.model import HostPort
 from crocbot.telemetry.labels import LossReason
 from crocbot.telemetry.udp import SocketAddress, UdpTarget, resolve
+from tests.ports import free_port
 
 NONE_LOST = dict.fromkeys(LossReason, 0)
 BRIDGE = HostPort("bridge", 9125)
 
 
 def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
-    """Open a receiver."""
+    """Open a receiver; the kernel gives no other socket its port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     receiver = socket.socket(family, socket.SOCK_DGRAM)
-    receiver.bind((host, port))
+    receiver.bind((host, port or free_port()))
     receiver.settimeout(60)
     return receiver
 

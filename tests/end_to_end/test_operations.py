@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.programs import Start
+from tests.ports import free_port
 
 
 def test_quit_answers_and_ends_with_0(start: Start) -> None:
@@ -95,9 +96,7 @@ def test_head_has_the_headers_and_no_page(start: Start) -> None:
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     """The bridge goes on when the reader of its log has gone."""
     reader, writer = os.pipe()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "statsd_bridge"),

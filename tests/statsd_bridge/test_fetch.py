@@ -17,6 +17,7 @@ import trustme
 
 from statsd_bridge import fetch
 from statsd_bridge.errors import BridgeError
+from tests.ports import free_port
 
 Behave = Callable[[socket.socket], object]
 
@@ -205,8 +206,6 @@ def test_an_unknown_certificate_is_refused(tmp_path: Path) -> None:
 
 def test_an_address_without_a_server() -> None:
     """The reason is that of the system."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    found = fetch.find_server("bridge", f"http://127.0.0.1:{port}")
+    found = fetch.find_server("bridge", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(BridgeError, match="cannot be reached: Connection refused"):
         fetch.fetch_json(found, "/")

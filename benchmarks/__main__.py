@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import machine, measures, page_open, servers, shapes
+from benchmarks import machine, measures, page_open, servers, shapes, shards
 from benchmarks.measures import Bench, Measure
 from benchmarks.report import Results, table
 from benchmarks.servers import ServerSpec
@@ -75,6 +75,19 @@ PARTS: dict[str, list[Entry]] = {
             *(shapes.measure_shape(each) for each in shapes.HISTOGRAMS),
         )
     ],
+    "shards": [
+        (
+            shards.traffic(profile, rate),
+            ("ours", *(spec.name for spec in servers.SHARDS), "statsd_exporter"),
+        )
+        for profile, rate in (
+            ("services", 15_000),
+            ("repeated", 10_000),
+            ("timer_names", 10_000),
+            ("gateway", 15_000),
+            ("distinct", 1_000),
+        )
+    ],
     "plain path": [(measures.traffic(10, 5_000), ("ours", "ours, plain path"))],
 }
 
@@ -87,6 +100,7 @@ SHORT: list[Entry] = [
     (measures.idle, ("ours",)),
     (page_open.measure, ("ours",)),
     (shapes.measure_shape(shapes.SHAPES[-1]), ("ours",)),
+    (shards.traffic("services", 2_000), ("ours", "ours, 2 shards")),
     (shapes.start, ("plain baseline",)),
 ]
 """Every measure once, each on as few servers as show that it works."""

@@ -51,6 +51,8 @@ class ServerSpec:
     folder: Path = ROOT
     """The checkout it runs from."""
     stop_signal: signal.Signals = signal.SIGKILL
+    shards: int = 0
+    """How many of it run behind a sharding one; 0: it runs alone."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,7 +124,9 @@ def _flags(home: Path, udp: int, tcp: int) -> list[str]:
     ]
 
 
-def _bridge_command(*flags: str) -> Command:
+def bridge_command(*flags: str) -> Command:
+    """Return the command of the bridge with further flags."""
+
     def command(home: Path, udp: int, tcp: int) -> list[str]:
         # `python -m` imports from the current folder first, so the checkout in which
         # it runs decides which bridge this is.
@@ -179,13 +183,24 @@ def bridges(name: str, folder: Path = ROOT) -> list[ServerSpec]:
     return [
         ServerSpec(
             name=f"{name}{suffix}",
-            command=_bridge_command(*flags),
+            command=bridge_command(*flags),
             packets_pattern=EXPORTER_PACKETS,
             folder=folder,
         )
         for suffix, flags in VARIANTS.items()
     ]
 
+
+SHARDS = [
+    ServerSpec(
+        name=f"ours, {count} shards",
+        command=bridge_command(),
+        packets_pattern=EXPORTER_PACKETS,
+        shards=count,
+    )
+    for count in (2, 4)
+]
+"""Bridges behind a sharding one, for the measures of shards.py."""
 
 FLOOR = ServerSpec(
     name="floor",
@@ -221,7 +236,7 @@ def available(before: Sequence[Path] = ()) -> list[ServerSpec]:
     specs = bridges("ours")
     for number, folder in enumerate(before, 1):
         specs += bridges("before" if number == 1 else f"before {number}", folder)
-    specs += [FLOOR, BASELINE]
+    specs += [*SHARDS, FLOOR, BASELINE]
     if os.environ.get("STATSD_EXPORTER"):
         specs.append(STATSD_EXPORTER)
     if Path("/usr/lib/collectd/statsd.so").exists() and shutil.which("collectd"):

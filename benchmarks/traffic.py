@@ -114,6 +114,19 @@ def tagged_gauges(rng: random.Random) -> Lines:
             yield f"solo.depth:{rng.randrange(10_000)}|g|#{tags}"
 
 
+def services(rng: random.Random) -> Lines:
+    """Send 600 metrics of services, each with three tags: counters, timers, gauges."""
+    while True:
+        number, roll = rng.randrange(200), rng.random()
+        tags = f"route:{rng.choice(ROUTES)},zone:{rng.choice(ZONES)},env:live"
+        if roll < 0.4:
+            yield f"service.hits{number}:1|c|#{tags}"
+        elif roll < 0.8:
+            yield f"service.time{number}:{rng.expovariate(1 / 90):.3f}|ms|#{tags}"
+        else:
+            yield f"service.depth{number}:{rng.randrange(1_000)}|g|#{tags}"
+
+
 def million(_: random.Random) -> Lines:
     """Increment a million counters of three labels in turn."""
     number = range(1_000_000)
@@ -137,6 +150,7 @@ PROFILES: dict[str, Callable[[random.Random], Lines]] = {
         counter_names,
         timer_names,
         tagged_gauges,
+        services,
         million,
     )
 }

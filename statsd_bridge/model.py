@@ -79,9 +79,11 @@ class HostPort:
         """Return whether a socket that listens here surely receives what goes there."""
         if self.port != other.port or not self.port:
             return False
-        if not self.host or self.key[0] in _WILDCARDS:
-            return other.key[0] in _LOOPBACKS
-        return other.key == self.key
+        ours, theirs = self.key[0], other.key[0]
+        if not ours or ours in _WILDCARDS:
+            return theirs in _LOOPBACKS
+        is_localhost = {ours, theirs} == {"127.0.0.1", "localhost"}
+        return ours == theirs or is_localhost
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

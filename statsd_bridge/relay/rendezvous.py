@@ -28,9 +28,11 @@ def family_key(metric_name: str) -> str:
     is refused beside it, so both must be at one target.  In OpenMetrics the same holds
     for a counter `x_total` beside `x` or `x_created`.
     """
-    while metric_name.endswith(_SUFFIXES):
-        metric_name = metric_name[: metric_name.rindex("_")]
-    return metric_name
+    end = len(metric_name)
+    # Without a copy for each suffix: a name may be as long as a datagram.
+    while metric_name.endswith(_SUFFIXES, 0, end):
+        end = metric_name.rindex("_", 0, end)
+    return metric_name[:end]
 
 
 class Rendezvous:

@@ -24,12 +24,17 @@ host that does not exist is reported every 3 seconds (Linux, ARP).
 """
 
 
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+"""Packets that wait at the start until the name of the target is looked up."""
+
+
 class ShardTarget(Target):
     """
     One bridge behind a sharding one.
 
     A line that is longer than a packet is sent by itself: it would be missing from the
-    pages otherwise.
+    pages otherwise.  Packets wait for the first look-up of the name, because with
+    socket activation many arrive in the first moment.
     """
 
     reasons = (*REASONS, LossReason.REFUSED)
@@ -51,6 +56,8 @@ class ShardTarget(Target):
         self.returns_lines = False
         """Whether packets that are refused are not lost: `take_returned` has them."""
         self._returned: list[bytes] = []
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
         self.count("lines_moved", 0)
         self._quiet_probes = 0
         self._idle_flushes = 0
@@ -69,12 +76,18 @@ class ShardTarget(Target):
             self.add(self.lines)
             self.lines.clear()
 
+    def send(self) -> None:
+        """Send the gathered lines."""
+        super().send()
+        if self._waiting and not self._is_looked_up_first():
+            self._send_waiting()
+
     def probe(self) -> None:
         """Find out whether the target is gone, or back; once a second, after `send`."""
         is_refused = self._has_refused() or self.udp.is_unknown
         self._idle_flushes += 1
         if self.is_gone or self._idle_flushes > MAX_IDLE_FLUSHES:
-            self._idle_flushes = 0
+            self._idle_flushes = self._last_lines = 0
             loss = self.udp.send(PROBE)
             is_refused |= loss is LossReason.REFUSED
         if is_refused:
@@ -95,6 +108,25 @@ class ShardTarget(Target):
         return size - 1 <= MAX_PACKET_BYTES
 
     def _send(self, packet: bytes) -> None:
+        if self._is_looked_up_first():
+            if self._waiting_bytes + len(packet) <= MAX_WAITING_BYTES:
+                self._waiting.append(packet)
+                self._waiting_bytes += len(packet)
+                return
+        elif self._waiting:
+            self._send_waiting()
+        self._send_now(packet)
+
+    def _is_looked_up_first(self) -> bool:
+        """Return whether the first look-up of the name has no result yet."""
+        return self.udp.destination is None and not self.udp.is_unknown
+
+    def _send_waiting(self) -> None:
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        for packet in waiting:
+            self._send_now(packet)
+
+    def _send_now(self, packet: bytes) -> None:
         if self._has_refused() and self.returns_lines:
             self._returned.append(packet)
             return
@@ -118,7 +150,6 @@ class ShardTarget(Target):
         if not self.udp.has_refused():
             return False
         self.count(f"lost_{LossReason.REFUSED}", self._last_lines)
-        self._last_lines = 0
         self._mark_gone()
         return True
 

@@ -86,8 +86,12 @@ class ShardRelay(BaseRelay[ShardTarget]):
         self.routes.reset(self._new_router())
 
     def forward(self, lines: Sequence[bytes]) -> list[bytes]:
-        """Relay lines; return those that this bridge has to process itself."""
-        self._route(lines)
+        """
+        Relay lines; return those that this bridge has to process itself.
+
+        Empty ones are neither: many clients end each datagram with a newline.
+        """
+        self._route(list(filter(None, lines)))
         for target in self.targets:
             target.add_routed()
         self._look_at_targets()
@@ -172,7 +176,7 @@ class ShardRelay(BaseRelay[ShardTarget]):
             returned = b"".join([each.take_returned() for each in self.targets])
             if not returned:
                 return
-            self._route(list(filter(None, returned.split(b"\n"))))
+            self._route(returned.removesuffix(b"\n").split(b"\n"))
             for target in self.targets:
                 target.add_routed()
                 target.send()

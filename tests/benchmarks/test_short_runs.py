@@ -46,6 +46,8 @@ def test_the_bridge_and_another_checkout() -> None:
         "known: 200 gauges with 8 tags (us)",
         "page: 200 gauges with 8 tags (s)",
         "page in protobuf: 200 gauges with 8 tags (s)",
+        "CPU a line, sharding bridge: services",
+        "ceiling: services",
         "start: CPU until the first scrape is answered (s)",
         "lost: page open, 10,000 series",
         "longest pause: page open, 10,000 series",

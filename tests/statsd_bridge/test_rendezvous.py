@@ -71,6 +71,7 @@ def test_the_scores_are_those_of_every_version() -> None:
         (["x", "x_count", "x_sum", "x_bucket", "x_total", "x_created"], "x"),
         (["x_count_count", "x_sum_bucket_total"], "x"),
         (["x_counter", "x_sums"], None),
+        (["y" + "_sum" * 100_000], "y"),
         (["_count", ""], ""),
     ],
 )

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+import socket
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from statsd_bridge.exposition import reserved_names
 from statsd_bridge.line import Dialect
+from statsd_bridge.model import HostPort, Stats
 from statsd_bridge.relay import MAX_PACKET_BYTES
+from statsd_bridge.relay.connected import ConnectedUdpTarget
+from statsd_bridge.relay.shard_target import ShardTarget
+from statsd_bridge.relay.udp import Resolver, SocketAddress
+from tests.ports import HOST
 from tests.statsd_bridge import fuzz
 from tests.statsd_bridge.conftest import FLAGS
 from tests.statsd_bridge.in_memory import InMemoryPath
@@ -289,3 +296,63 @@ def test_failover_without_a_target_left_loses_lines_and_counts_them() -> None:
         many.feed(*[b"n.%d:1|c" % number for number in range(60)])
 
         assert many.outcomes()["lost_refused"] == 120
+
+
+class OneHost(Resolver):
+    """Resolves every name by the result that a test gives."""
+
+    def __init__(self) -> None:
+        self.result: Deferred[SocketAddress] = Deferred()
+
+    def resolve(self, address: HostPort) -> Deferred[SocketAddress]:
+        """Return the result."""
+        return self.result
+
+
+def named_target(resolver: OneHost) -> tuple[ShardTarget, Stats]:
+    """Return a target with a name, and its counters."""
+    address, stats = HostPort("shard-0.shards", 9125), Stats()
+    udp = ConnectedUdpTarget(address, resolver)
+    target = ShardTarget(address, udp, packet_length=1400, stats=stats)
+    udp.refresh(0)
+    return target, stats
+
+
+def test_packets_wait_for_the_first_look_up_of_a_name() -> None:
+    """With socket activation many arrive in the first moment; 4 MiB wait at most."""
+    resolver = OneHost()
+    target, stats = named_target(resolver)
+    lines = [b"a:%d|g" % number for number in range(1_000)]
+    for _ in range(2):
+        target.add(lines)
+        target.send()
+    assert stats.relay["lost_unresolved", target.name] == 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((HOST, 0))
+        server.setblocking(False)
+        resolver.result.callback((socket.AF_INET, server.getsockname()))
+        target.send()
+        received = b""
+        while received.count(b"\n") < 2_000:
+            received += server.recv(2_000)
+    target.udp.close()
+
+    assert received.split() == lines * 2
+    assert target.is_up
+
+
+def test_packets_do_not_wait_for_a_name_that_does_not_exist() -> None:
+    """They are lost and counted, and so are those beyond the bound."""
+    resolver = OneHost()
+    target, stats = named_target(resolver)
+    line = b"a:1|c|#k:" + b"v" * 60_000
+    for _ in range(80):
+        target.add([line])
+    lost = stats.relay["lost_unresolved", target.name]
+    resolver.result.errback(OSError("unknown"))
+    target.send()
+    target.probe()
+
+    assert 0 < lost < 20
+    assert stats.relay["lost_unresolved", target.name] == 80
+    assert not target.is_up

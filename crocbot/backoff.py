@@ -112,6 +112,8 @@ class FloodControl:
 
     def restore(self, chat_id: int, seconds: float) -> None:
         """Let a chat wait, because the process that worked it before had to."""
+        if seconds <= 0:
+            return
         now = self._clock()
         self._expire(now)
         deadline = max(self._deadlines.get(chat_id, -inf), now + seconds)

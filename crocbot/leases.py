@@ -115,6 +115,15 @@ def current() -> Lease | None:
     return _current.get()
 
 
+def take_flood_seconds() -> float:
+    """Return how long the current task's chat has to wait, once for each lease."""
+    lease = _current.get()
+    if lease is None:
+        return 0.0
+    seconds, lease.flood_seconds = lease.flood_seconds, 0.0
+    return seconds
+
+
 async def confirm() -> bool:
     """Wait until it is known whether the current task may go on; return that."""
     lease = _current.get()

@@ -7,6 +7,14 @@ Events about the replicas of a bot, which share a PostgreSQL database.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class DatabaseOutcome(StrEnum):
+    """Whether the database answered the heartbeat of a replica."""
+
+    OK = "ok"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,4 +47,12 @@ class ChatsHeld:
     count: int
 
 
-ReplicaEvent = LeaderState | LeaseLost | WriteRefused | ChatsHeld
+@dataclass(frozen=True, slots=True)
+class HeartbeatSent:
+    """A replica has sent its heartbeat to the database, which took this time."""
+
+    outcome: DatabaseOutcome
+    seconds: float
+
+
+ReplicaEvent = LeaderState | LeaseLost | WriteRefused | ChatsHeld | HeartbeatSent

@@ -325,6 +325,7 @@ class Client:
         chat_id, moved_from = chat.chat_id, None
         floods = self._cosmetic_flood_control if cosmetic else self.floods
         while True:
+            self.floods.restore(chat_id, leases.take_flood_seconds())
             self.floods.check(chat_id)
             floods.check(chat_id)
             if not await leases.confirm():

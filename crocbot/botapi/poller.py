@@ -172,7 +172,8 @@ class Poller:
         finally:
             if not call.done():
                 call.cancel()
-                call.add_done_callback(_ignore_result)
+            # This task may be cancelled just when the call has failed.
+            call.add_done_callback(_ignore_result)
         if call.done():
             return call.result()
         await self.client.reset_connections()

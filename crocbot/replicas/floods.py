@@ -2,7 +2,8 @@
 Flood waits of Telegram (HTTP 429), shared by the replicas of a bot.
 
     429 to a call here --> written down, with a notification --> FloodControl elsewhere
-                            '-- of the whole bot: also read with each heartbeat
+                            |-- of the whole bot: also read with each heartbeat
+                            '-- of the chat: with its lease, for its next holder
 
 Telegram does not say whether the limit of a chat or of the bot was reached: several
 chats within seconds mean the bot, whichever replicas they are at.
@@ -16,9 +17,10 @@ from collections.abc import Sequence
 from functools import partial
 from math import isfinite
 
-from crocbot import log
+from crocbot import leases, leases_sql, log
 from crocbot.backoff import FloodControl
 from crocbot.errors import StoreError
+from crocbot.leases_sql import Key
 from crocbot.replicas.heartbeat import Beat
 from crocbot.store import Connection, Store
 
@@ -47,13 +49,15 @@ class SharedFloods:
         self._store = store
         self._floods = floods
         self._name = name
-        self._waiting: dict[int, float] = {}
+        self._waiting: dict[int, tuple[float, Key | None]] = {}
         self._writing: asyncio.Task[None] | None = None
 
     def recorded(self, chat_id: int, seconds: float) -> None:
         """Share a 429 to a call of this replica."""
         if len(self._waiting) < MAX_WAITING:
-            self._waiting[chat_id] = seconds
+            lease = leases.current()
+            key = None if lease is None else (lease.chat, lease.epoch)
+            self._waiting[chat_id] = (seconds, key)
         if self._writing is None:
             # It is for several chats, so it must not have the lease of one of them.
             self._writing = asyncio.get_running_loop().create_task(
@@ -84,19 +88,22 @@ class SharedFloods:
     async def _write(self) -> None:
         try:
             while self._waiting:
-                chat_id, seconds = next(iter(self._waiting.items()))
+                chat_id, (seconds, key) = next(iter(self._waiting.items()))
                 del self._waiting[chat_id]
-                await self._share(chat_id, seconds)
+                await self._share(chat_id, seconds, key)
         finally:
             self._writing = None
 
-    async def _share(self, chat_id: int, seconds: float) -> None:
+    async def _share(self, chat_id: int, seconds: float, key: Key | None) -> None:
         values = {
             "everyone": min(self._floods.everyone_waits, MAX_FLOOD_SECONDS),
             "payload": f"flood {self._name} {chat_id} {seconds:g}",
         }
         try:
             await self._store.run(partial(_execute, values=values), atomic=False)
+            if key is not None:
+                job = partial(leases_sql.set_flood, key=key, seconds=seconds)
+                await self._store.run(job, atomic=False)
         except StoreError as error:
             # The other replicas find out from Telegram.
             logger.debug("a flood wait was not shared", error=str(error))

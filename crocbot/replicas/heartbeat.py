@@ -22,7 +22,9 @@ from typing import Any, Protocol
 
 from crocbot import log
 from crocbot.errors import StoreError
+from crocbot.events import NO_EVENTS, EventListener
 from crocbot.model import Clock
+from crocbot.replica_events import DatabaseOutcome, HeartbeatSent
 from crocbot.replicas.leader import Leader
 from crocbot.replicas.times import LEASE_SECONDS, RENEW_SECONDS
 from crocbot.store import Connection, Store
@@ -128,6 +130,7 @@ class Heartbeat:
     leader: Leader
     listeners: Sequence[BeatListener] = ()
     clock: Clock = time.monotonic
+    events: EventListener = NO_EVENTS
     error: str | None = field(default=None, init=False)
     _takes: bool = field(default=True, init=False)
     _pause: float = field(default=RENEW_SECONDS, init=False)
@@ -142,11 +145,12 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Renew or take the lease, and pass on what the database answered."""
-        waiting = self.leader.take_waiting()
-        self._pause = RENEW_SECONDS
+        waiting, began = self.leader.take_waiting(), self.clock()
+        self._pause, outcome = RENEW_SECONDS, DatabaseOutcome.OK
         try:
             await self._beat()
         except StoreError as error:
+            outcome = DatabaseOutcome.FAILED
             if self.error is None:
                 logger.warning("the database gives no answer", error=str(error))
             self.error = str(error)
@@ -158,6 +162,7 @@ class Heartbeat:
             for answered in waiting:
                 if not answered.done():
                     answered.set_result(None)
+        self.events.emit(HeartbeatSent(outcome, self.clock() - began))
 
     async def resign(self) -> None:
         """Give the lease back at once, for the next leader.  Raise StoreError."""

@@ -60,6 +60,13 @@ class Leadership(Protocol):
         """Return whether a term still lasts, as far as the database can be asked."""
 
 
+class TermListener(Protocol):
+    """Receives each begin and each end of a term."""
+
+    def changed(self, epoch: int | None) -> None:
+        """Take the epoch of the term that begins, None when one has ended."""
+
+
 class SoleLeader:
     """The Leadership of a gateway that shares no database: its term never ends."""
 
@@ -96,11 +103,13 @@ class Leader:
 
     The heartbeat reports what the database answered, and sets `others`, the number of
     other replicas.  `clock` is monotonic, and goes on while the process is stopped.
+    `listener` receives changes.
     """
 
     def __init__(self, name: str, clock: Clock = time.monotonic) -> None:
         self.name = name
         self.others = 0
+        self.listener: TermListener | None = None
         self.asked = asyncio.Event()
         self._clock = clock
         self._term: Term | None = None
@@ -161,6 +170,7 @@ class Leader:
         self._was_standby = False
         self._schedule_expiry()
         self._has_term.set()
+        self._notify(epoch)
         logger.info("this replica is the leader now", replica=self.name, epoch=epoch)
 
     def sees(self, leader: str | None) -> None:
@@ -181,6 +191,7 @@ class Leader:
         """End the term, if there is one, and return it: its lease can be given back."""
         term = self.term
         self._end()
+        self._leader = None
         return term
 
     def _expire(self) -> None:
@@ -208,6 +219,11 @@ class Leader:
         self._has_term.clear()
         if term is not None:
             term.ended.set()
+            self._notify(None)
+
+    def _notify(self, epoch: int | None) -> None:
+        if self.listener is not None:
+            self.listener.changed(epoch)
 
     def _schedule_expiry(self) -> None:
         if self._expiry is not None:

@@ -3,12 +3,14 @@ Periodic inbox maintenance, while the gateway runs.
 
     every second    enqueue rows that the operator reopened; emit the ledger
     every minute    delete old rows and return their space to the file system
+
+Where replicas share a database, it is the leader's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crocbot import log
 from crocbot.dispatcher import Dispatcher
@@ -16,6 +18,7 @@ from crocbot.errors import InboxError
 from crocbot.events import EventListener
 from crocbot.inbox import Inbox
 from crocbot.model import Sleep
+from crocbot.replicas.leader import Leadership, SoleLeader
 
 INTERVAL_SECONDS = 1.0
 TIDY_EVERY_SECONDS = 60.0
@@ -31,11 +34,13 @@ class Maintenance:
     dispatcher: Dispatcher
     events: EventListener
     sleep: Sleep = asyncio.sleep
+    leadership: Leadership = field(default_factory=SoleLeader)
 
     async def run(self) -> None:
         """Repeat until cancelled; an InboxError ends only this interval."""
         since_tidy = 0.0
         while True:
+            await self.leadership.wait_for_term()
             try:
                 await self.run_once()
                 since_tidy += INTERVAL_SECONDS

@@ -19,17 +19,16 @@ from crocbot import (
 )
 from crocbot.alerts import AlertEvents, AlertKeeper, Alerts, alert_ways
 from crocbot.botapi import Client
-from crocbot.errors import AgentError, InboxError, OperatorError
+from crocbot.errors import AgentError, OperatorError
 from crocbot.events import EventListener
 from crocbot.health.send import SendPage
 from crocbot.health.server import Health
 from crocbot.health.status import StatusPage
-from crocbot.inbox import Inbox
 from crocbot.model import HostPort
 from crocbot.pushed import PushedMessages
+from crocbot.service.database import Database
 from crocbot.service.gateway import Gateway
 from crocbot.service.readiness import Readiness
-from crocbot.service.schemas import SCHEMAS
 from crocbot.service.shutdown import (
     Shutdown,
     exit_after,
@@ -39,11 +38,9 @@ from crocbot.service.shutdown import (
 )
 from crocbot.service.startup import connect
 from crocbot.settings import Settings
-from crocbot.state_dir import StateLock, locked, open_directory
-from crocbot.store import open_store
+from crocbot.state_dir import locked, open_directory
 from crocbot.telemetry import Telemetry
 from crocbot.transcription import create_transcriber
-from crocbot.turn_folders import TurnFolders
 
 VERSION = version("crocbot")
 # After the drain: for closing files and the last packets, then for cancelled tasks.
@@ -157,16 +154,6 @@ async def run(settings: Settings, shutdown: Shutdown) -> None:
         lock.mark_stopped()
 
 
-async def _recover(inbox: Inbox, settings: Settings, lock: StateLock) -> None:
-    """Count the turns that a crash ended; raise OperatorError if that fails."""
-    try:
-        await inbox.recover(orderly=lock.last_orderly)
-    except InboxError as error:
-        file = settings.database
-        raise OperatorError(f"{file} cannot be used: {error}") from error
-    lock.mark_running()
-
-
 async def serve(
     settings: Settings,
     events: EventListener,
@@ -179,18 +166,20 @@ async def serve(
     if settings.has_alerts:
         events = watched
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings, SCHEMAS))
-        inbox = await stack.enter_async_context(Inbox(store, events))
-        if (lock := shutdown.lock) is not None:
-            await _recover(inbox, settings, lock)
-            await TurnFolders(settings.state_dir).clear()
-        readiness, pushed_messages = Readiness(inbox=inbox), PushedMessages(store)
+        database = Database.create(settings, events)
+        if database.replica is None and not await database.open(stack, shutdown):
+            return
+        readiness = Readiness(inbox=database.inbox, replica=database.replica)
+        pushed_messages = PushedMessages(database.store)
         send = None
         if settings.send_secret is not None:
             secret = settings.send_secret.get_secret_value()
             send = SendPage(secret, pushed_messages, events)
         health = Health(settings.health_address, readiness, send=send, status=status)
         await stack.enter_async_context(health)
+        if database.replica is not None and not await database.open(stack, shutdown):
+            logger.info("stopped")
+            return
         client = await stack.enter_async_context(
             Client(token, settings.telegram_api_url, events, proxies=settings.proxies)
         )
@@ -199,9 +188,10 @@ async def serve(
                 Alerts(
                     settings=settings,
                     ways=alert_ways(settings, client),
-                    keeper=AlertKeeper(store),
+                    keeper=AlertKeeper(database.store),
                     events=watched,
                     state=readiness,
+                    leadership=database.leadership,
                 )
             )
         agent = agents.create_agent(settings)
@@ -226,8 +216,8 @@ async def serve(
                 settings=settings,
                 version=VERSION,
                 identity=identity,
-                inbox=inbox,
-                store=store,
+                inbox=database.inbox,
+                store=database.store,
                 pushed=pushed_messages,
                 client=client,
                 agent=agent,
@@ -235,6 +225,7 @@ async def serve(
                 transcriber=transcriber,
                 readiness=readiness,
                 events=events,
+                replica=database.replica,
             )
             if status is not None:
                 status.gateway = gateway

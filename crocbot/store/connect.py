@@ -62,13 +62,13 @@ SAMPLE = (
 OPERATORS_CLASSES = frozenset({"0A", "28", "3D", "3F", "42"})
 OPERATORS = re.compile(
     r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry"
-    r"|permission denied|SSL|certificate|sslmode|invalid|Name or service not known"
-    r"|No address associated|is not permitted to log in|no such (database|user)",
+    r"|permission denied|SSL|certificate|sslmode|invalid"
+    r"|is not permitted to log in|no such (database|user)",
     re.IGNORECASE,
 )
 TEMPORARY = re.compile(
     r"starting up|shutting down|recovery mode|server closed the connection|timeout"
-    r"|received invalid response",
+    r"|received invalid response|SYSCALL|EOF detected|reset by peer",
     re.IGNORECASE,
 )
 QUESTION_MARK = re.compile(r"\?")

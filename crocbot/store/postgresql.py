@@ -20,10 +20,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
@@ -41,9 +40,6 @@ from crocbot.store.listen import listen
 
 POOL_SIZE = 4
 CLOSE_SECONDS = 1.0
-# How long a start waits for a server that may be starting as well.
-OPEN_SECONDS = 30.0
-OPEN_PAUSE_SECONDS = 1.0
 
 Result = TypeVar("Result")
 logger = log.logger(__name__)
@@ -52,35 +48,33 @@ logger = log.logger(__name__)
 class PostgresStore:
     """The database of a URL, as a `Store`.  Used on the event loop."""
 
-    def __init__(self, url: DatabaseUrl, clock: ServerClock | None = None) -> None:
+    def __init__(
+        self,
+        url: DatabaseUrl,
+        clock: ServerClock | None = None,
+        *,
+        connections: int = POOL_SIZE,
+    ) -> None:
         self._url = url
         self._clock = clock or ServerClock()
-        self._slots = [Slot(url, self._clock) for _ in range(POOL_SIZE)]
+        self._slots = [Slot(url, self._clock) for _ in range(connections)]
         self._free = list(self._slots)
-        self._places = asyncio.Semaphore(POOL_SIZE)
+        self._places = asyncio.Semaphore(connections)
         # More would only wait for STORE_LOCK, each with a connection.
         self._writer = asyncio.Semaphore(1)
-        self._threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="store")
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="store")
         self._open = False
 
     async def __aenter__(self) -> Self:
-        """Connect, and change the tables to this version.  Raise OperatorError."""
-        deadline = time.monotonic() + OPEN_SECONDS
-        while True:
-            try:
-                await self._in_thread(self._upgrade)
-            except StoreError as error:
-                if time.monotonic() > deadline:
-                    self._threads.shutdown(wait=False)
-                    raise
-                logger.warning("waiting for the database", error=str(error))
-                await asyncio.sleep(OPEN_PAUSE_SECONDS)
-            except BaseException:
-                self._threads.shutdown(wait=False)
-                raise
-            else:
-                self._open = True
-                return self
+        """
+        Connect, and change the tables to this version.
+
+        Raise OperatorError for what the operator must change; StoreError, after which
+        it may be entered again, for a server that cannot be reached.
+        """
+        await self._in_thread(self._upgrade)
+        self._open = True
+        return self
 
     async def __aexit__(self, *_: object) -> None:
         self._open = False
@@ -120,6 +114,17 @@ class PostgresStore:
                 f"{self._url}: no connection was free in {calls.STATEMENT_SECONDS:g} s"
             ) from None
         return await self._result(running, deadline)
+
+    @asynccontextmanager
+    async def beside(self, connections: int) -> AsyncIterator[PostgresStore]:
+        """Open the same database on other connections, for what must not wait here."""
+        other = PostgresStore(self._url, self._clock, connections=connections)
+        # The tables are there; a server that is gone fails the first job.
+        other._open = True
+        try:
+            yield other
+        finally:
+            await other.__aexit__()
 
     async def shrink(self) -> None:
         """Do nothing: the server reuses free space, and autovacuum returns it."""

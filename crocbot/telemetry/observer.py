@@ -56,7 +56,13 @@ from crocbot.model import (
     Outcome,
     Severity,
 )
-from crocbot.replica_events import ChatsHeld, LeaderState, LeaseLost, WriteRefused
+from crocbot.replica_events import (
+    ChatsHeld,
+    HeartbeatSent,
+    LeaderState,
+    LeaseLost,
+    WriteRefused,
+)
 from crocbot.telemetry import (
     agent_metrics,
     alert_metrics,
@@ -137,6 +143,7 @@ class Observer:
             ChatsHeld: self._record_chats_held,
             LeaseLost: self._record_lost_lease,
             WriteRefused: self._record_refused_write,
+            HeartbeatSent: self._record_heartbeat,
         }
         instruments.gauge(catalogue.TURNS_IN_FLIGHT).set(0)
 
@@ -316,6 +323,12 @@ class Observer:
 
     def _record_chats_held(self, held: ChatsHeld) -> None:
         self._instruments.gauge(replica_metrics.CHATS_HELD).set(held.count)
+
+    def _record_heartbeat(self, heartbeat: HeartbeatSent) -> None:
+        timer = self._instruments.timer(
+            replica_metrics.DATABASE_SECONDS, heartbeat.outcome
+        )
+        timer.observe(heartbeat.seconds)
 
     def _record_lost_lease(self, _: LeaseLost) -> None:
         self._instruments.counter(replica_metrics.LEASES_LOST).inc()

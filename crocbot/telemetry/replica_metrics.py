@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from crocbot.replica_events import DatabaseOutcome
+from crocbot.telemetry.buckets import API_CALL_BUCKETS, quantile_query
 from crocbot.telemetry.instruments import (
     ChosenAtStart,
     CounterMetric,
     GaugeMetric,
+    HistogramMetric,
     Metric,
 )
 
@@ -43,6 +46,17 @@ WRITES_REFUSED = CounterMetric(
     statsd="crocbot.lease_writes_refused",
     help="Rows that this replica did not close, because their chat's lease is lost.",
     query="sum(increase(crocbot_lease_writes_refused_total[1h]))",
+)
+DATABASE_SECONDS = HistogramMetric(
+    name="crocbot_database_seconds",
+    statsd="crocbot.database",
+    labels={"outcome": DatabaseOutcome},
+    buckets=API_CALL_BUCKETS,
+    help=(
+        "One statement of each replica every 2 s: from sending it to the answer of"
+        " PostgreSQL, or to its failure."
+    ),
+    query=quantile_query(0.95, "crocbot_database_seconds"),
 )
 
 ROWS = tuple(row for row in list(globals().values()) if isinstance(row, Metric))

@@ -75,7 +75,14 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
-from crocbot.replica_events import ChatsHeld, LeaderState, LeaseLost, WriteRefused
+from crocbot.replica_events import (
+    ChatsHeld,
+    DatabaseOutcome,
+    HeartbeatSent,
+    LeaderState,
+    LeaseLost,
+    WriteRefused,
+)
 from crocbot.telemetry import Telemetry, catalogue
 from crocbot.telemetry.catalogue import CATALOGUE
 from crocbot.telemetry.emitter import MAX_DATAGRAM_BYTES, sampling_rate
@@ -153,6 +160,7 @@ EVENTS: list[Event] = [
     ChatsHeld(3),
     LeaseLost(),
     WriteRefused(),
+    *(HeartbeatSent(outcome, 0.01) for outcome in DatabaseOutcome),
 ]
 # Nine in ten series are the buckets of methods and outcomes that never meet.
 MAX_SERIES = 2500

@@ -223,6 +223,10 @@ class Dispatcher:
         """
         # Rows of the new id that came before its move was known have their own queue.
         chat = self._chats.get(self._moves.origin(key)) or self._chats.get(key)
+        lease = leases.current()
+        if chat is None and lease is not None:
+            # Another replica has recorded the move of this chat.
+            chat = self._chats.get(lease.chat)
         if chat is None or chat.abandoned:
             return None
         if chat.task is None or not (chat.running or chat.waiting):

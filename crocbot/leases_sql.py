@@ -206,7 +206,7 @@ def release(
 
 GIVE_BACK = f"""
 WITH held AS ({HELD}), ended AS (
-    UPDATE rows SET tries = tries + ?::int, trying = 0
+    UPDATE rows SET trying = 0
     FROM held
     WHERE rows.chat = held.chat AND rows.disposition IS NULL AND rows.trying = 1
 ), freed AS (
@@ -222,16 +222,13 @@ SELECT freed.chat, (SELECT count(*) FROM noted) FROM freed
 """  # noqa: S608
 
 
-def give_back(
-    connection: Connection, keys: Sequence[Key], *, crashed: bool = False
-) -> set[int]:
+def give_back(connection: Connection, keys: Sequence[Key]) -> set[int]:
     """
     Let other replicas take chats, whatever work they have; return those that were held.
 
-    The turns of them have ended orderly, or count as a crash.
+    None of their turns counts as a crash.
     """
-    parameters = (*columns(keys), int(crashed))
-    return {chat for chat, _ in connection.execute(GIVE_BACK, parameters)}
+    return {chat for chat, _ in connection.execute(GIVE_BACK, columns(keys))}
 
 
 TOUCH = f"""

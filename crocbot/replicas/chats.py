@@ -26,7 +26,7 @@ from crocbot.errors import StoreError
 from crocbot.events import EventListener
 from crocbot.inbox import postgresql
 from crocbot.leases import LEASE_SECONDS, RENEW_SECONDS
-from crocbot.leases_sql import Key, Released
+from crocbot.leases_sql import Key
 from crocbot.replica_events import ChatsHeld
 from crocbot.replicas.held import HeldChat, HeldChats, Worker, lease_end
 from crocbot.replicas.inbox import monotonic
@@ -266,30 +266,20 @@ class ChatLeases:
             for each in held:
                 each.releasing = False
         ends = {(each.chat, each.epoch): each for each in released}
-        left_open = []
         for each in held:
             end = ends.get(each.key)
             if end is None:
                 self._chats.lose(each)
             elif end.gone:
                 self._chats.remove(each)
-            elif self._is_left_open(each, end):
-                left_open.append(each.key)
-                self._chats.remove(each)
-        if left_open:
-            logger.warning(
-                "rows were left open, and are tried again", chats=len(left_open)
-            )
-            await self._give_back(left_open, crashed=True)
+            else:
+                # It has pushed messages, or rows that came meanwhile, or that a bug
+                # has left open until this process ends.
+                each.latest = max(each.latest, end.version)
 
-    def _is_left_open(self, held: HeldChat, end: Released) -> bool:
-        """Return whether a chat has open rows that were taken and not closed."""
-        held.latest = max(held.latest, end.version)
-        return end.has_rows and not held.is_behind and not held.lease.users
-
-    async def _give_back(self, keys: Sequence[Key], *, crashed: bool = False) -> None:
+    async def _give_back(self, keys: Sequence[Key]) -> None:
         if keys:
-            await self._run(partial(leases_sql.give_back, keys=keys, crashed=crashed))
+            await self._run(partial(leases_sql.give_back, keys=keys))
 
     async def _run(self, job: Job[Result], *, write: bool = True) -> Result:
         return await self._store.run(job, write=write, atomic=False)

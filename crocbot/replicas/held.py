@@ -150,7 +150,9 @@ class HeldChats:
         held = self._chats.get(found.chat)
         if held is not None and held.lease.epoch == found.epoch:
             return held
-        if held is not None:
+        if held is not None and held.releasing:
+            self.remove(held)
+        elif held is not None:
             self.lose(held)
         if found.chat in self.lost:
             self.unwanted.append((found.chat, found.epoch))

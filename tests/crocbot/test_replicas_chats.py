@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +18,8 @@ from crocbot.chat_moves import ChatMoves
 from crocbot.database_url import DatabaseUrl
 from crocbot.dispatcher import Dispatcher
 from crocbot.errors import LeaderLostError, LeaseLostError
-from crocbot.inbox import KeptReplies
+from crocbot.inbox import KeptReplies, postgresql
+from crocbot.inbox.postgresql import Arrival
 from crocbot.model import (
     ChatThread,
     Disposition,
@@ -38,6 +41,7 @@ from crocbot.store.postgresql import PostgresStore
 from tests.crocbot.database_sessions import DEADLINE_SECONDS, POLL_SECONDS
 from tests.crocbot.fakes import RecordedEvents
 from tests.crocbot.test_dispatcher import FakeSessions
+from tests.postgresql import MISSING, Cluster, find_programs
 
 
 def update(update_id: int, chat: int, **message: Any) -> RawUpdate:
@@ -345,24 +349,42 @@ async def test_an_orderly_stop_gives_chats_back(world: World) -> None:
     assert found == [(0,)]
 
 
-async def test_rows_that_a_bug_left_open_are_tried_again(world: World) -> None:
-    """Each of these tries counts, so that it ends."""
-    replica = await world.add()
-    bugs = [ValueError("a bug"), ValueError("a bug")]
-    run = replica.run
+async def test_rows_that_a_bug_left_open_wait_for_the_end(world: World) -> None:
+    """They are not tried again by this process, and later rows of the chat go on."""
+    first = await world.add()
+    run = first.run
 
     async def run_or_fail(rows: Sequence[Row], *, overtaken: bool) -> bool:
-        await replica.inbox.begin(rows)
-        if bugs:
-            raise bugs.pop()
+        await first.inbox.begin(rows)
+        if rows[0].update_id == 1:
+            raise ValueError("a bug")
         return await run(rows, overtaken=overtaken)
 
-    replica.run = run_or_fail  # type: ignore[method-assign]
+    first.run = run_or_fail  # type: ignore[method-assign]
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    world.gates[1].set()
-    await replica.accept(update(1, 7))
-    await world.until_closed(1)
-    assert await world.query("SELECT tries FROM rows") == [(2,)]
+    world.gated = False
+    await first.accept(update(1, 7), update(2, 7))
+    await world.until_closed(2)
+    second = await world.add()
+    await world.until(
+        "SELECT owner, epoch = last_value FROM chats, lease_epochs", [("r0", True)]
+    )
+    await first.stop()
+    await world.until_closed(2, 1)
+    assert (world.sent, second.running) == ([2, 1], set())
+
+
+async def test_updates_whose_storing_was_not_confirmed(world: World) -> None:
+    """Stored twice, because no answer came, they are worked by the replica at once."""
+    replica = await world.add()
+    given = [Arrival(update(each, 7), 7, claims=True) for each in (1, 2)]
+    await replica.store.run(
+        partial(postgresql.accept, arrivals=given, owner=replica.chats.owner),
+        atomic=False,
+    )
+    world.gated = False
+    assert await replica.accept(update(1, 7), update(2, 7), update(3, 7)) == [3]
+    await world.until_closed(1, 2, 3)
 
 
 async def test_only_the_leader_stores_what_it_polled(world: World) -> None:
@@ -452,3 +474,40 @@ async def test_every_row_is_closed_once_and_in_order(world: World, seed: int) ->
         for chat in range(6):
             of_chat = [each for each in log if world.chat_of[each] == chat]
             assert of_chat == [each for each in order if each in of_chat]
+
+
+STATEMENT = re.compile(r"LOG:  (statement|execute [^:]*):")
+MAX_STATEMENTS = 6
+
+
+@pytest.mark.parametrize("max_turns", [4, 0])
+async def test_statements_a_message(
+    monkeypatch: pytest.MonkeyPatch, max_turns: int
+) -> None:
+    """At most 6, BEGIN and COMMIT among them, also if another replica works it."""
+    if find_programs() is None:
+        pytest.skip(MISSING)
+    monkeypatch.setattr(chats, "RENEW_SECONDS", 1e6)
+    monkeypatch.setattr(chats, "POLL_SECONDS", 1e6)
+    with Cluster(settings={"log_statement": "all"}) as cluster:
+        made = World(DatabaseUrl.parse(cluster.create_database()))
+        made.gated = False
+        first, second = await made.add(max_turns=max_turns), await made.add()
+        count, before = 20, len(STATEMENT.findall(cluster.log))
+        for each in range(count):
+            await first.accept(update(each, each))
+            if not max_turns:
+                second.leases.woken([str(each)])
+            await made.until_closed(*range(each + 1))
+        for replica in (first, second):
+            await replica.pause()
+            monkeypatch.setattr(chats, "POLL_SECONDS", 0.0)
+            replica.leases.woken([])
+            await replica.leases.work()
+        assert len(first.chats) + len(second.chats) == 0
+        # Each replica has looked once.
+        statements = len(STATEMENT.findall(cluster.log)) - before
+        for replica in (first, second):
+            await replica.kill()
+    assert statements / count <= MAX_STATEMENTS
+    print(f"statements a message: {statements / count:.1f}")

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from enum import Enum
+from sys import getsizeof
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -35,6 +36,9 @@ An iteration of the reactor reads for this time, or up to the batch that exceeds
 
 While a thread computes, as in a reload, each iteration begins with a wait for it.
 """
+
+MAX_HELD_BYTES = 16 * 1024 * 1024
+"""What is held of a socket at a start while series are restored."""
 
 MAX_WAIT_SECONDS = 0.010
 """
@@ -148,6 +152,9 @@ class DatagramReader:
         buffer = 0 if self._is_unix else receive_buffer
         self._delay = CoalescingDelay(buffer, reactor.seconds)
         self._timer: Any = None
+        self._held: list[list[bytes]] | None = None
+        """What was received before anything may be processed."""
+        self._held_bytes = 0
         self._file = bind.SocketFile(sock) if self._is_unix else None
 
     def start(self) -> None:
@@ -161,6 +168,23 @@ class DatagramReader:
         for _ in range(MAX_DRAINED_BATCHES):
             if not self._read_batch():
                 return
+
+    def hold(self) -> None:
+        """
+        Receive what the kernel has delivered, and process nothing until `release`.
+
+        Beyond MAX_HELD_BYTES the rest waits in the kernel.
+        """
+        if self._held is None:
+            self._held, self._held_bytes = [], 0
+        while self._held_bytes < MAX_HELD_BYTES and self._read_batch():
+            pass
+
+    def release(self) -> None:
+        """Process what was held."""
+        held, self._held = self._held or [], None
+        for batch in held:
+            self._feed(batch)
 
     @property
     def has_backlog(self) -> bool:
@@ -213,9 +237,16 @@ class DatagramReader:
             self._denials.record("udp", received.denied_sender, received.denied)
         if batch:
             self.received_at = time.monotonic()
-            with self._pipeline.bugs.catch():
-                self._pipeline.feed(batch, self._transport)
+            if self._held is None:
+                self._feed(batch)
+            else:
+                self._held.append(batch)
+                self._held_bytes += sum(map(getsizeof, batch))
         return received.is_full
+
+    def _feed(self, batch: list[bytes]) -> None:
+        with self._pipeline.bugs.catch():
+            self._pipeline.feed(batch, self._transport)
 
     def _stop_timer(self) -> None:
         if self.state is ReaderState.COALESCING:

@@ -33,9 +33,9 @@ class Bridge:
         self._guard = web.Guard(components.settings.web_config, threads)
         self.listeners = Listeners(components)
         self.http = HttpBackend(components, self.listeners)
-        self._storage = (
-            Storage(components) if components.settings.storage_file else None
-        )
+        self._storage: Storage | None = None
+        if components.settings.storage_file:
+            self._storage = Storage(components, self.listeners)
         self._is_expiring = False
         self._growth: Steps[None] | None = None
         """The sample of the sizes of families that is taken now."""

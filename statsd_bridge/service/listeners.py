@@ -68,6 +68,16 @@ class Listeners:
         for each in self._stream_factories:
             each.drain()
 
+    def hold(self) -> None:
+        """Receive datagrams that would not fit into the kernel's buffers for long."""
+        for each in self._readers:
+            each.hold()
+
+    def release(self) -> None:
+        """Process what was held."""
+        for each in self._readers:
+            each.release()
+
     def read_some(self) -> None:
         """Receive what the kernel has delivered, but not all that a flood brings."""
         for each in self._readers:

@@ -54,6 +54,8 @@ def run(settings: Settings) -> NoReturn:
     if warning := container.warning(bridge.http.addresses, os.environ):
         loop.callWhenRunning(log.logger(__name__).warning, warning)
     loop.run()
+    # A second signal must not interrupt what is written.
+    SIGNALS.ignore()
     _end(0 if bridge.save() else 1)
 
 

@@ -2,6 +2,7 @@
 The series over a restart: read when the sockets are open, written when they are closed.
 
     start    lock, open sockets, take the file, restore, discard it    first packet
+             .......................... packets are held .............
     stop     last packet, last page, sockets closed, flush, write      end
 
 A state that is older than the last page would look like a reset of each counter to
@@ -20,6 +21,7 @@ from statsd_bridge.errors import ConfigError, StorageError
 from statsd_bridge.model import StorageResult
 from statsd_bridge.service.build import Components
 from statsd_bridge.service.http import VERSION
+from statsd_bridge.service.listeners import Listeners
 from statsd_bridge.storage import (
     SeriesFile,
     SeriesReader,
@@ -27,13 +29,15 @@ from statsd_bridge.storage import (
     WrittenAt,
     chunks_of_series,
 )
+from statsd_bridge.storage.read import EXPIRED
 
 
 class Storage:
-    """The file of one bridge."""
+    """The file of one bridge; while it is read, `listeners` hold their datagrams."""
 
-    def __init__(self, components: Components) -> None:
+    def __init__(self, components: Components, listeners: Listeners) -> None:
         self._components = components
+        self._listeners = listeners
         self._stats = components.storage
         self._store = components.store
         self._file = SeriesFile(components.settings.storage_file)
@@ -66,6 +70,7 @@ class Storage:
             self._components.bugs.report(error)
             self._refuse(f"a bug: {type(error).__name__}")
         self._store.quotas.replace(self._components.quotas)
+        self._listeners.release()
 
     def save(self) -> bool:
         """Write all series; return whether that worked."""
@@ -107,15 +112,20 @@ class Storage:
             with _without_collector():
                 for chunk in taken.chunks():
                     reader.read(chunk)
+                    self._listeners.hold()
         finally:
             stats.restored = len(store)
             stats.read_seconds = time.monotonic() - started_at
         self._file.discard()
-        self._log.info(
+        # A ttl that ended meanwhile is no loss.
+        is_whole = reader.left_out.keys() <= {EXPIRED}
+        report = self._log.info if is_whole else self._log.warning
+        report(
             "series restored",
             file=str(self._file.path),
             series=stats.restored,
             left_out=reader.left_out.total(),
+            **{f"left_out_{reason}": n for reason, n in reader.left_out.items()},
             age_seconds=round(age, 3),
             seconds=round(stats.read_seconds, 3),
         )

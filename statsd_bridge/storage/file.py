@@ -139,6 +139,9 @@ class SeriesFile:
         StorageError: it cannot be used.  ConfigError: it cannot be moved, so a later
         start would use it again.
         """
+        with suppress(OSError):
+            # Of a stop that was killed.
+            self._temporary.unlink(missing_ok=True)
         if self._taken.exists():
             self._move(self._taken, self.rejected)
             raise StorageError("the start before this one ended while it read the file")
@@ -217,6 +220,10 @@ class SeriesFile:
         descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            # Some file systems cannot: theirs is the order of changes of a folder.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
         finally:
             os.close(descriptor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -168,6 +169,86 @@ def test_the_page_says_that_the_series_could_not_be_read(
     assert (tmp_path / "series.rejected").read_text() == "no series\n"
     assert not file.exists()
     assert bridge.stop() == 0
+    assert file.exists()
+
+
+MANY = b"\n".join(b"many.%d:1|c" % n for n in range(3_000))
+
+
+def feed_many(bridge: BridgeProcess) -> None:
+    """Send 30,000 series, which take some time to write and to read."""
+    with socket.create_connection((HOST, bridge.tcp)) as client:
+        for n in range(10):
+            client.sendall(MANY.replace(b"many", b"many%d" % n) + b"\n")
+        bridge.scrape_until("\nstatsd_bridge_series 30000.0\n")
+
+
+def wait_for(path: Path, bridge: BridgeProcess) -> None:
+    """Wait until a file exists, or the process has ended."""
+    while not path.exists() and bridge.process.poll() is None:
+        time.sleep(0.0005)
+
+
+def test_signals_interrupt_neither_the_writing_nor_the_reading(
+    launch: Start, tmp_path: Path
+) -> None:
+    """However often they come: all series are in the file afterwards."""
+    file = tmp_path / "series"
+    flags = f"--storage.file={file}", f"--statsd.listen-tcp={HOST}:0"
+    bridge = launch(*flags).wait()
+    feed_many(bridge)
+    bridge.process.terminate()
+    wait_for(tmp_path / "series.tmp", bridge)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        bridge.process.send_signal(number)
+    assert bridge.process.wait(60) == 0, bridge.log()
+
+    bridge = launch(*flags)
+    wait_for(tmp_path / "series.taken", bridge)
+    bridge.process.terminate()
+    assert bridge.process.wait(60) == 0, bridge.log()
+    page = launch(*flags).wait().get("/metrics")
+    assert "\nstatsd_bridge_storage_restored_series 30000.0\n" in page
+
+
+def test_a_full_disk_is_an_error_of_the_stop(launch: Start, tmp_path: Path) -> None:
+    """Exit code 1 and a line with the reason; the next start begins from nothing."""
+    flags = f"--storage.file={tmp_path / 'series'}", f"--statsd.listen-tcp={HOST}:0"
+    bridge = launch(*flags).wait()
+    feed_many(bridge)
+    resource.prlimit(bridge.process.pid, resource.RLIMIT_FSIZE, (500_000, 500_000))
+
+    assert bridge.stop() == 1
+    assert "File too large" in bridge.log()
+    assert [path.name for path in tmp_path.iterdir()] == ["series.lock"]
+    page = launch(*flags).wait().get("/metrics")
+    assert 'storage_start_info{result="unclean_stop"} 1.0\n' in page
+
+
+@pytest.mark.parametrize("more", [(), ("--check-config",)], ids=["start", "check"])
+def test_a_path_that_cannot_be_used_is_one_line(
+    launch: Start, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    """Exit code 2; the line names the flag, the file and what is wrong."""
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "target")
+    for path in (link, tmp_path, tmp_path / "missing" / "series"):
+        bridge = launch(f"--storage.file={path}", *more)
+
+        assert bridge.process.wait(60) == 2
+        [line] = bridge.log().splitlines()
+        assert line.startswith(f"statsd-bridge: --storage.file: {path}: ")
+
+
+def test_a_check_leaves_the_file_of_a_running_bridge(
+    launch: Start, tmp_path: Path
+) -> None:
+    """It is no second bridge."""
+    file = tmp_path / "series"
+    bridge = launch(f"--storage.file={file}").wait()
+    assert launch(f"--storage.file={file}", "--check-config").process.wait(60) == 0
+    assert bridge.stop() == 0
+    assert launch(f"--storage.file={file}", "--check-config").process.wait(60) == 0
     assert file.exists()
 
 

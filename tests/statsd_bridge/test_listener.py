@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from statsd_bridge import datagram
 from statsd_bridge.datagram import Received
-from statsd_bridge.listener import DatagramReader, bind
+from statsd_bridge.listener import DatagramReader, bind, datagrams
 from statsd_bridge.listener.datagrams import ReaderState
 from statsd_bridge.model import HostPort
 from tests.statsd_bridge.in_memory import FakePipeline
@@ -99,6 +99,25 @@ def test_drain_reads_more_than_one_batch(open_reader: Open) -> None:
     reader.drain()
 
     assert reader.pipeline.lines == sent
+
+
+def test_what_is_held_is_processed_later(
+    open_reader: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its order, and before what comes after it; it is bounded in bytes."""
+    monkeypatch.setattr(datagrams, "MAX_HELD_BYTES", 2_000 * (33 + 4))
+    reader = open_reader()
+    reader.hold()
+    reader.send(*[b"%04d" % n for n in range(2_500)])
+    reader.hold()
+    reader.hold()
+    assert reader.pipeline.lines == []
+    reader.release()
+    held = len(reader.pipeline.lines)
+    assert 2_000 <= held < 2_500
+    reader.doRead()
+
+    assert reader.pipeline.lines == [b"%04d" % n for n in range(2_500)]
 
 
 def test_a_read_error_is_logged_and_the_socket_stays_open(

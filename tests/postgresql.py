@@ -96,7 +96,7 @@ class Cluster:
         # Short: the path of a Unix socket has at most 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         self.port = free_port()
-        self._identity = _identity()
+        self._identity = server_identity()
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
 
@@ -266,13 +266,13 @@ class Cluster:
             # Ctrl-C is for the tests, which then stop the server.
             start_new_session=True,
             # After the change of the user, which would undo it.
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509
+            preexec_fn=die_with_parent(),  # noqa: PLW1509
             **self._identity,
             **streams,
         )
 
 
-def _identity() -> dict[str, Any]:
+def server_identity() -> dict[str, Any]:
     """Return the user and group that run the server; empty for those of the tests."""
     if os.geteuid():
         return {}
@@ -287,5 +287,6 @@ def _identity() -> dict[str, Any]:
     raise RuntimeError("there is no user who could run PostgreSQL")
 
 
-def _die_with_parent() -> Callable[[], object]:
+def die_with_parent() -> Callable[[], object]:
+    """Return what lets the kernel end a child process with this one, by SIGQUIT."""
     return partial(_libc.prctl, PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)

@@ -40,6 +40,8 @@ CONNECT_SECONDS = 5
 CANCEL_SECONDS = 2.0
 MAX_STATEMENTS = 1000
 MAX_ERROR_CHARS = 300
+# libpq shows no password that it could read; a short one may be an ordinary word.
+MIN_SECRET_CHARS = 4
 MIN_SERVER_VERSION = 120_000
 SETTING = "CROCBOT_DATABASE_URL"
 # Each is in place unless the URL has it.  A server that is gone is found within 25 s
@@ -203,7 +205,8 @@ def describe(url: DatabaseUrl, error: Exception) -> str:
         text = " ".join(each for each in lines if not each.startswith(("\t", " ")))
     text = " ".join(text.split())
     for secret in sorted(url.secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
+        if len(secret) >= MIN_SECRET_CHARS:
+            text = text.replace(secret, "***")
     return text[:MAX_ERROR_CHARS]
 
 

@@ -72,7 +72,13 @@ class PostgresStore:
         Raise OperatorError for what the operator must change; StoreError, after which
         it may be entered again, for a server that cannot be reached.
         """
-        await self._in_thread(self._upgrade)
+        try:
+            await self._in_thread(self._upgrade)
+        except StoreError:
+            raise
+        except BaseException:
+            await self.__aexit__()
+            raise
         self._open = True
         return self
 
@@ -105,6 +111,7 @@ class PostgresStore:
         mode = Mode(write, durable, atomic)
         if write and atomic:
             job = fenced(job)
+        self._require_open()
         deadline = asyncio.get_running_loop().time() + calls.STATEMENT_SECONDS
         try:
             async with asyncio.timeout_at(deadline):
@@ -133,6 +140,10 @@ class PostgresStore:
         """Yield "" once notifications arrive, then the payload of each."""
         return listen(self._url, channel)
 
+    def _require_open(self) -> None:
+        if not self._open:
+            raise StoreError("the database is closed")
+
     async def _start(self, job: Job[Result], mode: Mode) -> _Running[Result]:
         """Start a job when a connection is free."""
         gates = [self._places]
@@ -143,8 +154,7 @@ class PostgresStore:
             for gate in gates:
                 await gate.acquire()
                 held.append(gate)
-            if not self._open:
-                raise StoreError("the database is closed")
+            self._require_open()
             slot = self._free.pop()
             call = Call(slot, job, mode)
             future = self._threads.submit(call.run)

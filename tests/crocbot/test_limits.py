@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crocbot import limits
+from crocbot.database_url import DatabaseUrl
 from crocbot.limits import DAY, MINUTE, SLOT_SECONDS, Limits, Refusal, take
 from crocbot.turn_outcomes import Limit
-from tests.crocbot.databases import Database
+from tests.crocbot.databases import Database, PostgresDatabase
 from tests.crocbot.fakes import FakeClocks
+from tests.postgresql import Cluster
 
 ADA, EVE = 7, 8
 
@@ -140,6 +142,25 @@ async def test_at_the_same_time(database: Database) -> None:
         )
 
     assert found.count(None) == 20
+
+
+async def test_replicas_at_the_same_time(cluster: Cluster, template: str) -> None:
+    """Chats of several replicas that write at once do not exceed a limit together."""
+    url = cluster.create_database(template)
+    database = PostgresDatabase(DatabaseUrl.parse(url))
+    maximums = {Limit.ALL_DAY: 100}
+    async with opened(database, maximums) as one, opened(database, maximums) as two:
+        found = await asyncio.gather(
+            *(
+                replica.limits.take(person, [4 * person + copy])
+                for person in range(1, 65)
+                for copy, replica in enumerate((one, two, one, two))
+            )
+        )
+    cluster.drop_database(url)
+
+    assert found.count(None) == 100
+    assert {each.limit for each in found if each} == {Limit.ALL_DAY}
 
 
 async def test_a_row_that_is_tried_again(database: Database) -> None:

@@ -159,7 +159,8 @@ def test_a_panel_adds_up_no_gateways(name: str, panel: dict[str, Any]) -> None:
 
 
 ONE_GATEWAY = re.compile(
-    r"crocbot_(process|event_loop|gc|emitter|inbox|pushed_rows|threads|instance)_?"
+    r"crocbot_(process|event_loop|gc|emitter|inbox|pushed_rows|threads|instance"
+    r"|database|leases?)_?"
 )
 
 

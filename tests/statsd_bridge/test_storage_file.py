@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -192,10 +193,20 @@ def test_a_write_that_fails_leaves_the_old_file(file: SeriesFile) -> None:
 
 
 def test_a_full_disk_is_an_error(file: SeriesFile) -> None:
-    """The kernel's own answer."""
-    file._temporary = Path("/dev/full")  # noqa: SLF001
-    with pytest.raises(OSError):
-        write(file, b"[1]")
+    """The kernel's own answer; the file of before stays."""
+    write(file, b"[1]")
+    before = file.path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Python ignores SIGXFSZ, so a write beyond the limit fails, like on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(file, b"[2]" * 4_096)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert names(file) == ["series"]
+    assert file.path.read_bytes() == before
 
 
 def test_a_temporary_file_of_a_killed_bridge_is_replaced(file: SeriesFile) -> None:

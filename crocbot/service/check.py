@@ -2,7 +2,7 @@
 `crocbot check`: test each thing that the gateway needs; change and start nothing.
 
     settings   who has access                   telegram   whose token it is
-    database   it can be used, or made          agent      it can be asked
+    database   check_database.py                agent      it can be asked
     fallback   if set, like the agent           metrics    whether they are refused
     transcription   if set: silence is sent
 
@@ -13,24 +13,24 @@ own.  A failure is UNREACHABLE if the network or a server may be the cause, or I
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from urllib.parse import urlsplit
 
-from crocbot import agents, log, state_dir, store
+from crocbot import agents, log
 from crocbot.access import privacy_warning
 from crocbot.botapi import Client
 from crocbot.errors import (
     AgentError,
     CrocbotError,
     FloodWaitError,
-    OperatorError,
+    StoreError,
     TelegramError,
     UnconfirmedError,
 )
 from crocbot.model import OFF, HostPort
+from crocbot.service.check_database import check_file, check_server
 from crocbot.settings import Settings, advice, open_files
 from crocbot.telemetry.probe import ProbeError, probe
 from crocbot.text import printable
@@ -114,7 +114,7 @@ def _status(error: CrocbotError, *, is_program: bool) -> CheckStatus:
     match error:
         case UnconfirmedError():
             return CheckStatus.WARNING
-        case TelegramError() | FloodWaitError():
+        case TelegramError() | FloodWaitError() | StoreError():
             return CheckStatus.UNREACHABLE
         case AgentError() if not is_program:
             temporary = error.reason in TEMPORARY_REASONS
@@ -157,15 +157,12 @@ def _settings(settings: Settings) -> Iterator[CheckResult]:
 
 
 async def _database(settings: Settings) -> Findings:
-    file = settings.database
-    exists = state_dir.exists(file)
-    if exists:
-        store.inspect(file)
-    folder = next(one for one in file.parents if one.exists())
-    if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
-        raise OperatorError(f"CROCBOT_STATE_DIR: cannot write in {folder}")
-    yield CheckStatus.OK, f"{file} {'is valid' if exists else 'will be created'}"
-    if settings.state_dir.exists() and (warning := state_dir.open_directory(folder)):
+    url = settings.postgresql
+    text, warnings = (
+        check_file(settings) if url is None else await check_server(settings, url)
+    )
+    yield CheckStatus.OK, text
+    for warning in warnings:
         yield CheckStatus.WARNING, warning
 
 

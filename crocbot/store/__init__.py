@@ -8,12 +8,14 @@ The database of the gateway: an SQLite file, or a PostgreSQL database of its rep
 `interface.py` is what both engines have, `clock.py` their time.  `sqlite.py` is the
 file.  `postgresql.py` is the database, `calls.py` a job on it, `commands.py` the same
 for commands, `connect.py` and `listen.py` its connections, `schema.py` its tables.
-`open.py` chooses the engine, and imports psycopg only then.
+`open.py` chooses the engine, and imports psycopg only then.  `probe.py` finds out facts
+for `crocbot check`.
 """
 
 from __future__ import annotations
 
 from crocbot.store.clock import load_clock
+from crocbot.store.facts import DatabaseFacts
 from crocbot.store.interface import (
     Connection,
     Cursor,
@@ -23,6 +25,8 @@ from crocbot.store.interface import (
     StoreClock,
 )
 from crocbot.store.open import (
+    find_facts,
+    hears_notifications,
     inspect_postgresql,
     open_store,
     opened_postgresql,
@@ -33,12 +37,15 @@ from crocbot.store.sqlite import SqliteStore, check_format, inspect, opened
 __all__ = [
     "Connection",
     "Cursor",
+    "DatabaseFacts",
     "Job",
     "Reading",
     "SqliteStore",
     "Store",
     "StoreClock",
     "check_format",
+    "find_facts",
+    "hears_notifications",
     "inspect",
     "inspect_postgresql",
     "load_clock",

@@ -24,20 +24,20 @@ BEGIN_COMMAND = (
 
 def upgrade(url: DatabaseUrl) -> tuple[int, int]:
     """Change the tables to this version; return the versions before and after."""
-    with _connected(url) as connection:
+    with connected(url) as connection:
         return upgrade_tables(connection), schema.VERSION
 
 
 def inspect_postgresql(url: DatabaseUrl) -> int:
     """Return the version of the tables, 0 if there are none; change nothing."""
-    with _connected(url) as connection:
+    with connected(url) as connection:
         return schema.version_of(connection)
 
 
 @contextmanager
 def opened_postgresql(url: DatabaseUrl) -> Iterator[Connection]:
     """Open the database for one transaction of a command; raise OperatorError."""
-    with _connected(url) as connection:
+    with connected(url) as connection:
         version = schema.version_of(connection)
         if not version:
             raise OperatorError(f"CROCBOT_DATABASE_URL: there is no inbox in {url}")
@@ -51,8 +51,8 @@ def opened_postgresql(url: DatabaseUrl) -> Iterator[Connection]:
 
 
 @contextmanager
-def _connected(url: DatabaseUrl) -> Iterator[PostgresConnection]:
-    """Raise OperatorError or StoreError for errors of the database."""
+def connected(url: DatabaseUrl) -> Iterator[PostgresConnection]:
+    """Connect, in autocommit mode.  Raise OperatorError or StoreError."""
     with opening(url):
         connection = connect(url, ServerClock())
         try:

@@ -64,7 +64,7 @@ SAMPLE = (
 OPERATORS_CLASSES = frozenset({"0A", "28", "3D", "3F", "42"})
 OPERATORS = re.compile(
     r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry"
-    r"|permission denied|SSL|certificate|sslmode|invalid"
+    r"|permission denied|SSL|certificate|sslmode|invalid|bad value"
     r"|is not permitted to log in|no such (database|user)",
     re.IGNORECASE,
 )

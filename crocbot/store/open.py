@@ -13,6 +13,7 @@ from typing import Protocol
 
 from crocbot.database_url import DatabaseUrl
 from crocbot.errors import OperatorError, is_missing_library
+from crocbot.store.facts import DatabaseFacts
 from crocbot.store.interface import Connection, Store
 from crocbot.store.sqlite import SqliteStore
 
@@ -69,6 +70,20 @@ def inspect_postgresql(url: DatabaseUrl) -> int:
     with _needs_psycopg():
         from crocbot.store import commands
     return commands.inspect_postgresql(url)
+
+
+async def find_facts(url: DatabaseUrl) -> DatabaseFacts:
+    """Connect to a database.  Raise OperatorError or StoreError."""
+    with _needs_psycopg():
+        from crocbot.store import probe
+    return await probe.find_facts(url)
+
+
+async def hears_notifications(url: DatabaseUrl) -> bool:
+    """Return whether LISTEN has an effect.  Raise OperatorError or StoreError."""
+    with _needs_psycopg():
+        from crocbot.store import probe
+    return await probe.hears_notifications(url)
 
 
 @contextmanager

@@ -83,7 +83,7 @@ class ClassicForms:
             ).fetchone()
             return None if found is None else SendState(found[0])
 
-        return await self._store.run(job, write=False)
+        return await self._store.run(job, write=False, atomic=False)
 
     async def text(self, update_id: int, chat_id: int) -> str | None:
         """Return the text of an answer in this chat; None if it is not kept."""
@@ -95,7 +95,7 @@ class ClassicForms:
             ).fetchone()
             return None if found is None else str(found[0])
 
-        return await self._store.run(job, write=False)
+        return await self._store.run(job, write=False, atomic=False)
 
     def _delete_oldest(self, connection: Connection) -> None:
         """Delete what exceeds the bounds."""

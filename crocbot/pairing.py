@@ -68,7 +68,9 @@ class Pairings:
     async def is_paired(self, user_id: int) -> bool:
         """Return whether the operator has approved this sender."""
         return await self._store.run(
-            lambda connection: is_paired(connection, user_id), write=False
+            lambda connection: is_paired(connection, user_id),
+            write=False,
+            atomic=False,
         )
 
     async def offer(self, user_id: int) -> str | None:

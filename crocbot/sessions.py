@@ -72,7 +72,9 @@ class Sessions:
             return ()
         key = self._key(chat)
         latest = await self._store.run(
-            lambda connection: _latest(connection, key, self._turns), write=False
+            lambda connection: _latest(connection, key, self._turns),
+            write=False,
+            atomic=False,
         )
         return tuple(reversed(list(_fitting(latest, self._chars))))
 
@@ -106,6 +108,7 @@ class Sessions:
                 key,
             ).fetchone(),
             write=False,
+            atomic=False,
         )
         answers, *tokens = found or (0, 0, 0)
         return answers, Usage(*tokens)
@@ -122,6 +125,7 @@ class Sessions:
                 "SELECT old_id, new_id FROM moved_chats"
             ).fetchall(),
             write=False,
+            atomic=False,
         )
         self._moved |= dict(found)
         return found

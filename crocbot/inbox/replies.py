@@ -114,7 +114,7 @@ class KeptReplies:
             content: bytes = found[0]
             return content
 
-        return await self._store.run(job, write=False)
+        return await self._store.run(job, write=False, atomic=False)
 
     async def _run(self, job: Job[None]) -> None:
         await self._store.run(job, durable=False)

@@ -61,7 +61,7 @@ class PushedMessages:
 
     async def open_rows(self) -> list[tuple[int, int]]:
         """Return the id and the chat of each open row, oldest first."""
-        return await self._store.run(sql.open_rows, write=False)
+        return await self._store.run(sql.open_rows, write=False, atomic=False)
 
     async def load(self, push_id: int) -> Push | None:
         """Return an open row; None if it is closed."""
@@ -112,7 +112,7 @@ class PushedMessages:
     async def content(self, update_id: int, position: int) -> bytes:  # noqa: ARG002
         """Return the content of the file of a message."""
         found = await self._store.run(
-            partial(sql.content, push_id=update_id), write=False
+            partial(sql.content, push_id=update_id), write=False, atomic=False
         )
         if found is None:
             raise StoreError("the file of a message is not there")

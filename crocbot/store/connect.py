@@ -106,6 +106,8 @@ class PostgresConnection:
     def __init__(self, raw: psycopg.Connection[Any], clock: ServerClock) -> None:
         self.clock = clock
         self._raw = raw
+        # A pooler may pass on what another client listens to; psycopg would keep it.
+        raw.add_notify_handler(_ignore)
         self._lock = threading.Lock()
 
     def execute(self, statement: str, parameters: Parameters = (), /) -> Cursor:
@@ -257,6 +259,10 @@ def _check(connection: PostgresConnection) -> None:
             f"{SETTING}: default_transaction_isolation is {isolation}: it must be"
             " 'read committed'"
         )
+
+
+def _ignore(_: psycopg.Notify) -> None:
+    """Take a notification that nothing waits for."""
 
 
 @lru_cache(MAX_STATEMENTS)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -155,41 +155,58 @@ class PostgresStore:
                 await gate.acquire()
                 held.append(gate)
             self._require_open()
-            slot = self._free.pop()
-            call = Call(slot, job, mode)
-            future = self._threads.submit(call.run)
+            return self._submit(job, mode, held)
         except BaseException:
             for gate in held:
                 gate.release()
             raise
+
+    def _submit(
+        self, job: Job[Result], mode: Mode, gates: list[asyncio.Semaphore]
+    ) -> _Running[Result]:
+        """Run a job in a thread; it ends the places in `gates` for others."""
         loop = asyncio.get_running_loop()
+        slot = self._free.pop()
+        call = Call(slot, job, mode)
+        future = self._threads.submit(call.run)
 
-        def free(_: Future[Result]) -> None:
+        def release() -> None:
+            self._free.append(slot)
+            for gate in gates:
+                gate.release()
+
+        def ended(_: Future[Result]) -> None:
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._release, slot, held)
+                # Unless the event loop has ended before.
+                loop.call_soon_threadsafe(release)
 
-        future.add_done_callback(free)
+        future.add_done_callback(ended)
         return _Running(call, future)
 
-    def _release(self, slot: Slot, gates: list[asyncio.Semaphore]) -> None:
-        self._free.append(slot)
-        for gate in gates:
-            gate.release()
-
     async def _result(self, running: _Running[Result], deadline: float) -> Result:
-        """Return the result of a job that runs; end it after the deadline."""
+        """Return the result of a job that runs; it is ended after the deadline."""
         loop = asyncio.get_running_loop()
         waiting = asyncio.wrap_future(running.future)
-        # If the caller is cancelled, its error is not asked for.
-        waiting.add_done_callback(_retrieve)
-        for step in (running.call.expire, running.call.abandon, None):
-            await asyncio.wait([waiting], timeout=max(0.0, deadline - loop.time()))
-            if waiting.done():
-                return waiting.result()
-            if step is not None:
-                # Of its own: it makes a connection, and the pool's threads may hang.
-                threading.Thread(target=step, daemon=True).start()
-                deadline = loop.time() + CANCEL_SECONDS
+        given_up = loop.create_future()
+        # Also for a caller that is cancelled, whose job runs on.
+        timers = [
+            loop.call_at(deadline, _in_new_thread, running.call.expire),
+            loop.call_at(
+                deadline + CANCEL_SECONDS, _in_new_thread, running.call.abandon
+            ),
+            loop.call_at(deadline + 2 * CANCEL_SECONDS, given_up.set_result, None),
+        ]
+
+        def ended(_: asyncio.Future[Result]) -> None:
+            for each in timers:
+                each.cancel()
+            # If the caller is gone, its error is not asked for.
+            _retrieve(waiting)
+
+        waiting.add_done_callback(ended)
+        await asyncio.wait([waiting, given_up], return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            return waiting.result()
         raise StoreError(f"{self._url}: no answer in {calls.STATEMENT_SECONDS:g} s")
 
     def _upgrade(self) -> None:
@@ -206,6 +223,11 @@ class _Running(Generic[Result]):
 
     call: Call[Result]
     future: Future[Result]
+
+
+def _in_new_thread(step: Callable[[], None]) -> None:
+    """Run a step that may wait for the server while all threads of the pool do."""
+    threading.Thread(target=step, daemon=True).start()
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

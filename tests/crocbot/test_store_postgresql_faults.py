@@ -98,6 +98,22 @@ async def test_a_statement_that_waits_too_long(
 
 
 @pytest.mark.usefixtures("quick")
+async def test_a_caller_that_is_gone(
+    cluster: Cluster, store: PostgresStore, url: DatabaseUrl
+) -> None:
+    """Its job waits no longer than others, so that it does not keep a connection."""
+    with locked(cluster, url):
+        for _ in range(postgresql.POOL_SIZE):
+            caller = asyncio.create_task(store.run(insert, atomic=False))
+            while not waiting(cluster, url):
+                await asyncio.sleep(0.01)
+            caller.cancel()
+        while waiting(cluster, url):
+            await asyncio.sleep(0.01)
+    assert await store.run(insert, atomic=False) > 0
+
+
+@pytest.mark.usefixtures("quick")
 async def test_a_server_that_does_not_answer(
     cluster: Cluster, store: PostgresStore
 ) -> None:

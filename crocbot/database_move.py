@@ -233,6 +233,8 @@ def _derive_chats(target: Connection) -> None:
         "  UNION ALL SELECT coalesce(old_id, chat_id), accepted FROM pushed"
         "  LEFT JOIN moved_chats ON new_id = chat_id WHERE state = 'open') AS work"
         " GROUP BY chat"
+        # A trigger has added those of pushed messages, as if they came now.
+        " ON CONFLICT (chat) DO UPDATE SET waiting_since = excluded.waiting_since"
     )
 
 

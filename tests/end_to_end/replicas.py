@@ -183,7 +183,8 @@ class Gate:
             finally:
                 self._writers -= both
                 there_writer.transport.abort()
-        except OSError:
+        except (OSError, asyncio.CancelledError):
+            # asyncio's server would log that its task was cancelled.
             pass
         finally:
             writer.transport.abort()

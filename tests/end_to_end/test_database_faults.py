@@ -312,18 +312,20 @@ class Standby(Cluster):
 
 async def test_the_database_fails_over(scene: Scene) -> None:
     """Its machine ends, and a synchronous standby is promoted in its place."""
-    with await asyncio.to_thread(Standby(scene.cluster).__enter__) as standby:
-        scene.cluster.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        scene.cluster.execute("SELECT pg_reload_conf()")
+    with contextlib.ExitStack() as stack:
+        standby = Standby(scene.cluster)
+        stack.push(standby)
+        await asyncio.to_thread(standby.__enter__)
+        scene.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        scene.execute("SELECT pg_reload_conf()")
         await scene.work()
         await asyncio.to_thread(scene.cluster.kill)
         for gate in scene.gates:
-            gate.cut()
             gate.target = standby.port
+            gate.cut()
         scene.answers.write(EACH)
-        await asyncio.sleep(1)
+        await scene.not_ready()
         await asyncio.to_thread(standby.promote)
-        scene.cluster = standby
         await scene.recover()
 
 

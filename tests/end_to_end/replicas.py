@@ -90,7 +90,7 @@ class AnswerLog:
         }
 
     async def wait_for(self, answered: int) -> None:
-        """Wait until so many messages have an answer."""
+        """Wait until this number of messages has an answer."""
         await self._world.eventually(lambda: self.answered >= answered)
 
     async def wait_for_all(self) -> None:

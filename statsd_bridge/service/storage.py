@@ -55,13 +55,12 @@ class Storage:
         Raise ConfigError if the file can be read but not removed: a later start would
         take an old state up.  Whatever else is wrong is logged, and shown on the page.
         """
-        was_used = self._file.was_used()
         try:
             taken = self._file.take()
             if taken is not None:
                 self._read(taken)
             else:
-                self._begin_without_series(was_used=was_used)
+                self._begin_without_series()
         except StorageError as error:
             self._refuse(str(error))
         except ConfigError:
@@ -69,6 +68,7 @@ class Storage:
         except Exception as error:
             self._components.bugs.report(error)
             self._refuse(f"a bug: {type(error).__name__}")
+        self._file.note_use()
         self._store.quotas.replace(self._components.quotas)
         self._listeners.release()
 
@@ -130,11 +130,11 @@ class Storage:
             seconds=round(stats.read_seconds, 3),
         )
 
-    def _begin_without_series(self, *, was_used: bool) -> None:
+    def _begin_without_series(self) -> None:
         file = str(self._file.path)
         self._stats.restored = 0
         self._stats.result = StorageResult.FIRST_START
-        if was_used:
+        if self._file.was_used():
             self._stats.result = StorageResult.UNCLEAN_STOP
             event = "no series to restore: the last run did not stop cleanly"
             self._log.warning(event, file=file)

@@ -42,6 +42,8 @@ READ_BYTES = 1024 * 1024
 CHECKSUM_BYTES = len(',"crc32":"00000000"}\n')
 MODE = 0o600
 
+READ_ADVICE = "let the user of the bridge read it, or remove it"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
@@ -104,6 +106,8 @@ class SeriesFile:
             raise self._config_error(problem, "let the user of the bridge write it")
         for path in (self.path, self._taken, self._lock_file):
             self._check_regular(path)
+        if self.path.exists() and not os.access(self.path, os.R_OK):
+            raise self._config_error("Permission denied", READ_ADVICE)
 
     def lock(self) -> None:
         """Keep other bridges from the file until this process ends."""
@@ -124,13 +128,14 @@ class SeriesFile:
         self._lock = -1
 
     def was_used(self) -> bool:
-        """Return whether an earlier run has shown series; from now on, one has."""
-        was_used = os.fstat(self._lock).st_size > 0
-        if not was_used:
-            # Without it the next start only logs another reason why it has no series.
-            with suppress(OSError):
-                os.pwrite(self._lock, b"used\n", 0)
-        return was_used
+        """Return whether an earlier run has shown series."""
+        return os.fstat(self._lock).st_size > 0
+
+    def note_use(self) -> None:
+        """Note that this run is about to show series."""
+        # Without it the next start only logs another reason why it has no series.
+        with suppress(OSError):
+            os.pwrite(self._lock, b"used\n", 0)
 
     def take(self) -> Taken | None:
         """
@@ -152,8 +157,7 @@ class SeriesFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            advice = "let the user of the bridge read it, or remove it"
-            raise self._config_error(error, advice) from error
+            raise self._config_error(error, READ_ADVICE) from error
         file = os.fdopen(descriptor, "rb")
         try:
             self._move(self.path, self._taken)

@@ -94,8 +94,14 @@ def test_a_start_that_ended_while_it_read_does_not_read_again(
 
 
 def test_whether_series_were_shown_before(file: SeriesFile) -> None:
-    """False at the first start, even if it failed before, then True."""
+    """False until a start has come so far."""
     assert not file.was_used()
+    file.unlock()
+    file.lock()
+    assert not file.was_used()
+    file.note_use()
+    file.unlock()
+    file.lock()
     assert file.was_used()
 
 

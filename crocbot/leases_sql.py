@@ -82,7 +82,8 @@ WITH free AS (
     ORDER BY waiting_since, chat LIMIT ?
     FOR UPDATE SKIP LOCKED
 ), claimed AS (
-    UPDATE chats SET owner = ?::text, epoch = nextval('lease_epochs'), until = {UNTIL}
+    UPDATE chats SET owner = ?::text, epoch = nextval('lease_epochs'), until = {UNTIL},
+        version = version + 1
     FROM free WHERE chats.chat = free.chat
     RETURNING chats.chat, chats.epoch, chats.flood_until, free.owner AS last_owner
 ), crashed AS (
@@ -110,7 +111,8 @@ def claim(
 
     With `expired` also those whose owner did not renew its lease; a turn that
     was running counts as a crash.  Return them with no version, because rows may
-    have come that this statement does not see: load() reads them.
+    have come that this statement does not see: load() reads them.  Only a chat that
+    accept() has just made has version 1.
     """
     found = connection.execute(CLAIM, (int(expired), list(excluded), limit, owner))
     return [
@@ -272,14 +274,6 @@ def adopt(connection: Connection) -> None:
     One that is not needed is claimed, found empty and deleted.
     """
     touch(connection, [chat for (chat,) in connection.execute(ORPHANS)])
-
-
-def first_id(connection: Connection, chat: int) -> int:
-    """Return the first id of a chat, which it has in `chats` after a move as well."""
-    found = connection.execute(
-        "SELECT old_id FROM moved_chats WHERE new_id = ?", (chat,)
-    ).fetchone()
-    return chat if found is None else int(found[0])
 
 
 SET_FLOOD = f"""

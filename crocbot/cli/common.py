@@ -66,6 +66,11 @@ def opened(
     return store.opened(existing_file(chosen), schemas)
 
 
+def shares_database() -> bool:
+    """Return whether the settings name a database that replicas share."""
+    return database_settings().postgresql is not None
+
+
 def gateway_runs(chosen: Settings, connection: Connection) -> bool:
     """Return whether a gateway works on the database, on any machine."""
     from crocbot import state_dir

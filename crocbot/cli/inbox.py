@@ -89,7 +89,9 @@ def inbox_retry(update_ids: tuple[int, ...], **filters: Any) -> None:
     with _inbox() as connection:
         wanted = _wanted(connection, update_ids, **filters)
         chosen = inbox.select(connection, wanted, failed)
-        opened = inbox.reopen(connection, [each.update_id for each in chosen])
+        ids = [each.update_id for each in chosen]
+        reopen = inbox.reopen_shared if common.shares_database() else inbox.reopen
+        opened = reopen(connection, ids)
     click.echo(f"reopened: {opened}")
     if opened < len(set(update_ids)):
         raise OperatorError(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from crocbot import leases_sql
 from crocbot.errors import LeaseLostError, StoreError
 from crocbot.events import PushedState
 from crocbot.model import Reply, Sleep
@@ -20,7 +19,7 @@ from crocbot.outgoing import SentSteps
 from crocbot.pushed import sql
 from crocbot.pushed.request import PushedMessage
 from crocbot.pushed.sql import Push
-from crocbot.store import Connection, Store
+from crocbot.store import Store
 
 RETRY_SECONDS = 1.0
 
@@ -29,29 +28,18 @@ class PushedMessages:
     """
     The rows in the file of `store`, which has the SCHEMA; a ReplyKeeper of each.
 
-    `added` is set when a message was added in this process.  With `shared` there are
-    other ones, which are notified of it.
+    `added` is set when a message was added in this process.
     """
 
-    def __init__(
-        self, store: Store, *, shared: bool = False, sleep: Sleep = asyncio.sleep
-    ) -> None:
+    def __init__(self, store: Store, *, sleep: Sleep = asyncio.sleep) -> None:
         self._store = store
-        self._shared = shared
         self._sleep = sleep
         self.added = asyncio.Event()
 
     async def add(self, message: PushedMessage) -> int:
         """Store a message; return its id.  Raise PushedFullError or StoreError."""
         now = self._store.clock.read().time
-
-        def job(connection: Connection) -> int:
-            if self._shared:
-                chat = leases_sql.first_id(connection, message.chat.chat_id)
-                leases_sql.touch(connection, [chat])
-            return sql.add(connection, message, now)
-
-        push_id = await self._store.run(job)
+        push_id = await self._store.run(partial(sql.add, message=message, now=now))
         self.added.set()
         return push_id
 

@@ -17,10 +17,12 @@ import pytest
 from aiohttp import web
 
 import crocbot
-from crocbot import cli, inbox, pairing, service, store
+from crocbot import cli, inbox, leases_sql, pairing, service, store
 from crocbot.botapi import Client
 from crocbot.cli import common
-from crocbot.inbox import sql
+from crocbot.database_url import DatabaseUrl
+from crocbot.inbox import postgresql, sql
+from crocbot.inbox.postgresql import Arrival, Closing
 from crocbot.model import Disposition, Outcome
 from crocbot.sandbox import Person, Server
 from tests.crocbot.fakes import serving
@@ -285,6 +287,33 @@ def test_inbox(
     assert "not all of these updates have failed" in text
     assert run(["inbox", "retry"], capsys) == (0, "reopened: 1\n")
     assert run(["inbox"], capsys)[1].startswith("open: 2, the oldest for 0 s\n")
+
+
+def test_inbox_retry_on_postgresql(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    database_url: str,
+) -> None:
+    """The chat of the row is noted, so that a replica claims or loads it."""
+    monkeypatch.setenv("CROCBOT_DATABASE_URL", database_url)
+    url = DatabaseUrl.parse(database_url)
+    store.upgrade(url)
+    with store.opened_postgresql(url) as connection:
+        arrival = Arrival({"update_id": 5}, 7, claims=True)
+        found = postgresql.accept(connection, [arrival], "a")
+        assert found is not None
+        failed = Outcome(Disposition.FAILED, reason="blocked")
+        key = (7, found.chats[0].epoch)
+        closing = Closing(update_id=5, key=key, outcome=failed)
+        assert postgresql.close_rows(connection, [closing]) == {5: True}
+        assert leases_sql.release(connection, [key], [1])[0].gone
+
+    assert run(["inbox", "retry"], capsys) == (0, "reopened: 1\n")
+
+    with store.opened_postgresql(url) as connection:
+        (claimed,) = leases_sql.claim(connection, "b", 10)
+        loaded = postgresql.load(connection, [(7, claimed.epoch)], [0], 10)
+    assert [each.row.update_id for each in loaded.rows] == [5]
 
 
 # Real processes, against the sandbox.

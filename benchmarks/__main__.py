@@ -81,9 +81,9 @@ PARTS: dict[str, list[Entry]] = {
             ("ours", *(spec.name for spec in servers.SHARDS), "statsd_exporter"),
         )
         for profile, rate in (
-            ("services", 15_000),
-            ("repeated", 10_000),
-            ("timer_names", 10_000),
+            ("services", 8_000),
+            ("repeated", 8_000),
+            ("timer_names", 8_000),
             ("gateway", 15_000),
             ("distinct", 1_000),
         )

@@ -66,13 +66,14 @@ def traffic(profile: str, rate: int) -> Measure:
                 # A new name costs more, and all of them are new in this profile.
                 _send(bench, fleet, WARM_UP_SECONDS * bench.scale, profile, rate)
             before = [each.cpu_seconds() for each in fleet.all()]
-            drops = fleet.drops()
+            drops, front_drops = fleet.drops(), fleet.front.drops()
             sent = _send(bench, fleet, bench.seconds, profile, rate)
+            lost, front_lost = fleet.drops() - drops, fleet.front.drops() - front_drops
+            lines = max(1, sent - front_lost) * LINES
             used = [
-                (each.cpu_seconds() - cpu) / (sent * LINES) * US_PER_SECOND
+                (each.cpu_seconds() - cpu) / lines * US_PER_SECOND
                 for each, cpu in zip(fleet.all(), before, strict=True)
             ]
-            lost = fleet.drops() - drops
         numbers = {
             (f"CPU a line, all processes: {what}", "us"): sum(used),
             (f"CPU a line, busiest process: {what}", "us"): max(used),
@@ -94,7 +95,7 @@ def _send(bench: Bench, fleet: Fleet, seconds: float, profile: str, rate: int) -
         sent, _ = sender.send()
     for each in fleet.all():
         wait_until_idle(each)
-    return max(1, sent)
+    return sent
 
 
 @contextmanager

@@ -7,7 +7,6 @@ What becomes of a line in mode `shard`, by what stands before its first colon.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from sys import getsizeof
 from typing import Final
 
 from statsd_bridge.line import DOGSTATSD_MESSAGES, Dialect, parse_name
@@ -15,6 +14,7 @@ from statsd_bridge.mapping import MappingTable
 from statsd_bridge.memory import Account
 from statsd_bridge.model import Action, SampleType
 from statsd_bridge.relay.rendezvous import Rendezvous
+from statsd_bridge.syntax import escape_metric_name
 
 MAX_ROUTED_NAME_BYTES: Final = 1_024
 """A longer name with its tags is looked up each time."""
@@ -22,7 +22,7 @@ MAX_ROUTED_NAME_BYTES: Final = 1_024
 MAX_ROUTES_SHARE: Final = 0.75
 """Of the account of buffers, which the fast path has for lines that stay here."""
 
-ROUTE_BYTES: Final = 130
+ROUTE_BYTES: Final = 165
 """A route besides its name (python -m benchmarks.memory has the others)."""
 
 _EMPTY = ("", "\r")
@@ -83,6 +83,8 @@ class Router:
         if text in _EMPTY or is_message:
             return self._here
         statsd_name, _, _ = parse_name(text, self._dialect)
+        if len(self._types) == 1:
+            return self._find(SampleType.COUNTER, statsd_name)
         by_type: dict[SampleType, Lines] = {}
         for types in self._types:
             by_type |= dict.fromkeys(types, self._find(types[0], statsd_name))
@@ -95,10 +97,18 @@ class Router:
         return self._by_type.setdefault(key, RouteByType(by_type))
 
     def _find(self, type: SampleType, name: str) -> Lines:
-        match = self._table.look_up(type, name)
-        if match.action is Action.DROP:
+        # Without the labels that a match has, a third of the time.
+        rule, values = self._table.find_rule(type, name)
+        if rule is None:
+            metric_name = name
+        elif rule.action is Action.DROP:
             return self._here
-        return self._places[self._rendezvous.choose(match.untagged.name, self.gone)]
+        else:
+            if rule.pattern is None:
+                values = name, *[values[star] for star in rule.stars]
+            metric_name = rule.name.expand(values)
+        family = escape_metric_name(metric_name)
+        return self._places[self._rendezvous.choose(family, self.gone)]
 
 
 class RouteCache(dict[bytes, Lines]):
@@ -123,7 +133,7 @@ class RouteCache(dict[bytes, Lines]):
         if route is None:
             route = self.router.find(name)
         if len(name) <= MAX_ROUTED_NAME_BYTES:
-            size = ROUTE_BYTES + getsizeof(name)
+            size = ROUTE_BYTES + len(name)
             if self._bytes + size > self._max_bytes:
                 self._rotate()
             # Else the fast path needs the account for lines that stay here.

@@ -334,9 +334,10 @@ LINE_SETTINGS = frozenset(
         *("mapping_config", "mapping_strict"),
         *("max_series_per_name", "quota_config"),
         *("dogstatsd_tags", "influxdb_tags", "librato_tags", "signalfx_tags"),
+        *("relay_mode", "relay_addresses"),
     }
 )
-"""The settings that decide what a line means."""
+"""The settings that decide what a line means, and where it goes."""
 
 IGNORED_FLAGS = tuple(
     Flag(name, None, "Accepted as in statsd_exporter; does nothing here.", type_)

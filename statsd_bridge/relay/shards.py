@@ -188,13 +188,11 @@ class ShardRelay(BaseRelay[ShardTarget]):
         )
         if gone == self._gone:
             return
-        for index in gone ^ self._gone:
-            state = "gone" if index in gone else "back"
-            logger(__name__).warning(
-                f"a relay target is {state}",
-                target=self.targets[index].name,
-                failover=self.has_failover,
-            )
+        log = logger(__name__)
+        for index in gone - self._gone:
+            log.warning("a relay target is gone", target=self.targets[index].name)
+        for index in self._gone - gone:
+            log.info("a relay target is back", target=self.targets[index].name)
         self._gone = gone
         if self.has_failover:
             self.routes.reset(self._new_router())

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.end_to_end.programs import TIMEOUT_SECONDS, BridgeProcess, Start
+from tests.end_to_end.programs import TIMEOUT_SECONDS, BridgeProcess, Run, Start
 from tests.end_to_end.test_recorded_cases import without_self_metrics
 from tests.ports import HOST
 from tests.statsd_bridge.recorded import CASES, Page, is_same, read_page
@@ -208,7 +208,11 @@ def test_failover(start: Start) -> None:
 
 
 def test_a_reload_in_the_middle_of_load(start: Start, tmp_path: Path) -> None:
-    """Every line is on one shard, before or after the rules have changed."""
+    """
+    Every line is counted once, before or after the rules have changed.
+
+    A metric may be on two shards: these and the sharding bridge reload one by one.
+    """
     rules = tmp_path / "mapping.yml"
     rules.write_text("mappings: [{match: 'a.*', name: before, labels: {k: $1}}]")
     flags = [f"--statsd.mapping-config={rules}", f"--statsd.listen-tcp={HOST}:0"]
@@ -221,8 +225,10 @@ def test_a_reload_in_the_middle_of_load(start: Start, tmp_path: Path) -> None:
                     bridge.process.send_signal(signal.SIGHUP)
             sender.sendall(b"".join(b"a.%d:1|c\n" % each for each in range(100)))
     wait_for_samples(fleet, 20_000)
+    pages = [read_page(each.get("/metrics")).series for each in fleet.shards]
 
-    assert sum(fleet.page().series.values()) == 20_000
+    assert sum(sum(without_self_metrics(each).values()) for each in pages) == 20_000
+    assert without_self_metrics(read_page(fleet.front.get("/metrics")).series) == {}
 
 
 @pytest.mark.parametrize(
@@ -260,3 +266,12 @@ def test_a_bridge_does_not_relay_to_itself(launch: Start) -> None:
     )
     assert bridge.process.wait(TIMEOUT_SECONDS) == 2
     assert "'localhost:9125' is the bridge's own --statsd.listen-udp" in bridge.log()
+
+
+def test_explain_names_the_target(run: Run) -> None:
+    """On the command line, and with the flags of the relay after the word."""
+    flags = ["--statsd.relay.mode=shard", "--statsd.relay.address=a.example.org:9125"]
+    code, output, _ = run("statsd_bridge", "explain", *flags, "a:1|c").end()
+
+    assert code == 0
+    assert "\ntarget    a.example.org:9125\n" in output

@@ -20,6 +20,7 @@ from statsd_bridge.model import (
     SampleType,
     SeriesSpec,
 )
+from statsd_bridge.relay import Rendezvous
 from statsd_bridge.series import SeriesStore
 
 RULES = r"""
@@ -323,3 +324,18 @@ def test_a_running_bridge_has_conflicts_of_its_own() -> None:
         RejectionReason.CONFLICT,
     ]
     assert len(live) == 1
+
+
+def test_a_sharding_bridge_names_the_target() -> None:
+    """That of the metric name, in the text and in JSON; a dropped sample has none."""
+    targets = Rendezvous(["a:1", "b:1", "c:1"])
+    for line, metric in ((b"app.x.hits:1|c", "app_x_hits"), (b"new_count:1|c", "new")):
+        table = mapping.parse("mappings: [{match: drop, name: d, action: drop}]", "f")
+        explained = explain.explain(line, DEFAULT_DIALECT, table, new_stores(), targets)
+        address = targets.target_of(metric)
+        assert f"\ntarget    {address}\n" in explain.as_text(explained)
+        assert explain.as_json(explained)["samples"][0]["target"] == address
+    dropped = explain.explain(
+        b"drop:1|c", DEFAULT_DIALECT, table, new_stores(), targets
+    )
+    assert "target" not in explain.as_text(dropped)

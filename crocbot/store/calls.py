@@ -138,11 +138,16 @@ class Slot:
 
     def end(self) -> None:
         """Close the connection; of a call that runs, end it."""
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            # A thread is cancelling the call, which ends then.
+            return
+        try:
             if self._call is None:
                 self.close()
             elif self._connection is not None:
                 self._connection.shut_down()
+        finally:
+            self._lock.release()
 
     def _run(self, call: Call[Result]) -> Result:
         lost, conflicts = False, 0

@@ -144,7 +144,13 @@ class PostgresConnection:
         return bool(poll.poll(0))
 
     def cancel(self) -> None:
-        """Ask the server, by another connection, to end the running statement."""
+        """
+        Ask the server, by another connection, to end the running statement.
+
+        An old libpq could only wait for that without end: then nothing is done.
+        """
+        if not psycopg.capabilities.has_cancel_safe():
+            return
         with suppress(psycopg.Error, OSError):
             self._raw.cancel_safe(timeout=CANCEL_SECONDS)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,8 @@ from crocbot.alerts.state import Notice
 from crocbot.errors import StoreError
 from crocbot.events import NO_EVENTS
 from crocbot.replicas.leader import Term
-from crocbot.store import SqliteStore
+from crocbot.store import Store
+from tests.crocbot.databases import Database
 from tests.crocbot.fakes import Elected
 
 
@@ -40,7 +40,7 @@ class RecordedWay:
 class Replica:
     """One replica with alerts; `inbox_fails` is a condition of it."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.way = RecordedWay()
         self.inbox_fails = False
         self.leadership = Elected()
@@ -90,14 +90,13 @@ async def saved(replica: Replica) -> None:
 
 @pytest.fixture
 async def replicas(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Replica, Replica]]:
     """Return two replicas that share a database; neither leads."""
     monkeypatch.setattr("crocbot.alerts.alerts.INTERVAL_SECONDS", 0.02)
     async with AsyncExitStack() as stack:
         schemas = [inbox.SCHEMA, alerts.SCHEMA]
-        store = SqliteStore(tmp_path / "file", schemas)
-        await stack.enter_async_context(store)
+        store = await stack.enter_async_context(database.store(schemas))
         both = Replica(store), Replica(store)
         for each in both:
             await stack.enter_async_context(each.alerts)

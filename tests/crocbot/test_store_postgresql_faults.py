@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -63,6 +64,12 @@ def insert(connection: Connection) -> int:
 def count(connection: Connection) -> int:
     """Return the number of rows."""
     return int(connection.execute("SELECT count(*) FROM starts").fetchone()[0])
+
+
+def _execute(
+    connection: Connection, statement: str, parameters: tuple[object, ...]
+) -> None:
+    connection.execute(statement, parameters)
 
 
 def waiting(cluster: Cluster, url: DatabaseUrl) -> int:
@@ -210,6 +217,45 @@ async def test_a_connection_that_ends_in_a_commit(store: PostgresStore) -> None:
     with pytest.raises(StoreError):
         await store.run(job)
     assert job.runs == 1
+
+
+async def test_connections_that_end_at_random(
+    cluster: Cluster, store: PostgresStore, url: DatabaseUrl
+) -> None:
+    """What a job has done is there once; what has failed is there once or not."""
+    await store.run(lambda each: each.execute("CREATE TABLE done (number BIGINT)"))
+    done, failed = set(), set()
+
+    async def jobs(first: int) -> None:
+        for number in range(first, first + 40):
+            statement = "INSERT INTO done VALUES (?)"
+            job = partial(_execute, statement=statement, parameters=(number,))
+            try:
+                await store.run(job, atomic=number % 2 == 0)
+            except StoreError:
+                failed.add(number)
+            else:
+                done.add(number)
+
+    async def ends() -> None:
+        while True:
+            await asyncio.to_thread(
+                cluster.execute,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname"
+                f" = '{url.database}' AND random() < 0.5",
+            )
+
+    ending = asyncio.create_task(ends())
+    await asyncio.gather(*(jobs(1000 * worker) for worker in range(8)))
+    ending.cancel()
+    with suppress(asyncio.CancelledError):
+        await ending
+    found = await store.run(
+        lambda each: each.execute("SELECT number FROM done").fetchall(), write=False
+    )
+    numbers = [number for (number,) in found]
+    assert len(numbers) == len(set(numbers))
+    assert done <= set(numbers) <= done | failed
 
 
 async def test_a_deadlock(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.programs import BridgeProcess, Start
+from tests.end_to_end.programs import TIMEOUT_SECONDS, BridgeProcess, Start
 from tests.end_to_end.test_socket_activation import SYSTEMD
 from tests.ports import HOST
 
@@ -112,6 +112,19 @@ def test_what_arrived_before_the_stop_is_written(
     assert found == ["last 1", "tcp 20001", "udp 500", "unix 5001"]
 
 
+def test_quit_is_a_clean_stop(start: Start, tmp_path: Path) -> None:
+    """By HTTP, like a signal."""
+    bridge = start(f"--storage.file={tmp_path / 'series'}", "--web.enable-lifecycle")
+    bridge.send(b"hits:3|c")
+    bridge.scrape_until("\nhits 3\n")
+    assert bridge.request("/-/quit", "POST")[0] == 200
+    assert bridge.process.wait(TIMEOUT_SECONDS) == 0
+
+    assert "\nhits 3\n" in start(f"--storage.file={tmp_path / 'series'}").get(
+        "/metrics"
+    )
+
+
 def test_two_bridges_do_not_share_a_file(launch: Start, tmp_path: Path) -> None:
     """The second one exits with 2 and names the flag; the first one goes on."""
     flag = f"--storage.file={tmp_path / 'series'}"
@@ -183,9 +196,10 @@ def feed_many(bridge: BridgeProcess) -> None:
         bridge.scrape_until("\nstatsd_bridge_series 30000.0\n")
 
 
-def wait_for(path: Path, bridge: BridgeProcess) -> None:
-    """Wait until a file exists, or the process has ended."""
-    while not path.exists() and bridge.process.poll() is None:
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, which may hold for a short time only."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.0005)
 
 
@@ -198,13 +212,14 @@ def test_signals_interrupt_neither_the_writing_nor_the_reading(
     bridge = launch(*flags).wait()
     feed_many(bridge)
     bridge.process.terminate()
-    wait_for(tmp_path / "series.tmp", bridge)
+    temporary, taken = tmp_path / "series.tmp", tmp_path / "series.taken"
+    wait_until(lambda: temporary.exists() or bridge.process.poll() is not None)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         bridge.process.send_signal(number)
     assert bridge.process.wait(60) == 0, bridge.log()
 
     bridge = launch(*flags)
-    wait_for(tmp_path / "series.taken", bridge)
+    wait_until(lambda: taken.exists() or "event=ready" in bridge.log())
     bridge.process.terminate()
     assert bridge.process.wait(60) == 0, bridge.log()
     page = launch(*flags).wait().get("/metrics")
@@ -265,10 +280,9 @@ class Sender:
 
     def _send(self) -> None:
         while not self._is_over.is_set():
-            for _ in range(5):
-                self._socket.send(self._datagram)
-                self.sent += 1
-            time.sleep(0.005)
+            self._socket.send(self._datagram)
+            self.sent += 1
+            time.sleep(0.01)
 
     def close(self) -> int:
         """Stop; return the packets that were sent."""

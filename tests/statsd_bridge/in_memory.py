@@ -13,7 +13,7 @@ from statsd_bridge.inspection import Inspector, ServiceState
 from statsd_bridge.line import DEFAULT_DIALECT, Dialect
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import MemoryBudget
-from statsd_bridge.model import NativeMode, Stats
+from statsd_bridge.model import NativeMode, Stats, StorageStats
 from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.recent import Recent
 from statsd_bridge.relay import Relay
@@ -136,6 +136,7 @@ class InMemoryPath:
         self.service = ServiceState(max_series=max_series)
         """What the page shows of the process."""
         self.kernel_drops = 0
+        self.storage = StorageStats()
         self.inspector = Inspector(self, self.store, lambda: self.created)
 
     def feed(self, *datagrams: bytes) -> None:
@@ -151,6 +152,7 @@ class InMemoryPath:
             series=len(self.store),
             memory=self.memory,
             kernel_drops=self.kernel_drops,
+            storage=self.storage,
         )
 
     def service_state(self) -> ServiceState:

@@ -42,6 +42,11 @@ def refuse(path: InMemoryPath) -> None:
     path.service = replace(path.service, last_reload=last)
 
 
+def lose_series(path: InMemoryPath) -> None:
+    """Let the file of the last run be damaged."""
+    path.storage.problem = "series: its checksum is wrong"
+
+
 TROUBLE: list[tuple[Callable[[InMemoryPath], None], dict[str, int]]] = [
     (lambda path: path.feed(b"good:1|c"), {}),
     (lambda path: path.feed(b"other:1|c\nother:1|c"), {"unmapped": 2}),
@@ -50,6 +55,7 @@ TROUBLE: list[tuple[Callable[[InMemoryPath], None], dict[str, int]]] = [
     (lambda path: path.feed(b"cut:1|c|#a:1\ncut:1|c|#a:2"), {"quota": 1}),
     (drop, {"kernel_drops": 3}),
     (refuse, {"reload_failed": 1}),
+    (lose_series, {"storage": 1}),
 ]
 
 

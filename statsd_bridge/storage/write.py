@@ -35,18 +35,18 @@ MAX_CHUNK_NUMBERS = 100_000
 def chunks_of_series(store: SeriesStore, now: float) -> Iterator[tuple[bytes, int]]:
     """Yield each chunk as a line with a newline, and how many series it has."""
     chunk = _Chunk(now)
-    for part in store.parts_of_families():
-        for family in part:
-            if family.lone is not None:
-                # Names without rules make a family each.
-                chunk.add_group(family, [family.lone_labels], [family.lone])
-                if chunk.is_full():
-                    yield chunk.end()
-                continue
-            for rows in _parts_of(family):
-                chunk.add(family, rows)
-                if chunk.is_full():
-                    yield chunk.end()
+    # In the order of their creation, in which no name was in conflict with one before.
+    for family in store.by_name.values():
+        if family.lone is not None:
+            # Names without rules make a family each.
+            chunk.add_group(family, [family.lone_labels], [family.lone])
+            if chunk.is_full():
+                yield chunk.end()
+            continue
+        for rows in _parts_of(family):
+            chunk.add(family, rows)
+            if chunk.is_full():
+                yield chunk.end()
     if chunk.series:
         yield chunk.end()
 

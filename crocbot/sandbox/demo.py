@@ -27,7 +27,9 @@ from crocbot.sandbox.processes import CHECK_SECONDS, Processes
 from crocbot.sandbox.terminal import BAD, GOOD, TABLE, Terminal
 from crocbot.sandbox.users import PEOPLE, Users
 
-AGREE_SECONDS = 5.0
+AGREE_SECONDS = 20.0
+"""Time for the last packets to reach the page; a busy machine needs some of it."""
+
 TABLE_SECONDS = 4.0
 
 

@@ -89,7 +89,7 @@ def test_its_own_agent_answers(run: Run, tmp_path: Path) -> None:
     )
     code, output, errors = demo.end()
 
-    assert (code, errors) == (0, "")
+    assert (code, errors) == (0, ""), output
     assert "with the agent that CROCBOT_AGENT names: python" in output
     assert re.search(r"bot -> Ada +I do not echo \d+ characters.Really", output)
     assert re.search(r"OK: .*; what answers say is not judged\n$", output)
@@ -116,7 +116,7 @@ def test_a_signal_ends_it(demo: Program, number: signal.Signals) -> None:
     code, output, errors = demo.end()
 
     assert modules == {"crocbot", "statsd_bridge"}
-    assert (code, errors) == (0, "")
+    assert (code, errors) == (0, ""), output
     assert output.splitlines()[-1].startswith("OK: ")
 
 

@@ -75,7 +75,9 @@ def test_a_mapping_is_tried(bridge: BridgeProcess, file: Path, tmp_path: Path) -
     assert "vanishes: counter shop_fr_hits" in rows
     assert bridge.get("/metrics").count("\napp_") == before
 
-    document: Any = json.loads(run("try", "--against", url, new, "--json").stdout)
+    printed = run("try", "--against", url, new, "--json")
+    assert printed.returncode == 1, printed.stderr
+    document: Any = json.loads(printed.stdout)
     assert document["counts"] == {"appears": 1, "labels": 2, "renamed": 4}
 
 

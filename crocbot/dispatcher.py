@@ -93,11 +93,6 @@ class Dispatcher:
         """Return how many chats more may be in a turn."""
         return 0 if self._draining else self._capacity.free_chats
 
-    @property
-    def free_rows(self) -> int:
-        """Return how many rows more may wait."""
-        return 0 if self._draining else self._capacity.free_rows
-
     async def wait_for_capacity(self) -> int:
         """Wait until more rows may come; return how many."""
         if self._backlog is not None:

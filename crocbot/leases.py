@@ -14,13 +14,15 @@ With SQLite there are no leases, and `confirm()` returns True at once.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 LEASE_SECONDS = 10.0
 RENEW_SECONDS = 2.0
@@ -32,6 +34,13 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 def now() -> float:
     """Return the time of the clock of leases, in seconds."""
     return time.clock_gettime(_CLOCK)
+
+
+def _new_event() -> asyncio.Event:
+    """Return an event; commands such as --help import this module without asyncio."""
+    import asyncio
+
+    return asyncio.Event()
 
 
 @dataclass(slots=True, eq=False)
@@ -48,13 +57,11 @@ class Lease:
     chat: int
     epoch: int
     until: float
-    idle: asyncio.Event = field(default_factory=asyncio.Event, repr=False, kw_only=True)
+    idle: asyncio.Event = field(default_factory=_new_event, repr=False, kw_only=True)
     flood_seconds: float = field(default=0.0, kw_only=True)
     users: int = field(default=0, init=False)
     lost: bool = field(default=False, init=False)
-    _changed: asyncio.Event = field(
-        default_factory=asyncio.Event, init=False, repr=False
-    )
+    _changed: asyncio.Event = field(default_factory=_new_event, init=False, repr=False)
 
     @property
     def held(self) -> bool:
@@ -89,7 +96,7 @@ class Lease:
 
     def _wake(self) -> None:
         """Wake all that wait for a change now."""
-        changed, self._changed = self._changed, asyncio.Event()
+        changed, self._changed = self._changed, _new_event()
         changed.set()
 
 

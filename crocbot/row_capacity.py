@@ -30,11 +30,6 @@ class RowCapacity:
         return max(self._max_turns - self._busy, 0)
 
     @property
-    def free_rows(self) -> int:
-        """Return how many rows more may wait."""
-        return max(self._limit - self.rows, 0)
-
-    @property
     def _limit(self) -> int:
         busy = self._busy >= self._max_turns
         return self._max_rows if busy else self._max_rows_few_chats

@@ -162,9 +162,8 @@ def accept(
     ).fetchall()
     if arrivals and not found:
         return None
-    raws: dict[int, RawUpdate] = {}
-    for each in arrivals:
-        raws.setdefault(each.raw["update_id"], each.raw)
+    # Of an update that is there twice the first one is stored.
+    raws = {each.raw["update_id"]: each.raw for each in reversed(arrivals)}
     return Found(
         tuple({each[0]: FoundChat(*each[:3], mine=each[3]) for each in found}.values()),
         tuple(
@@ -179,30 +178,33 @@ LOAD = """
 SELECT c.chat, c.epoch, c.version, r.seq, r.update_id, r.raw, r.accepted, r.reply,
     r.markdown, r.retried, r.tries,
     EXISTS (SELECT 1 FROM kept_replies k WHERE k.update_id = r.update_id)
-FROM unnest(?::bigint[], ?::bigint[], ?::bigint[]) AS given(chat, epoch, after)
+FROM unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[])
+    AS given(chat, epoch, after, room)
 JOIN chats c ON c.chat = given.chat AND c.epoch = given.epoch
 LEFT JOIN LATERAL (
     SELECT * FROM rows
     WHERE rows.chat = given.chat AND rows.disposition IS NULL
         AND rows.seq > given.after
-    ORDER BY rows.seq LIMIT ?
+    ORDER BY rows.seq LIMIT given.room
 ) r ON true
 ORDER BY r.seq
 """
 
 
 def load(
-    connection: Connection, keys: Sequence[Key], after: Sequence[int], limit: int
+    connection: Connection,
+    keys: Sequence[Key],
+    after: Sequence[int],
+    room: Sequence[int],
 ) -> Found:
     """
-    Return the open rows of held chats after a `seq` of each, at most `limit` of each.
+    Return the open rows of held chats after a `seq` of each, as many as it has room.
 
     It takes no lock, so that the version and the rows of a chat are of one moment.
     """
-    found = connection.execute(
-        LOAD,
-        ([chat for chat, _ in keys], [epoch for _, epoch in keys], list(after), limit),
-    ).fetchall()
+    chats, epochs = [chat for chat, _ in keys], [epoch for _, epoch in keys]
+    parameters = (chats, epochs, list(after), list(room))
+    found = connection.execute(LOAD, parameters).fetchall()
     return Found(
         tuple({each[0]: FoundChat(*each[:3]) for each in found}.values()),
         tuple(_found_row(connection, each) for each in found if each[3] is not None),

@@ -35,7 +35,6 @@ from crocbot.store import Job, Store
 POLL_SECONDS = 1.0
 OUTAGE_SECONDS = LEASE_SECONDS / 2
 PAUSE_SECONDS = 0.5
-MAX_LOADED = 200
 MAX_BATCH = 100
 MAX_REPLICAS = 64
 
@@ -199,16 +198,16 @@ class ChatLeases:
             self._has_room.clear()
 
     async def _load(self, held: Sequence[HeldChat]) -> None:
-        """Queue new rows of held chats, up to the free rows of the worker."""
-        held = held[: self._worker.free_rows]
+        """Queue new rows of held chats, as many as each has room for."""
+        held = [each for each in held if each.room]
         if not held:
             return
-        limit = min(max(self._worker.free_rows // len(held), 1), MAX_LOADED)
+        rooms = [each.room for each in held]
         job = partial(
             postgresql.load,
             keys=[each.key for each in held],
             after=[each.last_seq for each in held],
-            limit=limit,
+            room=rooms,
         )
         for each in held:
             each.stale = False
@@ -221,18 +220,18 @@ class ChatLeases:
         found = monotonic(found, self._store.clock.read())
         versions = {(each.chat, each.epoch): each for each in found.chats}
         rows = []
-        for each in held:
+        for each, room in zip(held, rooms, strict=True):
             chat = versions.get(each.key)
             if chat is None:
                 self._chats.lose(each)
                 continue
             of_chat = [row for row in found.rows if row.chat == chat.chat]
-            rows += self._chats.take_loaded(each, chat, of_chat, limit)
+            rows += self._chats.take_loaded(each, chat, of_chat, room)
         self._worker.resume(rows)
 
     async def _claim(self) -> None:
         """Take chats that no replica holds, for turns that are free."""
-        limit = min(self._worker.free_turns, self._worker.free_rows)
+        limit = self._worker.free_turns
         if not limit or not self._unclaimed:
             return
         asked_at = leases.now()

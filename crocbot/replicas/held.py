@@ -30,6 +30,8 @@ from crocbot.replica_events import LeaseLost
 from crocbot.replicas.times import OWNED_SECONDS
 
 UNKNOWN = -1
+# Of one chat: more than its turns work soon, so that a /stop behind them is seen.
+MAX_ROWS = 200
 
 logger = log.logger(__name__)
 
@@ -41,10 +43,6 @@ class Worker(Protocol):
     def free_turns(self) -> int:
         """Return how many chats more may be in a turn."""
 
-    @property
-    def free_rows(self) -> int:
-        """Return how many rows more may wait."""
-
     def resume(self, rows: Sequence[Row]) -> None:
         """Queue rows, suspects first."""
 
@@ -55,7 +53,7 @@ class Worker(Protocol):
 class NoWorker:
     """Before there is a dispatcher."""
 
-    free_turns = free_rows = 0
+    free_turns = 0
 
     def resume(self, rows: Sequence[Row]) -> None:
         """Take no rows: there is no room for them."""
@@ -92,6 +90,11 @@ class HeldChat:
     def key(self) -> Key:
         """Return what names the lease in the database."""
         return self.lease.chat, self.lease.epoch
+
+    @property
+    def room(self) -> int:
+        """Return how many rows more of the chat may wait here."""
+        return max(MAX_ROWS - self.lease.users, 0)
 
     @property
     def is_behind(self) -> bool:
@@ -174,20 +177,21 @@ class HeldChats:
         """Return rows that were just stored, if no other one is missing before them."""
         held.latest = max(held.latest, found.version)
         is_first = found.version == 1 and held.version == UNKNOWN
-        if is_first or held.version == found.version - 1 > UNKNOWN:
+        is_next = is_first or held.version == found.version - 1 > UNKNOWN
+        if is_next and len(rows) <= held.room:
             held.version = found.version
             return self._take(held, rows)
         self.wake.set()
         return []
 
     def take_loaded(
-        self, held: HeldChat, found: FoundChat, rows: Sequence[FoundRow], limit: int
+        self, held: HeldChat, found: FoundChat, rows: Sequence[FoundRow], room: int
     ) -> list[Row]:
-        """Return those of at most `limit` rows that were not taken before."""
+        """Return those of at most `room` rows that were not taken before."""
         if self._chats.get(found.chat) is not held:
             return []
         held.latest = max(held.latest, found.version)
-        if len(rows) < limit:
+        if len(rows) < room:
             held.version = max(held.version, found.version)
         return self._take(held, rows)
 

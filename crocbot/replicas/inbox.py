@@ -143,16 +143,11 @@ class LeasedInbox(Inbox):
 
     def _take(self, found: Found, until: float) -> None:
         workable: list[Row] = []
-        room = self._chats.worker.free_rows
         for chat in found.chats:
             held = self._chats.add(chat, until) if chat.mine else None
-            if held is None:
-                continue
-            rows = [each for each in found.rows if each.chat == chat.chat]
-            if len(workable) + len(rows) <= room:
+            if held is not None:
+                rows = [each for each in found.rows if each.chat == chat.chat]
                 workable += self._chats.take_accepted(held, chat, rows)
-            else:
-                held.latest = max(held.latest, chat.version)
         self._chats.worker.resume(workable)
 
     def _arrivals(self, updates: Sequence[RawUpdate]) -> list[Arrival]:

@@ -312,7 +312,7 @@ def test_inbox_retry_on_postgresql(
 
     with store.opened_postgresql(url) as connection:
         (claimed,) = leases_sql.claim(connection, "b", 10)
-        loaded = postgresql.load(connection, [(7, claimed.epoch)], [0], 10)
+        loaded = postgresql.load(connection, [(7, claimed.epoch)], [0], [10])
     assert [each.row.update_id for each in loaded.rows] == [5]
 
 

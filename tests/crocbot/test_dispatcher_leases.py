@@ -101,17 +101,17 @@ async def test_a_stopped_chat_that_is_lost_ends_once() -> None:
     world.assert_idle()
 
 
-async def test_free_turns_and_rows() -> None:
+async def test_free_turns() -> None:
     """They are what a replica may claim; while it drains, that is nothing."""
-    world = FakeTurns(max_turns=2, max_queued=3, max_queued_few_chats=10)
+    world = FakeTurns(max_turns=2)
     await world.enqueue(row(1, 7))
-    assert (world.dispatcher.free_turns, world.dispatcher.free_rows) == (1, 9)
+    assert world.dispatcher.free_turns == 1
     await world.enqueue(row(2, 8))
-    assert (world.dispatcher.free_turns, world.dispatcher.free_rows) == (0, 1)
+    assert world.dispatcher.free_turns == 0
     world.gates[1].set()
     world.gates[2].set()
     await world.dispatcher.drain(1.0)
-    assert (world.dispatcher.free_turns, world.dispatcher.free_rows) == (0, 0)
+    assert world.dispatcher.free_turns == 0
 
 
 async def test_suspects_that_are_claimed_run_alone() -> None:

@@ -55,7 +55,10 @@ class World:
     def load(self, *keys: Key, after: int = 0, limit: int = 100) -> list[int]:
         """Return the ids of open rows of held chats."""
         found = postgresql.load(
-            self.second.connection, keys, [after] * len(keys), limit
+            self.second.connection,
+            keys,
+            [after] * len(keys),
+            [limit] * len(keys),
         )
         return [each.row.update_id for each in found.rows]
 
@@ -239,7 +242,7 @@ def test_a_lost_lease_changes_nothing(world: World) -> None:
     assert leases_sql.renew(connection, [old]) == []
     assert leases_sql.release(connection, [old], [1]) == []
     assert leases_sql.give_back(connection, [old]) == set()
-    assert postgresql.load(connection, [old], [0], 10) == Found()
+    assert postgresql.load(connection, [old], [0], [10]) == Found()
     leases_sql.set_flood(connection, old, 60.0)
     found = world.observer.query("SELECT owner, flood_until FROM chats")
     assert found == [("b", None)]
@@ -352,7 +355,7 @@ def test_an_edit_takes_the_place_of_its_message(world: World) -> None:
         )
         assert postgresql.replace_row(world.second.connection, closing, edit)
         world.second.run("COMMIT")
-    found = postgresql.load(world.first.connection, [key], [0], 10)
+    found = postgresql.load(world.first.connection, [key], [0], [10])
     assert [each.row.raw for each in found.rows] == [edit.raw, {"update_id": 2}]
     assert world.ledger == {"accepted": 3, "ignored": 1}
 
@@ -371,7 +374,7 @@ def test_failed_rows_are_opened_again_at_the_end(world: World) -> None:
     assert postgresql.reopen(world.first.connection, [1, 2, 99]) == 1
     ((_, owner, version),) = world.chats
     assert (owner, version > 1) == ("a", True)
-    found = postgresql.load(world.first.connection, [key], [2], 10)
+    found = postgresql.load(world.first.connection, [key], [2], [10])
     assert [(each.row.update_id, each.row.retried) for each in found.rows] == [
         (1, True)
     ]
@@ -450,7 +453,9 @@ def test_no_two_statements_wait_for_each_other(world: World) -> None:
                 keys += session.query(
                     f"SELECT chat, epoch FROM chats WHERE owner = '{owner}'"
                 )
-                found = postgresql.load(session.connection, keys, [0] * len(keys), 5)
+                found = postgresql.load(
+                    session.connection, keys, [0] * len(keys), [5] * len(keys)
+                )
                 epochs = dict(keys)
                 postgresql.close_rows(
                     session.connection,

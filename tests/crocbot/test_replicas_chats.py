@@ -33,6 +33,7 @@ from crocbot.model import (
 from crocbot.outgoing import SentSteps
 from crocbot.replica_events import LeaseLost, WriteRefused
 from crocbot.replicas import chats
+from crocbot.replicas import held as held_chats
 from crocbot.replicas.chats import ChatLeases
 from crocbot.replicas.held import HeldChats
 from crocbot.replicas.inbox import LeasedInbox
@@ -404,8 +405,11 @@ async def test_requests_at_once_share_a_statement(world: World) -> None:
     assert sorted(each for rows in found for each in rows) == [0, 1, 2, 3, 4]
 
 
-async def test_a_chat_with_more_rows_than_fit(world: World) -> None:
+async def test_a_chat_with_more_rows_than_fit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are loaded part by part, in order."""
+    monkeypatch.setattr(held_chats, "MAX_ROWS", 10)
     world.gated = False
     replica = await world.add(max_turns=1)
     await replica.accept(*(update(each, 7) for each in range(100)))

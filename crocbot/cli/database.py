@@ -35,9 +35,9 @@ def database_upgrade() -> None:
     url = _url(chosen)
     before, after = store.upgrade(url)
     if before == after:
-        click.echo(f"{url}: has version {after} already")
+        click.echo(f"the tables of {url} have version {after} already")
     else:
-        click.echo(f"{url}: changed from version {before} to {after}")
+        click.echo(f"the tables of {url} were changed: version {before} to {after}")
 
 
 @database_.command("move")

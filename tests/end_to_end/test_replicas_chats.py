@@ -57,7 +57,11 @@ async def begun(pair: Pair, person: Person, text: str) -> None:
 
 
 async def test_a_turn_of_the_other_replica_is_stopped(pair: Pair) -> None:
-    """The leader polls /stop and an edit; the replica with the chat's lease acts."""
+    """
+    The leader polls /stop and an edit; the replica with the chat's lease acts.
+
+    It does so however many messages wait before the /stop.
+    """
     server, replies = pair.world.server, pair.world.replies
     server.send(ADA, "slow a")
     await begun(pair, ADA, "slow a")
@@ -65,6 +69,9 @@ async def test_a_turn_of_the_other_replica_is_stopped(pair: Pair) -> None:
     await begun(pair, BOB, "slow b")
     sent = server.send(BOB, "first words")
     server.edit(sent, "other words")
+    # More than may wait here while the only turn is busy.
+    for number in range(8):
+        server.send(BOB, f"later {number}")
     server.send(BOB, "/stop")
     await pair.world.eventually(lambda: "Stopped." in replies.to(BOB))
     await begun(pair, BOB, "other words")

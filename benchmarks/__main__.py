@@ -100,10 +100,12 @@ SHORT: list[Entry] = [
     (measures.idle, ("ours",)),
     (page_open.measure, ("ours",)),
     (shapes.measure_shape(shapes.SHAPES[-1]), ("ours",)),
-    (shards.traffic("services", 2_000), ("ours", "ours, 2 shards")),
     (shapes.start, ("plain baseline",)),
 ]
-"""Every measure once, each on as few servers as show that it works."""
+"""
+Every measure once, each on as few servers as show that it works; with --only it is the
+first measure of each part.
+"""
 
 
 def main() -> int:
@@ -111,7 +113,8 @@ def main() -> int:
     args = _parse()
     entries = [entry for name in args.only or PARTS for entry in PARTS[name]]
     if args.short:
-        entries, args.rounds = SHORT, 1
+        args.rounds = 1
+        entries = [PARTS[name][0] for name in args.only] if args.only else SHORT
     specs = servers.available(args.against)
     cores = sorted(os.sched_getaffinity(0))
     results: Results = defaultdict(lambda: defaultdict(list))

@@ -224,7 +224,7 @@ def test_an_extra_is_what_the_package_imports(package: str) -> None:
     """Base and extra name each library that the package imports, and no other."""
     named = _requirements(EXTRAS[package]) | set(BASE)
     if package == "crocbot":
-        for extra in ("openai", "socks"):
+        for extra in ("openai", "postgres", "socks"):
             named |= _requirements(extra) - {"crocbot"}
         # The demo needs both extras: it reads the bridge's page.
         named.add("prometheus-client")

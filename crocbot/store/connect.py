@@ -42,7 +42,7 @@ MAX_STATEMENTS = 1000
 MAX_ERROR_CHARS = 300
 # libpq shows no password that it could read; a short one may be an ordinary word.
 MIN_SECRET_CHARS = 4
-MIN_SERVER_VERSION = 120_000
+MIN_SERVER_VERSION = 130_000
 SETTING = "CROCBOT_DATABASE_URL"
 # Each is in place unless the URL has it.  A server that is gone is found within 25 s
 # also by a connection that only waits.
@@ -64,14 +64,14 @@ SAMPLE = (
 OPERATORS_CLASSES = frozenset({"0A", "28", "3D", "3F", "42"})
 OPERATORS = re.compile(
     r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry"
-    r"|permission denied|SSL|certificate|sslmode|invalid|bad value"
-    r"|is not permitted to log in|no such (database|user)",
+    r"|permission denied|not support SSL|certificate|Name or service not known"
+    r"|No address associated|is not permitted to log in|no such (database|user)"
+    r"|(bad|invalid) (value|URI|port|integer|sslmode|connection option)"
+    r"|definition of service",
     re.IGNORECASE,
 )
 TEMPORARY = re.compile(
-    r"starting up|shutting down|recovery mode|server closed the connection|timeout"
-    r"|received invalid response|SYSCALL|EOF detected|reset by peer",
-    re.IGNORECASE,
+    r"starting up|shutting down|recovery mode|timeout expired", re.IGNORECASE
 )
 QUESTION_MARK = re.compile(r"\?")
 NAME = re.compile(r"(?<![:\w]):([a-z_]\w*)")
@@ -175,13 +175,17 @@ def connect(url: DatabaseUrl, clock: ServerClock) -> PostgresConnection:
     Raise OperatorError for what a setting causes, StoreError for what may pass.
     """
     with opening(url):
-        raw = psycopg.connect(
-            url.text,
-            autocommit=True,
-            prepare_threshold=None,
-            context=_adapters,
-            **missing_parameters(url),
-        )
+        try:
+            raw = psycopg.connect(
+                url.text,
+                autocommit=True,
+                prepare_threshold=None,
+                context=_adapters,
+                **missing_parameters(url),
+            )
+        except UnicodeError:
+            # Before the name is looked up.
+            raise OperatorError(f"{SETTING}: {url}: the host is no name") from None
         connection = PostgresConnection(raw, clock)
         try:
             _check(connection)
@@ -208,8 +212,10 @@ def describe(url: DatabaseUrl, error: Exception) -> str:
     if isinstance(error, psycopg.Error):
         text = error.diag.message_primary
     if text is None:
-        # Further lines that are indented are hints of libpq.
-        lines = (str(error) or type(error).__name__).splitlines()
+        # Further lines that are indented are hints of libpq; those of psycopg repeat
+        # the errors of all hosts of the URL.
+        text, _, _ = str(error).partition("\nMultiple connection attempts failed")
+        lines = (text or type(error).__name__).splitlines()
         text = " ".join(each for each in lines if not each.startswith(("\t", " ")))
     text = " ".join(text.split())
     for secret in sorted(url.secrets, key=len, reverse=True):
@@ -253,7 +259,7 @@ def _check(connection: PostgresConnection) -> None:
     connection.clock.sample(time, begun)
     if version < MIN_SERVER_VERSION:
         raise OperatorError(
-            f"{SETTING}: the server is PostgreSQL {version // 10_000}: 12 is needed"
+            f"{SETTING}: the server is PostgreSQL {version // 10_000}: 13 is needed"
         )
     if encoding != "UTF8":
         raise OperatorError(

@@ -22,7 +22,7 @@ async def listen(url: DatabaseUrl, channel: str) -> AsyncGenerator[str, None]:
         connection = await psycopg.AsyncConnection.connect(
             url.text, autocommit=True, prepare_threshold=None, **missing_parameters(url)
         )
-    except psycopg.Error as error:
+    except (psycopg.Error, UnicodeError) as error:
         raise StoreError(f"{url}: {describe(url, error)}") from None
     try:
         await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))

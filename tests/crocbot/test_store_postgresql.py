@@ -119,20 +119,42 @@ async def test_a_restart_of_the_server(store: PostgresStore, cluster: Cluster) -
         ({"database": "missing"}, 'database "missing" does not exist'),
         ({"password": "guess-my-name"}, "password authentication failed"),
         ({"user": "mallory"}, "password authentication failed"),
+        ({"database": "x?sslmode=require"}, "server does not support SSL"),
+        ({"database": "x?connect_timeout=soon"}, "bad value for connect_timeout"),
+        ({"database": "x?color=red"}, 'invalid URI query parameter: "color"'),
+        ({"database": "postgres?options=-csearch_path%3Dx"}, "no schema has been sel"),
     ],
 )
 def test_settings_that_are_wrong(
     cluster: Cluster, change: dict[str, str], text: str
 ) -> None:
     """One line names the setting, the database and the reason, and no password."""
-    wrong = DatabaseUrl.parse(cluster.url(**change))
-    with pytest.raises(OperatorError) as caught, opened_postgresql(wrong):
-        pass
-    line = str(caught.value)
-    assert line.startswith(f"CROCBOT_DATABASE_URL: {wrong} cannot be used: ")
+    line = refusal(cluster.url(**change), OperatorError)
+    assert line.startswith("CROCBOT_DATABASE_URL: postgresql://")
     assert text in line
     assert "guess-my-name" not in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", f"{'a' * 70}.invalid"])
+def test_a_host_that_does_not_exist(host: str) -> None:
+    """It is the operator's to mend, unlike a server that does not answer."""
+    assert host in refusal(f"postgresql://crocbot:correct@{host}/x", OperatorError)
+
+
+def test_servers_that_do_not_answer(cluster: Cluster) -> None:
+    """The error is about one of them, and a later try may succeed."""
+    url = cluster.url(port="1").replace(":1/", ":1,127.0.0.1:2/")
+    line = refusal(url, StoreError)
+    assert line.endswith('"127.0.0.1", port 2 failed: Connection refused')
+    assert inspect_postgresql(DatabaseUrl.parse(cluster.url("template1"))) == 0
+
+
+def refusal(url: str, error: type[Exception]) -> str:
+    """Return why the tables of a database cannot be made."""
+    with pytest.raises(error) as caught:
+        upgrade(DatabaseUrl.parse(url))
+    return str(caught.value)
 
 
 async def test_replicas_that_start_at_once_make_the_tables_once(

@@ -32,8 +32,8 @@ from crocbot.replicas.wake import LeaderWake, Notifications, Wake
 from crocbot.store import Store
 
 RESIGN_SECONDS = 1.0
-# One for the heartbeat, one for chats.
-LEASE_CONNECTIONS = 2
+# For the heartbeat, to renew leases of chats, and to claim chats, at the same time.
+LEASE_CONNECTIONS = 3
 # Updates are stored while fewer wait in the database.
 MAX_ROWS_PER_TURN = 40
 MAX_CHATS_PER_TURN = 4
@@ -98,6 +98,7 @@ class Replica:
         self._chat_leases: ChatLeases | None = None
         self._floods: SharedFloods | None = None
         self._wake: Wake | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def database_error(self) -> str | None:
@@ -162,9 +163,17 @@ class Replica:
         """Run all tasks until cancelled; only a bug ends them."""
         assert self._chat_leases is not None
         assert self._wake is not None
-        await asyncio.gather(
-            self._heartbeat.run(), self._wake.run(), self._chat_leases.run()
-        )
+        works = (self._heartbeat.run(), self._wake.run(), self._chat_leases.run())
+        self._tasks = [asyncio.create_task(work) for work in works]
+        try:
+            await asyncio.gather(*self._tasks)
+        finally:
+            await self._end_tasks()
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def resign(self) -> None:
         """Begin to drain: leave the lead and new chats to the other replicas."""
@@ -181,10 +190,13 @@ class Replica:
 
     async def leave(self) -> None:
         """Give all chats back, after the last turn."""
-        if self._chat_leases is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RESIGN_SECONDS):
+        await self._end_tasks()
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(RESIGN_SECONDS):
+                if self._chat_leases is not None:
                     await self._chat_leases.release_all()
+                # Heartbeats went on.
+                await self._heartbeat.resign()
         if self._floods is not None:
             await self._floods.close()
 

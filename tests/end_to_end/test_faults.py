@@ -48,9 +48,10 @@ class Row:
     metrics: tuple[tuple[str, dict[str, str]], ...]
 
 
-def table() -> Iterator[Row]:
-    """Yield the rows of the page."""
-    _, _, rest = PAGE.read_text(encoding="utf-8").partition("\n## Faults\n")
+def table(title: str = "Faults") -> Iterator[Row]:
+    """Yield the rows of a section of the page."""
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")
+    rest, _, _ = rest.partition("\n## ")
     lines = [line for line in rest.splitlines() if line.startswith("| ")][1:]
     for line in lines:
         fault, _, log, ready, metrics = (cell.strip() for cell in line[1:-1].split("|"))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 
 import aiohttp
 import pytest
 
 from crocbot.sandbox import Person, faults
 from crocbot.sandbox.children import Child, while_alive
-from tests.end_to_end.programs import Run
 from tests.end_to_end.world import World
 from tests.ports import HOST, free_port
-from tests.postgresql import Cluster
 
 ADA = Person(7, "Ada")
 
@@ -194,54 +191,3 @@ async def test_all_replicas_serve_the_webhook(world: World, database_url: str) -
     for each in replicas:
         assert await each.stop() == 0
     assert world.server.calls["deletewebhook"] == 0
-
-
-@pytest.fixture
-def own_cluster() -> Iterator[Cluster]:
-    """Return a cluster that the test stops."""
-    with Cluster() as started:
-        yield started
-
-
-async def test_a_replica_that_starts_before_its_database(
-    world: World, own_cluster: Cluster
-) -> None:
-    """It waits, and its health page says what for."""
-    replica = Replica(world, own_cluster.create_database(), "first")
-    own_cluster.stop()
-    await replica.start()
-
-    async def refused() -> bool:
-        return "[-]database failed: postgresql://" in await replica.page("/readyz")
-
-    await world.eventually(refused)
-    assert "the database cannot be reached yet" in replica.log
-    own_cluster.start()
-    await world.eventually(replica.leads)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "reason"),
-    [
-        ("correct-horse", "a-wrong-one", "password authentication failed"),
-        ("/test_", "/missing_", "does not exist"),
-    ],
-)
-def test_a_database_that_refuses(
-    run: Run, database_url: str, old: str, new: str, reason: str
-) -> None:
-    """The start ends with one line, without the password, and exit code 2."""
-    assert old in database_url
-    gateway = run(
-        "crocbot",
-        "gateway",
-        TELEGRAM_BOT_TOKEN="1:token",
-        CROCBOT_ACCESS="open",
-        CROCBOT_HEALTH_ADDRESS="off",
-        CROCBOT_DATABASE_URL=database_url.replace(old, new),
-    )
-    code, _, errors = gateway.end()
-
-    assert (code, reason in errors) == (2, True)
-    assert len(errors.strip().splitlines()) == 1
-    assert "a-wrong-one" not in errors

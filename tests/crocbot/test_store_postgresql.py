@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -139,6 +140,11 @@ def test_settings_that_are_wrong(
 @pytest.mark.parametrize("host", ["no-such-host.invalid", f"{'a' * 70}.invalid"])
 def test_a_host_that_does_not_exist(host: str) -> None:
     """It is the operator's to mend, unlike a server that does not answer."""
+    try:
+        socket.getaddrinfo(host.replace("a" * 70, "a"), None)
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:
+            pytest.skip("no name server answers")
     assert host in refusal(f"postgresql://crocbot:correct@{host}/x", OperatorError)
 
 

@@ -61,18 +61,18 @@ class Sessions:
     """The conversations of all chats."""
 
     def __init__(self, store: Store, *, turns: int, chars: int) -> None:
-        self._store = store
-        self._turns = turns
+        self.store = store
+        self.turns = turns
         self._chars = chars
         self._moved: dict[int, int] = {}
 
     async def history(self, chat: ChatThread) -> tuple[Exchange, ...]:
         """Return the latest exchanges, oldest first."""
-        if not self._turns or not self._chars:
+        if not self.turns or not self._chars:
             return ()
         key = self._key(chat)
-        latest = await self._store.run(
-            lambda connection: _latest(connection, key, self._turns),
+        latest = await self.store.run(
+            lambda connection: _latest(connection, key, self.turns),
             write=False,
             atomic=False,
         )
@@ -82,26 +82,29 @@ class Sessions:
         self, chat: ChatThread, exchange: Exchange, usage: Usage
     ) -> None:
         """Store an exchange, count its tokens, and delete those that are too old."""
-        stored = shorten(exchange, self._chars) if self._turns and self._chars else None
-        key = self._key(chat)
+        stored = shorten(exchange, self._chars) if self.turns and self._chars else None
+        await self.write(self._key(chat), stored, usage)
+
+    async def write(self, key: Key, exchange: Exchange | None, usage: Usage) -> None:
+        """Store an exchange, if there is one, and count its tokens, in one step."""
 
         def job(connection: Connection) -> None:
             _count(connection, key, usage)
-            if stored is not None:
-                _insert(connection, key, stored)
-            _prune(connection, key, self._turns)
+            if exchange is not None:
+                _insert(connection, key, exchange)
+            _prune(connection, key, self.turns)
 
-        await self._store.run(job)
+        await self.store.run(job)
 
     async def forget(self, chat: ChatThread) -> None:
         """Delete the exchanges; the count of tokens stays."""
         key = self._key(chat)
-        await self._store.run(lambda connection: _prune(connection, key, 0))
+        await self.store.run(lambda connection: _prune(connection, key, 0))
 
     async def usage(self, chat: ChatThread) -> tuple[int, Usage]:
         """Return the number of answers in this chat, and their tokens."""
         key = self._key(chat)
-        found = await self._store.run(
+        found = await self.store.run(
             lambda connection: connection.execute(
                 "SELECT answers, input_tokens, output_tokens FROM tokens"
                 " WHERE chat_id = ? AND thread_id = ?",
@@ -116,11 +119,11 @@ class Sessions:
     async def move(self, old: int, new: int) -> None:
         """Make everything of a chat that of its new id, what is added later as well."""
         self._moved[old] = new
-        await self._store.run(lambda connection: _move(connection, old, new))
+        await self.store.run(lambda connection: _move(connection, old, new))
 
     async def moves(self) -> list[tuple[int, int]]:
         """Return the old and the new id of each chat that was moved."""
-        found = await self._store.run(
+        found = await self.store.run(
             lambda connection: connection.execute(
                 "SELECT old_id, new_id FROM moved_chats"
             ).fetchall(),

@@ -86,7 +86,7 @@ class Spending:
             if trim:
                 _trim(connection)
 
-        await self.store.run(job, durable=False)
+        await self.store.run(job, durable=False, atomic=trim)
 
     async def share(self, person: int) -> tuple[Spent, Spent]:
         """Return what a person took, and what all together took."""

@@ -28,6 +28,7 @@ from crocbot.model import BotIdentity, ChatThread
 from crocbot.pushed import PushedMessages
 from crocbot.pushing import Pushing
 from crocbot.replicas.leader import Leadership, SoleLeader
+from crocbot.replicas.sessions import LeasedSessions
 from crocbot.reply import ChatOrder, Delivery
 from crocbot.service.disk import DiskWatch
 from crocbot.service.maintenance import Maintenance
@@ -93,7 +94,7 @@ class Gateway:
         self._fallback = None
         if fallback is not None:
             self._fallback = build_fallback(fallback, settings, files, events)
-        sessions = Sessions(
+        sessions = (Sessions if replica is None else LeasedSessions)(
             store, turns=settings.history_turns, chars=settings.history_chars
         )
         self._moves = ChatMoves(sessions, settings.groups, events)

@@ -1,0 +1,71 @@
+"""
+The conversations in a database that replicas share.
+
+    remember() --> one statement: only under the lease of the chat
+
+As several statements it would be a transaction that waits for those of all replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from crocbot import leases
+from crocbot.errors import LeaseLostError
+from crocbot.model import Exchange, Usage
+from crocbot.sessions import ADD_TOKENS, Key, Sessions
+from crocbot.store import Connection
+
+# Each part sees the tables as they were before the statement: what is added is not in
+# what `pruned` counts.
+REMEMBER = f"""
+WITH held AS (
+    SELECT 1 FROM chats WHERE chat = :lease AND epoch = :epoch FOR SHARE
+), counted AS (
+    INSERT INTO tokens (chat_id, thread_id, answers, input_tokens, output_tokens)
+    SELECT :chat, :thread, 1, :input, :output FROM held{ADD_TOKENS}
+), added AS (
+    INSERT INTO exchanges (chat_id, thread_id, asked, answered)
+    SELECT :chat, :thread, :asked, :answered FROM held WHERE :added = 1
+), pruned AS (
+    DELETE FROM exchanges WHERE EXISTS (SELECT FROM held) AND id IN (
+        SELECT id FROM exchanges WHERE chat_id = :chat AND thread_id = :thread
+        ORDER BY id DESC OFFSET :older
+    )
+)
+SELECT count(*) FROM held
+"""  # noqa: S608
+
+
+class LeasedSessions(Sessions):
+    """Conversations that only the holder of the chat's lease continues."""
+
+    async def write(self, key: Key, exchange: Exchange | None, usage: Usage) -> None:
+        """Store an exchange, as in Sessions.  Raise LeaseLostError."""
+        lease = leases.current()
+        if lease is None:
+            await super().write(key, exchange, usage)
+            return
+        added = int(exchange is not None)
+        chat, thread = key
+        values = {
+            "lease": lease.chat,
+            "epoch": lease.epoch,
+            "chat": chat,
+            "thread": thread,
+            "input": usage.input_tokens,
+            "output": usage.output_tokens,
+            "asked": "" if exchange is None else exchange.prompt,
+            "answered": "" if exchange is None else exchange.answer,
+            "added": added,
+            "older": max(self.turns - added, 0),
+        }
+        if not await self.store.run(partial(_remember, values=values), atomic=False):
+            raise LeaseLostError(lease.chat)
+
+
+def _remember(connection: Connection, values: Mapping[str, Any]) -> bool:
+    """Return whether the lease is held and the exchange stored."""
+    return bool(connection.execute(REMEMBER, values).fetchone()[0])

@@ -20,6 +20,8 @@ CHANNEL = "crocbot"
 CHATS = "chats"
 """The first word of a notification whose other words are ids of chats."""
 MAX_NOTIFIED = 100
+NO_EPOCH = 0
+"""That of a chat that no replica holds."""
 
 Key = tuple[int, int]
 """The chat and the epoch of a lease."""
@@ -212,7 +214,7 @@ WITH held AS ({HELD}), ended AS (
     FROM held
     WHERE rows.chat = held.chat AND rows.disposition IS NULL AND rows.trying = 1
 ), freed AS (
-    UPDATE chats SET owner = NULL, until = NULL
+    UPDATE chats SET owner = NULL, until = NULL, epoch = {NO_EPOCH}
     FROM held WHERE chats.chat = held.chat
     RETURNING chats.chat
 ), noted AS MATERIALIZED (
@@ -228,7 +230,8 @@ def give_back(connection: Connection, keys: Sequence[Key]) -> set[int]:
     """
     Let other replicas take chats, whatever work they have; return those that were held.
 
-    None of their turns counts as a crash.
+    None of their turns counts as a crash.  Nothing can be done under these leases after
+    that, even before another replica has the chat.
     """
     return {chat for chat, _ in connection.execute(GIVE_BACK, columns(keys))}
 

@@ -31,6 +31,7 @@ from crocbot.leases_sql import (
     CHANNEL,
     CHATS,
     HELD,
+    NO_EPOCH,
     NOW,
     UNTIL,
     FoundChat,
@@ -44,7 +45,6 @@ from crocbot.store import Connection
 RETENTION_SECONDS = 48 * 3600.0
 MAX_REASON_LENGTH = 300
 CONTENT_KEPT = frozenset({Disposition.FAILED, Disposition.SET_ASIDE})
-NO_EPOCH = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,7 +240,11 @@ class ChatLeases:
                 leases_sql.claim,
                 owner=self._chats.owner,
                 limit=limit,
-                excluded=self._chats.lost,
+                # A lease that ended here while it was being renewed is no crash.
+                excluded=[
+                    *self._chats.lost,
+                    *(each.lease.chat for each in self._chats),
+                ],
                 expired=asked_at >= self._expired_from,
             )
         )

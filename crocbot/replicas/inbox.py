@@ -37,6 +37,7 @@ MAX_BATCH = 100
 NO_CHAT = 0
 MAX_CHAT_ID = 2**63 - 1
 LEADER_LOST = "another replica leads now"
+LAPSED = 0.0
 
 Result = TypeVar("Result")
 logger = log.logger(__name__)
@@ -97,7 +98,8 @@ class LeasedInbox(Inbox):
         batch = Batch(updates, leader)
         self._arriving.append(batch)
         async with self._accept_lock:
-            if not batch.accepted.done():
+            # A caller that was cancelled has left its own batch before this one.
+            while not batch.accepted.done():
                 await self._accept_arriving()
         return await batch.accepted
 
@@ -115,7 +117,8 @@ class LeasedInbox(Inbox):
             rows = await self._accept_together(updates, batches[0].leader)
         except Exception as error:
             for batch in batches:
-                batch.accepted.set_exception(error)
+                if not batch.accepted.done():
+                    batch.accepted.set_exception(error)
         except BaseException:
             for batch in batches:
                 batch.accepted.cancel()
@@ -144,7 +147,10 @@ class LeasedInbox(Inbox):
     def _take(self, found: Found, until: float) -> None:
         workable: list[Row] = []
         for chat in found.chats:
-            held = self._chats.add(chat, until) if chat.mine else None
+            # Only the lease of a new chat begins now.  One of an earlier statement,
+            # whose answer was lost, is worked once it is renewed.
+            end = until if chat.version == 1 else LAPSED
+            held = self._chats.add(chat, end) if chat.mine else None
             if held is not None:
                 rows = [each for each in found.rows if each.chat == chat.chat]
                 workable += self._chats.take_accepted(held, chat, rows)

@@ -250,6 +250,17 @@ def test_a_lost_lease_changes_nothing(world: World) -> None:
     assert world.ledger == {"accepted": 1}
 
 
+def test_a_lease_that_was_given_back_is_over(world: World) -> None:
+    """Its epoch works no more, although no other replica has taken the chat."""
+    world.accept((1, 7))
+    old = world.key(7)
+    connection = world.first.connection
+    assert leases_sql.give_back(connection, [old]) == {7}
+    assert leases_sql.renew(connection, [old]) == []
+    assert close(world.first, 1, old) is None
+    assert world.claim() == [world.key(7)]
+
+
 def test_an_expired_lease_that_nobody_took_is_renewed(world: World) -> None:
     """A replica that was paused goes on if no other one has had the chat."""
     world.accept((1, 7))

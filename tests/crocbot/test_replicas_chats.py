@@ -388,6 +388,61 @@ async def test_updates_whose_storing_was_not_confirmed(world: World) -> None:
     await world.until_closed(1, 2, 3)
 
 
+async def test_a_lease_whose_begin_is_not_known(world: World) -> None:
+    """It may end soon in the database, so nothing is sent before it is renewed."""
+    replica = await world.add()
+    await replica.pause()
+    await replica.store.run(
+        partial(
+            postgresql.accept,
+            arrivals=[Arrival(update(1, 7), 7, claims=True)],
+            owner=replica.chats.owner,
+        ),
+        atomic=False,
+    )
+    await replica.accept(update(1, 7), update(2, 8))
+    assert [replica.chats.lease(each).held for each in (7, 8)] == [False, True]  # type: ignore[union-attr]
+    world.gated = False
+    replica.loop = asyncio.create_task(replica.leases.run())
+    await until_sent(world, 1, 2)
+
+
+async def until_sent(world: World, *update_ids: int) -> None:
+    """Wait until these rows were answered."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while set(world.sent) != set(update_ids):
+        assert time.monotonic() < deadline, world.sent
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def test_a_replica_does_not_take_its_own_chat(world: World) -> None:
+    """Its lease has ended, since it was paused: its turn goes on, and is no crash."""
+    replica = await world.add()
+    await replica.accept(update(1, 7), update(2, 8))
+    await until_running(replica, 1, 2)
+    await replica.pause()
+    await world.expire(replica)
+    lease = replica.chats.lease(7)
+    replica.leases.woken(["9"])
+    await replica.leases.work()
+    assert replica.chats.lease(7) is lease
+    assert await world.query("SELECT sum(tries) FROM rows") == [(0,)]
+
+
+async def test_a_caller_that_is_cancelled_delays_no_other(world: World) -> None:
+    """What it wanted to store is stored, and so is what comes after it."""
+    replica = await world.add()
+    async with replica.inbox._accept_lock:  # noqa: SLF001
+        calls = [
+            asyncio.create_task(replica.inbox.accept([update(each, 7)], leader=leader))
+            for each, leader in ((1, 3), (2, None))
+        ]
+        await asyncio.sleep(0)
+        calls[0].cancel()
+    accepted = await asyncio.wait_for(calls[1], DEADLINE_SECONDS)
+    assert [row.update_id for row in accepted.rows] == [2]
+
+
 async def test_only_the_leader_stores_what_it_polled(world: World) -> None:
     """Nothing is stored, and the error is none of the database."""
     replica = await world.add()

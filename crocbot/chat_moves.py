@@ -38,6 +38,12 @@ class ChatMoves:
         self._events = events
         self._moves: dict[int, int] = {}
         self._origins: dict[Hashable, Hashable] = {}
+        self._unstored: dict[int, int] = {}
+
+    @property
+    def has_unstored(self) -> bool:
+        """Return whether a move could not be stored; `load()` tries it again."""
+        return bool(self._unstored)
 
     def origin(self, chat: Hashable) -> Hashable:
         """Return the first id of a chat, which has one queue under all of its ids."""
@@ -54,21 +60,31 @@ class ChatMoves:
 
     async def load(self) -> None:
         """Follow the moves that were recorded before.  Raise StoreError."""
+        for old, new in list(self._unstored.items()):
+            await self._store(old, new)
         for old, new in await self._sessions.moves():
             self._follow(old, new)
 
     async def record(self, old: int, new: int) -> None:
         """Follow a move, and keep it; an error is logged and counted."""
-        if self._moves.get(old) == new:
+        if self._moves.get(old) != new:
+            self._follow(old, new)
+        elif old not in self._unstored:
             return
-        self._follow(old, new)
         try:
-            await self._sessions.move(old, new)
+            await self._store(old, new)
         except StoreError as error:
             logger.error("a move of a chat was not stored", chat=old, error=str(error))
             self._events.emit(ErrorEvent(error.type, Severity.CRITICAL))
 
+    async def _store(self, old: int, new: int) -> None:
+        self._unstored[old] = new
+        await self._sessions.move(old, new)
+        self._unstored.pop(old, None)
+
     def _follow(self, old: int, new: int) -> None:
+        if self._moves.get(old) == new:
+            return
         self._moves[old] = new
         self._origins[new] = self.origin(old)
         mode = self.groups.get(old)

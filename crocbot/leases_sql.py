@@ -29,12 +29,17 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class FoundChat:
-    """A row of `chats` after a statement; `mine` means that this replica holds it."""
+    """
+    A row of `chats` after a statement; `mine` means that this replica holds it.
+
+    `moved_to` is the id that the chat has since its group became a supergroup.
+    """
 
     chat: int
     epoch: int
     version: int
     mine: bool = field(default=True, kw_only=True)
+    moved_to: int | None = field(default=None, kw_only=True)
     flood_seconds: float = field(default=0.0, kw_only=True)
 
 

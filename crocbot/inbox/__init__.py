@@ -14,7 +14,7 @@ replies with their files, `report.py` has what `crocbot inbox` prints, and
 from __future__ import annotations
 
 from crocbot.inbox.inbox import Accepted, Inbox
-from crocbot.inbox.postgresql import reopen as reopen_shared
+from crocbot.inbox.places import reopen as reopen_shared
 from crocbot.inbox.replies import KeptReplies
 from crocbot.inbox.report import (
     describe,

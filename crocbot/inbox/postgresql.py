@@ -4,9 +4,9 @@ The SQL of the inbox on PostgreSQL, where several replicas work the rows.
     accept --> rows of a chat, whose lease this replica may have --> begin --> close
        '----> NOTIFY --> the replica that has it: load, or any other one: claim
 
-Each function but reopen() and replace_row() runs one statement, which is a transaction
-of its own in READ COMMITTED.  Such a statement waits for a row lock and then sees the
-new version of the locked row, but all other rows as they were when it began.  So:
+Each function runs one statement, which is a transaction of its own in READ COMMITTED.
+Such a statement waits for a row lock and then sees the new version of the locked row,
+but all other rows as they were when it began.  So:
 
 - What must not be missed is counted in `chats.version`, in the row that is locked; no
   statement decides by rows that another one may have added meanwhile.
@@ -17,12 +17,13 @@ new version of the locked row, but all other rows as they were when it began.  S
   ledger by name.  So no two statements wait for each other.
 
 A row of `chats` exists while its chat has open rows or pushed messages, or is held.
+`places.py` has what needs several statements.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,6 @@ from crocbot.leases_sql import (
     FoundChat,
     Key,
     columns,
-    touch,
 )
 from crocbot.model import Disposition, Outcome, RawUpdate, Reply, Row
 from crocbot.store import Connection
@@ -93,10 +93,10 @@ WITH leader AS (
     SELECT 1 FROM leases WHERE name = 'leader' AND epoch = ?::bigint FOR SHARE
 ), input AS MATERIALIZED (
     SELECT given.place, given.update_id, given.raw, given.claims,
-        coalesce(m.old_id, given.chat) AS chat
+        coalesce((SELECT min(old_id) FROM moved_chats WHERE new_id = given.chat),
+            given.chat) AS chat
     FROM unnest(?::bigint[], ?::bigint[], ?::text[], ?::int[])
         WITH ORDINALITY AS given(update_id, chat, raw, claims, place)
-    LEFT JOIN moved_chats m ON m.new_id = given.chat
     WHERE ?::bigint IS NULL OR EXISTS (SELECT 1 FROM leader)
 ), locked AS (
     INSERT INTO chats (chat, owner, epoch, until, version, waiting_since)
@@ -129,10 +129,11 @@ WITH leader AS (
     FROM (SELECT DISTINCT chat FROM added) new JOIN locked USING (chat)
     WHERE locked.owner IS DISTINCT FROM ?::text HAVING count(*) > 0
 )
-SELECT locked.chat, locked.epoch, locked.version,
+SELECT locked.chat, locked.epoch, locked.version, moved.new_id,
     coalesce(locked.owner = ?::text, false), added.seq, added.update_id,
     added.accepted, (SELECT count(*) FROM noted)
-FROM locked LEFT JOIN added USING (chat) ORDER BY added.seq
+FROM locked LEFT JOIN added USING (chat)
+LEFT JOIN moved_chats moved ON moved.old_id = locked.chat ORDER BY added.seq
 """  # noqa: S608
 
 
@@ -165,22 +166,23 @@ def accept(
     # Of an update that is there twice the first one is stored.
     raws = {each.raw["update_id"]: each.raw for each in reversed(arrivals)}
     return Found(
-        tuple({each[0]: FoundChat(*each[:3], mine=each[3]) for each in found}.values()),
+        _found_chats(each[:5] for each in found),
         tuple(
             FoundRow(seq, chat, Row(update_id, raws[update_id], accepted))
-            for chat, _, _, _, seq, update_id, accepted, _ in found
+            for chat, *_, seq, update_id, accepted, _ in found
             if seq is not None
         ),
     )
 
 
 LOAD = """
-SELECT c.chat, c.epoch, c.version, r.seq, r.update_id, r.raw, r.accepted, r.reply,
-    r.markdown, r.retried, r.tries,
+SELECT c.chat, c.epoch, c.version, m.new_id, r.seq, r.update_id, r.raw, r.accepted,
+    r.reply, r.markdown, r.retried, r.tries,
     EXISTS (SELECT 1 FROM kept_replies k WHERE k.update_id = r.update_id)
 FROM unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[])
     AS given(chat, epoch, after, room)
 JOIN chats c ON c.chat = given.chat AND c.epoch = given.epoch
+LEFT JOIN moved_chats m ON m.old_id = c.chat
 LEFT JOIN LATERAL (
     SELECT * FROM rows
     WHERE rows.chat = given.chat AND rows.disposition IS NULL
@@ -206,16 +208,27 @@ def load(
     parameters = (chats, epochs, list(after), list(room))
     found = connection.execute(LOAD, parameters).fetchall()
     return Found(
-        tuple({each[0]: FoundChat(*each[:3]) for each in found}.values()),
-        tuple(_found_row(connection, each) for each in found if each[3] is not None),
+        _found_chats((*each[:4], True) for each in found),
+        tuple(
+            _found_row(connection, each[0], each[4:])
+            for each in found
+            if each[4] is not None
+        ),
     )
 
 
-def _found_row(connection: Connection, found: Sequence[Any]) -> FoundRow:
+def _found_chats(found: Iterable[Sequence[Any]]) -> tuple[FoundChat, ...]:
+    """Return each chat once, of its first row."""
+    chats: dict[int, FoundChat] = {}
+    for chat, epoch, version, moved_to, mine in found:
+        if chat not in chats:
+            chats[chat] = FoundChat(chat, epoch, version, mine=mine, moved_to=moved_to)
+    return tuple(chats.values())
+
+
+def _found_row(connection: Connection, chat: int, found: Sequence[Any]) -> FoundRow:
     """Return a row of LOAD, with its kept reply, which only its holder changes."""
-    chat, _, _, seq, update_id, raw, accepted, text, markdown, retried, tries, kept = (
-        found
-    )
+    seq, update_id, raw, accepted, text, markdown, retried, tries, kept = found
     reply, sent = None if text is None else Reply(text, bool(markdown)), None
     if kept and (loaded := replies.load(connection, update_id)) is not None:
         reply, sent = loaded
@@ -329,68 +342,6 @@ def _keeps_files(outcome: Outcome) -> bool:
     """Return whether the files of an undelivered answer are kept for a retry."""
     reply = outcome.undelivered
     return bool(reply and (reply.files or reply.buttons))
-
-
-def replace_row(connection: Connection, closing: Closing, row: Row) -> bool | None:
-    """
-    Close a row like close_rows(); give its place in the order to another open row.
-
-    Several statements of one transaction.
-    """
-    closed = close_rows(connection, [closing])[closing.update_id]
-    if not closed:
-        return closed
-    (old, accepted), (new, _) = (
-        connection.execute(
-            "SELECT seq, accepted FROM rows WHERE update_id = ?", (each,)
-        ).fetchone()
-        for each in (closing.update_id, row.update_id)
-    )
-    connection.execute(
-        "UPDATE rows SET raw = ? WHERE update_id = ? AND disposition IS NULL",
-        (json.dumps(row.raw, separators=(",", ":")), row.update_id),
-    )
-    if new > old:
-        # The place of each is unique; that of the chat's last row stays.
-        places = ((-old, closing.update_id), (old, row.update_id))
-        for seq, update_id in (*places, (new, closing.update_id)):
-            connection.execute(
-                "UPDATE rows SET seq = ? WHERE update_id = ?", (seq, update_id)
-            )
-        connection.execute(
-            "UPDATE rows SET accepted = ? WHERE update_id = ?",
-            (accepted, row.update_id),
-        )
-    return True
-
-
-def reopen(connection: Connection, update_ids: Sequence[int] | None) -> int:
-    """
-    Open failed rows again, all of them for None; return how many there were.
-
-    Several statements of one transaction.  They go to the end of their chats, since
-    the replica that holds a chat has read the rows before it.
-    """
-    failed = str(Disposition.FAILED)
-    chosen = connection.execute(
-        "SELECT update_id, chat FROM rows WHERE disposition = ?"
-        " AND (?::int = 1 OR update_id = ANY (?::bigint[])) ORDER BY seq",
-        (failed, int(update_ids is None), list(update_ids or ())),
-    ).fetchall()
-    touch(connection, sorted({chat for _, chat in chosen}))
-    reopened = 0
-    for update_id, _ in chosen:
-        reopened += connection.execute(
-            "UPDATE rows SET disposition = NULL, closed = NULL, expires = NULL,"
-            " reason = NULL, retried = 1, trying = 0, tries = 0,"
-            " seq = nextval(pg_get_serial_sequence('rows', 'seq'))"
-            " WHERE update_id = ? AND disposition = ?",
-            (update_id, failed),
-        ).rowcount
-    connection.execute(
-        "UPDATE ledger SET count = count - ? WHERE line = ?", (reopened, failed)
-    )
-    return reopened
 
 
 def _storable(text: str) -> str:

@@ -10,6 +10,7 @@ Replicas: gateways of one bot that share a PostgreSQL database.
     leader.py     which replica polls, and for how long
     heartbeat.py  the statement that renews the lease of the leader, or takes it
     floods.py     flood waits of Telegram, shared
+    moves.py      groups that became supergroups, known to all replicas
     wake.py       notifications of the database
     held.py       the chats whose leases this process has, in memory
     inbox.py      the inbox under these leases

@@ -213,6 +213,7 @@ class ChatLeases:
             each.stale = False
         try:
             found = await self._run(job, write=False)
+            await self._chats.moves.know(found.chats)
         except StoreError:
             for each in held:
                 each.stale = True

@@ -50,6 +50,20 @@ class Worker(Protocol):
         """Cancel the turn of a chat, and drop its rows."""
 
 
+class Moves(Protocol):
+    """The moves of chats that this process knows: groups that became supergroups."""
+
+    async def know(self, chats: Sequence[FoundChat]) -> None:
+        """Read the moves again if one of these chats has moved.  Raise StoreError."""
+
+
+class NoMoves:
+    """Before the moves are known, when there is no worker either."""
+
+    async def know(self, chats: Sequence[FoundChat]) -> None:
+        """Do nothing."""
+
+
 class NoWorker:
     """Before there is a dispatcher."""
 
@@ -106,13 +120,15 @@ class HeldChats:
     """
     The table of them.  Event loop only.
 
-    `wake` is set when the last row of a chat has left, and when rows have to be loaded.
+    `moves` are to know those of a chat before its rows are worked.  `wake` is set when
+    the last row of a chat has left, and when rows have to be loaded.
     `unwanted` are leases that this process got and must give back.
     """
 
     def __init__(self, owner: str, events: EventListener = NO_EVENTS) -> None:
         self.owner = owner
         self.worker: Worker = NoWorker()
+        self.moves: Moves = NoMoves()
         self.wake = asyncio.Event()
         self.unwanted: list[Key] = []
         self._events = events

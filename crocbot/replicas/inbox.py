@@ -25,7 +25,7 @@ from typing import TypeVar
 from crocbot import envelope, leases, leases_sql, log
 from crocbot.errors import InboxError, LeaderLostError, LeaseLostError
 from crocbot.events import NO_EVENTS, EventListener
-from crocbot.inbox import Accepted, Inbox, postgresql
+from crocbot.inbox import Accepted, Inbox, places, postgresql
 from crocbot.inbox.inbox import Close
 from crocbot.inbox.postgresql import Arrival, Closing, Found, FoundRow
 from crocbot.model import Outcome, RawUpdate, Row, Sleep
@@ -84,7 +84,7 @@ class LeasedInbox(Inbox):
 
     async def open_again(self, update_ids: Sequence[int]) -> list[Row]:
         """Open failed rows again, for the holders of their chats."""
-        await self._run(partial(postgresql.reopen, update_ids=update_ids))
+        await self._run(partial(places.reopen, update_ids=update_ids))
         return []
 
     async def tidy(self) -> None:
@@ -140,6 +140,7 @@ class LeasedInbox(Inbox):
         found = await self._run(job, atomic=False)
         if found is None:
             raise LeaderLostError(LEADER_LOST)
+        await self._chats.moves.know(found.chats)
         found = monotonic(found, self._store.clock.read())
         self._take(found, lease_end(asked_at))
         return [each.row for each in found.rows]
@@ -235,7 +236,7 @@ class LeasedInbox(Inbox):
         if row is None:
             job = partial(postgresql.close_rows, closings=closings)
             return await self._run(job, atomic=False)
-        replacing = partial(postgresql.replace_row, closing=closings[0], row=row)
+        replacing = partial(places.replace_row, closing=closings[0], row=row)
         return {closings[0].update_id: await self._run(replacing)}
 
     def _closings(self, outcome: Outcome) -> list[Closing]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from crocbot import leases
 from crocbot.errors import LeaseLostError
+from crocbot.leases_sql import CHANNEL
 from crocbot.model import Exchange, Usage
 from crocbot.sessions import ADD_TOKENS, Key, Sessions
 from crocbot.store import Connection
@@ -42,6 +43,11 @@ SELECT count(*) FROM held
 class LeasedSessions(Sessions):
     """Conversations that only the holder of the chat's lease continues."""
 
+    async def move(self, old: int, new: int) -> None:
+        """Make everything of a chat that of its new id; notify the other replicas."""
+        await super().move(old, new)
+        await self.store.run(_notify_moves, atomic=False)
+
     async def write(self, key: Key, exchange: Exchange | None, usage: Usage) -> None:
         """Store an exchange, as in Sessions.  Raise LeaseLostError."""
         lease = leases.current()
@@ -64,6 +70,10 @@ class LeasedSessions(Sessions):
         }
         if not await self.store.run(partial(_remember, values=values), atomic=False):
             raise LeaseLostError(lease.chat)
+
+
+def _notify_moves(connection: Connection) -> None:
+    connection.execute(f"SELECT pg_notify('{CHANNEL}', 'moves')").fetchall()
 
 
 def _remember(connection: Connection, values: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from crocbot import leases, log
@@ -24,9 +24,10 @@ from crocbot.events import EventListener
 from crocbot.replica_events import LeaderState
 from crocbot.replicas.chats import ChatLeases
 from crocbot.replicas.floods import SharedFloods
-from crocbot.replicas.heartbeat import Beat, Heartbeat
+from crocbot.replicas.heartbeat import Heartbeat
 from crocbot.replicas.held import HeldChats, Worker
 from crocbot.replicas.leader import Leader
+from crocbot.replicas.moves import SharedMoves
 from crocbot.replicas.name import replica_name
 from crocbot.replicas.wake import LeaderWake, Notifications, Wake
 from crocbot.store import Store
@@ -58,20 +59,6 @@ class LeaderEvents:
     def changed(self, epoch: int | None) -> None:
         """Emit the epoch, 0 for a standby."""
         self.events.emit(LeaderState(bot=self.bot, epoch=epoch or 0))
-
-
-@dataclass(slots=True)
-class SharedMoves:
-    """A BeatListener that reads the moves of chats again when there are more."""
-
-    moves: ChatMoves
-    _known: int = field(default=0, init=False)
-
-    async def follow(self, beat: Beat) -> None:
-        """Read the moves if another replica has recorded one; raise StoreError."""
-        if beat.moves != self._known:
-            await self.moves.load()
-            self._known = beat.moves
 
 
 class Replica:
@@ -135,7 +122,8 @@ class Replica:
         self._floods = client.floods.listener = SharedFloods(
             self._lease_store, client.floods, self.name
         )
-        self._heartbeat.listeners = (self._floods, SharedMoves(moves))
+        known_moves = self.chats.moves = SharedMoves(moves)
+        self._heartbeat.listeners = (self._floods, known_moves)
         look = LeaderWake(self.leader)
         self._wake = Wake(
             source=self._store,

@@ -87,3 +87,28 @@ async def test_a_move_that_cannot_be_stored(
 
     assert NEW in scene.moves.groups
     assert scene.events == [ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)]
+
+
+async def test_a_move_is_stored_later(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next time that the moves are read, or that Telegram tells of it."""
+    for again in ("load", "record"):
+        await store.run(lambda each: each.execute("DELETE FROM moved_chats"))
+        scene = MovesFixture(store, {OLD: "always"})
+
+        async def fail(_old: int, _new: int) -> None:
+            raise StoreError("gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(scene.sessions, "move", fail)
+            await scene.moves.record(OLD, NEW)
+        assert scene.moves.has_unstored
+        with capture_logs() as logs:
+            if again == "load":
+                await scene.moves.load()
+            else:
+                await scene.moves.record(OLD, NEW)
+        assert logs == []
+        assert not scene.moves.has_unstored
+        assert await scene.sessions.moves() == [(OLD, NEW)]

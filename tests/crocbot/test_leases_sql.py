@@ -11,7 +11,7 @@ import pytest
 
 from crocbot import leases_sql
 from crocbot.database_url import DatabaseUrl
-from crocbot.inbox import postgresql
+from crocbot.inbox import places, postgresql
 from crocbot.inbox.postgresql import Arrival, Closing, Found
 from crocbot.leases_sql import Key
 from crocbot.model import Disposition, Outcome, Row
@@ -364,7 +364,7 @@ def test_an_edit_takes_the_place_of_its_message(world: World) -> None:
         closing = Closing(
             update_id=1, key=key, outcome=Outcome(Disposition.IGNORED), again=again
         )
-        assert postgresql.replace_row(world.second.connection, closing, edit)
+        assert places.replace_row(world.second.connection, closing, edit)
         world.second.run("COMMIT")
     found = postgresql.load(world.first.connection, [key], [0], [10])
     assert [each.row.raw for each in found.rows] == [edit.raw, {"update_id": 2}]
@@ -382,7 +382,7 @@ def test_failed_rows_are_opened_again_at_the_end(world: World) -> None:
     assert world.observer.query("SELECT reason FROM rows WHERE update_id = 1") == [
         ("a\ufffdb?",)
     ]
-    assert postgresql.reopen(world.first.connection, [1, 2, 99]) == 1
+    assert places.reopen(world.first.connection, [1, 2, 99]) == 1
     ((_, owner, version),) = world.chats
     assert (owner, version > 1) == ("a", True)
     found = postgresql.load(world.first.connection, [key], [2], [10])

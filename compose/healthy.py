@@ -23,9 +23,22 @@ ALIVE = (200, 401)
 SECONDS = 3
 
 
+def expanded(command: list[str]) -> list[str]:
+    """Return a command line with the lines of each `@file` in its place."""
+    words = []
+    for word in command:
+        file = Path(word[1:])
+        if word.startswith("@") and file.is_file():
+            words += file.read_text(encoding="utf-8").splitlines()
+        else:
+            words.append(word)
+    return words
+
+
 def served(command: list[str]) -> str:
     """Return the address in a command line, the last one if there are several."""
     address = DEFAULT
+    command = expanded(command)
     for index, word in enumerate(command):
         if word.startswith(f"{FLAG}="):
             address = word.partition("=")[2]

@@ -15,7 +15,7 @@ from typing import Final
 
 from statsd_bridge.compare import rows
 from statsd_bridge.compare.history import History
-from statsd_bridge.compare.page import VALUE, Page, Series
+from statsd_bridge.compare.page import COUNTING, SUM, VALUE, Page, Series
 
 TOGETHER_SECONDS: Final = 60.0
 """Programs whose starts are not further apart have had the same lines."""
@@ -93,7 +93,7 @@ def _reason_to_leave_out(history: History, series: Series) -> str:
     in_theirs = series in last.theirs.numbers
     in_ours = series in last.before.numbers or series in last.after.numbers
     if in_theirs and in_ours:
-        return ""
+        return "expired" if series in history.interrupted else ""
     gone_from = history.seen_in_ours if in_theirs else history.seen_in_theirs
     if series in gone_from:
         return "expired"
@@ -139,9 +139,9 @@ def _compare_numbers(
 ) -> Iterator[Difference]:
     last = history.last
     ours = last.after.numbers.get(series) or last.before.numbers[series]
-    if type not in ("counter", "histogram", "summary"):
+    if type not in COUNTING:
         if series not in history.moved and not _equal(theirs[VALUE], ours[VALUE]):
-            yield _value(series, f"{theirs[VALUE]:g}", f"{ours[VALUE]:g}", None)
+            yield _value(series, _text(theirs[VALUE]), _text(ours[VALUE]), None)
         return
     for key in sorted(theirs.keys() ^ ours.keys()):
         has = ("has", "has not") if key in theirs else ("has not", "has")
@@ -166,10 +166,17 @@ def _compare_increase(
     low, high = min(low, high), max(low, high)
     if math.isnan(theirs) and not math.isnan(high):
         row = rows.NAN_COUNTER if key == VALUE else None
-        yield _value(series, "NaN", f"+{high:g}", row, key)
-    elif not _within(theirs, low, high, is_sum=key == "sum"):
-        ours = f"+{low:g}" if low == high else f"+{low:g} to +{high:g}"
-        yield _value(series, f"+{theirs:g}", ours, None, key)
+        yield _value(series, _text(theirs), _text(high, "+"), row, key)
+    elif not _within(theirs, low, high, is_sum=key == SUM):
+        ours = _text(high, "+")
+        if low != high and not math.isnan(high):
+            ours = f"{_text(low, '+')} to {ours}"
+        yield _value(series, _text(theirs, "+"), ours, None, key)
+
+
+def _text(value: float, sign: str = "") -> str:
+    """Return a number as a page has it; with the sign "+" as an increase."""
+    return "NaN" if math.isnan(value) else f"{value:{sign}.12g}"
 
 
 def _within(value: float, low: float, high: float, *, is_sum: bool) -> bool:

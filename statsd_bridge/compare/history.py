@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from statsd_bridge.compare.page import Page, Series
+from statsd_bridge.compare.page import COUNTING, SUM, Page, Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +26,25 @@ class History:
     """Series of which a number has changed in one of them."""
     steady: set[Series] = field(default_factory=set)
     """Series that one of them has shown in both of the last two brackets."""
+    interrupted: set[Series] = field(default_factory=set)
+    """Series that were gone meanwhile, or of which a count fell: expired, and new."""
     seen_in_theirs: set[Series] = field(default_factory=set)
     seen_in_ours: set[Series] = field(default_factory=set)
 
     def note(self, bracket: Bracket) -> None:
         """Take a further bracket, which is now the last one."""
-        pages = [(self.last.theirs, bracket.theirs), (self.last.after, bracket.before)]
-        pages.append((bracket.before, bracket.after))
+        pages = [(bracket.before, bracket.after)]
+        if bracket is not self.last:
+            pages.append((self.last.theirs, bracket.theirs))
+            pages.append((self.last.after, bracket.before))
         for earlier, later in pages:
             self.moved |= {
                 series
                 for series, numbers in later.numbers.items()
                 if not _same(numbers, earlier.numbers.get(series))
             }
+            self.interrupted |= earlier.numbers.keys() - later.numbers.keys()
+            self.interrupted |= _fallen(earlier, later)
         old, new = self.last, bracket
         self.steady = old.theirs.numbers.keys() & new.theirs.numbers.keys()
         self.steady |= old.before.numbers.keys() & new.before.numbers.keys()
@@ -46,6 +52,21 @@ class History:
         self.seen_in_ours |= bracket.before.numbers.keys()
         self.seen_in_ours |= bracket.after.numbers.keys()
         self.last = bracket
+
+
+def _fallen(earlier: Page, later: Page) -> set[Series]:
+    """Return the series of which a count is lower in the later page."""
+    return {
+        series
+        for series in earlier.numbers.keys() & later.numbers.keys()
+        if later.types[series.name] in COUNTING
+        and any(
+            later.numbers[series].get(key, number) < number
+            for key, number in earlier.numbers[series].items()
+            # A sum falls with a negative observation.
+            if key != SUM
+        )
+    }
 
 
 def _same(one: dict[str, float], other: dict[str, float] | None) -> bool:

@@ -18,12 +18,19 @@ from statsd_bridge.syntax import parse_labels
 START_TIME: Final = "process_start_time_seconds"
 REFUSED: Final = "statsd_bridge_series_refused_total"
 EVENTS: Final = "statsd_exporter_events_total"
+REJECTED: Final = "statsd_exporter_events_error_total"
 ERRORS: Final = "statsd_exporter_sample_errors_total"
 
 UNTYPED: Final = "untyped"
 
 VALUE: Final = ""
 """The key of the number of a series that has only one."""
+
+SUM: Final = "sum"
+"""The key of the sum of a histogram or summary."""
+
+COUNTING: Final = frozenset({"counter", "histogram", "summary"})
+"""Types whose numbers are compared by their increase."""
 
 _OWN: Final = re.compile(
     r"(?:go|process|python|promhttp|statsd_exporter|statsd_bridge|statsd_metric_mapper)_"
@@ -49,12 +56,14 @@ class Page:
     `types` has the type of each name, `numbers` those of each series: of a counter or a
     gauge one, of a histogram its buckets, of it and a summary sum and count.  Quantiles
     are left out: they depend on the moment.  `refused` has names of which the program
-    has refused series, with the reason, `errors` the lines that it could not parse.
+    has refused series, with the reason, `rejected` the reasons of single samples, and
+    `errors` counts the lines that it could not parse.
     """
 
     types: dict[str, str] = field(default_factory=dict)
     numbers: dict[Series, dict[str, float]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    rejected: set[str] = field(default_factory=set)
     started_at: float | None = None
     has_sets: bool = False
     errors: float = 0.0
@@ -93,6 +102,8 @@ def _note(page: Page, name: str, labels: dict[str, str], value: float) -> None:
         page.started_at = value
     elif name == REFUSED and value:
         page.refused[labels.get("metric_name", "")] = labels.get("reason", "")
+    elif name == REJECTED and value:
+        page.rejected.add(labels.get("reason", ""))
     elif name == EVENTS and labels.get("type") == "set":
         page.has_sets = value > 0
     elif name == ERRORS:

@@ -41,7 +41,8 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     if comparison.is_safe:
         yield "safe to switch"
     else:
-        yield f"not safe to switch: {unexplained} differences are unexplained"
+        are = "difference is" if unexplained == 1 else "differences are"
+        yield f"not safe to switch: {unexplained} {are} unexplained"
 
 
 def _line(difference: Difference) -> str:

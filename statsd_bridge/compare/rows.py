@@ -22,21 +22,48 @@ SETS: Final = 8
 LIMITS: Final = 11
 """Ours refuses new series beyond its limits."""
 
+TOO_LONG: Final = 20
+"""Ours refuses longer names and labels than a limit."""
+
 NAN_COUNTER: Final = 21
 """There, a counter can become NaN."""
 
 QUOTA: Final = 36
 """Ours refuses series beyond the quota of a name."""
 
+OTHER: Final = "other"
+"""The name of refused series of which there are too many, or whose name is too long."""
+
+MAX_NAME_BYTES: Final = 1_024
+MAX_LABEL_NAME_BYTES: Final = 256
+MAX_LABEL_VALUE_BYTES: Final = 4_096
+
 _ENDS: Final = ("_count", "_sum", "_bucket")
 
 
 def of_missing(series: Series, ours: Page) -> int | None:
     """Return the row that explains a series that ours does not have."""
-    reason = ours.refused.get(series.name)
+    if ours.rejected & _too_long(series):
+        return TOO_LONG
+    reason = ours.refused.get(series.name) or ours.refused.get(OTHER)
     if reason is None:
         return None
     return QUOTA if reason == "quota" else LIMITS
+
+
+def _too_long(series: Series) -> set[str]:
+    """Return the reasons for which the default limits reject a series."""
+    found = set()
+    if _bytes(series.name) > MAX_NAME_BYTES:
+        found.add("name_too_long")
+    for name, value in series.labels:
+        if _bytes(name) > MAX_LABEL_NAME_BYTES or _bytes(value) > MAX_LABEL_VALUE_BYTES:
+            found.add("label_too_long")
+    return found
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode())
 
 
 def of_extra(series: Series, type: str, theirs: Page, ours: Page) -> int | None:

@@ -13,9 +13,9 @@ VARIABLES = ("KUBERNETES_SERVICE_HOST", "container")
 """Set by Kubernetes, by Podman and by systemd-nspawn."""
 
 ONLY_LOOPBACK = (
-    "no program outside this container can reach the bridge: all its addresses are on"
-    " the loopback interface; use --statsd.listen-udp=:9125 --statsd.listen-tcp=:9125"
-    " --web.listen-address=:9102"
+    "only programs in this container, or in its network, reach the bridge: all its"
+    " addresses are on the loopback interface; for others use"
+    " --statsd.listen-udp=:9125 --statsd.listen-tcp=:9125 --web.listen-address=:9102"
 )
 
 

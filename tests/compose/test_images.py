@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,16 @@ def test_a_chart_gives_arguments_only(stack: Stack, user: str | None) -> None:
             assert time.monotonic() < deadline, page
             with urllib.request.urlopen(f"http://{host}:9103/metrics") as response:
                 page = response.read().decode()
+
+
+def test_the_health_check_reads_a_file_of_arguments(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """An address in `@file` is asked, too."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "args").write_text("# ports\n--web.listen-address=:9103\n")
+    with bridge(stack, "@/etc/args/args", volumes=[f"{tmp_path}:/etc/args:ro"]) as made:
+        assert b"http=[::]:9103" in made.logs()
 
 
 def test_the_ports_without_arguments(stack: Stack) -> None:

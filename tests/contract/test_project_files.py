@@ -58,7 +58,11 @@ def test_the_workflow_tests_each_python_of_the_metadata() -> None:
 
 @pytest.mark.parametrize(
     ("lock", "extras"),
-    [("bridge", ["bridge"]), ("gateway", ["openai", "socks"]), ("dev", ["dev"])],
+    [
+        ("bridge", ["bridge"]),
+        ("gateway", ["openai", "postgres", "socks"]),
+        ("dev", ["dev"]),
+    ],
 )
 def test_what_setup_requires_is_locked(lock: str, extras: list[str]) -> None:
     """`make lock` has been run since setup.cfg has changed."""

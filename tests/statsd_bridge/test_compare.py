@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from statsd_bridge.compare import rows
 from statsd_bridge.compare.differences import differences
 from statsd_bridge.compare.history import Bracket, History
 from statsd_bridge.compare.page import Series, read
+from statsd_bridge.pipeline import OTHER as OTHER_NAME
+from statsd_bridge.series.limits import TextLimits
 from statsd_bridge.syntax import format_labels
 
 
@@ -28,6 +31,8 @@ COUNTER = "# TYPE c counter\nc {}\n"
 GAUGE = "# TYPE g gauge\ng {}\n"
 SUMMARY = '# TYPE s summary\ns{{quantile="0.5"}} {}\ns_sum {}\ns_count {}\n'
 STARTED = "process_start_time_seconds {}\n"
+TOO_LONG = 'statsd_exporter_events_error_total{reason="label_too_long"} 1\n'
+OTHER = 'statsd_bridge_series_refused_total{reason="series",metric_name="other"} 1\n'
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ STARTED = "process_start_time_seconds {}\n"
         (
             (GAUGE.format(1), GAUGE.format("NaN")),
             (GAUGE.format(1), GAUGE.format("NaN")),
-            [("value", "1", "nan", None)],
+            [("value", "1", "NaN", None)],
         ),
         # Not at rest.
         ((GAUGE.format(1), GAUGE.format(1)), (GAUGE.format(2), GAUGE.format(1)), []),
@@ -69,6 +74,36 @@ STARTED = "process_start_time_seconds {}\n"
             (SUMMARY.format(1, 4, 3), SUMMARY.format(1, 5, 3)),
             [("value", "sum +4", "sum +5", None)],
         ),
+        (
+            (COUNTER.format(1234567), COUNTER.format(0)),
+            (COUNTER.format(2469134), COUNTER.format("NaN")),
+            [("value", "+1234567", "NaN", None)],
+        ),
+        # It has expired in both, and begins again.
+        (
+            (COUNTER.format(100), COUNTER.format(50)),
+            (COUNTER.format(5), COUNTER.format(5)),
+            [],
+        ),
+        # A negative observation.
+        (
+            (SUMMARY.format(1, 4, 3), SUMMARY.format(1, 4, 3)),
+            (SUMMARY.format(1, 1, 4), SUMMARY.format(1, 2, 4)),
+            [("value", "sum -3", "sum -2", None)],
+        ),
+        # Longer than a limit of the bridge, which has counted a refusal for it.
+        (
+            (f'# TYPE c counter\nc{{a="{"x" * 4097}"}} 1\n', TOO_LONG),
+            (f'# TYPE c counter\nc{{a="{"x" * 4097}"}} 1\n', TOO_LONG),
+            [("missing", "counter", "", 20)],
+        ),
+        (
+            (f'# TYPE c counter\nc{{a="{"x" * 4096}"}} 1\n', TOO_LONG),
+            (f'# TYPE c counter\nc{{a="{"x" * 4096}"}} 1\n', TOO_LONG),
+            [("missing", "counter", "", None)],
+        ),
+        # Refused, and one of too many names to be counted by name.
+        ((COUNTER.format(1), OTHER),) * 2 + ([("missing", "counter", "", 11)],),
         # Ours was started an hour later: it has not seen what rests.
         (
             (STARTED.format(0) + GAUGE.format(1), STARTED.format(3600)),
@@ -118,6 +153,32 @@ def test_what_is_left_out() -> None:
 
     assert found == []
     assert left_out == {"expired": 1, "new": 1}
+
+
+def test_a_series_that_was_gone_meanwhile_is_left_out() -> None:
+    """Its increase is not known if it has expired between two pages."""
+    gone = "# TYPE h counter\nh 1\n"
+    found, left_out = differences(
+        history(
+            (gone + COUNTER.format(3), gone + COUNTER.format(2)),
+            (gone, gone),
+            (gone + COUNTER.format(5), gone + COUNTER.format(5)),
+        )
+    )
+
+    assert (found, left_out) == ([], {"expired": 1})
+
+
+def test_the_limits_are_those_of_the_bridge() -> None:
+    """What explains a missing series is what refuses it."""
+    limits = TextLimits()
+
+    assert (limits.name, limits.label_name, limits.label_value) == (
+        rows.MAX_NAME_BYTES,
+        rows.MAX_LABEL_NAME_BYTES,
+        rows.MAX_LABEL_VALUE_BYTES,
+    )
+    assert rows.OTHER == OTHER_NAME
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z_]{1,5}", fullmatch=True), st.text()))

@@ -1,4 +1,4 @@
-"""The warning of a bridge that no program outside its container can reach."""
+"""The warning of a bridge that listens on loopback only, in a container."""
 
 from __future__ import annotations
 

@@ -18,9 +18,12 @@ from statsd_bridge.document.diagnostics import quote
 from statsd_bridge.errors import escaped
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.mapping.glob import Node, Trie
-from statsd_bridge.mapping.rule import Rule, Template
+from statsd_bridge.mapping.regex import Pattern
+from statsd_bridge.mapping.rule import Rule
+from statsd_bridge.mapping.table import RuleSearch
 from statsd_bridge.model import Action, MetricType, SampleType
-from statsd_bridge.segments import BOUNDED_LABELS, is_unbounded_word
+from statsd_bridge.regex_text import examples
+from statsd_bridge.unbounded import captures_of, has_unbounded_name, unbounded_labels
 
 MAX_FINDINGS = 1_000
 """Findings that are listed; further ones are not looked for."""
@@ -33,7 +36,6 @@ MAX_LABELS_WITHOUT_TTL = 3
 
 REFUSED_LATER = "; the next release of statsd_exporter refuses the file"
 
-_ANY_TEXT = re.compile(r"\((?:\?P?<\w+>)?(?:\.[*+]\??|\[\^[^\]]*\][*+])\)")
 _WARNING = re.compile(r"([\w.\[\]]+): (.*) \(line (\d+)\)", re.DOTALL)
 _TIMES = re.compile(r"(?:^|[._-])(?:time|timer|latency|duration|elapsed|ms)(?:$|[._-])")
 
@@ -98,7 +100,8 @@ def _findings(table: MappingTable, file: str) -> Iterator[Finding]:
     yield from _hidden_regexes(table)
     for rule in rules:
         if rule.action is not Action.DROP:
-            unbounded = _unbounded_labels(rule)
+            unbounded = unbounded_labels(rule)
+            yield from _name_findings(rule)
             yield from _label_findings(rule, unbounded)
             yield from _ttl_findings(rule, unbounded)
             yield from _summary_findings(rule)
@@ -204,26 +207,54 @@ def _either(first: str, second: str) -> str:
 
 
 def _hidden_regexes(table: MappingTable) -> Iterator[Finding]:
-    """Yield regexes before a glob that gets their names, since globs go first."""
+    """Yield regexes of which a glob, or an earlier regex, gets names."""
     rules = table.search.rules
     globs = [each for each in rules if each.pattern is None]
-    regexes = [each for each in rules if each.pattern is not None]
     budget = _Visits()
-    for rule in regexes:
-        for other in globs:
-            if other.index < rule.index or not budget.spend():
-                continue
-            name = ".".join("x" if each == "*" else each for each in other.segments)
-            if not rule.sample_types & other.sample_types or not rule.pattern:
-                continue
-            if rule.pattern.search(name) is not None:
-                yield _finding(
-                    *("overlap", rule, "match"),
-                    f"names such as {quote(name)} go to mappings[{other.index}] (line"
-                    f" {other.line}): globs go before regexes, wherever they stand",
-                )
-                break
+    for rule in rules:
+        if rule.pattern is None or rule.index in table.unreachable:
+            continue
+        found = _later_glob(rule, rule.pattern, globs, budget)
+        found = found or _winner(rule, rule.pattern, table.search)
+        if found is None:
+            continue
+        name, other = found
+        text = (
+            f"names such as {quote(name)} go to mappings[{other.index}] (line"
+            f" {other.line})"
+        )
+        if other.pattern is None:
+            text += ": globs go before regexes, wherever they stand"
+        yield _finding("overlap", rule, "match", text)
     yield from budget.problem()
+
+
+def _later_glob(
+    rule: Rule, pattern: Pattern, globs: Iterable[Rule], budget: _Visits
+) -> tuple[str, Rule] | None:
+    """Return a name of a regex and the glob after it that gets the name."""
+    for glob in globs:
+        if glob.index < rule.index or not budget.spend():
+            continue
+        name = ".".join("x" if each == "*" else each for each in glob.segments)
+        if rule.sample_types & glob.sample_types and pattern.search(name) is not None:
+            return name, glob
+    return None
+
+
+def _winner(
+    rule: Rule, pattern: Pattern, search: RuleSearch
+) -> tuple[str, Rule] | None:
+    """Return a name of a regex and the rule that gets all its usual names."""
+    names = [each for each in examples(rule.match) if pattern.search(each) is not None]
+    found = [
+        (name, search.look_up(sample_type, name).rule)
+        for name in names
+        for sample_type in rule.sample_types
+    ]
+    if not all(other is not None and other is not rule for _, other in found):
+        return None
+    return next(((name, other) for name, other in found if other is not None), None)
 
 
 def _label_findings(rule: Rule, unbounded: Sequence[str]) -> Iterator[Finding]:
@@ -236,54 +267,19 @@ def _label_findings(rule: Rule, unbounded: Sequence[str]) -> Iterator[Finding]:
         )
 
 
-def _unbounded_labels(rule: Rule) -> list[str]:
-    groups = _any_text_groups(rule)
-    found = []
-    for label, template in rule.labels:
-        captures = _captures(template)
-        if not captures:
-            continue
-        before = []
-        if label not in BOUNDED_LABELS:
-            before = [_segment_before(rule, number) for number in captures]
-        is_unbounded = any(map(is_unbounded_word, [label, *before]))
-        if is_unbounded or not groups.isdisjoint(captures):
-            found.append(label)
-    return found
-
-
-def _captures(template: Template) -> set[int]:
-    return {part for part in template.parts if isinstance(part, int)}
-
-
-def _segment_before(rule: Rule, capture: int) -> str:
-    """Return the segment before the `*` of a capture, in lower case."""
-    if rule.pattern is not None or not 0 < capture <= len(rule.stars):
-        return ""
-    star = rule.stars[capture - 1]
-    return rule.segments[star - 1].lower() if star else ""
-
-
-def _any_text_groups(rule: Rule) -> set[int]:
-    """Return the groups of a regex that match any text, dots included, and $0."""
-    if rule.pattern is None:
-        return set()
-    starts = [
-        match.start()
-        for match in re.finditer(r"(?<!\\)\((?!\?)|(?<!\\)\(\?P?<", rule.match)
-    ]
-    found = {0}
-    for number, start in enumerate(starts, 1):
-        match = _ANY_TEXT.match(rule.match, start)
-        if match and "." not in match[0].partition("[^")[2]:
-            found.add(number)
-    return found
+def _name_findings(rule: Rule) -> Iterator[Finding]:
+    """Yield a name with an id in it."""
+    if has_unbounded_name(rule):
+        yield _finding(
+            *("free_text", rule, "name"),
+            "has an id from the name: each value is a metric of its own; leave it out",
+        )
 
 
 def _ttl_findings(rule: Rule, unbounded: Sequence[str]) -> Iterator[Finding]:
     if any(options.ttl for options in rule.options.values()):
         return
-    labels = [label for label, template in rule.labels if _captures(template)]
+    labels = [label for label, template in rule.labels if captures_of(template)]
     if len(labels) >= MAX_LABELS_WITHOUT_TTL or unbounded:
         yield _finding(
             *("no_ttl", rule, "ttl"),

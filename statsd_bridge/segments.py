@@ -65,6 +65,8 @@ value wait waiting
 """
 _METRIC_WORDS = frozenset(_METRIC_WORDS_TEXT.split())
 
+_NEXT_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
 _UNBOUNDED_TEXT = """
 address customer email exception guid hash id ids message msg path query request
 session span text timestamp token trace uri url user users uuid
@@ -129,7 +131,8 @@ def is_metric_word(segment: str) -> bool:
 @lru_cache(4_096)
 def is_unbounded_word(name: str) -> bool:
     """Return whether the values of a label or key with a name are without bound."""
-    words = re.split(r"[^a-z]+", name.lower())
+    # userId is two words.
+    words = re.split(r"[^a-z]+", _NEXT_WORD.sub("_", name).lower())
     return not _UNBOUNDED.isdisjoint(words)
 
 

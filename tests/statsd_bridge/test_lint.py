@@ -21,6 +21,7 @@ def findings(rules: str) -> list[tuple[str, str]]:
 
 COUNTER = "match_metric_type: counter"
 REGEX = f"match_type: regex, labels: {{a: $1}}, name: a, {COUNTER}"
+FIRST_LABEL = "mappings[0].labels.a"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,58 @@ REGEX = f"match_type: regex, labels: {{a: $1}}, name: a, {COUNTER}"
         ),
         (
             [f"match: 'a([^.]*)b', {REGEX}"],
+            [],
+        ),
+        *(
+            ([f"match: '{match}', {REGEX}, ttl: 1h"], [("free_text", FIRST_LABEL)])
+            for match in (
+                *(r"a\.(\d+)", "a.([0-9a-f-]+)", r"a\.([a-z0-9]{12,})", r"a\.(.+@.+)"),
+                *(r"a\.(\S+)", r"a.(?P<of>\d{6})", r"users\.(\w+)", "a.([^/]*)"),
+            )
+        ),
+        *(
+            ([f"match: '{match}', {REGEX}"], [])
+            for match in (r"a\.(\w+)", r"a\.(\d{3})", r"a\.(b|c)", r"a\.(?:.*)\.(\w+)")
+        ),
+        ([f"match: 'a.(\\d+)', {REGEX.replace('{a:', '{shard:')}"], []),
+        (
+            [
+                f"match: a.*, name: a, labels: {{userId: $1, ip: $1}}, ttl: 1h,"
+                f" {COUNTER}"
+            ],
+            [
+                ("free_text", "mappings[0].labels.ip"),
+                ("free_text", "mappings[0].labels.userId"),
+            ],
+        ),
+        # Each id would be a metric; a suffix that is cut off is none.
+        (
+            [f"match: user.*.hits, name: user_$1, {COUNTER}"],
+            [("free_text", "mappings[0].name")],
+        ),
+        ([f"match: 'a.*.hits', name: a_$1, {COUNTER}"], []),
+        ([f"match: '(.*).hits', match_type: regex, name: '${{1}}_n', {COUNTER}"], []),
+        # A regex all of whose usual names go to another rule, and a general one last.
+        (
+            [f"match: '^a.(\\w+)', {REGEX}", f"match: '^a.b.(\\w+)', {REGEX}"],
+            [("overlap", "mappings[1].match")],
+        ),
+        (
+            [
+                f"match: 'a.*', name: a, {COUNTER}",
+                f"match: '^a\\.([a-z]+)$', {REGEX}",
+            ],
+            [("overlap", "mappings[1].match")],
+        ),
+        (
+            [
+                f"match: 'a.*', name: a, {COUNTER}",
+                f"match: '^a[.].*$', match_type: regex, name: b, {COUNTER}",
+            ],
+            [],
+        ),
+        (
+            [f"match: '^a.b.(\\w+)', {REGEX}", f"match: '^a.(\\w+)', {REGEX}"],
             [],
         ),
         (

@@ -140,12 +140,19 @@ def test_settings_that_are_wrong(
 @pytest.mark.parametrize("host", ["no-such-host.invalid", f"{'a' * 70}.invalid"])
 def test_a_host_that_does_not_exist(host: str) -> None:
     """It is the operator's to mend, unlike a server that does not answer."""
-    try:
-        socket.getaddrinfo(host.replace("a" * 70, "a"), None)
-    except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:
-            pytest.skip("no name server answers")
+    # A label of more than 63 bytes is refused without a name server.
+    if len(host) < 64 and not name_server_answers():
+        pytest.skip("no name server answers")
     assert host in refusal(f"postgresql://crocbot:correct@{host}/x", OperatorError)
+
+
+def name_server_answers() -> bool:
+    """Return whether a missing name can be told from a missing name server."""
+    try:
+        socket.getaddrinfo("no-such-host.invalid", None)
+    except socket.gaierror as error:
+        return error.errno != socket.EAI_AGAIN
+    return True
 
 
 def test_servers_that_do_not_answer(cluster: Cluster) -> None:

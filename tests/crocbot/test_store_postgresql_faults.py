@@ -391,7 +391,8 @@ async def test_a_server_that_is_gone(cluster: Cluster, url: DatabaseUrl) -> None
     async with store:
         assert await store.run(count, write=False) == 0
         cluster.stop()
-        with pytest.raises(StoreError, match=r"cannot be reached: .*refused"):
+        # Refused, or the end of a connection that was being made when it stopped.
+        with pytest.raises(StoreError, match="cannot be reached: "):
             await store.run(insert)
         cluster.start()
         assert await store.run(insert) == 1

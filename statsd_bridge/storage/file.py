@@ -32,11 +32,19 @@ from statsd_bridge.storage.clock import WrittenAt
 FORMAT, VERSION = "statsd_bridge series", 1
 
 MAX_FILE_BYTES = 2 * 1024 * 1024 * 1024
-MAX_LINE_BYTES = 64 * 1024 * 1024
-"""Far more than the largest series has."""
+MAX_LINE_BYTES = 8 * 1024 * 1024
+"""Twice what a chunk has, or a summary with as many values as it can keep."""
+
+MAX_LINE_OBJECTS = 500_000
+"""
+Lists and keys of a line, each of which takes up to 64 times its bytes in memory, and
+brackets and colons in its texts.  A chunk has fewer than 400,000.
+"""
 
 MAX_WRITE_SECONDS = 60.0
 """Series that are not written by then are left out: systemd kills after 90 seconds."""
+
+_ALL_BUT_OBJECTS = bytes(set(range(256)) - set(b"[{:"))
 
 READ_BYTES = 1024 * 1024
 CHECKSUM_BYTES = len(',"crc32":"00000000"}\n')
@@ -70,6 +78,8 @@ class Taken(NamedTuple):
             next(lines, b"")
             last = next(lines, b"")
             for line in lines:
+                if not _is_bounded(last):
+                    raise StorageError("it has a line with more than series can have")
                 yield last
                 last = line
 
@@ -260,7 +270,7 @@ def _write(
     counts: Counter[bool] = Counter()
     for line, series in chunks:
         is_written = (
-            len(line) <= MAX_LINE_BYTES
+            _is_bounded(line)
             and output.bytes + len(line) <= MAX_FILE_BYTES - READ_BYTES
             and time.monotonic() - started_at <= MAX_WRITE_SECONDS
         )
@@ -277,6 +287,15 @@ def _write(
         bytes=output.bytes,
         seconds=seconds,
     )
+
+
+def _is_bounded(line: bytes) -> bool:
+    """Return whether a line may be read: few bytes of JSON can take much memory."""
+    if len(line) > MAX_LINE_BYTES:
+        return False
+    if len(line) <= MAX_LINE_OBJECTS:
+        return True
+    return len(line.translate(None, _ALL_BUT_OBJECTS)) <= MAX_LINE_OBJECTS
 
 
 def _checked(file: BinaryIO) -> Taken:

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
@@ -21,11 +21,13 @@ from statsd_bridge.model import (
     MetricOptions,
     MetricType,
     Rejection,
+    RejectionReason,
     SeriesSpec,
 )
 from statsd_bridge.series import Series, SeriesStore, SingleValue
 from statsd_bridge.series.family import LabelNames, SeriesKind
 from statsd_bridge.storage.options import options_from_json
+from statsd_bridge.storage.shared import SharedParts
 from statsd_bridge.storage.values import values_from_json
 from statsd_bridge.syntax import format_labels, parse_labels
 
@@ -48,8 +50,8 @@ class _Kind(NamedTuple):
     names: tuple[str, ...]
     least: float | None
     """The least value of a counter or of a gauge; None for other types."""
-    fits: Callable[[str], object]
-    """Whether a text of labels has these names, and no value with an escape."""
+    name_texts: list[str]
+    """What is between the values in a text of labels: `a=`, `,b=` and nothing."""
     series_kind: SeriesKind | None
     """For the first series of a name; None with labels, which differ in length."""
 
@@ -68,9 +70,10 @@ class SeriesReader:
         self._store = store
         self._written_at = written_at
         self._now = now
+        self._shared = SharedParts()
         self._options: list[MetricOptions] = []
         self._kinds: dict[tuple[int, tuple[str, ...]], _Kind] = {}
-        """Those of the chunk."""
+        """Both are those of the chunk."""
         self._created = 0.0
         """Series that were created together share the time, as one object."""
 
@@ -90,19 +93,24 @@ class SeriesReader:
             raise StorageError(f"a chunk of series cannot be read: {error}") from error
 
     def _read(self, chunk: Any) -> None:
-        self._options += map(options_from_json, chunk["options"])
+        if len(chunk["options"]) > len(chunk["groups"]):
+            raise ValueError("it has options that no group uses")
+        self._options = list(map(options_from_json, chunk["options"]))
         labels, created, values = chunk["labels"], chunk["created"], chunk["values"]
         ttls = chunk["ttl"] or [0] * len(labels)
         if not len(labels) == len(created) == len(values) == len(ttls):
             raise ValueError("its columns differ in length")
         rows = zip(labels, created, values, ttls, strict=True)
-        for name, help_, index, names, size in chunk["groups"]:
+        for name, own_help, index, names, size in chunk["groups"]:
             kind = self._kind(index, tuple(names))
             if not _is_name(name):
                 raise ValueError("a name is not possible")
-            label_names = self._read_group(name, kind, islice(rows, size))
-            if help_ is not None and label_names is not None:
-                help_.encode()
+            group, help_ = islice(rows, size), self._help(own_help, kind)
+            if kind is None or help_ is None:
+                self.left_out[RejectionReason.MEMORY_LIMIT] += sum(1 for _ in group)
+                continue
+            label_names = self._read_group(name, kind, group)
+            if label_names is not None:
                 label_names.family.help = help_
         if next(rows, None) is not None:
             raise ValueError("it has series without a group")
@@ -141,7 +149,9 @@ class SeriesReader:
         least = kind.least
         if ttl != 0 or least is None or type(value) is not float:
             return None
-        if not (value >= least or least < 0) or not kind.fits(label_text):
+        if not (value >= least or least < 0) or not _is_plain(label_text):
+            return None
+        if label_text.split('"')[::2] != kind.name_texts:
             return None
         store, before = self._store, len(self._store)
         if label_names is not None:
@@ -176,18 +186,27 @@ class SeriesReader:
         values.restore(series, self._written_at)
         return series
 
-    def _kind(self, index: Any, names: tuple[Any, ...]) -> _Kind:
+    def _help(self, text: str | None, kind: _Kind | None) -> str | None:
+        """Return the help text of a group; None if there is no memory for it."""
+        if text is None:
+            return None if kind is None else kind.options.help
+        text.encode()
+        return self._shared.text(text)
+
+    def _kind(self, index: Any, names: tuple[Any, ...]) -> _Kind | None:
+        """Return what groups share; None if there is no memory for their options."""
         kind = self._kinds.get((index, names))
         if kind is None:
-            options = self._options[index]
+            options = self._shared.options(self._options[index])
+            if options is None:
+                return None
             if not all(map(_is_name, names)):
                 raise ValueError("the name of a label is not possible")
             if any(low >= high for low, high in pairwise(names)):
                 raise ValueError("names of labels are not in order")
-            fits = re.compile(",".join(f'{each}="[ !#-\\[\\]-~]*"' for each in names))
             first = None if names else self._store.allow_labels((), options)
             least = _LEAST.get(options.type)
-            kind = _Kind(options, names, least, fits.fullmatch, first)
+            kind = _Kind(options, names, least, _name_texts(names), first)
             self._kinds[index, names] = kind
         return kind
 
@@ -199,6 +218,21 @@ class SeriesReader:
         if not (_time(ttl) > 0 and _time(age) >= 0):
             raise ValueError("a ttl is not possible")
         return ttl, self._written_at - age
+
+
+def _name_texts(names: tuple[str, ...]) -> list[str]:
+    """Return what is between the values in a text of labels with these names."""
+    return [f"{',' if at else ''}{name}=" for at, name in enumerate(names)] + [""]
+
+
+def _is_plain(label_text: Any) -> bool:
+    """Return whether each quote in a text of labels begins or ends a value."""
+    return (
+        type(label_text) is str
+        and label_text.isascii()
+        and label_text.isprintable()
+        and "\\" not in label_text
+    )
 
 
 def _labels(names: tuple[str, ...], label_text: str) -> Labels:

@@ -6,11 +6,11 @@ Series -> the chunks of a file.
      "labels": [text, ...], "created": [time, ...],
      "values": [...], "ttl": [[ttl, seconds since the last update], ...]}
 
-`options` are those that no chunk before has; a group has their index in the file.  A
-group is series of one name with the same label names, in their order.  The other
-columns have an entry for each series of all groups; a ttl is 0 for none, and the column
-is empty if no series of the chunk has one.  `help` is null if it is that of the
-options.
+A chunk is read without the others, any of which may be left out.  A group has the index
+of its options in the chunk; it is series of one name with the same label names, in
+their order.  The other columns have an entry for each series of all groups; a ttl is 0
+for none, and the column is empty if no series of the chunk has one.  `help` is null if
+it is that of the options.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from statsd_bridge.storage.values import TIME_DIGITS, number_count, values_to_js
 MAX_CHUNK_SERIES = 4_096
 MAX_PART_SERIES = 1_024
 MAX_CHUNK_NUMBERS = 100_000
-"""Numbers and bytes of labels after which a chunk ends: some 2 MB of text."""
+"""Numbers, and letters of texts, after which a chunk ends: some 2 MB of text."""
 
 
 def chunks_of_series(store: SeriesStore, now: float) -> Iterator[tuple[bytes, int]]:
@@ -52,27 +52,33 @@ def chunks_of_series(store: SeriesStore, now: float) -> Iterator[tuple[bytes, in
 
 
 def _parts_of(family: MetricFamily) -> Iterator[list[tuple[str, Series]]]:
-    """Yield the series of a family in parts, each far smaller than a chunk may be."""
-    is_small = family.type in (MetricType.COUNTER, MetricType.GAUGE)
+    """Yield the series of a family in parts, each no larger than a chunk may be."""
+    size = 1
+    if family.type in (MetricType.COUNTER, MetricType.GAUGE):
+        # The name is in each group.
+        size = min(MAX_PART_SERIES, 1 + MAX_CHUNK_NUMBERS // len(family.name))
     rows = iter(family.series.items())
-    while part := list(islice(rows, MAX_PART_SERIES if is_small else 1)):
-        yield part
+    while part := list(islice(rows, size)):
+        if sum([len(label_text) for label_text, _ in part]) <= MAX_CHUNK_NUMBERS:
+            yield part
+        else:
+            # Labels of 64 KB each: together they would be longer than a line may be.
+            yield from ([row] for row in part)
 
 
 class _Chunk:
-    """The columns of a chunk; `end` begins the next one with the options known."""
+    """The columns of a chunk; `end` begins the next one."""
 
     def __init__(self, now: float) -> None:
         self._now = now
-        self._options: dict[MetricOptions, int] = {}
-        self._indexes: dict[int, int] = {}
-        """The same by the identity of the options: to hash them takes a microsecond."""
         self._begin()
 
     def _begin(self) -> None:
         self.series = 0
         self._numbers = 0
-        self._new_options: list[Any] = []
+        self._options: dict[MetricOptions, int] = {}
+        self._indexes: dict[int, int] = {}
+        """The same by the identity of the options: to hash them takes a microsecond."""
         self._groups: list[list[Any]] = []
         self._labels: list[str] = []
         self._created: list[float] = []
@@ -118,16 +124,17 @@ class _Chunk:
         options = label_names.kind.options
         help_ = None if family.help == options.help else family.help
         index, names = self._index_of(options), list(label_names.names)
+        self._numbers += len(family.name) + sum(map(len, names))
         self._groups.append([family.name, help_, index, names, count])
 
     def _index_of(self, options: MetricOptions) -> int:
-        """Return the index of options in the file; add them to it if they are new."""
+        """Return the index of options in the chunk; add them to it if they are new."""
         index = self._indexes.get(id(options))
         if index is None:
             known = len(self._options)
             index = self._options.setdefault(options, known)
             if index == known:
-                self._new_options.append(options_to_json(options))
+                self._numbers += len(options.buckets) + len(options.help)
             self._indexes[id(options)] = index
         return index
 
@@ -141,7 +148,7 @@ class _Chunk:
     def end(self) -> tuple[bytes, int]:
         """Return the chunk as a line, and its series; begin another one."""
         document = {
-            "options": self._new_options,
+            "options": list(map(options_to_json, self._options)),
             "groups": self._groups,
             "labels": self._labels,
             "created": self._created,

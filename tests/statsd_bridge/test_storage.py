@@ -17,8 +17,10 @@ from statsd_bridge.exposition import Format, SelfMetrics
 from statsd_bridge.fastpath import FastPipeline
 from statsd_bridge.mapping import MappingTable
 from statsd_bridge.model import NativeMode
+from statsd_bridge.series import TextLimits
 from statsd_bridge.series.set import hash_of_any_process
-from statsd_bridge.storage import SeriesReader, chunks_of_series
+from statsd_bridge.storage import SeriesReader, chunks_of_series, shared
+from statsd_bridge.storage.file import MAX_LINE_BYTES
 from tests.statsd_bridge.client_model import decode
 from tests.statsd_bridge.in_memory import FixedState, InMemoryPath, native_buckets
 from tests.statsd_bridge.recorded import CASES, NATIVE_CASES
@@ -162,6 +164,69 @@ def test_the_exact_file() -> None:
         "values": [1.0, 2.0, 3.0],
         "ttl": [[60.0, 5.25], [60.0, 5.25], 0],
     }
+
+
+def test_each_chunk_is_read_by_itself() -> None:
+    """One that is left out, for its size, does not change what the others mean."""
+    memory = new_path(
+        "mappings: [{match: wide.*, name: $1, help: Wide}, {match: c, name: c}]"
+    )
+    memory.feed(*[b"wide.w%d:1|c|#a:%s" % (n, b"v" * 4_000) for n in range(60)])
+    memory.feed(b"c:3|c", b"g:4|g")
+    first, *others = lines_of(memory)
+    after = new_path("")
+    read(after, others)
+
+    assert json.loads(first)["options"]
+    assert after.values()["c"] == 3
+    assert after.values()["g"] == 4
+    expected = pages(memory)[0].splitlines()
+    assert set(pages(after)[0].splitlines()) <= set(expected)
+
+
+@pytest.mark.parametrize("letter", ["v", "\u00e9", "\U0001f600", "[", '"'])
+def test_a_chunk_of_long_labels_is_no_longer_than_a_line(letter: str) -> None:
+    """A thousand series of one name, with 60 KB of labels each."""
+    memory = new_path("", text_limits=TextLimits(name=2_000))
+    value = (letter.encode() * 4_096)[:4_096].decode(errors="ignore")
+    tags = ",".join(f"k{n}:{value}" for n in range(14))
+    name = "n" * 1_500
+    memory.feed(*[f"{name}:1|c|#i:{n},{tags}".encode() for n in range(300)])
+    lines = lines_of(memory)
+
+    assert len(memory.store) == 300
+    assert max(map(len, lines)) < MAX_LINE_BYTES // 2
+    after = new_path("", text_limits=TextLimits(name=2_000))
+    read(after, lines)
+    assert len(after.store) == 300
+
+
+def test_options_and_help_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a file made by hand; series beyond the bound are left out."""
+    monkeypatch.setattr(shared, "MAX_SHARED_BYTES", 100_000)
+    options = [
+        ["counter", f"Help {n}", 0, None, [], None, [], 600, 5] for n in range(9)
+    ]
+    count = 1_000
+    document = {
+        "options": [*options, ["counter", "x" * 200_000, *options[0][2:]]],
+        "groups": [
+            *([f"a{n}", f"{n}" * 1_000, n % 9, [], 1] for n in range(count)),
+            *([f"b{n}", None, 9, [], 1] for n in range(count)),
+            *([f"c{n}", None, n % 9, [], 1] for n in range(count)),
+        ],
+        "labels": [""] * 3 * count,
+        "created": [1.0] * 3 * count,
+        "values": [1.0] * 3 * count,
+        "ttl": [],
+    }
+    memory = new_path("")
+    reader = read(memory, [json.dumps(document).encode()] * 2)
+
+    refused = reader.left_out["memory_limit"]
+    assert 1_800 < refused / 2 < 2_000
+    assert len(memory.store) == 3_000 - refused / 2
+    assert sum(len(each.help) for each in memory.store.families()) < 200_000
 
 
 def test_names_are_restored_in_the_order_of_their_creation() -> None:

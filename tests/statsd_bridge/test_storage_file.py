@@ -183,6 +183,20 @@ def test_chunks_beyond_a_bound_are_left_out(
     assert b"[1]\n" in chunks or bound == "MAX_WRITE_SECONDS"
 
 
+@pytest.mark.parametrize("text", [b"[],", b"{},", b'"k":1,'])
+def test_a_line_with_too_many_objects_is_neither_written_nor_read(
+    file: SeriesFile, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    """Each takes up to 64 times its bytes in memory."""
+    line = text * (storage_file.MAX_LINE_OBJECTS + 1) + b"\n"
+    assert file.write([(line, 1)], PROGRAM).left_out == 1
+    monkeypatch.setattr(storage_file, "MAX_LINE_OBJECTS", len(line))
+    assert file.write([(line, 1)], PROGRAM).left_out == 0
+    monkeypatch.undo()
+    with pytest.raises(StorageError, match="more than series can have"):
+        take(file)
+
+
 def test_a_write_that_fails_leaves_the_old_file(file: SeriesFile) -> None:
     """An error in the middle, and one of the disk: no temporary file stays."""
     write(file, b"[1]")

@@ -19,7 +19,7 @@ import contextlib
 import itertools
 import signal
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -118,12 +118,20 @@ class Sink(asyncio.DatagramProtocol):
 
 
 class Gate:
-    """A TCP proxy to a port, whose state a test changes while connections are open."""
+    """
+    A TCP proxy to a port, whose state a test changes while connections are open.
+
+    `delay_seconds` is before each part that it forwards.  With `cuts` a connection is
+    reset in place of each answer that it returns True for, which the server has given:
+    its client cannot know what was committed.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = 0
         self.delay_seconds = 0.0
         self.target = port
+        self.cuts: Callable[[], bool] | None = None
+        self.answers_lost = 0
         self._open = asyncio.Event()
         self._open.set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -172,7 +180,9 @@ class Gate:
             try:
                 pumps = [
                     asyncio.ensure_future(self._pump(reader, there_writer)),
-                    asyncio.ensure_future(self._pump(there_reader, writer)),
+                    asyncio.ensure_future(
+                        self._pump(there_reader, writer, has_answers=True)
+                    ),
                 ]
                 try:
                     await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -190,11 +200,18 @@ class Gate:
             writer.transport.abort()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        has_answers: bool = False,
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK_BYTES):
                 await self._open.wait()
+                if has_answers and self.cuts is not None and self.cuts():
+                    self.answers_lost += 1
+                    return
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)
                 writer.write(data)

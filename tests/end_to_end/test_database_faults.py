@@ -44,6 +44,9 @@ SHORT_SECONDS = 12.0
 BUSY_SECONDS = 8.0
 SETTINGS = {"deadlock_timeout": "100ms"}
 MAX_DUPLICATES = 2 * MAX_TURNS
+LOST_ANSWERS = 0.05
+"""The probability."""
+MAX_LOST = 60
 
 
 class Scene:
@@ -211,6 +214,17 @@ async def test_connections_end_in_the_middle(scene: Scene) -> None:
     await scene.recover()
 
 
+async def test_answers_of_the_database_are_lost(scene: Scene) -> None:
+    """Each statement may have been committed, whatever it was: it is not known."""
+    chance = random.Random()
+    for gate in scene.gates:
+        gate.cuts = lambda: chance.random() < LOST_ANSWERS
+    await keep_busy(scene, lambda: lost_answers(scene))
+    for gate in scene.gates:
+        gate.cuts = None
+    await scene.recover()
+
+
 async def test_deadlocks(scene: Scene) -> None:
     """Another session locks the rows of two chats in the other order."""
     stop = asyncio.Event()
@@ -240,6 +254,11 @@ async def deadlocks(scene: Scene) -> bool:
         f"SELECT deadlocks FROM pg_stat_database WHERE datname = '{scene.database}'"
     )
     return bool((await asyncio.to_thread(scene.execute, statement))[0][0] >= 3)
+
+
+async def lost_answers(scene: Scene) -> bool:
+    """Return whether enough answers were lost."""
+    return sum(each.answers_lost for each in scene.gates) >= MAX_LOST
 
 
 def lock_backwards(scene: Scene, stop: asyncio.Event) -> None:

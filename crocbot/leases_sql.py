@@ -55,13 +55,18 @@ class Released:
     has_pushed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What waits in the database, counted up to a bound; `owners` have leases."""
+    """
+    What waits in the database, counted up to a bound; `owners` have leases.
+
+    `time` is the Unix time of the server.
+    """
 
     rows: int
     chats: int
     owners: int
+    time: float
 
 
 # The rows of `chats` of given leases, locked, if they are still the same leases.
@@ -74,6 +79,15 @@ HELD = """
 """
 UNTIL = f"clock_timestamp() + interval '{LEASE_SECONDS:g} seconds'"
 NOW = "extract(epoch FROM now())::double precision"
+# Parameters: a time of the server, TIMES times; NULL for no lease.  The server's
+# clock may have been changed since that time was known: then a lease that was renewed
+# meanwhile is neither over nor of the future.  One that ends much later than any lease
+# may was taken before the clock was put back.
+EXPIRED = f"""(?::double precision IS NOT NULL AND until NOT BETWEEN
+    least(clock_timestamp(), to_timestamp(?::double precision))
+    AND greatest(clock_timestamp(), to_timestamp(?::double precision))
+        + interval '{2 * LEASE_SECONDS:g} seconds')"""
+TIMES = 3
 # A chat of `pushed` may have moved since: `chats` has its first id.
 PUSHED_CHATS = """
     SELECT coalesce(m.old_id, p.chat_id) AS chat
@@ -84,7 +98,7 @@ PUSHED_CHATS = """
 CLAIM = f"""
 WITH free AS (
     SELECT chat, owner FROM chats
-    WHERE (owner IS NULL OR ?::int = 1 AND until < clock_timestamp())
+    WHERE (owner IS NULL OR {EXPIRED})
         AND chat <> ALL (?::bigint[])
     ORDER BY waiting_since, chat LIMIT ?
     FOR UPDATE SKIP LOCKED
@@ -111,17 +125,18 @@ def claim(
     limit: int,
     *,
     excluded: Sequence[int] = (),
-    expired: bool = True,
+    time: float | None = None,
 ) -> list[FoundChat]:
     """
     Take at most `limit` chats that no replica holds, those that wait longest first.
 
-    With `expired` also those whose owner did not renew its lease; a turn that
-    was running counts as a crash.  Return them with no version, because rows may
-    have come that this statement does not see: load() reads them.  Only a chat that
-    accept() has just made has version 1.
+    With `time`, of the server, also those whose owner did not renew its lease until
+    then; a turn that was running counts as a crash.  Return them with no version,
+    because rows may have come that this statement does not see: load() reads them.
+    Only a chat that accept() has just made has version 1.
     """
-    found = connection.execute(CLAIM, (int(expired), list(excluded), limit, owner))
+    parameters = (*[time] * TIMES, list(excluded), limit, owner)
+    found = connection.execute(CLAIM, parameters)
     return [
         FoundChat(chat, epoch, -1, flood_seconds=flood) for chat, epoch, flood in found
     ]
@@ -139,28 +154,39 @@ def renew(connection: Connection, keys: Sequence[Key]) -> list[FoundChat]:
     return [FoundChat(*each) for each in connection.execute(RENEW, columns(keys))]
 
 
-LOOK = """
+LOOK = f"""
 SELECT (SELECT count(*) FROM (
         SELECT 1 FROM rows WHERE disposition IS NULL LIMIT ?) r),
     (SELECT count(*) FROM (
-        SELECT 1 FROM chats WHERE owner IS NULL OR until < clock_timestamp()
-        LIMIT ?) c),
+        SELECT 1 FROM chats WHERE owner IS NULL OR {EXPIRED} LIMIT ?) c),
     (SELECT count(DISTINCT owner) FROM chats WHERE until >= clock_timestamp()),
+    extract(epoch FROM clock_timestamp())::double precision,
     c.chat, c.epoch, c.version
 FROM (SELECT 1) one LEFT JOIN (
     unnest(?::bigint[], ?::bigint[]) AS given(chat, epoch)
     JOIN chats c ON c.chat = given.chat AND c.epoch = given.epoch
 ) ON true
-"""
+"""  # noqa: S608
 
 
 def look(
-    connection: Connection, keys: Sequence[Key], *, max_rows: int, max_chats: int
+    connection: Connection,
+    keys: Sequence[Key],
+    *,
+    max_rows: int,
+    max_chats: int,
+    time: float | None = None,
 ) -> tuple[Backlog, list[FoundChat]]:
-    """Return what waits, up to these numbers, and the versions of held chats."""
-    found = connection.execute(LOOK, (max_rows, max_chats, *columns(keys))).fetchall()
-    chats = [FoundChat(*each[3:]) for each in found if each[3] is not None]
-    return Backlog(*found[0][:3]), chats
+    """
+    Return what waits, up to these numbers, and the versions of held chats.
+
+    `time` is as for claim().
+    """
+    parameters = (max_rows, *[time] * TIMES, max_chats, *columns(keys))
+    found = connection.execute(LOOK, parameters).fetchall()
+    chats = [FoundChat(*each[4:]) for each in found if each[4] is not None]
+    rows, waiting, owners, now = found[0][:4]
+    return Backlog(rows=rows, chats=waiting, owners=owners, time=now), chats
 
 
 RELEASE = f"""

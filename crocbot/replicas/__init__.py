@@ -14,5 +14,6 @@ Replicas: gateways of one bot that share a PostgreSQL database.
     wake.py       notifications of the database
     held.py       the chats whose leases this process has, in memory
     inbox.py      the inbox under these leases
+    server_time.py  the time of the database server, whatever becomes of its clock
     chats.py      the task that claims chats, and gives them back
 """

@@ -10,7 +10,8 @@ are free are chats claimed, those first that have waited longest.
 
 After an outage of the database, leases of other replicas are not claimed for
 LEASE_SECONDS: until then their owners, which were cut off as well, renew them.  So a
-claim of such a lease means that its owner has crashed, or is cut off alone.
+claim of such a lease means that its owner has crashed, or is cut off alone.  The same
+holds after a change of the server's clock.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from crocbot.leases_sql import Key
 from crocbot.replica_events import ChatsHeld
 from crocbot.replicas.held import HeldChat, HeldChats, Worker, lease_end
 from crocbot.replicas.inbox import monotonic
+from crocbot.replicas.server_time import ServerTime
 from crocbot.store import Job, Store
+from crocbot.store.clock import ServerClock
 
 POLL_SECONDS = 1.0
 OUTAGE_SECONDS = LEASE_SECONDS / 2
@@ -73,6 +76,7 @@ class ChatLeases:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._expired_from = 0.0
+        self._server_time = ServerTime()
         self._look_at = 0.0
         self.renewed_at: float | None = None
 
@@ -148,6 +152,21 @@ class ChatLeases:
             self._expired_from = leases.now() + LEASE_SECONDS
         self.renewed_at = leases.now()
 
+    def _take_time(self, time: float, asked_at: float) -> None:
+        """Take the server's time; after a step its leases have to be renewed first."""
+        answered_at = leases.now()
+        if isinstance(clock := self._store.clock, ServerClock):
+            clock.sample(time, clock.begin() - (answered_at - asked_at))
+        if self._server_time.sample(time, asked_at=asked_at, answered_at=answered_at):
+            logger.warning("the clock of the database was changed")
+            self._expired_from = answered_at + LEASE_SECONDS
+
+    def _expired_before(self, now: float) -> float | None:
+        """Return when leases that can be taken have ended; None to take none."""
+        if now < self._expired_from:
+            return None
+        return self._server_time.earliest(now)
+
     async def _work_always(self) -> None:
         while True:
             try:
@@ -182,10 +201,12 @@ class ChatLeases:
                 keys=[each.key for each in held],
                 max_rows=self._max_rows * MAX_REPLICAS,
                 max_chats=self._max_chats + 1,
+                time=self._server_time.earliest(asked_at),
             ),
             write=False,
         )
         self._reached(asked_at)
+        self._take_time(backlog.time, asked_at)
         for each in found:
             chat = self._chats.get(each.chat)
             if chat is not None and chat.lease.epoch == each.epoch:
@@ -246,7 +267,7 @@ class ChatLeases:
                     *self._chats.lost,
                     *(each.lease.chat for each in self._chats),
                 ],
-                expired=asked_at >= self._expired_from,
+                time=self._expired_before(asked_at),
             )
         )
         self._unclaimed = len(found) == limit

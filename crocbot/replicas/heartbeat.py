@@ -50,25 +50,34 @@ held AS (
 ),
 forgotten AS (
     DELETE FROM replicas
-    WHERE owner <> :owner AND seen < clock_timestamp() - make_interval(secs => :forget)
+    WHERE owner <> :owner AND seen NOT BETWEEN
+        clock_timestamp() - make_interval(secs => :forget)
+        AND clock_timestamp() + make_interval(secs => :forget)
+), waited AS (
+    -- Or it would hold again, should the server's clock be put back.
+    DELETE FROM shared WHERE at < clock_timestamp()
 )
 """
+# A lease that ends much later than any lease may is over: it was taken before the
+# server's clock was put back, by a replica that has not renewed it since.
+_VALID = """until BETWEEN clock_timestamp()
+    AND clock_timestamp() + 2 * make_interval(secs => :lease)"""
 # Only where the lease is free or over: an attempt would lock its row.
-_TAKEN = """
+_TAKEN = f"""
 held AS (
     INSERT INTO leases (name, owner, epoch, until)
     SELECT 'leader', :owner, nextval('lease_epochs'),
         clock_timestamp() + make_interval(secs => :lease)
     WHERE :takes = 1 AND NOT EXISTS (
         SELECT 1 FROM leases WHERE name = 'leader' AND owner <> :owner
-        AND until > clock_timestamp()
+        AND {_VALID}
     )
     ON CONFLICT (name) DO UPDATE
     SET owner = excluded.owner, epoch = excluded.epoch, until = excluded.until
-    WHERE leases.owner = :owner OR leases.until <= clock_timestamp()
+    WHERE leases.owner = :owner OR NOT leases.{_VALID}
     RETURNING owner, epoch, until
 )
-"""
+"""  # noqa: S608
 _READ = """
 SELECT held.epoch, lease.owner,
     CAST(extract(epoch FROM lease.until - clock_timestamp()) AS DOUBLE PRECISION),
@@ -76,7 +85,8 @@ SELECT held.epoch, lease.owner,
         FROM shared WHERE name = 'flood'),
     (SELECT count(*) FROM moved_chats),
     (SELECT count(*) FROM replicas WHERE owner <> :owner
-        AND seen > clock_timestamp() - make_interval(secs => :lease))
+        AND seen BETWEEN clock_timestamp() - make_interval(secs => :lease)
+            AND clock_timestamp() + make_interval(secs => :lease))
 FROM (SELECT 1) AS one
 LEFT JOIN held ON TRUE
 LEFT JOIN leases AS lease ON lease.name = 'leader'

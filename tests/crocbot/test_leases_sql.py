@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from threading import Thread
 from typing import Any
@@ -63,7 +64,8 @@ class World:
         return [each.row.update_id for each in found.rows]
 
     def claim(self, owner: str = "b", limit: int = 10, **options: Any) -> list[Key]:
-        """Claim chats."""
+        """Claim chats, also those whose lease has ended."""
+        options = {"time": time.time(), **options}
         found = leases_sql.claim(self.second.connection, owner, limit, **options)
         return [(each.chat, each.epoch) for each in found]
 
@@ -215,7 +217,7 @@ def test_a_close_and_a_claim_of_an_expired_lease(world: World, first: str) -> No
     world.observer.query(f"{EXPIRE} RETURNING 1")
     world.first.run("BEGIN")
     if first == "claim":
-        assert leases_sql.claim(world.first.connection, "b", 10)
+        assert leases_sql.claim(world.first.connection, "b", 10, time=time.time())
         closing = world.second.start(lambda _: close(world.second, 1, old))
         wait_for_lock(world.observer)
         world.first.run("COMMIT")
@@ -279,7 +281,7 @@ def test_the_tries_of_a_row_count_crashes_only(world: World) -> None:
     assert postgresql.begin(world.first.connection, keys[:2], [1, 2]) == {7, 8}
     leases_sql.give_back(world.first.connection, keys[1:2])
     world.observer.query(f"{EXPIRE} WHERE owner IS NOT NULL RETURNING 1")
-    assert world.claim(expired=False) == [world.key(8)]
+    assert world.claim(time=None) == [world.key(8)]
     assert len(world.claim()) == 2
     found = world.observer.query("SELECT tries, trying FROM rows ORDER BY update_id")
     assert found == [(1, 0), (0, 0), (0, 0)]
@@ -301,6 +303,33 @@ def test_only_a_new_chat_has_version_1(world: World) -> None:
     world.claim(owner="a")
     found = world.accept((1, 7))
     assert [(each.mine, each.version) for each in found.chats] == [(True, 2)]
+
+
+@pytest.mark.parametrize(
+    ("left", "step", "known", "taken"),
+    [
+        # The lease ends in `left` seconds; the server's clock was changed by `step`
+        # seconds before it was renewed, of which the replica knows or not.
+        (5.0, 0.0, True, False),
+        (-1.0, 0.0, True, True),
+        (5.0, 3600.0, False, False),
+        (5.0, 3600.0, True, False),
+        (5.0, -3600.0, False, False),
+        (5.0, -3600.0, True, False),
+        # Its owner has ended before the clock was put back.
+        (3605.0, -3600.0, True, True),
+    ],
+)
+def test_leases_and_changes_of_the_clock(
+    world: World, left: float, step: float, known: bool, taken: bool
+) -> None:
+    """Only a lease that has ended by both clocks, or cannot end, is taken."""
+    world.accept((1, 7))
+    world.observer.query(
+        f"UPDATE chats SET until = now() + interval '{left} s' RETURNING 1"
+    )
+    claimed = world.claim(time=time.time() - (0.0 if known else step))
+    assert bool(claimed) is taken
 
 
 def test_two_replicas_claim_different_chats(world: World) -> None:
@@ -433,6 +462,7 @@ def test_the_backlog(world: World) -> None:
     backlog, chats = leases_sql.look(
         world.first.connection, [world.key(7)], max_rows=3, max_chats=10
     )
+    assert abs(backlog.time - time.time()) < 60.0
     assert (backlog.rows, backlog.chats, backlog.owners) == (3, 2, 1)
     assert [(each.chat, each.version) for each in chats] == [(7, 1)]
 

@@ -126,6 +126,38 @@ async def test_a_leader_whose_lease_ended_keeps_it_if_no_other_took_it(
     assert await a.beat() == epoch
 
 
+async def test_the_clock_of_the_server_is_put_back(
+    replicas: tuple[Replica, Replica],
+) -> None:
+    """A leader that has ended before is replaced at once, one that lives renews."""
+    a, b = replicas
+    first = await a.beat()
+    await a.execute("UPDATE leases SET until = until + interval '1 hour'")
+    await a.execute("UPDATE replicas SET seen = seen + interval '1 hour'")
+    second = await b.beat()
+    assert first is not None
+    assert second is not None
+    assert second > first
+    assert b.leader.others == 0
+    assert await b.beat() == second
+    assert await a.beat() is None
+    assert await b.beat() == second
+    assert b.leader.others == 1
+
+
+async def test_a_flood_wait_that_is_over_is_forgotten(
+    replicas: tuple[Replica, Replica],
+) -> None:
+    """It does not begin again when the server's clock is put back."""
+    a, _ = replicas
+    await a.beat()
+    await a.execute("INSERT INTO shared VALUES ('flood', clock_timestamp())")
+    await a.beat()
+    await a.execute("UPDATE shared SET at = at + interval '1 hour'")
+    await a.beat()
+    assert a.beats[-1].flood_seconds == 0.0
+
+
 async def test_a_lease_is_given_back(replicas: tuple[Replica, Replica]) -> None:
     """The others are woken, take it at once, and the first does not take it again."""
     a, b = replicas

@@ -17,9 +17,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
+import random
 import signal
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -313,6 +315,7 @@ class Balancer:
         self._replicas = replicas
         self._ready: list[Replica] = []
         self._turn = itertools.count()
+        self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[Balancer]:
@@ -322,14 +325,18 @@ class Balancer:
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, HOST, self.port).start()
-        checks = asyncio.create_task(self._check())
+        self._start(self._check())
         try:
             async with aiohttp.ClientSession(timeout=REQUEST_TIMEOUT) as self._session:
                 yield self
         finally:
-            checks.cancel()
-            await asyncio.gather(checks, return_exceptions=True)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await runner.cleanup()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
 
     async def _check(self) -> None:
         while True:
@@ -341,15 +348,52 @@ class Balancer:
         if not self._ready:
             return web.Response(status=503)
         replica = self._ready[next(self._turn) % len(self._ready)]
+        status = await self._post(replica, request, await request.read())
+        return web.Response(status=status)
+
+    async def _post(self, replica: Replica, request: web.Request, body: bytes) -> int:
+        """Pass a request on; return the status of the response."""
         url = f"http://{HOST}:{replica.webhook_port}{request.path}"
-        body = await request.read()
         try:
             async with self._session.post(
                 url, data=body, headers=request.headers
             ) as response:
-                return web.Response(status=response.status, body=await response.read())
+                return response.status
         except (aiohttp.ClientError, TimeoutError):
-            return web.Response(status=502)
+            return 502
+
+
+class Bursts(Balancer):
+    """
+    Takes all requests at once, and sends those of different chats at the same time.
+
+    Each goes to one or two replicas, whether they are ready or not, until one of them
+    has stored it; the next one of its chat comes after that.
+    """
+
+    def __init__(self, replicas: Sequence[Replica]) -> None:
+        super().__init__(replicas)
+        self._queues: dict[int, asyncio.Queue[tuple[web.Request, bytes]]] = {}
+
+    async def _forward(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        chat = json.loads(body)["message"]["chat"]["id"]
+        if chat not in self._queues:
+            self._queues[chat] = asyncio.Queue()
+            self._start(self._send_all(self._queues[chat]))
+        self._queues[chat].put_nowait((request, body))
+        return web.Response()
+
+    async def _send_all(self, queue: asyncio.Queue[tuple[web.Request, bytes]]) -> None:
+        while True:
+            request, body = await queue.get()
+            while not await self._send(request, body):
+                await asyncio.sleep(random.uniform(0, 0.3))
+
+    async def _send(self, request: web.Request, body: bytes) -> bool:
+        chosen = random.sample(list(self._replicas), random.choice([1, 1, 2]))
+        calls = [self._post(each, request, body) for each in chosen]
+        return 200 in await asyncio.gather(*calls)
 
 
 class Replicas(Sequence[Replica]):
@@ -367,9 +411,18 @@ class Replicas(Sequence[Replica]):
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, world: World, urls: Sequence[str], *, webhook: bool = False
+        cls,
+        world: World,
+        urls: Sequence[str],
+        *,
+        webhook: bool = False,
+        at_once: bool = False,
     ) -> AsyncIterator[Replicas]:
-        """Prepare a replica for each URL of the database; none is started."""
+        """
+        Prepare a replica for each URL of the database; none is started.
+
+        With `at_once` requests of the webhook are those of Bursts.
+        """
         loop = asyncio.get_running_loop()
         members: list[Replica] = []
         async with AsyncExitStack() as stack:
@@ -382,7 +435,8 @@ class Replicas(Sequence[Replica]):
                 stack.callback(transport.close)
                 members.append(replica)
             if webhook:
-                balancer = await stack.enter_async_context(Balancer(members).listen())
+                kind = Bursts if at_once else Balancer
+                balancer = await stack.enter_async_context(kind(members).listen())
                 for each in members:
                     each.settings["CROCBOT_WEBHOOK_URL"] = (
                         f"http://{HOST}:{balancer.port}"

@@ -103,7 +103,9 @@ async def test_parts_of_an_album(world: World, replicas: Replicas) -> None:
 async def test_a_group_moves(world: World, replicas: Replicas) -> None:
     """Whichever replica gets the first messages of its new id, they are answered."""
     received: list[tuple[int, str]] = []
-    world.server.listen(lambda sent: received.append((sent["chat"]["id"], sent["text"])))
+    world.server.listen(
+        lambda sent: received.append((sent["chat"]["id"], sent["text"]))
+    )
     await start(replicas, CROCBOT_GROUPS=f"{OLD.chat_id}:always")
     world.server.send(ADA, "before", OLD)
     world.server.send(ADA, {"migrate_to_chat_id": NEW.chat_id}, OLD)

@@ -189,7 +189,8 @@ def _changed(
             slot, window = columns.index("slot"), row[columns.index("seconds")]
             values[slot] += shift.slots(window)
         if table == "rows":
-            values.append(_chat(row[columns.index("raw")]))
+            update_id, raw = columns.index("update_id"), columns.index("raw")
+            values.append(_chat(row[update_id], row[raw]))
         yield tuple(values)
 
 
@@ -200,9 +201,18 @@ def _seconds(table: str, column: str, shift: TimeShift) -> float:
     return shift.time if column in TIMES.get(table, ()) else 0.0
 
 
-def _chat(raw: str) -> int:
+def _chat(update_id: int, raw: str) -> int:
     """Return the chat of an update; of one without content, which is closed, none."""
-    chat = envelope.chat_key(json.loads(raw)) if raw else None
+    try:
+        update = json.loads(raw) if raw else {}
+    except (ValueError, RecursionError):
+        update = None
+    if not isinstance(update, dict):
+        raise OperatorError(
+            f"update {update_id} of the file is damaged, it is no JSON object: nothing"
+            " was moved"
+        )
+    chat = envelope.chat_key(update)
     return chat if isinstance(chat, int) and abs(chat) <= MAX_BIGINT else NO_CHAT
 
 

@@ -239,8 +239,9 @@ def release(
     ]
 
 
-GIVE_BACK = f"""
-WITH held AS ({HELD}), ended AS (
+OWNED = "SELECT chat FROM chats WHERE owner = ? ORDER BY chat FOR UPDATE"
+FREE = f"""
+), ended AS (
     UPDATE rows SET trying = 0
     FROM held
     WHERE rows.chat = held.chat AND rows.disposition IS NULL AND rows.trying = 1
@@ -255,6 +256,8 @@ WITH held AS ({HELD}), ended AS (
 )
 SELECT freed.chat, (SELECT count(*) FROM noted) FROM freed
 """  # noqa: S608
+GIVE_BACK = f"WITH held AS ({HELD}{FREE}"
+GIVE_ALL_BACK = f"WITH held AS ({OWNED}{FREE}"
 
 
 def give_back(connection: Connection, keys: Sequence[Key]) -> set[int]:
@@ -265,6 +268,16 @@ def give_back(connection: Connection, keys: Sequence[Key]) -> set[int]:
     that, even before another replica has the chat.
     """
     return {chat for chat, _ in connection.execute(GIVE_BACK, columns(keys))}
+
+
+def give_all_back(connection: Connection, owner: str) -> set[int]:
+    """
+    Give back all chats of a replica like give_back(); return them.
+
+    It may not know of some: a statement that took them was cancelled here, or its
+    answer was lost.
+    """
+    return {chat for chat, _ in connection.execute(GIVE_ALL_BACK, (owner,))}
 
 
 TOUCH = f"""

@@ -112,11 +112,10 @@ class ChatLeases:
         held = list(self._chats)
         with suppress(StoreError):
             await self._release([each for each in held if not each.lease.users])
-        keys = [each.key for each in self._chats]
         for each in self._chats:
             self._chats.remove(each)
         with suppress(StoreError):
-            await self._give_back(keys)
+            await self._run(partial(leases_sql.give_all_back, owner=self._chats.owner))
 
     async def _renew_always(self) -> None:
         while True:

@@ -178,6 +178,9 @@ class Heartbeat:
         """Give the lease back at once, for the next leader.  Raise StoreError."""
         self._takes = False
         self.leader.resign()
+        await self._give_back()
+
+    async def _give_back(self) -> None:
         job = partial(_give_back, owner=self.leader.name)
         await self.store.run(job, atomic=False)
 
@@ -192,6 +195,9 @@ class Heartbeat:
         }
         found = await self.store.run(partial(_send, values=values), atomic=False)
         self.leader.others = found.others
+        if found.epoch is not None and not self._takes:
+            # This statement took the lease while resign() gave it back.
+            await self._give_back()
         self._follow_lease(found, sent_at)
         for listener in self.listeners:
             await listener.follow(found)

@@ -33,6 +33,7 @@ from crocbot.replicas.wake import LeaderWake, Notifications, Wake
 from crocbot.store import Store
 
 RESIGN_SECONDS = 1.0
+SETTLE_SECONDS = 0.5
 # For the heartbeat, to renew leases of chats, and to claim chats, at the same time.
 LEASE_CONNECTIONS = 3
 # Updates are stored while fewer wait in the database.
@@ -45,8 +46,11 @@ logger = log.logger(__name__)
 class SharedStore(Store, Notifications, Protocol):
     """A database that replicas share."""
 
-    def beside(self, connections: int) -> AbstractAsyncContextManager[Store]:
+    def beside(self, connections: int) -> AbstractAsyncContextManager[SharedStore]:
         """Open the same database on other connections, for what must not wait."""
+
+    async def settle(self) -> None:
+        """Wait for jobs that run on after their callers were cancelled."""
 
 
 @dataclass(slots=True)
@@ -77,7 +81,7 @@ class Replica:
         self.startup_error: str | None = "not reached yet"
         self._store = store
         self._events = events
-        self._lease_store: Store = store
+        self._lease_store = store
         self._role = "poller" if polls else "leader"
         self._heartbeat = Heartbeat(
             store=store, leader=self.leader, clock=leases.now, events=events
@@ -179,6 +183,10 @@ class Replica:
     async def leave(self) -> None:
         """Give all chats back, after the last turn."""
         await self._end_tasks()
+        with suppress(TimeoutError):
+            # A claim or a heartbeat that comes after what follows would count for 10 s.
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await asyncio.gather(self._store.settle(), self._lease_store.settle())
         with suppress(StoreError, TimeoutError):
             async with asyncio.timeout(RESIGN_SECONDS):
                 if self._chat_leases is not None:

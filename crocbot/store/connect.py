@@ -44,12 +44,13 @@ MAX_ERROR_CHARS = 300
 MIN_SECRET_CHARS = 4
 MIN_SERVER_VERSION = 130_000
 SETTING = "CROCBOT_DATABASE_URL"
+# What strings are encoded with here: the URL cannot change it.
+ENCODING = {"client_encoding": "UTF8"}
 # Each is in place unless the URL has it.  A server that is gone is found within 25 s
 # also by a connection that only waits.
 PARAMETERS: Mapping[str, object] = {
     "connect_timeout": CONNECT_SECONDS,
     "application_name": "crocbot",
-    "client_encoding": "UTF8",
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -196,14 +197,13 @@ def connect(url: DatabaseUrl, clock: ServerClock) -> PostgresConnection:
 
 
 def missing_parameters(url: DatabaseUrl) -> dict[str, Any]:
-    """Return the parameters of a connection that the URL does not have."""
+    """Return the parameters of a connection that the URL does not have or set."""
     parameters = dict(PARAMETERS)
     if len(url.hosts) > 1:
         # After a failover the first host may be a standby.
         parameters["target_session_attrs"] = "read-write"
-    return {
-        name: value for name, value in parameters.items() if name not in url.parameters
-    }
+    missing = parameters.keys() - url.parameters.keys()
+    return {name: parameters[name] for name in missing} | ENCODING
 
 
 def describe(url: DatabaseUrl, error: Exception) -> str:

@@ -133,6 +133,17 @@ class PostgresStore:
         finally:
             await other.__aexit__()
 
+    async def settle(self) -> None:
+        """Wait for jobs that run on after their callers were cancelled."""
+        free = 0
+        try:
+            for _each in self._slots:
+                await self._places.acquire()
+                free += 1
+        finally:
+            for _ in range(free):
+                self._places.release()
+
     async def shrink(self) -> None:
         """Do nothing: the server reuses free space, and autovacuum returns it."""
 

@@ -446,6 +446,20 @@ def test_a_wrong_ledger(file: StateFile, capsys: pytest.CaptureFixture[str]) -> 
     assert "the ledger of the file does not add up: accepted 3 = answered 0 + " in text
 
 
+@pytest.mark.parametrize("raw", ["no JSON", "[]", "[" * 100_000])
+def test_a_damaged_row(
+    raw: str, file: StateFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No replica could read it, so it is not moved, and the update is named."""
+    file.add_rows([(7, None, HOUR, "a", False)])
+    with file.opened() as connection:
+        connection.execute("UPDATE rows SET raw = ?", (raw,))
+    code, text = run(capsys, "database", "move")
+
+    assert (code, text.count("\n")) == (2, 1)
+    assert "update 3 of the file is damaged" in text
+
+
 def test_while_a_gateway_has_the_file(
     file: StateFile, capsys: pytest.CaptureFixture[str]
 ) -> None:

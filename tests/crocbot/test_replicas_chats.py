@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from crocbot import leases
+from crocbot import leases, leases_sql
 from crocbot.chat_moves import ChatMoves
 from crocbot.database_url import DatabaseUrl
 from crocbot.dispatcher import Dispatcher
@@ -348,6 +348,21 @@ async def test_an_orderly_stop_gives_chats_back(world: World) -> None:
     await until_running(second, 1, 2)
     found = await world.query("SELECT sum(tries) FROM rows")
     assert found == [(0,)]
+
+
+async def test_chats_that_a_replica_does_not_know_of_are_given_back(
+    world: World,
+) -> None:
+    """As of a claim that was cancelled here, and was done nevertheless."""
+    first = await world.add()
+    await first.pause()
+    await first.store.run(partial(leases_sql.touch, chats=[7]))
+    await first.store.run(partial(leases_sql.claim, owner="r0", limit=1), atomic=False)
+    second = await world.add(max_turns=0)
+    await first.stop()
+
+    assert not second.dispatcher.free_turns
+    assert await world.query("SELECT chat, owner FROM chats") == [(7, None)]
 
 
 async def test_rows_that_a_bug_left_open_wait_for_the_end(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from crocbot.replicas.floods import SharedFloods
 from crocbot.replicas.heartbeat import Beat, Heartbeat
 from crocbot.replicas.leader import Leader
 from crocbot.replicas.wake import LeaderWake, Wake
-from crocbot.store import Connection
+from crocbot.store import Connection, Job
 from crocbot.store.postgresql import PostgresStore
 
 END = "UPDATE leases SET until = clock_timestamp() - interval '1 s'"
@@ -180,6 +181,39 @@ async def test_a_lease_is_given_back(replicas: tuple[Replica, Replica]) -> None:
     assert second is not None
     assert second > first
     assert (a.epoch, a.leader.leader) == (None, "b")
+
+
+class SlowStore:
+    """A store whose first job runs when the test lets it."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self.go_on = asyncio.Event()
+        self._store = store
+        self._is_first = True
+
+    async def run(self, job: Job[Any], **mode: bool) -> Any:
+        """Run a job, the first one late."""
+        if self._is_first:
+            self._is_first = False
+            await self.go_on.wait()
+        return await self._store.run(job, **mode)
+
+
+async def test_a_lease_that_is_taken_while_it_is_given_back(
+    replicas: tuple[Replica, Replica],
+) -> None:
+    """A replica that stops does not keep the lease that its last heartbeat took."""
+    a, b = replicas
+    slow = SlowStore(a.store)
+    a.heartbeat.store = slow  # type: ignore[assignment]
+    late = asyncio.create_task(a.heartbeat.beat())
+    await asyncio.sleep(0)
+    await a.heartbeat.resign()
+    slow.go_on.set()
+    await late
+
+    assert a.epoch is None
+    assert await b.beat() is not None
 
 
 async def test_a_flood_wait_of_the_bot_is_shared(

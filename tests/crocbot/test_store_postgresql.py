@@ -92,6 +92,18 @@ async def test_texts_and_flags(store: PostgresStore) -> None:
     assert (texts, named) == (("a\ufffdb", "?c", 1, "50%"), ("50%", 4))
 
 
+async def test_the_encoding_of_texts(database_url: str) -> None:
+    """The URL does not change it, so that each replica reads what others wrote."""
+    url = DatabaseUrl.parse(f"{database_url}?client_encoding=LATIN1")
+    async with PostgresStore(url) as opened:
+        length = await opened.run(
+            lambda each: each.execute(
+                "SELECT length(?), ?::text", ("\u0416", "\u0416")
+            ).fetchone()
+        )
+    assert length == (1, "\u0416")
+
+
 async def test_a_job_that_fails_changes_nothing(store: PostgresStore) -> None:
     """An error rolls back; those of PostgreSQL become StoreError, in one line."""
 

@@ -398,6 +398,26 @@ async def test_a_server_that_is_gone(cluster: Cluster, url: DatabaseUrl) -> None
         assert await store.run(insert) == 1
 
 
+async def test_waiting_for_jobs_that_run_on(store: PostgresStore) -> None:
+    """Their changes are there afterwards, and the store takes further jobs."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def job(connection: Connection) -> None:
+        begun.set()
+        go_on.wait()
+        insert(connection)
+
+    caller = asyncio.create_task(store.run(job))
+    await asyncio.to_thread(begun.wait)
+    caller.cancel()
+    settled = asyncio.create_task(store.settle())
+    await asyncio.wait({caller})
+    assert not settled.done()
+    go_on.set()
+    await settled
+    assert await store.run(count, write=False) == 1
+
+
 async def test_a_job_that_runs_on(store: PostgresStore, url: DatabaseUrl) -> None:
     """It is not ended with its caller; a store that is closed takes no other one."""
     begun, go_on = threading.Event(), threading.Event()

@@ -43,6 +43,7 @@ import telegram
 import telegram.error
 from telegram.request import BaseRequest, RequestData
 
+from crocbot import leases
 from crocbot.botapi.answers import (
     FloodError,
     MissingMethodError,
@@ -214,6 +215,12 @@ def _description(error: telegram.error.TelegramError) -> str:
     return text[:MAX_DESCRIPTION_CHARS]
 
 
+def _lease_seconds() -> float | None:
+    """Return how long the lease of the current task lasts; None if it has none."""
+    lease = leases.current()
+    return None if lease is None else max(lease.until - leases.now(), 0.0)
+
+
 class NotConnected(telegram.error.NetworkError):
     """There was no connection, so nothing was sent."""
 
@@ -291,11 +298,16 @@ class AiohttpRequest(BaseRequest):
         """
         Make a request within `seconds`; return status and body.
 
-        Raise AnswerTooLong if the body has more than `max_bytes`.
+        Raise AnswerTooLong if the body has more than `max_bytes`.  A request that has
+        no connection when the lease of its chat ends is not made: NotConnected.
         """
         failure: telegram.error.TelegramError
+        left = _lease_seconds()
         timeout = aiohttp.ClientTimeout(
-            total=seconds, sock_connect=min(seconds, CONNECT_SECONDS)
+            total=seconds,
+            # Also for one that is free.
+            connect=left,
+            sock_connect=min(seconds, CONNECT_SECONDS),
         )
         url = url.replace(PLACEHOLDER, self._token, 1)
         try:
@@ -303,8 +315,10 @@ class AiohttpRequest(BaseRequest):
                 method, url, data=data, timeout=timeout
             ) as response:
                 status, payload = response.status, await response.read(max_bytes)
-        except TimeoutError:
+        except TimeoutError as error:
             failure = telegram.error.TimedOut(f"no answer within {seconds:g} s")
+            if left and isinstance(error, aiohttp.ConnectionTimeoutError):
+                failure = NotConnected(f"no connection within {left:.1f} s")
         except BodyTooLongError as error:
             failure = AnswerTooLong(str(error))
         except BodyError as error:

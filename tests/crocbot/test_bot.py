@@ -16,8 +16,16 @@ from telegram import InputFile
 from telegram.request import RequestData
 from telegram.request._requestparameter import RequestParameter
 
-from crocbot.botapi.bot import PLACEHOLDER, AiohttpRequest, FloodError
+from crocbot import leases
+from crocbot.botapi.bot import (
+    PLACEHOLDER,
+    AiohttpRequest,
+    FloodError,
+    NotConnected,
+)
+from crocbot.leases import Lease
 from crocbot.sandbox import Server
+from tests.crocbot.fakes import serving
 
 TOKEN = "123:a-very-secret-token"
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -268,3 +276,31 @@ def silent_listener(host: str, port: int) -> Iterator[None]:
             filler.setblocking(False)
             filler.connect_ex((host, port))
         yield
+
+
+async def test_a_request_that_gets_no_connection_under_its_lease() -> None:
+    """It is not made later, when another replica may work the chat."""
+    calls, free = 0, asyncio.Event()
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal calls
+        calls += 1
+        await free.wait()
+        return web.json_response({"ok": True, "result": True})
+
+    async with serving({"POST /{path:.*}": answer}) as address:
+        url = f"http://{address}"
+        call = f"{url}/bot{PLACEHOLDER}/sendMessage"
+        async with AiohttpRequest(TOKEN, url, connections=1) as request:
+            first = asyncio.create_task(request.do_request(call, "POST"))
+            while not calls:
+                await asyncio.sleep(0)
+            lease = Lease(7, 1, leases.now() + 0.1)
+            with leases.working_under(lease), pytest.raises(NotConnected):
+                await request.do_request(call, "POST")
+            assert calls == 1
+            free.set()
+            await first
+            lease.renew(leases.now() + 10.0)
+            with leases.working_under(lease):
+                assert (await request.do_request(call, "POST"))[0] == 200

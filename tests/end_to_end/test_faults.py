@@ -30,7 +30,7 @@ from tests.crocbot.answer_files import PDF, as_json, png
 from tests.crocbot.fakes import serving
 from tests.end_to_end.programs import Run
 from tests.end_to_end.world import World
-from tests.ports import HOST
+from tests.ports import HOST, free_port
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -115,13 +115,12 @@ class Proxy:
         self._target = parts.hostname, parts.port
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
-        self._port = 0
+        self._port = free_port()
 
     async def open(self) -> str:
         """Listen, each time on the same port; return the URL."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{self._port}"
+        self._server = await asyncio.start_server(self._serve, HOST, self._port)
+        return f"http://{HOST}:{self._port}"
 
     async def close(self) -> None:
         """Refuse connections and abort the open ones."""

@@ -18,7 +18,7 @@ from statsd_bridge.pipeline import Pipeline
 from statsd_bridge.relay import ShardRelay
 from statsd_bridge.relay.shard_target import PROBE
 from statsd_bridge.sharding import ShardingPipeline
-from tests.ports import HOST
+from tests.ports import HOST, free_port
 from tests.statsd_bridge.in_memory import InMemoryPath, MakePipeline
 from tests.statsd_bridge.recorded import Page, read_page
 
@@ -37,7 +37,7 @@ class Shard:
 
     def __init__(self, make: Callable[..., InMemoryPath]) -> None:
         self.path = make()
-        self._socket = self._listen(0)
+        self._socket = self._listen(free_port())
         self.address = HostPort(*self._socket.getsockname())
         self.packets: list[bytes] = []
         """All packets that have arrived, probes aside."""

@@ -20,6 +20,7 @@ from statsd_bridge.relay.udp import (
     Resolver,
     SocketAddress,
 )
+from tests.ports import HOST, free_port
 from tests.statsd_bridge.in_memory import ReportedBugs
 
 NAMED = HostPort("statsd.example.org", 8125)
@@ -89,9 +90,9 @@ class Server:
 
 
 def listen(port: int = 0) -> socket.socket:
-    """Open a socket that receives packets."""
+    """Open a socket that receives packets, at a port that may be opened again."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind(("127.0.0.1", port))
+    sock.bind((HOST, port or free_port()))
     sock.setblocking(False)
     return sock
 

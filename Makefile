@@ -65,7 +65,7 @@ bench: $(VENV)/.dev ## measure both programs beside others; see benchmarks/
 docs: $(VENV)/.dev ## write the generated files: mapping.yml and the tables of docs/
 	$(BIN)/python -m tools.generated
 
-pictures: $(VENV)/.dev ## take the pictures in docs/pictures/: page, demo, chat; needs chromium
+pictures: $(VENV)/.dev ## take the pictures in docs/pictures/; needs chromium; GRAFANA=
 	$(BIN)/python -m tests.end_to_end.web.pictures
 
 # Locked for every Python that setup.cfg allows, each file with what dev.txt has.

@@ -2,11 +2,13 @@
 The pictures in docs/pictures/: `make pictures`.
 
 A bridge gets the traffic of a shop for 20 seconds, which its charts show as 15 minutes.
+Those of the dashboards need a Grafana that runs: see dashboard_pictures.py.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import random
 import sys
 import tempfile
@@ -21,7 +23,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.end_to_end.programs import BridgeProcess
-from tests.end_to_end.web import terminal_pictures
+from tests.end_to_end.web import dashboard_pictures, terminal_pictures
 from tests.end_to_end.web.browser import Tab, open_browser
 from tests.ports import HOST
 
@@ -93,6 +95,10 @@ def _take_all() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
         home = Path(folder)
+        if grafana := os.environ.get("GRAFANA"):
+            dashboard_pictures.take(browser, PICTURES, grafana)
+        else:
+            print("no pictures of the dashboards: give GRAFANA=http://127.0.0.1:3000")
         terminal_pictures.take(browser, PICTURES)
         (home / "shop.yml").write_text(MAPPING)
         path = f"{Path(__file__).with_name('fast_looks')}:{ROOT}"

@@ -145,3 +145,15 @@ def working_under(lease: Lease | None) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def using(lease: Lease | None) -> Iterator[None]:
+    """Count as a user of a lease, so that it is not given back meanwhile."""
+    if lease is not None:
+        lease.enter()
+    try:
+        yield
+    finally:
+        if lease is not None:
+            lease.leave()

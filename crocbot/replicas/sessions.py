@@ -69,6 +69,7 @@ class LeasedSessions(Sessions):
             "older": max(self.turns - added, 0),
         }
         if not await self.store.run(partial(_remember, values=values), atomic=False):
+            lease.lose()
             raise LeaseLostError(lease.chat)
 
 

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from crocbot import log
+from crocbot import leases, log
 from crocbot.classic_forms import ClassicForms, SendState
 from crocbot.delivery_outcomes import RichOutcome
 from crocbot.errors import (
@@ -111,7 +111,9 @@ class RichDelivery:
         If that is not known, the chat gets the sentence with the button.
         """
         # Telegram may use the id of an update again, after a week without any.
-        if not self.enabled or message.accepted_at >= self._started_at:
+        is_new = message.accepted_at >= self._started_at
+        # The process that has sent it may be another replica, and older.
+        if not self.enabled or (is_new and leases.current() is None):
             return False
         try:
             state = await self.forms.state(message.update_id)

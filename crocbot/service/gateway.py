@@ -299,12 +299,13 @@ class Gateway:
         left = await run_unless(shutdown.hurried, self._finish(seconds))
         if left is None:
             left = await self._finish(0)
+        if self._acknowledger is not None:
+            # Under the leases of the chats.
+            await self._acknowledger.close()
         if self._replica is not None:
             await self._replica.leave()
         if left:
             logger.warning("left open for the next start", rows=left)
-        if self._acknowledger is not None:
-            await self._acknowledger.close()
         if self._replica is None:
             with suppress(InboxError):
                 await self._maintenance.emit_ledger()

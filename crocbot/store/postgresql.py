@@ -26,9 +26,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
-from crocbot import log
+from crocbot import leases, log
 from crocbot.database_url import DatabaseUrl
-from crocbot.errors import StoreError
+from crocbot.errors import LeaseLostError, StoreError
 from crocbot.store import calls
 from crocbot.store.calls import Call, Mode, Slot
 from crocbot.store.clock import ServerClock
@@ -120,7 +120,13 @@ class PostgresStore:
             raise StoreError(
                 f"{self._url}: no connection was free in {calls.STATEMENT_SECONDS:g} s"
             ) from None
-        return await self._result(running, deadline)
+        try:
+            return await self._result(running, deadline)
+        except LeaseLostError:
+            # So that nothing is sent either, whatever the caller makes of the error.
+            if (lease := leases.current()) is not None:
+                lease.lose()
+            raise
 
     @asynccontextmanager
     async def beside(self, connections: int) -> AsyncIterator[PostgresStore]:

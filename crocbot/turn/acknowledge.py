@@ -106,7 +106,9 @@ class Acknowledger:
             if not shown:
                 return
             await ended.wait()
-            await self._remove(message)
+            # The chat is given back after that, or the reaction would stay.
+            with leases.using(row.lease):
+                await self._remove(message)
         except Exception as error:
             logger.error("bug in a reaction", exc_info=error)
             self.events.emit(ErrorEvent(ErrorType.PROCESSING, Severity.CRITICAL))

@@ -73,11 +73,15 @@ async def test_nothing_is_remembered_under_a_lost_lease(database_url: str) -> No
         here = CHATS[0]
         with leases.working_under(Lease(here.chat_id, 3, leases.now() + 60)):
             await sessions.remember(here, Exchange("a", "A"), Usage(1, 2))
-        with (
-            leases.working_under(Lease(here.chat_id, 2, leases.now() + 60)),
-            pytest.raises(LeaseLostError),
+        for write in (
+            sessions.remember(here, Exchange("b", "B"), Usage(1, 2)),
+            sessions.forget(here),
         ):
-            await sessions.remember(here, Exchange("b", "B"), Usage(1, 2))
+            lost = Lease(here.chat_id, 2, leases.now() + 60)
+            with leases.working_under(lost), pytest.raises(LeaseLostError):
+                await write
+            # Nothing is sent after that.
+            assert not await lost.confirm()
 
         assert await sessions.history(here) == (Exchange("a", "A"),)
         assert await sessions.usage(here) == (1, Usage(1, 2))

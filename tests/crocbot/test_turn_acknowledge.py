@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 import telegram.constants
 
+from crocbot import leases
 from crocbot.errors import (
     ChatGoneError,
     DeliveryError,
@@ -17,6 +19,7 @@ from crocbot.errors import (
     UnknownMethodError,
 )
 from crocbot.events import Method
+from crocbot.leases import Lease
 from crocbot.model import ChatThread, ErrorEvent, Message, ReconnectReason, Row
 from crocbot.settings.reactions import REACTIONS, VARIATION_SELECTOR, reaction
 from crocbot.turn import Acknowledger, acknowledge
@@ -101,6 +104,21 @@ async def test_an_edit_of_what_waits() -> None:
     chats.acknowledger.replaced(2, 3)
     await chats.end(3)
     assert chats.calls[1:] == [(7, 1, None)]
+
+
+async def test_the_lease_of_the_chat_is_used_until_the_removal() -> None:
+    """Otherwise the chat could be given back before it, and the reaction stay."""
+    chats = Chats()
+    lease = Lease(7, 1, leases.now() + 60.0)
+    await chats.accept(replace(row(1), lease=lease))
+    assert lease.users == 0
+    chats.go_on.clear()
+    await chats.end(1)
+    assert lease.users == 1
+    chats.go_on.set()
+    await settle()
+    assert lease.users == 0
+    assert lease.idle.is_set()
 
 
 async def test_an_end_before_the_reaction() -> None:

@@ -37,7 +37,7 @@ logger = log.logger(__name__)
 
 _SEEN = """
 WITH seen AS (
-    INSERT INTO replicas (owner, seen) VALUES (:owner, clock_timestamp())
+    INSERT INTO replicas (owner, seen, bot) VALUES (:owner, clock_timestamp(), :bot)
     ON CONFLICT (owner) DO UPDATE SET seen = excluded.seen
 ),
 """
@@ -133,7 +133,8 @@ class Heartbeat:
     """
     Sends heartbeats for `leader`, and passes each answer to `listeners`.
 
-    `error` is why the last one failed.  After `resign()` the lease is not taken again.
+    `bot` is the id of the bot.  `error` is why the last one failed.  After `resign()`
+    the lease is not taken again.
     """
 
     store: Store
@@ -141,6 +142,7 @@ class Heartbeat:
     listeners: Sequence[BeatListener] = ()
     clock: Clock = time.monotonic
     events: EventListener = NO_EVENTS
+    bot: int | None = None
     error: str | None = field(default=None, init=False)
     _takes: bool = field(default=True, init=False)
     _pause: float = field(default=RENEW_SECONDS, init=False)
@@ -188,6 +190,7 @@ class Heartbeat:
         term, sent_at = self.leader.term, self.clock()
         values = {
             "owner": self.leader.name,
+            "bot": self.bot,
             "epoch": None if term is None else term.epoch,
             "lease": LEASE_SECONDS,
             "forget": FORGET_SECONDS,

@@ -136,6 +136,9 @@ class Gateway:
             await self._resume()
             await self._work(shutdown)
             return
+        joining = self._replica.join(self._identity.user_id)
+        if not await run_unless(shutdown.requested, joining):
+            return
         self._connect(self._replica)
         background = asyncio.create_task(self._replica.run())
         try:

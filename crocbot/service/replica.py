@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from crocbot import leases, log
@@ -22,6 +23,7 @@ from crocbot.chat_moves import ChatMoves
 from crocbot.errors import StoreError
 from crocbot.events import EventListener
 from crocbot.replica_events import LeaderState
+from crocbot.replicas import bots
 from crocbot.replicas.chats import ChatLeases
 from crocbot.replicas.floods import SharedFloods
 from crocbot.replicas.heartbeat import Heartbeat
@@ -29,6 +31,7 @@ from crocbot.replicas.held import HeldChats, Worker
 from crocbot.replicas.leader import Leader
 from crocbot.replicas.moves import SharedMoves
 from crocbot.replicas.name import replica_name
+from crocbot.replicas.times import RENEW_SECONDS
 from crocbot.replicas.wake import LeaderWake, Notifications, Wake
 from crocbot.store import Store
 
@@ -138,6 +141,25 @@ class Replica:
                 "moves": look,
             },
         )
+
+    async def join(self, bot: int) -> bool:
+        """
+        Begin as a replica of a bot, as often as it takes; return True.
+
+        Raise OperatorError if another bot works on the database.
+        """
+        self._heartbeat.bot = bot
+        job = partial(bots.join, owner=self.name, bot=bot)
+        while True:
+            try:
+                await self._lease_store.run(job)
+            except StoreError as error:
+                self.startup_error = str(error)
+                logger.warning("the database gives no answer", error=str(error))
+                await asyncio.sleep(RENEW_SECONDS)
+            else:
+                self.startup_error = None
+                return True
 
     async def wait_for_room(self) -> int:
         """Wait until more updates may be stored; return how many: a Backlog."""

@@ -201,7 +201,7 @@ CREATE TABLE leases (
 ) WITH (fillfactor = 20);
 CREATE TABLE shared (name TEXT PRIMARY KEY, at TIMESTAMPTZ NOT NULL)
     WITH (fillfactor = 20);
-CREATE TABLE replicas (owner TEXT PRIMARY KEY, seen TIMESTAMPTZ NOT NULL, name TEXT)
+CREATE TABLE replicas (owner TEXT PRIMARY KEY, seen TIMESTAMPTZ NOT NULL, bot BIGINT)
     WITH (fillfactor = 20);
 """
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import pytest
 
 from crocbot.backoff import FloodControl
 from crocbot.database_url import DatabaseUrl
-from crocbot.errors import FloodWaitError
+from crocbot.errors import FloodWaitError, OperatorError
+from crocbot.replicas import bots
 from crocbot.replicas.floods import SharedFloods
 from crocbot.replicas.heartbeat import Beat, Heartbeat
 from crocbot.replicas.leader import Leader
@@ -214,6 +216,20 @@ async def test_a_lease_that_is_taken_while_it_is_given_back(
 
     assert a.epoch is None
     assert await b.beat() is not None
+
+
+async def test_another_bot_is_refused(replicas: tuple[Replica, Replica]) -> None:
+    """While a replica of the first one works on the database."""
+    a, b = replicas
+    a.heartbeat.bot = 1
+    await a.beat()
+    await b.store.run(partial(bots.join, owner="b", bot=1))
+    with pytest.raises(OperatorError, match="another bot, 1, uses this database"):
+        await b.store.run(partial(bots.join, owner="c", bot=2))
+    await a.execute("UPDATE replicas SET seen = seen - interval '11 s'")
+    await b.store.run(partial(bots.join, owner="c", bot=2))
+    with pytest.raises(OperatorError, match="another bot, 2, uses this database"):
+        await a.store.run(partial(bots.join, owner="d", bot=1))
 
 
 async def test_a_flood_wait_of_the_bot_is_shared(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from crocbot.sandbox import Server
 from tests.end_to_end.programs import Run
 from tests.end_to_end.test_faults import End, Proxy, Scene, meet, stage, table
 from tests.end_to_end.world import World
@@ -18,6 +19,7 @@ REFUSED = {
     "there is no such database": ("/test_", "/missing_"),
 }
 NEWER = "the tables are of a later version"
+OTHER_BOT = "another bot uses the database"
 LATE = "PostgreSQL starts after the gateway"
 
 
@@ -82,7 +84,7 @@ def database() -> Iterator[Database]:
 
 def test_the_page_has_every_fault() -> None:
     """The page and this file have the same faults."""
-    assert set(ROWS) == {*CAUSES, *REFUSED, NEWER, LATE}
+    assert set(ROWS) == {*CAUSES, *REFUSED, NEWER, OTHER_BOT, LATE}
 
 
 CAUSES = {
@@ -145,6 +147,29 @@ def test_tables_of_a_later_version(run: Run, database: Database) -> None:
     )
 
     assert ROWS[NEWER].log in start(run, database.url)
+
+
+async def test_another_bot(world: World, database_url: str) -> None:
+    """A gateway of another bot ends at its start, and changes nothing."""
+    async with stage(world, CROCBOT_DATABASE_URL=database_url) as scene:
+        await scene.answered("before")
+        async with Server(token="2:other") as other:
+            second = await world.start(
+                "crocbot",
+                "gateway",
+                **{
+                    **world.settings(),
+                    "TELEGRAM_BOT_TOKEN": other.token,
+                    "CROCBOT_TELEGRAM_API_URL": other.url,
+                    "CROCBOT_STATE_DIR": str(world.home / "second"),
+                    "CROCBOT_HEALTH_ADDRESS": "off",
+                    "CROCBOT_DATABASE_URL": database_url,
+                },
+            )
+            assert await second.process.wait() == 2
+            assert not other.calls["getupdates"]
+        assert ROWS[OTHER_BOT].log in second.output.read_text()
+        await scene.answered("after")
 
 
 def start(run: Run, url: str) -> str:

@@ -25,9 +25,6 @@ MAX_ROUTES_SHARE: Final = 0.75
 ROUTE_BYTES: Final = 165
 """A route besides its name (python -m benchmarks.memory has the others)."""
 
-_EMPTY = ("", "\r")
-"""What stands before the colon of a line without a name, or is an empty line."""
-
 Lines = list[bytes]
 
 
@@ -80,7 +77,7 @@ class Router:
         except UnicodeDecodeError:
             return self._here
         is_message = self._dialect.dogstatsd and text.startswith(DOGSTATSD_MESSAGES)
-        if text in _EMPTY or is_message:
+        if not text or is_message:
             return self._here
         statsd_name, _, _ = parse_name(text, self._dialect)
         if len(self._types) == 1:

@@ -154,7 +154,8 @@ class Sharding:
             each.pipeline.replace_table(mapping.parse(rules, "rules.yml"))
 
     def page(self) -> Page:
-        """Return what all pages show together, none of it twice."""
+        """Return what all pages show together: none of it twice, or at the front."""
+        assert not read_page(self.front.page()).series
         return joined([each.page() for each in self.paths])
 
     def counted(self) -> dict[str, Any]:

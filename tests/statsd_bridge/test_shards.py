@@ -100,7 +100,17 @@ def test_the_recorded_traffic_of_statsd_exporter(count: int) -> None:
             assert many.counted() == summed([one]), case["name"]
 
 
-NAMES = ("t.a", "t.b", "d.a", "n.hits", "n.time", "gone.a", "plain", "plain_count")
+NAMES = (
+    "t.a",
+    "t.b",
+    "d.a",
+    "n.hits",
+    "n.time",
+    "gone.a",
+    "plain",
+    "plain_count",
+    "\r",
+)
 TAGS = ("", ",zone=eu", "#zone=eu", "[zone=eu]", ",zone", ",zone=a,host=b")
 SAMPLES = (
     *("1|c", "2|g", "+3|g", "-1|g", "250|ms", "7|h|@0.5", "ann|s", "5|d", "nan|c"),
@@ -144,7 +154,7 @@ def test_lines_with_samples_of_several_types(
 @pytest.mark.parametrize(
     "line",
     [
-        *(b"", b"\r", b":1|c", b"\xff:1|c", b"gone.a:1|c", b"gone.a:1|c:2|g:x|h"),
+        *(b"", b":1|c", b"\xff:1|c", b"gone.a:1|c", b"gone.a:1|c:2|g:x|h"),
         *(b"_e{5,4}:title|text", b"_sc|name|0", b"d.a:1|g"),
     ],
 )

@@ -12,7 +12,9 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+from ipaddress import ip_address
 
+from statsd_bridge.model import HostPort
 from statsd_bridge.relay.udp import LossReason, SocketAddress, UdpTarget
 
 # linux/in.h, linux/in6.h: report hosts that cannot be reached, too.
@@ -22,14 +24,20 @@ IPV6_RECVERR = 25
 _GONE = frozenset(
     {
         *(errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH),
-        *(errno.EHOSTDOWN, errno.ENETDOWN),
+        *(errno.EHOSTDOWN, errno.ENETDOWN, errno.ELOOP),
     }
 )
 
 
 class ConnectedUdpTarget(UdpTarget):
-    """One destination, with a socket that is connected to it."""
+    """
+    One destination, with a socket that is connected to it.
 
+    `own_address` is where this program receives: a packet there would come back, and be
+    sent again.
+    """
+
+    own_address: HostPort | None = None
     _connected: tuple[SocketAddress, socket.socket] | None = None
 
     def close(self) -> None:
@@ -61,6 +69,10 @@ class ConnectedUdpTarget(UdpTarget):
             if address == destination:
                 return sock
             self.close()
+        if self._is_own(destination):
+            problem = "a relay target is this bridge: write the address of another one"
+            self._errors.error(problem, target=str(self._address))
+            raise OSError(errno.ELOOP, problem)
         family, address_of_host = destination
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -75,6 +87,27 @@ class ConnectedUdpTarget(UdpTarget):
             raise
         self._connected = destination, sock
         return sock
+
+    def _is_own(self, destination: SocketAddress) -> bool:
+        """Return whether this program receives what is sent to an address."""
+        own, (family, address) = self.own_address, destination
+        if own is None or own.port != address[1]:
+            return False
+        ours, theirs = ip_address(own.host), ip_address(address[0])
+        if ours.is_unspecified:
+            is_received = ours.version == 6 or theirs.version == 4
+            return is_received and _is_local(family, str(theirs))
+        return theirs == ours or (theirs.is_unspecified and ours.is_loopback)
+
+
+def _is_local(family: socket.AddressFamily, host: str) -> bool:
+    """Return whether an address is one of this host."""
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((host, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _error_of(sock: socket.socket) -> int:

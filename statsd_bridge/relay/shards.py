@@ -80,6 +80,11 @@ class ShardRelay(BaseRelay[ShardTarget]):
         """The routes that are known."""
         self._allow_returns()
 
+    def exclude(self, own_address: HostPort) -> None:
+        """Send nothing to the address at which this bridge receives."""
+        for target in self.targets:
+            target.udp.own_address = own_address
+
     def replace_table(self, table: MappingTable) -> None:
         """Apply other rules from the next line on."""
         self._table = table

@@ -10,6 +10,7 @@ from statsd_bridge import log, web
 from statsd_bridge.inspection import Steps
 from statsd_bridge.inspection.growth import SAMPLE_SECONDS
 from statsd_bridge.inspection.traffic import STEP_SECONDS
+from statsd_bridge.relay import ShardRelay
 from statsd_bridge.service.build import Components
 from statsd_bridge.service.http import VERSION, HttpBackend
 from statsd_bridge.service.listeners import Listeners
@@ -49,6 +50,9 @@ class Bridge:
         if self._storage:
             self._storage.open()
         opened = self._listen()
+        relay, own_address = self.components.relay, self.listeners.udp_address
+        if isinstance(relay, ShardRelay) and own_address is not None:
+            relay.exclude(own_address)
         if self._storage:
             # Nothing is received and no page is made before the reactor runs.
             self._storage.restore()

@@ -22,6 +22,8 @@ class Listeners:
         self._readers: list[DatagramReader] = []
         self._stream_factories: list[StreamFactory] = []
         self._udp: DatagramReader | None = None
+        self.udp_address: HostPort | None = None
+        """Where UDP is received, once it is."""
 
     def open_ip(self) -> dict[str, str]:
         """Listen on UDP and TCP; return the addresses by transport."""
@@ -31,7 +33,8 @@ class Listeners:
                 "statsd.listen-udp", address, settings.read_buffer
             )
             self._udp = self._start_reader(sock, "udp", self._denials)
-            opened["udp"] = str(HostPort(*sock.getsockname()[:2]))
+            self.udp_address = HostPort(*sock.getsockname()[:2])
+            opened["udp"] = str(self.udp_address)
         if address := settings.listen_tcp:
             reactor, streams = (
                 self._components.reactor,

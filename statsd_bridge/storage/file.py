@@ -116,6 +116,11 @@ class SeriesFile:
             raise self._config_error(problem, "let the user of the bridge write it")
         for path in (self.path, self._taken, self._lock_file):
             self._check_regular(path)
+        for path in (self._temporary, self.rejected):
+            # Anything else is replaced.
+            if path.is_dir() and not path.is_symlink():
+                problem = f"{path} is a folder"
+                raise self._config_error(problem, "remove it, or name another file")
         if self.path.exists() and not os.access(self.path, os.R_OK):
             raise self._config_error("Permission denied", READ_ADVICE)
 

@@ -268,6 +268,31 @@ def test_a_bridge_does_not_relay_to_itself(launch: Start) -> None:
     assert "'localhost:9125' is the bridge's own --statsd.listen-udp" in bridge.log()
 
 
+@pytest.mark.parametrize(
+    ("listen", "host"),
+    [(HOST, "127.1"), ("", "127.0.0.2"), ("", "0.0.0.0"), ("[::]", "127.0.0.3")],
+)
+def test_a_target_that_turns_out_to_be_the_bridge_gets_nothing(
+    start: Start, listen: str, host: str
+) -> None:
+    """By another way to write its address: its lines are lost once, and counted."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind((HOST, 0))
+        port = free.getsockname()[1]
+    target = f"{host}:{port}"
+    bridge = start(
+        f"--statsd.listen-udp={listen}:{port}",
+        *("--statsd.relay.mode=shard", f"--statsd.relay.address={target}"),
+    )
+    bridge.send(b"a:1|c\nb:2|c")
+    lost = f'lines_lost_total{{reason="refused",target="{target}"}} 2.0\n'
+    page = bridge.scrape_until(lost)
+
+    assert "\nstatsd_exporter_lines_total 2.0\n" in page
+    assert f'relay_target_up{{mode="shard",target="{target}"}} 0.0\n' in page
+    assert "a relay target is this bridge" in bridge.log()
+
+
 def test_explain_names_the_target(run: Run) -> None:
     """On the command line, and with the flags of the relay after the word."""
     flags = ["--statsd.relay.mode=shard", "--statsd.relay.address=a.example.org:9125"]

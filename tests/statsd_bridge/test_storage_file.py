@@ -274,6 +274,16 @@ def test_a_path_that_is_no_file_is_refused(
     assert "is not a regular file" in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["series.tmp", "series.rejected"])
+def test_a_folder_that_would_be_in_the_way_of_a_stop_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    """At the start: the stop could only lose the series."""
+    (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match=f"{name} is a folder; remove it"):
+        SeriesFile(str(tmp_path / "series")).check()
+
+
 @pytest.mark.parametrize(
     "path",
     ["missing/series", "file/series", "/", ".", "a\0b", "x" * 300, "/proc/series"],

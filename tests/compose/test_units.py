@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,33 @@ def test_systemd_accepts_the_units(installed: Path) -> None:
     done = analyze("verify", *sorted(installed.iterdir()))
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_page_about_statsd_exporter_opens_the_ports(installed: Path) -> None:
+    """Its commands change the addresses of the sockets, in keys that systemd knows."""
+    page = UNITS.parents[1] / "docs" / "from-statsd-exporter.md"
+    folder = "/etc/systemd/system"
+    commands = [
+        line.replace(folder, str(installed))
+        for line in page.read_text().splitlines()
+        if folder in line and line.startswith(("mkdir ", "printf "))
+    ]
+    subprocess.run("\n".join(commands), shell=True, check=True)
+    read_all = ["systemd-analyze", "verify", *map(str, installed.glob("*.socket"))]
+    done = subprocess.run(
+        read_all,
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{installed}:"},
+        capture_output=True,
+        text=True,
+    )
+    changed = {
+        file.parent.name: read(file)["Socket"]
+        for file in installed.glob("*.socket.d/addresses.conf")
+    }
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert changed["statsd-bridge-udp.socket.d"]["ListenDatagram"] == "9125"
+    assert changed["statsd-bridge-http.socket.d"]["ListenStream"] == "9102"
 
 
 @pytest.mark.parametrize("name", [file.name for file in SERVICES])

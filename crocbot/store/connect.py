@@ -259,7 +259,8 @@ def _check(connection: PostgresConnection) -> None:
     connection.clock.sample(time, begun)
     if version < MIN_SERVER_VERSION:
         raise OperatorError(
-            f"{SETTING}: the server is PostgreSQL {version // 10_000}: 13 is needed"
+            f"{SETTING}: the server is PostgreSQL {version // 10_000}, it must be"
+            f" {MIN_SERVER_VERSION // 10_000} or newer"
         )
     if encoding != "UTF8":
         raise OperatorError(

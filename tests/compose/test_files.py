@@ -139,6 +139,10 @@ def test_a_replica_is_a_gateway_with_a_bridge_of_its_own() -> None:
         assert bridge == name.replace("gateway", "bridge")
         assert SERVICES[bridge]["command"] == SERVICES["bridge"]["command"]
         assert SERVICES[bridge]["ports"] == []
+        # A bridge takes up the file that it finds: with one volume that of the other.
+        mapping, series = SERVICES[bridge]["volumes"]
+        assert mapping == SERVICES["bridge"]["volumes"][0]
+        assert series == f"series-{bridge[-1]}:/var/lib/statsd-bridge"
     assert {
         name for name, each in SERVICES.items() if each.get("profiles") == ["replicas"]
     } == {*REPLICAS, "bridge-1", "bridge-2", "postgres", "balancer"}

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from crocbot.errors import OperatorError, StoreError
 from crocbot.service.schemas import SCHEMAS
 from crocbot.store import (
     Connection,
+    connect,
     inspect_postgresql,
     opened_postgresql,
     schema,
@@ -75,6 +77,16 @@ def test_the_tables_are_those_of_the_file(url: DatabaseUrl) -> None:
     shared = [each for each in found if each[0] not in ONLY_POSTGRESQL]
     expected = sorted(columns_of_sqlite(), key=lambda each: each[0])
     assert [each for each in shared if each != ("rows", "chat")] == expected
+
+
+def test_an_old_server(url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused with the version that is needed, which is the one of the page."""
+    oldest = connect.MIN_SERVER_VERSION // 10_000
+    page = Path("docs/many-machines.md").read_text()
+    assert f"A PostgreSQL server, version {oldest} or newer," in page
+    monkeypatch.setattr(connect, "MIN_SERVER_VERSION", 990_000)
+    with pytest.raises(OperatorError, match=r"PostgreSQL \d+, it must be 99 or newer"):
+        inspect_postgresql(url)
 
 
 async def test_texts_and_flags(store: PostgresStore) -> None:

@@ -141,15 +141,16 @@ class ChatLeases:
                     each.latest = max(each.latest, latest[each.key])
                 elif not each.releasing:
                     self._chats.lose(each)
-            self._reached(asked_at)
+            self._reached()
         self._events.emit(ChatsHeld(len(self._chats)))
 
-    def _reached(self, asked_at: float) -> None:
+    def _reached(self) -> None:
         """Take an answer of the database."""
-        last = self.renewed_at
-        if last is not None and asked_at - last > OUTAGE_SECONDS:
-            self._expired_from = leases.now() + LEASE_SECONDS
-        self.renewed_at = leases.now()
+        last, now = self.renewed_at, leases.now()
+        # Also if it was asked before the outage.
+        if last is not None and now - last > OUTAGE_SECONDS:
+            self._expired_from = now + LEASE_SECONDS
+        self.renewed_at = now
 
     def _take_time(self, time: float, asked_at: float) -> None:
         """Take the server's time; after a step its leases have to be renewed first."""
@@ -204,7 +205,7 @@ class ChatLeases:
             ),
             write=False,
         )
-        self._reached(asked_at)
+        self._reached()
         self._take_time(backlog.time, asked_at)
         for each in found:
             chat = self._chats.get(each.chat)

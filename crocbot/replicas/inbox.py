@@ -186,6 +186,7 @@ class LeasedInbox(Inbox):
                 await self._begin(sorted(batch))
         for row in rows:
             if row.lease is not None and row.lease.lost:
+                self._chats.lose_lease(row.lease)
                 raise LeaseLostError(row.lease.chat)
 
     async def _begin(self, update_ids: Sequence[int]) -> None:
@@ -249,6 +250,7 @@ class LeasedInbox(Inbox):
                 continue
             if lease.lost:
                 self._refuse_close(update_id)
+                self._chats.lose_lease(lease)
                 continue
             closings.append(
                 Closing(

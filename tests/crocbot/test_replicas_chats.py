@@ -444,6 +444,32 @@ async def test_a_replica_does_not_take_its_own_chat(world: World) -> None:
     assert await world.query("SELECT sum(tries) FROM rows") == [(0,)]
 
 
+async def test_a_late_answer_is_an_outage(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other replicas had none either: they renew their leases first."""
+    first, second = await world.add(), await world.add()
+    await first.accept(update(1, 7))
+    await until_running(first, 1)
+    await first.pause()
+    await second.pause()
+    await second.leases.work()
+    await world.expire(first)
+    run = second.store.run
+
+    async def run_late(job: Any, **options: Any) -> Any:
+        result = await run(job, **options)
+        await asyncio.sleep(0.3)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chats, "OUTAGE_SECONDS", 0.2)
+        patch.setattr(second.store, "run", run_late)
+        second.leases.woken([])
+        await second.leases.work()
+    assert second.chats.get(7) is None
+
+
 async def test_a_caller_that_is_cancelled_delays_no_other(world: World) -> None:
     """What it wanted to store is stored, and so is what comes after it."""
     replica = await world.add()

@@ -23,7 +23,6 @@ Probes in a row, one a second, that nothing refuses, until a target has returned
 host that does not exist is reported every 3 seconds (Linux, ARP).
 """
 
-
 MAX_WAITING_BYTES = 4 * 1024 * 1024
 """Packets that wait at the start until the name of the target is looked up."""
 

@@ -164,6 +164,9 @@ class SeriesFile:
             self._temporary.unlink(missing_ok=True)
         if self._taken.exists():
             self._move(self._taken, self.rejected)
+            if self.path.exists():
+                # Older than that start, or put there since: it is not the last state.
+                self._move(self.path, self.rejected)
             raise StorageError("the start before this one ended while it read the file")
         try:
             self._check_regular(self.path)

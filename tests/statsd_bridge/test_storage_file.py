@@ -93,6 +93,19 @@ def test_a_start_that_ended_while_it_read_does_not_read_again(
     assert file.take() is None
 
 
+def test_a_file_beside_one_that_was_being_read_is_not_the_last_state(
+    file: SeriesFile,
+) -> None:
+    """From a backup, for example: the start after this one must not read it either."""
+    write(file, b"[1]")
+    take(file)
+    write(file, b"[2]")
+    with pytest.raises(StorageError, match="ended while it read"):
+        file.take()
+    assert names(file) == ["series.rejected"]
+    assert file.take() is None
+
+
 def test_whether_series_were_shown_before(file: SeriesFile) -> None:
     """False until a start has come so far."""
     assert not file.was_used()

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from statsd_bridge.exposition import reserved_names
 from statsd_bridge.line import Dialect
-from statsd_bridge.model import HostPort, Stats
+from statsd_bridge.model import HostPort, NativeMode, Stats
 from statsd_bridge.relay import MAX_PACKET_BYTES
 from statsd_bridge.relay.connected import ConnectedUdpTarget
 from statsd_bridge.relay.shard_target import ShardTarget
@@ -21,8 +21,8 @@ from statsd_bridge.relay.udp import Resolver, SocketAddress
 from tests.ports import HOST
 from tests.statsd_bridge import fuzz
 from tests.statsd_bridge.conftest import FLAGS
-from tests.statsd_bridge.in_memory import InMemoryPath
-from tests.statsd_bridge.recorded import CASES, Page, read_page
+from tests.statsd_bridge.in_memory import InMemoryPath, native_buckets
+from tests.statsd_bridge.recorded import CASES, NATIVE_CASES, Page, read_page
 from tests.statsd_bridge.shards_in_memory import Sharding, summed
 
 RESERVED = reserved_names()
@@ -98,6 +98,26 @@ def test_the_recorded_traffic_of_statsd_exporter(count: int) -> None:
             many.feed(*packets)
             assert_same_page(read_page(one.page()), many.page())
             assert many.counted() == summed([one]), case["name"]
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_the_recorded_native_histograms(count: int) -> None:
+    """Native buckets depend on the order of values, which a shard keeps."""
+    found = 0
+    for case in NATIVE_CASES:
+        packets = [each.encode("latin-1") for each in case["packets"]]
+        options: dict[str, Any] = {"native_mode": NativeMode.ON}
+        one = InMemoryPath(case["mapping"] or "", **options)
+        one.feed(*packets)
+        with Sharding(count, case["mapping"] or "", **options) as many:
+            many.feed(*packets)
+            parts = [native_buckets(each) for each in many.paths]
+        together = {key: value for each in parts for key, value in each.items()}
+
+        assert together == native_buckets(one), case["name"]
+        assert sum(map(len, parts)) == len(together)
+        found += len(together)
+    assert found > len(NATIVE_CASES)
 
 
 NAMES = (

@@ -180,7 +180,7 @@ def lint_command(*, file: str, is_json: bool) -> int:
     type=click.FloatRange(0, MAX_COMPARE_MINUTES, min_open=True),
     default=5.0,
     show_default=True,
-    help="How long both are watched, at least ten seconds.",
+    help="How long both are watched, nine seconds or more.",
 )
 @click.option("--ca-file", default="", metavar="FILE", help="As for try, for https.")
 @_json

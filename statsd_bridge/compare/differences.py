@@ -69,8 +69,12 @@ def differences(history: History) -> tuple[list[Difference], dict[str, int]]:
         reason = _reason_to_leave_out(history, series)
         if reason:
             left_out[reason] += 1
+            continue
+        differing = list(_compare_series(history, series))
+        if differing and _may_have_expired(history, series, differing[0].kind):
+            left_out["expired"] += 1
         else:
-            found += _compare_series(history, series)
+            found += differing
     return _one_type_each(found), dict(left_out)
 
 
@@ -103,6 +107,29 @@ def _reason_to_leave_out(history: History, series: Series) -> str:
     if is_idle and not _started_together(history.first.theirs, history.first.before):
         return "idle"
     return ""
+
+
+def _may_have_expired(history: History, series: Series, kind: str) -> bool:
+    """
+    Return whether a count may have begun again between two pages, unseen.
+
+    Its name has a ttl, and it had a pause, or both count the same since they began.
+    """
+    last = history.last
+    if kind != "value" or series.name not in history.expiring:
+        return False
+    if last.theirs.types[series.name] not in COUNTING:
+        return False
+    theirs = last.theirs.numbers[series]
+    before = last.before.numbers.get(series) or dict.fromkeys(theirs, 0.0)
+    after = last.after.numbers.get(series) or before
+    # Other buckets are a difference whatever they count.
+    if not before.keys() == theirs.keys() == after.keys():
+        return False
+    return series in history.paused or all(
+        _within(value, before[key], after[key], is_sum=key == SUM)
+        for key, value in theirs.items()
+    )
 
 
 def _started_together(theirs: Page, ours: Page) -> bool:
@@ -163,7 +190,6 @@ def _compare_increase(
     # The bounds of the increase at the moments at which the other page was read.
     low = number(last.before, last.after) - number(first.after)
     high = number(last.after, last.before) - number(first.before)
-    low, high = min(low, high), max(low, high)
     if math.isnan(theirs) and not math.isnan(high):
         row = rows.NAN_COUNTER if key == VALUE else None
         yield _value(series, _text(theirs), _text(high, "+"), row, key)
@@ -182,6 +208,7 @@ def _text(value: float, sign: str = "") -> str:
 def _within(value: float, low: float, high: float, *, is_sum: bool) -> bool:
     if math.isnan(value) or math.isinf(value):
         return _equal(value, high)
+    low, high = min(low, high), max(low, high)
     slack = (SUM_TOLERANCE if is_sum else COUNT_TOLERANCE) * max(abs(low), abs(high))
     return low - slack <= value <= high + slack
 

@@ -28,6 +28,10 @@ class History:
     """Series that one of them has shown in both of the last two brackets."""
     interrupted: set[Series] = field(default_factory=set)
     """Series that were gone meanwhile, or of which a count fell: expired, and new."""
+    paused: set[Series] = field(default_factory=set)
+    """Series that have not changed in statsd_exporter from one bracket to the next."""
+    expiring: set[str] = field(default_factory=set)
+    """Names of which a series was gone or began again: they have a ttl."""
     seen_in_theirs: set[Series] = field(default_factory=set)
     seen_in_ours: set[Series] = field(default_factory=set)
 
@@ -43,8 +47,12 @@ class History:
                 for series, numbers in later.numbers.items()
                 if not _same(numbers, earlier.numbers.get(series))
             }
-            self.interrupted |= earlier.numbers.keys() - later.numbers.keys()
-            self.interrupted |= _fallen(earlier, later)
+            gone = earlier.numbers.keys() - later.numbers.keys()
+            gone |= _fallen(earlier, later)
+            self.interrupted |= gone
+            self.expiring |= {series.name for series in gone}
+        if bracket is not self.last:
+            self.paused |= _unchanged(self.last.theirs, bracket.theirs)
         old, new = self.last, bracket
         self.steady = old.theirs.numbers.keys() & new.theirs.numbers.keys()
         self.steady |= old.before.numbers.keys() & new.before.numbers.keys()
@@ -52,6 +60,14 @@ class History:
         self.seen_in_ours |= bracket.before.numbers.keys()
         self.seen_in_ours |= bracket.after.numbers.keys()
         self.last = bracket
+
+
+def _unchanged(earlier: Page, later: Page) -> set[Series]:
+    return {
+        series
+        for series, numbers in later.numbers.items()
+        if _same(numbers, earlier.numbers.get(series))
+    }
 
 
 def _fallen(earlier: Page, later: Page) -> set[Series]:

@@ -54,7 +54,7 @@ def compare(theirs: Server, ours: Server, seconds: float) -> Comparison:
     return Comparison(
         seconds=time.monotonic() - began,
         series=len(history.last.theirs.numbers),
-        moved=len(history.moved),
+        moved=len(history.moved & history.last.theirs.numbers.keys()),
         differences=found,
         left_out=left_out,
     )

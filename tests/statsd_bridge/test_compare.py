@@ -169,6 +169,33 @@ def test_a_series_that_was_gone_meanwhile_is_left_out() -> None:
     assert (found, left_out) == ([], {"expired": 1})
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours", "expected"),
+    [
+        # Both began again after the first page, and count the same since then.
+        ((3, 4, 5), (1, 4, 5), {"expired": 2}),
+        # A pause, after which one may have begun again before the other.
+        ((3, 3, 5), (1, 1, 6), {"expired": 2}),
+        # Neither.
+        ((3, 4, 5), (1, 2, 6), {"expired": 1}),
+    ],
+)
+def test_a_count_that_began_again_unseen(
+    theirs: tuple[int, ...], ours: tuple[int, ...], expected: dict[str, int]
+) -> None:
+    """It is left out if another series of its name has expired."""
+    gone = '# TYPE c counter\nc{a="b"} 1\n'
+    pages = [
+        (gone + f"c {a}\n", gone + f"c {b}\n")
+        for a, b in zip(theirs, ours, strict=True)
+    ]
+    pages[1:] = [(a.replace('c{a="b"} 1\n', ""), b) for a, b in pages[1:]]
+    found, left_out = differences(history(*pages))
+
+    assert left_out == expected
+    assert len(found) == 2 - expected["expired"]
+
+
 def test_the_limits_are_those_of_the_bridge() -> None:
     """What explains a missing series is what refuses it."""
     limits = TextLimits()

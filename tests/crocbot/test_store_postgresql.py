@@ -13,6 +13,8 @@ import pytest
 
 from crocbot.database_url import DatabaseUrl
 from crocbot.errors import OperatorError, StoreError
+from crocbot.leases import LEASE_SECONDS, RENEW_SECONDS
+from crocbot.service.replica import LEASE_CONNECTIONS
 from crocbot.service.schemas import SCHEMAS
 from crocbot.store import (
     Connection,
@@ -22,7 +24,8 @@ from crocbot.store import (
     schema,
     upgrade,
 )
-from crocbot.store.postgresql import PostgresStore
+from crocbot.store.calls import STATEMENT_SECONDS
+from crocbot.store.postgresql import POOL_SIZE, PostgresStore
 from crocbot.store.schema import SCHEMA_LOCK, VERSION
 from tests.postgresql import Cluster
 
@@ -216,3 +219,20 @@ async def test_replicas_that_start_at_once_make_the_tables_once(
 
     assert sorted(before for before, _ in versions) == [0, VERSION, VERSION]
     cluster.drop_database(url)
+
+
+def test_the_figures_of_the_page() -> None:
+    """They are those of the program."""
+    page = Path("docs/many-machines.md").read_text()
+    connections = POOL_SIZE + LEASE_CONNECTIONS + 1
+
+    assert (
+        f"at most {connections}: {POOL_SIZE} for its work, {LEASE_CONNECTIONS} for its"
+        " leases, one that listens"
+    ) in page
+    assert f"enough for {97 // connections - 1} replicas" in page
+    assert (
+        f"lasts {LEASE_SECONDS:g} seconds and is renewed every {RENEW_SECONDS:g} "
+        in page
+    )
+    assert f"given up after {STATEMENT_SECONDS:g} seconds" in page

@@ -349,11 +349,11 @@ async def test_the_database_fails_over(scene: Scene) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 32 MiB."""
+def small_disk(cluster: Cluster) -> Iterator[Path]:
+    """A file system of 32 MiB in a folder of the server, which may enter it."""
     if os.geteuid():
         pytest.skip("only root can mount a small file system")
-    folder = tmp_path / "small"
+    folder = cluster.folder / "small"
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=32m,mode=0777", "tmpfs", folder],
@@ -371,9 +371,6 @@ async def test_the_disk_of_the_database_is_full(
 ) -> None:
     """Nothing is accepted until there is space again."""
     # The tables alone: without space for its log PostgreSQL ends.
-    for folder in (small_disk, *small_disk.parents):
-        if folder.is_relative_to(Path("/tmp/pytest-of-root")):
-            folder.chmod(0o777)
     space = small_disk / "tables"
     space.mkdir()
     shutil.chown(space, *owner(cluster.folder / "data"))

@@ -11,6 +11,8 @@ from tests.end_to_end.world import World
 
 ADA, BOB, EVE = Person(7, "Ada"), Person(8, "Bob"), Person(9, "Eve")
 MESSAGES = "crocbot_messages_total"
+CLOSED_ROWS = "crocbot_inbox_closed_rows"
+IN_FLIGHT = "crocbot_turns_in_flight"
 BLOCKED = faults.api_error(403, "Forbidden: bot was blocked by the user")
 REFUSED = faults.api_error(400, "Bad Request: no")
 
@@ -33,6 +35,9 @@ async def test_messages_that_are_not_answered(world: World) -> None:
     await in_flight(world)
     world.server.send(ADA, "/stop")
     await counted(world, MESSAGES, {"text": 1, "command": 1})
+    # Until then the answer to the command may be sent, and be the one that is refused.
+    await counted(world, CLOSED_ROWS, {"answered": 1, "cancelled": 1})
+    await counted(world, IN_FLIGHT, {})
 
     world.server.send(BOB, "slow")
     await in_flight(world)
@@ -41,7 +46,7 @@ async def test_messages_that_are_not_answered(world: World) -> None:
         world.server.send(BOB, text)
     await counted(world, MESSAGES, {"text": 5, "command": 1})
     rows = {"answered": 1, "cancelled": 1, "failed": 4}
-    await counted(world, "crocbot_inbox_closed_rows", rows)
+    await counted(world, CLOSED_ROWS, rows)
     assert await gateway.stop() == 0
 
 
@@ -49,7 +54,7 @@ async def in_flight(world: World) -> None:
     """Wait until a turn runs."""
 
     async def is_in_flight() -> bool:
-        return bool((await world.values("crocbot_turns_in_flight")).get(""))
+        return bool((await world.values(IN_FLIGHT)).get(""))
 
     await world.eventually(is_in_flight)
 

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from statsd_bridge.compare import rows
 from statsd_bridge.exposition import SelfMetrics
 from statsd_bridge.model import HostPort
 from statsd_bridge.settings import Settings
 from tests.statsd_bridge.in_memory import FixedState
+
+PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
+# What `compare` names, by the words of its row.
+NAMED = {
+    rows.BLOCKED_NAMES: "A gauge `foo` blocks `foo_count`",
+    rows.LINES: "DogStatsD's `T`, `e:` and `card:` sections",
+    rows.SETS: "Sets (`s`) are refused.",
+    rows.LIMITS: "`--statsd.max-series` and `--statsd.max-memory` refuse",
+    rows.TOO_LONG: "The longest metric name has 1,024 bytes",
+    rows.NAN_COUNTER: "make a counter NaN",
+    rows.QUOTA: "`--statsd.max-series-per-name`",
+}
+
+
+def test_rows_keep_their_numbers() -> None:
+    """They are numbered from 1, and those that compare names say what it means."""
+    found = re.findall(r"^\| (\d+) \| (.*)$", PAGE.read_text(), re.M)
+    texts = {int(number): text for number, text in found}
+
+    assert [number for number, _ in found] == [
+        str(number) for number in range(1, len(found) + 1)
+    ]
+    assert [each for each in NAMED if NAMED[each] not in texts[each]] == []
 
 
 def test_a_set_is_a_gauge_of_distinct_values(play: Callable[..., Any]) -> None:

@@ -75,6 +75,8 @@ GOOD_POLLS_THRESHOLD = 3
 CONFLICT_SECONDS = 60.0
 # After a takeover: that poll, and the pauses between the tries.
 TAKEOVER_SECONDS = 45.0
+# Always the same, so that polling goes on soon after that poll has ended.
+TAKEOVER_PAUSE_SECONDS = 1.0
 
 logger = log.logger(__name__)
 
@@ -230,13 +232,12 @@ class Poller:
         age = self.clock() - self._began_at
         if not self.term.is_takeover or age > TAKEOVER_SECONDS:
             return False
-        pause = self._conflicts.next_pause()
         logger.info(
             "the poll of the leader before has not ended yet",
             error=str(error),
-            next_in=round(pause, 1),
+            next_in=TAKEOVER_PAUSE_SECONDS,
         )
-        await self.sleep(pause)
+        await self.sleep(TAKEOVER_PAUSE_SECONDS)
         return True
 
     async def _leave(self, error: LeaderLostError) -> None:

@@ -142,16 +142,32 @@ def claim(
     ]
 
 
+# A row that another statement has locked is passed over: one that is slow would let all
+# other leases end.  No replica can claim it meanwhile.
 RENEW = f"""
-WITH held AS ({HELD})
-UPDATE chats SET until = {UNTIL} FROM held WHERE chats.chat = held.chat
-RETURNING chats.chat, chats.epoch, chats.version
+WITH held AS ({HELD} SKIP LOCKED), renewed AS (
+    UPDATE chats SET until = {UNTIL} FROM held WHERE chats.chat = held.chat
+    RETURNING chats.chat, chats.version
+)
+SELECT c.chat, c.epoch, coalesce(renewed.version, c.version), renewed.chat IS NOT NULL
+FROM unnest(?::bigint[], ?::bigint[]) AS given(chat, epoch)
+JOIN chats c ON c.chat = given.chat AND c.epoch = given.epoch
+LEFT JOIN renewed ON renewed.chat = c.chat
 """  # noqa: S608
 
 
-def renew(connection: Connection, keys: Sequence[Key]) -> list[FoundChat]:
-    """Renew leases; return those that are still held, also after they had expired."""
-    return [FoundChat(*each) for each in connection.execute(RENEW, columns(keys))]
+def renew(
+    connection: Connection, keys: Sequence[Key]
+) -> tuple[list[FoundChat], set[Key]]:
+    """
+    Renew leases; return those that are still held, also after they had expired.
+
+    Return as well which of them were not renewed, since their rows were locked.
+    """
+    parameters = (*columns(keys), *columns(keys))
+    found = connection.execute(RENEW, parameters).fetchall()
+    locked = {(chat, epoch) for chat, epoch, _, renewed in found if not renewed}
+    return [FoundChat(*each[:3]) for each in found], locked
 
 
 LOOK = f"""

@@ -121,28 +121,36 @@ class ChatLeases:
         while True:
             pause = RENEW_SECONDS
             try:
-                await self.renew()
+                if not await self.renew():
+                    pause = min(pause, PAUSE_SECONDS)
             except StoreError as error:
                 logger.debug("leases cannot be renewed", error=str(error))
                 pause = PAUSE_SECONDS
             await asyncio.sleep(pause)
 
-    async def renew(self) -> None:
-        """Renew all leases; take the loss of those that another replica has."""
+    async def renew(self) -> bool:
+        """
+        Renew all leases; take the loss of those that another replica has.
+
+        Return False if some have to be tried again soon.
+        """
         held, asked_at = list(self._chats), leases.now()
+        locked: set[Key] = set()
         if held:
-            found = await self._run(
+            found, locked = await self._run(
                 partial(leases_sql.renew, keys=[each.key for each in held])
             )
             latest = {(each.chat, each.epoch): each.version for each in found}
             for each in held:
                 if each.key in latest:
-                    each.lease.renew(lease_end(asked_at))
+                    if each.key not in locked:
+                        each.lease.renew(lease_end(asked_at))
                     each.latest = max(each.latest, latest[each.key])
                 elif not each.releasing:
                     self._chats.lose(each)
             self._reached()
         self._events.emit(ChatsHeld(len(self._chats)))
+        return not locked
 
     def _reached(self) -> None:
         """Take an answer of the database."""

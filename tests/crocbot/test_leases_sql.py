@@ -241,7 +241,7 @@ def test_a_lost_lease_changes_nothing(world: World) -> None:
     connection = world.first.connection
     assert postgresql.begin(connection, [old], [1]) == set()
     assert close(world.first, 1, old) is None
-    assert leases_sql.renew(connection, [old]) == []
+    assert leases_sql.renew(connection, [old]) == ([], set())
     assert leases_sql.release(connection, [old], [1]) == []
     assert leases_sql.give_back(connection, [old]) == set()
     assert postgresql.load(connection, [old], [0], [10]) == Found()
@@ -258,7 +258,7 @@ def test_a_lease_that_was_given_back_is_over(world: World) -> None:
     old = world.key(7)
     connection = world.first.connection
     assert leases_sql.give_back(connection, [old]) == {7}
-    assert leases_sql.renew(connection, [old]) == []
+    assert leases_sql.renew(connection, [old]) == ([], set())
     assert close(world.first, 1, old) is None
     assert world.claim() == [world.key(7)]
 
@@ -268,9 +268,26 @@ def test_an_expired_lease_that_nobody_took_is_renewed(world: World) -> None:
     world.accept((1, 7))
     key = world.key(7)
     world.observer.query(f"{EXPIRE} RETURNING 1")
-    assert [each.epoch for each in leases_sql.renew(world.first.connection, [key])] == [
-        key[1]
-    ]
+    found, locked = leases_sql.renew(world.first.connection, [key])
+    assert ([each.epoch for each in found], locked) == ([key[1]], set())
+    assert world.claim() == []
+
+
+def test_a_slow_statement_keeps_no_other_lease_from_being_renewed(
+    world: World,
+) -> None:
+    """The row that it has locked is passed over, and cannot be claimed meanwhile."""
+    world.accept((1, 7), (2, 8), (3, 9))
+    keys = [world.key(chat) for chat in (7, 8, 9)]
+    world.observer.query(f"{EXPIRE} RETURNING 1")
+    world.first.run("BEGIN")
+    assert postgresql.begin(world.first.connection, keys[1:2], [2]) == {8}
+    found, locked = leases_sql.renew(world.second.connection, keys)
+    assert sorted((each.chat, each.epoch) for each in found) == keys
+    assert locked == {keys[1]}
+    assert world.claim() == []
+    world.first.run("COMMIT")
+    assert leases_sql.renew(world.second.connection, keys)[1] == set()
     assert world.claim() == []
 
 

@@ -47,6 +47,14 @@ MAX_DUPLICATES = 2 * MAX_TURNS
 LOST_ANSWERS = 0.05
 """The probability."""
 MAX_LOST = 60
+SLOW_TABLES = ("rows", "chats", "ledger", "leases")
+SLOW = """
+CREATE FUNCTION slow() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    IF random() < 0.05 THEN PERFORM pg_sleep(3 + 4 * random()); END IF;
+    RETURN NULL;
+END $$
+"""
 
 
 class Scene:
@@ -192,6 +200,26 @@ async def test_the_database_is_slow(scene: Scene) -> None:
     await asyncio.sleep(BUSY_SECONDS)
     for gate in scene.gates:
         gate.delay_seconds = 0.0
+    await scene.recover()
+
+
+async def test_some_statements_are_slow(scene: Scene) -> None:
+    """They hold their locks for seconds; all others go on."""
+    scene.execute(SLOW)
+    for table in SLOW_TABLES:
+        scene.execute(
+            f"CREATE TRIGGER slow AFTER INSERT OR UPDATE ON {table}"
+            " EXECUTE FUNCTION slow()"
+        )
+    loop = asyncio.get_running_loop()
+    end = loop.time() + BUSY_SECONDS
+
+    async def ended() -> bool:
+        return loop.time() > end
+
+    await keep_busy(scene, ended)
+    for table in SLOW_TABLES:
+        scene.execute(f"DROP TRIGGER slow ON {table}")
     await scene.recover()
 
 

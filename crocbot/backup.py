@@ -131,9 +131,13 @@ def _copy(file: Path, draft: Path, *, options: str) -> None:
 
 
 def _options(backup: Path) -> str:
-    """Return how a backup is opened: nothing is made beside it, if it has no log."""
+    """
+    Return how a backup is opened: only read, and its log is not written into it.
+
+    Nothing is made beside it, if it has no log.
+    """
     has_log = backup.with_name(f"{backup.name}-wal").exists()
-    return "mode=rw" if has_log else "mode=ro&immutable=1"
+    return "mode=ro" if has_log else "mode=ro&immutable=1"
 
 
 def _open(file: Path, options: str) -> sqlite3.Connection:

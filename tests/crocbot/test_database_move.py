@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -444,6 +445,32 @@ def test_a_wrong_ledger(file: StateFile, capsys: pytest.CaptureFixture[str]) -> 
 
     assert code == 1
     assert "the ledger of the file does not add up: accepted 3 = answered 0 + " in text
+
+
+def test_the_file_of_a_gateway_that_was_killed(
+    file: StateFile,
+    cluster: Cluster,
+    database_url: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is in its log only is moved; neither the file nor its log is changed."""
+    file.add_rows([(7, None, HOUR, "a", False)])
+    with closing(sqlite3.connect(file.path)) as connection:
+        connection.execute("UPDATE rows SET accepted = accepted - 1")
+        connection.commit()
+        # As a process that ends by SIGKILL leaves them.
+        kept = shutil.copytree(file.path.parent, tmp_path / "killed")
+    for each in kept.glob("*-shm"):
+        each.unlink()
+    shutil.rmtree(file.path.parent)
+    kept.rename(file.path.parent)
+    files = {each: each.read_bytes() for each in file.path.parent.glob("*.sqlite3*")}
+
+    assert len(files) == 2
+    assert run(capsys, "database", "move")[0] == 0
+    assert query(cluster, database_url, "SELECT count(*) FROM rows") == [(1,)]
+    assert {each: each.read_bytes() for each in files} == files
 
 
 @pytest.mark.parametrize("raw", ["no JSON", "[]", "[" * 100_000])

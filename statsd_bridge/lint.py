@@ -225,6 +225,8 @@ def _hidden_regexes(table: MappingTable) -> Iterator[Finding]:
         )
         if other.pattern is None:
             text += ": globs go before regexes, wherever they stand"
+        else:
+            text += ", which comes first"
         yield _finding("overlap", rule, "match", text)
     yield from budget.problem()
 

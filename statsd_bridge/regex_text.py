@@ -57,7 +57,7 @@ def examples(pattern: str) -> list[str]:
     like the first one only does not have the second.
     """
     found = [_example(pattern, text) for text in ("q", "q.q")]
-    return list(dict.fromkeys(each for each in found if each is not None))
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _example(pattern: str, any_text: str) -> str | None:

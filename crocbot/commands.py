@@ -158,17 +158,23 @@ def _usage(answers: int, usage: Usage) -> str:
 
 def describe_status(status: Status, *, in_chat: bool) -> list[str]:
     """Return what /status shows; `in_chat` if one of the messages asks for it."""
-    age = status.contact_age
-    contacted = "not yet" if age is None else f"{_duration(age)} ago"
     included = ", this one included" if in_chat else ""
     return [
         f"crocbot {status.version}, agent {status.agent}",
         *_agents(status),
         *_replica(status),
         f"up for {_duration(status.uptime)}",
-        f"last contact with Telegram: {contacted}",
+        f"last contact with Telegram: {_contact(status)}",
         f"messages running or waiting{included}: {status.queued}",
     ]
+
+
+def _contact(status: Status) -> str:
+    """Return when Telegram last gave updates to this process."""
+    if status.contact_age is not None:
+        return f"{_duration(status.contact_age)} ago"
+    # It answers chats without polling.
+    return "not yet" if status.leader == status.replica else "none as a standby"
 
 
 def _agents(status: Status) -> list[str]:

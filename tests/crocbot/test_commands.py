@@ -132,20 +132,22 @@ async def test_answers(command: str, world: CommandsFixture, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("leader", "role"),
+    ("leader", "role", "contact"),
     [
-        ("a", "the leader"),
-        ("b", "standby, the leader is b"),
-        (None, "standby, no leader is known"),
+        ("a", "the leader", "not yet"),
+        ("b", "standby, the leader is b", "none as a standby"),
+        (None, "standby, no leader is known", "none as a standby"),
     ],
 )
-async def test_status_of_a_replica(leader: str | None, role: str) -> None:
-    """/status names the replica that answers, and the leader."""
-    status = replace(STATUS, replica="a", leader=leader, chats=4)
+async def test_status_of_a_replica(leader: str | None, role: str, contact: str) -> None:
+    """/status names the replica that answers, and the leader; only that one polls."""
+    status = replace(STATUS, replica="a", leader=leader, chats=4, contact_age=None)
     answer = await CommandsFixture(status).answer("status")
 
     assert answer is not None
-    assert answer.splitlines()[1] == f"replica a: {role}; chats at work here: 4"
+    lines = answer.splitlines()
+    assert lines[1] == f"replica a: {role}; chats at work here: 4"
+    assert f"last contact with Telegram: {contact}" in lines
 
 
 async def test_status_is_for_operators() -> None:

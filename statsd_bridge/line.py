@@ -16,7 +16,7 @@ Parse one statsd line into samples and errors.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from statsd_bridge import syntax
@@ -88,21 +88,22 @@ def parse_line(line: bytes, dialect: Dialect = DEFAULT_DIALECT) -> Parsed:
 
 
 def divide_line(
-    line: bytes, dialect: Dialect
-) -> tuple[dict[SampleType, bytes], Sequence[ParseError]]:
+    line: bytes, dialect: Dialect, places: Mapping[SampleType, int]
+) -> tuple[dict[int, bytes], Sequence[ParseError]]:
     """
-    Divide a line with samples of several types into lines with one type each.
+    Divide a line with samples of several types into one line for each place.
 
         a:1|c:2|g:3|c   ->   a:1|c:3|c   a:2|g
 
+    Samples of types with one place keep their order: the first one may own the name.
     Return also the errors of samples that are in none of these lines.
     """
     decoded = line.removesuffix(b"\r").decode()
     left, _, right = decoded.partition(":")
     parser = _LineParser(decoded, left, dialect)
-    values, errors = parser.divide(right)
-    lines = {type: ":".join([left, *each]) for type, each in values.items()}
-    return {type: each.encode() for type, each in lines.items()}, errors
+    texts, errors = parser.divide(right, places)
+    lines = {place: ":".join([left, *each]) for place, each in texts.items()}
+    return {place: each.encode() for place, each in lines.items()}, errors
 
 
 def _line_error(reason: ParseErrorReason, detail: str, tag_errors: int = 0) -> Parsed:
@@ -169,17 +170,17 @@ class _LineParser:
         )
 
     def divide(
-        self, right: str
-    ) -> tuple[dict[SampleType, list[str]], Sequence[ParseError]]:
-        """Return the texts of all samples by type; errors of those that are none."""
-        texts: dict[SampleType, list[str]] = {}
+        self, right: str, places: Mapping[SampleType, int]
+    ) -> tuple[dict[int, list[str]], Sequence[ParseError]]:
+        """Return the texts of all samples by place; errors of those that are none."""
+        texts: dict[int, list[str]] = {}
         errors: list[ParseError] = []
         for text in _split_samples(right):
             value, bar, suffix = text.partition("|")
             before, errors_before = len(self.samples), len(self.errors)
             self._add_sample(value, suffix if bar else None)
             for sample in self.samples[before:]:
-                texts.setdefault(sample.type, []).append(text)
+                texts.setdefault(places[sample.type], []).append(text)
             if len(self.samples) == before:
                 errors += self.errors[errors_before:]
         return texts, errors

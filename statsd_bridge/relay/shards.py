@@ -156,9 +156,10 @@ class ShardRelay(BaseRelay[ShardTarget]):
         if len(places) < 2:
             next(iter(places.values()), route.default).append(line)
             return
-        parts, errors = divide_line(line, self._dialect)
-        for type, part in parts.items():
-            route.by_type[type].append(part)
+        by_type = {type: id(each) for type, each in route.by_type.items()}
+        parts, errors = divide_line(line, self._dialect, by_type)
+        for key, part in parts.items():
+            places[key].append(part)
         # Only in the whole line they are sure to be errors: no part has them.
         self._stats.samples += len(errors)
         for error in errors:

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
@@ -141,6 +141,7 @@ SAMPLES = (
 
 
 @settings(max_examples=100, deadline=None)
+@example([("t.a", "", ["1|c"]), ("d.a", "", ["-1|c", "250|ms", "1|c", "2|g"])], 2)
 @given(
     st.lists(
         st.tuples(

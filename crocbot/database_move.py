@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 500
 BATCH_BYTES = 8 * 1024 * 1024
-LOCK_SECONDS = 10
 MAX_BIGINT = 2**63 - 1
 NO_CHAT = 0
 
@@ -130,7 +129,6 @@ def _adds_up(state: InboxState) -> bool:
 
 def _lock(target: Connection) -> None:
     """Let no replica that starts now write before the transaction has ended."""
-    target.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
     tables = ", ".join([*TABLES, "chats", "leases"])
     target.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE")
 

@@ -14,11 +14,14 @@ from crocbot.store.connect import PostgresConnection, connect, opening
 from crocbot.store.interface import Connection
 
 COMMAND_IDLE_SECONDS = 10.0
-# A command may take longer between two statements.
+COMMAND_LOCK_SECONDS = 10.0
+# A command may take longer between two statements than a job, and in all; it ends if
+# another transaction keeps a lock.
 BEGIN_COMMAND = (
     "BEGIN ISOLATION LEVEL READ COMMITTED;"
     " SET LOCAL idle_in_transaction_session_timeout ="
-    f" {COMMAND_IDLE_SECONDS * 1000:.0f}"
+    f" {COMMAND_IDLE_SECONDS * 1000:.0f};"
+    f" SET LOCAL lock_timeout = {COMMAND_LOCK_SECONDS * 1000:.0f}"
 )
 
 

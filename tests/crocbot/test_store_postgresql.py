@@ -18,6 +18,7 @@ from crocbot.service.replica import LEASE_CONNECTIONS
 from crocbot.service.schemas import SCHEMAS
 from crocbot.store import (
     Connection,
+    commands,
     connect,
     inspect_postgresql,
     opened_postgresql,
@@ -26,7 +27,7 @@ from crocbot.store import (
 )
 from crocbot.store.calls import STATEMENT_SECONDS
 from crocbot.store.postgresql import POOL_SIZE, PostgresStore
-from crocbot.store.schema import SCHEMA_LOCK, VERSION
+from crocbot.store.schema import SCHEMA_LOCK, STORE_LOCK, VERSION
 from tests.postgresql import Cluster
 
 ONLY_POSTGRESQL = {"schema_version", "chats", "leases", "shared", "replicas"}
@@ -90,6 +91,25 @@ def test_an_old_server(url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(connect, "MIN_SERVER_VERSION", 990_000)
     with pytest.raises(OperatorError, match=r"PostgreSQL \d+, it must be 99 or newer"):
         inspect_postgresql(url)
+
+
+def test_a_lock_that_is_not_given_back(
+    url: DatabaseUrl, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command ends with an error; it does not wait without end."""
+    upgrade(url)
+    seconds = f"{commands.COMMAND_LOCK_SECONDS * 1000:.0f}"
+    begin = commands.BEGIN_COMMAND.replace(
+        f"lock_timeout = {seconds}", "lock_timeout = 50"
+    )
+    monkeypatch.setattr(commands, "BEGIN_COMMAND", begin)
+    with cluster.connect(url.database) as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", STORE_LOCK)
+        with (
+            pytest.raises(StoreError, match="lock timeout"),
+            opened_postgresql(url),
+        ):
+            pytest.fail("the command has the lock")
 
 
 async def test_texts_and_flags(store: PostgresStore) -> None:

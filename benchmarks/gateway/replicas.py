@@ -1,7 +1,7 @@
 """
 One gateway on SQLite, and 1, 2 and 4 replicas on one PostgreSQL.
 
-    python -m benchmarks.gateway.replicas             three rounds, about two minutes
+    python -m benchmarks.gateway.replicas             three rounds, about nine minutes
     python -m benchmarks.gateway.replicas --short     one small round, for the tests
 
 The sandbox has a backlog of messages from 64 chats; the agent repeats them and needs

@@ -285,7 +285,8 @@ async def test_kills_while_drafts_are_shown(scene: Scene) -> None:
     seed = random.randrange(10**9)
     chance = random.Random(seed)
     gateway = await scene.start()
-    for _ in range(3):
+    # A third crash in the same turn would set its row aside.
+    for _ in range(2):
         await scene.shows(len(scene.drafts) + chance.randrange(1, 9))
         gateway.process.send_signal(signal.SIGKILL)
         await gateway.process.wait()
@@ -301,4 +302,4 @@ async def test_kills_while_drafts_are_shown(scene: Scene) -> None:
     for person in people:
         # A kill between a message and the closing of its row lets it be sent again.
         assert list(dict.fromkeys(scene.texts(person))) == whole, seed
-        assert len(scene.texts(person)) <= 3 + 3, seed
+        assert len(scene.texts(person)) <= 3 + 2, seed

@@ -42,17 +42,14 @@ class History:
             pages.append((self.last.theirs, bracket.theirs))
             pages.append((self.last.after, bracket.before))
         for earlier, later in pages:
-            self.moved |= {
-                series
-                for series, numbers in later.numbers.items()
-                if not _same(numbers, earlier.numbers.get(series))
-            }
+            changed = _changed(earlier, later)
+            self.moved |= changed
+            if later is bracket.theirs:
+                self.paused |= later.numbers.keys() - changed
             gone = earlier.numbers.keys() - later.numbers.keys()
             gone |= _fallen(earlier, later)
             self.interrupted |= gone
             self.expiring |= {series.name for series in gone}
-        if bracket is not self.last:
-            self.paused |= _unchanged(self.last.theirs, bracket.theirs)
         old, new = self.last, bracket
         self.steady = old.theirs.numbers.keys() & new.theirs.numbers.keys()
         self.steady |= old.before.numbers.keys() & new.before.numbers.keys()
@@ -62,11 +59,11 @@ class History:
         self.last = bracket
 
 
-def _unchanged(earlier: Page, later: Page) -> set[Series]:
+def _changed(earlier: Page, later: Page) -> set[Series]:
     return {
         series
         for series, numbers in later.numbers.items()
-        if _same(numbers, earlier.numbers.get(series))
+        if not _same(numbers, earlier.numbers.get(series))
     }
 
 

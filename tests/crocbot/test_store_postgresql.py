@@ -194,7 +194,7 @@ def test_a_host_that_does_not_exist(host: str) -> None:
 
 
 def name_server_answers() -> bool:
-    """Return whether a missing name can be told from a missing name server."""
+    """Return whether a lookup can show that a name does not exist."""
     try:
         socket.getaddrinfo("no-such-host.invalid", None)
     except socket.gaierror as error:

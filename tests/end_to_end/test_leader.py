@@ -56,9 +56,10 @@ class Replica:
         return "ready" in lines and "[+]telegram ok" in lines
 
     async def stands_by(self) -> bool:
-        """Return whether it is ready as a standby."""
+        """Return whether it is ready as a standby, and knows the leader."""
         text = await self.page("/readyz")
-        return text.endswith("\nready\n") and ": standby; the " in text
+        is_standby = ": standby; the " in text and " is not known" not in text
+        return is_standby and text.endswith("\nready\n")
 
     def signal(self, number: int) -> None:
         """Send a signal to its process."""

@@ -78,6 +78,8 @@ from crocbot.proxies import NO_PROXIES, Proxies
 PLACEHOLDER = "0:redacted"
 DEFAULT_SECONDS = 15.0
 CONNECT_SECONDS = 10.0
+# To aiohttp 0 is no limit: a lease that has just ended still has one.
+MIN_LEASE_SECONDS = 0.001
 # Of any answer except a file.  JSON blocks the event loop while it is decoded; if 100
 # updates have more bytes than this, fewer are requested.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -218,7 +220,9 @@ def _description(error: telegram.error.TelegramError) -> str:
 def _lease_seconds() -> float | None:
     """Return how long the lease of the current task lasts; None if it has none."""
     lease = leases.current()
-    return None if lease is None else max(lease.until - leases.now(), 0.0)
+    if lease is None:
+        return None
+    return max(lease.until - leases.now(), MIN_LEASE_SECONDS)
 
 
 class NotConnected(telegram.error.NetworkError):
@@ -317,7 +321,7 @@ class AiohttpRequest(BaseRequest):
                 status, payload = response.status, await response.read(max_bytes)
         except TimeoutError as error:
             failure = telegram.error.TimedOut(f"no answer within {seconds:g} s")
-            if left and isinstance(error, aiohttp.ConnectionTimeoutError):
+            if left is not None and isinstance(error, aiohttp.ConnectionTimeoutError):
                 failure = NotConnected(f"no connection within {left:.1f} s")
         except BodyTooLongError as error:
             failure = AnswerTooLong(str(error))

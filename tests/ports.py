@@ -10,8 +10,24 @@ HOST = "127.0.0.1"
 # Each worker of pytest-xdist has its own range, below 32,768, where the kernel takes
 # ports for sockets that name none: nothing takes a port between the probe and its use.
 _FIRST, _PORTS_PER_PROCESS, _PROCESSES = 10_000, 250, 88
-_first = _FIRST + _PORTS_PER_PROCESS * (os.getpid() % _PROCESSES)
-_candidates = itertools.cycle(range(_first, _first + _PORTS_PER_PROCESS))
+
+
+def _own_range() -> tuple[socket.socket, range]:
+    """Return the ports of this process, and the socket that shows that it has them."""
+    for number in range(os.getpid(), os.getpid() + _PROCESSES):
+        first = _FIRST + _PORTS_PER_PROCESS * (number % _PROCESSES)
+        guard = socket.socket()
+        try:
+            guard.bind((HOST, first))
+        except OSError:
+            guard.close()
+        else:
+            return guard, range(first + 1, first + _PORTS_PER_PROCESS)
+    raise RuntimeError("there are more processes of tests than ranges of ports")
+
+
+_guard, _ports = _own_range()
+_candidates = itertools.cycle(_ports)
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ from crocbot.database_url import DatabaseUrl
 from crocbot.store.clock import ServerClock
 from crocbot.store.connect import PostgresConnection, connect
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 POLL_SECONDS = 0.005
 
 Result = TypeVar("Result")

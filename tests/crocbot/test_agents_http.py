@@ -310,7 +310,9 @@ async def test_a_slow_service() -> None:
         return web.Response()
 
     reading, requests = await read(service, None, 0.2, 30)
-    assert (reading.reason, requests) == (AgentErrorReason.TIMEOUT, 1)
+    assert reading.reason is AgentErrorReason.TIMEOUT
+    # None if the time was over before the service had the request.
+    assert requests <= 1
 
 
 async def test_no_service() -> None:
@@ -467,7 +469,10 @@ async def test_a_large_answer_that_stalls(monkeypatch: pytest.MonkeyPatch) -> No
     async with asyncio.timeout(30), serving({"POST /": service}) as place:
         url = f"http://{place}/"
         agent = HttpAgent(url, None, 5.0, max_file_bytes=4 * MAX_BODY_BYTES)
-        first, second = [await read_answer(agent, PROMPT) for _ in range(2)]
+        first = await read_answer(agent, PROMPT)
+        # The time of an answer that does not stall, which a busy machine needs.
+        monkeypatch.setattr(http, "LARGE_ANSWER_SECONDS", 60.0)
+        second = await read_answer(agent, PROMPT)
         await agent.close()
 
     assert (first.text, first.reason) == ("", AgentErrorReason.TIMEOUT)

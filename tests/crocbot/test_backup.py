@@ -89,25 +89,28 @@ def test_a_backup(
     database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One file of mode 600, with what is only in the log; none is overwritten."""
-    os.umask(0o022)
-    with closing(sqlite3.connect(database)) as other:
-        # Keeps the log from being written into the file.
-        other.execute("BEGIN")
-        other.execute("SELECT * FROM rows").fetchall()
-        accept(database, 3)
-        code, text = run(capsys, "backup", "copy")
+    before = os.umask(0o022)
+    try:
+        with closing(sqlite3.connect(database)) as other:
+            # Keeps the log from being written into the file.
+            other.execute("BEGIN")
+            other.execute("SELECT * FROM rows").fetchall()
+            accept(database, 3)
+            code, text = run(capsys, "backup", "copy")
+    finally:
+        os.umask(before)
     copy = tmp_path / "copy"
 
     assert code == 0
     assert text.startswith(f"backed up: {database} to copy, ")
     assert names(tmp_path) == ["copy", "state"]
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    before = copy.read_bytes()
+    content = copy.read_bytes()
     assert open_ids(copy) == [1, 2, 3]
     assert run(capsys, "backup", "copy")[0] == 2
     accept(database, 4)
     assert run(capsys, "backup", "copy", "--force")[0] == 0
-    assert copy.read_bytes() != before
+    assert copy.read_bytes() != content
     assert open_ids(copy) == [1, 2, 3, 4]
 
 

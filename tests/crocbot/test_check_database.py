@@ -122,11 +122,15 @@ async def test_a_user_without_rights(
     tmp_path: Path, database_url: str, cluster: Cluster
 ) -> None:
     """The right that a user lacks is named."""
-    cluster.execute("DROP ROLE IF EXISTS poor; CREATE ROLE poor LOGIN PASSWORD 'hush'")
-    name = database_url.rpartition("/")[2]
-    cluster.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", name)
-    with pytest.raises(OperatorError) as refused:
-        await checked(tmp_path, cluster.url(name, user="poor", password="hush"))
+    cluster.execute("CREATE ROLE poor LOGIN PASSWORD 'hush'")
+    try:
+        name = database_url.rpartition("/")[2]
+        cluster.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", name)
+        with pytest.raises(OperatorError) as refused:
+            await checked(tmp_path, cluster.url(name, user="poor", password="hush"))
+    finally:
+        # The next test of this cluster may make one of that name.
+        cluster.execute("DROP ROLE poor")
 
     assert "may not create tables in the schema public of" in str(refused.value)
     assert "hush" not in str(refused.value)

@@ -280,13 +280,15 @@ def test_inbox(
     code, text = run(["inbox"], capsys)
     assert code == 0
     assert text.startswith("open: 0\naccepted 2 = answered 0 + failed 2 + ")
-    assert "  update 5, 0 s ago: blocked\n" in text
+    # Its age is that of a row on a machine that may be busy.
+    assert re.search(r"^  update 5, \d+ s ago: blocked$", text, re.MULTILINE)
     assert run(["inbox", "retry", "5"], capsys) == (0, "reopened: 1\n")
     code, text = run(["inbox", "retry", "5"], capsys)
     assert code == 2
     assert "not all of these updates have failed" in text
     assert run(["inbox", "retry"], capsys) == (0, "reopened: 1\n")
-    assert run(["inbox"], capsys)[1].startswith("open: 2, the oldest for 0 s\n")
+    _, text = run(["inbox"], capsys)
+    assert re.match(r"open: 2, the oldest for \d+ s\n", text)
 
 
 def test_inbox_retry_on_postgresql(
@@ -613,7 +615,7 @@ async def test_an_open_directory_without_telegram(
     )
     assert process.stderr is not None
     lines: list[str] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while sum("cannot be reached yet" in line for line in lines) < 2:
             lines.append((await process.stderr.readline()).decode())
     process.send_signal(signal.SIGTERM)

@@ -223,6 +223,7 @@ def test_private_memory(private: bool) -> None:
         text=True,
         check=False,
         cwd="/",
+        env={"LC_ALL": "C"},
     )
 
     denied = ended.stderr.count("Permission denied")

@@ -285,6 +285,7 @@ class Hung:
     def __init__(self) -> None:
         self.polls = self.resets = 0
         self.released = asyncio.Event()
+        self.poller: Poller | None = None
 
     async def get_updates(self, offset: int, limit: int, *, wait: bool) -> Any:
         self.polls += 1
@@ -300,6 +301,9 @@ class Hung:
 
     async def reset_connections(self) -> None:
         self.resets += 1
+        # The next poll is not taken for one that hangs, however busy the machine is.
+        assert self.poller is not None
+        self.poller.hung_seconds = 3600.0
 
     async def delete_webhook(self) -> None:
         pass
@@ -308,7 +312,7 @@ class Hung:
 async def test_a_poll_that_hangs_is_abandoned() -> None:
     """It costs one poll, and the next one has new connections."""
     world, hung = PollerFixture(), Hung()
-    poller = world.poller_of(hung)
+    poller = hung.poller = world.poller_of(hung)
     poller.hung_seconds = 0.05
     await until(poller, hung.released.wait)
     await asyncio.sleep(0)

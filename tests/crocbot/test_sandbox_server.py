@@ -54,7 +54,7 @@ async def polling(server: Server, client: Client) -> asyncio.Task[Any]:
     """Start a long poll; return its task when the server has it."""
     before = server.calls["getupdates"]
     poll = asyncio.create_task(client.call("getUpdates", timeout=30))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while server.calls["getupdates"] == before:
             await asyncio.sleep(0.005)
     # Its body may still be on the way; a later call comes after it.
@@ -255,8 +255,13 @@ async def test_an_answer_comes_late(server: Server, client: Client) -> None:
     """A slow call exceeds the caller's timeout; one without a timeout is answered."""
     server.fault("getMe", Slow(60))
     server.fault("getMe", Slow(0.01))
+    late = asyncio.create_task(client.call("getMe"))
+    # The first fault is used up once the server has the call.
+    async with asyncio.timeout(60):
+        while not server.calls["getme"]:
+            await asyncio.sleep(0.005)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(client.call("getMe"), 0.2)
+        await asyncio.wait_for(late, 0.2)
 
     assert (await client.call("getMe"))["ok"]
 
@@ -280,7 +285,8 @@ def test_a_fault_needs_a_known_method() -> None:
 
 async def test_a_waiting_poll_does_not_delay_the_end() -> None:
     """The server closes its connection."""
-    async with asyncio.timeout(10), aiohttp.ClientSession() as session:
+    # Less than the 30 s of the poll.
+    async with asyncio.timeout(25), aiohttp.ClientSession() as session:
         async with Server() as server:
             poll = await polling(server, Client(server, session))
         with pytest.raises((aiohttp.ClientError, ConnectionResetError)):

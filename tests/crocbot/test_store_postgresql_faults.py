@@ -26,6 +26,7 @@ from crocbot.store import (
     upgrade,
 )
 from crocbot.store.postgresql import PostgresStore
+from tests.crocbot.database_sessions import Session, wait_for_lock
 from tests.pgbouncer import MISSING, PROGRAM, Pooler
 from tests.postgresql import Cluster
 
@@ -48,11 +49,17 @@ async def store(url: DatabaseUrl) -> AsyncIterator[PostgresStore]:
         yield opened
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a job have half a second, and its cancellation as well."""
-    monkeypatch.setattr(calls, "STATEMENT_SECONDS", 0.5)
-    monkeypatch.setattr(postgresql, "CANCEL_SECONDS", 0.5)
+@contextmanager
+def quick(cancel_seconds: float = postgresql.CANCEL_SECONDS) -> Iterator[None]:
+    """
+    Let a job have half a second, and its cancellation `cancel_seconds`.
+
+    Only while nothing can succeed: a busy machine may need longer for a job that does.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(calls, "STATEMENT_SECONDS", 0.5)
+        patched.setattr(postgresql, "CANCEL_SECONDS", cancel_seconds)
+        yield
 
 
 def insert(connection: Connection) -> int:
@@ -81,6 +88,13 @@ def waiting(cluster: Cluster, url: DatabaseUrl) -> int:
     return int(found[0][0])
 
 
+async def until_none_waits(cluster: Cluster, url: DatabaseUrl) -> None:
+    """Wait until no statement of a database runs."""
+    async with asyncio.timeout(60):
+        while waiting(cluster, url):
+            await asyncio.sleep(0.01)
+
+
 @contextmanager
 def locked(cluster: Cluster, url: DatabaseUrl) -> Iterator[None]:
     """Keep the table for another session."""
@@ -89,38 +103,35 @@ def locked(cluster: Cluster, url: DatabaseUrl) -> Iterator[None]:
         yield
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("atomic", [True, False])
 async def test_a_statement_that_waits_too_long(
     cluster: Cluster, store: PostgresStore, url: DatabaseUrl, atomic: bool
 ) -> None:
     """It is cancelled at the server, too, so that none are left behind."""
-    with locked(cluster, url):
+    with quick(), locked(cluster, url):
         for _ in range(3):
             with pytest.raises(StoreError, match=r"no answer in 0\.5 s"):
                 await store.run(insert, atomic=atomic)
-        assert waiting(cluster, url) == 0
+        await until_none_waits(cluster, url)
     assert await store.run(count, write=False) == 0
     assert await store.run(insert, atomic=atomic) > 0
 
 
-@pytest.mark.usefixtures("quick")
 async def test_a_caller_that_is_gone(
     cluster: Cluster, store: PostgresStore, url: DatabaseUrl
 ) -> None:
     """Its job waits no longer than others, so that it does not keep a connection."""
-    with locked(cluster, url):
+    with quick(), locked(cluster, url):
         for _ in range(postgresql.POOL_SIZE):
             caller = asyncio.create_task(store.run(insert, atomic=False))
-            while not waiting(cluster, url):
+            while not (caller.done() or waiting(cluster, url)):
                 await asyncio.sleep(0.01)
             caller.cancel()
-        while waiting(cluster, url):
-            await asyncio.sleep(0.01)
+            await asyncio.gather(caller, return_exceptions=True)
+        await until_none_waits(cluster, url)
     assert await store.run(insert, atomic=False) > 0
 
 
-@pytest.mark.usefixtures("quick")
 async def test_a_server_that_does_not_answer(
     cluster: Cluster, store: PostgresStore
 ) -> None:
@@ -129,10 +140,11 @@ async def test_a_server_that_does_not_answer(
     await asyncio.gather(*(store.run(count, write=False) for _ in range(jobs)))
     cluster.pause()
     try:
-        results = await asyncio.gather(
-            *(store.run(insert, atomic=False) for _ in range(jobs)),
-            return_exceptions=True,
-        )
+        with quick(cancel_seconds=0.5):
+            results = await asyncio.gather(
+                *(store.run(insert, atomic=False) for _ in range(jobs)),
+                return_exceptions=True,
+            )
     finally:
         cluster.resume()
     assert [type(each) for each in results] == [StoreError] * jobs
@@ -237,8 +249,10 @@ async def test_connections_that_end_at_random(
             else:
                 done.add(number)
 
+    over = asyncio.Event()
+
     async def ends() -> None:
-        while True:
+        while not over.is_set():
             await asyncio.to_thread(
                 cluster.execute,
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname"
@@ -247,9 +261,8 @@ async def test_connections_that_end_at_random(
 
     ending = asyncio.create_task(ends())
     await asyncio.gather(*(jobs(1000 * worker) for worker in range(8)))
-    ending.cancel()
-    with suppress(asyncio.CancelledError):
-        await ending
+    over.set()
+    await ending
     found = await store.run(
         lambda each: each.execute("SELECT number FROM done").fetchall(), write=False
     )
@@ -280,12 +293,23 @@ async def test_a_deadlock(
             other.execute("SET LOCAL deadlock_timeout = '60s'")
             other.execute(second.encode())
             begun.wait()
-            threading.Timer(0.2, crossed.set).start()
             other.execute(first.encode())
+
+    def cross() -> None:
+        observer = Session(url)
+        try:
+            wait_for_lock(observer)
+        finally:
+            observer.connection.close()
+            crossed.set()
 
     # New connections have the setting.
     async with PostgresStore(url) as other_store:
-        await asyncio.gather(other_store.run(job), asyncio.to_thread(other_session))
+        await asyncio.gather(
+            other_store.run(job),
+            asyncio.to_thread(other_session),
+            asyncio.to_thread(cross),
+        )
     found = await store.run(
         lambda each: each.execute(
             "SELECT sum(count) FROM ledger WHERE line IN ('answered', 'failed')"
@@ -300,7 +324,6 @@ async def test_a_replica_that_stops_within_a_transaction(
 ) -> None:
     """The server ends its connection, so that the others can write; it runs again."""
     short = calls.BEGIN_WRITE.replace("timeout = 4000", "timeout = 200")
-    monkeypatch.setattr(calls, "BEGIN_WRITE", short)
     begun, go_on = threading.Event(), threading.Event()
 
     def stop(connection: Connection) -> None:
@@ -310,8 +333,10 @@ async def test_a_replica_that_stops_within_a_transaction(
 
     job = Job(stop)
     async with PostgresStore(url) as stopped:
-        running = asyncio.create_task(stopped.run(job))
-        await asyncio.to_thread(begun.wait)
+        with monkeypatch.context() as patched:
+            patched.setattr(calls, "BEGIN_WRITE", short)
+            running = asyncio.create_task(stopped.run(job))
+            await asyncio.to_thread(begun.wait)
         await store.run(insert)
         go_on.set()
         await running

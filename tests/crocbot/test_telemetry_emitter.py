@@ -47,7 +47,7 @@ class EmitterFixture:
 
     async def received(self) -> list[str]:
         """Wait for a datagram; return the lines so far."""
-        await asyncio.wait_for(self.target.received.wait(), 5)
+        await asyncio.wait_for(self.target.received.wait(), 60)
         self.target.received.clear()
         return self.target.take()
 
@@ -316,7 +316,7 @@ async def test_a_stop_during_a_flush_loses_nothing() -> None:
     scene = EmitterFixture(flush_seconds=3600)
     fill(scene)
     scene.emitter.start()
-    await asyncio.wait_for(scene.target.received.wait(), 5)
+    await asyncio.wait_for(scene.target.received.wait(), 60)
     await scene.emitter.stop()
 
     assert observations(scene.target.take()) == len(MessageType) * MAX_OBSERVATIONS

@@ -35,6 +35,8 @@ def sampled() -> dict[str, float]:
 @pytest.mark.skipif(sys.platform != "linux", reason="psutil reads /proc")
 def test_a_real_process_has_plausible_numbers(tmp_path: Path) -> None:
     """It started before now, uses less memory than it reserved, and opens files."""
+    # What earlier tests left would be closed while this one counts.
+    gc.collect()
     before, start_time = sampled(), process.start_time()
     files = [(tmp_path / str(i)).open("w") for i in range(10)]
     during = sampled()
@@ -93,5 +95,6 @@ def test_the_memory_of_the_c_library_is_counted() -> None:
     during = allocated()
     del block
 
-    assert during - before >= 10_000_000
-    assert during - allocated() >= 10_000_000
+    # Besides the block, what other threads and the samples themselves need.
+    assert during - before >= 9_000_000
+    assert during - allocated() >= 9_000_000

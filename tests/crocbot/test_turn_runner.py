@@ -16,6 +16,7 @@ from crocbot.events import EditHandled, QueueWait
 from crocbot.model import Disposition, MessageType, Outcome, Row
 from crocbot.turn import TurnRunner
 from tests.crocbot.fakes import RecordedEvents
+from tests.crocbot.test_dispatcher import settle
 
 
 class RunnerFixture:
@@ -92,7 +93,7 @@ async def test_rows_that_are_closed_during_a_drain() -> None:
     dispatcher.enqueue(Row(number, {}, 0.0) for number in (1, 2))
     await world.closing.wait()
     draining = asyncio.create_task(dispatcher.drain(0))
-    await asyncio.sleep(0.01)
+    await settle()
     world.go_on.set()
 
     assert await draining == 1

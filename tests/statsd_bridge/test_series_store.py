@@ -239,6 +239,17 @@ def test_expiry_is_that_of_the_last_ttl(steps: list[tuple[str, int, int]]) -> No
         assert {family.name for family in store.families()} == set(deadlines)
 
 
+def traced_memory() -> int:
+    """
+    Return the bytes that are in use, after a collection.
+
+    Python keeps 2,000 tuples of each length that were freed, until a full one.
+    """
+    gc.collect()
+    used, _ = tracemalloc.get_traced_memory()
+    return used
+
+
 def test_two_ttls_for_one_series_need_no_memory(make_pipeline: MakePipeline) -> None:
     """Each line changes the ttl of the series; nothing is left of the ones before."""
     rules = (
@@ -255,7 +266,7 @@ def test_two_ttls_for_one_series_need_no_memory(make_pipeline: MakePipeline) -> 
             memory.feed(b"a:1|c\nb:1|c\na:1|c\nb:1|c")
             memory.feed(b"c:1|c")
             memory.pass_seconds(0)
-        used, _ = tracemalloc.get_traced_memory()
+        used = traced_memory()
     finally:
         tracemalloc.stop()
 
@@ -270,10 +281,10 @@ def test_reloads_that_change_ttls_need_no_memory(store: SeriesStore) -> None:
     try:
         for reload in range(40):
             if reload == 4:
-                before, _ = tracemalloc.get_traced_memory()
+                before = traced_memory()
             for number in range(500):
                 put(store, COUNTER, f"n{number}", ttl=100_000 - 1_000 * reload)
-        after, _ = tracemalloc.get_traced_memory()
+        after = traced_memory()
     finally:
         tracemalloc.stop()
 
@@ -292,9 +303,7 @@ def test_expired_series_need_no_memory_after_a_reload(
                 put(store, COUNTER, f"n{number}", ttl=ttl)
         clock.now += 61
         store.expire()
-        # Python keeps 2,000 tuples that were freed, until a full collection.
-        gc.collect()
-        used, _ = tracemalloc.get_traced_memory()
+        used = traced_memory()
     finally:
         tracemalloc.stop()
 
@@ -330,7 +339,7 @@ def test_label_names_are_forgotten_with_their_series(
             clock.now += 2
             store.expire()
             assert len(store) == 1
-        used, _ = tracemalloc.get_traced_memory()
+        used = traced_memory()
     finally:
         tracemalloc.stop()
 

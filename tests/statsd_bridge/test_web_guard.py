@@ -168,8 +168,8 @@ def test_a_change_while_the_file_is_read_is_found(
 class SystemClock:
     """The time of day, which a test moves."""
 
-    def __init__(self) -> None:
-        self.now = time.time()
+    def __init__(self, now: float | None = None) -> None:
+        self.now = time.time() if now is None else now
 
     def __call__(self) -> float:
         return self.now
@@ -183,7 +183,7 @@ def test_a_change_that_its_status_hides_is_found(
     file.write_text("one")
     frozen = file.stat()
     monkeypatch.setattr(Path, "stat", lambda _: frozen)
-    files = WatchedFiles(SystemClock())
+    files = WatchedFiles(SystemClock(frozen.st_mtime))
     files.add(file)
     assert not files.have_changed()
     file.write_text("two")
@@ -195,8 +195,9 @@ def test_files_that_settled_are_not_read_at_every_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only at the first one after that time."""
-    file, clock, reads = tmp_path / "cert.pem", SystemClock(), 0
+    file, reads = tmp_path / "cert.pem", 0
     file.write_text("one")
+    clock = SystemClock(file.stat().st_mtime)
     files = WatchedFiles(clock)
     read_bytes = Path.read_bytes
 

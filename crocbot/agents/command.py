@@ -311,7 +311,8 @@ async def _chunks(stdout: asyncio.StreamReader | None) -> AsyncIterator[bytes]:
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _missing_interpreter(path: str) -> str | None:

@@ -240,7 +240,8 @@ class Alerts:
             self._update()
             last = asyncio.gather(*(sender.send_due() for sender in self._webhooks))
             with suppress(TimeoutError):
-                await asyncio.wait_for(last, LAST_SECONDS)
+                async with asyncio.timeout(LAST_SECONDS):
+                    await last
             await self._save()
         for sender in self._senders:
             await sender.way.close()
@@ -268,7 +269,8 @@ class Alerts:
                     self._update()
                     await self._save()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._was_sent.wait(), INTERVAL_SECONDS)
+                async with asyncio.timeout(INTERVAL_SECONDS):
+                    await self._was_sent.wait()
             self._was_sent.clear()
 
     async def _follow_leadership(self) -> None:

@@ -176,7 +176,8 @@ class _Chat:
                 self._screen.prompt()
         if self._screen.interactive and self._conversation.stop():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._conversation.idle.wait(), STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._conversation.idle.wait()
         self._screen.interrupt()
 
     def _interrupt(self) -> None:

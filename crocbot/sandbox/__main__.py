@@ -128,7 +128,8 @@ class SandboxRun:
             if self._server.calls["getupdates"] > before:
                 return True
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), CHECK_SECONDS)
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._stop.wait()
         return False
 
     def _receive(self, sent: Sent) -> None:

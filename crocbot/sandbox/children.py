@@ -54,7 +54,8 @@ class Child:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return await asyncio.wait_for(self.process.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                return await self.process.wait()
         except TimeoutError:
             self.process.kill()
             return await self.process.wait()

@@ -215,7 +215,8 @@ class SimulatedUser:
             known = self._known_answers
             timeout = ANSWER_TIMEOUT_SECONDS if known else AGENT_TIMEOUT_SECONDS
         try:
-            await asyncio.wait_for(self._all_answered.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._all_answered.wait()
         except TimeoutError:
             self.mistakes.append(
                 f"{self.person.first_name} has no answer to"
@@ -240,7 +241,8 @@ class SimulatedUser:
             if not await self.wait_answered():
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), random.uniform(*pause_seconds))
+                async with asyncio.timeout(random.uniform(*pause_seconds)):
+                    await stop.wait()
                 return
 
 

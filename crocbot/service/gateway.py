@@ -189,7 +189,8 @@ class Gateway:
             return False
         # What the answer has shown comes before the reply to the command.
         with suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), STOP_SECONDS)
+            async with asyncio.timeout(STOP_SECONDS):
+                await ended.wait()
         return True
 
     def status(self) -> Status:

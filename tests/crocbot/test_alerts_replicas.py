@@ -29,9 +29,17 @@ class RecordedWay:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
+        self.closes: Alerts | None = None
+        self.closing: asyncio.Task[None] | None = None
 
     async def send(self, notice: Notice, **_: Any) -> None:
         self.told.append((str(notice.name), str(notice.kind)))
+        self.closing = asyncio.create_task(self._close_alerts())
+
+    async def _close_alerts(self) -> None:
+        await asyncio.sleep(0)
+        if self.closes is not None:
+            await self.closes.__aexit__()
 
     async def close(self) -> None:
         pass
@@ -179,3 +187,18 @@ async def test_the_token_is_refused_before_there_is_a_leader(
 
     assert first.way.told == [("CrocbotTokenRefused", "firing")]
     assert second.way.told == []
+
+
+async def test_the_gateway_stops_when_an_alert_was_sent(
+    replicas: tuple[Replica, Replica],
+) -> None:
+    """It ends, also if both happen before the record of the alert is written."""
+    first, _ = replicas
+    first.way.closes = first.alerts
+    first.inbox_fails = True
+    first.leadership.begin(Term(5))
+    await until(lambda: first.way.closing is not None)
+    assert first.way.closing is not None
+    await asyncio.wait({first.way.closing}, timeout=30)
+
+    assert first.way.closing.done()

@@ -179,6 +179,21 @@ async def test_a_user_stops_when_asked(
     assert ada.sent == ada.answered
 
 
+async def test_a_user_is_cancelled_when_an_answer_comes(ada: SimulatedUser) -> None:
+    """The cancellation counts, also if both happen before the user goes on."""
+    script = iter([users.text("a"), users.text("b")])
+    talk = asyncio.create_task(ada.converse(script, asyncio.Event(), Random(1)))
+    while not ada.sent:
+        await asyncio.sleep(0)
+    for _ in range(ada.sent.total()):
+        ada.receive("an answer")
+    await asyncio.sleep(0)
+    talk.cancel()
+    await asyncio.wait({talk}, timeout=30)
+
+    assert talk.cancelled()
+
+
 def test_users_receive_the_messages_of_their_chat(server: RecordingServer) -> None:
     """A message reaches the user whose chat it is in; other chats are ignored."""
     several = Users(PEOPLE[:2], server)

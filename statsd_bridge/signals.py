@@ -73,6 +73,7 @@ class Signals:
         # In the order of arrival, each once.  A handler may run between any two
         # instructions of this class, another handler's included.
         self._pending: list[int] = []
+        self._is_delivering = False
 
     def install_for(self, arguments: list[str]) -> None:
         """Handle signals unless arguments are those of another command."""
@@ -116,17 +117,24 @@ class Signals:
             if not STOP.isdisjoint(self._pending):
                 _exit()
             return
-        while True:
+        # A handler that interrupts this leaves its signal to it: in a flood of signals
+        # handlers would interrupt each other until Python's stack is full.
+        while self._pending and not self._is_delivering:
+            self._is_delivering = True
             try:
-                number = self._pending.pop(0)
-            except IndexError:
-                return
-            if number in STOP:
-                self._listener.stop()
-            elif number == RELOAD:
-                self._listener.reload()
-            else:
-                self._listener.ignored(_name(number))
+                # Another handler may have interrupted this between the lines above.
+                if self._pending:
+                    self._deliver_one(self._listener, self._pending.pop(0))
+            finally:
+                self._is_delivering = False
+
+    def _deliver_one(self, listener: SignalListener, number: int) -> None:
+        if number in STOP:
+            listener.stop()
+        elif number == RELOAD:
+            listener.reload()
+        else:
+            listener.ignored(_name(number))
 
 
 def _exit() -> None:

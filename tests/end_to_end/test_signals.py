@@ -39,23 +39,29 @@ def wait_handled(process: subprocess.Popen[bytes], number: int) -> None:
             return
         if process.poll() is not None:
             break
+        time.sleep(0.001)
     pytest.fail(f"no handler for signal {number}; exit code {process.returncode}")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_before_the_imports_stops_it(
+def test_a_signal_during_the_imports_stops_it(
     program: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     """Exit code 0 and no traceback, once the first line has run."""
+    pipe, modules = tmp_path / "pipe", tmp_path / "modules"
+    os.mkfifo(pipe)
+    modules.mkdir()
+    # In place of a library: its import takes as long as the test wants.
+    (modules / "click.py").write_text(f"open({str(pipe)!r}).read()\n")
     command = [*PROGRAMS[program], "--statsd.listen-udp=127.0.0.1:0"]
+    environment = {**os.environ, "PYTHONPATH": str(modules)}
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log)
-    # Installed after those that stop; Python handles SIGINT from its own start on.
-    wait_handled(process, signal.SIGHUP)
-    process.send_signal(number)
-
-    assert process.wait(TIMEOUT_SECONDS) == 0
+        process = subprocess.Popen(command, stderr=log, env=environment)
+    # Returns once the program opens the pipe, too.
+    with pipe.open("wb"):
+        process.send_signal(number)
+        assert process.wait(TIMEOUT_SECONDS) == 0
     assert (tmp_path / "log").read_text() == ""
 
 
@@ -72,14 +78,15 @@ def test_a_sighup_before_the_imports_reloads_later(launch: Start) -> None:
     assert bridge.stop() == 0
 
 
-def test_a_signal_ends_a_check_without_a_good_exit_code() -> None:
+def test_a_signal_ends_a_check_without_a_good_exit_code(tmp_path: Path) -> None:
     """A check that is interrupted says nothing about the files."""
-    process = subprocess.Popen(
-        [*PROGRAMS["module"], "--check-config"], stderr=subprocess.DEVNULL
-    )
-    process.send_signal(signal.SIGTERM)
-
-    assert process.wait(TIMEOUT_SECONDS) == -signal.SIGTERM
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    rules = f"--statsd.mapping-config={pipe}"
+    process = subprocess.Popen([*PROGRAMS["module"], "--check-config", rules])
+    with pipe.open("wb"):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_SECONDS) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("argument", ["@", "--statsd.mapping-config="])

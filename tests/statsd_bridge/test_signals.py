@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from statsd_bridge.signals import SignalListener, Signals
+
+FLOOD = 10 * sys.getrecursionlimit()
 
 
 @pytest.fixture
@@ -73,6 +76,22 @@ def test_a_signal_during_a_delivery_loses_none(signals: Signals, then: int) -> N
 
     assert {"SIGUSR2", "reload", "stop"} == {*listener.calls}
     assert listener.calls[0] == "SIGUSR2"
+
+
+def test_a_flood_of_signals_is_delivered(signals: Signals) -> None:
+    """However many come while one is delivered, the stack does not grow."""
+
+    class Flooded(Recorder):
+        def _add(self, call: str) -> None:
+            self.calls.append(call)
+            if len(self.calls) < FLOOD:
+                send(signal.SIGUSR1)
+
+    listener = Flooded()
+    signals.deliver_to(listener)
+    send(signal.SIGUSR1)
+
+    assert listener.calls == ["SIGUSR1"] * FLOOD
 
 
 def test_the_end_ignores_signals(signals: Signals) -> None:

@@ -30,7 +30,8 @@ from crocbot.sandbox.users import PEOPLE, SimulatedUser, script
 
 PORT = 8081
 PAUSE_SECONDS = (0.5, 5.0)
-LAST_ANSWERS_SECONDS = 5.0
+# Below `stop_grace_period` in compose/compose.yml.
+LAST_ANSWERS_SECONDS = 30.0
 CHECK_SECONDS = 0.2
 
 

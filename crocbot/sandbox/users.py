@@ -31,7 +31,7 @@ from crocbot.sandbox.server import Server
 from crocbot.sandbox.terminal import Terminal
 
 MAX_MISTAKES = 100
-ANSWER_TIMEOUT_SECONDS = 30.0
+ANSWER_TIMEOUT_SECONDS = 90.0
 # A model may be slow, and its own timeout is what counts.
 AGENT_TIMEOUT_SECONDS = 900.0
 PAUSE_SECONDS = (0.3, 3.0)

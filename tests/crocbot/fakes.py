@@ -405,7 +405,7 @@ async def serving(handlers: Mapping[str, Handler]) -> AsyncIterator[str]:
 
 
 def streaming(content_type: str, *chunks: bytes, cut: bool = False) -> Handler:
-    """Return a handler that writes chunks one by one, and may abort after them."""
+    """Return a handler that writes chunks one by one, and may break off after them."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": content_type})
@@ -415,7 +415,8 @@ def streaming(content_type: str, *chunks: bytes, cut: bool = False) -> Handler:
             await response.write(chunk)
             await asyncio.sleep(0.01)
         if cut and request.transport is not None:
-            request.transport.abort()
+            # Not abort(): a reset discards what the client has not read yet.
+            request.transport.close()
         return response
 
     return handle

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 
 import aiohttp
+import psycopg
 import pytest
 
 from crocbot.sandbox import Person, faults
@@ -61,6 +63,14 @@ class Replica:
         is_standby = ": standby; the " in text and " is not known" not in text
         return is_standby and text.endswith("\nready\n")
 
+    async def shows(self, text: str) -> None:
+        """Wait until its page /status has a text."""
+
+        async def has_it() -> bool:
+            return text in await self.page("/status")
+
+        await self.world.eventually(has_it)
+
     def signal(self, number: int) -> None:
         """Send a signal to its process."""
         assert self.child is not None
@@ -89,6 +99,7 @@ class Pair:
 
     def __init__(self, world: World, url: str, **settings: str) -> None:
         self.world = world
+        self._url = url
         self.first = Replica(world, url, "first", **settings)
         self.second = Replica(world, url, "second", **settings)
 
@@ -100,10 +111,23 @@ class Pair:
         await self.world.eventually(self.second.stands_by)
 
     async def exchange(self, text: str) -> None:
-        """Write a message; wait until it has an answer, and has only one."""
+        """
+        Write a message; wait until it has an answer, and has only one.
+
+        Its row is closed: if a replica ended before that, it would be sent again.
+        """
         self.world.server.send(ADA, text)
         await self.world.eventually(lambda: text in self.world.replies.to(ADA))
+        await self.world.eventually(lambda: asyncio.to_thread(self._all_closed))
         assert self.world.replies.to(ADA).count(text) == 1
+
+    def _all_closed(self) -> bool:
+        """Return whether no row is open."""
+        with psycopg.connect(self._url) as connection:
+            found = connection.execute(
+                "SELECT 1 FROM rows WHERE disposition IS NULL LIMIT 1"
+            )
+            return found.fetchone() is None
 
 
 @pytest.fixture
@@ -118,12 +142,12 @@ async def test_the_leader_is_killed(pair: Pair) -> None:
     """One replica polls; after `kill -9` the other one does, without a conflict."""
     await pair.exchange("one")
     assert pair.world.server.calls["deletewebhook"] == 1
-    assert "standby, the leader is" in await pair.second.page("/status")
+    await pair.second.shows("standby, the leader is")
     await pair.first.kill()
     await pair.world.eventually(pair.second.leads)
     await pair.exchange("two")
 
-    assert ": the leader; " in await pair.second.page("/status")
+    await pair.second.shows(": the leader; ")
     assert "poll failed" not in pair.second.log
 
 
@@ -133,7 +157,7 @@ async def test_the_leader_is_paused_for_longer_than_its_lease(pair: Pair) -> Non
     pair.first.signal(signal.SIGSTOP)
     # Telegram answers the poll of the paused leader with it.
     await pair.exchange("two")
-    assert await pair.second.leads()
+    await pair.world.eventually(pair.second.leads)
     pair.first.signal(signal.SIGCONT)
     await pair.world.eventually(pair.first.stands_by)
     await pair.exchange("three")
@@ -141,8 +165,8 @@ async def test_the_leader_is_paused_for_longer_than_its_lease(pair: Pair) -> Non
     assert pair.world.replies.to(ADA) == ["one", "two", "three"]
     assert "Task exception" not in pair.first.log
     for each in (pair.first, pair.second):
-        assert '"crocbot_telegram_reconnects_total{reason=\\"conflict\\"}": 0' in (
-            await each.page("/status")
+        await each.shows(
+            '"crocbot_telegram_reconnects_total{reason=\\"conflict\\"}": 0'
         )
 
 
@@ -160,11 +184,7 @@ async def test_another_program_polls(pair: Pair) -> None:
     """Its conflicts are counted, like those of a gateway alone."""
     pair.world.server.fault("getUpdates", faults.other_poller(), times=3)
 
-    async def counted() -> bool:
-        page = await pair.first.page("/status")
-        return '{reason=\\"conflict\\"}": 3' in page
-
-    await pair.world.eventually(counted)
+    await pair.first.shows('{reason=\\"conflict\\"}": 3')
 
 
 async def test_all_replicas_serve_the_webhook(world: World, database_url: str) -> None:

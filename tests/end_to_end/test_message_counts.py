@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 from crocbot.sandbox import Person, faults
 from tests.end_to_end.programs import Run
+from tests.end_to_end.test_people import with_agent
 from tests.end_to_end.world import World
 
 ADA, BOB, EVE = Person(7, "Ada"), Person(8, "Bob"), Person(9, "Eve")
 MESSAGES = "crocbot_messages_total"
 CLOSED_ROWS = "crocbot_inbox_closed_rows"
+OPEN_ROWS = "crocbot_inbox_open_rows"
 IN_FLIGHT = "crocbot_turns_in_flight"
 BLOCKED = faults.api_error(403, "Forbidden: bot was blocked by the user")
 REFUSED = faults.api_error(400, "Bad Request: no")
@@ -30,24 +32,27 @@ async def counted(world: World, name: str, expected: Mapping[str, float]) -> Non
 async def test_messages_that_are_not_answered(world: World) -> None:
     """A stopped answer is a message, as are those that wait in a chat that is gone."""
     await world.start_bridge()
-    gateway = await world.start_gateway("tests.end_to_end.fatal_gateway", "kill")
-    world.server.send(ADA, "slow")
-    await in_flight(world)
-    world.server.send(ADA, "/stop")
-    await counted(world, MESSAGES, {"text": 1, "command": 1})
-    # Until then the answer to the command may be sent, and be the one that is refused.
-    await counted(world, CLOSED_ROWS, {"answered": 1, "cancelled": 1})
-    await counted(world, IN_FLIGHT, {})
+    async with with_agent(world) as service:
+        gateway = await service.start()
+        service.busy.clear()
+        world.server.send(ADA, "slow")
+        await in_flight(world)
+        world.server.send(ADA, "/stop")
+        await counted(world, MESSAGES, {"text": 1, "command": 1})
+        # Until then the answer to the command may be sent, and be what is refused.
+        await counted(world, CLOSED_ROWS, {"answered": 1, "cancelled": 1})
+        await counted(world, IN_FLIGHT, {})
 
-    world.server.send(BOB, "slow")
-    await in_flight(world)
-    world.server.fault("sendMessage", BLOCKED)
-    for text in "abc":
-        world.server.send(BOB, text)
-    await counted(world, MESSAGES, {"text": 5, "command": 1})
-    rows = {"answered": 1, "cancelled": 1, "failed": 4}
-    await counted(world, CLOSED_ROWS, rows)
-    assert await gateway.stop() == 0
+        for text in ("slow", *"abc"):
+            world.server.send(BOB, text)
+        await counted(world, OPEN_ROWS, {"": 4})
+        world.server.fault("sendMessage", BLOCKED)
+        service.busy.set()
+        await counted(world, MESSAGES, {"text": 5, "command": 1})
+        rows = {"answered": 1, "cancelled": 1, "failed": 4}
+        await counted(world, CLOSED_ROWS, rows)
+        assert service.asked == ["slow", "slow"]
+        assert await gateway.stop() == 0
 
 
 async def in_flight(world: World) -> None:

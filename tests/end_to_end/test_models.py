@@ -104,11 +104,12 @@ async def test_thinking_that_is_kept(world: World) -> None:
         changes = {"CROCBOT_KEEP_THINKING": "true", "CROCBOT_STATSD_HOST": "off"}
         await world.start_gateway(**settings(f"{url}/think/v1"), **changes)
         world.server.send(ADA, "hello")
-        await world.eventually(lambda: world.replies.to(ADA))
+        await world.eventually(
+            lambda: "".join(world.replies.to(ADA)[-1:]).endswith("Hi.")
+        )
 
     (reply,) = world.replies.to(ADA)
     assert "A greeting." in reply
-    assert reply.endswith("Hi.")
 
 
 @pytest.mark.parametrize("stopped", [True, False])
@@ -126,8 +127,8 @@ async def test_continue(world: World, stopped: bool) -> None:
             if stopped:
                 await asyncio.Event().wait()
             assert request.transport is not None
-            await asyncio.sleep(0.1)
-            request.transport.abort()
+            # Not abort(): a reset discards what the gateway has not read yet.
+            request.transport.close()
         else:
             await response.write(event(chunk("The rest.", "stop")))
         return response

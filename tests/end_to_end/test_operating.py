@@ -8,6 +8,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from crocbot.inbox import SCHEMA, sql
@@ -92,6 +93,7 @@ async def test_the_status(world: World, terminal: Terminal) -> None:
     gateway = await world.start_gateway()
     world.server.send(ADA, "hello")
     await world.eventually(lambda: counts(world.database) == {"answered": 1})
+    await world.eventually(lambda: counted(world))
     status = terminal("status")
     assert await status.end() == 0, status.seen
     for line in (
@@ -117,6 +119,8 @@ async def test_the_status(world: World, terminal: Terminal) -> None:
     assert "CROCBOT_HEALTH_ADDRESS is off" in off.seen
 
     second = await world.start_gateway(CROCBOT_STATE_DIR=str(world.home / "other"))
+    # The first one polls, too: what the second one logs says that it runs.
+    await world.eventually(lambda: "no health page" in second.output.read_text())
     wrong = terminal("status", CROCBOT_STATE_DIR=str(world.home / "other"))
     assert await wrong.end() == 1
     assert "but another one answers at" in wrong.seen
@@ -126,6 +130,16 @@ async def test_the_status(world: World, terminal: Terminal) -> None:
     assert await stopped.end() == 1
     assert "no gateway runs in" in stopped.seen
     assert "accepted 1 = answered 1 " in stopped.seen
+
+
+async def counted(world: World) -> bool:
+    """Return whether the gateway has counted a message."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{world.health_url}/status") as answer,
+    ):
+        metrics = (await answer.json())["metrics"]
+    return bool(metrics.get('crocbot_messages_total{type="text"}') == 1)
 
 
 async def test_dropped_rows(world: World, terminal: Terminal) -> None:

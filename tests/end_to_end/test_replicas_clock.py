@@ -64,8 +64,7 @@ async def test_no_lease_is_lost(scene: Scene) -> None:
 
 async def test_a_replica_has_ended_before(scene: Scene) -> None:
     """Its leases would last for another hour; the other replica takes them over."""
-    leader = scene.replicas.leader
-    assert leader is not None
+    leader = await scene.world.eventually(lambda: scene.replicas.leader)
     scene.answers.write(4)
     await scene.answers.wait_for(scene.answers.answered + 1)
     await leader.kill()

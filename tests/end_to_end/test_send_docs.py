@@ -58,6 +58,9 @@ def type_all(world: World) -> list[str]:
             shell.sendline(own)
             shell.expect_exact(PROMPT)
             shown.append((shell.before or "").replace("\r", "").split("\n", 1)[-1])
+        shell.sendline("exit")
+        shell.expect(pexpect.EOF)
+        shell.wait()
     finally:
         shell.close()
     return shown

@@ -11,6 +11,7 @@ import random
 import re
 import signal
 import socket
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.end_to_end.programs import BridgeProcess, Start
+from tests.end_to_end.programs import TIMEOUT_SECONDS, BridgeProcess, Start
 
 MEGABYTE = 1024 * 1024
 
@@ -315,10 +316,16 @@ def test_what_the_kernel_drops_is_on_the_page(start: Start) -> None:
     for _ in range(100):
         bridge.send(*[b"x" * 1000] * 50)
     bridge.process.send_signal(signal.SIGCONT)
-    page = bridge.get("/metrics")
-    dropped = value(page, "statsd_bridge_udp_kernel_drops_total")
+    dropped, deadline = 0.0, time.monotonic() + TIMEOUT_SECONDS
+    # Each packet is either received, perhaps after this page, or dropped.
+    while True:
+        page = bridge.get("/metrics")
+        dropped = value(page, "statsd_bridge_udp_kernel_drops_total")
+        if dropped + value(page, "statsd_exporter_udp_packets_total") == 5000:
+            break
+        assert time.monotonic() < deadline, page
+        time.sleep(0.02)
 
     assert dropped > 0
     # The name that alerts for statsd_exporter look at.
     assert value(page, "statsd_exporter_udp_packet_drops_total") == dropped
-    assert dropped + value(page, "statsd_exporter_udp_packets_total") == 5000

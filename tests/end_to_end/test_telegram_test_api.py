@@ -8,6 +8,7 @@ lacks is in front of it in `telegram_test_api.js`.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import subprocess
@@ -39,23 +40,33 @@ def node_path() -> str:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is missing: Debian has it in the package {program}")
     folder = Path(tempfile.gettempdir()) / f"crocbot-telegram-test-api-{VERSION}"
-    modules = folder / "node_modules"
-    if not (modules / "telegram-test-api").exists():
-        folder.mkdir(exist_ok=True)
-        install = subprocess.run(
-            [
-                *("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"),
-                *("--prefix", folder, f"telegram-test-api@{VERSION}"),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if install.returncode:
-            shutil.rmtree(folder)
-            why = install.stderr.strip().splitlines()[-1:]
-            pytest.skip(f"npm could not install telegram-test-api: {why}")
-    return str(modules)
+    # One at a time: the workers of pytest share the folder.
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        install(folder)
+    return str(folder / "node_modules")
+
+
+def install(folder: Path) -> None:
+    """Install the package in a folder, unless it is there; skip if that fails."""
+    done = folder / "done"
+    if done.exists():
+        return
+    folder.mkdir(exist_ok=True)
+    npm = subprocess.run(
+        [
+            *("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"),
+            *("--prefix", folder, f"telegram-test-api@{VERSION}"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if npm.returncode:
+        shutil.rmtree(folder)
+        why = npm.stderr.strip().splitlines()[-1:]
+        pytest.skip(f"npm could not install telegram-test-api: {why}")
+    done.touch()
 
 
 class Emulator:

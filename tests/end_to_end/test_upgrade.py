@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from crocbot.inbox import SCHEMA, sql
 from crocbot.sandbox import Person
+from crocbot.store import opened
 from crocbot.store.sqlite import FORMAT
 from tests.end_to_end.programs import Run
 from tests.end_to_end.world import World
@@ -39,9 +41,17 @@ async def test_an_earlier_version(world: World, run: Run, name: str) -> None:
     world.server.send(ADA, "later")
     await world.eventually(lambda: world.replies.to(ADA) == replies)
 
+    # A row is closed after its answer was sent.
+    await world.eventually(lambda: not open_rows(world.database))
     report = run("crocbot", "inbox", **world.settings())
     code, output, _ = await asyncio.to_thread(report.end)
     assert (code, output.splitlines()[0]) == (0, "open: 0")
+
+
+def open_rows(file: Path) -> int:
+    """Return the number of open rows of an inbox."""
+    with opened(file, [SCHEMA]) as connection:
+        return sql.state(connection).open
 
 
 @pytest.mark.parametrize("command", ["gateway", "inbox", "check", "pairing list"])

@@ -110,7 +110,8 @@ def test_pages_and_intake_at_once(bridge: BridgeProcess) -> None:
                 for _ in range(20):
                     sock.sendto(b"api.r%d.hits:1|c" % (sent % MANY), (HOST, bridge.udp))
                     sent += 1
-                time.sleep(0.005)
+                # The socket's buffer has them for some seconds, if the bridge is slow.
+                time.sleep(0.02)
 
     sender = threading.Thread(target=go_on_sending)
     sender.start()

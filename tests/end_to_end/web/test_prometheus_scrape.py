@@ -155,6 +155,13 @@ def names(series: Series) -> set[str]:
     return {key[0] for key in series if not key[0].startswith(SCRAPED)}
 
 
+def scraped(server: Server, job: str) -> Series:
+    """Return the series of a job, once its newest scrape has brought them."""
+    return server.eventually(
+        lambda: found if sent(found := server.series(job)) else None
+    )
+
+
 def sent(series: Series) -> Series:
     """The series that were sent over statsd."""
     return {
@@ -168,19 +175,24 @@ def test_prometheus_scrapes_over_tls_with_a_certificate_and_a_user(
     server: Server,
 ) -> None:
     """Up and without errors with the right password, down with a wrong one."""
-    targets = server.targets(3)
 
-    assert targets["openmetrics"]["lastError"] == ""
-    assert targets["openmetrics"]["health"] == "up"
-    assert targets["text"]["lastError"] == ""
-    assert targets["wrong_password"]["health"] == "down"
-    assert "401" in targets["wrong_password"]["lastError"]
+    def as_they_should_be() -> bool:
+        targets = server.targets(3)
+        # A single scrape may take too long.
+        return (
+            targets["openmetrics"]["lastError"] == ""
+            and targets["openmetrics"]["health"] == "up"
+            and targets["text"]["lastError"] == ""
+            and targets["wrong_password"]["health"] == "down"
+            and "401" in targets["wrong_password"]["lastError"]
+        )
+
+    assert server.eventually(as_they_should_be)
 
 
 def test_both_formats_bring_the_same_series(server: Server) -> None:
     """The same names, labels and values in both formats."""
-    server.targets(3)
-    open_metrics, text = server.series("openmetrics"), server.series("text")
+    open_metrics, text = scraped(server, "openmetrics"), scraped(server, "text")
 
     assert sent(open_metrics) == sent(text)
     assert names(open_metrics) == names(text)
@@ -189,8 +201,7 @@ def test_both_formats_bring_the_same_series(server: Server) -> None:
 
 def test_the_values_are_those_that_were_sent(server: Server) -> None:
     """A few of each type, as Prometheus stores them."""
-    server.targets(3)
-    found = server.series("openmetrics")
+    found = scraped(server, "openmetrics")
 
     assert found["hits",] == "3"
     assert found["hits_total", ("k", "v")] == "4"
@@ -205,7 +216,8 @@ def test_the_values_are_those_that_were_sent(server: Server) -> None:
 
 def test_help_and_types_are_kept(server: Server) -> None:
     """Prometheus shows the help text and the type of the rules."""
-    server.targets(3)
+    for job in ("openmetrics", "text"):
+        scraped(server, job)
     metadata = {
         each["target"]["job"]: each
         for each in server.ask("targets/metadata", metric="helped_total")

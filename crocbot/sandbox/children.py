@@ -26,7 +26,8 @@ from crocbot import linux
 from crocbot.errors import CrocbotError
 
 SETTING_PREFIXES = ("CROCBOT_", "TELEGRAM_", "OPENAI_")
-STOP_SECONDS = 15.0
+# A gateway ends within its drain time and 2 s of its own; a busy machine needs more.
+STOP_SECONDS = 30.0
 MAX_TAIL_LINES = 20
 
 Result = TypeVar("Result")

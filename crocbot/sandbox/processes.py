@@ -28,7 +28,7 @@ HOST = "127.0.0.1"
 STATSD_PORT, WEB_PORT = 9125, 9102
 START_SECONDS = 60.0
 CHECK_SECONDS = 0.05
-READ_TIMEOUT = aiohttp.ClientTimeout(total=5)
+READ_TIMEOUT = aiohttp.ClientTimeout(total=20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,12 @@ import asyncio
 import signal
 
 import pytest
+from aiohttp import web
 
 from crocbot.sandbox import Chat, Person, faults
 from crocbot.sandbox.faults import Drop, Fault, Slow
 from crocbot.sandbox.reactions import Reaction
+from tests.crocbot.fakes import serving
 from tests.end_to_end.programs import Run
 from tests.end_to_end.world import World
 
@@ -27,15 +29,26 @@ def record(world: World) -> list[Reaction]:
 async def test_a_reaction_until_the_answer(world: World) -> None:
     """It is shown while messages wait, and gone after their answers."""
     seen = record(world)
-    # So that the second message waits.
-    world.server.fault("sendMessage", Slow(1.0))
-    gateway = await world.start_gateway(**EYES)
-    sent = [world.server.send(ADA, text) for text in ("one", "two")]
-    await world.eventually(lambda: [*map(world.server.reaction, sent)] == ["👀"] * 2)
-    await world.eventually(lambda: world.replies.to(ADA) == ["one", "two"])
-    await world.eventually(lambda: [*map(world.server.reaction, sent)] == [None] * 2)
-    assert len(seen) == 4
-    assert await gateway.stop() == 0
+    both_wait = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        await both_wait.wait()
+        return web.json_response({"reply": (await request.json())["message"]})
+
+    async with serving({"POST /": answer}) as place:
+        agent = {"CROCBOT_AGENT": "http", "CROCBOT_AGENT_URL": f"http://{place}/"}
+        gateway = await world.start_gateway(**EYES, **agent)
+        sent = [world.server.send(ADA, text) for text in ("one", "two")]
+
+        def shown(emoji: str | None) -> bool:
+            return [*map(world.server.reaction, sent)] == [emoji] * 2
+
+        await world.eventually(lambda: shown("👀"))
+        both_wait.set()
+        await world.eventually(lambda: world.replies.to(ADA) == ["one", "two"])
+        await world.eventually(lambda: shown(None))
+        assert len(seen) == 4
+        assert await gateway.stop() == 0
 
 
 async def test_no_reaction_for_strangers_and_by_default(world: World) -> None:

@@ -70,7 +70,7 @@ class DaemonProgram:
     [
         ("", {}),
         ("raise SystemExit(1)", {}),
-        (FOREVER, {"CROCBOT_AGENT_TOTAL_SECONDS": "2"}),
+        (FOREVER, {"CROCBOT_AGENT_TOTAL_SECONDS": "15"}),
         (KILLS_SUPERVISOR, {}),
     ],
 )

@@ -80,7 +80,7 @@ async def test_a_function_that_blocks(world: World, function: str) -> None:
     gateway = await start(
         world,
         function,
-        CROCBOT_AGENT_FIRST_BYTE_SECONDS="5",
+        CROCBOT_AGENT_FIRST_BYTE_SECONDS="15",
         CROCBOT_STATSD_HOST="off",
         CROCBOT_DRAIN_SECONDS="1",
     )

@@ -63,8 +63,8 @@ def test_hosts_mean_the_same_as_in_statsd_exporter(
         except ConnectionRefusedError:
             continue
         reached.add((family, address))
-        page = bridge.scrape_until(f"\ntcp_{family} 1\n")
-        assert f"\nudp_{family} 1\n" in page
+        for type_ in ("tcp", "udp"):
+            bridge.scrape_until(f"\n{type_}_{family} 1\n")
 
     assert reached == reachable
 
@@ -130,12 +130,13 @@ def test_an_address_in_use_is_one_line_and_exit_code_2(
         f"--statsd.listen-unixgram={gram}",
         f"--statsd.listen-unixstream={stream}",
     )
+    # Each has a name of its own, since all start at the same time.
     new = f"--statsd.listen-unixgram={tmp_path / 'new'}"
     conflicts = [
-        ("statsd.listen-udp", f"127.0.0.1:{first.udp}", new),
-        ("statsd.listen-tcp", f"127.0.0.1:{first.tcp}", new),
-        ("web.listen-address", f"127.0.0.1:{first.http}", new),
-        ("statsd.listen-unixstream", str(stream), new + "er"),
+        ("statsd.listen-udp", f"127.0.0.1:{first.udp}", f"{new}-1"),
+        ("statsd.listen-tcp", f"127.0.0.1:{first.tcp}", f"{new}-2"),
+        ("web.listen-address", f"127.0.0.1:{first.http}", f"{new}-3"),
+        ("statsd.listen-unixstream", str(stream), f"{new}-4"),
         ("statsd.listen-unixgram", str(gram), ""),
         ("statsd.listen-unixgram", str(file), ""),
         ("statsd.listen-unixstream", str(file), ""),

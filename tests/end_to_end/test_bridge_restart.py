@@ -43,7 +43,11 @@ async def test_a_bridge_that_was_killed_comes_back(world: World) -> None:
     await more_answers(world, 10)
     await world.start_bridge()
     await world.eventually(lambda: complete(world, ALL))
-    assert await labels(world, DECLARED) == before
+
+    async def has_all() -> bool:
+        return await labels(world, DECLARED) == before
+
+    await world.eventually(has_all)
     await more_answers(world, 5)
     stop.set()
     await talking

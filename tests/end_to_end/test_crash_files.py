@@ -28,8 +28,8 @@ CHATS = 10
 EACH = 10
 PARTS = 3
 KILLS = 5
-# After a start, a kill sets no row aside for 10 s.
-QUICK_SECONDS = 6.0
+# A row is set aside if its third try crashes, which begins 10 s after a start or later.
+QUICK_SECONDS = 4.0
 KEYBOARD = {"inline_keyboard": [[{"text": "Next", "callback_data": "next"}]]}
 
 

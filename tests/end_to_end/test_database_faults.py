@@ -47,6 +47,10 @@ MAX_DUPLICATES = 2 * MAX_TURNS
 LOST_ANSWERS = 0.05
 """The probability."""
 MAX_LOST = 60
+MAX_ENDED = 100
+"""Connections that are terminated."""
+MAX_MISSING = 600
+"""Messages that wait at once for a database without space."""
 SLOW_TABLES = ("rows", "chats", "ledger", "leases")
 SLOW = """
 CREATE FUNCTION slow() RETURNS TRIGGER LANGUAGE plpgsql AS $$
@@ -102,6 +106,10 @@ class Scene:
         """Run a statement in the database, not by a gate."""
         return self.cluster.execute(statement, self.database)
 
+    async def run(self, statement: str) -> list[Any]:
+        """Run a statement while the gates go on, since it may wait for a lock."""
+        return await asyncio.to_thread(self.execute, statement)
+
     @property
     def errors(self) -> float:
         """The number of errors of the inbox that all replicas have counted."""
@@ -156,7 +164,7 @@ async def test_the_database_is_gone(scene: Scene) -> None:
     scene.answers.write(EACH)
     await asyncio.sleep(OUTAGE_SECONDS)
     assert scene.answers.answered - answered <= MAX_DUPLICATES
-    assert scene.errors > errors
+    await scene.world.eventually(lambda: scene.errors > errors)
     assert all(each.running for each in scene.replicas)
 
     await asyncio.to_thread(scene.cluster.start)
@@ -173,12 +181,12 @@ async def test_the_database_restarts_again_and_again(scene: Scene) -> None:
 
 async def test_the_database_is_read_only(scene: Scene) -> None:
     """As a standby is to which a name leads by mistake."""
-    set_read_only(scene, "on")
+    await asyncio.to_thread(set_read_only, scene, "on")
     scene.answers.write(EACH)
     await scene.not_ready()
     await asyncio.sleep(SHORT_SECONDS)
-    assert scene.errors > 0
-    set_read_only(scene, "off")
+    await scene.world.eventually(lambda: scene.errors > 0)
+    await asyncio.to_thread(set_read_only, scene, "off")
     await scene.recover()
 
 
@@ -205,9 +213,9 @@ async def test_the_database_is_slow(scene: Scene) -> None:
 
 async def test_some_statements_are_slow(scene: Scene) -> None:
     """They hold their locks for seconds; all others go on."""
-    scene.execute(SLOW)
+    await scene.run(SLOW)
     for table in SLOW_TABLES:
-        scene.execute(
+        await scene.run(
             f"CREATE TRIGGER slow AFTER INSERT OR UPDATE ON {table}"
             " EXECUTE FUNCTION slow()"
         )
@@ -219,26 +227,26 @@ async def test_some_statements_are_slow(scene: Scene) -> None:
 
     await keep_busy(scene, ended)
     for table in SLOW_TABLES:
-        scene.execute(f"DROP TRIGGER slow ON {table}")
+        await scene.run(f"DROP TRIGGER slow ON {table}")
     await scene.recover()
 
 
 async def test_connections_end_in_the_middle(scene: Scene) -> None:
     """Backends of the replicas are terminated at random while messages run."""
-    seed = random.randrange(10**9)
-    chance = random.Random(seed)
     statement = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         f" WHERE datname = '{scene.database}' AND pid <> pg_backend_pid()"
         " AND random() < 0.5"
     )
     ended = 0
-    for _ in range(60):
-        if scene.answers.missing < CHATS:
-            scene.answers.write(1)
-        ended += (await asyncio.to_thread(scene.execute, statement))[0][0]
-        await asyncio.sleep(chance.uniform(0.01, 0.2))
-    assert ended > 60, seed
+
+    async def enough() -> bool:
+        nonlocal ended
+        ended += int((await scene.run(statement))[0][0])
+        await asyncio.sleep(random.uniform(0, 0.15))
+        return ended >= MAX_ENDED
+
+    await keep_busy(scene, enough)
     await scene.recover()
 
 
@@ -281,7 +289,7 @@ async def deadlocks(scene: Scene) -> bool:
     statement = (
         f"SELECT deadlocks FROM pg_stat_database WHERE datname = '{scene.database}'"
     )
-    return bool((await asyncio.to_thread(scene.execute, statement))[0][0] >= 3)
+    return bool((await scene.run(statement))[0][0] >= 3)
 
 
 async def lost_answers(scene: Scene) -> bool:
@@ -312,8 +320,8 @@ async def test_one_replica_is_cut_off(scene: Scene) -> None:
     await scene.answers.wait_for_all()
     scene.answers.write(EACH)
     await scene.answers.wait_for_all()
-    assert await other.ready()
-    assert scene.replicas.leader is other
+    await scene.world.eventually(other.ready)
+    await scene.world.eventually(lambda: scene.replicas.leader is other)
     assert not await cut.ready()
 
     scene.gates[0].unblock()
@@ -357,14 +365,27 @@ class Standby(Cluster):
         assert process.returncode == 0, shown.decode()
 
 
+async def follow_synchronously(scene: Scene) -> None:
+    """Let every commit from now on wait for the standby."""
+    await scene.run("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    await scene.run("SELECT pg_reload_conf()")
+
+    async def is_read() -> bool:
+        # Of a new session, which has what the server has read.
+        return await scene.run("SHOW synchronous_standby_names") == [("*",)]
+
+    await scene.world.eventually(is_read)
+    # Its process, which has the signal by now, lets commits wait from then on.
+    await scene.run("CHECKPOINT")
+
+
 async def test_the_database_fails_over(scene: Scene) -> None:
     """Its machine ends, and a synchronous standby is promoted in its place."""
     with contextlib.ExitStack() as stack:
         standby = Standby(scene.cluster)
         stack.push(standby)
         await asyncio.to_thread(standby.__enter__)
-        scene.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        scene.execute("SELECT pg_reload_conf()")
+        await follow_synchronously(scene)
         await scene.work()
         await asyncio.to_thread(scene.cluster.kill)
         for gate in scene.gates:
@@ -409,7 +430,8 @@ async def test_the_disk_of_the_database_is_full(
 
         def refuses() -> bool:
             fill(filler)
-            scene.answers.write(1, digits=2000)
+            if scene.answers.missing < MAX_MISSING:
+                scene.answers.write(1, digits=2000)
             return scene.errors > 0
 
         await world.eventually(refuses)

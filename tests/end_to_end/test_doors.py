@@ -74,6 +74,11 @@ async def status(url: str, method: str = "GET", **options: object) -> int:
         return 0
 
 
+async def ready(world: World) -> bool:
+    """Return whether the gateway is ready, which a slow disk may prevent for once."""
+    return await status(f"{world.health_url}/readyz") == 200
+
+
 async def close_all(readers: list[asyncio.StreamReader]) -> None:
     """Wait until the server has closed every connection."""
 
@@ -92,8 +97,8 @@ async def test_half_requests_at_the_health_address(world: World) -> None:
     async with gateway_with_few_files(world) as log:
         await world.eventually(lambda: world.server.calls["getupdates"])
         async with half_requests(world.health_port) as readers:
-            for page in ("healthz", "readyz"):
-                assert await status(f"{world.health_url}/{page}") == 200
+            assert await status(f"{world.health_url}/healthz") == 200
+            await world.eventually(lambda: ready(world))
             await world.exchange("hello")
             await close_all(readers)
         assert len(log.read_text().splitlines()) < 50
@@ -118,7 +123,7 @@ async def test_half_requests_at_the_webhook(world: World) -> None:
             assert (
                 await status(url, "POST", data=update, headers={HEADER: SECRET}) == 200
             )
-            assert await status(f"{world.health_url}/readyz") == 200
+            await world.eventually(lambda: ready(world))
             await close_all(readers)
         assert log.read_text().count("too many connections to an HTTP server") == 1
 

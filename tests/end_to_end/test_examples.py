@@ -179,7 +179,7 @@ async def test_shell(tmp_path: Path) -> None:
 async def _refuses_other_secrets(url: str) -> None:
     """Check that a service refuses what is signed with another secret, or not."""
     for secret in ("another", None):
-        agent = HttpAgent(url, secret, 5.0)
+        agent = HttpAgent(url, secret, TIMEOUT_SECONDS)
         with pytest.raises(AgentError) as raised:
             await anext(agent.answer(Prompt(a_message("hello"))))
         await agent.close()
@@ -198,7 +198,7 @@ async def test_signatures(command: tuple[str, ...]) -> None:
         "signatures", *command, port=port, AGENT_SECRET=SECRET, PORT=str(port)
     )
     async with started as url:
-        agent = HttpAgent(url, SECRET, 5.0)
+        agent = HttpAgent(url, SECRET, TIMEOUT_SECONDS)
         prompt = Prompt(a_message("Grüße 🐊"))
         assert [part async for part in agent.answer(prompt) if part] == ["signed"]
         await agent.close()

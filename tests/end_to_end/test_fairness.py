@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
+import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,16 @@ def scrape(name: str, password: str) -> bytes:
     return b"GET /metrics HTTP/1.0\r\nAuthorization: Basic %b\r\n\r\n" % credentials
 
 
+@contextmanager
+def paused(bridge: BridgeProcess) -> Iterator[None]:
+    """Stop the process for a while; its sockets take connections and bytes."""
+    bridge.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        bridge.process.send_signal(signal.SIGCONT)
+
+
 def answer(sock: socket.socket) -> bytes:
     """Return a whole response."""
     return b"".join(iter(lambda: sock.recv(65_536), b""))
@@ -159,9 +171,13 @@ def test_wrong_passwords_keep_out_only_those_who_send_them(
         for number in range(600):
             with socket.create_connection(address) as attacker:
                 attacker.sendall(scrape("ann", f"wrong {number}"))
-        waiting = [connect(stack, address) for _ in range(9)]
-        for number, each in enumerate(waiting):
-            each.sendall(scrape("bob", f"wrong {number}"))
+        # All of them are accepted before this one.
+        guarded.request("/-/healthy")
+        with paused(guarded):
+            # So that they arrive at the same time, however long a check takes.
+            waiting = [connect(stack, address) for _ in range(9)]
+            for number, each in enumerate(waiting):
+                each.sendall(scrape("bob", f"wrong {number}"))
         user = connect(stack, address, "127.0.0.2")
         user.sendall(scrape("ann", "ann"))
         page = answer(user)

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from crocbot.sandbox import Person
+from crocbot.sandbox.drafts import ShownDraft
 from crocbot.turn.messages import ERROR_MESSAGES
 from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import serving
@@ -22,6 +23,7 @@ from tests.end_to_end.world import World
 
 ADA = Person(1001, "Ada")
 FALLBACKS = "crocbot_agent_fallbacks_total"
+CUT = "The an"
 SECOND_KEY = "sk-second-secret-key"
 
 
@@ -32,6 +34,8 @@ class Servers:
         self.asked: list[tuple[str, list[Any]]] = []
         self.keys: set[str | None] = set()
         self.urls: list[str] = []
+        self.shown = asyncio.Event()
+        """Set once a chat shows the beginning of the answer that is cut."""
 
     async def first(self, request: web.Request) -> web.StreamResponse:
         messages = (await request.json())["messages"]
@@ -44,10 +48,21 @@ class Servers:
         parts = {
             "empty": [],
             "blank": [" ", "\n"],
-            "cut": ["The an"],
+            "cut": [CUT],
             "well": ["Well."],
         }
-        return await _stream(request, parts[fault], cut=fault in {"cut", "blank"})
+        response = await _stream(request, parts[fault])
+        if fault == "cut":
+            # A reset may overtake what is not read yet.
+            await self.shown.wait()
+        if fault in {"cut", "blank"} and request.transport is not None:
+            request.transport.abort()
+        return response
+
+    def see_draft(self, draft: ShownDraft) -> None:
+        """Note a draft that a chat shows."""
+        if draft.text == CUT:
+            self.shown.set()
 
     async def second(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(("second", (await request.json())["messages"]))
@@ -58,19 +73,13 @@ class Servers:
         return web.json_response({"data": [{"id": "qwen3:8b"}]})
 
 
-async def _stream(
-    request: web.Request, parts: list[str], *, cut: bool = False
-) -> web.StreamResponse:
+async def _stream(request: web.Request, parts: list[str]) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     response.enable_chunked_encoding()
     await response.prepare(request)
     for part in parts:
         value = {"choices": [{"delta": {"content": part}}]}
         await response.write(f"data: {json.dumps(value)}\n\n".encode())
-    if cut and request.transport is not None:
-        # Long enough to be shown.
-        await asyncio.sleep(0.5)
-        request.transport.abort()
     return response
 
 
@@ -100,7 +109,7 @@ def settings(servers: Servers) -> dict[str, str]:
     return {
         **dict(word.split("=", 1) for word in shlex.split(text)),
         "CROCBOT_FALLBACK_API_KEY": SECOND_KEY,
-        "CROCBOT_AGENT_FIRST_BYTE_SECONDS": "3",
+        "CROCBOT_AGENT_FIRST_BYTE_SECONDS": "15",
         "CROCBOT_ALLOW_FROM": "1001",
     }
 
@@ -111,6 +120,7 @@ async def test_fallback(world: World) -> None:
     world.server.listen(lambda sent: replies.append(sent["text"]))
     await world.start_bridge()
     async with running() as servers:
+        world.server.listen_drafts(servers.see_draft)
         gateway = await world.start_gateway(**settings(servers))
 
         async def ask(text: str, count: int = 1) -> list[str]:
@@ -127,7 +137,7 @@ async def test_fallback(world: World) -> None:
         assert "openai has failed for" in status
         assert "the fallback openai answers" in status
         cut = await ask("cut", 2)
-        assert cut == ["The an", ERROR_MESSAGES[AgentErrorReason.FAILED]]
+        assert cut == [CUT, ERROR_MESSAGES[AgentErrorReason.FAILED]]
         assert await ask("well") == ["Well."]
         assert "not needed now" in (await ask("/status"))[0]
         # The history is the same for both, with the answers of both.

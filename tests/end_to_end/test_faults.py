@@ -35,7 +35,8 @@ from tests.ports import HOST, free_port
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 SERIES = re.compile(r"`(crocbot_\w+)(?:\{(.*?)\})?`")
-ADA = Person(7, "Ada")
+ADA, BOB = Person(7, "Ada"), Person(8, "Bob")
+DRAFTED, HANGING = "a draft?", "a draft that hangs?"
 
 
 @dataclass(frozen=True)
@@ -221,12 +222,12 @@ async def answer_with_files(request: web.Request) -> web.StreamResponse:
     )
 
 
-def draft(fault: Fault) -> Cause:
+def draft(fault: Fault, message: str = DRAFTED, person: Person = ADA) -> Cause:
     """Return the cause of a fault of the next draft."""
 
     async def cause(scene: Scene) -> None:
         scene.server.fault("sendMessageDraft", fault)
-        scene.server.send(ADA, "hello?")
+        scene.server.send(person, message)
 
     return cause
 
@@ -241,14 +242,34 @@ def rich(fault: Fault) -> Cause:
     return cause
 
 
-async def write_slowly(request: web.Request) -> web.StreamResponse:
-    """Answer like the agent `echo`, so slowly that there is a draft."""
-    message = (await request.json())["message"]
-    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
-    await response.prepare(request)
-    await response.write(message.encode())
-    await asyncio.sleep(0.8)
-    return response
+def draft_writer(world: World) -> Callable[[web.Request], Awaitable[Any]]:
+    """
+    Return an agent `echo` that ends answers to DRAFTED once a draft was counted.
+
+    It ends those to HANGING once there is a draft.
+    """
+    calls = world.server.calls
+
+    async def count() -> float:
+        return sum((await world.values("crocbot_drafts_total")).values())
+
+    async def write(request: web.Request) -> web.StreamResponse:
+        message = (await request.json())["message"]
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await response.prepare(request)
+        called, counted = calls["sendmessagedraft"], await count()
+        await response.write(message.encode())
+
+        async def is_counted() -> bool:
+            return await count() > counted
+
+        if message in {DRAFTED, HANGING}:
+            await world.eventually(lambda: calls["sendmessagedraft"] > called)
+        if message == DRAFTED:
+            await world.eventually(is_counted)
+        return response
+
+    return write
 
 
 async def set_webhook(scene: Scene) -> None:
@@ -383,10 +404,9 @@ async def move_the_file(scene: Scene) -> End:
 
 async def block(scene: Scene) -> None:
     """Let another person block the bot."""
-    bob = Person(1002, "Bob")
-    scene.server.send(bob, "hello?")
-    await scene.eventually(lambda: (bob.user_id, "hello?") in scene.received)
-    scene.server.change_member(bob, "kicked")
+    scene.server.send(BOB, "hello?")
+    await scene.eventually(lambda: (BOB.user_id, "hello?") in scene.received)
+    scene.server.change_member(BOB, "kicked")
 
 
 async def press_too_late(scene: Scene) -> None:
@@ -415,11 +435,12 @@ BLOCKED = faults.api_error(403, "Forbidden: bot was blocked by the user")
 TABLE = "| a | b |\n|---|---|\n| 1 | 2 |"
 # The last one lasts until the next start.
 DRAFT_CAUSES: dict[str, Cause] = {
-    "drafts meet a flood wait": draft(faults.flood_wait(1)),
+    # Of another person, whose chat has no drafts for a second.
+    "drafts meet a flood wait": draft(faults.flood_wait(1), person=BOB),
     "a draft is refused": draft(
         faults.api_error(400, "Bad Request: TEXTDRAFT_PEER_INVALID")
     ),
-    "a draft has no answer": draft(Slow(3600)),
+    "a draft has no answer": draft(Slow(3600), HANGING),
     "a rich message is refused": rich(
         faults.api_error(400, "Bad Request: RICH_MESSAGE_INVALID")
     ),
@@ -495,7 +516,7 @@ async def test_every_temporary_fault(world: World) -> None:
 
 async def test_every_fault_of_drafts_and_rich_messages(world: World) -> None:
     """Each is visible where the page says, and the next answer arrives."""
-    async with serving({"POST /": write_slowly}) as url:
+    async with serving({"POST /": draft_writer(world)}) as url:
         settings = {
             "CROCBOT_AGENT": "http",
             "CROCBOT_AGENT_URL": f"http://{url}/",

@@ -20,6 +20,7 @@ REFUSED = {
 }
 NEWER = "the tables are of a later version"
 OTHER_BOT = "another bot uses the database"
+OTHER = "other-1a2b3c"
 LATE = "PostgreSQL starts after the gateway"
 
 
@@ -46,11 +47,30 @@ class Database:
         await self._set_read_only("on")
         return self._accept_writes
 
-    async def take_the_lease(self, _: Scene) -> None:
-        """Let another replica lead, for some seconds."""
+    async def take_the_lease(self, _: Scene) -> End:
+        """Let another replica lead, until the end of the fault."""
         await self.execute(
-            "UPDATE leases SET owner = 'other-1a2b3c', epoch = nextval('lease_epochs'),"
-            " until = clock_timestamp() + interval '6 s' WHERE name = 'leader'"
+            f"UPDATE leases SET owner = '{OTHER}', epoch = nextval('lease_epochs'),"
+            " until = clock_timestamp() + interval '12 s' WHERE name = 'leader'"
+        )
+        renewing = asyncio.create_task(self._renew())
+
+        async def end() -> None:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+            await self._lease_until("0 s")
+
+        return end
+
+    async def _renew(self) -> None:
+        while True:
+            await self._lease_until("12 s")
+            await asyncio.sleep(1)
+
+    async def _lease_until(self, interval: str) -> None:
+        await self.execute(
+            f"UPDATE leases SET until = clock_timestamp() + interval '{interval}'"
+            f" WHERE name = 'leader' AND owner = '{OTHER}'"
         )
 
     async def execute(self, statement: str) -> None:

@@ -156,7 +156,7 @@ class World:
         """Return whether the bridge serves its page."""
         try:
             return bool(await self.text())
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, TimeoutError):
             return False
 
     async def values(self, name: str) -> Mapping[str, float]:
@@ -174,6 +174,12 @@ class World:
         } == reasons and all(
             errors.get(f"{severity} agent") == count
             for severity, count in severities.items()
+        )
+
+    async def logs(self, program: Child, text: str) -> None:
+        """Wait until a program has logged a text."""
+        await self.eventually(
+            lambda: text in program.output.read_text(errors="replace")
         )
 
     async def eventually(self, condition: Callable[[], Any]) -> Any:

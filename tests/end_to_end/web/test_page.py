@@ -357,6 +357,8 @@ def test_a_hidden_page_asks_nothing(bridge: BridgeProcess, browser: Browser) -> 
     page.clock.install()
     tab.open()
     expect(page.locator("#link-state")).to_contain_text("live")
+    # What it asks for at first comes in several answers.
+    page.wait_for_load_state("networkidle")
     hide = "hidden => Object.defineProperty(document, 'hidden', {get: () => hidden})"
     page.evaluate(f"({hide.replace('{get', '{configurable: true, get')})(true)")
     before = len(tab.requests)

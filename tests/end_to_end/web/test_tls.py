@@ -266,6 +266,7 @@ def test_a_renewed_certificate_is_used_unless_it_is_broken(server: TlsBridge) ->
     assert before != after
     assert broken == [after] * 3
     assert server.ask().serial == after
+    server.bridge.log_until("web configuration refused")
     assert server.bridge.log().count("web configuration refused") == 1
 
 

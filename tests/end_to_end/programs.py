@@ -132,7 +132,8 @@ class BridgeProcess:
 
     def log(self) -> str:
         """Return everything it has logged."""
-        return self._log.read_text()
+        # A character may be written in part.
+        return self._log.read_text(errors="replace")
 
     def wait(self) -> Self:
         """Wait until it is ready."""

@@ -51,7 +51,8 @@ class Lease:
     `until`, by `now()`, is when this process must stop.  `users` counts the rows and
     pushed messages that this process has taken and not left; `idle` is set when there
     are none left.  `flood_seconds` is how long Telegram refused messages to the chat
-    when it was taken.
+    when it was taken.  `paired` is whether the person of a private chat was approved by
+    the operator when the latest turn began, None if that is not known.
     """
 
     chat: int
@@ -59,6 +60,7 @@ class Lease:
     until: float
     idle: asyncio.Event = field(default_factory=_new_event, repr=False, kw_only=True)
     flood_seconds: float = field(default=0.0, kw_only=True)
+    paired: bool | None = field(default=None, init=False)
     users: int = field(default=0, init=False)
     lost: bool = field(default=False, init=False)
     _changed: asyncio.Event = field(default_factory=_new_event, init=False, repr=False)
@@ -120,6 +122,19 @@ _current: ContextVar[Lease | None] = ContextVar("lease", default=None)
 def current() -> Lease | None:
     """Return the lease under which the current task works, None for none."""
     return _current.get()
+
+
+def take_paired(person: int) -> bool | None:
+    """
+    Return whether a person was approved when the current task's turn began, once.
+
+    None means that it is not known.  The id of a private chat is that of its person.
+    """
+    lease = _current.get()
+    if lease is None or lease.chat != person:
+        return None
+    paired, lease.paired = lease.paired, None
+    return paired
 
 
 def take_flood_seconds() -> float:

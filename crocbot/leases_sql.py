@@ -1,8 +1,8 @@
 """
 The SQL of the leases of chats on PostgreSQL.
 
-    claim --> renew, look ... --> release   the row of an empty chat is deleted
-                            '---> give back  another replica takes the chat
+    claim --> renew ... --> look, release   the row of an empty chat is deleted
+                      '---> give back       another replica takes the chat
     touch                                   a chat has new work
 
 `inbox/postgresql.py` has the SQL of rows, and what holds for the statements of both.
@@ -10,8 +10,9 @@ The SQL of the leases of chats on PostgreSQL.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from crocbot.leases import LEASE_SECONDS
 from crocbot.store import Connection
@@ -67,6 +68,15 @@ class Backlog:
     chats: int
     owners: int
     time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What look() found: held chats, and which of their leases it gave back."""
+
+    backlog: Backlog
+    chats: Sequence[FoundChat]
+    gone: set[Key]
 
 
 # The rows of `chats` of given leases, locked, if they are still the same leases.
@@ -170,47 +180,15 @@ def renew(
     return [FoundChat(*each[:3]) for each in found], locked
 
 
-LOOK = f"""
-SELECT (SELECT count(*) FROM (
-        SELECT 1 FROM rows WHERE disposition IS NULL LIMIT ?) r),
-    (SELECT count(*) FROM (
-        SELECT 1 FROM chats WHERE owner IS NULL OR {EXPIRED} LIMIT ?) c),
-    (SELECT count(DISTINCT owner) FROM chats WHERE until >= clock_timestamp()),
-    extract(epoch FROM clock_timestamp())::double precision,
-    c.chat, c.epoch, c.version
-FROM (SELECT 1) one LEFT JOIN (
-    unnest(?::bigint[], ?::bigint[]) AS given(chat, epoch)
-    JOIN chats c ON c.chat = given.chat AND c.epoch = given.epoch
-) ON true
-"""  # noqa: S608
-
-
-def look(
-    connection: Connection,
-    keys: Sequence[Key],
-    *,
-    max_rows: int,
-    max_chats: int,
-    time: float | None = None,
-) -> tuple[Backlog, list[FoundChat]]:
-    """
-    Return what waits, up to these numbers, and the versions of held chats.
-
-    `time` is as for claim().
-    """
-    parameters = (max_rows, *[time] * TIMES, max_chats, *columns(keys))
-    found = connection.execute(LOOK, parameters).fetchall()
-    chats = [FoundChat(*each[4:]) for each in found if each[4] is not None]
-    rows, waiting, owners, now = found[0][:4]
-    return Backlog(rows=rows, chats=waiting, owners=owners, time=now), chats
-
-
-RELEASE = f"""
-WITH held AS (
+# The rows of `chats` to be given back, locked: each that has nothing left and has not
+# changed since a version is deleted.
+_GIVEN_BACK = """
     SELECT c.chat, c.epoch, c.version, c.version = given.version AS known
     FROM unnest(?::bigint[], ?::bigint[], ?::bigint[]) AS given(chat, epoch, version)
     JOIN chats c ON c.chat = given.chat AND c.epoch = given.epoch
     ORDER BY c.chat FOR UPDATE OF c
+"""
+_GONE = f"""
 ), work AS MATERIALIZED (
     SELECT held.*,
         EXISTS (SELECT 1 FROM rows
@@ -223,6 +201,9 @@ WITH held AS (
         AND NOT work.has_rows AND NOT work.has_pushed
     RETURNING chats.chat
 )
+"""  # noqa: S608
+RELEASE = f"""
+WITH held AS ({_GIVEN_BACK}{_GONE}
 SELECT work.chat, work.epoch, work.version, gone.chat IS NOT NULL, work.has_rows,
     work.has_pushed
 FROM work LEFT JOIN gone USING (chat)
@@ -253,6 +234,57 @@ def release(
             RELEASE, parameters
         )
     ]
+
+
+# A row that another statement has locked is passed over, and given back later.
+LOOK = f"""
+WITH held AS ({_GIVEN_BACK} SKIP LOCKED{_GONE}
+SELECT (SELECT count(*) FROM (
+        SELECT 1 FROM rows WHERE disposition IS NULL LIMIT ?) r),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM chats WHERE owner IS NULL OR {EXPIRED} LIMIT ?) c),
+    (SELECT count(DISTINCT owner) FROM chats WHERE until >= clock_timestamp()),
+    extract(epoch FROM clock_timestamp())::double precision,
+    c.chat, c.epoch, coalesce(work.version, c.version), gone.chat IS NOT NULL
+FROM (SELECT 1) one LEFT JOIN (
+    unnest(?::bigint[], ?::bigint[]) AS given(chat, epoch)
+    JOIN chats c ON c.chat = given.chat AND c.epoch = given.epoch
+    LEFT JOIN work ON work.chat = c.chat
+    LEFT JOIN gone ON gone.chat = c.chat
+) ON true
+"""  # noqa: S608
+
+
+def look(
+    connection: Connection,
+    keys: Sequence[Key],
+    *,
+    max_rows: int,
+    max_chats: int,
+    time: float | None = None,
+    empty: Mapping[Key, int] = MappingProxyType({}),
+) -> Looked:
+    """
+    Return what waits, up to these numbers, and the versions of held chats.
+
+    Of these, give those back that are `empty` here, as of a version, like release():
+    replicas look each second anyway.  `time` is as for claim().
+    """
+    given = sorted(empty.items())
+    parameters = (
+        *columns([key for key, _ in given]),
+        [version for _, version in given],
+        *(max_rows, *[time] * TIMES, max_chats),
+        *columns(keys),
+    )
+    found = connection.execute(LOOK, parameters).fetchall()
+    rows, waiting, owners, now = found[0][:4]
+    held = [each[4:] for each in found if each[4] is not None]
+    return Looked(
+        Backlog(rows=rows, chats=waiting, owners=owners, time=now),
+        [FoundChat(*each[:3]) for each in held],
+        {(chat, epoch) for chat, epoch, _, gone in held if gone},
+    )
 
 
 OWNED = "SELECT chat FROM chats WHERE owner = ? ORDER BY chat FOR UPDATE"

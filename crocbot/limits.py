@@ -3,7 +3,7 @@ Limits: how many messages reach the agent, and how many tokens they take.
 
     take(message) --> None: it is counted, and may be answered
                   --> Refusal: which limit is reached, and when there is space again
-    add_tokens()  --> counted when the answer has ended
+    used(tokens)  --> what counts them when the answer has ended
 
 - No minute, and no day of 24 hours, has more messages than its limit, wherever it
   begins: the window slides.  It is counted in slots of SLOT_SECONDS, and a slot that
@@ -23,11 +23,11 @@ Limits: how many messages reach the agent, and how many tokens they take.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from crocbot.store import Connection, Store
+from crocbot.store import Connection, Job, Store, Write
 from crocbot.turn_outcomes import Limit
 
 MINUTE = 60
@@ -40,6 +40,8 @@ MAX_PERSON_SLOTS = 100_000
 # Far more than the turns that can be running: only their rows are tried again.
 MAX_COUNTED_UPDATES = 50_000
 TRIM_EVERY = 500
+# Of a process: its first messages cost no more than later ones.
+FIRST_TRIM = 50
 MAX_TOKENS = 10**12
 EVERYBODY = 0
 """The key of the counts of all persons together; no one has this id."""
@@ -59,6 +61,13 @@ CREATE TABLE IF NOT EXISTS limit_updates (
     update_id INTEGER NOT NULL UNIQUE
 )
 """
+
+
+ADD = (
+    " ON CONFLICT (seconds, person, slot) DO UPDATE SET"
+    " messages = limit_slots.messages + excluded.messages,"
+    " tokens = limit_slots.tokens + excluded.tokens"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,16 +112,29 @@ class Limits:
 
     store: Store
     maximums: Mapping[Limit, int]
-    _until_trim: int = field(default=0, init=False)
+    _until_trim: int = field(default=FIRST_TRIM, init=False)
 
     async def take(self, person: int, update_ids: Sequence[int]) -> Refusal | None:
         """Count a message of these updates, unless a limit is reached."""
         if not self.maximums:
             return None
-        trim, self._until_trim = self._until_trim <= 0, self._until_trim - 1
-        if trim:
-            self._until_trim = TRIM_EVERY
-        job = partial(
+        job = self.taking(person, update_ids, trim=self.trims())
+        # It must survive the end of the process, but not a power cut.
+        return await self.store.run(job, durable=False)
+
+    def trims(self) -> bool:
+        """Return whether the tables are to be bounded with the next message."""
+        self._until_trim -= 1
+        if self._until_trim > 0:
+            return False
+        self._until_trim = TRIM_EVERY
+        return True
+
+    def taking(
+        self, person: int, update_ids: Sequence[int], *, trim: bool
+    ) -> Job[Refusal | None]:
+        """Return the job of several statements that counts a message."""
+        return partial(
             take,
             person=person,
             update_ids=update_ids,
@@ -120,21 +142,14 @@ class Limits:
             now=self.store.clock.read().time,
             trim=trim,
         )
-        # It must survive the end of the process, but not a power cut.
-        return await self.store.run(job, durable=False)
 
-    async def add_tokens(self, person: int, tokens: int) -> None:
-        """Count the tokens of an answer to this person."""
+    def used(self, person: int, tokens: int) -> list[Write]:
+        """Return what counts the tokens of an answer to this person."""
         scopes = [SCOPES[limit] for limit in self.maximums if SCOPES[limit].tokens]
         if not scopes or tokens <= 0:
-            return
+            return []
         now = self.store.clock.read().time
-
-        def job(connection: Connection) -> None:
-            for scope in scopes:
-                _add(connection, scope, person, now, min(tokens, MAX_TOKENS))
-
-        await self.store.run(job, durable=False)
+        return [_added(scopes, person, now, min(tokens, MAX_TOKENS))]
 
 
 def take(
@@ -156,12 +171,12 @@ def take(
         maximum = maximums.get(limit)
         if maximum is None:
             continue
-        wait = _wait_seconds(connection, scope, scope.key(person), now, maximum)
+        wait = wait_seconds(connection, scope, scope.key(person), now, maximum)
         if wait is not None:
             return Refusal(limit, wait)
-    for limit in maximums:
-        if not SCOPES[limit].tokens:
-            _add(connection, SCOPES[limit], person, now)
+    scopes = [SCOPES[limit] for limit in maximums if not SCOPES[limit].tokens]
+    if scopes:
+        _added(scopes, person, now)(connection)
     connection.executemany(
         "INSERT INTO limit_updates (update_id) VALUES (?)"
         " ON CONFLICT (update_id) DO NOTHING",
@@ -170,7 +185,7 @@ def take(
     return None
 
 
-def _wait_seconds(
+def wait_seconds(
     connection: Connection, scope: Scope, key: int, now: float, maximum: int
 ) -> float | None:
     """Return the seconds until a window has space, None if it has."""
@@ -178,7 +193,7 @@ def _wait_seconds(
     slots = connection.execute(
         f"SELECT slot, {column} FROM limit_slots"  # noqa: S608
         " WHERE seconds = ? AND person = ? AND slot >= ? ORDER BY slot",
-        (scope.seconds, key, _first_slot(scope.seconds, now)),
+        (scope.seconds, key, first_slot(scope.seconds, now)),
     ).fetchall()
     total = sum(count for _, count in slots)
     if total < maximum:
@@ -191,32 +206,37 @@ def _wait_seconds(
     return float(scope.seconds)
 
 
-def _first_slot(seconds: int, now: float) -> int:
+def first_slot(seconds: int, now: float) -> int:
     """Return the slot in which the window begins that ends now."""
     return int((now - seconds) // SLOT_SECONDS[seconds])
 
 
-def _add(
-    connection: Connection,
-    scope: Scope,
-    person: int,
-    now: float,
-    tokens: int | None = None,
-) -> None:
-    """Add tokens, or one message, to the slot of a window."""
-    added = (1, 0) if tokens is None else (0, tokens)
-    connection.execute(
-        "INSERT INTO limit_slots VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT (seconds, person, slot) DO UPDATE SET"
-        " messages = limit_slots.messages + excluded.messages,"
-        " tokens = limit_slots.tokens + excluded.tokens",
-        (
-            scope.seconds,
-            scope.key(person),
-            int(now // SLOT_SECONDS[scope.seconds]),
-            *added,
-        ),
+def slots(
+    scopes: Iterable[Scope], person: int, now: float
+) -> list[tuple[int, int, int]]:
+    """Return the keys of the slots of windows now: seconds, person and slot."""
+    # In one order, so that no two statements wait for each other.
+    return sorted(
+        {
+            (each.seconds, each.key(person), int(now // SLOT_SECONDS[each.seconds]))
+            for each in scopes
+        }
     )
+
+
+def _added(
+    scopes: Iterable[Scope], person: int, now: float, tokens: int | None = None
+) -> Write:
+    """Return what adds tokens, or one message, to the slots of windows."""
+    values = {"slot_messages": int(tokens is None), "slot_tokens": tokens or 0}
+    rows = []
+    for number, slot in enumerate(slots(scopes, person, now)):
+        names = [f"slot_{each}_{number}" for each in ("seconds", "person", "start")]
+        values |= dict(zip(names, slot, strict=True))
+        columns = [f":{each}" for each in (*names, "slot_messages", "slot_tokens")]
+        rows.append(f"({', '.join(columns)})")
+    statement = f"INSERT INTO limit_slots VALUES {', '.join(rows)}{ADD}"  # noqa: S608
+    return Write(statement=statement, values=values)
 
 
 def _is_counted(connection: Connection, update_ids: Sequence[int]) -> bool:
@@ -234,7 +254,7 @@ def _delete_old(connection: Connection, now: float) -> None:
     for seconds in SLOT_SECONDS:
         connection.execute(
             "DELETE FROM limit_slots WHERE seconds = ? AND slot < ?",
-            (seconds, _first_slot(seconds, now)),
+            (seconds, first_slot(seconds, now)),
         )
 
 

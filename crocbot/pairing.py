@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from crocbot import leases
 from crocbot.errors import OperatorError
 from crocbot.store import Connection, Store
 
@@ -67,6 +68,8 @@ class Pairings:
 
     async def is_paired(self, user_id: int) -> bool:
         """Return whether the operator has approved this sender."""
+        if (paired := leases.take_paired(user_id)) is not None:
+            return paired
         return await self._store.run(
             lambda connection: is_paired(connection, user_id),
             write=False,

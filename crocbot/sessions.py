@@ -13,11 +13,11 @@ for as long as the file exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from crocbot.context import QUOTE
 from crocbot.model import ChatThread, Exchange, Usage
-from crocbot.store import Connection, Store
+from crocbot.store import Connection, Store, Write
 from crocbot.text import replace_lone_surrogates
 
 SCHEMA = """
@@ -79,16 +79,32 @@ class Sessions:
         return tuple(reversed(list(_fitting(latest, self._chars))))
 
     async def remember(
-        self, chat: ChatThread, exchange: Exchange, usage: Usage
+        self,
+        chat: ChatThread,
+        exchange: Exchange,
+        usage: Usage,
+        counts: Sequence[Write] = (),
     ) -> None:
-        """Store an exchange, count its tokens, and delete those that are too old."""
-        stored = shorten(exchange, self._chars) if self.turns and self._chars else None
-        await self.write(self._key(chat), stored, usage)
+        """
+        Store an exchange, count its tokens, and delete those that are too old.
 
-    async def write(self, key: Key, exchange: Exchange | None, usage: Usage) -> None:
+        `counts` are written in the same step.
+        """
+        stored = shorten(exchange, self._chars) if self.turns and self._chars else None
+        await self.write(self._key(chat), stored, usage, counts)
+
+    async def write(
+        self,
+        key: Key,
+        exchange: Exchange | None,
+        usage: Usage,
+        counts: Sequence[Write],
+    ) -> None:
         """Store an exchange, if there is one, and count its tokens, in one step."""
 
         def job(connection: Connection) -> None:
+            for each in counts:
+                each(connection)
             _count(connection, key, usage)
             if exchange is not None:
                 _insert(connection, key, exchange)

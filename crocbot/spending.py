@@ -1,7 +1,7 @@
 """
 What the answers to each person took: tokens and costs, for /usage and `crocbot usage`.
 
-    record(person, usage, cost) --> share(person) --> their part of all
+    added(person, usage, cost) --> share(person) --> their part of all
 
 - Counted for as long as the file exists, in picodollars (`prices.py`).
 - At most MAX_PERSONS are kept apart; of those whose last answer is the longest ago, the
@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 
 from crocbot import prices
 from crocbot.model import Usage
-from crocbot.store import Connection, Store
+from crocbot.store import Connection, Store, Write
 
 # Each takes about 100 bytes with its index: 10 MB.
 MAX_PERSONS = 100_000
 TRIM_EVERY = 500
+# Of a process: its first messages cost no more than later ones.
+FIRST_TRIM = 50
 OTHERS = 0
 """The key of all persons that are not kept apart; no one has this id."""
 
@@ -73,20 +75,19 @@ class Spending:
 
     store: Store
     priced: bool = False
-    _until_trim: int = field(default=0, init=False)
+    _until_trim: int = field(default=FIRST_TRIM, init=False)
 
-    async def record(self, person: int, usage: Usage, cost: int) -> None:
-        """Add an answer to a person."""
-        trim, self._until_trim = self._until_trim <= 0, self._until_trim - 1
-        if trim:
+    @staticmethod
+    def added(person: int, usage: Usage, cost: int) -> Write:
+        """Return what adds an answer to a person; `trim` is called after it."""
+        return _added(Spent(person=person, answers=1, usage=usage, cost=cost))
+
+    async def trim(self) -> None:
+        """Bound the number of persons, after every TRIM_EVERY answers."""
+        self._until_trim -= 1
+        if self._until_trim <= 0:
             self._until_trim = TRIM_EVERY
-
-        def job(connection: Connection) -> None:
-            _add(connection, Spent(person=person, answers=1, usage=usage, cost=cost))
-            if trim:
-                _trim(connection)
-
-        await self.store.run(job, durable=False, atomic=trim)
+            await self.store.run(_trim, durable=False)
 
     async def share(self, person: int) -> tuple[Spent, Spent]:
         """Return what a person took, and what all together took."""
@@ -156,21 +157,16 @@ def _rows(connection: Connection, person: int | None = None) -> Iterator[Spent]:
         yield Spent(person=who, answers=answers, usage=usage, cost=cost)
 
 
-def _add(connection: Connection, spent: Spent) -> None:
-    connection.execute(
-        "INSERT INTO spending SELECT ?, ?, ?, ?, ?, coalesce(max(last), 0) + 1"  # noqa: S608
-        " FROM spending WHERE true ON CONFLICT (person) DO UPDATE SET"
-        " answers = spending.answers + excluded.answers,"
-        f" input_tokens = {_sum('input_tokens')},"
-        f" output_tokens = {_sum('output_tokens')},"
-        f" cost = {_sum('cost')}, last = excluded.last",
-        (
-            spent.person,
-            spent.answers,
-            spent.usage.input_tokens,
-            spent.usage.output_tokens,
-            spent.cost,
-        ),
+def _added(spent: Spent) -> Write:
+    return Write(
+        statement=ADD,
+        values={
+            "spender": spent.person,
+            "spent_answers": spent.answers,
+            "spent_input": spent.usage.input_tokens,
+            "spent_output": spent.usage.output_tokens,
+            "spent_cost": spent.cost,
+        },
     )
 
 
@@ -180,6 +176,17 @@ def _sum(column: str) -> str:
         f"CASE WHEN spending.{column} < {MAX_SUM} - excluded.{column}"
         f" THEN spending.{column} + excluded.{column} ELSE {MAX_SUM} END"
     )
+
+
+ADD = (
+    "INSERT INTO spending SELECT :spender, :spent_answers, :spent_input,"  # noqa: S608
+    " :spent_output, :spent_cost, coalesce(max(last), 0) + 1"
+    " FROM spending WHERE true ON CONFLICT (person) DO UPDATE SET"
+    " answers = spending.answers + excluded.answers,"
+    f" input_tokens = {_sum('input_tokens')},"
+    f" output_tokens = {_sum('output_tokens')},"
+    f" cost = {_sum('cost')}, last = excluded.last"
+)
 
 
 def _trim(connection: Connection) -> None:
@@ -194,5 +201,7 @@ def _trim(connection: Connection) -> None:
     ).fetchall()
     for person, answers, tokens_in, tokens_out, cost in oldest:
         usage = Usage(tokens_in, tokens_out)
-        _add(connection, Spent(person=OTHERS, answers=answers, usage=usage, cost=cost))
+        _added(Spent(person=OTHERS, answers=answers, usage=usage, cost=cost))(
+            connection
+        )
         connection.execute("DELETE FROM spending WHERE person = ?", (person,))

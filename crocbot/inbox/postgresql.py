@@ -252,16 +252,23 @@ WITH held AS ({HELD}), begun AS (
     WHERE rows.chat = held.chat AND rows.update_id = ANY (?::bigint[])
         AND rows.disposition IS NULL
 )
-SELECT chat FROM held
+SELECT chat, EXISTS (
+    SELECT 1 FROM pairings
+    WHERE pairings.user_id = held.chat AND pairings.approved IS NOT NULL)
+FROM held
 """  # noqa: S608
 
 
 def begin(
     connection: Connection, keys: Sequence[Key], update_ids: Sequence[int]
-) -> set[int]:
-    """Mark the rows of turns that begin; return the chats whose lease is held."""
+) -> dict[int, bool]:
+    """
+    Mark the rows of turns that begin; return the chats whose lease is held.
+
+    With each is whether it is the private chat of a person whom the operator approved.
+    """
     parameters = (*columns(keys), list(update_ids))
-    return {chat for (chat,) in connection.execute(BEGIN, parameters)}
+    return dict(connection.execute(BEGIN, parameters).fetchall())
 
 
 CLOSE = f"""

@@ -17,8 +17,8 @@ holds after a change of the server's clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -27,9 +27,9 @@ from crocbot.errors import StoreError
 from crocbot.events import EventListener
 from crocbot.inbox import postgresql
 from crocbot.leases import LEASE_SECONDS, RENEW_SECONDS
-from crocbot.leases_sql import Key
+from crocbot.leases_sql import Backlog, Key, Looked
 from crocbot.replica_events import ChatsHeld
-from crocbot.replicas.held import HeldChat, HeldChats, Worker, lease_end
+from crocbot.replicas.held import UNKNOWN, HeldChat, HeldChats, Worker, lease_end
 from crocbot.replicas.inbox import monotonic
 from crocbot.replicas.server_time import ServerTime
 from crocbot.store import Job, Store
@@ -109,9 +109,14 @@ class ChatLeases:
     async def release_all(self) -> None:
         """Give all chats back; what still runs may neither write nor send."""
         self._claims = False
-        held = list(self._chats)
-        with suppress(StoreError):
-            await self._release([each for each in held if not each.lease.users])
+        empty = [each for each in self._chats if not each.lease.users]
+        release = partial(
+            leases_sql.release,
+            keys=[each.key for each in empty],
+            versions=[each.version for each in empty],
+        )
+        with _releasing(empty), suppress(StoreError):
+            await self._run(release)
         for each in self._chats:
             self._chats.remove(each)
         with suppress(StoreError):
@@ -193,7 +198,6 @@ class ChatLeases:
         if leases.now() >= self._look_at:
             self._look_at = leases.now() + POLL_SECONDS
             await self._look()
-            await self._release([each for each in self._chats if _is_idle(each)])
         if self._chats.unwanted:
             keys, self._chats.unwanted = self._chats.unwanted, []
             await self._give_back(keys)
@@ -202,23 +206,40 @@ class ChatLeases:
             await self._claim()
 
     async def _look(self) -> None:
+        """Look what waits, and give back chats of which nothing is here."""
         held, asked_at = list(self._chats), leases.now()
-        backlog, found = await self._run(
-            partial(
-                leases_sql.look,
-                keys=[each.key for each in held],
-                max_rows=self._max_rows * MAX_REPLICAS,
-                max_chats=self._max_chats + 1,
-                time=self._server_time.earliest(asked_at),
-            ),
-            write=False,
+        empty = [each for each in held if _is_idle(each)]
+        job = partial(
+            leases_sql.look,
+            keys=[each.key for each in held],
+            max_rows=self._max_rows * MAX_REPLICAS,
+            max_chats=self._max_chats + 1,
+            time=self._server_time.earliest(asked_at),
+            empty={each.key: each.version for each in empty},
         )
+        with _releasing(empty):
+            found = await self._run(job, write=bool(empty))
         self._reached()
-        self._take_time(backlog.time, asked_at)
-        for each in found:
-            chat = self._chats.get(each.chat)
-            if chat is not None and chat.lease.epoch == each.epoch:
-                chat.latest = max(chat.latest, each.version)
+        self._take_time(found.backlog.time, asked_at)
+        self._take_versions(held, empty, found)
+        self._take_backlog(found.backlog)
+
+    def _take_versions(
+        self, held: Sequence[HeldChat], empty: Sequence[HeldChat], found: Looked
+    ) -> None:
+        """Take what is known of held chats; remove those that were given back."""
+        latest = {(each.chat, each.epoch): each.version for each in found.chats}
+        for each in held:
+            each.latest = max(each.latest, latest.get(each.key, UNKNOWN))
+        for each in empty:
+            # Others have pushed messages, or rows that came meanwhile, or that a bug
+            # has left open until this process ends.
+            if each.key in found.gone:
+                self._chats.remove(each)
+            elif each.key not in latest:
+                self._chats.lose(each)
+
+    def _take_backlog(self, backlog: Backlog) -> None:
         self._unclaimed = backlog.chats > 0
         max_rows = self._max_rows * max(backlog.owners, 1)
         if backlog.rows < max_rows and backlog.chats <= self._max_chats:
@@ -282,40 +303,24 @@ class ChatLeases:
         added = [self._chats.add(each, lease_end(asked_at)) for each in found]
         await self._load([each for each in added if each is not None])
 
-    async def _release(self, held: Sequence[HeldChat]) -> None:
-        """Give back chats of which nothing is here."""
-        if not held:
-            return
-        job = partial(
-            leases_sql.release,
-            keys=[each.key for each in held],
-            versions=[each.version for each in held],
-        )
-        for each in held:
-            each.releasing = True
-        try:
-            released = await self._run(job)
-        finally:
-            for each in held:
-                each.releasing = False
-        ends = {(each.chat, each.epoch): each for each in released}
-        for each in held:
-            end = ends.get(each.key)
-            if end is None:
-                self._chats.lose(each)
-            elif end.gone:
-                self._chats.remove(each)
-            else:
-                # It has pushed messages, or rows that came meanwhile, or that a bug
-                # has left open until this process ends.
-                each.latest = max(each.latest, end.version)
-
     async def _give_back(self, keys: Sequence[Key]) -> None:
         if keys:
             await self._run(partial(leases_sql.give_back, keys=keys))
 
     async def _run(self, job: Job[Result], *, write: bool = True) -> Result:
         return await self._store.run(job, write=write, atomic=False)
+
+
+@contextmanager
+def _releasing(held: Sequence[HeldChat]) -> Iterator[None]:
+    """Note that a statement gives chats back."""
+    for each in held:
+        each.releasing = True
+    try:
+        yield
+    finally:
+        for each in held:
+            each.releasing = False
 
 
 def _is_idle(held: HeldChat) -> bool:

@@ -193,10 +193,14 @@ class LeasedInbox(Inbox):
         found = [self._chats.lease_of_update(each) for each in update_ids]
         held = [lease for lease in found if lease is not None and not lease.lost]
         keys = [(lease.chat, lease.epoch) for lease in held]
+        for lease in held:
+            lease.paired = None
         job = partial(postgresql.begin, keys=keys, update_ids=update_ids)
         chats = await self._run(job, atomic=False)
         for lease in held:
-            if lease.chat not in chats:
+            if lease.chat in chats:
+                lease.paired = chats[lease.chat]
+            else:
                 self._chats.lose_lease(lease)
 
     def _start_writer(self) -> asyncio.Task[None]:

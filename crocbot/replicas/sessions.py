@@ -2,22 +2,24 @@
 The conversations in a database that replicas share.
 
     remember() --> one statement: only under the lease of the chat
+                   '-- what the answer took is counted in any case
 
 As several statements it would be a transaction that waits for those of all replicas.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from crocbot import leases
 from crocbot.errors import LeaseLostError
+from crocbot.leases import Lease
 from crocbot.leases_sql import CHANNEL
 from crocbot.model import Exchange, Usage
 from crocbot.sessions import ADD_TOKENS, Key, Sessions
-from crocbot.store import Connection
+from crocbot.store import Connection, Write
 
 # Each part sees the tables as they were before the statement: what is added is not in
 # what `pruned` counts.
@@ -35,9 +37,8 @@ WITH held AS (
         SELECT id FROM exchanges WHERE chat_id = :chat AND thread_id = :thread
         ORDER BY id DESC OFFSET :older
     )
-)
-SELECT count(*) FROM held
-"""  # noqa: S608
+)"""  # noqa: S608
+END = "\nSELECT count(*) FROM held"
 
 
 class LeasedSessions(Sessions):
@@ -48,11 +49,17 @@ class LeasedSessions(Sessions):
         await super().move(old, new)
         await self.store.run(_notify_moves, atomic=False)
 
-    async def write(self, key: Key, exchange: Exchange | None, usage: Usage) -> None:
+    async def write(
+        self,
+        key: Key,
+        exchange: Exchange | None,
+        usage: Usage,
+        counts: Sequence[Write],
+    ) -> None:
         """Store an exchange, as in Sessions.  Raise LeaseLostError."""
         lease = leases.current()
         if lease is None:
-            await super().write(key, exchange, usage)
+            await super().write(key, exchange, usage, counts)
             return
         added = int(exchange is not None)
         chat, thread = key
@@ -68,15 +75,24 @@ class LeasedSessions(Sessions):
             "added": added,
             "older": max(self.turns - added, 0),
         }
-        if not await self.store.run(partial(_remember, values=values), atomic=False):
-            lease.lose()
-            raise LeaseLostError(lease.chat)
+        job = partial(_remember, lease=lease, values=values, counts=counts)
+        await self.store.run(job, atomic=False)
 
 
 def _notify_moves(connection: Connection) -> None:
     connection.execute(f"SELECT pg_notify('{CHANNEL}', 'moves')").fetchall()
 
 
-def _remember(connection: Connection, values: Mapping[str, Any]) -> bool:
-    """Return whether the lease is held and the exchange stored."""
-    return bool(connection.execute(REMEMBER, values).fetchone()[0])
+def _remember(
+    connection: Connection,
+    lease: Lease,
+    values: Mapping[str, Any],
+    counts: Sequence[Write],
+) -> None:
+    """Store an exchange and counts; raise LeaseLostError if these are all."""
+    statement = REMEMBER
+    for number, each in enumerate(counts):
+        statement += f", count_{number} AS ({each.statement})"
+        values = {**values, **each.values}
+    if not connection.execute(statement + END, values).fetchone()[0]:
+        raise LeaseLostError(lease.chat)

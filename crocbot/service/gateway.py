@@ -24,10 +24,12 @@ from crocbot.dispatcher import Dispatcher
 from crocbot.errors import InboxError
 from crocbot.events import EventListener
 from crocbot.inbox import Inbox
+from crocbot.limits import Limits
 from crocbot.model import BotIdentity, ChatThread
 from crocbot.pushed import PushedMessages
 from crocbot.pushing import Pushing
 from crocbot.replicas.leader import Leadership, SoleLeader
+from crocbot.replicas.limits import SharedLimits
 from crocbot.replicas.sessions import LeasedSessions
 from crocbot.reply import ChatOrder, Delivery
 from crocbot.service.disk import DiskWatch
@@ -107,6 +109,9 @@ class Gateway:
             settings=settings,
             identity=identity,
             store=store,
+            limits=(Limits if replica is None else SharedLimits)(
+                store, settings.limits
+            ),
             client=client,
             optional=self._optional,
             order=self._order,

@@ -45,6 +45,7 @@ class StageBuilder:
     settings: Settings
     identity: BotIdentity
     store: Store
+    limits: Limits
     client: Client
     optional: OptionalCalls
     order: ChatOrder
@@ -58,7 +59,7 @@ class StageBuilder:
 
     def build(self, gateway: GatewayControl) -> TurnStages:
         """Return the stages of all turns of a gateway."""
-        settings, limits = self.settings, Limits(self.store, self.settings.limits)
+        settings, limits = self.settings, self.limits
         kept = KeptReplies(self.store)
         delivery = Delivery(
             client=self.client, events=self.events, keeper=kept, order=self.order

@@ -23,6 +23,7 @@ from crocbot.store.interface import (
     Reading,
     Store,
     StoreClock,
+    Write,
 )
 from crocbot.store.open import (
     find_facts,
@@ -43,6 +44,7 @@ __all__ = [
     "SqliteStore",
     "Store",
     "StoreClock",
+    "Write",
     "check_format",
     "find_facts",
     "hears_notifications",

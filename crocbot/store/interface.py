@@ -49,6 +49,23 @@ Job = Callable[[Connection], Result]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """
+    A statement with named parameters that adds to one table, as a job.
+
+    Several of them, of different tables, may be one statement (`LeasedSessions`): each
+    has names of its own, and sees nothing of what the others write.
+    """
+
+    statement: str
+    values: Mapping[str, Any]
+
+    def __call__(self, connection: Connection) -> None:
+        """Run the statement."""
+        connection.execute(self.statement, self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """The time of the database, and the system's clocks at that time."""
 

@@ -1,11 +1,11 @@
 """
 What the answers of a turn took: tokens, for the limits, and costs.
 
-    AgentStep --> Accounts.record(message, usages) --> Limits, Spending
-                                                   --> AgentCost
+    AgentStep --> Accounts.counts(message, usages) --> of Limits, Spending --> record
+                                                   --> AgentCost           '-> Sessions
 
-Counts survive the end of the process.  If they cannot be written, the answer stands,
-and the error is logged and counted.
+Counts survive the end of the process.  They are written with the exchange, if there is
+one that is remembered.
 """
 
 from __future__ import annotations
@@ -13,24 +13,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crocbot import log, prices
+from crocbot import prices
 from crocbot.agent_events import AgentCost
-from crocbot.errors import StoreError
-from crocbot.events import (
-    EventListener,
-)
+from crocbot.events import EventListener
 from crocbot.limits import Limits
-from crocbot.model import ErrorEvent, Message, Usage
+from crocbot.model import Message, Usage
 from crocbot.prices import PICODOLLARS, PricedModel
 from crocbot.spending import Spending
-
-logger = log.logger(__name__)
+from crocbot.store import Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounts:
     """
-    Records what answers took; shared by all turns.
+    Counts what answers took; shared by all turns.
 
     `models` are those of the first agent and of the fallback agent.
     """
@@ -46,11 +42,11 @@ class Accounts:
             if model.price is not None:
                 self.events.emit(AgentCost(model.label, 0.0))
 
-    async def record(
+    def counts(
         self, message: Message, usages: Sequence[Usage], *, answered: bool
-    ) -> None:
+    ) -> list[Write]:
         """
-        Record the tokens of the agents that were asked, the first one first.
+        Return what counts the tokens of the agents that were asked, in their order.
 
         One that was not `answered` counts as an answer only if it took tokens.
         """
@@ -64,10 +60,12 @@ class Accounts:
         usage = prices.total(usages)
         tokens = usage.input_tokens + usage.output_tokens
         person = message.person_id
-        try:
-            await self.limits.add_tokens(person, tokens)
-            if tokens or answered:
-                await self.spending.record(person, usage, cost)
-        except StoreError as error:
-            logger.error("tokens cannot be counted", error=str(error))
-            self.events.emit(ErrorEvent(error.type, error.severity))
+        counts = self.limits.used(person, tokens)
+        if tokens or answered:
+            counts.append(self.spending.added(person, usage, cost))
+        return counts
+
+    async def record(self, counts: Sequence[Write]) -> None:
+        """Write counts without an exchange.  Raise StoreError."""
+        for each in counts:
+            await self.spending.store.run(each, durable=False, atomic=False)

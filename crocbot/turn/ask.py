@@ -35,6 +35,7 @@ from crocbot.outgoing import Enclosures, TextFormat
 from crocbot.prices import total
 from crocbot.reply import LiveDelivery, ReplyProgress, shown_as_typing
 from crocbot.sessions import Sessions
+from crocbot.store import Write
 from crocbot.text import is_visible
 from crocbot.turn.accounts import Accounts
 from crocbot.turn.enclosures import EnclosureReader, EnclosureReaders
@@ -157,17 +158,16 @@ class AgentStep:
             )
             raise
         except CrocbotError:
-            await self._account(message, reader.usages, answered=False)
+            await self._record(message, None, reader.usages, answered=False)
             raise
-        answered = reader.error is None
-        await self._account(message, reader.usages, answered=answered)
         if reader.error is None:
             descriptions = "" if enclosed is None else enclosed.descriptions
             answer = "\n".join(filter(None, [reader.text, descriptions]))
             exchange = Exchange(reader.prompt.remembered, answer)
         else:
             exchange = _cut(reader, reader.text)
-        await self._remember(message, exchange, reader.usages)
+        answered = reader.error is None
+        await self._record(message, exchange, reader.usages, answered=answered)
         if reader.error is not None:
             raise reader.error
 
@@ -176,9 +176,9 @@ class AgentStep:
         for update_id in update_ids:
             stopped = self.stopped.get(update_id)
             if stopped is not None:
-                message, usages = stopped.message, stopped.usages
-                await self._account(message, usages, answered=False)
-                await self._remember(message, stopped.exchange, usages)
+                await self._record(
+                    stopped.message, stopped.exchange, stopped.usages, answered=False
+                )
 
     def forget_stopped(self, update_ids: Iterable[int]) -> None:
         """Forget answers that another replica will give."""
@@ -231,27 +231,35 @@ class AgentStep:
                 self._report_store_error("conversation history cannot be read", error)
         return ()
 
-    async def _remember(
-        self, message: Message, exchange: Exchange, usages: Sequence[Usage]
+    async def _record(
+        self,
+        message: Message,
+        exchange: Exchange | None,
+        usages: Sequence[Usage],
+        *,
+        answered: bool,
     ) -> None:
-        """Remember an exchange, unless no agent has a memory or it has no answer."""
-        if not (self._remembers and exchange.answer):
-            return
-        usage = total(usages)
-        try:
-            await self.sessions.remember(message.chat, exchange, usage)
-        except StoreError as error:
-            self._report_store_error("conversation history cannot be written", error)
+        """
+        Record what an answer took, and remember the exchange, in one step.
 
-    async def _account(
-        self, message: Message, usages: Sequence[Usage], *, answered: bool
-    ) -> None:
-        """Record what an answer took."""
-        if self.accounts is not None:
-            await self.accounts.record(message, usages, answered=answered)
+        It is not remembered if no agent has a memory, or if it has no answer.
+        """
+        accounts, counts = self.accounts, list[Write]()
+        try:
+            if accounts is not None:
+                counts = accounts.counts(message, usages, answered=answered)
+            if self._remembers and exchange is not None and exchange.answer:
+                usage = total(usages)
+                await self.sessions.remember(message.chat, exchange, usage, counts)
+            elif accounts is not None:
+                await accounts.record(counts)
+            if accounts is not None:
+                await accounts.spending.trim()
+        except StoreError as error:
+            self._report_store_error("an answer cannot be recorded", error)
 
     def _report_store_error(self, event: str, error: StoreError) -> None:
-        """Log and count an error; the agent answers without a history."""
+        """Log and count an error; the answer stands, if without a history."""
         logger.error(event, error=str(error))
         self.events.emit(ErrorEvent(error.type, error.severity))
 

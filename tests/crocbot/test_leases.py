@@ -57,6 +57,16 @@ async def test_a_lost_lease_ends_all_that_wait(clock: list[float]) -> None:
         assert not await leases.confirm()
 
 
+def test_an_approval_is_known_once() -> None:
+    """Only the decision of the turn that has just begun needs no statement."""
+    lease = Lease(7, 1, until=0.0)
+    lease.paired = True
+    with leases.working_under(lease):
+        assert leases.take_paired(8) is None
+        assert [leases.take_paired(7), leases.take_paired(7)] == [True, None]
+    assert leases.take_paired(7) is None
+
+
 async def test_a_task_works_under_the_lease_in_which_it_was_started() -> None:
     """Tasks that a turn starts have its lease, whatever is worked afterwards."""
 

@@ -14,7 +14,7 @@ from crocbot import leases_sql
 from crocbot.database_url import DatabaseUrl
 from crocbot.inbox import places, postgresql
 from crocbot.inbox.postgresql import Arrival, Closing, Found
-from crocbot.leases_sql import Key
+from crocbot.leases_sql import Key, Looked
 from crocbot.model import Disposition, Outcome, Row
 from crocbot.store import upgrade
 from tests.crocbot.database_sessions import Session, wait_for_lock
@@ -166,6 +166,36 @@ def test_the_order_of_rows_is_that_of_commits(world: World) -> None:
     assert [each for (each,) in found] == [1, 3, 2]
 
 
+def look(session: Session, empty: dict[Key, int]) -> Looked:
+    """Look what waits; give chats back that are empty as of a version."""
+    return leases_sql.look(
+        session.connection, list(empty), max_rows=9, max_chats=9, empty=empty
+    )
+
+
+def test_an_empty_chat_is_given_back_by_a_look(world: World) -> None:
+    """Unless it has a row, has changed since, or is locked by another statement."""
+    world.accept((1, 7), (2, 8), (3, 9), (4, 10))
+    keys = [world.key(chat) for chat in (7, 8, 9, 10)]
+    for update_id, key in ((1, keys[0]), (3, keys[2]), (4, keys[3])):
+        assert world.close(update_id, key)
+    accept(world.second, (5, 9), owner="b")
+    world.first.run("BEGIN")
+    leases_sql.touch(world.first.connection, [10])
+    found = look(world.second, dict.fromkeys(keys, 1))
+    world.first.run("COMMIT")
+
+    assert found.gone == {keys[0]}
+    assert sorted((each.chat, each.version) for each in found.chats) == [
+        (7, 1),
+        (8, 1),
+        (9, 2),
+        (10, 1),
+    ]
+    assert [chat for chat, _, _ in world.chats] == [8, 9, 10]
+    assert look(world.second, {keys[0]: 1}).chats == []
+
+
 def test_a_release_sees_a_row_that_is_being_stored(world: World) -> None:
     """A chat in which a row is stored meanwhile is not given back."""
     world.accept((1, 7))
@@ -182,13 +212,17 @@ def test_a_release_sees_a_row_that_is_being_stored(world: World) -> None:
     assert world.load(key) == [2]
 
 
-def test_a_row_for_a_chat_that_is_being_released(world: World) -> None:
+@pytest.mark.parametrize("by", ["release", "look"])
+def test_a_row_for_a_chat_that_is_being_released(world: World, by: str) -> None:
     """Its chat begins anew, with a lease of the replica that stores it."""
     world.accept((1, 7))
     key = world.key(7)
     assert world.close(1, key)
     world.first.run("BEGIN")
-    assert leases_sql.release(world.first.connection, [key], [1])[0].gone
+    if by == "look":
+        assert look(world.first, {key: 1}).gone == {key}
+    else:
+        assert leases_sql.release(world.first.connection, [key], [1])[0].gone
     storing = world.second.start(lambda _: accept(world.second, (2, 7), owner="b"))
     wait_for_lock(world.observer)
     world.first.run("COMMIT")
@@ -239,7 +273,7 @@ def test_a_lost_lease_changes_nothing(world: World) -> None:
     world.observer.query(f"{EXPIRE} RETURNING 1")
     assert world.claim() == [world.key(7)]
     connection = world.first.connection
-    assert postgresql.begin(connection, [old], [1]) == set()
+    assert postgresql.begin(connection, [old], [1]) == {}
     assert close(world.first, 1, old) is None
     assert leases_sql.renew(connection, [old]) == ([], set())
     assert leases_sql.release(connection, [old], [1]) == []
@@ -281,7 +315,7 @@ def test_a_slow_statement_keeps_no_other_lease_from_being_renewed(
     keys = [world.key(chat) for chat in (7, 8, 9)]
     world.observer.query(f"{EXPIRE} RETURNING 1")
     world.first.run("BEGIN")
-    assert postgresql.begin(world.first.connection, keys[1:2], [2]) == {8}
+    assert postgresql.begin(world.first.connection, keys[1:2], [2]) == {8: False}
     found, locked = leases_sql.renew(world.second.connection, keys)
     assert sorted((each.chat, each.epoch) for each in found) == keys
     assert locked == {keys[1]}
@@ -295,7 +329,10 @@ def test_the_tries_of_a_row_count_crashes_only(world: World) -> None:
     """A turn whose owner did not give its chat back has crashed; others have not."""
     world.accept((1, 7), (2, 8), (3, 9))
     keys = [world.key(chat) for chat in (7, 8, 9)]
-    assert postgresql.begin(world.first.connection, keys[:2], [1, 2]) == {7, 8}
+    assert postgresql.begin(world.first.connection, keys[:2], [1, 2]) == {
+        7: False,
+        8: False,
+    }
     leases_sql.give_back(world.first.connection, keys[1:2])
     world.observer.query(f"{EXPIRE} WHERE owner IS NOT NULL RETURNING 1")
     assert world.claim(time=None) == [world.key(8)]
@@ -476,9 +513,10 @@ def test_the_backlog(world: World) -> None:
     """Open rows, free chats, and replicas with chats, up to a bound."""
     world.accept((1, 7), (2, 7))
     world.accept((3, 8), (4, 9), owner=None)
-    backlog, chats = leases_sql.look(
+    found = leases_sql.look(
         world.first.connection, [world.key(7)], max_rows=3, max_chats=10
     )
+    backlog, chats = found.backlog, found.chats
     assert abs(backlog.time - time.time()) < 60.0
     assert (backlog.rows, backlog.chats, backlog.owners) == (3, 2, 1)
     assert [(each.chat, each.version) for each in chats] == [(7, 1)]
@@ -527,6 +565,7 @@ def test_no_two_statements_wait_for_each_other(world: World) -> None:
                     ],
                 )
                 leases_sql.renew(session.connection, keys)
+                look(session, dict.fromkeys(keys, 1))
                 chance.choice([leases_sql.give_back, leases_sql.renew])(
                     session.connection, keys
                 )

@@ -12,15 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crocbot import limits
+from crocbot import leases, limits
 from crocbot.database_url import DatabaseUrl
+from crocbot.leases import Lease
 from crocbot.limits import DAY, MINUTE, SLOT_SECONDS, Limits, Refusal, take
+from crocbot.replicas.limits import SharedLimits
+from crocbot.store import Connection
 from crocbot.turn_outcomes import Limit
 from tests.crocbot.databases import Database, PostgresDatabase
 from tests.crocbot.fakes import FakeClocks
 from tests.postgresql import Cluster
 
 ADA, EVE = 7, 8
+HERE, EPOCH = 7, 3
 
 
 class Scene:
@@ -36,12 +40,23 @@ class Scene:
         refusal = await self.limits.take(person, [next(self.ids)])
         return None if refusal is None else refusal.limit
 
-    async def rows(self, table: str) -> int:
+    async def spend(self, tokens: int) -> None:
+        """Let an answer to ADA take tokens."""
+        for each in self.limits.used(ADA, tokens):
+            await self.limits.store.run(each)
+
+    async def rows(self, table: str, condition: str = "true") -> int:
         """Return the number of rows of a table."""
         (found,) = await self.limits.store.run(
-            lambda each: each.execute(f"SELECT count(*) FROM {table}").fetchone()
+            lambda each: each.execute(
+                f"SELECT count(*) FROM {table} WHERE {condition}"
+            ).fetchone()
         )
         return int(found)
+
+    async def slots(self) -> int:
+        """Return the number of slots of windows."""
+        return await self.rows("limit_slots", "seconds > 0")
 
 
 @asynccontextmanager
@@ -51,10 +66,24 @@ async def opened(
     clocks: FakeClocks | None = None,
     first_id: int = 1,
 ) -> AsyncIterator[Scene]:
-    """Open the limits of a database, as a new process does."""
+    """Open the limits of a database, as a new process does; of replicas, in a turn."""
     clocks = clocks or FakeClocks()
     async with database.store([limits.SCHEMA], clocks) as store:
-        yield Scene(Limits(store, maximums), clocks, count(first_id))
+        if not isinstance(database, PostgresDatabase):
+            yield Scene(Limits(store, maximums), clocks, count(first_id))
+            return
+        await store.run(hold)
+        with leases.working_under(Lease(HERE, EPOCH, leases.now() + DAY)):
+            yield Scene(SharedLimits(store, maximums), clocks, count(first_id))
+
+
+def hold(connection: Connection) -> None:
+    """Make the lease of a chat."""
+    connection.execute(
+        "INSERT INTO chats (chat, owner, epoch, waiting_since) VALUES (?, 'me', ?, 0)"
+        " ON CONFLICT (chat) DO NOTHING",
+        (HERE, EPOCH),
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,9 +123,9 @@ async def test_messages(
 async def test_tokens(database: Database, limit: Limit, others: Limit | None) -> None:
     """A message is refused once the tokens are used up, and not before."""
     async with opened(database, {limit: 1000}) as scene:
-        await scene.limits.add_tokens(ADA, 999)
+        await scene.spend(999)
         before = await scene.send()
-        await scene.limits.add_tokens(ADA, 1)
+        await scene.spend(1)
         after = await scene.send()
         other = await scene.send(EVE)
         scene.clocks.run(DAY + SLOT_SECONDS[DAY])
@@ -110,15 +139,15 @@ async def test_an_agent_that_reports_no_tokens(database: Database) -> None:
     async with opened(database, {Limit.PERSON_DAY_TOKENS: 1}) as scene:
         for _ in range(3):
             assert await scene.send() is None
-            await scene.limits.add_tokens(ADA, 0)
+            await scene.spend(0)
 
 
 async def test_no_limit(database: Database) -> None:
     """Without a limit nothing is counted, and nothing is written."""
     async with opened(database, {}) as scene:
         assert [await scene.send() for _ in range(3)] == [None] * 3
-        await scene.limits.add_tokens(ADA, 5)
-        assert await scene.rows("limit_slots") == 0
+        await scene.spend(5)
+        assert await scene.slots() == 0
         assert await scene.rows("limit_updates") == 0
 
 
@@ -258,7 +287,7 @@ async def test_the_tables_are_bounded(
     async with opened(database, maximums) as scene:
         found = [await scene.send(person) for person in range(1, 401)]
         slots, updates = (
-            await scene.rows("limit_slots"),
+            await scene.slots(),
             await scene.rows("limit_updates"),
         )
 
@@ -272,10 +301,10 @@ async def test_old_counts_are_deleted(database: Database) -> None:
     async with opened(database, {Limit.PERSON_DAY: 5, Limit.ALL_MINUTE: 500}) as scene:
         for person in range(1, 101):
             await scene.send(person)
-        before = await scene.rows("limit_slots")
+        before = await scene.slots()
         scene.clocks.run(2 * DAY)
         await scene.send()
-        after = await scene.rows("limit_slots")
+        after = await scene.slots()
 
     assert before >= 101
     assert after == 2

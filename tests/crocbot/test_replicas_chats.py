@@ -31,6 +31,7 @@ from crocbot.model import (
     Usage,
 )
 from crocbot.outgoing import SentSteps
+from crocbot.pairing import Pairings
 from crocbot.replica_events import LeaseLost, WriteRefused
 from crocbot.replicas import chats
 from crocbot.replicas import held as held_chats
@@ -300,6 +301,30 @@ async def test_late_writes_of_a_replica_that_was_paused(world: World) -> None:
     world.gates[1].set()
     await world.until_closed(1)
     assert (world.sent, first.abandoned) == ([1], [1])
+
+
+async def test_an_approval_is_read_when_a_turn_begins(world: World) -> None:
+    """It holds for the decision of this turn, and every later one asks again."""
+    replica = await world.add()
+    pairings = Pairings(replica.store)
+
+    async def paired(update_id: int) -> list[bool]:
+        await replica.accept(update(update_id, 7))
+        await until_running(replica, update_id)
+        with leases.working_under(replica.chats.lease(7)):
+            found = [await pairings.is_paired(7)]
+            await world.query("DELETE FROM pairings RETURNING 1")
+            found.append(await pairings.is_paired(7))
+        world.gates[update_id].set()
+        await until_running(replica)
+        return found
+
+    await world.query(
+        "INSERT INTO pairings (user_id, asked, told, approved)"
+        " VALUES (7, 0, 0, 0) RETURNING 1"
+    )
+    assert await paired(1) == [True, False]
+    assert await paired(2) == [False, False]
 
 
 async def test_a_replica_that_was_paused_goes_on_if_it_can(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
 
 import pytest
 
@@ -10,11 +11,14 @@ from crocbot import leases
 from crocbot.database_url import DatabaseUrl
 from crocbot.errors import LeaseLostError
 from crocbot.leases import Lease
+from crocbot.limits import Limits
 from crocbot.model import ChatThread, Exchange, Usage
 from crocbot.replicas.sessions import LeasedSessions
 from crocbot.sessions import Sessions
+from crocbot.spending import Spending, Spent
 from crocbot.store import Connection
 from crocbot.store.postgresql import PostgresStore
+from crocbot.turn_outcomes import Limit
 
 CHATS = (ChatThread(-5), ChatThread(-5, 4), ChatThread(7))
 
@@ -85,3 +89,29 @@ async def test_nothing_is_remembered_under_a_lost_lease(database_url: str) -> No
 
         assert await sessions.history(here) == (Exchange("a", "A"),)
         assert await sessions.usage(here) == (1, Usage(1, 2))
+
+
+@pytest.mark.parametrize(("epoch", "answers"), [(3, 1), (2, 0)])
+async def test_what_an_answer_took_is_counted_with_it(
+    database_url: str, epoch: int, answers: int
+) -> None:
+    """Also under a lost lease, since the agent has taken it all the same."""
+    async with PostgresStore(DatabaseUrl.parse(database_url)) as store:
+        await store.run(hold)
+        sessions = LeasedSessions(store, turns=1, chars=100)
+        spending = Spending(store)
+        limits = Limits(store, {Limit.ALL_DAY_TOKENS: 9, Limit.PERSON_DAY_TOKENS: 9})
+        here, usage = CHATS[0], Usage(1, 2)
+        counts = [*limits.used(7, 3), spending.added(7, usage, 5)]
+        with leases.working_under(Lease(here.chat_id, epoch, leases.now() + 60)):
+            writing = sessions.remember(here, Exchange("a", "A"), usage, counts)
+            with nullcontext() if answers else pytest.raises(LeaseLostError):
+                await writing
+
+        assert (await sessions.usage(here))[0] == answers
+        assert (await spending.share(7))[0] == Spent(
+            person=7, answers=1, usage=usage, cost=5
+        )
+        tokens = "SELECT person, tokens FROM limit_slots ORDER BY person"
+        found = await store.run(lambda each: each.execute(tokens).fetchall())
+        assert found == [(0, 3), (7, 3)]

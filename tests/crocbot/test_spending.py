@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from crocbot import prices, spending
 from crocbot.agent_events import AgentCost
 from crocbot.agents.responses import token_usage
-from crocbot.errors import StoreError
 from crocbot.limits import Limits
-from crocbot.model import ErrorEvent, ErrorType, Severity, Usage
+from crocbot.model import Usage
 from crocbot.prices import PICODOLLARS, Price, PricedModel, label
 from crocbot.settings.price_file import read_prices
 from crocbot.spending import Spending, Spent, describe, listed, total
@@ -34,6 +33,12 @@ async def opened(database: Database) -> AsyncIterator[Spending]:
     """Open the counts of a database, as a new process does."""
     async with database.store([spending.SCHEMA], FakeClocks()) as store:
         yield Spending(store, priced=True)
+
+
+async def record(counts: Spending, person: int, usage: Usage, cost: int) -> None:
+    """Count an answer."""
+    await counts.store.run(counts.added(person, usage, cost))
+    await counts.trim()
 
 
 async def lines(counts: Spending) -> list[str]:
@@ -144,10 +149,10 @@ def test_cached_tokens(value: dict[str, Any], tokens: tuple[int, int]) -> None:
 async def test_shares(database: Database) -> None:
     """Each person's part is that of the cost; all are kept over a restart."""
     async with opened(database) as counts:
-        await counts.record(ADA, Usage(10, 5), 3 * PICODOLLARS)
-        await counts.record(EVE, Usage(1000, 0), PICODOLLARS)
+        await record(counts, ADA, Usage(10, 5), 3 * PICODOLLARS)
+        await record(counts, EVE, Usage(1000, 0), PICODOLLARS)
     async with opened(database) as counts:
-        await counts.record(ADA, Usage(10, 5), 0)
+        await record(counts, ADA, Usage(10, 5), 0)
         spent, whole = await counts.share(ADA)
         nothing, _ = await counts.share(9)
         found = await lines(counts)
@@ -167,8 +172,8 @@ async def test_shares(database: Database) -> None:
 async def test_shares_without_prices(database: Database) -> None:
     """They are those of the tokens; an agent that counts none says so."""
     async with opened(database) as counts:
-        await counts.record(ADA, Usage(10, 20), 0)
-        await counts.record(EVE, Usage(), 0)
+        await record(counts, ADA, Usage(10, 20), 0)
+        await record(counts, EVE, Usage(), 0)
         found = await lines(counts)
 
     assert found[0] == "user 7  1 answer, 30 tokens (in 10, out 20), $0.00  100.0 %"
@@ -185,8 +190,8 @@ async def test_the_table_is_bounded(
     monkeypatch.setattr(spending, "TRIM_EVERY", 5)
     async with opened(database) as counts:
         for person in range(1, 101):
-            await counts.record(person, Usage(1, 1), 7)
-            await counts.record(1, Usage(1, 0), 1)
+            await record(counts, person, Usage(1, 1), 7)
+            await record(counts, 1, Usage(1, 0), 1)
         _, whole = await counts.share(1)
         kept = await counts.store.run(lambda each: list(listed(each)))
 
@@ -202,34 +207,19 @@ async def test_sums_beyond_an_integer(database: Database) -> None:
     async with opened(database) as counts:
         for person in (ADA, EVE):
             for _ in range(3):
-                await counts.record(person, Usage(2**62, 2**62), 2**62)
+                await record(counts, person, Usage(2**62, 2**62), 2**62)
         spent, whole = await counts.share(ADA)
 
     assert spent.cost == spending.MAX_SUM
     assert whole.cost == 2 * spending.MAX_SUM
 
 
-class Recorder:
-    """Spending and limits that keep what is recorded, or fail."""
-
-    def __init__(self, error: StoreError | None = None) -> None:
-        self.priced = True
-        self.error = error
-        self.found: list[tuple[int, Usage, int]] = []
-
-    async def record(self, person: int, usage: Usage, cost: int) -> None:
-        if self.error is not None:
-            raise self.error
-        self.found.append((person, usage, cost))
-
-
-def accounts(recorder: Recorder, events: RecordedEvents) -> Accounts:
+def accounts(events: RecordedEvents) -> Accounts:
     """Return the accounts of two models, of which the second has no price."""
     store: Any = None
-    found: Any = recorder
     return Accounts(
         limits=Limits(store, {}),
-        spending=found,
+        spending=Spending(store),
         models=(PricedModel("mini", MINI), PricedModel("local", None)),
         events=events,
     )
@@ -237,12 +227,13 @@ def accounts(recorder: Recorder, events: RecordedEvents) -> Accounts:
 
 async def test_accounts() -> None:
     """The cost is that of each model's price; the event has its label."""
-    events, recorder = RecordedEvents(), Recorder()
-    both = accounts(recorder, events)
+    events = RecordedEvents()
+    both = accounts(events)
     both.start()
-    await both.record(a_message(), [Usage(1_000_000, 0), Usage(5, 5)], answered=True)
+    usages = [Usage(1_000_000, 0), Usage(5, 5)]
+    counts = both.counts(a_message(), usages, answered=True)
 
-    assert recorder.found == [(7, Usage(1_000_005, 5), 150_000_000_000)]
+    assert counts == [Spending.added(7, Usage(1_000_005, 5), 150_000_000_000)]
     assert events.of_type(AgentCost) == [
         AgentCost("mini", 0.0),
         AgentCost("mini", 0.15),
@@ -258,26 +249,10 @@ async def test_accounts() -> None:
         (Usage(3, 0), False, 1),
     ],
 )
-@pytest.mark.parametrize("priced", [True, False])
 async def test_what_counts_as_an_answer(
-    usage: Usage, answered: bool, count: int, priced: bool
+    usage: Usage, answered: bool, count: int
 ) -> None:
     """Each answer does; one that failed or was stopped only if it took tokens."""
-    recorder = Recorder()
-    recorder.priced = priced
-    both = accounts(recorder, RecordedEvents())
-    await both.record(a_message(), [usage], answered=answered)
+    both = accounts(RecordedEvents())
 
-    assert len(recorder.found) == count
-
-
-async def test_counts_that_cannot_be_written() -> None:
-    """The answer stands; the cost is in the metric, and the error is counted."""
-    events = RecordedEvents()
-    both = accounts(Recorder(StoreError("full")), events)
-    await both.record(a_message(), [Usage(1_000_000, 0)], answered=True)
-
-    assert events.of_type(ErrorEvent) == [
-        ErrorEvent(ErrorType.INBOX, Severity.CRITICAL)
-    ]
-    assert len(events.of_type(AgentCost)) == 1
+    assert len(both.counts(a_message(), [usage], answered=answered)) == count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from crocbot.errors import (
     StoreError,
 )
 from crocbot.events import AgentCall, EditHandled, FirstText
+from crocbot.limits import Limits
 from crocbot.log import REDACTED, Redactor
 from crocbot.model import (
     BotIdentity,
@@ -47,7 +48,9 @@ from crocbot.model import (
     Verdict,
 )
 from crocbot.reply import Delivery, LiveDelivery
-from crocbot.turn import AgentStep, FileLoader, TurnStages
+from crocbot.spending import Spending
+from crocbot.store import Write
+from crocbot.turn import Accounts, AgentStep, FileLoader, TurnStages
 from crocbot.turn.ask import CUT_MARK
 from crocbot.turn.messages import (
     CRASH_ERROR,
@@ -110,6 +113,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.past: tuple[Exchange, ...] = ()
         self.remembered: list[tuple[ChatThread, Exchange, Usage]] = []
+        self.counted: list[str] = []
         self.paired: set[int] = set()
         self.code: str | None = None
         self.errors: dict[str, Exception | None] = {}
@@ -118,8 +122,11 @@ class FakeStore:
         if error := self.errors.get(method):
             raise error
 
-    async def run(self, _: object) -> bool:
-        """Return that an edit differs."""
+    async def run(self, job: object, **_: bool) -> bool:
+        """Return that an edit differs; count an answer."""
+        if isinstance(job, Write):
+            self._fail("count")
+            self.counted.append("alone")
         return True
 
     async def is_paired(self, user_id: int) -> bool:
@@ -135,10 +142,15 @@ class FakeStore:
         return self.past
 
     async def remember(
-        self, chat: ChatThread, exchange: Exchange, usage: Usage
+        self,
+        chat: ChatThread,
+        exchange: Exchange,
+        usage: Usage,
+        counts: Sequence[Write],
     ) -> None:
         self._fail("remember")
         self.remembered.append((chat, exchange, usage))
+        self.counted += ["with the exchange"] * len(counts)
 
 
 class FakeMoves:
@@ -163,6 +175,7 @@ class TurnFixture:
         self.moves = FakeMoves()
         self.overtaken = False
         self.edits = "ignore"
+        self.counts = False
         self.denied: list[tuple[int | None, Verdict]] = []
 
     @property
@@ -186,6 +199,12 @@ class TurnFixture:
         )
         stubs: Any = self
         store: Any = self.store
+        accounts = Accounts(
+            limits=Limits(store, {}),
+            spending=Spending(store),
+            models=(),
+            events=self.events,
+        )
         return TurnStages(
             bot=BotIdentity(99, "our_bot"),
             policy=self.policy,
@@ -205,6 +224,7 @@ class TurnFixture:
                 live=LiveDelivery(delivery=delivery),
                 events=self.events,
                 redactor=Redactor([SECRET]),
+                accounts=accounts if self.counts else None,
             ),
             delivery=delivery,
             edits=Edits(store, self.events, mode=self.edits),
@@ -587,6 +607,27 @@ async def test_a_memory_that_fails() -> None:
 
     assert await scene.run_one(row()) == ANSWERED
     assert scene.events.count(STORE_FAILED) == 2
+
+
+@pytest.mark.parametrize(
+    ("remembers", "error", "counted", "errors"),
+    [
+        (True, None, ["with the exchange"], 0),
+        (False, None, ["alone"], 0),
+        (False, StoreError("disk is full"), [], 1),
+    ],
+)
+async def test_what_an_answer_took(
+    remembers: bool, error: StoreError | None, counted: list[str], errors: int
+) -> None:
+    """It is counted with the exchange, or alone; the answer stands without that."""
+    scene = TurnFixture("The answer.", Usage(5, 2))
+    scene.counts, scene.agent.remembers = True, remembers  # type: ignore[misc]
+    scene.store.errors = {"count": error}
+
+    assert await scene.run_one(row()) == ANSWERED
+    assert scene.store.counted == counted
+    assert scene.events.count(STORE_FAILED) == errors
 
 
 def photo(number: int, size: int | None) -> Row:

@@ -109,8 +109,12 @@ class Dispatcher:
         Raise InboxError if they cannot be stored.  A cancelled caller leaves no row
         that is stored and not queued, which would never run.
         """
-        storing = self._inbox.accept(updates, leader=leader)
-        return await asyncio.shield(self._start(self._accept(storing)))
+        accepting = self._start(
+            self._accept(self._inbox.accept(updates, leader=leader))
+        )
+        # Or asyncio would log an error that comes after the caller was cancelled.
+        accepting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(accepting)
 
     async def _accept(self, storing: Awaitable[Accepted]) -> Accepted:
         accepted, now = await storing, time.time()

@@ -49,10 +49,27 @@ class ChatsHeld:
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatSent:
-    """A replica has sent its heartbeat to the database, which took this time."""
+    """
+    A replica has sent its heartbeat to the database, which took this time.
+
+    `leader_known` is whether the answer names a leader, this replica or another one.
+    """
 
     outcome: DatabaseOutcome
     seconds: float
+    leader_known: bool = False
 
 
-ReplicaEvent = LeaderState | LeaseLost | WriteRefused | ChatsHeld | HeartbeatSent
+@dataclass(frozen=True, slots=True)
+class DatabaseUnreached:
+    """A replica that starts has not reached the database yet."""
+
+
+ReplicaEvent = (
+    LeaderState
+    | LeaseLost
+    | WriteRefused
+    | ChatsHeld
+    | HeartbeatSent
+    | DatabaseUnreached
+)

@@ -4,17 +4,18 @@ The alerts of one process: conditions each second, and a task for each way.
 Nothing here waits for long: not for a disk that hangs, nor for a way that does not
 answer.  A way that fails is tried again after pauses that grow.
 
-Where replicas share a database only the leader tells alerts, and a new leader goes on
-where the last one ended.  A leader that loses the database goes on telling until it
-knows of another leader; what it told meanwhile it also tells the end of.
+Where replicas share a database only the leader tells alerts, of all of them, and a new
+leader goes on where the last one ended.  A leader that loses the database goes on
+telling until it knows of another leader; what it told meanwhile it also tells the end
+of.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from crocbot import log
@@ -22,7 +23,8 @@ from crocbot.alert_outcomes import AlertWay, NoticeOutcome
 from crocbot.alerts.conditions import Conditions, Counts, GatewayState
 from crocbot.alerts.events import AlertEvents
 from crocbot.alerts.keep import AlertKeeper
-from crocbot.alerts.state import AlertState, Notice, Notices, Told
+from crocbot.alerts.reports import Reports
+from crocbot.alerts.state import AlertState, Notice, Notices, Told, firing_since
 from crocbot.alerts.table import ALERTS, AlertName
 from crocbot.alerts.ways import ChatWay, Way, WebhookWay
 from crocbot.backoff import Backoff
@@ -101,19 +103,32 @@ class Sender:
 
     def restore(self, told: Mapping[AlertName, Told]) -> None:
         """Go on where another process has ended."""
+        self._unsaved.clear()
         self.notices.told |= told
 
+    def resume(self, told: Mapping[AlertName, Told]) -> None:
+        """Go on where another process may have ended, except for what is not saved."""
+        own = self.notices.told
+        self.notices.told = {
+            name: each for name, each in told.items() if name not in self._unsaved
+        } | {name: own[name] for name in own if name in self._unsaved}
+
     async def save(self) -> None:
-        """Record what was told, if that has changed; raise StoreError."""
+        """
+        Record what was told, if that has changed; raise StoreError.
+
+        A replica that is cut off and back may learn only here that another one leads.
+        """
         if not self.is_changed:
             return
         self.is_changed, saving = False, set(self._unsaved)
         try:
-            await self.keeper.save(self.way.name, self.notices.told)
+            saved = await self.keeper.save(self.way.name, self.notices.told)
         except StoreError:
             self.is_changed = True
             raise
-        self._unsaved -= saving
+        if saved:
+            self._unsaved -= saving
 
     def hand_over(self, now: float) -> None:
         """Leave all alerts to another process, but those that it does not know of."""
@@ -198,6 +213,9 @@ class Alerts:
         self._keeper = keeper
         self._events = events
         self._conditions = Conditions(events=events, state=state)
+        self._reports: Reports | None = None
+        if keeper.replica is not None:
+            self._reports = Reports(events=events, keeper=keeper)
         self._states = {
             name: AlertState(
                 after_seconds=settings.alert_after_seconds if alert.lasts else 0.0,
@@ -220,7 +238,7 @@ class Alerts:
             for way in ways
         ]
         self.counts = Counts()
-        self._count_at = 0.0
+        self._count_at = self._exchange_at = 0.0
         self._on_disk: asyncio.Task[Any] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -253,17 +271,35 @@ class Alerts:
     def _restore(self, told: Mapping[AlertWay, dict[AlertName, Told]]) -> None:
         """Go on where an earlier process ended: an alert fires until it is over."""
         for sender in self._senders:
-            sender.restore(told.get(sender.way.name, {}))
-            for name, each in sender.notices.told.items():
-                state = self._states[name]
-                if each.ended is None:
-                    state.is_firing, state.since = True, each.since
-                    state.held_at = self._keeper.now
+            found = told.get(sender.way.name, {})
+            if self._term is None:
+                sender.restore(found)
+            else:
+                # Another replica may have led since this one was paused.
+                sender.resume(found)
+        firing = self._told_firing
+        for name, state in self._states.items():
+            if name in firing and not state.is_firing:
+                state.is_firing, state.since = True, firing[name]
+                state.held_at = self._keeper.now
+            elif name not in firing:
+                state.is_firing = False
+
+    @property
+    def firing(self) -> Collection[AlertName]:
+        """Return the alerts that fire now."""
+        return {name for name, state in self._states.items() if state.is_firing}
+
+    @property
+    def _told_firing(self) -> Mapping[AlertName, float]:
+        """Return the alerts that a way was told of and that fire, and since when."""
+        return firing_since(sender.notices.told for sender in self._senders)
 
     async def _watch(self) -> None:
         while True:
             with _bugs_logged():
                 await self._follow_leadership()
+                await self._exchange()
                 if self._term is not None:
                     await self._count()
                     self._update()
@@ -278,7 +314,7 @@ class Alerts:
         term = self._leadership.term
         if term is self._term:
             return
-        if term is not None and self._term is None:
+        if term is not None:
             told = await self._bounded(self._keeper.told())
             if told is None and term.epoch is not None:
                 # What another replica has told would be told again.
@@ -305,6 +341,19 @@ class Alerts:
         for state in self._states.values():
             state.is_firing, state.since = False, None
 
+    async def _exchange(self) -> None:
+        """Exchange reports with other replicas, every COUNT_EVERY_SECONDS."""
+        now = asyncio.get_running_loop().time()
+        if self._reports is None or now < self._exchange_at:
+            return
+        self._exchange_at = now + COUNT_EVERY_SECONDS
+        await self._bounded(self._reports.exchange())
+        if self._term is None:
+            told = await self._bounded(self._keeper.told())
+            if told is not None:
+                # Events of an alert that the leader has told the end of are over.
+                self._conditions.forget_ended(firing_since(told.values()))
+
     async def _count(self) -> None:
         """Count what is in the database, every COUNT_EVERY_SECONDS."""
         now = asyncio.get_running_loop().time()
@@ -313,15 +362,12 @@ class Alerts:
         self._count_at = now + COUNT_EVERY_SECONDS
         counts = await self._bounded(self._keeper.counts())
         if counts is not None:
-            # A start of each replica that runs is no restart.
-            starts = counts.starts - self._leadership.others
-            self.counts = replace(counts, starts=starts)
+            self.counts = counts
 
     def _update(self) -> None:
         """Look at all conditions."""
         now = self._keeper.now
-        firing = {name for name, state in self._states.items() if state.is_firing}
-        for name, value in self._conditions.check(self.counts, firing).items():
+        for name, value in self._conditions.check(self.counts, self.firing).items():
             state = self._states[name]
             state.update(now, value)
             for sender in self._senders:
@@ -338,6 +384,8 @@ class Alerts:
             work.close()
             return None
         task = asyncio.create_task(work)
+        # Or asyncio would log an error that comes too late.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._on_disk = task
         done, _ = await asyncio.wait({task}, timeout=DISK_SECONDS)
         if not done:

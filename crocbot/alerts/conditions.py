@@ -43,7 +43,11 @@ class GatewayState(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What is counted in the database: kept replies, and starts in 15 minutes."""
+    """
+    What is counted in the database: kept replies, and starts in 15 minutes.
+
+    Of several replicas the starts are those of the machine with most restarts.
+    """
 
     kept_replies: int = 0
     starts: int = 0
@@ -61,7 +65,7 @@ class Conditions:
         self, counts: Counts, firing: Collection[AlertName]
     ) -> Mapping[AlertName, str | None]:
         """Return the value of each condition that holds, None for the others."""
-        self._forget_ended(firing)
+        self.forget_ended(firing)
         events = self.events
         conflicts = _many(events.conflicts, AlertName.SECOND_POLLER in firing)
         inbox = self.state.inbox_error() is not None or _is_new(events.inbox_errors)
@@ -78,15 +82,15 @@ class Conditions:
             AlertName.AGENT_MISCONFIGURED: (
                 "" if _is_new(events.operator_errors) else None
             ),
-            AlertName.DISK_NEARLY_FULL: _space(
-                events.disk, AlertName.DISK_NEARLY_FULL in firing
+            AlertName.DISK_NEARLY_FULL: self._little_space(
+                AlertName.DISK_NEARLY_FULL in firing
             ),
             AlertName.RESTARTS: (
                 str(counts.starts) if restarts > MAX_RESTARTS else None
             ),
         }
 
-    def _forget_ended(self, firing: Collection[AlertName]) -> None:
+    def forget_ended(self, firing: Collection[AlertName]) -> None:
         """Forget the events of alerts that fired and are over."""
         ended = self._fired.difference(firing)
         if AlertName.SECOND_POLLER in ended:
@@ -96,6 +100,15 @@ class Conditions:
             self.events.prompts.clear()
         self._fired.clear()
         self._fired.update(firing)
+
+    def _little_space(self, is_firing: bool) -> str | None:
+        """Return the space of a disk that has too little, and of which replica."""
+        if space := _space(self.events.disk, is_firing):
+            return space
+        for name, disk in self.events.other_disks.items():
+            if space := _space(disk, is_firing):
+                return f"{space} on {name}"
+        return None
 
     def _failed(self, is_firing: bool) -> str | None:
         """Return the share of prompts that fail, if it is too large."""

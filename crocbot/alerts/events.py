@@ -3,6 +3,8 @@ What alerts need of the events that stages emit: counts within a time, latest va
 
     stage -- emit(event) --> AlertEvents --> telemetry's observer
                                  '-- only counted, so no stage waits for an alert
+
+Those of other replicas are added to the counts, see reports.py.
 """
 
 from __future__ import annotations
@@ -31,14 +33,24 @@ MAX_TIMES = 10_000
 
 @dataclass(slots=True)
 class Times:
-    """When something happened, the latest MAX_TIMES times."""
+    """
+    When something happened, the latest MAX_TIMES times.
+
+    `total` is how often it happened in this process.
+    """
 
     clock: Clock
+    total: int = field(default=0, init=False)
     _at: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_TIMES))
 
     def add(self) -> None:
         """Add the present time."""
+        self.total += 1
         self._at.append(self.clock())
+
+    def add_others(self, count: int) -> None:
+        """Add the present time for each event of another replica."""
+        self._at.extend([self.clock()] * min(count, MAX_TIMES))
 
     def count(self, seconds: float) -> int:
         """Return how often it happened within the last seconds; forget the others."""
@@ -58,7 +70,11 @@ class Times:
 
 
 class AlertEvents:
-    """An EventListener that passes every event on; `clock` is monotonic."""
+    """
+    An EventListener that passes every event on; `clock` is monotonic.
+
+    `other_disks` has the space of the disks of other replicas, by their names.
+    """
 
     def __init__(self, events: EventListener, clock: Clock = time.monotonic) -> None:
         self._events = events
@@ -70,6 +86,7 @@ class AlertEvents:
         self.operator_errors = Times(clock)
         self.token_refused = False
         self.disk: DiskSpace | None = None
+        self.other_disks: Mapping[str, DiskSpace] = {}
         self._oldest_accepted_at: float | None = None
         self._record: Mapping[type[Event], Callable[[Any], None]] = {
             Outcome: self._record_outcome,

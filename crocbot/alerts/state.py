@@ -11,7 +11,7 @@ one message about each alert, as it is then.  Times are those of the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -71,6 +71,18 @@ class Told:
     since: float
     at: float | None = None
     ended: float | None = None
+
+
+def firing_since(
+    all_told: Iterable[Mapping[AlertName, Told]],
+) -> dict[AlertName, float]:
+    """Return the alerts that fire by what ways have told, and since when."""
+    return {
+        name: each.since
+        for told in all_told
+        for name, each in told.items()
+        if each.ended is None
+    }
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,7 +4,7 @@ The heartbeat of a replica: one statement every RENEW_SECONDS, for the lease `le
     leader    renews its lease, if it still has it
     standby   takes the lease, if it is free or over
     both      say that they run; read what replicas share: the leader, the flood wait
-              of the bot, the number of moves of chats, how many replicas run
+              of the bot, the number of moves of chats
 
 It is one statement outside of a transaction, so that a pooler of connections in
 transaction mode is enough, and a pause of this process at any point leaves no lock.
@@ -83,10 +83,7 @@ SELECT held.epoch, lease.owner,
     CAST(extract(epoch FROM lease.until - clock_timestamp()) AS DOUBLE PRECISION),
     (SELECT CAST(extract(epoch FROM at - clock_timestamp()) AS DOUBLE PRECISION)
         FROM shared WHERE name = 'flood'),
-    (SELECT count(*) FROM moved_chats),
-    (SELECT count(*) FROM replicas WHERE owner <> :owner
-        AND seen BETWEEN clock_timestamp() - make_interval(secs => :lease)
-            AND clock_timestamp() + make_interval(secs => :lease))
+    (SELECT count(*) FROM moved_chats)
 FROM (SELECT 1) AS one
 LEFT JOIN held ON TRUE
 LEFT JOIN leases AS lease ON lease.name = 'leader'
@@ -109,8 +106,7 @@ class Beat:
 
     `epoch` is that of this replica's lease, None without one; `leader` the owner of the
     lease and `left` its rest in seconds, if there is one.  `flood_seconds` is the rest
-    of the flood wait of the bot, `moves` how many chats have moved, and `others` how
-    many other replicas run.
+    of the flood wait of the bot, and `moves` how many chats have moved.
     """
 
     epoch: int | None
@@ -118,7 +114,6 @@ class Beat:
     left: float
     flood_seconds: float
     moves: int
-    others: int
 
 
 class BeatListener(Protocol):
@@ -174,7 +169,8 @@ class Heartbeat:
             for answered in waiting:
                 if not answered.done():
                     answered.set_result(None)
-        self.events.emit(HeartbeatSent(outcome, self.clock() - began))
+        known = outcome is DatabaseOutcome.OK and self.leader.leader is not None
+        self.events.emit(HeartbeatSent(outcome, self.clock() - began, known))
 
     async def resign(self) -> None:
         """Give the lease back at once, for the next leader.  Raise StoreError."""
@@ -197,7 +193,6 @@ class Heartbeat:
             "takes": self._takes,
         }
         found = await self.store.run(partial(_send, values=values), atomic=False)
-        self.leader.others = found.others
         if found.epoch is not None and not self._takes:
             # This statement took the lease while resign() gave it back.
             await self._give_back()
@@ -219,7 +214,7 @@ class Heartbeat:
 def _send(connection: Connection, values: Mapping[str, Any]) -> Beat:
     statement = TAKE if values["epoch"] is None else RENEW
     row = connection.execute(statement, values).fetchone()
-    epoch, leader, left, flood_seconds, moves, others = row
+    epoch, leader, left, flood_seconds, moves = row
     return Beat(
         epoch=epoch,
         # The statement sees the lease as it was before it took it.
@@ -227,7 +222,6 @@ def _send(connection: Connection, values: Mapping[str, Any]) -> Beat:
         left=left or 0.0,
         flood_seconds=flood_seconds or 0.0,
         moves=moves,
-        others=others,
     )
 
 

@@ -49,10 +49,6 @@ class Leadership(Protocol):
     def leader(self) -> str | None:
         """Return the name of the leader; None if none is known, or none is needed."""
 
-    @property
-    def others(self) -> int:
-        """Return how many other replicas run."""
-
     async def wait_for_term(self) -> Term:
         """Wait until this replica is the leader."""
 
@@ -83,11 +79,6 @@ class SoleLeader:
         """Return None: there is no other replica."""
         return None
 
-    @property
-    def others(self) -> int:
-        """Return 0."""
-        return 0
-
     async def wait_for_term(self) -> Term:
         """Return the only term."""
         return self._term
@@ -101,14 +92,12 @@ class Leader:
     """
     What this replica knows of the lease of the leader.  Event loop only.
 
-    The heartbeat reports what the database answered, and sets `others`, the number of
-    other replicas.  `clock` is monotonic, and goes on while the process is stopped.
-    `listener` receives changes.
+    The heartbeat reports what the database answered.  `clock` is monotonic, and goes on
+    while the process is stopped.  `listener` receives changes.
     """
 
     def __init__(self, name: str, clock: Clock = time.monotonic) -> None:
         self.name = name
-        self.others = 0
         self.listener: TermListener | None = None
         self.asked = asyncio.Event()
         self._clock = clock

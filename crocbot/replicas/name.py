@@ -23,3 +23,8 @@ def replica_name(host: str | None = None) -> str:
     host = socket.gethostname() if host is None else host
     safe = _OTHER.sub("-", host).strip("-")[:MAX_HOST_CHARS] or "gateway"
     return f"{safe}-{secrets.token_hex(RANDOM_BYTES)}"
+
+
+def host_of(name: str) -> str:
+    """Return the host in the name of a replica, which all its starts there share."""
+    return name.rpartition("-")[0]

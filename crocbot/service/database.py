@@ -51,9 +51,15 @@ class Database:
             store = cast("Store", opening)
             return cls(settings=settings, store=store, inbox=Inbox(store, events))
         shared = cast("SharedStore", opening)
-        replica = Replica(shared, events, polls=settings.webhook_url is None)
+        bot = int(settings.token.get_secret_value().partition(":")[0])
+        replica = Replica(shared, events, bot=bot, polls=settings.webhook_url is None)
         inbox = LeasedInbox(shared, events, chats=replica.chats)
         return cls(settings=settings, store=shared, inbox=inbox, replica=replica)
+
+    @property
+    def replica_name(self) -> str | None:
+        """Return the name of this replica, None of a gateway that shares nothing."""
+        return None if self.replica is None else self.replica.name
 
     @property
     def leadership(self) -> Leadership:
@@ -98,7 +104,7 @@ async def _connect(store: AbstractAsyncContextManager[Store], replica: Replica) 
         try:
             await store.__aenter__()
         except StoreError as error:
-            replica.startup_error = str(error)
+            replica.not_reached(error)
             pause = backoff.next_pause()
             logger.warning(
                 "the database cannot be reached yet",

@@ -180,7 +180,6 @@ class Gateway:
     def _connect(self, replica: Replica) -> None:
         """Give the tasks of a replica what they work for."""
         replica.connect(
-            bot=self._identity.user_id,
             client=self._client,
             moves=self._moves,
             worker=self._dispatcher,

@@ -188,7 +188,7 @@ async def serve(
                 Alerts(
                     settings=settings,
                     ways=alert_ways(settings, client),
-                    keeper=AlertKeeper(database.store),
+                    keeper=AlertKeeper(database.store, database.replica_name),
                     events=watched,
                     state=readiness,
                     leadership=database.leadership,

@@ -22,7 +22,7 @@ from crocbot.botapi import Client
 from crocbot.chat_moves import ChatMoves
 from crocbot.errors import StoreError
 from crocbot.events import EventListener
-from crocbot.replica_events import LeaderState
+from crocbot.replica_events import DatabaseUnreached, LeaderState
 from crocbot.replicas import bots
 from crocbot.replicas.chats import ChatLeases
 from crocbot.replicas.floods import SharedFloods
@@ -72,11 +72,12 @@ class Replica:
     """
     What this process knows of the others, and its leases.
 
-    `polls` is False if Telegram sends updates to a webhook.
+    `bot` is the id of the bot.  `polls` is False if Telegram sends updates to a
+    webhook.
     """
 
     def __init__(
-        self, store: SharedStore, events: EventListener, *, polls: bool
+        self, store: SharedStore, events: EventListener, *, bot: int, polls: bool
     ) -> None:
         self.name = replica_name()
         self.leader = Leader(self.name, leases.now)
@@ -93,6 +94,9 @@ class Replica:
         self._floods: SharedFloods | None = None
         self._wake: Wake | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        # Also while the database cannot be reached: then no replica leads.
+        listener = self.leader.listener = LeaderEvents(bot, events)
+        listener.changed(None)
 
     @property
     def database_error(self) -> str | None:
@@ -109,7 +113,6 @@ class Replica:
     def connect(
         self,
         *,
-        bot: int,
         client: Client,
         moves: ChatMoves,
         worker: Worker,
@@ -124,8 +127,6 @@ class Replica:
             max_rows=max_turns * MAX_ROWS_PER_TURN,
             max_chats=max_turns * MAX_CHATS_PER_TURN,
         )
-        listener = self.leader.listener = LeaderEvents(bot, self._events)
-        listener.changed(None)
         self._floods = client.floods.listener = SharedFloods(
             self._lease_store, client.floods, self.name
         )
@@ -142,6 +143,11 @@ class Replica:
             },
         )
 
+    def not_reached(self, error: StoreError) -> None:
+        """Take that the database cannot be reached at the start."""
+        self.startup_error = str(error)
+        self._events.emit(DatabaseUnreached())
+
     async def join(self, bot: int) -> bool:
         """
         Begin as a replica of a bot, as often as it takes; return True.
@@ -154,7 +160,7 @@ class Replica:
             try:
                 await self._lease_store.run(job)
             except StoreError as error:
-                self.startup_error = str(error)
+                self.not_reached(error)
                 logger.warning("the database gives no answer", error=str(error))
                 await asyncio.sleep(RENEW_SECONDS)
             else:

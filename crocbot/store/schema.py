@@ -4,8 +4,9 @@ The tables of the PostgreSQL database, and its versions.
     an earlier version --> each later step, in one transaction, under a lock --> VERSION
     a newer version    --> refused
 
-Tables and columns are those of the SQLite file; `rows.chat` and the tables for replicas
-come in addition.  A step is never changed: what replaces it is a further step.
+Tables and columns are those of the SQLite file; `rows.chat`, `starts.replica` and the
+tables for replicas come in addition.  A step is never changed: what replaces it is a
+further step.
 """
 
 from __future__ import annotations
@@ -232,7 +233,17 @@ CREATE TRIGGER added_pushed AFTER INSERT ON pushed FOR EACH ROW
     EXECUTE FUNCTION note_pushed();
 """
 
-STEPS = (VERSION_1 + VERSION_1_WORK,)
+# Alerts of all replicas.  Replicas of the version before go on.
+VERSION_2 = """
+ALTER TABLE starts ADD COLUMN replica TEXT;
+CREATE TABLE alert_reports (
+    replica TEXT PRIMARY KEY,
+    at      DOUBLE PRECISION NOT NULL,
+    report  TEXT NOT NULL
+) WITH (fillfactor = 20);
+"""
+
+STEPS = (VERSION_1 + VERSION_1_WORK, VERSION_2)
 VERSION = len(STEPS)
 
 

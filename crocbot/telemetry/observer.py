@@ -58,6 +58,7 @@ from crocbot.model import (
 )
 from crocbot.replica_events import (
     ChatsHeld,
+    DatabaseUnreached,
     HeartbeatSent,
     LeaderState,
     LeaseLost,
@@ -144,6 +145,7 @@ class Observer:
             LeaseLost: self._record_lost_lease,
             WriteRefused: self._record_refused_write,
             HeartbeatSent: self._record_heartbeat,
+            DatabaseUnreached: self._record_unreached,
         }
         instruments.gauge(catalogue.TURNS_IN_FLIGHT).set(0)
 
@@ -329,6 +331,11 @@ class Observer:
             replica_metrics.DATABASE_SECONDS, heartbeat.outcome
         )
         timer.observe(heartbeat.seconds)
+        known = self._instruments.gauge(replica_metrics.LEADER_KNOWN)
+        known.set(int(heartbeat.leader_known))
+
+    def _record_unreached(self, _: DatabaseUnreached) -> None:
+        self._instruments.gauge(replica_metrics.LEADER_KNOWN).set(0)
 
     def _record_lost_lease(self, _: LeaseLost) -> None:
         self._instruments.counter(replica_metrics.LEASES_LOST).inc()

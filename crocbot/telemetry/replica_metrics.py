@@ -29,6 +29,15 @@ LEADER_EPOCH = GaugeMetric(
     ),
     query="max by (bot) (crocbot_leader_epoch)",
 )
+LEADER_KNOWN = GaugeMetric(
+    name="crocbot_leader_known",
+    statsd="crocbot.leader_known",
+    help=(
+        "1 if the database names a leader, which may be this replica; 0 if it names"
+        " none, or gives no answer. Absent without CROCBOT_DATABASE_URL."
+    ),
+    query="crocbot_leader_known == 0",
+)
 CHATS_HELD = GaugeMetric(
     name="crocbot_chats_held",
     statsd="crocbot.chats_held",

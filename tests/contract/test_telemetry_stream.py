@@ -78,6 +78,7 @@ from crocbot.model import (
 from crocbot.replica_events import (
     ChatsHeld,
     DatabaseOutcome,
+    DatabaseUnreached,
     HeartbeatSent,
     LeaderState,
     LeaseLost,
@@ -161,6 +162,7 @@ EVENTS: list[Event] = [
     LeaseLost(),
     WriteRefused(),
     *(HeartbeatSent(outcome, 0.01) for outcome in DatabaseOutcome),
+    DatabaseUnreached(),
 ]
 # Nine in ten series are the buckets of methods and outcomes that never meet.
 MAX_SERIES = 2500

@@ -102,7 +102,6 @@ class Elected:
     def __init__(self) -> None:
         self.term: Term | None = None
         self.leader: str | None = "b"
-        self.others = 1
         self.lost = False
         self.confirmed = 0
         self._begun = asyncio.Event()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -12,11 +13,15 @@ import pytest
 from crocbot import alerts, inbox, settings
 from crocbot.alert_outcomes import AlertWay
 from crocbot.alerts import AlertEvents, AlertKeeper, Alerts
-from crocbot.alerts.state import Notice
+from crocbot.alerts.state import Notice, Told
+from crocbot.alerts.table import AlertName
+from crocbot.database_url import DatabaseUrl
 from crocbot.errors import StoreError
-from crocbot.events import NO_EVENTS
+from crocbot.events import NO_EVENTS, AgentCall, DiskSpace
 from crocbot.replicas.leader import Term
-from crocbot.store import Store
+from crocbot.store import Connection, Store, opened_postgresql
+from crocbot.store.postgresql import PostgresStore
+from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.databases import Database
 from tests.crocbot.fakes import Elected
 
@@ -29,11 +34,13 @@ class RecordedWay:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
+        self.values: list[str] = []
         self.closes: Alerts | None = None
         self.closing: asyncio.Task[None] | None = None
 
     async def send(self, notice: Notice, **_: Any) -> None:
         self.told.append((str(notice.name), str(notice.kind)))
+        self.values.append(notice.value)
         self.closing = asyncio.create_task(self._close_alerts())
 
     async def _close_alerts(self) -> None:
@@ -45,10 +52,27 @@ class RecordedWay:
         pass
 
 
+@dataclass(frozen=True)
+class WatchedKeeper(AlertKeeper):
+    """Keeps which alerts it has read, and whether it has recorded what was told."""
+
+    read: set[AlertName] = field(default_factory=set)
+    saves: list[bool] = field(default_factory=list)
+
+    async def save(self, way: AlertWay, told: Mapping[AlertName, Told]) -> bool:
+        self.saves.append(await super().save(way, told))
+        return self.saves[-1]
+
+    async def told(self) -> Mapping[AlertWay, dict[AlertName, Told]]:
+        found = await super().told()
+        self.read.update(*found.values())
+        return found
+
+
 class Replica:
     """One replica with alerts; `inbox_fails` is a condition of it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, name: str | None = None) -> None:
         self.way = RecordedWay()
         self.inbox_fails = False
         self.leadership = Elected()
@@ -57,11 +81,12 @@ class Replica:
             {
                 "TELEGRAM_BOT_TOKEN": "1:token",
                 "CROCBOT_ALERT_CHAT": "7",
+                "CROCBOT_ALERT_AFTER_SECONDS": "1",
                 "CROCBOT_ALERT_CLEAR_SECONDS": "1",
             },
             None,
         )
-        self.keeper = AlertKeeper(store)
+        self.keeper = WatchedKeeper(store, name)
         self.alerts = Alerts(
             settings=loaded,
             ways=[self.way],  # type: ignore[list-item]
@@ -70,6 +95,21 @@ class Replica:
             state=self,
             leadership=self.leadership,
         )
+
+    def lead(self, epoch: int) -> None:
+        """Begin a term."""
+        self.leadership.leader = "this one"
+        self.leadership.begin(Term(epoch))
+
+    def follow(self) -> None:
+        """End the term: another replica leads."""
+        self.leadership.leader = "another one"
+        self.leadership.end()
+
+    def ask(self, count: int, error: AgentErrorReason | None = None) -> None:
+        """Have prompts answered, or failed."""
+        for _ in range(count):
+            self.events.emit(AgentCall(seconds=1.0, error=error))
 
     def telegram_error(self) -> str | None:
         """Return None: Telegram gives updates."""
@@ -96,6 +136,12 @@ async def saved(replica: Replica) -> None:
             await asyncio.sleep(0.02)
 
 
+def count_reports(connection: Connection) -> int:
+    """Return how many replicas have recorded a report."""
+    (count,) = connection.execute("SELECT count(*) FROM alert_reports").fetchone()
+    return int(count)
+
+
 @pytest.fixture
 async def replicas(
     database: Database, monkeypatch: pytest.MonkeyPatch
@@ -108,6 +154,25 @@ async def replicas(
         both = Replica(store), Replica(store)
         for each in both:
             await stack.enter_async_context(each.alerts)
+        yield both
+
+
+@pytest.fixture
+async def sharing(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Replica, Replica]]:
+    """Return two replicas that know of each other; neither leads."""
+    monkeypatch.setattr("crocbot.alerts.alerts.INTERVAL_SECONDS", 0.02)
+    monkeypatch.setattr("crocbot.alerts.alerts.COUNT_EVERY_SECONDS", 0.05)
+    async with AsyncExitStack() as stack:
+        store = PostgresStore(DatabaseUrl.parse(database_url))
+        await stack.enter_async_context(store)
+        both = Replica(store, "one-a1b2c3"), Replica(store, "two-a1b2c3")
+        for each in both:
+            await stack.enter_async_context(each.alerts)
+        async with asyncio.timeout(30):
+            while await store.run(count_reports, write=False) < len(both):
+                await asyncio.sleep(0.02)
         yield both
 
 
@@ -160,19 +225,150 @@ async def test_the_database_is_gone(
     assert second.way.told == []
 
 
-async def test_a_start_of_each_replica_is_no_restart(
-    replicas: tuple[Replica, Replica],
+async def test_the_agent_fails_on_a_standby(
+    sharing: tuple[Replica, Replica],
 ) -> None:
-    """The replicas that run are subtracted from the starts."""
-    first, _ = replicas
-    for _ in range(2):
-        await first.keeper.record_start()
-    first.leadership.others = 3
-    first.leadership.begin(Term(5))
-    await until(lambda: bool(first.alerts.counts.starts))
+    """The leader counts the events of all replicas, and tells an alert about them."""
+    first, second = sharing
+    first.lead(5)
+    first.ask(6)
+    second.ask(2, AgentErrorReason.TIMEOUT)
+    first.ask(1, AgentErrorReason.TIMEOUT)
+    await until(lambda: first.way.told == [("CrocbotAgentErrors", "firing")])
 
-    assert first.alerts.counts.starts == 1
+    assert first.way.values == ["33%"]
+    assert second.way.told == []
+
+
+async def test_the_next_leader_knows_earlier_events(
+    sharing: tuple[Replica, Replica],
+) -> None:
+    """Failures before a takeover, which were too few then, and after it are added."""
+    first, second = sharing
+    first.lead(5)
+    first.ask(2, AgentErrorReason.TIMEOUT)
+    await until(lambda: second.events.agent_errors.count(600) == 2)
+    first.follow()
+    second.lead(6)
+    second.ask(1, AgentErrorReason.TIMEOUT)
+    await until(lambda: second.way.told == [("CrocbotAgentErrors", "firing")])
+
     assert first.way.told == []
+
+
+async def test_what_is_over_is_not_counted_again_by_the_next_leader(
+    sharing: tuple[Replica, Replica],
+) -> None:
+    """A standby forgets the events of an alert whose end the leader has told."""
+    first, second = sharing
+    first.lead(5)
+    async with asyncio.timeout(30):
+        while AlertName.AGENT_ERRORS not in second.keeper.read:
+            first.ask(3, AgentErrorReason.TIMEOUT)
+            await asyncio.sleep(0.02)
+    await until(lambda: len(first.way.told) == 2)
+    await until(lambda: second.events.agent_errors.count(600) == 0)
+    first.follow()
+    second.lead(6)
+    second.ask(1, AgentErrorReason.OPERATOR)
+    misconfigured = ("CrocbotAgentMisconfigured", "firing")
+    await until(lambda: bool(second.way.told))
+
+    assert second.way.told == [misconfigured]
+    assert first.way.told == [
+        ("CrocbotAgentErrors", "firing"),
+        ("CrocbotAgentErrors", "over"),
+    ]
+
+
+async def test_the_disk_of_a_standby_is_full(
+    sharing: tuple[Replica, Replica],
+) -> None:
+    """The leader tells it, with the name of the replica."""
+    first, second = sharing
+    first.lead(5)
+    first.events.emit(DiskSpace(free=20 << 30, size=40 << 30))
+    second.events.emit(DiskSpace(free=500 << 20, size=20 << 30))
+    await until(lambda: first.way.told == [("CrocbotDiskNearlyFull", "firing")])
+
+    assert first.way.values == ["500 MiB of 20480 MiB on two-a1b2c3"]
+
+
+async def test_a_leader_that_was_paused_leads_again(
+    sharing: tuple[Replica, Replica],
+) -> None:
+    """It does not tell what another one has told and ended meanwhile."""
+    first, second = sharing
+    first.lead(5)
+    first.inbox_fails = True
+    await saved(first)
+    # A paused replica does not see that its term ends.
+    second.lead(6)
+    async with asyncio.timeout(30):
+        while any((await second.keeper.told()).values()):
+            await asyncio.sleep(0.02)
+    assert second.way.told == [OVER]
+    second.follow()
+    first.inbox_fails = False
+    first.lead(7)
+    await until(lambda: first.way.told != [FIRING] or not first.alerts.firing)
+
+    assert first.way.told == [FIRING]
+
+
+async def test_a_leader_that_was_cut_off_is_back(
+    sharing: tuple[Replica, Replica], database_url: str
+) -> None:
+    """What it told without a lease is no record of the new leader; it tells the end."""
+    first, second = sharing
+    first.lead(5)
+    await until(lambda: bool(first.alerts.counts.starts))
+    with opened_postgresql(DatabaseUrl.parse(database_url)) as connection:
+        connection.execute(
+            "INSERT INTO leases (name, owner, epoch, until)"
+            " VALUES ('leader', 'two-a1b2c3', 6, 'infinity')"
+        )
+    first.leadership.leader = None
+    first.leadership.end()
+    second.lead(6)
+    first.inbox_fails = True
+    await until(lambda: first.way.told == [FIRING])
+    saves = first.keeper.saves
+    await until(lambda: len(saves) > 0)
+    first.leadership.leader = "two-a1b2c3"
+    await until(lambda: first.way.told == [FIRING, OVER])
+
+    assert not any(saves)
+    assert not any((await first.keeper.told()).values())
+
+
+async def test_restarts_are_those_of_one_machine(
+    sharing: tuple[Replica, Replica], database_url: str
+) -> None:
+    """A start of each of many replicas is no restart, and machines are not added up."""
+    first, _ = sharing
+    with opened_postgresql(DatabaseUrl.parse(database_url)) as connection:
+        for name in ("one-d4e5f6", "two-d4e5f6", *(f"m{n}-a1b2c3" for n in range(9))):
+            connection.execute(
+                "INSERT INTO starts (at, replica) VALUES (?, ?)",
+                (first.keeper.now, name),
+            )
+    counts = await first.keeper.counts()
+    assert counts.starts == 2
+    with opened_postgresql(DatabaseUrl.parse(database_url)) as connection:
+        connection.execute(
+            "INSERT INTO replicas (owner, seen) VALUES"
+            " ('one-a1b2c3', 'infinity'), ('one-d4e5f6', 'infinity'),"
+            " ('two-a1b2c3', 'infinity'), ('two-d4e5f6', 'infinity')"
+        )
+    # Two replicas run on each of these machines, and none has started again.
+    assert (await first.keeper.counts()).starts == 1
+    for _ in range(3):
+        await first.keeper.record_start()
+    first.lead(5)
+    await until(lambda: first.way.told == [("CrocbotGatewayRestarts", "firing")])
+
+    assert first.way.values == ["4"]
 
 
 async def test_the_token_is_refused_before_there_is_a_leader(

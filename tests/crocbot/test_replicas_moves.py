@@ -44,7 +44,7 @@ class Moves:
 
 def beat(moves: int) -> Beat:
     """Return an answer of the database with this number of moves."""
-    return Beat(epoch=1, leader="a", left=9.0, flood_seconds=0.0, moves=moves, others=0)
+    return Beat(epoch=1, leader="a", left=9.0, flood_seconds=0.0, moves=moves)
 
 
 @pytest.fixture

@@ -45,7 +45,12 @@ from crocbot.model import (
     Severity,
     Verdict,
 )
-from crocbot.replica_events import LeaderState
+from crocbot.replica_events import (
+    DatabaseOutcome,
+    DatabaseUnreached,
+    HeartbeatSent,
+    LeaderState,
+)
 from crocbot.telemetry import catalogue
 from crocbot.telemetry.emitter import Emitter
 from crocbot.telemetry.observer import Observer
@@ -386,6 +391,20 @@ def test_a_standby_shows_no_numbers_of_the_leader(scene: ObserverFixture) -> Non
     assert "crocbot.inbox." not in renewed
     assert "crocbot.telegram.poll_age" not in renewed
     assert "crocbot.telegram.pending_updates" not in renewed
+
+
+def test_whether_the_leader_is_known(scene: ObserverFixture) -> None:
+    """It is by the answer of the database; no answer means that it is not."""
+    shown = []
+    for event in (
+        DatabaseUnreached(),
+        HeartbeatSent(DatabaseOutcome.OK, 0.01, leader_known=True),
+        HeartbeatSent(DatabaseOutcome.FAILED, 10.0),
+    ):
+        scene.observer.emit(event)
+        shown += scene.lines("leader_known")
+
+    assert shown == [f"crocbot.leader_known:{value}|g" for value in (0, 1, 0)]
 
 
 ODD = st.one_of(st.none(), st.text(), st.floats(), st.lists(st.text()))

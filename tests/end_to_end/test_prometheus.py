@@ -10,28 +10,21 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from crocbot.sandbox import Person, faults, messages, users
 from crocbot.sandbox.users import SimulatedUser
 from tests.crocbot.transcription_server import TranscriptionServer
+from tests.end_to_end.prometheus import PROMETHEUS, Prometheus, prometheus, queries
 from tests.end_to_end.world import World
-from tests.ports import HOST, free_port
+from tests.ports import HOST
 from tests.postgresql import find_programs
 
-ROOT = Path(__file__).parents[2]
-DASHBOARD = ROOT / "compose" / "grafana" / "dashboards" / "crocbot.json"
-RULES = ROOT / "compose" / "prometheus" / "rules" / "crocbot.yml"
-PROMETHEUS = shutil.which("prometheus")
 SPEAKER = Person(4711, "Ada")
 
 pytestmark = pytest.mark.skipif(
@@ -52,76 +45,6 @@ DATABASE_FAILED = 'crocbot_database_seconds_count{instance=~".*",outcome="failed
 
 # Their queries are empty for a window with a restart: checked before it.
 WITHOUT_RESTART = {"Telemetry loss", "Lost lines"}
-
-
-class Prometheus:
-    """A Prometheus that scrapes the bridge every second, with the project's rules."""
-
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self.url = url
-        self._session = session
-
-    async def query(self, query: str) -> list[dict[str, Any]]:
-        """Evaluate a query now; an error fails the test."""
-        async with self._session.get(
-            f"{self.url}/api/v1/query", params={"query": query}
-        ) as answer:
-            found = await answer.json()
-        assert found["status"] == "success", (query, found)
-        return list(found["data"]["result"])
-
-    async def value(self, query: str) -> float | None:
-        """Return the only value of a query; None if it is empty."""
-        found = await self.query(query)
-        assert len(found) <= 1, (query, found)
-        return float(found[0]["value"][1]) if found else None
-
-    async def ready(self) -> bool:
-        """Return whether it is ready."""
-        try:
-            async with self._session.get(f"{self.url}/-/ready") as answer:
-                return answer.status == 200
-        except aiohttp.ClientError:
-            return False
-
-
-@asynccontextmanager
-async def prometheus(world: World) -> AsyncIterator[Prometheus]:
-    """Run one that scrapes the bridge of a world."""
-    port = free_port()
-    config = world.home / "prometheus.yml"
-    config.write_text(
-        json.dumps(
-            {
-                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-                "rule_files": [str(RULES)],
-                "scrape_configs": [
-                    {
-                        "job_name": "bridge",
-                        "static_configs": [{"targets": [f"{HOST}:{world.web_port}"]}],
-                    }
-                ],
-            }
-        )
-    )
-    with (world.home / "prometheus.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            str(PROMETHEUS),
-            f"--config.file={config}",
-            f"--storage.tsdb.path={world.home / 'tsdb'}",
-            f"--web.listen-address={HOST}:{port}",
-            "--log.level=warn",
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        async with aiohttp.ClientSession() as session:
-            server = Prometheus(f"http://{HOST}:{port}", session)
-            await world.eventually(server.ready)
-            yield server
-    finally:
-        process.send_signal(signal.SIGTERM)
-        await process.wait()
 
 
 class Relay(asyncio.DatagramProtocol):
@@ -207,19 +130,6 @@ async def scripted_model() -> AsyncIterator[dict[str, str]]:
         }
     finally:
         await runner.cleanup()
-
-
-def queries() -> list[tuple[str, str]]:
-    """Return each query of the dashboard with its panel's title, variables replaced."""
-    return [
-        (
-            panel["title"],
-            target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*"),
-        )
-        for row in json.loads(DASHBOARD.read_text())["panels"]
-        for panel in row.get("panels") or [row]
-        for target in panel.get("targets", [])
-    ]
 
 
 def shows(found: list[dict[str, Any]]) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import random
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,9 @@ import psutil
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[1]
 """The checkout that is measured."""
+
+PORTS = range(3_000, 9_000)
+"""Below those of sockets that name none, which could take one before it is used."""
 
 _ALL_THREADS = 2
 """Linux: the kind of such a clock (CPUCLOCK_SCHED of linux/posix-timers.h)."""
@@ -71,6 +76,8 @@ def memory(pid: int) -> Memory:
 
 def free_port(kind: socket.SocketKind) -> int:
     """Return a port of the loopback interface that is free now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket(socket.AF_INET, kind) as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+    raise RuntimeError(f"no port of {PORTS} is free")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 SQLITE_FILES = ("-wal", "-shm")
 LOCK = "lock"
+MAX_LOCK_TRIES = 10
+LOCK_PAUSE_SECONDS = 0.05
 # The content of the lock file.
 RUNNING = b"running\n"
 STOPPED = b"stopped\n"
@@ -80,8 +83,7 @@ def locked(state_dir: Path) -> Iterator[StateLock]:
         ) from error
     try:
         try:
-            # The lock ends with the process, however that ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
         except OSError as error:
             raise OperatorError(
                 f"CROCBOT_STATE_DIR: another crocbot gateway works in {state_dir};"
@@ -90,6 +92,20 @@ def locked(state_dir: Path) -> Iterator[StateLock]:
         yield StateLock(lock)
     finally:
         os.close(lock)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file until the process ends, however that ends; raise OSError."""
+    # `is_locked` of a command that runs at the same time has the lock, too.
+    for tries_left in reversed(range(MAX_LOCK_TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not tries_left:
+                raise
+            time.sleep(LOCK_PAUSE_SECONDS)
+        else:
+            return
 
 
 def is_locked(state_dir: Path) -> bool:

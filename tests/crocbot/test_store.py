@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import sqlite3
 import threading
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from crocbot import state_dir
 from crocbot.errors import OperatorError, StoreError
-from crocbot.state_dir import locked, open_directory
+from crocbot.state_dir import is_locked, locked, open_directory
 from crocbot.store import SqliteStore, inspect, opened, sqlite
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS a (x); CREATE TABLE IF NOT EXISTS b (x)"
@@ -236,6 +238,19 @@ def test_one_gateway_a_directory(tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
     with locked(folder):
         pass
+
+
+def test_a_command_that_looks_at_the_lock_prevents_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a gateway runs is found out by locking the file for an instant."""
+    with locked(tmp_path):
+        pass
+    command = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(command, fcntl.LOCK_SH)
+    monkeypatch.setattr(state_dir.time, "sleep", lambda _: os.close(command))
+    with locked(tmp_path):
+        assert is_locked(tmp_path)
 
 
 def test_how_the_last_process_ended(tmp_path: Path) -> None:

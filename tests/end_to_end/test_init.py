@@ -238,9 +238,7 @@ async def test_another_poller(world: World, init: Init) -> None:
     program = init()
     await program.answer("(hidden)", world.server.token)
     await program.expect("waiting for")
-    async with asyncio.timeout(30):
-        while not world.server.calls["getupdates"]:
-            await asyncio.sleep(0.05)
+    await world.eventually(lambda: world.server.calls["getupdates"])
     gateway = await world.start_gateway()
     await program.expect("another program receives this bot's messages")
     await gateway.stop()

@@ -101,7 +101,7 @@ def test_what_arrived_before_the_stop_is_written(
         bridge.send(*[b"udp:1|c"] * 500)
         os.kill(bridge.process.pid, number)
         os.kill(bridge.process.pid, signal.SIGCONT)
-        assert bridge.process.wait(60) == 0
+        assert bridge.process.wait(TIMEOUT_SECONDS) == 0
 
     page = start(*flags).get("/metrics")
     found = [
@@ -131,7 +131,7 @@ def test_two_bridges_do_not_share_a_file(launch: Start, tmp_path: Path) -> None:
     first = launch(flag).wait()
     second = launch(flag)
 
-    assert second.process.wait(60) == 2
+    assert second.process.wait(TIMEOUT_SECONDS) == 2
     assert "--storage.file: " in second.log()
     assert "another bridge uses this file" in second.log()
     assert first.stop() == 0
@@ -148,7 +148,7 @@ def test_a_start_that_fails_leaves_the_file(launch: Start, tmp_path: Path) -> No
     with socket.create_server((HOST, 0)) as taken:
         address = f"--web.listen-address={HOST}:{taken.getsockname()[1]}"
         failed = launch(f"--storage.file={file}", address)
-        assert failed.process.wait(60) == 2
+        assert failed.process.wait(TIMEOUT_SECONDS) == 2
 
     assert launch(f"--storage.file={file}").wait().scrape_until("\nhits 3\n")
 
@@ -216,12 +216,12 @@ def test_signals_interrupt_neither_the_writing_nor_the_reading(
     wait_until(lambda: temporary.exists() or bridge.process.poll() is not None)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         bridge.process.send_signal(number)
-    assert bridge.process.wait(60) == 0, bridge.log()
+    assert bridge.process.wait(TIMEOUT_SECONDS) == 0, bridge.log()
 
     bridge = launch(*flags)
     wait_until(lambda: taken.exists() or "event=ready" in bridge.log())
     bridge.process.terminate()
-    assert bridge.process.wait(60) == 0, bridge.log()
+    assert bridge.process.wait(TIMEOUT_SECONDS) == 0, bridge.log()
     page = launch(*flags).wait().get("/metrics")
     assert "\nstatsd_bridge_storage_restored_series 30000.0\n" in page
 
@@ -250,7 +250,7 @@ def test_a_path_that_cannot_be_used_is_one_line(
     for path in (link, tmp_path, tmp_path / "missing" / "series"):
         bridge = launch(f"--storage.file={path}", *more)
 
-        assert bridge.process.wait(60) == 2
+        assert bridge.process.wait(TIMEOUT_SECONDS) == 2
         [line] = bridge.log().splitlines()
         assert line.startswith(f"statsd-bridge: --storage.file: {path}: ")
 
@@ -261,9 +261,15 @@ def test_a_check_leaves_the_file_of_a_running_bridge(
     """It is no second bridge."""
     file = tmp_path / "series"
     bridge = launch(f"--storage.file={file}").wait()
-    assert launch(f"--storage.file={file}", "--check-config").process.wait(60) == 0
+    assert (
+        launch(f"--storage.file={file}", "--check-config").process.wait(TIMEOUT_SECONDS)
+        == 0
+    )
     assert bridge.stop() == 0
-    assert launch(f"--storage.file={file}", "--check-config").process.wait(60) == 0
+    assert (
+        launch(f"--storage.file={file}", "--check-config").process.wait(TIMEOUT_SECONDS)
+        == 0
+    )
     assert file.exists()
 
 

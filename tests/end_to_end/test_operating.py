@@ -94,6 +94,7 @@ async def test_the_status(world: World, terminal: Terminal) -> None:
     world.server.send(ADA, "hello")
     await world.eventually(lambda: counts(world.database) == {"answered": 1})
     await world.eventually(lambda: counted(world))
+    await world.eventually(world.is_ready)
     status = terminal("status")
     assert await status.end() == 0, status.seen
     for line in (

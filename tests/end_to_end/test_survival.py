@@ -175,7 +175,7 @@ def test_a_killer_with_its_own_settings_does_no_harm(
 
 def test_all_killers_do_no_harm_to_one_process(start: Start, tmp_path: Path) -> None:
     """One after another over UDP, TCP and a Unix socket, with a scrape after each."""
-    rules = tmp_path / "rules.yml"
+    begun, rules = time.monotonic(), tmp_path / "rules.yml"
     rules.write_text(
         "mappings: [{match: h.*, name: h_$1, observer_type: histogram},"
         " {match: a, name: helped, help: one}, {match: b, name: helped, help: two}]"
@@ -206,7 +206,9 @@ def test_all_killers_do_no_harm_to_one_process(start: Start, tmp_path: Path) -> 
         for name in ("by_tcp", "by_unix"):
             bridge.scrape_until(f"\n{name} 1\n")
 
-    assert bridge.log().count("\n") < 20
+    # An error that goes on is logged once a minute.
+    minutes = 1 + (time.monotonic() - begun) // 60
+    assert bridge.log().count("\n") < 20 * minutes
     assert bridge.log().replace("\n", "").isprintable()
     assert bridge.stop() == 0
 

@@ -159,6 +159,17 @@ class World:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
+    async def is_ready(self) -> bool:
+        """Return whether /readyz of the gateway says so; it knows for some seconds."""
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{self.health_url}/readyz") as response,
+            ):
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
+
     async def values(self, name: str) -> Mapping[str, float]:
         """Return the values of one metric by its label values, joined with blanks."""
         return metrics_page.by_label(metrics_page.read(await self.text()), name)

@@ -15,6 +15,11 @@ from typing import Any, NamedTuple
 from statsd_bridge import syntax
 from statsd_bridge.model import MAX_EXPANDED_LENGTH, HostPort, NativeMode
 from statsd_bridge.networks import Network, parse_network
+from statsd_bridge.text_lengths import (
+    MAX_LABEL_NAME_BYTES,
+    MAX_LABEL_VALUE_BYTES,
+    MAX_NAME_BYTES,
+)
 
 _PREFIXED_INTEGER = re.compile(
     r"0(?:[xX](?:_?[0-9a-fA-F]){1,15}|[oO](?:_?[0-7]){1,15}|[bB](?:_?[01]){1,15})"
@@ -259,13 +264,17 @@ class Settings:
         " half of the cgroup's limit, else a quarter of the memory.",
     )
     max_name_length: int = LENGTH.field(
-        "statsd.max-name-length", "1024", "Maximum bytes of a metric name."
+        "statsd.max-name-length", str(MAX_NAME_BYTES), "Maximum bytes of a metric name."
     )
     max_label_name_length: int = LENGTH.field(
-        "statsd.max-label-name-length", "256", "Maximum bytes of a label name."
+        "statsd.max-label-name-length",
+        str(MAX_LABEL_NAME_BYTES),
+        "Maximum bytes of a label name.",
     )
     max_label_value_length: int = LENGTH.field(
-        "statsd.max-label-value-length", "4096", "Maximum bytes of a label value."
+        "statsd.max-label-value-length",
+        str(MAX_LABEL_VALUE_BYTES),
+        "Maximum bytes of a label value.",
     )
     set_window: float = WINDOW.field(
         "statsd.set-window", "60s", "How long a set counts a member."

@@ -9,6 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from statsd_bridge.compare.page import Page, Series
+from statsd_bridge.text_lengths import (
+    MAX_LABEL_NAME_BYTES,
+    MAX_LABEL_VALUE_BYTES,
+    MAX_NAME_BYTES,
+)
 
 BLOCKED_NAMES: Final = 5
 """There, a gauge or counter `x` blocks `x_count`, `x_sum` and `x_bucket`."""
@@ -33,10 +38,6 @@ QUOTA: Final = 36
 
 OTHER: Final = "other"
 """The name of refused series of which there are too many, or whose name is too long."""
-
-MAX_NAME_BYTES: Final = 1_024
-MAX_LABEL_NAME_BYTES: Final = 256
-MAX_LABEL_VALUE_BYTES: Final = 4_096
 
 _ENDS: Final = ("_count", "_sum", "_bucket")
 

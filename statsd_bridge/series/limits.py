@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 from statsd_bridge.model import MetricType, RejectionReason, SeriesSpec
 from statsd_bridge.syntax import is_reserved_label
+from statsd_bridge.text_lengths import (
+    MAX_LABEL_NAME_BYTES,
+    MAX_LABEL_VALUE_BYTES,
+    MAX_NAME_BYTES,
+)
 
 LABEL_ADDED_BY_TYPE = {MetricType.HISTOGRAM: "le", MetricType.SUMMARY: "quantile"}
 """The label that a metric type adds itself."""
@@ -16,9 +21,9 @@ LABEL_ADDED_BY_TYPE = {MetricType.HISTOGRAM: "le", MetricType.SUMMARY: "quantile
 class TextLimits:
     """The longest texts that a new series may have, in bytes of UTF-8."""
 
-    name: int = 1_024
-    label_name: int = 256
-    label_value: int = 4_096
+    name: int = MAX_NAME_BYTES
+    label_name: int = MAX_LABEL_NAME_BYTES
+    label_value: int = MAX_LABEL_VALUE_BYTES
 
     @property
     def always_allowed(self) -> int:

@@ -11,7 +11,6 @@ from statsd_bridge.compare.differences import differences
 from statsd_bridge.compare.history import Bracket, History
 from statsd_bridge.compare.page import Series, read
 from statsd_bridge.pipeline import OTHER as OTHER_NAME
-from statsd_bridge.series.limits import TextLimits
 from statsd_bridge.syntax import format_labels
 
 
@@ -196,15 +195,8 @@ def test_a_count_that_began_again_unseen(
     assert len(found) == 2 - expected["expired"]
 
 
-def test_the_limits_are_those_of_the_bridge() -> None:
+def test_refused_series_have_the_name_of_the_bridge() -> None:
     """What explains a missing series is what refuses it."""
-    limits = TextLimits()
-
-    assert (limits.name, limits.label_name, limits.label_value) == (
-        rows.MAX_NAME_BYTES,
-        rows.MAX_LABEL_NAME_BYTES,
-        rows.MAX_LABEL_VALUE_BYTES,
-    )
     assert rows.OTHER == OTHER_NAME
 
 

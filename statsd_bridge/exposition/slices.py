@@ -21,14 +21,24 @@ MAX_SLICE_BYTES = 256 * 1024
 BYTES_PER_LINE = MAX_SLICE_BYTES // MAX_SLICE_LINES
 """Bytes that take as long as a line."""
 
+LINES_PER_SHORT_FAMILY = 2
+"""Lines of a large family that take as long as a family of one series, about."""
+
+MAX_JOINED_LENGTH = 32 * 1024
+"""Characters or bytes of such families that are joined at once."""
+
 _GROWING = frozenset({MetricType.SET, MetricType.SUMMARY})
 
 
 def only_series(family: MetricFamily) -> tuple[str, Series] | None:
     """Return the series of a family of one, with its labels, if a slice can hold it."""
-    if family.series_count != 1:
+    lone = family.lone
+    if lone is not None:
+        only = family.lone_labels, lone
+    elif family.series_count == 1:
+        [only] = family.series.items()
+    else:
         return None
-    [only] = family.series.items()
     length = len(only[0]) + len(family.name) + BYTES_PER_LINE
     return None if family.max_page_lines * length > MAX_SLICE_BYTES else only
 

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from statsd_bridge.exposition.rows import ROW_START, QuantileRows, Rows
 from statsd_bridge.exposition.slices import (
+    LINES_PER_SHORT_FAMILY,
+    MAX_JOINED_LENGTH,
     MAX_SLICE_BYTES,
     MAX_SLICE_LINES,
     divide_family,
@@ -39,12 +41,6 @@ MAX_KEPT_ROWS = 40
 
 MAX_KEPT_FAMILY_LENGTH = 1_000
 """Length of the text of a family of one series that is kept as a whole."""
-
-LINES_PER_SHORT_FAMILY = 2
-"""Lines of a large family that take as long as a family of one series, about."""
-
-MAX_JOINED_LENGTH = 32 * 1024
-"""Characters of such families that are joined at once."""
 
 NOTHING_KEPT = Account(0)
 """The account of a page whose series keep nothing for the next one."""

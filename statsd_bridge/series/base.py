@@ -98,8 +98,18 @@ class Series:
         """Return the metric of `keep_encoded` if it still holds, else nothing."""
         return b""
 
-    def keep_encoded(self, metric: bytes, kept: Account) -> None:
-        """Keep the metric of a page in protobuf, charged to `kept`; or do nothing."""
+    def last_message(self, _now: float) -> bytes:
+        """Return the message of `keep_encoded` if it still holds, else nothing."""
+        return b""
+
+    def keep_encoded(
+        self, kept: Account, *, metric: bytes = b"", message: bytes = b""
+    ) -> None:
+        """
+        Keep the metric of a page in protobuf, charged to `kept`; or do nothing.
+
+        Of a family of one series keep the whole message.
+        """
 
     def kept_bytes(self) -> int:
         """Return what pages keep of the series, charged to `MemoryBudget.encoded`."""

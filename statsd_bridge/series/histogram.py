@@ -197,16 +197,24 @@ class Histogram(ShownSeries):
 
     def last_encoded(self, now: float) -> bytes:
         """Return the metric of the last page in protobuf, if it is the same."""
-        native = self._native
-        # All can be dropped at once between two observations.
-        is_dropped = native is not None and native.is_dropped
-        return b"" if is_dropped else super().last_encoded(now)
+        return b"" if self._has_dropped_native() else super().last_encoded(now)
 
-    def keep_encoded(self, metric: bytes, kept: Account) -> None:
-        """Keep the metric of a page, if `kept` has room and it may stay the same."""
+    def last_message(self, now: float) -> bytes:
+        """Return the message of the last page in protobuf, if it is the same."""
+        return b"" if self._has_dropped_native() else super().last_message(now)
+
+    def _has_dropped_native(self) -> bool:
+        # All can be dropped at once between two observations.
+        native = self._native
+        return native is not None and native.is_dropped
+
+    def keep_encoded(
+        self, kept: Account, *, metric: bytes = b"", message: bytes = b""
+    ) -> None:
+        """Keep what a page shows, if `kept` has room and it may stay the same."""
         native = self._native
         if not isinstance(native, NativeHistogram) or native.size <= MAX_QUIET_BYTES:
-            super().keep_encoded(metric, kept)
+            super().keep_encoded(kept, metric=metric, message=message)
 
     def _count(self) -> int:
         return sum(self.counts)

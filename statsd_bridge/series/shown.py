@@ -2,7 +2,7 @@
 What the last page showed of a histogram or a summary, kept for the next one.
 
 It is the text of its numbers, or the whole text of a short family of one series, and
-after a page in protobuf its metric.
+after a page in protobuf its metric, or the whole message of such a family.
 
 Many series have no sample between two pages, most of all those of names without rules:
 their count is the same, and so are all other numbers.
@@ -27,23 +27,32 @@ class ShownNumbers:
     """
     Numbers of a page, and the count of the observations that they are of.
 
-    `text` are the numbers, `family` is the text of the whole family, `encoded` the
-    metric; there are several if pages in several formats are asked for.
+    `text` are the numbers, `family` is the text of the whole family, `metric` and
+    `message` are the same in protobuf; there are several if pages in several formats
+    are asked for.
     """
 
-    __slots__ = ("count", "encoded", "family", "text")
+    __slots__ = ("count", "family", "message", "metric", "text")
 
     def __init__(
-        self, count: int, *, text: str = "", family: str = "", encoded: bytes = b""
+        self,
+        count: int,
+        *,
+        text: str = "",
+        family: str = "",
+        metric: bytes = b"",
+        message: bytes = b"",
     ) -> None:
         self.count = count
         self.text = text
         self.family = family
-        self.encoded = encoded
+        self.metric = metric
+        self.message = message
 
     def size(self) -> int:
         """Return the bytes that are charged."""
-        return SHOWN_BYTES + len(self.text) + len(self.family) + len(self.encoded)
+        encoded = len(self.metric) + len(self.message)
+        return SHOWN_BYTES + len(self.text) + len(self.family) + encoded
 
 
 class ShownSeries(Series):
@@ -84,11 +93,21 @@ class ShownSeries(Series):
         shown = self.shown
         if shown is None or self.observations(now) != shown.count:
             return b""
-        return shown.encoded
+        return shown.metric
 
-    def keep_encoded(self, metric: bytes, kept: Account) -> None:
-        """Keep the metric of a page in protobuf, if `kept` has room."""
-        self._keep(ShownNumbers(self._count(), encoded=metric), kept)
+    def last_message(self, now: float) -> bytes:
+        """Return the message of the last page in protobuf, if it is the same."""
+        shown = self.shown
+        if shown is None or self.observations(now) != shown.count:
+            return b""
+        return shown.message
+
+    def keep_encoded(
+        self, kept: Account, *, metric: bytes = b"", message: bytes = b""
+    ) -> None:
+        """Keep the metric or the message of a page in protobuf, if `kept` has room."""
+        new = ShownNumbers(self._count(), metric=metric, message=message)
+        self._keep(new, kept)
 
     def kept_bytes(self) -> int:
         """Return what pages keep of the series."""
@@ -107,5 +126,6 @@ class ShownSeries(Series):
             if old.count == new.count:
                 new.text = new.text or old.text
                 new.family = new.family or old.family
-                new.encoded = new.encoded or old.encoded
+                new.metric = new.metric or old.metric
+                new.message = new.message or old.message
         self.shown = new if kept.reserve(new.size()) else None

@@ -184,6 +184,40 @@ def test_families_of_one_series_have_their_own_help() -> None:
         memory.feed(unmapped)
 
 
+@pytest.mark.parametrize("kind", ["c", "g", "s", "ms", "h"])
+@pytest.mark.parametrize("has_memory", [True, False])
+def test_families_of_one_series_have_names_and_helps_of_any_length(
+    kind: str, has_memory: bool
+) -> None:
+    """Each length in a message takes as many bytes as it needs, on each page."""
+    helps = [f"    help: {'h' * length}" for length in (1, 127, 1_100)]
+    rules = ["mappings:"]
+    for number, help_text in enumerate(helps):
+        rules += [f"  - match: help{number}.*", f"    name: help{number}_$1", help_text]
+    memory = InMemoryPath("\n".join(rules))
+    kept = Account() if has_memory else Account(0)
+    names = [f"help{number}.{'n' * 20}" for number in range(len(helps))]
+    names += ["n" * length for length in (1, 2, 90, 127, 128, 499, 500, 501, 1_000)]
+    names += [f"{name}{'m' * 10}" for name in names]
+    lines = [f"{name}:{len(name)}|{kind}".encode() for name in names]
+    for part in (lines, [], [lines[0]]):
+        memory.feed(*part)
+        found = decode(b"".join(slices(memory, kept)))
+        page = read_page(memory.page())
+        assert values_of(found) == text_values(memory)
+        assert {each.name: each.help for each in found} == page.helps
+
+
+@pytest.mark.parametrize("kind", ["c", "g", "s", "ms", "h"])
+def test_a_second_series_makes_a_family_of_two(kind: str) -> None:
+    """What the first one keeps of its pages alone is not shown again."""
+    memory = InMemoryPath()
+    for line in ("a:1|{}", "b:1|{}", "a:2|{}|#k:v", "b:3|{}"):
+        memory.feed(line.format(kind).encode())
+        for _ in range(2):
+            assert values_of(messages(memory)) == text_values(memory)
+
+
 def test_a_large_family_is_one_message_in_slices() -> None:
     """Counters with labels of all kinds, of which some expire between two slices."""
     memory = InMemoryPath("mappings: [{match: c.*, name: c, ttl: 1s, labels: {k: $1}}]")

@@ -55,17 +55,32 @@ class RowsEncoder(MetricEncoder):
     def encode(self, labels: str, series: Series) -> bytes:
         """Return the field of a metric, which the series keeps if it has few rows."""
         metric = series.last_encoded(self.now)
-        if metric:
-            return metric
+        if not metric:
+            metric = self._encode_new(labels, series)
+            if _may_be_kept(series, metric):
+                series.keep_encoded(self._kept, metric=metric)
+        return metric
+
+    def encode_only(self, name: str, labels: str, series: Series) -> bytes:
+        """Return the message of a family of one series, which the series may keep."""
+        metric = series.last_encoded(self.now)
+        is_new = not metric
+        if is_new:
+            metric = self._encode_new(labels, series)
+        message = self.message(name, metric)
+        if _may_be_kept(series, message):
+            series.keep_encoded(self._kept, message=message)
+        elif is_new and _may_be_kept(series, metric):
+            series.keep_encoded(self._kept, metric=metric)
+        return message
+
+    def _encode_new(self, labels: str, series: Series) -> bytes:
         values = series.values(self.now)
         if series.options is not self._options:
             self._use_template(series.options)
         constant = series.encoded or self.constant(labels, series)
         content = self._template % self._fill(constant[-TIME_BYTES:], values)
-        metric = self._join(constant, content + self._more(series))
-        if len(values) <= MAX_KEPT_ROWS and len(metric) <= MAX_KEPT_BYTES:
-            series.keep_encoded(metric, self._kept)
-        return metric
+        return self._join(constant, content + self._more(series))
 
     def encode_in_chunks(
         self, labels: str, series: Series
@@ -170,6 +185,13 @@ class SummaryEncoder(RowsEncoder):
 
     def _encode_row(self, value: float) -> bytes:
         return double(value)
+
+
+def _may_be_kept(series: Series, encoded: bytes) -> bool:
+    """Return whether a metric or message is short, and has few rows."""
+    options = series.options
+    rows = len(options.buckets) + len(options.quantiles)
+    return rows < MAX_KEPT_ROWS and len(encoded) <= MAX_KEPT_BYTES
 
 
 def native_buckets(series: Series) -> NativeBuckets | None:

@@ -18,7 +18,7 @@ The length precedes the message, and a family may be most of the page:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from statsd_bridge.exposition.protobuf.distributions import (
     HistogramEncoder,
@@ -47,11 +47,13 @@ from statsd_bridge.exposition.protobuf.wire import (
     varint,
 )
 from statsd_bridge.exposition.slices import (
+    BYTES_PER_LINE,
+    LINES_PER_SHORT_FAMILY,
     MAX_SLICE_BYTES,
     MAX_SLICE_LINES,
     divide_family,
+    exceeds_slice,
     only_lines,
-    only_series,
 )
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import Account
@@ -61,11 +63,14 @@ from statsd_bridge.series import MetricFamily, Series, SingleValue
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 """Bytes of histograms or summaries that wait for the length of their message."""
 
+SINGLE_VALUES: Final = (MetricType.COUNTER, MetricType.GAUGE)
+"""Types whose series are each a SingleValue."""
+
 SERIES_PER_LINE: Final = 10
 """Series whose labels are looked at in the time of a line of a page."""
 
-MAX_SHORT_LABELS: Final = 1_000
-"""Characters of the labels of a metric that takes no longer than two lines."""
+MAX_JOINED_LINES: Final = 500
+"""Lines of families of one series that are joined at once."""
 
 NATIVE_BYTES_PER_LINE: Final = 10
 """Bytes of a histogram with native buckets that take the time of a line."""
@@ -104,43 +109,93 @@ def format_families(
     their metrics is charged to `kept`, as long as it has room.
     """
     encoders = _new_encoders(now, kept)
+    encoder = encoders[MetricType.COUNTER]
+    starts, rest, unlabelled = encoder.starts, b"", b""
+    type: MetricType | None = None
+    is_number, help_text = False, ""
+    # Of messages of families of one series.
+    pieces: list[bytes] = []
+    add = pieces.extend
+    lines = more = 0
     for family in families:
-        encoder, name = encoders[family.type], family.name
-        series, labels = family.lone, family.lone_labels
-        if series is not None and family.help is encoder.known_help:
-            if isinstance(series, SingleValue) and not labels:
-                # Names without rules: without further calls 0.6 us a family, with those
-                # below 1.0 (python -m benchmarks, rows of shapes).
-                end = encoder.ends.get(series.created)
-                start = encoder.starts.get(len(name))
-                if end is None and series.encoded and start is not None:
-                    end = encoder.keep_end(series)
-                if end is not None and start is not None:
-                    yield b"".join((start, name.encode(), end, double(series.value))), 2
-                    continue
-            elif (
-                isinstance(series, SingleValue)
-                and series.encoded
-                and len(labels) <= MAX_SHORT_LABELS
-            ):
-                yield encoder.encode_kept(name, series), 2
-                continue
-        only = only_series(family)
-        if only is not None:
-            labels, series = only
-            lines = only_lines(family, series, now)
+        if lines >= MAX_JOINED_LINES:
+            yield b"".join(pieces), lines
+            pieces.clear()
+            lines = 0
+        if family.type is not type or family.help is not help_text:
+            type, help_text = family.type, family.help
+            encoder, is_number = encoders[type], type in SINGLE_VALUES
+            starts, unlabelled = encoder.starts, encoder.unlabelled
+            rest = encoder.use_help(help_text)
+            more = LINES_PER_SHORT_FAMILY + len(rest) // BYTES_PER_LINE
+        series: Any = family.lone
+        lone: Chunk | None = None
+        # Names without rules make a family each: here one takes 0.3 us, by the calls of
+        # _encode_lone 1.0 (python -m benchmarks, rows of shapes).
+        if is_number and series is not None and not family.lone_labels:
+            name = family.name
+            constant = unlabelled or series.encoded or encoder.constant("", series)
+            number = double(series.value)
             try:
-                message = encoder.encode_only(family, labels, series)
-            except Exception as error:
-                bugs.report(error)
-            else:
-                if native_buckets(series) is not None:
-                    lines += len(message) // NATIVE_BYTES_PER_LINE
-                yield message, lines
-        elif isinstance(encoder, NumberEncoder):
-            yield from _encode_numbers(family, encoder, bugs)
-        elif isinstance(encoder, RowsEncoder):
-            yield from _encode_rows(family, encoder, bugs)
+                add((starts[len(name)], name.encode(), rest, constant, number))
+                lines += more
+                continue
+            except KeyError:
+                encoder.keep_start(name, constant)
+        if series is not None:
+            try:
+                message = b"" if is_number else series.last_message(now)
+            except Exception:
+                # _encode_lone reports it.
+                message = b""
+            if message:
+                pieces.append(message)
+                lines += more
+                continue
+            lone = _encode_lone(family, series, encoder, bugs)
+        if lone is None:
+            yield b"".join(pieces), lines
+            pieces.clear()
+            lines = 0
+            yield from _encode_table(family, encoder, bugs)
+        else:
+            pieces.append(lone[0])
+            lines += lone[1]
+    yield b"".join(pieces), lines
+
+
+def _encode_lone(
+    family: MetricFamily, series: Series, encoder: MetricEncoder, bugs: BugReporter
+) -> Chunk | None:
+    """Return the message of a family of one series, if that fits into a slice."""
+    labels, lines = family.lone_labels, LINES_PER_SHORT_FAMILY
+    if not isinstance(series, SingleValue):
+        if exceeds_slice(family, labels):
+            return None
+        lines = only_lines(family, series, encoder.now)
+    # With bugs.catch() it takes 1 us more.
+    try:
+        message = encoder.encode_only(family.name, labels, series)
+    except Exception as error:
+        bugs.report(error)
+        return b"", 0
+    return message, lines + len(message) // _bytes_per_line(series)
+
+
+def _bytes_per_line(series: Series) -> int:
+    """Return how many bytes of a message take as long as a line."""
+    has_native = native_buckets(series) is not None
+    return NATIVE_BYTES_PER_LINE if has_native else BYTES_PER_LINE
+
+
+def _encode_table(
+    family: MetricFamily, encoder: MetricEncoder, bugs: BugReporter
+) -> Iterator[Chunk]:
+    """Yield a family of several series."""
+    if isinstance(encoder, NumberEncoder):
+        yield from _encode_numbers(family, encoder, bugs)
+    elif isinstance(encoder, RowsEncoder):
+        yield from _encode_rows(family, encoder, bugs)
 
 
 def _new_encoders(now: float, kept: Account) -> dict[MetricType, MetricEncoder]:
@@ -160,7 +215,7 @@ def _encode_numbers(
     """Yield a family whose series have one number each."""
     if not family.series_count:
         return
-    head = encoder.head(family)
+    head = encoder.head(family.name)
     # Those of all series that follow, whatever expires meanwhile.
     names = [each.names for each in family.all_label_names()]
     all_texts = family.label_texts()
@@ -198,7 +253,7 @@ def _encode_rows(
     family: MetricFamily, encoder: RowsEncoder, bugs: BugReporter
 ) -> Iterator[Chunk]:
     """Yield a family of histograms or summaries."""
-    head = encoder.head(family)
+    head = encoder.head(family.name)
     is_large = family.max_page_lines > MAX_SLICE_LINES
     messages = {is_native: _Message(head) for is_native in (False, True)}
     for label_texts, lines in divide_family(family, encoder.now):

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from statsd_bridge.exposition.protobuf.columns import encode_columns
 from statsd_bridge.exposition.protobuf.wire import (
+    MAX_KNOWN_TIMES,
     TIME_BYTES,
     double,
     encode_labels,
@@ -27,16 +28,17 @@ from statsd_bridge.exposition.protobuf.wire import (
 )
 from statsd_bridge.log import BugReporter
 from statsd_bridge.memory import Account
-from statsd_bridge.series import MetricFamily, Series, SingleValue
+from statsd_bridge.series import MetricFamily, Series
 
+NAME_TAG: Final = b"\x0a"
 METRIC_TAG: Final = b"\x22"
 
 COUNTER_FIELD: Final = b"\x18\x00"
 GAUGE_FIELD: Final = b"\x18\x01"
 """The type of a family."""
 
-MAX_KNOWN_TIMES: Final = 10_000
-"""Times of creation whose messages a page keeps in part, about 300 bytes each."""
+MAX_SHORT_NAME: Final = 500
+"""Characters of a name whose message has no more bytes than a page counts."""
 
 MAX_KNOWN_LENGTH: Final = 120
 """Up to this length of a text of labels, each length in its message is one byte."""
@@ -54,58 +56,51 @@ class MetricEncoder:
 
     type_field = b""
     """The field of a family with its type."""
+    unlabelled = b""
+    """What does not change of a metric without labels, if all have the same."""
 
     def __init__(self, now: float, kept: Account) -> None:
         self.now = now
         self._kept = kept
-        self.known_help: str | None = None
-        """The help text of the last family."""
-        self.help_and_type = b""
-        """The fields with this text and the type."""
-        # Of messages with one metric of one number, without labels.
-        self.ends: dict[float, bytes] = {}
-        """What is between name and number, by the time of creation; of one length."""
+        self._help: str | None = None
+        self._help_and_type = b""
+        # What does not change of metrics without labels, by their time of creation.
+        self._of_time: dict[float, bytes] = {}
         self.starts: dict[int, bytes] = {}
-        """What precedes the name, by its length."""
+        """What precedes a short name, by its length, before a number without labels."""
 
-    def head(self, family: MetricFamily) -> bytes:
-        """Return the fields of a family before its metrics."""
-        self.keep_help(family)
-        return encode_name(family.name) + self.help_and_type
-
-    def keep_help(self, family: MetricFamily) -> None:
-        """Encode and keep the help text of a family, if the last one had another."""
-        if family.help is not self.known_help:
+    def use_help(self, help_text: str) -> bytes:
+        """Return the fields with the help text of the next family and its type."""
+        if help_text is not self._help:
             # Families without a rule share their help text.
-            self.known_help = family.help
-            self.help_and_type = encode_help(family.help) + self.type_field
-            self.ends.clear()
+            self._help = help_text
+            self._help_and_type = encode_help(help_text) + self.type_field
             self.starts.clear()
+        return self._help_and_type
 
-    def encode_only(self, family: MetricFamily, labels: str, series: Series) -> bytes:
+    def head(self, name: str) -> bytes:
+        """Return the fields of a family before its metrics."""
+        return encode_name(name) + self._help_and_type
+
+    def message(self, name: str, metric: bytes) -> bytes:
+        """Return the message of a family of one metric."""
+        size, rest = len(name), self._help_and_type
+        if size < 0x80:
+            # By `field` and `encode_name` it would take 0.4 us more.
+            length = varint(2 + size + len(rest) + len(metric))
+            return b"%b\x0a%c%b%b%b" % (length, size, name.encode(), rest, metric)
+        return field(b"", encode_name(name) + rest + metric)
+
+    def keep_start(self, name: str, constant: bytes) -> None:
+        """Keep what precedes a short name, if a number without labels follows."""
+        if len(name) <= MAX_SHORT_NAME:
+            metric = constant + bytes(8)
+            rest = len(name) + len(self._help_and_type) + len(metric)
+            self.starts[len(name)] = self.message(name, metric)[:-rest]
+
+    def encode_only(self, name: str, labels: str, series: Series) -> bytes:
         """Return the message of a family of one series."""
-        metric = self.encode(labels, series)
-        # Names without rules: `head` and `field` would take 0.3 us more.
-        if family.help is not self.known_help:
-            self.keep_help(family)
-        name, rest = family.name.encode(), self.help_and_type
-        start = b"\x0a" + varint(len(name))
-        length = len(start) + len(name) + len(rest) + len(metric)
-        return b"".join((varint(length), start, name, rest, metric))
-
-    def keep_end(self, series: Series) -> bytes:
-        """Keep what is between name and number, which the series has; return it."""
-        end = self.help_and_type + series.encoded
-        if len(self.ends) < MAX_KNOWN_TIMES:
-            self.ends[series.created] = end
-        return end
-
-    def encode_kept(self, name: str, series: SingleValue) -> bytes:
-        """Return the message of a lone series that keeps all but its number."""
-        end, encoded_name = self.help_and_type + series.encoded, name.encode()
-        start = b"\x0a" + varint(len(encoded_name))
-        length = varint(len(start) + len(encoded_name) + len(end) + 8)
-        return b"".join((length, start, encoded_name, end, double(series.value)))
+        return self.message(name, self.encode(labels, series))
 
     def encode(self, labels: str, series: Series) -> bytes:
         """Return the field of a metric."""
@@ -113,11 +108,17 @@ class MetricEncoder:
 
     def constant(self, labels: str, series: Series) -> bytes:
         """Return what does not change of a metric; keep it if there is memory."""
+        if not labels and self.unlabelled:
+            return self.unlabelled
         constant = series.encoded
-        if not constant:
-            constant = self._encode_constant(labels, series)
-            if self._kept.reserve(getsizeof(constant)):
-                series.encoded = constant
+        if constant:
+            return constant
+        known = None if labels else self._of_time.get(series.created)
+        constant = known or self._encode_constant(labels, series)
+        if not labels and len(self._of_time) < MAX_KNOWN_TIMES:
+            self._of_time[series.created] = constant
+        if self._kept.reserve(getsizeof(constant)):
+            series.encoded = constant
         return constant
 
     def _encode_constant(self, labels: str, series: Series) -> bytes:
@@ -133,19 +134,7 @@ class NumberEncoder(MetricEncoder):
     """
 
     type_field = GAUGE_FIELD
-
-    def encode_only(self, family: MetricFamily, labels: str, series: Any) -> bytes:
-        """Return the message of a family of one series; keep its parts for others."""
-        self.keep_help(family)
-        end = self.help_and_type + (series.encoded or self.constant(labels, series))
-        name = family.name.encode()
-        start = b"\x0a" + varint(len(name))
-        start = varint(len(start) + len(name) + len(end) + 8) + start
-        if not labels:
-            self.starts[len(name)] = start
-            if len(self.ends) < MAX_KNOWN_TIMES:
-                self.ends[series.created] = end
-        return b"".join((start, name, end, double(series.value)))
+    unlabelled = METRIC_TAG + b"\x0b\x12\x09\x09"
 
     def encode(self, labels: str, series: Any) -> bytes:
         """Return the field of a metric."""
@@ -205,10 +194,8 @@ class NumberEncoder(MetricEncoder):
             labels = encode_columns(all_names[0].names, [text for _, text in new])
         if labels is None:
             return ()
-        constants = [
-            self._join_constant(each_labels, each)
-            for each_labels, (each, _) in zip(labels, new, strict=True)
-        ]
+        join = self._join_constant
+        constants = [join(each, of) for each, (of, _) in zip(labels, new, strict=True)]
         rest = iter(constants)
         pieces = [each.encoded or next(rest) for each in found]
         if self._kept.reserve(sum(map(getsizeof, constants))):
@@ -256,24 +243,21 @@ class NumberEncoder(MetricEncoder):
     def _message_length(self) -> int:
         return 11
 
-    def _start(self, _series: Series) -> bytes:
+    def _number_start(self, _series: Series) -> bytes:
         """Return tag and length of the message, and what precedes the number."""
-        return b"\x12\x09"
+        return b"\x12\x09\x09"
 
     def _encode_constant(self, labels: str, series: Series) -> bytes:
         return self._join_constant(encode_labels(labels), series)
 
     def _join_constant(self, labels: bytes, series: Series) -> bytes:
-        message = b"%b%b\x09" % (labels, self._start(series))
-        return b"%b%b%b" % (METRIC_TAG, varint(len(message) + 8), message)
+        start = self._number_start(series)
+        length = varint(len(labels) + len(start) + 8)
+        return b"".join((METRIC_TAG, length, labels, start))
 
 
 class SetEncoder(NumberEncoder):
     """Encodes sets, whose members are counted for each page."""
-
-    def encode_only(self, family: MetricFamily, labels: str, series: Series) -> bytes:
-        """Return the message of a family of one series."""
-        return MetricEncoder.encode_only(self, family, labels, series)
 
     def encode(self, labels: str, series: Series) -> bytes:
         """Return the field of a metric."""
@@ -290,27 +274,18 @@ class CounterEncoder(NumberEncoder):
     """Encodes counters, with the time of creation."""
 
     type_field = COUNTER_FIELD
+    unlabelled = b""
 
     def _message_length(self) -> int:
         return 12 + TIME_BYTES
 
-    def __init__(self, now: float, kept: Account) -> None:
-        super().__init__(now, kept)
-        self._created = -1.0
-        self._last_start = b""
-
-    def _start(self, series: Series) -> bytes:
-        created = series.created
-        if created != self._created:
-            # Series that are made together have the same time.
-            self._created, time = created, encode_time(created)
-            self._last_start = b"\x1a" + varint(10 + TIME_BYTES) + b"\x1a" + time
-        return self._last_start
+    def _number_start(self, series: Series) -> bytes:
+        return b"\x1a\x17\x1a%b\x09" % encode_time(series.created)
 
 
 def encode_name(name: str) -> bytes:
     """Return the field of a family with its name."""
-    return field(b"\x0a", name.encode())
+    return field(NAME_TAG, name.encode())
 
 
 def encode_help(help_text: str) -> bytes:

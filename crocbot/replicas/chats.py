@@ -135,11 +135,14 @@ class ChatLeases:
 
     async def renew(self) -> bool:
         """
-        Renew all leases; take the loss of those that another replica has.
+        Renew all leases but new ones; take the loss of those that another replica has.
 
         Return False if some have to be tried again soon.
         """
-        held, asked_at = list(self._chats), leases.now()
+        asked_at = leases.now()
+        # A chat with one message that is answered at once is given back before that.
+        ends_before = lease_end(asked_at) - RENEW_SECONDS / 2
+        held = [each for each in self._chats if each.lease.until <= ends_before]
         locked: set[Key] = set()
         if held:
             found, locked = await self._run(

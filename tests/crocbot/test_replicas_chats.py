@@ -327,6 +327,23 @@ async def test_an_approval_is_read_when_a_turn_begins(world: World) -> None:
     assert await paired(2) == [False, False]
 
 
+async def test_a_new_lease_is_not_renewed_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that is answered at once costs no renewal; a longer turn is renewed."""
+    replica = await world.add()
+    await replica.pause()
+    await replica.accept(update(1, 7))
+    until = "SELECT until FROM chats"
+    begun = await world.query(until)
+    monkeypatch.setattr(chats, "RENEW_SECONDS", 60.0)
+    await replica.leases.renew()
+    assert await world.query(until) == begun
+    monkeypatch.setattr(chats, "RENEW_SECONDS", 0.0)
+    await replica.leases.renew()
+    assert await world.query(until) > begun
+
+
 async def test_a_replica_that_was_paused_goes_on_if_it_can(world: World) -> None:
     """If no other replica took the chat, its turn goes on, and is not run again."""
     replica = await world.add()

@@ -91,6 +91,25 @@ def test_the_tables_are_those_of_the_file(url: DatabaseUrl) -> None:
     assert [each for each in shared if each not in COLUMNS] == expected
 
 
+def test_the_tables_of_an_earlier_version(
+    url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They get what came later; statements of that version work on."""
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "STEPS", schema.STEPS[:1])
+        patched.setattr(schema, "VERSION", 1)
+        assert upgrade(url) == (0, 1)
+        with opened_postgresql(url) as connection:
+            insert(connection)
+    assert upgrade(url) == (1, schema.VERSION)
+    with opened_postgresql(url) as connection:
+        insert(connection)
+        starts = connection.execute("SELECT at, replica FROM starts").fetchall()
+        reports = connection.execute("SELECT count(*) FROM alert_reports").fetchone()
+
+    assert (starts, reports) == ([(1.5, None), (1.5, None)], (0,))
+
+
 def test_an_old_server(url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused with the version that is needed, which is the one of the page."""
     oldest = connect.MIN_SERVER_VERSION // 10_000

@@ -164,9 +164,10 @@ def _counts(connection: Connection, now: float, is_shared: bool) -> Counts:
 
 def _most_starts(connection: Connection, since: tuple[float]) -> int:
     """
-    Return the starts of one replica on the machine where it restarted most often.
+    Return the starts of a replica on the machine with most of them.
 
-    Names of replicas begin with that of their machine, where several may run.
+    Names of replicas begin with that of their machine; where several run, it is the
+    average.
     """
     # Earlier versions recorded no name.
     found = connection.execute(
@@ -174,11 +175,11 @@ def _most_starts(connection: Connection, since: tuple[float]) -> int:
     )
     starts = Counter(host_of(name) for (name,) in found)
     running = Counter(host_of(name) for name in find(connection).names)
-    restarts = [
-        count - max(1, running[host] if host else running.total())
+    each = (
+        count // max(1, running[host] if host else running.total())
         for host, count in starts.items()
-    ]
-    return 1 + max(restarts, default=-1)
+    )
+    return max(each, default=0)
 
 
 def _exchange(

@@ -363,7 +363,7 @@ async def test_restarts_are_those_of_one_machine(
         )
     # Two replicas run on each of these machines, and none has started again.
     assert (await first.keeper.counts()).starts == 1
-    for _ in range(3):
+    for _ in range(6):
         await first.keeper.record_start()
     first.lead(5)
     await until(lambda: first.way.told == [("CrocbotGatewayRestarts", "firing")])

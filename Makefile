@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint types arch units tests coverage fuzz soak fmt bench docs pictures site lock clean
+.PHONY: help demo check test lint types arch units tests coverage properties fuzz soak fmt bench docs pictures site lock clean
 
 # Two workers a core: tests with real processes mostly wait.
 WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
@@ -43,6 +43,9 @@ coverage: $(VENV)/.dev ## all tests, and the branches that they run; fails below
 	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+properties: $(VENV)/.dev ## property tests with examples that are drawn anew; SEED=
+	$(BIN)/python $(PYTEST) -m hypothesis --hypothesis-profile=random $(if $(SEED),--hypothesis-seed=$(SEED))
 
 fuzz: $(VENV)/.dev ## random lines, rules and reloads through both paths; SECONDS=600, SEED=
 	$(BIN)/python -m tests.statsd_bridge.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED) --show)

@@ -193,7 +193,7 @@ def of_file(path: Path) -> tuple[dict[str, list[Any]], dict[str, list[str]]]:
     max_examples=6,
     phases=[Phase.explicit, Phase.generate],
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(rows=ROWS, pairs=PAIRS, age=AGES, ahead=st.sampled_from([0.0, 1e6, -1e6]))
 def test_everything_arrives(

@@ -128,7 +128,7 @@ def is_strange(value: Any) -> bool:
 @settings(
     max_examples=60,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(content=CONTENTS, mode=st.sampled_from(["ignore", "answer"]))
 def test_an_update(kind: str, content: Any, mode: str) -> None:

@@ -350,7 +350,9 @@ def test_the_age_of_a_file(before: WrittenAt, after: WrittenAt, seconds: float) 
     st.booleans(),
     st.integers(0, 10_000),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_any_bytes_are_series_or_an_error(
     tmp_path: Path, changes: list[tuple[int, int]], is_signed: bool, end: int
 ) -> None:

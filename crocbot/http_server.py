@@ -35,6 +35,8 @@ MIN_CONNECTIONS = 4
 FILES_PER_CONNECTION = 8
 EMPTY_LINE = (b"\r\n\r\n", b"\n\n")
 MAX_TAIL_BYTES = 64
+# More turns of the event loop than a connection takes from its socket to aiohttp.
+ACCEPT_TURNS = 10
 
 logger = log.logger(__name__)
 
@@ -93,6 +95,9 @@ class HttpServer:
         """Accept no more connections, and close those that there are."""
         if self._listener is not None:
             self._listener.close()
+            # What was accepted before that reaches aiohttp, which closes it.
+            for _ in range(ACCEPT_TURNS):
+                await asyncio.sleep(0)
         await self._runner.cleanup()
 
     def add(self, transport: asyncio.BaseTransport, connection: _Connection) -> None:

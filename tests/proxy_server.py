@@ -8,6 +8,8 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.servers import stream_server
+
 
 class ProxyServer:
     """
@@ -60,8 +62,11 @@ class ProxyServer:
         head: str = "",
     ) -> None:
         there, back = await asyncio.open_connection(*self._target)
-        back.write(head.encode())
-        await asyncio.gather(_pump(reader, back), _pump(there, writer))
+        try:
+            back.write(head.encode())
+            await asyncio.gather(_pump(reader, back), _pump(there, writer))
+        finally:
+            back.close()
 
 
 async def _socks5(
@@ -115,9 +120,5 @@ async def proxy_at(
     proxy = ProxyServer(target, refuse=refuse)
     is_socks = scheme.startswith("socks")
     serve = proxy.serve_socks if is_socks else proxy.serve_http
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
+    async with stream_server(serve) as port:
         yield proxy, f"{scheme}://{user}{'@' if user else ''}127.0.0.1:{port}"
-    finally:
-        server.close()

@@ -9,11 +9,11 @@ The parameters of a Bot API call, however they were sent.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 
 class BotApiError(Exception):
@@ -89,15 +89,33 @@ async def read(request: web.Request) -> Parameters:
     files = {}
     if request.content_type == "application/json":
         values |= await _json(request)
-    elif request.can_read_body:
-        for name, value in (await request.post()).items():
-            if isinstance(value, web.FileField):
-                with value.file as file:
-                    content = file.read()
-                files[name] = UploadedFile(value.filename, value.content_type, content)
-            elif isinstance(value, str):
+    elif request.content_type.startswith("multipart/"):
+        async for name, value in _parts(request):
+            if isinstance(value, UploadedFile):
+                files[name] = value
+            else:
                 values[name] = value
+    elif request.can_read_body:
+        values |= await request.post()
     return Parameters(values, files)
+
+
+async def _parts(request: web.Request) -> AsyncIterator[tuple[str, UploadedFile | str]]:
+    """
+    Yield the parts of a multipart body.
+
+    They are in memory: aiohttp keeps files on disk, and leaves one open if its client
+    hangs up while it is sent.
+    """
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader) or part.name is None:
+            continue
+        content = bytes(await part.read(decode=True))
+        if part.filename is None:
+            yield part.name, content.decode(part.get_charset("utf-8"))
+        else:
+            type_ = part.headers.get("Content-Type", "application/octet-stream")
+            yield part.name, UploadedFile(part.filename, type_, content)
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

@@ -36,6 +36,8 @@ from crocbot.sandbox.reactions import ReactionListener
 from crocbot.sandbox.updates import InterruptedPollError
 
 TOKEN = "4242424242:AAsandbox-token-that-opens-nothing00"  # noqa: S105 (made up)
+# More turns of the event loop than a connection takes from its socket to aiohttp.
+ACCEPT_TURNS = 10
 
 
 class Server:
@@ -89,6 +91,11 @@ class Server:
     async def __aexit__(self, *_: object) -> None:
         self._delivery.cancel()
         await gather(self._delivery, return_exceptions=True)
+        for site in list(self._runner.sites):
+            await site.stop()
+        # What was accepted before that reaches aiohttp, which closes it.
+        for _turn in range(ACCEPT_TURNS):
+            await sleep(0)
         await self._runner.cleanup()
 
     @property

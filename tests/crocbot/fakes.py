@@ -33,6 +33,7 @@ from crocbot.replicas.leader import Term
 from crocbot.telemetry.labels import LossReason
 from crocbot.telemetry.udp import UdpTarget
 from crocbot.turn_outcomes import AgentErrorReason
+from tests.servers import close_runner
 
 E = TypeVar("E", bound=Event)
 
@@ -400,7 +401,7 @@ async def serving(handlers: Mapping[str, Handler]) -> AsyncIterator[str]:
     try:
         yield f"127.0.0.1:{runner.addresses[0][1]}"
     finally:
-        await runner.cleanup()
+        await close_runner(runner)
 
 
 def streaming(content_type: str, *chunks: bytes, cut: bool = False) -> Handler:

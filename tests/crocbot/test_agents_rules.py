@@ -25,6 +25,7 @@ from crocbot.log import REDACTED, Redactor
 from crocbot.turn_outcomes import AgentErrorReason
 from tests.certificates import Authority
 from tests.crocbot.fakes import Handler, Reading, read_answer, serving
+from tests.servers import stream_server
 
 pytest.importorskip("openai", reason="the extra crocbot[openai] is not installed")
 
@@ -189,9 +190,11 @@ async def test_an_unknown_certificate(
     """A certificate that cannot be verified is the operator's to install."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*Authority(tmp_path).issue("it.example"))
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+
+    async def serve(*_: Any) -> None:
+        """Say nothing."""
+
+    async with stream_server(serve, ssl=context) as port:
         await refuse(create(f"https://127.0.0.1:{port}/chat/completions"))
 
 

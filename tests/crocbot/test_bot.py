@@ -26,6 +26,7 @@ from crocbot.botapi.bot import (
 from crocbot.leases import Lease
 from crocbot.sandbox import Server
 from tests.crocbot.fakes import serving
+from tests.servers import close_runner
 
 TOKEN = "123:a-very-secret-token"
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,7 +51,7 @@ async def ask(
                 f"{url}/bot{PLACEHOLDER}/getMe", method, data, read_timeout=seconds
             )
     finally:
-        await runner.cleanup()
+        await close_runner(runner)
 
 
 def parameters(**values: object) -> RequestData:

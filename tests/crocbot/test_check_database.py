@@ -17,6 +17,7 @@ from crocbot.settings import Settings
 from crocbot.store import upgrade
 from tests.ports import HOST, free_port
 from tests.postgresql import Cluster
+from tests.servers import stream_server
 
 NOTIFICATION = b"A"
 
@@ -153,7 +154,7 @@ async def without_notifications(port: int) -> AsyncIterator[int]:
             writer.close()
             back.close()
 
-    async with await asyncio.start_server(serve, HOST, own):
+    async with stream_server(serve, own):
         yield own
 
 

@@ -24,6 +24,7 @@ from crocbot.settings import load
 from crocbot.turn_outcomes import AgentErrorReason
 from tests.crocbot.fakes import a_message, read_answer, serving, streaming
 from tests.proxy_server import proxy_at
+from tests.servers import stream_server
 
 API = "https://api.telegram.org"
 HTTP = "http://proxy:3128"
@@ -241,16 +242,14 @@ async def test_a_proxy_that_refuses_a_tunnel() -> None:
         writer.write(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
         writer.close()
 
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    proxies = Proxies({"HTTPS_PROXY": f"http://u:secret@127.0.0.1:{port}"})
-    client = HttpClient(API, connections=1, reuse=False, proxies=proxies)
     timeout = aiohttp.ClientTimeout(total=30)
-    with pytest.raises(ProxyFailedError, match="answered 407 Who are you") as error:
-        async with client.request("GET", API, timeout=timeout):
-            pass
-    await client.close()
-    server.close()
+    async with stream_server(refuse) as port:
+        proxies = Proxies({"HTTPS_PROXY": f"http://u:secret@127.0.0.1:{port}"})
+        client = HttpClient(API, connections=1, reuse=False, proxies=proxies)
+        with pytest.raises(ProxyFailedError, match="answered 407 Who are you") as error:
+            async with client.request("GET", API, timeout=timeout):
+                pass
+        await client.close()
 
     assert "secret" not in str(error.value)
 

@@ -16,7 +16,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
+
+from tests.servers import close_runner
 
 KEY = "sk-transcribe-0123456789"
 PATH = "/v1/audio/transcriptions"
@@ -60,25 +62,33 @@ class TranscriptionServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await close_runner(self._runner)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        form = await request.post()
-        file = form["file"]
-        assert isinstance(file, web.FileField)
-        upload = Upload(
-            {name: value for name, value in form.items() if isinstance(value, str)},
-            file.filename,
-            file.content_type,
-            file.file.read(),
-            dict(request.headers),
-        )
-        file.file.close()
-        self.requests.append(upload)
+        self.requests.append(await _read(request))
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return await failure(401, "Incorrect API key provided")(request)
         answer = self.answers.popleft() if self.answers else self.default
         return await answer(request)
+
+
+async def _read(request: web.Request) -> Upload:
+    """
+    Return an upload, all of it in memory.
+
+    aiohttp's post() would leave a file open if its client hangs up while it is sent.
+    """
+    fields: dict[str, str] = {}
+    files: list[tuple[str, str, bytes]] = []
+    async for part in await request.multipart():
+        assert isinstance(part, BodyPartReader)
+        content = bytes(await part.read())
+        if part.filename is None:
+            fields[str(part.name)] = content.decode()
+        else:
+            files.append((part.filename, part.headers["Content-Type"], content))
+    (file,) = files
+    return Upload(fields, *file, dict(request.headers))
 
 
 def words(text: str) -> Answer:

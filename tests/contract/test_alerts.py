@@ -52,7 +52,7 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         [str(PROMTOOL), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 

@@ -259,7 +259,7 @@ def test_every_query_can_be_parsed(tmp_path: Path) -> None:
         [promtool, "check", "rules", str(file)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
 

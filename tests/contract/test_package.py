@@ -18,7 +18,7 @@ import pytest
 
 from tests.contract.extras import ROOT, installed_by, read_setup
 
-TIMEOUT_SECONDS = 90
+TIMEOUT_SECONDS = 300
 EXTRAS = {"crocbot": "gateway", "statsd_bridge": "bridge"}
 BASE = ("click", "structlog")
 # Folders in which several libraries have files, none of which are imported.

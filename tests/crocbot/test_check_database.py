@@ -14,7 +14,7 @@ from crocbot.database_url import DatabaseUrl
 from crocbot.errors import CrocbotError, OperatorError, StoreError
 from crocbot.service.check_database import check_server
 from crocbot.settings import Settings
-from crocbot.store import upgrade
+from crocbot.store import schema, upgrade
 from tests.ports import HOST, free_port
 from tests.postgresql import Cluster
 from tests.servers import stream_server
@@ -52,7 +52,7 @@ async def test_an_empty_and_a_full_database(
     upgrade(DatabaseUrl.parse(database_url))
     (tmp_path / "crocbot.sqlite3").touch()
     text, warnings = await checked(tmp_path, database_url)
-    assert ", its tables have version 1, " in text
+    assert f", its tables have version {schema.VERSION}, " in text
     assert warnings == []
 
 

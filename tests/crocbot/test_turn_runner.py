@@ -79,8 +79,11 @@ async def test_closing_is_not_cancelled() -> None:
     assert world.closed == [1]
 
 
-async def test_rows_that_are_closed_during_a_drain() -> None:
+async def test_rows_that_are_closed_during_a_drain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """They are not left open, and no other turn of their chat begins."""
+    monkeypatch.setattr("crocbot.dispatcher.CANCEL_SECONDS", 60.0)
     world = RunnerFixture()
     dispatcher = Dispatcher(
         inbox=world,  # type: ignore[arg-type]

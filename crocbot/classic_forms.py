@@ -10,9 +10,11 @@ are kept for 48 hours, at most MAX_TEXTS_BYTES together; the oldest are deleted 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
-from crocbot.store import Connection, Store
+from crocbot.store import HELD, Connection, Store, Write
 from crocbot.text import replace_lone_surrogates
 
 MAX_TEXTS_BYTES = 16 * 1024 * 1024
@@ -25,6 +27,25 @@ CREATE TABLE IF NOT EXISTS classic_forms (
     text      TEXT NOT NULL,
     size      INTEGER NOT NULL,
     sent      INTEGER NOT NULL
+)
+"""
+STORE = f"""
+INSERT INTO classic_forms (update_id, chat_id, text, size, sent)
+SELECT :update_id, :chat_id, :text, :size, :sent WHERE {HELD}
+ON CONFLICT (update_id) DO UPDATE SET chat_id = excluded.chat_id, text = excluded.text,
+    size = excluded.size, sent = excluded.sent
+"""
+OF_UPDATE = f"WHERE update_id = :update_id AND {HELD}"
+SET_SENT = f"UPDATE classic_forms SET sent = :sent {OF_UPDATE}"  # noqa: S608
+REMOVE = f"DELETE FROM classic_forms {OF_UPDATE}"  # noqa: S608
+# Before a text is stored, which stays, however large it is.
+MAKE_SPACE = """
+DELETE FROM classic_forms WHERE id <= (
+    SELECT max(id) FROM (
+        SELECT id, sum(size) OVER latest AS total, row_number() OVER latest AS number
+        FROM classic_forms WINDOW latest AS (ORDER BY id DESC)
+    ) sizes
+    WHERE number >= :max_texts OR total + :size > :max_bytes
 )
 """
 
@@ -46,33 +67,24 @@ class ClassicForms:
     async def begin(self, update_id: int, chat_id: int, text: str) -> None:
         """Keep the text of an answer whose rich message is about to be sent."""
         stored = replace_lone_surrogates(text)
-        size = len(stored.encode())
-
-        def job(connection: Connection) -> None:
-            _remove(connection, update_id)
-            connection.execute(
-                "INSERT INTO classic_forms"
-                " (update_id, chat_id, text, size, sent) VALUES (?, ?, ?, ?, ?)",
-                (update_id, chat_id, stored, size, SendState.UNKNOWN),
-            )
-            self._delete_oldest(connection)
-
-        await self._store.run(job)
+        values = {
+            "update_id": update_id,
+            "chat_id": chat_id,
+            "text": stored,
+            "size": len(stored.encode()),
+            "sent": SendState.UNKNOWN,
+        }
+        bounds = {"max_texts": MAX_TEXTS, "max_bytes": self._max_bytes}
+        await self._write(MAKE_SPACE, {**bounds, "size": values["size"]})
+        await self._write(STORE, values)
 
     async def sent(self, update_id: int) -> None:
         """Record that the rich message is in the chat."""
-
-        def job(connection: Connection) -> None:
-            connection.execute(
-                "UPDATE classic_forms SET sent = ? WHERE update_id = ?",
-                (SendState.SENT, update_id),
-            )
-
-        await self._store.run(job)
+        await self._write(SET_SENT, {"sent": SendState.SENT, "update_id": update_id})
 
     async def remove(self, update_id: int) -> None:
         """Delete the text of an answer that is not sent as a rich message."""
-        await self._store.run(lambda connection: _remove(connection, update_id))
+        await self._write(REMOVE, {"update_id": update_id})
 
     async def state(self, update_id: int) -> SendState | None:
         """Return how far a rich message was sent; None if it was not."""
@@ -97,17 +109,6 @@ class ClassicForms:
 
         return await self._store.run(job, write=False, atomic=False)
 
-    def _delete_oldest(self, connection: Connection) -> None:
-        """Delete what exceeds the bounds."""
-        kept = total = 0
-        for number, size in connection.execute(
-            "SELECT id, size FROM classic_forms ORDER BY id DESC"
-        ).fetchall():
-            kept, total = kept + 1, total + size
-            if kept > MAX_TEXTS or (total > self._max_bytes and kept > 1):
-                connection.execute("DELETE FROM classic_forms WHERE id <= ?", (number,))
-                return
-
-
-def _remove(connection: Connection, update_id: int) -> None:
-    connection.execute("DELETE FROM classic_forms WHERE update_id = ?", (update_id,))
+    async def _write(self, statement: str, values: Mapping[str, Any]) -> None:
+        write = Write(statement=statement, values=values)
+        await self._store.run(write, atomic=False)

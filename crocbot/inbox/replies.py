@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 from crocbot.errors import StoreError
 from crocbot.model import Reply
 from crocbot.outgoing import Button, Buttons, FileKind, OutgoingFile, SentSteps
-from crocbot.store import Connection, Job, Store
+from crocbot.store import HELD, Connection, Job, Store, Write
 
 MAX_KEPT_BYTES = 512 * 1024 * 1024
 SCHEMA = """
@@ -46,6 +47,21 @@ CREATE TABLE IF NOT EXISTS reply_files (
     PRIMARY KEY (update_id, position)
 )
 """
+
+
+STORE = f"""
+INSERT INTO kept_replies
+    (update_id, text, markdown, buttons, messages, files, unknown)
+SELECT :update_id, :text, :markdown, :buttons, :messages, :files, :unknown
+WHERE {HELD}
+ON CONFLICT (update_id) DO UPDATE SET text = excluded.text,
+    markdown = excluded.markdown, buttons = excluded.buttons,
+    messages = excluded.messages, files = excluded.files, unknown = excluded.unknown
+"""
+RECORD = f"""
+UPDATE kept_replies SET messages = :messages, files = :files, unknown = :unknown
+WHERE update_id = :update_id AND {HELD}
+"""  # noqa: S608
 
 
 class KeptReplies:
@@ -85,21 +101,18 @@ class KeptReplies:
             [[asdict(button) for button in row] for row in reply.buttons]
         )
 
-        def job(connection: Connection) -> None:
-            connection.execute(
-                "INSERT INTO kept_replies (update_id, text, markdown, buttons)"
-                " VALUES (?, ?, ?, ?) ON CONFLICT (update_id) DO UPDATE SET"
-                " text = excluded.text, markdown = excluded.markdown,"
-                " buttons = excluded.buttons",
-                (update_id, _storable(reply.text), reply.markdown, buttons),
-            )
-            _record(connection, update_id, sent)
-
-        await self._run(job)
+        values = {
+            "text": _storable(reply.text),
+            "markdown": reply.markdown,
+            "buttons": buttons,
+            **_steps(update_id, sent),
+        }
+        await self._run(Write(statement=STORE, values=values), atomic=False)
 
     async def record(self, update_id: int, sent: SentSteps) -> None:
         """Record how far a kept reply has been sent."""
-        await self._run(lambda connection: _record(connection, update_id, sent))
+        write = Write(statement=RECORD, values=_steps(update_id, sent))
+        await self._run(write, atomic=False)
 
     async def content(self, update_id: int, position: int) -> bytes:
         """Return the content of a file."""
@@ -116,8 +129,8 @@ class KeptReplies:
 
         return await self._store.run(job, write=False, atomic=False)
 
-    async def _run(self, job: Job[None]) -> None:
-        await self._store.run(job, durable=False)
+    async def _run(self, job: Job[None], *, atomic: bool = True) -> None:
+        await self._store.run(job, durable=False, atomic=atomic)
 
 
 def load(connection: Connection, update_id: int) -> tuple[Reply, SentSteps] | None:
@@ -173,12 +186,13 @@ def remove_expired(connection: Connection) -> None:
         remove(connection, update_id)
 
 
-def _record(connection: Connection, update_id: int, sent: SentSteps) -> None:
-    connection.execute(
-        "UPDATE kept_replies SET messages = ?, files = ?, unknown = ?"
-        " WHERE update_id = ?",
-        (json.dumps(sent.messages), sent.files, sent.unknown, update_id),
-    )
+def _steps(update_id: int, sent: SentSteps) -> dict[str, Any]:
+    return {
+        "update_id": update_id,
+        "messages": json.dumps(sent.messages),
+        "files": sent.files,
+        "unknown": sent.unknown,
+    }
 
 
 def _files(connection: Connection, update_id: int) -> tuple[OutgoingFile, ...]:

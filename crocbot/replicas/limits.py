@@ -32,7 +32,7 @@ from crocbot.limits import (
     slots,
     wait_seconds,
 )
-from crocbot.store import Connection
+from crocbot.store import Connection, Job
 from crocbot.turn_outcomes import Limit
 
 MAX_TRIES = 10
@@ -151,7 +151,7 @@ class SharedLimits(Limits):
             job = partial(
                 _take, lease=lease, values=self._values(person, update_ids, now)
             )
-            found = await self.store.run(job, atomic=False)
+            found = await self._run(job)
             if found.fresh and found.reached is None:
                 return None
             if found.fresh and found.reached is not None:
@@ -159,6 +159,16 @@ class SharedLimits(Limits):
                 if refusal is not None:
                     return refusal
         return await self._take_alone(person, update_ids)
+
+    async def _run(self, job: Job[Found]) -> Found:
+        """Return what a statement found; a message that it has counted is known."""
+        try:
+            return await self.store.run(job, atomic=False)
+        except LeaseLostError:
+            raise
+        except StoreError:
+            # Such as for a connection that has just ended.
+            return await self.store.run(job, atomic=False)
 
     async def _refusal(self, person: int, now: float, reached: int) -> Refusal | None:
         """Return the refusal, None if there is space by now."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 from crocbot.store.clock import load_clock
 from crocbot.store.facts import DatabaseFacts
 from crocbot.store.interface import (
+    HELD,
     Connection,
     Cursor,
     Job,
@@ -36,6 +37,7 @@ from crocbot.store.open import (
 from crocbot.store.sqlite import SqliteStore, check_format, inspect, opened
 
 __all__ = [
+    "HELD",
     "Connection",
     "Cursor",
     "DatabaseFacts",

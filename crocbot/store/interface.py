@@ -46,23 +46,27 @@ class Connection(Protocol):
 
 
 Job = Callable[[Connection], Result]
+HELD = ":held = 1"
+"""The condition of a statement that a turn may run while its chat is worked here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
     """
-    A statement with named parameters that adds to one table, as a job.
+    A statement with named parameters that changes one table, as a job.
 
-    Several of them, of different tables, may be one statement (`LeasedSessions`): each
-    has names of its own, and sees nothing of what the others write.
+    With the condition HELD it changes nothing in a turn whose lease is lost; the job
+    raises LeaseLostError then.  Several of them, of different tables, may be one
+    statement (`LeasedSessions`): each has names of its own, and sees nothing of what
+    the others write.
     """
 
     statement: str
     values: Mapping[str, Any]
 
     def __call__(self, connection: Connection) -> None:
-        """Run the statement."""
-        connection.execute(self.statement, self.values)
+        """Run the statement where no lease is needed."""
+        connection.execute(self.statement.replace(HELD, "true"), self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,8 +109,8 @@ class PostgresStore:
     ) -> Result:
         """Return the result of a job, as of `Store`."""
         mode = Mode(write, durable, atomic)
-        if write and atomic:
-            job = fenced(job)
+        if write:
+            job = fenced(job, atomic=atomic, durable=durable)
         self._require_open()
         deadline = asyncio.get_running_loop().time() + calls.STATEMENT_SECONDS
         try:

@@ -27,6 +27,12 @@ LINES_PER_SHORT_FAMILY = 2
 MAX_JOINED_LENGTH = 32 * 1024
 """Characters or bytes of such families that are joined at once."""
 
+MAX_JOINED_LINES = 500
+"""Lines that are joined at once, whatever their length."""
+
+SINGLE_VALUES = (MetricType.COUNTER, MetricType.GAUGE)
+"""Types whose series are each a SingleValue."""
+
 _GROWING = frozenset({MetricType.SET, MetricType.SUMMARY})
 
 

@@ -49,8 +49,10 @@ from statsd_bridge.exposition.protobuf.wire import (
 from statsd_bridge.exposition.slices import (
     BYTES_PER_LINE,
     LINES_PER_SHORT_FAMILY,
+    MAX_JOINED_LINES,
     MAX_SLICE_BYTES,
     MAX_SLICE_LINES,
+    SINGLE_VALUES,
     divide_family,
     exceeds_slice,
     only_lines,
@@ -63,14 +65,8 @@ from statsd_bridge.series import MetricFamily, Series, SingleValue
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 """Bytes of histograms or summaries that wait for the length of their message."""
 
-SINGLE_VALUES: Final = (MetricType.COUNTER, MetricType.GAUGE)
-"""Types whose series are each a SingleValue."""
-
 SERIES_PER_LINE: Final = 10
 """Series whose labels are looked at in the time of a line of a page."""
-
-MAX_JOINED_LINES: Final = 500
-"""Lines of families of one series that are joined at once."""
 
 NATIVE_BYTES_PER_LINE: Final = 10
 """Bytes of a histogram with native buckets that take the time of a line."""

@@ -208,11 +208,11 @@ async def test_the_database_is_gone(
     first.leadership.begin(Term(5))
     await until(lambda: bool(first.alerts.counts.starts))
 
-    async def save(keeper: AlertKeeper, *arguments: Any) -> None:
+    async def save(keeper: AlertKeeper, *arguments: Any) -> bool:
         # Until the end: it may be saving when another replica becomes the leader.
         if keeper is first.keeper:
             raise StoreError("gone")
-        await save_any(keeper, *arguments)
+        return await save_any(keeper, *arguments)
 
     save_any = AlertKeeper.save
     monkeypatch.setattr(AlertKeeper, "save", save)

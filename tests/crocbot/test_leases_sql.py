@@ -364,12 +364,12 @@ def test_only_a_new_chat_has_version_1(world: World) -> None:
     [
         # The lease ends in `left` seconds; the server's clock was changed by `step`
         # seconds before it was renewed, of which the replica knows or not.
-        (5.0, 0.0, True, False),
+        (8.0, 0.0, True, False),
         (-1.0, 0.0, True, True),
-        (5.0, 3600.0, False, False),
-        (5.0, 3600.0, True, False),
-        (5.0, -3600.0, False, False),
-        (5.0, -3600.0, True, False),
+        (8.0, 3600.0, False, False),
+        (8.0, 3600.0, True, False),
+        (8.0, -3600.0, False, False),
+        (8.0, -3600.0, True, False),
         # Its owner has ended before the clock was put back.
         (3605.0, -3600.0, True, True),
     ],

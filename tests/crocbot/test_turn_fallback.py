@@ -259,9 +259,14 @@ async def test_no_time_is_left() -> None:
     ],
 )
 async def test_a_first_agent_that_hangs(
-    first: list[str], outcomes: list[FallbackOutcome], texts: list[str]
+    first: list[str],
+    outcomes: list[FallbackOutcome],
+    texts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without a word in half of the time, the other half is for the fallback."""
+    # A machine that stands still for a second leaves enough of it.
+    monkeypatch.setattr("crocbot.turn.fallback.MIN_SECONDS", 0.1)
     reading = await read([*first, None], thinking=True, total=2.4, first_byte=0.5)
 
     assert (reading.outcomes, reading.texts) == (outcomes, texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import stat
 import sys
@@ -191,7 +192,9 @@ def test_a_file_that_is_not_a_socket_is_not_replaced(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 def test_an_abstract_name_has_no_file() -> None:
     """`@name` is bound in the abstract name space."""
-    with closing(open_unixgram("@crocbot-test-bind", 0o600)) as sock:
-        send("\0crocbot-test-bind", b"a:1|c")
+    # All processes of a machine share these names.
+    name = f"crocbot-test-bind-{os.getpid()}"
+    with closing(open_unixgram(f"@{name}", 0o600)) as sock:
+        send(f"\0{name}", b"a:1|c")
 
         assert sock.recv(10) == b"a:1|c"

@@ -66,7 +66,13 @@ def exceeds_slice(family: MetricFamily, labels: str) -> bool:
 def divide_family(
     family: MetricFamily, now: float
 ) -> Iterator[tuple[Sequence[str], int]]:
-    """Yield parts of a family's label texts, with the lines that take as long."""
+    """
+    Yield parts of a family's label texts, with the lines that take as long.
+
+    Parts before the texts are sorted are empty.
+    """
+    for _ in family.sort_in_steps():
+        yield (), MAX_SLICE_LINES
     label_texts, lines = family.label_texts(), family.max_page_lines
     size = max(1, MAX_SLICE_LINES // lines)
     for start in range(0, len(label_texts), size):

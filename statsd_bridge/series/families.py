@@ -58,7 +58,13 @@ class Families(SortedKeysDict[MetricFamily]):
         return False
 
     def parts(self) -> Iterator[list[MetricFamily]]:
-        """Yield all families by name; they may come and go between two parts."""
+        """
+        Yield all families by name; they may come and go between two parts.
+
+        Parts before names are sorted are empty.
+        """
+        for _ in self.sort_in_steps():
+            yield []
         names = self.sorted_keys()
         for start in range(0, len(names), MAX_PART_FAMILIES):
             part = names[start : start + MAX_PART_FAMILIES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import final
 
 from statsd_bridge.memory import (
@@ -258,8 +258,18 @@ class MetricFamily(LabelNames):
         table = self.table
         if table is None:
             return [] if self.lone is None else [self.lone_labels]
-        exception = _needs_sort_key if table.has_one_order else None
-        return table.sorted_keys(_sort_key, exception)
+        return table.sorted_keys(_sort_key, self._sort_exception)
+
+    def sort_in_steps(self) -> Iterator[None]:
+        """Sort very many new keys for `label_texts`; yield after each part of it."""
+        if self.table is not None:
+            yield from self.table.sort_in_steps(_sort_key, self._sort_exception)
+
+    @property
+    def _sort_exception(self) -> re.Pattern[str] | None:
+        """What a text of labels has in it if it is not sorted by itself."""
+        has_one_order = self.table is not None and self.table.has_one_order
+        return _needs_sort_key if has_one_order else None
 
 
 def _sort_key(label_text: str) -> str:

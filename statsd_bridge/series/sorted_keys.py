@@ -7,13 +7,19 @@ only the series created since then are sorted and merged in, at 25 ns a key:
 
     created     b d a c            first scrape: a b c d
     created     b d a c | e        second scrape: only e is sorted and merged
+
+Very many new keys are sorted in steps, so that packets are received in between:
+
+    created     d a h b | g c f e
+    parts       a b d h   c e f g
+    up to d     a b d     c          and so on, each in order by another sort
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from heapq import merge
 from itertools import islice
 from typing import TypeVar
@@ -29,6 +35,8 @@ MAX_JOINED_BYTES = 64 * 1024
 MIN_NEW_SHARE = 32
 """With fewer new keys than one in this many, each is inserted by a search."""
 
+MAX_STEP_KEYS = 10_000
+"""Keys that are sorted at once, in about 5 ms."""
 
 MAX_PART_KEYS = 10_000
 """Keys that are copied at once, less than a millisecond of work."""
@@ -99,6 +107,40 @@ class SortedKeysDict(dict[str, Value]):
                 (self._sorted,) = runs
         return self._sorted
 
+    def sort_in_steps(
+        self,
+        sort_key: Callable[[str], str] | None = None,
+        exception: re.Pattern[str] | None = None,
+    ) -> Iterator[None]:
+        """
+        Sort very many new keys for `sorted_keys`, and yield after each part of it.
+
+        The dict may change between two parts.
+        """
+        if len(self) - len(self._sorted) <= MAX_STEP_KEYS:
+            return
+        if self._removed:
+            self._forget_removed()
+        before = self._sorted
+        new = list(islice(reversed(self), len(self) - len(before)))
+        runs = [
+            new[start : start + MAX_STEP_KEYS]
+            for start in range(0, len(new), MAX_STEP_KEYS)
+        ]
+        yield
+        for run in runs:
+            if exception is None or (self._is_plain and _contain(run, exception)):
+                self._is_plain = False
+            yield
+        key = None if self._is_plain else sort_key
+        for run in runs:
+            run.sort(key=key)
+            yield
+        merged = yield from _merge_in_steps([before, *runs], key)
+        if self._sorted is before:
+            # What was removed since then is still counted.
+            self._sorted = merged
+
     def parts_of_keys(self) -> Iterator[list[str]]:
         """
         Yield all keys in parts, in no order; the dict may change between two parts.
@@ -134,6 +176,34 @@ class SortedKeysDict(dict[str, Value]):
 def _contain(keys: list[str], pattern: re.Pattern[str]) -> bool:
     runs = _runs(keys, MAX_JOINED_BYTES)
     return any(pattern.search("".join(run)) for run in runs)
+
+
+def _merge_in_steps(
+    runs: list[list[str]], key: Callable[[str], str] | None
+) -> Generator[None, None, list[str]]:
+    """Merge sorted lists; yield after each part of at most some MAX_STEP_KEYS."""
+    # Between two samples that follow one another there are few keys of each run.
+    step = max(1, MAX_STEP_KEYS // len(runs))
+    samples = [sample for run in runs for sample in run[step::step]]
+    samples.sort(key=key)
+    bounds = samples[:: len(runs)]
+    yield
+    merged: list[str] = []
+    starts = [0] * len(runs)
+    for bound in (*bounds, None):
+        ends = [*map(len, runs)]
+        if bound is not None:
+            value = bound if key is None else key(bound)
+            ends = [bisect_right(run, value, key=key) for run in runs]
+        part: list[str] = []
+        for run, start, end in zip(runs, starts, ends, strict=True):
+            part += run[start:end]
+        # It consists of sorted runs, which the sort finds.
+        part.sort(key=key)
+        merged += part
+        starts = ends
+        yield
+    return merged
 
 
 def _inserted(

@@ -76,7 +76,7 @@ class HttpBackend(web.Backend):
         families: list[MetricFamily] = []
         for part in self._store.parts_of_families():
             families += part
-            if len(part) == MAX_PART_FAMILIES:
+            if len(part) in (0, MAX_PART_FAMILIES):
                 yield b""
         yield from exposition.render(
             page_format,

@@ -413,6 +413,57 @@ def test_keys_are_sorted_at_any_time(steps: list[tuple[str, str]]) -> None:
     assert [found for found, _ in returned] == [right for _, right in returned]
 
 
+@given(st.data())
+def test_keys_are_sorted_in_steps_while_they_change(data: Any) -> None:
+    """Between two steps others sort, and keys come and go; lists that exist stay."""
+    keys: SortedKeysDict[int] = SortedKeysDict()
+    names = [f"{letter}{number}" for number in range(8) for letter in "abcdefgh"]
+    returned: list[tuple[list[str], list[str]]] = []
+
+    def change(count: int) -> None:
+        for name in data.draw(st.lists(st.sampled_from(names), max_size=count)):
+            if name in keys and data.draw(st.booleans()):
+                keys.remove(name)
+            keys.setdefault(name, 1)
+        if data.draw(st.integers(0, 5)) == 0:
+            returned.append((keys.sorted_keys(), sorted(keys)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sorted_keys, "MAX_STEP_KEYS", 5)
+        for _ in range(3):
+            change(40)
+            for _ in keys.sort_in_steps():
+                change(3)
+            returned.append((keys.sorted_keys(), sorted(keys)))
+
+    assert [found for found, _ in returned] == [right for _, right in returned]
+
+
+@pytest.mark.parametrize("label", ["", "|#k:{} a", "|#k:{}", "|#k:{},j{}:v"])
+def test_very_many_new_keys_are_sorted_in_steps(
+    label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Families by name, series by labels, with and without sort keys."""
+    limit = 100
+    path, other = InMemoryPath(), InMemoryPath()
+    for step in range(3):
+        order = [number * 7 % 997 for number in range(step, 997, 3)]
+        for number in order:
+            name = "c" if label else f"c{number}"
+            line = f"{name}:1|c{label.format(number, number % 3)}".encode()
+            path.feed(line)
+            other.feed(line)
+        monkeypatch.setattr(sorted_keys, "MAX_STEP_KEYS", limit)
+        parts = list(path.store.parts_of_families())
+        (family, *_) = [family for part in parts for family in part]
+        steps = list(family.sort_in_steps())
+        shown = path.page()
+        monkeypatch.setattr(sorted_keys, "MAX_STEP_KEYS", 10_000)
+
+        assert max(parts.count([]), len(steps)) > len(order) // limit
+        assert shown == other.page()
+
+
 def test_buckets_are_those_of_the_first_series_with_these_label_names(
     store: SeriesStore,
 ) -> None:

@@ -212,6 +212,8 @@ def _encode_numbers(
     if not family.series_count:
         return
     head = encoder.head(family.name)
+    for _ in family.sort_in_steps():
+        yield b"", MAX_SLICE_LINES
     # Those of all series that follow, whatever expires meanwhile.
     names = [each.names for each in family.all_label_names()]
     all_texts = family.label_texts()

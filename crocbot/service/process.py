@@ -20,7 +20,7 @@ from crocbot import (
 from crocbot.alerts import AlertEvents, AlertKeeper, Alerts, alert_ways
 from crocbot.botapi import Client
 from crocbot.errors import AgentError, OperatorError
-from crocbot.events import EventListener
+from crocbot.events import EventListener, PollingStarted
 from crocbot.health.send import SendPage
 from crocbot.health.server import Health
 from crocbot.health.status import StatusPage
@@ -204,6 +204,9 @@ async def serve(
             stack.push_async_callback(fallback.close)
         await _require_programs(settings, agent, fallback)
         _log_proxies(settings)
+        if settings.webhook_url is None:
+            # Also if Telegram cannot be reached, and no poll begins.
+            events.emit(PollingStarted())
         connecting = connect(
             client,
             events=events,

@@ -251,7 +251,7 @@ API_LATENCY = HistogramMetric(
 POLL_AGE = GaugeMetric(
     name="crocbot_telegram_poll_age_seconds",
     statsd="crocbot.telegram.poll_age",
-    help="Time since the last successful poll or the first one; absent with a webhook.",
+    help="Time since the last successful poll, or the start; absent with a webhook.",
     query="crocbot_telegram_poll_age_seconds > 90",
 )
 FLOOD_WAITS = CounterMetric(

@@ -87,7 +87,6 @@ LEADER_GAUGES = (
 """What only the leader of several replicas sends."""
 
 LEADER_EVENTS = (
-    PollingStarted,
     PollCompleted,
     PendingUpdates,
     InboxState,
@@ -103,6 +102,7 @@ class Observer:
         self._instruments = instruments
         self._clock = clock
         self._log = log.RateLimitedLog(clock)
+        self._polls = False
         self._last_poll_at: float | None = None
         self._inbox_state: InboxState | None = None
         # Of a replica that does not lead.
@@ -111,7 +111,7 @@ class Observer:
             Outcome: self._record_outcome,
             ErrorEvent: self._record_error,
             ApiCall: self._record_api_call,
-            PollingStarted: self._record_poll,
+            PollingStarted: self._record_polling,
             PollCompleted: self._record_poll,
             PollFailed: self._record_failed_poll,
             FloodWait: self._record_flood_wait,
@@ -270,8 +270,16 @@ class Observer:
             for metric in LEADER_GAUGES:
                 for values in metric.label_values():
                     gauge(metric, *values).clear()
+        elif self._polls and self._last_poll_at is None:
+            # Whatever keeps this leader from its first poll.
+            self._record_poll()
 
-    def _record_poll(self, _: PollingStarted | PollCompleted) -> None:
+    def _record_polling(self, _: PollingStarted) -> None:
+        self._polls = True
+        if not self._standby:
+            self._record_poll()
+
+    def _record_poll(self, _: PollCompleted | None = None) -> None:
         self._last_poll_at = self._clock()
         self._instruments.gauge(catalogue.POLL_AGE).set(0)
 

@@ -343,6 +343,25 @@ def test_the_age_of_the_last_poll_grows(scene: ObserverFixture) -> None:
     ]
 
 
+def test_the_age_grows_from_the_begin_of_a_term(scene: ObserverFixture) -> None:
+    """Of a leader that has not polled yet, once polls are due."""
+    scene.observer.emit(LeaderState(bot=42, epoch=0))
+    scene.observer.emit(PollingStarted())
+    scene.clock.now += 30
+    scene.observer.update_ages()
+    assert scene.lines("poll_age") == []
+
+    scene.observer.emit(LeaderState(bot=42, epoch=7))
+    scene.clock.now += 5
+    scene.observer.update_ages()
+    assert scene.lines("poll_age") == ["crocbot.telegram.poll_age:5.0|g"]
+    # The lease is renewed.
+    scene.observer.emit(LeaderState(bot=42, epoch=7))
+    scene.clock.now += 5
+    scene.observer.update_ages()
+    assert scene.lines("poll_age") == ["crocbot.telegram.poll_age:10.0|g"]
+
+
 def inbox_state(oldest_accepted_at: float | None) -> InboxState:
     """A state of the inbox."""
     return InboxState(

@@ -7,6 +7,7 @@ from crocbot.sandbox.faults import Drop
 from crocbot.sandbox.metrics_page import RECONNECTS
 from tests.end_to_end.test_people import with_agent
 from tests.end_to_end.world import World
+from tests.ports import HOST, free_port
 
 ADA = Person(1001, "Ada")
 POLL_AGE = "crocbot_telegram_poll_age_seconds"
@@ -50,6 +51,17 @@ async def test_polls_that_fail(world: World) -> None:
     # A message ends the next long poll.
     await world.exchange("hello")
     await wait_for(world, POLL_AGE, below=5)
+
+    assert await gateway.stop() == 0
+
+
+async def test_telegram_cannot_be_reached_at_the_start(world: World) -> None:
+    """The age grows although no poll has begun."""
+    await world.start_bridge()
+    nobody = f"http://{HOST}:{free_port()}"
+    settings = {**world.settings(), "CROCBOT_TELEGRAM_API_URL": nobody}
+    gateway = await world.start("crocbot", "gateway", **settings)
+    await wait_for(world, POLL_AGE, least=3)
 
     assert await gateway.stop() == 0
 

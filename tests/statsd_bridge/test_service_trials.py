@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,14 @@ from tests.statsd_bridge.in_memory import InMemoryPath, ReportedBugs
 from tests.statsd_bridge.web_in_memory import InThisThread, Reactor
 
 RULES = "mappings: [{match: a.*, name: a, labels: {b: $1}}]"
+
+
+@pytest.fixture(autouse=True)
+def _long_trials() -> Iterator[None]:
+    """Let a child process start on a machine that is busy."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trials, "TRIAL_SECONDS", 300.0)
+        yield
 
 
 class Scene:

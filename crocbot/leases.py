@@ -52,7 +52,8 @@ class Lease:
     pushed messages that this process has taken and not left; `idle` is set when there
     are none left.  `flood_seconds` is how long Telegram refused messages to the chat
     when it was taken.  `paired` is whether the person of a private chat was approved by
-    the operator when the latest turn began, None if that is not known.
+    the operator when the latest turn began, None if that is not known.  `unsent` are
+    updates of turns that began then and whose answers no rich message has.
     """
 
     chat: int
@@ -61,6 +62,7 @@ class Lease:
     idle: asyncio.Event = field(default_factory=_new_event, repr=False, kw_only=True)
     flood_seconds: float = field(default=0.0, kw_only=True)
     paired: bool | None = field(default=None, init=False)
+    unsent: frozenset[int] = field(default=frozenset(), init=False)
     users: int = field(default=0, init=False)
     lost: bool = field(default=False, init=False)
     _changed: asyncio.Event = field(default_factory=_new_event, init=False, repr=False)

@@ -244,6 +244,19 @@ def _found_row(connection: Connection, chat: int, found: Sequence[Any]) -> Found
     return FoundRow(seq, chat, row)
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """
+    What the turn of a chat needs to know at once, so that it asks no more.
+
+    `paired` means that the chat is the private one of a person whom the operator has
+    approved, `rich` that one of the turns that begin may have sent a rich message.
+    """
+
+    paired: bool
+    rich: bool
+
+
 # Not waited for the disk: no message can end the machine.
 BEGIN = f"""
 WITH held AS ({HELD}), begun AS (
@@ -254,21 +267,19 @@ WITH held AS ({HELD}), begun AS (
 )
 SELECT chat, EXISTS (
     SELECT 1 FROM pairings
-    WHERE pairings.user_id = held.chat AND pairings.approved IS NOT NULL)
+    WHERE pairings.user_id = held.chat AND pairings.approved IS NOT NULL),
+    EXISTS (SELECT 1 FROM classic_forms WHERE update_id = ANY (?::bigint[]))
 FROM held
 """  # noqa: S608
 
 
 def begin(
     connection: Connection, keys: Sequence[Key], update_ids: Sequence[int]
-) -> dict[int, bool]:
-    """
-    Mark the rows of turns that begin; return the chats whose lease is held.
-
-    With each is whether it is the private chat of a person whom the operator approved.
-    """
-    parameters = (*columns(keys), list(update_ids))
-    return dict(connection.execute(BEGIN, parameters).fetchall())
+) -> dict[int, Begun]:
+    """Mark the rows of turns that begin; return the chats whose lease is held."""
+    parameters = (*columns(keys), list(update_ids), list(update_ids))
+    found = connection.execute(BEGIN, parameters)
+    return {chat: Begun(paired, rich) for chat, paired, rich in found}
 
 
 CLOSE = f"""

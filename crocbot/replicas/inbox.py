@@ -194,14 +194,17 @@ class LeasedInbox(Inbox):
         held = [lease for lease in found if lease is not None and not lease.lost]
         keys = [(lease.chat, lease.epoch) for lease in held]
         for lease in held:
-            lease.paired = None
+            lease.paired, lease.unsent = None, frozenset()
         job = partial(postgresql.begin, keys=keys, update_ids=update_ids)
         chats = await self._run(job, atomic=False)
         for lease in held:
-            if lease.chat in chats:
-                lease.paired = chats[lease.chat]
-            else:
+            begun = chats.get(lease.chat)
+            if begun is None:
                 self._chats.lose_lease(lease)
+                continue
+            lease.paired = begun.paired
+            if not begun.rich:
+                lease.unsent = frozenset(update_ids)
 
     def _start_writer(self) -> asyncio.Task[None]:
         # It closes rows of many chats, and must not inherit the lease of one.

@@ -36,7 +36,8 @@ from crocbot.store import Connection, Job
 from crocbot.turn_outcomes import Limit
 
 MAX_TRIES = 10
-TAKE_SECONDS = 10.0
+# A server that needs longer would not answer a second time, either.
+MAX_FIRST_TRY_SECONDS = 1.0
 # Of no window and no person.  `messages` counts the changes; `tokens` is 1 if the last
 # statement that locked it had seen all of them.
 GUARD = "seconds = 0 AND person = 0 AND slot = 0"
@@ -112,23 +113,37 @@ class Found:
 
 @dataclass(slots=True)
 class SharedLimits(Limits):
-    """The counts of all replicas."""
+    """
+    The counts of all replicas.
+
+    Statements of this process run one after the other, since they would only meet in
+    the database.  What waits for one that fails fails with it, so that many messages
+    do not wait for a server without an answer in turn.
+    """
 
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _failed_at: float = field(default=0.0, init=False)
+    _error: str = field(default="", init=False)
 
     async def take(self, person: int, update_ids: Sequence[int]) -> Refusal | None:
         """Count a message of these updates, unless a limit is reached."""
         if not self.maximums:
             return None
         lease, trim = leases.current(), self.trims()
-        try:
-            # Messages of this process would only meet each other there.
-            async with asyncio.timeout(TAKE_SECONDS), self._lock:
-                if lease is None or trim:
-                    return await self._take_alone(person, update_ids, trim=trim)
-                return await self._take(person, update_ids, lease)
-        except TimeoutError:
-            raise StoreError(f"no answer in {TAKE_SECONDS:g} s") from None
+        if lease is None or trim:
+            return await self._take_alone(person, update_ids, trim=trim)
+        for _ in range(MAX_TRIES):
+            now = self.store.clock.read().time
+            values = self._values(person, update_ids, now)
+            found = await self._count(partial(_take, lease=lease, values=values))
+            if not found.fresh:
+                continue
+            if found.reached is None:
+                return None
+            refusal = await self._refusal(person, now, found.reached)
+            if refusal is not None:
+                return refusal
+        return await self._take_alone(person, update_ids)
 
     async def _take_alone(
         self, person: int, update_ids: Sequence[int], *, trim: bool = False
@@ -142,32 +157,30 @@ class SharedLimits(Limits):
 
         return await self.store.run(job, durable=False)
 
-    async def _take(
-        self, person: int, update_ids: Sequence[int], lease: Lease
-    ) -> Refusal | None:
-        """Count a message by one statement, if others let it."""
-        for _ in range(MAX_TRIES):
-            now = self.store.clock.read().time
-            job = partial(
-                _take, lease=lease, values=self._values(person, update_ids, now)
-            )
-            found = await self._run(job)
-            if found.fresh and found.reached is None:
-                return None
-            if found.fresh and found.reached is not None:
-                refusal = await self._refusal(person, now, found.reached)
-                if refusal is not None:
-                    return refusal
-        return await self._take_alone(person, update_ids)
+    async def _count(self, job: Job[Found]) -> Found:
+        """Return what a statement found, once it is its turn."""
+        asked_at = leases.now()
+        async with self._lock:
+            if self._failed_at >= asked_at:
+                raise StoreError(self._error)
+            try:
+                return await self._run(job)
+            except LeaseLostError:
+                raise
+            except StoreError as error:
+                self._failed_at, self._error = leases.now(), str(error)
+                raise
 
     async def _run(self, job: Job[Found]) -> Found:
-        """Return what a statement found; a message that it has counted is known."""
+        """Run a statement; again after its connection has ended: none counts twice."""
+        began = leases.now()
         try:
             return await self.store.run(job, atomic=False)
         except LeaseLostError:
             raise
         except StoreError:
-            # Such as for a connection that has just ended.
+            if leases.now() - began > MAX_FIRST_TRY_SECONDS:
+                raise
             return await self.store.run(job, atomic=False)
 
     async def _refusal(self, person: int, now: float, reached: int) -> Refusal | None:

@@ -113,7 +113,10 @@ class RichDelivery:
         # Telegram may use the id of an update again, after a week without any.
         is_new = message.accepted_at >= self._started_at
         # The process that has sent it may be another replica, and older.
-        if not self.enabled or (is_new and leases.current() is None):
+        lease = leases.current()
+        if lease is not None:
+            is_new = message.update_id in lease.unsent
+        if not self.enabled or is_new:
             return False
         try:
             state = await self.forms.state(message.update_id)

@@ -13,13 +13,14 @@ import pytest
 from crocbot import leases_sql
 from crocbot.database_url import DatabaseUrl
 from crocbot.inbox import places, postgresql
-from crocbot.inbox.postgresql import Arrival, Closing, Found
+from crocbot.inbox.postgresql import Arrival, Begun, Closing, Found
 from crocbot.leases_sql import Key, Looked
 from crocbot.model import Disposition, Outcome, Row
 from crocbot.store import upgrade
 from tests.crocbot.database_sessions import Session, wait_for_lock
 
 ANSWERED = Outcome(Disposition.ANSWERED)
+BEGUN = Begun(paired=False, rich=False)
 EXPIRE = "UPDATE chats SET until = now() - interval '1 second'"
 
 
@@ -164,6 +165,26 @@ def test_the_order_of_rows_is_that_of_commits(world: World) -> None:
     other.result()
     found = world.observer.query("SELECT update_id FROM rows ORDER BY seq")
     assert [each for (each,) in found] == [1, 3, 2]
+
+
+def test_what_is_known_when_a_turn_begins(world: World) -> None:
+    """Whether the person of the chat is approved, and an answer may have been sent."""
+    world.accept((1, 7), (2, 8))
+    world.observer.query(
+        "INSERT INTO pairings (user_id, asked, told, approved)"
+        " VALUES (7, 0, 0, 0), (8, 0, 0, NULL) RETURNING 1"
+    )
+    keys = [world.key(7), world.key(8)]
+    known = postgresql.begin(world.first.connection, keys, [1, 2])
+    assert known == {7: Begun(paired=True, rich=False), 8: BEGUN}
+    world.observer.query(
+        "INSERT INTO classic_forms (update_id, chat_id, text, size, sent)"
+        " VALUES (1, 7, '', 0, 0) RETURNING 1"
+    )
+    known = postgresql.begin(world.first.connection, keys[:1], [1])
+    assert known == {7: Begun(paired=True, rich=True)}
+    known = postgresql.begin(world.first.connection, keys[1:], [2])
+    assert known == {8: BEGUN}
 
 
 def look(session: Session, empty: dict[Key, int]) -> Looked:
@@ -315,7 +336,7 @@ def test_a_slow_statement_keeps_no_other_lease_from_being_renewed(
     keys = [world.key(chat) for chat in (7, 8, 9)]
     world.observer.query(f"{EXPIRE} RETURNING 1")
     world.first.run("BEGIN")
-    assert postgresql.begin(world.first.connection, keys[1:2], [2]) == {8: False}
+    assert postgresql.begin(world.first.connection, keys[1:2], [2]) == {8: BEGUN}
     found, locked = leases_sql.renew(world.second.connection, keys)
     assert sorted((each.chat, each.epoch) for each in found) == keys
     assert locked == {keys[1]}
@@ -330,8 +351,8 @@ def test_the_tries_of_a_row_count_crashes_only(world: World) -> None:
     world.accept((1, 7), (2, 8), (3, 9))
     keys = [world.key(chat) for chat in (7, 8, 9)]
     assert postgresql.begin(world.first.connection, keys[:2], [1, 2]) == {
-        7: False,
-        8: False,
+        7: BEGUN,
+        8: BEGUN,
     }
     leases_sql.give_back(world.first.connection, keys[1:2])
     world.observer.query(f"{EXPIRE} WHERE owner IS NOT NULL RETURNING 1")

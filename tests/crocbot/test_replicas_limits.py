@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from crocbot import leases
 from crocbot.database_url import DatabaseUrl
-from crocbot.errors import LeaseLostError
+from crocbot.errors import LeaseLostError, StoreError
 from crocbot.leases import Lease
 from crocbot.limits import Limits
 from crocbot.model import ChatThread, Exchange, Usage
@@ -89,6 +90,35 @@ async def test_a_lost_lease(store: PostgresStore) -> None:
     assert lost.lost
     with leases.working_under(lease()):
         assert await limits.take(ADA, [1]) is None
+
+
+async def test_a_database_that_fails(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement runs once more; what waits for one that fails fails with it."""
+    run, failures, calls = store.run, 1, 0
+
+    async def run_or_fail(job: Any, **options: Any) -> Any:
+        nonlocal failures, calls
+        calls += 1
+        # All callers have begun.
+        await asyncio.sleep(0)
+        if failures > 0:
+            failures -= 1
+            raise StoreError("the connection has ended")
+        return await run(job, **options)
+
+    monkeypatch.setattr(store, "run", run_or_fail)
+    limits = SharedLimits(store, {Limit.ALL_DAY: 1})
+    with leases.working_under(lease()):
+        assert await limits.take(ADA, [1]) is None
+        failures, calls = 2, 0
+        found = await asyncio.gather(
+            *(limits.take(ADA, [each]) for each in range(2, 9)), return_exceptions=True
+        )
+        assert [str(each) for each in found] == ["the connection has ended"] * 7
+        assert calls == 2
+        assert await limits.take(ADA, [9]) is not None
 
 
 async def test_many_at_once(store: PostgresStore) -> None:

@@ -108,8 +108,12 @@ async def test_sent(chat: RichFixture) -> None:
     new = a_message(update_id=5, accepted_at=time.monotonic() + 1)
     assert not await chat.rich.resume(new, chat.start())
     # But another replica may have sent it while this one ran.
-    with leases.working_under(Lease(7, 1, leases.now() + 60.0)):
+    lease = Lease(7, 1, leases.now() + 60.0)
+    with leases.working_under(lease):
         assert await chat.rich.resume(new, chat.start())
+        # Unless it was known when the turn began that none has.
+        lease.unsent = frozenset({5})
+        assert not await chat.rich.resume(new, chat.start())
     assert chat.calls == ["rich"]
 
 

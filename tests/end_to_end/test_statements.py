@@ -48,12 +48,13 @@ OPENAI = {
     "CROCBOT_PRICES": "{prices}",
 }
 PAIRING = {"CROCBOT_ACCESS": "pairing"}
+RICH = {"CROCBOT_RICH": "on"}
 # By the words of the page.
 CASES: Mapping[str, Mapping[str, str]] = {
     "`echo`": {},
     "`http`": HTTP,
     "`openai`, with prices": OPENAI | PAIRING,
-    "`openai`, with prices and all limits": OPENAI | PAIRING | LIMITS,
+    "`openai`, with prices and all limits": OPENAI | PAIRING | LIMITS | RICH,
 }
 
 

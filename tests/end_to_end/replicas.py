@@ -92,12 +92,13 @@ class AnswerLog:
         }
 
     async def wait_for(self, answered: int) -> None:
-        """Wait until this number of messages has an answer."""
-        await self._world.eventually(lambda: self.answered >= answered)
+        """Wait until this number of messages has an answer, as long as some come."""
+        while (known := self.answered) < answered:
+            await self._world.eventually(lambda: self.answered > known)
 
     async def wait_for_all(self) -> None:
         """Wait until every message has an answer."""
-        await self._world.eventually(lambda: not self.missing)
+        await self.wait_for(self.expected)
 
 
 class Sink(asyncio.DatagramProtocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,21 @@ def mapping(tmp_path: Path) -> Path:
     return file
 
 
+# A trial may take longer than 10 s where other tests run at the same time.
+PATIENT = """
+import sys
+from statsd_bridge.cli import main
+from statsd_bridge.service import trials
+trials.TRIAL_SECONDS = 60.0
+sys.exit(main(sys.argv[4:]))
+"""
+
+
 @pytest.fixture
 def bridge(start: Start, mapping: Path) -> BridgeProcess:
     """A bridge with rules that has received lines of all kinds."""
-    bridge = start(f"--statsd.mapping-config={mapping}")
+    patient = sys.executable, "-c", PATIENT
+    bridge = start(f"--statsd.mapping-config={mapping}", prefix=patient)
     bridge.send(*(line.encode() for line in LINES))
     bridge.scrape_until("queue_depth 7")
     return bridge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -249,6 +249,28 @@ async def test_no_time_is_left() -> None:
     assert reading.second.prompts == []
 
 
+@asynccontextmanager
+async def time_by_turns() -> AsyncGenerator[None, None]:
+    """Let 0.01 s pass in each turn of the event loop, however long that takes."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+
+    async def tick() -> None:
+        nonlocal now
+        while True:
+            now += 0.01
+            await asyncio.sleep(0)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "time", lambda: now)
+        ticking = asyncio.create_task(tick())
+        try:
+            yield
+        finally:
+            ticking.cancel()
+            await asyncio.gather(ticking, return_exceptions=True)
+
+
 @pytest.mark.parametrize(
     ("first", "outcomes", "texts"),
     [
@@ -259,15 +281,11 @@ async def test_no_time_is_left() -> None:
     ],
 )
 async def test_a_first_agent_that_hangs(
-    first: list[str],
-    outcomes: list[FallbackOutcome],
-    texts: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    first: list[str], outcomes: list[FallbackOutcome], texts: list[str]
 ) -> None:
     """Without a word in half of the time, the other half is for the fallback."""
-    # A machine that stands still for a second leaves enough of it.
-    monkeypatch.setattr("crocbot.turn.fallback.MIN_SECONDS", 0.1)
-    reading = await read([*first, None], thinking=True, total=2.4, first_byte=0.5)
+    async with time_by_turns():
+        reading = await read([*first, None], thinking=True, total=2.4, first_byte=0.5)
 
     assert (reading.outcomes, reading.texts) == (outcomes, texts)
     error = reading.first_error

@@ -46,6 +46,9 @@ VERSION = version("crocbot")
 # After the drain: for closing files and the last packets, then for cancelled tasks.
 CLOSE_SECONDS = 1.5
 EXIT_SECONDS = 0.5
+MAX_SIGNALS = 2
+"""The first signal asks to stop, the second not to wait for turns; more do nothing."""
+
 MAX_OPEN_FILES = 65_536
 NO_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -107,13 +110,17 @@ class LoopErrors:
 async def _run_until_signal(settings: Settings) -> None:
     shutdown = Shutdown()
     loop = asyncio.get_running_loop()
+    seconds = settings.drain_seconds + CLOSE_SECONDS
+    received = 0
 
     def on_signal(*_: object) -> None:
-        # Python runs this even while an agent blocks the event loop.
-        if not shutdown.requested.is_set():
-            seconds = settings.drain_seconds + CLOSE_SECONDS
+        # Python runs this even while an agent blocks the event loop, and inside itself.
+        nonlocal received
+        received += 1
+        if received == 1:
             exit_after(seconds, 0, shutdown.lock)
-        loop.call_soon_threadsafe(shutdown.request)
+        if received <= MAX_SIGNALS:
+            loop.call_soon_threadsafe(shutdown.request)
 
     handlers = {
         number: signal.signal(number, on_signal)
@@ -121,9 +128,11 @@ async def _run_until_signal(settings: Settings) -> None:
     }
     try:
         await run(settings, shutdown)
-    finally:
+    except BaseException:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        raise
+    # Otherwise they stay until the exit: one more must not change its code.
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -72,6 +75,20 @@ def test_waiting_for_telegram(run: Run, tmp_path: Path) -> None:
 
     assert code == 0
     assert "Traceback" not in errors
+
+
+async def test_many_signals(world: World) -> None:
+    """Exit code 0 and no traceback, also if signals arrive until the end."""
+    gateway = await world.start_gateway()
+    process = gateway.process
+    while process.returncode is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+        await asyncio.sleep(0)
+
+    assert process.returncode == 0
+    assert "Traceback" not in gateway.output.read_text()
 
 
 async def test_messages_between_two_runs(world: World) -> None:

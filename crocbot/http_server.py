@@ -35,7 +35,8 @@ MIN_CONNECTIONS = 4
 FILES_PER_CONNECTION = 8
 EMPTY_LINE = (b"\r\n\r\n", b"\n\n")
 MAX_TAIL_BYTES = 64
-# More turns of the event loop than a connection takes from its socket to aiohttp.
+# More turns of the event loop than a connection takes from its socket to aiohttp, which
+# can then close it.
 ACCEPT_TURNS = 10
 
 logger = log.logger(__name__)
@@ -47,6 +48,12 @@ def max_connections() -> int:
     if files == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
     return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, files // FILES_PER_CONNECTION))
+
+
+async def settle_connections() -> None:
+    """Let the event loop hand over the connections that it has accepted, or closed."""
+    for _ in range(ACCEPT_TURNS):
+        await asyncio.sleep(0)
 
 
 class HttpServer:
@@ -95,9 +102,7 @@ class HttpServer:
         """Accept no more connections, and close those that there are."""
         if self._listener is not None:
             self._listener.close()
-            # What was accepted before that reaches aiohttp, which closes it.
-            for _ in range(ACCEPT_TURNS):
-                await asyncio.sleep(0)
+            await settle_connections()
         await self._runner.cleanup()
 
     def add(self, transport: asyncio.BaseTransport, connection: _Connection) -> None:

@@ -15,27 +15,19 @@ from typing import Any
 
 from aiohttp import web
 
+from crocbot.http_server import settle_connections
 from tests.ports import HOST
 
-TURNS = 10
-"""More turns of the event loop than a connection takes from its socket to its end."""
-
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-async def settle() -> None:
-    """Let the event loop hand over what it has accepted, or closed."""
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
 
 
 async def close_runner(runner: web.AppRunner) -> None:
     """Close a server of aiohttp, with all its connections."""
     for site in list(runner.sites):
         await site.stop()
-    await settle()
+    await settle_connections()
     await runner.cleanup()
-    await settle()
+    await settle_connections()
 
 
 @asynccontextmanager
@@ -56,7 +48,7 @@ async def stream_server(
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        await settle()
+        await settle_connections()
         for each in writers:
             each.close()
-        await settle()
+        await settle_connections()

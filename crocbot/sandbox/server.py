@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from crocbot.http_server import settle_connections
 from crocbot.model import Clock
 from crocbot.sandbox import faults, messages
 from crocbot.sandbox.account import FIRST_UPDATE, Account, Method
@@ -36,8 +37,6 @@ from crocbot.sandbox.reactions import ReactionListener
 from crocbot.sandbox.updates import InterruptedPollError
 
 TOKEN = "4242424242:AAsandbox-token-that-opens-nothing00"  # noqa: S105 (made up)
-# More turns of the event loop than a connection takes from its socket to aiohttp.
-ACCEPT_TURNS = 10
 
 
 class Server:
@@ -93,9 +92,7 @@ class Server:
         await gather(self._delivery, return_exceptions=True)
         for site in list(self._runner.sites):
             await site.stop()
-        # What was accepted before that reaches aiohttp, which closes it.
-        for _turn in range(ACCEPT_TURNS):
-            await sleep(0)
+        await settle_connections()
         await self._runner.cleanup()
 
     @property
